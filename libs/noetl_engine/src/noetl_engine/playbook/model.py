@@ -1,0 +1,327 @@
+"""What a playbook says, as frozen records.
+
+The parser is the only place that builds these from text. JSON values inside them (workload,
+tool configuration, ``set`` values) are the parser's own objects: read them, never change them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+type JsonObject = Mapping[str, Json]
+
+START_STEP = "start"
+
+# A pipeline's keys that travel to the worker as written; the server renders all others.
+VERBATIM_TASK_KEYS = frozenset({"set", "input", "spec", "command"})
+
+
+class RouterMode(StrEnum):
+    """How many of a router's matching arcs are taken."""
+
+    EXCLUSIVE = "exclusive"
+    INCLUSIVE = "inclusive"
+
+
+class RouterForm(StrEnum):
+    """Which of the four accepted notations of ``next`` was used."""
+
+    STEP = "step"
+    STEPS = "steps"
+    TARGETS = "targets"
+    ARCS = "arcs"
+
+
+class LoopMode(StrEnum):
+    """How the iterations of a loop follow each other."""
+
+    SEQUENTIAL = "sequential"
+    PARALLEL = "parallel"
+    CURSOR = "cursor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arc:
+    """One way out of a step.
+
+    Attributes:
+        target: Name of the step it leads to; always a declared one.
+        when: Guard text, ``None`` when the arc is unconditional.
+        set: Variables the arc writes when it is taken, keys as written.
+        args: Values a legacy target merges, unrendered, into its target's context.
+        line: One-based line of the arc in the playbook text.
+    """
+
+    target: str
+    when: str | None = None
+    set: JsonObject = field(default_factory=dict)
+    args: JsonObject = field(default_factory=dict)
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """What follows a step. A router without arcs ends its branch.
+
+    Attributes:
+        mode: The effective mode: the router's own word, else the step's ``spec.next_mode``.
+        arcs: In document order.
+        form: The notation used.
+        on_no_match: ``complete`` or ``quiet`` as written; both end the branch.
+    """
+
+    mode: RouterMode = RouterMode.EXCLUSIVE
+    arcs: tuple[Arc, ...] = ()
+    form: RouterForm = RouterForm.ARCS
+    on_no_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Where a cursor loop gets its rows from.
+
+    Attributes:
+        claim: Query template that claims the next rows.
+        kind: Tool kind that runs the claim.
+        auth: Credential alias, never rendered.
+        options: As written.
+    """
+
+    claim: str
+    kind: str = "postgres"
+    auth: str | None = None
+    options: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """How many rows a cursor loop claims and works on at once.
+
+    Attributes:
+        max_rows: Rows per claim, at least 1.
+        row_concurrency: Rows worked on at the same time, at least 1.
+        raw: The whole block as written, other keys included.
+    """
+
+    max_rows: int = 1
+    row_concurrency: int = 1
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """A step that runs once per element.
+
+    Attributes:
+        iterator: Name the element is bound to.
+        mode: Order of the iterations.
+        collection: Text of ``in``; ``None`` only for cursor loops.
+        max_in_flight: Bound of a parallel loop: a number, or a template that must render to an
+            integer of at least 1; ``None`` means all at once.
+        cursor: Present for cursor loops, may be present (and unused) for others.
+        frame: Row counts of a cursor loop.
+        line: One-based line of the loop block.
+    """
+
+    iterator: str
+    mode: LoopMode = LoopMode.SEQUENTIAL
+    collection: str | None = None
+    max_in_flight: int | str | None = None
+    cursor: Cursor | None = None
+    frame: Frame = field(default_factory=Frame)
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One tool call as written, split by who renders which part.
+
+    Attributes:
+        kind: The tool kind.
+        config: Every key of the mapping but ``kind`` and the argument block, nulls of typed
+            keys left out. Rendered by the server for a single tool.
+        args: The argument block (``input`` or ``args``); meaningful when ``has_args``.
+        has_args: Whether an argument block was written (a null one counts as not written).
+        policy: ``spec.policy`` as written, ``None`` when there is none.
+        output_select: Paths kept inline beside a stored result.
+        line: One-based line of the tool mapping.
+    """
+
+    kind: str
+    config: JsonObject = field(default_factory=dict)
+    args: Json = None
+    has_args: bool = False
+    policy: Json = None
+    output_select: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One labelled item of a pipeline.
+
+    Attributes:
+        label: Name the item's result is recorded under; may be empty or repeated.
+        tool: The tool, ``tool.config`` holding everything but kind and argument block.
+        verbatim: ``set``, ``spec``, ``command`` and the argument block (named ``input``) as
+            they travel to the worker, unrendered. Absent keys are absent.
+        rendered: The keys the server renders; ``kind`` included.
+    """
+
+    label: str
+    tool: Tool
+    verbatim: JsonObject = field(default_factory=dict)
+    rendered: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Several tools run one after the other in one command."""
+
+    tasks: tuple[Task, ...]
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitRule:
+    """One rule of ``spec.policy.admit``; ``when`` is ``None`` for an ``else`` rule.
+
+    A YAML boolean in ``when`` is kept as the text ``true`` or ``false``.
+    """
+
+    when: str | None
+    allow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the workflow.
+
+    Attributes:
+        name: Unique name.
+        tool: A single tool or a pipeline.
+        next: Router, ``None`` when the step is terminal.
+        loop: Loop block, if any.
+        when: Enable guard; the engine ignores it on the start step.
+        admit: Rules of ``spec.policy.admit``, a second guard.
+        set: Variables written at completion, keys as written.
+        args: Step-level ``args``, which travel unrendered.
+        input: Step-level ``input``: defaults below the tool's own arguments.
+        timeout_seconds: ``spec.timeout``; ``None`` when absent or not understood.
+        output_select: From ``output.output_select``, else the single tool's own list.
+        description: ``desc``.
+        line: One-based line of the step.
+        column: One-based column of the step.
+    """
+
+    name: str
+    tool: Tool | Pipeline
+    next: Router | None = None
+    loop: Loop | None = None
+    when: str | None = None
+    admit: tuple[AdmitRule, ...] = ()
+    set: JsonObject = field(default_factory=dict)
+    args: JsonObject = field(default_factory=dict)
+    input: JsonObject = field(default_factory=dict)
+    timeout_seconds: float | None = None
+    output_select: tuple[str, ...] = ()
+    description: str | None = None
+    line: int = 0
+    column: int = 0
+
+    @property
+    def arcs(self) -> tuple[Arc, ...]:
+        """The step's arcs, none for a terminal step."""
+        return self.next.arcs if self.next is not None else ()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows by construction."""
+        return not self.arcs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkbookTask:
+    """A named tool that steps may refer to."""
+
+    name: str
+    tool: Tool
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeychainEntry:
+    """A credential declaration, read only by the credential resolver."""
+
+    name: str
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """The ``metadata`` block; ``raw`` is all of it."""
+
+    name: str
+    path: str | None = None
+    description: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something the author should know, with its place in the text.
+
+    Attributes:
+        message: One sentence; the exact contract text for errors.
+        line: One-based line, ``None`` when the place is unknown.
+        column: One-based column, ``None`` when the place is unknown.
+        path: Dotted path in the document, for example ``workflow[2].tool``.
+    """
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playbook:
+    """A valid playbook.
+
+    Attributes:
+        steps: By name, in document order; always contains ``start``.
+        workload: Execution defaults; empty when the block is not a mapping.
+        workbook: By name, for display; references are already resolved in ``steps``.
+        warnings: Unknown keys and values that are ignored.
+    """
+
+    metadata: Metadata
+    steps: Mapping[str, Step]
+    workload: JsonObject = field(default_factory=dict)
+    workbook: Mapping[str, WorkbookTask] = field(default_factory=dict)
+    keychain: tuple[KeychainEntry, ...] = ()
+    api_version: str = "noetl.io/v2"
+    kind: str = "Playbook"
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``."""
+        return self.metadata.name
+
+    @property
+    def path(self) -> str | None:
+        """``metadata.path``; it selects the command pool."""
+        return self.metadata.path
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """``metadata.labels``."""
+        return self.metadata.labels
+
+    @property
+    def start(self) -> Step:
+        """The entry step."""
+        return self.steps[START_STEP]
