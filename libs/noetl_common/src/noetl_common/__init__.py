@@ -1,0 +1,1 @@
+"""How NoETL services live: bus, database pool, settings, logging."""

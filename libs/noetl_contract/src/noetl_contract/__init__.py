@@ -1,0 +1,1 @@
+"""What the NoETL services say to each other and to the outside."""

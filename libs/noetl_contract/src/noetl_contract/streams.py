@@ -1,0 +1,120 @@
+"""Streams and durables: the topology every service creates or updates (design O5)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from noetl_contract import subjects
+
+__all__ = [
+    "COMMANDS",
+    "DEAD",
+    "EVENTS",
+    "INGRESS",
+    "STREAMS",
+    "DurableSpec",
+    "StreamSpec",
+    "ingress_durable",
+    "pool_durable",
+    "projector_durable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """The declared configuration of one JetStream stream; file storage always."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["limits", "workqueue"]
+    discard: Literal["old", "new"]
+    duplicate_window: timedelta
+    max_age: timedelta | None = None
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DurableSpec:
+    """The declared configuration of one durable pull consumer; explicit acks always."""
+
+    stream: str
+    name: str
+    filter_subject: str
+    ack_wait: timedelta
+    max_deliver: int
+    max_ack_pending: int
+
+
+# Full means an error for the publisher, not silent loss (design W6). The window outlives a
+# fast-path token: 30 s validity + 2 x 5 s clock allowance + 10 s of start retries (worker 22.8).
+INGRESS = StreamSpec(
+    name="noetl_ingress",
+    subjects=(f"{subjects.INGRESS_ROOT}.>",),
+    retention="workqueue",
+    discard="new",
+    duplicate_window=timedelta(seconds=120),
+    max_bytes=1 << 30,
+)
+COMMANDS = StreamSpec(
+    name="NOETL_COMMANDS",
+    subjects=(subjects.COMMANDS_ROOT, f"{subjects.COMMANDS_ROOT}.>"),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(hours=1),
+)
+EVENTS = StreamSpec(
+    name="NOETL_EVENTS",
+    subjects=(f"{subjects.EVENTS_ROOT}.>",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(hours=24),
+    max_bytes=2 << 30,
+)
+DEAD = StreamSpec(
+    name="noetl_dead",
+    subjects=(f"{subjects.DEAD_LETTERS}.>",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(days=7),
+    max_bytes=256 << 20,
+)
+STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD)
+
+
+def ingress_durable(shard: int) -> DurableSpec:
+    """Return the orchestrators' durable of one shard (ack wait 5 s: design W4)."""
+    return DurableSpec(
+        stream=INGRESS.name,
+        name=f"orchestrator_{shard}",
+        filter_subject=subjects.ingress_filter(shard),
+        ack_wait=timedelta(seconds=5),
+        max_deliver=1000,
+        max_ack_pending=10_000,
+    )
+
+
+def projector_durable(shard: int) -> DurableSpec:
+    """Return the projectors' durable of one shard."""
+    return DurableSpec(
+        stream=EVENTS.name,
+        name=f"projector_{shard}",
+        filter_subject=f"{subjects.EVENTS_ROOT}.*.*.*.{shard}",
+        ack_wait=timedelta(seconds=30),
+        max_deliver=1000,
+        max_ack_pending=20_000,
+    )
+
+
+def pool_durable(pool: str) -> DurableSpec:
+    """Return the workers' durable of one pool, under the name real deployments use."""
+    return DurableSpec(
+        stream=COMMANDS.name,
+        name=f"noetl_worker_pool_{pool}",
+        filter_subject=subjects.commands_filter(pool),
+        ack_wait=timedelta(seconds=30),
+        max_deliver=1000,
+        max_ack_pending=10_000,
+    )

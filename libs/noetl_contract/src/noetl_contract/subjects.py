@@ -1,0 +1,112 @@
+"""Every NATS subject, built here and nowhere else.
+
+Contract subjects are ``noetl.commands.>`` and ``noetl.events.>``. Everything of ours has a
+root of its own (``noetl_…``), because wide-open outside consumers read the contract's roots
+and end on a body they cannot parse (messaging, section 11).
+"""
+
+import re
+
+__all__ = [
+    "COMMANDS_ROOT",
+    "DEAD_LETTERS",
+    "EVENTS_ROOT",
+    "INGRESS_ROOT",
+    "command_subject",
+    "commands_filter",
+    "dead_letter_subject",
+    "event_subject",
+    "events_of_execution_filter",
+    "family",
+    "ingress_filter",
+    "ingress_subject",
+    "outbox_hint_subject",
+    "pool_segment",
+    "rpc_subject",
+]
+
+COMMANDS_ROOT = "noetl.commands"
+EVENTS_ROOT = "noetl.events"
+INGRESS_ROOT = "noetl_ingress"
+DEAD_LETTERS = "noetl_dead"
+
+_NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def _token(text: str, *, empty: str) -> str:
+    return _NOT_TOKEN.sub("-", text).strip("-") or empty
+
+
+def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> str:
+    """Return the pool token of a command subject (messaging, section 2.1).
+
+    A pool name that is no legal token is sanitised: characters outside ``[A-Za-z0-9_-]``
+    become ``-``.
+    """
+    if execution_pool:
+        return _token(execution_pool, empty="shared")
+    for pool in ("system", "subscription"):
+        if (playbook_path or "").startswith(f"{pool}/"):
+            return pool
+    return "shared"
+
+
+def command_subject(pool: str, *, execution_id: int) -> str:
+    """Return ``noetl.commands.<pool>.<execution_id>``."""
+    return f"{COMMANDS_ROOT}.{pool}.{execution_id}"
+
+
+def commands_filter(pool: str) -> str:
+    """Return the filter of a pool's durable."""
+    return f"{COMMANDS_ROOT}.{pool}.>"
+
+
+def event_subject(
+    execution_id: int, *, shard: int, tenant: str = "default", organization: str = "default"
+) -> str:
+    """Return ``noetl.events.<tenant>.<organization>.<execution_id>.<shard>``."""
+    tenant_token = _token(tenant, empty="default")
+    organization_token = _token(organization, empty="default")
+    return f"{EVENTS_ROOT}.{tenant_token}.{organization_token}.{execution_id}.{shard}"
+
+
+def events_of_execution_filter(execution_id: int) -> str:
+    """Return the filter for the events of one execution, whatever tenant and shard."""
+    return f"{EVENTS_ROOT}.*.*.{execution_id}.*"
+
+
+def ingress_subject(shard: int, *, execution_id: int) -> str:
+    """Return ``noetl_ingress.<shard>.<execution_id>``."""
+    return f"{INGRESS_ROOT}.{shard}.{execution_id}"
+
+
+def ingress_filter(shard: int) -> str:
+    """Return the filter of a shard's ingress durable."""
+    return f"{INGRESS_ROOT}.{shard}.*"
+
+
+def dead_letter_subject(origin: str) -> str:
+    """Return the dead-letter subject of a stream or consumer."""
+    return f"{DEAD_LETTERS}.{_token(origin, empty='unknown')}"
+
+
+def outbox_hint_subject(shard: int) -> str:
+    """Return the core-NATS subject on which a commit hints the relay (loss is harmless)."""
+    return f"noetl_hint.outbox.{shard}"
+
+
+def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> str:
+    """Return the request/reply subject of an operation, of one shard where it matters."""
+    place = "cluster" if shard is None else str(shard)
+    return f"noetl_rpc.{service}.{place}.{operation}"
+
+
+def family(subject: str) -> str:
+    """Return a subject's family: the fixed part, for metric labels and span names."""
+    head, _, rest = subject.partition(".")
+    if head == "noetl":
+        return f"noetl.{rest.partition('.')[0]}"
+    if head == "noetl_rpc":
+        parts = subject.split(".", 3)
+        return f"{head}.{parts[1]}.{parts[3]}" if len(parts) == 4 else head
+    return head

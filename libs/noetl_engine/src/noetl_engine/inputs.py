@@ -1,0 +1,166 @@
+"""What may happen to an execution, and the facts a decision is given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from noetl_contract.ingress import Hold, WireEvent
+
+__all__ = [
+    "Cancelled",
+    "Claimed",
+    "CommandExhausted",
+    "CommandOutcome",
+    "CommandStarted",
+    "Continued",
+    "EventsPosted",
+    "Facts",
+    "Finalized",
+    "Input",
+    "Limits",
+    "Started",
+    "StepTimedOut",
+    "WorkerSeen",
+]
+
+type Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A start, the playbook version pinned by the caller."""
+
+    execution_id: int
+    catalog_id: int
+    path: str
+    version: int
+    payload: Mapping[str, Json]
+    parent_execution_id: int | None = None
+    execution_pool: str | None = None
+    trace: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventsPosted:
+    """Worker events over HTTP; ``batch`` items differ as http-b 3.4 says."""
+
+    events: tuple[WireEvent, ...]
+    batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStarted:
+    """Fast path: a worker began a command (worker 22.2)."""
+
+    hold: Hold
+    events: tuple[WireEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutcome:
+    """Fast path: a worker ended a command."""
+
+    hold: Hold
+    events: tuple[WireEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker asks for a command (worker 22.4); over HTTP ``instance`` is None."""
+
+    event_id: int
+    worker_id: str
+    instance: str | None
+    after_start: bool = False
+    final: bool = False
+    """The two seconds of a held-back repeated claim are over (worker 7.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Cancel the execution."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """Finish the execution from outside."""
+
+    status: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandExhausted:
+    """The sweep found a command whose holder is gone and whose attempts are used up."""
+
+    event_id: int
+    attempts: int
+    """The holder's attempts as the sweep saw them; a decision for another holder is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimedOut:
+    """A timer row of kind ``step_timeout`` is due."""
+
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """Go on with a fan-out that was larger than one commit (W9)."""
+
+
+type Input = (
+    Started
+    | EventsPosted
+    | CommandStarted
+    | CommandOutcome
+    | Claimed
+    | Cancelled
+    | Finalized
+    | CommandExhausted
+    | StepTimedOut
+    | Continued
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """What the catalog knows of a worker; all times are the cluster database's."""
+
+    heartbeat_at: datetime
+    process_since: datetime
+    instance: str | None
+    deregistered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one decision; each is a setting of the orchestrator."""
+
+    max_attempts: int = 3
+    heartbeat_stale_seconds: float = 60.0
+    start_grace_seconds: float = 30.0
+    hard_timeout_seconds: float = 1800.0
+    lease_seconds: float = 60.0
+    clock_allowance_seconds: float = 5.0
+    fast_path_seconds: float = 30.0
+    commands_per_decision: int = 200
+    rounds_per_decision: int = 1000
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything a decision may know besides playbook, state and input.
+
+    ``workers`` is None while the path of heartbeats is down: then nobody is judged (L3).
+    ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
+    """
+
+    now: datetime
+    new_id: Callable[[], int]
+    workers: Mapping[str, WorkerSeen] | None = None
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,123 @@
+"""What a decision consists of: rows to append, commands to issue or move on, an answer."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from noetl_contract.events import EventRow, ExecutionStatus
+
+__all__ = ["Answer", "CommandChange", "Decision", "NeedRows", "NewCommand", "NewTimer", "Progress"]
+
+type Json = Any
+
+
+@dataclass(slots=True)
+class NewCommand:
+    """A ``command.issued`` of this decision, for its row and its notification."""
+
+    event_id: int
+    command_id: str
+    step: str
+    tool_kind: str
+    pool: str
+    context: Json
+    meta: Json
+    iteration_index: int | None = None
+    trace: Json = None
+
+
+@dataclass(slots=True)
+class CommandChange:
+    """The new state of a command after this decision, whole: the last one of a turn wins.
+
+    ``status`` is PENDING, CLAIMED, RUNNING, COMPLETED, FAILED or CANCELLED; ``attempts`` how
+    often it was handed out before the present holder; ``holds`` how often in all.
+    """
+
+    event_id: int
+    status: str
+    worker_id: str | None
+    instance: str | None
+    attempts: int
+    holds: int
+    claimed_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None = None
+    lease_until: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class NewTimer:
+    """A timer row (W10)."""
+
+    timer_id: int
+    due_at: datetime
+    kind: str
+    payload: Json
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the sender gets after the commit.
+
+    ``status`` is the HTTP status; ``body`` the answer itself (also of fast-path messages, where
+    it is the whole reply). With ``error`` set the edge builds the error body of it.
+    ``hold_back_seconds`` asks the service to put the same claim again, ``final``, after that
+    time instead of answering (worker 7.3); nothing was decided.
+    """
+
+    status: int = 200
+    body: Json = None
+    error: str | None = None
+    detail: Json = None
+    hold_back_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """The counters of the state row."""
+
+    total_steps: int = 0
+    completed_steps: int = 0
+    running_steps: int = 0
+    failed_steps: int = 0
+    soft_errors: int = 0
+    current_step: str | None = None
+
+
+@dataclass(slots=True)
+class Decision:
+    """Everything one input causes; it commits whole or not at all."""
+
+    events: list[EventRow] = field(default_factory=list)
+    commands: list[NewCommand] = field(default_factory=list)
+    changes: list[CommandChange] = field(default_factory=list)
+    timers: list[NewTimer] = field(default_factory=list)
+    answer: Answer = field(default_factory=Answer)
+    ended: ExecutionStatus | None = None
+    error: str | None = None
+    cancel_open_commands: bool = False
+    """Every command not finished yet becomes CANCELLED (the execution ended)."""
+    continue_later: bool = False
+    """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
+
+
+class NeedRows(Exception):  # noqa: N818  not an error: a question, raised before anything changed
+    """The decision needs stored rows that are not in memory.
+
+    Attributes:
+        positions: log positions of whole rows to provide.
+        iterations: ``(step, first position, last position)``: every ``call.done`` row of that
+            step in the range, late ones excluded.
+    """
+
+    def __init__(
+        self,
+        *,
+        positions: frozenset[int] = frozenset(),
+        iterations: tuple[tuple[str, int, int], ...] = (),
+    ) -> None:
+        super().__init__(f"rows {sorted(positions)} and iterations {iterations} are needed")
+        self.positions = positions
+        self.iterations = iterations

@@ -1,0 +1,1 @@
+"""Pytest plugin: real NATS and PostgreSQL, factories, fakes."""

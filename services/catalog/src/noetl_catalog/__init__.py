@@ -1,0 +1,1 @@
+"""Playbooks, worker runtimes and other cluster-wide things."""

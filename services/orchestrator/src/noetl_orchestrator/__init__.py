@@ -1,0 +1,1 @@
+"""Decides what happens next; owns the log, the commands and the leases."""

@@ -1,0 +1,1 @@
+"""Publishes what was committed."""
