@@ -1,0 +1,1 @@
+"""The local stack: brokers, databases and services as supervised processes."""

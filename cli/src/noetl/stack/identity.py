@@ -1,0 +1,74 @@
+"""Which user PostgreSQL runs as: it refuses to run as root."""
+
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from noetl.stack.errors import StackError
+
+DEDICATED_USER = "noetl-postgres"
+
+
+@dataclass(frozen=True)
+class ServerUser:
+    """How to become the user that runs PostgreSQL.
+
+    Attributes:
+        switch: words in front of a program; empty when no switch is needed.
+        uid: owner that the data files must have, None when ours is right.
+        gid: the same for the group.
+    """
+
+    switch: tuple[str, ...] = ()
+    uid: int | None = None
+    gid: int | None = None
+
+
+@functools.cache
+def server_user() -> ServerUser:
+    """The way that works here: as we are, in a user namespace, or as a dedicated user."""
+    if os.geteuid() != 0:
+        return ServerUser()
+    return _in_user_namespace() or _dedicated_user()
+
+
+def _in_user_namespace() -> ServerUser | None:
+    # Inside, root is some ordinary user; outside nothing changes: the files stay root's, no user
+    # is made, and folders only root may enter work. initdb wants the user to have a name.
+    unshare = shutil.which("unshare")
+    named = sorted(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0)
+    if unshare is None or not named:
+        return None
+    switch = (unshare, "-U", f"--map-user={named[0]}", f"--map-group={named[0]}")
+    tried = subprocess.run([*switch, "true"], capture_output=True, check=False)
+    return ServerUser(switch) if tried.returncode == 0 else None
+
+
+def _dedicated_user() -> ServerUser:
+    setpriv, useradd = shutil.which("setpriv"), shutil.which("useradd")
+    if setpriv is None or useradd is None:
+        raise StackError("PostgreSQL can't run as root here: start the stack as another user")
+    try:
+        entry = pwd.getpwnam(DEDICATED_USER)
+    except KeyError:
+        made = subprocess.run(
+            [useradd, "--system", "--no-create-home", "--shell", "/bin/false", DEDICATED_USER],
+            capture_output=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise StackError(
+                "PostgreSQL can't run as root, user namespaces are switched off, and the user "
+                f"{DEDICATED_USER} can't be made: use another user"
+            ) from None
+        entry = pwd.getpwnam(DEDICATED_USER)
+    switch = (
+        setpriv,
+        f"--reuid={entry.pw_uid}",
+        f"--regid={entry.pw_gid}",
+        "--clear-groups",
+    )
+    return ServerUser(switch, entry.pw_uid, entry.pw_gid)

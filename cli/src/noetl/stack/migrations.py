@@ -1,0 +1,55 @@
+"""Brings a database's schema up to date with dbmate."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from noetl.stack import binaries
+from noetl.stack.errors import StackError
+
+# Lives in our schema; dbmate makes the schema when it is missing.
+MIGRATIONS_TABLE = "noetl.schema_migrations"
+
+
+def folder() -> Path:
+    """Where the migration files are: beside this package, also when it is installed."""
+    return Path(__file__).resolve().parent.parent / "migrations"
+
+
+def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
+    """Applies every pending migration, making the database if it is missing.
+
+    Idempotent. Exactly one runner at a time: the one who starts the stack, or a job in a cluster.
+
+    Args:
+        dsn: address of the database as a superuser or owner.
+        wait_seconds: how long to wait for the server.
+
+    Returns:
+        What the runner said.
+
+    Raises:
+        StackError: a migration failed; the message holds its complaint.
+    """
+    command = [
+        str(binaries.dbmate()),
+        f"--migrations-dir={folder()}",
+        f"--migrations-table={MIGRATIONS_TABLE}",
+        "--no-dump-schema",
+        f"--wait-timeout={max(wait_seconds, 1)}s",
+        *(["--wait"] if wait_seconds else []),
+        "up",
+        "--strict",
+    ]
+    separator = "&" if "?" in dsn else "?"
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        # The address holds the password, so it travels in the environment, not in the arguments.
+        env={**os.environ, "DATABASE_URL": f"{dsn}{separator}sslmode=disable"},
+    )
+    if done.returncode != 0:
+        raise StackError(f"migration failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout

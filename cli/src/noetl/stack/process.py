@@ -1,0 +1,119 @@
+"""Small facts about processes that several launchers need."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def with_parent_death(
+    argv: Sequence[str], *, signal_name: str, user_switch: Sequence[str] = ()
+) -> list[str]:
+    """The command line that makes a process end when its parent does.
+
+    The kernel ties the signal to the *thread* that started the child: start children from the
+    main thread. It also forgets the signal when credentials change, so a switch of user or user
+    namespace has to come before it.
+
+    Args:
+        argv: the program and its arguments.
+        signal_name: what the process gets when its parent dies (`KILL`, `INT`, `TERM`).
+        user_switch: words that start a program as another user, ending before the program.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    if setpriv is None:
+        # Elsewhere a killed supervisor leaves its children; the next start clears them away.
+        return [*user_switch, *argv]
+    return [*user_switch, setpriv, "--pdeathsig", signal_name, *argv]
+
+
+def start(
+    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a process in a session of its own, output appended to a log file.
+
+    The session keeps a Ctrl-C on the terminal away from it: who drains whom, and in which order,
+    is the supervisor's decision.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on the port, counting connections that linger as free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def birth(pid: int) -> str | None:
+    """A token that differs between two processes that had the same pid; None when there is none.
+
+    Zombies count as gone. Without `/proc` the token only says that the process exists.
+    """
+    if not PROC.is_dir():
+        return "alive" if _exists(pid) else None
+    try:
+        stat = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses and may hold spaces.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else fields[19]
+
+
+def processes_in(folder: Path, *, name: str) -> Iterator[int]:
+    """Processes of that name that work inside the folder; nothing where there is no `/proc`."""
+    wanted = os.path.realpath(folder)
+    for entry in PROC.iterdir() if PROC.is_dir() else ():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if (entry / "comm").read_text().strip() != name:
+                continue
+            if str((entry / "cwd").readlink()) == wanted and birth(int(entry.name)) is not None:
+                yield int(entry.name)
+        except OSError:
+            continue  # it ended meanwhile, or is somebody else's
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Sends a signal to a process that may be gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
