@@ -12,8 +12,12 @@ MIGRATIONS_TABLE = "noetl.schema_migrations"
 
 
 def folder() -> Path:
-    """Where the migration files are: beside this package, also when it is installed."""
-    return Path(__file__).resolve().parent.parent / "migrations"
+    """Where the migration files are: in the installed package, or at the top of the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package / "migrations", package.parents[2] / "migrations"):
+        if candidate.is_dir():
+            return candidate
+    raise StackError("the migration files are missing: install the package noetl-server again")
 
 
 def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
