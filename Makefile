@@ -1,0 +1,27 @@
+# Each recipe is one line that also works without make.
+
+.PHONY: setup demo check test bench chaos lock
+
+MEMBERS := $(wildcard libs/*/src services/*/src) cli/src
+
+setup:
+	@tools/bootstrap
+
+demo: setup
+	.venv/bin/noetl-server run examples/hello.yaml
+
+check: setup
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports
+
+test: setup
+	.venv/bin/pytest -m "not chaos" $(path)
+
+bench: setup
+	.venv/bin/python -m benchmarks.steps $(args)
+
+chaos: setup
+	.venv/bin/pytest -m chaos $(path)
+
+# New versions of everything; needs the network.
+lock: setup
+	.uv/bin/uv lock --quiet --upgrade && .uv/bin/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-header --output-file requirements.txt
