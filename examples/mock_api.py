@@ -3,6 +3,7 @@
 Standard library only: ``python3 examples/mock_api.py [PORT]`` (default 8099).
 """
 
+import contextlib
 import json
 import sys
 import zlib
@@ -41,12 +42,10 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until interrupted."""
     port = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PORT
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        print(f"mock API on http://127.0.0.1:{port}/temperature?city=Lisbon")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    print(f"mock API on http://127.0.0.1:{port}/temperature?city=Lisbon")
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 if __name__ == "__main__":

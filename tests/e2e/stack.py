@@ -1,0 +1,197 @@
+"""The whole system as a black box: started by its own command, spoken to over HTTP."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+READY_SECONDS = 60
+FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command() -> list[str]:
+    """Return the command line of ``noetl-server`` in this environment."""
+    return [str(Path(sys.executable).with_name("noetl-server"))]
+
+
+@dataclass
+class Stack:
+    """One running stack with its data directory."""
+
+    data: Path
+    port: int = field(default_factory=free_port)
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of the edge."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def up(self) -> None:
+        """Start the stack and wait until it is ready.
+
+        Raises:
+            RuntimeError: it ended or was not ready in time; the text has the end of its output.
+        """
+        output = (self.data.parent / f"{self.data.name}.up.log").open("ab")
+        self.process = subprocess.Popen(
+            [*command(), "up", "--port", str(self.port), "--data", str(self.data), *self.arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **self.environment},
+            start_new_session=True,
+        )
+        output.close()
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the stack ended with {self.process.returncode}: {self.log()}")
+            if self.is_ready():
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"the stack was not ready in {READY_SECONDS} s: {self.log()}")
+
+    def is_ready(self) -> bool:
+        """Say whether every service reports to be ready."""
+        try:
+            services = self.services()
+        except (subprocess.SubprocessError, json.JSONDecodeError, KeyError):
+            return False
+        return bool(services) and all(service["state"] == "ready" for service in services.values())
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Return what ``status --json`` says, by service name."""
+        done = subprocess.run(
+            [*command(), "status", "--json", "--data", str(self.data)],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        return {service["name"]: service for service in json.loads(done.stdout)["services"]}
+
+    def log(self) -> str:
+        """Return the end of what ``up`` printed."""
+        path = self.data.parent / f"{self.data.name}.up.log"
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def values(self) -> dict[str, str]:
+        """Return the settings the stack gives to its services, as ``env --json`` prints them."""
+        done = subprocess.run(
+            [*command(), "env", "--json", "--data", str(self.data)],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        return dict(json.loads(done.stdout))
+
+    def dsn(self) -> str:
+        """Return the address of the stack's database."""
+        values = self.values()
+        return (
+            f"postgresql://{values['POSTGRES_USER']}:{values['POSTGRES_PASSWORD']}"
+            f"@{values['POSTGRES_HOST']}:{values['POSTGRES_PORT']}/{values['POSTGRES_DB']}"
+        )
+
+    def down(self) -> None:
+        """Stop the stack as Ctrl-C does."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(timeout=40)
+            except subprocess.TimeoutExpired:
+                self.kill_everything()
+        self.process = None
+
+    def kill_everything(self) -> None:
+        """SIGKILL the supervisor and every process it started."""
+        pids = []
+        with contextlib.suppress(subprocess.SubprocessError, json.JSONDecodeError):
+            pids = [service["pid"] for service in self.services().values() if service["pid"]]
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(timeout=10)
+            self.process = None
+
+    def client(self) -> httpx.Client:
+        """Return an HTTP client of the edge."""
+        return httpx.Client(base_url=self.url, timeout=35)
+
+
+@contextlib.contextmanager
+def running_stack(
+    *, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """Run a stack in a directory of its own for the length of the block."""
+    folder = Path(tempfile.mkdtemp(prefix="noetl-e2e-"))
+    stack = Stack(folder / "data", arguments=arguments, environment=environment or {})
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def register(client: httpx.Client, text: str) -> dict[str, Any]:
+    """Register a playbook and return the answer."""
+    answer = client.post("/api/catalog/register", json={"content": text})
+    answer.raise_for_status()
+    return dict(answer.json())
+
+
+def execute(client: httpx.Client, path: str, **workload: Any) -> int:
+    """Start an execution and return its id."""
+    answer = client.post("/api/execute", json={"path": path, "workload": workload})
+    answer.raise_for_status()
+    return int(answer.json()["execution_id"])
+
+
+def finish(client: httpx.Client, execution_id: int, *, seconds: float = 60) -> str:
+    """Wait until an execution has ended and return its status.
+
+    Raises:
+        TimeoutError: it has not ended; the text names the step it is at.
+    """
+    deadline = time.monotonic() + seconds
+    body: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        body = client.get(f"/api/executions/{execution_id}/status").json()
+        if body.get("status") in FINISHED:
+            return str(body["status"])
+        time.sleep(0.02)
+    raise TimeoutError(f"{execution_id} is still at {body.get('current_step')}: {body}")
+
+
+def events(client: httpx.Client, execution_id: int) -> list[dict[str, Any]]:
+    """Return an execution's whole log, oldest first."""
+    answer = client.get(f"/api/executions/{execution_id}")
+    answer.raise_for_status()
+    return list(answer.json()["events"])
