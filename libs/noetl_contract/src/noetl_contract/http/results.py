@@ -1,0 +1,48 @@
+"""`/api/result/*`: large results, kept outside the log (http-b 8, worker 11)."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["ResultPutAnswer", "ResultPutRequest", "StoredResult"]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+
+class ResultPutRequest(BaseModel):
+    """A result to keep; `store`, `ttl`, `correlation` and `compress` are read by nobody."""
+
+    model_config = _TOLERANT
+
+    name: str
+    data: Any
+    scope: str = "execution"
+    source_step: str | None = None
+
+
+class ResultPutAnswer(BaseModel):
+    """Where the result is; size and digest are of its compact JSON with sorted keys."""
+
+    model_config = _TOLERANT
+
+    ref: str
+    store: str
+    scope: str
+    bytes: int
+    sha256: str
+    expires_at: None = None
+
+
+class StoredResult(BaseModel):
+    """The newest result of a name, with what is known of it (ours)."""
+
+    model_config = _TOLERANT
+
+    ref: str
+    name: str
+    scope: str
+    source_step: str | None
+    bytes: int
+    sha256: str
+    created_at: str
+    data: Any

@@ -1,0 +1,96 @@
+"""`/api/worker/pool/*` and `/api/worker/pools` (http-a 11, worker 5)."""
+
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+__all__ = [
+    "RuntimeAcknowledgement",
+    "RuntimeEntry",
+    "RuntimeNameRequest",
+    "RuntimePoolsQuery",
+    "RuntimeRegisterRequest",
+]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+_KIND = Field(default="worker_pool", validation_alias=AliasChoices("kind", "component_type"))
+
+
+class RuntimeRegisterRequest(BaseModel):
+    """A worker, server or broker says that it is there.
+
+    A new value of `runtime.worker_public_key` or `runtime.instance` shows a new process, whose
+    predecessor's claims are void; without either this is only a heartbeat (worker 5.1).
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "w-1",
+                    "component_type": "worker_pool",
+                    "runtime": {"kind": "rust", "worker_public_key": "<base64>"},
+                    "status": "ready",
+                    "labels": {"pool_name": "worker-pool"},
+                }
+            ]
+        },
+    )
+
+    name: str
+    kind: str = _KIND
+    uri: str | None = None
+    status: str = "active"
+    labels: Any = None
+    capabilities: Any = None
+    capacity: int | None = Field(default=None, ge=-(2**31), lt=2**31)
+    runtime: Any = None
+
+
+class RuntimeNameRequest(BaseModel):
+    """Who is alive, or leaves."""
+
+    model_config = _TOLERANT
+
+    name: str
+    kind: str = _KIND
+
+
+class RuntimePoolsQuery(BaseModel):
+    """Which runtimes to list."""
+
+    model_config = _TOLERANT
+
+    kind: str = "worker_pool"
+    status: str | None = None
+    name: str | None = Field(default=None, description="part of the name")
+
+
+class RuntimeEntry(BaseModel):
+    """One registered runtime."""
+
+    model_config = _TOLERANT
+
+    runtime_id: int | str
+    name: str
+    kind: str
+    uri: str | None
+    status: str
+    labels: Any
+    capabilities: Any
+    capacity: int | None
+    runtime: Any
+    heartbeat: str
+    created_at: str
+    updated_at: str
+
+
+class RuntimeAcknowledgement(BaseModel):
+    """The message was taken in."""
+
+    model_config = _TOLERANT
+
+    status: str
+    message: str
