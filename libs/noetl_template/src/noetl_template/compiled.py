@@ -1,0 +1,231 @@
+"""Compiled templates and the bounded cache that keeps them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jinja2
+from jinja2 import nodes
+
+from noetl_template.environment import RenderContext, TemplateEnvironment
+from noetl_template.errors import EvaluationError, TemplateError
+from noetl_template.limits import Budget, Limits
+from noetl_template.prepare import prepare, single_expression
+from noetl_template.values import Dialect
+
+# What a template may raise while it is compiled or runs. RecursionError is a RuntimeError,
+# SyntaxError comes from nesting that Python's own compiler refuses.
+_FAILURES: Final = (
+    EvaluationError,
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+# `{{ a.b.c }}`, by far the most common template, is looked up without any template engine.
+_PATH: Final = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}", re.ASCII)
+_NOT_A_NAME: Final = frozenset(
+    {"true", "false", "none", "True", "False", "None", "not", "if", "else", "and", "or", "in",
+     "is", "self", "range", "dict", "namespace", "loop"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PathTemplate:
+    """A template that only names a value."""
+
+    source: str
+    path: tuple[str, ...]
+    environment: TemplateEnvironment
+    prefix: str = ""
+    suffix: str = ""
+
+    def value(self, scope: Mapping[str, Any], _limits: Limits) -> Any:
+        """The named value, undefined when any part of the path is."""
+        getitem = self.environment.getitem
+        dialect = self.environment.dialect
+        head, *rest = self.path
+        try:
+            value = dialect.incoming(scope[head])
+        except KeyError:
+            return dialect.undefined
+        for name in rest:
+            if dialect.proxies_result and name == "result" and isinstance(value, Mapping):
+                value = value.get("result", value)
+            else:
+                value = getitem(value, name)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ValueTemplate:
+    """A template that is one expression; its value is used without printing it first."""
+
+    source: str
+    template: jinja2.Template
+    environment: TemplateEnvironment
+    prefix: str
+    suffix: str
+
+    def value(self, scope: Mapping[str, Any], limits: Limits) -> Any:
+        """The value of the expression.
+
+        Raises:
+            TemplateError: It can't be evaluated.
+        """
+        context = RenderContext(self.environment, scope, Budget(limits))
+        try:
+            return next(self.template.root_render_func(context))
+        except _FAILURES as error:
+            raise failed(self.source, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class TextTemplate:
+    """Any other template: it becomes text."""
+
+    source: str
+    template: jinja2.Template
+    environment: TemplateEnvironment
+
+    def text(self, scope: Mapping[str, Any], limits: Limits) -> str:
+        """The rendered text.
+
+        Raises:
+            TemplateError: It can't be rendered, or a limit is reached.
+        """
+        budget = Budget(limits)
+        context = RenderContext(self.environment, scope, budget)
+        try:
+            return "".join(_bounded(self.template.root_render_func(context), budget))
+        except _FAILURES as error:
+            raise failed(self.source, error) from error
+
+
+type CompiledTemplate = PathTemplate | ValueTemplate | TextTemplate
+
+
+def _bounded(chunks: Iterator[str], budget: Budget) -> Iterator[str]:
+    length = 0
+    for chunk in chunks:
+        length += len(chunk)
+        budget.check_length(length)
+        yield chunk
+
+
+def failed(source: str, error: Exception) -> TemplateError:
+    """The error a caller sees for anything a template raised."""
+    match error:
+        case EvaluationError():
+            reason = str(error)
+        case jinja2.TemplateSyntaxError(message=message, lineno=line):
+            reason = _syntax_problem(message or "invalid template", line)
+        case RecursionError():
+            reason = "template is nested too deeply"
+        case MemoryError():
+            reason = "template needs too much memory"
+        case SyntaxError():
+            reason = "syntax error: template is nested too deeply"
+        case TypeError() if "positional argument" in str(error) or "takes" in str(error):
+            reason = "too many arguments"
+        case _:
+            reason = f"invalid operation: {error}"
+    return TemplateError(reason, template=source)
+
+
+def _syntax_problem(message: str, line: int) -> str:
+    unknown = re.fullmatch(r"No (filter|test) named '(.*)'\.", message)
+    if unknown is not None:
+        kind, name = unknown.groups()
+        return f"unknown {kind}: {kind} {name} is unknown"
+    return f"syntax error: {message} (line {line})"
+
+
+class Compiler:
+    """Compiles templates of one dialect and keeps the last ones used.
+
+    Safe to share between threads: the worst a race does is compile a template twice.
+    """
+
+    def __init__(
+        self, dialect: Dialect, limits: Limits, *, max_entries: int, max_chars: int
+    ) -> None:
+        """Build a compiler.
+
+        Args:
+            dialect: The rule set.
+            limits: Bounds of compilation.
+            max_entries: Templates kept at most.
+            max_chars: Characters of source kept at most; larger templates aren't kept.
+        """
+        self._texts = TemplateEnvironment(dialect, yields_values=False)
+        self._values = TemplateEnvironment(dialect, yields_values=True)
+        self._limits = limits
+        self._max_entries = max_entries
+        self._max_chars = max_chars
+        self._chars = 0
+        self._kept: dict[str, CompiledTemplate] = {}
+
+    def compile(self, source: str) -> CompiledTemplate:
+        """The compiled form of a template.
+
+        Raises:
+            TemplateError: The template is not valid or too long.
+        """
+        # Taking it out and putting it back moves it to the young end.
+        compiled = self._kept.pop(source, None)
+        if compiled is not None:
+            self._kept[source] = compiled
+            return compiled
+        compiled = self._compile(source)
+        self._keep(source, compiled)
+        return compiled
+
+    def _keep(self, source: str, compiled: CompiledTemplate) -> None:
+        if len(source) > self._max_chars // 8:
+            return
+        self._kept[source] = compiled
+        self._chars += len(source)
+        while self._kept and (len(self._kept) > self._max_entries or self._chars > self._max_chars):
+            oldest = next(iter(self._kept))
+            if self._kept.pop(oldest, None) is not None:
+                self._chars -= len(oldest)
+
+    def _compile(self, source: str) -> CompiledTemplate:
+        if len(source) > self._limits.max_source_chars:
+            raise TemplateError(
+                f"template is longer than {self._limits.max_source_chars} characters",
+                template=source,
+            )
+        path = _PATH.fullmatch(source)
+        if path is not None:
+            names = tuple(path.group(1).split("."))
+            if _NOT_A_NAME.isdisjoint(names):
+                return PathTemplate(source, names, self._values)
+        try:
+            tree = self._texts.parse(source)
+            single = single_expression(tree)
+            tree = prepare(tree)
+            if single is None:
+                return TextTemplate(source, self._texts.from_tree(tree), self._texts)
+            # Rewriting happens in place or replaces the node, so look it up again.
+            prefix, _, suffix = single
+            return ValueTemplate(
+                source, self._values.from_tree(_bare(tree)), self._values, prefix, suffix
+            )
+        except _FAILURES as error:
+            raise failed(source, error) from error
+
+
+def _bare(tree: nodes.Template) -> nodes.Template:
+    """The tree of a single expression without the whitespace around it."""
+    output = tree.body[0]
+    if isinstance(output, nodes.Output):
+        output.nodes = [node for node in output.nodes if not isinstance(node, nodes.TemplateData)]
+    return tree

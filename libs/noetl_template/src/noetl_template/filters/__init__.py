@@ -1,0 +1,151 @@
+"""The filters of both dialects.
+
+Each filter is a function of the render context, the value and the arguments. The reference's
+built-ins are common; each dialect overrides some.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import pass_context
+from jinja2.utils import missing
+
+from noetl_template.errors import EvaluationError
+from noetl_template.filters import (
+    defaults,
+    encoding,
+    mappings,
+    numbers,
+    selection,
+    sequences,
+    text,
+)
+from noetl_template.prepare import ITERATE, LOOK_UP
+from noetl_template.values import SERVER, Dialect
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+type Filter = Callable[..., Any]
+
+_BUILT_IN: Final[dict[str, Filter]] = {
+    "abs": numbers.absolute,
+    "attr": mappings.attribute,
+    "batch": sequences.batch,
+    "bool": numbers.boolean,
+    "capitalize": text.capitalize,
+    "chain": sequences.chain,
+    "count": defaults.count,
+    "d": defaults.builtin_default,
+    "dictsort": mappings.dict_sort,
+    "e": text.escape,
+    "escape": text.escape,
+    "format": text.format_text,
+    "groupby": sequences.group_by,
+    "indent": text.indent,
+    "items": mappings.items,
+    "lines": text.lines,
+    "list": sequences.as_list,
+    "lower": text.lower,
+    "map": selection.map_elements,
+    "max": sequences.largest,
+    "min": sequences.smallest,
+    "pprint": text.pprint,
+    "reject": selection.reject,
+    "rejectattr": selection.reject_by,
+    "replace": text.replace,
+    "reverse": sequences.reverse,
+    "round": numbers.rounded,
+    "safe": text.safe,
+    "select": selection.select,
+    "selectattr": selection.select_by,
+    "slice": sequences.slices,
+    "sort": sequences.sort,
+    "split": text.split,
+    "string": text.string,
+    "sum": numbers.total,
+    "title": text.title,
+    "trim": text.trim,
+    "unique": sequences.unique,
+    "upper": text.upper,
+    "zip": sequences.zipped,
+    "b64encode": encoding.encode_base64,
+    "b64decode": encoding.decode_base64,
+    "default": defaults.default,
+}
+_SERVER: Final[dict[str, Filter]] = {
+    "first": defaults.strict_first,
+    "float": numbers.strict_float,
+    "fromjson": encoding.strict_from_json,
+    "get": mappings.get,
+    "int": numbers.strict_int,
+    "join": text.join,
+    "keys": mappings.keys,
+    "last": defaults.strict_last,
+    "length": defaults.strict_length,
+    "tojson": encoding.textual_json,
+    "values": mappings.values,
+}
+_WORKER: Final[dict[str, Filter]] = {
+    "d": defaults.default,
+    "first": defaults.lenient_first,
+    "float": numbers.lenient_float,
+    "fromjson": encoding.lenient_from_json,
+    "int": numbers.lenient_int,
+    "join": defaults.lenient_join,
+    "last": defaults.lenient_last,
+    "len": defaults.lenient_length,
+    "length": defaults.lenient_length,
+    "tojson": encoding.exact_json,
+}
+
+
+def filters_of(dialect: Dialect) -> dict[str, Callable[..., Any]]:
+    """The filters by name."""
+    own = _SERVER if dialect is SERVER else _WORKER
+    named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
+    return {**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)}
+
+
+def _accounted(function: Filter) -> Callable[..., Any]:
+    """Pay for what goes in and comes out, and name wrong arguments as the reference does."""
+
+    @pass_context
+    @wraps(function)
+    def run(context: "RenderContext", value: Any, *args: Any, **kwargs: Any) -> Any:
+        context.budget.spend(_size(value))
+        try:
+            result = function(context, value, *args, **kwargs)
+        except TypeError as error:
+            raise EvaluationError(_argument_problem(error)) from error
+        size = _size(result)
+        context.budget.check_length(size)
+        context.budget.spend(size)
+        return result
+
+    return run
+
+
+def _argument_problem(error: TypeError) -> str:
+    message = str(error)
+    if "missing" in message and "argument" in message:
+        return "missing argument"
+    if "positional argument" in message:
+        return "too many arguments"
+    if "keyword argument" in message:
+        return "unknown keyword argument"
+    return f"invalid operation: {message}"
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, str | list | Mapping) else 0
+
+
+def _iterate(context: "RenderContext", value: Any, weight: int) -> list[Any]:
+    return context.iterate(value, weight)
+
+
+def _look_up(context: "RenderContext", name: str) -> Any:
+    value = context.resolve_or_missing(name)
+    return context.dialect.undefined if value is missing else value

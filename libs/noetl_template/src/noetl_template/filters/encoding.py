@@ -1,0 +1,70 @@
+"""JSON and base64."""
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from noetl_template.errors import EvaluationError
+from noetl_template.values import INT64_MAX, INT64_MIN, dump_json, float_text
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+
+def exact_json(context: "RenderContext", value: Any) -> str:
+    """The worker's ``tojson``."""
+    return dump_json(context.dialect.json_ready(value))
+
+
+def textual_json(context: "RenderContext", value: Any) -> str:
+    """The server's ``tojson``."""
+    return dump_json(with_textual_floats(context.dialect.json_ready(value)))
+
+
+def with_textual_floats(value: Any) -> Any:  # noqa: PLR0911 - one return per type
+    """JSON as the server's ``tojson`` makes it.
+
+    The reference knows no floats there: whole ones become integers, the others strings.
+    """
+    match value:
+        case bool():
+            return value
+        case float():
+            if value.is_integer() and INT64_MIN <= value <= INT64_MAX:
+                return int(value)
+            return float_text(value)
+        case int() if not INT64_MIN <= value <= INT64_MAX:
+            return str(value)
+        case list():
+            return [with_textual_floats(element) for element in value]
+        case dict():
+            return {key: with_textual_floats(entry) for key, entry in value.items()}
+        case _:
+            return value
+
+
+def strict_from_json(context: "RenderContext", value: Any) -> Any:
+    try:
+        return orjson.loads(context.dialect.text(value))
+    except ValueError as error:
+        raise EvaluationError(f"fromjson error: {error}") from error
+
+
+def lenient_from_json(context: "RenderContext", value: Any) -> Any:
+    try:
+        return orjson.loads(context.dialect.text(value))
+    except ValueError:
+        return None
+
+
+def encode_base64(context: "RenderContext", value: Any) -> str:
+    return base64.b64encode(context.dialect.text(value).encode()).decode("ascii")
+
+
+def decode_base64(context: "RenderContext", value: Any) -> str:
+    try:
+        return base64.b64decode(context.dialect.text(value), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise EvaluationError(f"b64decode error: {error}") from error

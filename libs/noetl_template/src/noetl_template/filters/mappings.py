@@ -1,0 +1,60 @@
+"""Filters on maps."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from noetl_template.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+
+def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise EvaluationError(f"invalid operation: {name} requires mapping")
+    return value
+
+
+def keys(context: "RenderContext", value: Any) -> list[Any]:
+    return context.dialect.sorted_keys(_mapping("keys", value))
+
+
+def values(context: "RenderContext", value: Any) -> list[Any]:
+    return [entry for _, entry in context.dialect.sorted_items(_mapping("values", value))]
+
+
+def items(context: "RenderContext", value: Any) -> list[Any]:
+    if not isinstance(value, Mapping):
+        raise EvaluationError("invalid operation: cannot convert value into pairs")
+    return [list(pair) for pair in context.dialect.sorted_items(value)]
+
+
+def get(context: "RenderContext", value: Any, key: Any) -> Any:
+    return context.environment.getitem(_mapping("get", value), key)
+
+
+def attribute(context: "RenderContext", value: Any, key: Any) -> Any:
+    return context.environment.getitem(value, key)
+
+
+def dict_sort(
+    context: "RenderContext",
+    value: Any,
+    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
+    by: Any = "key",
+    reverse: Any = False,  # noqa: FBT002 - the order templates pass it in
+) -> list[Any]:
+    if not isinstance(value, Mapping):
+        raise EvaluationError("invalid operation: cannot convert value into pair list")
+    position = {"key": 0, "value": 1}.get(by)
+    if position is None:
+        raise EvaluationError("invalid operation: invalid value for by argument")
+
+    def key(pair: list[Any]) -> Any:
+        wanted = pair[position]
+        if isinstance(wanted, str) and not case_sensitive:
+            wanted = wanted.lower()
+        return context.dialect.sort_key(wanted)
+
+    pairs = sorted(items(context, value), key=key)
+    return pairs[::-1] if reverse else pairs

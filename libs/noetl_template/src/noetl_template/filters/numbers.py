@@ -1,0 +1,105 @@
+"""Filters on numbers."""
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from noetl_template.errors import EvaluationError
+from noetl_template.values import INT64_MAX, INT64_MIN, Kind
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+_FLOAT: Final = re.compile(
+    r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)",
+    re.ASCII | re.IGNORECASE,
+)
+_MAX_DECIMALS: Final = 30
+
+
+def absolute(_context: "RenderContext", value: Any) -> Any:
+    if type(value) not in {int, float}:
+        raise EvaluationError("invalid operation: cannot get absolute value")
+    return abs(value)
+
+
+def rounded(context: "RenderContext", value: Any, precision: Any = 0) -> Any:
+    if type(value) is int:
+        return value
+    if type(value) is not float:
+        kind = context.dialect.kind(value).word
+        raise EvaluationError(f"invalid operation: cannot round value ({kind})")
+    if type(precision) is not int:
+        raise EvaluationError("invalid operation: precision must be an integer")
+    if not math.isfinite(value) or precision > _MAX_DECIMALS:
+        return value
+    scale = 10.0 ** max(precision, -_MAX_DECIMALS)
+    scaled = value * scale
+    # Halves go away from zero, not to the even neighbour.
+    whole = math.copysign(math.floor(abs(scaled) + 0.5), scaled)
+    return whole / scale
+
+
+def boolean(_context: "RenderContext", value: Any) -> bool:
+    return bool(value)
+
+
+def total(context: "RenderContext", value: Any) -> Any:
+    result: Any = 0
+    for element in context.dialect.elements(value):
+        if context.dialect.kind(element) is Kind.UNDEFINED:
+            continue
+        if type(element) not in {int, float}:
+            kind = context.dialect.kind(element).word
+            raise EvaluationError(f"invalid operation: can only sum numbers, got {kind}")
+        result += element
+    return result
+
+
+def parse_float(text: str) -> float | None:
+    """A number in the reference's notation, or nothing."""
+    return float(text) if _FLOAT.fullmatch(text) else None
+
+
+def truncated(number: float) -> int:
+    """The integer part, at the edge of 64 bits when it lies beyond."""
+    if math.isnan(number):
+        return 0
+    return int(max(float(INT64_MIN), min(number, float(INT64_MAX))))
+
+
+def strict_int(context: "RenderContext", value: Any) -> int:
+    return value if type(value) is int else truncated(_strict(context, value, "int"))
+
+
+def strict_float(context: "RenderContext", value: Any) -> float:
+    return _strict(context, value, "float")
+
+
+def _strict(context: "RenderContext", value: Any, name: str) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    text = context.dialect.text(value).strip()
+    number = parse_float(text)
+    if number is None:
+        problem = "invalid float literal" if text else "cannot parse float from empty string"
+        raise EvaluationError(f"{name} error: {problem}")
+    return number
+
+
+def lenient_int(_context: "RenderContext", value: Any) -> int:
+    if type(value) is int:
+        return value
+    return truncated(_lenient(value))
+
+
+def lenient_float(_context: "RenderContext", value: Any) -> float:
+    return _lenient(value)
+
+
+def _lenient(value: Any) -> float:
+    if type(value) in {int, float}:
+        return float(value)
+    if isinstance(value, str):
+        return parse_float(value.strip()) or 0.0
+    return 0.0

@@ -1,0 +1,60 @@
+"""Filters that apply other filters or tests to each element."""
+
+from typing import TYPE_CHECKING, Any
+
+from noetl_template.errors import EvaluationError
+from noetl_template.filters.sequences import look_up
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+
+def map_elements(context: "RenderContext", value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    elements = context.dialect.elements(value)
+    if "attribute" in kwargs:
+        found = [look_up(context, element, kwargs["attribute"]) for element in elements]
+        if "default" not in kwargs:
+            return found
+        absent = context.dialect.undefined
+        return [kwargs["default"] if entry is absent else entry for entry in found]
+    if not args:
+        raise EvaluationError("missing argument")
+    name, *rest = args
+    function = context.environment.filters.get(name) if isinstance(name, str) else None
+    if function is None:
+        raise EvaluationError(f"unknown filter: filter {name} is unknown")
+    return [function(context, element, *rest, **kwargs) for element in elements]
+
+
+def select(context: "RenderContext", value: Any, *args: Any) -> list[Any]:
+    return _chosen(context, value, None, args, wanted=True)
+
+
+def reject(context: "RenderContext", value: Any, *args: Any) -> list[Any]:
+    return _chosen(context, value, None, args, wanted=False)
+
+
+def select_by(context: "RenderContext", value: Any, attribute: Any, *args: Any) -> list[Any]:
+    return _chosen(context, value, attribute, args, wanted=True)
+
+
+def reject_by(context: "RenderContext", value: Any, attribute: Any, *args: Any) -> list[Any]:
+    return _chosen(context, value, attribute, args, wanted=False)
+
+
+def _chosen(
+    context: "RenderContext", value: Any, attribute: Any, args: tuple[Any, ...], *, wanted: bool
+) -> list[Any]:
+    test: Any = None
+    if args:
+        test = context.environment.tests.get(args[0]) if isinstance(args[0], str) else None
+        if test is None:
+            raise EvaluationError(f"unknown test: test {args[0]} is unknown")
+    kept = []
+    for element in context.dialect.elements(value):
+        context.budget.spend()
+        subject = element if attribute is None else look_up(context, element, attribute)
+        holds = bool(subject) if test is None else bool(test(context, subject, *args[1:]))
+        if holds is wanted:
+            kept.append(element)
+    return kept

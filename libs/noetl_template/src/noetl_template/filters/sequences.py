@@ -1,0 +1,189 @@
+"""Filters on lists; maps count as their keys, strings as their characters."""
+
+from collections.abc import Mapping
+from functools import cmp_to_key
+from typing import TYPE_CHECKING, Any
+
+from noetl_template.errors import EvaluationError
+from noetl_template.values import Group, Kind
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+
+def as_list(context: "RenderContext", value: Any) -> list[Any]:
+    if context.dialect.kind(value) in {Kind.BOOL, Kind.NUMBER}:
+        raise EvaluationError("invalid operation: cannot convert value to list")
+    return list(context.dialect.elements(value))
+
+
+def reverse(context: "RenderContext", value: Any) -> Any:
+    match context.dialect.kind(value):
+        case Kind.STRING:
+            return value[::-1]
+        case Kind.UNDEFINED | Kind.NONE:
+            return value
+        case _:
+            return context.dialect.elements(value)[::-1]
+
+
+def batch(context: "RenderContext", value: Any, count: Any, fill: Any = None) -> list[Any]:
+    count = _positive(count)
+    elements = context.dialect.elements(value)
+    groups = [elements[start : start + count] for start in range(0, len(elements), count)]
+    if groups and fill is not None:
+        missing = count - len(groups[-1])
+        context.budget.check_length(missing)
+        groups[-1] = groups[-1] + [fill] * missing
+    return groups
+
+
+def slices(context: "RenderContext", value: Any, count: Any, fill: Any = None) -> list[Any]:
+    count = _positive(count)
+    context.budget.check_length(count)
+    context.budget.spend(64 * count)
+    elements = context.dialect.elements(value)
+    size, longer = divmod(len(elements), count)
+    groups = []
+    start = 0
+    for number in range(count):
+        end = start + size + (number < longer)
+        group = elements[start:end]
+        if fill is not None and number >= longer:
+            group = [*group, fill]
+        groups.append(group)
+        start = end
+    return groups
+
+
+def _positive(count: Any) -> int:
+    if type(count) is not int or count < 0:
+        raise EvaluationError("invalid operation: count must be a positive integer")
+    if count == 0:
+        raise EvaluationError("invalid operation: count cannot be 0")
+    return count
+
+
+def chain(context: "RenderContext", value: Any, *others: Any) -> Any:
+    if all(isinstance(part, Mapping) for part in (value, *others)):
+        merged = dict(value)
+        for other in others:
+            merged.update(other)
+        return merged
+    elements = list(context.dialect.elements(value))
+    for other in others:
+        elements.extend(context.dialect.elements(other))
+    return elements
+
+
+def zipped(context: "RenderContext", value: Any, *others: Any) -> list[list[Any]]:
+    columns = [context.dialect.elements(column) for column in (value, *others)]
+    return [list(row) for row in zip(*columns, strict=False)]
+
+
+def largest(context: "RenderContext", value: Any) -> Any:
+    elements = context.dialect.elements(value)
+    if not elements:
+        return context.dialect.undefined
+    return max(elements, key=cmp_to_key(context.dialect.order))
+
+
+def smallest(context: "RenderContext", value: Any) -> Any:
+    elements = context.dialect.elements(value)
+    if not elements:
+        return context.dialect.undefined
+    return min(elements, key=cmp_to_key(context.dialect.order))
+
+
+def sort(
+    context: "RenderContext",
+    value: Any,
+    reverse: Any = False,  # noqa: FBT002 - the order templates pass it in
+    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
+    attribute: Any = None,
+) -> list[Any]:
+    def key(element: Any) -> Any:
+        if not isinstance(attribute, str):
+            wanted: Any = _folded(element, case_sensitive=case_sensitive)
+        else:
+            wanted = [
+                _folded(look_up(context, element, path.strip()), case_sensitive=case_sensitive)
+                for path in attribute.split(",")
+            ]
+        return context.dialect.sort_key(wanted)
+
+    # A reversed order keeps equal elements reversed, too.
+    result = sorted(context.dialect.elements(value), key=key)
+    return result[::-1] if reverse else result
+
+
+def unique(
+    context: "RenderContext",
+    value: Any,
+    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
+    attribute: Any = None,
+) -> list[Any]:
+    seen: set[Any] = set()
+    kept = []
+    for element in context.dialect.elements(value):
+        wanted = element if attribute is None else look_up(context, element, attribute)
+        key = _hashable(context, _folded(wanted, case_sensitive=case_sensitive))
+        if key not in seen:
+            seen.add(key)
+            kept.append(element)
+    return kept
+
+
+def group_by(
+    context: "RenderContext",
+    value: Any,
+    attribute: Any,
+    default: Any = None,
+    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
+) -> list[Group]:
+    def grouper(element: Any) -> Any:
+        found = look_up(context, element, attribute)
+        return default if found is context.dialect.undefined and default is not None else found
+
+    keyed = [(grouper(element), element) for element in context.dialect.elements(value)]
+    keyed.sort(
+        key=lambda pair: context.dialect.sort_key(_folded(pair[0], case_sensitive=case_sensitive))
+    )
+    groups: list[Group] = []
+    last: Any = object()
+    for key, element in keyed:
+        folded = _folded(key, case_sensitive=case_sensitive)
+        if not groups or folded != last:
+            groups.append(Group([key, []]))
+            last = folded
+        # The group is named after its last spelling, as in the reference.
+        groups[-1][0] = key
+        groups[-1][1].append(element)
+    return groups
+
+
+def look_up(context: "RenderContext", value: Any, path: Any) -> Any:
+    """Follow a dotted path; numbers in it are positions."""
+    if not isinstance(path, str):
+        return context.environment.getitem(value, path)
+    for name in path.split("."):
+        key: Any = int(name) if name.isdecimal() and not isinstance(value, Mapping) else name
+        value = context.environment.getitem(value, key)
+    return value
+
+
+def _folded(value: Any, *, case_sensitive: Any) -> Any:
+    return value.lower() if isinstance(value, str) and not case_sensitive else value
+
+
+def _hashable(context: "RenderContext", value: Any) -> Any:
+    match value:
+        case list():
+            return ("list", *(_hashable(context, element) for element in value))
+        case Mapping():
+            entries = context.dialect.sorted_items(value)
+            return ("map", *((key, _hashable(context, entry)) for key, entry in entries))
+        case bool() | int() | float() | str() | None:
+            return value
+        case _:
+            return id(value)

@@ -1,0 +1,192 @@
+"""Filters on text. Everything is printed first, so numbers and lists work as well."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from noetl_template.errors import EvaluationError
+from noetl_template.values import Kind, quoted
+
+if TYPE_CHECKING:
+    from noetl_template.environment import RenderContext
+
+_HTML: Final = {
+    "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "/": "&#x2f;",
+}  # fmt: skip
+_HTML_SPECIAL: Final = re.compile(r"[&<>\"'/]")
+_PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_FORMAT: Final = re.compile(
+    r"%(?:\((?P<key>[^)]*)\))?(?P<flags>[-+ #0]*)(?P<width>\d+)?(?:\.(?P<precision>\d+))?"
+    r"(?P<type>.)?",
+    re.DOTALL,
+)
+_WHOLE: Final = frozenset("diuoxX")
+_REAL: Final = frozenset("eEfFgG")
+_MAX_WIDTH: Final = 10_000
+
+
+def string(context: "RenderContext", value: Any) -> str:
+    return context.dialect.text(value)
+
+
+def lower(context: "RenderContext", value: Any) -> str:
+    return context.dialect.text(value).lower()
+
+
+def upper(context: "RenderContext", value: Any) -> str:
+    return context.dialect.text(value).upper()
+
+
+def trim(context: "RenderContext", value: Any) -> str:
+    return context.dialect.text(value).strip()
+
+
+def capitalize(context: "RenderContext", value: Any) -> str:
+    text = context.dialect.text(value)
+    return text[:1].upper() + text[1:].lower()
+
+
+def title(context: "RenderContext", value: Any) -> str:
+    letters = []
+    starts_word = True
+    for char in context.dialect.text(value):
+        if char in _PUNCTUATION or char.isspace():
+            letters.append(char)
+            starts_word = True
+        else:
+            letters.append(char.upper() if starts_word else char.lower())
+            starts_word = False
+    return "".join(letters)
+
+
+def replace(context: "RenderContext", value: Any, old: Any, new: Any) -> str:
+    text, old, new = (context.dialect.text(part) for part in (value, old, new))
+    occurrences = text.count(old)
+    context.budget.check_length(len(text) + occurrences * (len(new) - len(old)))
+    return text.replace(old, new)
+
+
+def escape(context: "RenderContext", value: Any) -> str:
+    text = context.dialect.text(value)
+    return _HTML_SPECIAL.sub(lambda match: _HTML[match.group()], text)
+
+
+def safe(_context: "RenderContext", value: Any) -> Any:
+    return value
+
+
+def lines(_context: "RenderContext", value: Any) -> list[str]:
+    if not isinstance(value, str):
+        raise EvaluationError("invalid operation: value is not a string")
+    parts = value.replace("\r\n", "\n").split("\n")
+    if parts[-1] == "":
+        parts.pop()
+    return parts
+
+
+def indent(
+    context: "RenderContext",
+    value: Any,
+    width: Any,
+    first: Any = False,  # noqa: FBT002 - positional in templates
+    blank: Any = False,  # noqa: FBT002 - positional in templates
+) -> str:
+    if type(width) is not int or width < 0:
+        raise EvaluationError("invalid operation: indent needs a width")
+    text = context.dialect.text(value)
+    context.budget.check_length(len(text) + width * (text.count("\n") + 1))
+    margin = " " * width
+    rows = _without_line_end(text).split("\n")
+    indented = [margin + row if row or blank else row for row in rows]
+    if not first:
+        indented[0] = rows[0]
+    return _without_line_end("\n".join(indented))
+
+
+def _without_line_end(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+
+
+def split(context: "RenderContext", value: Any, separator: Any = " ") -> list[str]:
+    text = context.dialect.text(value)
+    separator = context.dialect.text(separator)
+    if separator:
+        return text.split(separator)
+    return ["", *text, ""]
+
+
+def join(context: "RenderContext", value: Any, separator: Any = "") -> str:
+    dialect = context.dialect
+    if dialect.kind(value) in {Kind.BOOL, Kind.NUMBER}:
+        raise EvaluationError(
+            f"invalid operation: cannot join value of type {dialect.kind(value).word}"
+        )
+    return join_elements(context, dialect.elements(value), dialect.text(separator))
+
+
+def join_elements(context: "RenderContext", elements: list[Any], separator: str) -> str:
+    """Print the elements with a separator between them."""
+    parts = [context.dialect.text(element) for element in elements]
+    context.budget.check_length(sum(map(len, parts)) + len(separator) * len(parts))
+    return separator.join(parts)
+
+
+def pprint(context: "RenderContext", value: Any) -> str:
+    return _pretty(context, value, "")
+
+
+def _pretty(context: "RenderContext", value: Any, margin: str) -> str:
+    inner = margin + "    "
+    match value:
+        case str():
+            return quoted(value)
+        case list() if value:
+            rows = [f"{inner}{_pretty(context, element, inner)},\n" for element in value]
+            return "[\n" + "".join(rows) + margin + "]"
+        case Mapping() if value:
+            rows = [
+                f"{inner}{_pretty(context, key, inner)}: {_pretty(context, entry, inner)},\n"
+                for key, entry in context.dialect.sorted_items(value)
+            ]
+            return "{\n" + "".join(rows) + margin + "}"
+        case _:
+            return context.dialect.printed(value)
+
+
+def format_text(context: "RenderContext", value: Any, *args: Any, **kwargs: Any) -> str:
+    """``printf`` notation."""
+    remaining = list(args)
+
+    def substitute(match: re.Match[str]) -> str:
+        if match["type"] == "%":
+            return "%"
+        key = match["key"]
+        if key is not None:
+            argument = kwargs.get(key)
+        elif remaining:
+            argument = remaining.pop(0)
+        else:
+            raise EvaluationError("missing argument")
+        return _format_one(context, match, argument)
+
+    return _FORMAT.sub(substitute, context.dialect.text(value))
+
+
+def _format_one(context: "RenderContext", match: re.Match[str], argument: Any) -> str:
+    letter = match["type"] or ""
+    width, precision = match["width"] or "", match["precision"]
+    if max(int(width[:9] or 0), int((precision or "")[:9] or 0)) > _MAX_WIDTH:
+        raise EvaluationError("invalid operation: format width is too large")
+    if letter == "s":
+        argument = context.dialect.text(argument)
+    elif letter in _WHOLE or letter in _REAL:
+        if not isinstance(argument, int | float):
+            raise EvaluationError("invalid operation: format needs a number")
+        argument = int(argument) if letter in _WHOLE else float(argument)
+    else:
+        raise EvaluationError(
+            f"invalid operation: invalid conversion type '{letter}' in format spec"
+        )
+    dot = "" if precision is None else f".{precision}"
+    formatted: str = f"%{match['flags']}{width}{dot}{letter}" % argument
+    return formatted

@@ -1,0 +1,68 @@
+"""Jinja's lexer with the reference's string escapes and line ends."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, override
+
+from jinja2.lexer import Lexer
+
+# Stands for a carriage return outside tags; Jinja would turn it into a line feed.
+_RETURN: Final = "\ufdd0"
+_TAG: Final = re.compile(r"(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+_ESCAPE: Final = re.compile(
+    r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL
+)
+_SIMPLE: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_SELF_ESCAPED: Final = frozenset("\\\"'/")
+
+
+class ReferenceLexer(Lexer):
+    """Tokenises like the reference where Jinja differs."""
+
+    @override
+    def _normalize_newlines(self, value: str) -> str:
+        return value.replace(_RETURN, "\r")
+
+    @override
+    def tokeniter(
+        self,
+        source: str,
+        name: str | None,
+        filename: str | None = None,
+        state: str | None = None,
+    ) -> Iterator[tuple[int, str, str]]:
+        if "\r" in source:
+            source = _protect_returns(source)
+        for line, token, text in super().tokeniter(source, name, filename, state):
+            if token == "string":  # noqa: S105 - a token name, not a password
+                # Jinja decodes Python escapes next, so hand it exactly that.
+                encoded = unescape(text[1:-1]).encode("unicode_escape").decode("ascii")
+                yield line, token, f'"{encoded}"'
+            else:
+                yield line, token, text
+
+
+def unescape(text: str) -> str:
+    """Decode the escapes of a string literal; unknown ones stay as written."""
+    if "\\" not in text:
+        return text
+    decoded = _ESCAPE.sub(_decode, text)
+    # Two escapes may have been the halves of one character.
+    return decoded.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _decode(match: re.Match[str]) -> str:
+    four, two, octal, other = match.groups()
+    if other is None:
+        return chr(int(four or two, 16)) if four or two else chr(int(octal, 8) & 0xFF)
+    if other in _SELF_ESCAPED:
+        return other
+    return _SIMPLE.get(other, "\\" + other)
+
+
+def _protect_returns(source: str) -> str:
+    if source.endswith("\r\n"):  # the one line end that is dropped
+        source = source[:-2] + "\n"
+    parts = _TAG.split(source)
+    parts[::2] = [part.replace("\r", _RETURN) for part in parts[::2]]
+    return "".join(parts)

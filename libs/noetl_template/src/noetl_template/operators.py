@@ -1,0 +1,222 @@
+"""Arithmetic, comparison, containment and slicing with the reference's rules."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from noetl_template.errors import EvaluationError
+from noetl_template.limits import Budget
+from noetl_template.values import Dialect, Kind
+
+# The reference computes integers in 128 bits and refuses what doesn't fit.
+_INT_MIN: Final = -(2**127)
+_INT_MAX: Final = 2**127 - 1
+_MAX_EXPONENT: Final = 127
+
+
+def binary(dialect: Dialect, budget: Budget, operator: str, left: Any, right: Any) -> Any:
+    """Apply one of ``+ - * / // % **``.
+
+    Raises:
+        EvaluationError: The operands don't support it, or the result can't be calculated.
+    """
+    budget.spend()
+    if _is_number(left) and _is_number(right):
+        return _calculate(operator, left, right)
+    if operator == "+":
+        return _join(dialect, budget, left, right)
+    if operator == "*":
+        return _repeat(dialect, budget, left, right)
+    raise _unsupported(dialect, operator, left, right)
+
+
+def unary(operator: str, value: Any) -> Any:
+    """Apply a sign."""
+    if not _is_number(value) or isinstance(value, bool):
+        raise EvaluationError("invalid operation")
+    return -value if operator == "-" else value
+
+
+def compare(  # noqa: PLR0911 - one return per operator
+    dialect: Dialect, budget: Budget, operator: str, left: Any, right: Any
+) -> bool:
+    """Apply one comparison of a chain, by its name in the syntax tree."""
+    budget.spend(_size(left))
+    match operator:
+        case "eq":
+            return bool(left == right)
+        case "ne":
+            return bool(left != right)
+        case "lt":
+            return dialect.order(left, right) < 0
+        case "lteq":
+            return dialect.order(left, right) <= 0
+        case "gt":
+            return dialect.order(left, right) > 0
+        case "gteq":
+            return dialect.order(left, right) >= 0
+        case "in":
+            return contains(dialect, budget, right, left)
+        case _:
+            return not contains(dialect, budget, right, left)
+
+
+def contains(dialect: Dialect, budget: Budget, container: Any, value: Any) -> bool:
+    """Whether ``value in container``; nothing is in an undefined container."""
+    budget.spend(_size(container))
+    match dialect.kind(container):
+        case Kind.UNDEFINED:
+            return False
+        case Kind.STRING:
+            return dialect.text(value) in container
+        case Kind.SEQUENCE:
+            return value in container
+        case Kind.MAP:
+            return isinstance(value, str | int | float) and value in container
+        case _:
+            raise EvaluationError(
+                "invalid operation: cannot perform a containment check on this value"
+            )
+
+
+def concatenate(dialect: Dialect, budget: Budget, values: tuple[Any, ...]) -> str:
+    """The printed forms, one behind the other (``~``)."""
+    parts = [dialect.text(value) for value in values]
+    length = sum(map(len, parts))
+    budget.check_length(length)
+    budget.spend(length)
+    return "".join(parts)
+
+
+def cut(dialect: Dialect, value: Any, start: Any, stop: Any, step: Any) -> Any:
+    """``value[start:stop:step]`` of a string or a list."""
+    bounds = [_bound(dialect, bound) for bound in (start, stop, step)]
+    if bounds[2] == 0:
+        raise EvaluationError("invalid operation: cannot slice by step size of 0")
+    match dialect.kind(value):
+        case Kind.STRING | Kind.SEQUENCE:
+            return value[slice(*bounds)]
+        case Kind.UNDEFINED | Kind.NONE:
+            return []
+        case kind:
+            raise EvaluationError(f"invalid operation: value of type {kind.word} cannot be sliced")
+
+
+def _bound(dialect: Dialect, bound: Any) -> int | None:
+    if isinstance(bound, int):
+        return bound
+    if dialect.kind(bound) in {Kind.UNDEFINED, Kind.NONE}:
+        return None
+    raise EvaluationError("invalid operation: slice bounds must be integers")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _calculate(operator: str, left: float, right: float) -> float:
+    if operator == "/":
+        return _divide(float(left), float(right))
+    if isinstance(left, int) and isinstance(right, int):
+        return _calculate_integers(operator, int(left), int(right))
+    return _calculate_floats(operator, float(left), float(right))
+
+
+def _calculate_integers(operator: str, left: int, right: int) -> int:
+    result: int | None = None
+    match operator:
+        case "+":
+            result = left + right
+        case "-":
+            result = left - right
+        case "*":
+            result = left * right
+        case "//" if right:
+            result = (left - left % abs(right)) // right
+        case "%" if right:
+            result = left % abs(right)
+        case "**" if 0 <= right <= _MAX_EXPONENT or (right > 0 and abs(left) <= 1):
+            result = left**right
+        case _:
+            pass
+    if result is None or not _INT_MIN <= result <= _INT_MAX:
+        raise EvaluationError(f"invalid operation: unable to calculate {left} {operator} {right}")
+    return result
+
+
+def _calculate_floats(operator: str, left: float, right: float) -> float:
+    match operator:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "//":
+            return _floor_divide(left, right)
+        case "%":
+            return math.nan if right == 0 else left % abs(right)
+        case _:
+            return _power(left, right)
+
+
+def _divide(left: float, right: float) -> float:
+    if right:
+        return left / right
+    if left == 0 or math.isnan(left):
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1.0, right)
+
+
+def _floor_divide(left: float, right: float) -> float:
+    quotient = _divide(left, right)
+    if not math.isfinite(quotient):
+        return quotient
+    return float((left - left % abs(right)) / right)
+
+
+def _power(left: float, right: float) -> float:
+    try:
+        result = left**right
+    except OverflowError:
+        return math.inf
+    except ZeroDivisionError:
+        return math.inf
+    # A negative base with a broken exponent has no real result.
+    return math.nan if isinstance(result, complex) else result
+
+
+def _join(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
+    kinds = (dialect.kind(left), dialect.kind(right))
+    if kinds in {(Kind.STRING, Kind.STRING), (Kind.SEQUENCE, Kind.SEQUENCE)}:
+        length = len(left) + len(right)
+        budget.check_length(length)
+        budget.spend(length)
+        return left + right
+    raise _unsupported(dialect, "+", left, right)
+
+
+def _repeat(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
+    if _is_number(left):
+        left, right = right, left
+    kind = dialect.kind(left)
+    if kind not in {Kind.STRING, Kind.SEQUENCE}:
+        raise _unsupported(dialect, "*", left, right)
+    if not isinstance(right, int) or isinstance(right, bool) or right < 0:
+        noun = "strings" if kind is Kind.STRING else "sequences"
+        raise EvaluationError(f"invalid operation: {noun} can only be multiplied with integers")
+    length = len(left) * right
+    budget.check_length(length)
+    budget.spend(length)
+    return left * right
+
+
+def _unsupported(dialect: Dialect, operator: str, left: Any, right: Any) -> EvaluationError:
+    kinds = f"{dialect.kind(left).word} and {dialect.kind(right).word}"
+    return EvaluationError(
+        f"invalid operation: tried to use {operator} operator on unsupported types {kinds}"
+    )
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, str | list | Mapping) else 0

@@ -1,0 +1,189 @@
+"""Rendering: strings, whole values, conditions, by the rules of the server or the worker."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from noetl_template.compiled import Compiler, TextTemplate, failed
+from noetl_template.errors import EvaluationError, TemplateError
+from noetl_template.limits import Limits
+from noetl_template.retype import server_text, server_value, worker_text, worker_value
+from noetl_template.values import MAX_NESTING, SERVER, WORKER, Json
+
+type Scope = Mapping[str, Any]
+
+_FALSE_WORDS: Final = frozenset({"", "false", "0", "no", "none", "null", "off", "{}", "[]"})
+_FALSE_RULE_WORDS: Final = frozenset({"", "false", "False", "0", "none", "None", "null"})
+_MAX_ENTRIES: Final = 4096
+_MAX_CHARS: Final = 16 * 1024 * 1024
+
+
+class Renderer:
+    """Renders templates under fixed limits; keeps compiled ones. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        max_entries: int = _MAX_ENTRIES,
+        max_chars: int = _MAX_CHARS,
+    ) -> None:
+        """Build a renderer.
+
+        Args:
+            limits: What one render may cost.
+            max_entries: Compiled templates kept per dialect.
+            max_chars: Characters of template source kept per dialect.
+        """
+        self._limits = limits or Limits()
+        self._server, self._worker = (
+            Compiler(dialect, self._limits, max_entries=max_entries, max_chars=max_chars)
+            for dialect in (SERVER, WORKER)
+        )
+
+    def render_server(self, value: Json, scope: Scope) -> Json:
+        """Render every string in ``value``, keys included, and type the results.
+
+        Typing also applies to strings without template syntax: ``"007"`` becomes 7. The result
+        may share lists and maps with ``scope``; neither is changed.
+
+        Raises:
+            TemplateError: A template is invalid, fails, or reaches a limit.
+        """
+        return self._walk(value, scope, self._server_string, self.server_text)
+
+    def render_worker(self, value: Json, scope: Scope) -> Json:
+        """Render every template string in ``value``, but no keys, and type the results.
+
+        Raises:
+            TemplateError: A template is invalid, fails, or reaches a limit.
+        """
+        return self._walk(value, scope, self._worker_string, None)
+
+    def render_expression(self, text: str, scope: Scope) -> Json:
+        """Render one server-side string, for example a loop's ``in``, to a value.
+
+        Text without template syntax is data, not an expression.
+
+        Raises:
+            TemplateError: The template is invalid, fails, or reaches a limit.
+        """
+        return self._server_string(text, scope)
+
+    def evaluate_condition(self, expression: str, scope: Scope) -> bool:
+        """Whether a guard holds; text without template syntax is an expression.
+
+        Raises:
+            TemplateError: The guard is invalid, fails, or reaches a limit.
+        """
+        if not has_server_syntax(expression):
+            expression = "{{ " + expression + " }}"
+        return self.server_text(expression, scope).strip().lower() not in _FALSE_WORDS
+
+    def evaluate_rule(self, condition: str | bool | None, scope: Scope) -> bool:  # noqa: FBT001 - a JSON value
+        """Whether a worker-side policy rule's ``when`` holds.
+
+        A boolean counts as it is. Text without template syntax is just text and therefore true
+        unless it is one of the false words. A condition that fails is false.
+        """
+        if not isinstance(condition, str):
+            return condition is True
+        try:
+            text = self.worker_text(condition, scope)
+        except TemplateError:
+            return False
+        return text.strip() not in _FALSE_RULE_WORDS
+
+    def server_text(self, text: str, scope: Scope) -> str:
+        """Render a string to text by the server's rules, without typing it.
+
+        Raises:
+            TemplateError: The template is invalid, fails, or reaches a limit.
+        """
+        return self._text(text, scope, self._server) if has_server_syntax(text) else text
+
+    def worker_text(self, text: str, scope: Scope) -> str:
+        """Render a string to text by the worker's rules, without typing it.
+
+        Raises:
+            TemplateError: The template is invalid, fails, or reaches a limit.
+        """
+        return self._text(text, scope, self._worker) if has_worker_syntax(text) else text
+
+    def _server_string(self, text: str, scope: Scope) -> Json:
+        if not has_server_syntax(text):
+            return server_text(text)
+        compiled = self._server.compile(text)
+        if isinstance(compiled, TextTemplate):
+            return server_text(compiled.text(scope, self._limits))
+        value = compiled.value(scope, self._limits)
+        return _typed(text, lambda: server_value(value, compiled.prefix, compiled.suffix))
+
+    def _worker_string(self, text: str, scope: Scope) -> Json:
+        if not has_worker_syntax(text):
+            return text
+        compiled = self._worker.compile(text)
+        if isinstance(compiled, TextTemplate):
+            return worker_text(compiled.text(scope, self._limits))
+        value = compiled.value(scope, self._limits)
+        return _typed(text, lambda: worker_value(value))
+
+    def _text(self, text: str, scope: Scope, compiler: Compiler) -> str:
+        compiled = compiler.compile(text)
+        if isinstance(compiled, TextTemplate):
+            return compiled.text(scope, self._limits)
+        value = compiled.value(scope, self._limits)
+        dialect = compiled.environment.dialect
+        printed: str = _typed(text, lambda: dialect.text(value))
+        return compiled.prefix + printed + compiled.suffix
+
+    def _walk(
+        self,
+        value: Json,
+        scope: Scope,
+        string: Callable[[str, Scope], Json],
+        key: Callable[[str, Scope], str] | None,
+        depth: int = 0,
+    ) -> Json:
+        match value:
+            case str():
+                return string(value, scope)
+            case dict():
+                if depth > MAX_NESTING:
+                    raise TemplateError("value is nested too deeply", template="")
+                return {
+                    (key(name, scope) if key else name): self._walk(
+                        entry, scope, string, key, depth + 1
+                    )
+                    for name, entry in value.items()
+                }
+            case list():
+                if depth > MAX_NESTING:
+                    raise TemplateError("value is nested too deeply", template="")
+                return [self._walk(entry, scope, string, key, depth + 1) for entry in value]
+            case _:
+                return value
+
+
+def has_server_syntax(text: str) -> bool:
+    """Whether the server takes a string for a template."""
+    return ("{{" in text and "}}" in text) or ("{%" in text and "%}" in text)
+
+
+def has_worker_syntax(text: str) -> bool:
+    """Whether the worker takes a string for a template."""
+    return "{{" in text or "{%" in text
+
+
+def _typed[T](source: str, convert: Callable[[], T]) -> T:
+    try:
+        return convert()
+    except (EvaluationError, RecursionError) as error:
+        raise failed(source, error) from error
+
+
+_DEFAULT: Final = Renderer()
+render_server = _DEFAULT.render_server
+render_worker = _DEFAULT.render_worker
+render_expression = _DEFAULT.render_expression
+evaluate_condition = _DEFAULT.evaluate_condition
+evaluate_rule = _DEFAULT.evaluate_rule

@@ -1,0 +1,116 @@
+"""From rendered text, or the value of a single expression, to JSON."""
+
+import math
+import re
+from typing import Any, Final
+
+import orjson
+
+from noetl_template.filters.encoding import with_textual_floats
+from noetl_template.values import (
+    INT64_MAX,
+    INT64_MIN,
+    SERVER,
+    UINT64_MAX,
+    WORKER,
+    Json,
+    float_text,
+    prints_as_json,
+)
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NULLS: Final = frozenset({"", "null", "None"})
+_NUMBER_START: Final = frozenset("+-.0123456789")
+_JSON_START: Final = frozenset('{["-0123456789tfn')
+_BRACKETS: Final = frozenset({("{", "}"), ("[", "]")})
+# Longer digits than a double can hold are the same double or infinite.
+_MAX_NUMBER_CHARS: Final = 400
+
+
+def server_text(text: str) -> Json:  # noqa: PLR0911 - the rules in their order
+    """Type a server-rendered text, also one without any template syntax."""
+    trimmed = text.strip()
+    if trimmed in _NULLS:
+        return None
+    first = trimmed[0]
+    if (first, trimmed[-1]) in _BRACKETS:
+        try:
+            parsed: Json = orjson.loads(trimmed)
+        except ValueError:
+            return text
+        return parsed
+    if trimmed == "true":
+        return True
+    if trimmed == "false":
+        return False
+    if first in _NUMBER_START and len(trimmed) <= _MAX_NUMBER_CHARS:
+        number = _number(trimmed)
+        if number is not None:
+            return number
+    return text
+
+
+def _number(text: str) -> int | float | None:
+    if _INTEGER.fullmatch(text):
+        integer = int(text)
+        if INT64_MIN <= integer <= INT64_MAX:
+            return integer
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        return number if math.isfinite(number) else None
+    return None
+
+
+def server_value(value: Any, prefix: str, suffix: str) -> Json:  # noqa: PLR0911 - a table of types
+    """Type the value of a template that is a single expression.
+
+    The result is what printing the value and typing the text would give. A list or map that
+    would come back unchanged is passed on as it is, shared with the scope.
+    """
+    if value is None:
+        return None
+    match value:
+        case str():
+            return server_text(prefix + value + suffix if prefix or suffix else value)
+        case bool():
+            return value
+        case int():
+            return value if INT64_MIN <= value <= INT64_MAX else float(value)
+        case float():
+            return value if math.isfinite(value) else prefix + float_text(value) + suffix
+        case list() | dict() if prints_as_json(value):
+            return value
+        case _ if value is SERVER.none:
+            return f"{prefix}none{suffix}"
+        case _:
+            exact: Json = with_textual_floats(SERVER.json_ready(value))
+            return exact
+
+
+def worker_text(text: str) -> Json:
+    """Type a worker-rendered text: JSON if it is, else text."""
+    trimmed = text.strip()
+    if not trimmed or trimmed[0] not in _JSON_START:
+        return text
+    try:
+        parsed: Json = orjson.loads(trimmed)
+    except ValueError:
+        return text
+    return parsed
+
+
+def worker_value(value: Any) -> Json:
+    """Type the value of a template that is a single expression."""
+    match value:
+        case str():
+            return worker_text(value)
+        case None | bool():
+            return value
+        case int():
+            return value if INT64_MIN <= value <= UINT64_MAX else float(value)
+        case list() | dict() if prints_as_json(value):
+            return value
+        case _:
+            exact: Json = WORKER.json_ready(value)
+            return exact
