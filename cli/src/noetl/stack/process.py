@@ -1,16 +1,20 @@
 """Small facts about processes that several launchers need."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from noetl.stack.errors import StackError
+
 PROC = Path("/proc")
+FIRST_PORT, LAST_PORT = 15_000, 32_000
 
 
 def with_parent_death(
@@ -53,12 +57,17 @@ def start(
         )
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:
+    """A TCP port nobody listens on right now, other than those in `taken`.
+
+    Below the range from which the kernel gives ports to outgoing connections: there a server that
+    restarts could find its port lent out, to one of its own waiting clients for example.
+    """
+    for _ in range(1000):
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        if port not in taken and is_port_free(port, host):
+            return port
+    raise StackError(f"no free port between {FIRST_PORT} and {LAST_PORT}")
 
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -79,26 +88,30 @@ def birth(pid: int) -> str | None:
     """
     if not PROC.is_dir():
         return "alive" if _exists(pid) else None
-    try:
-        stat = (PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    # The second field is the program's name in parentheses and may hold spaces.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else fields[19]
+    fields = _stat(pid)
+    return fields[_BIRTH] if fields else None
+
+
+def session_members(leader: int) -> list[int]:
+    """Living processes of the session that a process started; itself included while it lives."""
+    members = []
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields and fields[_SESSION] == str(leader):
+            members.append(pid)
+    return members
 
 
 def processes_in(folder: Path, *, name: str) -> Iterator[int]:
     """Processes of that name that work inside the folder; nothing where there is no `/proc`."""
     wanted = os.path.realpath(folder)
-    for entry in PROC.iterdir() if PROC.is_dir() else ():
-        if not entry.name.isdigit():
-            continue
+    for pid in _pids():
+        entry = PROC / str(pid)
         try:
             if (entry / "comm").read_text().strip() != name:
                 continue
-            if str((entry / "cwd").readlink()) == wanted and birth(int(entry.name)) is not None:
-                yield int(entry.name)
+            if str((entry / "cwd").readlink()) == wanted and birth(pid) is not None:
+                yield pid
         except OSError:
             continue  # it ended meanwhile, or is somebody else's
 
@@ -107,6 +120,24 @@ def send(pid: int, number: signal.Signals) -> None:
     """Sends a signal to a process that may be gone already."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+# Places in /proc/PID/stat, counted behind the program's name, which may hold spaces.
+_SESSION, _BIRTH = 3, 19
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else fields
+
+
+def _pids() -> Iterator[int]:
+    if PROC.is_dir():
+        yield from (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
 
 
 def _exists(pid: int) -> bool:

@@ -1,0 +1,1 @@
+"""Commands of `noetl-server`, one module per group."""

@@ -1,0 +1,156 @@
+"""Looking at a stack, and the steps that a deployment runs by itself."""
+
+import json
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from noetl.commands.options import DataOption, JsonOption
+from noetl.stack import logs as log_files
+from noetl.stack import migrations
+from noetl.stack.datadir import DataDirectory, locate
+from noetl.stack.errors import StackError
+from noetl.stack.services import PostgresAddress, outside
+from noetl.stack.supervisor import ROLE
+
+
+def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show every process of the stack; exit code 1 when none is running."""
+    directory = locate(data)
+    state = current_state(directory)
+    if as_json:
+        typer.echo(json.dumps(state, indent=2))
+    else:
+        _print_table(state)
+    if not state["running"]:
+        if not as_json:
+            typer.echo(f"no stack is running on {directory.root}", err=True)
+        raise typer.Exit(1)
+
+
+def current_state(directory: DataDirectory) -> dict[str, Any]:
+    """The stack's last words, corrected when it died without saying so."""
+    state = directory.state() or {"services": []}
+    is_running = directory.is_held()
+    if not is_running:
+        for service in state["services"]:
+            service |= {"pid": None, "state": "stopped"}
+    return {**state, "running": is_running, "data": str(directory.root)}
+
+
+def logs(
+    service: Annotated[
+        str | None, typer.Argument(help="Name as in status; all when missing.")
+    ] = None,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines to show first.")] = 50,
+    data: DataOption = None,
+) -> None:
+    """Show the log of one process or of all."""
+    directory = locate(data)
+    paths = {path.stem: path for path in sorted(directory.logs.glob("*.log"))}
+    if service is not None:
+        if service not in paths:
+            known = ", ".join(paths) or "none yet"
+            raise StackError(f"no log of {service!r} in {directory.logs} (there are: {known})")
+        paths = {service: paths[service]}
+    width = max(map(len, paths), default=0)
+    for name, path in paths.items():
+        for line in log_files.tail(path, lines=lines):
+            _print_line(name, line, width=width if service is None else 0)
+    if not follow:
+        return
+    try:
+        for name, line in log_files.follow(paths):
+            _print_line(name, line, width=width if service is None else 0)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def migrate(*, data: DataOption = None) -> None:
+    """Bring the schema up to date; safe to repeat."""
+    address = database_of(locate(data))
+    typer.echo(migrations.migrate(address.dsn, wait_seconds=30).strip() or "nothing to do")
+
+
+def topology(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Create or update the streams and durables; safe to repeat."""
+    # Loaded here, because the broker client takes half a second that `status` need not wait for.
+    from noetl.stack.topology import apply  # noqa: PLC0415
+
+    names = apply(nats_of(locate(data)))
+    typer.echo(json.dumps({"topology": names}) if as_json else "\n".join(names))
+
+
+def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Print the settings that point a program at the stack; holds passwords.
+
+    Use: `eval "$(noetl-server env)"`.
+    """
+    directory = locate(data)
+    values = {
+        "NOETL_NATS_URL": nats_of(directory),
+        **database_of(directory).environment,
+    }
+    url = (directory.state() or {}).get("url")
+    if url:
+        values |= {"NOETL_SERVER_URL": url, "NOETL_PUBLIC_SERVER_URL": url}
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def nats_of(directory: DataDirectory) -> str:
+    """Address of the NATS server: the environment's, or the stack's."""
+    given = outside().nats_url
+    if given is not None:
+        return given
+    identity = _known(directory)
+    return f"nats://{ROLE}:{identity.nats_password}@127.0.0.1:{identity.ports['nats']}"
+
+
+def database_of(directory: DataDirectory) -> PostgresAddress:
+    """Address of the database: the environment's, or the stack's."""
+    given = outside().postgres
+    if given is not None:
+        return given
+    identity = _known(directory)
+    return PostgresAddress(
+        host="127.0.0.1",
+        port=identity.ports["postgres"],
+        user=ROLE,
+        password=identity.postgres_password,
+        database=ROLE,
+    )
+
+
+def _known(directory: DataDirectory) -> Any:
+    identity = directory.identity() if (directory.root / "identity.json").is_file() else None
+    if identity is None or not {"nats", "postgres"} & identity.ports.keys():
+        raise StackError(
+            f"no stack has run on {directory.root}: start one (noetl-server up), or set "
+            "NOETL_NATS_URL and POSTGRES_HOST"
+        )
+    return identity
+
+
+def _print_table(state: dict[str, Any]) -> None:
+    columns = ("name", "pid", "port", "state", "restarts")
+    rows = [[service.get(column) for column in columns] for service in state["services"]]
+    texts = [list(columns), *(["-" if cell is None else str(cell) for cell in r] for r in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+    if state["running"]:
+        typer.echo(f"\n{state['url']}  (supervisor {state['pid']}, data {state['data']})")
+
+
+def _print_line(name: str, line: str, *, width: int) -> None:
+    sys.stdout.write(f"{name:<{width}} | {line}\n" if width else f"{line}\n")
+    sys.stdout.flush()

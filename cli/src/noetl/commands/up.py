@@ -1,0 +1,139 @@
+"""`up`: the whole stack in the foreground."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import typer
+
+from noetl.commands.options import DataOption
+from noetl.stack.child import Child, ChildState
+from noetl.stack.datadir import locate
+from noetl.stack.services import outside
+from noetl.stack.supervisor import DEFAULT_PORT, StackPlan, Supervisor, running
+
+CountOption = typer.Option(min=1, max=64)
+
+
+def up(
+    *,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the HTTP edge.")
+    ] = DEFAULT_PORT,
+    host: Annotated[str, typer.Option(help="Address the HTTP edge listens on.")] = "127.0.0.1",
+    data: DataOption = None,
+    orchestrators: Annotated[int, CountOption] = 1,
+    outboxes: Annotated[int, CountOption] = 1,
+    workers: Annotated[int, CountOption] = 1,
+    ready_timeout: Annotated[
+        float, typer.Option(help="Seconds until not being ready is a failure.")
+    ] = 120,
+) -> None:
+    """Start NATS, PostgreSQL and all services; Ctrl-C drains them.
+
+    `NOETL_NATS_URL` and `POSTGRES_HOST`, `…_PORT`, `…_USER`, `…_PASSWORD`, `…_DB` name servers of
+    your own to be used instead of the embedded ones.
+    """
+    plan = StackPlan(
+        data=locate(data),
+        port=port,
+        host=host,
+        replicas={"orchestrator": orchestrators, "outbox": outboxes, "worker": workers},
+        outside=outside(),
+    )
+    serve(plan, ready_timeout=ready_timeout)
+
+
+def serve(plan: StackPlan, *, ready_timeout: float) -> None:
+    """Runs a stack until it is told to end by SIGINT or SIGTERM."""
+    asyncio.run(_serve(plan, ready_timeout=ready_timeout))
+
+
+async def _serve(plan: StackPlan, *, ready_timeout: float) -> None:
+    began = time.monotonic()
+    _say(f"starting in {plan.data.root}")
+    async with stop_signals() as stop, running(plan, listener=_report) as supervisor:
+        stop.on_second = supervisor.kill
+        ready = asyncio.create_task(supervisor.wait_ready(ready_timeout))
+        asked = asyncio.create_task(stop.event.wait())
+        await asyncio.wait({ready, asked}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if ready.done():
+                await ready
+                _say(summary(supervisor))
+                _say(f"ready after {time.monotonic() - began:.1f} s; Ctrl-C stops")
+                await asked
+        finally:
+            ready.cancel()
+            asked.cancel()
+        _say("draining")
+    _say("stopped")
+
+
+class StopSignals:
+    """The first SIGINT or SIGTERM sets the event, the second loses patience."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.on_second: Callable[[], object] = lambda: None
+
+    def handle(self) -> None:
+        """Takes note of one signal."""
+        if self.event.is_set():
+            _say("killing")
+            self.on_second()
+        self.event.set()
+
+
+@asynccontextmanager
+async def stop_signals() -> AsyncIterator[StopSignals]:
+    """Catches SIGINT and SIGTERM for the block."""
+    signals = StopSignals()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.handle)
+    try:
+        yield signals
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def summary(supervisor: Supervisor) -> str:
+    """Where everything listens, on one screen."""
+    rows = [(c.spec.name, f"127.0.0.1:{c.spec.port}", str(c.pid)) for c in supervisor.children]
+    if supervisor.plan.outside.nats_url:
+        rows.insert(0, ("nats", "as NOETL_NATS_URL says", "-"))
+    if supervisor.plan.outside.postgres:
+        address = supervisor.plan.outside.postgres
+        rows.insert(1, ("postgres", f"{address.host}:{address.port}", "-"))
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"  {name:<{width}}  {where:<22}  pid {pid}" for name, where, pid in rows]
+    return "\n".join(
+        [
+            "",
+            *lines,
+            "",
+            f"  HTTP API   {supervisor.url}",
+            f"  data       {supervisor.plan.data.root}",
+            f"  logs       {supervisor.plan.data.logs}",
+            "",
+        ]
+    )
+
+
+def _report(child: Child) -> None:
+    if child.state is ChildState.RESTARTING and child.was_ready:
+        _say(f"{child.spec.name} {child.trouble}; restart {child.restarts}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+__all__ = ["StopSignals", "serve", "stop_signals", "summary", "up"]

@@ -1,0 +1,1 @@
+"""Running one playbook from the terminal and following it live."""

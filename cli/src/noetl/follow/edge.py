@@ -1,0 +1,194 @@
+"""The few calls of the HTTP API that following an execution needs."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from noetl.stack.errors import StackError
+
+TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+RECONNECT_SECONDS = 0.3
+POLL_SECONDS = 0.25
+# Longer than the edge's own patience with a commit.
+CALL_SECONDS = 35.0
+# The stream says something at least every 15 s.
+SILENCE_SECONDS = 45.0
+
+
+class RefusedError(StackError):
+    """The edge answered no; the text is its reason."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A playbook's place in the catalog."""
+
+    path: str
+    version: int
+
+
+class Edge:
+    """A client of one edge; use it as an async context manager."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=httpx.Timeout(CALL_SECONDS, connect=5.0), trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    async def register(self, text: str) -> Registered:
+        """Registers a playbook.
+
+        Raises:
+            RefusedError: it is not a valid playbook.
+        """
+        content = base64.b64encode(text.encode()).decode()
+        body = await self._post(
+            "/api/catalog/register", {"content": content, "resource_type": "Playbook"}
+        )
+        return Registered(str(body["path"]), int(body["version"]))
+
+    async def execute(self, playbook: Registered, workload: dict[str, Any]) -> str:
+        """Starts a playbook and returns the execution's id."""
+        body = await self._post(
+            "/api/execute",
+            {
+                "path": playbook.path,
+                "version": playbook.version,
+                "workload": workload,
+                "resource_kind": "playbook",
+            },
+        )
+        return str(body["execution_id"])
+
+    async def cancel(self, execution_id: str, reason: str) -> None:
+        """Asks for the execution's cancellation; one that has ended already is fine."""
+        try:
+            await self._post(
+                f"/api/executions/{execution_id}/cancel", {"reason": reason, "cascade": True}
+            )
+        except RefusedError:
+            if (await self.status(execution_id)) not in TERMINAL_STATUSES:
+                raise
+
+    async def status(self, execution_id: str) -> str:
+        """The execution's status word."""
+        answer = await self._send("GET", f"/api/executions/{execution_id}/status")
+        return str(answer.json().get("status"))
+
+    async def events(self, execution_id: str) -> AsyncIterator[dict[str, Any]]:
+        """The execution's events in log order, each once, until it has ended.
+
+        Survives restarts of the edge: the stream is resumed after the last event seen. Where there
+        is no stream, the detail route is polled.
+        """
+        last: str | None = None
+        seen: set[str] = set()
+        while True:
+            try:
+                async for name, event_id, data in self._stream(execution_id, last):
+                    if name == "end":
+                        return
+                    last = event_id or last
+                    key = str(data.get("event_id"))
+                    if key not in seen:
+                        seen.add(key)
+                        yield data
+            except _NoStreamError:
+                async for data in self._poll(execution_id, seen):
+                    yield data
+                return
+            except httpx.TransportError:
+                pass  # the edge is being restarted: go on where we were
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _stream(
+        self, execution_id: str, last: str | None
+    ) -> AsyncIterator[tuple[str, str | None, dict[str, Any]]]:
+        headers = {"Accept": "text/event-stream"}
+        if last is not None:
+            headers["Last-Event-ID"] = last
+        async with self._client.stream(
+            "GET",
+            f"/api/executions/{execution_id}/events/stream",
+            headers=headers,
+            timeout=httpx.Timeout(CALL_SECONDS, read=SILENCE_SECONDS),
+        ) as answer:
+            if answer.status_code in {404, 405, 501}:
+                raise _NoStreamError
+            if answer.status_code != httpx.codes.OK:
+                raise httpx.TransportError(f"the stream was answered with {answer.status_code}")
+            name, event_id, data = "message", None, ""
+            async for line in answer.aiter_lines():
+                field, _, value = line.partition(":")
+                value = value.removeprefix(" ")
+                match field:
+                    case "event":
+                        name = value
+                    case "id":
+                        event_id = value
+                    case "data":
+                        data += value
+                    case "" if not line and data:
+                        yield name, event_id, json.loads(data)
+                        name, event_id, data = "message", None, ""
+
+    async def _poll(self, execution_id: str, seen: set[str]) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            answer = await self._send("GET", f"/api/executions/{execution_id}")
+            body = answer.json()
+            for data in body.get("events") or []:
+                key = str(data.get("event_id"))
+                if key not in seen:
+                    seen.add(key)
+                    yield data
+            if body.get("status") in TERMINAL_STATUSES:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._send("POST", path, body)
+        value: dict[str, Any] = answer.json()
+        return value
+
+    async def _send(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        try:
+            answer = await self._client.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise StackError(
+                f"no answer from {self._client.base_url}: {error or type(error).__name__}"
+            ) from error
+        if answer.is_success:
+            return answer
+        raise RefusedError(_reason(answer))
+
+
+class _NoStreamError(Exception):
+    """This server has no event stream for that execution."""
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return f"{answer.status_code} {answer.text[:500]}"
+    reason = body.get("error") or body.get("detail") if isinstance(body, dict) else None
+    return str(reason or f"{answer.status_code} {answer.text[:500]}")

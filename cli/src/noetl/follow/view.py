@@ -1,0 +1,57 @@
+"""How an execution looks on the terminal: plain lines here, the live table in `live`.
+
+Everything goes to stderr; stdout is for the result alone.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Protocol
+
+from noetl.follow.progress import Progress, StepProgress, StepState
+from noetl.follow.words import MARKS, describe
+
+
+class View(Protocol):
+    """Something that shows progress."""
+
+    def say(self, text: str) -> None:
+        """Shows one line of prose."""
+
+    def changed(self, progress: Progress, step: StepProgress) -> None:
+        """Shows that a step changed."""
+
+
+class PlainView:
+    """One line per change, for pipes and logs."""
+
+    def say(self, text: str) -> None:
+        """Prints the line."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def changed(self, progress: Progress, step: StepProgress) -> None:
+        """Prints the step's line, but only each tenth of a loop."""
+        del progress
+        if step.is_loop and step.state is StepState.RUNNING and not _is_tenth(step):
+            return
+        self.say(f"  {MARKS[step.state]} {describe(step, datetime.now(UTC))}")
+
+
+@contextmanager
+def terminal_view() -> Iterator[View]:
+    """The view that suits where stderr goes."""
+    if not sys.stderr.isatty():
+        yield PlainView()
+        return
+    from noetl.follow.live import LiveView  # noqa: PLC0415 -- slow to load; a pipe never needs it
+
+    view = LiveView()
+    with view.live:
+        yield view
+
+
+def _is_tenth(step: StepProgress) -> bool:
+    done, expected = len(step.done_commands), step.expected or 1
+    return done == 0 or done % max(expected // 10, 1) == 0

@@ -1,0 +1,50 @@
+"""Reading `--payload` and `--set` as the NoETL command line does."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from noetl.stack.errors import StackError
+
+
+def workload(payload: str | None, assignments: Sequence[str]) -> dict[str, Any]:
+    """One object from a JSON text and `key=value` words, the words winning.
+
+    Values are JSON where they parse as JSON, else text; dots in keys nest.
+
+    Raises:
+        StackError: the payload is not a JSON object, or a word has no `=`.
+    """
+    values = _payload(payload)
+    for word in assignments:
+        key, sign, text = word.partition("=")
+        if not sign or not key:
+            raise StackError(f"--set wants key=value, not {word!r}")
+        *path, last = key.split(".")
+        place = values
+        for part in path:
+            inner = place.get(part)
+            if not isinstance(inner, dict):
+                inner = place[part] = {}
+            place = inner
+        place[last] = _value(text)
+    return values
+
+
+def _payload(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise StackError(f"--payload is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise StackError("--payload must be a JSON object")
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,30 @@
+"""The command `noetl-server`."""
+
+import typer
+
+from noetl.commands import operate, up
+from noetl.commands.run import run
+from noetl.stack.errors import StackError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The NoETL control plane on one machine, and its operator commands.",
+)
+app.command()(up.up)
+app.command()(run)
+app.command()(operate.status)
+app.command()(operate.logs)
+app.command()(operate.migrate)
+app.command()(operate.topology)
+app.command()(operate.env)
+
+
+def main() -> None:
+    """Runs the command; what goes wrong as foreseen is one line on stderr and exit code 1."""
+    try:
+        app()
+    except StackError as error:
+        typer.echo(f"noetl-server: {error}", err=True)
+        raise SystemExit(1) from None

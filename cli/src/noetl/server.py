@@ -1,0 +1,62 @@
+"""`python -m noetl.server`: edge, orchestrator, catalog, outbox and projector as one command.
+
+Takes the arguments with which the NoETL command line starts a server. It brings its own NATS and
+PostgreSQL unless the environment names others, and no worker: those are started apart.
+"""
+
+import os
+from typing import Annotated
+
+import typer
+
+from noetl.commands.options import DataOption
+from noetl.commands.up import serve
+from noetl.stack.datadir import locate
+from noetl.stack.errors import StackError
+from noetl.stack.services import outside
+from noetl.stack.supervisor import DEFAULT_PORT, StackPlan
+
+READY_SECONDS = 120.0
+
+
+def start(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    init_db: Annotated[bool, typer.Option("--init-db", help="Migrate the schema first.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Run the control plane without a worker until SIGINT or SIGTERM."""
+    servers = outside()
+    plan = StackPlan(
+        data=locate(data),
+        host=host or os.environ.get("NOETL_HOST") or "0.0.0.0",  # noqa: S104 -- the contract's default
+        port=port or _port(),
+        replicas={"worker": 0},
+        outside=servers,
+        # A database of our own is always ours to migrate; another one only when told to.
+        migrate=init_db or servers.postgres is None,
+    )
+    serve(plan, ready_timeout=READY_SECONDS)
+
+
+def _port() -> int:
+    text = os.environ.get("NOETL_PORT") or str(DEFAULT_PORT)
+    if text.startswith("tcp://"):  # what Kubernetes puts there for a Service named noetl
+        return DEFAULT_PORT
+    if not text.isdecimal():
+        raise StackError(f"NOETL_PORT must be a number, not {text!r}")
+    return int(text)
+
+
+def main() -> None:
+    """Runs the command."""
+    try:
+        typer.run(start)
+    except StackError as error:
+        typer.echo(f"noetl.server: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

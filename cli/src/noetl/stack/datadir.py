@@ -1,0 +1,170 @@
+"""The data directory of a local stack: who holds it, its secrets and ports, its state and logs."""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noetl.stack.errors import DataDirectoryInUseError, StackError
+from noetl.stack.process import free_port, is_port_free
+
+DEFAULT_NAME = ".noetl"
+
+
+@dataclass
+class Identity:
+    """What a stack keeps over restarts. Holds secrets: the file is readable by its owner only.
+
+    Attributes:
+        name: also the NATS server's name, by which clients tell it from others.
+        nats_password: of the embedded NATS.
+        postgres_password: of the embedded PostgreSQL.
+        encryption_key: for stored credentials, base64 of 32 bytes.
+        ports: by process name; used again as long as they are free.
+    """
+
+    name: str
+    nats_password: str
+    postgres_password: str
+    encryption_key: str
+    ports: dict[str, int] = field(default_factory=dict)
+
+
+class DataDirectory:
+    """Files of one stack."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    @property
+    def logs(self) -> Path:
+        """One file per process."""
+        return self.root / "logs"
+
+    @property
+    def nats(self) -> Path:
+        """Configuration and store of the embedded NATS."""
+        return self.root / "nats"
+
+    @property
+    def postgres(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.root / "postgres"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Holds the directory for the block; the kernel lets go of it when the process dies.
+
+        Raises:
+            DataDirectoryInUseError: another stack holds it.
+            StackError: it can't be made or written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            self.logs.mkdir(exist_ok=True)
+            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StackError(
+                f"can't use {self.root} as data directory: {error.strerror}"
+            ) from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataDirectoryInUseError(
+                    f"a stack is running on {self.root} already (noetl-server status); "
+                    "use another directory with --data"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    def is_held(self) -> bool:
+        """Whether a living stack holds the directory."""
+        try:
+            handle = os.open(self._lock, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def identity(self) -> Identity:
+        """The stack's identity, made on the first call."""
+        known = _read_json(self.root / "identity.json")
+        if known is not None:
+            return Identity(**known)
+        made = Identity(
+            name=f"noetl-{secrets.token_hex(6)}",
+            nats_password=secrets.token_hex(16),
+            postgres_password=secrets.token_hex(16),
+            encryption_key=_new_key(),
+        )
+        self.save_identity(made)
+        return made
+
+    def save_identity(self, identity: Identity) -> None:
+        """Stores the identity durably: without its passwords the data can't be opened."""
+        _write_json(self.root / "identity.json", asdict(identity), durable=True)
+
+    def port(self, identity: Identity, process: str) -> int:
+        """The recorded port of a process, or a new one when somebody else took it."""
+        known = identity.ports.get(process)
+        others = {port for name, port in identity.ports.items() if name != process}
+        if known is None or known in others or not is_port_free(known):
+            identity.ports[process] = free_port(taken=others)
+        return identity.ports[process]
+
+    def state(self) -> dict[str, Any] | None:
+        """What the supervisor last said about its processes."""
+        return _read_json(self.root / "state.json")
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Replaces the state in one step, so that readers never see half of it."""
+        _write_json(self.root / "state.json", state, durable=False)
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / "lock"
+
+
+def locate(data: Path | None) -> DataDirectory:
+    """The data directory: the given one, `$NOETL_DATA_DIR`, or `.noetl` right here."""
+    return DataDirectory(data or Path(os.environ.get("NOETL_DATA_DIR") or DEFAULT_NAME))
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StackError(f"{path} is damaged: {error}") from error
+    return value
+
+
+def _write_json(path: Path, value: dict[str, Any], *, durable: bool) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(value, file, indent=2)
+        if durable:
+            file.flush()
+            os.fsync(handle)
+    temporary.replace(path)

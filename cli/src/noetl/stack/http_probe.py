@@ -1,0 +1,25 @@
+"""One GET over loopback, without pulling an HTTP library into the supervisor."""
+
+import asyncio
+from contextlib import suppress
+
+
+async def status_of(port: int, path: str, *, timeout_seconds: float = 2.0) -> int | None:
+    """The status code of the answer; None when nobody answers as HTTP in time."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+                writer.write(request.encode())
+                line = await reader.readline()
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return None
+    words = line.split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return None
+    return int(words[1])

@@ -1,0 +1,171 @@
+"""What processes a stack consists of, and what each is told."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from noetl.stack.errors import StackError
+
+EDGE = "api-gateway"
+WORKER = "worker"
+
+# Modules by service, in the order of the summary.
+MODULES: Mapping[str, str] = {
+    EDGE: "noetl_api_gateway",
+    "orchestrator": "noetl_orchestrator",
+    "outbox": "noetl_outbox",
+    "projector": "noetl_projector",
+    "catalog": "noetl_catalog",
+    WORKER: "noetl_worker",
+}
+# Those that take work from outside stop first, while the others can still finish it.
+FRONT = frozenset({EDGE, WORKER})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresAddress:
+    """Where PostgreSQL is and how to log in."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    @property
+    def dsn(self) -> str:
+        """The address as one line, for the migration runner."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgres://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The address as the variables that services read."""
+        return {
+            "POSTGRES_HOST": self.host,
+            "POSTGRES_PORT": str(self.port),
+            "POSTGRES_USER": self.user,
+            "POSTGRES_PASSWORD": self.password,
+            "POSTGRES_DB": self.database,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """Servers that the environment names; None for those the stack brings itself."""
+
+    nats_url: str | None = None
+    postgres: PostgresAddress | None = None
+
+
+def outside(environment: Mapping[str, str] | None = None) -> Outside:
+    """Reads which servers are somebody else's.
+
+    Raises:
+        StackError: a variable can't be understood.
+    """
+    env = os.environ if environment is None else environment
+    return Outside(nats_url=_nats_url(env), postgres=_postgres(env))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """One process of a service."""
+
+    service: str
+    name: str
+    module: str
+
+    def command(self) -> list[str]:
+        """How to start it."""
+        return [sys.executable, "-m", self.module]
+
+
+def replicas(counts: Mapping[str, int], modules: Mapping[str, str] = MODULES) -> list[Replica]:
+    """The processes of all services; a service with one process gives it its own name."""
+    made = []
+    for service, module in modules.items():
+        count = counts.get(service, 1)
+        for number in range(1, count + 1):
+            name = service if count == 1 else f"{service}-{number}"
+            made.append(Replica(service=service, name=name, module=module))
+    return made
+
+
+def public_url(host: str, port: int) -> str:
+    """The address under which workers on this machine reach the edge."""
+    reachable = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
+    return f"http://{reachable}:{port}"
+
+
+def environment_of(
+    replica: Replica,
+    *,
+    nats_url: str,
+    postgres: PostgresAddress,
+    http_host: str,
+    http_port: int,
+    public: str,
+    encryption_key: str,
+) -> dict[str, str]:
+    """The settings of one process on top of our environment, which may override the defaults."""
+    secret = {} if replica.service in FRONT else {"NOETL_ENCRYPTION_KEY": encryption_key}
+    defaults = {
+        "NOETL_PUBLIC_SERVER_URL": public,
+        "NOETL_LOG_FORMAT": "json",
+        **secret,
+        # Below the supervisor's own patience, after which it kills.
+        "NOETL_SHUTDOWN_GRACE_SECONDS": "15",
+    }
+    if replica.service == WORKER:
+        defaults |= {
+            "WORKER_POOL_NAME": "default",
+            "NOETL_WORKER_TRANSPORT": "nats",
+        }
+    fixed = {
+        "NOETL_NATS_URL": nats_url,
+        "NOETL_HTTP_HOST": http_host if replica.service == EDGE else "127.0.0.1",
+        "NOETL_HTTP_PORT": str(http_port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if replica.service == WORKER:
+        fixed["NOETL_SERVER_URL"] = public
+    # Who has no business in the database isn't told where it is.
+    database = {} if replica.service in FRONT else postgres.environment
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("POSTGRES_")}
+    return {**defaults, **inherited, **database, **fixed}
+
+
+def _nats_url(env: Mapping[str, str]) -> str | None:
+    url = env.get("NOETL_NATS_URL") or env.get("NATS_URL")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"nats", "tls"} or not parts.hostname:
+        raise StackError("NOETL_NATS_URL must look like nats://user:password@host:4222")
+    user, password = env.get("NATS_USER"), env.get("NATS_PASSWORD")
+    if parts.username or not (user and password):
+        return url
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return f"{parts.scheme}://{login}@{unquote(parts.netloc)}"
+
+
+def _postgres(env: Mapping[str, str]) -> PostgresAddress | None:
+    host = env.get("POSTGRES_HOST")
+    if not host:
+        return None
+    port = env.get("POSTGRES_PORT") or "5432"
+    if port.startswith("tcp://"):  # what Kubernetes puts there for a Service named postgres
+        port = "5432"
+    if not re.fullmatch(r"\d{1,5}", port):
+        raise StackError(f"POSTGRES_PORT must be a number, not {port!r}")
+    return PostgresAddress(
+        host=host,
+        port=int(port),
+        user=env.get("POSTGRES_USER") or "noetl",
+        password=env.get("POSTGRES_PASSWORD") or "",
+        database=env.get("POSTGRES_DB") or env.get("POSTGRES_DATABASE") or "noetl",
+    )

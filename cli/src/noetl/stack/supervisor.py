@@ -1,0 +1,325 @@
+"""Starts a whole stack, keeps it running, stops it in good order."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from noetl.stack import leftovers, migrations, services
+from noetl.stack.child import Child, ChildSpec, ChildState
+from noetl.stack.datadir import DataDirectory, Identity
+from noetl.stack.errors import StackError
+from noetl.stack.http_probe import status_of
+from noetl.stack.logs import run_log_limits, tail
+from noetl.stack.nats import NatsInstance
+from noetl.stack.postgres import PostgresInstance
+from noetl.stack.process import is_port_free, with_parent_death
+from noetl.stack.services import EDGE, FRONT, Outside, PostgresAddress, Replica
+
+DEFAULT_PORT = 8082
+ROLE = "noetl"
+CRASHES_THAT_MEAN_BROKEN = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackPlan:
+    """What to start.
+
+    Attributes:
+        data: where everything is kept.
+        port: of the edge; None takes the recorded or any free one.
+        host: what the edge listens on.
+        replicas: processes per service, 1 where nothing is said, 0 for none.
+        outside: servers that are somebody else's.
+        migrate: whether to bring the schema up to date.
+        modules: what to run as each service.
+    """
+
+    data: DataDirectory
+    port: int | None = DEFAULT_PORT
+    host: str = "127.0.0.1"
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    outside: Outside = field(default_factory=Outside)
+    migrate: bool = True
+    modules: Mapping[str, str] = field(default_factory=lambda: services.MODULES)
+
+    def processes(self) -> list[Replica]:
+        """The processes of all services."""
+        return services.replicas(self.replicas, self.modules)
+
+
+class Supervisor:
+    """A running stack; made by `running`."""
+
+    def __init__(
+        self, plan: StackPlan, identity: Identity, listener: Callable[[Child], None]
+    ) -> None:
+        self.plan = plan
+        self._identity = identity
+        self._listener = listener
+        self._failure: BaseException | None = None
+        self._migrated = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.edge_port = self._edge_port()
+        self.children: list[Child] = []
+        self.nats_url = self._plan_nats()
+        self.postgres = self._plan_postgres()
+        for replica in plan.processes():
+            self._plan_service(replica)
+        plan.data.save_identity(identity)
+
+    @property
+    def url(self) -> str:
+        """Address of the edge."""
+        return services.public_url(self.plan.host, self.edge_port)
+
+    async def wait_ready(self, timeout_seconds: float) -> None:
+        """Waits until the schema is there and every process says that it is ready.
+
+        Raises:
+            StackError: it isn't in time, or can't become so; the message says what is missing.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._migrated.wait()
+                if self._failure is not None:
+                    raise self._failure
+                while not all(child.state is ChildState.READY for child in self.children):
+                    self._refuse_crash_loops()
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise StackError(
+                f"after {timeout_seconds:.0f} s still not ready: {self._missing()}; "
+                f"see noetl-server logs, or the files in {self.plan.data.logs}"
+            ) from None
+
+    def kill(self) -> None:
+        """Ends everything at once."""
+        for child in self.children:
+            child.kill()
+
+    async def stop(self) -> None:
+        """Drains: first who takes work from outside, then the other services, then the servers."""
+        front = {r.name for r in self.plan.processes() if r.service in FRONT}
+        back = {r.name for r in self.plan.processes()} - front
+        waves = (
+            [child for child in self.children if child.spec.name in front],
+            [child for child in self.children if child.spec.name in back],
+            [child for child in self.children if child.spec.name not in front | back],
+        )
+        for wave in waves:
+            await asyncio.gather(*(child.stop() for child in wave))
+
+    async def prepare_schema(self) -> None:
+        """Brings the schema up to date once PostgreSQL is there."""
+        try:
+            if self.plan.outside.postgres is None:
+                await self._until_ready("postgres")
+            if self.plan.migrate:
+                await asyncio.to_thread(migrations.migrate, self.postgres.dsn, wait_seconds=30)
+        except StackError as error:
+            self._failure = error
+        self._migrated.set()
+
+    async def _until_ready(self, name: str) -> None:
+        child = next(child for child in self.children if child.spec.name == name)
+        while child.state is not ChildState.READY:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _refuse_crash_loops(self) -> None:
+        for child in self.children:
+            if child.restarts >= CRASHES_THAT_MEAN_BROKEN and not child.was_ready:
+                raise StackError(
+                    f"{child.spec.name} doesn't start: {child.trouble}\n{_end_of(child)}"
+                )
+
+    def _missing(self) -> str:
+        parts = [
+            f"{child.spec.name} ({child.trouble or child.state})"
+            for child in self.children
+            if child.state is not ChildState.READY
+        ]
+        return ", ".join(parts) or "the schema"
+
+    def _edge_port(self) -> int:
+        wanted = self.plan.port
+        if wanted is None:
+            return self.plan.data.port(self._identity, EDGE)
+        if not is_port_free(wanted, self.plan.host):
+            raise StackError(f"port {wanted} is in use; choose another with --port")
+        self._identity.ports[EDGE] = wanted
+        return wanted
+
+    def _port(self, name: str) -> int:
+        return self.plan.data.port(self._identity, name)
+
+    def _plan_nats(self) -> str:
+        if self.plan.outside.nats_url is not None:
+            return self.plan.outside.nats_url
+        instance = NatsInstance(
+            directory=self.plan.data.nats,
+            name=self._identity.name,
+            port=self._port("nats"),
+            monitor_port=self._port("nats-monitor"),
+            user=ROLE,
+            password=self._identity.nats_password,
+        )
+
+        async def is_ready(_: int) -> bool:
+            return await asyncio.to_thread(instance.is_ready)
+
+        self._add(
+            ChildSpec(
+                name="nats",
+                command=instance.command,
+                log=self._log("nats"),
+                port=instance.port,
+                prepare=instance.prepare,
+                is_ready=is_ready,
+                is_alive=is_ready,
+            )
+        )
+        return instance.url
+
+    def _plan_postgres(self) -> PostgresAddress:
+        if self.plan.outside.postgres is not None:
+            return self.plan.outside.postgres
+        instance = PostgresInstance(
+            directory=self.plan.data.postgres,
+            port=self._port("postgres"),
+            user=ROLE,
+            password=self._identity.postgres_password,
+        )
+
+        async def is_ready(pid: int) -> bool:
+            return instance.is_ready(pid)
+
+        self._add(
+            ChildSpec(
+                name="postgres",
+                command=instance.command,
+                log=self._log("postgres"),
+                port=instance.port,
+                prepare=instance.prepare,
+                is_ready=is_ready,
+                # The fast stop: ends sessions, writes a checkpoint.
+                stop_signal=signal.SIGINT,
+                stop_grace_seconds=60,
+            )
+        )
+        return PostgresAddress(
+            host="127.0.0.1",
+            port=instance.port,
+            user=ROLE,
+            password=self._identity.postgres_password,
+            database=ROLE,
+        )
+
+    def _plan_service(self, replica: Replica) -> None:
+        is_edge = replica.service == EDGE and replica.name == EDGE
+        port = self.edge_port if is_edge else self._port(replica.name)
+        environment = services.environment_of(
+            replica,
+            nats_url=self.nats_url,
+            postgres=self.postgres,
+            http_host=self.plan.host,
+            http_port=port,
+            public=self.url,
+            encryption_key=self._identity.encryption_key,
+        )
+
+        def answers(path: str) -> Callable[[int], Awaitable[bool]]:
+            async def probe(_: int) -> bool:
+                return await status_of(port, path) == 200
+
+            return probe
+
+        self._add(
+            ChildSpec(
+                name=replica.name,
+                command=lambda: with_parent_death(replica.command(), signal_name="KILL"),
+                log=self._log(replica.name),
+                port=port,
+                environment=environment,
+                is_ready=answers("/readyz"),
+                is_alive=answers("/healthz"),
+            )
+        )
+
+    def _log(self, name: str) -> Path:
+        return self.plan.data.logs / f"{name}.log"
+
+    def _add(self, spec: ChildSpec) -> None:
+        self.children.append(Child(spec, self._on_change))
+
+    def _on_change(self, child: Child) -> None:
+        self._changed.set()
+        self.plan.data.save_state(self.snapshot())
+        self._listener(child)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as `noetl-server status` shows it."""
+        return {
+            "pid": os.getpid(),
+            "url": self.url,
+            "updated_at": time.time(),
+            "services": [
+                {
+                    "name": child.spec.name,
+                    "pid": child.pid,
+                    "birth": child.birth,
+                    "port": child.spec.port,
+                    "state": str(child.state),
+                    "restarts": child.restarts,
+                    "trouble": child.trouble,
+                }
+                for child in self.children
+            ],
+        }
+
+
+def _end_of(child: Child) -> str:
+    return "\n".join(f"  | {line}" for line in tail(child.spec.log, lines=12))
+
+
+@asynccontextmanager
+async def running(
+    plan: StackPlan, *, listener: Callable[[Child], None] = lambda _: None
+) -> AsyncIterator[Supervisor]:
+    """A stack for as long as the block lasts; drained after it, killed when that is cancelled.
+
+    Raises:
+        StackError: it can't be started; the message says why.
+    """
+    async with AsyncExitStack() as cleanup:
+        cleanup.enter_context(plan.data.hold())
+        await asyncio.to_thread(leftovers.clear, plan.data)
+        supervisor = Supervisor(plan, plan.data.identity(), listener)
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            for child in supervisor.children:
+                group.create_task(child.run())
+            aside = [
+                group.create_task(supervisor.prepare_schema()),
+                group.create_task(run_log_limits(partial(plan.data.logs.glob, "*.log"))),
+            ]
+            try:
+                yield supervisor
+            except Exception as error:  # noqa: BLE001 -- the caller's; raised again after the drain, not as a group
+                failure = error
+            try:
+                await supervisor.stop()
+            finally:
+                for task in aside:
+                    task.cancel()
+                supervisor.kill()
+        if failure is not None:
+            raise failure

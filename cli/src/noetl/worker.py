@@ -1,0 +1,46 @@
+"""`python -m noetl.worker`: one worker, as the NoETL command line starts it.
+
+Settings come from the environment. What is missing there is taken from the local stack that runs in
+the data directory, if one does.
+"""
+
+import os
+import sys
+
+import typer
+
+from noetl.commands.operate import current_state, nats_of
+from noetl.stack.datadir import locate
+from noetl.stack.errors import StackError
+from noetl.stack.process import free_port
+from noetl.stack.services import MODULES, WORKER, outside
+
+
+def environment() -> dict[str, str]:
+    """The worker's settings.
+
+    Raises:
+        StackError: neither the environment nor a local stack says where NATS is.
+    """
+    values = dict(os.environ)
+    values["NOETL_NATS_URL"] = outside().nats_url or nats_of(locate(None))
+    url = values.get("NOETL_SERVER_URL") or current_state(locate(None)).get("url")
+    values["NOETL_SERVER_URL"] = url or "http://localhost:8082"
+    pool = values.get("WORKER_POOL_NAME") or values.get("NOETL_WORKER_POOL_NAME")
+    values["WORKER_POOL_NAME"] = pool or "default"
+    values.setdefault("NOETL_HTTP_PORT", str(free_port()))
+    return values
+
+
+def main() -> None:
+    """Becomes the worker: the same process, so that its pid file stays right."""
+    try:
+        values = environment()
+    except StackError as error:
+        typer.echo(f"noetl.worker: {error}", err=True)
+        raise SystemExit(1) from None
+    os.execve(sys.executable, [sys.executable, "-m", MODULES[WORKER]], values)  # noqa: S606 -- no shell wanted
+
+
+if __name__ == "__main__":
+    main()
