@@ -11,8 +11,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
-        sys.stdout.write(f"asked for {self.path}\n")
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        sys.stdout.write(f"{self.path} {code} {size}\n")
         sys.stdout.flush()
 
 

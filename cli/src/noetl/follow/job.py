@@ -1,0 +1,183 @@
+"""One playbook run from start to exit code."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from noetl.commands.up import stop_signals
+from noetl.follow import source
+from noetl.follow.edge import Edge, RefusedError
+from noetl.follow.progress import Progress
+from noetl.follow.view import View, terminal_view
+from noetl.stack.datadir import DataDirectory
+from noetl.stack.errors import StackError
+from noetl.stack.services import outside
+from noetl.stack.supervisor import StackPlan, running
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+ATTACH_SECONDS = 60.0
+READY_SECONDS = 120.0
+CANCEL_SECONDS = 10.0
+
+
+class Job:
+    """A playbook file on its way to a result."""
+
+    def __init__(
+        self,
+        *,
+        file: Path,
+        text: str,
+        workload: dict[str, Any],
+        timeout: float | None,
+        server_url: str | None,
+        data: DataDirectory,
+    ) -> None:
+        self._file = file
+        self._text = text
+        self._workload = workload
+        self._timeout = timeout
+        self._server_url = server_url
+        self._data = data
+        self._progress = Progress()
+        self._execution_id = ""
+        self._title = str(file)
+
+    async def run(self) -> int:
+        """Everything from start to exit code."""
+        async with stop_signals() as stop:
+            work = asyncio.create_task(self._work())
+            asked = asyncio.create_task(stop.event.wait())
+            stop.on_second = lambda: bool(work.cancel())
+            self._stop = stop
+            try:
+                await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done() and not self._execution_id:
+                    work.cancel()  # nothing runs yet that would have to be cancelled
+                return await work
+            except asyncio.CancelledError:
+                return EXIT_INTERRUPTED
+            finally:
+                asked.cancel()
+
+    async def _work(self) -> int:
+        with terminal_view() as view:
+            async with self._server(view) as url, Edge(url) as edge:
+                try:
+                    await self._start(edge, view)
+                except RefusedError as error:
+                    return self._refused(str(error))
+                code = await self._follow(edge, view)
+        return code if code is not None else self._report()
+
+    @asynccontextmanager
+    async def _server(self, view: View) -> AsyncIterator[str]:
+        if self._server_url is not None:
+            yield self._server_url.rstrip("/")
+        elif self._data.is_held():
+            yield await self._attach(view)
+        else:
+            view.say("starting a local stack")
+            plan = StackPlan(data=self._data, port=None, outside=outside())
+            async with running(plan) as supervisor:
+                await supervisor.wait_ready(READY_SECONDS)
+                yield supervisor.url
+                view.say(self._headline() + ", stopping the stack")
+
+    async def _attach(self, view: View) -> str:
+        view.say(f"using the stack in {self._data.root}")
+        try:
+            async with asyncio.timeout(ATTACH_SECONDS):
+                while True:
+                    state = self._data.state() or {}
+                    services = state.get("services", [])
+                    if services and all(service["state"] == "ready" for service in services):
+                        return str(state["url"])
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise StackError(
+                f"the stack in {self._data.root} is not ready; see noetl-server status"
+            ) from None
+
+    async def _start(self, edge: Edge, view: View) -> None:
+        playbook = await edge.register(self._text)
+        self._execution_id = await edge.execute(playbook, self._workload)
+        self._title = f"{playbook.path} v{playbook.version}, execution {self._execution_id}"
+        view.say(self._title)
+
+    async def _follow(self, edge: Edge, view: View) -> int | None:
+        """Shows events until the end; an exit code when it is not the execution's own."""
+        reading = asyncio.create_task(self._read(edge, view))
+        asked = asyncio.create_task(self._stop.event.wait())
+        try:
+            await asyncio.wait(
+                {reading, asked}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if reading.done():
+                await reading
+                return None
+            interrupted = asked.done()
+            reason = "interrupted" if interrupted else f"timed out after {self._timeout:g} s"
+            await self._cancel(edge, view, reason, reading)
+            return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
+        finally:
+            asked.cancel()
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StackError):
+                await reading
+
+    async def _read(self, edge: Edge, view: View) -> None:
+        async for event in edge.events(self._execution_id):
+            step = self._progress.apply(event)
+            if step is not None:
+                view.changed(self._progress, step)
+        if self._progress.ending is None:
+            self._progress.ending = await edge.status(self._execution_id)
+        view.say(self._headline())
+
+    async def _cancel(
+        self, edge: Edge, view: View, reason: str, reading: "asyncio.Task[None]"
+    ) -> None:
+        view.say(f"{reason}: cancelling execution {self._execution_id}")
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await edge.cancel(self._execution_id, f"noetl-server run: {reason}")
+            await reading
+
+    def _headline(self) -> str:
+        return f"{self._title}: {self._progress.ending or 'running'}"
+
+    def _report(self) -> int:
+        if self._progress.ending == "COMPLETED":
+            _print_result(self._progress.result)
+            return 0
+        for step in self._progress.failed_steps:
+            line = source.step_lines(self._text).get(step.name)
+            place = f"{self._file}:{line}" if line else str(self._file)
+            sys.stderr.write(f"{place}: step {step.name!r} failed: {step.error}\n")
+        if not self._progress.failed_steps:
+            reason = self._progress.error or f"the execution is {self._progress.ending}"
+            sys.stderr.write(f"{self._located(reason)}\n")
+        return EXIT_FAILED
+
+    def _refused(self, reason: str) -> int:
+        sys.stderr.write(f"{self._located(reason)}\n")
+        return EXIT_FAILED
+
+    def _located(self, reason: str) -> str:
+        places = source.lines_in(reason, self._text)
+        where = f"{self._file}:{places[0][1]}" if places else str(self._file)
+        return f"{where}: {reason}"
+
+
+def _print_result(result: Any) -> None:
+    if isinstance(result, str):
+        sys.stdout.write(result + "\n")
+    elif result is not None:
+        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
