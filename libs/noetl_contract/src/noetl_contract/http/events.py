@@ -1,0 +1,111 @@
+"""`POST /api/events` and `POST /api/events/batch` (http-b 3)."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BatchEvent",
+    "EventAnswer",
+    "EventBatchAnswer",
+    "EventBatchRequest",
+    "EventRequest",
+]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+
+class EventRequest(BaseModel):
+    """One event of a worker; `event_type` and `context` win over their other names."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 325077236512452608,
+                    "event_type": "command.completed",
+                    "step": "start",
+                    "status": "success",
+                    "event_id": 325077238110482432,
+                    "worker_id": "w-1",
+                    "meta": {"attempts": 0},
+                    "context": {
+                        "command_id": "325077236512452608:start:325077236516646912",
+                        "status": "success",
+                    },
+                }
+            ],
+        },
+    )
+
+    execution_id: int | str
+    step: str
+    event_type: str | None = Field(default=None, description="required here or as `name`")
+    name: str | None = Field(default=None, description="other name of `event_type`")
+    payload: Any = None
+    context: Any = Field(default=None, description="other name of `payload`")
+    meta: Any = None
+    worker_id: str | None = None
+    result_kind: str = Field(default="data", description="`data`, `ref` or `refs`")
+    result_uri: str | None = None
+    event_ids: list[int] | None = None
+    actionable: bool = True
+    informative: bool = True
+    event_id: int | str | None = Field(
+        default=None, description="the sender's id; the same id again is answered and not repeated"
+    )
+    status: str | None = None
+    created_at: datetime | None = None
+
+
+class EventAnswer(BaseModel):
+    """The event is in the log; `late` means that it was kept but decides nothing."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"status": "ok", "event_id": 325077238110482432, "commands_generated": 0}],
+        },
+    )
+
+    status: Literal["ok", "late"]
+    event_id: int
+    commands_generated: int = 0
+
+
+class BatchEvent(BaseModel):
+    """One event of a batch; ids, times and status are the server's."""
+
+    model_config = _TOLERANT
+
+    step: str
+    event_type: str | None = None
+    name: str | None = None
+    payload: Any = None
+    context: Any = None
+    actionable: bool = False
+    informative: bool = True
+
+
+class EventBatchRequest(BaseModel):
+    """Several events of one execution, written together."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    worker_id: str | None = None
+    events: list[BatchEvent]
+
+
+class EventBatchAnswer(BaseModel):
+    """Ids of the events, in the order of the request."""
+
+    model_config = _TOLERANT
+
+    status: Literal["ok"]
+    event_ids: list[int]
+    commands_generated: int = 0

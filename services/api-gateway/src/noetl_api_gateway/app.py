@@ -1,0 +1,232 @@
+"""The edge as an ASGI application."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+from litestar import Litestar, Request, Response
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from noetl_common.bus.broker import connect
+from noetl_common.bus.rpc import RpcClient
+from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.errors import NoetlError, Transient
+from noetl_common.ids import lease_machine_id
+from noetl_common.logging import get_logger
+from noetl_contract.streams import STREAMS
+
+from noetl_api_gateway.bodies import ClientGoneError
+from noetl_api_gateway.edge import Edge, EdgeHolder
+from noetl_api_gateway.handlers import (
+    catalog,
+    commands,
+    events,
+    execute,
+    executions,
+    health,
+    results,
+    workers,
+)
+from noetl_api_gateway.health import HealthProbe
+from noetl_api_gateway.refusals import RETRY_AFTER, Refusal, body_too_large
+from noetl_api_gateway.services import Services
+from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.shell import Shell
+from noetl_api_gateway.writes import Backlog, IngressWriter, run_backlog_watch
+
+if TYPE_CHECKING:
+    from noetl_api_gateway.shell import Application
+
+__all__ = ["create_app"]
+
+_log = get_logger()
+
+type AnyRequest = Request[Any, Any, Any]
+
+ROUTES = [
+    health.live,
+    health.ready,
+    health.health,
+    health.pool_status,
+    catalog.register,
+    catalog.list_entries,
+    catalog.resource,
+    catalog.no_such_catalog_route,
+    execute.execute,
+    events.post_event,
+    events.post_events,
+    commands.get_command,
+    commands.claim,
+    executions.list_executions,
+    executions.execution_detail,
+    executions.execution_status,
+    executions.execution_events,
+    executions.execution_events_stream,
+    executions.cancel,
+    executions.cancellation_check,
+    results.put_result,
+    results.resolve_result,
+    results.get_result,
+    workers.register_worker,
+    workers.heartbeat_worker,
+    workers.deregister_worker,
+    workers.post_deregister_worker,
+    workers.list_workers,
+]
+
+
+def create_app(settings: Settings | None = None) -> Shell:
+    """Build the edge; it connects when its lifespan begins."""
+    settings = settings or Settings()
+    holder = EdgeHolder(settings)
+
+    async def provide_holder() -> EdgeHolder:
+        return holder
+
+    async def provide_edge() -> Edge:
+        return holder.get()
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        running = asyncio.create_task(_run(holder), name="edge")
+        running.add_done_callback(_end_process_on_failure)
+        try:
+            yield
+        finally:
+            holder.closing.set()
+            running.cancel()
+            await asyncio.wait({running})
+
+    routes = [*ROUTES] if settings.disable_metrics else [*ROUTES, health.metrics]
+    app = Litestar(
+        route_handlers=routes,
+        dependencies={"edge": Provide(provide_edge), "holder": Provide(provide_holder)},
+        exception_handlers=EXCEPTIONS,
+        lifespan=[lifespan],
+        openapi_config=OpenAPIConfig(
+            title="NoETL",
+            version="1",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json"), SwaggerRenderPlugin()],
+        ),
+        request_max_body_size=settings.max_body_bytes,
+        logging_config=None,
+    )
+    routed = cast("Application", app)  # the same protocol, spelt with closed types there
+    return Shell(routed, origins=settings.origins(), closing=holder.closing)
+
+
+async def _run(holder: EdgeHolder) -> None:
+    """Open the parts in order of dependency, serve until cancelled, close in reverse."""
+    settings = holder.settings
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings, name="api-gateway"))
+        await ensure_topology(bus, STREAMS, ())
+        rpc = RpcClient(bus)
+        process = f"api-gateway-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        ids = await stack.enter_async_context(lease_machine_id(rpc, process))
+        services = Services(
+            rpc,
+            shard_count=settings.shard_count,
+            try_seconds=settings.request_try_seconds,
+            patience_seconds=settings.request_patience_seconds,
+        )
+        backlog = Backlog(limit=settings.max_ingress_backlog)
+        writer = IngressWriter(
+            bus,
+            shard_count=settings.shard_count,
+            max_waiting=settings.max_waiting_writes,
+            check_seconds=settings.ingress_check_seconds,
+            backlog=backlog,
+        )
+        probe = HealthProbe(bus, services, patience_seconds=settings.health_patience_seconds)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_topology_watch(bus, STREAMS, ()))
+            watch = settings.backlog_watch_seconds
+            group.create_task(run_backlog_watch(bus, backlog, interval_seconds=watch))
+            holder.edge = Edge(settings, bus, ids, writer, services, probe, holder.closing)
+            _log.info("edge_open")
+
+
+def _end_process_on_failure(running: asyncio.Task[None]) -> None:
+    """A process without its parts is of no use; the supervisor starts another one."""
+    if running.cancelled() or running.exception() is None:
+        return
+    _log.critical("edge_failed", exc_info=running.exception())
+    os._exit(1)
+
+
+# -- errors to bodies: the one table (http-a 1.2) --------------------------------------------
+
+
+def error_answer(
+    status: int, text: str, *, detail: Any = None, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    """Build the body that every refused request gets."""
+    body = {"error": text, "status": status, "detail": text if detail is None else detail}
+    return Response(
+        orjson.dumps(body, default=str),
+        status_code=status,
+        media_type="application/json",
+        headers=dict(headers or {}),
+    )
+
+
+def on_refusal(_request: AnyRequest, error: Refusal) -> Response[bytes]:
+    """Answer what the edge refused, or what a service refused behind it."""
+    return error_answer(error.status, error.text, detail=error.detail, headers=error.headers)
+
+
+def on_our_error(_request: AnyRequest, error: NoetlError) -> Response[bytes]:
+    """Answer one of our errors with its own status; what may pass by asks to come again."""
+    is_transient = isinstance(error, Transient)
+    headers = {RETRY_AFTER: "1"} if is_transient else {}
+    if error.http_status >= 500 and not is_transient:
+        _log.error("request_failed", code=error.code, error=error.message)
+    return error_answer(error.http_status, error.message, headers=headers)
+
+
+def on_http_error(_request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """Answer what the framework refused: unknown path, wrong method, oversized body."""
+    if error.status_code == 413:
+        return on_refusal(_request, body_too_large())
+    if error.status_code == 405:
+        return error_answer(405, "Method Not Allowed", headers=_allow(error.headers))
+    text = "Not Found" if error.status_code == 404 else error.detail
+    return error_answer(error.status_code, text)
+
+
+def on_client_gone(_request: AnyRequest, _error: ClientGoneError) -> Response[bytes]:
+    """Answer nobody: the client closed the connection before its request was whole."""
+    return error_answer(400, "The request was not sent completely")
+
+
+def on_anything_else(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer a defect of ours; what it was is in the log only."""
+    _log.error("request_failed", path=request.scope.get("path_template"), exc_info=error)
+    return error_answer(500, "Internal server error")
+
+
+EXCEPTIONS: Any = {
+    Refusal: on_refusal,
+    NoetlError: on_our_error,
+    ClientGoneError: on_client_gone,
+    HTTPException: on_http_error,
+    Exception: on_anything_else,
+}
+
+
+def _allow(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Name the allowed methods as the contract does: no `OPTIONS`, GET implies HEAD."""
+    listed = (headers or {}).get("allow", "")
+    methods = [word.strip() for word in listed.split(",") if word.strip() not in {"", "OPTIONS"}]
+    if "GET" in methods:
+        methods.insert(methods.index("GET") + 1, "HEAD")
+    return {"allow": ",".join(methods)}

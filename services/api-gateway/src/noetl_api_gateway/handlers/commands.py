@@ -1,0 +1,102 @@
+"""`GET /api/commands/{event_id}` and `POST …/claim` (http-b 4, worker 7, operations F15)."""
+
+import asyncio
+from typing import Any
+
+from litestar import Request, Response, get, post
+from noetl_contract.http.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.rpc import RpcReply
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.bodies import read_json
+from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.fields import path_id, require_object, text
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import Refusal
+from noetl_api_gateway.services import body_of
+from noetl_api_gateway.shell import call_of
+
+__all__ = ["claim", "get_command"]
+
+
+@get(
+    "/api/commands/{event_id:str}",
+    summary="Read a command",
+    tags=["commands"],
+    operation_class=documented(None, CommandAnswer),
+)
+async def get_command(
+    request: Request[Any, Any, Any], edge: Edge, event_id: str
+) -> Response[bytes]:
+    """Read a command as it was issued, without claiming it."""
+    number = path_id(event_id)
+    named = _named_execution(request, number)
+    reply = RpcReply(status=404, error=f"command.issued event not found: {number}")
+    for shard in _shards(edge, named):
+        reply = await edge.services.projector(
+            "command.get",
+            {"event_id": number, "execution_id": named},
+            execution_id=named,
+            shard=shard,
+        )
+        if reply.status != 404:
+            break
+    return json_answer(request, body_of(reply))
+
+
+@post(
+    "/api/commands/{event_id:str}/claim",
+    status_code=200,
+    summary="Claim a command",
+    tags=["commands"],
+    operation_class=documented(ClaimBody, ClaimAnswer),
+)
+async def claim(request: Request[Any, Any, Any], edge: Edge, event_id: str) -> Response[bytes]:
+    """Ask the orchestrator for the command's lease.
+
+    A worker takes a refused claim back into its queue without delay, so trouble is held for a
+    moment before it is answered (W7); a command that every shard denies is gone for good, and
+    404 would only bring it back (F15).
+    """
+    number = path_id(event_id)
+    worker_id = text(require_object(await read_json(request), name="ClaimRequest"), "worker_id")
+    hold_until = asyncio.get_running_loop().time() + edge.settings.claim_hold_seconds
+    try:
+        body = await _claimed(edge, number, worker_id, _named_execution(request, number))
+    except Refusal as refusal:
+        if refusal.status in {429, 503}:
+            await asyncio.sleep(max(0.0, hold_until - asyncio.get_running_loop().time()))
+        raise
+    return json_answer(request, body)
+
+
+async def _claimed(edge: Edge, event_id: int, worker_id: str, named: int | None) -> Any:
+    request = {"event_id": event_id, "worker_id": worker_id, "execution_id": named}
+    unreachable: Refusal | None = None
+    for shard in _shards(edge, named):
+        try:
+            reply = await edge.services.orchestrator(
+                "claim",
+                request,
+                execution_id=named,
+                shard=shard,
+                patience_seconds=edge.settings.claim_patience_seconds,
+            )
+        except Refusal as refusal:
+            unreachable = refusal
+            continue
+        if reply.status != 404:
+            return body_of(reply)
+    if unreachable is not None:
+        raise unreachable
+    message = "Command already reached terminal state"
+    raise Refusal(409, message, detail={"code": "already_terminal", "message": message})
+
+
+def _named_execution(request: Request[Any, Any, Any], event_id: int) -> int | None:
+    call = call_of(request.scope)
+    return call[0] if call is not None and call[1] == event_id else None
+
+
+def _shards(edge: Edge, named: int | None) -> range:
+    return range(1 if named is not None else edge.services.shard_count)

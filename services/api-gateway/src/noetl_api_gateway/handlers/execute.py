@@ -1,0 +1,178 @@
+"""`POST /api/execute` (http-b 2.1)."""
+
+from typing import Any
+
+import orjson
+from litestar import Request, Response, post
+from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
+from noetl_contract.rpc import RpcReply
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.bodies import read_json
+from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.fields import (
+    id_or_none,
+    require_object,
+    text,
+    text_or_none,
+    wrong_type,
+)
+from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import Refusal, bad_shape, unavailable
+from noetl_api_gateway.services import body_of
+from noetl_api_gateway.writes import NoAnswerError, Patience
+
+__all__ = ["execute"]
+
+type Json = Any
+type Object = dict[str, Any]
+
+_WINDOW_SECONDS = 300
+_LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
+
+
+@post(
+    "/api/execute",
+    status_code=200,
+    summary="Start an execution",
+    tags=["executions"],
+    operation_class=documented(ExecuteRequest, ExecuteAnswer),
+)
+async def execute(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """Pin the playbook's version, publish the start, answer after its commit."""
+    wanted = read_start(await read_json(request, unique_keys=True))
+    found = body_of(await edge.services.catalog("resolve", wanted.pop("look_up")))
+    execution_id = edge.ids.next()
+    message = {
+        "type": "execute",
+        "v": 1,
+        "execution_id": execution_id,
+        "catalog_id": int(found["catalog_id"]),
+        "path": found["path"],
+        "version": int(found["version"]),
+        "idempotency_key": idempotency_key(request),
+        **wanted,
+    }
+    reply = await start(edge, orjson.dumps(message), execution_id=execution_id)
+    body = body_of(reply)
+    is_duplicate = isinstance(body, dict) and body.get("status") == "duplicate"
+    EXECUTE_OUTCOMES.labels("single", "duplicate" if is_duplicate else "new").inc()
+    return json_answer(request, body)
+
+
+def read_start(body: Json) -> Object:
+    """Check a request to start; returns message fields and the catalog's `look_up`.
+
+    Raises:
+        Refusal: 422 with the contract's text.
+    """
+    source = require_object(body, name="ExecuteRequest")
+    path = text_or_none(source, "path")
+    catalog_id = id_or_none(source, "catalog_id")
+    version = _version(source.get("version"))
+    wanted = {
+        "payload": _payload(source),
+        "parent_execution_id": id_or_none(source, "parent_execution_id"),
+        "execution_pool": text_or_none(source, "execution_pool") or None,
+        "trace": source.get("trace"),
+        **_dedup(source.get("dedup")),
+    }
+    if path is None and catalog_id is None:
+        raise Refusal(422, "Either 'path' or 'catalog_id' must be provided")
+    look_up: Object = {"catalog_id": catalog_id, "path": path, "version": version}
+    if catalog_id is not None:
+        look_up = {"catalog_id": catalog_id}
+    elif version == "bad":
+        raise Refusal(422, "Invalid version number")
+    wanted["look_up"] = {name: value for name, value in look_up.items() if value is not None}
+    return wanted
+
+
+async def start(edge: Edge, message: bytes, *, execution_id: int) -> RpcReply:
+    """Publish a start and find out what became of it (design W5).
+
+    Raises:
+        Refusal: 503 means that the execution was not started and will not be; 504 that nobody
+            could say.
+    """
+    settings = edge.settings
+    patience = Patience(
+        seconds=settings.start_patience_seconds,
+        linger_seconds=settings.clock_allowance_seconds,
+        early=True,
+    )
+    try:
+        return await edge.writer.send(message, execution_id=execution_id, patience=patience)
+    except NoAnswerError:
+        return await _what_became_of_it(edge, execution_id)
+
+
+async def _what_became_of_it(edge: Edge, execution_id: int) -> RpcReply:
+    try:
+        reply = await edge.services.projector(
+            "executions.exists",
+            {"execution_id": execution_id},
+            execution_id=execution_id,
+            patience_seconds=edge.settings.exists_patience_seconds,
+        )
+        known = body_of(reply)
+    except Refusal as refusal:
+        text = f"It is not known whether execution {execution_id} has started"
+        raise Refusal(504, text) from refusal
+    if not known["exists"]:
+        raise unavailable("The execution was not started: no orchestrator answered in time")
+    body = {
+        "execution_id": str(execution_id),
+        "status": "started",
+        "commands_generated": known.get("commands_generated") or 0,
+    }
+    return RpcReply(status=200, body=body)
+
+
+def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+    """Return the client's key, also in the spelling of Python's server."""
+    headers = request.headers
+    key = headers.get("idempotency-key") or headers.get("x-idempotency-key")
+    if key is None or not key.strip():
+        return None
+    if len(key) > 500:
+        raise Refusal(400, "Idempotency-Key is longer than 500 characters")
+    return key.strip()
+
+
+def _payload(source: Object) -> Object:
+    merged: Object = {}
+    for name in ("workload", "payload"):  # the canonical name wins key by key
+        if name not in source:
+            continue
+        value = source[name]
+        if not isinstance(value, dict):
+            raise wrong_type(value, expected="a map", path=name)
+        merged |= value
+    return merged
+
+
+def _version(value: Json) -> int | str | None:
+    """Return the version, None for the newest, "bad" for a text that is no number."""
+    if value is None or value == "latest":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise wrong_type(value, expected="a version number", path="version")
+    if isinstance(value, int):
+        return value
+    digits = value.removeprefix("+")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else "bad"
+
+
+def _dedup(value: Json) -> Object:
+    if value is None:
+        return {}
+    source = require_object(value, name="DedupSpec", path="dedup")
+    key = text(source, "key", path="dedup")
+    seconds = source.get("window_secs", _WINDOW_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int):
+        raise wrong_type(seconds, expected="u64", path="dedup.window_secs")
+    if seconds < 0:
+        raise bad_shape(f"dedup.window_secs: invalid value: integer `{seconds}`, expected u64")
+    return {"dedup_key": key, "dedup_window_seconds": min(seconds, _LONGEST_WINDOW_SECONDS)}

@@ -1,0 +1,214 @@
+"""`/api/executions*` (http-b 5 and 6)."""
+
+from typing import Any
+
+import orjson
+from litestar import Request, Response, get, post
+from litestar.types import ASGIApp
+from noetl_contract.http.executions import (
+    CancelAnswer,
+    CancellationCheck,
+    CancelRequest,
+    EventsAnswer,
+    ExecutionDetail,
+    ExecutionEntry,
+    ExecutionStatusAnswer,
+)
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.bodies import read_json_if_any
+from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.fields import path_id, query_flag, query_int, query_text
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import Refusal, unavailable
+from noetl_api_gateway.services import body_of
+from noetl_api_gateway.shell import is_browser_like
+from noetl_api_gateway.streams import EventStream, read_cursor
+from noetl_api_gateway.writes import NoAnswerError, Patience
+
+__all__ = [
+    "cancel",
+    "cancellation_check",
+    "execution_detail",
+    "execution_events",
+    "execution_events_stream",
+    "execution_status",
+    "list_executions",
+]
+
+type Object = dict[str, Any]
+
+_PAGING = ("page", "page_size", "since_event_id", "event_type", "include_events")
+
+
+@get(
+    "/api/executions",
+    summary="List executions, newest first",
+    tags=["executions"],
+    operation_class=documented(None, list[ExecutionEntry]),
+)
+async def list_executions(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """List executions of all shards."""
+    query = request.query_params
+    limit = query_int(query, "limit", bits=32)
+    offset = query_int(query, "offset", bits=32)
+    wanted: Object = {
+        "catalog_id": query_int(query, "catalog_id"),
+        "path": query_text(query, "path"),
+        "status": query_text(query, "status"),
+        "limit": 50 if limit is None else min(limit, 100),
+        "offset": offset or 0,
+    }
+    if wanted["limit"] <= 0 or wanted["offset"] < 0:
+        return json_answer(request, [])
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    shards = edge.services.shard_count
+    if shards <= 1:
+        return json_answer(
+            request, body_of(await edge.services.projector("executions.list", asked))
+        )
+    return json_answer(request, await _merged_list(edge, asked, shards))
+
+
+@get(
+    "/api/executions/{execution_id:str}",
+    summary="Read an execution with its events",
+    tags=["executions"],
+    operation_class=documented(None, ExecutionDetail),
+)
+async def execution_detail(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+) -> Response[bytes]:
+    """Read an execution; paged, newest event first, when a paging parameter is given."""
+    wanted: Object = {"execution_id": path_id(execution_id)}
+    if any(name in request.query_params for name in _PAGING):
+        wanted |= _page(request)
+        wanted["include_events"] = query_flag(request.query_params, "include_events", default=True)
+    return json_answer(request, await _read(edge, "executions.get", wanted))
+
+
+@get(
+    "/api/executions/{execution_id:str}/status",
+    summary="Read how an execution stands",
+    tags=["executions"],
+    operation_class=documented(None, ExecutionStatusAnswer),
+)
+async def execution_status(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+) -> Response[bytes]:
+    """Read status and progress."""
+    wanted = {"execution_id": path_id(execution_id)}
+    return json_answer(request, await _read(edge, "executions.status", wanted))
+
+
+@get(
+    "/api/executions/{execution_id:str}/cancellation-check",
+    summary="Ask whether an execution was cancelled",
+    tags=["executions"],
+    operation_class=documented(None, CancellationCheck),
+)
+async def cancellation_check(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+) -> Response[bytes]:
+    """Ask whether an execution was cancelled; an unknown one was not."""
+    wanted = {"execution_id": path_id(execution_id)}
+    return json_answer(request, await _read(edge, "executions.cancelled", wanted))
+
+
+@get(
+    "/api/executions/{execution_id:str}/events",
+    summary="Page through the events of an execution, newest first",
+    tags=["executions"],
+    operation_class=documented(None, EventsAnswer),
+)
+async def execution_events(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+) -> Response[bytes]:
+    """Read a page of events."""
+    wanted = {"execution_id": path_id(execution_id), **_page(request)}
+    return json_answer(request, await _read(edge, "executions.events", wanted))
+
+
+@get(
+    "/api/executions/{execution_id:str}/events/stream",
+    summary="Follow the events of an execution as they are committed",
+    tags=["executions"],
+    operation_class=documented(None, str, content_type="text/event-stream"),
+)
+async def execution_events_stream(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+) -> ASGIApp:
+    """Replay what the client has not seen, then go on live until the execution ends."""
+    number = path_id(execution_id)
+    stream = EventStream(
+        edge,
+        execution_id=number,
+        types=frozenset(request.query_params.getall("event_type", [])),
+        has_text_ids=is_browser_like(request.scope),
+    )
+    await stream.open(read_cursor(request))
+    return stream
+
+
+@post(
+    "/api/executions/{execution_id:str}/cancel",
+    status_code=200,
+    summary="Cancel an execution",
+    tags=["executions"],
+    operation_class=documented(CancelRequest, CancelAnswer),
+)
+async def cancel(request: Request[Any, Any, Any], edge: Edge, execution_id: str) -> Response[bytes]:
+    """Cancel an execution; the body is read if there is one."""
+    number = path_id(execution_id)
+    body = await read_json_if_any(request)
+    wish: Object = body if isinstance(body, dict) else {}
+    reason = wish.get("reason")
+    message = {
+        "type": "cancel",
+        "v": 1,
+        "execution_id": number,
+        "reason": reason if isinstance(reason, str) else None,
+        "cascade": wish.get("cascade") is True,
+    }
+    patience = Patience(seconds=edge.settings.event_patience_seconds)
+    try:
+        reply = await edge.writer.send(
+            orjson.dumps(message), execution_id=number, patience=patience
+        )
+    except NoAnswerError as error:
+        raise unavailable("The cancellation was not committed in time") from error
+    return json_answer(request, body_of(reply))
+
+
+async def _read(edge: Edge, operation: str, wanted: Object) -> Any:
+    reply = await edge.services.projector(operation, wanted, execution_id=wanted["execution_id"])
+    return body_of(reply)
+
+
+async def _merged_list(edge: Edge, asked: Object, shards: int) -> list[Object]:
+    """Ask every shard for what could be on the page, and cut the page out of all of it."""
+    reach = {**asked, "limit": asked["limit"] + asked["offset"], "offset": 0}
+    found: list[Object] = []
+    for shard in range(shards):
+        found += body_of(await edge.services.projector("executions.list", reach, shard=shard))
+    found.sort(key=lambda entry: (entry["started_at"], int(entry["execution_id"])), reverse=True)
+    return found[asked["offset"] : asked["offset"] + asked["limit"]]
+
+
+def _page(request: Request[Any, Any, Any]) -> Object:
+    query = request.query_params
+    page = query_int(query, "page")
+    page_size = query_int(query, "page_size")
+    _check_range("page", page, 1, 1_000_000)
+    _check_range("page_size", page_size, 10, 2000)
+    return {
+        "page": 1 if page is None else page,
+        "page_size": 100 if page_size is None else page_size,
+        "since_event_id": query_int(query, "since_event_id"),
+        "event_type": query_text(query, "event_type"),
+    }
+
+
+def _check_range(name: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise Refusal(422, f"{name} must be between {low} and {high}, got {value}")

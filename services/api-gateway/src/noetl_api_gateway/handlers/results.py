@@ -1,0 +1,145 @@
+"""`/api/result/*`: large results (http-b 8, worker 11)."""
+
+from time import perf_counter
+from typing import Any
+
+from litestar import Request, Response, get, put
+from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
+from noetl_contract.rpc import RpcReply
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.bodies import read_json
+from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.fields import (
+    flag,
+    parse_i64,
+    path_id,
+    query_text,
+    require,
+    require_object,
+    text,
+    text_or_none,
+)
+from noetl_api_gateway.metrics import (
+    RESULT_PUT_DURATION,
+    RESULT_PUTS,
+    RESULT_RESOLVE_DURATION,
+    RESULT_RESOLVES,
+)
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import Refusal, bad_query
+from noetl_api_gateway.services import body_of
+
+__all__ = ["get_result", "put_result", "resolve_result"]
+
+_SCHEME = "noetl://"
+_OUTCOMES = {400: "bad_request", 404: "not_found"}
+
+
+@put(
+    "/api/result/{execution_id:str}",
+    status_code=200,
+    summary="Keep a large result",
+    tags=["results"],
+    operation_class=documented(ResultPutRequest, ResultPutAnswer),
+)
+async def put_result(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+) -> Response[bytes]:
+    """Keep a result; each call keeps another one."""
+    number = path_id(execution_id)
+    source = require_object(await read_json(request), name="ResultPutRequest")
+    for ignored in ("store", "ttl"):
+        text_or_none(source, ignored)
+    flag(source, "compress", default=False)
+    wanted = {
+        "execution_id": number,
+        # Minted here, so that a repeated request keeps one result (design W13).
+        "result_id": edge.ids.next(),
+        "name": text(source, "name"),
+        "data": require(source, "data"),
+        "scope": text(source, "scope", default="execution"),
+        "source_step": text_or_none(source, "source_step"),
+    }
+    started = perf_counter()
+    outcome = "error"
+    try:
+        body = body_of(await edge.services.store_result(wanted, execution_id=number))
+        outcome = "ok"
+    finally:
+        RESULT_PUTS.labels(outcome).inc()
+        RESULT_PUT_DURATION.labels(outcome).observe(perf_counter() - started)
+    return json_answer(request, body)
+
+
+@get(
+    "/api/result/resolve",
+    summary="Read a result by its URI",
+    tags=["results"],
+    operation_class=documented(None, Any),
+)
+async def resolve_result(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """Read the stored value itself."""
+    started = perf_counter()
+    outcome = "error"
+    try:
+        uri = query_text(request.query_params, "ref")
+        if uri is None:
+            raise bad_query("missing field `ref`")
+        number = execution_of(uri)
+        reply = await edge.services.projector("result.resolve", {"ref": uri}, execution_id=number)
+        outcome = _outcome(reply)
+        body = body_of(reply)
+    except Refusal as refusal:
+        outcome = _OUTCOMES.get(refusal.status, "error")
+        raise
+    finally:
+        RESULT_RESOLVES.labels(outcome).inc()
+        RESULT_RESOLVE_DURATION.labels(outcome).observe(perf_counter() - started)
+    return json_answer(request, body)
+
+
+@get(
+    "/api/result/{execution_id:str}/{name:str}",
+    summary="Read the newest result of a name",
+    tags=["results"],
+    operation_class=documented(None, StoredResult),
+)
+async def get_result(
+    request: Request[Any, Any, Any], edge: Edge, execution_id: str, name: str
+) -> Response[bytes]:
+    """Read the newest result that a step, or whatever gave it a name, has kept."""
+    number = path_id(execution_id)
+    reply = await edge.services.projector(
+        "result.get", {"execution_id": number, "name": name}, execution_id=number
+    )
+    return json_answer(request, body_of(reply))
+
+
+def execution_of(uri: str) -> int:
+    """Return the execution that a result URI names.
+
+    Raises:
+        Refusal: 400 with the contract's text.
+    """
+    shown = _shown(uri)
+    if not uri.startswith(_SCHEME):
+        raise Refusal(400, f"URI must start with '{_SCHEME}', got: {shown}")
+    parts = uri.removeprefix(_SCHEME).split("/")
+    if len(parts) < 5:
+        text_ = f"URI must have 5 path segments after '{_SCHEME}', got {len(parts)}: {shown}"
+        raise Refusal(400, text_)
+    if parts[0] != "execution" or parts[2] != "result":
+        raise Refusal(400, f"URI must be noetl://execution/<id>/result/<name>/<id>, got: {shown}")
+    execution_id, result_id = parse_i64(parts[1]), parse_i64(parts[-1])
+    if execution_id is None or result_id is None or not "/".join(parts[3:-1]):
+        raise Refusal(400, f"URI must name an execution and a result by number, got: {shown}")
+    return execution_id
+
+
+def _shown(uri: str) -> str:
+    return f'"{uri[:200]}"'
+
+
+def _outcome(reply: RpcReply) -> str:
+    return "ok" if 200 <= reply.status < 300 else _OUTCOMES.get(reply.status, "error")

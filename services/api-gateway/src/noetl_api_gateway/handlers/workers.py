@@ -1,0 +1,145 @@
+"""`/api/worker/*` (http-a 11, worker 5)."""
+
+from time import perf_counter
+from typing import Any
+
+from litestar import Request, Response, delete, get, post
+from noetl_contract.http.runtime import (
+    RuntimeAcknowledgement,
+    RuntimeEntry,
+    RuntimeNameRequest,
+    RuntimeRegisterRequest,
+)
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.bodies import read_json
+from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.fields import (
+    int_or_none,
+    query_text,
+    require_object,
+    text,
+    text_or_none,
+)
+from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import bad_shape
+from noetl_api_gateway.services import body_of
+
+__all__ = [
+    "deregister_worker",
+    "heartbeat_worker",
+    "list_workers",
+    "post_deregister_worker",
+    "register_worker",
+]
+
+type Object = dict[str, Any]
+
+
+@post(
+    "/api/worker/pool/register",
+    status_code=200,
+    summary="Register a worker",
+    tags=["workers"],
+    operation_class=documented(RuntimeRegisterRequest, RuntimeEntry),
+)
+async def register_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """Register a worker, or renew its registration."""
+    source = await _read(request, "RegisterRequest")
+    wanted = {
+        "name": text(source, "name"),
+        "kind": _kind(source),
+        "uri": text_or_none(source, "uri"),
+        "status": text(source, "status", default="active"),
+        "labels": source.get("labels"),
+        "capabilities": source.get("capabilities"),
+        "capacity": int_or_none(source, "capacity", bits=32),
+        "runtime": source.get("runtime"),
+    }
+    text_or_none(source, "hostname")  # checked and not kept, as ever
+    return await _written(request, edge, "runtime.register", wanted, "runtime_register")
+
+
+@post(
+    "/api/worker/pool/heartbeat",
+    status_code=200,
+    summary="Say that a worker is alive",
+    tags=["workers"],
+    operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
+)
+async def heartbeat_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """Record that a worker is alive."""
+    source = await _read(request, "HeartbeatRequest")
+    wanted = {"name": text(source, "name"), "kind": _kind(source)}
+    return await _written(request, edge, "runtime.heartbeat", wanted, "runtime_heartbeat")
+
+
+@delete(
+    "/api/worker/pool/deregister",
+    status_code=200,
+    summary="Remove a worker",
+    tags=["workers"],
+    operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
+)
+async def deregister_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """Remove a worker."""
+    return await _deregistered(request, edge)
+
+
+@post(
+    "/api/worker/pool/deregister",
+    status_code=200,
+    summary="Remove a worker, as real workers ask for it",
+    tags=["workers"],
+    operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
+)
+async def post_deregister_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """Remove a worker."""
+    return await _deregistered(request, edge)
+
+
+@get(
+    "/api/worker/pools",
+    summary="List registered workers",
+    tags=["workers"],
+    operation_class=documented(None, list[RuntimeEntry]),
+)
+async def list_workers(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    """List runtimes of a kind."""
+    query = request.query_params
+    wanted = {name: query_text(query, name) for name in ("kind", "status", "name")}
+    known = {name: value for name, value in wanted.items() if value is not None}
+    return json_answer(request, body_of(await edge.services.catalog("runtime.pools", known)))
+
+
+async def _deregistered(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+    source = await _read(request, "DeregisterRequest")
+    wanted = {"name": text(source, "name"), "kind": _kind(source)}
+    reply = await edge.services.catalog("runtime.deregister", wanted)
+    return json_answer(request, body_of(reply))
+
+
+async def _read(request: Request[Any, Any, Any], name: str) -> Object:
+    return require_object(await read_json(request, unique_keys=True), name=name)
+
+
+async def _written(
+    request: Request[Any, Any, Any], edge: Edge, operation: str, wanted: Object, endpoint: str
+) -> Response[bytes]:
+    started = perf_counter()
+    outcome = "error"
+    try:
+        body = body_of(await edge.services.catalog(operation, wanted))
+        outcome = "ok"
+    finally:
+        WRITES.labels(endpoint, outcome).inc()
+        WRITE_DURATION.labels(endpoint).observe(perf_counter() - started)
+    return json_answer(request, body)
+
+
+def _kind(source: Object) -> str:
+    if "kind" in source and "component_type" in source:
+        raise bad_shape("duplicate field `kind`")
+    name = "kind" if "kind" in source else "component_type"
+    return text(source, name, default="worker_pool")

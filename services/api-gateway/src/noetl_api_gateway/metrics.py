@@ -1,0 +1,72 @@
+"""Metrics of the edge; contract names first (http-a 18, http-b 13)."""
+
+from noetl_common.metrics import counter, gauge, histogram
+from noetl_contract.events import EventType
+
+__all__ = [
+    "EVENTS_INGESTED",
+    "EVENT_DURATION",
+    "EXECUTE_OUTCOMES",
+    "HTTP_DURATION",
+    "HTTP_REQUESTS",
+    "INGRESS_BACKLOG",
+    "OPEN_STREAMS",
+    "PUBLISHED_AGAIN",
+    "RESULT_PUTS",
+    "RESULT_PUT_DURATION",
+    "RESULT_RESOLVES",
+    "RESULT_RESOLVE_DURATION",
+    "WRITES",
+    "WRITE_DURATION",
+    "event_label",
+]
+
+_WORKER_TYPES = {"command.heartbeat", "case.evaluated"}
+_KNOWN_TYPES = frozenset(EventType) | _WORKER_TYPES
+
+EVENTS_INGESTED = counter(
+    "noetl_events_ingested_total", "Events on the ingest route", ["event_type", "status"]
+)
+EVENT_DURATION = histogram(
+    "noetl_event_ingest_duration_seconds",
+    "Time from an event to its commit",
+    ["event_type"],
+)
+WRITES = counter("noetl_write_requests_total", "Other write routes", ["endpoint", "status"])
+WRITE_DURATION = histogram(
+    "noetl_write_request_duration_seconds",
+    "Their latency",
+    ["endpoint"],
+)
+EXECUTE_OUTCOMES = counter(
+    "noetl_execute_outcomes_total", "Requests to start executions", ["entry", "outcome"]
+)
+RESULT_PUTS = counter("noetl_result_store_put_total", "Stored results", ["status"])
+RESULT_PUT_DURATION = histogram(
+    "noetl_result_store_put_duration_seconds",
+    "Their latency",
+    ["status"],
+)
+RESULT_RESOLVES = counter("noetl_result_store_resolve_total", "Results read by URI", ["status"])
+RESULT_RESOLVE_DURATION = histogram(
+    "noetl_result_store_resolve_duration_seconds",
+    "Their latency",
+    ["status"],
+)
+HTTP_REQUESTS = counter("noetl_http_requests_total", "Requests", ["route", "method", "status"])
+HTTP_DURATION = histogram(
+    "noetl_http_request_duration_seconds",
+    "Latency of requests",
+    ["route"],
+)
+PUBLISHED_AGAIN = counter(
+    "noetl_ingress_published_again_total",
+    "Messages published once more because the store had lost or answered them unheard",
+)
+INGRESS_BACKLOG = gauge("noetl_ingress_backlog", "Messages waiting in the ingress stream")
+OPEN_STREAMS = gauge("noetl_event_streams_open", "Event streams being served")
+
+
+def event_label(event_type: str) -> str:
+    """Return the type as a label value: a closed set, as clients may send any word."""
+    return event_type if event_type in _KNOWN_TYPES else "other"

@@ -1,0 +1,85 @@
+"""Settings of the edge."""
+
+from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
+from pydantic import Field
+
+__all__ = ["Settings"]
+
+_MEBIBYTE = 1 << 20
+
+
+class Settings(NatsSettings, ServiceSettings, ShardSettings):
+    """Everything that can be set from outside; no database is among it."""
+
+    max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")
+    max_result_body_bytes: int = Field(
+        default=64 * _MEBIBYTE, ge=1024, description="Largest request body of a stored result."
+    )
+    event_patience_seconds: float = Field(
+        default=25.0,
+        gt=0,
+        lt=30,
+        description="How long an event is held for its commit; below the workers' timeout of 30 s.",
+    )
+    start_patience_seconds: float = Field(
+        default=12.0, gt=0, description="Deadline of a start; later it is dropped, not begun."
+    )
+    clock_allowance_seconds: float = Field(
+        default=5.0, ge=0, description="How far clocks may be apart."
+    )
+    exists_patience_seconds: float = Field(
+        default=5.0, gt=0, description="Patience with the question whether a start has happened."
+    )
+    request_try_seconds: float = Field(
+        default=5.0, gt=0, description="Patience with one request to a service."
+    )
+    request_patience_seconds: float = Field(
+        default=10.0, gt=0, description="Patience with a request and its repetitions."
+    )
+    claim_patience_seconds: float = Field(
+        default=15.0, gt=0, description="Patience with a claim and its repetitions."
+    )
+    claim_hold_seconds: float = Field(
+        default=1.5, ge=0, description="How long a claim is held before it is answered 503."
+    )
+    ingress_check_seconds: float = Field(
+        default=2.0, gt=0, description="Silence after which the stream is asked for a message."
+    )
+    max_waiting_writes: int = Field(
+        default=2048, ge=1, description="Writes held for their commit at once."
+    )
+    max_ingress_backlog: int = Field(
+        default=20_000, ge=1, description="Waiting messages above which starts are refused."
+    )
+    backlog_watch_seconds: float = Field(
+        default=1.0, gt=0, description="How often the backlog is looked at."
+    )
+    max_event_streams: int = Field(default=512, ge=1, description="Event streams served at once.")
+    stream_page_size: int = Field(
+        default=200, ge=1, le=2000, description="Events read from the log at once for a stream."
+    )
+    stream_poll_seconds: float = Field(
+        default=5.0, gt=0, description="How often a silent stream looks into the log by itself."
+    )
+    stream_heartbeat_seconds: float = Field(
+        default=15.0, gt=0, description="Silence after which a stream sends a comment."
+    )
+    health_patience_seconds: float = Field(
+        default=1.0, gt=0, description="How long a health answer waits for the services behind."
+    )
+    drain_delay_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="Time between failing readiness and closing the port at a stop.",
+    )
+    cors_allowed_origins: str = Field(
+        default="",
+        description="Browser origins that may read answers, separated by commas; "
+        "empty: loopback ones.",
+    )
+    disable_metrics: bool = Field(default=False, description="Do not serve /metrics.")
+
+    def origins(self) -> tuple[str, ...]:
+        """Return the configured browser origins."""
+        parts = (part.strip() for part in self.cors_allowed_origins.split(","))
+        return tuple(part for part in parts if part)

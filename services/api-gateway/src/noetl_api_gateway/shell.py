@@ -1,0 +1,162 @@
+"""The outermost layer: what the contract wants of every request before and after routing.
+
+Aliases, CORS, `OPTIONS`, `HEAD`, no trailing slashes (http-a 1.5, 1.9; gateway 11; design L6).
+It is a plain ASGI application, because the framework's middleware runs behind its router, and
+unknown paths never get there.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from noetl_api_gateway.metrics import HTTP_DURATION, HTTP_REQUESTS
+
+__all__ = ["Shell", "call_of", "is_browser_like"]
+
+_VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
+_BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"x-session-token", b"referer"})
+_CALL = re.compile(r"/c/([0-9]{1,19})/([0-9]{1,19})(/api/.*)", re.DOTALL)
+_ALIAS = "noetl.alias"
+_CALL_KEY = "noetl.call"
+
+type Header = tuple[bytes, bytes]
+type Scope = MutableMapping[str, Any]
+type Message = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def is_browser_like(scope: Any) -> bool:
+    """Whether ids in the answer must be strings: a browser rounds integers (cli-contract C3)."""
+    return bool(scope.get(_ALIAS)) or any(name in _BROWSER_MARKS for name, _ in scope["headers"])
+
+
+def call_of(scope: Any) -> tuple[int, int] | None:
+    """Return (execution id, event id) of the command whose run makes this call (design L6)."""
+    call: tuple[int, int] | None = scope.get(_CALL_KEY)
+    return call
+
+
+class Shell:
+    """Wraps the routed application.
+
+    Args:
+        app: the routed application.
+        origins: browser origins that may read answers; empty means loopback ones.
+        closing: set when the process is told to stop.
+    """
+
+    def __init__(self, app: Application, *, origins: Iterable[str], closing: asyncio.Event) -> None:
+        self._app = app
+        self._closing = closing
+        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+
+    def begin_closing(self) -> None:
+        """Fail readiness and end open streams; requests are served on."""
+        self._closing.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        cors = self._cors_headers(scope)
+        send = _with_headers(send, cors)
+        if scope["method"] == "OPTIONS":
+            await _answer(send, 200, b"", _PREFLIGHT if cors[1:] else ())
+            return
+        inner = _routed(scope)
+        if inner["path"].endswith("/") or "//" in inner["path"]:
+            await _answer(send, 404, _NOT_FOUND, ((b"content-type", b"application/json"),))
+            return
+        if inner["method"] == "HEAD":
+            inner["method"] = "GET"
+            send = _without_body(send)
+        await self._measured(inner, receive, send)
+
+    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+        started = perf_counter()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = scope.get("path_template") or "unmatched"
+            HTTP_REQUESTS.labels(route, scope["method"], str(status)).inc()
+            HTTP_DURATION.labels(route).observe(perf_counter() - started)
+
+    def _cors_headers(self, scope: Scope) -> tuple[Header, ...]:
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        if origin is None or not self._is_allowed(origin.decode("latin-1")):
+            return (_VARY,)
+        return (_VARY, (b"access-control-allow-origin", origin))
+
+    def _is_allowed(self, origin: str) -> bool:
+        if self._origins:
+            return origin in self._origins
+        try:
+            host = urlsplit(origin).hostname
+        except ValueError:
+            return False
+        return host in {"localhost", "127.0.0.1", "::1"}
+
+
+_PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"*"),
+    (b"access-control-allow-headers", b"*"),
+)
+_NOT_FOUND = orjson.dumps({"error": "Not Found", "status": 404, "detail": "Not Found"})
+
+
+def _routed(scope: Scope) -> Scope:
+    """Copy the scope with aliases replaced: `/noetl/…`, `/c/<execution>/<event>/api/…`."""
+    inner: Scope = {**scope}
+    path: str = inner["path"]
+    if path.startswith("/noetl/"):
+        inner["path"] = f"/api/{path[7:]}"
+        inner[_ALIAS] = True
+    elif (match := _CALL.fullmatch(path)) is not None:
+        inner["path"] = match[3]
+        inner[_CALL_KEY] = (int(match[1]), int(match[2]))
+    return inner
+
+
+def _with_headers(send: Send, headers: tuple[Header, ...]) -> Send:
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return adding
+
+
+def _without_body(send: Send) -> Send:
+    async def cutting(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message["body"] = b""
+        await send(message)
+
+    return cutting
+
+
+async def _answer(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: Iterable[Header] = (),
+) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
