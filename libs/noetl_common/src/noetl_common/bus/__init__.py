@@ -1,0 +1,1 @@
+"""The message bus: connection, publishing, requests, standing pulls, topology."""

@@ -1,0 +1,356 @@
+"""The connection to the broker, and everything that is sent over it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import nats.errors
+from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+
+from noetl_common import metrics
+from noetl_common.bus import parts, wire
+from noetl_common.bus.errors import BusClosed, BusUnavailable
+from noetl_common.bus.inbox import Inbox, Incoming, Sink
+from noetl_common.bus.publish import Outgoing, PubAck, Publisher
+from noetl_common.errors import NoetlError, TooLarge
+from noetl_common.logging import get_logger
+from noetl_common.settings import NatsSettings
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+__all__ = ["Bus", "Subscription", "connect"]
+
+_log = get_logger()
+_CONTROL_LINE = 1024
+"""Room for subject and reply of a message, which our size check counts with the body."""
+_WATCH_SECONDS = 1.0
+_LAST_FLUSH_SECONDS = 2.0
+_PENDING_BYTES = 8 << 20
+
+
+@dataclass(slots=True, frozen=True)
+class Subscription:
+    """A core subscription; messages come as long as it is not ended."""
+
+    bus: "Bus"
+    raw: NatsSubscription
+
+    async def unsubscribe(self) -> None:
+        """End it; messages on their way are dropped."""
+        if not self.bus.nc.is_closed:
+            await self.raw.unsubscribe()
+
+    async def drain(self) -> None:
+        """End it after everything the broker has already sent has been taken."""
+        nc = self.bus.nc
+        if nc.is_connected:
+            await nc._send_unsubscribe(self.raw._id)  # noqa: SLF001 -- `drain` uses `flush`, see wire.ping
+            await self.bus.flush()
+        nc._remove_sub(self.raw._id)  # noqa: SLF001
+
+
+class Bus:
+    """A connection to NATS that never gives up, and the ways to talk over it.
+
+    Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for what has no
+    method here. ``topology_ok`` is kept by ``run_topology_watch``.
+    """
+
+    def __init__(self, settings: NatsSettings, *, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.nc = Client()
+        self.js: JetStreamContext = self.nc.jetstream()
+        self.topology_ok = True
+        self.answers = Inbox(prefix="")
+        self._publisher = Publisher(self)
+        self._connected = asyncio.Event()
+        self._closed_reason: str | None = None
+        self._on_disconnect: list[Callable[[], None]] = []
+        self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
+        self._up = metrics.gauge("noetl_nats_connected", "1 while connected to the broker.")
+        self._reconnects = metrics.counter(
+            "noetl_nats_reconnects_total", "Connections made after the first."
+        )
+
+    # -- state ---------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connected.is_set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is gone for good."""
+        return self._closed_reason is not None
+
+    @property
+    def largest_message(self) -> int:
+        """Most bytes of headers and body that one message may have."""
+        return self.nc.max_payload
+
+    async def wait_connected(self) -> None:
+        """Wait until there is a connection.
+
+        Raises:
+            BusClosed: there will never be one again.
+        """
+        if self._closed_reason is not None:
+            raise BusClosed(reason=self._closed_reason)
+        if not self._connected.is_set():
+            await self._connected.wait()
+            if self._closed_reason is not None:
+                raise BusClosed(reason=self._closed_reason)
+
+    async def is_ready(self) -> bool:
+        """Readiness check: connected, and streams and durables are as declared."""
+        return self.is_connected and not self.is_closed and self.topology_ok
+
+    def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever the connection is lost; returns a function that ends that."""
+        self._on_disconnect.append(callback)
+        return lambda: _remove(self._on_disconnect, callback)
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Call back after each reconnect, subscriptions being there again."""
+        self._on_reconnect.append(callback)
+        return lambda: _remove(self._on_reconnect, callback)
+
+    # -- JetStream -----------------------------------------------------------------------
+
+    async def publish(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        message_id: str | None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5.0,  # noqa: ASYNC109 -- the agreed signature
+    ) -> PubAck:
+        """Publish to a stream and wait until it is stored (see ``Publisher.publish``)."""
+        return await self._publisher.publish(
+            Outgoing(subject, body, message_id, headers), seconds=timeout
+        )
+
+    async def publish_many(
+        self,
+        messages: Sequence[Outgoing],
+        *,
+        timeout: float = 5.0,  # noqa: ASYNC109
+    ) -> list[PubAck | NoetlError]:
+        """Publish to streams side by side; each result is an ack or that message's error."""
+        return await self._publisher.publish_many(messages, seconds=timeout)
+
+    # -- core NATS -----------------------------------------------------------------------
+
+    async def send(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send what may be lost: without a connection it is dropped at once.
+
+        Raises:
+            TooLarge: the body is above the broker's limit.
+        """
+        data = wire.command(subject, body, headers=headers)
+        self._check_size(subject, data)
+        if self.is_connected:
+            await wire.write(self.nc, data)
+
+    def send_nowait(self, subject: str, body: bytes) -> None:
+        """Like ``send``, from where nothing can be awaited; for small bodies."""
+        if self.is_connected and subject:
+            wire.write_nowait(self.nc, wire.command(subject, body))
+
+    async def reply(self, subject: str, body: bytes) -> None:
+        """Answer to a subject of somebody's inbox; a large body goes in numbered parts.
+
+        What is lost is asked for again, so without a connection it is dropped.
+        """
+        if not self.is_connected or not subject:
+            return
+        limit = self.largest_message - _CONTROL_LINE
+        if len(body) <= limit:
+            await wire.write(self.nc, wire.command(subject, body))
+            return
+        for headers, part in parts.split(body, limit=limit):
+            await wire.write(self.nc, wire.command(subject, bytes(part), headers=headers))
+
+    async def request(
+        self,
+        subject: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float,  # noqa: ASYNC109
+    ) -> Incoming:
+        """Send a request and wait for its answer, joined if it came in parts.
+
+        Raises:
+            BusUnavailable: no connection or answer in time, or nobody listens.
+            TooLarge: the request is above the broker's limit.
+        """
+        with self.answers.expect() as waiter:
+            data = wire.command(subject, body, reply=waiter.subject, headers=headers)
+            self._check_size(subject, data)
+            try:
+                async with asyncio.timeout(timeout):
+                    await self.wait_connected()
+                    await wire.write(self.nc, data)
+                    incoming = await waiter.answer()
+            except TimeoutError:
+                raise BusUnavailable(what=subject, reason=f"no answer in {timeout:g} s") from None
+        if incoming.is_no_responders:
+            raise BusUnavailable(what=subject, reason="nobody listens")
+        return incoming
+
+    def inbox(self) -> Inbox:
+        """Return the inbox of this connection: one subscription, many waiters."""
+        return self.answers
+
+    async def subscribe(
+        self, subject: str, take: Callable[[Incoming], None], *, queue: str = ""
+    ) -> Subscription:
+        """Call ``take`` for each message, from the read loop: it must be quick.
+
+        Errors of ``take`` are logged. Subscriptions survive reconnects.
+        """
+        return await self.subscribe_raw(
+            subject,
+            lambda msg: take(Incoming(msg.subject, msg.data, msg.headers or {}, msg.reply)),
+            queue=queue,
+        )
+
+    async def subscribe_raw(
+        self, subject: str, take: Callable[[Msg], None], *, queue: str = ""
+    ) -> Subscription:
+        """Like ``subscribe``, with the client's message object."""
+        sink: Any = Sink(take, lambda error: _log.error("message_not_taken", exc_info=error))
+        raw = await self.nc.subscribe(subject, queue=queue, future=sink, pending_bytes_limit=0)
+        return Subscription(self, raw)
+
+    async def flush(self, seconds: float = _LAST_FLUSH_SECONDS) -> bool:
+        """Wait until the broker has seen everything sent so far; False if it doesn't answer."""
+        return self.is_connected and await wire.ping(self.nc, seconds=seconds)
+
+    def _check_size(self, subject: str, data: bytes) -> None:
+        if len(data) > self.largest_message:
+            raise TooLarge(what=subject, size=len(data), limit=self.largest_message)
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, however long it takes; each failed attempt is logged."""
+        login = self.settings.nats_login()
+        await self.nc.connect(
+            servers=self.settings.nats_servers(),
+            name=self.name,
+            user=login[0] if login else None,
+            password=login[1] if login else None,
+            connect_timeout=self.settings.nats_connect_timeout_seconds,  # type: ignore[arg-type]  # a float does
+            # With a finite number the client closes itself one day and the process is deaf.
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # first connect only
+            reconnect_to_server_handler=self._next_server,
+            ping_interval=self.settings.nats_ping_seconds,  # type: ignore[arg-type]
+            max_outstanding_pings=2,
+            pending_size=_PENDING_BYTES,
+            error_cb=self._errored,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+            closed_cb=self._was_closed,
+        )
+        self.answers.prefix = f"{self.nc.new_inbox()}."
+        await self.subscribe_raw(f"{self.answers.prefix}*", self.answers.deliver)
+        self._up.set(1)
+        self._connected.set()
+
+    async def close(self) -> None:
+        """Send what is still unsent and end the connection."""
+        if self._closed_reason is None:
+            await self.flush()
+        self._closed_reason = "closed by us"
+        await self.nc.close()
+
+    async def watch(self) -> None:
+        """Notice a client that has lost its loops: it would look alive and hear nothing."""
+        while not self.is_closed:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not wire.has_lost_its_loops(self.nc):
+                continue
+            _log.error("bus_client_broken", connected=self.nc.is_connected)
+            if self.nc.is_connected:
+                await self.nc.force_reconnect()
+            else:
+                await self.nc.close()
+
+    def _next_server(
+        self, servers: list[Server], _info: dict[str, Any]
+    ) -> tuple[Server | None, float]:
+        """Choose where and when to try next: back-off with jitter, all servers in turn."""
+        server = min(servers, key=lambda entry: entry.reconnects)
+        longest = self.settings.nats_reconnect_max_seconds
+        pause = min(longest, 0.05 * 2 ** min(server.reconnects, 10)) if server.reconnects else 0.0
+        return server, pause * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter
+
+    async def _errored(self, error: Exception) -> None:
+        if not isinstance(error, nats.errors.UnexpectedEOF):
+            _log.warning("bus_error", error=repr(error), bus=self.name)
+
+    async def _disconnected(self) -> None:
+        self._connected.clear()
+        self._up.set(0)
+        wire.forget_unsent(self.nc)
+        if self._closed_reason is None:
+            _log.warning("bus_disconnected", bus=self.name)
+        self._publisher.on_disconnected()
+        for callback in list(self._on_disconnect):
+            callback()
+
+    async def _reconnected(self) -> None:
+        self._reconnects.inc()
+        self._up.set(1)
+        self._connected.set()
+        _log.info("bus_reconnected", bus=self.name)
+        await self._publisher.on_reconnected()
+        for callback in list(self._on_reconnect):
+            await callback()
+
+    async def _was_closed(self) -> None:
+        if self._closed_reason is None:
+            self._closed_reason = repr(self.nc.last_error) if self.nc.last_error else "unknown"
+            _log.error("bus_closed", reason=self._closed_reason)
+        self._up.set(0)
+        # Wakes those who wait for a connection; they are told that there is none.
+        self._connected.set()
+
+
+@asynccontextmanager
+async def connect(settings: NatsSettings, *, name: str) -> AsyncIterator[Bus]:
+    """Open a connection, waiting until the broker is there; closed in good order at the end.
+
+    Bound the wait with ``asyncio.timeout`` where there is a reason to.
+    """
+    bus = Bus(settings, name=name)
+    watch: asyncio.Task[None] | None = None
+    try:
+        await bus.open()
+        watch = asyncio.create_task(bus.watch(), name=f"{name}: bus watch")
+        yield bus
+    finally:
+        if watch is not None:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+        await bus.close()
+
+
+def _remove[T](items: list[T], item: T) -> None:
+    with suppress(ValueError):
+        items.remove(item)

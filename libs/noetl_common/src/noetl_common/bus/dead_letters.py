@@ -1,0 +1,73 @@
+"""Where messages go that nobody can handle: a stream for people to read."""
+
+import orjson
+from noetl_contract.streams import DurableSpec
+from noetl_contract.subjects import dead_letter_subject
+
+from noetl_common import metrics
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.delivery import Delivery
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger, masked
+
+__all__ = ["bury"]
+
+_log = get_logger()
+_LONGEST_REASON = 500
+_ROOM_FOR_HEADERS = 16 << 10
+
+
+async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> bool:
+    """Copy a delivery to ``noetl_dead.<stream>``; whether that worked.
+
+    Body and headers are the original's, less secrets (design, invariant 9); the broker's own
+    headers are left out, because repeating them would change what it does with the copy.
+    """
+    body = _without_secrets(delivery.data)
+    limit = bus.largest_message - _ROOM_FOR_HEADERS
+    headers = _headers(delivery, spec, reason)
+    if len(body) > limit:
+        body = body[:limit]
+        headers["Noetl-Dead-Cut"] = str(len(delivery.data))
+    # The time makes it unique where a wiped stream counts from one again.
+    message_id = f"d:{spec.stream}:{delivery.stream_sequence}:{delivery.stored_at_ns}"
+    try:
+        await bus.publish(
+            dead_letter_subject(spec.stream), body, message_id=message_id, headers=headers
+        )
+    except NoetlError as error:
+        _log.error("dead_letter_not_stored", stream=spec.stream, error=error.message)
+        return False
+    metrics.counter("noetl_dead_letter_total", "Messages given up.", ("stream",)).labels(
+        spec.stream
+    ).inc()
+    _log.warning(
+        "dead_letter", stream=spec.stream, subject=delivery.subject, reason=reason[:_LONGEST_REASON]
+    )
+    return True
+
+
+def _headers(delivery: Delivery, spec: DurableSpec, reason: str) -> dict[str, str]:
+    kept: dict[str, str] = masked(
+        {name: text for name, text in delivery.headers.items() if not name.startswith("Nats-")}
+    )
+    about = {
+        "Noetl-Dead-Reason": reason[:_LONGEST_REASON],
+        "Noetl-Dead-Subject": delivery.subject,
+        "Noetl-Dead-Stream": spec.stream,
+        "Noetl-Dead-Consumer": spec.name,
+        "Noetl-Dead-Sequence": str(delivery.stream_sequence),
+        "Noetl-Dead-Deliveries": str(delivery.num_delivered),
+        "Noetl-Dead-Message-Id": delivery.headers.get("Nats-Msg-Id", ""),
+    }
+    return {**kept, **about}
+
+
+def _without_secrets(data: bytes) -> bytes:
+    """Mask what looks like a secret in a JSON body; other bodies stay as they are."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data
+    clean = masked(body)
+    return data if clean == body else orjson.dumps(clean)

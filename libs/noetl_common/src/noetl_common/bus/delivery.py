@@ -1,0 +1,135 @@
+"""One delivered message of a stream, to be answered exactly once."""
+
+from collections.abc import Iterable
+from time import monotonic
+from typing import Protocol
+
+from noetl_common.bus.inbox import Incoming
+
+__all__ = ["Delivery", "DeliveryOwner", "ack_all"]
+
+_ACK = b"+ACK"
+_TERM = b"+TERM"
+_PROGRESS = b"+WPI"
+_V1_TOKENS = 9
+
+
+class DeliveryOwner(Protocol):
+    """The pull loop a delivery belongs to."""
+
+    def answer(self, delivery: "Delivery", word: bytes, *, final: bool) -> None:
+        """Send an acknowledgement word for a delivery."""
+
+    async def bury(self, delivery: "Delivery", reason: str) -> bool:
+        """Copy a delivery to the dead letters; whether that worked."""
+
+
+class Delivery:
+    """A message as delivered to a durable.
+
+    ``ack``, ``nak``, ``term`` and ``dead_letter`` are final; the first one counts, later ones
+    do nothing. They are sent without waiting for the broker: a lost one means another
+    delivery, which every handler has to expect anyway.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_fields",
+        "_owner",
+        "data",
+        "headers",
+        "reply",
+        "store",
+        "subject",
+        "touched",
+    )
+
+    def __init__(self, owner: DeliveryOwner, incoming: Incoming, *, store: str) -> None:
+        self._owner = owner
+        self._answered = False
+        self._fields: tuple[int, int, str] | None = None
+        self.subject = incoming.subject
+        self.data = incoming.data
+        self.headers = incoming.headers
+        self.reply = incoming.reply
+        self.store = store
+        self.touched = monotonic()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a final answer was given."""
+        return self._answered
+
+    @property
+    def num_delivered(self) -> int:
+        """How often the message was delivered, this time included."""
+        return self._metadata()[0]
+
+    @property
+    def stream_sequence(self) -> int:
+        """Its sequence in the stream."""
+        return self._metadata()[1]
+
+    @property
+    def stored_at_ns(self) -> str:
+        """When the stream took it, in nanoseconds, as the broker writes it."""
+        return self._metadata()[2]
+
+    async def ack(self) -> None:
+        """The work is done."""
+        self.ack_nowait()
+
+    def ack_nowait(self) -> None:
+        """Like ``ack``."""
+        if not self._answered:
+            self._answered = True
+            self._owner.answer(self, _ACK, final=True)
+
+    async def nak(self, delay: float | None = None) -> None:
+        """Deliver it again, after ``delay`` seconds or at once."""
+        if not self._answered:
+            self._answered = True
+            self._owner.answer(self, nak_word(delay), final=True)
+
+    async def term(self) -> None:
+        """Never deliver it again."""
+        if not self._answered:
+            self._answered = True
+            self._owner.answer(self, _TERM, final=True)
+
+    async def in_progress(self) -> None:
+        """The work goes on; the loop sends this by itself."""
+        if not self._answered:
+            self.touched = monotonic()
+            self._owner.answer(self, _PROGRESS, final=False)
+
+    async def dead_letter(self, reason: str) -> None:
+        """Keep a copy with the reason among the dead letters, then never deliver it again.
+
+        If the copy can't be stored the message is delivered again later.
+        """
+        if self._answered:
+            return
+        if await self._owner.bury(self, reason):
+            await self.term()
+        else:
+            await self.nak(1.0)
+
+    def _metadata(self) -> tuple[int, int, str]:
+        if self._fields is None:
+            tokens = self.reply.split(".")
+            # With a JetStream domain two tokens come in after the prefix.
+            start = 4 if len(tokens) == _V1_TOKENS else 6
+            self._fields = (int(tokens[start]), int(tokens[start + 1]), tokens[start + 3])
+        return self._fields
+
+
+def ack_all(deliveries: Iterable[Delivery]) -> None:
+    """Acknowledge many; nothing is awaited."""
+    for delivery in deliveries:
+        delivery.ack_nowait()
+
+
+def nak_word(delay: float | None) -> bytes:
+    """Return the negative acknowledgement, with its delay in nanoseconds if there is one."""
+    return b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK"

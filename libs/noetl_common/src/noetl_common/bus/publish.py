@@ -1,0 +1,258 @@
+"""Publishing to JetStream: many at once, acknowledged through one inbox."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import orjson
+from noetl_contract.subjects import family
+
+from noetl_common import metrics
+from noetl_common.bus import wire
+from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
+from noetl_common.bus.inbox import Incoming
+from noetl_common.errors import NoetlError, TooLarge
+
+if TYPE_CHECKING:
+    from noetl_common.bus.broker import Bus
+
+__all__ = ["MESSAGE_ID_HEADER", "Outgoing", "PubAck", "Publisher"]
+
+MESSAGE_ID_HEADER = "Nats-Msg-Id"
+_NO_STREAM_PAUSE_SECONDS = 0.05
+_TOO_LARGE_FOR_STREAM = 10054
+_FULL = frozenset({10047, 10077})
+_GONE = frozenset({10009, 10059, 10008})
+
+
+@dataclass(frozen=True, slots=True)
+class PubAck:
+    """The broker has stored the message (or had it already: ``duplicate``)."""
+
+    stream: str
+    sequence: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish."""
+
+    subject: str
+    body: bytes
+    message_id: str | None = None
+    headers: Mapping[str, str] | None = None
+
+
+class _InFlight:
+    """A published message whose acknowledgement is awaited."""
+
+    __slots__ = ("answer", "data", "repeatable", "reply", "subject")
+
+    def __init__(
+        self,
+        subject: str,
+        reply: str,
+        data: bytes,
+        *,
+        repeatable: bool,
+        answer: asyncio.Future[Incoming],
+    ) -> None:
+        self.subject = subject
+        self.reply = reply
+        self.data = data
+        self.repeatable = repeatable
+        self.answer = answer
+
+    def take(self, incoming: Incoming) -> None:
+        if not self.answer.done():
+            self.answer.set_result(incoming)
+
+
+class Publisher:
+    """Publishes with acknowledgements; messages with an id survive a reconnect by repetition."""
+
+    def __init__(self, bus: "Bus") -> None:
+        self._bus = bus
+        self._in_flight: dict[str, _InFlight] = {}
+        self._published = metrics.counter(
+            "noetl_bus_published_total", "Messages published to streams.", ("family", "outcome")
+        )
+        self._duration = metrics.histogram(
+            "noetl_bus_publish_duration_seconds", "Time until the acknowledgement.", ("family",)
+        )
+
+    async def publish(self, message: Outgoing, *, seconds: float) -> PubAck:
+        """Publish one message and wait until it is stored.
+
+        Raises:
+            BusUnavailable: no connection, stream or acknowledgement in time; the message may
+                be stored all the same.
+            StreamFull: the stream refuses more.
+            PublishRefused: the broker will never take it.
+            TooLarge: it is above the broker's limit.
+        """
+        started = perf_counter()
+        name = family(message.subject)
+        try:
+            async with asyncio.timeout(seconds):
+                ack = await self._until_stored(message)
+        except TimeoutError:
+            self._published.labels(name, "timeout").inc()
+            raise BusUnavailable(
+                what=message.subject, reason=f"no acknowledgement in {seconds:g} s"
+            ) from None
+        except NoetlError:
+            self._published.labels(name, "error").inc()
+            raise
+        self._published.labels(name, "ok").inc()
+        self._duration.labels(name).observe(perf_counter() - started)
+        return ack
+
+    async def publish_many(
+        self, messages: Sequence[Outgoing], *, seconds: float
+    ) -> list[PubAck | NoetlError]:
+        """Publish messages side by side; the result of each is its ack or its error.
+
+        One write and one wait for all of them: this is the fast way.
+        """
+        results: list[PubAck | NoetlError | None] = [None] * len(messages)
+        again: list[int] = []
+        try:
+            async with asyncio.timeout(seconds):
+                await self._first_round(messages, results, again)
+                for index in again:
+                    results[index] = await self._settled(messages[index])
+        except TimeoutError:
+            pass
+        late = f"no acknowledgement in {seconds:g} s"
+        outcome = [
+            BusUnavailable(what=message.subject, reason=late) if result is None else result
+            for message, result in zip(messages, results, strict=True)
+        ]
+        self._count(messages, outcome)
+        return outcome
+
+    async def _first_round(
+        self,
+        messages: Sequence[Outgoing],
+        results: list[PubAck | NoetlError | None],
+        again: list[int],
+    ) -> None:
+        """Write all, then collect; those that met no stream are left for a second try."""
+        sent: list[tuple[int, _InFlight]] = []
+        try:
+            await self._bus.wait_connected()
+            for index, message in enumerate(messages):
+                try:
+                    sent.append((index, await self._send(message)))
+                except NoetlError as error:
+                    results[index] = error
+            for index, entry in sent:
+                try:
+                    ack = _ack_or_none(await entry.answer, entry.subject)
+                except NoetlError as error:
+                    results[index] = error
+                    continue
+                if ack is None:
+                    again.append(index)
+                else:
+                    results[index] = ack
+        finally:
+            for _, entry in sent:
+                self._forget(entry)
+
+    async def _settled(self, message: Outgoing) -> PubAck | NoetlError:
+        try:
+            return await self._until_stored(message)
+        except NoetlError as error:
+            return error
+
+    async def _until_stored(self, message: Outgoing) -> PubAck:
+        """Publish until a stream takes it: it may be in the making after its store was lost."""
+        while True:
+            await self._bus.wait_connected()
+            entry = await self._send(message)
+            try:
+                ack = _ack_or_none(await entry.answer, message.subject)
+            finally:
+                self._forget(entry)
+            if ack is not None:
+                return ack
+            await asyncio.sleep(_NO_STREAM_PAUSE_SECONDS)
+
+    async def _send(self, message: Outgoing) -> _InFlight:
+        bus = self._bus
+        reply = bus.answers.fresh_subject()
+        headers = dict(message.headers) if message.headers else {}
+        if message.message_id is not None:
+            headers[MESSAGE_ID_HEADER] = message.message_id
+        data = wire.command(message.subject, message.body, reply=reply, headers=headers)
+        if len(data) > bus.largest_message:
+            raise TooLarge(what=message.subject, size=len(message.body), limit=bus.largest_message)
+        entry = _InFlight(
+            message.subject,
+            reply,
+            data,
+            repeatable=message.message_id is not None,
+            answer=asyncio.get_running_loop().create_future(),
+        )
+        self._in_flight[reply] = entry
+        bus.answers.register(reply, entry.take)
+        await wire.write(bus.nc, data)
+        return entry
+
+    def _forget(self, entry: _InFlight) -> None:
+        self._in_flight.pop(entry.reply, None)
+        self._bus.answers.forget(entry.reply)
+        if entry.answer.done():
+            # Looked at, so that nobody complains about an error nobody waited for any more.
+            entry.answer.cancelled() or entry.answer.exception()
+        else:
+            entry.answer.cancel()
+
+    def on_disconnected(self) -> None:
+        """Give up what can't be repeated: whether it was stored is unknown."""
+        for entry in self._in_flight.values():
+            if not entry.repeatable and not entry.answer.done():
+                entry.answer.set_exception(
+                    BusUnavailable(what=entry.subject, reason="the connection was lost")
+                )
+
+    async def on_reconnected(self) -> None:
+        """Send again what waits for its acknowledgement; its id makes that harmless."""
+        for entry in list(self._in_flight.values()):
+            if not entry.answer.done():
+                await wire.write(self._bus.nc, entry.data)
+
+    def _count(self, messages: Sequence[Outgoing], outcome: Sequence[PubAck | NoetlError]) -> None:
+        counts: dict[tuple[str, str], int] = {}
+        for message, result in zip(messages, outcome, strict=True):
+            key = (family(message.subject), "ok" if isinstance(result, PubAck) else "error")
+            counts[key] = counts.get(key, 0) + 1
+        for (name, word), count in counts.items():
+            self._published.labels(name, word).inc(count)
+
+
+def _ack_or_none(incoming: Incoming, subject: str) -> PubAck | None:
+    """Read an acknowledgement; ``None`` when no stream took the message.
+
+    Raises:
+        NoetlError: the broker refused it.
+    """
+    if incoming.is_no_responders:
+        return None
+    body = orjson.loads(incoming.data)
+    error = body.get("error")
+    if error is None:
+        return PubAck(body["stream"], body["seq"], body.get("duplicate", False))
+    number, text = error.get("err_code", 0), error.get("description", "")
+    if number in _GONE:
+        return None
+    if number in _FULL:
+        raise StreamFull(what=subject)
+    if number == _TOO_LARGE_FOR_STREAM or 400 <= error.get("code", 0) < 500:
+        raise PublishRefused(what=subject, reason=text)
+    raise BusUnavailable(what=subject, reason=text)

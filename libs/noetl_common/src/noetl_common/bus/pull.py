@@ -1,0 +1,223 @@
+"""The two ways to consume a durable: in batches, or each message by itself.
+
+Both keep slow deliveries alive, deliver failed ones again with growing pauses, and put what
+can't succeed among the dead letters (style, section 6).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from noetl_contract.streams import DurableSpec
+from pydantic import ValidationError
+
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.delivery import Delivery, ack_all
+from noetl_common.bus.standing import StandingPull
+from noetl_common.errors import Permanent
+from noetl_common.logging import get_logger
+
+__all__ = ["Delivery", "ack_all", "run_pull", "run_pull_each"]
+
+type BatchHandler = Callable[[list[Delivery]], Awaitable[None]]
+type EachHandler = Callable[[Delivery], Awaitable[None]]
+
+_log = get_logger()
+_FIRST_DELAY_SECONDS = 0.2
+_LONGEST_DELAY_SECONDS = 30.0
+_HOPELESS = (Permanent, ValidationError, UnicodeDecodeError)
+
+
+async def run_pull(
+    bus: Bus,
+    spec: DurableSpec,
+    handler: BatchHandler,
+    *,
+    batch: int = 256,
+    prefetch: int | None = None,
+    max_attempts: int = 20,
+    drain_seconds: float = 20.0,
+    on_progress: Callable[[], None] | None = None,
+) -> None:
+    """Hand what has arrived to ``handler``, batch after batch, until cancelled.
+
+    The handler answers every delivery (``ack``, ``nak``, ``term``, ``dead_letter``); the next
+    batch is taken when it returns. What it leaves unanswered is delivered again with a growing
+    delay, and so is the whole unanswered rest when it raises; after ``max_attempts``
+    deliveries such a message becomes a dead letter. A handler that waits for a dependency in
+    an outage should hold its batch and go on trying: it is kept alive, and no attempt is used.
+
+    The durable is created, updated and, when it vanishes, made again; its stream must be made
+    by ``ensure_topology``. When cancelled, the running handler gets ``drain_seconds`` to
+    finish, and what was not handed to it goes back to the broker at once.
+
+    Args:
+        bus: the connection.
+        spec: the durable.
+        handler: takes a batch.
+        batch: most deliveries in one call.
+        prefetch: deliveries that may wait here beside the running batch; default ``batch``.
+        max_attempts: deliveries after which a failing message becomes a dead letter.
+        drain_seconds: grace of the running handler after a cancellation.
+        on_progress: called at each batch and each idle second (``service.beater``).
+
+    Raises:
+        BusClosed: the connection is gone for good.
+    """
+    window = batch + (batch if prefetch is None else prefetch)
+    async with StandingPull(bus, spec, window=window) as pull:
+        while True:
+            deliveries = await _take(pull, batch, on_progress)
+            await _drained(pull, _run_batch(handler, deliveries, max_attempts), drain_seconds)
+
+
+async def run_pull_each(
+    bus: Bus,
+    spec: DurableSpec,
+    handler: EachHandler,
+    *,
+    permits: int,
+    max_attempts: int = 20,
+    drain_seconds: float = 20.0,
+    on_progress: Callable[[], None] | None = None,
+) -> None:
+    """Hand each delivery to ``handler`` by itself, at most ``permits`` at once, until cancelled.
+
+    No more is asked for than permits are free. A handler that returns without an answer has
+    succeeded (ack); one that raises a `Permanent` or validation error has met a message that
+    can't be handled (dead letter); any other error means delivery again with a growing delay,
+    and a dead letter after ``max_attempts``.
+
+    When cancelled, running handlers get ``drain_seconds``; those cancelled then are delivered
+    to somebody else.
+
+    Raises:
+        BusClosed: the connection is gone for good.
+    """
+    running: set[asyncio.Task[None]] = set()
+    free = asyncio.Semaphore(permits)
+
+    def in_use() -> int:
+        return len(running) + pull.queued
+
+    async with StandingPull(bus, spec, window=permits, in_use=in_use) as pull:
+
+        def finished(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            free.release()
+            pull.top_up()
+
+        try:
+            while True:
+                await free.acquire()
+                try:
+                    (delivery,) = await _take(pull, 1, on_progress)
+                except BaseException:
+                    free.release()
+                    raise
+                task = asyncio.create_task(_run_each(handler, delivery, max_attempts))
+                running.add(task)
+                task.add_done_callback(finished)
+        finally:
+            await asyncio.shield(_finish(pull, running, drain_seconds))
+
+
+async def _take(
+    pull: StandingPull, most: int, on_progress: Callable[[], None] | None
+) -> list[Delivery]:
+    if on_progress is None:
+        return await pull.take(most)
+    while True:
+        on_progress()
+        try:
+            async with asyncio.timeout(1.0):
+                return await pull.take(most)
+        except TimeoutError:
+            continue
+
+
+async def _drained(pull: StandingPull, work: Awaitable[None], seconds: float) -> None:
+    """Run a batch; when cancelled meanwhile, let it finish within its grace."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.shield(_finish(pull, {task}, seconds))
+        raise
+
+
+async def _finish(
+    pull: StandingPull, tasks: set[asyncio.Task[None]] | set[asyncio.Future[None]], seconds: float
+) -> None:
+    """Take no more and let handlers end, by force once the grace is over."""
+    await pull.stop()
+    left = [task for task in tasks if not task.done()]
+    if not left:
+        return
+    _, late = await asyncio.wait(left, timeout=seconds)
+    for task in late:
+        task.cancel()
+    if late:
+        _log.warning("handlers_cancelled", count=len(late))
+        await asyncio.wait(late, timeout=1.0)
+
+
+async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_attempts: int) -> None:
+    try:
+        await handler(deliveries)
+    except Exception as error:  # noqa: BLE001 -- the loop outlives its handler; see style, section 8
+        rest = [delivery for delivery in deliveries if not delivery.is_answered]
+        _log.exception("batch_failed", unanswered=len(rest))
+        # Whose fault it was is unknown unless there was only one.
+        hopeless = isinstance(error, _HOPELESS) and len(deliveries) == 1
+        await _settle(rest, error, hopeless=hopeless, max_attempts=max_attempts)
+        return
+    rest = [delivery for delivery in deliveries if not delivery.is_answered]
+    if rest:
+        _log.error("deliveries_unanswered", count=len(rest))
+        await _settle(rest, None, hopeless=False, max_attempts=max_attempts)
+
+
+async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int) -> None:
+    try:
+        await handler(delivery)
+    except asyncio.CancelledError:
+        await delivery.nak()
+        raise
+    except Exception as error:  # noqa: BLE001 -- as above
+        hopeless = isinstance(error, _HOPELESS)
+        if not hopeless:
+            _log.exception("delivery_failed", attempt=delivery.num_delivered)
+        await _settle([delivery], error, hopeless=hopeless, max_attempts=max_attempts)
+    else:
+        await delivery.ack()
+
+
+async def _settle(
+    deliveries: Sequence[Delivery], error: Exception | None, *, hopeless: bool, max_attempts: int
+) -> None:
+    """Answer failed deliveries: again later, or never again."""
+    reason = "the handler gave no answer" if error is None else _text(error)
+    for delivery in deliveries:
+        if delivery.is_answered:
+            continue
+        if hopeless:
+            await delivery.dead_letter(reason)
+        elif delivery.num_delivered >= max_attempts:
+            await delivery.dead_letter(f"attempts used up: {reason}")
+        else:
+            await delivery.nak(_delay(delivery.num_delivered))
+
+
+def _delay(attempt: int) -> float:
+    """Return the pause before the next attempt: doubling, capped, jittered."""
+    full = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2.0 ** min(attempt - 1, 20))
+    return full * random.uniform(0.75, 1.0)  # noqa: S311 -- jitter
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        # Without the input: it is the whole message and may hold secrets.
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:5])
+    return f"{type(error).__name__}: {error}"

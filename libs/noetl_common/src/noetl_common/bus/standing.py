@@ -1,0 +1,320 @@
+"""The standing pull: requests that are always open, so that messages come when they come.
+
+How it keeps going. Credit is what we asked for and did not get yet; it is asked for again when
+a request ends (the broker says how much of it was left), when the connection is new, and when
+the broker's heartbeats stay away. Before the first request, after every reconnect and whenever
+the durable is gone, the durable is created or updated and the stream's identity is read: an
+acknowledgement for a message of a lost store would hit another message of the new one, so
+deliveries of the old store are never answered.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from nats.aio.msg import Msg
+from noetl_contract.streams import DurableSpec
+
+from noetl_common import metrics
+from noetl_common.bus import wire
+from noetl_common.bus.broker import Bus, Subscription
+from noetl_common.bus.dead_letters import bury
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.errors import BusClosed, TopologyRefused
+from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.topology import ensure_durable, stream_identity
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+
+__all__ = ["StandingPull"]
+
+_log = get_logger()
+_EXPIRES_SECONDS = 30
+_HEARTBEAT_SECONDS = 1.0
+# Two heartbeats and some jitter: less would take a busy broker for a lost request.
+_SILENCE_SECONDS = 2.5
+_MOST_BYTES = 32 << 20
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 1.0
+_ENDED = frozenset({"408", "409", "404"})
+_DRAIN_SECONDS = 2.0
+
+
+class StandingPull:
+    """Deliveries of one durable, in a queue of bounded length.
+
+    ``window`` bounds credit, queue and whatever ``in_use`` counts, together.
+    """
+
+    def __init__(
+        self, bus: Bus, spec: DurableSpec, *, window: int, in_use: Callable[[], int] | None = None
+    ) -> None:
+        self.bus = bus
+        self.spec = spec
+        self._window = window
+        self._in_use = in_use or self._unanswered
+        self._queue: deque[Delivery] = deque()
+        self._held: set[Delivery] = set()
+        self._credit = 0
+        self._store = ""
+        self._verified = False
+        self._losses = 0
+        self._stopped = False
+        self._late: list[tuple[str, str, bytes]] = []
+        self._heard = monotonic()
+        self._request = 0
+        self._arrived = asyncio.Event()
+        self._poke = asyncio.Event()
+        self._prefix = f"{bus.nc.new_inbox()}."
+        self._subscription: Subscription | None = None
+        self._tending: asyncio.Task[None] | None = None
+        self._stops: list[Callable[[], None]] = []
+        labels = (spec.stream, spec.name)
+        names = ("stream", "consumer")
+        self._received = metrics.counter(
+            "noetl_bus_delivered_total", "Messages delivered to us.", names
+        ).labels(*labels)
+        self._repaired = metrics.counter(
+            "noetl_bus_pull_repairs_total", "Pulls asked for again after trouble.", names
+        ).labels(*labels)
+
+    # -- for the loops -------------------------------------------------------------------
+
+    async def take(self, most: int) -> list[Delivery]:
+        """Return what has arrived, at most ``most``; waits for the first message.
+
+        Raises:
+            TopologyRefused: the durable can't be made.
+            BusClosed: the connection is gone for good.
+        """
+        queue = self._queue
+        while not queue:
+            self._check()
+            self._arrived.clear()
+            self.top_up()
+            await self._arrived.wait()
+        self.top_up()
+        if len(queue) <= most:
+            taken = list(queue)
+            queue.clear()
+            return taken
+        return [queue.popleft() for _ in range(most)]
+
+    def top_up(self) -> None:
+        """Ask for as much as the window allows, in steps worth a request."""
+        if not self._verified or self._stopped:
+            return
+        free = self._window - self._credit - self._in_use()
+        if free > 0 and (self._credit <= 0 or free >= self._window // 4):
+            self._pull(free)
+
+    @property
+    def queued(self) -> int:
+        """Messages that arrived and were not taken."""
+        return len(self._queue)
+
+    # -- answers -------------------------------------------------------------------------
+
+    def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:
+        """Send an acknowledgement word, or keep it until the connection is known to be good."""
+        if final:
+            self._held.discard(delivery)
+        if self._verified:
+            if delivery.store == self._store:
+                wire.write_nowait(self.bus.nc, _answer_command(delivery.reply, word))
+        elif final:
+            self._late.append((delivery.store, delivery.reply, word))
+
+    async def bury(self, delivery: Delivery, reason: str) -> bool:
+        """Copy a delivery to the dead letters; whether that worked."""
+        return await bury(self.bus, self.spec, delivery, reason)
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._stops = [
+            self.bus.on_disconnect(self._lost),
+            self.bus.on_reconnect(self._back),
+        ]
+        self._subscription = await self.bus.subscribe_raw(f"{self._prefix}*", self._take)
+        self._tending = asyncio.create_task(self._tend(), name=f"{self.spec.name}: pull")
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await asyncio.shield(self._end())
+
+    async def stop(self) -> None:
+        """Take no more: whatever has come and was not taken goes back to the broker at once."""
+        self._stopped = True
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            await subscription.drain()
+        while self._queue:
+            delivery = self._queue.popleft()
+            await delivery.nak()
+
+    async def _end(self) -> None:
+        for stop in self._stops:
+            stop()
+        await self.stop()
+        for delivery in list(self._held):
+            await delivery.nak()
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        if self.bus.is_connected:
+            await self.bus.flush(_DRAIN_SECONDS)
+
+    # -- the broker's side ---------------------------------------------------------------
+
+    def _take(self, message: Msg) -> None:
+        """A message or a status has come; called from the read loop."""
+        self._heard = monotonic()
+        if message.subject.startswith(self._prefix):
+            self._take_status(message)
+            return
+        self._credit -= 1
+        delivery = Delivery(
+            self,
+            Incoming(message.subject, message.data, message.headers or {}, message.reply),
+            store=self._store,
+        )
+        self._queue.append(delivery)
+        self._held.add(delivery)
+        self._received.inc()
+        if not self._arrived.is_set():
+            self._arrived.set()
+
+    def _take_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == "100" or int(message.subject[len(self._prefix) :]) < self._request:
+            # A heartbeat, or the end of a request from before the last repair.
+            return
+        if status == "503":
+            self._repair("nobody serves the durable")
+        elif status in _ENDED:
+            left = int(headers.get("Nats-Pending-Messages", "0") or 0)
+            self._credit = max(0, self._credit - left)
+            text = headers.get("Description", "").lower()
+            if status == "408" or "maxbytes" in text or "batch completed" in text:
+                self.top_up()
+            else:
+                self._repair(text)
+
+    def _pull(self, count: int) -> None:
+        self._credit = max(0, self._credit) + count
+        body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d,"max_bytes":%d}' % (
+            count,
+            _EXPIRES_SECONDS * 1_000_000_000,
+            int(_HEARTBEAT_SECONDS * 1e9),
+            _MOST_BYTES,
+        )
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.spec.stream}.{self.spec.name}"
+        reply = f"{self._prefix}{self._request}"
+        wire.write_nowait(self.bus.nc, wire.command(subject, body, reply=reply))
+
+    def _lost(self) -> None:
+        self._losses += 1
+        self._verified = False
+        self._credit = 0
+
+    async def _back(self) -> None:
+        self._poke.set()
+
+    def _repair(self, reason: str) -> None:
+        _log.info("pull_repaired", durable=self.spec.name, reason=reason)
+        self._repaired.inc()
+        self._verified = False
+        self._credit = 0
+        self._poke.set()
+
+    # -- the loop beside the loops -------------------------------------------------------
+
+    async def _tend(self) -> None:
+        """Keep durable, pull and held deliveries alive until cancelled."""
+        third = self.spec.ack_wait.total_seconds() / 3
+        rest = min(_HEARTBEAT_SECONDS, third / 2)
+        try:
+            while True:
+                self._poke.clear()
+                if not self._verified:
+                    await self._verify()
+                    self.top_up()
+                elif self._credit > 0 and monotonic() - self._heard > _SILENCE_SECONDS:
+                    self._repair("no heartbeat")
+                    continue
+                self._keep_alive(third)
+                try:
+                    async with asyncio.timeout(rest):
+                        await self._poke.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            # Whoever waits for messages has to hear that none will come.
+            self._arrived.set()
+
+    async def _verify(self) -> None:
+        """Make the durable, learn which store this is, and send what waited for that."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await self.bus.wait_connected()
+            losses = self._losses
+            try:
+                await ensure_durable(self.bus, self.spec)
+                store = (await stream_identity(self.bus, self.spec.stream)).created_at.isoformat()
+                if losses == self._losses:
+                    break
+                continue
+            except BusClosed:
+                raise
+            except NoetlError as error:
+                _log.warning("durable_not_ready", durable=self.spec.name, error=error.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        if self._store and store != self._store:
+            _log.warning("store_replaced", durable=self.spec.name, held=len(self._held))
+        self._store = store
+        self._request += 1
+        self._verified = True
+        self._heard = monotonic()
+        late, self._late = self._late, []
+        for of_store, reply, word in late:
+            if of_store == store:
+                wire.write_nowait(self.bus.nc, _answer_command(reply, word))
+
+    def _keep_alive(self, third: float) -> None:
+        """Tell the broker that what we hold for long is still being worked on."""
+        now = monotonic()
+        for delivery in self._held:
+            if now - delivery.touched >= third:
+                delivery.touched = now
+                self.answer(delivery, b"+WPI", final=False)
+
+    def _unanswered(self) -> int:
+        return len(self._held)
+
+    def _check(self) -> None:
+        """Pass the tending loop's failure on.
+
+        Raises:
+            TopologyRefused: it ended without one, which it never should.
+        """
+        task = self._tending
+        if task is None or not task.done():
+            return
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+        raise TopologyRefused(what=self.spec.name, reason="the pull loop ended")
+
+
+def _answer_command(reply: str, word: bytes) -> bytes:
+    return b"PUB %s %d\r\n%s\r\n" % (reply.encode(), len(word), word)

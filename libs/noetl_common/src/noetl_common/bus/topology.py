@@ -1,0 +1,336 @@
+"""Streams and durables: brought to their declared configuration, and kept there.
+
+The store may vanish at any time, and a real worker that comes first makes streams and durables
+with its client's defaults (design O5). So every service creates or updates what it needs, at
+start and while it runs; callers don't disturb each other.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+from noetl_contract.streams import STREAMS, DurableSpec, StreamSpec
+
+from noetl_common import metrics
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusClosed, BusUnavailable, TopologyRefused
+from noetl_common.errors import NoetlError, NotFound
+from noetl_common.logging import get_logger
+
+__all__ = [
+    "StreamIdentity",
+    "ensure_durable",
+    "ensure_stream",
+    "ensure_topology",
+    "run_topology_watch",
+    "stream_identity",
+]
+
+_log = get_logger()
+_API = "$JS.API"
+_API_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_NOT_FOUND = frozenset({10014, 10059})
+_MOST_FAILURES = 24
+
+
+class StreamIdentity(NamedTuple):
+    """Tells a stream from another one of the same name."""
+
+    created_at: datetime
+    first_seq: int
+    last_seq: int
+
+
+async def ensure_topology(
+    bus: Bus,
+    streams: Iterable[StreamSpec] = STREAMS,
+    durables: Iterable[DurableSpec] = (),
+) -> None:
+    """Create or update streams and durables, trying until it is done.
+
+    Idempotent; tolerates others doing the same at the same time. Bound it with
+    ``asyncio.timeout`` where waiting for ever is wrong.
+
+    Raises:
+        BusClosed: the connection is gone for good.
+    """
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            for stream in streams:
+                await ensure_stream(bus, stream)
+            for durable in durables:
+                await ensure_durable(bus, durable)
+        except BusClosed:
+            raise
+        except NoetlError as error:
+            _log.warning("topology_not_ready", error=error.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        else:
+            return
+
+
+async def run_topology_watch(
+    bus: Bus,
+    streams: Iterable[StreamSpec],
+    durables: Iterable[DurableSpec],
+    interval: float = 5.0,
+    on_stream_recreated: Callable[[str], Awaitable[None]] | None = None,
+) -> None:
+    """Keep streams and durables there until cancelled; looks at once after a reconnect.
+
+    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. When a stream
+    is another one than before (its store was lost), ``on_stream_recreated`` gets its name,
+    after everything has been made again.
+
+    Raises:
+        TopologyRefused: the broker answers, but refused for too long; the process should end.
+        BusClosed: the connection is gone for good.
+    """
+    watch = _Watch(bus, tuple(streams), tuple(durables), on_stream_recreated)
+    wake = asyncio.Event()
+
+    async def look_now() -> None:
+        wake.set()
+
+    stop = bus.on_reconnect(look_now)
+    try:
+        while True:
+            wake.clear()
+            await bus.wait_connected()
+            await watch.look()
+            # After a failure the next look comes sooner: something is missing now.
+            patience = interval if watch.failures == 0 else min(interval, 0.5)
+            try:
+                async with asyncio.timeout(patience):
+                    await wake.wait()
+            except TimeoutError:
+                continue
+    finally:
+        stop()
+
+
+async def stream_identity(bus: Bus, name: str) -> StreamIdentity:
+    """Return when a stream was created and which sequences it holds.
+
+    Raises:
+        NotFound: there is no such stream.
+        BusUnavailable: no answer.
+    """
+    info = await _api(bus, f"STREAM.INFO.{name}")
+    if info is None:
+        raise NotFound(what=f"the stream {name}")
+    return _identity(info)
+
+
+async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
+    """Create or update one stream and return its ``STREAM.INFO``.
+
+    What the broker can't change (storage) or an operator may have chosen (replicas above ours)
+    stays as it is.
+    """
+    declared = _stream_config(spec, replicas=bus.settings.nats_stream_replicas)
+    info = await _api(bus, f"STREAM.INFO.{spec.name}")
+    if info is None:
+        created = await _api(bus, f"STREAM.CREATE.{spec.name}", declared, allow=(10058,))
+        if created is not None and "error" not in created:
+            _log.info("stream_created", stream=spec.name)
+            return created
+        info = await _api(bus, f"STREAM.INFO.{spec.name}")
+        if info is None:
+            raise TopologyRefused(what=spec.name, reason="it vanished while we made it")
+    existing = info["config"]
+    wanted = {**existing, **declared}
+    wanted["storage"] = existing["storage"]
+    wanted["num_replicas"] = max(existing.get("num_replicas", 1), declared["num_replicas"])
+    if _differs(existing, wanted):
+        updated = await _api(bus, f"STREAM.UPDATE.{spec.name}", wanted)
+        if updated is None:
+            raise TopologyRefused(what=spec.name, reason="it vanished while we updated it")
+        _log.info("stream_updated", stream=spec.name)
+        return updated
+    return info
+
+
+async def ensure_durable(bus: Bus, spec: DurableSpec) -> dict[str, Any]:
+    """Create or update one durable pull consumer and return its ``CONSUMER.INFO``."""
+    declared = _durable_config(spec)
+    info = await _api(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
+    if info is None:
+        config = {
+            **declared,
+            "durable_name": spec.name,
+            "name": spec.name,
+            "ack_policy": "explicit",
+            "deliver_policy": "all",
+            "replay_policy": "instant",
+        }
+        _log.info("durable_created", stream=spec.stream, durable=spec.name)
+        return await _put_durable(bus, spec, config)
+    existing = info["config"]
+    wanted = {**existing, **declared}
+    if existing.get("filter_subjects"):
+        wanted.pop("filter_subjects")
+    if _differs(existing, wanted):
+        _log.info("durable_updated", stream=spec.stream, durable=spec.name)
+        return await _put_durable(bus, spec, wanted)
+    return info
+
+
+async def _put_durable(bus: Bus, spec: DurableSpec, config: dict[str, Any]) -> dict[str, Any]:
+    # Without a filter in the subject the call is the same for any number of filters.
+    info = await _api(
+        bus,
+        f"CONSUMER.DURABLE.CREATE.{spec.stream}.{spec.name}",
+        {"stream_name": spec.stream, "config": config},
+    )
+    if info is None:
+        raise BusUnavailable(what=spec.name, reason=f"the stream {spec.stream} is missing")
+    return info
+
+
+class _Watch:
+    """What the watch remembers between two looks."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        streams: tuple[StreamSpec, ...],
+        durables: tuple[DurableSpec, ...],
+        on_stream_recreated: Callable[[str], Awaitable[None]] | None,
+    ) -> None:
+        self._bus = bus
+        self._streams = streams
+        self._durables = durables
+        self._on_stream_recreated = on_stream_recreated
+        self._known: dict[str, StreamIdentity] = {}
+        self.failures = 0
+        labels = ("stream", "consumer")
+        self._pending = metrics.gauge("noetl_consumer_pending", "Not yet delivered.", labels)
+        self._unacked = metrics.gauge(
+            "noetl_consumer_ack_pending", "Delivered, unanswered.", labels
+        )
+        self._redelivered = metrics.gauge(
+            "noetl_consumer_redelivered", "Unanswered and delivered more than once.", labels
+        )
+
+    async def look(self) -> None:
+        """Make what is missing, export lag, report streams that are not the old ones."""
+        try:
+            reborn = [spec.name for spec in self._streams if await self._is_reborn(spec)]
+            for durable in self._durables:
+                self._export(durable, await ensure_durable(self._bus, durable))
+        except (BusClosed, asyncio.CancelledError):
+            raise
+        except NoetlError as error:
+            self._failed(error)
+            return
+        self.failures = 0
+        self._bus.topology_ok = True
+        for name in reborn:
+            _log.warning("stream_recreated", stream=name)
+            if self._on_stream_recreated is not None:
+                await self._on_stream_recreated(name)
+
+    async def _is_reborn(self, spec: StreamSpec) -> bool:
+        now = _identity(await ensure_stream(self._bus, spec))
+        before = self._known.get(spec.name)
+        self._known[spec.name] = now
+        return before is not None and (
+            now.created_at != before.created_at or now.last_seq < before.last_seq
+        )
+
+    def _failed(self, error: NoetlError) -> None:
+        if not self._bus.is_connected:
+            return
+        self.failures += 1
+        self._bus.topology_ok = False
+        _log.warning("topology_not_ready", error=error.message, failures=self.failures)
+        if self.failures >= _MOST_FAILURES:
+            raise TopologyRefused(what="streams and durables", reason=error.message) from error
+
+    def _export(self, spec: DurableSpec, info: dict[str, Any]) -> None:
+        self._pending.labels(spec.stream, spec.name).set(info.get("num_pending", 0))
+        self._unacked.labels(spec.stream, spec.name).set(info.get("num_ack_pending", 0))
+        self._redelivered.labels(spec.stream, spec.name).set(info.get("num_redelivered", 0))
+
+
+async def _api(
+    bus: Bus,
+    operation: str,
+    body: dict[str, Any] | None = None,
+    *,
+    allow: tuple[int, ...] = (),
+) -> dict[str, Any] | None:
+    """Call the JetStream API; ``None`` for what does not exist.
+
+    Raises:
+        TopologyRefused: the broker said no, other than with an error in ``allow``.
+        BusUnavailable: no answer.
+    """
+    incoming = await bus.request(
+        f"{_API}.{operation}", b"" if body is None else orjson.dumps(body), timeout=_API_SECONDS
+    )
+    answer: dict[str, Any] = orjson.loads(incoming.data)
+    error = answer.get("error")
+    if error is None or error.get("err_code") in allow:
+        return answer
+    if error.get("err_code") in _NOT_FOUND:
+        return None
+    raise TopologyRefused(what=operation, reason=error.get("description", ""))
+
+
+def _stream_config(spec: StreamSpec, *, replicas: int) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "subjects": list(spec.subjects),
+        "retention": spec.retention,
+        "discard": spec.discard,
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_age": _ns(spec.max_age) if spec.max_age else 0,
+        "max_bytes": -1 if spec.max_bytes is None else spec.max_bytes,
+        "max_msgs": -1,
+        "max_msg_size": -1,
+        "max_consumers": -1,
+        "duplicate_window": _ns(spec.duplicate_window),
+        "no_ack": False,
+    }
+
+
+def _durable_config(spec: DurableSpec) -> dict[str, Any]:
+    return {
+        "filter_subject": spec.filter_subject,
+        "ack_wait": _ns(spec.ack_wait),
+        "max_deliver": spec.max_deliver,
+        "max_ack_pending": spec.max_ack_pending,
+    }
+
+
+def _differs(existing: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Compare what we want with what is there; the broker leaves out what is empty."""
+    keys = existing.keys() | wanted.keys()
+    return any((existing.get(key) or None) != (wanted.get(key) or None) for key in keys)
+
+
+def _identity(info: dict[str, Any]) -> StreamIdentity:
+    state = info.get("state", {})
+    return StreamIdentity(
+        _moment(info["created"]), state.get("first_seq", 0), state.get("last_seq", 0)
+    )
+
+
+def _moment(text: str) -> datetime:
+    """Read the broker's time; it may have nine digits after the point or none."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    micros = int(fraction[:6].ljust(6, "0")) if fraction else 0
+    return datetime.fromisoformat(whole).replace(tzinfo=UTC) + timedelta(microseconds=micros)
+
+
+def _ns(span: timedelta) -> int:
+    return span // timedelta(microseconds=1) * 1000

@@ -1,0 +1,111 @@
+"""Bytes on the wire: the one module that goes below the public face of nats-py.
+
+Why: the client's ``publish`` validates, copies and flushes per message and costs most of the
+time of the hot path (``benchmarks/bus.py``), counts only the body against the broker's limit
+(the broker ends the connection of whoever exceeds it with headers), and keeps what was written
+while the connection was down, to say it to whatever store it finds afterwards.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+
+from nats.aio.client import Client
+
+from noetl_common.errors import Invalid
+
+__all__ = [
+    "command",
+    "forget_unsent",
+    "has_lost_its_loops",
+    "ping",
+    "write",
+    "write_nowait",
+]
+
+_HEADER_START = b"NATS/1.0\r\n"
+_NOT_IN_SUBJECT = re.compile(r"[\s\x00]")
+_LINE_BREAKS = re.compile(r"[\r\n]+")
+
+
+def command(
+    subject: str,
+    body: bytes,
+    *,
+    reply: str = "",
+    headers: Iterable[tuple[str, str]] | Mapping[str, str] | None = None,
+) -> bytes:
+    """Return the protocol bytes that publish one message.
+
+    Raises:
+        Invalid: the subject holds white space, which would inject protocol commands.
+    """
+    if not subject or _NOT_IN_SUBJECT.search(subject):
+        raise Invalid("the subject {subject!r} is not valid", subject=subject)
+    if not headers:
+        return b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), reply.encode(), len(body), body)
+    block = header_block(headers)
+    return b"HPUB %s %s %d %d\r\n%s%s\r\n" % (
+        subject.encode(),
+        reply.encode(),
+        len(block),
+        len(block) + len(body),
+        block,
+        body,
+    )
+
+
+def header_block(headers: Iterable[tuple[str, str]] | Mapping[str, str]) -> bytes:
+    """Return headers as they travel; line breaks in values become spaces."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    lines = []
+    for name, value in pairs:
+        text = value if value.isprintable() else _LINE_BREAKS.sub(" ", value)
+        lines.append(f"{name}: {text}\r\n")
+    return _HEADER_START + "".join(lines).encode() + b"\r\n"
+
+
+async def write(client: Client, data: bytes) -> None:
+    """Queue bytes and wake the flusher; waits only when the socket can't keep up."""
+    await client._send_command(data)  # noqa: SLF001
+    queue = client._flush_queue  # noqa: SLF001
+    if queue is not None and queue.empty():
+        await client._flush_pending()  # noqa: SLF001
+
+
+def write_nowait(client: Client, data: bytes) -> None:
+    """Queue bytes and wake the flusher without waiting: for small answers and acks."""
+    client._pending.append(data)  # noqa: SLF001
+    client._pending_data_size += len(data)  # noqa: SLF001
+    queue = client._flush_queue  # noqa: SLF001
+    if queue is not None and queue.empty():
+        queue.put_nowait(asyncio.get_running_loop().create_future())
+
+
+async def ping(client: Client, *, seconds: float) -> bool:
+    """Wait until the broker has seen everything written so far; False when it doesn't answer.
+
+    Unlike the client's own ``flush`` this never cancels the future it waits for: the client
+    sets a result on it when the answer comes, and a cancelled one ends its read loop.
+    """
+    answered = asyncio.get_running_loop().create_future()
+    await client._send_ping(answered)  # noqa: SLF001
+    done, _ = await asyncio.wait([answered], timeout=seconds)
+    return bool(done)
+
+
+def forget_unsent(client: Client) -> None:
+    """Drop what was written and not sent: the next connection may lead to another store."""
+    client._pending.clear()  # noqa: SLF001
+    client._pending_data_size = 0  # noqa: SLF001
+
+
+def has_lost_its_loops(client: Client) -> bool:
+    """Tell whether a client that looks alive has lost the task that would keep it so."""
+    if client.is_reconnecting:
+        task = client._reconnection_task  # noqa: SLF001
+    elif client.is_connected:
+        task = client._reading_task  # noqa: SLF001
+    else:
+        return False
+    return task is None or task.done()

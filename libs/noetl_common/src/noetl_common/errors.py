@@ -1,0 +1,115 @@
+"""The root of all our errors, its two marks, and the few errors every service shares."""
+
+import re
+from typing import Any, ClassVar
+
+__all__ = [
+    "Conflict",
+    "Invalid",
+    "NoetlError",
+    "NotFound",
+    "NotMinting",
+    "Permanent",
+    "TooLarge",
+    "Transient",
+    "Unavailable",
+]
+
+_LONGEST_VALUE = 300
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+class NoetlError(Exception):
+    """An error with a message template, its context, a stable code and an HTTP status.
+
+    Subclasses set ``template``; a template given to the constructor wins. Values are put into
+    the message cut to a sane length; ``context`` keeps them whole, for logs.
+
+    An error that is marked neither `Permanent` nor `Transient` counts as transient.
+    """
+
+    template: ClassVar[str] = "something went wrong"
+    code: ClassVar[str] = "noetl_error"
+    http_status: int = 500
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "code" not in cls.__dict__:
+            cls.code = _CAPITAL.sub("_", cls.__name__).lower()
+
+    def __init__(self, template: str | None = None, /, **context: Any) -> None:
+        text = self.template if template is None else template
+        self.context: dict[str, Any] = context
+        self.message = _filled(text, context) if context else text
+        super().__init__(self.message)
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What an error body may tell a client about the error."""
+        return {"code": self.code, **self.context}
+
+
+class Permanent(NoetlError):
+    """Trying again can't help."""
+
+    template = "this can't succeed"
+    http_status = 422
+
+
+class Transient(NoetlError):
+    """Trying again later may help."""
+
+    template = "this may succeed later"
+    http_status = 503
+
+
+class Unavailable(Transient):
+    """Something we depend on does not answer."""
+
+    template = "{what} is not available"
+
+
+class Conflict(NoetlError):
+    """Somebody else was first: look at the new state and decide again."""
+
+    template = "{what} was changed by somebody else"
+    http_status = 409
+
+
+class NotFound(Permanent):
+    """The thing asked for does not exist."""
+
+    template = "{what} not found"
+    http_status = 404
+
+
+class Invalid(Permanent):
+    """What was sent makes no sense."""
+
+    template = "{what} is not valid"
+
+
+class TooLarge(Permanent):
+    """A body is over its limit."""
+
+    template = "{what} has {size} bytes, the limit is {limit}"
+    http_status = 413
+
+
+class NotMinting(Transient):
+    """No id can be made now: the machine id's lease or the clock is in doubt."""
+
+    template = "no ids are made now: {reason}"
+
+
+def _filled(template: str, context: dict[str, Any]) -> str:
+    """Fill a template; a template that doesn't fit its context must not hide the error."""
+    try:
+        return template.format_map({name: _cut(value) for name, value in context.items()})
+    except (KeyError, IndexError, ValueError):
+        return f"{template} {context!r}"
+
+
+def _cut(value: Any) -> Any:
+    text = str(value)
+    return value if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

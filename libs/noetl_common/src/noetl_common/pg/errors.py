@@ -1,0 +1,120 @@
+"""From the driver's errors to ours: nothing above a store imports asyncpg."""
+
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from noetl_common.errors import Conflict, NoetlError, Permanent, Transient
+
+__all__ = ["DataConflict", "DataRejected", "DatabaseUnavailable", "translate", "translated"]
+
+
+class DataConflict(Conflict):
+    """A key is taken, or another transaction was first: reload and decide again."""
+
+    template = "the data was changed by somebody else: {reason}"
+
+
+class DatabaseUnavailable(Transient):
+    """No answer from the database; whether the work was committed is unknown."""
+
+    template = "the database is not available: {reason}"
+
+
+class DataRejected(Permanent):
+    """The database will never take these values."""
+
+    template = "the database refuses the data: {reason}"
+
+
+_CONFLICTS = (
+    asyncpg.UniqueViolationError,
+    asyncpg.ExclusionViolationError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+_REJECTIONS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.UntranslatableCharacterError,
+)
+_OUTAGES = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresSystemError,
+    OSError,
+    TimeoutError,
+)
+
+
+def translated(error: BaseException) -> NoetlError | None:
+    """Return our error for a driver's error, or ``None`` when it is a mistake in our code."""
+    reason = _reason(error)
+    if isinstance(error, _CONFLICTS):
+        constraint = getattr(error, "constraint_name", None)
+        return DataConflict(reason=reason, constraint=constraint)
+    # Values the driver can't encode, and values the server refuses. The driver's own class is
+    # also an InterfaceError, so this comes before the outages.
+    if isinstance(error, (*_REJECTIONS, asyncpg.exceptions.DataError)):
+        return DataRejected(reason=reason)
+    if isinstance(error, _OUTAGES):
+        return DatabaseUnavailable(reason=reason)
+    if isinstance(error, asyncpg.InterfaceError) and _is_about_the_connection(error):
+        return DatabaseUnavailable(reason=reason)
+    return None
+
+
+class translate:  # noqa: N801 -- reads as a verb: `async with translate():`
+    """Raise our error instead of the driver's; works with ``with`` and ``async with``.
+
+    Raises:
+        DataConflict: a key is taken or another transaction was first.
+        DatabaseUnavailable: the outcome is unknown.
+        DataRejected: the values are bad.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if error is not None and (ours := translated(error)) is not None:
+            raise ours from error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        type_: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(type_, error, trace)
+
+
+def _is_about_the_connection(error: asyncpg.InterfaceError) -> bool:
+    # The class covers misuse too; only its text tells them apart.
+    text = str(error).lower()
+    return "closed" in text or "closing" in text or "connection was released" in text
+
+
+def _reason(error: BaseException) -> str:
+    """Describe without values: the server's detail line quotes rows."""
+    if isinstance(error, asyncpg.PostgresError):
+        constraint = getattr(error, "constraint_name", None)
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"{text} ({constraint})" if constraint and constraint not in text else text
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

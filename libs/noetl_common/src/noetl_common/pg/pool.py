@@ -1,0 +1,146 @@
+"""The connection pool, waited for; JSON and times as Python values."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+
+from noetl_common.errors import Permanent
+from noetl_common.logging import get_logger
+from noetl_common.pg.errors import translated
+from noetl_common.settings import PostgresSettings
+
+__all__ = ["DatabaseRefused", "open_pool", "raw_json", "wait_for_schema"]
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+_log = get_logger()
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_CLOSE_SECONDS = 5.0
+_SCHEMA_PAUSE_SECONDS = 0.25
+_JSONB_VERSION = b"\x01"
+
+
+class DatabaseRefused(Permanent):
+    """The database is there and doesn't let us in; waiting won't help."""
+
+    template = "the database refuses the login of {user}: {reason}"
+
+
+@asynccontextmanager
+async def open_pool(settings: PostgresSettings, *, name: str) -> AsyncIterator[Pool]:
+    """Open a pool, waiting until the server and the database are there.
+
+    ``jsonb`` and ``json`` are Python values both ways: pass what ``orjson`` can dump, or
+    ``raw_json(text)`` for JSON that is text already. Statements that should see text only pass
+    ``text[]`` and cast in SQL, or select ``column::text``. Timestamps with time zone are aware
+    UTC.
+
+    Raises:
+        DatabaseRefused: wrong role or password.
+    """
+    pool = await _waited_for(settings, name)
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await pool.close()
+        except TimeoutError:
+            _log.warning("pool_closed_by_force", pool=name)
+            pool.terminate()
+
+
+async def wait_for_schema(pool: Pool, minimum: str) -> None:
+    """Wait until the migration ``minimum`` (``"0002"``) or a later one was applied."""
+    waited = False
+    while not await _has_migration(pool, minimum):
+        if not waited:
+            _log.info("waiting_for_schema", minimum=minimum)
+            waited = True
+        await asyncio.sleep(_SCHEMA_PAUSE_SECONDS)
+
+
+def raw_json(text: str | bytes) -> orjson.Fragment:
+    """Mark JSON that is text already, so that it isn't encoded once more."""
+    return orjson.Fragment(text)
+
+
+async def _has_migration(pool: Pool, minimum: str) -> bool:
+    try:
+        found = await pool.fetchval(
+            "SELECT EXISTS (SELECT FROM noetl.schema_migrations WHERE version >= $1)"
+            " /* has_migration */",
+            minimum,
+        )
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return False
+    except Exception as error:
+        if translated(error) is None:
+            raise
+        _log.warning("schema_not_readable", error=str(error))
+        return False
+    return bool(found)
+
+
+async def _waited_for(settings: PostgresSettings, name: str) -> Pool:
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await _opened(settings, name)
+        except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
+            raise DatabaseRefused(user=settings.postgres_user, reason=str(e)) from e
+        except Exception as error:
+            ours = translated(error)
+            if ours is None:
+                raise
+            _log.warning("waiting_for_database", error=ours.message)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+async def _opened(settings: PostgresSettings, name: str) -> Pool:
+    return await asyncpg.create_pool(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        database=settings.postgres_db,
+        # One connection tells whether the server is there, even if none has to be kept.
+        min_size=min(max(1, settings.postgres_pool_min), settings.postgres_pool_max),
+        max_size=settings.postgres_pool_max,
+        timeout=settings.postgres_connect_timeout_seconds,
+        command_timeout=settings.postgres_command_timeout_seconds,
+        statement_cache_size=settings.postgres_statement_cache,
+        server_settings={"application_name": name, "timezone": "UTC"},
+        init=_prepare,
+    )
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_encode_jsonb,
+        decoder=_decode_jsonb,
+        format="binary",
+    )
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="binary"
+    )
+
+
+def _dump(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+def _encode_jsonb(value: Any) -> bytes:
+    return _JSONB_VERSION + orjson.dumps(value)
+
+
+def _decode_jsonb(data: bytes) -> Any:
+    return orjson.loads(memoryview(data)[1:])

@@ -1,0 +1,285 @@
+"""How a process lives: parts are opened, loops run, health is told, the end is orderly."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from time import monotonic
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from noetl_common import metrics
+from noetl_common.health import HealthRoutes
+from noetl_common.logging import configure, get_logger
+from noetl_common.settings import ServiceSettings
+
+__all__ = [
+    "ASGIApp",
+    "Run",
+    "Service",
+    "ServiceApp",
+    "create_service_app",
+    "run_service",
+    "supervise",
+]
+
+type ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+type Check = Callable[[], Awaitable[object]]
+type Run = Callable[["Service"], AbstractAsyncContextManager[object]]
+
+_log = get_logger()
+_CHECK_SECONDS = 2.0
+_STARTING = "starting"
+
+
+class Service:
+    """What a running process knows about itself: readiness, progress, loops, its failure."""
+
+    def __init__(self, name: str, settings: ServiceSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self._checks: dict[str, Check] = {}
+        self._beats: dict[str, float] = {}
+        self._loops: set[asyncio.Task[None]] = set()
+        self._not_ready: str | None = _STARTING
+        metrics.gauge("noetl_up", "1 while the process runs.").set(1)
+
+    # -- for the parts -------------------------------------------------------------------
+
+    def ready_when(self, name: str, check: Check) -> None:
+        """Make readiness depend on a check: it says no by ``False`` or by an exception."""
+        self._checks[name] = check
+
+    def beat(self, loop_name: str) -> None:
+        """Tell that a loop makes progress, or idles well; from the first time on it must."""
+        self._beats[loop_name] = monotonic()
+
+    def beater(self, loop_name: str) -> Callable[[], None]:
+        """Return ``beat`` for one loop, as the pull loops want it."""
+        return lambda: self.beat(loop_name)
+
+    def spawn(self, loop_name: str, loop: Coroutine[Any, Any, object]) -> None:
+        """Run a background loop; it is cancelled at the end, before the parts are closed.
+
+        A loop that raises, or returns before the end, ends the process.
+        """
+        task = asyncio.create_task(self._guarded(loop_name, loop), name=loop_name)
+        self._loops.add(task)
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with an error."""
+        if self.failure is None:
+            self.failure = error
+            self.failed.set()
+
+    def drain(self) -> None:
+        """Say "not ready" from now on; the end is near."""
+        self._not_ready = "draining"
+
+    def opened(self) -> None:
+        """Say that all parts are open."""
+        if self._not_ready == _STARTING:
+            self._not_ready = None
+
+    # -- for the probes ------------------------------------------------------------------
+
+    async def readiness(self) -> dict[str, str]:
+        """Run all checks; ``ok`` or the reason why not, by name."""
+        if self._not_ready is not None:
+            return {"service": self._not_ready}
+        if self.failure is not None:
+            return {"service": "failed"}
+        names = list(self._checks)
+        answers = await asyncio.gather(*(_checked(self._checks[name]) for name in names))
+        return dict(zip(names, answers, strict=True))
+
+    def stuck_loops(self) -> dict[str, float]:
+        """Return loops that were silent for too long, with the seconds."""
+        now = monotonic()
+        limit = self.settings.liveness_silence_seconds
+        return {name: now - at for name, at in self._beats.items() if now - at > limit}
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def stop_loops(self) -> None:
+        """Cancel the loops and wait until each has ended."""
+        loops = list(self._loops)
+        for task in loops:
+            task.cancel()
+        if loops:
+            await asyncio.wait(loops)
+        self._loops.clear()
+
+    async def _guarded(self, name: str, loop: Coroutine[Any, Any, object]) -> None:
+        try:
+            await loop
+        except Exception as error:  # noqa: BLE001 -- task supervisor: any error ends the process
+            _log.error("loop_failed", loop=name, exc_info=error)
+            self.fail(error)
+        else:
+            _log.error("loop_ended", loop=name)
+            self.fail(RuntimeError(f"the loop {name} ended by itself"))
+        finally:
+            self._beats.pop(name, None)
+
+
+@asynccontextmanager
+async def supervise(service: Service, run: Run) -> AsyncIterator[None]:
+    """Open the parts, then keep the loops until the block ends; for lifespans of other apps.
+
+    Leaves by the block's end only; ``service.failed`` tells when there is a reason to end it.
+    """
+    try:
+        async with run(service):
+            service.opened()
+            try:
+                yield
+            finally:
+                service.drain()
+                await service.stop_loops()
+    finally:
+        await service.stop_loops()
+
+
+class ServiceApp:
+    """A small ASGI app: ``/healthz``, ``/readyz``, ``/metrics``, and the service behind them.
+
+    The port answers at once; the parts are opened behind it, and readiness tells when.
+    """
+
+    def __init__(self, service: Service, run: Run) -> None:
+        self.service = service
+        self._run = run
+        self._routes = HealthRoutes(service)
+        self._living: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._routes(scope, receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        self._living = asyncio.create_task(self._live(), name=self.service.name)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._end(self._living)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _live(self) -> None:
+        try:
+            async with supervise(self.service, self._run):
+                _log.info("service_started")
+                await asyncio.Event().wait()
+        except Exception as error:  # noqa: BLE001 -- task supervisor: any error ends the process
+            _log.error("service_failed", exc_info=error)
+            self.service.fail(error)
+
+    async def _end(self, living: asyncio.Task[None]) -> None:
+        self.service.drain()
+        living.cancel()
+        grace = self.service.settings.shutdown_grace_seconds
+        _, late = await asyncio.wait([living], timeout=grace)
+        if late:
+            _log.error("shutdown_grace_over", seconds=grace)
+            self.service.fail(TimeoutError("work in flight outlived the grace"))
+        else:
+            _log.info("service_stopped")
+
+
+def create_service_app(name: str, run: Run, settings: ServiceSettings) -> ServiceApp:
+    """Return the ASGI app of a service without routes of its own.
+
+    Args:
+        name: the folder name, as in logs and images.
+        run: opens the parts and yields; starts its loops with ``service.spawn`` and names its
+            readiness checks with ``service.ready_when``. A task group of its own works too.
+        settings: the service's settings.
+    """
+    return ServiceApp(Service(name, settings), run)
+
+
+def run_service[S: ServiceSettings](
+    create_app: Callable[[S], ASGIApp], settings: S, *, name: str | None = None
+) -> None:
+    """Run an app until a signal comes or the service fails; exits the process then.
+
+    Exit code 0 after SIGTERM or SIGINT and an orderly end, 1 after a failure. The app's
+    service is found as ``app.service`` or ``app.state.service``, if it has one.
+    """
+    module = getattr(create_app, "__module__", "")
+    configure(settings, name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_serve(create_app, settings))
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], settings: S) -> int:
+    app = create_app(settings)
+    service = _service_of(app)
+    config = uvicorn.Config(
+        app,
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, server, service)
+    watching = asyncio.create_task(_end_when_failed(server, service))
+    try:
+        await server.serve()
+    finally:
+        watching.cancel()
+    failed = not server.started or (service is not None and service.failure is not None)
+    return 1 if failed else 0
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: the original raises them again after an orderly end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _stop(server: uvicorn.Server, service: Service | None) -> None:
+    if service is not None:
+        service.drain()
+    # A second signal means: now.
+    server.force_exit = server.should_exit
+    server.should_exit = True
+
+
+async def _end_when_failed(server: uvicorn.Server, service: Service | None) -> None:
+    if service is not None:
+        await service.failed.wait()
+        server.should_exit = True
+
+
+def _service_of(app: object) -> Service | None:
+    found = getattr(app, "service", None) or getattr(getattr(app, "state", None), "service", None)
+    return found if isinstance(found, Service) else None
+
+
+async def _checked(check: Check) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            answer = await check()
+    except TimeoutError:
+        return "no answer in time"
+    except Exception as error:  # noqa: BLE001 -- whatever a probe meets is its answer
+        return f"{type(error).__name__}: {error}"
+    return "not ready" if answer is False else "ok"
