@@ -3,7 +3,9 @@
 import http.server
 import os
 import signal
+import socket
 import sys
+from urllib.parse import urlsplit
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -12,12 +14,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_request(self, code: object = "-", size: object = "-") -> None:
-        sys.stdout.write(f"{self.path} {code} {size}\n")
-        sys.stdout.flush()
+        pass
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def drain(*_: object) -> None:
+    """Tells who of the others is still there when we are asked to end."""
+    servers = {
+        "nats": urlsplit(os.environ["NOETL_NATS_URL"]).port,
+        "postgres": int(os.environ.get("POSTGRES_PORT", "0")),
+    }
+    for name, port in servers.items():
+        if port:
+            with socket.socket() as probe:
+                answer = "there" if probe.connect_ex(("127.0.0.1", port)) == 0 else "gone"
+            say(f"drain: {name} is {answer}")
+    sys.exit(0)
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, drain)
+    say(f"knows the database: {'POSTGRES_PASSWORD' in os.environ}")
     address = (os.environ["NOETL_HTTP_HOST"], int(os.environ["NOETL_HTTP_PORT"]))
     http.server.ThreadingHTTPServer(address, Handler).serve_forever()
 

@@ -55,6 +55,7 @@ class PostgresInstance:
         user: the superuser, made by initdb.
         password: its password.
         durable: false only for tests, whose data nobody needs after a power cut.
+        stop_patience_seconds: how long a server that is ending may still take.
         orphan_patience_seconds: how long backends of a killed server may take to notice.
     """
 
@@ -63,7 +64,8 @@ class PostgresInstance:
     user: str
     password: str
     durable: bool = True
-    orphan_patience_seconds: float = 5.0
+    stop_patience_seconds: float = 10.0
+    orphan_patience_seconds: float = 1.0
 
     def prepare(self) -> None:
         """Makes the data directory ready for a start; safe to repeat before every start.
@@ -87,15 +89,22 @@ class PostgresInstance:
         The server writes its pid and status into its data directory only after it owns the
         directory and the port, so no other server can be mistaken for it.
         """
-        try:
-            lines = (self.directory / "postmaster.pid").read_text().splitlines()
-        except OSError:
-            return False
+        lines = self._pidfile()
         return (
             len(lines) > PIDFILE_STATUS_LINE
             and lines[0].strip() == str(pid)
             and lines[PIDFILE_STATUS_LINE].strip() == "ready"
         )
+
+    def _pidfile(self) -> list[str]:
+        try:
+            return (self.directory / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return []
+
+    def _recorded_pid(self) -> int | None:
+        lines = self._pidfile()
+        return int(lines[0]) if lines and lines[0].strip().isdigit() else None
 
     def dsn(self, database: str) -> str:
         """Address of one database, with user and password."""
@@ -151,12 +160,15 @@ class PostgresInstance:
         # refuses to start beside them. After a kill of the whole stack the postmaster itself may
         # be on its way out. Whoever calls this holds the data directory's lock, so whatever still
         # works in here belongs to nobody.
-        deadline = time.monotonic() + self.orphan_patience_seconds
+        began = time.monotonic()
         while orphans := list(processes_in(self.directory, name="postgres")):
-            if time.monotonic() > deadline:
+            is_ending = self._recorded_pid() in orphans
+            patience = self.stop_patience_seconds if is_ending else self.orphan_patience_seconds
+            waited = time.monotonic() - began
+            if waited > patience:
                 for pid in orphans:
                     send(pid, signal.SIGKILL)
-            if time.monotonic() > deadline + self.orphan_patience_seconds:
+            if waited > patience + self.stop_patience_seconds:
                 raise StackError(f"processes {orphans} of an earlier PostgreSQL can't be ended")
             time.sleep(0.02)
         # The pid in a stale file may by now be another process's; PostgreSQL would wait for it.

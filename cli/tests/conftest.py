@@ -1,0 +1,28 @@
+"""Fixtures of the supervisor's tests."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from placeholder_harness import PlaceholderStack
+
+
+@pytest.fixture
+def stopped_stack(tmp_path: Path) -> Iterator[PlaceholderStack]:
+    """A stack that has not been started; whatever the test starts is stopped after it."""
+    stack = PlaceholderStack(tmp_path)
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def stack(stopped_stack: PlaceholderStack) -> PlaceholderStack:
+    """A running stack."""
+    stopped_stack.start()
+    return stopped_stack
