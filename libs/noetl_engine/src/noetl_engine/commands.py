@@ -1,0 +1,160 @@
+"""What a command carries (engine 9.1 and 9.2, worker 8)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from noetl_engine.context import scope_of
+from noetl_engine.errors import EvaluateError
+from noetl_engine.playbook.model import Json as ModelJson
+from noetl_engine.playbook.model import Loop, Pipeline, Playbook, Step, Tool
+from noetl_engine.rendering import render
+
+__all__ = ["BuiltCommand", "Iteration", "build_command", "pool_of"]
+
+type Json = Any
+
+TASK_SEQUENCE = "task_sequence"
+_PARKING_KINDS = frozenset({"container"})
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """Which element of a loop a command works on."""
+
+    loop: Loop
+    index: int
+    total: int
+    element: Json
+
+    def variables(self) -> dict[str, Json]:
+        """The iteration's names, for templates and for a single tool's arguments."""
+        return {self.loop.iterator: self.element, "_index": self.index, "_total": self.total}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltCommand:
+    """A command ready to be issued, but for its ids."""
+
+    step: str
+    tool_kind: str
+    context: Json
+    iteration: Iteration | None = None
+    timeout_seconds: int | float | None = None
+
+    def meta(self, *, execution_id: int, catalog_id: int, event_id: int, trace: Json) -> Json:
+        """The ``command.issued`` row's meta; it fixes the command id."""
+        command_id = f"{execution_id}:{self.step}:{event_id}"
+        iteration = self.iteration
+        if iteration is not None:
+            command_id += f":i{iteration.index}"
+        meta: dict[str, Json] = {
+            "command_id": command_id,
+            "step": self.step,
+            "tool_kind": self.tool_kind,
+            "max_attempts": 3,
+            "attempt": 1,
+            "execution_id": str(execution_id),
+            "catalog_id": str(catalog_id),
+            "actionable": True,
+        }
+        if iteration is not None:
+            meta["iteration_index"] = iteration.index
+            meta["iteration_total"] = iteration.total
+            meta["iterator_step"] = self.step
+            meta["item_var"] = iteration.loop.iterator
+        if self.timeout_seconds is not None:
+            meta["timeout_seconds"] = self.timeout_seconds
+        if trace is not None:
+            meta["trace"] = trace
+        return meta
+
+
+def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
+    """The pool whose workers get the commands of an execution."""
+    if execution_pool:
+        return execution_pool
+    path = playbook.path or ""
+    for pool in ("system", "subscription"):
+        if path.startswith(f"{pool}/"):
+            return pool
+    return "shared"
+
+
+def build_command(
+    step: Step, flat: Mapping[str, Json], iteration: Iteration | None = None
+) -> BuiltCommand:
+    """Render a step's command in a flat context.
+
+    Raises:
+        EvaluateError: A template fails, or the step uses something not supported yet.
+    """
+    if iteration is not None:
+        names = iteration.variables()
+        flat = {**flat, **names, "iter": names}
+    scope = scope_of(flat)
+    inputs = render(dict(step.input), scope) if step.input else {}
+    tool = step.tool
+    if isinstance(tool, Pipeline):
+        if inputs:
+            scope = scope_of({**flat, **inputs})
+        kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope)
+        policy = None
+    else:
+        if tool.kind in _PARKING_KINDS:
+            raise EvaluateError(f"tool kind '{tool.kind}' (step '{step.name}') not supported yet")
+        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration)
+        policy = tool.policy
+    context: dict[str, Json] = {
+        "tool_config": config,
+        "args": dict(step.args),
+        "render_context": scope,
+    }
+    if policy is not None:
+        context["policy"] = policy
+    if step.output_select:
+        context["output_select"] = list(step.output_select)
+    timeout = step.timeout_seconds
+    if timeout is not None and float(timeout).is_integer():
+        timeout = int(timeout)
+    return BuiltCommand(step.name, kind, context, iteration, timeout)
+
+
+def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json]:
+    return [
+        {task.label: {**render(dict(task.rendered), scope), **task.verbatim}}
+        for task in pipeline.tasks
+    ]
+
+
+def _tool_config(
+    tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: Iteration | None
+) -> Json:
+    config: dict[str, Json] = render(_without_policy(tool), scope) if tool.config else {}
+    args: Json = render(tool.args, scope) if tool.has_args else None
+    if inputs and (args is None or isinstance(args, dict)):
+        args = {**inputs, **(args or {})}
+    if iteration is not None:
+        if args is None:
+            args = {}
+        if isinstance(args, dict):
+            args = {**args, **iteration.variables()}
+    if tool.has_args or args is not None:
+        config["args"] = args
+    return config
+
+
+def _without_policy(tool: Tool) -> dict[str, ModelJson]:
+    """The configuration without the policy, which travels unrendered beside it.
+
+    Its templates speak of the tool's output, so rendering them here could only fail.
+    """
+    config = dict(tool.config)
+    spec = config.get("spec")
+    if tool.policy is not None and isinstance(spec, dict):
+        rest = {key: value for key, value in spec.items() if key != "policy"}
+        if rest:
+            config["spec"] = rest
+        else:
+            del config["spec"]
+    return config

@@ -1,0 +1,1 @@
+"""One module per behaviour: what each input makes of an execution."""

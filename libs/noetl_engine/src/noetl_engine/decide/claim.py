@@ -1,0 +1,100 @@
+"""A worker asks for a command (worker 7 and 22.4)."""
+
+from datetime import timedelta
+from typing import Any
+
+from noetl_contract.events import ExecutionStatus
+
+from noetl_engine.inputs import Claimed
+from noetl_engine.lease import holder_gone, is_holder
+from noetl_engine.outputs import Answer
+from noetl_engine.state import CommandState
+from noetl_engine.turn import Turn
+
+__all__ = ["HOLD_BACK_SECONDS", "decide_claim"]
+
+type Json = Any
+
+# How long a repeated claim over HTTP waits for the start of the first one (worker 7.3).
+HOLD_BACK_SECONDS = 2.0
+
+FINISHED = "Command already reached terminal state"
+CANCELLED = "Execution has been cancelled"
+
+
+def decide_claim(turn: Turn, message: Claimed) -> None:
+    """Grant the command, give the same hold again, or refuse."""
+    turn.decision.answer = _answer(turn, message)
+
+
+def _answer(turn: Turn, message: Claimed) -> Answer:
+    state = turn.state
+    command = state.commands.get(message.event_id)
+    if command is None:
+        return _refused(FINISHED, "already_terminal")
+    if state.status is ExecutionStatus.CANCELLED:
+        return _refused(CANCELLED, "execution_cancelled")
+    if state.ended:
+        return _refused(FINISHED, "already_terminal")
+    if not command.holds:
+        if message.after_start and _start_may_come(turn, command):
+            return Answer(body={"status": "retry"})
+        return _granted(turn, command, message, reason=None)
+    if is_holder(command, worker_id=message.worker_id, instance=message.instance):
+        return _asked_again(turn, command, message)
+    reason = holder_gone(command, turn.facts)
+    if reason is None:
+        return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
+    if command.holds >= turn.facts.limits.max_attempts:
+        return _refused(FINISHED, "already_terminal")
+    return _granted(turn, command, message, reason=reason)
+
+
+def _refused(text: str, code: str) -> Answer:
+    return Answer(status=409, error=text, detail={"code": code, "message": text})
+
+
+def _start_may_come(turn: Turn, command: CommandState) -> bool:
+    """Whether the start that took the token may still be on its way."""
+    limits = turn.facts.limits
+    until = limits.fast_path_seconds + limits.clock_allowance_seconds
+    return turn.facts.now < command.issued_at + timedelta(seconds=until)
+
+
+def _asked_again(turn: Turn, command: CommandState, message: Claimed) -> Answer:
+    """The same hold again; over HTTP only while the command has not started (worker 7.3)."""
+    if message.instance is None:
+        if command.started_at is not None:
+            return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
+        if not message.final:
+            return Answer(hold_back_seconds=HOLD_BACK_SECONDS)
+    return Answer(body=_body(turn, command, message))
+
+
+def _granted(turn: Turn, command: CommandState, message: Claimed, *, reason: str | None) -> Answer:
+    turn.begin_hold(
+        command, worker_id=message.worker_id, instance=message.instance, reason=reason
+    )
+    return Answer(body=_body(turn, command, message))
+
+
+def _body(turn: Turn, command: CommandState, message: Claimed) -> Json:
+    issued = turn.memory.values.rows[command.issued]
+    meta = dict(issued["meta"])
+    if command.attempts:
+        # The real worker copies `attempts` into every event of the run: the fence (design L1).
+        meta["attempt"] = command.attempts + 1
+        meta["attempts"] = command.attempts
+    body = {
+        "status": "ok",
+        "event_id": command.event_id,
+        "execution_id": turn.state.execution_id,
+        "node_id": command.step,
+        "node_name": command.step,
+        "action": issued["action"],
+        "context": issued["context"],
+        "meta": meta,
+    }
+    if message.instance is not None:
+        body["fast"] = {"v": 1, "attempts": command.attempts}
+    return body

@@ -1,0 +1,112 @@
+"""Ends that come from outside: cancel, finalize, lost commands and time limits."""
+
+from datetime import timedelta
+from typing import Any
+
+from noetl_contract.events import EventType, ExecutionStatus
+
+from noetl_engine.decide.worker import after_end
+from noetl_engine.fold import micros
+from noetl_engine.inputs import Cancelled, CommandExhausted, Finalized, StepTimedOut
+from noetl_engine.outputs import Answer
+from noetl_engine.state import CommandState
+from noetl_engine.turn import PLAYBOOK_NODE, Turn
+
+__all__ = ["decide_cancel", "decide_exhausted", "decide_finalize", "decide_timeout"]
+
+type Json = Any
+
+_FINAL = {
+    "COMPLETED": EventType.FINALIZED_COMPLETED,
+    "FAILED": EventType.FINALIZED_FAILED,
+}
+
+
+def decide_cancel(turn: Turn, message: Cancelled) -> None:
+    """End the execution; what is open is revoked (R8)."""
+    state = turn.state
+    if state.ended:
+        text = f"Cannot cancel execution in {state.status} state"
+        turn.decision.answer = Answer(status=422, error=text)
+        return
+    meta = None if message.reason is None else {"reason": message.reason}
+    turn.append(
+        turn.row(EventType.PLAYBOOK_CANCELLED, PLAYBOOK_NODE, ExecutionStatus.CANCELLED, meta=meta)
+    )
+    turn.decision.answer = Answer(
+        body={
+            "execution_id": state.execution_id,
+            "status": "cancelled",
+            "message": "Execution cancellation requested",
+            "cancelled_executions": [str(state.execution_id)],
+        }
+    )
+
+
+def decide_finalize(turn: Turn, message: Finalized) -> None:
+    """End the execution with a given status; a finished one stays as it is (R8)."""
+    state = turn.state
+    event_type = _FINAL.get(message.status)
+    if event_type is None:
+        text = f"Invalid finalization status: {message.status}"
+        turn.decision.answer = Answer(status=422, error=text)
+        return
+    if state.ended:
+        status: str = state.status
+        text = f"Execution already in {status} state"
+    else:
+        status = message.status
+        text = f"Execution finalized with status: {status}"
+        turn.append(turn.row(event_type, PLAYBOOK_NODE, status, error=message.error))
+    turn.decision.answer = Answer(
+        body={"execution_id": state.execution_id, "status": status, "message": text}
+    )
+
+
+def decide_exhausted(turn: Turn, message: CommandExhausted) -> None:
+    """End a command that was lost as often as is allowed (worker 22.5)."""
+    command = turn.state.commands.get(message.event_id)
+    limit = turn.facts.limits.max_attempts
+    if command is None or turn.state.ended or command.attempts != message.attempts:
+        return
+    if command.holds < limit:
+        return
+    text = (
+        f"Command lost: worker {command.worker_id} stopped answering "
+        f"(attempt {command.holds} of {limit})"
+    )
+    _fail_command(turn, command, text, "attempts_exhausted")
+
+
+def decide_timeout(turn: Turn, message: StepTimedOut) -> None:
+    """End a command whose step's ``spec.timeout`` is over; it counts from the last claim."""
+    command = turn.state.commands.get(message.event_id)
+    if command is None or turn.state.ended:
+        return
+    seconds, since = command.timeout_seconds, command.claimed_at
+    if seconds is None or since is None or turn.facts.now < since + timedelta(seconds=seconds):
+        return
+    text = f"Execution timed out after {seconds:g} seconds"
+    _fail_command(turn, command, text, "step_timeout")
+
+
+def _fail_command(turn: Turn, command: CommandState, text: str, reason: str) -> None:
+    """Write the pair a worker would have written (worker 10.3), and decide."""
+    at = micros(turn.facts.now)
+    meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
+    for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):
+        context: dict[str, Json] = {"command_id": command.command_id}
+        if call:
+            context["call_index"] = 0
+        context["error"] = text
+        row = turn.append(
+            turn.row(
+                event_type,
+                command.step,
+                "FAILED",
+                result={"status": "FAILED", "context": context},
+                meta=dict(meta),
+                note={"command": command.event_id, "at": at},
+            )
+        )
+    after_end(turn, row, command)

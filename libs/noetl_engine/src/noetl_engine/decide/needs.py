@@ -1,0 +1,125 @@
+"""Which stored rows a decision will read; asked before anything changes."""
+
+from collections import Counter
+
+from noetl_contract.events import EventType
+from noetl_contract.ingress import WireEvent
+
+from noetl_engine.fold import command_number
+from noetl_engine.inputs import (
+    Claimed,
+    CommandExhausted,
+    CommandOutcome,
+    Continued,
+    EventsPosted,
+    Input,
+    StepTimedOut,
+)
+from noetl_engine.outputs import NeedRows
+from noetl_engine.state import CommandState, State
+from noetl_engine.turn import Memory
+from noetl_engine.values import context_positions
+
+__all__ = ["check_rows"]
+
+_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
+
+
+def check_rows(memory: Memory, message: Input) -> None:
+    """Ask for values that were not kept over a restore.
+
+    May ask for more than the decision turns out to need, never for less.
+
+    Raises:
+        NeedRows: Values are missing.
+    """
+    state = memory.state
+    if state.ended:
+        return
+    match message:
+        case Claimed(event_id=event_id):
+            command = state.commands.get(event_id)
+            if command is not None:
+                _ask(memory, {command.issued}, ())
+        case CommandOutcome(hold=hold, events=events):
+            _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
+        case EventsPosted(events=events):
+            ending = [_ending(state, event) for event in events if event.event_type in _ENDS]
+            numbers = [command for command in ending if command is not None]
+            _check_ends(memory, numbers, any_failed=_any_failed(events))
+        case CommandExhausted(event_id=event_id) | StepTimedOut(event_id=event_id):
+            _check_ends(memory, [event_id], any_failed=True)
+        case Continued():
+            _check_loops(memory, state.running)
+        case _:
+            pass
+
+
+def _ending(state: State, event: WireEvent) -> int | None:
+    """The open command an event may end."""
+    for owner in (event.context, event.meta):
+        command_id = owner.get("command_id") if isinstance(owner, dict) else None
+        if isinstance(command_id, str):
+            return command_number(command_id)
+    step = state.steps.get(event.step)
+    return None if step is None else step.command
+
+
+def _any_failed(events: tuple[WireEvent, ...]) -> bool:
+    return any(event.event_type == EventType.COMMAND_FAILED for event in events)
+
+
+def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> None:
+    state = memory.state
+    commands = [state.commands[number] for number in event_ids if number in state.commands]
+    if not commands:
+        return
+    steps = Counter(command.step for command in commands)
+    if not any_failed and _only_counts(state, commands, steps):
+        return
+    _check_loops(memory, steps, ending=steps)
+
+
+def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
+    """Whether all that happens is that iterations are counted: none is last, none is issued."""
+    for command in commands:
+        loop = state.step(command.step).loop
+        if loop is None or loop.issued < loop.total or loop.failed:
+            return False
+        if loop.in_flight <= steps[command.step]:
+            return False
+    return True
+
+
+def _check_loops(
+    memory: Memory, names: "dict[str, None] | Counter[str]", ending: "Counter[str] | None" = None
+) -> None:
+    """The whole context, and the collections and outcomes of the loops concerned."""
+    state = memory.state
+    positions = context_positions(state)
+    loops: list[tuple[str, int, int]] = []
+    for name in names:
+        loop = state.step(name).loop
+        if loop is None:
+            continue
+        positions.add(loop.entered)
+        positions.update(loop.own)
+        left = loop.total - loop.finished
+        if ending is not None and ending[name] >= left:
+            positions.update(loop.bare)
+            if loop.entered not in memory.values.complete:
+                loops.append((name, loop.entered, state.position))
+    for step in state.steps.values():
+        ref = step.result
+        if ref is not None and ref.kind == "loop" and ref.first not in memory.values.loops:
+            loops.append((step.name, ref.first, ref.last))
+            positions.update(ref.bare)
+    _ask(memory, positions, tuple(loops))
+
+
+def _ask(
+    memory: Memory, positions: set[int], iterations: tuple[tuple[str, int, int], ...]
+) -> None:
+    missing = frozenset(at for at in positions if at not in memory.values.rows)
+    if missing or iterations:
+        raise NeedRows(positions=missing, iterations=iterations)

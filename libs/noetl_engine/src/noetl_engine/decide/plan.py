@@ -1,0 +1,340 @@
+"""A routing being worked out: what would be skipped, entered and set, on a copy of the phases.
+
+Nothing is appended before the whole routing is known and every command of it is rendered, so a
+failing template leaves no trace (R14).
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from noetl_contract.events import EventType
+
+from noetl_engine.commands import BuiltCommand, Iteration, build_command
+from noetl_engine.context import Flat
+from noetl_engine.playbook.model import Arc, Loop
+from noetl_engine.state import Phase
+from noetl_engine.turn import Turn
+
+__all__ = [
+    "DONE",
+    "Arrive",
+    "Discard",
+    "Entry",
+    "Failed",
+    "Plan",
+    "Reset",
+    "SetFrom",
+    "Skip",
+    "Token",
+    "Unit",
+    "Variables",
+]
+
+type Json = Any
+
+DONE = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
+
+
+@dataclass(slots=True)
+class Variables:
+    """A ``ctx.updated`` to be written: a step's ``set``, or that of a taken arc."""
+
+    step: str
+    values: dict[str, Json]
+    failed_keys: list[str]
+    arc: str | None = None
+    position: int | None = None
+
+
+@dataclass(slots=True)
+class Token:
+    """What comes to a step over one arc: its legacy args and its variables."""
+
+    source: str
+    arc: int
+    args: Mapping[str, Json]
+    variables: Variables | None = None
+    set_position: int | None = None
+    """Row of the variables when they were written by an earlier decision."""
+    values: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A step to be entered, with what lies on top of the context for it."""
+
+    step: str
+    tokens: list[Token]
+    loop: Loop | None = None
+    elements: list[Json] = field(default_factory=list)
+    limit: int | None = None
+
+    def args(self) -> dict[str, Json]:
+        """Legacy args of all its arcs."""
+        merged: dict[str, Json] = {}
+        for token in self.tokens:
+            merged.update(token.args)
+        return merged
+
+    def own(self) -> dict[str, Json]:
+        """What its commands see on top of the context, in arrival order."""
+        merged: dict[str, Json] = {}
+        for token in self.tokens:
+            merged.update(token.args)
+            merged.update(token.values)
+        return merged
+
+    def first_indexes(self, room: int) -> range:
+        """The iterations to issue at once."""
+        count = len(self.elements) if self.limit is None else min(self.limit, len(self.elements))
+        return range(min(count, max(room, 1)))
+
+
+@dataclass(slots=True)
+class Skip:
+    """A step to be skipped; ``args`` only when its own guard was false."""
+
+    step: str
+    args: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Arrive:
+    """A token that stays at a join."""
+
+    join: str
+    token: Token
+
+
+@dataclass(slots=True)
+class Reset:
+    """Done steps of a cycle that go back to pending."""
+
+    steps: list[str]
+
+
+@dataclass(slots=True)
+class Failed:
+    """A failure that nobody handled."""
+
+    step: str
+
+
+@dataclass(slots=True)
+class Discard:
+    """Joins behind a failure; their arrivals are gone."""
+
+    joins: list[str]
+
+
+@dataclass(slots=True)
+class SetFrom:
+    """Variables that are part of a result already in the log."""
+
+    sources: dict[str, list[Json]]
+
+
+type Move = Entry | Skip | Arrive | Reset | Failed | Discard
+
+
+@dataclass(slots=True)
+class Unit:
+    """The routing of one completion: variables first, then moves in the order they happen."""
+
+    variables: list[Variables] = field(default_factory=list)
+    from_results: SetFrom | None = None
+    moves: list[Move] = field(default_factory=list)
+
+
+class Plan:
+    """Phases, arrivals and variables as they will be once the plan is written."""
+
+    def __init__(self, turn: Turn) -> None:
+        state = turn.state
+        self.turn = turn
+        self.graph = turn.graph
+        self.steps = turn.playbook.steps
+        self.phases: dict[str, Phase] = {}
+        self.running = dict.fromkeys(state.running)
+        self.waiting: dict[str, list[Token]] = {}
+        self.blocked = self.graph.blocked(state.failed)
+        self.todo: list[str] = []
+        """Matched targets of the completion being routed that are not treated yet."""
+        self.inline: deque[str] = deque()
+        """Empty loops, completed on the spot and not routed yet."""
+        self.chained: set[str] = set()
+        self.units: list[Unit] = []
+        self.entries: list[Entry] = []
+        self._fresh: dict[str, Json] = {}
+        self._empty: dict[str, Json] = {}
+        self._flat: Flat | None = None
+        for join in state.waiting:
+            self.waiting[join] = self._stored_tokens(join)
+
+    def phase(self, name: str) -> Phase:
+        """The phase a step will have."""
+        planned = self.phases.get(name)
+        return self.turn.state.phase(name) if planned is None else planned
+
+    def is_done(self, name: str) -> bool:
+        """Whether a step will be done."""
+        return self.phase(name) in DONE
+
+    def set_phase(self, name: str, phase: Phase) -> None:
+        """Plan a phase."""
+        self.phases[name] = phase
+        if phase is Phase.RUNNING:
+            self.running[name] = None
+        else:
+            self.running.pop(name, None)
+
+    @property
+    def unit(self) -> Unit:
+        """The routing being planned."""
+        return self.units[-1]
+
+    def seeds(self, *more: str) -> list[str]:
+        """Where life comes from: running steps, waiting joins, empty loops to be routed."""
+        return [*self.running, *self.waiting, *self.inline, *more]
+
+    def _stored_tokens(self, join: str) -> list[Token]:
+        rows = self.turn.memory.values.rows
+        tokens = []
+        for arrival in self.turn.state.step(join).arrivals:
+            arc = self.arc(arrival.source, arrival.arc)
+            at = arrival.set_position
+            values = {} if at is None else rows[at]
+            tokens.append(
+                Token(
+                    arrival.source, arrival.arc, arc.args if arc else {}, None, at, values
+                )
+            )
+        return tokens
+
+    def arc(self, source: str, index: int) -> Arc | None:
+        """An arc by its place; None when the playbook has changed under the execution."""
+        step = self.steps.get(source)
+        return step.arcs[index] if step is not None and index < len(step.arcs) else None
+
+    # --- context ------------------------------------------------------------------------------
+
+    def flat(self) -> Flat:
+        """The context with what this decision has set so far."""
+        if self._flat is None:
+            flat = self.turn.memory.contexts.flat()
+            if self._empty:
+                steps = {**flat.get("steps", {}), **self._empty}
+                flat = {**flat, **self._empty, "steps": steps}
+            self._flat = {**flat, **self._fresh} if self._fresh else flat
+        return self._flat
+
+    def set_values(self, values: Mapping[str, Json]) -> None:
+        """Make variables visible to the rest of the decision."""
+        self._fresh.update(values)
+        self._flat = None
+
+    def set_empty_result(self, step: str) -> None:
+        """Show the result of a loop over nothing."""
+        self._empty[step] = []
+        self._flat = None
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def build_commands(self) -> list[BuiltCommand]:
+        """Render the commands of all entered steps.
+
+        Raises:
+            EvaluateError: A template fails.
+        """
+        room = self.turn.facts.limits.commands_per_decision
+        built: list[BuiltCommand] = []
+        for entry in self.entries:
+            step = self.steps[entry.step]
+            own = entry.own()
+            flat = {**self.flat(), **own} if own else self.flat()
+            if entry.loop is None:
+                built.append(build_command(step, flat))
+                continue
+            total = len(entry.elements)
+            for index in entry.first_indexes(room - len(built)):
+                iteration = Iteration(entry.loop, index, total, entry.elements[index])
+                built.append(build_command(step, flat, iteration))
+        return built
+
+    def write(self, commands: list[BuiltCommand]) -> None:
+        """Append the plan: per routing variables, skips and enters; then all commands."""
+        turn = self.turn
+        for unit in self.units:
+            self._write_variables(unit)
+            for move in unit.moves:
+                self._write_move(move)
+        for command in commands:
+            turn.issue(command)
+        for entry in self.entries:
+            loop = turn.state.step(entry.step).loop
+            if loop is not None and loop.may_issue:
+                turn.decision.continue_later = True
+
+    def _write_variables(self, unit: Unit) -> None:
+        turn = self.turn
+        if not unit.variables or unit.variables[0].arc is not None:
+            self._write_updates(unit)
+        for variables in unit.variables:
+            context: dict[str, Json] = {"step": variables.step, "gen": turn.trigger}
+            context["values"] = variables.values
+            if variables.arc is not None:
+                context["arc"] = variables.arc
+            row = turn.engine_row(EventType.CTX_UPDATED, None, "CONTEXT", context)
+            if variables.failed_keys:
+                row.meta["set_errors"] = variables.failed_keys
+            variables.position = turn.append(row).position
+            self._write_updates(unit)
+
+    def _write_updates(self, unit: Unit) -> None:
+        """Results' own variables win over the step's ``set`` but not over its arcs'."""
+        if unit.from_results is not None:
+            self.turn.apply(["variables", unit.from_results.sources])
+            unit.from_results = None
+
+    def _write_move(self, move: Move) -> None:
+        turn = self.turn
+        match move:
+            case Entry():
+                self._write_entry(move)
+            case Skip(step=step, args=args):
+                turn.append(turn.engine_row(EventType.STEP_SKIPPED, step, "SKIPPED", args))
+            case Arrive(join=join, token=token):
+                op: list[Json] = ["arrive", join, token.source, token.arc]
+                at = _row_of(token)
+                turn.apply(op if at is None else [*op, at])
+            case Reset(steps=steps):
+                turn.apply(["reset", steps])
+            case Failed(step=step):
+                turn.apply(["failed", step])
+            case Discard(joins=joins):
+                turn.apply(["discard", joins])
+
+    def _write_entry(self, entry: Entry) -> None:
+        turn = self.turn
+        context = entry.args()
+        if entry.loop is None:
+            turn.append(turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context))
+            return
+        note: dict[str, Json] = {"collection": entry.elements, "limit": entry.limit}
+        own = [at for token in entry.tokens if (at := _row_of(token)) is not None]
+        if own:
+            note["own"] = own
+        if context:
+            note["args"] = dict(context)
+        context["iterations_expected"] = len(entry.elements)
+        context["iterator_var"] = entry.loop.iterator
+        row = turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context, note=note)
+        turn.append(row)
+        if not entry.elements:
+            turn.append(turn.engine_row(EventType.STEP_EXIT, entry.step, "COMPLETED"))
+
+
+def _row_of(token: Token) -> int | None:
+    return token.set_position if token.variables is None else token.variables.position

@@ -1,0 +1,407 @@
+"""Routing: what a completion or failure leads to (engine R2 to R7)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from noetl_contract.events import EventType
+
+from noetl_engine.collection import elements_of
+from noetl_engine.context import Flat, scope_of
+from noetl_engine.decide.plan import (
+    Arrive,
+    Discard,
+    Entry,
+    Failed,
+    Plan,
+    Reset,
+    SetFrom,
+    Skip,
+    Token,
+    Unit,
+    Variables,
+)
+from noetl_engine.errors import EvaluateError
+from noetl_engine.playbook.model import Arc, Loop, LoopMode, RouterForm, RouterMode, Step
+from noetl_engine.rendering import (
+    admits,
+    condition_holds,
+    render_collection,
+    render_set,
+)
+from noetl_engine.state import Phase
+from noetl_engine.turn import Turn
+from noetl_engine.values import bare_name, context_updates, with_self_copy
+
+__all__ = ["end_if_quiet", "fail_execution", "limit_of", "route_completion", "route_failure"]
+
+type Json = Any
+type Scope = Mapping[str, Json]
+
+_ALL_TARGETS = frozenset({RouterForm.STEP, RouterForm.STEPS})
+
+
+def route_completion(turn: Turn, step: str) -> None:
+    """Route the completion that the turn's trigger is."""
+    _decide(turn, lambda router: router.complete(step))
+
+
+def route_failure(turn: Turn, step: str, error: str, *, ended: bool) -> None:
+    """Route a hard failure (R7).
+
+    Args:
+        turn: Its trigger is the ``command.failed``.
+        step: The step that failed.
+        error: Its error text.
+        ended: Whether nothing of the step is in flight any more.
+    """
+    _decide(turn, lambda router: router.fail(step, error, ended=ended))
+
+
+def _decide(turn: Turn, work: "Callable[[Router], None]") -> None:
+    router = Router(turn)
+    try:
+        work(router)
+        router.settle()
+        commands = router.plan.build_commands()
+    except EvaluateError as error:
+        fail_execution(turn, error)
+        return
+    router.plan.write(commands)
+    end_if_quiet(turn)
+
+
+def end_if_quiet(turn: Turn) -> None:
+    """Append the terminal event when nothing is left to happen (R5)."""
+    state = turn.state
+    if state.ended or state.running or state.waiting:
+        return
+    failed = state.failed
+    if not failed:
+        _append_end(turn, EventType.PLAYBOOK_COMPLETED, "COMPLETED", {"status": "COMPLETED"})
+        return
+    text = f"Failed steps: {', '.join(failed)}"
+    meta = {"status": "FAILED", "error": text, "failed_steps": list(failed)}
+    _append_end(turn, EventType.PLAYBOOK_FAILED, "FAILED", meta)
+
+
+def fail_execution(turn: Turn, error: EvaluateError) -> None:
+    """End the execution because a decision can't be made (R14)."""
+    text = f"Orchestrator evaluate failed: {error}"
+    meta = {"emitted_by": "orchestrator", "reason": "evaluate_error", "error": text}
+    _append_end(turn, EventType.PLAYBOOK_FAILED, "FAILED", meta, {"error": text})
+
+
+def _append_end(
+    turn: Turn, event_type: EventType, status: str, meta: Json, context: Json = None
+) -> None:
+    turn.append(turn.engine_row(event_type, "playbook", status, context, meta=meta))
+
+
+class Router:
+    """Works out one decision on a plan; the rules are those of engine 18.3."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.plan = Plan(turn)
+        self.graph = self.plan.graph
+        self.rounds = 0
+
+    # --- completions ----------------------------------------------------------------------------
+
+    def complete(self, name: str) -> None:
+        """Route a step that has completed: its ``set``, its arcs, the skips."""
+        plan = self.plan
+        plan.units.append(Unit())
+        step = plan.steps.get(name)
+        if step is None:
+            return
+        output = self._output_of(name)
+        if step.set:
+            scope = {**scope_of(plan.flat()), "output": output}
+            values, failed = render_set(step.set, scope)
+            plan.unit.variables.append(Variables(name, values, failed))
+            plan.set_values(values)
+        self._take_context_updates(name)
+        event = {"name": "loop.done" if step.loop is not None else "call.done"}
+        scope = {**scope_of(plan.flat()), "output": output, "event": event}
+        self._route(step, self._matching(step, scope, range(len(step.arcs))))
+
+    def _output_of(self, name: str) -> Json:
+        if name in self.plan.phases:  # an empty loop of this very decision
+            return []
+        return self.turn.memory.contexts.output_of(name)
+
+    def _take_context_updates(self, name: str) -> None:
+        """Make what policy rules set durable, once per completion (R12)."""
+        plan, memory = self.plan, self.turn.memory
+        if name in plan.phases:
+            return
+        ref = self.turn.state.step(name).result
+        sources: dict[str, list[Json]] = {}
+        if ref is not None and ref.kind == "loop":
+            sources = memory.values.updates.pop(ref.first, {})
+        elif ref is not None and ref.kind == "row":
+            for key in context_updates(memory.values.rows[ref.last]):
+                sources[bare_name(key)] = [ref.last, key]
+        if sources:
+            plan.unit.from_results = SetFrom(sources)
+            rows = memory.values.rows
+            plan.set_values(
+                {
+                    variable: context_updates(rows[position]).get(key)
+                    for variable, (position, key) in sources.items()
+                }
+            )
+
+    def _matching(self, step: Step, scope: Scope, indexes: Iterable[int]) -> list[int]:
+        router = step.next
+        if router is None:
+            return []
+        if router.form in _ALL_TARGETS:
+            return list(indexes)
+        matched = []
+        for index in indexes:
+            guard = router.arcs[index].when
+            if guard is None or condition_holds(guard, scope):
+                matched.append(index)
+                if router.mode is RouterMode.EXCLUSIVE:
+                    break
+        return matched
+
+    def _route(self, step: Step, matched: list[int]) -> None:
+        """Skip what nothing can select any more (R4), then take the arcs in list order."""
+        plan = self.plan
+        if not step.arcs:
+            return
+        targets = self.graph.targets[step.name]
+        if len(matched) < len(targets) and step.name not in self.graph.on_cycle:
+            self._skip_unmatched(step.name, matched, targets)
+        for order, index in enumerate(matched):
+            plan.todo = [targets[later] for later in matched[order + 1 :]]
+            self._deliver(step.name, index)
+        plan.todo = []
+
+    def _skip_unmatched(self, name: str, matched: list[int], targets: tuple[str, ...]) -> None:
+        plan = self.plan
+        chosen = {targets[index] for index in matched}
+        rest = [
+            target
+            for index, target in enumerate(targets)
+            if index not in matched
+            and target not in chosen
+            and target not in plan.running
+            and target not in plan.waiting
+            and target not in plan.blocked
+            and not plan.is_done(target)
+        ]
+        if not rest:
+            return
+        selected = [
+            targets[index]
+            for index in matched
+            if (name, index) in self.graph.back or not plan.is_done(targets[index])
+        ]
+        live = self.graph.live(plan.seeds(*selected), blocked=plan.blocked)
+        for target in rest:
+            if target not in live and not plan.is_done(target):
+                self._skip(target, {})
+
+    def _skip(self, name: str, args: dict[str, Json]) -> None:
+        self.plan.unit.moves.append(Skip(name, args))
+        self.plan.set_phase(name, Phase.SKIPPED)
+
+    # --- arcs and joins -------------------------------------------------------------------------
+
+    def _deliver(self, source: str, index: int) -> None:
+        """Take an arc, and those of a chain of steps whose guards are false."""
+        following: tuple[str, int] | None = (source, index)
+        while following is not None:
+            following = self._take(*following)
+
+    def _release(self, join: str) -> None:
+        """Enter a join with all that has arrived."""
+        following = self._dispatch(join, self.plan.waiting[join])
+        if following is not None:
+            self._deliver(*following)
+
+    def _take(self, source: str, index: int) -> tuple[str, int] | None:
+        """Take an arc, unless R3 or R6 drops it; the next arc of a chain, if one begins."""
+        plan, graph = self.plan, self.graph
+        arc = plan.steps[source].arcs[index]
+        target = arc.target
+        if target in plan.blocked or target in plan.running:
+            return None
+        if (source, index) in graph.back:
+            token = self._token(source, index, arc)
+            self._reset(target)
+            return self._dispatch(target, [token])
+        if plan.is_done(target):
+            return None
+        token = self._token(source, index, arc)
+        if target not in graph.joins:
+            return self._dispatch(target, [token])
+        plan.waiting.setdefault(target, []).append(token)
+        plan.unit.moves.append(Arrive(target, token))
+        if self._is_ready(target):
+            return self._dispatch(target, plan.waiting[target])
+        return None
+
+    def _token(self, source: str, index: int, arc: Arc) -> Token:
+        """Write the arc's ``set`` (R11); it is durable and lies on top for its target."""
+        if not arc.set:
+            return Token(source, index, arc.args)
+        plan = self.plan
+        values, failed = render_set(arc.set, scope_of(plan.flat()))
+        variables = Variables(source, values, failed, arc=arc.target)
+        plan.unit.variables.append(variables)
+        plan.set_values(values)
+        return Token(source, index, arc.args, variables, values=values)
+
+    def _reset(self, target: str) -> None:
+        """Send the done steps of a cycle back to pending (R6)."""
+        plan = self.plan
+        steps = [name for name in self.graph.component[target] if plan.is_done(name)]
+        if steps:
+            for name in steps:
+                plan.phases[name] = Phase.PENDING
+            plan.unit.moves.append(Reset(steps))
+
+    def _is_ready(self, join: str) -> bool:
+        """Whether no forward upstream that has not arrived is live (R3)."""
+        plan = self.plan
+        missing = self.graph.upstream[join] - {token.source for token in plan.waiting[join]}
+        if not missing:
+            return True
+        live = self.graph.live(plan.seeds(*plan.todo), blocked=plan.blocked, without=join)
+        return missing.isdisjoint(live)
+
+    def _dispatch(self, name: str, tokens: list[Token]) -> tuple[str, int] | None:
+        """Enter a step, or give the first matching arc of one whose guard is false."""
+        plan = self.plan
+        plan.waiting.pop(name, None)
+        step = plan.steps[name]
+        entry = Entry(name, tokens)
+        if step.when is not None or step.admit:
+            own = entry.own()
+            flat: Flat = {**plan.flat(), **own} if own else plan.flat()
+            scope = scope_of(flat)
+            if not admits(step, scope):
+                return self._follow(step, entry, scope)
+        if step.loop is not None:
+            self._open_loop(step.loop, entry)
+        plan.unit.moves.append(entry)
+        if step.loop is not None and not entry.elements:
+            self._count_round()
+            plan.set_phase(name, Phase.COMPLETED)
+            plan.set_empty_result(name)
+            plan.inline.append(name)
+            return None
+        plan.set_phase(name, Phase.RUNNING)
+        plan.entries.append(entry)
+        return None
+
+    def _follow(self, step: Step, entry: Entry, scope: Scope) -> tuple[str, int] | None:
+        plan = self.plan
+        if step.name in plan.chained:
+            return None
+        plan.chained.add(step.name)
+        self._skip(step.name, entry.args())
+        for index in range(len(step.arcs)):
+            if self._matching(step, scope, [index]):
+                return step.name, index
+        return None
+
+    def _open_loop(self, loop: Loop, entry: Entry) -> None:
+        """Fix the collection at entry (R10)."""
+        if loop.mode is LoopMode.CURSOR or loop.collection is None:
+            raise EvaluateError(f"cursor loops (step '{entry.step}') not supported yet")
+        plan = self.plan
+        own = entry.own()
+        scope = scope_of({**plan.flat(), **own} if own else plan.flat())
+        rendered = render_collection(loop.collection, scope)
+        entry.loop = loop
+        entry.elements = elements_of(rendered, expression=loop.collection)
+        entry.limit = limit_of(loop, scope)
+
+    def _count_round(self) -> None:
+        self.rounds += 1
+        limit = self.turn.facts.limits.rounds_per_decision
+        if self.rounds > limit:
+            raise EvaluateError(f"a cycle of empty loops went round {limit} times")
+
+    # --- failure and quiescence -----------------------------------------------------------------
+
+    def fail(self, name: str, error: str, *, ended: bool) -> None:
+        """Look at the error arcs, else block what lies behind (R7)."""
+        plan = self.plan
+        plan.units.append(Unit())
+        step = plan.steps.get(name)
+        arcs = self.graph.error_arcs.get(name, ())
+        if step is not None and arcs:
+            if not ended:
+                return
+            output = {"status": "error", "error": error}
+            scope = {
+                **scope_of(plan.flat()),
+                "output": with_self_copy(output),
+                "event": {"name": "call.error"},
+            }
+            matched = self._matching(step, scope, arcs)
+            if matched:
+                self._route(step, matched)
+                return
+        self._block(name)
+
+    def _block(self, name: str) -> None:
+        plan, turn = self.plan, self.turn
+        if name in turn.state.failed or name not in plan.steps:
+            return
+        plan.blocked = self.graph.blocked([*turn.state.failed, name])
+        plan.unit.moves.append(Failed(name))
+        discarded = [join for join in plan.waiting if join in plan.blocked]
+        if discarded:
+            for join in discarded:
+                del plan.waiting[join]
+            plan.unit.moves.append(Discard(discarded))
+
+    def settle(self) -> None:
+        """Test the waiting joins, route empty loops, and release a join as the last resort."""
+        plan = self.plan
+        self._test_joins()
+        while plan.inline or (plan.waiting and not plan.running):
+            if plan.inline:
+                self.complete(plan.inline.popleft())
+            else:
+                first = min(plan.waiting, key=self.graph.rank.__getitem__)
+                self._release(first)
+            self._test_joins()
+
+    def _test_joins(self) -> None:
+        """In forward order, from the front again after each release."""
+        plan = self.plan
+        released = True
+        while released and plan.waiting:
+            released = False
+            for join in sorted(plan.waiting, key=self.graph.rank.__getitem__):
+                if self._is_ready(join):
+                    self._release(join)
+                    released = True
+                    break
+
+
+def limit_of(loop: Loop, scope: Scope) -> int | None:
+    """Most iterations in flight: 1 for a sequential loop, ``max_in_flight`` for a parallel one.
+
+    Raises:
+        EvaluateError: The template does not give an integer of at least 1.
+    """
+    if loop.mode is LoopMode.SEQUENTIAL:
+        return 1
+    limit: Json = loop.max_in_flight
+    if isinstance(limit, str):
+        limit = render_collection(limit, scope)
+    if limit is None and loop.max_in_flight is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise EvaluateError(f"max_in_flight is not an integer of at least 1: {loop.max_in_flight}")
+    return limit

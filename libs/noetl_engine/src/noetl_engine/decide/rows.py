@@ -1,0 +1,155 @@
+"""Worker events as rows of the log, and whether they are there already."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from noetl_contract.events import EventRow, EventType, status_from_type
+from noetl_contract.ingress import WireEvent
+
+from noetl_engine.fold import fingerprint, micros
+from noetl_engine.state import CommandState
+from noetl_engine.turn import Turn
+
+__all__ = ["Known", "attempts_of", "command_id_of_event", "recall", "worker_id_of", "worker_row"]
+
+type Json = Any
+
+# Types the fold takes for the engine's own; posted from outside they must change nothing.
+ENGINE_TYPES = frozenset(
+    {
+        EventType.PLAYBOOK_STARTED,
+        EventType.STEP_ENTER,
+        EventType.STEP_EXIT,
+        EventType.STEP_SKIPPED,
+        EventType.CTX_UPDATED,
+        EventType.COMMAND_ISSUED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An event that is in the log: the id it has there, and whether it came late."""
+
+    event_id: int
+    late: bool
+
+
+def command_id_of_event(event: WireEvent) -> str | None:
+    """The command an event names, in its payload or its meta."""
+    for owner in (event.context, event.meta):
+        if isinstance(owner, dict):
+            command_id = owner.get("command_id")
+            if isinstance(command_id, str):
+                return command_id
+    return None
+
+
+def worker_id_of(event: WireEvent) -> str | None:
+    """The sender's worker id."""
+    if event.worker_id is not None:
+        return event.worker_id
+    worker = event.meta.get("worker_id") if isinstance(event.meta, dict) else None
+    return worker if isinstance(worker, str) else None
+
+
+def attempts_of(event: WireEvent) -> int | None:
+    """The fence a real worker copies from the claim's answer into its events (design L1)."""
+    attempts = event.meta.get("attempts") if isinstance(event.meta, dict) else None
+    if isinstance(attempts, bool) or not isinstance(attempts, int):
+        return None
+    return attempts
+
+
+def mark_of(event: WireEvent) -> int:
+    """The fingerprint of an event."""
+    return fingerprint(event.event_type, command_id_of_event(event), worker_id_of(event))
+
+
+def recall(turn: Turn, event: WireEvent) -> Known | None:
+    """Find an event in the log: same id, type, command and worker (R15, W3)."""
+    sent = event.event_id
+    if sent is None:
+        return None
+    mark = mark_of(event)
+    recent = turn.state.recent
+    kept = recent.get(sent)
+    if kept is not None and kept >> 1 == mark:
+        return Known(sent, bool(kept & 1))
+    renamed = turn.state.renamed.get(f"{sent}:{mark}")
+    if renamed is not None:
+        return Known(renamed, bool(recent.get(renamed, 0) & 1))
+    stored = turn.facts.stored.get(sent)
+    if stored is not None:
+        found = fingerprint(stored.event_type, stored.command_id, stored.worker_id)
+        if found == mark:
+            return Known(sent, stored.late)
+    return None
+
+
+def worker_row(
+    turn: Turn,
+    event: WireEvent,
+    *,
+    command: CommandState | None,
+    batch: bool = False,
+    late: bool = False,
+) -> EventRow:
+    """Build the row of a worker event (data 4.3); ``command`` only where it takes effect."""
+    state, facts = turn.state, turn.facts
+    event_id = event.event_id
+    note: dict[str, Json] = {}
+    if event_id is None:
+        event_id = facts.new_id()
+    elif event_id in state.recent or event_id in facts.stored:
+        note["sent"] = event_id
+        event_id = facts.new_id()
+    if command is None:
+        note["inert"] = True
+    else:
+        note["command"] = command.event_id
+        note["at"] = micros(facts.now)
+    status = event.status if event.status is not None else status_from_type(event.event_type)
+    return EventRow(
+        execution_id=state.execution_id,
+        position=0,
+        event_id=event_id,
+        event_type=event.event_type,
+        created_at=event.created_at or facts.now,
+        catalog_id=state.catalog_id,
+        node_id=event.step,
+        node_name=event.step,
+        status=status,
+        parent_execution_id=state.parent_execution_id,
+        result=_result_of(event, status),
+        meta=_meta_of(event, late=late),
+        worker_id=event.worker_id if batch else None,
+        note=note,
+    )
+
+
+def _result_of(event: WireEvent, status: str) -> Json:
+    result: dict[str, Json] = {"status": status}
+    if event.result_kind == "ref" and event.result_uri:
+        uri = event.result_uri
+        tier = {"gs://": "gcs", "s3://": "s3"}.get(uri[:5], "artifact")
+        result["reference"] = {"store_tier": tier, "logical_uri": uri}
+    elif event.result_kind == "refs" and event.event_ids is not None:
+        ids = event.event_ids
+        result["reference"] = {"event_ids": ids, "total_parts": len(ids)}
+    elif isinstance(event.context, dict):
+        result["context"] = event.context
+    return result
+
+
+def _meta_of(event: WireEvent, *, late: bool) -> Json:
+    if event.meta is not None and not isinstance(event.meta, dict):
+        return event.meta
+    meta: dict[str, Json] = dict(event.meta or {})
+    meta["actionable"] = event.actionable
+    meta["informative"] = event.informative
+    if event.worker_id is not None:
+        meta["worker_id"] = event.worker_id
+    if late:
+        meta["late"] = True
+    return meta

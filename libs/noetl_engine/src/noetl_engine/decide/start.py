@@ -1,0 +1,139 @@
+"""Starting an execution: everything is rendered before the first row (R9)."""
+
+from typing import Any
+
+from noetl_contract.events import EventRow, EventType, format_time
+
+from noetl_engine.collection import type_word
+from noetl_engine.commands import BuiltCommand, Iteration, build_command
+from noetl_engine.context import scope_of, start_flat
+from noetl_engine.decide.route import limit_of, route_completion
+from noetl_engine.errors import EvaluateError, StartRefused
+from noetl_engine.inputs import Started
+from noetl_engine.outputs import Answer
+from noetl_engine.playbook.model import START_STEP, Loop, LoopMode
+from noetl_engine.rendering import render_collection
+from noetl_engine.turn import PLAYBOOK_NODE, Turn
+
+__all__ = ["decide_start"]
+
+type Json = Any
+
+_NOT_AN_ARRAY = "start step loop.in must resolve to a JSON array, got: {word}"
+
+
+def decide_start(turn: Turn, message: Started) -> None:
+    """Begin an execution; the same start again gets the same answer.
+
+    Raises:
+        StartRefused: The start step can't be rendered.
+    """
+    if not turn.state.start_event_id:
+        _begin(turn, message)
+    turn.decision.answer = Answer(
+        body={
+            "execution_id": str(turn.state.execution_id),
+            "status": "started",
+            "commands_generated": turn.state.start_commands,
+        }
+    )
+
+
+def _begin(turn: Turn, message: Started) -> None:
+    workload = {**turn.playbook.workload, **message.payload}
+    flat = start_flat(
+        workload,
+        execution_id=message.execution_id,
+        catalog_id=message.catalog_id,
+        path=message.path,
+    )
+    step = turn.playbook.start
+    try:
+        if step.loop is None:
+            commands = [build_command(step, flat)]
+            _append_started(turn, message, workload, generated=1)
+            turn.issue(commands[0])
+        else:
+            _begin_loop(turn, message, workload, flat)
+    except EvaluateError as error:
+        raise StartRefused(422, str(error)) from error
+
+
+def _begin_loop(
+    turn: Turn, message: Started, workload: dict[str, Json], flat: dict[str, Json]
+) -> None:
+    step = turn.playbook.start
+    loop = step.loop
+    assert loop is not None
+    scope = scope_of(flat)
+    elements = _elements(loop, scope)
+    limit = limit_of(loop, scope)
+    total = len(elements)
+    count = total if limit is None else min(limit, total)
+    count = min(count, turn.facts.limits.commands_per_decision)
+    commands: list[BuiltCommand] = [
+        build_command(step, flat, Iteration(loop, index, total, elements[index]))
+        for index in range(count)
+    ]
+    _append_started(turn, message, workload, generated=total)
+    turn.append(
+        turn.engine_row(
+            EventType.STEP_ENTER,
+            START_STEP,
+            "ENTERED",
+            {"iterations_expected": total, "iterator_var": loop.iterator},
+            meta={"emitted_by": "execute_handler"},
+            note={"collection": elements, "limit": limit},
+        )
+    )
+    for command in commands:
+        turn.issue(command)
+    if not elements:
+        turn.append(turn.engine_row(EventType.STEP_EXIT, START_STEP, "COMPLETED"))
+        route_completion(turn, START_STEP)
+    started = turn.state.step(START_STEP).loop
+    if started is not None and started.may_issue:
+        turn.decision.continue_later = True
+
+
+def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
+    if loop.mode is LoopMode.CURSOR or loop.collection is None:
+        raise EvaluateError(_NOT_AN_ARRAY.format(word="null"))
+    rendered = render_collection(loop.collection, scope)
+    if not isinstance(rendered, list):
+        raise EvaluateError(_NOT_AN_ARRAY.format(word=type_word(rendered)))
+    return rendered
+
+
+def _append_started(
+    turn: Turn, message: Started, workload: dict[str, Json], *, generated: int
+) -> None:
+    now = turn.facts.now
+    meta: dict[str, Json] = {"emitted_at": format_time(now), "emitter": "control_plane"}
+    if message.execution_pool:
+        meta["execution_pool"] = message.execution_pool
+    if message.trace is not None:
+        meta["trace"] = message.trace
+    row = EventRow(
+        execution_id=message.execution_id,
+        position=0,
+        event_id=turn.facts.new_id(),
+        event_type=EventType.PLAYBOOK_STARTED,
+        created_at=now,
+        catalog_id=message.catalog_id,
+        node_id=PLAYBOOK_NODE,
+        node_name=message.path,
+        node_type="execution",
+        status="STARTED",
+        parent_execution_id=message.parent_execution_id,
+        context={
+            "catalog_id": str(message.catalog_id),
+            "execution_id": str(message.execution_id),
+            "path": message.path,
+            "workload": workload,
+        },
+        meta=meta,
+        note={"version": message.version, "commands": generated},
+    )
+    turn.append(row)
+    turn.trigger = row.event_id

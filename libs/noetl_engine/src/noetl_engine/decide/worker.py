@@ -1,0 +1,243 @@
+"""What workers report: over HTTP event by event, over the fast path a start and an outcome."""
+
+from typing import Any
+
+from noetl_contract.events import TERMINAL_TYPES, EventRow, EventType
+from noetl_contract.ingress import Hold, WireEvent
+
+from noetl_engine.decide.loop import after_iteration
+from noetl_engine.decide.route import fail_execution, route_completion, route_failure
+from noetl_engine.decide.rows import (
+    ENGINE_TYPES,
+    attempts_of,
+    command_id_of_event,
+    recall,
+    worker_id_of,
+    worker_row,
+)
+from noetl_engine.errors import EvaluateError
+from noetl_engine.fold import command_number
+from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
+from noetl_engine.lease import fits
+from noetl_engine.outputs import Answer
+from noetl_engine.state import CommandState
+from noetl_engine.turn import Turn
+
+__all__ = ["decide_events", "decide_outcome", "decide_start_of_command", "find_command"]
+
+type Json = Any
+
+_RUN_TYPES = frozenset(
+    {
+        EventType.COMMAND_STARTED,
+        EventType.CALL_DONE,
+        EventType.CALL_ERROR,
+        EventType.COMMAND_COMPLETED,
+        EventType.COMMAND_FAILED,
+    }
+)
+_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
+
+
+# --- HTTP ---------------------------------------------------------------------------------------
+
+
+def decide_events(turn: Turn, message: EventsPosted) -> None:
+    """Take posted events one after the other; each is decided before the next (R1)."""
+    ids: list[int] = []
+    answer = turn.decision.answer
+    for event in message.events:
+        taken = _take_event(turn, event, batch=message.batch)
+        if isinstance(taken, Answer):
+            turn.decision.answer = taken
+            return
+        event_id, late = taken
+        ids.append(event_id)
+        if not message.batch:
+            status = "late" if late else "ok"
+            answer.body = {"status": status, "event_id": event_id, "commands_generated": 0}
+    if message.batch:
+        answer.body = {"status": "ok", "event_ids": ids, "commands_generated": 0}
+
+
+def _take_event(turn: Turn, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
+    """Store one event and decide what follows; its id in the log, and whether it came late."""
+    known = recall(turn, event)
+    if known is not None:
+        return known.event_id, known.late
+    if event.event_type == EventType.COMMAND_CLAIMED:
+        return _take_claim(turn, event, batch=batch)
+    command = find_command(turn, event)
+    if command is not None and event.event_type not in ENGINE_TYPES:
+        return _take_run_event(turn, event, command, batch=batch)
+    late = _is_late(turn, event)
+    row = worker_row(turn, event, command=None, batch=batch, late=late)
+    if event.event_type in TERMINAL_TYPES and not turn.state.ended:
+        row.note = None  # an outsider's word for the end counts like any other (R8)
+    return turn.append(row).event_id, late
+
+
+def _take_run_event(
+    turn: Turn, event: WireEvent, command: CommandState, *, batch: bool
+) -> tuple[int, bool]:
+    attempts = attempts_of(event)
+    if not fits(command, worker_id=worker_id_of(event), instance=None, attempts=attempts):
+        row = worker_row(turn, event, command=None, batch=batch, late=True)
+        return turn.append(row).event_id, True
+    held = command.holds
+    row = turn.append(worker_row(turn, event, command=command, batch=batch))
+    if not held:
+        turn.begin_time_limit(command)
+    if event.event_type in _ENDS:
+        after_end(turn, row, command)
+    return row.event_id, False
+
+
+def _is_late(turn: Turn, event: WireEvent) -> bool:
+    """Whether an event without an open command reports on one that was there."""
+    if event.event_type not in _RUN_TYPES or event.step not in turn.state.steps:
+        return turn.state.ended and event.event_type in TERMINAL_TYPES
+    return command_id_of_event(event) is not None
+
+
+def _take_claim(turn: Turn, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
+    """A posted ``command.claimed`` is a claim without an answer (http-b 3.1)."""
+    command = find_command(turn, event)
+    worker_id = worker_id_of(event)
+    if command is None or worker_id is None or turn.state.ended:
+        return turn.append(worker_row(turn, event, command=None, batch=batch)).event_id, False
+    if command.holds:
+        if command.worker_id == worker_id:
+            return 0, False
+        text = f"Command already claimed by {command.worker_id}"
+        detail = {"code": "active_claim", "message": text}
+        return Answer(status=409, error=text, detail=detail)
+    row = worker_row(turn, event, command=command, batch=batch)
+    turn.begin_hold(command, worker_id=worker_id, instance=None, row=row)
+    return row.event_id, False
+
+
+def find_command(turn: Turn, event: WireEvent) -> CommandState | None:
+    """The open command an event speaks of.
+
+    Without a command id it is the only open command of a plain step (R2).
+    """
+    state = turn.state
+    command_id = command_id_of_event(event)
+    if command_id is not None:
+        command = state.commands.get(command_number(command_id) or 0)
+        return command if command is not None and command.command_id == command_id else None
+    if event.event_type not in _RUN_TYPES:
+        return None
+    step = state.steps.get(event.step)
+    if step is None or step.command is None:
+        return None
+    return state.commands.get(step.command)
+
+
+# --- fast path ----------------------------------------------------------------------------------
+
+
+def decide_start_of_command(turn: Turn, message: CommandStarted) -> None:
+    """A worker began (worker 22.4): ``held``, or ``lost`` with nothing written."""
+    hold, answer = message.hold, turn.decision.answer
+    command = _held_command(turn, hold)
+    if command is not None and not turn.state.ended:
+        _append_start(turn, command, hold, message.events)
+        answer.body = {"status": "held"}
+    elif command is None and any(_is_known(turn, event) for event in message.events):
+        answer.body = {"status": "held"}  # finished by this very run
+    else:
+        answer.body = {"status": "lost", "reason": _why_lost(turn, hold)}
+
+
+def decide_outcome(turn: Turn, message: CommandOutcome) -> None:
+    """A worker ended a command: the rest of its rows, then the decision (worker 22.4)."""
+    hold, answer = message.hold, turn.decision.answer
+    command = _held_command(turn, hold)
+    if command is None:
+        _take_late_outcome(turn, message)
+        return
+    answer.body = {"status": "ok"}
+    _append_start(turn, command, hold, message.events)
+    for event in message.events:
+        if event.event_type == EventType.COMMAND_STARTED or _is_known(turn, event):
+            continue
+        row = turn.append(worker_row(turn, event, command=command))
+        if event.event_type in _ENDS:
+            after_end(turn, row, command)
+            return
+
+
+def _take_late_outcome(turn: Turn, message: CommandOutcome) -> None:
+    """Repeated: nothing. Another run's: kept for the record, once, without effect."""
+    late = False
+    for event in message.events:
+        if event.event_type == EventType.COMMAND_STARTED:
+            continue
+        known = recall(turn, event)
+        if known is None:
+            turn.append(worker_row(turn, event, command=None, late=True))
+        late = late or known is None or known.late
+    answer = turn.decision.answer
+    if late:
+        reason = "taken" if message.hold.event_id in turn.state.commands else "finished"
+        answer.body = {"status": "late", "reason": reason}
+    else:
+        answer.body = {"status": "ok"}
+
+
+def _held_command(turn: Turn, hold: Hold) -> CommandState | None:
+    """The open command, if the hold is its present one or begins the first."""
+    command = turn.state.commands.get(hold.event_id)
+    if command is None or command.command_id != hold.command_id:
+        return None
+    fitting = fits(
+        command, worker_id=hold.worker_id, instance=hold.instance, attempts=hold.attempts
+    )
+    return command if fitting else None
+
+
+def _append_start(
+    turn: Turn, command: CommandState, hold: Hold, events: tuple[WireEvent, ...]
+) -> None:
+    """Append what is missing of claimed and started."""
+    if not command.holds:
+        turn.begin_hold(command, worker_id=hold.worker_id, instance=hold.instance)
+    if command.started_at is None:
+        for event in events:
+            if event.event_type == EventType.COMMAND_STARTED:
+                turn.append(worker_row(turn, event, command=command))
+                return
+
+
+def _why_lost(turn: Turn, hold: Hold) -> str:
+    if turn.state.status == "CANCELLED":
+        return "cancelled"
+    if turn.state.ended or hold.event_id not in turn.state.commands:
+        return "finished"
+    return "taken"
+
+
+def _is_known(turn: Turn, event: WireEvent) -> bool:
+    return recall(turn, event) is not None
+
+
+# --- what follows the end of a command ------------------------------------------------------------
+
+
+def after_end(turn: Turn, row: EventRow, command: CommandState) -> None:
+    """Decide what the end of a command leads to; ``row`` is its trigger."""
+    if turn.state.ended:
+        return
+    turn.trigger = row.event_id
+    context = (row.result or {}).get("context")
+    if isinstance(context, dict) and context.get("pending_callback") is True:
+        text = f"waiting for a callback (step '{command.step}') not supported yet"
+        fail_execution(turn, EvaluateError(text))
+    elif command.index is not None:
+        after_iteration(turn, command, failed=row.event_type == EventType.COMMAND_FAILED)
+    elif row.event_type == EventType.COMMAND_FAILED:
+        route_failure(turn, command.step, command.error or "", ended=True)
+    else:
+        route_completion(turn, command.step)

@@ -1,0 +1,25 @@
+"""What an engine call may raise."""
+
+__all__ = ["EngineError", "EvaluateError", "StartRefused"]
+
+
+class EngineError(Exception):
+    """Root of the engine's errors."""
+
+
+class EvaluateError(EngineError):
+    """A decision can't be made from this playbook and this state, however often it is tried."""
+
+
+class StartRefused(EngineError):  # noqa: N818  an answer to the sender, not a fault
+    """A start that is refused; nothing was written.
+
+    Attributes:
+        status: HTTP status of the answer.
+        text: Its error text.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text

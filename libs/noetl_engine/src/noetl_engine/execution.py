@@ -1,0 +1,187 @@
+"""One execution in memory: the engine's interface to the orchestrator."""
+
+from collections.abc import Iterable, Mapping
+from typing import assert_never
+
+from noetl_contract.events import EventRow, EventType, ExecutionStatus
+
+from noetl_engine.decide.claim import decide_claim
+from noetl_engine.decide.finish import (
+    decide_cancel,
+    decide_exhausted,
+    decide_finalize,
+    decide_timeout,
+)
+from noetl_engine.decide.loop import continue_loops
+from noetl_engine.decide.needs import check_rows
+from noetl_engine.decide.start import decide_start
+from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
+from noetl_engine.inputs import (
+    Cancelled,
+    Claimed,
+    CommandExhausted,
+    CommandOutcome,
+    CommandStarted,
+    Continued,
+    EventsPosted,
+    Facts,
+    Finalized,
+    Input,
+    Started,
+    StepTimedOut,
+)
+from noetl_engine.outputs import Answer, Decision, Progress
+from noetl_engine.playbook.model import Playbook
+from noetl_engine.state import State, dump_state, load_state
+from noetl_engine.turn import Memory, Turn
+
+__all__ = ["Execution"]
+
+_STATE_BYTES = 2000
+_COMMAND_BYTES = 600
+
+
+class Execution:
+    """One execution, owned by one turn at a time.
+
+    It changes in place as it decides. A decision that could not be committed makes the object
+    worthless: drop it and restore from the log (docs/adr/0001).
+    """
+
+    def __init__(self, state: State) -> None:
+        self._memory = Memory(state)
+
+    @classmethod
+    def new(cls, execution_id: int) -> "Execution":
+        """An execution before its start."""
+        return cls(State(execution_id))
+
+    @classmethod
+    def restore(
+        cls, execution_id: int, snapshot: bytes | None, tail: Iterable[EventRow]
+    ) -> "Execution":
+        """Fold the rows after a snapshot, or the whole log without one, in position order.
+
+        Raises:
+            ValueError: The snapshot has another format; restore from the whole log.
+        """
+        execution = cls(State(execution_id) if snapshot is None else load_state(snapshot))
+        for row in tail:
+            execution._memory.absorb(row)
+        return execution
+
+    @property
+    def execution_id(self) -> int:
+        """Its id."""
+        return self._memory.state.execution_id
+
+    @property
+    def position(self) -> int:
+        """Position of the newest row; 0 before the start."""
+        return self._memory.state.position
+
+    @property
+    def status(self) -> ExecutionStatus:
+        """Its status by the log."""
+        return self._memory.state.status
+
+    @property
+    def catalog_id(self) -> int:
+        """The pinned playbook version's id."""
+        return self._memory.state.catalog_id
+
+    @property
+    def path(self) -> str:
+        """The playbook's catalog path."""
+        return self._memory.state.path
+
+    @property
+    def version(self) -> int:
+        """The playbook's version."""
+        return self._memory.state.version
+
+    @property
+    def parent_execution_id(self) -> int | None:
+        """The execution that started this one."""
+        return self._memory.state.parent_execution_id
+
+    @property
+    def progress(self) -> Progress:
+        """The counters of the state row; a live object, copy it to keep it."""
+        return self._memory.state.progress
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, once it has."""
+        return self._memory.state.error
+
+    def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision:
+        """Decide what a message causes, and fold it.
+
+        The answer's ``fast`` of a claim over messages lacks the ``shard``, which the service
+        adds.
+
+        Raises:
+            NeedRows: Values are missing; nothing was changed. Provide them and decide again.
+            StartRefused: The start is refused; nothing was changed.
+        """
+        memory = self._memory
+        turn = Turn(memory, playbook, facts)
+        if memory.state.position == 0 and not isinstance(message, Started):
+            text = f"Execution not found: {self.execution_id}"
+            turn.decision.answer = Answer(status=404, error=text)
+            return turn.finish()
+        check_rows(memory, message)
+        _dispatch(turn, message)
+        return turn.finish()
+
+    def provide(
+        self,
+        rows: Iterable[EventRow],
+        iterations: Mapping[tuple[str, int, int], list[EventRow]],
+    ) -> None:
+        """Take the rows a :class:`~noetl_engine.outputs.NeedRows` asked for."""
+        values = self._memory.values
+        for row in rows:
+            values.take_row(row)
+        for (step, first, _last), ended in iterations.items():
+            values.provide_loop(step, first, ended)
+            ref = self._memory.state.step(step).result
+            if ref is not None and ref.kind == "loop" and ref.first == first:
+                values.end_loop(step, ref)
+
+    def snapshot(self) -> bytes:
+        """The state, without results: with the rows after it as good as the whole log."""
+        return dump_state(self._memory.state)
+
+    def memory_size(self) -> int:
+        """Roughly how many bytes this takes in a cache."""
+        state = self._memory.state
+        small = len(state.steps) + len(state.commands) + len(state.variables)
+        return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
+
+
+def _dispatch(turn: Turn, message: Input) -> None:
+    match message:
+        case Started():
+            decide_start(turn, message)
+        case EventsPosted():
+            decide_events(turn, message)
+        case CommandStarted():
+            decide_start_of_command(turn, message)
+        case CommandOutcome():
+            decide_outcome(turn, message)
+        case Claimed():
+            decide_claim(turn, message)
+        case Cancelled():
+            decide_cancel(turn, message)
+        case Finalized():
+            decide_finalize(turn, message)
+        case CommandExhausted():
+            decide_exhausted(turn, message)
+        case StepTimedOut():
+            decide_timeout(turn, message)
+        case Continued():
+            continue_loops(turn)
+        case _:
+            assert_never(message)

@@ -1,0 +1,104 @@
+"""Who holds a command, whether a message is of the present run, and when a holder is gone.
+
+The rules are those of worker.md 22.4 and 22.5; the sweep of the orchestrator asks
+:func:`gone_reason` with what the command table shows, a claim with the state.
+"""
+
+from datetime import datetime, timedelta
+
+from noetl_engine.inputs import Facts, WorkerSeen
+from noetl_engine.state import CommandState
+
+__all__ = ["fits", "gone_reason", "holder_gone", "is_holder"]
+
+
+def is_holder(command: CommandState, *, worker_id: str | None, instance: str | None) -> bool:
+    """Whether the asker is the present holder; over HTTP there is no instance to compare."""
+    if not command.holds or worker_id != command.worker_id:
+        return False
+    return instance is None or instance == command.instance
+
+
+def fits(
+    command: CommandState, *, worker_id: str | None, instance: str | None, attempts: int | None
+) -> bool:
+    """Whether a start, outcome or event belongs to the present run, or begins the first one.
+
+    What the sender doesn't say is not compared: the Python worker sends no attempts, a person
+    with ``curl`` no worker id.
+    """
+    if not command.holds:
+        return attempts in {None, 0}
+    if attempts is not None and attempts != command.attempts:
+        return False
+    if worker_id is None or command.worker_id is None:
+        return True
+    return is_holder(command, worker_id=worker_id, instance=instance)
+
+
+def holder_gone(command: CommandState, facts: Facts) -> str | None:
+    """The reason why a command's holder no longer protects it, if it doesn't."""
+    if not command.holds or command.claimed_at is None:
+        return None
+    return gone_reason(
+        facts,
+        worker_id=command.worker_id,
+        instance=command.instance,
+        claimed_at=command.claimed_at,
+        started_at=command.started_at,
+        heard_at=command.heard_at,
+        timeout_seconds=command.timeout_seconds,
+    )
+
+
+def gone_reason(
+    facts: Facts,
+    *,
+    worker_id: str | None,
+    instance: str | None,
+    claimed_at: datetime,
+    started_at: datetime | None,
+    heard_at: datetime | None = None,
+    timeout_seconds: float | None = None,
+) -> str | None:
+    """The word of worker.md 22.5 for a holder that is gone, or None while it counts as alive.
+
+    ``heard_at`` is when the newest event of the run came in. Nobody is judged while the path of
+    heartbeats is down.
+    """
+    if facts.workers is None:
+        return None
+    limits, now = facts.limits, facts.now
+    worker = facts.workers.get(worker_id or "")
+    allowance = timedelta(seconds=limits.clock_allowance_seconds)
+    left_at = None if worker is None else worker.deregistered_at
+    if left_at is not None and left_at >= claimed_at - allowance:
+        return "worker_gone"
+    if worker is not None and _registered_again(worker, instance, claimed_at, heard_at, facts):
+        return "worker_registered_again"
+    seen = claimed_at if worker is None else worker.heartbeat_at
+    if worker is None and heard_at is not None:
+        seen = max(seen, heard_at)
+    if now - seen > timedelta(seconds=limits.heartbeat_stale_seconds):
+        return "lease_expired"
+    held = now - claimed_at
+    if started_at is None and held > timedelta(seconds=limits.start_grace_seconds):
+        return "not_started"
+    if held > timedelta(seconds=max(limits.hard_timeout_seconds, timeout_seconds or 0)):
+        return "hard_timeout"
+    return None
+
+
+def _registered_again(
+    worker: WorkerSeen,
+    instance: str | None,
+    claimed_at: datetime,
+    heard_at: datetime | None,
+    facts: Facts,
+) -> bool:
+    """Whether another process took the worker's name after the hold began (design L4)."""
+    if instance is not None and worker.instance == instance:
+        return False
+    allowance = timedelta(seconds=facts.limits.clock_allowance_seconds)
+    since = worker.process_since
+    return claimed_at < since - allowance and (heard_at is None or heard_at < since)

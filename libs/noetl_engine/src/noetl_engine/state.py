@@ -1,0 +1,307 @@
+"""What an execution is between two events: the fold of its log, without any results.
+
+The state is changed in place by :mod:`noetl_engine.fold` and by nothing else. It keeps the log
+positions of the rows that hold results, variables and collections, never the values themselves,
+so its size depends on the playbook and on what is open, not on what has happened.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from noetl_contract.events import ExecutionStatus
+
+from noetl_engine.outputs import Progress
+
+__all__ = [
+    "SNAPSHOT_FORMAT",
+    "Arrival",
+    "CommandState",
+    "LoopState",
+    "Phase",
+    "ResultRef",
+    "State",
+    "StepState",
+    "dump_state",
+    "load_state",
+]
+
+SNAPSHOT_FORMAT = 1
+
+# Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
+REMEMBERED_EVENTS = 384
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Phase(StrEnum):
+    """Where a step stands for routing; a cycle puts done steps back to pending."""
+
+    PENDING = "p"
+    RUNNING = "r"
+    COMPLETED = "c"
+    FAILED = "f"
+    SKIPPED = "s"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRef:
+    """Where a step's result is found.
+
+    Attributes:
+        kind: ``row``: the result of the row at ``last``. ``loop``: the iterations' ``call.done``
+            rows between ``first`` and ``last``. ``empty``: an empty collection.
+        bare: Positions of ``command.completed`` rows of iterations that sent no ``call.done``.
+    """
+
+    kind: str
+    first: int = 0
+    last: int = 0
+    total: int = 0
+    bare: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A token that waits at a join: the arc it came over and its variables' row, if any."""
+
+    source: str
+    arc: int
+    set_position: int | None = None
+
+
+@dataclass(slots=True)
+class LoopState:
+    """The iterations of the present run of a loop step.
+
+    Attributes:
+        entered: Position of the ``step.enter`` whose note holds the collection.
+        limit: Most iterations in flight, ``None`` for all.
+        own: Positions of the ``ctx.updated`` rows whose values lie on top of the context.
+    """
+
+    entered: int
+    total: int
+    limit: int | None = None
+    issued: int = 0
+    finished: int = 0
+    failed: int = 0
+    own: tuple[int, ...] = ()
+    bare: list[int] = field(default_factory=list)
+
+    @property
+    def in_flight(self) -> int:
+        """Iterations issued and not ended."""
+        return self.issued - self.finished - self.failed
+
+    @property
+    def may_issue(self) -> bool:
+        """Whether another iteration may be issued now."""
+        if self.failed or self.issued >= self.total:
+            return False
+        return self.limit is None or self.in_flight < self.limit
+
+
+@dataclass(slots=True)
+class StepState:
+    """One step that an event has named."""
+
+    name: str
+    phase: Phase = Phase.PENDING
+    runs: int = 0
+    outcome: Phase = Phase.PENDING
+    """How the newest run stands, for the progress counters; resets don't touch it."""
+    open: int = 0
+    command: int | None = None
+    """The open command of a plain step."""
+    loop: LoopState | None = None
+    result: ResultRef | None = None
+    arrivals: tuple[Arrival, ...] = ()
+    error: str | None = None
+    """Of the present or last run: the first hard failure."""
+
+
+@dataclass(slots=True)
+class CommandState:
+    """An open command and who holds it (worker 22.4)."""
+
+    event_id: int
+    command_id: str
+    step: str
+    issued: int
+    """Position of its ``command.issued``."""
+    issued_at: datetime
+    index: int | None = None
+    timeout_seconds: float | None = None
+    worker_id: str | None = None
+    instance: str | None = None
+    attempts: int = 0
+    holds: int = 0
+    claimed_at: datetime | None = None
+    started_at: datetime | None = None
+    heard_at: datetime | None = None
+    call: int | None = None
+    """Position of this run's ``call.done``."""
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """One execution; ``position`` is that of the newest row folded."""
+
+    execution_id: int
+    position: int = 0
+    status: ExecutionStatus = ExecutionStatus.RUNNING
+    catalog_id: int = 0
+    path: str = ""
+    version: int = 0
+    parent_execution_id: int | None = None
+    pool: str | None = None
+    trace: Any = None
+    start_event_id: int = 0
+    start_commands: int = 0
+    workload: int = 0
+    error: str | None = None
+    steps: dict[str, StepState] = field(default_factory=dict)
+    running: dict[str, None] = field(default_factory=dict)
+    waiting: dict[str, None] = field(default_factory=dict)
+    """Joins that hold arrivals."""
+    failed: list[str] = field(default_factory=list)
+    """Steps whose failure nobody handled, in order of failure."""
+    commands: dict[int, CommandState] = field(default_factory=dict)
+    variables: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    """Row of a durable variable; with a key: an entry of a pipeline's ``_context_updates``."""
+    recent: dict[int, int] = field(default_factory=dict)
+    """Event id as sent → fingerprint of the newest worker events (R15, W3)."""
+    renamed: dict[str, int] = field(default_factory=dict)
+    """``id:fingerprint`` as sent → id under which a colliding event was stored."""
+    progress: Progress = field(default_factory=Progress)
+    context_version: int = 0
+    """Moves whenever a result or variable changes; not part of the snapshot."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the execution is terminal."""
+        return self.status is not ExecutionStatus.RUNNING
+
+    def step(self, name: str) -> StepState:
+        """The step's state, made on first use."""
+        step = self.steps.get(name)
+        if step is None:
+            step = self.steps[name] = StepState(name)
+        return step
+
+    def phase(self, name: str) -> Phase:
+        """The phase of a step, pending when no event has named it."""
+        step = self.steps.get(name)
+        return Phase.PENDING if step is None else step.phase
+
+
+def _to_number(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def _to_moment(number: int | None) -> datetime | None:
+    return None if number is None else _EPOCH + number * _MICROSECOND
+
+
+def dump_state(state: State) -> bytes:
+    """Write a state as a snapshot."""
+    progress = state.progress
+    return orjson.dumps(
+        {
+            "format": SNAPSHOT_FORMAT,
+            "execution": [
+                state.execution_id, state.position, state.status, state.catalog_id, state.path,
+                state.version, state.parent_execution_id, state.pool, state.trace,
+                state.start_event_id, state.start_commands, state.workload, state.error,
+            ],
+            "steps": [_dump_step(step) for step in state.steps.values()],
+            "running": list(state.running),
+            "waiting": list(state.waiting),
+            "failed": state.failed,
+            "commands": [_dump_command(command) for command in state.commands.values()],
+            "variables": state.variables,
+            "recent": list(state.recent.items()),
+            "renamed": state.renamed,
+            "progress": [
+                progress.total_steps, progress.completed_steps, progress.running_steps,
+                progress.failed_steps, progress.soft_errors, progress.current_step,
+            ],
+        }
+    )  # fmt: skip
+
+
+def _dump_step(step: StepState) -> list[Any]:
+    loop, result = step.loop, step.result
+    return [
+        step.name, step.phase, step.runs, step.outcome, step.open, step.command,
+        None if loop is None else [
+            loop.entered, loop.total, loop.limit, loop.issued, loop.finished, loop.failed,
+            loop.own, loop.bare,
+        ],
+        None if result is None else [
+            result.kind, result.first, result.last, result.total, result.bare,
+        ],
+        [[arrival.source, arrival.arc, arrival.set_position] for arrival in step.arrivals],
+        step.error,
+    ]  # fmt: skip
+
+
+def _dump_command(command: CommandState) -> list[Any]:
+    return [
+        command.event_id, command.command_id, command.step, command.issued,
+        _to_number(command.issued_at), command.index, command.timeout_seconds,
+        command.worker_id, command.instance, command.attempts, command.holds,
+        _to_number(command.claimed_at), _to_number(command.started_at),
+        _to_number(command.heard_at), command.call, command.error,
+    ]  # fmt: skip
+
+
+def load_state(snapshot: bytes) -> State:
+    """Read a snapshot.
+
+    Raises:
+        ValueError: It is of another format; replay the whole log instead.
+    """
+    data = orjson.loads(snapshot)
+    if data.get("format") != SNAPSHOT_FORMAT:
+        raise ValueError(f"snapshot format {data.get('format')} is not {SNAPSHOT_FORMAT}")
+    (execution_id, position, status, *rest) = data["execution"]
+    state = State(execution_id, position, ExecutionStatus(status), *rest)
+    state.steps = {fields[0]: _load_step(fields) for fields in data["steps"]}
+    state.running = dict.fromkeys(data["running"])
+    state.waiting = dict.fromkeys(data["waiting"])
+    state.failed = data["failed"]
+    state.commands = {fields[0]: _load_command(fields) for fields in data["commands"]}
+    state.variables = {name: (at, key) for name, (at, key) in data["variables"].items()}
+    state.recent = dict(data["recent"])
+    state.renamed = data["renamed"]
+    state.progress = Progress(*data["progress"])
+    return state
+
+
+def _load_step(fields: list[Any]) -> StepState:
+    name, phase, runs, outcome, opened, command, loop, result, arrivals, error = fields
+    step = StepState(name, Phase(phase), runs, Phase(outcome), opened, command)
+    if loop is not None:
+        *counts, own, bare = loop
+        step.loop = LoopState(*counts, own=tuple(own), bare=bare)
+    if result is not None:
+        *spans, bare = result
+        step.result = ResultRef(*spans, bare=tuple(bare))
+    step.arrivals = tuple(Arrival(*arrival) for arrival in arrivals)
+    step.error = error
+    return step
+
+
+def _load_command(fields: list[Any]) -> CommandState:
+    command = CommandState(*fields)
+    command.issued_at = _EPOCH + fields[4] * _MICROSECOND
+    command.claimed_at = _to_moment(fields[11])
+    command.started_at = _to_moment(fields[12])
+    command.heard_at = _to_moment(fields[13])
+    return command

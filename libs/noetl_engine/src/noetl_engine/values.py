@@ -1,0 +1,295 @@
+"""The values that rows hold, kept in memory beside the state and read again when missing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from noetl_contract.events import EventRow, EventType
+
+from noetl_engine.fold import command_id_of
+from noetl_engine.state import ResultRef, State
+
+__all__ = ["Iteration", "Values", "bare_name", "unwrap", "with_self_copy"]
+
+type Json = Any
+
+_SCOPE_WORDS = ("ctx.", "iter.", "step.")
+_NODE_BYTES = 64
+_COUNTED_NODES = 2000
+# A command's own share; the large part of its context is shared with the other values.
+_ISSUED_BYTES = 2000
+_PRUNE_ABOVE = 64
+
+
+def bare_name(key: str) -> str:
+    """A ``set`` key without its scope word, which carries no meaning on this side."""
+    for word in _SCOPE_WORDS:
+        if key.startswith(word):
+            return key[len(word) :]
+    return key
+
+
+def _flattened(data: Json) -> Json:
+    """Merge the fields of an object of objects to the top, labels kept, later keys winning."""
+    if not isinstance(data, dict) or not data:
+        return data
+    if not all(isinstance(value, dict) for value in data.values()):
+        return data
+    merged = dict(data)
+    for label in sorted(data):
+        merged.update(data[label])
+    return merged
+
+
+def unwrap(result: Json) -> Json:
+    """The data of a stored result as templates see it, but for the self copy."""
+    if not isinstance(result, dict):
+        return result
+    context = result.get("context")
+    if not isinstance(context, dict):
+        return result if context is None else context
+    inner = context.get("result")
+    inner = inner.get("context") if isinstance(inner, dict) else None
+    if isinstance(inner, dict) and "data" in inner:
+        return _flattened(inner["data"])
+    if "data" in context:
+        return _flattened(context["data"])
+    return context
+
+
+def with_self_copy(data: Json) -> Json:
+    """Add a ``data`` entry with a copy of itself to an object that has none."""
+    if isinstance(data, dict) and "data" not in data:
+        return {**data, "data": data}
+    return data
+
+
+def tool_data(result: Json) -> Json:
+    """The tool's own data in a ``call.done`` result, before any flattening."""
+    context = result.get("context") if isinstance(result, dict) else None
+    inner = context.get("result") if isinstance(context, dict) else None
+    inner = inner.get("context") if isinstance(inner, dict) else None
+    return inner.get("data") if isinstance(inner, dict) else None
+
+
+def context_updates(result: Json) -> Mapping[str, Json]:
+    """What the policy rules of a pipeline set for later steps."""
+    data = tool_data(result)
+    updates = data.get("_context_updates") if isinstance(data, dict) else None
+    return updates if isinstance(updates, dict) else {}
+
+
+@dataclass(slots=True)
+class Iteration:
+    """One ended iteration of a loop: where its outcome is and what it was."""
+
+    index: int
+    position: int
+    result: Json
+    bare: bool = False
+    """There is only a ``command.completed``."""
+
+    def entry(self) -> Json:
+        """The iteration's part of the loop's result (R10)."""
+        context = self.result.get("context") if isinstance(self.result, dict) else None
+        context = context if isinstance(context, dict) else {}
+        inner = context.get("result")
+        status = inner.get("status") if isinstance(inner, dict) else None
+        if not isinstance(status, str):
+            status = self.result.get("status") if self.bare else "success"
+        return {
+            "status": status,
+            "context": {"command_id": context.get("command_id"), "status": status},
+            "data": None if self.bare else unwrap(self.result),
+        }
+
+
+def index_of(command_id: str | None) -> int | None:
+    """The iteration index at the end of a command id."""
+    if command_id is None:
+        return None
+    head, mark, digits = command_id.rpartition(":i")
+    return int(digits) if mark and head and digits.isdecimal() else None
+
+
+@dataclass(slots=True)
+class Values:
+    """Values by the position of their row.
+
+    ``rows`` holds what a decision may need of a row; ``iterations`` the outcomes of unfinished
+    loops, complete only for the loops in ``complete`` (by the position of their entry).
+    """
+
+    rows: dict[int, Json] = field(default_factory=dict)
+    iterations: dict[str, dict[int, Iteration]] = field(default_factory=dict)
+    complete: set[int] = field(default_factory=set)
+    loops: dict[int, list[Json]] = field(default_factory=dict)
+    """Results of ended loops, by the position of their entry."""
+    updates: dict[int, dict[str, list[Json]]] = field(default_factory=dict)
+    """What iterations of a loop that has just ended set for the execution."""
+    _data: dict[int, Json] = field(default_factory=dict)
+    _sizes: dict[int, int] = field(default_factory=dict)
+    _iteration_bytes: int = 0
+    _prune_above: int = _PRUNE_ABOVE
+
+    def put(self, position: int, value: Json, *, size: int | None = None) -> None:
+        """Keep the value of a row; ``size`` saves the estimate where parts are shared."""
+        self.rows[position] = value
+        self._data.pop(position, None)
+        self._sizes[position] = rough_bytes(value) if size is None else size
+
+    def data(self, position: int) -> Json:
+        """The unwrapped data of the result at a position, with its self copy."""
+        try:
+            return self._data[position]
+        except KeyError:
+            data = self._data[position] = with_self_copy(unwrap(self.rows[position]))
+            return data
+
+    def take_row(self, row: EventRow) -> None:
+        """Keep what decisions need of a row read from the log."""
+        match row.event_type:
+            case EventType.PLAYBOOK_STARTED:
+                context = row.context if isinstance(row.context, dict) else {}
+                self.put(row.position, context.get("workload") or {})
+            case EventType.STEP_ENTER:
+                self.put(row.position, row.note or {})
+            case EventType.CTX_UPDATED:
+                context = (row.result or {}).get("context") or {}
+                self.put(row.position, context.get("values") or {})
+            case EventType.CALL_DONE | EventType.COMMAND_COMPLETED:
+                self.put(row.position, row.result)
+            case EventType.COMMAND_ISSUED:
+                issued = {"action": row.node_type, "context": row.context, "meta": row.meta}
+                self.put(row.position, issued, size=_ISSUED_BYTES)
+            case _:
+                pass
+
+    def take_iteration(self, step: str, iteration: Iteration) -> None:
+        """Keep the outcome of an iteration; a later run's replaces an earlier one's."""
+        self.iterations.setdefault(step, {})[iteration.index] = iteration
+        self._iteration_bytes += rough_bytes(iteration.result)
+
+    def begin_loop(self, step: str, entered: int) -> None:
+        """A loop is entered before our eyes, so all its outcomes will pass by."""
+        self.iterations[step] = {}
+        self.complete.add(entered)
+
+    def provide_loop(self, step: str, entered: int, rows: Iterable[EventRow]) -> None:
+        """Take a loop's ``call.done`` rows from the log."""
+        known = self.iterations.get(step, {})
+        self.iterations[step] = {}
+        for row in rows:
+            note = row.note if isinstance(row.note, dict) else {}
+            index = index_of(command_id_of(row))
+            if index is None or "command" not in note:
+                continue
+            self.take_iteration(step, Iteration(index, row.position, row.result))
+        self.iterations[step].update(known)
+        self.complete.add(entered)
+
+    def end_loop(self, step: str, ref: ResultRef) -> list[Json]:
+        """Gather the result of an ended loop in index order and forget its iterations."""
+        known = self.iterations.pop(step, {})
+        for position in ref.bare:
+            bare = self._bare(position)
+            known.setdefault(bare.index, bare)
+        ordered = [known[index] for index in sorted(known)]
+        self.updates[ref.first] = self._collect_updates(ordered)
+        result = [iteration.entry() for iteration in ordered]
+        self.loops[ref.first] = result
+        self._sizes[ref.first] = rough_bytes(result)
+        self.complete.discard(ref.first)
+        self._iteration_bytes = 0
+        return result
+
+    def _collect_updates(self, iterations: list[Iteration]) -> dict[str, list[Json]]:
+        """Where the variables set by iterations are, the last index winning (R10)."""
+        found: dict[str, list[Json]] = {}
+        rows: dict[int, Json] = {}
+        for iteration in iterations:
+            for key in context_updates(iteration.result):
+                if not key.startswith("iter."):
+                    found[bare_name(key)] = [iteration.position, key]
+                    rows[iteration.position] = iteration.result
+        for position in {position for position, _ in found.values()}:
+            self.put(position, rows[position])
+        return found
+
+    def _bare(self, position: int) -> Iteration:
+        result = self.rows[position]
+        context = result.get("context") if isinstance(result, dict) else None
+        command_id = context.get("command_id") if isinstance(context, dict) else None
+        return Iteration(index_of(command_id) or 0, position, result, bare=True)
+
+    def drop(self, position: int) -> None:
+        """Forget a row's value."""
+        self.rows.pop(position, None)
+        self._data.pop(position, None)
+        self._sizes.pop(position, None)
+
+    def prune(self, state: State) -> None:
+        """Forget what the state no longer refers to, now and then."""
+        if len(self.rows) <= self._prune_above:
+            return
+        needed = needed_positions(state)
+        self._prune_above = 2 * len(needed) + _PRUNE_ABOVE
+        for position in [position for position in self.rows if position not in needed]:
+            self.drop(position)
+        entries = {step.result.first for step in state.steps.values() if step.result}
+        for entered in [entered for entered in self.loops if entered not in entries]:
+            del self.loops[entered]
+
+    def memory_size(self) -> int:
+        """Roughly how many bytes all this takes."""
+        return sum(self._sizes.values()) + self._iteration_bytes + 200 * len(self.rows)
+
+
+def context_positions(state: State) -> set[int]:
+    """Rows the context of a new command is made of."""
+    positions = {state.workload, *(position for position, _ in state.variables.values())}
+    for step in state.steps.values():
+        if step.result is not None and step.result.kind == "row":
+            positions.add(step.result.last)
+        for arrival in step.arrivals:
+            if arrival.set_position is not None:
+                positions.add(arrival.set_position)
+    return positions
+
+
+def needed_positions(state: State) -> set[int]:
+    """Every row whose value some later decision may need."""
+    positions = context_positions(state)
+    for step in state.steps.values():
+        if step.result is not None:
+            positions.update(step.result.bare)
+        if step.loop is not None:
+            positions.add(step.loop.entered)
+            positions.update(step.loop.own)
+            positions.update(step.loop.bare)
+    for command in state.commands.values():
+        positions.add(command.issued)
+        if command.call is not None:
+            positions.add(command.call)
+    return positions
+
+
+def rough_bytes(value: Json) -> int:
+    """A cheap estimate: exact for small values, extrapolated for large ones."""
+    total = 0
+    counted = 0
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        counted += 1
+        total += _NODE_BYTES
+        if counted > _COUNTED_NODES:
+            return total * (1 + len(pending) // counted)
+        if isinstance(item, str):
+            total += len(item)
+        elif isinstance(item, dict):
+            total += sum(map(len, item)) + _NODE_BYTES
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return total

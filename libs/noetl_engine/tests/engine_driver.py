@@ -1,0 +1,295 @@
+"""Plays outbox, worker and store for one execution, and prints the log as engine 16 does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from noetl_contract.events import EventRow
+from noetl_contract.ingress import Hold, WireEvent
+from noetl_engine.execution import Execution
+from noetl_engine.inputs import (
+    Claimed,
+    CommandOutcome,
+    CommandStarted,
+    Continued,
+    EventsPosted,
+    Facts,
+    Input,
+    Limits,
+    Started,
+)
+from noetl_engine.outputs import Decision, NeedRows, NewCommand
+from noetl_engine.playbook.model import (
+    Arc,
+    Loop,
+    LoopMode,
+    Metadata,
+    Playbook,
+    Router,
+    RouterMode,
+    Step,
+    Tool,
+)
+
+NOW = datetime(2026, 6, 14, 10, 0, 0, tzinfo=UTC)
+EXECUTION_ID = 7000
+
+
+def make_arc(target: str, when: str | bool | None = None, **fields: Any) -> Arc:
+    guard = str(when).lower() if isinstance(when, bool) else when
+    return Arc(target=target, when=guard, **fields)
+
+
+def make_step(
+    name: str,
+    *arcs: Arc | str,
+    mode: str = "exclusive",
+    loop: Loop | None = None,
+    tool: Any = None,
+    **fields: Any,
+) -> Step:
+    made = tuple(arc if isinstance(arc, Arc) else make_arc(arc) for arc in arcs)
+    router = Router(mode=RouterMode(mode), arcs=made) if made else None
+    tool = tool or Tool(kind="python", config={"code": "result = 1"})
+    return Step(name=name, tool=tool, next=router, loop=loop, **fields)
+
+
+def make_loop(items: str | list[Any], mode: str = "sequential", **fields: Any) -> Loop:
+    text = items if isinstance(items, str) else str(items).replace("'", '"')
+    fields.setdefault("iterator", "item")
+    return Loop(mode=LoopMode(mode), collection=text, **fields)
+
+
+def make_playbook(*steps: Step, path: str = "tests/playbook", workload: Any = None) -> Playbook:
+    return Playbook(
+        metadata=Metadata(name="playbook", path=path),
+        steps={step.name: step for step in steps},
+        workload=workload or {},
+    )
+
+
+@dataclass
+class Run:
+    """One execution with its whole log, as a store would hold it."""
+
+    playbook: Playbook
+    payload: dict[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    reload: Callable[[int], bool] = lambda _turn: False
+    workers: Any = None
+
+    def __post_init__(self) -> None:
+        self.execution = Execution.new(EXECUTION_ID)
+        self.rows: list[EventRow] = []
+        self.open: list[NewCommand] = []
+        self.issued: dict[int, NewCommand] = {}
+        self.log: list[str] = []
+        self.decisions: list[Decision] = []
+        self.next_id = 1000
+        self.now = NOW
+        self.snapshot: bytes | None = None
+        self.snapshot_position = 0
+        self.continues = 0
+        self.ended: list[str] = []
+
+    # --- the store ---------------------------------------------------------------------------
+
+    def new_id(self) -> int:
+        self.next_id += 1
+        return self.next_id
+
+    def facts(self, **fields: Any) -> Facts:
+        fields.setdefault("limits", self.limits)
+        fields.setdefault("workers", self.workers)
+        return Facts(now=self.now, new_id=self.new_id, **fields)
+
+    def take_snapshot(self) -> None:
+        self.snapshot = self.execution.snapshot()
+        self.snapshot_position = self.execution.position
+
+    def restore(self) -> Execution:
+        tail = [row for row in self.rows if row.position > self.snapshot_position]
+        return Execution.restore(EXECUTION_ID, self.snapshot, tail)
+
+    def answer(self, need: NeedRows) -> None:
+        rows = [row for row in self.rows if row.position in need.positions]
+        iterations = {
+            (step, first, last): [
+                row
+                for row in self.rows
+                if row.event_type == "call.done"
+                and row.node_name == step
+                and first <= row.position <= last
+                and not (row.meta or {}).get("late")
+            ]
+            for step, first, last in need.iterations
+        }
+        self.execution.provide(rows, iterations)
+
+    def decide(self, message: Input, **facts: Any) -> Decision:
+        if self.reload(len(self.decisions)):
+            self.execution = self.restore()
+        given = self.facts(**facts)
+        for _ in range(3):
+            try:
+                decision = self.execution.decide(self.playbook, message, given)
+                break
+            except NeedRows as need:
+                self.answer(need)
+        else:
+            raise AssertionError("the engine keeps asking for rows")
+        self.take(decision)
+        return decision
+
+    def take(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        for row in decision.events:
+            assert row.position == len(self.rows) + 1
+            self.rows.append(row)
+        self.open += decision.commands
+        self.issued |= {command.event_id: command for command in decision.commands}
+        if decision.ended:
+            self.ended.append(decision.ended)
+            self.open.clear()
+        self.log += notation(decision.events)
+        if decision.continue_later:
+            self.continues += 1
+            self.decide(Continued())
+
+    # --- the worker --------------------------------------------------------------------------
+
+    def start(self, **fields: Any) -> "Run":
+        self.decide(
+            Started(
+                execution_id=EXECUTION_ID,
+                catalog_id=42,
+                path="tests/playbook",
+                version=3,
+                payload=self.payload,
+                **fields,
+            )
+        )
+        return self
+
+    def label(self, command: NewCommand) -> str:
+        index = command.iteration_index
+        return command.step if index is None else f"{command.step}:i{index}"
+
+    def find(self, label: str) -> NewCommand:
+        return next(command for command in self.open if self.label(command) == label)
+
+    def event(
+        self,
+        command: NewCommand,
+        event_type: str,
+        word: str,
+        /,
+        attempts: int = 0,
+        worker: str = "w1",
+        **context: Any,
+    ) -> WireEvent:
+        return WireEvent(
+            event_type=event_type,
+            step=command.step,
+            event_id=self.new_id(),
+            status=word,
+            context={"command_id": command.command_id, **context},
+            meta={"attempts": attempts},
+            worker_id=worker,
+            created_at=self.now,
+        )
+
+    def outcome_events(
+        self, command: NewCommand, *, fails: bool = False, data: Any = None, status: str = "success"
+    ) -> list[WireEvent]:
+        started = self.event(command, "command.started", "STARTED")
+        if fails:
+            error = f"{command.step} broke"
+            return [
+                started,
+                self.event(command, "call.error", "FAILED", call_index=0, error=error),
+                self.event(command, "command.failed", "FAILED", error=error),
+            ]
+        result = {"status": status, "context": {"status": status, "data": data}}
+        return [
+            started,
+            self.event(command, "call.done", "COMPLETED", call_index=0, result=result),
+            self.event(command, "command.completed", status, status=status),
+        ]
+
+    def hold(self, command: NewCommand, worker: str = "w1", attempts: int = 0) -> Hold:
+        return Hold(
+            event_id=command.event_id,
+            command_id=command.command_id,
+            step=command.step,
+            attempts=attempts,
+            worker_id=worker,
+            instance=f"{worker}-process",
+        )
+
+    def work(self, label: str, *, fails: bool = False, data: Any = None, fast: bool = True) -> "Run":
+        """Run one open command to its end, as our worker or as the real one."""
+        command = self.find(label)
+        self.open.remove(command)
+        events = self.outcome_events(command, fails=fails, data=data)
+        self.log.append(f"{'F' if fails else 'W'}({label})")
+        if fast:
+            hold = self.hold(command)
+            self.decide(CommandStarted(hold, tuple(events[:1])))
+            self.decide(CommandOutcome(hold, tuple(events)))
+        else:
+            self.decide(Claimed(command.event_id, "w1", None))
+            for event in events:
+                self.decide(EventsPosted((event,)))
+        return self
+
+    def work_all(self, *, data: Any = None, fails: Any = (), fast: bool = True) -> "Run":
+        """Run whatever is open, in order of issue."""
+        while self.open:
+            command = self.open[0]
+            label = self.label(command)
+            value = data(command) if callable(data) else data
+            self.work(label, fails=label in fails, data=value, fast=fast)
+        return self
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # --- what to look at ---------------------------------------------------------------------
+
+    @property
+    def story(self) -> str:
+        return " ".join(self.log)
+
+    def rows_of(self, event_type: str) -> list[EventRow]:
+        return [row for row in self.rows if row.event_type == event_type]
+
+
+def notation(rows: list[EventRow]) -> list[str]:
+    """Rows in the notation of engine 16; the four rows of a run are written by the worker."""
+    words = {"step.skipped": "skip", "step.exit": "exit", "playbook_started": "started"}
+    told: list[str] = []
+    for row in rows:
+        context = (row.result or {}).get("context") or {}
+        match row.event_type:
+            case "step.enter":
+                count = context.get("iterations_expected")
+                told.append(f"enter {row.node_name}" + ("" if count is None else f"{{{count}}}"))
+            case "command.issued":
+                index = row.meta.get("iteration_index")
+                suffix = "" if index is None else f":i{index}"
+                told.append(f"I({row.node_name}{suffix})")
+            case "step.skipped" | "step.exit":
+                told.append(f"{words[row.event_type]} {row.node_name}")
+            case "playbook_started":
+                told.append("started")
+            case "ctx.updated":
+                told.append("set")
+            case "command.claimed" | "command.started" | "call.done" | "call.error":
+                pass
+            case "command.completed" | "command.failed":
+                pass
+            case other:
+                told.append(other)
+    return told
