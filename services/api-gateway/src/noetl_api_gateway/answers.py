@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import orjson
-from litestar import Request, Response
+from litestar import Response
 
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.shell import is_browser_like
 
 __all__ = ["encode", "json_answer", "with_text_ids"]
@@ -39,9 +40,7 @@ _FREE = frozenset(
 )
 
 
-def json_answer(
-    request: Request[Any, Any, Any], body: Json, *, status: int = 200
-) -> Response[bytes]:
+def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Response[bytes]:
     """Encode a body for this asker."""
     shown = with_text_ids(body) if is_browser_like(request.scope) else body
     return Response(encode(shown), status_code=status, media_type="application/json")

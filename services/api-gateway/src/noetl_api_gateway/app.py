@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
@@ -36,6 +36,7 @@ from noetl_api_gateway.handlers import (
 )
 from noetl_api_gateway.health import HealthProbe
 from noetl_api_gateway.refusals import RETRY_AFTER, Refusal, body_too_large
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import Services
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.shell import Shell
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 _log = get_logger()
-
-type AnyRequest = Request[Any, Any, Any]
 
 ROUTES = [
     health.live,

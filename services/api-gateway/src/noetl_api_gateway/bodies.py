@@ -10,10 +10,10 @@ import json
 from typing import Any
 
 import orjson
-from litestar import Request
 from litestar.exceptions import InternalServerException
 
 from noetl_api_gateway.refusals import Refusal, bad_json, bad_shape, not_json
+from noetl_api_gateway.request import AnyRequest
 
 __all__ = ["ClientGoneError", "decode", "read_json", "read_json_if_any", "without_nul"]
 
@@ -27,7 +27,7 @@ class ClientGoneError(Exception):
     """The client closed the connection before its request was complete."""
 
 
-async def read_json(request: Request[Any, Any, Any], *, unique_keys: bool = False) -> Json:
+async def read_json(request: AnyRequest, *, unique_keys: bool = False) -> Json:
     """Return the decoded body.
 
     Args:
@@ -42,7 +42,7 @@ async def read_json(request: Request[Any, Any, Any], *, unique_keys: bool = Fals
     return decode(await read_bytes(request), unique_keys=unique_keys)
 
 
-async def read_json_if_any(request: Request[Any, Any, Any]) -> Json:
+async def read_json_if_any(request: AnyRequest) -> Json:
     """Return the decoded body, or None when there is none or it is not JSON.
 
     For routes that the contract lets be called with any body or none.
@@ -55,7 +55,7 @@ async def read_json_if_any(request: Request[Any, Any, Any]) -> Json:
         return None
 
 
-async def read_bytes(request: Request[Any, Any, Any]) -> bytes:
+async def read_bytes(request: AnyRequest) -> bytes:
     """Return the raw body.
 
     Raises:

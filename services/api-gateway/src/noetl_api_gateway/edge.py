@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from litestar.di import NamedDependency
 from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 
@@ -12,7 +13,7 @@ from noetl_api_gateway.services import Services
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.writes import IngressWriter
 
-__all__ = ["Edge", "EdgeHolder"]
+__all__ = ["Edge", "EdgeHolder", "OpenEdge", "TheHolder"]
 
 
 @dataclass(slots=True)
@@ -46,3 +47,8 @@ class EdgeHolder:
         if self.edge is None:
             raise unavailable("The service is starting and waits for its dependencies")
         return self.edge
+
+
+OpenEdge = NamedDependency[Edge]
+TheHolder = NamedDependency[EdgeHolder]
+"""How handlers name them as parameters."""

@@ -19,7 +19,7 @@ __all__ = [
 RETRY_AFTER = "retry-after"
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer; most are not errors of ours
+class Refusal(Exception):
     """An answer other than 2xx: status, text, structured detail and headers."""
 
     def __init__(

@@ -9,7 +9,6 @@ a slow client: it is simply read for later.
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from litestar import Request
 from noetl_common.logging import get_logger
 from noetl_contract.events import TERMINAL_TYPES
 from noetl_contract.subjects import events_of_execution_filter
@@ -19,6 +18,7 @@ from noetl_api_gateway.edge import Edge
 from noetl_api_gateway.fields import parse_i64
 from noetl_api_gateway.metrics import OPEN_STREAMS
 from noetl_api_gateway.refusals import Refusal, busy
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _HEADERS = (
 )
 
 
-def read_cursor(request: Request[Any, Any, Any]) -> int | None:
+def read_cursor(request: AnyRequest) -> int | None:
     """Return the id of the last event that the client has.
 
     Raises:

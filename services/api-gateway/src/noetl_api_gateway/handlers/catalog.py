@@ -5,7 +5,8 @@ import binascii
 from time import perf_counter
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
+from litestar.params import FromPath
 from noetl_contract.http.catalog import (
     CatalogEntry,
     CatalogListAnswer,
@@ -17,11 +18,12 @@ from noetl_contract.http.catalog import (
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json, without_nul
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import OpenEdge
 from noetl_api_gateway.fields import is_i64, require_object, text, text_or_none, wrong_type
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 
 __all__ = ["list_entries", "no_such_catalog_route", "register", "resource"]
@@ -36,7 +38,7 @@ type Object = dict[str, Any]
     tags=["catalog"],
     operation_class=documented(RegisterRequest, RegisterAnswer),
 )
-async def register(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def register(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Decode the document and hand it to the catalog."""
     source = require_object(await read_json(request, unique_keys=True), name="RegisterRequest")
     content = decode_content(text(source, "content"))
@@ -60,7 +62,7 @@ async def register(request: Request[Any, Any, Any], edge: Edge) -> Response[byte
     tags=["catalog"],
     operation_class=documented(CatalogListRequest, CatalogListAnswer),
 )
-async def list_entries(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def list_entries(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List entries, newest first."""
     source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
     wanted = {"resource_type": text_or_none(source, "resource_type")}
@@ -74,7 +76,7 @@ async def list_entries(request: Request[Any, Any, Any], edge: Edge) -> Response[
     tags=["catalog"],
     operation_class=documented(ResourceRequest, CatalogEntry),
 )
-async def resource(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def resource(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Read one entry; `catalog_id` wins over `path`."""
     source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
     wanted = {
@@ -87,7 +89,7 @@ async def resource(request: Request[Any, Any, Any], edge: Edge) -> Response[byte
 
 
 @get("/api/catalog/{tail:path}", include_in_schema=False)
-async def no_such_catalog_route(tail: str) -> Response[bytes]:
+async def no_such_catalog_route(tail: FromPath[str]) -> Response[bytes]:
     """Answer what the contract says for every other path below the catalog."""
     raise Refusal(404, f"no route matched GET /api/catalog/{tail.lstrip('/')}")
 

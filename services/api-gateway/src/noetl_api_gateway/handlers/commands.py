@@ -3,16 +3,18 @@
 import asyncio
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
+from litestar.params import FromPath
 from noetl_contract.http.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import path_id, require_object, text
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 from noetl_api_gateway.shell import call_of
 
@@ -26,7 +28,7 @@ __all__ = ["claim", "get_command"]
     operation_class=documented(None, CommandAnswer),
 )
 async def get_command(
-    request: Request[Any, Any, Any], edge: Edge, event_id: str
+    request: AnyRequest, edge: OpenEdge, event_id: FromPath[str]
 ) -> Response[bytes]:
     """Read a command as it was issued, without claiming it."""
     number = path_id(event_id)
@@ -51,7 +53,7 @@ async def get_command(
     tags=["commands"],
     operation_class=documented(ClaimBody, ClaimAnswer),
 )
-async def claim(request: Request[Any, Any, Any], edge: Edge, event_id: str) -> Response[bytes]:
+async def claim(request: AnyRequest, edge: OpenEdge, event_id: FromPath[str]) -> Response[bytes]:
     """Ask the orchestrator for the command's lease.
 
     A worker takes a refused claim back into its queue without delay, so trouble is held for a
@@ -93,7 +95,7 @@ async def _claimed(edge: Edge, event_id: int, worker_id: str, named: int | None)
     raise Refusal(409, message, detail={"code": "already_terminal", "message": message})
 
 
-def _named_execution(request: Request[Any, Any, Any], event_id: int) -> int | None:
+def _named_execution(request: AnyRequest, event_id: int) -> int | None:
     call = call_of(request.scope)
     return call[0] if call is not None and call[1] == event_id else None
 

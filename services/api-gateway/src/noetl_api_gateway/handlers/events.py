@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import orjson
-from litestar import Request, Response, post
+from litestar import Response, post
 from noetl_contract.events import status_from_type
 from noetl_contract.http.events import (
     EventAnswer,
@@ -20,7 +20,7 @@ from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import (
     MISSING,
     aliased,
@@ -39,6 +39,7 @@ from noetl_api_gateway.handlers.execute import idempotency_key
 from noetl_api_gateway.metrics import EVENT_DURATION, EVENTS_INGESTED, event_label
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, unavailable
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 from noetl_api_gateway.writes import NoAnswerError, Patience
 
@@ -55,7 +56,7 @@ type Object = dict[str, Any]
     tags=["events"],
     operation_class=documented(EventRequest, EventAnswer),
 )
-async def post_event(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def post_event(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Publish one event and answer after its commit."""
     started = perf_counter()
     source = require_object(await read_json(request), name="EventRequest")
@@ -89,7 +90,7 @@ async def post_event(request: Request[Any, Any, Any], edge: Edge) -> Response[by
     tags=["events"],
     operation_class=documented(EventBatchRequest, EventBatchAnswer),
 )
-async def post_events(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def post_events(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Publish a batch; it is written together or not at all."""
     source = require_object(await read_json(request), name="EventBatchRequest")
     raw_execution_id = require(source, "execution_id")

@@ -3,13 +3,13 @@
 from typing import Any
 
 import orjson
-from litestar import Request, Response, post
+from litestar import Response, post
 from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import (
     id_or_none,
     require_object,
@@ -20,6 +20,7 @@ from noetl_api_gateway.fields import (
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, bad_shape, unavailable
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 from noetl_api_gateway.writes import NoAnswerError, Patience
 
@@ -39,7 +40,7 @@ _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
     tags=["executions"],
     operation_class=documented(ExecuteRequest, ExecuteAnswer),
 )
-async def execute(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def execute(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Pin the playbook's version, publish the start, answer after its commit."""
     wanted = read_start(await read_json(request, unique_keys=True))
     found = body_of(await edge.services.catalog("resolve", wanted.pop("look_up")))
@@ -130,7 +131,7 @@ async def _what_became_of_it(edge: Edge, execution_id: int) -> RpcReply:
     return RpcReply(status=200, body=body)
 
 
-def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+def idempotency_key(request: AnyRequest) -> str | None:
     """Return the client's key, also in the spelling of Python's server."""
     headers = request.headers
     key = headers.get("idempotency-key") or headers.get("x-idempotency-key")

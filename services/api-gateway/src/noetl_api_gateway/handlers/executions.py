@@ -3,7 +3,8 @@
 from typing import Any
 
 import orjson
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 from noetl_contract.http.executions import (
     CancelAnswer,
@@ -17,10 +18,11 @@ from noetl_contract.http.executions import (
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json_if_any
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import path_id, query_flag, query_int, query_text
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, unavailable
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 from noetl_api_gateway.shell import is_browser_like
 from noetl_api_gateway.streams import EventStream, read_cursor
@@ -47,7 +49,7 @@ _PAGING = ("page", "page_size", "since_event_id", "event_type", "include_events"
     tags=["executions"],
     operation_class=documented(None, list[ExecutionEntry]),
 )
-async def list_executions(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def list_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List executions of all shards."""
     query = request.query_params
     limit = query_int(query, "limit", bits=32)
@@ -77,7 +79,7 @@ async def list_executions(request: Request[Any, Any, Any], edge: Edge) -> Respon
     operation_class=documented(None, ExecutionDetail),
 )
 async def execution_detail(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Read an execution; paged, newest event first, when a paging parameter is given."""
     wanted: Object = {"execution_id": path_id(execution_id)}
@@ -94,7 +96,7 @@ async def execution_detail(
     operation_class=documented(None, ExecutionStatusAnswer),
 )
 async def execution_status(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Read status and progress."""
     wanted = {"execution_id": path_id(execution_id)}
@@ -108,7 +110,7 @@ async def execution_status(
     operation_class=documented(None, CancellationCheck),
 )
 async def cancellation_check(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Ask whether an execution was cancelled; an unknown one was not."""
     wanted = {"execution_id": path_id(execution_id)}
@@ -122,7 +124,7 @@ async def cancellation_check(
     operation_class=documented(None, EventsAnswer),
 )
 async def execution_events(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Read a page of events."""
     wanted = {"execution_id": path_id(execution_id), **_page(request)}
@@ -136,7 +138,7 @@ async def execution_events(
     operation_class=documented(None, str, content_type="text/event-stream"),
 )
 async def execution_events_stream(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> ASGIApp:
     """Replay what the client has not seen, then go on live until the execution ends."""
     number = path_id(execution_id)
@@ -157,7 +159,9 @@ async def execution_events_stream(
     tags=["executions"],
     operation_class=documented(CancelRequest, CancelAnswer),
 )
-async def cancel(request: Request[Any, Any, Any], edge: Edge, execution_id: str) -> Response[bytes]:
+async def cancel(
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
+) -> Response[bytes]:
     """Cancel an execution; the body is read if there is one."""
     number = path_id(execution_id)
     body = await read_json_if_any(request)
@@ -195,7 +199,7 @@ async def _merged_list(edge: Edge, asked: Object, shards: int) -> list[Object]:
     return found[asked["offset"] : asked["offset"] + asked["limit"]]
 
 
-def _page(request: Request[Any, Any, Any]) -> Object:
+def _page(request: AnyRequest) -> Object:
     query = request.query_params
     page = query_int(query, "page")
     page_size = query_int(query, "page_size")

@@ -8,7 +8,7 @@ from noetl_common.metrics import CONTENT_TYPE, render
 from noetl_contract.http.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 from pydantic import BaseModel
 
-from noetl_api_gateway.edge import EdgeHolder
+from noetl_api_gateway.edge import EdgeHolder, TheHolder
 from noetl_api_gateway.health import health_of_starting
 from noetl_api_gateway.openapi import documented
 
@@ -34,7 +34,7 @@ async def live() -> Response[bytes]:
     tags=["health"],
     operation_class=documented(None, HealthAnswer),
 )
-async def health(holder: EdgeHolder) -> Response[bytes]:
+async def health(holder: TheHolder) -> Response[bytes]:
     """Tell how broker and database are; 503 when one is not usable."""
     answer = await _health(holder)
     return _model(answer, status=200 if answer.status == "ok" else 503)
@@ -46,7 +46,7 @@ async def health(holder: EdgeHolder) -> Response[bytes]:
     tags=["health"],
     operation_class=documented(None, HealthAnswer),
 )
-async def ready(holder: EdgeHolder) -> Response[bytes]:
+async def ready(holder: TheHolder) -> Response[bytes]:
     """Tell whether requests should be sent here; fails first when the process is told to stop."""
     answer = await _health(holder)
     is_ready = answer.status == "ok" and not holder.closing.is_set()
@@ -59,7 +59,7 @@ async def ready(holder: EdgeHolder) -> Response[bytes]:
     tags=["health"],
     operation_class=documented(None, PoolStatusAnswer),
 )
-async def pool_status(holder: EdgeHolder) -> Response[bytes]:
+async def pool_status(holder: TheHolder) -> Response[bytes]:
     """Tell how busy the pool is that executions run on."""
     edge = holder.edge
     return _model(PoolStatusAnswer() if edge is None else await edge.probe.pool_status())

@@ -3,13 +3,14 @@
 from time import perf_counter
 from typing import Any
 
-from litestar import Request, Response, get, put
+from litestar import Response, get, put
+from litestar.params import FromPath
 from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import OpenEdge
 from noetl_api_gateway.fields import (
     flag,
     parse_i64,
@@ -28,6 +29,7 @@ from noetl_api_gateway.metrics import (
 )
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, bad_query
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 
 __all__ = ["get_result", "put_result", "resolve_result"]
@@ -44,7 +46,7 @@ _OUTCOMES = {400: "bad_request", 404: "not_found"}
     operation_class=documented(ResultPutRequest, ResultPutAnswer),
 )
 async def put_result(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Keep a result; each call keeps another one."""
     number = path_id(execution_id)
@@ -78,7 +80,7 @@ async def put_result(
     tags=["results"],
     operation_class=documented(None, Any),
 )
-async def resolve_result(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Read the stored value itself."""
     started = perf_counter()
     outcome = "error"
@@ -106,7 +108,10 @@ async def resolve_result(request: Request[Any, Any, Any], edge: Edge) -> Respons
     operation_class=documented(None, StoredResult),
 )
 async def get_result(
-    request: Request[Any, Any, Any], edge: Edge, execution_id: str, name: str
+    request: AnyRequest,
+    edge: OpenEdge,
+    execution_id: FromPath[str],
+    name: FromPath[str],
 ) -> Response[bytes]:
     """Read the newest result that a step, or whatever gave it a name, has kept."""
     number = path_id(execution_id)

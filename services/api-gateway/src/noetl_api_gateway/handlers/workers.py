@@ -3,7 +3,7 @@
 from time import perf_counter
 from typing import Any
 
-from litestar import Request, Response, delete, get, post
+from litestar import Response, delete, get, post
 from noetl_contract.http.runtime import (
     RuntimeAcknowledgement,
     RuntimeEntry,
@@ -13,7 +13,7 @@ from noetl_contract.http.runtime import (
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
-from noetl_api_gateway.edge import Edge
+from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import (
     int_or_none,
     query_text,
@@ -24,6 +24,7 @@ from noetl_api_gateway.fields import (
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import bad_shape
+from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 
 __all__ = [
@@ -44,7 +45,7 @@ type Object = dict[str, Any]
     tags=["workers"],
     operation_class=documented(RuntimeRegisterRequest, RuntimeEntry),
 )
-async def register_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def register_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Register a worker, or renew its registration."""
     source = await _read(request, "RegisterRequest")
     wanted = {
@@ -68,7 +69,7 @@ async def register_worker(request: Request[Any, Any, Any], edge: Edge) -> Respon
     tags=["workers"],
     operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
 )
-async def heartbeat_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def heartbeat_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Record that a worker is alive."""
     source = await _read(request, "HeartbeatRequest")
     wanted = {"name": text(source, "name"), "kind": _kind(source)}
@@ -82,7 +83,7 @@ async def heartbeat_worker(request: Request[Any, Any, Any], edge: Edge) -> Respo
     tags=["workers"],
     operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
 )
-async def deregister_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def deregister_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Remove a worker."""
     return await _deregistered(request, edge)
 
@@ -94,7 +95,7 @@ async def deregister_worker(request: Request[Any, Any, Any], edge: Edge) -> Resp
     tags=["workers"],
     operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
 )
-async def post_deregister_worker(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def post_deregister_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Remove a worker."""
     return await _deregistered(request, edge)
 
@@ -105,7 +106,7 @@ async def post_deregister_worker(request: Request[Any, Any, Any], edge: Edge) ->
     tags=["workers"],
     operation_class=documented(None, list[RuntimeEntry]),
 )
-async def list_workers(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def list_workers(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List runtimes of a kind."""
     query = request.query_params
     wanted = {name: query_text(query, name) for name in ("kind", "status", "name")}
@@ -113,19 +114,19 @@ async def list_workers(request: Request[Any, Any, Any], edge: Edge) -> Response[
     return json_answer(request, body_of(await edge.services.catalog("runtime.pools", known)))
 
 
-async def _deregistered(request: Request[Any, Any, Any], edge: Edge) -> Response[bytes]:
+async def _deregistered(request: AnyRequest, edge: Edge) -> Response[bytes]:
     source = await _read(request, "DeregisterRequest")
     wanted = {"name": text(source, "name"), "kind": _kind(source)}
     reply = await edge.services.catalog("runtime.deregister", wanted)
     return json_answer(request, body_of(reply))
 
 
-async def _read(request: Request[Any, Any, Any], name: str) -> Object:
+async def _read(request: AnyRequest, name: str) -> Object:
     return require_object(await read_json(request, unique_keys=True), name=name)
 
 
 async def _written(
-    request: Request[Any, Any, Any], edge: Edge, operation: str, wanted: Object, endpoint: str
+    request: AnyRequest, edge: Edge, operation: str, wanted: Object, endpoint: str
 ) -> Response[bytes]:
     started = perf_counter()
     outcome = "error"

@@ -1,0 +1,269 @@
+"""An edge served over real HTTP and real NATS, with fake services behind it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import uvicorn
+from noetl_api_gateway.app import create_app
+from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.shell import Shell
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.pull import run_pull_each
+from noetl_common.bus.rpc import serve_rpc
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.clock import unix_ms
+from noetl_common.settings import NatsSettings
+from noetl_contract.ingress import INGRESS, REPLY_HEADER
+from noetl_contract.rpc import RpcReply
+from noetl_contract.streams import STREAMS, ingress_durable
+from noetl_contract.subjects import event_subject, rpc_subject
+from noetl_testkit.waiting import eventually
+from pydantic import SecretStr
+
+type Json = Any
+type Answering = Callable[[dict[str, Json]], Json]
+type OnIngress = Callable[[dict[str, Json], Delivery], Awaitable[RpcReply | None]]
+
+EXECUTION_ID = 325077236512452608
+
+
+@dataclass
+class Backend:
+    """The services behind the edge: what they answer, and what they were asked."""
+
+    bus: Bus
+    answers: dict[str, Answering] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, Json]]] = field(default_factory=list)
+    ingress: list[dict[str, Json]] = field(default_factory=list)
+    attempts: list[str] = field(default_factory=list)
+    on_ingress: OnIngress | None = None
+
+    def answer(self, operation: str, answer: Answering | Json) -> None:
+        """Answer an operation from now on."""
+        self.answers[operation] = answer if callable(answer) else lambda _request: answer
+
+    def requests(self, operation: str) -> list[dict[str, Json]]:
+        """What was asked of an operation."""
+        return [request for name, request in self.asked if name == operation]
+
+    async def append(self, *event_types: str, execution_id: int = EXECUTION_ID) -> None:
+        """Hint that events were committed."""
+        for _ in event_types:
+            await self.bus.send(event_subject(execution_id, shard=0), b"{}")
+
+    async def handle(self, operation: str, request: dict[str, Json]) -> RpcReply | dict[str, Json]:
+        self.asked.append((operation, request))
+        answer = self.answers[operation](request)
+        return answer if isinstance(answer, RpcReply) else RpcReply(body=answer)
+
+    async def take(self, delivery: Delivery) -> None:
+        """Take an ingress message as the orchestrator would."""
+        message = INGRESS.validate_json(delivery.data).model_dump()
+        self.ingress.append(message)
+        self.attempts.append(delivery.headers["Nats-Msg-Id"])
+        reply = await (self.on_ingress or _commit)(message, delivery)
+        if reply is not None:
+            await self.bus.reply(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+
+
+async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
+    """Answer as after a commit."""
+    match message["type"]:
+        case "execute":
+            return RpcReply(
+                body={
+                    "execution_id": str(message["execution_id"]),
+                    "status": "started",
+                    "commands_generated": 1,
+                }
+            )
+        case "events" if message["batch"]:
+            ids = [event["event_id"] for event in message["events"]]
+            return RpcReply(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
+        case "events":
+            event_id = message["events"][0]["event_id"]
+            return RpcReply(body={"status": "ok", "event_id": event_id, "commands_generated": 0})
+        case _:
+            return RpcReply(
+                body={
+                    "execution_id": message["execution_id"],
+                    "message": "Execution cancellation requested",
+                    "status": "cancelled",
+                    "cancelled_executions": [str(message["execution_id"])],
+                }
+            )
+
+
+_CATALOG = (
+    "register",
+    "list",
+    "resource",
+    "resolve",
+    "runtime.register",
+    "runtime.heartbeat",
+    "runtime.deregister",
+    "runtime.pools",
+    "runtime.liveness",
+    "machine.lease",
+    "machine.renew",
+)
+_PROJECTOR = (
+    "executions.list",
+    "executions.get",
+    "executions.status",
+    "executions.events",
+    "executions.cancelled",
+    "executions.exists",
+    "executions.tail",
+    "command.get",
+    "result.put",
+    "result.resolve",
+    "result.get",
+)
+
+
+def lease(_request: dict[str, Json]) -> Json:
+    """Lease machine id 7."""
+    return {"machine_id": 7, "lease_seconds": 30, "high_water_ms": 0, "now_ms": unix_ms()}
+
+
+@asynccontextmanager
+async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
+    """Answer on all subjects until the block ends."""
+    backend = Backend(bus)
+    backend.answer("machine.lease", lease)
+    backend.answer("machine.renew", lease)
+    backend.answer("runtime.liveness", {"now": "2026-01-01T00:00:00Z", "workers": {}})
+    backend.answer(
+        "executions.exists", {"exists": False, "status": None, "commands_generated": None}
+    )
+    backend.answer(
+        "resolve", {"catalog_id": 11, "path": "demo/hello", "version": 3, "kind": "playbook"}
+    )
+
+    def handler(operation: str) -> Callable[[dict[str, Json]], Awaitable[Any]]:
+        return lambda request: backend.handle(operation, request)
+
+    subjects = {rpc_subject("catalog", name): handler(name) for name in _CATALOG}
+    subjects |= {rpc_subject("projector", name, shard=0): handler(name) for name in _PROJECTOR}
+    subjects[rpc_subject("orchestrator", "claim", shard=0)] = handler("claim")
+    subjects[rpc_subject("orchestrator", "pool.status", shard=0)] = handler("pool.status")
+    await ensure_topology(bus, STREAMS, (ingress_durable(0),))
+    async with serve_rpc(bus, subjects, queue="fake"):
+        pulling = asyncio.create_task(
+            run_pull_each(bus, ingress_durable(0), backend.take, permits=64, drain_seconds=0.1)
+        )
+        try:
+            yield backend
+        finally:
+            pulling.cancel()
+            await asyncio.wait({pulling})
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the edge on a free port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            shell,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            http="httptools",
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+        ) as client:
+            try:
+                yield client
+            finally:
+                shell.begin_closing()
+                server.should_exit = True
+                await task
+
+
+def make_settings(nats_url: str, **changes: Any) -> Settings:
+    """Settings with short patience."""
+    defaults: dict[str, Any] = {
+        "nats_url": SecretStr(nats_url),
+        "event_patience_seconds": 3.0,
+        "start_patience_seconds": 1.0,
+        "clock_allowance_seconds": 0.3,
+        "exists_patience_seconds": 1.0,
+        "request_try_seconds": 0.5,
+        "request_patience_seconds": 1.0,
+        "claim_patience_seconds": 0.6,
+        "claim_hold_seconds": 0.4,
+        "ingress_check_seconds": 0.2,
+        "health_patience_seconds": 0.5,
+        "backlog_watch_seconds": 0.05,
+        "stream_poll_seconds": 0.3,
+        "stream_heartbeat_seconds": 0.5,
+    }
+    return Settings(**{**defaults, **changes})
+
+
+@dataclass
+class World:
+    """An edge being served and what is behind it."""
+
+    client: httpx.AsyncClient
+    backend: Backend
+
+    async def post(self, path: str, body: Json, **headers: str) -> httpx.Response:
+        """Post JSON."""
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        sent = {"content-type": "application/json", **_dashed(headers)}
+        return await self.client.post(path, content=content, headers=sent)
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """Get."""
+        return await self.client.get(path, headers=_dashed(headers))
+
+
+def _dashed(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@asynccontextmanager
+async def make_world(nats_url: str, **changes: Any) -> AsyncIterator[World]:
+    """Serve an edge with fake services behind it."""
+    async with AsyncExitStack() as stack:
+        nats = NatsSettings(nats_url=SecretStr(nats_url))
+        bus = await stack.enter_async_context(connect(nats, name="fake services"))
+        backend = await stack.enter_async_context(serving_backend(bus))
+        shell = create_app(make_settings(nats_url, **changes))
+        client = await stack.enter_async_context(serving(shell))
+
+        async def is_open() -> bool:
+            return (await client.get("/ready")).status_code == 200
+
+        await eventually(is_open, what="the edge is ready")
+        yield World(client, backend)
+
+
+@pytest.fixture
+async def world(nats_url: str) -> AsyncIterator[World]:
+    """An edge with fake services behind it."""
+    async with make_world(nats_url) as made:
+        yield made
