@@ -17,10 +17,10 @@ test: setup
 	.venv/bin/pytest -m "not chaos" $(path)
 
 bench: setup
-	.venv/bin/python -m benchmarks.steps $(args)
+	.venv/bin/python benchmarks/steps.py $(args)
 
 chaos: setup
-	.venv/bin/pytest -m chaos $(path)
+	.venv/bin/python tests/e2e/chaos.py $(args)
 
 # New versions of everything; needs the network.
 lock: setup
