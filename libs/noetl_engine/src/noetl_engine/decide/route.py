@@ -303,6 +303,8 @@ class Router:
     def _follow(self, step: Step, entry: Entry, scope: Scope) -> tuple[str, int] | None:
         plan = self.plan
         if step.name in plan.chained:
+            # No row will say that what had arrived here is gone.
+            plan.unit.moves.append(Discard([step.name]))
             return None
         plan.chained.add(step.name)
         self._skip(step.name, entry.args())
