@@ -22,6 +22,6 @@ bench: setup
 chaos: setup
 	.venv/bin/python tests/e2e/chaos.py $(args)
 
-# New versions of everything; needs the network.
-lock: setup
-	.uv/bin/uv lock --quiet --upgrade && .uv/bin/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-header --output-file requirements.txt
+# After a change of dependencies; args=--upgrade takes new versions of everything.
+lock:
+	tools/bootstrap --uv-only && .uv/bin/uv lock --quiet $(args) && .uv/bin/uv export --quiet --all-packages --all-groups --no-emit-workspace --no-header --output-file requirements.txt
