@@ -1,5 +1,6 @@
 """Playbooks: text in, frozen model out."""
 
+from noetl_engine.playbook.errors import PlaybookError
 from noetl_engine.playbook.model import (
     START_STEP,
     AdmitRule,
@@ -23,6 +24,8 @@ from noetl_engine.playbook.model import (
     Tool,
     WorkbookTask,
 )
+from noetl_engine.playbook.parse import parse_playbook
+from noetl_engine.playbook.yaml_dialect import YamlLimits
 
 __all__ = [
     "START_STEP",
@@ -38,6 +41,7 @@ __all__ = [
     "Metadata",
     "Pipeline",
     "Playbook",
+    "PlaybookError",
     "Problem",
     "Router",
     "RouterForm",
@@ -46,4 +50,6 @@ __all__ = [
     "Task",
     "Tool",
     "WorkbookTask",
+    "YamlLimits",
+    "parse_playbook",
 ]

@@ -278,12 +278,14 @@ class Problem:
         line: One-based line, ``None`` when the place is unknown.
         column: One-based column, ``None`` when the place is unknown.
         path: Dotted path in the document, for example ``workflow[2].tool``.
+        hint: What exactly is wrong, where the contract's message is too general to say it.
     """
 
     message: str
     line: int | None = None
     column: int | None = None
     path: str = ""
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

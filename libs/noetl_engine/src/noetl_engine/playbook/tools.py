@@ -1,0 +1,197 @@
+"""Reading ``tool``: one mapping, or a list of flat and labelled items.
+
+The reference tries the shapes one after the other and, when none fits, says only that none does.
+So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
+from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar, to_json
+
+TOOL_KINDS: Final = (
+    "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
+    "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
+    "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
+    "subscription",
+)  # fmt: skip
+_TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
+# Typed keys are absent when null; all others keep a null.
+_TYPED_KEYS: Final = frozenset(
+    {*_TEXT_KEYS, "auth", "libs", "command", "output_select", "params", "headers", "eval"}
+)
+_ARGUMENT_KEYS: Final = ("input", "args")
+
+
+class Mismatch(Exception):
+    """A value doesn't have the shape that was tried."""
+
+    def __init__(self, hint: str, node: Node) -> None:
+        super().__init__(hint)
+        self.hint = hint
+        self.node = node
+
+
+def read_tool(node: Node, problems: list[str]) -> Tool | Pipeline:
+    """Read the ``tool`` of a step.
+
+    Items without exactly one label are left out and named in ``problems``: they are refused
+    later, by validation.
+
+    Raises:
+        Mismatch: It has none of the accepted shapes.
+    """
+    if isinstance(node, MapNode):
+        return read_single(node)
+    if not isinstance(node, ListNode):
+        raise Mismatch("tool must be a mapping with a kind, or a list of such items", node)
+    tasks: list[Task] = []
+    for index, item in enumerate(node.items):
+        read = _read_item(item)
+        tasks += read[:1]
+        if len(read) != 1:
+            problems.append(
+                f"pipeline task[{index}] must have exactly one labeled entry (got {len(read)})"
+            )
+    if not node.items:
+        problems.append("tool pipeline must have at least one task")
+    return Pipeline(tasks=tuple(tasks), line=node.line)
+
+
+def read_single(node: MapNode) -> Tool:
+    """Read one tool mapping.
+
+    Raises:
+        Mismatch: It isn't one.
+    """
+    entries = node.entries
+    kind = _read_kind(node)
+    for key in _TEXT_KEYS:
+        _expect_text(entries.get(key), key)
+    _expect_mapping(entries.get("params"), "params")
+    _expect_text_values(entries.get("headers"))
+    _expect_eval(entries.get("eval"))
+    written = [key for key in _ARGUMENT_KEYS if key in entries]
+    if len(written) > 1:
+        raise Mismatch("input and args are two names of one block, write only one", node)
+    args = to_json(entries[written[0]]) if written else None
+    config = {
+        key: value
+        for key, value in ((key, to_json(entry)) for key, entry in entries.items())
+        if key not in {"kind", *written} and not (value is None and key in _TYPED_KEYS)
+    }
+    return Tool(
+        kind=kind,
+        config=config,
+        args=args,
+        has_args=args is not None,
+        policy=_policy(config.get("spec")),
+        output_select=output_paths(config.get("output_select")),
+        line=node.line,
+    )
+
+
+def output_paths(value: Json) -> tuple[str, ...]:
+    """The paths of an ``output_select`` list; any other shape selects nothing."""
+    if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
+        return ()
+    return tuple(path for path in value if isinstance(path, str) and path)
+
+
+def _policy(spec: Json) -> Json:
+    return spec.get("policy") if isinstance(spec, dict) else None
+
+
+def _read_item(node: Node) -> list[Task]:
+    """The one task of a flat item, or those of a labelled one."""
+    if not isinstance(node, MapNode):
+        raise Mismatch("a pipeline item must be a mapping", node)
+    if "kind" in node.entries and not isinstance(node.entries["kind"], MapNode):
+        return [_task(_read_label(node), read_single(node))]
+    return [_task(label, _read_labelled(entry)) for label, entry in node.entries.items()]
+
+
+def _read_labelled(node: Node) -> Tool:
+    if not isinstance(node, MapNode):
+        raise Mismatch("a labelled pipeline item must contain a tool mapping", node)
+    return read_single(node)
+
+
+def _read_label(node: MapNode) -> str:
+    name = node.entries.get("name")
+    _expect_text(name, "name")
+    return name.value if isinstance(name, Scalar) and isinstance(name.value, str) else ""
+
+
+def _task(label: str, tool: Tool) -> Task:
+    verbatim = {key: value for key, value in tool.config.items() if key in VERBATIM_TASK_KEYS}
+    if tool.has_args:
+        verbatim["input"] = tool.args
+    rendered: dict[str, Json] = {"kind": tool.kind}
+    rendered.update(
+        (key, value) for key, value in tool.config.items() if key not in VERBATIM_TASK_KEYS
+    )
+    return Task(label=label, tool=tool, verbatim=verbatim, rendered=rendered)
+
+
+def _read_kind(node: MapNode) -> str:
+    kind = node.entries.get("kind")
+    if kind is None:
+        raise Mismatch("tool has no kind", node)
+    if not isinstance(kind, Scalar) or not isinstance(kind.value, str):
+        raise Mismatch("tool kind must be a word", kind)
+    if kind.value not in TOOL_KINDS:
+        raise Mismatch(f"unknown tool kind '{kind.value[:100]}'", kind)
+    return kind.value
+
+
+def _is_absent(node: Node | None) -> bool:
+    return node is None or (isinstance(node, Scalar) and node.value is None)
+
+
+def _expect_text(node: Node | None, key: str) -> None:
+    if node is None or _is_absent(node):
+        return
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        raise Mismatch(f"{key} must be a string", node)
+
+
+def _expect_mapping(node: Node | None, key: str) -> None:
+    if node is not None and not _is_absent(node) and not isinstance(node, MapNode):
+        raise Mismatch(f"{key} must be a mapping", node)
+
+
+def _expect_text_values(headers: Node | None) -> None:
+    _expect_mapping(headers, "headers")
+    if not isinstance(headers, MapNode):
+        return
+    for name, value in headers.entries.items():
+        if not isinstance(value, Scalar) or not isinstance(value.value, str):
+            raise Mismatch(f"headers.{name} must be a string", value)
+
+
+def _expect_eval(node: Node | None) -> None:
+    if node is None or _is_absent(node):
+        return
+    if not isinstance(node, ListNode):
+        raise Mismatch("eval must be a list", node)
+    for item in node.items:
+        _expect_action(item.entries.get("else", item) if isinstance(item, MapNode) else item)
+
+
+def _expect_action(node: Node) -> None:
+    if not isinstance(node, MapNode):
+        raise Mismatch("an eval entry must be a mapping", node)
+    action = node.entries.get("do")
+    if not isinstance(action, Scalar) or not isinstance(action.value, str):
+        raise Mismatch("an eval entry needs an action in 'do'", node)
+    _expect_text(node.entries.get("expr"), "expr")
+    _expect_mapping(node.entries.get("set_vars"), "set_vars")
+
+
+def tools_of(tool: Tool | Pipeline) -> Iterable[tuple[str | None, Tool]]:
+    """The tools of a step with their labels, ``None`` for a single tool."""
+    if isinstance(tool, Tool):
+        return [(None, tool)]
+    return [(task.label, task.tool) for task in tool.tasks]

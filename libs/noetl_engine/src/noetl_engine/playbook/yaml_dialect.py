@@ -1,0 +1,253 @@
+"""YAML text to a tree of nodes that know their place, within limits.
+
+PyYAML's parser gives the events; everything above them is ours, because a stock loader reads
+scalars by YAML 1.1, expands merge keys, accepts duplicate keys and lets aliases multiply.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.model import Json, Problem
+from noetl_engine.playbook.scalars import ScalarError, plain_value, tagged_value
+
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YamlLimits:
+    """Bounds of one document.
+
+    Attributes:
+        max_chars: Length of the text.
+        max_depth: Nesting of lists and maps.
+        max_nodes: Values in the document, aliases counted as what they stand for.
+        max_expanded_chars: Characters of all scalars, aliases counted likewise.
+    """
+
+    max_chars: int = 8 * 1024 * 1024
+    max_depth: int = 100
+    max_nodes: int = 500_000
+    max_expanded_chars: int = 64 * 1024 * 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One value of the document.
+
+    Attributes:
+        line: One-based.
+        column: One-based.
+        nodes: How many values it contains with aliases expanded, itself included.
+        chars: How many characters its scalars have with aliases expanded.
+    """
+
+    line: int
+    column: int
+    nodes: int = 1
+    chars: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Scalar(Node):
+    """Text, with the value it stands for."""
+
+    text: str
+    value: Json
+
+
+@dataclass(slots=True, kw_only=True)
+class ListNode(Node):
+    """A sequence."""
+
+    items: list[Node] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class MapNode(Node):
+    """A mapping with unique keys, in document order."""
+
+    entries: dict[str, Node] = field(default_factory=dict)
+
+
+def compose(text: str, *, limits: YamlLimits | None = None) -> Node:
+    """Read one document.
+
+    Raises:
+        DecodeError: Invalid YAML, a duplicate key, a value without a JSON form, several
+            documents, or a limit.
+    """
+    limits = limits or YamlLimits()
+    if len(text) > limits.max_chars:
+        raise _error(f"document is longer than {limits.max_chars} characters", None)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _error("document contains characters that are not Unicode text", None) from None
+    try:
+        return _Composer(limits, yaml.parse(text, Loader=_Loader)).document()
+    except yaml.MarkedYAMLError as error:
+        raise _error(_parser_message(error), error.problem_mark) from error
+    except yaml.YAMLError as error:
+        raise _error(str(error).partition("\n")[0], None) from error
+
+
+def to_json(node: Node) -> Json:
+    """The node as JSON. What an alias repeats is made once and shared."""
+    return _to_json(node, {})
+
+
+def _to_json(node: Node, done: dict[int, Json]) -> Json:
+    if isinstance(node, Scalar):
+        return node.value
+    known = done.get(id(node))
+    if known is not None:
+        return known
+    value: Json
+    if isinstance(node, ListNode):
+        value = [_to_json(item, done) for item in node.items]
+    elif isinstance(node, MapNode):
+        value = {key: _to_json(entry, done) for key, entry in node.entries.items()}
+    else:
+        value = None
+    done[id(node)] = value
+    return value
+
+
+class _Composer:
+    """Builds nodes from parser events."""
+
+    def __init__(self, limits: YamlLimits, events: Iterator[Any]) -> None:
+        self._limits = limits
+        self._events = events
+        self._anchors: dict[str, Node] = {}
+        self._read = 0
+
+    def document(self) -> Node:
+        next(self._events)  # the start of the stream
+        event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            return Scalar(line=1, column=1, text="", value=None)
+        root = self._node(next(self._events), path="", depth=0)
+        next(self._events)  # the end of the document
+        after = next(self._events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            raise _error(
+                "deserializing from YAML containing more than one document is not supported", None
+            )
+        return root
+
+    def _node(self, event: Any, *, path: str, depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event)
+        self._read += 1
+        if self._read > self._limits.max_nodes:
+            raise _error(f"document has more than {self._limits.max_nodes} values", None)
+        if depth > self._limits.max_depth:
+            raise _error(
+                f"document is nested deeper than {self._limits.max_depth} levels",
+                event.start_mark,
+                path,
+            )
+        node = self._read_node(event, path=path, depth=depth)
+        if node.nodes > self._limits.max_nodes or node.chars > self._limits.max_expanded_chars:
+            raise _error("repetition limit exceeded", event.start_mark, path)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _read_node(self, event: Any, *, path: str, depth: int) -> Node:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar_value(event, path)
+            text = event.value
+            return Scalar(line=line, column=column, chars=len(text), text=text, value=value)
+        if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
+            message = "invalid type: enum, expected any valid JSON value"
+            raise _error(message, event.start_mark, path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._list(line, column, path=path, depth=depth)
+        return self._map(event.start_mark, path=path, depth=depth)
+
+    def _aliased(self, event: Any) -> Node:
+        # An anchor counts from the end of its node, so that nothing contains itself.
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            raise _error("unknown anchor", event.start_mark)
+        return node
+
+    def _scalar_value(self, event: Any, path: str) -> Json:
+        try:
+            if event.tag is not None and event.tag != "!":
+                return tagged_value(event.tag, event.value)
+            if not event.style and event.tag is None:
+                return plain_value(event.value)
+        except ScalarError as error:
+            raise _error(str(error), event.start_mark, path) from error
+        text: str = event.value
+        return text
+
+    def _list(self, line: int, column: int, *, path: str, depth: int) -> ListNode:
+        node = ListNode(line=line, column=column)
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            item = self._node(event, path=f"{path}[{len(node.items)}]", depth=depth + 1)
+            node.items.append(item)
+            node.nodes += item.nodes
+            node.chars += item.chars
+            self._check_expansion(node, path)
+        return node
+
+    def _map(self, mark: Any, *, path: str, depth: int) -> MapNode:
+        node = MapNode(line=mark.line + 1, column=mark.column + 1)
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, path=path, depth=depth)
+            if key in node.entries:
+                raise _error(f'duplicate entry with key "{key}"', mark, path)
+            entry = self._node(
+                next(self._events), path=f"{path}.{key}" if path else key, depth=depth + 1
+            )
+            node.entries[key] = entry
+            node.nodes += 1 + entry.nodes
+            node.chars += len(key) + entry.chars
+            self._check_expansion(node, path)
+        return node
+
+    def _key(self, event: Any, *, path: str, depth: int) -> str:
+        node = self._node(event, path=path, depth=depth + 1)
+        if isinstance(node, Scalar):
+            return node.text
+        kind = "map" if isinstance(node, MapNode) else "sequence"
+        raise _error(f"invalid type: {kind}, expected a string key", event.start_mark, path)
+
+    def _check_expansion(self, node: Node, path: str) -> None:
+        if node.nodes > self._limits.max_nodes or node.chars > self._limits.max_expanded_chars:
+            place = Problem(message="", line=node.line, column=node.column, path=path)
+            raise at("repetition limit exceeded", place)
+
+
+def at(message: str, place: Problem) -> DecodeError:
+    """An error with its place written out as the reference does."""
+    prefix = f"{place.path}: " if place.path else ""
+    suffix = "" if place.line is None else f" at line {place.line} column {place.column}"
+    return DecodeError(
+        Problem(
+            message=f"{prefix}{message}{suffix}",
+            line=place.line,
+            column=place.column,
+            path=place.path,
+        )
+    )
+
+
+def _error(message: str, mark: Any, path: str = "") -> DecodeError:
+    if mark is None:
+        return at(message, Problem(message="", path=path))
+    return at(message, Problem(message="", line=mark.line + 1, column=mark.column + 1, path=path))
+
+
+def _parser_message(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or "invalid YAML"
+    return f"{problem} {error.context}" if error.context else problem
