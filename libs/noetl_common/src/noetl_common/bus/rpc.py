@@ -32,6 +32,7 @@ __all__ = [
     "RpcHandler",
     "RpcUnavailable",
     "deadline_of",
+    "encode_error",
     "encode_reply",
     "error_reply",
     "serve_rpc",

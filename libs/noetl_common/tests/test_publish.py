@@ -1,0 +1,165 @@
+"""Publishing to streams."""
+
+import asyncio
+import os
+import signal
+
+import orjson
+import pytest
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
+from noetl_common.bus.publish import Outgoing, PubAck
+from noetl_common.bus.topology import ensure_topology, stream_identity
+from noetl_common.errors import Invalid, TooLarge
+from noetl_testkit.bus import Place, make_place, running
+from noetl_testkit.nats import NatsServer
+
+
+async def test_an_ack_names_stream_and_sequence(bus: Bus, place: Place) -> None:
+    ack = await bus.publish(place.subject(), b"a", message_id="1")
+
+    assert ack == PubAck(place.stream.name, 1, duplicate=False)
+
+
+async def test_the_same_message_id_is_stored_once(bus: Bus, place: Place) -> None:
+    await bus.publish(place.subject(), b"a", message_id="1")
+    again = await bus.publish(place.subject("other"), b"b", message_id="1")
+
+    assert again == PubAck(place.stream.name, 1, duplicate=True)
+    assert (await stream_identity(bus, place.stream.name)).last_seq == 1
+
+
+async def test_many_are_stored_in_order_with_one_result_each(bus: Bus, place: Place) -> None:
+    acks = await bus.publish_many(
+        [Outgoing(place.subject(), b"%d" % number, f"m{number}") for number in range(500)]
+    )
+
+    assert [PubAck(place.stream.name, number + 1) for number in range(500)] == acks
+
+
+async def test_one_bad_message_does_not_sink_the_others(bus: Bus, place: Place) -> None:
+    good, large, spaced, lost = await bus.publish_many(
+        [
+            Outgoing(place.subject(), b"good", "1"),
+            Outgoing(place.subject(), b"x" * (bus.largest_message + 1), "2"),
+            Outgoing("a subject", b"bad", "3"),
+            Outgoing("nowhere.at.all", b"lost", "4"),
+        ],
+        timeout=0.5,
+    )
+
+    assert isinstance(good, PubAck)
+    assert isinstance(large, TooLarge)
+    assert isinstance(spaced, Invalid)
+    assert isinstance(lost, BusUnavailable)
+
+
+async def test_headers_count_against_the_limit(bus: Bus, place: Place) -> None:
+    """The broker would end the connection, and the client would close itself for good."""
+    with pytest.raises(TooLarge):
+        await bus.publish(
+            place.subject(),
+            b"x" * (bus.largest_message - 100),
+            message_id="1",
+            headers={"Long": "y" * 200},
+        )
+
+    assert (await bus.publish(place.subject(), b"still alive", message_id="2")).sequence == 1
+
+
+async def test_a_header_value_cannot_add_headers(bus: Bus, place: Place) -> None:
+    await bus.publish(
+        place.subject(), b"a", message_id="1", headers={"Reason": "one\r\nNats-Rollup: all"}
+    )
+
+    raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', timeout=2)
+    assert orjson.loads(raw.data)["message"]["seq"] == 1
+    message = await bus.js.get_msg(place.stream.name, 1)
+    assert message.headers == {"Reason": "one Nats-Rollup: all", "Nats-Msg-Id": "1"}
+
+
+async def test_a_full_stream_is_an_error_of_its_own(bus: Bus, bus_prefix: str) -> None:
+    full = make_place(bus_prefix, max_bytes=2_000)
+    await ensure_topology(bus, [full.stream])
+    await bus.publish(full.subject(), b"x" * 1500, message_id="1")
+
+    with pytest.raises(StreamFull):
+        await bus.publish(full.subject(), b"x" * 1500, message_id="2")
+
+
+async def test_no_stream_is_an_error_after_the_timeout(bus: Bus) -> None:
+    with pytest.raises(BusUnavailable):
+        await bus.publish("nowhere.at.all", b"", message_id="1", timeout=0.3)
+
+
+async def test_a_stream_that_comes_in_time_gets_the_message(bus: Bus, bus_prefix: str) -> None:
+    """The store was wiped and somebody is making the stream again."""
+    later = make_place(bus_prefix)
+    publishing = asyncio.ensure_future(bus.publish(later.subject(), b"a", message_id="1"))
+    await asyncio.sleep(0)
+    await ensure_topology(bus, [later.stream])
+
+    assert (await publishing).sequence == 1
+
+
+async def test_a_refused_message_is_refused_for_good(bus: Bus, place: Place) -> None:
+    with pytest.raises(PublishRefused):
+        await bus.publish(
+            place.subject(), b"a", message_id="1", headers={"Nats-Expected-Stream": "another"}
+        )
+
+
+async def test_publishing_waits_through_a_restart(own_nats: NatsServer, own_bus: Bus) -> None:
+    """Kill, then publish: the message is stored once, after the restart."""
+    place = make_place("restart")
+    await ensure_topology(own_bus, [place.stream])
+    await asyncio.to_thread(own_nats.kill)
+    publishing = asyncio.ensure_future(
+        own_bus.publish(place.subject(), b"a", message_id="1", timeout=20)
+    )
+    await asyncio.to_thread(own_nats.start)
+
+    assert await publishing == PubAck(place.stream.name, 1)
+
+
+async def test_messages_in_flight_at_a_kill_are_stored_once(
+    own_nats: NatsServer, own_bus: Bus
+) -> None:
+    """Unacknowledged messages with an id are sent again; none is lost, none is there twice."""
+    place = make_place("flight")
+    await ensure_topology(own_bus, [place.stream])
+    total = 3_000
+
+    async def publish_all() -> None:
+        for start in range(0, total, 100):
+            acks = await own_bus.publish_many(
+                [Outgoing(place.subject(), b"x", f"m{start + n}") for n in range(100)],
+                timeout=20,
+            )
+            assert all(isinstance(ack, PubAck) for ack in acks)
+
+    async with running(publish_all()) as publishing:
+        while (await stream_identity(own_bus, place.stream.name)).last_seq < 300:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(own_nats.restart)
+        await publishing
+
+    assert (await stream_identity(own_bus, place.stream.name)).last_seq == total
+
+
+async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(
+    own_nats: NatsServer, own_bus: Bus
+) -> None:
+    """Sending it again could store it twice; nobody but the caller can decide that."""
+    place = make_place("unknown")
+    await ensure_topology(own_bus, [place.stream])
+    os.kill(own_nats.pid, signal.SIGSTOP)
+    publishing = asyncio.ensure_future(
+        own_bus.publish(place.subject(), b"a", message_id=None, timeout=20)
+    )
+    await asyncio.sleep(0)
+    await asyncio.to_thread(own_nats.kill)
+
+    with pytest.raises(BusUnavailable, match="connection was lost"):
+        await publishing
+    await asyncio.to_thread(own_nats.start)

@@ -1,0 +1,68 @@
+"""Streams and durables for tests, and loops that run beside a test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from noetl_common.settings import NatsSettings
+from noetl_contract.streams import DurableSpec, StreamSpec
+from pydantic import SecretStr
+
+__all__ = ["Place", "make_place", "nats_settings", "running"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stream of a test's own, and a durable on all of it."""
+
+    stream: StreamSpec
+    durable: DurableSpec
+
+    def subject(self, token: object = "one") -> str:
+        """Return a subject of the stream."""
+        return f"{self.stream.name}.{token}"
+
+    def with_durable(self, **changes: Any) -> "Place":
+        """Return the place with another durable."""
+        return replace(self, durable=replace(self.durable, **changes))
+
+
+def make_place(name: str, **stream: Any) -> Place:
+    """Describe a stream, with overrides, and its durable; nothing is created."""
+    spec = StreamSpec(
+        name=name,
+        subjects=(f"{name}.>",),
+        retention="limits",
+        discard="new",
+        duplicate_window=timedelta(seconds=60),
+    )
+    durable = DurableSpec(
+        stream=name,
+        name="reader",
+        filter_subject=f"{name}.>",
+        ack_wait=timedelta(seconds=2),
+        max_deliver=1000,
+        max_ack_pending=10_000,
+    )
+    return Place(replace(spec, **stream), durable)
+
+
+def nats_settings(url: str) -> NatsSettings:
+    """Return settings that lead to a server."""
+    return NatsSettings(nats_url=SecretStr(url))
+
+
+@asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a loop while the block lasts; its failure fails the test."""
+    task = asyncio.create_task(loop)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
