@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from litestar import Litestar, Response
+from litestar import Litestar, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
@@ -49,7 +49,7 @@ __all__ = ["create_app"]
 
 _log = get_logger()
 
-ROUTES = [
+ROUTES: list[Any] = [
     health.live,
     health.ready,
     health.health,
@@ -70,7 +70,6 @@ ROUTES = [
     executions.execution_events_stream,
     executions.cancel,
     executions.cancellation_check,
-    results.put_result,
     results.resolve_result,
     results.get_result,
     workers.register_worker,
@@ -103,9 +102,8 @@ def create_app(settings: Settings | None = None) -> Shell:
             running.cancel()
             await asyncio.wait({running})
 
-    routes = [*ROUTES] if settings.disable_metrics else [*ROUTES, health.metrics]
     app = Litestar(
-        route_handlers=routes,
+        route_handlers=_routes(settings),
         dependencies={"edge": Provide(provide_edge), "holder": Provide(provide_holder)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
@@ -120,6 +118,16 @@ def create_app(settings: Settings | None = None) -> Shell:
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
     return Shell(routed, origins=settings.origins(), closing=holder.closing)
+
+
+def _routes(settings: Settings) -> list[Any]:
+    large = Router(
+        "/",
+        route_handlers=[results.put_result],
+        request_max_body_size=settings.max_result_body_bytes,
+    )
+    routes = [*ROUTES, large]
+    return routes if settings.disable_metrics else [*routes, health.metrics]
 
 
 async def _run(holder: EdgeHolder) -> None:
