@@ -36,7 +36,7 @@ NOW = datetime(2026, 6, 14, 10, 0, 0, tzinfo=UTC)
 EXECUTION_ID = 7000
 
 
-def make_arc(target: str, when: str | bool | None = None, **fields: Any) -> Arc:
+def make_arc(target: str, when: Any = None, **fields: Any) -> Arc:
     guard = str(when).lower() if isinstance(when, bool) else when
     return Arc(target=target, when=guard, **fields)
 
@@ -201,21 +201,27 @@ class Run:
         )
 
     def outcome_events(
-        self, command: NewCommand, *, fails: bool = False, data: Any = None, status: str = "success"
+        self,
+        command: NewCommand,
+        *,
+        fails: bool = False,
+        data: Any = None,
+        status: str = "success",
+        **sender: Any,
     ) -> list[WireEvent]:
-        started = self.event(command, "command.started", "STARTED")
+        started = self.event(command, "command.started", "STARTED", **sender)
         if fails:
             error = f"{command.step} broke"
             return [
                 started,
-                self.event(command, "call.error", "FAILED", call_index=0, error=error),
-                self.event(command, "command.failed", "FAILED", error=error),
+                self.event(command, "call.error", "FAILED", call_index=0, error=error, **sender),
+                self.event(command, "command.failed", "FAILED", error=error, **sender),
             ]
         result = {"status": status, "context": {"status": status, "data": data}}
         return [
             started,
-            self.event(command, "call.done", "COMPLETED", call_index=0, result=result),
-            self.event(command, "command.completed", status, status=status),
+            self.event(command, "call.done", "COMPLETED", call_index=0, result=result, **sender),
+            self.event(command, "command.completed", status, status=status, **sender),
         ]
 
     def hold(self, command: NewCommand, worker: str = "w1", attempts: int = 0) -> Hold:
@@ -228,7 +234,21 @@ class Run:
             instance=f"{worker}-process",
         )
 
-    def work(self, label: str, *, fails: bool = False, data: Any = None, fast: bool = True) -> "Run":
+    def work_start(self, command: NewCommand, started: WireEvent, **sender: Any) -> Decision:
+        return self.decide(CommandStarted(self.hold(command, **sender), (started,)))
+
+    def finish(self, command: NewCommand, events: list[WireEvent], **sender: Any) -> Decision:
+        return self.decide(CommandOutcome(self.hold(command, **sender), tuple(events)))
+
+    def claim(
+        self, command: NewCommand, worker: str, *, http: bool = False, **how: Any
+    ) -> Decision:
+        instance = None if http else f"{worker}-process"
+        return self.decide(Claimed(command.event_id, worker, instance, **how))
+
+    def work(
+        self, label: str, *, fails: bool = False, data: Any = None, fast: bool = True
+    ) -> "Run":
         """Run one open command to its end, as our worker or as the real one."""
         command = self.find(label)
         self.open.remove(command)

@@ -46,7 +46,7 @@ class RandomGraph:
         self.arcs: dict[str, list[tuple[str, Any]]] = {}
         self.guards: dict[str, list[Any]] = {}
         self.step_guards: dict[str, Any] = {}
-        for index, name in enumerate(self.names):
+        for name in self.names:
             if rng.random() < 0.2:
                 size = rng.randint(0, 3)
                 self.loops[name] = size if rng.random() < 0.5 else ("seq", size)
@@ -105,7 +105,9 @@ class RandomGraph:
             size = self.loops.get(name)
             loop = None
             if size is not None:
-                count, mode = (size[1], "sequential") if isinstance(size, tuple) else (size, "parallel")
+                count, mode = (
+                    (size[1], "sequential") if isinstance(size, tuple) else (size, "parallel")
+                )
                 loop = make_loop([str(i) for i in range(count)], mode)
             arcs = [
                 make_arc(target, guard)
@@ -134,15 +136,19 @@ def normal(log: list[str]) -> list[str]:
 
 
 def compare(model: Any, seed: int, *, cyclic: bool, fails: bool) -> None:
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - reproducible graphs
     graph = RandomGraph(rng, cyclic=cyclic, fails=fails)
-    oracle = model.Sim(
-        model.Graph(graph.names, graph.arcs, graph.mode, graph.loops, graph.when),
-        fail=graph.fail,
-        rng=rng,
-        order=rng.choice(["fifo", "lifo", "random"]),
-        maxrounds=ROUNDS,
-    ) if graph.loops.get("start") not in (0, ("seq", 0)) else None
+    oracle = (
+        model.Sim(
+            model.Graph(graph.names, graph.arcs, graph.mode, graph.loops, graph.when),
+            fail=graph.fail,
+            rng=rng,
+            order=rng.choice(["fifo", "lifo", "random"]),
+            maxrounds=ROUNDS,
+        )
+        if graph.loops.get("start") not in (0, ("seq", 0))
+        else None
+    )
     if oracle is None:
         return  # the model starts no empty loop
     oracle.inline = []

@@ -1,6 +1,8 @@
 from engine_driver import Run, make_playbook, make_step
 
-HELLO = make_playbook(make_step("start", "test_step"), make_step("test_step", "end"), make_step("end"))
+HELLO = make_playbook(
+    make_step("start", "test_step"), make_step("test_step", "end"), make_step("end")
+)
 
 
 def test_hello_world_writes_nineteen_rows():

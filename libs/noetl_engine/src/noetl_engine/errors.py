@@ -11,7 +11,7 @@ class EvaluateError(EngineError):
     """A decision can't be made from this playbook and this state, however often it is tried."""
 
 
-class StartRefused(EngineError):  # noqa: N818  an answer to the sender, not a fault
+class StartRefused(EngineError):
     """A start that is refused; nothing was written.
 
     Attributes:

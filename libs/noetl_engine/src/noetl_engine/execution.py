@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-from noetl_contract.events import EventRow, EventType, ExecutionStatus
+from noetl_contract.events import EventRow, ExecutionStatus
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.finish import (
@@ -161,7 +161,7 @@ class Execution:
         return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
 
 
-def _dispatch(turn: Turn, message: Input) -> None:
+def _dispatch(turn: Turn, message: Input) -> None:  # noqa: C901 - one case per input
     match message:
         case Started():
             decide_start(turn, message)

@@ -40,7 +40,15 @@ from noetl_engine.state import (
     StepState,
 )
 
-__all__ = ["apply_ops", "command_id_of", "command_number", "fingerprint", "fold", "micros", "worker_of"]
+__all__ = [
+    "apply_ops",
+    "command_id_of",
+    "command_number",
+    "fingerprint",
+    "fold",
+    "micros",
+    "worker_of",
+]
 
 type Json = Any
 
@@ -143,7 +151,7 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
 
 
 def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, Json]], None]:
-    def on_end(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    def on_end(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
         if state.ended:
             return
         state.status = status

@@ -51,7 +51,7 @@ def holder_gone(command: CommandState, facts: Facts) -> str | None:
     )
 
 
-def gone_reason(
+def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     facts: Facts,
     *,
     worker_id: str | None,

@@ -103,8 +103,8 @@ class Decision:
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 
 
-class NeedRows(Exception):  # noqa: N818  not an error: a question, raised before anything changed
-    """The decision needs stored rows that are not in memory.
+class NeedRows(Exception):
+    """The decision needs stored rows that are not in memory: a question, nothing has changed.
 
     Attributes:
         positions: log positions of whole rows to provide.

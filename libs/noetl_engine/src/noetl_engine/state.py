@@ -288,11 +288,11 @@ def _load_step(fields: list[Any]) -> StepState:
     name, phase, runs, outcome, opened, command, loop, result, arrivals, error = fields
     step = StepState(name, Phase(phase), runs, Phase(outcome), opened, command)
     if loop is not None:
-        *counts, own, bare = loop
-        step.loop = LoopState(*counts, own=tuple(own), bare=bare)
+        entered, total, limit, issued, finished, lost, own, positions = loop
+        step.loop = LoopState(entered, total, limit, issued, finished, lost, tuple(own), positions)
     if result is not None:
-        *spans, bare = result
-        step.result = ResultRef(*spans, bare=tuple(bare))
+        kind, first, last, total, bare = result
+        step.result = ResultRef(kind, first, last, total, tuple(bare))
     step.arrivals = tuple(Arrival(*arrival) for arrival in arrivals)
     step.error = error
     return step

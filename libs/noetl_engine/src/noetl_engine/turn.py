@@ -141,9 +141,7 @@ class Turn:
         row.note = note
         apply_ops(self.state, [op])
 
-    def row(
-        self, event_type: EventType, name: str | None, status: str, **columns: Any
-    ) -> EventRow:
+    def row(self, event_type: EventType, name: str | None, status: str, **columns: Any) -> EventRow:
         """A row of the engine's own, not appended yet."""
         state = self.state
         columns.setdefault("node_id", name)
@@ -310,4 +308,3 @@ class Turn:
             lease_until=None if ended or not command.holds else self.facts.now + lease,
             error=error,
         )
-

@@ -27,7 +27,7 @@ def decide_claim(turn: Turn, message: Claimed) -> None:
     turn.decision.answer = _answer(turn, message)
 
 
-def _answer(turn: Turn, message: Claimed) -> Answer:
+def _answer(turn: Turn, message: Claimed) -> Answer:  # noqa: PLR0911 - the contract's list of cases
     state = turn.state
     command = state.commands.get(message.event_id)
     if command is None:
@@ -72,9 +72,7 @@ def _asked_again(turn: Turn, command: CommandState, message: Claimed) -> Answer:
 
 
 def _granted(turn: Turn, command: CommandState, message: Claimed, *, reason: str | None) -> Answer:
-    turn.begin_hold(
-        command, worker_id=message.worker_id, instance=message.instance, reason=reason
-    )
+    turn.begin_hold(command, worker_id=message.worker_id, instance=message.instance, reason=reason)
     return Answer(body=_body(turn, command, message))
 
 

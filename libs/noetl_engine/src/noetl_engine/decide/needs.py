@@ -117,9 +117,7 @@ def _check_loops(
     _ask(memory, positions, tuple(loops))
 
 
-def _ask(
-    memory: Memory, positions: set[int], iterations: tuple[tuple[str, int, int], ...]
-) -> None:
+def _ask(memory: Memory, positions: set[int], iterations: tuple[tuple[str, int, int], ...]) -> None:
     missing = frozenset(at for at in positions if at not in memory.values.rows)
     if missing or iterations:
         raise NeedRows(positions=missing, iterations=iterations)

@@ -207,9 +207,7 @@ class Plan:
             at = arrival.set_position
             values = {} if at is None else rows[at]
             tokens.append(
-                Token(
-                    arrival.source, arrival.arc, arc.args if arc else {}, None, at, values
-                )
+                Token(arrival.source, arrival.arc, arc.args if arc else {}, None, at, values)
             )
         return tokens
 

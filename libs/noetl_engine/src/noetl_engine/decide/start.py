@@ -50,21 +50,19 @@ def _begin(turn: Turn, message: Started) -> None:
     step = turn.playbook.start
     try:
         if step.loop is None:
-            commands = [build_command(step, flat)]
+            command = build_command(step, flat)
             _append_started(turn, message, workload, generated=1)
-            turn.issue(commands[0])
+            turn.issue(command)
         else:
-            _begin_loop(turn, message, workload, flat)
+            _begin_loop(turn, message, workload, flat, step.loop)
     except EvaluateError as error:
         raise StartRefused(422, str(error)) from error
 
 
 def _begin_loop(
-    turn: Turn, message: Started, workload: dict[str, Json], flat: dict[str, Json]
+    turn: Turn, message: Started, workload: dict[str, Json], flat: dict[str, Json], loop: Loop
 ) -> None:
     step = turn.playbook.start
-    loop = step.loop
-    assert loop is not None
     scope = scope_of(flat)
     elements = _elements(loop, scope)
     limit = limit_of(loop, scope)
