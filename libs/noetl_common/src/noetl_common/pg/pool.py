@@ -16,6 +16,7 @@ from noetl_common.settings import PostgresSettings
 __all__ = ["DatabaseRefused", "open_pool", "raw_json", "wait_for_schema"]
 
 type Pool = asyncpg.Pool[asyncpg.Record]
+type Connection = asyncpg.Connection[asyncpg.Record]
 
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
@@ -121,7 +122,7 @@ async def _opened(settings: PostgresSettings, name: str) -> Pool:
     )
 
 
-async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def _prepare(connection: Connection) -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
