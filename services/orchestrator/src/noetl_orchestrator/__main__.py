@@ -1,0 +1,9 @@
+"""``python -m noetl_orchestrator``."""
+
+from noetl_common.service import run_service
+
+from noetl_orchestrator.app import NAME, create_app
+from noetl_orchestrator.settings import Settings
+
+if __name__ == "__main__":
+    run_service(create_app, Settings(), name=NAME)

@@ -1,0 +1,171 @@
+"""The orchestrator's process: what is opened, what is waited for, which loops run."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from noetl_common.bus.broker import connect
+from noetl_common.bus.pull import run_pull
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.errors import Permanent
+from noetl_common.ids import lease_machine_id
+from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.streams import STREAMS, ingress_durable
+from noetl_contract.subjects import rpc_subject
+from noetl_engine.playbook import parse_playbook
+
+from noetl_orchestrator.leases import run_sweep
+from noetl_orchestrator.liveness import run_liveness
+from noetl_orchestrator.parts import Parts, assemble
+from noetl_orchestrator.playbooks import catalog_content
+from noetl_orchestrator.settings import Settings
+from noetl_orchestrator.store import ShardIdentity, Store
+from noetl_orchestrator.timers import run_timers
+from noetl_orchestrator.upkeep import run_upkeep
+
+__all__ = ["NAME", "WrongDatabase", "create_app"]
+
+NAME = "orchestrator"
+_SCHEMA = "0001"
+
+
+class WrongDatabase(Permanent):
+    """The database belongs to another shard or cluster (S4)."""
+
+    template = "the database is {found}, this process is {wanted}"
+
+
+def create_app(settings: Settings | None = None) -> ServiceApp:
+    """Return the ASGI app: health, metrics, and the orchestrator behind them."""
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def run(service: Service) -> AsyncIterator[None]:
+        async with _running(service, chosen):
+            yield
+
+    return create_service_app(NAME, run, chosen)
+
+
+@asynccontextmanager
+async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
+    durable = ingress_durable(settings.shard_index)
+    turn_settings = settings.model_copy(
+        update={
+            "postgres_pool_min": settings.turns_in_flight,
+            "postgres_pool_max": settings.turns_in_flight + 1,
+        }
+    )
+    background_settings = settings.model_copy(
+        update={"postgres_pool_min": 1, "postgres_pool_max": settings.background_pool_max}
+    )
+    async with (
+        connect(settings, name=NAME) as bus,
+        open_pool(turn_settings, name=NAME) as turn_pool,
+        open_pool(background_settings, name=f"{NAME}-background") as background_pool,
+    ):
+        service.ready_when("bus", bus.is_ready)
+        await wait_for_schema(background_pool, _SCHEMA)
+        await ensure_topology(bus, STREAMS, (durable,))
+        rpc = RpcClient(bus)
+        holder = f"{NAME}:{socket.gethostname()}:{os.getpid()}"
+        async with lease_machine_id(rpc, holder) as ids:
+            service.ready_when("ids", ids.is_ready)
+            parts = assemble(
+                settings,
+                bus=bus,
+                turn_pool=turn_pool,
+                background_pool=background_pool,
+                ids=ids,
+                fetch_content=catalog_content(rpc),
+                parse=parse_playbook,
+            )
+            await check_shard_identity(parts.store, settings)
+            parts.clock.set(await parts.store.read_clock())
+            service.ready_when("database", parts.store.read_clock)
+            _spawn_loops(service, settings, parts, rpc)
+            service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
+            for number in range(settings.ingress_pulls):
+                name = f"ingress-{number}"
+                pull = run_pull(
+                    bus,
+                    durable,
+                    parts.on_batch,
+                    batch=settings.ingress_batch,
+                    on_progress=service.beater(name),
+                )
+                service.spawn(name, pull)
+            claim = rpc_subject(NAME, "claim", shard=settings.shard_index)
+            async with serve_rpc(
+                bus, {claim: parts.on_claim}, queue=NAME, concurrency=settings.claims_at_once
+            ):
+                try:
+                    yield
+                finally:
+                    parts.playbooks.close()
+
+
+def _spawn_loops(service: Service, settings: Settings, parts: Parts, rpc: RpcClient) -> None:
+    for number in range(settings.turns_in_flight):
+        name = f"turns-{number}"
+        service.spawn(name, parts.dispatcher.run_turns(parts.turns.run, service.beater(name)))
+    service.spawn(
+        "liveness",
+        run_liveness(
+            parts.liveness,
+            rpc,
+            interval_seconds=settings.liveness_seconds,
+            beat=service.beater("liveness"),
+        ),
+    )
+    service.spawn(
+        "leases",
+        run_sweep(
+            parts.sweeper,
+            interval_seconds=settings.lease_sweep_seconds,
+            beat=service.beater("leases"),
+        ),
+    )
+    service.spawn(
+        "timers",
+        run_timers(
+            parts.store,
+            parts.dispatcher,
+            interval_seconds=settings.timer_poll_seconds,
+            lease_seconds=settings.timer_lease_seconds,
+            limit=settings.timer_batch,
+            beat=service.beater("timers"),
+        ),
+    )
+    service.spawn(
+        "upkeep",
+        run_upkeep(
+            parts.store,
+            parts.clock,
+            parts.cache,
+            parts.dispatcher,
+            request_key_seconds=settings.request_key_seconds,
+            beat=service.beater("upkeep"),
+        ),
+    )
+
+
+async def check_shard_identity(store: Store, settings: Settings) -> None:
+    """Record which shard the database is, or find that it is another (S4).
+
+    Raises:
+        WrongDatabase: this process would write into somebody else's log.
+    """
+    wanted = ShardIdentity(settings.cluster_id, settings.shard_index, settings.shard_count)
+    found = await store.claim_shard_identity(wanted)
+    if found != wanted:
+        raise WrongDatabase(found=_text(found), wanted=_text(wanted))
+
+
+def _text(identity: ShardIdentity) -> str:
+    return (
+        f"shard {identity.shard_index} of {identity.shard_count} of cluster {identity.cluster_id!r}"
+    )

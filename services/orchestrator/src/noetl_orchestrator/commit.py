@@ -1,0 +1,307 @@
+"""Turns staged decisions into the parameters of one commit and the hint that follows it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.subjects import pool_segment
+from noetl_engine.outputs import CommandChange, NewCommand
+
+from noetl_orchestrator.jsontext import dump, embed
+from noetl_orchestrator.notifications import Announcer, OutboxRow
+from noetl_orchestrator.staging import OPEN_STATES, Staged
+
+__all__ = ["CONTINUE_TIMER", "CommitParameters", "Encoded", "Encoder", "parameters"]
+
+type Json = Any
+
+CONTINUE_TIMER = "continue"
+_CONTINUE_AFTER = timedelta(seconds=5)
+
+
+@dataclass(slots=True, eq=False)
+class Encoded:
+    """One execution's share of a commit.
+
+    Attributes:
+        move: the row of ``execution_state``, moved or begun.
+        hints: the outbox rows as the hint carries them.
+        snapshot: bytes of a new snapshot, if one is due.
+        event_bytes: size of the new events.
+    """
+
+    staged: Staged
+    move: dict[str, Json]
+    events: list[orjson.Fragment] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    hints: list[bytes] = field(default_factory=list)
+    snapshot: bytes | None = None
+    event_bytes: int = 0
+    continue_timer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitParameters:
+    """The parameters of ``commit_turn``, in its order; the driver writes rows as JSON."""
+
+    moves: list[Json]
+    begins: list[Json]
+    checks: list[Json]
+    posted: list[Json]
+    events: list[Json]
+    commands: list[Json]
+    changes: list[Json]
+    ends: list[Json]
+    timers: list[Json]
+    timers_done: list[int]
+    outbox: list[Json]
+    snapshot_ids: list[int]
+    snapshot_positions: list[int]
+    snapshots: list[bytes]
+    keys: list[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Encodes one execution's decisions; what fails here fails for this execution only.
+
+    Attributes:
+        snapshot_min_events: events after which a snapshot is written, if their bytes outgrew
+            the last one (W11).
+    """
+
+    announcer: Announcer
+    new_id: Callable[[], int]
+    snapshot_min_events: int
+
+    def encode(self, staged: Staged, *, now: datetime, children: Sequence[int] = ()) -> Encoded:
+        """Return the share of an execution.
+
+        Raises:
+            TypeError, ValueError: something in it can't be written as JSON.
+        """
+        encoded = Encoded(staged, _state_row(staged, now=now))
+        for row in staged.events:
+            self._add_event(encoded, row)
+        for command in staged.commands.values():
+            change = staged.changes.get(command.event_id)
+            if change is None or change.status in OPEN_STATES:
+                encoded.outbox.append(
+                    self.announcer.command(
+                        staged.execution_id, command, outbox_id=self.new_id(), now=now
+                    )
+                )
+        for work, event_id in staged.cancelled_with_children:
+            reason = getattr(work.input, "reason", None)
+            encoded.outbox += [
+                self.announcer.cancel_of_child(
+                    child,
+                    owner=staged.execution_id,
+                    event_id=event_id,
+                    reason=reason,
+                    outbox_id=self.new_id(),
+                )
+                for child in children
+            ]
+        encoded.hints = [row.hint() for row in encoded.outbox]
+        self._add_snapshot(encoded)
+        if staged.continue_later and staged.ended_at is None:
+            encoded.continue_timer = self.new_id()
+        return encoded
+
+    def _add_event(self, encoded: Encoded, row: EventRow) -> None:
+        context, result, meta = embed(row.context), embed(row.result), embed(row.meta)
+        stored = {
+            "execution_id": row.execution_id,
+            "catalog_id": row.catalog_id,
+            "event_id": row.event_id,
+            "parent_event_id": row.parent_event_id,
+            "parent_execution_id": row.parent_execution_id,
+            "created_at": row.created_at,
+            "event_type": row.event_type,
+            "node_id": row.node_id,
+            "node_name": row.node_name,
+            "node_type": row.node_type,
+            "status": row.status,
+            "context": context,
+            "result": result,
+            "meta": meta,
+            "error": row.error,
+            "worker_id": row.worker_id,
+            "position": row.position,
+            "note": embed(row.note),
+        }
+        # Encoded here, so that what can't be stored is found out with its execution known.
+        text = dump(stored)
+        encoded.event_bytes += len(text)
+        encoded.events.append(orjson.Fragment(text))
+        encoded.outbox.append(
+            self.announcer.event(
+                row,
+                outbox_id=self.new_id(),
+                parts={"context": context, "result": result, "meta": meta},
+            )
+        )
+
+    def _add_snapshot(self, encoded: Encoded) -> None:
+        staged = encoded.staged
+        entry = staged.entry
+        tail_bytes = entry.tail_bytes + encoded.event_bytes
+        position = entry.execution.position
+        if (
+            position - entry.snapshot_position >= self.snapshot_min_events
+            and tail_bytes >= entry.snapshot_bytes
+        ):
+            encoded.snapshot = entry.execution.snapshot()
+            encoded.move["snapshot_position"] = position
+
+
+def _state_row(staged: Staged, *, now: datetime) -> dict[str, Json]:
+    execution = staged.entry.execution
+    progress = execution.progress
+    status = execution.status
+    row: dict[str, Json] = {
+        "execution_id": staged.execution_id,
+        "expected": staged.expected,
+        "position": execution.position,
+        "status": status,
+        "ended_at": staged.ended_at if status is not ExecutionStatus.RUNNING else None,
+        "error": staged.error,
+        "total_steps": progress.total_steps,
+        "completed_steps": progress.completed_steps,
+        "running_steps": progress.running_steps,
+        "failed_steps": progress.failed_steps,
+        "soft_errors": progress.soft_errors,
+        "current_step": progress.current_step,
+    }
+    start = staged.start
+    if start is not None:
+        row |= {
+            "catalog_id": start.catalog_id,
+            "path": start.path,
+            "version": start.version,
+            "parent_execution_id": start.parent_execution_id,
+            "started_at": now,
+            "deadline": staged.deadline,
+        }
+    return row
+
+
+def _command_row(staged: Staged, command: NewCommand) -> dict[str, Json]:
+    change = staged.changes.get(command.event_id)
+    row: dict[str, Json] = {
+        "event_id": command.event_id,
+        "execution_id": staged.execution_id,
+        "catalog_id": staged.entry.catalog_id,
+        "parent_execution_id": staged.entry.parent_execution_id,
+        "step_name": command.step,
+        "tool_kind": command.tool_kind,
+        "status": "PENDING",
+        "attempt": 1,
+        "holds": 0,
+        "iter_index": command.iteration_index,
+        "meta": embed(command.meta),
+        "latest_event_id": command.event_id,
+        "pool": pool_segment(execution_pool=command.pool, playbook_path=None),
+    }
+    return row if change is None else row | _change_row(staged, change)
+
+
+def _change_row(staged: Staged, change: CommandChange) -> dict[str, Json]:
+    return {
+        "execution_id": staged.execution_id,
+        "event_id": change.event_id,
+        "status": change.status,
+        "worker_id": change.worker_id,
+        "instance": change.instance,
+        "attempt": change.attempts + 1,
+        "holds": change.holds,
+        "claimed_at": change.claimed_at,
+        "started_at": change.started_at,
+        "completed_at": change.ended_at,
+        "lease_until": change.lease_until if change.status in OPEN_STATES else None,
+        "error": change.error,
+    }
+
+
+def _end_row(staged: Staged) -> dict[str, Json]:
+    return {
+        "execution_id": staged.execution_id,
+        "spared": list(staged.changes.keys() | staged.commands.keys()),
+    }
+
+
+def _timer_rows(encoded: Encoded, now: datetime) -> Iterable[dict[str, Json]]:
+    execution_id = encoded.staged.execution_id
+    for timer in encoded.staged.timers:
+        yield {
+            "timer_id": timer.timer_id,
+            "execution_id": execution_id,
+            "due_at": timer.due_at,
+            "kind": timer.kind,
+            "payload": embed(timer.payload),
+        }
+    if encoded.continue_timer is not None:
+        yield {
+            "timer_id": encoded.continue_timer,
+            "execution_id": execution_id,
+            # Late enough for the turn that goes on at once; this row is for when it doesn't.
+            "due_at": now + _CONTINUE_AFTER,
+            "kind": CONTINUE_TIMER,
+            "payload": {},
+        }
+
+
+def parameters(
+    shares: Sequence[Encoded], checks: Sequence[Staged], *, now: datetime
+) -> CommitParameters:
+    """Join the shares of many executions."""
+    begun = [share for share in shares if share.staged.start is not None]
+    moved = [share for share in shares if share.staged.start is None]
+    snapshots = [share for share in shares if share.snapshot is not None]
+    return CommitParameters(
+        moves=[share.move for share in moved],
+        begins=[share.move for share in begun],
+        checks=[{"execution_id": s.execution_id, "expected": s.expected} for s in checks],
+        posted=[
+            {"execution_id": share.staged.execution_id, "event_id": event_id}
+            for share in shares
+            for event_id in share.staged.posted
+        ],
+        events=[event for share in shares for event in share.events],
+        commands=[
+            _command_row(share.staged, command)
+            for share in shares
+            for command in share.staged.commands.values()
+        ],
+        changes=[
+            _change_row(share.staged, change)
+            for share in shares
+            for change in share.staged.changes.values()
+            if change.event_id not in share.staged.commands
+        ],
+        ends=[_end_row(share.staged) for share in shares if share.staged.cancel_open],
+        timers=[row for share in shares for row in _timer_rows(share, now)],
+        timers_done=[
+            timer_id
+            for staged in (*(share.staged for share in shares), *checks)
+            for timer_id in staged.timers_done
+        ],
+        outbox=[row.stored() for share in shares for row in share.outbox],
+        snapshot_ids=[share.staged.execution_id for share in snapshots],
+        snapshot_positions=[share.staged.entry.execution.position for share in snapshots],
+        snapshots=[share.snapshot for share in snapshots if share.snapshot is not None],
+        keys=[
+            {
+                "scope": row.key.scope,
+                "key": row.key.key,
+                "execution_id": share.staged.execution_id,
+                "answer": embed(row.answer),
+            }
+            for share in shares
+            for row in share.staged.keys
+        ],
+    )

@@ -1,0 +1,227 @@
+"""One function per trigger: ingress messages and claims become inputs, and get their answers."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.delivery import Delivery
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.rpc import ClaimRequest, RpcReply
+from noetl_engine.inputs import Claimed, CommandOutcome, CommandStarted
+from noetl_engine.outputs import Answer
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.dispatch import Dispatcher
+from noetl_orchestrator.ingress import Undecodable, WrongShard, decode, work_of
+from noetl_orchestrator.jsontext import dump
+from noetl_orchestrator.store import Store
+from noetl_orchestrator.work import Work
+
+__all__ = ["ClaimHandler", "IngressHandler"]
+
+type Json = Any
+
+_log = get_logger()
+_FINISHED = "Command already reached terminal state"
+
+
+class IngressHandler:
+    """Takes batches of the ingress and returns when each delivery has got its answer."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        dispatcher: Dispatcher,
+        *,
+        shard: int,
+        shard_count: int,
+        idempotency_seconds: float,
+    ) -> None:
+        self._bus = bus
+        self._dispatcher = dispatcher
+        self._shard = shard
+        self._shard_count = shard_count
+        self._idempotency_seconds = idempotency_seconds
+
+    async def __call__(self, deliveries: list[Delivery]) -> None:
+        """Handle a batch; whoever pulls keeps the deliveries alive meanwhile."""
+        callers = []
+        for delivery in deliveries:
+            caller = MessageCaller(self._bus, delivery)
+            try:
+                message = decode(delivery, shard=self._shard, shard_count=self._shard_count)
+            except (Undecodable, WrongShard) as error:
+                metrics.DEAD_LETTERS.labels(error.code).inc()
+                await caller.refused(error.message, Answer(status=422, error=error.message))
+                continue
+            work = work_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
+            caller.is_fast = isinstance(work.input, CommandStarted | CommandOutcome)
+            caller.is_outcome = isinstance(work.input, CommandOutcome)
+            callers.append(caller)
+            self._dispatcher.submit(work)
+        for caller in callers:
+            await caller.finished.wait()
+
+
+class MessageCaller:
+    """Who sent an ingress message, and the delivery that has to be answered."""
+
+    __slots__ = ("_bus", "_delivery", "finished", "is_fast", "is_outcome")
+
+    def __init__(self, bus: Bus, delivery: Delivery) -> None:
+        self._bus = bus
+        self._delivery = delivery
+        self.finished = asyncio.Event()
+        self.is_fast = False
+        self.is_outcome = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Always: the message is in the stream until it is handled."""
+        return True
+
+    def taken(self) -> None:
+        """It may be redelivered all the same; keys make that harmless."""
+
+    async def answered(self, answer: Answer) -> None:
+        """Reply and acknowledge; both may be lost, then both are asked for again."""
+        await self._reply(answer)
+        self._delivery.ack_nowait()
+        self.finished.set()
+
+    async def refused(self, reason: str, answer: Answer) -> None:
+        """Reply, and keep the message where people look."""
+        await self._reply(answer)
+        await self._delivery.dead_letter(reason)
+        self.finished.set()
+
+    async def given_back(self, delay_seconds: float) -> None:
+        """Leave it to another delivery, maybe of another replica."""
+        await self._delivery.nak(delay_seconds)
+        self.finished.set()
+
+    async def _reply(self, answer: Answer) -> None:
+        subject = self._delivery.headers.get(REPLY_HEADER)
+        if not subject:
+            return
+        try:
+            await self._bus.reply(subject, self._encoded(answer))
+        except NoetlError as error:
+            _log.warning("reply_not_sent", error=error.message)
+
+    def _encoded(self, answer: Answer) -> bytes:
+        if not self.is_fast:
+            return dump(
+                {
+                    "status": answer.status,
+                    "body": answer.body,
+                    "error": answer.error,
+                    "detail": answer.detail,
+                }
+            )
+        if answer.body is not None:
+            return orjson.dumps(answer.body)
+        # The execution is unknown, or the message was refused: nothing to hold or to keep.
+        word = "late" if self.is_outcome else "lost"
+        return orjson.dumps({"status": word, "reason": "finished", "error": answer.error})
+
+
+class ClaimHandler:
+    """Answers ``noetl_rpc.orchestrator.<shard>.claim`` (worker 7 and 22.2)."""
+
+    def __init__(
+        self, store: Store, dispatcher: Dispatcher, *, shard: int, patience_seconds: float
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._shard = shard
+        self._patience_seconds = patience_seconds
+
+    async def __call__(self, request: dict[str, Json]) -> RpcReply | bytes:
+        """Decide one claim; repeated ones are held back as the engine says."""
+        claim = ClaimRequest.model_validate(request)
+        execution_id = claim.execution_id
+        if execution_id is None:
+            execution_id = await self._store.find_command_execution(claim.event_id)
+        if execution_id is None:
+            # Not 404: the real worker would be given it again for ever (operations F15).
+            detail = {"code": "already_terminal", "message": _FINISHED}
+            return RpcReply(status=409, error=_FINISHED, detail=detail)
+        answer = await self._ask(execution_id, claim, final=False)
+        if answer.hold_back_seconds is not None:
+            await asyncio.sleep(answer.hold_back_seconds)
+            answer = await self._ask(execution_id, claim, final=True)
+        body = answer.body
+        if isinstance(body, dict) and isinstance(body.get("fast"), dict):
+            body = {**body, "fast": {**body["fast"], "shard": self._shard}}
+        return dump(
+            {
+                "status": answer.status,
+                "body": body,
+                "error": answer.error,
+                "detail": answer.detail,
+            }
+        )
+
+    async def _ask(self, execution_id: int, claim: ClaimRequest, *, final: bool) -> Answer:
+        caller = ClaimCaller()
+        message = Claimed(
+            event_id=claim.event_id,
+            worker_id=claim.worker_id,
+            instance=claim.instance,
+            after_start=claim.after_start,
+            final=final,
+        )
+        self._dispatcher.submit(Work(execution_id, message, caller))
+        return await caller.wait(self._patience_seconds)
+
+
+class ClaimCaller:
+    """A claim that waits; it gives up early only while nobody has begun to decide it."""
+
+    __slots__ = ("_answer", "_is_taken")
+
+    def __init__(self) -> None:
+        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._is_taken = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the claim is still wanted."""
+        return not self._answer.done()
+
+    def taken(self) -> None:
+        """From here on the claim may be granted, so its answer is waited for."""
+        self._is_taken = True
+
+    async def answered(self, answer: Answer) -> None:
+        """Hand the answer over."""
+        if not self._answer.done():
+            self._answer.set_result(answer)
+
+    async def refused(self, reason: str, answer: Answer) -> None:
+        """Hand the refusal over; a claim leaves no dead letter."""
+        del reason
+        await self.answered(answer)
+
+    async def given_back(self, delay_seconds: float) -> None:
+        """Tell the worker to come again."""
+        del delay_seconds
+        await self.answered(_BUSY)
+
+    async def wait(self, patience_seconds: float) -> Answer:
+        """Wait for the answer: 503 after the patience, later if a decision is under way (W7)."""
+        for _ in range(2):
+            done, _ = await asyncio.wait([self._answer], timeout=patience_seconds)
+            if done:
+                return self._answer.result()
+            if not self._is_taken:
+                break
+        self._answer.cancel()
+        return _BUSY
+
+
+_BUSY = Answer(status=503, error="The claim could not be decided in time")

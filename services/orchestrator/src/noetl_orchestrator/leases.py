@@ -1,0 +1,260 @@
+"""The sweep over held and unclaimed commands (worker 22.5, design L1-L5, O3).
+
+The sweep takes nothing away: it puts the notification of an orphaned command back into the
+outbox, and the hold changes only when a claim is granted. Any replica may sweep; rows are taken
+with SKIP LOCKED and come up again after a while.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_contract.streams import COMMANDS, INGRESS, pool_durable
+from noetl_contract.subjects import command_subject
+from noetl_engine.inputs import CommandExhausted, Facts, WorkerSeen
+from noetl_engine.lease import gone_reason
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.dispatch import Dispatcher
+from noetl_orchestrator.liveness import Liveness
+from noetl_orchestrator.notifications import Announcer, command_message_id
+from noetl_orchestrator.store import HeldCommand, Store
+from noetl_orchestrator.work import NobodyWaits, Work
+
+__all__ = ["BrokerView", "SweepSettings", "Sweeper", "run_sweep"]
+
+type Json = Any
+
+_log = get_logger()
+_API_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """How often, how many, how patient."""
+
+    next_look_seconds: float
+    again_seconds: float
+    limit: int
+    pending_retry_seconds: float
+    pending_retry_max_seconds: float
+    backlog_seconds: float
+
+
+class BrokerView:
+    """What the sweep asks the broker."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def oldest_ingress_seconds(self) -> float | None:
+        """Return the age of the oldest ingress message, 0 without one, None if unknown.
+
+        The age of the oldest of all shards: with a slow neighbour this shard judges later,
+        never too early.
+        """
+        info = await self._info(f"STREAM.INFO.{INGRESS.name}")
+        if info is None:
+            return None
+        state = info["state"]
+        if not state["messages"]:
+            return 0.0
+        now = _broker_time(info["ts"])
+        return (now - _broker_time(state["first_ts"])).total_seconds()
+
+    async def delivered_up_to(self, pool: str) -> tuple[datetime, int] | None:
+        """Return the birth of the command stream and the last sequence a pool was given."""
+        durable = pool_durable(pool)
+        stream = await self._info(f"STREAM.INFO.{COMMANDS.name}")
+        consumer = await self._info(f"CONSUMER.INFO.{COMMANDS.name}.{durable.name}")
+        if stream is None or consumer is None:
+            return None
+        return _broker_time(stream["created"]), int(consumer["delivered"]["stream_seq"])
+
+    async def _info(self, operation: str) -> dict[str, Json] | None:
+        try:
+            incoming = await self._bus.request(f"$JS.API.{operation}", timeout=_API_SECONDS)
+        except NoetlError:
+            return None
+        answer: dict[str, Json] = orjson.loads(incoming.data)
+        return None if "error" in answer else answer
+
+
+class Sweeper:
+    """One look at the commands of a shard."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        liveness: Liveness,
+        broker: BrokerView,
+        announcer: Announcer,
+        *,
+        make_facts: Callable[[], Facts],
+        new_id: Callable[[], int],
+        settings: SweepSettings,
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._liveness = liveness
+        self._broker = broker
+        self._announcer = announcer
+        self._make_facts = make_facts
+        self._new_id = new_id
+        self._settings = settings
+        self._known: dict[str, tuple[datetime, datetime | None]] = {}
+
+    async def sweep(self) -> None:
+        """Look at what is due: never claimed, lease over, holder suspicious."""
+        await self._send_unclaimed_again()
+        workers = self._liveness.workers
+        if workers is None:
+            metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
+            return
+        age = await self._broker.oldest_ingress_seconds()
+        if age is None or age > self._settings.backlog_seconds:
+            # The proof of life may be among what waits (worker 22.5).
+            metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
+            return
+        due = await self._store.take_expired_leases(
+            next_look_seconds=self._settings.next_look_seconds,
+            workers=self._suspicious(workers),
+            limit=self._settings.limit,
+        )
+        facts = self._make_facts()
+        orphans = [command for command in due if self._is_orphan(command, facts)]
+        exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
+        for command in exhausted:
+            message = CommandExhausted(command.event_id, command.attempts)
+            self._dispatcher.submit(Work(command.execution_id, message, NobodyWaits()))
+        await self._notify_again([one for one in orphans if one.holds < facts.limits.max_attempts])
+
+    def _suspicious(self, workers: Mapping[str, WorkerSeen]) -> list[str]:
+        """Return workers that registered anew or left since the last look (L4)."""
+        news = {name: (seen.process_since, seen.deregistered_at) for name, seen in workers.items()}
+        changed = [name for name, state in news.items() if self._known.get(name) != state]
+        self._known = news
+        return changed
+
+    def _is_orphan(self, command: HeldCommand, facts: Facts) -> bool:
+        if command.claimed_at is None:
+            return False
+        timeout = command.meta.get("timeout_seconds")
+        reason = gone_reason(
+            facts,
+            worker_id=command.worker_id,
+            instance=command.instance,
+            claimed_at=command.claimed_at,
+            started_at=command.started_at,
+            # Only the turn moves this column, when the run is heard of.
+            heard_at=command.updated_at,
+            timeout_seconds=timeout if isinstance(timeout, int | float) else None,
+        )
+        if reason is None:
+            return False
+        metrics.RECLAIMED.labels(reason).inc()
+        _log.warning(
+            "command_orphaned",
+            execution_id=command.execution_id,
+            event_id=command.event_id,
+            worker_id=command.worker_id,
+            holds=command.holds,
+            reason=reason,
+        )
+        return True
+
+    async def _send_unclaimed_again(self) -> None:
+        stranded = await self._store.take_unclaimed(
+            pause_seconds=self._settings.pending_retry_seconds,
+            longest_pause_seconds=self._settings.pending_retry_max_seconds,
+            limit=self._settings.limit,
+        )
+        if not stranded:
+            return
+        lost = await self._no_longer_waiting(stranded)
+        if lost:
+            metrics.COMMANDS_STRANDED.inc(len(lost))
+            _log.warning("commands_stranded", count=len(lost))
+            await self._notify_again(lost)
+
+    async def _no_longer_waiting(self, commands: Sequence[HeldCommand]) -> list[HeldCommand]:
+        """Leave out what the relay still has, and what merely waits in the stream for a worker."""
+        published = await self._store.find_published(
+            [(command.execution_id, command.event_id) for command in commands]
+        )
+        progress = {
+            pool: await self._broker.delivered_up_to(pool)
+            for pool in sorted({command.pool for command in commands})
+        }
+        lost = []
+        for command in commands:
+            row = published.get((command.execution_id, command.event_id))
+            if row is not None and row.status != "PUBLISHED":
+                continue
+            reached = progress[command.pool]
+            if row is not None and reached is not None and row.stream_sequence is not None:
+                is_same_stream = row.stream_created_at == reached[0]
+                if is_same_stream and row.stream_sequence > reached[1]:
+                    continue
+            lost.append(command)
+        return lost
+
+    async def _notify_again(self, commands: Sequence[HeldCommand]) -> None:
+        if not commands:
+            return
+        await self._store.notify_again(
+            [self._row(command) for command in commands],
+            next_look_seconds=self._settings.again_seconds,
+        )
+
+    def _row(self, command: HeldCommand) -> dict[str, Json]:
+        """Return the outbox row of a repetition; it has the whole command no more (22.2)."""
+        payload = self._announcer.notification(
+            execution_id=command.execution_id,
+            event_id=command.event_id,
+            command_id=str(command.meta.get("command_id")),
+            step=command.step,
+            trace=command.meta.get("trace"),
+            attempts=command.holds,
+        )
+        is_first = command.holds > 0 and not command.notifications
+        return {
+            "execution_id": command.execution_id,
+            "event_id": command.event_id,
+            "holds": command.holds,
+            "outbox_id": self._new_id(),
+            "subject": command_subject(command.pool, execution_id=command.execution_id),
+            "message_id": command_message_id(
+                command.event_id,
+                holds=command.holds,
+                repetition=0 if is_first else command.notifications,
+            ),
+            "payload": payload,
+        }
+
+
+async def run_sweep(
+    sweeper: Sweeper, *, interval_seconds: float, beat: Callable[[], None] = lambda: None
+) -> None:
+    """Sweep again and again until cancelled."""
+    while True:
+        beat()
+        try:
+            await sweeper.sweep()
+        except NoetlError as error:
+            _log.warning("sweep_failed", error=error.message)
+        await asyncio.sleep(interval_seconds)
+
+
+def _broker_time(text: str) -> datetime:
+    """Read the broker's time; it may have nine digits after the point or none."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    moment = datetime.fromisoformat(f"{whole}+00:00")
+    return moment + timedelta(microseconds=int(fraction[:6].ljust(6, "0")) if fraction else 0)

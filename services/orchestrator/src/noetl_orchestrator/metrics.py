@@ -1,0 +1,82 @@
+"""The orchestrator's metrics; labels are closed sets, there from the start."""
+
+from noetl_common.metrics import counter, gauge, histogram
+
+__all__ = [
+    "BATCH_INPUTS",
+    "CACHE_BYTES",
+    "CACHE_EXECUTIONS",
+    "COMMANDS_STRANDED",
+    "COMMIT_SECONDS",
+    "CONFLICTS",
+    "DATABASE_HELD_UP",
+    "DEAD_LETTERS",
+    "DECIDE_SECONDS",
+    "EXECUTIONS_FAILED",
+    "LATE",
+    "LEASES_NOT_JUDGED",
+    "RECLAIMED",
+    "SNAPSHOTS",
+    "STARTS_DROPPED",
+    "WAITING_INPUTS",
+]
+
+_FAST = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+DECIDE_SECONDS = histogram(
+    "noetl_orchestrator_decide_seconds", "Time of all decisions of a turn.", buckets=_FAST
+)
+COMMIT_SECONDS = histogram(
+    "noetl_orchestrator_commit_seconds", "Time of a turn's commit.", buckets=_FAST
+)
+BATCH_INPUTS = histogram(
+    "noetl_orchestrator_turn_inputs",
+    "Inputs of a turn.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+CONFLICTS = counter(
+    "noetl_orchestrator_conflicts_total",
+    "Decisions made again because the execution had moved on or was locked.",
+)
+DEAD_LETTERS = counter(
+    "noetl_orchestrator_refused_total", "Inputs that can never be worked on.", ("reason",)
+)
+EXECUTIONS_FAILED = counter(
+    "noetl_orchestrator_executions_failed_total",
+    "Executions ended without folding, because a message could not be stored (W2).",
+)
+LATE = counter("noetl_command_late_total", "Outcomes that came too late.", ("reason",))
+RECLAIMED = counter(
+    "noetl_command_reclaimed_total", "Commands whose holder was found gone.", ("reason",)
+)
+LEASES_NOT_JUDGED = counter(
+    "noetl_lease_sweeps_without_judgement_total",
+    "Sweeps that judged nobody, because a sign of life may be on its way (L3).",
+    ("reason",),
+)
+COMMANDS_STRANDED = counter(
+    "noetl_commands_stranded_total", "Commands sent again because nobody claimed them (O3)."
+)
+SNAPSHOTS = counter("noetl_orchestrator_snapshots_total", "Snapshots written.")
+STARTS_DROPPED = counter("noetl_starts_dropped_total", "Starts past their deadline (W5).")
+DATABASE_HELD_UP = gauge(
+    "noetl_orchestrator_held_turns", "Turns that wait for the database or for ids."
+)
+WAITING_INPUTS = gauge("noetl_orchestrator_waiting_inputs", "Inputs that wait for a turn.")
+CACHE_EXECUTIONS = gauge("noetl_orchestrator_cache_executions", "Executions in memory.")
+CACHE_BYTES = gauge("noetl_orchestrator_cache_bytes", "Their memory, roughly.")
+
+for _reason in ("taken", "finished"):
+    LATE.labels(_reason)
+for _reason in (
+    "worker_gone",
+    "worker_registered_again",
+    "lease_expired",
+    "not_started",
+    "hard_timeout",
+):
+    RECLAIMED.labels(_reason)
+for _reason in ("undecodable", "wrong_shard", "data", "decision"):
+    DEAD_LETTERS.labels(_reason)
+for _reason in ("heartbeats", "backlog"):
+    LEASES_NOT_JUDGED.labels(_reason)

@@ -1,0 +1,208 @@
+"""What leaves with a commit: events, notifications of commands, messages to other executions."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from noetl_contract.events import EventRow, envelope, format_time
+from noetl_contract.ingress import CancelMessage
+from noetl_contract.sharding import shard_for
+from noetl_contract.subjects import (
+    command_subject,
+    event_subject,
+    ingress_subject,
+    pool_segment,
+)
+from noetl_engine.outputs import NewCommand
+
+from noetl_orchestrator.jsontext import embed
+
+__all__ = ["Announcer", "OutboxRow", "command_message_id"]
+
+type Json = Any
+
+
+@dataclass(slots=True)
+class OutboxRow:
+    """One row for the relay.
+
+    Attributes:
+        owner: the execution whose commit writes it.
+        execution_id: the execution it is about.
+        payload: what the row stores; None for events, which are read from the log.
+        hinted: what the hint carries instead; None leaves it to the relay to read.
+    """
+
+    outbox_id: int
+    owner: int
+    execution_id: int
+    event_id: int
+    kind: str
+    subject: str
+    message_id: str
+    payload: orjson.Fragment | None
+    hinted: orjson.Fragment | None
+
+    def stored(self) -> dict[str, Json]:
+        """Return the row as the commit writes it."""
+        return {
+            "outbox_id": self.outbox_id,
+            "owner": self.owner,
+            "execution_id": self.execution_id,
+            "event_id": self.event_id,
+            "kind": self.kind,
+            "subject": self.subject,
+            "message_id": self.message_id,
+            "payload": self.payload,
+        }
+
+    def hint(self) -> bytes:
+        """Return the row as the hint carries it."""
+        return orjson.dumps(
+            {
+                "outbox_id": self.outbox_id,
+                "kind": self.kind,
+                "execution_id": self.execution_id,
+                "event_id": self.event_id,
+                "subject": self.subject,
+                "message_id": self.message_id,
+                "payload": self.hinted,
+            }
+        )
+
+
+def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
+    """Return the message id of a notification (O1).
+
+    A deliberate repetition at the same attempt gets an id of its own: the broker would swallow
+    the old one for the whole dedupe window.
+    """
+    base = f"c:{event_id}:{holds}"
+    return f"{base}:{repetition}" if repetition else base
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Builds outbox rows.
+
+    Attributes:
+        server_url: base address that workers call back to.
+        fast_path_max_bytes: largest notification with its command inside; 0 switches it off.
+        hint_payload_max_bytes: larger payloads are not hinted.
+    """
+
+    shard: int
+    shard_count: int
+    server_url: str
+    fast_path_seconds: float
+    fast_path_max_bytes: int
+    hint_payload_max_bytes: int
+
+    def event(self, row: EventRow, *, outbox_id: int, parts: dict[str, Json]) -> OutboxRow:
+        """Announce an event; ``parts`` holds its JSON columns, encoded already."""
+        body = envelope(row)
+        for name in ("result", "meta", "context"):
+            if name in body:
+                body[name] = parts[name]
+        text = orjson.dumps(body)
+        is_small = len(text) <= self.hint_payload_max_bytes
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=row.execution_id,
+            execution_id=row.execution_id,
+            event_id=row.event_id,
+            kind="event",
+            subject=event_subject(row.execution_id, shard=self.shard),
+            message_id=f"e:{row.execution_id}:{row.position}",
+            payload=None,
+            hinted=orjson.Fragment(text) if is_small else None,
+        )
+
+    def command(
+        self, execution_id: int, command: NewCommand, *, outbox_id: int, now: datetime
+    ) -> OutboxRow:
+        """Announce a new command; the hint carries it whole when it is small (worker 22.2)."""
+        plain = self.notification(
+            execution_id=execution_id,
+            event_id=command.event_id,
+            command_id=command.command_id,
+            step=command.step,
+            trace=command.trace,
+            attempts=0,
+        )
+        payload = orjson.Fragment(orjson.dumps(plain))
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=execution_id,
+            execution_id=execution_id,
+            event_id=command.event_id,
+            kind="command",
+            subject=command_subject(
+                pool_segment(execution_pool=command.pool, playbook_path=None),
+                execution_id=execution_id,
+            ),
+            message_id=command_message_id(command.event_id, holds=0),
+            payload=payload,
+            hinted=self._inlined(plain, command, now=now) or payload,
+        )
+
+    def _inlined(
+        self, plain: dict[str, Json], command: NewCommand, *, now: datetime
+    ) -> orjson.Fragment | None:
+        if not self.fast_path_max_bytes:
+            return None
+        until = now + timedelta(seconds=self.fast_path_seconds)
+        inside = {
+            "action": command.tool_kind,
+            "context": embed(command.context),
+            "meta": embed(command.meta),
+        }
+        fast = {**plain["fast"], "until": format_time(until), "command": inside}
+        text = orjson.dumps({**plain, "fast": fast})
+        return orjson.Fragment(text) if len(text) <= self.fast_path_max_bytes else None
+
+    def notification(
+        self,
+        *,
+        execution_id: int,
+        event_id: int,
+        command_id: str,
+        step: str,
+        trace: Json,
+        attempts: int,
+    ) -> dict[str, Json]:
+        """Return the body of a notification without the command itself.
+
+        ``server_url`` names the command (L6): the worker keeps the path in front of every call.
+        """
+        body: dict[str, Json] = {
+            "execution_id": execution_id,
+            "event_id": event_id,
+            "command_id": command_id,
+            "step": step,
+            "server_url": f"{self.server_url}/c/{execution_id}/{event_id}",
+        }
+        if trace is not None:
+            body["trace"] = trace
+        body["fast"] = {"v": 1, "shard": self.shard, "attempts": attempts}
+        return body
+
+    def cancel_of_child(
+        self, child_id: int, *, owner: int, event_id: int, reason: str | None, outbox_id: int
+    ) -> OutboxRow:
+        """Cancel a child and whatever it has started (W10)."""
+        message = CancelMessage(execution_id=child_id, reason=reason, cascade=True)
+        payload = orjson.Fragment(message.model_dump_json().encode())
+        shard = shard_for(child_id, shard_count=self.shard_count)
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=owner,
+            execution_id=child_id,
+            event_id=event_id,
+            kind="message",
+            subject=ingress_subject(shard, execution_id=child_id),
+            message_id=f"m:{child_id}:{event_id}",
+            payload=payload,
+            hinted=payload,
+        )

@@ -1,0 +1,714 @@
+-- name: commit_turn
+-- Commits the decisions of one turn, all or nothing per execution (W1). Left out as a whole are
+-- executions that moved on since they were read, are locked by another replica, or hold one of the
+-- posted event ids already, and starts past their deadline.
+-- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
+-- $5 events, $6 commands, $7 changes of commands, $8 executions whose open commands end,
+-- $9 timers, $10 ids of timers done, $11 outbox rows, $12-$14 snapshots, $15 request keys.
+WITH wanted AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset($1::JSON) AS w (
+        execution_id BIGINT,
+        expected BIGINT,
+        position BIGINT,
+        status TEXT,
+        ended_at TIMESTAMPTZ,
+        error TEXT,
+        total_steps INTEGER,
+        completed_steps INTEGER,
+        running_steps INTEGER,
+        failed_steps INTEGER,
+        soft_errors INTEGER,
+        current_step TEXT,
+        snapshot_position BIGINT
+    )
+),
+
+clash AS MATERIALIZED (
+    SELECT
+        e.execution_id,
+        e.event_id,
+        e.event_type,
+        coalesce(e.worker_id, e.meta ->> 'worker_id') AS worker_id,
+        coalesce(e.result #>> '{context,command_id}', e.meta ->> 'command_id') AS command_id,
+        coalesce(e.meta -> 'late', 'false') = 'true' AS late
+    FROM json_to_recordset($4::JSON) AS p (execution_id BIGINT, event_id BIGINT)
+    INNER JOIN noetl.event AS e
+        ON e.execution_id = p.execution_id
+        AND e.event_id = p.event_id
+),
+
+locked AS MATERIALIZED (
+    SELECT s.execution_id
+    FROM noetl.execution_state AS s
+    INNER JOIN wanted AS w
+        ON w.execution_id = s.execution_id
+        AND w.expected = s.position
+    WHERE s.execution_id NOT IN (SELECT c.execution_id FROM clash AS c)
+    ORDER BY s.execution_id
+    FOR UPDATE OF s SKIP LOCKED
+),
+
+moved AS (
+    UPDATE noetl.execution_state AS s
+    SET
+        position = w.position,
+        status = w.status,
+        ended_at = coalesce(s.ended_at, w.ended_at),
+        error = coalesce(s.error, w.error),
+        total_steps = w.total_steps,
+        completed_steps = w.completed_steps,
+        running_steps = w.running_steps,
+        failed_steps = w.failed_steps,
+        soft_errors = w.soft_errors,
+        current_step = w.current_step,
+        snapshot_position = coalesce(w.snapshot_position, s.snapshot_position),
+        updated_at = clock_timestamp()
+    FROM wanted AS w
+    INNER JOIN locked AS l
+        ON l.execution_id = w.execution_id
+    WHERE s.execution_id = w.execution_id
+    RETURNING s.execution_id
+),
+
+begun AS (
+    INSERT INTO noetl.execution_state (
+        execution_id, catalog_id, path, version, parent_execution_id, status, position,
+        started_at, ended_at, error, total_steps, completed_steps, running_steps, failed_steps,
+        soft_errors, current_step, snapshot_position
+    )
+    SELECT
+        n.execution_id, n.catalog_id, n.path, n.version, n.parent_execution_id, n.status,
+        n.position, n.started_at, n.ended_at, n.error, n.total_steps, n.completed_steps,
+        n.running_steps, n.failed_steps, n.soft_errors, n.current_step,
+        coalesce(n.snapshot_position, 0)
+    FROM json_to_recordset($2::JSON) AS n (
+        execution_id BIGINT,
+        catalog_id BIGINT,
+        path TEXT,
+        version INTEGER,
+        parent_execution_id BIGINT,
+        status TEXT,
+        position BIGINT,
+        started_at TIMESTAMPTZ,
+        ended_at TIMESTAMPTZ,
+        error TEXT,
+        total_steps INTEGER,
+        completed_steps INTEGER,
+        running_steps INTEGER,
+        failed_steps INTEGER,
+        soft_errors INTEGER,
+        current_step TEXT,
+        snapshot_position BIGINT,
+        deadline TIMESTAMPTZ
+    )
+    WHERE n.deadline IS NULL OR n.deadline > clock_timestamp()
+    ORDER BY n.execution_id
+    ON CONFLICT (execution_id) DO NOTHING
+    RETURNING execution_id
+),
+
+kept AS MATERIALIZED (
+    SELECT execution_id FROM moved
+    UNION ALL
+    SELECT execution_id FROM begun
+),
+
+checked AS (
+    SELECT s.execution_id
+    FROM json_to_recordset($3::JSON) AS k (execution_id BIGINT, expected BIGINT)
+    INNER JOIN noetl.execution_state AS s
+        ON s.execution_id = k.execution_id
+        AND s.position = k.expected
+),
+
+new_events AS (
+    INSERT INTO noetl.event (
+        execution_id, catalog_id, event_id, parent_event_id, parent_execution_id, created_at,
+        event_type, node_id, node_name, node_type, status, context, result, meta, error,
+        worker_id, position, note
+    )
+    SELECT
+        n.execution_id, n.catalog_id, n.event_id, n.parent_event_id, n.parent_execution_id,
+        n.created_at AT TIME ZONE 'UTC', n.event_type, n.node_id, n.node_name, n.node_type,
+        n.status, n.context, n.result, n.meta, n.error, n.worker_id, n.position, n.note
+    FROM json_to_recordset($5::JSON) AS n (
+        execution_id BIGINT,
+        catalog_id BIGINT,
+        event_id BIGINT,
+        parent_event_id BIGINT,
+        parent_execution_id BIGINT,
+        created_at TIMESTAMPTZ,
+        event_type TEXT,
+        node_id TEXT,
+        node_name TEXT,
+        node_type TEXT,
+        status TEXT,
+        context JSONB,
+        result JSONB,
+        meta JSONB,
+        error TEXT,
+        worker_id TEXT,
+        position BIGINT,
+        note JSONB
+    )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+
+new_commands AS (
+    INSERT INTO noetl.command (
+        command_id, event_id, execution_id, catalog_id, parent_execution_id, step_name, tool_kind,
+        status, worker_id, claimed_at, started_at, completed_at, attempt, iter_index, meta, error,
+        latest_event_id, pool, instance, holds, lease_until, notified_at, notifications
+    )
+    SELECT
+        n.event_id, n.event_id, n.execution_id, n.catalog_id, n.parent_execution_id, n.step_name,
+        n.tool_kind, n.status, n.worker_id, n.claimed_at, n.started_at, n.completed_at, n.attempt,
+        n.iter_index, n.meta, n.error, n.latest_event_id, n.pool, n.instance, n.holds,
+        n.lease_until, clock_timestamp(), 1
+    FROM json_to_recordset($6::JSON) AS n (
+        event_id BIGINT,
+        execution_id BIGINT,
+        catalog_id BIGINT,
+        parent_execution_id BIGINT,
+        step_name TEXT,
+        tool_kind TEXT,
+        status TEXT,
+        worker_id TEXT,
+        claimed_at TIMESTAMPTZ,
+        started_at TIMESTAMPTZ,
+        completed_at TIMESTAMPTZ,
+        attempt INTEGER,
+        iter_index INTEGER,
+        meta JSONB,
+        error TEXT,
+        latest_event_id BIGINT,
+        pool TEXT,
+        instance TEXT,
+        holds INTEGER,
+        lease_until TIMESTAMPTZ
+    )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+
+changed_commands AS (
+    UPDATE noetl.command AS c
+    SET
+        status = n.status,
+        worker_id = n.worker_id,
+        instance = n.instance,
+        attempt = n.attempt,
+        notifications = CASE WHEN c.holds = n.holds THEN c.notifications ELSE 0 END,
+        holds = n.holds,
+        claimed_at = n.claimed_at,
+        started_at = n.started_at,
+        completed_at = n.completed_at,
+        lease_until = n.lease_until,
+        error = n.error,
+        latest_event_id = coalesce(n.latest_event_id, c.latest_event_id),
+        updated_at = clock_timestamp()
+    FROM json_to_recordset($7::JSON) AS n (
+        execution_id BIGINT,
+        event_id BIGINT,
+        status TEXT,
+        worker_id TEXT,
+        instance TEXT,
+        attempt INTEGER,
+        holds INTEGER,
+        claimed_at TIMESTAMPTZ,
+        started_at TIMESTAMPTZ,
+        completed_at TIMESTAMPTZ,
+        lease_until TIMESTAMPTZ,
+        error TEXT,
+        latest_event_id BIGINT
+    )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    WHERE c.execution_id = n.execution_id
+    AND c.event_id = n.event_id
+),
+
+cancelled_commands AS (
+    UPDATE noetl.command AS c
+    SET
+        status = 'CANCELLED',
+        completed_at = clock_timestamp(),
+        lease_until = NULL,
+        updated_at = clock_timestamp()
+    FROM json_to_recordset($8::JSON) AS n (execution_id BIGINT, spared BIGINT[])
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    WHERE c.execution_id = n.execution_id
+    AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    AND c.event_id != ALL(n.spared)
+),
+
+new_timers AS (
+    INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
+    SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
+    FROM json_to_recordset($9::JSON) AS n (
+        timer_id BIGINT,
+        execution_id BIGINT,
+        due_at TIMESTAMPTZ,
+        kind TEXT,
+        payload JSONB
+    )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+
+done_timers AS (
+    DELETE FROM noetl.timer AS t
+    WHERE t.timer_id = ANY($10::BIGINT[])
+    AND (
+        t.execution_id IN (SELECT k.execution_id FROM kept AS k)
+        OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+    )
+),
+
+new_outbox AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload
+    FROM json_to_recordset($11::JSON) AS n (
+        outbox_id BIGINT,
+        owner BIGINT,
+        execution_id BIGINT,
+        event_id BIGINT,
+        kind TEXT,
+        subject TEXT,
+        message_id TEXT,
+        payload JSONB
+    )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.owner
+),
+
+new_snapshots AS (
+    INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)
+    SELECT n.execution_id, n.position, 1, n.state
+    FROM unnest($12::BIGINT[], $13::BIGINT[], $14::BYTEA[]) AS n (execution_id, position, state)
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    ON CONFLICT (execution_id) DO UPDATE
+    SET
+        position = excluded.position,
+        format = excluded.format,
+        state = excluded.state,
+        updated_at = clock_timestamp()
+),
+
+new_keys AS (
+    INSERT INTO noetl.request_key (scope, key, execution_id, answer)
+    SELECT n.scope, n.key, n.execution_id, n.answer
+    FROM json_to_recordset($15::JSON) AS n (
+        scope TEXT,
+        key TEXT,
+        execution_id BIGINT,
+        answer JSONB
+    )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    ORDER BY n.scope, n.key
+)
+
+SELECT
+    coalesce((SELECT array_agg(k.execution_id) FROM kept AS k), '{}') AS kept,
+    coalesce((SELECT array_agg(c.execution_id) FROM checked AS c), '{}') AS checked,
+    (SELECT json_agg(c) FROM clash AS c) AS clashes,
+    clock_timestamp() AS now;
+
+-- name: load_executions
+-- State rows with the newest snapshot of each.
+SELECT
+    s.execution_id,
+    s.catalog_id,
+    s.parent_execution_id,
+    s.position,
+    n.position AS snapshot_position,
+    n.state AS snapshot
+FROM noetl.execution_state AS s
+LEFT JOIN noetl.execution_snapshot AS n
+    ON n.execution_id = s.execution_id
+    AND n.position <= s.position
+WHERE s.execution_id = ANY($1::BIGINT[]);
+
+-- name: load_tails
+-- Events of many executions: $1 execution ids, $2 positions known, $3 positions wanted.
+SELECT
+    e.execution_id, e.position, e.event_id, e.event_type,
+    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
+    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
+    e.error, e.worker_id, e.note
+FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS w (execution_id, known, wanted)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position > w.known
+    AND e.position <= w.wanted
+ORDER BY e.execution_id, e.position;
+
+-- name: load_rows
+-- Single rows of logs: $1 execution ids, $2 positions.
+SELECT
+    e.execution_id, e.position, e.event_id, e.event_type,
+    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
+    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
+    e.error, e.worker_id, e.note
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, position)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position = w.position;
+
+-- name: load_iterations
+-- The results of a loop: $1 execution ids, $2 steps, $3 first and $4 last positions.
+SELECT
+    e.execution_id, e.position, e.event_id, e.event_type,
+    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
+    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
+    e.error, e.worker_id, e.note
+FROM
+    unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[])
+        AS w (execution_id, step, first_position, last_position)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position BETWEEN w.first_position AND w.last_position
+WHERE e.event_type = 'call.done'
+AND e.node_name = w.step
+AND coalesce(e.meta -> 'late', 'false') != 'true'
+ORDER BY e.execution_id, e.position;
+
+-- name: check_positions
+-- Which executions are still where a decision that writes nothing found them.
+-- $1 execution ids, $2 positions, $3 timers that are done with.
+WITH checked AS (
+    SELECT s.execution_id
+    FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, expected)
+    INNER JOIN noetl.execution_state AS s
+        ON s.execution_id = w.execution_id
+        AND s.position = w.expected
+),
+
+done_timers AS (
+    DELETE FROM noetl.timer AS t
+    WHERE t.timer_id = ANY($3::BIGINT[])
+    AND t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+)
+
+SELECT
+    coalesce((SELECT array_agg(c.execution_id) FROM checked AS c), '{}') AS checked,
+    clock_timestamp() AS now;
+
+-- name: find_request_keys
+-- Keys that are held by others; those past their window are let go. $1 scopes, $2 keys,
+-- $3 windows in seconds.
+WITH asked AS (
+    SELECT *
+    FROM unnest($1::TEXT[], $2::TEXT[], $3::DOUBLE PRECISION[]) AS a (scope, key, seconds)
+),
+
+let_go AS (
+    DELETE FROM noetl.request_key AS r
+    USING asked AS a
+    WHERE r.scope = a.scope
+    AND r.key = a.key
+    AND r.seen_at < clock_timestamp() - make_interval(secs => a.seconds)
+    RETURNING r.scope, r.key
+)
+
+SELECT r.scope, r.key, r.execution_id, r.answer
+FROM asked AS a
+INNER JOIN noetl.request_key AS r
+    ON r.scope = a.scope
+    AND r.key = a.key
+WHERE NOT EXISTS (
+    SELECT FROM let_go AS g WHERE g.scope = r.scope AND g.key = r.key
+);
+
+-- name: purge_request_keys
+-- Forgets keys older than $1 seconds, at most $2 of them.
+DELETE FROM noetl.request_key
+WHERE (scope, key) IN (
+    SELECT r.scope, r.key
+    FROM noetl.request_key AS r
+    WHERE r.seen_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+    ORDER BY r.seen_at
+    LIMIT $2::INTEGER
+);
+
+-- name: find_traces
+-- The trace of executions, from their first event.
+SELECT e.execution_id, e.meta -> 'trace' AS trace
+FROM unnest($1::BIGINT[]) AS w (execution_id)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position = 1;
+
+-- name: find_children
+-- Unfinished children of executions, for a cancel that goes on to them.
+SELECT s.parent_execution_id, s.execution_id
+FROM noetl.execution_state AS s
+WHERE s.parent_execution_id = ANY($1::BIGINT[])
+AND s.status = 'RUNNING'
+ORDER BY s.parent_execution_id, s.execution_id;
+
+-- name: find_descendants
+-- Everything unfinished below an execution, over finished ones too, at most $2.
+WITH RECURSIVE below AS (
+    SELECT s.execution_id, s.status
+    FROM noetl.execution_state AS s
+    WHERE s.parent_execution_id = $1::BIGINT
+    UNION
+    SELECT s.execution_id, s.status
+    FROM below AS b
+    INNER JOIN noetl.execution_state AS s
+        ON s.parent_execution_id = b.execution_id
+)
+
+SELECT b.execution_id
+FROM below AS b
+WHERE b.status = 'RUNNING'
+LIMIT $2::INTEGER;
+
+-- name: find_command_execution
+-- The execution of a command, for a claim that doesn't name it.
+SELECT c.execution_id
+FROM noetl.command AS c
+WHERE c.event_id = $1::BIGINT
+LIMIT 1;
+
+-- name: fail_execution
+-- Ends an execution whose message can't be stored, without folding anything (W2).
+-- $1 execution id, $2 event id, $3 error, $4 reason word, $5 outbox id, $6 subject.
+WITH target AS MATERIALIZED (
+    SELECT s.execution_id, s.catalog_id, s.position, s.parent_execution_id
+    FROM noetl.execution_state AS s
+    WHERE s.execution_id = $1::BIGINT
+    AND s.status = 'RUNNING'
+    FOR UPDATE
+),
+
+moved AS (
+    UPDATE noetl.execution_state AS s
+    SET
+        position = t.position + 1,
+        status = 'FAILED',
+        ended_at = clock_timestamp(),
+        error = $3::TEXT,
+        running_steps = 0,
+        updated_at = clock_timestamp()
+    FROM target AS t
+    WHERE s.execution_id = t.execution_id
+),
+
+ended AS (
+    INSERT INTO noetl.event (
+        execution_id, catalog_id, event_id, parent_execution_id, event_type, node_id, node_name,
+        status, result, meta, error, position
+    )
+    SELECT
+        t.execution_id, t.catalog_id, $2::BIGINT, t.parent_execution_id, 'playbook.failed',
+        'playbook', 'playbook', 'FAILED',
+        jsonb_build_object('status', 'FAILED', 'context', jsonb_build_object('error', $3::TEXT)),
+        jsonb_build_object(
+            'emitted_by', 'orchestrator', 'reason', $4::TEXT, 'error', $3::TEXT
+        ),
+        $3::TEXT, t.position + 1
+    FROM target AS t
+),
+
+cancelled AS (
+    UPDATE noetl.command AS c
+    SET
+        status = 'CANCELLED',
+        completed_at = clock_timestamp(),
+        lease_until = NULL,
+        updated_at = clock_timestamp()
+    FROM target AS t
+    WHERE c.execution_id = t.execution_id
+    AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+),
+
+announced AS (
+    INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, subject, message_id)
+    SELECT
+        $5::BIGINT, t.execution_id, $2::BIGINT, 'event', $6::TEXT,
+        'e:' || t.execution_id || ':' || (t.position + 1)
+    FROM target AS t
+)
+
+SELECT t.position + 1 AS position
+FROM target AS t;
+
+-- name: take_timers
+-- Takes timers that are due; they are due again in $1 seconds unless a commit does away with them.
+UPDATE noetl.timer
+SET due_at = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
+WHERE timer_id IN (
+    SELECT t.timer_id
+    FROM noetl.timer AS t
+    WHERE t.due_at <= clock_timestamp()
+    ORDER BY t.due_at
+    LIMIT $2::INTEGER
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING timer_id, execution_id, kind, payload;
+
+-- name: delete_timers
+-- Does away with timers nobody can use.
+DELETE FROM noetl.timer
+WHERE timer_id = ANY($1::BIGINT[]);
+
+-- name: take_expired_leases
+-- Held commands that are due for a look; the next one is in $1 seconds. Those of the workers in
+-- $2 are due whatever their lease says.
+UPDATE noetl.command AS c
+SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
+FROM (
+    SELECT l.execution_id, l.event_id
+    FROM noetl.command AS l
+    WHERE l.status IN ('CLAIMED', 'RUNNING')
+    AND (l.lease_until < clock_timestamp() OR l.worker_id = ANY($2::TEXT[]))
+    ORDER BY l.lease_until
+    LIMIT $3::INTEGER
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE c.execution_id = due.execution_id
+AND c.event_id = due.event_id
+RETURNING
+    c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
+    c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
+
+-- name: take_unclaimed
+-- Commands that nobody has claimed for long, oldest first; each look doubles the pause to the
+-- next one, so that a long queue isn't multiplied by its own sweep (O3).
+-- $1 first pause, $2 longest pause in seconds, $3 most rows.
+UPDATE noetl.command AS c
+SET
+    notified_at = clock_timestamp(),
+    notifications = c.notifications + 1
+FROM (
+    SELECT p.execution_id, p.event_id
+    FROM noetl.command AS p
+    WHERE p.status = 'PENDING'
+    AND p.created_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+    AND p.notified_at < clock_timestamp() - make_interval(
+        secs => least(
+            $1::DOUBLE PRECISION * power(2, least(greatest(p.notifications, 1) - 1, 20)),
+            $2::DOUBLE PRECISION
+        )
+    )
+    ORDER BY p.notified_at
+    LIMIT $3::INTEGER
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE c.execution_id = due.execution_id
+AND c.event_id = due.event_id
+RETURNING
+    c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
+    c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
+
+-- name: find_published
+-- Where notifications went: the stream's birth and their sequence. $1 execution ids, $2 event ids.
+SELECT o.execution_id, o.event_id, o.status, o.stream_created_at, o.stream_sequence
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
+INNER JOIN noetl.outbox AS o
+    ON o.execution_id = w.execution_id
+    AND o.event_id = w.event_id
+    AND o.kind = 'command';
+
+-- name: notify_again
+-- Puts notifications back into the outbox, if the commands are as they were when they were looked
+-- at. $1 rows: execution_id, event_id, holds, worker_id, outbox_id, subject, message_id, payload;
+-- $2 seconds to the next look at a held command.
+WITH wanted AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset($1::JSON) AS w (
+        execution_id BIGINT,
+        event_id BIGINT,
+        holds INTEGER,
+        outbox_id BIGINT,
+        subject TEXT,
+        message_id TEXT,
+        payload JSONB
+    )
+),
+
+still AS MATERIALIZED (
+    SELECT c.execution_id, c.event_id
+    FROM noetl.command AS c
+    INNER JOIN wanted AS w
+        ON w.execution_id = c.execution_id
+        AND w.event_id = c.event_id
+        AND w.holds = c.holds
+    WHERE c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    FOR UPDATE OF c SKIP LOCKED
+),
+
+looked_at AS (
+    UPDATE noetl.command AS c
+    SET
+        notified_at = clock_timestamp(),
+        notifications = CASE
+            WHEN c.status = 'PENDING' THEN c.notifications ELSE c.notifications + 1
+        END,
+        lease_until = CASE
+            WHEN c.status = 'PENDING' THEN NULL
+            ELSE clock_timestamp() + make_interval(secs => $2::DOUBLE PRECISION)
+        END
+    FROM still AS s
+    WHERE c.execution_id = s.execution_id
+    AND c.event_id = s.event_id
+),
+
+put_back AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        w.outbox_id, w.execution_id, w.event_id, 'command', w.subject, w.message_id, w.payload
+    FROM wanted AS w
+    INNER JOIN still AS s
+        ON s.execution_id = w.execution_id
+        AND s.event_id = w.event_id
+    ON CONFLICT (execution_id, event_id, kind) DO UPDATE
+    SET
+        status = 'PENDING',
+        message_id = excluded.message_id,
+        subject = excluded.subject,
+        payload = excluded.payload,
+        attempts = 0,
+        available_at = clock_timestamp(),
+        locked_at = NULL,
+        published_at = NULL,
+        last_error = NULL,
+        stream_created_at = NULL,
+        stream_sequence = NULL,
+        updated_at = clock_timestamp()
+    RETURNING outbox_id, execution_id, event_id
+)
+
+SELECT p.outbox_id, p.execution_id, p.event_id
+FROM put_back AS p;
+
+-- name: claim_shard_identity
+-- Records which shard this database is, once; whoever comes later must agree (S4).
+WITH made AS (
+    INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)
+    VALUES ($1::TEXT, $2::INTEGER, $3::INTEGER)
+    ON CONFLICT (only_row) DO NOTHING
+    RETURNING cluster_id, shard_index, shard_count
+)
+
+SELECT m.cluster_id, m.shard_index, m.shard_count
+FROM made AS m
+UNION ALL
+SELECT s.cluster_id, s.shard_index, s.shard_count
+FROM noetl.shard_identity AS s;
+
+-- name: read_clock
+-- The database's time; also the proof that it is there.
+SELECT clock_timestamp() AS now;

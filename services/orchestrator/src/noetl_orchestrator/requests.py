@@ -1,0 +1,100 @@
+"""What a turn asks before it decides: request keys, traces of parents, children to cancel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from noetl_engine.inputs import Started
+from noetl_engine.outputs import Answer
+
+from noetl_orchestrator.staging import Staged
+from noetl_orchestrator.store import KeyHolder, Store
+from noetl_orchestrator.work import Group, RequestKey, Work
+
+__all__ = ["RequestBook"]
+
+_MOST_DESCENDANTS = 10_000
+
+
+class RequestBook:
+    """Answers repeated requests from their keys (W5), and completes what a start leaves open."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def without_repetitions(
+        self, groups: list[Group], settled: list[tuple[Work, Answer]]
+    ) -> list[Group]:
+        """Settle works whose keys others hold; returns the groups that are left to decide.
+
+        Two works of one turn with the same key are told apart by the commit: it refuses the
+        batch, and one at a time the second finds the first.
+        """
+        keyed = [work for group in groups for work in group.works if work.keys]
+        traced = [
+            work for group in groups for work in group.works if work.parent_trace_of is not None
+        ]
+        if traced:
+            await self._copy_traces(traced)
+        if not keyed:
+            return groups
+        holders = await self._store.find_request_keys(key for work in keyed for key in work.keys)
+        left = []
+        for group in groups:
+            works = []
+            for work in group.works:
+                answer = _held_answer(work, holders)
+                if answer is not None:
+                    settled.append((work, answer))
+                    continue
+                works.append(work)
+            if works:
+                left.append(Group(group.execution_id, works))
+        return left
+
+    async def children(
+        self, staged: Sequence[Staged], cascading: Sequence[int]
+    ) -> Mapping[int, Sequence[int]]:
+        """Find whom cancels go on to, and tell the callers of everybody below."""
+        children = await self._store.find_children(cascading)
+        for one in staged:
+            if not one.cancelled_with_children or one.execution_id not in children:
+                continue
+            below = await self._store.find_descendants(one.execution_id, limit=_MOST_DESCENDANTS)
+            cancelled = {work for work, _ in one.cancelled_with_children}
+            for work, answer in one.answers:
+                if work in cancelled and isinstance(answer.body, dict):
+                    listed: list[Any] = answer.body.setdefault("cancelled_executions", [])
+                    listed += [str(execution_id) for execution_id in sorted(below)]
+        return children
+
+    async def _copy_traces(self, works: Sequence[Work]) -> None:
+        parents = {work.parent_trace_of for work in works if work.parent_trace_of is not None}
+        traces = await self._store.find_traces(sorted(parents))
+        for work in works:
+            parent, work.parent_trace_of = work.parent_trace_of, None
+            if parent in traces and isinstance(work.input, Started):
+                work.input = replace(work.input, trace=traces[parent])
+
+
+def _held_answer(work: Work, holders: Mapping[tuple[str, str], KeyHolder]) -> Answer | None:
+    """Answer a request that was seen before; None if it wasn't, or if it is that very request."""
+    for key in work.keys:
+        holder = holders.get(_place(key))
+        if holder is None:
+            continue
+        if not isinstance(work.input, Started):
+            return Answer(body=holder.answer)
+        if holder.execution_id != work.execution_id:
+            return Answer(
+                body={
+                    "execution_id": str(holder.execution_id),
+                    "status": "duplicate",
+                    "commands_generated": 0,
+                }
+            )
+    return None
+
+
+def _place(key: RequestKey) -> tuple[str, str]:
+    return key.scope, key.key

@@ -1,0 +1,158 @@
+"""Settings of the orchestrator."""
+
+from noetl_common.settings import NatsSettings, PostgresSettings, ServiceSettings, ShardSettings
+from noetl_engine.inputs import Limits
+from pydantic import AliasChoices, Field
+
+__all__ = ["Settings"]
+
+
+class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
+    """The environment of an orchestrator process."""
+
+    cluster_id: str = Field(
+        default="noetl", description="Name of the cluster; the database remembers it (S4)."
+    )
+
+    # The turn.
+    turn_inputs: int = Field(default=256, ge=1, description="Inputs of one turn at most.")
+    turn_inputs_per_execution: int = Field(
+        default=32, ge=1, description="Inputs of one execution in one turn at most (W9)."
+    )
+    turns_in_flight: int = Field(
+        default=2, ge=1, description="Turns of disjoint executions that may run side by side."
+    )
+    ingress_pulls: int = Field(
+        default=3, ge=1, description="Standing pulls on the ingress; each holds one batch."
+    )
+    ingress_batch: int = Field(default=128, ge=1, description="Messages of one pull at most.")
+    conflict_attempts: int = Field(
+        default=30, ge=1, description="Decisions made again after a conflict before giving back."
+    )
+    commit_timeout_seconds: float = Field(
+        default=15.0, gt=0, description="A commit without an answer has an unknown outcome (W8)."
+    )
+    background_pool_max: int = Field(
+        default=3, ge=1, description="Database connections of leases, timers and look-ups (F12)."
+    )
+
+    # The cache.
+    cache_executions: int = Field(default=20_000, ge=1, description="Executions kept in memory.")
+    cache_bytes: int = Field(default=256 << 20, ge=1, description="Their memory, roughly.")
+    cache_playbooks: int = Field(default=500, ge=1, description="Parsed playbooks kept in memory.")
+    snapshot_min_events: int = Field(
+        default=64,
+        ge=1,
+        description="A snapshot is written when at least this many events and "
+        "as many bytes as the last one had have come since (W11).",
+    )
+    parse_in_thread_bytes: int = Field(
+        default=32_768, ge=0, description="Playbooks above this size are parsed in a thread."
+    )
+
+    # What leaves with a commit.
+    fast_path_enabled: bool = Field(
+        default=True, description="Whether small commands travel whole in their notification."
+    )
+    fast_path_seconds: float = Field(
+        default=30.0, gt=0, description="How long an inlined command may be started unclaimed."
+    )
+    fast_path_max_bytes: int = Field(
+        default=65_536, ge=0, description="Largest notification with its command inside."
+    )
+    hint_max_bytes: int = Field(
+        default=524_288, ge=1024, description="Largest hint; a larger commit sends several."
+    )
+    hint_payload_max_bytes: int = Field(
+        default=262_144, ge=1024, description="Larger events are left for the relay to read."
+    )
+
+    # Requests.
+    claim_patience_seconds: float = Field(
+        default=1.5, gt=0, description="A claim still undecided after this is answered 503 (W7)."
+    )
+    claims_at_once: int = Field(default=1024, ge=1, description="Claims waiting at once.")
+    request_key_seconds: float = Field(
+        default=604_800.0, gt=0, description="How long Idempotency-Keys are remembered."
+    )
+
+    # Leases.
+    command_claim_lease_seconds: float = Field(
+        default=60.0, ge=1, description="When a held command is looked at next, at the latest."
+    )
+    command_worker_heartbeat_stale_seconds: float = Field(
+        default=60.0, ge=1, description="Age of a heartbeat after which its worker counts as gone."
+    )
+    command_start_grace_seconds: float = Field(
+        default=30.0, ge=1, description="A claim that has not started after this is orphaned."
+    )
+    command_hard_timeout_seconds: float = Field(
+        default=1800.0,
+        ge=1,
+        validation_alias=AliasChoices(
+            "NOETL_COMMAND_CLAIM_HEALTHY_WORKER_HARD_TIMEOUT_SECONDS",
+            "NOETL_COMMAND_REAPER_HEALTHY_HARD_TIMEOUT_SECONDS",
+        ),
+        description="Even a healthy holder loses its command after this.",
+    )
+    command_max_attempts: int = Field(
+        default=3, ge=1, description="How often a command is handed out before it fails."
+    )
+    clock_allowance_seconds: float = Field(
+        default=5.0, ge=0, description="How far clocks may differ from the database's."
+    )
+    lease_sweep_seconds: float = Field(default=1.0, gt=0, description="Pause between two sweeps.")
+    lease_again_seconds: float = Field(
+        default=10.0, gt=0, description="When an orphaned command is looked at again."
+    )
+    lease_sweep_limit: int = Field(
+        default=100,
+        ge=1,
+        validation_alias=AliasChoices(
+            "NOETL_LEASE_SWEEP_LIMIT", "NOETL_COMMAND_REAPER_MAX_PER_RUN"
+        ),
+        description="Commands looked at in one sweep.",
+    )
+    pending_retry_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        validation_alias=AliasChoices(
+            "NOETL_PENDING_RETRY_SECONDS", "NOETL_COMMAND_REAPER_PENDING_RETRY_SECONDS"
+        ),
+        description="First pause before a command that nobody claims is sent again (O3).",
+    )
+    pending_retry_max_seconds: float = Field(default=900.0, ge=1, description="Longest such pause.")
+    ingress_backlog_seconds: float = Field(
+        default=5.0, gt=0, description="Nobody is judged while older messages wait (worker 22.5)."
+    )
+    liveness_seconds: float = Field(
+        default=2.0, gt=0, description="How often the catalog is asked for the workers' heartbeats."
+    )
+
+    # Timers.
+    timer_poll_seconds: float = Field(default=0.5, gt=0, description="Pause between two looks.")
+    timer_lease_seconds: float = Field(
+        default=30.0, gt=0, description="When a due timer that was taken is due again."
+    )
+    timer_batch: int = Field(default=200, ge=1, description="Timers taken at once.")
+
+    decision_commands: int = Field(
+        default=200, ge=1, description="Commands of one decision at most (W9)."
+    )
+    decision_rounds: int = Field(
+        default=1000, ge=1, description="Rounds of empty loops in one decision (engine R6)."
+    )
+
+    def limits(self) -> Limits:
+        """Return the bounds that decisions are given."""
+        return Limits(
+            max_attempts=self.command_max_attempts,
+            heartbeat_stale_seconds=self.command_worker_heartbeat_stale_seconds,
+            start_grace_seconds=self.command_start_grace_seconds,
+            hard_timeout_seconds=self.command_hard_timeout_seconds,
+            lease_seconds=self.command_claim_lease_seconds,
+            clock_allowance_seconds=self.clock_allowance_seconds,
+            fast_path_seconds=self.fast_path_seconds,
+            commands_per_decision=self.decision_commands,
+            rounds_per_decision=self.decision_rounds,
+        )

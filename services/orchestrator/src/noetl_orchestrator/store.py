@@ -1,0 +1,431 @@
+"""All the orchestrator says to its shard's database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+from noetl_common.pg.errors import translate
+from noetl_common.pg.queries import Queries
+from noetl_contract.events import EventRow
+
+from noetl_orchestrator.commit import CommitParameters
+from noetl_orchestrator.work import RequestKey, StoredEvent
+
+__all__ = [
+    "Committed",
+    "DueTimer",
+    "HeldCommand",
+    "KeyHolder",
+    "LoadedExecution",
+    "Publication",
+    "ShardIdentity",
+    "Store",
+]
+
+type Json = Any
+type _Row = asyncpg.Record
+type _Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did.
+
+    Attributes:
+        kept: executions whose decisions are in the database now.
+        checked: executions still at the position that an answer without rows rests on.
+        clashes: (execution id, event id) → the row that has the id already.
+    """
+
+    kept: frozenset[int]
+    checked: frozenset[int]
+    clashes: Mapping[tuple[int, int], StoredEvent]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedExecution:
+    """A state row with its newest snapshot."""
+
+    execution_id: int
+    catalog_id: int
+    parent_execution_id: int | None
+    position: int
+    snapshot_position: int
+    snapshot: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Who holds a request key, and what the request was answered."""
+
+    execution_id: int
+    answer: Json
+
+
+@dataclass(frozen=True, slots=True)
+class DueTimer:
+    """A timer whose time has come."""
+
+    timer_id: int
+    execution_id: int
+    kind: str
+    payload: Json
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCommand:
+    """A command row as a sweep sees it."""
+
+    execution_id: int
+    event_id: int
+    step: str
+    worker_id: str | None
+    instance: str | None
+    attempts: int
+    holds: int
+    claimed_at: datetime | None
+    started_at: datetime | None
+    updated_at: datetime
+    pool: str
+    meta: Mapping[str, Json]
+    notifications: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Where a notification was published."""
+
+    status: str
+    stream_created_at: datetime | None
+    stream_sequence: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIdentity:
+    """Which part of which cluster a database is (S4)."""
+
+    cluster_id: str
+    shard_index: int
+    shard_count: int
+
+
+class Store:
+    """One public method per statement; errors are ours, not the driver's.
+
+    Args:
+        turns: connections of the turns.
+        background: connections of everything else, so that neither starves the other (F12).
+    """
+
+    def __init__(self, turns: _Pool, background: _Pool, *, commit_timeout_seconds: float) -> None:
+        self._turns = turns
+        self._background = background
+        self._commit_timeout_seconds = commit_timeout_seconds
+        self._queries = Queries.load(__package__)
+
+    async def commit_turn(self, parameters: CommitParameters) -> Committed:
+        """Commit many executions' decisions, each whole or not at all.
+
+        Raises:
+            DataRejected: something in it can't be stored; nothing was.
+            Conflict: a key was taken at the same moment; nothing was stored.
+            Transient: the database is away; whether it was stored is unknown.
+        """
+        async with translate():
+            row = await _fetch_row(
+                self._turns,
+                self._queries["commit_turn"],
+                parameters.moves,
+                parameters.begins,
+                parameters.checks,
+                parameters.posted,
+                parameters.events,
+                parameters.commands,
+                parameters.changes,
+                parameters.ends,
+                parameters.timers,
+                parameters.timers_done,
+                parameters.outbox,
+                parameters.snapshot_ids,
+                parameters.snapshot_positions,
+                parameters.snapshots,
+                parameters.keys,
+                timeout=self._commit_timeout_seconds,
+            )
+        return Committed(
+            kept=frozenset(row["kept"]),
+            checked=frozenset(row["checked"]),
+            clashes={
+                (clash["execution_id"], clash["event_id"]): StoredEvent(
+                    clash["event_type"], clash["command_id"], clash["worker_id"], clash["late"]
+                )
+                for clash in row["clashes"] or ()
+            },
+            now=row["now"],
+        )
+
+    async def check_positions(
+        self, expected: Mapping[int, int], timers_done: Sequence[int]
+    ) -> Committed:
+        """Tell which executions are still at their expected position."""
+        async with translate():
+            row = await _fetch_row(
+                self._turns,
+                self._queries["check_positions"],
+                list(expected),
+                list(expected.values()),
+                timers_done,
+            )
+        return Committed(frozenset(), frozenset(row["checked"]), {}, row["now"])
+
+    async def load_executions(self, execution_ids: Sequence[int]) -> dict[int, LoadedExecution]:
+        """Read state rows with their snapshots; unknown ids are missing from the answer."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["load_executions"], execution_ids)
+        return {
+            row["execution_id"]: LoadedExecution(
+                execution_id=row["execution_id"],
+                catalog_id=row["catalog_id"],
+                parent_execution_id=row["parent_execution_id"],
+                position=row["position"],
+                snapshot_position=row["snapshot_position"] or 0,
+                snapshot=row["snapshot"],
+            )
+            for row in rows
+        }
+
+    async def load_tails(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, list[EventRow]]:
+        """Read the events of (execution id, position known, position wanted) spans."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["load_tails"], *_columns(spans, 3))
+        return _by_execution(rows)
+
+    async def load_rows(self, places: Sequence[tuple[int, int]]) -> dict[int, list[EventRow]]:
+        """Read single rows by (execution id, position)."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["load_rows"], *_columns(places, 2))
+        return _by_execution(rows)
+
+    async def load_iterations(
+        self, spans: Sequence[tuple[int, str, int, int]]
+    ) -> dict[int, list[EventRow]]:
+        """Read the ``call.done`` rows of (execution id, step, first, last position) spans."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["load_iterations"], *_columns(spans, 4))
+        return _by_execution(rows)
+
+    async def find_request_keys(
+        self, keys: Iterable[RequestKey]
+    ) -> dict[tuple[str, str], KeyHolder]:
+        """Find who holds keys, letting go of those past their window."""
+        asked = [(key.scope, key.key, key.window_seconds) for key in keys]
+        async with translate():
+            rows = await self._turns.fetch(self._queries["find_request_keys"], *_columns(asked, 3))
+        return {
+            (row["scope"], row["key"]): KeyHolder(row["execution_id"], row["answer"])
+            for row in rows
+        }
+
+    async def find_traces(self, execution_ids: Sequence[int]) -> dict[int, Json]:
+        """Read the traces that executions were started with."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["find_traces"], execution_ids)
+        return {row["execution_id"]: row["trace"] for row in rows if row["trace"] is not None}
+
+    async def find_children(self, execution_ids: Sequence[int]) -> dict[int, list[int]]:
+        """Find the unfinished children of executions on this shard."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["find_children"], execution_ids)
+        children: dict[int, list[int]] = {}
+        for row in rows:
+            children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
+        return children
+
+    async def find_descendants(self, execution_id: int, *, limit: int) -> list[int]:
+        """Find everything unfinished below an execution on this shard."""
+        async with translate():
+            rows = await self._turns.fetch(self._queries["find_descendants"], execution_id, limit)
+        return [row["execution_id"] for row in rows]
+
+    async def find_command_execution(self, event_id: int) -> int | None:
+        """Find the execution of a command."""
+        async with translate():
+            found: int | None = await self._background.fetchval(
+                self._queries["find_command_execution"], event_id
+            )
+        return found
+
+    async def fail_execution(
+        self,
+        execution_id: int,
+        *,
+        event_id: int,
+        error: str,
+        reason: str,
+        outbox_id: int,
+        subject: str,
+    ) -> int | None:
+        """End a running execution without folding; returns the position of its last row."""
+        async with translate():
+            position: int | None = await self._turns.fetchval(
+                self._queries["fail_execution"],
+                execution_id,
+                event_id,
+                error,
+                reason,
+                outbox_id,
+                subject,
+            )
+        return position
+
+    async def take_timers(self, *, lease_seconds: float, limit: int) -> list[DueTimer]:
+        """Take timers that are due, for a while."""
+        async with translate():
+            rows = await self._background.fetch(self._queries["take_timers"], lease_seconds, limit)
+        return [
+            DueTimer(row["timer_id"], row["execution_id"], row["kind"], row["payload"])
+            for row in rows
+        ]
+
+    async def delete_timers(self, timer_ids: Sequence[int]) -> None:
+        """Do away with timers."""
+        async with translate():
+            await self._background.execute(self._queries["delete_timers"], timer_ids)
+
+    async def take_expired_leases(
+        self, *, next_look_seconds: float, workers: Sequence[str], limit: int
+    ) -> list[HeldCommand]:
+        """Take held commands for a look: lease over, or held by one of these workers."""
+        async with translate():
+            rows = await self._background.fetch(
+                self._queries["take_expired_leases"], next_look_seconds, workers, limit
+            )
+        return [_held_command(row) for row in rows]
+
+    async def take_unclaimed(
+        self, *, pause_seconds: float, longest_pause_seconds: float, limit: int
+    ) -> list[HeldCommand]:
+        """Take commands that nobody has claimed for too long."""
+        async with translate():
+            rows = await self._background.fetch(
+                self._queries["take_unclaimed"], pause_seconds, longest_pause_seconds, limit
+            )
+        return [_held_command(row) for row in rows]
+
+    async def find_published(
+        self, commands: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], Publication]:
+        """Find where the notifications of (execution id, event id) went."""
+        async with translate():
+            rows = await self._background.fetch(
+                self._queries["find_published"], *_columns(commands, 2)
+            )
+        return {
+            (row["execution_id"], row["event_id"]): Publication(
+                row["status"], row["stream_created_at"], row["stream_sequence"]
+            )
+            for row in rows
+        }
+
+    async def notify_again(
+        self, rows: Sequence[Mapping[str, Json]], *, next_look_seconds: float
+    ) -> set[tuple[int, int]]:
+        """Put notifications back into the outbox; returns those that were still wanted."""
+        async with translate():
+            found = await self._background.fetch(
+                self._queries["notify_again"], rows, next_look_seconds
+            )
+        return {(row["execution_id"], row["event_id"]) for row in found}
+
+    async def purge_request_keys(self, *, older_than_seconds: float, limit: int) -> None:
+        """Forget old request keys."""
+        async with translate():
+            await self._background.execute(
+                self._queries["purge_request_keys"], older_than_seconds, limit
+            )
+
+    async def claim_shard_identity(self, wanted: ShardIdentity) -> ShardIdentity:
+        """Record which shard this database is; returns what was recorded first."""
+        async with translate():
+            row = await _fetch_row(
+                self._background,
+                self._queries["claim_shard_identity"],
+                wanted.cluster_id,
+                wanted.shard_index,
+                wanted.shard_count,
+            )
+        return ShardIdentity(row["cluster_id"], row["shard_index"], row["shard_count"])
+
+    async def read_clock(self) -> datetime:
+        """Ask for the database's time."""
+        async with translate():
+            now: datetime = await self._background.fetchval(self._queries["read_clock"])
+        return now
+
+
+async def _fetch_row(
+    pool: _Pool,
+    statement: str,
+    *arguments: Any,
+    timeout: float | None = None,  # noqa: ASYNC109
+) -> _Row:
+    """Run a statement that always returns one row."""
+    row = await pool.fetchrow(statement, *arguments, timeout=timeout)
+    if row is None:
+        raise RuntimeError("a statement that returns one row returned none")
+    return row
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    return [[row[index] for row in rows] for index in range(count)]
+
+
+def _by_execution(rows: Iterable[_Row]) -> dict[int, list[EventRow]]:
+    found: dict[int, list[EventRow]] = {}
+    for row in rows:
+        found.setdefault(row["execution_id"], []).append(_event(row))
+    return found
+
+
+def _event(row: _Row) -> EventRow:
+    return EventRow(
+        execution_id=row["execution_id"],
+        position=row["position"],
+        event_id=row["event_id"],
+        event_type=row["event_type"],
+        created_at=row["created_at"].astimezone(UTC),
+        catalog_id=row["catalog_id"],
+        node_id=row["node_id"],
+        node_name=row["node_name"],
+        node_type=row["node_type"],
+        status=row["status"],
+        parent_event_id=row["parent_event_id"],
+        parent_execution_id=row["parent_execution_id"],
+        context=row["context"],
+        result=row["result"],
+        meta=row["meta"],
+        error=row["error"],
+        worker_id=row["worker_id"],
+        note=row["note"],
+    )
+
+
+def _held_command(row: _Row) -> HeldCommand:
+    return HeldCommand(
+        execution_id=row["execution_id"],
+        event_id=row["event_id"],
+        step=row["step_name"],
+        worker_id=row["worker_id"],
+        instance=row["instance"],
+        attempts=row["attempt"] - 1,
+        holds=row["holds"],
+        claimed_at=row["claimed_at"],
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        pool=row["pool"],
+        meta=row["meta"] if isinstance(row["meta"], dict) else {},
+        notifications=row["notifications"],
+    )
