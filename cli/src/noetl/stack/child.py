@@ -65,6 +65,7 @@ class Pace:
 
     first_backoff_seconds: float = 0.05
     longest_backoff_seconds: float = 5.0
+    longest_backoff_once_ready_seconds: float = 0.4
     healthy_after_seconds: float = 2.0
     start_poll_seconds: float = 0.05
     watch_poll_seconds: float = 1.0
@@ -102,8 +103,14 @@ class Child:
                 was_ready = await self._run_once()
                 if self._stopping.is_set():
                     break
-                if was_ready and time.monotonic() - started > self.pace.healthy_after_seconds:
-                    backoff = self.pace.first_backoff_seconds
+                if was_ready:
+                    # One that works once it runs is missed; one that never ran can wait.
+                    has_settled = time.monotonic() - started > self.pace.healthy_after_seconds
+                    backoff = (
+                        self.pace.first_backoff_seconds
+                        if has_settled
+                        else min(backoff, self.pace.longest_backoff_once_ready_seconds)
+                    )
                 self.restarts += 1
                 self._enter(ChildState.RESTARTING)
                 await self._pause(backoff)
