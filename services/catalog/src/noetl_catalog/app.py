@@ -1,0 +1,68 @@
+"""The parts of the catalog service and how they fit together."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from noetl_common.bus.broker import connect
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.errors import NoetlError
+from noetl_common.ids import lease_machine_id
+from noetl_common.logging import get_logger
+from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.service import Service, ServiceApp, create_service_app
+
+from noetl_catalog.handlers import CatalogHandlers, MachineHandlers, RuntimeHandlers
+from noetl_catalog.heartbeats import Heartbeats
+from noetl_catalog.settings import Settings
+from noetl_catalog.store import Store
+
+__all__ = ["SCHEMA", "create_app", "open_parts"]
+
+SCHEMA = "0002"
+_NAME = "catalog"
+_log = get_logger()
+
+
+def create_app(settings: Settings | None = None) -> ServiceApp:
+    """Build the service; nothing connects before its lifespan begins."""
+    known = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+
+
+@asynccontextmanager
+async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None]:
+    """Open everything the service is made of, and serve until the block ends."""
+    async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
+        await wait_for_schema(pool, SCHEMA)
+        store = Store(pool)
+        machines = MachineHandlers(store, settings=settings)
+        holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
+        async with (
+            # Answered first, since this process leases from itself or from its twin.
+            serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
+            lease_machine_id(RpcClient(bus), holder) as ids,
+        ):
+            heartbeats = Heartbeats(store, ids=ids)
+            documents = CatalogHandlers(store, settings=settings, ids=ids)
+            runtimes = RuntimeHandlers(store, settings=settings, ids=ids, heartbeats=heartbeats)
+            service.ready_when("nats", bus.is_ready)
+            service.ready_when("postgres", store.is_reachable)
+            service.ready_when("ids", ids.is_ready)
+            service.spawn("heartbeats", heartbeats.run())
+            service.spawn("cleanup", run_cleanup(store, settings=settings))
+            routes = documents.routes() | runtimes.routes()
+            async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
+                yield
+
+
+async def run_cleanup(store: Store, *, settings: Settings) -> None:
+    """Forget runtimes that were silent for long, until cancelled."""
+    while True:
+        try:
+            await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)
+        except NoetlError as error:
+            _log.warning("cleanup_failed", error=error.message)
+        await asyncio.sleep(settings.runtime_cleanup_interval_seconds)

@@ -1,0 +1,283 @@
+-- Statements of the catalog service, on the cluster database.
+
+-- name: probe
+-- Whether the database answers.
+SELECT 1;
+
+-- name: lock_path
+-- Serialises the versions of one path until the transaction ends, and looks the kind up.
+-- $1 path, $2 kind
+SELECT
+    pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::text, 0)),
+    EXISTS (SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
+
+-- name: insert_version
+-- The next version of a path; runs under lock_path.
+-- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta
+INSERT INTO noetl.catalog (catalog_id, path, version, kind, content, layout, payload, meta)
+SELECT
+    $1,
+    $2::text,
+    (COALESCE(MAX(version), 0) + 1)::smallint,
+    $3::varchar,
+    $4,
+    $5,
+    $6,
+    $7
+FROM noetl.catalog
+WHERE path = $2::text
+RETURNING version;
+
+-- name: list_entries
+-- All versions, newest first. $1 kind or null, $2 path or null, $3 at most so many
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    content,
+    layout,
+    payload,
+    meta,
+    created_at
+FROM noetl.catalog
+WHERE ($1::text IS NULL OR lower(kind) = $1)
+    AND ($2::text IS NULL OR path = $2)
+ORDER BY created_at DESC, catalog_id DESC
+LIMIT $3;
+
+-- name: find_by_id
+-- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise)
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    CASE WHEN $2::boolean THEN content END AS content,
+    CASE WHEN $2::boolean THEN layout END AS layout,
+    CASE WHEN $2::boolean THEN payload END AS payload,
+    meta,
+    created_at
+FROM noetl.catalog
+WHERE catalog_id = $1;
+
+-- name: find_newest
+-- $1 path, $2 whether the large columns are wanted
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    CASE WHEN $2::boolean THEN content END AS content,
+    CASE WHEN $2::boolean THEN layout END AS layout,
+    CASE WHEN $2::boolean THEN payload END AS payload,
+    meta,
+    created_at
+FROM noetl.catalog
+WHERE path = $1
+ORDER BY version DESC
+LIMIT 1;
+
+-- name: find_version
+-- $1 path, $2 version, $3 whether the large columns are wanted
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    CASE WHEN $3::boolean THEN content END AS content,
+    CASE WHEN $3::boolean THEN layout END AS layout,
+    CASE WHEN $3::boolean THEN payload END AS payload,
+    meta,
+    created_at
+FROM noetl.catalog
+WHERE path = $1
+    AND version = $2::smallint;
+
+-- name: register_runtime
+-- Writes a registration whole. Another instance than the stored one is a new process, whose
+-- beginning voids older claims; a registration that names none changes neither (worker 5.1).
+-- $1 runtime id if new, $2 name, $3 kind, $4 uri, $5 status, $6 labels, $7 capabilities,
+-- $8 capacity, $9 runtime, $10 instance or null
+INSERT INTO noetl.runtime AS stored (
+    runtime_id, name, kind, uri, status, labels, capabilities, capacity, runtime, instance
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (kind, name) DO UPDATE SET
+    uri = excluded.uri,
+    status = excluded.status,
+    labels = excluded.labels,
+    capabilities = excluded.capabilities,
+    capacity = excluded.capacity,
+    runtime = excluded.runtime,
+    heartbeat = now(),
+    updated_at = now(),
+    deregistered_at = NULL,
+    instance = COALESCE(excluded.instance, stored.instance),
+    process_since = CASE
+        WHEN excluded.instance IS NOT NULL AND excluded.instance IS DISTINCT FROM stored.instance
+            THEN now()
+        ELSE stored.process_since
+    END
+RETURNING
+    runtime_id,
+    name,
+    kind,
+    uri,
+    status,
+    labels,
+    capabilities,
+    capacity,
+    runtime,
+    heartbeat,
+    created_at,
+    updated_at;
+
+-- name: touch_runtimes
+-- Heartbeats of many at once, locked in one order so that two batches cannot block each other.
+-- A runtime that has left stays left. $1 kinds, $2 names
+WITH beats AS (
+    SELECT DISTINCT kind, name
+    FROM unnest($1::text[], $2::text[]) AS beat (kind, name)
+),
+held AS (
+    SELECT stored.runtime_id, stored.kind, stored.name, stored.deregistered_at
+    FROM noetl.runtime AS stored
+    INNER JOIN beats ON stored.kind = beats.kind AND stored.name = beats.name
+    ORDER BY stored.runtime_id
+    FOR NO KEY UPDATE OF stored
+),
+touched AS (
+    UPDATE noetl.runtime AS stored
+    SET heartbeat = now(), updated_at = now()
+    FROM held
+    WHERE stored.runtime_id = held.runtime_id
+        AND held.deregistered_at IS NULL
+)
+SELECT kind, name, deregistered_at IS NULL AS is_alive
+FROM held;
+
+-- name: insert_heard_runtimes
+-- Rows for heartbeats of runtimes whose row was lost (http-a 11.3).
+-- $1 runtime ids, $2 kinds, $3 names
+INSERT INTO noetl.runtime (runtime_id, kind, name, status)
+SELECT runtime_id, kind, name, 'ready'
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS beat (runtime_id, kind, name)
+ORDER BY kind, name
+ON CONFLICT (kind, name) DO NOTHING;
+
+-- name: deregister_runtime
+-- The row stays, so that leases see that the worker has left. $1 kind, $2 name
+UPDATE noetl.runtime
+SET deregistered_at = now(), updated_at = now(), status = 'offline'
+WHERE kind = $1
+    AND name = $2
+    AND deregistered_at IS NULL
+RETURNING runtime_id;
+
+-- name: list_runtimes
+-- $1 kind, $2 status or null, $3 part of the name or null, $4 at most so many
+SELECT
+    runtime_id,
+    name,
+    kind,
+    uri,
+    status,
+    labels,
+    capabilities,
+    capacity,
+    runtime,
+    heartbeat,
+    created_at,
+    updated_at
+FROM noetl.runtime
+WHERE kind = $1
+    AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR position($3 IN name) > 0)
+    AND deregistered_at IS NULL
+ORDER BY kind, name
+LIMIT $4;
+
+-- name: list_liveness
+-- What leases are judged by; times are this database's.
+SELECT
+    now() AS now,
+    name,
+    heartbeat,
+    process_since,
+    runtime ->> 'instance' AS instance,
+    deregistered_at
+FROM noetl.runtime
+WHERE kind = 'worker_pool';
+
+-- name: newest_edge_heartbeat
+-- When an edge last said that it takes heartbeats in; null when none ever did.
+SELECT now() AS now, MAX(heartbeat) AS heartbeat
+FROM noetl.runtime
+WHERE kind = 'server_api'
+    AND deregistered_at IS NULL;
+
+-- name: delete_silent_runtimes
+-- $1 silent for so long
+DELETE FROM noetl.runtime
+WHERE heartbeat < now() - $1::interval;
+
+-- name: lock_machines
+-- Serialises leasing until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('noetl.machine_lease', 0));
+
+-- name: lease_machine
+-- The holder's own id again, else one never used, else the one expired longest ago. Whoever had
+-- it minted at most until its lease ended, by a clock that is off by the allowance at most.
+-- Id 0 is what generators outside use by default, so it stays unused.
+-- $1 holder, $2 the holder's high water, $3 lease, $4 clock allowance
+WITH candidates AS (
+    SELECT machine_id, 1 AS preference, lease_until
+    FROM noetl.machine_lease
+    WHERE holder = $1
+    UNION ALL
+    SELECT number, 2, NULL
+    FROM generate_series(1, 1023) AS number
+    WHERE NOT EXISTS (SELECT 1 FROM noetl.machine_lease WHERE machine_id = number)
+    UNION ALL
+    SELECT machine_id, 3, lease_until
+    FROM noetl.machine_lease
+    WHERE lease_until < now()
+),
+chosen AS (
+    SELECT machine_id
+    FROM candidates
+    ORDER BY preference, lease_until, machine_id
+    LIMIT 1
+)
+INSERT INTO noetl.machine_lease AS stored (machine_id, holder, lease_until, high_water_ms)
+SELECT machine_id, $1::text, now() + $3::interval, $2::bigint
+FROM chosen
+ON CONFLICT (machine_id) DO UPDATE SET
+    holder = excluded.holder,
+    lease_until = excluded.lease_until,
+    high_water_ms = GREATEST(
+        stored.high_water_ms,
+        excluded.high_water_ms,
+        CASE
+            WHEN stored.holder <> excluded.holder
+                THEN (extract(EPOCH FROM stored.lease_until + $4::interval) * 1000)::bigint
+        END
+    )
+RETURNING
+    machine_id,
+    high_water_ms,
+    (extract(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now_ms;
+
+-- name: renew_machine
+-- $1 machine id, $2 holder, $3 high water, $4 lease
+UPDATE noetl.machine_lease
+SET
+    lease_until = now() + $4::interval,
+    high_water_ms = GREATEST(high_water_ms, $3)
+WHERE machine_id = $1
+    AND holder = $2
+RETURNING
+    machine_id,
+    high_water_ms,
+    (extract(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now_ms;

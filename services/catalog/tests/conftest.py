@@ -1,0 +1,62 @@
+"""A store on a database of the test's own, and the whole service in process."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from noetl_catalog.app import open_parts
+from noetl_catalog.settings import Settings
+from noetl_catalog.store import Store
+from noetl_common.bus.broker import connect
+from noetl_common.bus.rpc import RpcClient
+from noetl_common.pg.pool import open_pool
+from noetl_common.service import Service, supervise
+from noetl_contract.rpc import RpcReply
+from noetl_contract.subjects import rpc_subject
+from noetl_testkit.postgres import Database
+from pydantic import SecretStr
+
+type Json = Any
+type Pool = asyncpg.Pool[asyncpg.Record]
+type Ask = Callable[..., Awaitable[RpcReply]]
+
+
+def make_settings(database: Database, *, nats_url: str = "", **overrides: Json) -> Settings:
+    """Settings that lead to the servers of a test."""
+    return Settings(
+        nats_url=SecretStr(nats_url),
+        postgres_host=database.host,
+        postgres_port=database.port,
+        postgres_user=database.user,
+        postgres_password=SecretStr(database.password),
+        postgres_db=database.name,
+        **overrides,
+    )
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    async with open_pool(make_settings(database), name="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(pool: Pool) -> Store:
+    return Store(pool)
+
+
+@pytest.fixture
+async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
+    """Ask a running catalog service."""
+    settings = make_settings(database, nats_url=nats_url)
+    async with (
+        supervise(Service("catalog", settings), lambda service: open_parts(service, settings)),
+        connect(settings, name="asker") as bus,
+    ):
+        client = RpcClient(bus)
+
+        async def ask_catalog(operation: str, **request: Json) -> RpcReply:
+            return await client.call(rpc_subject("catalog", operation), request, timeout=10)
+
+        yield ask_catalog
