@@ -9,7 +9,7 @@ from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
 from noetl_common.bus.standing import StandingPull
 from noetl_common.bus.topology import ensure_durable, ensure_topology, run_topology_watch
-from noetl_testkit.bus import Place, make_place, nats_settings, running
+from noetl_testkit.bus import make_place, nats_settings, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
 

@@ -13,6 +13,7 @@ from noetl_common.bus.topology import ensure_topology, stream_identity
 from noetl_common.errors import Invalid, TooLarge
 from noetl_testkit.bus import Place, make_place, running
 from noetl_testkit.nats import NatsServer
+from noetl_testkit.waiting import eventually
 
 
 async def test_an_ack_names_stream_and_sequence(bus: Bus, place: Place) -> None:
@@ -138,9 +139,11 @@ async def test_messages_in_flight_at_a_kill_are_stored_once(
             )
             assert all(isinstance(ack, PubAck) for ack in acks)
 
+    async def some_are_stored() -> bool:
+        return (await stream_identity(own_bus, place.stream.name)).last_seq >= 300
+
     async with running(publish_all()) as publishing:
-        while (await stream_identity(own_bus, place.stream.name)).last_seq < 300:
-            await asyncio.sleep(0)
+        await eventually(some_are_stored, every_seconds=0)
         await asyncio.to_thread(own_nats.restart)
         await publishing
 

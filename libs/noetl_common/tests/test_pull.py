@@ -1,7 +1,9 @@
 """Consuming durables: answers, failures, the end."""
 
 import asyncio
+import itertools
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import monotonic
 
@@ -104,7 +106,7 @@ async def test_a_delivery_tells_where_it_comes_from(bus: Bus, place: Place) -> N
 
     (delivery,) = taken
     assert (place.subject("a"), b"body") == (delivery.subject, delivery.data)
-    assert (1, 1) == (delivery.num_delivered, delivery.stream_sequence)
+    assert (delivery.num_delivered, delivery.stream_sequence) == (1, 1)
     assert delivery.headers["Kind"] == "test"
 
 
@@ -120,7 +122,7 @@ async def test_a_failing_message_comes_again_with_growing_delay(bus: Bus, place:
     async with running(run_pull_each(bus, place.durable, handle, permits=1)):
         await eventually(lambda: is_settled(bus, place, acked=1))
 
-    first, second, third = (after - before for before, after in zip(times, times[1:], strict=False))
+    first, second, third = (after - before for before, after in itertools.pairwise(times))
     assert 0.1 < first < second < third
 
 
@@ -283,7 +285,7 @@ async def test_no_more_is_delivered_than_permits_are_free(bus: Bus, place: Place
 async def test_two_consumers_share_the_work(bus: Bus, place: Place, nats_url: str) -> None:
     counts: Counter[str] = Counter()
 
-    def handler(name: str):  # type: ignore[no-untyped-def]
+    def handler(name: str) -> Callable[[Delivery], Awaitable[None]]:
         async def handle(_delivery: Delivery) -> None:
             counts[name] += 1
             await asyncio.sleep(0.001)

@@ -77,6 +77,8 @@ class SnowflakeIds:
         if now > self._last:
             self._last = now
             self._sequence = 0
+        elif now < 0:
+            raise NotMinting(reason="the clock is before 2024")
         elif self._sequence < _LAST_SEQUENCE:
             self._sequence += 1
         else:
@@ -84,8 +86,6 @@ class SnowflakeIds:
             self._sequence = 0
         if self._most_ms is not None and self._last > self._most_ms:
             raise NotMinting(reason="the time reserved with the lease is used up")
-        if self._last < 0:
-            raise NotMinting(reason="the clock is before 2024")
         return (self._last << (_MACHINE_BITS + _SEQUENCE_BITS)) | self._machine | self._sequence
 
     def take_machine(self, machine_id: int, *, above_ms: int) -> None:

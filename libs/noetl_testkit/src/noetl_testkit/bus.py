@@ -21,9 +21,9 @@ class Place:
     stream: StreamSpec
     durable: DurableSpec
 
-    def subject(self, token: object = "one") -> str:
+    def subject(self, last: object = "one") -> str:
         """Return a subject of the stream."""
-        return f"{self.stream.name}.{token}"
+        return f"{self.stream.name}.{last}"
 
     def with_durable(self, **changes: Any) -> "Place":
         """Return the place with another durable."""

@@ -1,0 +1,212 @@
+"""Snowflake ids and the lease of the machine id."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.clock import unix_ms
+from noetl_common.errors import Conflict, NotMinting
+from noetl_common.ids import EPOCH_MS, SnowflakeIds, lease_machine_id, time_of_id_ms
+from noetl_contract.subjects import rpc_subject
+from noetl_testkit.waiting import eventually
+
+
+@dataclass
+class SetClock:
+    """A clock that shows what it is told."""
+
+    ms: int = EPOCH_MS + 1_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def test_the_layout_is_the_contracts() -> None:
+    ids = SnowflakeIds(5, SetClock(EPOCH_MS + 77))
+
+    assert ids.next() == (77 << 22) | (5 << 12) | 0
+    assert ids.next() == (77 << 22) | (5 << 12) | 1
+
+
+@given(st.lists(st.integers(min_value=-5_000, max_value=5_000), max_size=300))
+def test_ids_only_grow_whatever_the_clock_does(steps: list[int]) -> None:
+    clock = SetClock(EPOCH_MS + 10_000_000)
+    ids = SnowflakeIds(1, clock)
+    made = []
+    for step in steps:
+        clock.ms += step
+        made.append(ids.next())
+
+    assert made == sorted(set(made))
+
+
+def test_when_the_sequence_is_used_up_the_next_millisecond_is_taken() -> None:
+    """Waiting for the clock would block every caller, for an hour after a step back."""
+    clock = SetClock(EPOCH_MS + 50)
+    ids = SnowflakeIds(0, clock)
+    made = [ids.next() for _ in range(4096 * 3 + 1)]
+
+    assert made == sorted(set(made))
+    assert time_of_id_ms(made[4095]) == EPOCH_MS + 50
+    assert time_of_id_ms(made[4096]) == EPOCH_MS + 51
+    assert ids.high_water_ms == EPOCH_MS + 53
+
+
+def test_a_step_back_goes_on_from_the_last_millisecond() -> None:
+    clock = SetClock(EPOCH_MS + 5_000)
+    ids = SnowflakeIds(0, clock)
+    before = ids.next()
+    clock.ms -= 3_600
+
+    assert ids.next() == before + 1
+
+
+def test_ids_start_above_the_last_holders_high_water() -> None:
+    clock = SetClock(EPOCH_MS + 1_000)
+    ids = SnowflakeIds(3, clock, above_ms=EPOCH_MS + 9_000)
+
+    assert time_of_id_ms(ids.next()) == EPOCH_MS + 9_001
+
+
+@pytest.mark.parametrize("machine_id", [-1, 1024])
+def test_a_machine_id_has_ten_bits(machine_id: int) -> None:
+    with pytest.raises(ValueError, match="1023"):
+        SnowflakeIds(machine_id)
+
+
+def test_a_clock_before_the_epoch_makes_no_ids() -> None:
+    with pytest.raises(NotMinting):
+        SnowflakeIds(0, SetClock(EPOCH_MS - 10)).next()
+
+
+@dataclass
+class FakeCatalog:
+    """The catalog's two operations, over the real bus."""
+
+    lease_seconds: float = 30.0
+    machine_id: int = 7
+    previous_high_water_ms: int = 0
+    clock_offset_ms: int = 0
+    lost: bool = False
+    renewals: list[dict[str, Any]] = field(default_factory=list)
+
+    async def lease(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return self._answer()
+
+    async def renew(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self.lost:
+            raise Conflict(what="the lease")
+        self.renewals.append(request)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        return {
+            "machine_id": self.machine_id,
+            "lease_seconds": self.lease_seconds,
+            "high_water_ms": self.previous_high_water_ms,
+            "now_ms": unix_ms() + self.clock_offset_ms,
+        }
+
+    @asynccontextmanager
+    async def served(self, bus: Bus) -> AsyncIterator[None]:
+        handlers = {
+            rpc_subject("catalog", "machine.lease"): self.lease,
+            rpc_subject("catalog", "machine.renew"): self.renew,
+        }
+        async with serve_rpc(bus, handlers, queue="catalog"):
+            yield
+
+
+async def test_a_leased_id_is_used_and_renewed(bus: Bus) -> None:
+    catalog = FakeCatalog(lease_seconds=0.6)
+    async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
+        first = ids.next()
+        await eventually(lambda: len(catalog.renewals) >= 3)
+        second = ids.next()
+
+    assert (first >> 12) & 1023 == 7
+    assert second > first
+    assert {("me", 7)} == {(r["holder"], r["machine_id"]) for r in catalog.renewals}
+
+
+async def test_no_id_is_above_what_was_reserved_with_the_lease(bus: Bus) -> None:
+    """The next holder mints above the reserved time, so this one must stay below."""
+    catalog = FakeCatalog(lease_seconds=60)
+    async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
+        reserved = catalog.renewals[0]["high_water_ms"]
+        made = ids.next()
+        ids.take_machine(7, above_ms=reserved)
+        with pytest.raises(NotMinting, match="reserved"):
+            ids.next()
+
+    assert time_of_id_ms(made) <= reserved
+    assert reserved >= unix_ms()
+
+
+async def test_the_next_holder_mints_above_the_one_before(bus: Bus) -> None:
+    ahead = unix_ms() + 20_000
+    catalog = FakeCatalog(previous_high_water_ms=ahead)
+    async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
+        assert time_of_id_ms(ids.next()) == ahead + 1
+
+
+async def test_without_renewal_no_ids_are_made(bus: Bus) -> None:
+    """Nobody knows whether the machine id belongs to somebody else by now."""
+    catalog = FakeCatalog(lease_seconds=0.3)
+    async with asyncio.timeout(10):
+        serving = catalog.served(bus)
+        await serving.__aenter__()
+        async with lease_machine_id(RpcClient(bus), "me") as ids:
+            assert await ids.is_ready()
+            await serving.__aexit__(None, None, None)
+            await eventually(lambda: not ids.is_minting)
+            with pytest.raises(NotMinting, match="renewed"):
+                ids.next()
+
+            async with catalog.served(bus):
+                await eventually(lambda: ids.is_minting)
+
+
+async def test_a_lost_lease_is_replaced_by_another_machine_id(bus: Bus) -> None:
+    catalog = FakeCatalog(lease_seconds=0.3)
+    async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
+        before = ids.next()
+        catalog.lost, catalog.machine_id = True, 8
+        await eventually(lambda: not ids.is_minting)
+        catalog.lost = False
+        await eventually(lambda: ids.is_minting)
+        after = ids.next()
+
+    assert (after >> 12) & 1023 == 8
+    assert after > before
+
+
+async def test_a_clock_that_is_off_makes_no_ids(bus: Bus) -> None:
+    catalog = FakeCatalog(lease_seconds=0.3)
+    async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
+        catalog.clock_offset_ms = -6_000
+        await eventually(lambda: not ids.is_minting)
+        with pytest.raises(NotMinting, match="clock"):
+            ids.next()
+
+
+async def test_leasing_waits_for_the_catalog(bus: Bus) -> None:
+    catalog = FakeCatalog()
+    leased = asyncio.Event()
+
+    async def lease() -> None:
+        async with lease_machine_id(RpcClient(bus), "early"):
+            leased.set()
+
+    leasing = asyncio.create_task(lease())
+    await asyncio.sleep(0.05)
+    assert not leased.is_set()
+    async with catalog.served(bus):
+        await asyncio.wait_for(leasing, timeout=5)

@@ -1,0 +1,85 @@
+"""What reaches the logs, and what must not."""
+
+import logging
+from collections.abc import Iterator
+
+import orjson
+import pytest
+import structlog
+from noetl_common.logging import MASK, configure, get_logger, masked
+from noetl_common.settings import ServiceSettings
+
+
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.usefixtures("_restored")
+def test_our_lines_and_the_libraries_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(ServiceSettings(log_format="json"), "outbox")
+    get_logger().info("batch_published", count=3, when=object)
+    logging.getLogger("uvicorn.error").info("started %s", "now")
+    ours, theirs = lines(capsys)
+
+    assert (ours["msg"], ours["count"], ours["level"]) == ("batch_published", 3, "info")
+    assert (ours["service"], theirs["service"]) == ("outbox", "outbox")
+    assert theirs["msg"] == "started now"
+    assert str(ours["ts"]).endswith("Z")
+
+
+@pytest.mark.usefixtures("_restored")
+def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(ServiceSettings(log_format="json", log_level="warning"), "x")
+    get_logger().info("quiet")
+    logging.getLogger("some").info("quiet")
+    get_logger().warning("loud")
+
+    assert [line["msg"] for line in lines(capsys)] == ["loud"]
+
+
+@pytest.mark.usefixtures("_restored")
+def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(ServiceSettings(log_format="json"), "x")
+    secret = "hunter2hunter2"
+    try:
+        int(f"postgres://u:{secret}@h/db")
+    except ValueError:
+        get_logger().exception(
+            "failed",
+            password=secret,
+            nested={"list": [{"api_key": secret}]},
+            url=f"nats://u:{secret}@h:4222",
+            header=f"Bearer {secret}",
+        )
+    logging.getLogger("lib").warning("Authorization: Bearer %s", secret)
+    text = capsys.readouterr().out
+
+    assert secret not in text
+    assert text.count(MASK) >= 5
+    assert "ValueError" in text
+
+
+@pytest.mark.usefixtures("_restored")
+def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(ServiceSettings(log_format="pretty"), "x")
+    get_logger().info("hello", who="you", token="hunter2")
+    text = capsys.readouterr().out
+
+    assert "hello" in text
+    assert "hunter2" not in text
+
+
+def test_masking_leaves_the_rest_alone() -> None:
+    value = {"token": "", "name": "n", "items": [1, None, {"secret": {"a": 1}}]}
+
+    assert masked(value) == {"token": "", "name": "n", "items": [1, None, {"secret": MASK}]}
