@@ -1,0 +1,15 @@
+"""``python -m noetl_worker``."""
+
+from noetl_common.service import run_service
+
+from noetl_worker.app import create_app
+from noetl_worker.settings import Settings
+
+
+def main() -> None:
+    """Run the worker until a signal comes."""
+    run_service(create_app, Settings(), name="worker")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Builds the worker: the one place where its parts come together."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import blake2b
+
+import httpx
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.pull import run_pull_each
+from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.ids import SnowflakeIds
+from noetl_common.logging import get_logger
+from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.streams import STREAMS
+
+from noetl_worker.interpreters.interpreter import InterpreterLimits
+from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
+from noetl_worker.reports import Reporter
+from noetl_worker.runner import Runner
+from noetl_worker.settings import Settings
+from noetl_worker.tools.policy import PolicyLimits
+from noetl_worker.tools.registry import load_tools
+from noetl_worker.tools.tool import ToolParts
+from noetl_worker.transports.edge import Edge, open_edge
+from noetl_worker.transports.http import HttpTransport
+from noetl_worker.transports.nats import NatsTransport
+from noetl_worker.transports.registration import Identity
+from noetl_worker.transports.stores import EdgeResultStore, RpcResultStore
+from noetl_worker.transports.transport import Transport
+from noetl_worker.transports.unconfirmed import Unconfirmed
+
+__all__ = ["create_app"]
+
+_log = get_logger()
+
+
+def create_app(settings: Settings | None = None) -> ServiceApp:
+    """Return the worker as an ASGI app with health and metrics."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def run(service: Service) -> AsyncIterator[None]:
+        async with _worker(settings, service):
+            yield
+
+    return create_service_app("worker", run, settings)
+
+
+@asynccontextmanager
+async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings, name="worker"))
+        edge = await stack.enter_async_context(open_edge(settings))
+        http = await stack.enter_async_context(_tool_client(settings))
+        pool = await stack.enter_async_context(_interpreters(settings))
+        transport = _transport(settings, bus=bus, edge=edge, http=http, pool=pool)
+        durable = settings.durable()
+        service.ready_when("bus", bus.is_ready)
+        await ensure_topology(bus, STREAMS, (durable,))
+        service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
+        service.spawn(
+            "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
+        )
+        service.spawn("guard", run_guard(pool, processes=settings.worker_python_processes))
+        await register_until_done(transport)
+        service.spawn("commands", _work(settings, service, bus, transport))
+        yield
+
+
+async def _work(settings: Settings, service: Service, bus: Bus, transport: Transport) -> None:
+    """Pull, run, report; when cancelled, end what is running and wait for the answers."""
+    grace = settings.shutdown_grace_seconds
+    try:
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(transport.run_confirmations(), name="confirmations"),
+                group.create_task(
+                    run_heartbeats(
+                        transport,
+                        seconds=settings.worker_heartbeat_interval,
+                        beat=service.beater("heartbeats"),
+                    ),
+                    name="heartbeats",
+                ),
+            ]
+            try:
+                await run_pull_each(
+                    bus,
+                    settings.durable(),
+                    transport.handle,
+                    permits=settings.worker_max_concurrent,
+                    drain_seconds=grace * 0.7,
+                    on_progress=service.beater("commands"),
+                )
+            finally:
+                await asyncio.shield(transport.settle(seconds=grace * 0.15))
+                for task in beside:
+                    task.cancel()
+    finally:
+        await asyncio.shield(transport.deregister())
+
+
+def _transport(
+    settings: Settings, *, bus: Bus, edge: Edge, http: httpx.AsyncClient, pool: InterpreterPool
+) -> Transport:
+    identity = Identity.of_this_process(settings)
+    ids = SnowflakeIds(_machine_id(settings))
+    toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool))
+    _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
+    runner = Runner(
+        toolbox=toolbox,
+        worker_id=identity.worker_id,
+        secrets=_secrets(settings),
+        limits=PolicyLimits(
+            max_attempts=settings.worker_retry_max_attempts,
+            max_wait_seconds=settings.worker_retry_max_wait_seconds,
+            max_runs=settings.task_sequence_max_iterations,
+        ),
+    )
+    reporter = Reporter(worker_id=identity.worker_id, next_id=ids.next)
+    edge_results = EdgeResultStore(edge)
+    over_http = HttpTransport(
+        edge, identity=identity, runner=runner, reporter=reporter, results=edge_results
+    )
+    if settings.worker_transport == "http":
+        return over_http
+    return NatsTransport(
+        bus,
+        identity=identity,
+        runner=runner,
+        reporter=reporter,
+        results=RpcResultStore(bus, edge=edge_results, next_id=ids.next),
+        other=over_http,
+        unconfirmed=Unconfirmed(
+            most=settings.worker_unconfirmed_max,
+            most_bytes=settings.worker_unconfirmed_max_bytes,
+        ),
+        fast_path=settings.fast_path_enabled,
+    )
+
+
+def _machine_id(settings: Settings) -> int:
+    """The bits of event ids that are ours.
+
+    Not leased: a worker must go on while the catalog is away, and equal ids of two workers are
+    told apart where they are stored (design W3).
+    """
+    if settings.snowflake_node_id is not None:
+        return settings.snowflake_node_id & 0x3FF
+    digest = blake2b(settings.worker_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) & 0x3FF
+
+
+def _secrets(settings: Settings) -> dict[str, str]:
+    """The variables that the operator lets tools use."""
+    names = (name.strip() for name in settings.keychain_env_vars.split(","))
+    return {name: value for name in names if name and (value := os.environ.get(name))}
+
+
+def _tool_client(settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=settings.worker_http_timeout_seconds,
+        follow_redirects=True,
+        max_redirects=10,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+    )
+
+
+@asynccontextmanager
+async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
+    limits = InterpreterLimits(
+        memory_bytes=settings.worker_python_memory_bytes,
+        file_bytes=settings.worker_python_file_bytes,
+        output_bytes=settings.worker_python_output_bytes,
+        result_bytes=settings.worker_python_result_bytes,
+        jobs=settings.worker_python_jobs,
+    )
+    async with interpreter_pool(
+        executable=settings.python_path or None,
+        limits=limits,
+        size=settings.worker_max_concurrent,
+        warm=settings.worker_python_warm,
+    ) as pool:
+        yield pool

@@ -1,0 +1,36 @@
+"""JSON that PostgreSQL's jsonb takes."""
+
+import json
+from typing import Any
+
+import orjson
+
+__all__ = ["encode"]
+
+_ESCAPED_NUL = rb"\u0000"
+_REPLACEMENT = "\ufffd"
+
+
+def encode(value: Any) -> bytes:
+    """Encode; NUL characters and halves of surrogate pairs, which jsonb refuses, are replaced."""
+    try:
+        data = orjson.dumps(value)
+    except TypeError:
+        # Integers beyond 64 bits, or text that is no Unicode.
+        data = json.dumps(_clean(value), default=str).encode()
+    return orjson.dumps(_clean(value)) if _ESCAPED_NUL in data else data
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        text = value.replace("\0", _REPLACEMENT)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value

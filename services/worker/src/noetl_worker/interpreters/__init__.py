@@ -1,0 +1,1 @@
+"""Warm Python interpreters, apart from the worker."""

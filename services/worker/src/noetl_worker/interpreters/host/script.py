@@ -1,0 +1,253 @@
+"""The process that runs scripts."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import contextlib
+import contextvars
+import json
+import linecache
+import os
+import random
+import signal
+import sys
+import threading
+import traceback
+import types
+from json import dumps, loads
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import limits
+from .body import Body
+from .traces import Traces, reads_harmless
+from .wire import LENGTH, REPORT_MARK
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_KNOWN_BODIES = 64
+
+
+class ScriptProcess:
+    """Waits for a job, runs it, reports; ends unless the script left no trace."""
+
+    def __init__(
+        self, *, job: int, report: int, control: int, limits: dict[str, int], parent: int
+    ) -> None:
+        self._job = job
+        self._report = report
+        self._control = control
+        self._limits = limits
+        self._parent = parent
+        # Text -> compiled body and whether it may share its process; loops run one text often.
+        self._bodies: dict[str, tuple[Body, bool]] = {}
+
+    def live(self) -> NoReturn:
+        status = 1
+        try:
+            self._prepare()
+            traces = Traces(jobs_limit=self._limits.get("jobs", 1))
+            while True:
+                status, shared = self._work(self._read_job(), traces)
+                if not shared:
+                    break
+        except BaseException:  # noqa: BLE001  the fork must end here, whatever happened
+            try:
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                os._exit(1)
+        os._exit(status)
+
+    def _prepare(self) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        limits.arm_parent_death(signal.SIGKILL, parent=self._parent)
+        os.close(self._control)
+        limits.apply_limits(self._limits)
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            stream = open(  # noqa: SIM115  stays open as long as the process
+                descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+            )
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        sys.argv = [""]
+        _add_exit_functions()
+
+    def _read_job(self) -> dict[str, Any]:
+        (size,) = LENGTH.unpack(self._read_exactly(LENGTH.size))
+        job: dict[str, Any] = loads(self._read_exactly(size))
+        return job
+
+    def _read_exactly(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = os.read(self._job, min(size, 1 << 20))
+            if not part:
+                os._exit(0)  # the worker is gone
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _work(self, job: dict[str, Any], traces: Traces) -> tuple[int, bool]:
+        if job.get("env"):
+            os.environ.update(job["env"])
+        if job.get("cwd"):
+            try:
+                os.chdir(job["cwd"])
+            except OSError as error:
+                self._send(1, dumps({"cwd_error": _os_text(error)}))
+                return 1, False
+        # An empty context: what scripts keep in context variables (decimal's precision) is theirs.
+        status, value, harmless = contextvars.Context().run(self._execute, job)
+        if harmless and not traces.are_found():
+            _flush()
+            self._send(status, value, shared=True)
+            return status, True
+        self._send(status, value)
+        _end_interpreter()
+        _flush()
+        return status, False
+
+    def _execute(self, job: dict[str, Any]) -> tuple[int, str | None, bool]:
+        name = job["name"]
+        source = job["code"]
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        harmless = False
+        try:
+            body, harmless = self._body(source, name)
+            if harmless and "random" in source:
+                random.seed()  # also hides what a script before seeded
+            value = body.evaluate(_namespace(job))
+            return 0, _encode(value), harmless
+        except SystemExit as end:
+            return _exit_status(end), None, harmless
+        except BaseException as error:  # noqa: BLE001  a script may raise anything
+            if isinstance(error, MemoryError):
+                limits.lift_memory_limit()
+                harmless = False
+            _print_error(error, name)
+            return 1, None, harmless
+
+    def _body(self, source: str, name: str) -> tuple[Body, bool]:
+        key = f"{name}\0{source}"
+        known = self._bodies.get(key)
+        if known is None:
+            body = Body(source, name=name)
+            known = (body, reads_harmless(body.tree))
+            if len(self._bodies) >= _KNOWN_BODIES:
+                self._bodies.pop(next(iter(self._bodies)))
+            self._bodies[key] = known
+        return known
+
+    def _send(self, status: int, value: str | None, *, shared: bool = False) -> None:
+        # No value: the script was cut short or its result has no JSON; null: it gave none.
+        data = b'{"status":%d,"shared":%s%s}' % (
+            status,
+            b"true" if shared else b"false",
+            b"" if value is None else b',"value":' + value.encode(),
+        )
+        frame = memoryview(REPORT_MARK + LENGTH.pack(len(data)) + data)
+        try:
+            while frame:
+                frame = frame[os.write(self._report, frame) :]
+        except OSError as error:  # the script closed it: it loses its own result
+            _complain(f"the result could not be reported: {error}")
+            _flush()
+            os._exit(1)
+
+
+def _namespace(job: dict[str, Any]) -> dict[str, Any]:
+    args = job["args"]
+    context = {
+        "args": args,
+        "variables": job.get("variables", {}),
+        "execution_id": job["execution_id"],
+        "step": job["step"],
+        "server_url": job["server_url"],
+    }
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module  # where pickle and dataclasses look for a script's names
+    namespace = module.__dict__
+    namespace["__builtins__"] = builtins
+    for name in ("args", "variables", "execution_id", "step"):
+        namespace[name] = context[name]
+    namespace["context"] = context
+    namespace["sys"] = sys
+    namespace["json"] = json
+    namespace.update(args)
+    namespace["input_data"] = dict(args)
+    return namespace
+
+
+def _encode(value: Any) -> str | None:
+    """JSON of a result; `stderr` says why there is none."""
+    if value is None:
+        return "null"
+    try:
+        return dumps(value, default=str, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        _complain(f"the result is not JSON: {error}")
+        # Not a number: no result at all; anything else: a null one (tools 3).
+        return None if "float values" in str(error) else "null"
+
+
+def _exit_status(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    _complain(str(end.code))
+    return 1
+
+
+def _print_error(error: BaseException, name: str) -> None:
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != name:
+        trace = trace.tb_next
+    try:
+        traceback.print_exception(type(error), error, trace)
+    except BaseException:  # noqa: BLE001  a broken __str__, a closed stream: a failure all the same
+        os._exit(1)
+
+
+def _end_interpreter() -> None:
+    """Do what a normal exit does: wait for threads, run the exit functions."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  as the exit does
+        atexit._run_exitfuncs()  # noqa: SLF001
+    except BaseException:  # noqa: BLE001  as at a normal exit: shown, nothing more
+        traceback.print_exc()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # It may have been closed or replaced by the script.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _complain(text: str) -> None:
+    """Tell the script's author something."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{text}\n")
+
+
+def _os_text(error: OSError) -> str:
+    return f"{error.strerror} (os error {error.errno})"
+
+
+def _add_exit_functions() -> None:
+    """The two that `site` would add; we leave it out with the installed packages."""
+
+    def leave(code: object = None) -> NoReturn:
+        raise SystemExit(code)
+
+    for name in ("exit", "quit"):
+        if not hasattr(builtins, name):
+            setattr(builtins, name, leave)
+
+
+__all__ = ["ScriptProcess"]

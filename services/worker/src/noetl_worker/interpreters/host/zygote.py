@@ -1,0 +1,131 @@
+"""The waiting parent: forks script processes, ends what they leave behind, reports.
+
+It runs no foreign code. A process is forked before its job arrives, so no job waits for a
+fork; one serves several jobs as long as they left no trace (see `traces`), then it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from . import limits
+from .script import ScriptProcess
+from .traces import load_harmless_modules
+from .wire import CONTROL, ENDED, READY
+
+
+class Zygote:
+    """Serves until its parent ends."""
+
+    def __init__(self, *, job: int, report: int, control: int, limits: dict[str, int]) -> None:
+        self.job = job
+        self.report = report
+        self.control = control
+        self.limits = limits
+        self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
+        self._child = 0
+        self._pid = os.getpid()
+        self._children = Path(f"/proc/{self._pid}/task/{self._pid}/children")
+
+    def serve(self, *, parent: int) -> None:
+        signal.signal(signal.SIGUSR1, self._on_kill)
+        signal.signal(signal.SIGTERM, self._on_end)
+        limits.arm_parent_death(signal.SIGTERM, parent=parent)
+        limits.adopt_orphans()
+        load_harmless_modules()
+        gc.collect()
+        gc.freeze()
+        while True:
+            self._serve_one_process()
+
+    def _serve_one_process(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            ScriptProcess(
+                job=self.job,
+                report=self.report,
+                control=self.control,
+                limits=self.limits,
+                parent=self._pid,
+            ).live()
+        self._child = pid
+        with contextlib.suppress(OSError):  # it did so itself, or is gone
+            os.setpgid(pid, pid)
+        os.write(self.control, CONTROL.pack(READY, pid, 0))
+        _, status = os.waitpid(pid, 0)
+        self._child = 0
+        _kill_group(pid)
+        self._end_descendants(seconds=5.0)
+        self._drop_unread_job()
+        self._empty_directory()
+        os.write(self.control, CONTROL.pack(ENDED, pid, status))
+
+    def _on_kill(self, _number: int, _frame: object) -> None:
+        if self._child:
+            _kill_group(self._child)
+
+    def _on_end(self, _number: int, _frame: object) -> None:
+        if self._child:
+            _kill_group(self._child)
+        self._end_descendants(seconds=1.0)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        os._exit(0)
+
+    def _end_descendants(self, *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                found, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if found:
+                continue
+            try:
+                pids = self._children.read_text().split()
+            except OSError:
+                return
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.001)
+
+    def _drop_unread_job(self) -> None:
+        os.set_blocking(self.job, False)
+        try:
+            while os.read(self.job, 65536):
+                pass
+        except BlockingIOError:
+            pass
+        finally:
+            os.set_blocking(self.job, True)
+
+    def _empty_directory(self) -> None:
+        for entry in os.scandir(self.directory):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def main() -> None:
+    """Arguments: job fd, report fd, control fd, parent's pid, limits as JSON."""
+    job, report, control, parent = (int(word) for word in sys.argv[1:5])
+    zygote = Zygote(job=job, report=report, control=control, limits=json.loads(sys.argv[5]))
+    zygote.serve(parent=parent)
+
+
+__all__ = ["Zygote", "main"]

@@ -1,0 +1,467 @@
+"""One warm interpreter as the worker sees it: jobs in, runs out."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
+
+__all__ = ["Interpreter", "InterpreterLimits", "InterpreterLost", "Run", "StartFailed"]
+
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop()); "
+    "from host.zygote import main; del sys.path[0]; main()"
+)
+_HOST_DIRECTORY = str(Path(__file__).parent)
+_CHUNK = 256 << 10
+_HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
+_MISSING: Any = object()
+
+
+class InterpreterLost(Exception):
+    """The interpreter itself ended; the run, if there was one, ended with it."""
+
+
+class StartFailed(Exception):
+    """The interpreter could not be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterpreterLimits:
+    """Bounds on what one script may use or leave in memory here; 0 means none."""
+
+    memory_bytes: int
+    file_bytes: int
+    output_bytes: int
+    result_bytes: int
+    jobs: int
+    """Scripts that may share one process."""
+
+
+@dataclass(slots=True)
+class Run:
+    """How a script ended. ``exit_code`` is negative for a signal."""
+
+    exit_code: int = 0
+    value: Any = _MISSING
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+    too_large: bool = False
+    cwd_error: str | None = None
+
+    @property
+    def has_value(self) -> bool:
+        """Tell whether the script came to its end and its result (perhaps null) is known."""
+        return self.value is not _MISSING
+
+
+class _Capture:
+    """One pipe of the interpreter: keeps the first bytes, counts and drops the rest."""
+
+    __slots__ = ("_limit", "_parts", "_size", "descriptor", "dropped")
+
+    def __init__(self, descriptor: int, *, limit: int) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor = descriptor
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.dropped = 0
+
+    def read(self) -> bool:
+        """Take what is there; False when there was nothing."""
+        try:
+            part = os.read(self.descriptor, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not part:
+            return False
+        room = self._limit - self._size
+        if len(part) > room:
+            self.dropped += len(part) - room
+            part = part[:room]
+        if part:
+            self._parts.append(part)
+            self._size += len(part)
+        return True
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def head(self, size: int) -> bytes:
+        """Return the first bytes without taking them."""
+        head = self._parts[0] if self._parts else b""
+        return head[:size] if len(head) >= size else b"".join(self._parts)[:size]
+
+    def drain(self) -> None:
+        while self.read():
+            pass
+
+    def take(self) -> bytes:
+        parts, self._parts = self._parts, []
+        self._size = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def take_text(self) -> str:
+        text = self.take().decode("utf-8", errors="replace")
+        if self.dropped:
+            text += f"\n[{self.dropped} more bytes were dropped]"
+            self.dropped = 0
+        return text
+
+
+class Interpreter:
+    """A zygote process with its pipes. One run at a time."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        directory: str,
+        limits: InterpreterLimits,
+        job: int,
+        control: int,
+        report: int,
+        stdout: int,
+        stderr: int,
+    ) -> None:
+        self._process = process
+        self._directory = directory
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._job = job
+        os.set_blocking(job, False)
+        self._control = control
+        os.set_blocking(control, False)
+        self._control_bytes = b""
+        # Mark and length come on top of the result itself.
+        self._report = _Capture(report, limit=limits.result_bytes + 1024)
+        self._stdout = _Capture(stdout, limit=limits.output_bytes)
+        self._stderr = _Capture(stderr, limit=limits.output_bytes)
+        self._unsent = memoryview(b"")
+        self._run: asyncio.Future[Run] | None = None
+        self._started: asyncio.Future[None] = self._loop.create_future()
+        self._timed_out = False
+        self._cut_off = False
+        self._script_pid = 0
+        self._last_kill: asyncio.TimerHandle | None = None
+        self._expected = 0
+        self._early_report: dict[str, Any] | None = None
+        self.is_lost = False
+        self.jobs_done = 0
+        self._loop.add_reader(control, self._on_control)
+        self._loop.add_reader(report, self._on_report)
+        self._loop.add_reader(stdout, self._stdout.read)
+        self._loop.add_reader(stderr, self._stderr.read)
+
+    @classmethod
+    def start(cls, *, executable: str | None, limits: InterpreterLimits) -> Self:
+        """Start a zygote.
+
+        Without ``executable`` it is our own interpreter, without installed packages.
+
+        Raises:
+            StartFailed: the program is not there or can't be started.
+        """
+        directory = tempfile.mkdtemp(prefix="noetl-python-")
+        pipes = [os.pipe() for _ in range(5)]
+        (job_in, job_out), (report_in, report_out), (control_in, control_out) = pipes[:3]
+        (stdout_in, stdout_out), (stderr_in, stderr_out) = pipes[3:]
+        given = (job_in, report_out, control_out)
+        options = ["-I", "-X", "utf8"] if executable else ["-I", "-S", "-X", "utf8"]
+        bounds = {
+            "memory_bytes": limits.memory_bytes,
+            "file_bytes": limits.file_bytes,
+            "jobs": limits.jobs,
+        }
+        try:
+            process = subprocess.Popen(  # noqa: S603  the configured interpreter
+                [
+                    executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001
+                    *options,
+                    "-c",
+                    _BOOT,
+                    *(str(descriptor) for descriptor in given),
+                    str(os.getpid()),
+                    orjson.dumps(bounds).decode(),
+                    _HOST_DIRECTORY,
+                ],
+                pass_fds=given,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout_out,
+                stderr=stderr_out,
+                cwd=directory,
+                env=_environment(directory),
+                start_new_session=True,
+            )
+        except OSError as error:
+            for descriptor in (job_out, report_in, control_in, stdout_in, stderr_in):
+                os.close(descriptor)
+            shutil.rmtree(directory, ignore_errors=True)
+            raise StartFailed(f"{error.strerror} (os error {error.errno})") from error
+        finally:
+            for descriptor in (*given, stdout_out, stderr_out):
+                os.close(descriptor)
+        return cls(
+            process,
+            directory=directory,
+            limits=limits,
+            job=job_out,
+            control=control_in,
+            report=report_in,
+            stdout=stdout_in,
+            stderr=stderr_in,
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether the next job may be given."""
+        return self._run is None and not self.is_lost
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether a process is there for the next job, so that it need not wait for a fork."""
+        return self.is_idle and self._script_pid != 0
+
+    @property
+    def pid(self) -> int:
+        """Process id of the zygote."""
+        return self._process.pid
+
+    async def ready(self) -> None:
+        """Wait until the first process waits for its job; raises `InterpreterLost`."""
+        await asyncio.shield(self._started)
+
+    async def run(self, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109
+        """Run one script; cancelling kills it.
+
+        Raises:
+            InterpreterLost: the zygote ended. Only a script that means to can do that.
+        """
+        if not self.is_idle:
+            raise RuntimeError("the interpreter is busy")
+        run = self._run = self._loop.create_future()
+        self._timed_out = self._cut_off = False
+        self._expected = 0
+        self._early_report = None
+        self._unsent = memoryview(LENGTH.pack(len(job)) + job)
+        self._send()
+        timer = self._loop.call_later(timeout, self._on_timeout) if timeout is not None else None
+        try:
+            return await asyncio.shield(run)
+        except asyncio.CancelledError:
+            self.kill_script()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def kill_script(self) -> None:
+        """End the script and all it started; the zygote reports when that is done."""
+        if self._run is None or self._last_kill is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
+        # A script may have stopped the zygote itself.
+        self._last_kill = self._loop.call_later(3.0, self._kill_all)
+
+    def close(self) -> None:
+        """End the zygote and everything below it."""
+        self._process.terminate()
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._kill_all()
+        self._lose()
+
+    def _kill_all(self) -> None:
+        if self._script_pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._script_pid, signal.SIGKILL)
+        self._process.kill()
+
+    def _on_timeout(self) -> None:
+        self._timed_out = True
+        self.kill_script()
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._job, self._unsent) :]
+        except BlockingIOError:
+            self._loop.add_writer(self._job, self._send_more)
+        except OSError:
+            self._unsent = memoryview(b"")  # it ended: the control pipe tells
+
+    def _send_more(self) -> None:
+        self._loop.remove_writer(self._job)
+        self._send()
+
+    def _on_control(self) -> None:
+        try:
+            data = os.read(self._control, 4096)
+        except BlockingIOError:
+            return
+        if not data:
+            self._lose()
+            return
+        data = self._control_bytes + data
+        whole = len(data) - len(data) % CONTROL.size
+        self._control_bytes = data[whole:]
+        for kind, pid, status in CONTROL.iter_unpack(data[:whole]):
+            if kind == READY:
+                self._script_pid = pid
+                if not self._started.done():
+                    self._started.set_result(None)
+            elif kind == ENDED:
+                self._script_pid = 0
+                self._on_ended(os.waitstatus_to_exitcode(status))
+
+    def _on_report(self) -> None:
+        self._report.read()
+        if self._run is None or not self._report_is_whole():
+            return
+        report = self._decode_report()
+        if report is not None and report.get("shared") is True:
+            self._finish(self._run_of(report, exit_code=int(report["status"])))
+        else:
+            self._early_report = report  # counts when its process has ended
+
+    def _report_is_whole(self) -> bool:
+        """Tell whether the length of the report is known and reached, without joining parts."""
+        capture = self._report
+        if capture.dropped and not self._cut_off:
+            self._cut_off = True
+            self.kill_script()
+            return False
+        if not self._expected:
+            head = capture.head(_HEAD_SIZE)
+            if len(head) == _HEAD_SIZE and head.startswith(REPORT_MARK):
+                self._expected = _HEAD_SIZE + LENGTH.unpack_from(head, len(REPORT_MARK))[0]
+        return bool(self._expected) and capture.size >= self._expected
+
+    def _on_ended(self, exit_code: int) -> None:
+        self._report.drain()
+        if self._run is None:
+            self._report.take()
+            self._stdout.drain()
+            self._stdout.take_text()
+            self._stderr.drain()
+            self._stderr.take_text()
+            return
+        report = self._early_report or self._decode_report()
+        self._finish(self._run_of(report, exit_code=exit_code))
+
+    def _decode_report(self) -> dict[str, Any] | None:
+        data = self._report.take()
+        if len(data) < _HEAD_SIZE or not data.startswith(REPORT_MARK):
+            return None
+        end = _HEAD_SIZE + LENGTH.unpack_from(data, len(REPORT_MARK))[0]
+        if len(data) < end:
+            return None
+        try:
+            report = _decode_json(data[_HEAD_SIZE:end])
+        except ValueError:  # the script wrote to our descriptor: it loses its own result
+            return None
+        return report if isinstance(report, dict) else None
+
+    def _run_of(self, report: dict[str, Any] | None, *, exit_code: int) -> Run:
+        self._stdout.drain()
+        self._stderr.drain()
+        return Run(
+            exit_code=exit_code,
+            value=_MISSING if report is None else report.get("value", _MISSING),
+            cwd_error=None if report is None else report.get("cwd_error"),
+            stdout=self._stdout.take_text(),
+            stderr=self._stderr.take_text(),
+            timed_out=self._timed_out,
+            too_large=self._cut_off,
+        )
+
+    def _finish(self, run: Run) -> None:
+        if self._last_kill is not None:
+            self._last_kill.cancel()
+            self._last_kill = None
+        self._report.dropped = 0
+        self.jobs_done += 1
+        future, self._run = self._run, None
+        if self._unsent:
+            # The rest of the job would be the beginning of the next one.
+            self.close()
+        if future is not None and not future.done():
+            future.set_result(run)
+
+    def _lose(self) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        if self._last_kill is not None:
+            self._last_kill.cancel()
+        self._kill_all()
+        self._process.wait()
+        for descriptor in (
+            self._control,
+            self._report.descriptor,
+            self._stdout.descriptor,
+            self._stderr.descriptor,
+        ):
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._loop.remove_writer(self._job)
+        os.close(self._job)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        future, self._run = self._run, None
+        if future is not None and not future.done():
+            if self._timed_out:
+                future.set_result(Run(exit_code=-1, timed_out=True))
+            else:
+                future.set_exception(InterpreterLost("the interpreter ended"))
+        if not self._started.done():
+            self._started.set_exception(InterpreterLost("the interpreter ended at its start"))
+            self._started.exception()  # seen: nobody needs to wait for it
+
+
+def _environment(directory: str) -> dict[str, str]:
+    """What a script sees of the environment: enough to find programs, nothing of ours."""
+    kept = {name: value for name in ("PATH", "TZ") if (value := os.environ.get(name))}
+    return {
+        "PATH": os.defpath,
+        **kept,
+        "HOME": directory,
+        "TMPDIR": directory,
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _decode_json(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        # Lone surrogates, which the standard library writes and orjson refuses.
+        return _without_surrogates(json.loads(data))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,66 @@
+"""What a worker does beside its commands: show that it lives, watch its lag and its scripts."""
+
+import asyncio
+from collections.abc import Callable
+
+from nats.errors import Error as NatsError
+from noetl_common.bus.broker import Bus
+from noetl_common.logging import get_logger
+from noetl_contract.streams import DurableSpec
+
+from noetl_worker import metrics
+from noetl_worker.interpreters.guard import overgrown
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.transports.transport import Transport
+
+__all__ = ["register_until_done", "run_guard", "run_heartbeats", "run_lag_watch"]
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+
+_log = get_logger()
+
+
+async def register_until_done(transport: Transport) -> None:
+    """Register; a worker nobody knows may not hold commands."""
+    pause = _FIRST_PAUSE_SECONDS
+    while not await transport.register():
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+async def run_heartbeats(transport: Transport, *, seconds: float, beat: Callable[[], None]) -> None:
+    """Show that the worker lives; register again (as the same process) when it was forgotten."""
+    while True:
+        await asyncio.sleep(seconds)
+        beat()
+        if not await transport.heartbeat():
+            _log.warning("worker_forgotten")
+            await transport.register()
+
+
+async def run_lag_watch(bus: Bus, durable: DurableSpec, *, seconds: float) -> None:
+    """Export the durable's lag, on which deployments scale."""
+    labels = (durable.stream, durable.name)
+    while True:
+        try:
+            info = await bus.js.consumer_info(durable.stream, durable.name)
+        except (NatsError, TimeoutError) as error:
+            _log.debug("lag_unknown", error=str(error))
+        else:
+            metrics.PENDING.labels(*labels).set(info.num_pending or 0)
+            metrics.ACK_PENDING.labels(*labels).set(info.num_ack_pending or 0)
+        await asyncio.sleep(seconds)
+
+
+async def run_guard(pool: InterpreterPool, *, processes: int) -> None:
+    """Kill scripts that have too many processes: no limit of the system counts per script."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        pids = pool.script_pids()
+        if not pids:
+            continue
+        for pid in await asyncio.to_thread(overgrown, pids, processes):
+            _log.warning("script_killed", reason="too many processes", limit=processes)
+            pool.kill_script_of(pid)

@@ -1,0 +1,41 @@
+"""Metrics of the worker (worker 18 and 22.8)."""
+
+from noetl_common.metrics import DURATION_BUCKETS, counter, gauge, histogram
+
+_RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_PUT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+PULLS = counter("noetl_worker_pulls_total", "Notifications by what became of them.", ("outcome",))
+PULL_SECONDS = histogram(
+    "noetl_worker_pull_duration_seconds", "From the notification to the right to run.",
+    buckets=DURATION_BUCKETS,
+)  # fmt: skip
+RUN_SECONDS = histogram(
+    "noetl_worker_dispatch_duration_seconds", "Tool runs.", ("tool_kind",), buckets=_RUN_BUCKETS
+)
+RUN_ERRORS = counter("noetl_worker_dispatch_errors_total", "Tools that raised.", ("tool_kind",))
+EMIT_SECONDS = histogram(
+    "noetl_worker_event_emit_duration_seconds", "Posts of events.", ("event_type",),
+    buckets=DURATION_BUCKETS[:-1],
+)  # fmt: skip
+EMIT_RETRIES = counter(
+    "noetl_worker_event_emit_retries_total", "Posts tried again.", ("event_type",)
+)
+RUNNING = gauge("noetl_worker_concurrent_dispatches", "Commands being run.")
+PENDING = gauge(
+    "noetl_worker_nats_consumer_pending", "Commands not delivered yet.", ("stream", "consumer")
+)
+ACK_PENDING = gauge(
+    "noetl_worker_nats_consumer_ack_pending", "Commands delivered, not acknowledged.",
+    ("stream", "consumer"),
+)  # fmt: skip
+RESULT_PUT_SECONDS = histogram(
+    "noetl_worker_result_store_put_duration_seconds", "Large results stored.", buckets=_PUT_BUCKETS
+)
+RESULT_PUT_BYTES = counter("noetl_worker_result_store_put_bytes_total", "Their bytes.")
+RESULT_PUT_ERRORS = counter("noetl_worker_result_store_put_errors_total", "Those not stored.")
+FAST_PATH = counter(
+    "noetl_worker_fast_path_total", "Commands over messages by how they began or ended.",
+    ("outcome",),
+)  # fmt: skip
+UNCONFIRMED = gauge("noetl_worker_unconfirmed", "Outcomes that wait for their answer.")

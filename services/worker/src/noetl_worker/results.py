@@ -1,0 +1,73 @@
+"""The reported form of a result; a large one is stored first (worker 11)."""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Protocol
+
+import orjson
+from noetl_common.logging import get_logger
+
+from noetl_worker import encoding, metrics
+from noetl_worker.commands import Command
+from noetl_worker.output_select import select_output
+from noetl_worker.reports import StoredResult
+from noetl_worker.scrub import scrub
+from noetl_worker.tools.tool import ToolResult
+
+__all__ = ["INLINE_LIMIT_BYTES", "ResultStore", "reported_result"]
+
+INLINE_LIMIT_BYTES = 102_400
+
+_log = get_logger()
+
+
+class ResultStore(Protocol):
+    """Keeps what does not fit an event."""
+
+    async def put(self, command: Command, document: bytes) -> StoredResult | None:
+        """Keep a document under the step's name; None if that failed."""
+
+
+async def reported_result(
+    command: Command, result: ToolResult, store: ResultStore
+) -> dict[str, Any]:
+    """Return what goes into `call.done` as `result`."""
+    body = scrub(result.to_json())
+    data = encoding.encode(body)
+    status = result.status
+    if len(data) <= INLINE_LIMIT_BYTES:
+        # Encoded once: the event takes the bytes as they are.
+        return {"status": status, "context": orjson.Fragment(data)}
+    started = perf_counter()
+    stored = await store.put(command, data)
+    metrics.RESULT_PUT_SECONDS.observe(perf_counter() - started)
+    if stored is None:
+        metrics.RESULT_PUT_ERRORS.inc()
+        _log.warning("result_not_stored", command_id=command.command_id, size=len(data))
+        return {"status": status}
+    metrics.RESULT_PUT_BYTES.inc(len(data))
+    selected = select_output(body.get("data"), command.context.get("output_select"))
+    return {
+        "status": status,
+        "context": {"data": {**selected, "_ref": stored.ref}},
+        "reference": _reference(stored),
+    }
+
+
+def _reference(stored: StoredResult) -> Mapping[str, Any]:
+    meta: dict[str, Any] = {
+        "bytes": stored.size,
+        "sha256": stored.sha256,
+        "media_type": "application/json",
+        "content_type": "application/json",
+    }
+    reference: dict[str, Any] = {
+        "kind": "result_ref",
+        "ref": stored.ref,
+        "store": stored.store,
+        "scope": stored.scope,
+        "meta": {name: value for name, value in meta.items() if value is not None},
+    }
+    if stored.expires_at is not None:
+        reference["expires_at"] = stored.expires_at
+    return reference

@@ -1,0 +1,156 @@
+"""From a command to its outcome; knows nothing of how either travels."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from noetl_common.logging import get_logger
+
+from noetl_worker import metrics
+from noetl_worker.commands import Command
+from noetl_worker.reports import Outcome
+from noetl_worker.results import ResultStore, reported_result
+from noetl_worker.single import run_single
+from noetl_worker.tools.policy import PolicyLimits
+from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, timed_out
+
+__all__ = ["Runner"]
+
+_MALFORMED = "malformed tool config (pre-dispatch deserialization)"
+_AUTH_TYPES = frozenset({"bearer", "basic", "api_key", "gcp_adc", "none"})
+# Kinds for which an inserted `args` would be an error (worker 8.2).
+_WITHOUT_ARGS = frozenset({"container"})
+
+_log = get_logger()
+
+
+class _Malformed(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Lifted:
+    """A tool's configuration without what applies to the run as a whole (worker 8.4)."""
+
+    config: dict[str, Any]
+    timeout: int | None
+    retry: dict[str, Any] | None
+    auth: dict[str, Any] | None
+
+
+class Runner:
+    """Runs one command at a time per call; holds what all commands share."""
+
+    def __init__(
+        self,
+        *,
+        toolbox: Toolbox,
+        worker_id: str,
+        secrets: Mapping[str, str],
+        limits: PolicyLimits,
+    ) -> None:
+        self._toolbox = toolbox
+        self._worker_id = worker_id
+        self._secrets = secrets
+        self._limits = limits
+
+    async def run(self, command: Command, store: ResultStore) -> Outcome:
+        """Run the tool and return what is to be reported; never raises but for cancellation."""
+        metrics.RUNNING.inc()
+        started = perf_counter()
+        try:
+            return await self._bounded(command, store)
+        finally:
+            metrics.RUNNING.dec()
+            metrics.RUN_SECONDS.labels(command.action).observe(perf_counter() - started)
+
+    async def _bounded(self, command: Command, store: ResultStore) -> Outcome:
+        seconds = command.timeout_seconds
+        if seconds is None:
+            return await self._outcome(command, store)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._outcome(command, store)
+        except TimeoutError:
+            return self._raised(command, timed_out(seconds))
+
+    async def _outcome(self, command: Command, store: ResultStore) -> Outcome:
+        try:
+            lifted = _lift(command)
+            result = await run_single(
+                self._toolbox,
+                command.action,
+                lifted.config,
+                self._context(command, lifted),
+                policy=command.context.get("policy"),
+                retry=lifted.retry,
+                limits=self._limits,
+            )
+        except ToolError as error:
+            return self._raised(command, str(error))
+        except _Malformed:
+            return self._raised(command, _MALFORMED)
+        except Exception as error:  # noqa: BLE001  a tool may be foreign code; its command fails
+            _log.exception("tool_broken", kind=command.action, command_id=command.command_id)
+            return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
+        return Outcome(status=result.status, result=await reported_result(command, result, store))
+
+    def _raised(self, command: Command, text: str) -> Outcome:
+        metrics.RUN_ERRORS.labels(command.action).inc()
+        return Outcome(error=text)
+
+    def _context(self, command: Command, lifted: _Lifted) -> ToolContext:
+        render_context = command.context.get("render_context")
+        variables = dict(render_context) if isinstance(render_context, dict) else {}
+        variables.setdefault("action", command.action)
+        variables.setdefault("node_name", command.step)
+        variables["execution_id"] = command.execution_id
+        variables["step"] = command.step
+        variables["server_url"] = command.server_url
+        variables["worker_id"] = self._worker_id
+        variables["command_id"] = command.command_id
+        return ToolContext(
+            variables=variables,
+            execution_id=command.execution_id,
+            step=command.step,
+            server_url=command.server_url,
+            secrets=self._secrets,
+            timeout=lifted.timeout,
+            auth=lifted.auth,
+            toolbox=self._toolbox,
+        )
+
+
+def _lift(command: Command) -> _Lifted:
+    raw = command.context.get("tool_config")
+    if command.action == "task_sequence" and isinstance(raw, list):
+        return _Lifted({"tool_config": raw, "kind": command.action}, None, None, None)
+    config = dict(raw) if isinstance(raw, dict) else {}
+    args = command.context.get("args")
+    if (
+        "args" not in config
+        and "input" not in config
+        and isinstance(args, dict)
+        and args
+        and command.action not in _WITHOUT_ARGS
+    ):
+        config["args"] = args
+    config.setdefault("kind", command.action)
+    timeout = config.pop("timeout", None)
+    if timeout is not None and (
+        isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0
+    ):
+        raise _Malformed
+    retry = config.pop("retry", None)
+    if retry is not None and not isinstance(retry, dict):
+        raise _Malformed
+    auth = config.get("auth")
+    if isinstance(auth, dict):
+        if auth.get("type") not in _AUTH_TYPES:
+            raise _Malformed
+        del config["auth"]
+    elif auth is None:
+        config.pop("auth", None)
+    return _Lifted(config, timeout, retry, auth if isinstance(auth, dict) else None)

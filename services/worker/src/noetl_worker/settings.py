@@ -1,0 +1,198 @@
+"""Settings of the worker; names as worker.md 3 has them, ours with the prefix ``NOETL_``."""
+
+from typing import Any, Literal
+from uuid import uuid4
+
+from noetl_common.settings import NatsSettings, Port, ServiceSettings
+from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
+from noetl_contract.subjects import pool_segment
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+
+__all__ = ["Settings"]
+
+_MEBIBYTE = 1 << 20
+_SHARED_POOLS = frozenset({"", "default", "shared"})
+"""Names that mean the pool every command goes to unless it says otherwise."""
+
+
+class Settings(NatsSettings, ServiceSettings):
+    """Everything a worker process is told."""
+
+    nats_url: SecretStr = Field(
+        default=SecretStr("nats://localhost:4222"),
+        validation_alias=AliasChoices("NOETL_NATS_URL", "NATS_URL"),
+        description="Addresses of the brokers; user and password percent-encoded in the first.",
+    )
+    nats_user: str = Field(
+        default="", validation_alias="NATS_USER", description="Wins over the address, with…"
+    )
+    nats_password: SecretStr = Field(
+        default=SecretStr(""), validation_alias="NATS_PASSWORD", description="…this password."
+    )
+    nats_stream: str = Field(
+        default=COMMANDS.name, validation_alias="NATS_STREAM", description="Stream of commands."
+    )
+    nats_consumer: str = Field(
+        default="",
+        validation_alias="NATS_CONSUMER",
+        description="Durable to pull from; the pool's if empty.",
+    )
+    nats_filter_subject: str = Field(
+        default="",
+        validation_alias="NATS_FILTER_SUBJECT",
+        description="Its filter; the pool's if empty.",
+    )
+    http_host: str = Field(
+        default="127.0.0.1",
+        validation_alias=AliasChoices("NOETL_HTTP_HOST"),
+        description="Address of health and metrics.",
+    )
+    http_port: Port = Field(
+        default=9090,
+        validation_alias=AliasChoices("NOETL_HTTP_PORT", "PORT"),
+        description="Port of health and metrics.",
+    )
+    worker_id: str = Field(
+        default_factory=lambda: str(uuid4()),
+        validation_alias="WORKER_ID",
+        description="Who we are in registrations, claims and events; in production the pod.",
+    )
+    worker_pool_name: str = Field(
+        default="default",
+        validation_alias="WORKER_POOL_NAME",
+        description="Pool whose commands we run; `default` is the pool `shared`.",
+    )
+    worker_transport: Literal["nats", "http"] = Field(
+        default="nats", description="How commands are claimed and reported."
+    )
+    server_url: str = Field(
+        default="http://localhost:8082",
+        description="Edge for registration, and for commands that name none.",
+    )
+    internal_api_token: SecretStr = Field(
+        default=SecretStr(""), description="Bearer token of calls to the control plane."
+    )
+    tls_ca: str = Field(default="", description="Extra trust root of such calls, a PEM path.")
+    tls_client_cert: str = Field(default="", description="Client certificate, a PEM path.")
+    tls_client_key: str = Field(default="", description="Its key, a PEM path.")
+    keychain_env_vars: str = Field(
+        default="", description="Names, by commas, of variables that tools may use as secrets."
+    )
+    worker_heartbeat_interval: float = Field(
+        default=15.0,
+        gt=0,
+        validation_alias="WORKER_HEARTBEAT_INTERVAL",
+        description="Seconds between heartbeats.",
+    )
+    worker_max_concurrent: int = Field(
+        default=16,
+        ge=1,
+        validation_alias="WORKER_MAX_CONCURRENT",
+        description="Commands at once.",
+    )
+    worker_nats_lag_poll_interval: float = Field(
+        default=5.0,
+        ge=1,
+        validation_alias="WORKER_NATS_LAG_POLL_INTERVAL",
+        description="Seconds between looks at the durable's lag.",
+    )
+    snowflake_node_id: int | None = Field(
+        default=None,
+        validation_alias=AliasChoices("NOETL_SNOWFLAKE_NODE_ID", "NOETL_SHARD_ID"),
+        description="Machine id in our event ids; from the worker id if absent.",
+    )
+    fast_path_enabled: bool = Field(
+        default=True, description="Run commands that came whole in their notification unclaimed."
+    )
+    worker_unconfirmed_max: int = Field(
+        default=256, ge=1, description="Outcomes that may wait for their answer."
+    )
+    worker_unconfirmed_max_bytes: int = Field(
+        default=32 * _MEBIBYTE, ge=1, description="Their bytes."
+    )
+    python_path: str = Field(
+        default="",
+        validation_alias="PYTHON_PATH",
+        description="Interpreter of the python tool, with its packages; without it ours, "
+        "with the standard library alone.",
+    )
+    worker_python_warm: int = Field(
+        default=2, ge=0, description="Python interpreters started ahead of the first script."
+    )
+    worker_python_jobs: int = Field(
+        default=1000, ge=1, description="Scripts without traces that may share one process."
+    )
+    worker_python_memory_bytes: int = Field(
+        default=1024 * _MEBIBYTE, ge=0, description="Address space of one script; 0: no limit."
+    )
+    worker_python_file_bytes: int = Field(
+        default=1024 * _MEBIBYTE, ge=0, description="Largest file of one script; 0: no limit."
+    )
+    worker_python_output_bytes: int = Field(
+        default=_MEBIBYTE, ge=1024, description="Kept bytes of stdout and of stderr."
+    )
+    worker_python_result_bytes: int = Field(
+        default=64 * _MEBIBYTE, ge=1024, description="Largest result of a script."
+    )
+    worker_python_processes: int = Field(
+        default=64, ge=1, description="Processes of one script; above, it is killed."
+    )
+    worker_http_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Patience of the http tool."
+    )
+    worker_http_body_bytes: int = Field(
+        default=32 * _MEBIBYTE, ge=1024, description="Largest answer the http tool takes."
+    )
+    task_sequence_max_iterations: int = Field(
+        default=1_000_000, ge=1, description="Task runs of one command."
+    )
+    worker_retry_max_attempts: int = Field(
+        default=100, ge=1, description="Tries of one task, whatever the playbook says."
+    )
+    worker_retry_max_wait_seconds: float = Field(
+        default=60.0, ge=0, description="Longest wait before a try."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_metrics_bind(cls, values: Any) -> Any:
+        """Take host and port of the reference's variable where ours are not given."""
+        import os  # noqa: PLC0415  the settings sources know only declared names
+
+        bind = os.environ.get("WORKER_METRICS_BIND", "")
+        host, colon, port = bind.rpartition(":")
+        if not isinstance(values, dict) or not colon:
+            return values
+        merged = dict(values)
+        if "NOETL_HTTP_PORT" not in os.environ and "http_port" not in merged:
+            merged.pop("PORT", None)
+            merged["NOETL_HTTP_PORT"] = port
+        if "NOETL_HTTP_HOST" not in os.environ and "http_host" not in merged:
+            merged["NOETL_HTTP_HOST"] = host.strip("[]")
+        return merged
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "Settings":
+        if bool(self.tls_client_cert) != bool(self.tls_client_key):
+            raise ValueError("NOETL_TLS_CLIENT_CERT and NOETL_TLS_CLIENT_KEY go together")
+        return self
+
+    def nats_login(self) -> tuple[str, str] | None:
+        """Return user and password: of their own variables, else of the address."""
+        if self.nats_user and self.nats_password.get_secret_value():
+            return self.nats_user, self.nats_password.get_secret_value()
+        return super().nats_login()
+
+    def durable(self) -> DurableSpec:
+        """Return the durable whose commands we run."""
+        name = self.worker_pool_name
+        pool = "shared" if name in _SHARED_POOLS else name
+        spec = pool_durable(pool_segment(execution_pool=pool, playbook_path=None))
+        return DurableSpec(
+            stream=self.nats_stream,
+            name=self.nats_consumer or spec.name,
+            filter_subject=self.nats_filter_subject or spec.filter_subject,
+            ack_wait=spec.ack_wait,
+            max_deliver=spec.max_deliver,
+            max_ack_pending=spec.max_ack_pending,
+        )

@@ -1,0 +1,86 @@
+"""Reads tool configurations, with the reference's decoder messages (tools 2.2)."""
+
+import json
+from typing import Any
+
+from noetl_worker.tools.tool import ToolError
+
+__all__ = ["Fields"]
+
+
+class Fields:
+    """One configuration of one kind; unknown keys are ignored."""
+
+    def __init__(self, config: dict[str, Any], *, kind: str) -> None:
+        self._config = config
+        self._kind = kind
+
+    def refuse(self, message: str) -> ToolError:
+        """Return the error of a configuration that does not decode."""
+        return ToolError("Configuration error", f"Invalid {self._kind} config: {message}")
+
+    def text(self, name: str) -> str:
+        """Return a required string."""
+        if name not in self._config:
+            raise self.refuse(f"missing field `{name}`")
+        value = self._config[name]
+        if not isinstance(value, str):
+            raise self.refuse(f"invalid type: {_described(value)}, expected a string")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        """Return a string, or None if it is absent or null."""
+        return self.text(name) if self._config.get(name) is not None else None
+
+    def optional_unsigned(self, name: str) -> int | None:
+        """Return an unsigned integer, or None if it is absent or null."""
+        value = self._config.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.refuse(f"invalid type: {_described(value)}, expected u64")
+        if value < 0:
+            raise self.refuse(f"invalid value: integer `{value}`, expected u64")
+        return value
+
+    def mapping(self, name: str, *, alias: str | None = None) -> dict[str, Any]:
+        """Return a map, empty if absent."""
+        if alias is not None and alias in self._config:
+            if name in self._config:
+                raise self.refuse(f"duplicate field `{name}`")
+            name = alias
+        if name not in self._config:
+            return {}
+        value = self._config[name]
+        if not isinstance(value, dict):
+            raise self.refuse(f"invalid type: {_described(value)}, expected a map")
+        return value
+
+    def texts(self, name: str) -> dict[str, str]:
+        """Return a map of strings, empty if absent."""
+        found = self.mapping(name)
+        for value in found.values():
+            if not isinstance(value, str):
+                raise self.refuse(f"invalid type: {_described(value)}, expected a string")
+        return found
+
+    def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
+        """Return one of some words."""
+        if name not in self._config:
+            return default
+        value = self.text(name)
+        if value not in choices:
+            listed = ", ".join(f"`{choice}`" for choice in choices)
+            raise self.refuse(f"unknown variant `{value}`, expected one of {listed}")
+        return value
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, str):
+        return f'string "{value}"'
+    if isinstance(value, dict | list):
+        return "map" if isinstance(value, dict) else "sequence"
+    if value is None:
+        return "null"
+    words = {bool: "boolean", int: "integer", float: "floating point"}
+    return f"{words.get(type(value), 'value')} `{json.dumps(value, default=str)}`"

@@ -1,0 +1,65 @@
+"""Finds tools by kind."""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
+
+__all__ = ["GROUP", "ToolRegistry", "load_tools"]
+
+GROUP = "noetl.tools"
+_KNOWN_KINDS = frozenset(
+    {
+        "artifact", "container", "duckdb", "ducklake", "mcp", "nats", "playbook", "postgres",
+        "result_fetch", "rhai", "script", "shell", "snowflake", "subscription", "transfer",
+    }
+)  # fmt: skip
+
+type ToolFactory = Callable[[ToolParts], Tool]
+
+
+class ToolRegistry:
+    """The toolbox of a worker."""
+
+    def __init__(self, tools: dict[str, Tool]) -> None:
+        self._tools = tools
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds it can run."""
+        return sorted(self._tools)
+
+    async def run(self, kind: str, config: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Run a tool of a kind.
+
+        Raises:
+            ToolError: there is none, it refuses a credential alias, or it raised.
+        """
+        tool = self._tools.get(kind)
+        if tool is None:
+            if kind in _KNOWN_KINDS:
+                raise ToolError("Tool not found", f"tool kind '{kind}' is not supported yet")
+            raise ToolError("Tool not found", kind)
+        alias = config.get("auth", config.get("credential"))
+        if isinstance(alias, str) and kind != "task_sequence":
+            raise ToolError(
+                "Configuration error",
+                f"credential alias '{alias}': looking up credentials is not supported yet",
+            )
+        return await tool.run(config, context)
+
+
+def load_tools(parts: ToolParts, *, found: Iterable[EntryPoint] | None = None) -> ToolRegistry:
+    """Make all installed tools.
+
+    Raises:
+        ValueError: two packages bring the same kind.
+    """
+    tools: dict[str, Tool] = {}
+    for entry in entry_points(group=GROUP) if found is None else found:
+        if entry.name in tools:
+            raise ValueError(f"two tools of kind '{entry.name}'")
+        factory: ToolFactory = entry.load()
+        tools[entry.name] = factory(parts)
+    return ToolRegistry(tools)

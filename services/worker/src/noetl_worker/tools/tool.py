@@ -1,0 +1,137 @@
+"""What a tool is: a kind, a run, a result (tools 1 and 2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import httpx
+from noetl_template import TemplateError, render_worker
+
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.settings import Settings
+
+__all__ = ["MISSING", "Failure", "Tool", "ToolContext", "ToolError", "ToolParts", "ToolResult"]
+
+
+class _Missing:
+    """The value of a result that has no data; null is a value."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What went wrong, as policies see it (worker 15.1)."""
+
+    kind: str = "unknown"
+    retryable: bool = False
+    code: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolResult:
+    """What a tool returned; a bad status is a result, not an error."""
+
+    status: str = "success"
+    data: Any = MISSING
+    error: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    exit_code: int | None = None
+    duration_ms: int | None = None
+    failure: Failure | None = None
+    http: dict[str, Any] | None = None
+    """Status and headers for policies; not part of the reported result."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reported form: what is absent has no key."""
+        body: dict[str, Any] = {"status": self.status}
+        if self.data is not MISSING:
+            body["data"] = self.data
+        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms"):
+            value = getattr(self, name)
+            if value is not None:
+                body[name] = value
+        return body
+
+    @property
+    def value(self) -> Any:
+        """The data, null if there is none."""
+        return None if self.data is MISSING else self.data
+
+
+class ToolError(Exception):
+    """A tool raised: the command fails with this text (tools 2.2)."""
+
+    def __init__(self, prefix: str, message: str, *, failure: Failure | None = None) -> None:
+        super().__init__(f"{prefix}: {message}")
+        self.failure = failure or Failure()
+
+
+def timed_out(seconds: float) -> str:
+    """Return the text of a timeout."""
+    return f"Execution timed out after {seconds:g} seconds"
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolContext:
+    """What surrounds one run of a tool."""
+
+    variables: dict[str, Any]
+    execution_id: int
+    step: str
+    server_url: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    timeout: int | None = None
+    """The lifted ``timeout`` of a single tool."""
+    auth: Mapping[str, Any] | None = None
+    toolbox: "Toolbox"
+
+    def render(self, value: Any, *, extra: Mapping[str, Any] | None = None) -> Any:
+        """Render by the worker's rules, with more variables if given.
+
+        Raises:
+            ToolError: a template is wrong.
+        """
+        scope = self.variables if extra is None else {**self.variables, **extra}
+        try:
+            return render_worker(value, scope)
+        except TemplateError as error:
+            raise ToolError("Template error", str(error)) from error
+
+    def with_variables(self, variables: dict[str, Any], **changes: Any) -> "ToolContext":
+        """Return the context of a task inside: other variables, nothing lifted."""
+        return replace(self, variables=variables, **changes)
+
+
+class Toolbox(Protocol):
+    """All tools, for tools that run others."""
+
+    async def run(self, kind: str, config: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Run a tool; raises `ToolError`."""
+
+
+class Tool(Protocol):
+    """One kind. Gets its configuration as the control plane rendered it."""
+
+    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Do the work.
+
+        Raises:
+            ToolError: it could not be done at all.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolParts:
+    """What tools are made of; a factory takes what it needs."""
+
+    settings: Settings
+    http: httpx.AsyncClient
+    interpreters: InterpreterPool

@@ -1,0 +1,1 @@
+"""The two ways commands are claimed and reported."""

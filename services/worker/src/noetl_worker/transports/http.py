@@ -1,0 +1,219 @@
+"""The reference's protocol: claim, started, call, completed (worker 5, 7 and 10)."""
+
+import asyncio
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from noetl_common.bus.delivery import Delivery
+from noetl_common.logging import get_logger
+
+from noetl_worker import encoding, metrics
+from noetl_worker.commands import (
+    Command,
+    Notification,
+    UndecodableClaim,
+    decode_claim,
+    decode_notification,
+)
+from noetl_worker.reports import Reporter
+from noetl_worker.results import ResultStore
+from noetl_worker.runner import Runner
+from noetl_worker.transports.edge import Edge, EdgeUnreachable
+from noetl_worker.transports.known import KnownCommands
+from noetl_worker.transports.registration import Identity
+
+__all__ = ["HttpTiming", "HttpTransport"]
+
+_GRANTED = frozenset({200, 201})
+_LATER = frozenset({408, 429, 502, 503, 504})
+_REFUSED = 409
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTiming:
+    """Waits and tries."""
+
+    nak_seconds: float = 0.25
+    longest_nak_seconds: float = 30.0
+    post_pause_seconds: float = 0.5
+    longest_post_pause_seconds: float = 10.0
+    post_tries: int = 4
+
+
+class HttpTransport:
+    """Speaks with the edge named in each notification."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        *,
+        identity: Identity,
+        runner: Runner,
+        reporter: Reporter,
+        results: ResultStore,
+        timing: HttpTiming | None = None,
+    ) -> None:
+        self._edge = edge
+        self._identity = identity
+        self._runner = runner
+        self._reporter = reporter
+        self._results = results
+        self._timing = timing or HttpTiming()
+        self._known = KnownCommands()
+
+    # -- the worker itself ---------------------------------------------------------------
+
+    async def register(self) -> bool:
+        """Register the pool."""
+        status = await self._pool_call("register", self._identity.registration())
+        return status is not None and status < 300
+
+    async def heartbeat(self) -> bool:
+        """Tell that we live."""
+        return await self._pool_call("heartbeat", self._identity.heartbeat()) != 404
+
+    async def deregister(self) -> None:
+        """Take us out."""
+        await self._pool_call("deregister", self._identity.deregistration())
+
+    async def _pool_call(self, operation: str, body: dict[str, Any]) -> int | None:
+        try:
+            status, answer = await self._edge.call_json(
+                "POST", f"/api/worker/pool/{operation}", body
+            )
+        except EdgeUnreachable as error:
+            _log.warning("edge_unreachable", operation=operation, error=str(error))
+            return None
+        if status >= 300:
+            _log.warning("edge_refused", operation=operation, status=status, answer=answer)
+        return status
+
+    # -- one notification ----------------------------------------------------------------
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Claim a command, run it, and post its events."""
+        started = perf_counter()
+        note = decode_notification(delivery.data)
+        if note.event_id in self._known:
+            # Our own ack was lost: claiming again would run the tool twice at once.
+            await delivery.ack()
+            return
+        self._known.hold(note.event_id)
+        ran = False
+        try:
+            command = await self._claim(note, delivery)
+            metrics.PULL_SECONDS.observe(perf_counter() - started)
+            if command is not None:
+                ran = True
+                await self._run(command)
+        finally:
+            (self._known.finish if ran else self._known.release)(note.event_id)
+
+    async def _claim(self, note: Notification, delivery: Delivery) -> Command | None:
+        try:
+            status, body = await self._edge.call_json(
+                "POST",
+                f"/api/commands/{note.event_id}/claim",
+                {"worker_id": self._identity.worker_id},
+                base=note.server_url,
+            )
+        except EdgeUnreachable as error:
+            _log.warning("claim_unanswered", event_id=note.event_id, error=str(error))
+            await self._give_back(delivery, "retry_later")
+            return None
+        if status in _GRANTED:
+            try:
+                command = decode_claim(body, note)
+            except UndecodableClaim as error:
+                _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
+                await self._give_back(delivery, "failed")
+                return None
+            await delivery.ack()
+            metrics.PULLS.labels("claimed").inc()
+            return command
+        if status == _REFUSED:
+            metrics.PULLS.labels("already_claimed").inc()
+            await delivery.ack()
+            return None
+        _log.warning("claim_refused", event_id=note.event_id, status=status, answer=body)
+        await self._give_back(delivery, "retry_later" if status in _LATER else "failed")
+        return None
+
+    async def _give_back(self, delivery: Delivery, outcome: str) -> None:
+        """Let it come again, later each time: a claim refused for good must not spin."""
+        metrics.PULLS.labels(outcome).inc()
+        delay = self._timing.nak_seconds * 2.0 ** min(delivery.num_delivered - 1, 20)
+        await delivery.nak(min(delay, self._timing.longest_nak_seconds))
+
+    # -- run and report ------------------------------------------------------------------
+
+    async def _run(self, command: Command) -> None:
+        if not await self._post(command, self._reporter.started(command), forever=False):
+            # As the reference: no tool without its start; the lease gives it to somebody else.
+            _log.error("start_not_accepted", command_id=command.command_id)
+            return
+        outcome = await self._runner.run(command, self._results)
+        for event in self._reporter.ended(command, outcome):
+            if not await self._post(command, event, forever=True):
+                return
+
+    async def _post(self, command: Command, event: dict[str, Any], *, forever: bool) -> bool:
+        """Post an event until it is accepted; its id stays the same, so twice is once.
+
+        Four tries as the reference. An outcome is repeated beyond that, unless the edge says
+        that it will never be accepted: giving up would make its tool run again.
+        """
+        event_type = str(event["event_type"])
+        body = encoding.encode(event)
+        pause = self._timing.post_pause_seconds
+        tries = 0
+        started = perf_counter()
+        while True:
+            tries += 1
+            status = await self._post_once(command, body)
+            if status is not None and status < 300:
+                metrics.EMIT_SECONDS.labels(event_type).observe(perf_counter() - started)
+                return True
+            used_up = tries >= self._timing.post_tries
+            if used_up and (not forever or _is_final(status)):
+                _log.error(
+                    "event_dropped",
+                    event_type=event_type,
+                    command_id=command.command_id,
+                    status=status,
+                )
+                return False
+            metrics.EMIT_RETRIES.labels(event_type).inc()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._timing.longest_post_pause_seconds)
+
+    async def _post_once(self, command: Command, body: bytes) -> int | None:
+        base = command.server_url or None
+        try:
+            status, answer = await self._edge.call("POST", "/api/events", body, base=base)
+        except EdgeUnreachable as error:
+            _log.warning("event_unanswered", command_id=command.command_id, error=str(error))
+            return None
+        if status >= 300:
+            _log.warning(
+                "event_refused",
+                command_id=command.command_id,
+                status=status,
+                answer=answer[:500].decode("utf-8", "replace"),
+            )
+        return status
+
+    async def run_confirmations(self) -> None:
+        """Nothing to repeat: every post waits for its own answer."""
+        await asyncio.Event().wait()
+
+    async def settle(self, *, seconds: float) -> None:
+        """Nothing is left unanswered once the handlers have ended."""
+        del seconds
+
+
+def _is_final(status: int | None) -> bool:
+    return status is not None and 400 <= status < 500 and status not in {408, 425, 429}

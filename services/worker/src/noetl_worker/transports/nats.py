@@ -1,0 +1,497 @@
+"""The fast path: start and outcome as messages (worker 22.3)."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic, perf_counter, time
+from typing import Any, Literal
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.publish import Outgoing
+from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.errors import NoetlError, Permanent
+from noetl_common.logging import get_logger
+from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.rpc import RpcReply
+from noetl_contract.subjects import ingress_subject, rpc_subject
+
+from noetl_worker import encoding, metrics
+from noetl_worker.commands import (
+    Command,
+    Notification,
+    UndecodableClaim,
+    command_of,
+    decode_claim,
+    decode_notification,
+)
+from noetl_worker.reports import Outcome, Reporter
+from noetl_worker.results import ResultStore
+from noetl_worker.runner import Runner
+from noetl_worker.transports.known import KnownCommands
+from noetl_worker.transports.registration import Identity
+from noetl_worker.transports.transport import Transport
+from noetl_worker.transports.unconfirmed import Unconfirmed
+
+__all__ = ["NatsTransport", "Timing"]
+
+_log = get_logger()
+
+type Verdict = Literal["refused", "give_back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The waits of worker 22.3."""
+
+    start_try_seconds: float = 2.0
+    start_tries: int = 5
+    start_nak_seconds: float = 5.0
+    claim_seconds: float = 5.0
+    claim_pause_seconds: float = 1.0
+    claim_longest_pause_seconds: float = 15.0
+    claim_give_up_seconds: float = 60.0
+    claim_nak_seconds: float = 15.0
+    answer_seconds: float = 5.0
+    longest_repeat_seconds: float = 60.0
+    outcome_try_seconds: float = 5.0
+    outcome_pause_seconds: float = 0.5
+    outcome_longest_pause_seconds: float = 15.0
+    look_seconds: float = 0.25
+
+
+class _Message:
+    """A start or an outcome that is repeated until it is answered."""
+
+    __slots__ = ("body", "due", "kind", "pause", "place", "reply", "tries", "unconfirmed")
+
+    def __init__(self, kind: str, body: bytes, place: "_Place", reply: str) -> None:
+        self.kind = kind
+        self.body = body
+        self.place = place
+        self.reply = reply
+        self.tries = 0
+        self.pause = 0.0
+        self.due = 0.0
+        self.unconfirmed = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which run of which command a message is about."""
+
+    subject: str
+    event_id: int
+    attempts: int
+
+
+class _Run:
+    """A command in hand: its start may still be unanswered, its tool may be running."""
+
+    __slots__ = ("command", "is_lost", "is_running", "place", "start", "task")
+
+    def __init__(self, command: Command, place: _Place) -> None:
+        self.command = command
+        self.place = place
+        self.start: _Message | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self.is_running = False
+        self.is_lost = False
+
+
+class NatsTransport:
+    """Our own protocol; commands that don't speak it go to the other transport."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        identity: Identity,
+        runner: Runner,
+        reporter: Reporter,
+        results: ResultStore,
+        other: Transport,
+        unconfirmed: Unconfirmed,
+        fast_path: bool = True,
+        timing: Timing | None = None,
+    ) -> None:
+        self._bus = bus
+        self._rpc = RpcClient(bus)
+        self._identity = identity
+        self._runner = runner
+        self._reporter = reporter
+        self._results = results
+        self._other = other
+        self._unconfirmed = unconfirmed
+        self._fast_path = fast_path
+        self._timing = timing or Timing()
+        self._known = KnownCommands()
+        self._messages: dict[str, _Message] = {}
+
+    # -- the worker itself ---------------------------------------------------------------
+
+    async def register(self) -> bool:
+        """Register with the catalog."""
+        reply = await self._ask_catalog("runtime.register", self._identity.registration())
+        return reply is not None and reply.status == 200
+
+    async def heartbeat(self) -> bool:
+        """Tell the catalog that we live."""
+        reply = await self._ask_catalog("runtime.heartbeat", self._identity.heartbeat())
+        return reply is None or reply.status != 404
+
+    async def deregister(self) -> None:
+        """Take us out of the catalog."""
+        await self._ask_catalog("runtime.deregister", self._identity.deregistration())
+
+    async def _ask_catalog(self, operation: str, request: dict[str, Any]) -> RpcReply | None:
+        try:
+            reply = await self._rpc.call(
+                rpc_subject("catalog", operation), request, timeout=self._timing.claim_seconds
+            )
+        except RpcUnavailable as error:
+            _log.warning("catalog_unanswered", operation=operation, error=error.message)
+            return None
+        if reply.status >= 300:
+            _log.warning(
+                "catalog_refused", operation=operation, status=reply.status, error=reply.error
+            )
+        return reply
+
+    # -- one notification ----------------------------------------------------------------
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Start or claim a command, run it, and publish its outcome."""
+        arrived = perf_counter()
+        note = decode_notification(delivery.data)
+        if note.event_id in self._known:
+            await delivery.ack()
+            return
+        fast = note.fast
+        if fast is None:
+            await self._other.handle(delivery)
+            return
+        self._known.hold(note.event_id)
+        finished = False
+        try:
+            run = await self._take(note, delivery, shard=fast.shard)
+            if run is not None:
+                metrics.PULL_SECONDS.observe(perf_counter() - arrived)
+                metrics.PULLS.labels("claimed").inc()
+                finished = await self._run(run, note)
+        finally:
+            (self._known.finish if finished else self._known.release)(note.event_id)
+
+    async def _take(self, note: Notification, delivery: Delivery, *, shard: int) -> _Run | None:
+        """Get the right to run a command; None when it is somebody else's."""
+        subject = ingress_subject(shard, execution_id=note.execution_id)
+        command = command_of(note)
+        after_start = False
+        if command is not None and self._is_fresh(note, delivery):
+            run = _Run(command, _Place(subject, note.event_id, command.attempts))
+            started = await self._start(run, delivery)
+            if started is not None:
+                return run if started else None
+            after_start = True
+        return await self._claim(note, delivery, shard=shard, after_start=after_start)
+
+    def _is_fresh(self, note: Notification, delivery: Delivery) -> bool:
+        return (
+            self._fast_path
+            and delivery.num_delivered == 1
+            and note.fast is not None
+            and time() < note.fast.until
+        )
+
+    # -- start ---------------------------------------------------------------------------
+
+    async def _start(self, run: _Run, delivery: Delivery) -> bool | None:
+        """Publish the first start. True: ours. False: given back. None: started already."""
+        message = self._start_message(run)
+        place = run.place
+        for _ in range(self._timing.start_tries):
+            try:
+                ack = await self._bus.publish(
+                    place.subject,
+                    message.body,
+                    message_id=f"s:{place.event_id}:{place.attempts}",
+                    headers={REPLY_HEADER: message.reply},
+                    timeout=self._timing.start_try_seconds,
+                )
+            except Permanent:
+                self._forget(message)
+                raise
+            except NoetlError as error:
+                _log.warning("start_not_stored", event_id=place.event_id, error=error.message)
+                continue
+            if ack.duplicate:
+                self._forget(message)
+                metrics.FAST_PATH.labels("duplicate").inc()
+                return None
+            await delivery.ack()
+            message.due = monotonic() + self._timing.answer_seconds
+            metrics.FAST_PATH.labels("started").inc()
+            return True
+        self._forget(message)
+        metrics.FAST_PATH.labels("nak").inc()
+        metrics.PULLS.labels("retry_later").inc()
+        await delivery.nak(self._timing.start_nak_seconds)
+        return False
+
+    def _start_message(self, run: _Run) -> _Message:
+        events = [self._reporter.started(run.command)]
+        message = self._message("start", run, events)
+        run.start = message
+
+        def answered(incoming: Incoming) -> None:
+            status = _status_of(incoming)
+            if status in {"held", "lost"}:
+                self._forget(message)
+                if status == "lost":
+                    self._lose(run)
+
+        self._expect(message, answered)
+        return message
+
+    def _lose(self, run: _Run) -> None:
+        """Somebody else has the command: kill the tool, report nothing."""
+        run.is_lost = True
+        metrics.FAST_PATH.labels("lost").inc()
+        _log.warning("command_lost", command_id=run.command.command_id)
+        if run.is_running and run.task is not None:
+            run.task.cancel()
+
+    # -- claim ---------------------------------------------------------------------------
+
+    async def _claim(
+        self, note: Notification, delivery: Delivery, *, shard: int, after_start: bool
+    ) -> _Run | None:
+        answer = await self._ask_for_command(note, shard=shard, after_start=after_start)
+        if answer == "refused":
+            metrics.PULLS.labels("already_claimed").inc()
+            await delivery.ack()
+            return None
+        if answer == "give_back":
+            metrics.PULLS.labels("retry_later").inc()
+            metrics.FAST_PATH.labels("nak").inc()
+            await delivery.nak(self._timing.claim_nak_seconds)
+            return None
+        await delivery.ack()
+        metrics.FAST_PATH.labels("claimed").inc()
+        subject = ingress_subject(shard, execution_id=answer.execution_id)
+        run = _Run(answer, _Place(subject, note.event_id, answer.attempts))
+        message = self._start_message(run)
+        # The first id is the token of those who did not claim (worker 22.2).
+        message.tries = 1
+        message.due = monotonic() + self._timing.answer_seconds
+        await self._publish_quietly([message])
+        return run
+
+    async def _ask_for_command(
+        self, note: Notification, *, shard: int, after_start: bool
+    ) -> Command | Verdict:
+        timing = self._timing
+        subject = rpc_subject("orchestrator", "claim", shard=shard)
+        request = orjson.dumps(
+            {
+                "execution_id": note.execution_id,
+                "event_id": note.event_id,
+                "worker_id": self._identity.worker_id,
+                "instance": self._identity.instance,
+                "after_start": after_start,
+            }
+        )
+        give_up = monotonic() + timing.claim_give_up_seconds
+        pause = timing.claim_pause_seconds
+        while True:
+            verdict = await self._ask_once(subject, request, note)
+            if verdict is not None:
+                return verdict
+            if after_start:
+                # If the start was ours nobody else can get the command: never give it away.
+                await asyncio.sleep(timing.claim_pause_seconds)
+                continue
+            if monotonic() + pause >= give_up:
+                return "give_back"
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, timing.claim_longest_pause_seconds)
+
+    async def _ask_once(
+        self, subject: str, request: bytes, note: Notification
+    ) -> Command | Verdict | None:
+        """Ask once; None means: ask again."""
+        try:
+            reply = await self._rpc.call(subject, request, timeout=self._timing.claim_seconds)
+        except RpcUnavailable as error:
+            _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
+            return None
+        if reply.status == 409:
+            return "refused"
+        body = reply.body
+        if reply.status >= 300 or (isinstance(body, Mapping) and body.get("status") == "retry"):
+            return None
+        try:
+            return decode_claim(body, note)
+        except UndecodableClaim as error:
+            _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
+            return None
+
+    # -- run and outcome -----------------------------------------------------------------
+
+    async def _run(self, run: _Run, note: Notification) -> bool:
+        """Run the tool and publish the outcome; False when the command was lost."""
+        outcome = await self._run_unless_lost(run)
+        if run.start is not None:
+            self._forget(run.start)
+        if outcome is None:
+            return False
+        message = self._outcome_message(run, outcome)
+        await self._publish_outcome(message)
+        del note
+        await self._unconfirmed.room()
+        return True
+
+    async def _run_unless_lost(self, run: _Run) -> Outcome | None:
+        run.task = asyncio.current_task()
+        run.is_running = True
+        try:
+            if run.is_lost:
+                return None
+            return await self._runner.run(run.command, self._results)
+        except asyncio.CancelledError:
+            # A cancellation that came from elsewhere too goes on.
+            if run.is_lost and run.task is not None and run.task.uncancel() == 0:
+                return None
+            raise
+        finally:
+            run.is_running = False
+
+    def _outcome_message(self, run: _Run, outcome: Outcome) -> _Message:
+        command = run.command
+        events = [self._reporter.started(command), *self._reporter.ended(command, outcome)]
+        message = self._message("outcome", run, events)
+        message.unconfirmed = True
+        self._unconfirmed.add(len(message.body))
+
+        def answered(incoming: Incoming) -> None:
+            if _status_of(incoming) in {"ok", "late"}:
+                self._forget(message)
+
+        self._expect(message, answered)
+        return message
+
+    async def _publish_outcome(self, message: _Message) -> None:
+        """Publish until the broker has it; it stays in memory until it is answered."""
+        timing = self._timing
+        place = message.place
+        pause = timing.outcome_pause_seconds
+        while message.reply in self._messages:
+            try:
+                await self._bus.publish(
+                    place.subject,
+                    message.body,
+                    message_id=self._id_of(message),
+                    headers={REPLY_HEADER: message.reply},
+                    timeout=timing.outcome_try_seconds,
+                )
+            except NoetlError as error:
+                _log.warning("outcome_not_stored", event_id=place.event_id, error=error.message)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, timing.outcome_longest_pause_seconds)
+                continue
+            message.pause = timing.answer_seconds
+            message.due = monotonic() + message.pause
+            return
+
+    # -- messages and their answers ------------------------------------------------------
+
+    def _message(self, kind: str, run: _Run, events: list[dict[str, Any]]) -> _Message:
+        command, place = run.command, run.place
+        body = encoding.encode(
+            {
+                "type": f"command.{kind}",
+                "v": 1,
+                "execution_id": command.execution_id,
+                "hold": {
+                    "event_id": place.event_id,
+                    "command_id": command.command_id,
+                    "step": command.step,
+                    "attempts": place.attempts,
+                    "worker_id": self._identity.worker_id,
+                    "instance": self._identity.instance,
+                },
+                "events": events,
+            }
+        )
+        return _Message(kind, body, place, self._bus.inbox().fresh_subject())
+
+    def _expect(self, message: _Message, answered: Any) -> None:
+        self._messages[message.reply] = message
+        self._bus.inbox().register(message.reply, answered)
+
+    def _forget(self, message: _Message) -> None:
+        if self._messages.pop(message.reply, None) is None:
+            return
+        self._bus.inbox().forget(message.reply)
+        if message.unconfirmed:
+            self._unconfirmed.remove(len(message.body))
+
+    def _id_of(self, message: _Message) -> str:
+        place = message.place
+        base = f"{message.kind[0]}:{place.event_id}:{place.attempts}"
+        if message.kind == "outcome" or message.tries:
+            base = f"{base}:{self._identity.instance}"
+        return f"{base}:{message.tries}" if message.tries else base
+
+    async def run_confirmations(self) -> None:
+        """Send again, under the next id, what was stored and not answered."""
+        while True:
+            await asyncio.sleep(self._timing.look_seconds)
+            now = monotonic()
+            due = [one for one in self._messages.values() if one.due and one.due <= now]
+            if due:
+                for message in due:
+                    message.tries += 1
+                    self._set_next_due(message, now)
+                await self._publish_quietly(due)
+
+    def _set_next_due(self, message: _Message, now: float) -> None:
+        if message.kind == "start":
+            message.due = now + self._timing.answer_seconds
+            return
+        message.pause = min(message.pause * 2, self._timing.longest_repeat_seconds)
+        message.due = now + message.pause
+
+    async def _publish_quietly(self, messages: list[_Message]) -> None:
+        """Publish; what fails is due again anyway."""
+        outgoing = [
+            Outgoing(
+                message.place.subject,
+                message.body,
+                self._id_of(message),
+                {REPLY_HEADER: message.reply},
+            )
+            for message in messages
+        ]
+        for result in await self._bus.publish_many(outgoing, timeout=2.0):
+            if isinstance(result, NoetlError):
+                _log.info("repetition_not_stored", error=result.message)
+
+    async def settle(self, *, seconds: float) -> None:
+        """Wait for the answers to the outcomes."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._unconfirmed.emptied()
+        except TimeoutError:
+            _log.warning("outcomes_unanswered", count=self._unconfirmed.count)
+
+
+def _status_of(incoming: Incoming) -> str | None:
+    try:
+        body = orjson.loads(incoming.data)
+    except orjson.JSONDecodeError:
+        return None
+    status = body.get("status") if isinstance(body, dict) else None
+    return status if isinstance(status, str) else None

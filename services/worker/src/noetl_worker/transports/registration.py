@@ -1,0 +1,43 @@
+"""What a worker says about itself (worker 5)."""
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from noetl_worker.settings import Settings
+
+__all__ = ["Identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this process is: the worker's name, and what tells it from an earlier process."""
+
+    worker_id: str
+    instance: str
+    pool_name: str
+
+    @classmethod
+    def of_this_process(cls, settings: Settings) -> "Identity":
+        """Make the identity of a process; once."""
+        return cls(settings.worker_id, uuid4().hex, settings.worker_pool_name)
+
+    def registration(self) -> dict[str, Any]:
+        """Return the body of a registration."""
+        return {
+            "name": self.worker_id,
+            "component_type": "worker_pool",
+            "runtime": {"kind": "python", "instance": self.instance},
+            "status": "ready",
+            "hostname": socket.gethostname() or "unknown",
+            "labels": {"pool_name": self.pool_name},
+        }
+
+    def heartbeat(self) -> dict[str, Any]:
+        """Return the body of a heartbeat."""
+        return {"name": self.worker_id}
+
+    def deregistration(self) -> dict[str, Any]:
+        """Return the body of a deregistration."""
+        return {"name": self.worker_id, "component_type": "worker_pool"}
