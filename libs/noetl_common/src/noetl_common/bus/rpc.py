@@ -141,6 +141,8 @@ async def serve_rpc(
             subscriptions.append(
                 await bus.subscribe(subject, server.taker(subject, handler), queue=queue)
             )
+        # Who is told that we serve may ask at once, over another connection.
+        await bus.flush()
         yield
     finally:
         for subscription in subscriptions:
