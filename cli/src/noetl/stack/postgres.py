@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from noetl.stack.process import processes_in, send, with_parent_death
 # Lines of postmaster.pid: pid, data directory, start, port, socket, host, memory, status.
 PIDFILE_STATUS_LINE = 7
 
+SYNC_METHOD = "syncfs" if sys.platform == "linux" else "fsync"
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "'127.0.0.1'",
     # TCP only: a socket's path may be at most 107 characters long, a data directory's more.
@@ -37,6 +39,8 @@ SETTINGS: Mapping[str, str] = {
     "random_page_cost": "1.1",
     # Compiling costs more than our short statements take.
     "jit": "off",
+    # After a kill every file is synced before recovery; one call instead of a thousand.
+    "recovery_init_sync_method": f"'{SYNC_METHOD}'",
     "log_checkpoints": "off",
     "log_line_prefix": "'%m [%p] %u@%d '",
 }
@@ -130,7 +134,7 @@ class PostgresInstance:
         unfinished.rename(self.directory)
 
     def _run_initdb(self, target: Path, secret: Path, user: ServerUser) -> None:
-        durability = ["--sync-method=syncfs"] if self.durable else ["--no-sync"]
+        durability = [f"--sync-method={SYNC_METHOD}"] if self.durable else ["--no-sync"]
         done = subprocess.run(
             [
                 *user.switch,
