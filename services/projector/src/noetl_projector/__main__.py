@@ -1,0 +1,9 @@
+"""Runs the projector service: `python -m noetl_projector`."""
+
+from noetl_common.service import run_service
+
+from noetl_projector.app import create_app
+from noetl_projector.settings import Settings
+
+if __name__ == "__main__":
+    run_service(create_app, Settings(), name="projector")

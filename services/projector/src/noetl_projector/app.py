@@ -1,0 +1,65 @@
+"""The parts of the projector service and how they fit together."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from noetl_common.bus.broker import connect
+from noetl_common.bus.pull import run_pull
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.ids import lease_machine_id
+from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.streams import EVENTS, projector_durable
+
+from noetl_projector.handlers import ExecutionHandlers
+from noetl_projector.projection import Projection
+from noetl_projector.results import ResultHandlers
+from noetl_projector.settings import Settings
+from noetl_projector.store import Store
+
+__all__ = ["SCHEMA", "create_app", "open_parts"]
+
+SCHEMA = "0001"
+_NAME = "projector"
+
+
+def create_app(settings: Settings | None = None) -> ServiceApp:
+    """Build the service; nothing connects before its lifespan begins."""
+    known = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+
+
+@asynccontextmanager
+async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None]:
+    """Open everything the service is made of, and serve until the block ends."""
+    durable = projector_durable(settings.shard_index)
+    async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
+        await wait_for_schema(pool, SCHEMA)
+        await ensure_topology(bus, (EVENTS,), (durable,))
+        store = Store(pool)
+        holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
+        async with lease_machine_id(RpcClient(bus), holder) as ids:
+            service.ready_when("nats", bus.is_ready)
+            service.ready_when("postgres", store.is_reachable)
+            service.ready_when("ids", ids.is_ready)
+            reads = ExecutionHandlers(store, settings=settings)
+            results = ResultHandlers(store, settings=settings, ids=ids)
+            projection = Projection(store)
+            service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
+            service.spawn(
+                "projection",
+                run_pull(
+                    bus,
+                    durable,
+                    projection.on_messages,
+                    batch=settings.projection_batch,
+                    on_progress=service.beater("projection"),
+                ),
+            )
+            routes = reads.routes() | results.routes()
+            queue = f"{_NAME}_{settings.shard_index}"
+            async with serve_rpc(bus, routes, queue=queue, concurrency=settings.rpc_concurrency):
+                yield

@@ -1,0 +1,226 @@
+-- Statements of the projector service, on its shard's database.
+
+-- name: probe
+-- Whether the database answers.
+SELECT 1;
+
+-- name: add_missing_executions
+-- A row at position 0 for each execution that the read model lacks, so that the next statement
+-- can lock it; both are one transaction. $1 execution ids
+INSERT INTO noetl.execution (
+    execution_id, catalog_id, parent_execution_id, path, status, start_time, position
+)
+SELECT
+    s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
+FROM noetl.execution_state AS s
+WHERE s.execution_id = ANY($1::BIGINT[])
+ORDER BY s.execution_id
+ON CONFLICT (execution_id) DO NOTHING;
+
+-- name: move_executions
+-- Moves rows to the position of the state row where that is further, and the counters by the
+-- difference. $1 execution ids
+WITH old AS MATERIALIZED (
+    SELECT e.execution_id, e.path, e.status, e.position
+    FROM noetl.execution AS e
+    WHERE e.execution_id = ANY($1::BIGINT[])
+    ORDER BY e.execution_id
+    FOR UPDATE
+),
+
+fresh AS MATERIALIZED (
+    SELECT
+        s.execution_id, s.path, s.status, s.position, s.ended_at, s.error,
+        last.event_id, last.event_type, last.node_name,
+        o.status AS old_status, o.position AS old_position
+    FROM old AS o
+    INNER JOIN noetl.execution_state AS s
+        ON s.execution_id = o.execution_id
+        AND s.position > o.position
+    INNER JOIN noetl.event AS last
+        ON last.execution_id = s.execution_id
+        AND last.position = s.position
+),
+
+moved AS (
+    UPDATE noetl.execution AS e
+    SET
+        status = f.status,
+        end_time = f.ended_at,
+        error = f.error,
+        last_event_id = f.event_id,
+        last_event_type = f.event_type,
+        last_node_name = f.node_name,
+        position = f.position,
+        updated_at = clock_timestamp()
+    FROM fresh AS f
+    WHERE e.execution_id = f.execution_id
+    RETURNING e.execution_id
+),
+
+differences AS (
+    SELECT d.path, d.status, sum(d.change) AS change
+    FROM (
+        SELECT f.path, f.status, 1 AS change FROM fresh AS f
+        UNION ALL
+        SELECT f.path, f.old_status, -1 FROM fresh AS f WHERE f.old_position > 0
+    ) AS d
+    GROUP BY d.path, d.status
+    HAVING sum(d.change) != 0
+),
+
+counted AS (
+    INSERT INTO noetl.execution_counter AS c (path, status, executions)
+    SELECT d.path, d.status, d.change FROM differences AS d
+    ORDER BY d.path, d.status
+    ON CONFLICT (path, status) DO UPDATE SET executions = c.executions + excluded.executions
+    RETURNING 1
+)
+
+SELECT count(*) FROM moved;
+
+-- name: find_state
+-- The state row of an execution. $1 execution id
+SELECT
+    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
+    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
+    s.failed_steps, s.soft_errors, s.current_step
+FROM noetl.execution_state AS s
+WHERE s.execution_id = $1;
+
+-- name: list_states
+-- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
+-- $3 status or null, $4 limit, $5 offset
+SELECT
+    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
+    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
+    s.failed_steps, s.soft_errors, s.current_step
+FROM noetl.execution_state AS s
+WHERE
+    ($1::BIGINT IS NULL OR s.catalog_id = $1)
+    AND ($2::TEXT IS NULL OR strpos(lower(s.path), lower($2)) > 0)
+    AND ($3::TEXT IS NULL OR s.status = $3)
+ORDER BY s.started_at DESC, s.execution_id DESC
+LIMIT $4 OFFSET $5;
+
+-- name: read_after
+-- Rows of a log after a position, ascending. $1 execution id, $2 position, $3 limit
+SELECT
+    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
+    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
+    e.duration
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position > $2
+ORDER BY e.position
+LIMIT $3;
+
+-- name: read_page
+-- A page of a log, descending. $1 execution id, $2 ids above this or null, $3 type or null,
+-- $4 limit, $5 offset
+SELECT
+    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
+    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
+    e.duration
+FROM noetl.event AS e
+WHERE
+    e.execution_id = $1
+    AND ($2::BIGINT IS NULL OR e.event_id > $2)
+    AND ($3::TEXT IS NULL OR e.event_type = $3)
+ORDER BY e.position DESC
+LIMIT $4 OFFSET $5;
+
+-- name: count_page
+-- How many rows a page is cut from. $1 execution id, $2 ids above this or null, $3 type or null
+SELECT count(*)
+FROM noetl.event AS e
+WHERE
+    e.execution_id = $1
+    AND ($2::BIGINT IS NULL OR e.event_id > $2)
+    AND ($3::TEXT IS NULL OR e.event_type = $3);
+
+-- name: read_start
+-- What an execution was started with. $1 execution id
+SELECT e.context -> 'workload' AS workload
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = 1;
+
+-- name: read_last_result
+-- The data of the last call. $1 execution id, $2 position of the log's end. Only the end of the
+-- log is looked at: behind the last call there is hardly more than its completion and the end.
+SELECT e.result #> '{context,result,context,data}' AS data
+FROM noetl.event AS e
+WHERE
+    e.execution_id = $1
+    AND e.position > $2 - 50
+    AND e.event_type = 'call.done'
+    AND coalesce(e.meta ->> 'late', 'false') != 'true'
+ORDER BY e.position DESC
+LIMIT 1;
+
+-- name: read_completed_steps
+-- Names of the steps that ended, newest first; those with an open command are not among them.
+-- $1 execution id, $2 limit of names. The newest rows of the log are looked at, not all of them.
+WITH newest AS (
+    SELECT e.node_name, e.event_type, e.position
+    FROM noetl.event AS e
+    WHERE e.execution_id = $1
+    ORDER BY e.position DESC
+    LIMIT 20000
+)
+
+SELECT n.node_name
+FROM newest AS n
+WHERE
+    n.node_name IS NOT NULL
+    AND n.event_type IN ('command.completed', 'step.exit')
+    AND NOT EXISTS (
+        SELECT 1 FROM noetl.command AS c
+        WHERE
+            c.execution_id = $1
+            AND c.step_name = n.node_name
+            AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    )
+GROUP BY n.node_name
+ORDER BY max(n.position) DESC
+LIMIT $2;
+
+-- name: read_expected_iterations
+-- How many commands a looped start generates; no row without a loop. $1 execution id
+SELECT (e.result #>> '{context,iterations_expected}')::INTEGER AS expected
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = 2 AND e.event_type = 'step.enter';
+
+-- name: find_command
+-- The issued command of an event id. $1 event id, $2 execution id or null
+SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
+FROM noetl.command AS c
+INNER JOIN noetl.event AS e
+    ON e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
+LIMIT 1;
+
+-- name: insert_result
+-- Keeps a result; the same id again is the same result. $1 id, $2 execution id, $3 name,
+-- $4 scope, $5 step, $6 data as text, $7 bytes, $8 sha256
+INSERT INTO noetl.result_store (
+    result_id, execution_id, name, scope, source_step, data, bytes, sha256
+)
+VALUES ($1, $2, $3, $4, $5, ($6::TEXT)::JSONB, $7, $8)
+ON CONFLICT (result_id) DO NOTHING;
+
+-- name: find_result
+-- A result's data as text. $1 execution id, $2 name, $3 result id
+SELECT r.data::TEXT AS data
+FROM noetl.result_store AS r
+WHERE r.execution_id = $1 AND r.name = $2 AND r.result_id = $3;
+
+-- name: find_newest_result
+-- The newest result of a name. $1 execution id, $2 name
+SELECT
+    r.result_id, r.name, r.scope, r.source_step, r.bytes, r.sha256, r.created_at,
+    r.data::TEXT AS data
+FROM noetl.result_store AS r
+WHERE r.execution_id = $1 AND r.name = $2
+ORDER BY r.result_id DESC
+LIMIT 1;
