@@ -149,6 +149,7 @@ class Execution:
             ref = self._memory.state.step(step).result
             if ref is not None and ref.kind == "loop" and ref.first == first:
                 values.end_loop(step, ref)
+                values.updates.pop(first, None)
 
     def snapshot(self) -> bytes:
         """The state, without results: with the rows after it as good as the whole log."""

@@ -33,7 +33,9 @@ def fits(
         return False
     if worker_id is None or command.worker_id is None:
         return True
-    return is_holder(command, worker_id=worker_id, instance=instance)
+    if worker_id != command.worker_id:
+        return False
+    return instance is None or command.instance is None or instance == command.instance
 
 
 def holder_gone(command: CommandState, facts: Facts) -> str | None:

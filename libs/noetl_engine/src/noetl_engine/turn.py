@@ -82,7 +82,7 @@ class Memory:
             if entered in self.values.complete:
                 self.values.end_loop(name, ref)
         else:
-            self.values.iterations.pop(name, None)
+            self.values.drop_iterations(name)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ _COUNTED_NODES = 2000
 # A command's own share; the large part of its context is shared with the other values.
 _ISSUED_BYTES = 2000
 _PRUNE_ABOVE = 64
+_ENTRY_BYTES = 200
 
 
 def bare_name(key: str) -> str:
@@ -129,14 +130,19 @@ class Values:
     """What iterations of a loop that has just ended set for the execution."""
     _data: dict[int, Json] = field(default_factory=dict)
     _sizes: dict[int, int] = field(default_factory=dict)
-    _iteration_bytes: int = 0
+    _bytes: int = 0
+    _iteration_bytes: dict[str, int] = field(default_factory=dict)
     _prune_above: int = _PRUNE_ABOVE
 
     def put(self, position: int, value: Json, *, size: int | None = None) -> None:
         """Keep the value of a row; ``size`` saves the estimate where parts are shared."""
         self.rows[position] = value
         self._data.pop(position, None)
-        self._sizes[position] = rough_bytes(value) if size is None else size
+        self._weigh(position, rough_bytes(value) if size is None else size)
+
+    def _weigh(self, position: int, size: int) -> None:
+        self._bytes += size - self._sizes.get(position, 0)
+        self._sizes[position] = size
 
     def data(self, position: int) -> Json:
         """The unwrapped data of the result at a position, with its self copy."""
@@ -168,16 +174,23 @@ class Values:
     def take_iteration(self, step: str, iteration: Iteration) -> None:
         """Keep the outcome of an iteration; a later run's replaces an earlier one's."""
         self.iterations.setdefault(step, {})[iteration.index] = iteration
-        self._iteration_bytes += rough_bytes(iteration.result)
+        kept = self._iteration_bytes.get(step, 0)
+        self._iteration_bytes[step] = kept + rough_bytes(iteration.result)
 
     def begin_loop(self, step: str, entered: int) -> None:
         """A loop is entered before our eyes, so all its outcomes will pass by."""
+        self.drop_iterations(step)
         self.iterations[step] = {}
         self.complete.add(entered)
 
+    def drop_iterations(self, step: str) -> dict[int, Iteration]:
+        """Forget the outcomes of a loop, giving them away."""
+        self._iteration_bytes.pop(step, None)
+        return self.iterations.pop(step, {})
+
     def provide_loop(self, step: str, entered: int, rows: Iterable[EventRow]) -> None:
         """Take a loop's ``call.done`` rows from the log."""
-        known = self.iterations.get(step, {})
+        known = self.drop_iterations(step)
         self.iterations[step] = {}
         for row in rows:
             note = row.note if isinstance(row.note, dict) else {}
@@ -185,22 +198,23 @@ class Values:
             if index is None or "command" not in note:
                 continue
             self.take_iteration(step, Iteration(index, row.position, row.result))
-        self.iterations[step].update(known)
+        for iteration in known.values():
+            self.take_iteration(step, iteration)
         self.complete.add(entered)
 
     def end_loop(self, step: str, ref: ResultRef) -> list[Json]:
         """Gather the result of an ended loop in index order and forget its iterations."""
-        known = self.iterations.pop(step, {})
+        known = self.drop_iterations(step)
         for position in ref.bare:
+            # The run that counted sent no data, whatever a lost run before it sent.
             bare = self._bare(position)
-            known.setdefault(bare.index, bare)
+            known[bare.index] = bare
         ordered = [known[index] for index in sorted(known)]
         self.updates[ref.first] = self._collect_updates(ordered)
         result = [iteration.entry() for iteration in ordered]
         self.loops[ref.first] = result
-        self._sizes[ref.first] = rough_bytes(result)
+        self._weigh(ref.first, rough_bytes(result))
         self.complete.discard(ref.first)
-        self._iteration_bytes = 0
         return result
 
     def _collect_updates(self, iterations: list[Iteration]) -> dict[str, list[Json]]:
@@ -226,7 +240,7 @@ class Values:
         """Forget a row's value."""
         self.rows.pop(position, None)
         self._data.pop(position, None)
-        self._sizes.pop(position, None)
+        self._bytes -= self._sizes.pop(position, 0)
 
     def prune(self, state: State) -> None:
         """Forget what the state no longer refers to, now and then."""
@@ -242,7 +256,7 @@ class Values:
 
     def memory_size(self) -> int:
         """Roughly how many bytes all this takes."""
-        return sum(self._sizes.values()) + self._iteration_bytes + 200 * len(self.rows)
+        return self._bytes + sum(self._iteration_bytes.values()) + _ENTRY_BYTES * len(self.rows)
 
 
 def context_positions(state: State) -> set[int]:
