@@ -363,6 +363,7 @@ async def running_loops(replica: Replica) -> AsyncIterator[None]:
             task.cancel()
         results = await asyncio.gather(*pulls, *loops, return_exceptions=True)
         parts.playbooks.close()
+        await parts.store.close()
         for result in results:
             if isinstance(result, Exception):
                 raise result

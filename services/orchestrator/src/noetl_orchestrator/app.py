@@ -105,7 +105,9 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 try:
                     yield
                 finally:
+                    await service.stop_loops()
                     parts.playbooks.close()
+                    await parts.store.close()
 
 
 def _spawn_loops(service: Service, settings: Settings, parts: Parts, rpc: RpcClient) -> None:

@@ -1,24 +1,27 @@
 """Turns staged decisions into the parameters of one commit and the hint that follows it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from noetl_contract.events import EventRow, ExecutionStatus
 from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
 
-from noetl_orchestrator.jsontext import dump, embed
+from noetl_orchestrator.jsontext import embed, text
 from noetl_orchestrator.notifications import Announcer, OutboxRow
 from noetl_orchestrator.staging import OPEN_STATES, Staged
 
 __all__ = ["CONTINUE_TIMER", "CommitParameters", "Encoded", "Encoder", "parameters"]
 
 type Json = Any
+type Columns = tuple[Sequence[Json], ...]
 
 CONTINUE_TIMER = "continue"
+_EVENT_COLUMNS = 18
+_OUTBOX_COLUMNS = 8
+_EVENT_BYTES = 200
 _CONTINUE_AFTER = timedelta(seconds=5)
 
 
@@ -35,7 +38,7 @@ class Encoded:
 
     staged: Staged
     move: dict[str, Json]
-    events: list[orjson.Fragment] = field(default_factory=list)
+    events: list[tuple[Json, ...]] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
     hints: list[bytes] = field(default_factory=list)
     snapshot: bytes | None = None
@@ -51,17 +54,22 @@ class CommitParameters:
     begins: list[Json]
     checks: list[Json]
     posted: list[Json]
-    events: list[Json]
     commands: list[Json]
     changes: list[Json]
     ends: list[Json]
     timers: list[Json]
     timers_done: list[int]
-    outbox: list[Json]
+    keys: list[Json]
     snapshot_ids: list[int]
     snapshot_positions: list[int]
     snapshots: list[bytes]
-    keys: list[Json]
+    outbox: Columns
+    events: Columns
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return the statement's arguments."""
+        *tables, outbox, events = (getattr(self, one.name) for one in fields(self))
+        return (*tables, *outbox, *events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,38 +121,37 @@ class Encoder:
         return encoded
 
     def _add_event(self, encoded: Encoded, row: EventRow) -> None:
-        context, result, meta = embed(row.context), embed(row.result), embed(row.meta)
-        stored = {
-            "execution_id": row.execution_id,
-            "catalog_id": row.catalog_id,
-            "event_id": row.event_id,
-            "parent_event_id": row.parent_event_id,
-            "parent_execution_id": row.parent_execution_id,
-            "created_at": row.created_at,
-            "event_type": row.event_type,
-            "node_id": row.node_id,
-            "node_name": row.node_name,
-            "node_type": row.node_type,
-            "status": row.status,
-            "context": context,
-            "result": result,
-            "meta": meta,
-            "error": row.error,
-            "worker_id": row.worker_id,
-            "position": row.position,
-            "note": embed(row.note),
+        texts = {
+            "context": text(row.context),
+            "result": text(row.result),
+            "meta": text(row.meta),
         }
-        # Encoded here, so that what can't be stored is found out with its execution known.
-        text = dump(stored)
-        encoded.event_bytes += len(text)
-        encoded.events.append(orjson.Fragment(text))
-        encoded.outbox.append(
-            self.announcer.event(
-                row,
-                outbox_id=self.new_id(),
-                parts={"context": context, "result": result, "meta": meta},
+        note = text(row.note)
+        encoded.event_bytes += _EVENT_BYTES + len(note or "")
+        encoded.event_bytes += sum(len(column) for column in texts.values() if column)
+        encoded.events.append(
+            (
+                row.execution_id,
+                row.catalog_id,
+                row.event_id,
+                row.parent_event_id,
+                row.parent_execution_id,
+                row.created_at,
+                row.event_type,
+                row.node_id,
+                row.node_name,
+                row.node_type,
+                row.status,
+                texts["context"],
+                texts["result"],
+                texts["meta"],
+                row.error,
+                row.worker_id,
+                row.position,
+                note,
             )
         )
+        encoded.outbox.append(self.announcer.event(row, outbox_id=self.new_id(), texts=texts))
 
     def _add_snapshot(self, encoded: Encoded) -> None:
         staged = encoded.staged
@@ -259,6 +266,7 @@ def parameters(
     shares: Sequence[Encoded], checks: Sequence[Staged], *, now: datetime
 ) -> CommitParameters:
     """Join the shares of many executions."""
+    shares = sorted(shares, key=lambda share: share.staged.execution_id)
     begun = [share for share in shares if share.staged.start is not None]
     moved = [share for share in shares if share.staged.start is None]
     snapshots = [share for share in shares if share.snapshot is not None]
@@ -271,7 +279,6 @@ def parameters(
             for share in shares
             for event_id in share.staged.posted
         ],
-        events=[event for share in shares for event in share.events],
         commands=[
             _command_row(share.staged, command)
             for share in shares
@@ -290,7 +297,6 @@ def parameters(
             for staged in (*(share.staged for share in shares), *checks)
             for timer_id in staged.timers_done
         ],
-        outbox=[row.stored() for share in shares for row in share.outbox],
         snapshot_ids=[share.staged.execution_id for share in snapshots],
         snapshot_positions=[share.staged.entry.execution.position for share in snapshots],
         snapshots=[share.snapshot for share in snapshots if share.snapshot is not None],
@@ -304,4 +310,13 @@ def parameters(
             for share in shares
             for row in share.staged.keys
         ],
+        outbox=_columns(
+            [row.stored() for share in shares for row in share.outbox], _OUTBOX_COLUMNS
+        ),
+        events=_columns([row for share in shares for row in share.events], _EVENT_COLUMNS),
     )
+
+
+def _columns(rows: Sequence[tuple[Json, ...]], count: int) -> Columns:
+    """Turn rows into columns, which is what the statement unnests."""
+    return tuple(zip(*rows, strict=True)) if rows else ((),) * count

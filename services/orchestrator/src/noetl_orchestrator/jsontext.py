@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["dump", "embed"]
+__all__ = ["dump", "embed", "text"]
 
 
 def dump(value: Any) -> bytes:
@@ -23,3 +23,8 @@ def dump(value: Any) -> bytes:
 def embed(value: Any) -> orjson.Fragment | None:
     """Encode a value for use inside other JSON; None stays a null."""
     return None if value is None else orjson.Fragment(dump(value))
+
+
+def text(value: Any) -> str | None:
+    """Encode a value for a column; None stays a null."""
+    return None if value is None else dump(value).decode()

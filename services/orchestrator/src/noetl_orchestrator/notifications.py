@@ -1,5 +1,6 @@
 """What leaves with a commit: events, notifications of commands, messages to other executions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,21 +42,21 @@ class OutboxRow:
     kind: str
     subject: str
     message_id: str
-    payload: orjson.Fragment | None
-    hinted: orjson.Fragment | None
+    payload: str | None
+    hinted: str | None
 
-    def stored(self) -> dict[str, Json]:
-        """Return the row as the commit writes it."""
-        return {
-            "outbox_id": self.outbox_id,
-            "owner": self.owner,
-            "execution_id": self.execution_id,
-            "event_id": self.event_id,
-            "kind": self.kind,
-            "subject": self.subject,
-            "message_id": self.message_id,
-            "payload": self.payload,
-        }
+    def stored(self) -> tuple[Json, ...]:
+        """Return the columns that the commit writes."""
+        return (
+            self.outbox_id,
+            self.owner,
+            self.execution_id,
+            self.event_id,
+            self.kind,
+            self.subject,
+            self.message_id,
+            self.payload,
+        )
 
     def hint(self) -> bytes:
         """Return the row as the hint carries it."""
@@ -67,7 +68,7 @@ class OutboxRow:
                 "event_id": self.event_id,
                 "subject": self.subject,
                 "message_id": self.message_id,
-                "payload": self.hinted,
+                "payload": None if self.hinted is None else orjson.Fragment(self.hinted),
             }
         )
 
@@ -99,13 +100,13 @@ class Announcer:
     fast_path_max_bytes: int
     hint_payload_max_bytes: int
 
-    def event(self, row: EventRow, *, outbox_id: int, parts: dict[str, Json]) -> OutboxRow:
-        """Announce an event; ``parts`` holds its JSON columns, encoded already."""
+    def event(self, row: EventRow, *, outbox_id: int, texts: Mapping[str, str | None]) -> OutboxRow:
+        """Announce an event; ``texts`` holds its JSON columns, encoded already."""
         body = envelope(row)
-        for name in ("result", "meta", "context"):
-            if name in body:
-                body[name] = parts[name]
-        text = orjson.dumps(body)
+        for name, text in texts.items():
+            if text is not None and name in body:
+                body[name] = orjson.Fragment(text)
+        text = orjson.dumps(body).decode()
         is_small = len(text) <= self.hint_payload_max_bytes
         return OutboxRow(
             outbox_id=outbox_id,
@@ -116,7 +117,7 @@ class Announcer:
             subject=event_subject(row.execution_id, shard=self.shard),
             message_id=f"e:{row.execution_id}:{row.position}",
             payload=None,
-            hinted=orjson.Fragment(text) if is_small else None,
+            hinted=text if is_small else None,
         )
 
     def command(
@@ -131,7 +132,7 @@ class Announcer:
             trace=command.trace,
             attempts=0,
         )
-        payload = orjson.Fragment(orjson.dumps(plain))
+        payload = orjson.dumps(plain).decode()
         return OutboxRow(
             outbox_id=outbox_id,
             owner=execution_id,
@@ -147,9 +148,7 @@ class Announcer:
             hinted=self._inlined(plain, command, now=now) or payload,
         )
 
-    def _inlined(
-        self, plain: dict[str, Json], command: NewCommand, *, now: datetime
-    ) -> orjson.Fragment | None:
+    def _inlined(self, plain: dict[str, Json], command: NewCommand, *, now: datetime) -> str | None:
         if not self.fast_path_max_bytes:
             return None
         until = now + timedelta(seconds=self.fast_path_seconds)
@@ -159,8 +158,8 @@ class Announcer:
             "meta": embed(command.meta),
         }
         fast = {**plain["fast"], "until": format_time(until), "command": inside}
-        text = orjson.dumps({**plain, "fast": fast})
-        return orjson.Fragment(text) if len(text) <= self.fast_path_max_bytes else None
+        text = orjson.dumps({**plain, "fast": fast}).decode()
+        return text if len(text) <= self.fast_path_max_bytes else None
 
     def notification(
         self,
@@ -193,7 +192,7 @@ class Announcer:
     ) -> OutboxRow:
         """Cancel a child and whatever it has started (W10)."""
         message = CancelMessage(execution_id=child_id, reason=reason, cascade=True)
-        payload = orjson.Fragment(message.model_dump_json().encode())
+        payload = message.model_dump_json()
         shard = shard_for(child_id, shard_count=self.shard_count)
         return OutboxRow(
             outbox_id=outbox_id,

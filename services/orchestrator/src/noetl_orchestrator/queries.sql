@@ -3,8 +3,11 @@
 -- executions that moved on since they were read, are locked by another replica, or hold one of the
 -- posted event ids already, and starts past their deadline.
 -- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
--- $5 events, $6 commands, $7 changes of commands, $8 executions whose open commands end,
--- $9 timers, $10 ids of timers done, $11 outbox rows, $12-$14 snapshots, $15 request keys.
+-- $5 commands, $6 changes of commands, $7 executions whose open commands end, $8 timers,
+-- $9 ids of timers done, $10 request keys, $11-$13 snapshots, $14-$21 outbox rows, $22-$39 events.
+-- The many rows come as arrays, which the server reads twice as fast as JSON.
+-- Moves and starts come in the order of their ids, which is the order of locking. Look-ups are
+-- LATERAL with a fence: a plan made while the tables were small must not scan them for ever.
 WITH wanted AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset($1::JSON) AS w (
@@ -25,28 +28,34 @@ WITH wanted AS MATERIALIZED (
 ),
 
 clash AS MATERIALIZED (
-    SELECT
-        e.execution_id,
-        e.event_id,
-        e.event_type,
-        coalesce(e.worker_id, e.meta ->> 'worker_id') AS worker_id,
-        coalesce(e.result #>> '{context,command_id}', e.meta ->> 'command_id') AS command_id,
-        coalesce(e.meta -> 'late', 'false') = 'true' AS late
+    SELECT f.*
     FROM json_to_recordset($4::JSON) AS p (execution_id BIGINT, event_id BIGINT)
-    INNER JOIN noetl.event AS e
-        ON e.execution_id = p.execution_id
+    CROSS JOIN LATERAL (
+        SELECT
+            e.execution_id,
+            e.event_id,
+            e.event_type,
+            coalesce(e.worker_id, e.meta ->> 'worker_id') AS worker_id,
+            coalesce(e.result #>> '{context,command_id}', e.meta ->> 'command_id') AS command_id,
+            coalesce(e.meta -> 'late', 'false') = 'true' AS late
+        FROM noetl.event AS e
+        WHERE e.execution_id = p.execution_id
         AND e.event_id = p.event_id
+        LIMIT 1
+    ) AS f
 ),
 
 locked AS MATERIALIZED (
-    SELECT s.execution_id
-    FROM noetl.execution_state AS s
-    INNER JOIN wanted AS w
-        ON w.execution_id = s.execution_id
-        AND w.expected = s.position
-    WHERE s.execution_id NOT IN (SELECT c.execution_id FROM clash AS c)
-    ORDER BY s.execution_id
-    FOR UPDATE OF s SKIP LOCKED
+    SELECT f.execution_id
+    FROM wanted AS w
+    CROSS JOIN LATERAL (
+        SELECT s.execution_id
+        FROM noetl.execution_state AS s
+        WHERE s.execution_id = w.execution_id
+        AND s.position = w.expected
+        FOR UPDATE SKIP LOCKED
+    ) AS f
+    WHERE w.execution_id NOT IN (SELECT c.execution_id FROM clash AS c)
 ),
 
 moved AS (
@@ -115,11 +124,15 @@ kept AS MATERIALIZED (
 ),
 
 checked AS (
-    SELECT s.execution_id
+    SELECT f.execution_id
     FROM json_to_recordset($3::JSON) AS k (execution_id BIGINT, expected BIGINT)
-    INNER JOIN noetl.execution_state AS s
-        ON s.execution_id = k.execution_id
+    CROSS JOIN LATERAL (
+        SELECT s.execution_id
+        FROM noetl.execution_state AS s
+        WHERE s.execution_id = k.execution_id
         AND s.position = k.expected
+        LIMIT 1
+    ) AS f
 ),
 
 new_events AS (
@@ -131,26 +144,18 @@ new_events AS (
     SELECT
         n.execution_id, n.catalog_id, n.event_id, n.parent_event_id, n.parent_execution_id,
         n.created_at AT TIME ZONE 'UTC', n.event_type, n.node_id, n.node_name, n.node_type,
-        n.status, n.context, n.result, n.meta, n.error, n.worker_id, n.position, n.note
-    FROM json_to_recordset($5::JSON) AS n (
-        execution_id BIGINT,
-        catalog_id BIGINT,
-        event_id BIGINT,
-        parent_event_id BIGINT,
-        parent_execution_id BIGINT,
-        created_at TIMESTAMPTZ,
-        event_type TEXT,
-        node_id TEXT,
-        node_name TEXT,
-        node_type TEXT,
-        status TEXT,
-        context JSONB,
-        result JSONB,
-        meta JSONB,
-        error TEXT,
-        worker_id TEXT,
-        position BIGINT,
-        note JSONB
+        n.status, n.context::JSONB, n.result::JSONB, n.meta::JSONB, n.error, n.worker_id,
+        n.position, n.note::JSONB
+    FROM unnest(
+        $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[],
+        $27::TIMESTAMPTZ[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[],
+        $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::BIGINT[],
+        $39::TEXT[]
+    ) AS n (
+        execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
+        created_at, event_type, node_id, node_name, node_type, status,
+        context, result, meta, error, worker_id, position,
+        note
     )
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
@@ -167,7 +172,7 @@ new_commands AS (
         n.tool_kind, n.status, n.worker_id, n.claimed_at, n.started_at, n.completed_at, n.attempt,
         n.iter_index, n.meta, n.error, n.latest_event_id, n.pool, n.instance, n.holds,
         n.lease_until, clock_timestamp(), 1
-    FROM json_to_recordset($6::JSON) AS n (
+    FROM json_to_recordset($5::JSON) AS n (
         event_id BIGINT,
         execution_id BIGINT,
         catalog_id BIGINT,
@@ -209,7 +214,7 @@ changed_commands AS (
         error = n.error,
         latest_event_id = coalesce(n.latest_event_id, c.latest_event_id),
         updated_at = clock_timestamp()
-    FROM json_to_recordset($7::JSON) AS n (
+    FROM json_to_recordset($6::JSON) AS n (
         execution_id BIGINT,
         event_id BIGINT,
         status TEXT,
@@ -237,7 +242,7 @@ cancelled_commands AS (
         completed_at = clock_timestamp(),
         lease_until = NULL,
         updated_at = clock_timestamp()
-    FROM json_to_recordset($8::JSON) AS n (execution_id BIGINT, spared BIGINT[])
+    FROM json_to_recordset($7::JSON) AS n (execution_id BIGINT, spared BIGINT[])
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
     WHERE c.execution_id = n.execution_id
@@ -248,7 +253,7 @@ cancelled_commands AS (
 new_timers AS (
     INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
     SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
-    FROM json_to_recordset($9::JSON) AS n (
+    FROM json_to_recordset($8::JSON) AS n (
         timer_id BIGINT,
         execution_id BIGINT,
         due_at TIMESTAMPTZ,
@@ -261,7 +266,7 @@ new_timers AS (
 
 done_timers AS (
     DELETE FROM noetl.timer AS t
-    WHERE t.timer_id = ANY($10::BIGINT[])
+    WHERE t.timer_id = ANY($9::BIGINT[])
     AND (
         t.execution_id IN (SELECT k.execution_id FROM kept AS k)
         OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
@@ -273,17 +278,12 @@ new_outbox AS (
         outbox_id, execution_id, event_id, kind, subject, message_id, payload
     )
     SELECT
-        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload
-    FROM json_to_recordset($11::JSON) AS n (
-        outbox_id BIGINT,
-        owner BIGINT,
-        execution_id BIGINT,
-        event_id BIGINT,
-        kind TEXT,
-        subject TEXT,
-        message_id TEXT,
-        payload JSONB
-    )
+        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
+        n.payload::JSONB
+    FROM unnest(
+        $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::TEXT[], $19::TEXT[],
+        $20::TEXT[], $21::TEXT[]
+    ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
     INNER JOIN kept AS k
         ON k.execution_id = n.owner
 ),
@@ -291,7 +291,7 @@ new_outbox AS (
 new_snapshots AS (
     INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)
     SELECT n.execution_id, n.position, 1, n.state
-    FROM unnest($12::BIGINT[], $13::BIGINT[], $14::BYTEA[]) AS n (execution_id, position, state)
+    FROM unnest($11::BIGINT[], $12::BIGINT[], $13::BYTEA[]) AS n (execution_id, position, state)
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
     ON CONFLICT (execution_id) DO UPDATE
@@ -305,7 +305,7 @@ new_snapshots AS (
 new_keys AS (
     INSERT INTO noetl.request_key (scope, key, execution_id, answer)
     SELECT n.scope, n.key, n.execution_id, n.answer
-    FROM json_to_recordset($15::JSON) AS n (
+    FROM json_to_recordset($10::JSON) AS n (
         scope TEXT,
         key TEXT,
         execution_id BIGINT,

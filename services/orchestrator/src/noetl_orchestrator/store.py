@@ -11,6 +11,7 @@ from noetl_common.pg.queries import Queries
 from noetl_contract.events import EventRow
 
 from noetl_orchestrator.commit import CommitParameters
+from noetl_orchestrator.connections import TurnConnections
 from noetl_orchestrator.work import RequestKey, StoredEvent
 
 __all__ = [
@@ -121,10 +122,14 @@ class Store:
     """
 
     def __init__(self, turns: _Pool, background: _Pool, *, commit_timeout_seconds: float) -> None:
-        self._turns = turns
+        self._turns = TurnConnections(turns)
         self._background = background
         self._commit_timeout_seconds = commit_timeout_seconds
         self._queries = Queries.load(__package__)
+
+    async def close(self) -> None:
+        """Give the turns' connections back to their pool."""
+        await self._turns.close()
 
     async def commit_turn(self, parameters: CommitParameters) -> Committed:
         """Commit many executions' decisions, each whole or not at all.
@@ -135,24 +140,9 @@ class Store:
             Transient: the database is away; whether it was stored is unknown.
         """
         async with translate():
-            row = await _fetch_row(
-                self._turns,
+            row = await self._turn_row(
                 self._queries["commit_turn"],
-                parameters.moves,
-                parameters.begins,
-                parameters.checks,
-                parameters.posted,
-                parameters.events,
-                parameters.commands,
-                parameters.changes,
-                parameters.ends,
-                parameters.timers,
-                parameters.timers_done,
-                parameters.outbox,
-                parameters.snapshot_ids,
-                parameters.snapshot_positions,
-                parameters.snapshots,
-                parameters.keys,
+                *parameters.arguments(),
                 timeout=self._commit_timeout_seconds,
             )
         return Committed(
@@ -172,8 +162,7 @@ class Store:
     ) -> Committed:
         """Tell which executions are still at their expected position."""
         async with translate():
-            row = await _fetch_row(
-                self._turns,
+            row = await self._turn_row(
                 self._queries["check_positions"],
                 list(expected),
                 list(expected.values()),
@@ -184,7 +173,7 @@ class Store:
     async def load_executions(self, execution_ids: Sequence[int]) -> dict[int, LoadedExecution]:
         """Read state rows with their snapshots; unknown ids are missing from the answer."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["load_executions"], execution_ids)
+            rows = await self._turn_rows(self._queries["load_executions"], execution_ids)
         return {
             row["execution_id"]: LoadedExecution(
                 execution_id=row["execution_id"],
@@ -200,13 +189,13 @@ class Store:
     async def load_tails(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, list[EventRow]]:
         """Read the events of (execution id, position known, position wanted) spans."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["load_tails"], *_columns(spans, 3))
+            rows = await self._turn_rows(self._queries["load_tails"], *_columns(spans, 3))
         return _by_execution(rows)
 
     async def load_rows(self, places: Sequence[tuple[int, int]]) -> dict[int, list[EventRow]]:
         """Read single rows by (execution id, position)."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["load_rows"], *_columns(places, 2))
+            rows = await self._turn_rows(self._queries["load_rows"], *_columns(places, 2))
         return _by_execution(rows)
 
     async def load_iterations(
@@ -214,7 +203,7 @@ class Store:
     ) -> dict[int, list[EventRow]]:
         """Read the ``call.done`` rows of (execution id, step, first, last position) spans."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["load_iterations"], *_columns(spans, 4))
+            rows = await self._turn_rows(self._queries["load_iterations"], *_columns(spans, 4))
         return _by_execution(rows)
 
     async def find_request_keys(
@@ -223,7 +212,7 @@ class Store:
         """Find who holds keys, letting go of those past their window."""
         asked = [(key.scope, key.key, key.window_seconds) for key in keys]
         async with translate():
-            rows = await self._turns.fetch(self._queries["find_request_keys"], *_columns(asked, 3))
+            rows = await self._turn_rows(self._queries["find_request_keys"], *_columns(asked, 3))
         return {
             (row["scope"], row["key"]): KeyHolder(row["execution_id"], row["answer"])
             for row in rows
@@ -232,13 +221,13 @@ class Store:
     async def find_traces(self, execution_ids: Sequence[int]) -> dict[int, Json]:
         """Read the traces that executions were started with."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["find_traces"], execution_ids)
+            rows = await self._turn_rows(self._queries["find_traces"], execution_ids)
         return {row["execution_id"]: row["trace"] for row in rows if row["trace"] is not None}
 
     async def find_children(self, execution_ids: Sequence[int]) -> dict[int, list[int]]:
         """Find the unfinished children of executions on this shard."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["find_children"], execution_ids)
+            rows = await self._turn_rows(self._queries["find_children"], execution_ids)
         children: dict[int, list[int]] = {}
         for row in rows:
             children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
@@ -247,7 +236,7 @@ class Store:
     async def find_descendants(self, execution_id: int, *, limit: int) -> list[int]:
         """Find everything unfinished below an execution on this shard."""
         async with translate():
-            rows = await self._turns.fetch(self._queries["find_descendants"], execution_id, limit)
+            rows = await self._turn_rows(self._queries["find_descendants"], execution_id, limit)
         return [row["execution_id"] for row in rows]
 
     async def find_command_execution(self, event_id: int) -> int | None:
@@ -270,7 +259,7 @@ class Store:
     ) -> int | None:
         """End a running execution without folding; returns the position of its last row."""
         async with translate():
-            position: int | None = await self._turns.fetchval(
+            rows = await self._turn_rows(
                 self._queries["fail_execution"],
                 execution_id,
                 event_id,
@@ -279,7 +268,7 @@ class Store:
                 outbox_id,
                 subject,
             )
-        return position
+        return rows[0]["position"] if rows else None
 
     async def take_timers(self, *, lease_seconds: float, limit: int) -> list[DueTimer]:
         """Take timers that are due, for a while."""
@@ -350,13 +339,15 @@ class Store:
     async def claim_shard_identity(self, wanted: ShardIdentity) -> ShardIdentity:
         """Record which shard this database is; returns what was recorded first."""
         async with translate():
-            row = await _fetch_row(
-                self._background,
+            row = await self._background.fetchrow(
                 self._queries["claim_shard_identity"],
                 wanted.cluster_id,
                 wanted.shard_index,
                 wanted.shard_count,
             )
+        if row is None:
+            # Recorded by another at this very moment: its row was not to be seen yet.
+            return await self.claim_shard_identity(wanted)
         return ShardIdentity(row["cluster_id"], row["shard_index"], row["shard_count"])
 
     async def read_clock(self) -> datetime:
@@ -365,15 +356,21 @@ class Store:
             now: datetime = await self._background.fetchval(self._queries["read_clock"])
         return now
 
+    async def _turn_rows(self, statement: str, *arguments: Any) -> list[_Row]:
+        async with self._turns.borrow() as connection:
+            return await connection.fetch(statement, *arguments)
 
-async def _fetch_row(
-    pool: _Pool,
-    statement: str,
-    *arguments: Any,
-    timeout: float | None = None,  # noqa: ASYNC109
-) -> _Row:
-    """Run a statement that always returns one row."""
-    row = await pool.fetchrow(statement, *arguments, timeout=timeout)
+    async def _turn_row(
+        self,
+        statement: str,
+        *arguments: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the driver cancels at the server
+    ) -> _Row:
+        async with self._turns.borrow() as connection:
+            return _only(await connection.fetchrow(statement, *arguments, timeout=timeout))
+
+
+def _only(row: _Row | None) -> _Row:
     if row is None:
         raise RuntimeError("a statement that returns one row returned none")
     return row

@@ -1,0 +1,67 @@
+"""Database connections that turns keep between their statements.
+
+A pool asks the server to reset a connection each time it comes back: a round trip per statement.
+Turns run one statement after the other that leave nothing behind, so they keep theirs.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+__all__ = ["TurnConnections"]
+
+type _Pool = asyncpg.Pool[asyncpg.Record]
+type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+_FIRST_PLANS_SECONDS = 1.0
+_LONGEST_PLANS_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Held:
+    connection: _Connection
+    plans_seconds: float
+    plans_until: float
+
+
+class TurnConnections:
+    """Lends connections of a pool and keeps them for the next turn.
+
+    Plans of prepared statements are dropped now and then: one that was made while the tables
+    were small would otherwise scan them until the server happens to analyse them.
+    """
+
+    def __init__(self, pool: _Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        self._monotonic = monotonic
+        self._free: list[_Held] = []
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[_Connection]:
+        """Lend a connection; after an error it goes back to the pool, which looks after it."""
+        held = self._free.pop() if self._free else await self._take()
+        try:
+            if self._monotonic() >= held.plans_until:
+                await self._forget_plans(held)
+            yield held.connection
+        except BaseException:
+            await self._pool.release(held.connection)
+            raise
+        self._free.append(held)
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        while self._free:
+            await self._pool.release(self._free.pop().connection)
+
+    async def _take(self) -> _Held:
+        connection = await self._pool.acquire()
+        return _Held(connection, _FIRST_PLANS_SECONDS, self._monotonic() + _FIRST_PLANS_SECONDS)
+
+    async def _forget_plans(self, held: _Held) -> None:
+        await held.connection.execute("DISCARD PLANS")
+        held.plans_seconds = min(held.plans_seconds * 2, _LONGEST_PLANS_SECONDS)
+        held.plans_until = self._monotonic() + held.plans_seconds
