@@ -1,0 +1,144 @@
+"""Answers about executions come from the log (http-b 5 and 6, cli-contract A3)."""
+
+from collections.abc import Awaitable, Callable
+
+from noetl_contract.rpc import RpcReply
+
+type AddLog = Callable[..., Awaitable[None]]
+type Ask = Callable[..., Awaitable[RpcReply]]
+
+
+STARTED = {
+    "event_type": "playbook_started",
+    "node": "playbook",
+    "context": {"workload": {"a": 1, "api_key": "k"}},
+}
+ISSUED = {"event_type": "command.issued", "node_type": "noop", "context": {"args": {}}}
+DONE = {
+    "event_type": "call.done",
+    "result": {
+        "status": "COMPLETED",
+        "context": {"result": {"status": "success", "context": {"data": {"n": 1}}}},
+    },
+}
+COMPLETED = {"event_type": "command.completed"}
+ENDED = {"event_type": "playbook.completed", "node": "playbook"}
+WHOLE = [STARTED, ISSUED, DONE, COMPLETED, ENDED]
+
+
+async def test_status_has_the_keys_of_both_shapes(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, WHOLE, status="COMPLETED")
+
+    body = (await ask("executions.status", execution_id=1)).body
+
+    assert body["status"] == "COMPLETED"
+    assert body["completed"] is True
+    assert body["failed"] is False
+    assert body["completed_steps"] == ["start"]
+    assert body["progress"]["total_steps"] == 2
+    assert "error" not in body
+
+
+async def test_a_cancelled_execution_says_completed_and_failed(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, [STARTED, {"event_type": "playbook_cancelled"}], status="CANCELLED")
+
+    body = (await ask("executions.status", execution_id=1)).body
+
+    assert (body["completed"], body["failed"], body["error"]) == (True, True, "cancelled")
+    assert (await ask("executions.cancelled", execution_id=1)).body["cancelled"] is True
+
+
+async def test_unknown_execution_is_404_and_named(ask: Ask) -> None:
+    for operation in ("executions.get", "executions.status", "executions.tail"):
+        reply = await ask(operation, execution_id=99)
+
+        assert (reply.status, reply.error) == (404, "Execution not found: 99")
+    assert (await ask("executions.cancelled", execution_id=99)).body["is_cancelled"] is False
+    assert (await ask("executions.exists", execution_id=99)).body["exists"] is False
+
+
+async def test_detail_is_ascending_masked_and_has_the_result(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, WHOLE, status="COMPLETED")
+
+    body = (await ask("executions.get", execution_id=1)).body
+
+    assert [event["event_type"] for event in body["events"]] == [
+        event["event_type"] for event in WHOLE
+    ]
+    assert body["workload"] == {"a": 1, "api_key": "[REDACTED]"}
+    assert body["result"] == {"n": 1}
+    assert body["completed_at"] is not None
+
+
+async def test_detail_of_a_long_log_keeps_the_newest(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, [STARTED, *[ISSUED] * 9, ENDED], status="COMPLETED")
+
+    body = (await ask("executions.get", execution_id=1)).body
+
+    assert [event["position"] for event in body["events"]] == [7, 8, 9, 10, 11]
+    assert body["pagination"]["total_events"] == 11
+    assert body["pagination"]["has_next"] is True
+
+
+async def test_large_contexts_are_left_out_and_said_so(ask: Ask, add_log: AddLog) -> None:
+    large = {"event_type": "command.issued", "context": {"text": "a b " * 500}}
+    await add_log(1, [STARTED, large, large, ENDED], status="COMPLETED")
+
+    events = (await ask("executions.get", execution_id=1)).body["events"]
+
+    assert [event.get("truncated") for event in events] == [True, True, None, None]
+    assert events[1]["context"] is None
+
+
+async def test_pages_are_descending_and_filtered(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, [STARTED, *[ISSUED] * 20, ENDED], status="COMPLETED")
+
+    reply = await ask(
+        "executions.events", execution_id=1, page=2, page_size=10, event_type="command.issued"
+    )
+
+    assert [event["position"] for event in reply.body["events"]] == list(range(11, 1, -1))
+    assert reply.body["pagination"] == {
+        "page": 2,
+        "page_size": 10,
+        "total_events": 20,
+        "total_pages": 2,
+        "has_next": False,
+        "has_prev": True,
+    }
+
+
+async def test_p4_tail_goes_by_position(ask: Ask, add_log: AddLog) -> None:
+    low_id_last = [STARTED, {**ISSUED, "event_id": 5}, {**ENDED, "event_id": 2}]
+    await add_log(1, low_id_last, status="COMPLETED")
+
+    body = (await ask("executions.tail", execution_id=1, after_position=1, limit=10)).body
+
+    assert [event["event_id"] for event in body["events"]] == [5, 2]
+    assert (body["position"], body["status"]) == (3, "COMPLETED")
+
+
+async def test_list_filters_everything_newest_first(ask: Ask, add_log: AddLog) -> None:
+    await add_log(1, [STARTED], path="tests/Alpha")
+    await add_log(2, [STARTED, ENDED], path="tests/beta", status="COMPLETED")
+    await add_log(3, [STARTED], path="tests/alphabet")
+
+    listed = (await ask("executions.list")).body
+    alphas = (await ask("executions.list", path="ALPHA")).body
+    completed = (await ask("executions.list", status="COMPLETED")).body
+
+    assert [entry["execution_id"] for entry in listed] == [3, 2, 1]
+    assert [entry["execution_id"] for entry in alphas] == [3, 1]
+    assert [entry["execution_id"] for entry in completed] == [2]
+
+
+async def test_exists_tells_the_size_of_a_looped_start(ask: Ask, add_log: AddLog) -> None:
+    enter = {
+        "event_type": "step.enter",
+        "result": {"status": "ENTERED", "context": {"iterations_expected": 7}},
+    }
+    await add_log(1, [STARTED, enter, ISSUED])
+    await add_log(2, [STARTED, ISSUED])
+
+    assert (await ask("executions.exists", execution_id=1)).body["commands_generated"] == 7
+    assert (await ask("executions.exists", execution_id=2)).body["commands_generated"] == 1
