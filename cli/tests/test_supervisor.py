@@ -8,14 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from noetl.stack import logs, services
+from noetl.stack import logs, migrations, services, topology
 from noetl.stack.child import Child, ChildSpec, ChildState, Pace
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
+from noetl.stack.nats_probe import NatsProbe
 from noetl.stack.process import free_port
 from noetl.stack.supervisor import StackPlan, running
 from noetl_testkit.nats import NatsServer
-from noetl_testkit.postgres import OwnPostgresServer
+from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
 from placeholder_harness import PlaceholderStack
 
@@ -212,3 +213,27 @@ def test_a_service_link_of_kubernetes_is_not_a_port() -> None:
 
     assert found.postgres is not None
     assert found.postgres.port == 5432
+
+
+def test_topology_can_be_applied_twice(nats_url: str) -> None:
+    first, second = topology.apply(nats_url), topology.apply(nats_url)
+
+    with NatsProbe(nats_url) as probe:
+        streams = set(probe.stream_names())
+    assert first == second
+    assert streams == {"noetl_ingress", "NOETL_COMMANDS", "NOETL_EVENTS", "noetl_dead"}
+    assert "NOETL_COMMANDS/noetl_worker_pool_shared" in first
+
+
+def test_a_database_can_be_migrated_twice(empty_database: Database) -> None:
+    migrations.migrate(empty_database.dsn)
+    migrations.migrate(empty_database.dsn)
+
+    assert empty_database.run("SELECT count(*) FROM noetl.event") == "0"
+
+
+def test_a_migration_that_fails_says_why(empty_database: Database) -> None:
+    empty_database.run("CREATE SCHEMA noetl; CREATE TABLE noetl.event (n INT)")
+
+    with pytest.raises(StackError, match=r'relation "event" already exists'):
+        migrations.migrate(empty_database.dsn)

@@ -17,7 +17,7 @@ from noetl.stack.errors import StackError
 
 PATIENCE_SECONDS = 30.0
 SHARD = 0
-POOL = "default"
+POOL = "shared"
 
 
 def apply(nats_url: str) -> list[str]:
