@@ -1,6 +1,7 @@
 """An edge served over real HTTP and real NATS, with fake services behind it."""
 
 import asyncio
+import inspect
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -62,6 +63,8 @@ class Backend:
     async def handle(self, operation: str, request: dict[str, Json]) -> RpcReply | dict[str, Json]:
         self.asked.append((operation, request))
         answer = self.answers[operation](request)
+        if inspect.isawaitable(answer):
+            answer = await answer
         return answer if isinstance(answer, RpcReply) else RpcReply(body=answer)
 
     async def take(self, delivery: Delivery) -> None:
@@ -230,6 +233,7 @@ class World:
 
     client: httpx.AsyncClient
     backend: Backend
+    shell: Shell
 
     async def post(self, path: str, body: Json, **headers: str) -> httpx.Response:
         """Post JSON."""
@@ -257,10 +261,10 @@ async def make_world(nats_url: str, **changes: Any) -> AsyncIterator[World]:
         client = await stack.enter_async_context(serving(shell))
 
         async def is_open() -> bool:
-            return (await client.get("/ready")).status_code == 200
+            return (await client.get("/ready")).json()["nats"] == "connected"
 
-        await eventually(is_open, what="the edge is ready")
-        yield World(client, backend)
+        await eventually(is_open, what="the edge is open")
+        yield World(client, backend, shell)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from types import FrameType
 
 import uvicorn
@@ -17,20 +18,26 @@ __all__ = ["main"]
 class _Server(uvicorn.Server):
     """Tells the application of the signal first: readiness fails and open streams end."""
 
-    def __init__(self, config: uvicorn.Config, shell: Shell, *, drain_delay: float) -> None:
+    def __init__(self, config: uvicorn.Config, shell: Shell, *, drain_delay_seconds: float) -> None:
         super().__init__(config)
         self._shell = shell
-        self._drain_delay = drain_delay
+        self._drain_delay_seconds = drain_delay_seconds
+        self.has_failed = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Close at once on the second signal, after the drain delay on the first."""
+        """Close after the drain delay on the first signal, at once on the second."""
+        is_first = not self._shell.holder.closing.is_set()
         self._shell.begin_closing()
-        if self._drain_delay <= 0 or sig == signal.SIGINT or self.should_exit:
+        if is_first and sig != signal.SIGINT and self._drain_delay_seconds > 0:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._drain_delay_seconds, super().handle_exit, sig, frame)
+        else:
             super().handle_exit(sig, frame)
-            return
-        loop = asyncio.get_event_loop()
-        loop.call_later(self._drain_delay, super().handle_exit, sig, frame)
-        self._drain_delay = 0
+
+    def fail(self) -> None:
+        """End the process with an exit code that lets its supervisor start another."""
+        self.has_failed = True
+        self.should_exit = True
 
 
 def main() -> None:
@@ -52,7 +59,11 @@ def main() -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
     )
-    _Server(config, shell, drain_delay=settings.drain_delay_seconds).run()
+    server = _Server(config, shell, drain_delay_seconds=settings.drain_delay_seconds)
+    shell.holder.on_failure = server.fail
+    server.run()
+    if server.has_failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

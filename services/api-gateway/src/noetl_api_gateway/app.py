@@ -94,7 +94,7 @@ def create_app(settings: Settings | None = None) -> Shell:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         running = asyncio.create_task(_run(holder), name="edge")
-        running.add_done_callback(_end_process_on_failure)
+        running.add_done_callback(lambda task: _look_at_end(task, holder))
         try:
             yield
         finally:
@@ -117,7 +117,7 @@ def create_app(settings: Settings | None = None) -> Shell:
         logging_config=None,
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, origins=settings.origins(), closing=holder.closing)
+    return Shell(routed, origins=settings.origins(), holder=holder)
 
 
 def _routes(settings: Settings) -> list[Any]:
@@ -162,12 +162,18 @@ async def _run(holder: EdgeHolder) -> None:
             _log.info("edge_open")
 
 
-def _end_process_on_failure(running: asyncio.Task[None]) -> None:
-    """A process without its parts is of no use; the supervisor starts another one."""
-    if running.cancelled() or running.exception() is None:
+def _look_at_end(running: asyncio.Task[None], holder: EdgeHolder) -> None:
+    """An edge without its parts is of no use: the process ends, its supervisor starts another."""
+    holder.edge = None
+    error = None if running.cancelled() else running.exception()
+    if error is None:
         return
-    _log.critical("edge_failed", exc_info=running.exception())
-    os._exit(1)
+    if holder.closing.is_set():
+        _log.warning("edge_closed_badly", error=repr(error))
+        return
+    _log.critical("edge_failed", exc_info=error)
+    if holder.on_failure is not None:
+        holder.on_failure()
 
 
 # -- errors to bodies: the one table (http-a 1.2) --------------------------------------------

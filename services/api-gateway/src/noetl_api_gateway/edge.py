@@ -1,6 +1,7 @@
 """What handlers need, opened once: the connection, the ids, the writer, the services."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from litestar.di import NamedDependency
@@ -37,6 +38,7 @@ class EdgeHolder:
     settings: Settings
     edge: Edge | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    on_failure: Callable[[], None] | None = None
 
     def get(self) -> Edge:
         """Return the open edge.

@@ -9,7 +9,6 @@ from noetl_common.bus.broker import Bus
 from noetl_contract.http.health import HealthAnswer, PoolStatusAnswer
 from noetl_contract.rpc import RpcReply
 
-from noetl_api_gateway.refusals import Refusal
 from noetl_api_gateway.services import Services
 
 __all__ = ["HealthProbe", "health_of_starting", "nats_state"]
@@ -42,13 +41,8 @@ class HealthProbe:
 
     async def pool_status(self) -> PoolStatusAnswer:
         """Return figures of the orchestrator's pool; zeros when it does not answer."""
-        try:
-            reply = await self._services.orchestrator(
-                "pool.status", {}, patience_seconds=self._patience_seconds
-            )
-        except Refusal:
-            return PoolStatusAnswer()
-        if reply.status != 200:
+        reply = await self._services.pool_status(patience_seconds=self._patience_seconds)
+        if reply is None or reply.status != 200:
             return PoolStatusAnswer()
         return PoolStatusAnswer.model_validate(reply.body)
 

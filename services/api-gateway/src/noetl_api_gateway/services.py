@@ -85,6 +85,14 @@ class Services:
         subject = rpc_subject("orchestrator", operation, shard=self._shard(execution_id, shard))
         return await self._ask(subject, request, patience_seconds)
 
+    async def pool_status(self, *, patience_seconds: float) -> RpcReply | None:
+        """Ask an orchestrator for figures of its pool; None when nobody has any."""
+        subject = rpc_subject("orchestrator", "pool.status", shard=0)
+        try:
+            return await self._rpc.call(subject, {}, timeout=patience_seconds)
+        except RpcUnavailable:
+            return None
+
     def _shard(self, execution_id: int | None, shard: int) -> int:
         if execution_id is None:
             return shard

@@ -5,7 +5,6 @@ It is a plain ASGI application, because the framework's middleware runs behind i
 unknown paths never get there.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from noetl_api_gateway.edge import EdgeHolder
 from noetl_api_gateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
 __all__ = ["Shell", "call_of", "is_browser_like"]
@@ -49,17 +49,17 @@ class Shell:
     Args:
         app: the routed application.
         origins: browser origins that may read answers; empty means loopback ones.
-        closing: set when the process is told to stop.
+        holder: of the open parts; whoever runs the process sets `on_failure` on it.
     """
 
-    def __init__(self, app: Application, *, origins: Iterable[str], closing: asyncio.Event) -> None:
+    def __init__(self, app: Application, *, origins: Iterable[str], holder: EdgeHolder) -> None:
+        self.holder = holder
         self._app = app
-        self._closing = closing
         self._origins = frozenset(origin.rstrip("/") for origin in origins)
 
     def begin_closing(self) -> None:
         """Fail readiness and end open streams; requests are served on."""
-        self._closing.set()
+        self.holder.closing.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -97,26 +97,28 @@ class EventStream:
         self._edge.open_streams += 1
         OPEN_STREAMS.inc()
         try:
+            await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
             async with asyncio.TaskGroup() as group:
                 watcher = group.create_task(_client_gone(receive))
                 pump = group.create_task(self._pump(send))
                 closing = group.create_task(self._edge.closing.wait())
                 await asyncio.wait({watcher, pump, closing}, return_when="FIRST_COMPLETED")
+                is_heard = not watcher.done()
                 for task in (watcher, pump, closing):
                     task.cancel()
+            if is_heard:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._edge.open_streams -= 1
             OPEN_STREAMS.dec()
 
     async def _pump(self, send: "Send") -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         await _write(send, b"retry: 3000\n\n")
         # Subscribed before the first read: what is committed after it is heard of.
         subject = events_of_execution_filter(self._execution_id)
         subscription = await self._edge.bus.subscribe(subject, self._on_message)
         try:
             await self._follow(send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await subscription.unsubscribe()
 

@@ -37,6 +37,7 @@ __all__ = ["Backlog", "IngressWriter", "NoAnswerError", "Patience", "run_backlog
 _log = get_logger()
 
 _PAUSE_SECONDS = 0.2
+_SHORTEST_EXCHANGE_SECONDS = 0.1
 _PAUSE_AFTER_503_SECONDS = 1.0
 _PUBLISH_SECONDS = 5.0
 _LONGEST_SILENCE_SECONDS = 8.0
@@ -121,7 +122,8 @@ class IngressWriter:
         if patience.early:
             self._refuse_overload()
         try:
-            async with asyncio.timeout_at(deadline):
+            # A place that comes in the last moment is of no use any more.
+            async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
                 await self._places.acquire()
         except TimeoutError as error:
             raise NoAnswerError from error

@@ -73,26 +73,43 @@ async def claim(request: AnyRequest, edge: OpenEdge, event_id: FromPath[str]) ->
 
 
 async def _claimed(edge: Edge, event_id: int, worker_id: str, named: int | None) -> Any:
-    request = {"event_id": event_id, "worker_id": worker_id, "execution_id": named}
-    unreachable: Refusal | None = None
-    for shard in _shards(edge, named):
-        try:
-            reply = await edge.services.orchestrator(
-                "claim",
-                request,
-                execution_id=named,
-                shard=shard,
-                patience_seconds=edge.settings.claim_patience_seconds,
-            )
-        except Refusal as refusal:
-            unreachable = refusal
-            continue
+    patience = edge.settings.claim_patience_seconds
+    if named is None and edge.services.shard_count > 1:
+        named = await _find_execution(edge, event_id, patience)
+    reply = await edge.services.orchestrator(
+        "claim",
+        {"event_id": event_id, "worker_id": worker_id, "execution_id": named},
+        execution_id=named,
+        patience_seconds=patience,
+    )
+    if reply.status == 404:
+        raise _gone()
+    return body_of(reply)
+
+
+async def _find_execution(edge: Edge, event_id: int, patience: float) -> int:
+    """Ask all shards for the command; one that cannot be asked may be the one that has it."""
+    asked = (
+        edge.services.projector(
+            "command.get", {"event_id": event_id}, shard=shard, patience_seconds=patience
+        )
+        for shard in range(edge.services.shard_count)
+    )
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, RpcReply) and reply.status == 200:
+            return int(reply.body["execution_id"])
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
         if reply.status != 404:
-            return body_of(reply)
-    if unreachable is not None:
-        raise unreachable
+            body_of(reply)
+    raise _gone()
+
+
+def _gone() -> Refusal:
     message = "Command already reached terminal state"
-    raise Refusal(409, message, detail={"code": "already_terminal", "message": message})
+    return Refusal(409, message, detail={"code": "already_terminal", "message": message})
 
 
 def _named_execution(request: AnyRequest, event_id: int) -> int | None:
