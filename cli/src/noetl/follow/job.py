@@ -67,31 +67,31 @@ class Job:
                 asked.cancel()
 
     async def _work(self) -> int:
-        with terminal_view() as view:
-            async with self._server(view) as url, Edge(url) as edge:
-                try:
+        async with self._server() as url, Edge(url) as edge:
+            try:
+                with terminal_view() as view:
                     await self._start(edge, view)
-                except RefusedError as error:
-                    return self._refused(str(error))
-                code = await self._follow(edge, view)
-        return code if code is not None else self._report()
+                    code = await self._follow(edge, view)
+            except RefusedError as error:
+                return self._refused(str(error))
+            # Before a stack of our own is stopped: nobody wants to wait for that.
+            return code if code is not None else self._report()
 
     @asynccontextmanager
-    async def _server(self, view: View) -> AsyncIterator[str]:
+    async def _server(self) -> AsyncIterator[str]:
         if self._server_url is not None:
             yield self._server_url.rstrip("/")
         elif self._data.is_held():
-            yield await self._attach(view)
+            yield await self._attach()
         else:
-            view.say("starting a local stack")
             plan = StackPlan(data=self._data, port=None, outside=outside())
             async with running(plan) as supervisor:
-                await supervisor.wait_ready(READY_SECONDS)
+                with terminal_view() as view:
+                    view.say(f"starting a local stack in {self._data.root}")
+                    await supervisor.wait_ready(READY_SECONDS)
                 yield supervisor.url
-                view.say(self._headline() + ", stopping the stack")
 
-    async def _attach(self, view: View) -> str:
-        view.say(f"using the stack in {self._data.root}")
+    async def _attach(self) -> str:
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 while True:

@@ -29,6 +29,7 @@ class LiveView:
         self._spinner = Spinner("dots", style="cyan")
         self._text = ""
         self._progress = Progress()
+        self._is_finished = False
         self.live = Live(
             console=Console(stderr=True),
             get_renderable=self._render,
@@ -44,10 +45,14 @@ class LiveView:
         del step
         self._progress = progress
 
+    def finish(self) -> None:
+        """Leaves the last picture without a spinner."""
+        self._is_finished = True
+
     def _render(self) -> ConsoleRenderable:
         head = Table.grid(padding=(0, 1))
         # Until the first step moves, the spinner says that something is going on.
-        is_quiet = not self._progress.steps
+        is_quiet = not self._progress.steps and not self._is_finished
         head.add_row(*([self._spinner] if is_quiet else []), Text(self._text))
         table = Table.grid(padding=(0, 1))
         now = datetime.now(UTC)

@@ -47,11 +47,12 @@ class StepProgress:
         """Whether its iterations are counted."""
         return self.expected is not None
 
-    def seconds(self, now: datetime) -> float:
-        """How long the current run takes, or the last one took."""
-        if self.began_at is None:
+    def seconds(self, now: datetime | None) -> float:
+        """How long the last run took, or takes until now."""
+        until = self.ended_at or now
+        if self.began_at is None or until is None:
             return 0.0
-        return max(((self.ended_at or now) - self.began_at).total_seconds(), 0.0)
+        return max((until - self.began_at).total_seconds(), 0.0)
 
 
 @dataclass

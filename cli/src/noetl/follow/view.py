@@ -6,7 +6,6 @@ Everything goes to stderr; stdout is for the result alone.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Protocol
 
 from noetl.follow.progress import Progress, StepProgress, StepState
@@ -36,7 +35,7 @@ class PlainView:
         del progress
         if step.is_loop and step.state is StepState.RUNNING and not _is_tenth(step):
             return
-        self.say(f"  {MARKS[step.state]} {describe(step, datetime.now(UTC))}")
+        self.say(f"  {MARKS[step.state]} {describe(step)}")
 
 
 @contextmanager
@@ -50,6 +49,7 @@ def terminal_view() -> Iterator[View]:
     view = LiveView()
     with view.live:
         yield view
+        view.finish()
 
 
 def _is_tenth(step: StepProgress) -> bool:

@@ -11,18 +11,18 @@ MARKS = {
     StepState.SKIPPED: "-",
     StepState.FAILED: "✗",
 }
-TIMED = frozenset({StepState.RUNNING, StepState.DONE, StepState.FAILED})
+TIMED = frozenset({StepState.DONE, StepState.FAILED})
 NAMED = frozenset({StepState.SKIPPED, StepState.FAILED})
 MINUTE = 60
 LONGEST_ERROR = 100
 
 
-def describe(step: StepProgress, now: datetime) -> str:
-    """Name, loop progress, time, and what is unusual."""
+def describe(step: StepProgress, now: datetime | None = None) -> str:
+    """Name, loop progress, time, and what is unusual; a running step is timed until `now`."""
     parts = [step.name]
     if step.is_loop:
         parts.append(f"{len(step.done_commands)}/{step.expected}")
-    if step.state in TIMED:
+    if step.state in TIMED or (now is not None and step.state is StepState.RUNNING):
         parts.append(duration(step.seconds(now)))
     if step.state in NAMED:
         parts.append(str(step.state))
