@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -374,8 +373,10 @@ class Interpreter:
         if len(data) < end:
             return None
         try:
-            report = _decode_json(data[_HEAD_SIZE:end])
-        except ValueError:  # the script wrote to our descriptor: it loses its own result
+            report = orjson.loads(data[_HEAD_SIZE:end])
+        except (
+            orjson.JSONDecodeError
+        ):  # the script wrote to our descriptor: it loses its own result
             return None
         return report if isinstance(report, dict) else None
 
@@ -447,21 +448,3 @@ def _environment(directory: str) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def _decode_json(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        # Lone surrogates, which the standard library writes and orjson refuses.
-        return _without_surrogates(json.loads(data))
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value

@@ -98,7 +98,7 @@ class ScriptProcess:
             try:
                 os.chdir(job["cwd"])
             except OSError as error:
-                self._send(1, dumps({"cwd_error": _os_text(error)}))
+                self._report_bytes(dumps({"cwd_error": _os_text(error)}).encode())
                 return 1, False
         # An empty context: what scripts keep in context variables (decimal's precision) is theirs.
         status, value, harmless = contextvars.Context().run(self._execute, job)
@@ -147,8 +147,11 @@ class ScriptProcess:
         data = b'{"status":%d,"shared":%s%s}' % (
             status,
             b"true" if shared else b"false",
-            b"" if value is None else b',"value":' + value.encode(),
+            b"" if value is None else b',"value":' + _utf8(value),
         )
+        self._report_bytes(data)
+
+    def _report_bytes(self, data: bytes) -> None:
         frame = memoryview(REPORT_MARK + LENGTH.pack(len(data)) + data)
         try:
             while frame:
@@ -187,11 +190,18 @@ def _encode(value: Any) -> str | None:
     if value is None:
         return "null"
     try:
-        return dumps(value, default=str, allow_nan=False)
+        return dumps(value, default=str, allow_nan=False, ensure_ascii=False)
     except (ValueError, TypeError, RecursionError) as error:
         _complain(f"the result is not JSON: {error}")
         # Not a number: no result at all; anything else: a null one (tools 3).
         return None if "float values" in str(error) else "null"
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # halves of surrogate pairs
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _exit_status(end: SystemExit) -> int:

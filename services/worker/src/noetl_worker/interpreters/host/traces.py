@@ -22,8 +22,8 @@ from typing import Any
 # Modules without state that a plain call could change.
 _HARMLESS = frozenset(
     {
-        "__future__", "abc", "base64", "binascii", "bisect", "calendar", "collections", "copy",
-        "csv", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib",
+        "__future__", "abc", "base64", "binascii", "bisect", "collections", "copy",
+        "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib",
         "heapq", "hmac", "html", "io", "itertools", "json", "math", "numbers", "operator",
         "pprint", "random", "re", "secrets", "statistics", "string", "struct", "textwrap",
         "time", "typing", "unicodedata", "uuid", "zlib",
@@ -39,7 +39,7 @@ _ALLOWED_ATTRIBUTES = {
 }  # fmt: skip
 _FAR_REACHING = frozenset(
     {
-        "__builtins__", "__import__", "breakpoint", "compile", "delattr", "eval", "exec",
+        "__builtins__", "__import__", "breakpoint", "compile", "delattr", "eval", "exec", "getattr",
         "globals", "input", "locals", "open", "setattr", "vars",
     }
 )  # fmt: skip
@@ -71,7 +71,8 @@ def _import_is_harmless(node: ast.AST, watched: set[str]) -> bool:
         module = node.module or ""
         if node.level or any(alias.name == "*" for alias in node.names):
             return False
-        if module.partition(".")[0] in _HARMLESS or module in {"urllib.parse", "os.path"}:
+        # Not what is inside of packages: some of that can be changed without an attribute.
+        if module in _HARMLESS or module in {"collections.abc", "os.path", "urllib.parse"}:
             return True
         allowed = _ALLOWED_ATTRIBUTES.get(module, frozenset())
         return all(alias.name in allowed and alias.name != "environ" for alias in node.names)
@@ -94,7 +95,8 @@ def _node_is_harmless(node: ast.AST, watched: set[str]) -> bool:
     if isinstance(node, ast.Attribute):
         return _attribute_is_harmless(node, watched)
     if isinstance(node, ast.Name):
-        return node.id not in _FAR_REACHING
+        renamed = node.id == "self" and not isinstance(node.ctx, ast.Load)
+        return node.id not in _FAR_REACHING and not renamed
     if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
         return not isinstance(node.value, ast.Attribute) or _is_own(node.value)
     if isinstance(node, (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)):
@@ -107,7 +109,7 @@ def _node_is_harmless(node: ast.AST, watched: set[str]) -> bool:
 def _attribute_is_harmless(node: ast.Attribute, watched: set[str]) -> bool:
     own = _is_own(node)
     if node.attr.startswith("_") and not own:
-        return node.attr == "__name__" and isinstance(node.ctx, ast.Load)
+        return node.attr in {"__init__", "__name__"} and isinstance(node.ctx, ast.Load)
     if not isinstance(node.ctx, ast.Load):
         return own
     base = node.value
@@ -141,6 +143,7 @@ class Traces:
             if name in _HARMLESS or name in {"builtins", "os", "posixpath", "sys"}
         ]
         self._size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gc.freeze()  # the collection after each script looks at the script's objects only
 
     def are_found(self) -> bool:
         """Tell whether the last script changed the process."""

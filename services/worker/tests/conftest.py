@@ -1,0 +1,36 @@
+"""Fixtures of the worker's tests; the modules beside this one are imported by name."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from noetl_worker.interpreters.interpreter import InterpreterLimits
+from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.settings import Settings
+from noetl_worker.tools.registry import ToolRegistry, load_tools
+from noetl_worker.tools.tool import ToolParts
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+LIMITS = InterpreterLimits(
+    memory_bytes=512 << 20,
+    file_bytes=8 << 20,
+    output_bytes=64 << 10,
+    result_bytes=4 << 20,
+    jobs=50,
+)
+
+
+@pytest.fixture
+async def interpreters() -> AsyncIterator[InterpreterPool]:
+    async with interpreter_pool(executable=None, limits=LIMITS, size=4, warm=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def toolbox(interpreters: InterpreterPool) -> AsyncIterator[ToolRegistry]:
+    settings = Settings(worker_http_body_bytes=1 << 20, worker_retry_max_wait_seconds=0.05)
+    async with httpx.AsyncClient(trust_env=False, max_redirects=10) as http:
+        yield load_tools(ToolParts(settings=settings, http=http, interpreters=interpreters))

@@ -1,0 +1,267 @@
+"""The http tool against a real server on loopback (tools 4)."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import orjson
+import pytest
+from noetl_worker.tools.registry import ToolRegistry
+from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
+
+
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path, _, query = self.path.partition("?")
+        status, headers, data = self.respond(path, query, body)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer
+
+    def respond(self, path: str, query: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        match path:
+            case "/echo":
+                seen = {
+                    "method": self.command,
+                    "query": query,
+                    "body": body.decode(),
+                    "headers": {name.lower(): value for name, value in self.headers.items()},
+                }
+                return 200, {"Content-Type": "application/json", "X-One": "1"}, orjson.dumps(seen)
+            case "/text":
+                return 200, {"Content-Type": "text/plain; charset=latin-1"}, "é".encode("latin-1")
+            case "/busy":
+                return 429, {"Retry-After": "7"}, b'{"error": "busy"}'
+            case "/moved":
+                return 302, {"Location": "/text"}, b""
+            case "/round":
+                return 302, {"Location": "/round"}, b""
+            case "/large":
+                return 200, {}, b"x" * (2 << 20)
+            case "/slow":
+                self.server.released.wait(30)  # type: ignore[attr-defined]
+                return 200, {}, b""
+            case _:
+                return int(path.removeprefix("/status/")), {}, b"no"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    server.released = threading.Event()  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.released.set()  # type: ignore[attr-defined]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def call(toolbox: ToolRegistry, config: dict[str, Any], **changes: Any) -> ToolResult:
+    context = ToolContext(
+        variables={"n": 5, "name": "é"}, execution_id=7, step="s", server_url="", toolbox=toolbox,
+        **changes,
+    )  # fmt: skip
+    return await toolbox.run("http", config, context)
+
+
+async def test_a_request_and_the_shape_of_its_result(toolbox: ToolRegistry, url: str) -> None:
+    result = await call(
+        toolbox,
+        {
+            "url": f"{url}/echo?a=1",
+            "method": "POST",
+            "params": {"n": "{{ n }}", "none": None, "list": [1, 2]},
+            "headers": {"X-Number": "{{ n }}"},
+            "json": {"name": "{{ name }}"},
+        },
+    )
+    body = result.to_json()
+
+    assert body.pop("duration_ms") >= 0
+    assert {"status", "data", "stdout", "exit_code"} == set(body)
+    assert ("success", 0) == (body["status"], body["exit_code"])
+    assert {"status_code", "headers", "body"} == set(body["data"])
+    assert 200 == body["data"]["status_code"]
+    assert "1" == body["data"]["headers"]["x-one"]
+    seen = body["data"]["body"]
+    assert seen == orjson.loads(body["stdout"])
+    assert ("POST", "a=1&n=5&list=%5B1%2C2%5D") == (seen["method"], seen["query"])
+    assert '{"name":"é"}' == seen["body"]
+    assert "application/json" == seen["headers"]["content-type"]
+    assert "5" == seen["headers"]["x-number"]
+
+
+@pytest.mark.parametrize(
+    ("config", "body", "kind"),
+    [
+        (
+            {"form": {"a": 1, "b": "x y", "c": None}},
+            "a=1&b=x+y",
+            "application/x-www-form-urlencoded",
+        ),
+        ({"body": "raw"}, "raw", None),
+        ({"body": [1]}, "[1]", "application/json"),
+        ({"json": 1, "form": {"a": 1}, "body": "x"}, "1", "application/json"),
+        ({"form": {"a": 1}, "body": "x"}, "a=1", "application/x-www-form-urlencoded"),
+        ({"data": {"a": 1}, "payload": {"b": 2}}, "", None),
+    ],
+)
+async def test_bodies(
+    toolbox: ToolRegistry, url: str, config: dict[str, Any], body: str, kind: str | None
+) -> None:
+    result = await call(toolbox, {"url": f"{url}/echo", "method": "PUT", **config})
+
+    seen = result.data["body"]
+    assert (body, kind) == (seen["body"], seen["headers"].get("content-type"))
+
+
+async def test_answers_that_are_no_json(toolbox: ToolRegistry, url: str) -> None:
+    text = await call(toolbox, {"url": f"{url}/text"})
+    binary = await call(toolbox, {"url": f"{url}/text", "response_type": "binary"})
+    forced = await call(toolbox, {"url": f"{url}/echo", "response_type": "text"})
+    moved = await call(toolbox, {"url": f"{url}/moved"})
+
+    assert ("é", "é") == (text.data["body"], text.stdout)
+    assert {"base64": base64.b64encode(b"\xe9").decode(), "size": 1} == binary.data["body"]
+    assert binary.stdout is None
+    assert isinstance(forced.data["body"], str)
+    assert "é" == moved.data["body"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500, 304])
+async def test_a_bad_status_is_a_soft_error(toolbox: ToolRegistry, url: str, status: int) -> None:
+    result = await call(toolbox, {"url": f"{url}/status/{status}"})
+
+    assert ("error", f"HTTP {status} response", 1) == (
+        result.status,
+        result.error,
+        result.exit_code,
+    )
+    assert status == result.data["status_code"]
+    kinds = {400: "client_error", 401: "auth", 404: "not_found", 500: "server_error"}
+    assert result.failure is not None
+    assert kinds.get(status, "client_error") == result.failure.kind
+    assert f"HTTP_{status}" == result.failure.code
+
+
+async def test_the_server_says_when_to_come_back(toolbox: ToolRegistry, url: str) -> None:
+    result = await call(toolbox, {"url": f"{url}/busy"})
+
+    assert result.failure is not None
+    assert ("rate_limit", True, 7.0) == (
+        result.failure.kind,
+        result.failure.retryable,
+        result.failure.retry_after,
+    )
+
+
+async def test_what_does_not_answer_raises(toolbox: ToolRegistry, url: str) -> None:
+    for config, kind in (
+        ({"url": "http://127.0.0.1:1/"}, "connection"),
+        ({"url": f"{url}/slow", "timeout_seconds": 1}, "timeout"),
+        ({"url": f"{url}/round"}, "connection"),
+    ):
+        with pytest.raises(ToolError, match="^HTTP error: ") as raised:
+            await call(toolbox, config)
+        assert kind == raised.value.failure.kind
+        assert raised.value.failure.retryable
+
+
+async def test_too_large_an_answer_raises(toolbox: ToolRegistry, url: str) -> None:
+    with pytest.raises(ToolError, match="the answer has more than 1048576 bytes"):
+        await call(toolbox, {"url": f"{url}/large"})
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "Configuration error: Invalid http config: missing field `url`"),
+        ({"url": 5}, "Configuration error: Invalid http config: invalid type: integer `5`, expected a string"),
+        ({"url": "http://x", "method": "get"}, "Configuration error: Invalid http config: unknown variant `get`, expected one of `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`, `OPTIONS`"),
+        ({"url": "http://x", "headers": None}, "Configuration error: Invalid http config: invalid type: null, expected a map"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_configuration_raises(
+    toolbox: ToolRegistry, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ToolError) as raised:
+        await call(toolbox, config)
+
+    assert message == str(raised.value)
+
+
+@pytest.mark.parametrize("url_text", ["not a url", "ftp://x/", "http://", "http://x:99999/"])
+async def test_a_wrong_url_raises(toolbox: ToolRegistry, url_text: str) -> None:
+    with pytest.raises(ToolError, match="^HTTP error: "):
+        await call(toolbox, {"url": url_text})
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
+    [
+        ({"type": "bearer", "token": "t"}, "authorization", "Bearer t"),
+        ({"type": "bearer", "credential": "c"}, "authorization", "Bearer known"),
+        ({"type": "basic", "username": "u", "password": "p"}, "authorization", "Basic dTpw"),
+        ({"type": "api_key", "token": "t"}, "x-api-key", "t"),
+        ({"type": "api_key", "credential": "c", "header": "X-K"}, "x-k", "known"),
+        ({"type": "none"}, "authorization", None),
+    ],
+)
+async def test_inline_auth(
+    toolbox: ToolRegistry, url: str, auth: dict[str, Any], header: str, value: str | None
+) -> None:
+    result = await call(toolbox, {"url": f"{url}/echo"}, auth=auth, secrets={"c": "known"})
+
+    assert value == result.data["body"]["headers"].get(header)
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        ({"type": "bearer"}, "Bearer auth requires 'token' or 'credential'"),
+        ({"type": "bearer", "credential": "x"}, "Credential 'x' not found in context"),
+        ({"type": "basic", "username": "u"}, "Basic auth requires 'password'"),
+        ({"type": "basic", "password": "p"}, "Basic auth requires 'username'"),
+        ({"type": "api_key"}, "API key auth requires 'token' or 'credential'"),
+        ({"type": "gcp_adc"}, "auth type 'gcp_adc' is not supported yet"),
+    ],
+)
+async def test_auth_that_is_not_there_raises(
+    toolbox: ToolRegistry, url: str, auth: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ToolError) as raised:
+        await call(toolbox, {"url": f"{url}/echo"}, auth=auth)
+
+    assert f"Authentication error: {message}" == str(raised.value)
+
+
+async def test_auth_inside_a_pipeline_is_applied(toolbox: ToolRegistry, url: str) -> None:
+    task = {"kind": "http", "url": f"{url}/echo", "auth": {"type": "bearer", "token": "t"}}
+    context = ToolContext(variables={}, execution_id=7, step="s", server_url="", toolbox=toolbox)
+
+    result = await toolbox.run("task_sequence", {"tool_config": [{"a": task}]}, context)
+
+    assert "Bearer t" == result.data["a"]["body"]["headers"]["authorization"]
+
+
+async def test_requests_run_side_by_side(toolbox: ToolRegistry, url: str) -> None:
+    results = await asyncio.gather(*(call(toolbox, {"url": f"{url}/echo"}) for _ in range(20)))
+
+    assert {"success"} == {result.status for result in results}

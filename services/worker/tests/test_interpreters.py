@@ -1,0 +1,421 @@
+"""What scripts can do to their interpreter, to each other and to us."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+from noetl_testkit.waiting import eventually
+from noetl_worker.interpreters.guard import overgrown
+from noetl_worker.interpreters.interpreter import InterpreterLost, Run
+from noetl_worker.interpreters.pool import InterpreterPool
+
+
+def make_job(code: str, **changes: Any) -> bytes:
+    return orjson.dumps(
+        {
+            "code": code,
+            "name": "<start>",
+            "args": {"x": 1},
+            "execution_id": 7,
+            "step": "start",
+            "server_url": "",
+            **changes,
+        }
+    )
+
+
+async def run(pool: InterpreterPool, code: str, *, seconds: float = 20.0, **changes: Any) -> Run:
+    return await pool.run(make_job(code, **changes), timeout=seconds)
+
+
+ENDS = {
+    "exit": ("import sys; sys.exit(3)", 3),
+    "exit without a code": ("import sys; sys.exit()", 0),
+    "exit with a text": ("raise SystemExit('bad')", 1),
+    "exit function": ("exit(4)", 4),
+    "os._exit": ("import os; os._exit(5)", 5),
+    "segmentation fault": ("import ctypes; ctypes.string_at(0)", -11),
+    "abort": ("import os; os.abort()", -6),
+    "kill itself": ("import os; os.kill(os.getpid(), 9)", -9),
+    "memory": ("x = bytearray(2 << 30)", 1),
+    "growing memory": ("x = []\nwhile True: x.append(bytearray(1 << 20))", 1),
+    "deep recursion": ("def f(): return f()\nf()", 1),
+    "closed descriptors": ("import os; os.closerange(0, 200); result = 1", 1),
+    "closed stdout": ("import sys; sys.stdout.close(); result = 1", 0),
+    "raise in a thread": (
+        "import threading\nt = threading.Thread(target=lambda: 1/0)\nt.start(); t.join()\nresult = 1",
+        0,
+    ),
+    "syntax error": ("def", 1),
+    "unprintable exception": (
+        "class E(Exception):\n  def __str__(self): raise KeyError\nraise E()",
+        1,
+    ),
+    "keyboard interrupt": ("raise KeyboardInterrupt", 1),
+    "generator exit": ("raise GeneratorExit", 1),
+    "too large a file": ("f = open('x', 'wb'); f.write(b'x' * (16 << 20)); f.flush()", 1),
+    "reading stdin": ("input()", 1),
+    "null byte": ("a = '\0'", 1),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_script_ends_itself_and_nothing_else(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    code, exit_code = ENDS[name]
+
+    ended = await run(interpreters, code)
+    after = await run(interpreters, "result = x + 1")
+
+    assert exit_code == ended.exit_code
+    assert (0, 2) == (after.exit_code, after.value)
+
+
+HANGS = {
+    "busy": "while True: pass",
+    "asleep": "import time; time.sleep(1000)",
+    "deaf": "import signal\nfor n in (2, 15, 10):\n  signal.signal(n, signal.SIG_IGN)\nwhile True: pass",
+    "in C": "import re; re.match('(a+)+$', 'a' * 64 + 'b')",
+    "stopped": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+    "in a thread": "import threading, time; threading.Thread(target=lambda: time.sleep(1000)).start()",
+    "in an exit function": "import atexit, time; atexit.register(time.sleep, 1000)",
+    "in a finalizer": "class A:\n  def __del__(self):\n    while True: pass\na = A()\ndel a",
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+async def test_a_hanging_script_is_killed_when_its_time_is_over(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    started = time.monotonic()
+
+    ended = await run(interpreters, HANGS[name], seconds=0.3)
+    after = await run(interpreters, "result = x")
+
+    assert ended.timed_out
+    assert time.monotonic() - started < 5
+    assert 1 == after.value
+
+
+async def test_a_script_that_stops_its_parent_is_killed_all_the_same(
+    interpreters: InterpreterPool,
+) -> None:
+    ended = await run(
+        interpreters,
+        "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\nwhile True: pass",
+        seconds=0.2,
+    )
+    after = await run(interpreters, "result = x")
+
+    assert ended.timed_out
+    assert 1 == after.value
+
+
+async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
+    interpreters: InterpreterPool,
+) -> None:
+    with pytest.raises(InterpreterLost):
+        await run(interpreters, "import os\nos.kill(os.getppid(), 9)\nwhile True: pass")
+    after = await run(interpreters, "result = x")
+
+    assert 1 == after.value
+
+
+async def test_what_a_script_started_ends_with_it(interpreters: InterpreterPool) -> None:
+    code = """
+import os, subprocess, time
+children = [subprocess.Popen(["sleep", "1000"]).pid]
+for _ in range(5):
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        time.sleep(1000)
+    children.append(pid)
+result = children
+"""
+    ended = await run(interpreters, code)
+
+    assert 6 == len(ended.value)
+    assert [] == [pid for pid in ended.value if psutil.pid_exists(pid)]
+
+
+async def test_a_fork_bomb_is_killed_by_its_number_of_processes(
+    interpreters: InterpreterPool,
+) -> None:
+    code = """
+import os, time
+for _ in range(40):
+    if os.fork() == 0:
+        time.sleep(1000)
+time.sleep(1000)
+"""
+    running = asyncio.create_task(run(interpreters, code))
+    await eventually(lambda: overgrown(interpreters.script_pids(), 20), what="too many processes")
+    for pid in overgrown(interpreters.script_pids(), 20):
+        interpreters.kill_script_of(pid)
+
+    assert -9 == (await running).exit_code
+    assert [] == overgrown([os.getpid()], 25)
+
+
+async def test_output_is_bounded_and_says_so(interpreters: InterpreterPool) -> None:
+    ended = await run(
+        interpreters,
+        "import sys\nprint('o' * 3_000_000)\nprint('e' * 3_000_000, file=sys.stderr)\nresult = 1",
+    )
+
+    assert 1 == ended.value
+    for text in (ended.stdout, ended.stderr):
+        assert len(text) < 66_000
+        assert text.endswith("more bytes were dropped]")
+
+
+async def test_a_result_above_the_limit_fails_its_run(interpreters: InterpreterPool) -> None:
+    ended = await run(interpreters, "result = 'z' * 20_000_000")
+    after = await run(interpreters, "result = x")
+
+    assert ended.too_large
+    assert not ended.has_value
+    assert 1 == after.value
+
+
+async def test_a_large_job_and_a_large_result_come_through(interpreters: InterpreterPool) -> None:
+    text = "é" * 1_000_000
+
+    ended = await run(interpreters, "result = x[::-1]", args={"x": text + "!"})
+
+    assert "!" + text == ended.value
+
+
+VALUES: dict[str, tuple[str, Any]] = {
+    "nothing": ("pass", None),
+    "unicode": ("result = 'é☃💥'", "é☃💥"),
+    "half a surrogate pair": (r"result = '\ud800x'", "\ufffdx"),
+    "set": ("result = {1}", "{1}"),
+    "date": ("import datetime\nresult = datetime.date(2026, 1, 2)", "2026-01-02"),
+    "integer keys": ("result = {1: 2}", {"1": 2}),
+    "circle": ("result = []\nresult.append(result)", None),
+    "tuple keys": ("result = {(1, 2): 3}", None),
+    "return": ("if x:\n    return {'t': '''a\n  b'''}", {"t": "a\n  b"}),
+    "return none": ("if not x:\n    return 5", None),
+    "main": ("def main(x, y=2): return [x, y]", [1, 2]),
+    "main with the rest": ("def main(**rest): return rest", {"x": 1}),
+    "async main": ("async def main(x): return x", 1),
+    "result wins over main": ("result = 3\ndef main(): return 4", 3),
+    "globals": ("result = [args, input_data, execution_id, step, x]", [{"x": 1}, {"x": 1}, 7, "start", 1]),
+    "loaded modules": ("result = json.loads('[1]') + [sys.version_info[0]]", [1, 3]),
+    "pickled class": (
+        "import pickle\nclass A: pass\nresult = type(pickle.loads(pickle.dumps(A()))).__name__",
+        "A",
+    ),
+    "dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n  x: 'int'\nresult = A(2).x",
+        2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALUES)
+async def test_the_value_of_a_script(interpreters: InterpreterPool, name: str) -> None:
+    code, value = VALUES[name]
+
+    ended = await run(interpreters, code)
+
+    assert (0, True, value) == (ended.exit_code, ended.has_value, ended.value), ended.stderr
+
+
+async def test_not_a_number_is_no_result(interpreters: InterpreterPool) -> None:
+    ended = await run(interpreters, "result = {'n': float('nan')}")
+
+    assert not ended.has_value
+    assert "not JSON" in ended.stderr
+
+
+async def test_a_traceback_shows_the_script_alone(interpreters: InterpreterPool) -> None:
+    ended = await run(interpreters, "def f(n):\n    return 1 / n\n\nf(0)")
+
+    assert (
+        'Traceback (most recent call last):\n  File "<start>", line 4, in <module>\n    f(0)\n'
+        in ended.stderr
+    )
+    assert "return 1 / n" in ended.stderr
+    assert "ZeroDivisionError" in ended.stderr
+    assert "host" not in ended.stderr
+
+
+LEAKS = {
+    "a global": ("left = 1", "result = 'left' in globals()"),
+    "a patched module": ("import json\njson.dumps = None", "result = json.dumps is None"),
+    "a patched class": (
+        "import json\njson.JSONEncoder.marked = 1",
+        "import json\nresult = hasattr(json.JSONEncoder, 'marked')",
+    ),
+    "a patched builtin": ("import builtins\nbuiltins.left = 1", "result = 'left' in dir(__builtins__)"),
+    "a setattr": ("setattr(json, 'left', 1)", "result = hasattr(json, 'left')"),
+    "an environment variable": (
+        "import os\nos.environ['LEFT'] = '1'",
+        "import os\nresult = 'LEFT' in os.environ",
+    ),
+    "an environment variable by update": (
+        "import os\nos.environ.update(LEFT='1')",
+        "import os\nresult = 'LEFT' in os.environ",
+    ),
+    "a directory": ("import os\nos.chdir('/')", "import os\nresult = os.getcwd() == '/'"),
+    "a file": ("open('left', 'w').close()", "import os\nresult = os.path.exists('left')"),
+    "a module": ("import wave", "import sys\nresult = 'wave' in list(sys.modules)"),
+    "a path": ("sys.path.append('/left')", "import sys\nresult = '/left' in list(sys.path)"),
+    "a logger": (
+        "import logging\nlogging.basicConfig()",
+        "import logging\nresult = bool(logging.root.handlers)",
+    ),
+    "a signal handler": (
+        "import signal\nsignal.signal(signal.SIGUSR2, signal.SIG_IGN)",
+        "import signal\nresult = signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN",
+    ),
+    "a decimal precision": (
+        "import decimal\ndecimal.getcontext().prec = 3",
+        "import decimal\nresult = decimal.getcontext().prec == 3",
+    ),
+    "a recursion limit": (
+        "sys.setrecursionlimit(50_000)",
+        "import sys\nresult = sys.getrecursionlimit() == 50_000",
+    ),
+    "a dialect": (
+        "import csv\ncsv.register_dialect('left')",
+        "import csv\nresult = 'left' in csv.list_dialects()",
+    ),
+    "a trace of the old result": ("result = 5", "result = 'result' in globals()"),
+    "a renamed self": (
+        "import json\nself = json\nself.left = 1",
+        "import json\nresult = hasattr(json, 'left')",
+    ),
+    "a printed finalizer": (
+        "class A:\n  def __del__(self): print('left')\na = A()\na.me = a",
+        "result = False",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAKS)
+async def test_a_script_does_not_meet_another_one(interpreters: InterpreterPool, name: str) -> None:
+    leaving, finding = LEAKS[name]
+
+    left = await run(interpreters, leaving)
+    found = await run(interpreters, finding)
+
+    assert 0 == left.exit_code, left.stderr
+    assert (0, False, "") == (found.exit_code, found.value, found.stdout), found.stderr
+
+
+async def test_scripts_without_traces_share_a_process(interpreters: InterpreterPool) -> None:
+    code = "import os\nresult = os.getpid()"
+
+    pids = {(await run(interpreters, code)).value for _ in range(5)}
+
+    assert 1 == len(pids)
+
+
+async def test_the_same_seed_is_not_used_twice(interpreters: InterpreterPool) -> None:
+    await run(interpreters, "import random\nrandom.seed(1)\nresult = 1")
+    values = {
+        (await run(interpreters, "import random\nresult = random.random()")).value for _ in range(3)
+    }
+
+    assert 3 == len(values)
+    assert 0.13436424411240122 not in values
+
+
+async def test_a_process_is_replaced_after_its_share_of_scripts(
+    interpreters: InterpreterPool,
+) -> None:
+    code = "import os\nresult = os.getpid()"
+
+    pids = [(await run(interpreters, code)).value for _ in range(60)]
+
+    assert 2 == len(set(pids))
+
+
+async def test_scripts_see_the_standard_library_and_nothing_of_ours(
+    interpreters: InterpreterPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOETL_TEST_SECRET", "s3cret")
+    code = """
+import importlib.util, os, sys
+result = {
+    "found": [n for n in ("noetl_worker", "orjson", "pip") if importlib.util.find_spec(n)],
+    "names": sorted(os.environ),
+    "path": sys.path,
+    "argv": sys.argv,
+}
+"""
+    # A fresh interpreter: the environment is that of its start.
+    seen = (await interpreters.run(make_job(code), timeout=20, executable=None)).value
+
+    assert [] == seen["found"]
+    assert "NOETL_TEST_SECRET" not in seen["names"]
+    assert {"HOME", "LANG", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"} <= set(
+        seen["names"]
+    )
+    assert not [entry for entry in seen["path"] if "site-packages" in entry or "noetl" in entry]
+
+
+async def test_environment_and_directory_of_a_job(
+    interpreters: InterpreterPool, tmp_path: Path
+) -> None:
+    ended = await run(
+        interpreters,
+        "import os\nresult = [os.environ['A'], os.getcwd()]",
+        env={"A": "b"},
+        cwd=str(tmp_path),
+    )
+    missing = await run(interpreters, "result = 1", cwd=str(tmp_path / "missing"))
+
+    assert ["b", str(tmp_path)] == ended.value
+    assert missing.cwd_error == "No such file or directory (os error 2)"
+
+
+async def test_cancelling_a_run_kills_the_script(interpreters: InterpreterPool) -> None:
+    marker = "import os\nopen(f'/tmp/noetl-test-{os.getpid()}', 'w').close()\nwhile True: pass"
+    running = asyncio.create_task(run(interpreters, marker, seconds=100))
+    await eventually(lambda: list(Path("/tmp").glob("noetl-test-*")), what="it runs")
+    (path,) = Path("/tmp").glob("noetl-test-*")
+    pid = int(path.name.rpartition("-")[2])
+    path.unlink()
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    await eventually(lambda: not psutil.pid_exists(pid), what="it is gone")
+    assert 1 == (await run(interpreters, "result = x")).value
+
+
+async def test_scripts_run_side_by_side(interpreters: InterpreterPool) -> None:
+    code = "import time; time.sleep(0.3); result = 1"
+    started = time.monotonic()
+
+    await asyncio.gather(*(run(interpreters, code) for _ in range(4)))
+
+    assert time.monotonic() - started < 1.0
+
+
+async def test_closing_ends_running_scripts_and_removes_their_files() -> None:
+    from conftest import LIMITS
+    from noetl_worker.interpreters.pool import interpreter_pool
+
+    async with interpreter_pool(executable=None, limits=LIMITS, size=2, warm=0) as pool:
+        code = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\nwhile True: pass"
+        running = asyncio.create_task(run(pool, code))
+        await eventually(lambda: overgrown(pool.script_pids(), 1), what="it runs")
+        below = psutil.Process(pool.script_pids()[0]).children(recursive=True)
+        directory = psutil.Process(pool.script_pids()[0]).cwd()
+
+    with pytest.raises(InterpreterLost):
+        await running
+    assert not Path(directory).exists()
+    assert [] == [one for one in below if one.is_running()]

@@ -1,0 +1,174 @@
+"""The python tool: configuration in, result out (tools 3)."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.tools.python import Python
+from noetl_worker.tools.registry import ToolRegistry
+from noetl_worker.tools.tool import ToolContext, ToolError
+
+
+def make_context(toolbox: ToolRegistry, **changes: Any) -> ToolContext:
+    values: dict[str, Any] = {
+        "variables": {"message": "hi", "n": 5, "workload": {"message": "hi"}},
+        "execution_id": 7,
+        "step": "start",
+        "server_url": "http://edge",
+        "toolbox": toolbox,
+    }
+    return ToolContext(**(values | changes))
+
+
+async def test_arguments_are_rendered_and_become_globals(toolbox: ToolRegistry) -> None:
+    config = {
+        "input": {"message": "{{ message }}", "number": "{{ n }}"},
+        "code": "print(f'said {message}')\nresult = {'n': number, 'same': input_data == args}",
+    }
+
+    result = (await toolbox.run("python", config, make_context(toolbox))).to_json()
+
+    assert result.pop("duration_ms") >= 0
+    assert {
+        "status": "success",
+        "data": {"n": 5, "same": True},
+        "stdout": "said hi\n",
+        "stderr": "",
+        "exit_code": 0,
+    } == result
+
+
+async def test_code_is_rendered_a_second_time(toolbox: ToolRegistry) -> None:
+    result = await toolbox.run(
+        "python", {"code": "result = '{{ message }}'"}, make_context(toolbox)
+    )
+
+    assert "hi" == result.data
+
+
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        ("result = context['variables']['message']", "hi"),
+        ("result = variables['n']", 5),
+        (
+            "result = [context['server_url'], context['step'], execution_id]",
+            ["http://edge", "start", 7],
+        ),
+    ],
+)
+async def test_scripts_see_the_variables(toolbox: ToolRegistry, code: str, data: Any) -> None:
+    assert data == (await toolbox.run("python", {"code": code}, make_context(toolbox))).data
+
+
+async def test_without_a_result_the_output_is_the_data(toolbox: ToolRegistry) -> None:
+    result = await toolbox.run("python", {"code": "print('{\"a\": 1}')"}, make_context(toolbox))
+
+    assert {"stdout": '{"a": 1}\n', "stderr": ""} == result.data
+
+
+async def test_a_script_cut_short_gives_the_json_it_printed(toolbox: ToolRegistry) -> None:
+    code = "print('{\"a\": 1}')\nsys.exit(2)"
+
+    result = await toolbox.run("python", {"code": code}, make_context(toolbox))
+
+    assert ("error", {"a": 1}, 2) == (result.status, result.data, result.exit_code)
+    assert "Python script exited with code 2" == result.error
+
+
+async def test_an_exception_is_an_error_result_with_its_traceback(toolbox: ToolRegistry) -> None:
+    result = await toolbox.run("python", {"code": "x = {}\nx['k']"}, make_context(toolbox))
+
+    assert ("error", 1) == (result.status, result.exit_code)
+    assert result.stderr is not None
+    assert "KeyError: 'k'" in result.stderr
+    assert {"stdout": "", "stderr": result.stderr} == result.data
+
+
+async def test_a_killed_script_has_exit_code_minus_one(toolbox: ToolRegistry) -> None:
+    code = "import os; os.kill(os.getpid(), 9)"
+
+    result = await toolbox.run("python", {"code": code}, make_context(toolbox))
+
+    assert ("error", -1) == (result.status, result.exit_code)
+    assert "Python script exited with code -1" == result.error
+
+
+@pytest.mark.parametrize("place", ["config", "lifted"])
+async def test_a_timeout_is_a_status_without_data(toolbox: ToolRegistry, place: str) -> None:
+    config: dict[str, Any] = {"code": "while True: pass"}
+    if place == "config":
+        config["timeout_seconds"] = 1
+    context = make_context(toolbox, timeout=1 if place == "lifted" else None)
+
+    result = (await toolbox.run("python", config, context)).to_json()
+
+    assert 1000 <= result.pop("duration_ms") < 4000
+    assert {"status": "timeout", "error": "Execution timed out after 1 seconds"} == result
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"code": 5}, "Configuration error: Invalid python config: invalid type: integer `5`, expected a string"),
+        ({"code": "", "args": {}, "input": {}}, "Configuration error: Invalid python config: duplicate field `args`"),
+        ({"code": "", "args": None}, "Configuration error: Invalid python config: invalid type: null, expected a map"),
+        ({"code": "", "env": {"A": 1}}, "Configuration error: Invalid python config: invalid type: integer `1`, expected a string"),
+        ({"code": "", "timeout_seconds": -1}, "Configuration error: Invalid python config: invalid value: integer `-1`, expected u64"),
+        ({}, "Configuration error: python script `source.type: inline` has no `code`"),
+        ({"script": {"source": {"type": "ftp"}}}, "Configuration error: python script `source.type: ftp` is unknown; expected one of inline | file | gcs | http"),
+        ({"script": {"source": {"type": "gcs"}}}, "Configuration error: python script `source.type: gcs` is not supported yet"),
+        ({"script": {"uri": "/missing", "source": {"type": "file"}}}, "I/O error: python script file `/missing` could not be read: [Errno 2] No such file or directory: '/missing'"),
+        ({"code": "", "python": "/missing"}, "Process error: Failed to spawn Python process: No such file or directory (os error 2)"),
+        ({"code": "", "cwd": "/missing"}, "Process error: Failed to spawn Python process: No such file or directory (os error 2)"),
+        ({"code": "{{ 1 / }}"}, None),
+    ],
+)  # fmt: skip
+async def test_a_wrong_configuration_raises(
+    toolbox: ToolRegistry, config: dict[str, Any], message: str | None
+) -> None:
+    with pytest.raises(ToolError) as raised:
+        await toolbox.run("python", config, make_context(toolbox))
+
+    if message is None:
+        assert str(raised.value).startswith("Template error: ")
+    else:
+        assert message == str(raised.value)
+
+
+async def test_a_script_from_a_file_is_not_rendered(toolbox: ToolRegistry, tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text("result = '{{ message }}'")
+    config = {"script": {"uri": str(path), "source": {"type": "file"}}}
+
+    result = await toolbox.run("python", config, make_context(toolbox))
+
+    assert "{{ message }}" == result.data
+
+
+async def test_a_script_from_a_url(interpreters: InterpreterPool, toolbox: ToolRegistry) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404 if request.url.path == "/missing" else 200, text="result = 3")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        tool = Python(interpreters, http=http)
+        source = {"type": "http", "endpoint": "http://files/script.py"}
+        good = await tool.run({"script": {"source": source}}, make_context(toolbox))
+        source["endpoint"] = "http://files/missing"
+        with pytest.raises(ToolError) as raised:
+            await tool.run({"script": {"source": source}}, make_context(toolbox))
+
+    assert 3 == good.data
+    assert "HTTP error: http fetch `http://files/missing` returned HTTP 404: result = 3" == str(
+        raised.value
+    )
+
+
+async def test_another_interpreter_is_started_for_its_script(toolbox: ToolRegistry) -> None:
+    import sys
+
+    config = {"code": "result = sys.executable", "python": sys.executable}
+
+    assert sys.executable == (await toolbox.run("python", config, make_context(toolbox))).data
