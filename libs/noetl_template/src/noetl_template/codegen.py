@@ -1,5 +1,6 @@
 """Code generation: every operation of a template goes through the render context."""
 
+import math
 from typing import Any, override
 
 from jinja2 import nodes
@@ -27,6 +28,8 @@ class TextGenerator(CodeGenerator):
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
         if node.value is None:
             self.write("environment.dialect.none")
+        elif node.value == math.inf:
+            self.write("1e999")  # its printed form is no Python literal
         else:
             super().visit_Const(node, frame)
 
@@ -39,11 +42,23 @@ class TextGenerator(CodeGenerator):
 
     @override
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
-        self.write("context.compare(")
-        self.visit(node.expr, frame)
-        for operand in node.ops:
-            self.write(f", {operand.op!r}, ")
-            self.visit(operand.expr, frame)
+        # ``a < b < c`` looks at c only if the first comparison holds, and at b once.
+        shared = [self.temporary_identifier() for _ in node.ops[1:]]
+        self.write("(")
+        for index, operand in enumerate(node.ops):
+            self.write(f"{' and ' if index else ''}context.compare({operand.op!r}, ")
+            if index:
+                self.write(shared[index - 1])
+            else:
+                self.visit(node.expr, frame)
+            self.write(", ")
+            if index < len(shared):
+                self.write(f"({shared[index]} := ")
+                self.visit(operand.expr, frame)
+                self.write(")")
+            else:
+                self.visit(operand.expr, frame)
+            self.write(")")
         self.write(")")
 
     @override

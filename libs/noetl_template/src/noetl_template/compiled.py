@@ -1,6 +1,7 @@
 """Compiled templates and the bounded cache that keeps them."""
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,7 @@ _FAILURES: Final = (
     AttributeError,
     LookupError,
     MemoryError,
+    NameError,
     RuntimeError,
     SyntaxError,
     TypeError,
@@ -126,6 +128,8 @@ def failed(source: str, error: Exception) -> TemplateError:
             reason = str(error)
         case jinja2.TemplateSyntaxError(message=message, lineno=line):
             reason = _syntax_problem(message or "invalid template", line)
+        case jinja2.TemplateRuntimeError(message=message):
+            reason = _unknown_name(message or "") or f"invalid operation: {message}"
         case RecursionError():
             reason = "template is nested too deeply"
         case MemoryError():
@@ -140,17 +144,21 @@ def failed(source: str, error: Exception) -> TemplateError:
 
 
 def _syntax_problem(message: str, line: int) -> str:
-    unknown = re.fullmatch(r"No (filter|test) named '(.*)'\.", message)
-    if unknown is not None:
-        kind, name = unknown.groups()
-        return f"unknown {kind}: {kind} {name} is unknown"
     return f"syntax error: {message} (line {line})"
+
+
+def _unknown_name(message: str) -> str | None:
+    unknown = re.fullmatch(r"No (filter|test) named '(.*)' found\.", message)
+    if unknown is None:
+        return None
+    kind, name = unknown.groups()
+    return f"unknown {kind}: {kind} {name} is unknown"
 
 
 class Compiler:
     """Compiles templates of one dialect and keeps the last ones used.
 
-    Safe to share between threads: the worst a race does is compile a template twice.
+    Safe to share between threads: at worst two of them compile the same template.
     """
 
     def __init__(
@@ -171,6 +179,7 @@ class Compiler:
         self._max_chars = max_chars
         self._chars = 0
         self._kept: dict[str, CompiledTemplate] = {}
+        self._lock = threading.Lock()
 
     def compile(self, source: str) -> CompiledTemplate:
         """The compiled form of a template.
@@ -178,24 +187,26 @@ class Compiler:
         Raises:
             TemplateError: The template is not valid or too long.
         """
-        # Taking it out and putting it back moves it to the young end.
-        compiled = self._kept.pop(source, None)
-        if compiled is not None:
-            self._kept[source] = compiled
-            return compiled
+        with self._lock:
+            # Taking it out and putting it back moves it to the young end.
+            kept = self._kept.pop(source, None)
+            if kept is not None:
+                self._kept[source] = kept
+                return kept
         compiled = self._compile(source)
-        self._keep(source, compiled)
+        if len(source) <= self._max_chars // 8:
+            with self._lock:
+                self._keep(source, compiled)
         return compiled
 
     def _keep(self, source: str, compiled: CompiledTemplate) -> None:
-        if len(source) > self._max_chars // 8:
-            return
+        if source not in self._kept:
+            self._chars += len(source)
         self._kept[source] = compiled
-        self._chars += len(source)
-        while self._kept and (len(self._kept) > self._max_entries or self._chars > self._max_chars):
+        while len(self._kept) > self._max_entries or self._chars > self._max_chars:
             oldest = next(iter(self._kept))
-            if self._kept.pop(oldest, None) is not None:
-                self._chars -= len(oldest)
+            del self._kept[oldest]
+            self._chars -= len(oldest)
 
     def _compile(self, source: str) -> CompiledTemplate:
         if len(source) > self._limits.max_source_chars:

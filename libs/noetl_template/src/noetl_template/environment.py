@@ -74,13 +74,9 @@ class RenderContext(Context):
         self.budget.spend(64 * len(elements) * (1 + weight // 64))
         return elements
 
-    def compare(self, left: Any, *rest: Any) -> bool:
-        """A chain of comparisons: after the first operand come operator names and operands."""
-        for operator, right in zip(rest[::2], rest[1::2], strict=True):
-            if not operators.compare(self.dialect, self.budget, operator, left, right):
-                return False
-            left = right
-        return True
+    def compare(self, operator: str, left: Any, right: Any) -> bool:
+        """One comparison."""
+        return operators.compare(self.dialect, self.budget, operator, left, right)
 
     def concatenate(self, *values: Any) -> str:
         """The ``~`` operator."""
@@ -175,14 +171,11 @@ class TemplateEnvironment(SandboxedEnvironment):
                 return dialect.undefined
 
     def _attribute(self, obj: Any, name: Any) -> Any:
-        if not isinstance(name, str) or name.startswith("__"):
+        if not isinstance(name, str) or name.startswith("_"):
             return self.dialect.undefined
-        if isinstance(obj, LoopContext):
-            return getattr(obj, name) if name in _LOOP_NAMES else self.dialect.undefined
-        try:
-            return obj.__getattribute__(name)
-        except AttributeError:
+        if isinstance(obj, LoopContext) and name not in _LOOP_NAMES:
             return self.dialect.undefined
+        return getattr(obj, name, self.dialect.undefined)
 
     def _element(self, obj: Any, index: Any) -> Any:
         if isinstance(index, float) and index.is_integer():

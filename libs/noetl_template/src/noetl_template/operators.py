@@ -155,7 +155,7 @@ def _calculate_floats(operator: str, left: float, right: float) -> float:
         case "//":
             return _floor_divide(left, right)
         case "%":
-            return math.nan if right == 0 else left % abs(right)
+            return _remainder(left, right)
         case _:
             return _power(left, right)
 
@@ -168,11 +168,21 @@ def _divide(left: float, right: float) -> float:
     return math.copysign(math.inf, left) * math.copysign(1.0, right)
 
 
+def _remainder(left: float, right: float) -> float:
+    """Takes the sign of the left side, unlike the remainder of integers."""
+    if right == 0 or not math.isfinite(left):
+        return math.nan
+    return math.fmod(left, right)
+
+
 def _floor_divide(left: float, right: float) -> float:
     quotient = _divide(left, right)
     if not math.isfinite(quotient):
         return quotient
-    return float((left - left % abs(right)) / right)
+    whole = float(math.trunc(quotient))
+    if _remainder(left, right) < 0:
+        return whole - math.copysign(1.0, right)
+    return whole
 
 
 def _power(left: float, right: float) -> float:
@@ -202,7 +212,9 @@ def _repeat(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
     kind = dialect.kind(left)
     if kind not in {Kind.STRING, Kind.SEQUENCE}:
         raise _unsupported(dialect, "*", left, right)
-    if not isinstance(right, int) or isinstance(right, bool) or right < 0:
+    if isinstance(right, float) and right.is_integer():
+        right = int(right)
+    if not isinstance(right, int) or right < 0:
         noun = "strings" if kind is Kind.STRING else "sequences"
         raise EvaluationError(f"invalid operation: {noun} can only be multiplied with integers")
     length = len(left) * right

@@ -7,6 +7,7 @@ from jinja2 import pass_context
 
 from noetl_template import operators
 from noetl_template.errors import EvaluationError
+from noetl_template.registry import Registry
 from noetl_template.values import Dialect, Kind
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _divides(_context: "RenderContext", value: Any, divisor: Any) -> bool:
 
 def _parity(remainder: int) -> Predicate:
     def has_parity(_context: "RenderContext", value: Any) -> bool:
-        whole = type(value) is int or (type(value) is float and value.is_integer())
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         return whole and value % 2 == remainder
 
     return has_parity
@@ -65,7 +66,7 @@ def _has_case(name: str) -> Predicate:
     def has_case(_context: "RenderContext", value: Any) -> bool:
         if not isinstance(value, str):
             raise EvaluationError("invalid operation: value is not a string")
-        return all(getattr(char, name)() for char in value if char.isalpha())
+        return all(getattr(char, name)() for char in value)
 
     return has_case
 
@@ -139,4 +140,4 @@ _PREDICATES: Final[dict[str, Predicate]] = {
 
 def predicates_of(_dialect: Dialect) -> dict[str, Callable[..., Any]]:
     """The tests by name; both dialects have the same."""
-    return {name: pass_context(predicate) for name, predicate in _PREDICATES.items()}
+    return Registry((name, pass_context(predicate)) for name, predicate in _PREDICATES.items())

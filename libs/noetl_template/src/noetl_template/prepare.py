@@ -11,14 +11,14 @@ from noetl_template.errors import EvaluationError
 ITERATE: Final = " iterate"
 LOOK_UP: Final = " look up"
 
-_FORBIDDEN: Final = (
-    nodes.Block,
-    nodes.EvalContextModifier,
-    nodes.Extends,
-    nodes.FromImport,
-    nodes.Import,
-    nodes.Include,
-)
+_FORBIDDEN: Final[dict[type[nodes.Node], str]] = {
+    nodes.Block: "block",
+    nodes.ScopedEvalContextModifier: "autoescape",
+    nodes.Extends: "extends",
+    nodes.FromImport: "from",
+    nodes.Import: "import",
+    nodes.Include: "include",
+}
 
 
 def prepare(tree: nodes.Template) -> nodes.Template:
@@ -30,9 +30,9 @@ def prepare(tree: nodes.Template) -> nodes.Template:
     Raises:
         EvaluationError: The template contains such a statement.
     """
-    forbidden = next(tree.find_all(_FORBIDDEN), None)
+    forbidden = next(tree.find_all(tuple(_FORBIDDEN)), None)
     if forbidden is not None:
-        word = type(forbidden).__name__.lower()
+        word = _FORBIDDEN[type(forbidden)]
         raise EvaluationError(f"statement '{word}' is not available (line {forbidden.lineno})")
     loop_names = {
         name.name

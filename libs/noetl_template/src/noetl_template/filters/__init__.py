@@ -22,6 +22,7 @@ from noetl_template.filters import (
     text,
 )
 from noetl_template.prepare import ITERATE, LOOK_UP
+from noetl_template.registry import Registry
 from noetl_template.values import SERVER, Dialect
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def filters_of(dialect: Dialect) -> dict[str, Callable[..., Any]]:
     """The filters by name."""
     own = _SERVER if dialect is SERVER else _WORKER
     named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
-    return {**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)}
+    return Registry({**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)})
 
 
 def _accounted(function: Filter) -> Callable[..., Any]:

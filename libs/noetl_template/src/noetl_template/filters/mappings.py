@@ -34,6 +34,8 @@ def get(context: "RenderContext", value: Any, key: Any) -> Any:
 
 
 def attribute(context: "RenderContext", value: Any, key: Any) -> Any:
+    if value is context.dialect.undefined:
+        raise EvaluationError("undefined value")
     return context.environment.getitem(value, key)
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from noetl_template.errors import EvaluationError
-from noetl_template.filters.sequences import look_up
+from noetl_template.filters.sequences import look_up_strictly
 
 if TYPE_CHECKING:
     from noetl_template.environment import RenderContext
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def map_elements(context: "RenderContext", value: Any, *args: Any, **kwargs: Any) -> list[Any]:
     elements = context.dialect.elements(value)
     if "attribute" in kwargs:
-        found = [look_up(context, element, kwargs["attribute"]) for element in elements]
+        found = [look_up_strictly(context, element, kwargs["attribute"]) for element in elements]
         if "default" not in kwargs:
             return found
         absent = context.dialect.undefined
@@ -20,9 +20,9 @@ def map_elements(context: "RenderContext", value: Any, *args: Any, **kwargs: Any
     if not args:
         raise EvaluationError("missing argument")
     name, *rest = args
-    function = context.environment.filters.get(name) if isinstance(name, str) else None
-    if function is None:
+    if name not in context.environment.filters:
         raise EvaluationError(f"unknown filter: filter {name} is unknown")
+    function = context.environment.filters[name]
     return [function(context, element, *rest, **kwargs) for element in elements]
 
 
@@ -47,13 +47,13 @@ def _chosen(
 ) -> list[Any]:
     test: Any = None
     if args:
-        test = context.environment.tests.get(args[0]) if isinstance(args[0], str) else None
-        if test is None:
+        if args[0] not in context.environment.tests:
             raise EvaluationError(f"unknown test: test {args[0]} is unknown")
+        test = context.environment.tests[args[0]]
     kept = []
     for element in context.dialect.elements(value):
         context.budget.spend()
-        subject = element if attribute is None else look_up(context, element, attribute)
+        subject = element if attribute is None else look_up_strictly(context, element, attribute)
         holds = bool(subject) if test is None else bool(test(context, subject, *args[1:]))
         if holds is wanted:
             kept.append(element)

@@ -172,6 +172,13 @@ def look_up(context: "RenderContext", value: Any, path: Any) -> Any:
     return value
 
 
+def look_up_strictly(context: "RenderContext", value: Any, path: Any) -> Any:
+    """Like :func:`look_up`, but undefined has no attributes."""
+    if value is context.dialect.undefined:
+        raise EvaluationError("undefined value")
+    return look_up(context, value, path)
+
+
 def _folded(value: Any, *, case_sensitive: Any) -> Any:
     return value.lower() if isinstance(value, str) and not case_sensitive else value
 

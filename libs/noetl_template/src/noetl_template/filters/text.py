@@ -155,6 +155,8 @@ def _pretty(context: "RenderContext", value: Any, margin: str) -> str:
 
 def format_text(context: "RenderContext", value: Any, *args: Any, **kwargs: Any) -> str:
     """``printf`` notation."""
+    if not isinstance(value, str):
+        raise EvaluationError("invalid operation: value is not a string")
     remaining = list(args)
 
     def substitute(match: re.Match[str]) -> str:
@@ -169,7 +171,7 @@ def format_text(context: "RenderContext", value: Any, *args: Any, **kwargs: Any)
             raise EvaluationError("missing argument")
         return _format_one(context, match, argument)
 
-    return _FORMAT.sub(substitute, context.dialect.text(value))
+    return _FORMAT.sub(substitute, value)
 
 
 def _format_one(context: "RenderContext", match: re.Match[str], argument: Any) -> str:
