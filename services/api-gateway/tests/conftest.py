@@ -201,7 +201,7 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
             try:
                 yield client
             finally:
-                shell.begin_closing()
+                shell.service.drain()
                 server.should_exit = True
                 await task
 
@@ -261,7 +261,7 @@ async def make_world(nats_url: str, **changes: Any) -> AsyncIterator[World]:
         client = await stack.enter_async_context(serving(shell))
 
         async def is_open() -> bool:
-            return (await client.get("/ready")).json()["nats"] == "connected"
+            return (await client.get("/api/health")).json()["nats"] == "connected"
 
         await eventually(is_open, what="the edge is open")
         yield World(client, backend, shell)

@@ -283,7 +283,7 @@ async def test_stop_of_the_process_ends_open_streams(nats_url: str) -> None:
         Log(world).append("playbook_started", 1)
         async with reading(world) as stream:
             await stream.message()
-            world.shell.begin_closing()
+            world.shell.service.drain()
 
             assert await stream.message() == {}
         ready = await world.get("/ready")

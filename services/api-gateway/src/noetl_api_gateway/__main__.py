@@ -3,67 +3,88 @@
 import asyncio
 import signal
 import sys
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 from noetl_common.logging import configure
 
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.settings import Settings
-from noetl_api_gateway.shell import Shell
 
 __all__ = ["main"]
 
 
 class _Server(uvicorn.Server):
-    """Tells the application of the signal first: readiness fails and open streams end."""
+    """Leaves signals to us: the original raises them again after an orderly end."""
 
-    def __init__(self, config: uvicorn.Config, shell: Shell, *, drain_delay_seconds: float) -> None:
-        super().__init__(config)
-        self._shell = shell
-        self._drain_delay_seconds = drain_delay_seconds
-        self.has_failed = False
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Close after the drain delay on the first signal, at once on the second."""
-        is_first = not self._shell.holder.closing.is_set()
-        self._shell.begin_closing()
-        if is_first and sig != signal.SIGINT and self._drain_delay_seconds > 0:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._drain_delay_seconds, super().handle_exit, sig, frame)
-        else:
-            super().handle_exit(sig, frame)
-
-    def fail(self) -> None:
-        """End the process with an exit code that lets its supervisor start another."""
-        self.has_failed = True
-        self.should_exit = True
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
 
 
-def main() -> None:
-    """Serve until a signal."""
-    settings = Settings()
-    configure(settings, "api-gateway")
+async def serve(settings: Settings) -> int:
+    """Serve until a signal or a failure; returns the exit code.
+
+    SIGTERM fails readiness first and closes the port after the drain delay, because whoever
+    sends requests here learns of it late, and a refused connection ends a real worker
+    (operations 2.4). SIGINT and a second signal close at once.
+    """
     shell = create_app(settings)
+    service = shell.service
     config = uvicorn.Config(
         shell,
         host=settings.http_host,
         port=settings.http_port,
-        loop="uvloop",
         http="httptools",
         ws="none",
+        lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
     )
-    server = _Server(config, shell, drain_delay_seconds=settings.drain_delay_seconds)
-    shell.holder.on_failure = server.fail
-    server.run()
-    if server.has_failed:
-        sys.exit(1)
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    signals = 0
+
+    def close() -> None:
+        server.should_exit = True
+
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal signals
+        signals += 1
+        service.drain()
+        if signals == 1 and number == signal.SIGTERM:
+            loop.call_later(settings.drain_delay_seconds, close)
+        else:
+            server.force_exit = server.should_exit
+            close()
+
+    async def close_on_failure() -> None:
+        await service.failed.wait()
+        close()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(close_on_failure())
+        await server.serve()
+        watching.cancel()
+    return 0 if server.started and service.failure is None else 1
+
+
+def main() -> None:
+    """Serve, and exit with what came of it."""
+    settings = Settings()
+    configure(settings, "api-gateway")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(serve(settings))
+    sys.stdout.flush()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

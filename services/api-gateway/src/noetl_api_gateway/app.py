@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -20,10 +20,11 @@ from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import lease_machine_id
 from noetl_common.logging import get_logger
+from noetl_common.service import supervise
 from noetl_contract.streams import STREAMS
 
 from noetl_api_gateway.bodies import ClientGoneError
-from noetl_api_gateway.edge import Edge, EdgeHolder
+from noetl_api_gateway.edge import Edge, EdgeService
 from noetl_api_gateway.handlers import (
     catalog,
     commands,
@@ -51,7 +52,6 @@ _log = get_logger()
 
 ROUTES: list[Any] = [
     health.live,
-    health.ready,
     health.health,
     health.pool_status,
     catalog.register,
@@ -83,28 +83,27 @@ ROUTES: list[Any] = [
 def create_app(settings: Settings | None = None) -> Shell:
     """Build the edge; it connects when its lifespan begins."""
     settings = settings or Settings()
-    holder = EdgeHolder(settings)
+    service = EdgeService(settings)
 
-    async def provide_holder() -> EdgeHolder:
-        return holder
+    async def provide_service() -> EdgeService:
+        return service
 
     async def provide_edge() -> Edge:
-        return holder.get()
+        return service.opened_edge()
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        running = asyncio.create_task(_run(holder), name="edge")
-        running.add_done_callback(lambda task: _look_at_end(task, holder))
+        living = asyncio.create_task(_live(service), name=service.name)
         try:
             yield
         finally:
-            holder.closing.set()
-            running.cancel()
-            await asyncio.wait({running})
+            service.drain()
+            living.cancel()
+            await asyncio.wait({living})
 
     app = Litestar(
         route_handlers=_routes(settings),
-        dependencies={"edge": Provide(provide_edge), "holder": Provide(provide_holder)},
+        dependencies={"edge": Provide(provide_edge), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
         openapi_config=OpenAPIConfig(
@@ -117,7 +116,7 @@ def create_app(settings: Settings | None = None) -> Shell:
         logging_config=None,
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, origins=settings.origins(), holder=holder)
+    return Shell(routed, origins=settings.origins(), service=service)
 
 
 def _routes(settings: Settings) -> list[Any]:
@@ -130,50 +129,52 @@ def _routes(settings: Settings) -> list[Any]:
     return routes if settings.disable_metrics else [*routes, health.metrics]
 
 
-async def _run(holder: EdgeHolder) -> None:
-    """Open the parts in order of dependency, serve until cancelled, close in reverse."""
-    settings = holder.settings
-    async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(connect(settings, name="api-gateway"))
+async def _live(service: EdgeService) -> None:
+    """Keep the parts open until cancelled."""
+    try:
+        async with supervise(service, lambda _: open_parts(service)):
+            _log.info("service_started")
+            await asyncio.Event().wait()
+    except Exception as error:  # noqa: BLE001 - task supervisor: any error ends the process
+        _log.error("service_failed", exc_info=error)
+        service.fail(error)
+
+
+@asynccontextmanager
+async def open_parts(service: EdgeService) -> AsyncIterator[None]:
+    """Open the parts in order of dependency, and close them in reverse."""
+    settings = service.edge_settings
+    async with connect(settings, name=service.name) as bus:
         await ensure_topology(bus, STREAMS, ())
         rpc = RpcClient(bus)
-        process = f"api-gateway-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        ids = await stack.enter_async_context(lease_machine_id(rpc, process))
-        services = Services(
-            rpc,
-            shard_count=settings.shard_count,
-            try_seconds=settings.request_try_seconds,
-            patience_seconds=settings.request_patience_seconds,
-        )
-        backlog = Backlog(limit=settings.max_ingress_backlog)
-        writer = IngressWriter(
-            bus,
-            shard_count=settings.shard_count,
-            max_waiting=settings.max_waiting_writes,
-            check_seconds=settings.ingress_check_seconds,
-            backlog=backlog,
-        )
-        probe = HealthProbe(bus, services, patience_seconds=settings.health_patience_seconds)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(run_topology_watch(bus, STREAMS, ()))
+        holder = f"{service.name}/{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        async with lease_machine_id(rpc, holder) as ids:
+            services = Services(
+                bus,
+                shard_count=settings.shard_count,
+                try_seconds=settings.request_try_seconds,
+                patience_seconds=settings.request_patience_seconds,
+            )
+            backlog = Backlog(limit=settings.max_ingress_backlog)
+            writer = IngressWriter(
+                bus,
+                shard_count=settings.shard_count,
+                max_waiting=settings.max_waiting_writes,
+                check_seconds=settings.ingress_check_seconds,
+                backlog=backlog,
+            )
+            probe = HealthProbe(bus, services, patience_seconds=settings.health_patience_seconds)
+            service.ready_when("nats", bus.is_ready)
+            service.ready_when("ids", ids.is_ready)
+            service.ready_when("services", probe.is_ok)
+            service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
             watch = settings.backlog_watch_seconds
-            group.create_task(run_backlog_watch(bus, backlog, interval_seconds=watch))
-            holder.edge = Edge(settings, bus, ids, writer, services, probe, holder.closing)
-            _log.info("edge_open")
-
-
-def _look_at_end(running: asyncio.Task[None], holder: EdgeHolder) -> None:
-    """An edge without its parts is of no use: the process ends, its supervisor starts another."""
-    holder.edge = None
-    error = None if running.cancelled() else running.exception()
-    if error is None:
-        return
-    if holder.closing.is_set():
-        _log.warning("edge_closed_badly", error=repr(error))
-        return
-    _log.critical("edge_failed", exc_info=error)
-    if holder.on_failure is not None:
-        holder.on_failure()
+            service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))
+            service.edge = Edge(settings, bus, ids, writer, services, probe, service.closing)
+            try:
+                yield
+            finally:
+                service.edge = None
 
 
 # -- errors to bodies: the one table (http-a 1.2) --------------------------------------------

@@ -1,12 +1,12 @@
 """What handlers need, opened once: the connection, the ids, the writer, the services."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from litestar.di import NamedDependency
 from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
+from noetl_common.service import Service
 
 from noetl_api_gateway.health import HealthProbe
 from noetl_api_gateway.refusals import unavailable
@@ -14,7 +14,7 @@ from noetl_api_gateway.services import Services
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.writes import IngressWriter
 
-__all__ = ["Edge", "EdgeHolder", "OpenEdge", "TheHolder"]
+__all__ = ["Edge", "EdgeService", "OpenEdge", "TheService"]
 
 
 @dataclass(slots=True)
@@ -31,17 +31,22 @@ class Edge:
     open_streams: int = 0
 
 
-@dataclass(slots=True)
-class EdgeHolder:
-    """Holds the edge once it is open: the process answers `/health` before that."""
+class EdgeService(Service):
+    """The process, and its parts once they are open: the port answers before that."""
 
-    settings: Settings
-    edge: Edge | None = None
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-    on_failure: Callable[[], None] | None = None
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("api-gateway", settings)
+        self.edge_settings = settings
+        self.closing = asyncio.Event()
+        self.edge: Edge | None = None
 
-    def get(self) -> Edge:
-        """Return the open edge.
+    def drain(self) -> None:
+        """Fail readiness and end open streams; requests are served on."""
+        super().drain()
+        self.closing.set()
+
+    def opened_edge(self) -> Edge:
+        """Return the open parts.
 
         Raises:
             Refusal: 503 while the broker or the catalog service is awaited.
@@ -52,5 +57,5 @@ class EdgeHolder:
 
 
 OpenEdge = NamedDependency[Edge]
-TheHolder = NamedDependency[EdgeHolder]
+TheService = NamedDependency[EdgeService]
 """How handlers name them as parameters."""

@@ -39,6 +39,10 @@ class HealthProbe:
                 self._last_at = time.monotonic()
             return self._last
 
+    async def is_ok(self) -> bool:
+        """Readiness check: broker and databases are usable."""
+        return (await self.health()).status == "ok"
+
     async def pool_status(self) -> PoolStatusAnswer:
         """Return figures of the orchestrator's pool; zeros when it does not answer."""
         reply = await self._services.pool_status(patience_seconds=self._patience_seconds)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
@@ -24,16 +25,17 @@ class Services:
     there again after a moment, and the caller need not know (http-a 1.14).
 
     Args:
-        rpc: the client.
+        bus: the connection.
         shard_count: shards of the cluster.
         try_seconds: patience with one try.
         patience_seconds: patience with all tries together.
     """
 
     def __init__(
-        self, rpc: RpcClient, *, shard_count: int, try_seconds: float, patience_seconds: float
+        self, bus: Bus, *, shard_count: int, try_seconds: float, patience_seconds: float
     ) -> None:
-        self._rpc = rpc
+        self._bus = bus
+        self._rpc = RpcClient(bus)
         self.shard_count = shard_count
         self._try_seconds = try_seconds
         self._patience_seconds = patience_seconds

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from noetl_common.health import HealthRoutes
+from noetl_common.service import Service
 
-from noetl_api_gateway.edge import EdgeHolder
 from noetl_api_gateway.metrics import HTTP_DURATION, HTTP_REQUESTS
 
 __all__ = ["Shell", "call_of", "is_browser_like"]
@@ -21,6 +22,7 @@ __all__ = ["Shell", "call_of", "is_browser_like"]
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
 _BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"x-session-token", b"referer"})
 _CALL = re.compile(r"/c/([0-9]{1,19})/([0-9]{1,19})(/api/.*)", re.DOTALL)
+_PROBES = {"/healthz": "/healthz", "/readyz": "/readyz", "/ready": "/readyz"}
 _ALIAS = "noetl.alias"
 _CALL_KEY = "noetl.call"
 
@@ -49,17 +51,14 @@ class Shell:
     Args:
         app: the routed application.
         origins: browser origins that may read answers; empty means loopback ones.
-        holder: of the open parts; whoever runs the process sets `on_failure` on it.
+        service: the process; its probes are answered here.
     """
 
-    def __init__(self, app: Application, *, origins: Iterable[str], holder: EdgeHolder) -> None:
-        self.holder = holder
+    def __init__(self, app: Application, *, origins: Iterable[str], service: Service) -> None:
+        self.service = service
         self._app = app
+        self._probes = HealthRoutes(service)
         self._origins = frozenset(origin.rstrip("/") for origin in origins)
-
-    def begin_closing(self) -> None:
-        """Fail readiness and end open streams; requests are served on."""
-        self.holder.closing.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -70,6 +69,9 @@ class Shell:
         send = _with_headers(send, cors)
         if scope["method"] == "OPTIONS":
             await _answer(send, 200, b"", _PREFLIGHT if cors[1:] else ())
+            return
+        if scope["path"] in _PROBES:
+            await self._probes({**scope, "path": _PROBES[scope["path"]]}, receive, send)
             return
         inner = _routed(scope)
         if inner["path"].endswith("/") or "//" in inner["path"]:

@@ -1,4 +1,4 @@
-"""`/health`, `/api/health`, `/api/pool/status`, `/ready`, `/metrics` (http-a 2, operations 3)."""
+"""`/health`, `/api/health`, `/api/pool/status`, `/metrics` (http-a 2, operations 3)."""
 
 import time
 
@@ -8,17 +8,17 @@ from noetl_common.metrics import CONTENT_TYPE, render
 from noetl_contract.http.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 from pydantic import BaseModel
 
-from noetl_api_gateway.edge import EdgeHolder, TheHolder
+from noetl_api_gateway.edge import EdgeService, TheService
 from noetl_api_gateway.health import health_of_starting
 from noetl_api_gateway.openapi import documented
 
-__all__ = ["health", "live", "metrics", "pool_status", "ready"]
+__all__ = ["health", "live", "metrics", "pool_status"]
 
 _STARTED = time.monotonic()
 
 
 @get(
-    ["/health", "/healthz"],
+    "/health",
     summary="Whether the process answers",
     tags=["health"],
     operation_class=documented(None, LiveAnswer),
@@ -34,23 +34,10 @@ async def live() -> Response[bytes]:
     tags=["health"],
     operation_class=documented(None, HealthAnswer),
 )
-async def health(holder: TheHolder) -> Response[bytes]:
+async def health(service: TheService) -> Response[bytes]:
     """Tell how broker and database are; 503 when one is not usable."""
-    answer = await _health(holder)
+    answer = await _health(service)
     return _model(answer, status=200 if answer.status == "ok" else 503)
-
-
-@get(
-    ["/ready", "/readyz"],
-    summary="Whether requests should be sent here",
-    tags=["health"],
-    operation_class=documented(None, HealthAnswer),
-)
-async def ready(holder: TheHolder) -> Response[bytes]:
-    """Tell whether requests should be sent here; fails first when the process is told to stop."""
-    answer = await _health(holder)
-    is_ready = answer.status == "ok" and not holder.closing.is_set()
-    return _model(answer, status=200 if is_ready else 503)
 
 
 @get(
@@ -59,9 +46,9 @@ async def ready(holder: TheHolder) -> Response[bytes]:
     tags=["health"],
     operation_class=documented(None, PoolStatusAnswer),
 )
-async def pool_status(holder: TheHolder) -> Response[bytes]:
+async def pool_status(service: TheService) -> Response[bytes]:
     """Tell how busy the pool is that executions run on."""
-    edge = holder.edge
+    edge = service.edge
     return _model(PoolStatusAnswer() if edge is None else await edge.probe.pool_status())
 
 
@@ -71,10 +58,10 @@ async def metrics() -> Response[bytes]:
     return Response(render(), media_type=CONTENT_TYPE)
 
 
-async def _health(holder: EdgeHolder) -> HealthAnswer:
-    if holder.edge is None:
+async def _health(service: EdgeService) -> HealthAnswer:
+    if service.edge is None:
         return health_of_starting(int(time.monotonic() - _STARTED))
-    return await holder.edge.probe.health()
+    return await service.edge.probe.health()
 
 
 def _model(answer: BaseModel, *, status: int = 200) -> Response[bytes]:
