@@ -93,8 +93,6 @@ class Run:
         self.continues = 0
         self.ended: list[str] = []
 
-    # --- the store ---------------------------------------------------------------------------
-
     def new_id(self) -> int:
         self.next_id += 1
         return self.next_id
@@ -156,8 +154,6 @@ class Run:
         if decision.continue_later:
             self.continues += 1
             self.decide(Continued())
-
-    # --- the worker --------------------------------------------------------------------------
 
     def start(self, **fields: Any) -> "Run":
         self.decide(
@@ -275,8 +271,6 @@ class Run:
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
-
-    # --- what to look at ---------------------------------------------------------------------
 
     @property
     def story(self) -> str:

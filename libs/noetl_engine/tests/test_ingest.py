@@ -167,9 +167,6 @@ def test_a_second_outcome_of_the_same_run_is_stored_late():
     assert run.ended == ["COMPLETED"]
 
 
-# --- repetitions and colliding ids -------------------------------------------------------------------
-
-
 def test_a_repeated_event_has_one_effect_and_the_same_answer():
     run, command = at_a()
     for event in run.outcome_events(command):
@@ -211,9 +208,6 @@ def test_the_store_s_knowledge_reaches_further_back_than_the_state_s():
 
     collided = post(run, event, stored={event.event_id: other})
     assert collided.events[0].event_id != event.event_id
-
-
-# --- ends from outside --------------------------------------------------------------------------------
 
 
 def test_cancel_answers_and_revokes():

@@ -42,9 +42,6 @@ def types(run: Run, step: str = "a") -> list[str]:
 RUN = ["command.claimed", "command.started", "call.done", "command.completed"]
 
 
-# --- claims -------------------------------------------------------------------------------------
-
-
 def test_a_claim_answers_what_the_worker_needs():
     run, command = at_a()
 
@@ -204,8 +201,6 @@ def test_the_attempts_are_bounded():
     assert run.ended == ["FAILED"]
 
 
-# --- when a holder is gone ------------------------------------------------------------------------
-
 HELD = NOW
 
 
@@ -264,9 +259,6 @@ def test_an_unknown_worker_lives_on_what_it_sends():
 
     assert gone_reason(facts, **hold) == "lease_expired"
     assert gone_reason(facts, **hold, heard_at=NOW + timedelta(seconds=30)) is None
-
-
-# --- the fast path: worker.md 22.6 row by row -------------------------------------------------------
 
 
 def test_start_and_outcome_write_what_claim_and_events_write():
@@ -419,9 +411,6 @@ def test_a_hold_of_another_command_id_fits_nothing():
     assert run.decide(CommandOutcome(hold, tuple(rest))).answer.body["status"] == "late"
 
 
-# --- real workers over HTTP -------------------------------------------------------------------------
-
-
 def test_events_of_an_earlier_attempt_are_stored_late():
     run, command = at_a()
     run.claim(command, "w1", http=True)
@@ -483,9 +472,6 @@ def test_a_posted_claim_of_a_free_command_is_a_claim():
     assert decision.answer.body["event_id"] == event.event_id
     assert decision.changes[0].status == "CLAIMED"
     assert run.claim(command, "w2").answer.status == 409
-
-
-# --- time limits --------------------------------------------------------------------------------
 
 
 def with_time_limit() -> tuple[Run, NewCommand]:

@@ -145,10 +145,10 @@ class Execution:
         for row in rows:
             values.take_row(row)
         for (step, first, _last), ended in iterations.items():
-            values.provide_loop(step, first, ended)
+            values.provide_loop(first, ended)
             ref = self._memory.state.step(step).result
             if ref is not None and ref.kind == "loop" and ref.first == first:
-                values.end_loop(step, ref)
+                values.end_loop(ref)
                 values.updates.pop(first, None)
 
     def snapshot(self) -> bytes:

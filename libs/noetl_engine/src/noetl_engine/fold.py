@@ -130,9 +130,6 @@ def _remember(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         del recent[next(iter(recent))]
 
 
-# --- the execution -------------------------------------------------------------------------
-
-
 def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     if state.start_event_id:
         return
@@ -166,9 +163,6 @@ def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> Non
     for name in context.get("values") or {}:
         state.variables[name] = (row.position, None)
     state.context_version += 1
-
-
-# --- steps ---------------------------------------------------------------------------------
 
 
 def _set_outcome(state: State, step: StepState, outcome: Phase) -> None:
@@ -240,9 +234,6 @@ def _on_skipped(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
     step = state.step(row.node_name or "")
     _drop_arrivals(state, step)
     step.phase = Phase.SKIPPED
-
-
-# --- commands ------------------------------------------------------------------------------
 
 
 def _on_issued(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -381,9 +372,6 @@ def _error_of(row: EventRow) -> str | None:
     context = (row.result or {}).get("context")
     error = context.get("error") if isinstance(context, dict) else None
     return error if isinstance(error, str) else None
-
-
-# --- what a decision did beside its rows ------------------------------------------------------
 
 
 def _op_arrive(

@@ -51,7 +51,7 @@ class Memory:
                 values.take_row(row)
             elif event_type == EventType.STEP_ENTER and "collection" in note:
                 values.take_row(row)
-                values.begin_loop(row.node_name or "", row.position)
+                values.begin_loop(row.position)
             return
         self._absorb_run(row, command)
         values.prune(state)
@@ -59,16 +59,16 @@ class Memory:
     def _absorb_run(self, row: EventRow, command: CommandState) -> None:
         state, values = self.state, self.values
         step = state.step(command.step)
+        loop = step.loop
         ends = row.event_type in _RUN_ENDS
         if row.event_type == EventType.CALL_DONE:
-            if command.index is None:
+            if command.index is None or loop is None:
                 values.take_row(row)
             else:
                 iteration = Iteration(command.index, row.position, row.result)
-                values.take_iteration(command.step, iteration)
+                values.take_iteration(loop.entered, iteration)
         elif row.event_type == EventType.COMMAND_COMPLETED and command.call is None:
             values.take_row(row)
-        loop = step.loop
         fold(state, row)
         if ends:
             values.drop(command.issued)
@@ -80,9 +80,9 @@ class Memory:
         ref = self.state.step(name).result
         if ref is not None and ref.first == entered:
             if entered in self.values.complete:
-                self.values.end_loop(name, ref)
+                self.values.end_loop(ref)
         else:
-            self.values.drop_iterations(name)
+            self.values.drop_iterations(entered)
 
 
 @dataclass(slots=True)

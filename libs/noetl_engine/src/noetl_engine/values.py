@@ -117,12 +117,13 @@ def index_of(command_id: str | None) -> int | None:
 class Values:
     """Values by the position of their row.
 
-    ``rows`` holds what a decision may need of a row; ``iterations`` the outcomes of unfinished
-    loops, complete only for the loops in ``complete`` (by the position of their entry).
+    ``rows`` holds what a decision may need of a row. A run of a loop is named by the position
+    of its entry: ``iterations`` holds the outcomes of unfinished ones, all of them only for
+    those in ``complete``.
     """
 
     rows: dict[int, Json] = field(default_factory=dict)
-    iterations: dict[str, dict[int, Iteration]] = field(default_factory=dict)
+    iterations: dict[int, dict[int, Iteration]] = field(default_factory=dict)
     complete: set[int] = field(default_factory=set)
     loops: dict[int, list[Json]] = field(default_factory=dict)
     """Results of ended loops, by the position of their entry."""
@@ -131,7 +132,7 @@ class Values:
     _data: dict[int, Json] = field(default_factory=dict)
     _sizes: dict[int, int] = field(default_factory=dict)
     _bytes: int = 0
-    _iteration_bytes: dict[str, int] = field(default_factory=dict)
+    _iteration_bytes: dict[int, int] = field(default_factory=dict)
     _prune_above: int = _PRUNE_ABOVE
 
     def put(self, position: int, value: Json, *, size: int | None = None) -> None:
@@ -171,40 +172,40 @@ class Values:
             case _:
                 pass
 
-    def take_iteration(self, step: str, iteration: Iteration) -> None:
+    def take_iteration(self, entered: int, iteration: Iteration) -> None:
         """Keep the outcome of an iteration; a later run's replaces an earlier one's."""
-        self.iterations.setdefault(step, {})[iteration.index] = iteration
-        kept = self._iteration_bytes.get(step, 0)
-        self._iteration_bytes[step] = kept + rough_bytes(iteration.result)
+        self.iterations.setdefault(entered, {})[iteration.index] = iteration
+        kept = self._iteration_bytes.get(entered, 0)
+        self._iteration_bytes[entered] = kept + rough_bytes(iteration.result)
 
-    def begin_loop(self, step: str, entered: int) -> None:
+    def begin_loop(self, entered: int) -> None:
         """A loop is entered before our eyes, so all its outcomes will pass by."""
-        self.drop_iterations(step)
-        self.iterations[step] = {}
+        self.iterations[entered] = {}
         self.complete.add(entered)
 
-    def drop_iterations(self, step: str) -> dict[int, Iteration]:
+    def drop_iterations(self, entered: int) -> dict[int, Iteration]:
         """Forget the outcomes of a loop, giving them away."""
-        self._iteration_bytes.pop(step, None)
-        return self.iterations.pop(step, {})
+        self._iteration_bytes.pop(entered, None)
+        self.complete.discard(entered)
+        return self.iterations.pop(entered, {})
 
-    def provide_loop(self, step: str, entered: int, rows: Iterable[EventRow]) -> None:
+    def provide_loop(self, entered: int, rows: Iterable[EventRow]) -> None:
         """Take a loop's ``call.done`` rows from the log."""
-        known = self.drop_iterations(step)
-        self.iterations[step] = {}
+        known = self.drop_iterations(entered)
+        self.iterations[entered] = {}
         for row in rows:
             note = row.note if isinstance(row.note, dict) else {}
             index = index_of(command_id_of(row))
             if index is None or "command" not in note:
                 continue
-            self.take_iteration(step, Iteration(index, row.position, row.result))
+            self.take_iteration(entered, Iteration(index, row.position, row.result))
         for iteration in known.values():
-            self.take_iteration(step, iteration)
+            self.take_iteration(entered, iteration)
         self.complete.add(entered)
 
-    def end_loop(self, step: str, ref: ResultRef) -> list[Json]:
+    def end_loop(self, ref: ResultRef) -> None:
         """Gather the result of an ended loop in index order and forget its iterations."""
-        known = self.drop_iterations(step)
+        known = self.drop_iterations(ref.first)
         for position in ref.bare:
             # The run that counted sent no data, whatever a lost run before it sent.
             bare = self._bare(position)
@@ -214,8 +215,6 @@ class Values:
         result = [iteration.entry() for iteration in ordered]
         self.loops[ref.first] = result
         self._weigh(ref.first, rough_bytes(result))
-        self.complete.discard(ref.first)
-        return result
 
     def _collect_updates(self, iterations: list[Iteration]) -> dict[str, list[Json]]:
         """Where the variables set by iterations are, the last index winning (R10)."""

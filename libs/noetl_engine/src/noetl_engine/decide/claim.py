@@ -41,10 +41,10 @@ def _answer(turn: Turn, message: Claimed) -> Answer:  # noqa: PLR0911 - the cont
             return Answer(body={"status": "retry"})
         return _granted(turn, command, message, reason=None)
     reason = holder_gone(command, turn.facts)
-    if is_holder(command, worker_id=message.worker_id, instance=message.instance):
-        # Over HTTP a name may belong to another process by now; an instance is always itself.
-        if message.instance is not None or reason in {None, "not_started"}:
-            return _asked_again(turn, command, message)
+    asks_itself = is_holder(command, worker_id=message.worker_id, instance=message.instance)
+    # Over HTTP a name may belong to another process by now; an instance is always itself.
+    if asks_itself and (message.instance is not None or reason in {None, "not_started"}):
+        return _asked_again(turn, command, message)
     if reason is None:
         return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
     if command.holds >= turn.facts.limits.max_attempts:

@@ -216,8 +216,6 @@ class Plan:
         step = self.steps.get(source)
         return step.arcs[index] if step is not None and index < len(step.arcs) else None
 
-    # --- context ------------------------------------------------------------------------------
-
     def flat(self) -> Flat:
         """The context with what this decision has set so far."""
         if self._flat is None:
@@ -237,8 +235,6 @@ class Plan:
         """Show the result of a loop over nothing."""
         self._empty[step] = []
         self._flat = None
-
-    # --- writing ------------------------------------------------------------------------------
 
     def build_commands(self) -> list[BuiltCommand]:
         """Render the commands of all entered steps.

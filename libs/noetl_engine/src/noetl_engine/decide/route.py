@@ -106,8 +106,6 @@ class Router:
         self.graph = self.plan.graph
         self.rounds = 0
 
-    # --- completions ----------------------------------------------------------------------------
-
     def complete(self, name: str) -> None:
         """Route a step that has completed: its ``set``, its arcs, the skips."""
         plan = self.plan
@@ -209,8 +207,6 @@ class Router:
     def _skip(self, name: str, args: dict[str, Json]) -> None:
         self.plan.unit.moves.append(Skip(name, args))
         self.plan.set_phase(name, Phase.SKIPPED)
-
-    # --- arcs and joins -------------------------------------------------------------------------
 
     def _deliver(self, source: str, index: int) -> None:
         """Take an arc, and those of a chain of steps whose guards are false."""
@@ -330,8 +326,6 @@ class Router:
         limit = self.turn.facts.limits.rounds_per_decision
         if self.rounds > limit:
             raise EvaluateError(f"a cycle of empty loops went round {limit} times")
-
-    # --- failure and quiescence -----------------------------------------------------------------
 
     def fail(self, name: str, error: str, *, ended: bool) -> None:
         """Look at the error arcs, else block what lies behind (R7)."""

@@ -39,9 +39,6 @@ _RUN_TYPES = frozenset(
 _ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 
 
-# --- HTTP ---------------------------------------------------------------------------------------
-
-
 def decide_events(turn: Turn, message: EventsPosted) -> None:
     """Take posted events one after the other; each is decided before the next (R1)."""
     ids: list[int] = []
@@ -135,9 +132,6 @@ def find_command(turn: Turn, event: WireEvent) -> CommandState | None:
     return state.commands.get(step.command)
 
 
-# --- fast path ----------------------------------------------------------------------------------
-
-
 def decide_start_of_command(turn: Turn, message: CommandStarted) -> None:
     """A worker began (worker 22.4): ``held``, or ``lost`` with nothing written."""
     hold, answer = message.hold, turn.decision.answer
@@ -221,9 +215,6 @@ def _why_lost(turn: Turn, hold: Hold) -> str:
 
 def _is_known(turn: Turn, event: WireEvent) -> bool:
     return recall(turn, event) is not None
-
-
-# --- what follows the end of a command ------------------------------------------------------------
 
 
 def after_end(turn: Turn, row: EventRow, command: CommandState) -> None:
