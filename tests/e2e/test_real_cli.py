@@ -52,6 +52,8 @@ def run(noetl: Path, stack: Stack, *arguments: str) -> subprocess.CompletedProce
         text=True,
         timeout=60,
         check=False,
+        # In the checkout the CLI would take "examples/hello" for the file of that name.
+        cwd=noetl.parent.parent,
         env={"HOME": str(noetl.parent.parent), "PATH": "/usr/bin:/bin"},
     )
 
