@@ -113,6 +113,15 @@ def test_an_invalid_playbook_is_refused_with_the_place(file: Path) -> None:
     assert f"{file}:10: step 'second': unknown key `tol`" in finished.stderr
 
 
+def test_a_text_that_is_no_yaml_is_refused_with_its_line(file: Path) -> None:
+    file.write_text("a: [\n")
+    with serving(FakeEdge(refusal=(422, "Invalid YAML: no node at line 2 column 1"))) as edge:
+        finished = run(edge, file)
+
+    assert finished.returncode == 1
+    assert f"{file}:2: Invalid YAML" in finished.stderr
+
+
 def test_a_soft_error_is_shown_though_the_step_completed(file: Path) -> None:
     events = [STARTED, *done("start", 1, {}, status="error", error="HTTP 500 response"), COMPLETED]
     with serving(FakeEdge(events=events)) as edge:

@@ -170,9 +170,8 @@ class Job:
         return EXIT_FAILED
 
     def _located(self, reason: str) -> str:
-        places = source.lines_in(reason, self._text)
-        where = f"{self._file}:{places[0][1]}" if places else str(self._file)
-        return f"{where}: {reason}"
+        line = source.line_of(reason, self._text)
+        return f"{self._file}:{line}: {reason}" if line else f"{self._file}: {reason}"
 
 
 def _print_result(result: Any) -> None:

@@ -20,10 +20,13 @@ def step_lines(text: str) -> dict[str, int]:
     return found
 
 
-def lines_in(message: str, text: str) -> list[tuple[str, int]]:
-    """Steps that a message names, with their lines: (name, line)."""
+def line_of(message: str, text: str) -> int | None:
+    """The line that a complaint is about: the one it gives, or that of a step it names."""
+    given = re.search(r"\bat line (\d+)\b", message)
+    if given:
+        return int(given[1])
     words = set(re.findall(r"[\w.-]+", message))
-    return [(name, line) for name, line in step_lines(text).items() if name in words]
+    return next((line for name, line in step_lines(text).items() if name in words), None)
 
 
 def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
