@@ -4,6 +4,8 @@ import asyncio
 from datetime import timedelta
 from time import monotonic
 
+import nats.errors
+import pytest
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
@@ -197,3 +199,40 @@ async def test_a_client_without_its_read_loop_connects_again(own_bus: Bus) -> No
 
     await eventually(lambda: own_bus.nc.stats["reconnects"] == 1)
     assert await own_bus.flush()
+
+
+async def test_a_failing_reconnect_callback_does_not_stop_the_others(
+    own_nats: NatsServer, own_bus: Bus
+) -> None:
+    called: list[str] = []
+
+    async def fail() -> None:
+        called.append("fails")
+        raise RuntimeError("a bug")
+
+    async def work() -> None:
+        called.append("works")
+
+    own_bus.on_reconnect(fail)
+    stop = own_bus.on_reconnect(work)
+    await asyncio.to_thread(own_nats.restart)
+    await eventually(lambda: called == ["fails", "works"])
+    stop()
+    await asyncio.to_thread(own_nats.restart)
+    await eventually(lambda: called == ["fails", "works", "fails"])
+
+    assert await own_bus.flush()
+
+
+async def test_a_wrong_address_is_an_error_and_not_waited_for() -> None:
+    with pytest.raises(nats.errors.Error):
+        async with connect(nats_settings("nats://somewhere:notaport"), name="test"):
+            pass
+
+
+async def test_a_wrong_password_is_waited_for(own_nats: NatsServer) -> None:
+    """The broker may get its users after us."""
+    wrong = own_nats.url.replace("noetl:", "noetl:not")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), connect(nats_settings(wrong), name="test"):
+            pass

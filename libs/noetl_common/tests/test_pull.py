@@ -227,6 +227,25 @@ async def test_used_up_attempts_end_in_a_dead_letter(bus: Bus, place: Place) -> 
     assert headers["Noetl-Dead-Deliveries"] == "2"
 
 
+async def test_a_message_that_never_gets_an_answer_ends_in_a_dead_letter(
+    bus: Bus, place: Place
+) -> None:
+    """One that kills its process would otherwise do so for ever."""
+    await bus.publish(place.subject(), b"", message_id="1")
+    attempts = 0
+
+    async def handle(delivery: Delivery) -> None:
+        nonlocal attempts
+        attempts += 1
+        await delivery.nak()
+
+    async with running(run_pull_each(bus, place.durable, handle, permits=1, max_attempts=1)):
+        headers, _ = await dead_letter(bus, place)
+
+    assert headers["Noetl-Dead-Reason"] == "delivered 6 times, never answered"
+    assert attempts == 5
+
+
 async def test_a_dead_letter_that_cannot_be_stored_keeps_the_message(
     bus: Bus, place: Place
 ) -> None:

@@ -266,6 +266,26 @@ async def test_calls_work_again_after_a_restart(own_nats: NatsServer, own_bus: B
         assert (await call).status == 200
 
 
+async def test_a_request_on_its_way_fails_with_its_connection(
+    own_nats: NatsServer, own_bus: Bus
+) -> None:
+    """Waiting out the timeout would help nobody: the answer is lost."""
+    asked = asyncio.Event()
+
+    async def never(_request: dict[str, Any]) -> dict[str, Any]:
+        asked.set()
+        await asyncio.sleep(1)
+        return {}
+
+    async with serve_rpc(own_bus, {"a.b": never}, queue="q"):
+        call = asyncio.ensure_future(RpcClient(own_bus).call("a.b", {}, timeout=60))
+        await asked.wait()
+        await asyncio.to_thread(own_nats.kill)
+        with pytest.raises(RpcUnavailable, match="connection was lost"):
+            await call
+    await asyncio.to_thread(own_nats.start)
+
+
 async def test_a_lossy_message_without_a_connection_is_dropped(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
@@ -15,7 +16,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from noetl_common import metrics
 from noetl_common.bus import parts, wire
 from noetl_common.bus.errors import BusClosed, BusUnavailable
-from noetl_common.bus.inbox import Inbox, Incoming, Sink
+from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter
 from noetl_common.bus.publish import Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
@@ -30,6 +31,7 @@ _log = get_logger()
 _CONTROL_LINE = 1024
 """Room for subject and reply of a message, which our size check counts with the body."""
 _WATCH_SECONDS = 1.0
+_REPEAT_SECONDS = 5.0
 _LAST_FLUSH_SECONDS = 2.0
 _PENDING_BYTES = 8 << 20
 
@@ -72,6 +74,8 @@ class Bus:
         self._publisher = Publisher(self)
         self._connected = asyncio.Event()
         self._closed_reason: str | None = None
+        self._asked: set[asyncio.Future[Incoming]] = set()
+        self._last_error = ("", 0.0)
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
         self._up = metrics.gauge("noetl_nats_connected", "1 while connected to the broker.")
@@ -119,7 +123,7 @@ class Bus:
         return lambda: _remove(self._on_disconnect, callback)
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-        """Call back after each reconnect, subscriptions being there again."""
+        """Call back after each reconnect, subscriptions being there again; must be quick."""
         self._on_reconnect.append(callback)
         return lambda: _remove(self._on_reconnect, callback)
 
@@ -192,6 +196,9 @@ class Bus:
     ) -> Incoming:
         """Send a request and wait for its answer, joined if it came in parts.
 
+        A request on its way when the connection is lost fails at once: question or answer are
+        most likely lost too, and what is asked this way may be asked again.
+
         Raises:
             BusUnavailable: no connection or answer in time, or nobody listens.
             TooLarge: the request is above the broker's limit.
@@ -203,7 +210,7 @@ class Bus:
                 async with asyncio.timeout(timeout):
                     await self.wait_connected()
                     await wire.write(self.nc, data)
-                    incoming = await waiter.answer()
+                    incoming = await self._answered(waiter)
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {timeout:g} s") from None
         if incoming.is_no_responders:
@@ -238,6 +245,14 @@ class Bus:
     async def flush(self, seconds: float = _LAST_FLUSH_SECONDS) -> bool:
         """Wait until the broker has seen everything sent so far; False if it doesn't answer."""
         return self.is_connected and await wire.ping(self.nc, seconds=seconds)
+
+    async def _answered(self, waiter: Waiter) -> Incoming:
+        answer = waiter.answer
+        self._asked.add(answer)
+        try:
+            return await answer
+        finally:
+            self._asked.discard(answer)
 
     def _check_size(self, subject: str, data: bytes) -> None:
         if len(data) > self.largest_message:
@@ -276,7 +291,8 @@ class Bus:
         if self._closed_reason is None:
             await self.flush()
         self._closed_reason = "closed by us"
-        await self.nc.close()
+        if wire.was_started(self.nc):
+            await self.nc.close()
 
     async def watch(self) -> None:
         """Notice a client that has lost its loops: it would look alive and hear nothing."""
@@ -300,8 +316,13 @@ class Bus:
         return server, pause * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter
 
     async def _errored(self, error: Exception) -> None:
-        if not isinstance(error, nats.errors.UnexpectedEOF):
-            _log.warning("bus_error", error=repr(error), bus=self.name)
+        text, now = repr(error), monotonic()
+        if isinstance(error, nats.errors.UnexpectedEOF) or (
+            text == self._last_error[0] and now - self._last_error[1] < _REPEAT_SECONDS
+        ):
+            return
+        self._last_error = (text, now)
+        _log.warning("bus_error", error=text, bus=self.name)
 
     async def _disconnected(self) -> None:
         self._connected.clear()
@@ -310,6 +331,11 @@ class Bus:
         if self._closed_reason is None:
             _log.warning("bus_disconnected", bus=self.name)
         self._publisher.on_disconnected()
+        for answer in self._asked:
+            if not answer.done():
+                answer.set_exception(
+                    BusUnavailable(what="a request", reason="the connection was lost")
+                )
         for callback in list(self._on_disconnect):
             callback()
 
@@ -320,7 +346,10 @@ class Bus:
         _log.info("bus_reconnected", bus=self.name)
         await self._publisher.on_reconnected()
         for callback in list(self._on_reconnect):
-            await callback()
+            try:
+                await callback()
+            except Exception as error:  # noqa: BLE001 -- it would end the client's reconnecting
+                _log.error("reconnect_callback_failed", exc_info=error)
 
     async def _was_closed(self) -> None:
         if self._closed_reason is None:

@@ -58,7 +58,7 @@ class Waiter:
     def __init__(self, inbox: "Inbox", subject: str) -> None:
         self.subject = subject
         self._inbox = inbox
-        self._answer: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
         self._parts: PartCollector | None = None
 
     async def wait(self, timeout: float) -> bytes:  # noqa: ASYNC109 -- the agreed signature
@@ -80,17 +80,13 @@ class Waiter:
         """
         try:
             async with asyncio.timeout(timeout):
-                return await self._answer
+                return await self.answer
         except TimeoutError:
             raise BusUnavailable(what=self.subject, reason=f"no answer in {timeout:g} s") from None
 
-    async def answer(self) -> Incoming:
-        """Wait without a limit of its own."""
-        return await self._answer
-
     def take(self, incoming: Incoming) -> None:
         """Accept a message addressed to this waiter; the first whole answer counts."""
-        if self._answer.done():
+        if self.answer.done():
             return
         if PartCollector.is_part(incoming.headers):
             if self._parts is None:
@@ -99,13 +95,13 @@ class Waiter:
             if body is None:
                 return
             incoming = Incoming(incoming.subject, body, incoming.headers)
-        self._answer.set_result(incoming)
+        self.answer.set_result(incoming)
 
     def close(self) -> None:
         """Stop waiting."""
         self._inbox.forget(self.subject)
-        if not self._answer.done():
-            self._answer.cancel()
+        if not self.answer.done():
+            self.answer.cancel()
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.bus.standing import StandingPull
-from noetl_common.errors import Permanent
+from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 
 __all__ = ["Delivery", "ack_all", "run_pull", "run_pull_each"]
@@ -25,6 +25,9 @@ type EachHandler = Callable[[Delivery], Awaitable[None]]
 _log = get_logger()
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 30.0
+# Deliveries nobody answered, of which this many end in a dead letter unworked: a message that
+# kills its process never gets as far as an error, and must not do so for ever.
+_KILLER_FACTOR = 5
 _HOPELESS = (Permanent, ValidationError, UnicodeDecodeError)
 
 
@@ -45,7 +48,8 @@ async def run_pull(
     batch is taken when it returns. What it leaves unanswered is delivered again with a growing
     delay, and so is the whole unanswered rest when it raises; after ``max_attempts``
     deliveries such a message becomes a dead letter. A handler that waits for a dependency in
-    an outage should hold its batch and go on trying: it is kept alive, and no attempt is used.
+    an outage should hold its batch and go on trying: it is kept alive, and no attempt is used
+    (if ``on_progress`` feeds liveness, it has to show progress itself meanwhile).
 
     The durable is created, updated and, when it vanishes, made again; its stream must be made
     by ``ensure_topology``. When cancelled, the running handler gets ``drain_seconds`` to
@@ -68,7 +72,8 @@ async def run_pull(
     async with StandingPull(bus, spec, window=window) as pull:
         while True:
             deliveries = await _take(pull, batch, on_progress)
-            await _drained(pull, _run_batch(handler, deliveries, max_attempts), drain_seconds)
+            work = _run_batch(handler, deliveries, max_attempts)
+            await _drained(pull, work, drain_seconds)
 
 
 async def run_pull_each(
@@ -163,11 +168,13 @@ async def _finish(
 
 
 async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_attempts: int) -> None:
+    deliveries = await _without_killers(deliveries, max_attempts)
     try:
-        await handler(deliveries)
+        if deliveries:
+            await handler(deliveries)
     except Exception as error:  # noqa: BLE001 -- the loop outlives its handler; see style, section 8
         rest = [delivery for delivery in deliveries if not delivery.is_answered]
-        _log.exception("batch_failed", unanswered=len(rest))
+        _log_failure("batch_failed", error, unanswered=len(rest))
         # Whose fault it was is unknown unless there was only one.
         hopeless = isinstance(error, _HOPELESS) and len(deliveries) == 1
         await _settle(rest, error, hopeless=hopeless, max_attempts=max_attempts)
@@ -179,6 +186,8 @@ async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_atte
 
 
 async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int) -> None:
+    if not await _without_killers([delivery], max_attempts):
+        return
     try:
         await handler(delivery)
     except asyncio.CancelledError:
@@ -187,7 +196,7 @@ async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int)
     except Exception as error:  # noqa: BLE001 -- as above
         hopeless = isinstance(error, _HOPELESS)
         if not hopeless:
-            _log.exception("delivery_failed", attempt=delivery.num_delivered)
+            _log_failure("delivery_failed", error, attempt=delivery.num_delivered)
         await _settle([delivery], error, hopeless=hopeless, max_attempts=max_attempts)
     else:
         await delivery.ack()
@@ -207,6 +216,25 @@ async def _settle(
             await delivery.dead_letter(f"attempts used up: {reason}")
         else:
             await delivery.nak(_delay(delivery.num_delivered))
+
+
+async def _without_killers(deliveries: list[Delivery], max_attempts: int) -> list[Delivery]:
+    """Bury what was delivered far too often; nearly always there is nothing to do."""
+    limit = max_attempts * _KILLER_FACTOR
+    if all(delivery.num_delivered <= limit for delivery in deliveries):
+        return deliveries
+    for delivery in deliveries:
+        if delivery.num_delivered > limit:
+            await delivery.dead_letter(f"delivered {delivery.num_delivered} times, never answered")
+    return [delivery for delivery in deliveries if not delivery.is_answered]
+
+
+def _log_failure(event: str, error: Exception, **context: int) -> None:
+    """Our own errors say enough in a line; others are bugs and need their trace."""
+    if isinstance(error, NoetlError):
+        _log.warning(event, error=error.message, **context)
+    else:
+        _log.error(event, exc_info=error, **context)
 
 
 def _delay(attempt: int) -> float:

@@ -108,7 +108,7 @@ class StandingPull:
         if not self._verified or self._stopped:
             return
         free = self._window - self._credit - self._in_use()
-        if free > 0 and (self._credit <= 0 or free >= self._window // 4):
+        if free > 0 and (self._credit == 0 or free >= self._window // 4):
             self._pull(free)
 
     @property
@@ -181,7 +181,9 @@ class StandingPull:
         if message.subject.startswith(self._prefix):
             self._take_status(message)
             return
-        self._credit -= 1
+        if self._credit > 0:
+            # A request from before a repair may still be served: more than was asked for.
+            self._credit -= 1
         delivery = Delivery(
             self,
             Incoming(message.subject, message.data, message.headers or {}, message.reply),
@@ -211,7 +213,7 @@ class StandingPull:
                 self._repair(text)
 
     def _pull(self, count: int) -> None:
-        self._credit = max(0, self._credit) + count
+        self._credit += count
         body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d,"max_bytes":%d}' % (
             count,
             _EXPIRES_SECONDS * 1_000_000_000,

@@ -19,6 +19,7 @@ __all__ = [
     "forget_unsent",
     "has_lost_its_loops",
     "ping",
+    "was_started",
     "write",
     "write_nowait",
 ]
@@ -92,6 +93,11 @@ async def ping(client: Client, *, seconds: float) -> bool:
     await client._send_ping(answered)  # noqa: SLF001
     done, _ = await asyncio.wait([answered], timeout=seconds)
     return bool(done)
+
+
+def was_started(client: Client) -> bool:
+    """Tell whether a client ever tried to connect; one that didn't can't be closed."""
+    return client._flush_queue is not None  # noqa: SLF001
 
 
 def forget_unsent(client: Client) -> None:
