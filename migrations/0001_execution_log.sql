@@ -141,6 +141,9 @@ CREATE TABLE noetl.execution_state (
 CREATE INDEX idx_execution_state_started ON noetl.execution_state (started_at DESC, execution_id DESC);
 CREATE INDEX idx_execution_state_running ON noetl.execution_state (execution_id)
     WHERE status = 'RUNNING';
+-- Set once, at the end: for the projector's look at what has ended (P2).
+CREATE INDEX idx_execution_state_ended ON noetl.execution_state (ended_at)
+    WHERE ended_at IS NOT NULL;
 CREATE INDEX idx_execution_state_parent ON noetl.execution_state (parent_execution_id)
     WHERE parent_execution_id IS NOT NULL;
 
@@ -180,7 +183,9 @@ CREATE TABLE noetl.outbox (
 ) WITH (fillfactor = 70);
 CREATE INDEX idx_outbox_ready ON noetl.outbox (available_at, outbox_id)
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT');
-CREATE INDEX idx_outbox_published ON noetl.outbox (published_at) WHERE status = 'PUBLISHED';
+CREATE INDEX idx_outbox_published ON noetl.outbox (published_at, outbox_id)
+    WHERE status = 'PUBLISHED';
+CREATE INDEX idx_outbox_parked ON noetl.outbox (outbox_id) WHERE status = 'PARKED';
 
 CREATE TABLE noetl.timer (
     timer_id BIGINT PRIMARY KEY,

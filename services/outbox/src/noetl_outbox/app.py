@@ -1,0 +1,72 @@
+"""The parts of the outbox relay and how they fit together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from noetl_common.bus.broker import connect
+from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.streams import STREAMS
+from noetl_contract.subjects import outbox_hint_subject
+
+from noetl_outbox.births import Births
+from noetl_outbox.pools import PoolWatch
+from noetl_outbox.recovery import Recovery
+from noetl_outbox.relay import Relay
+from noetl_outbox.settings import Settings
+from noetl_outbox.store import Store
+from noetl_outbox.upkeep import run_measure, run_purge
+
+__all__ = ["SCHEMA", "create_app", "open_parts"]
+
+SCHEMA = "0001"
+_NAME = "outbox"
+_log = get_logger()
+
+
+def create_app(settings: Settings | None = None) -> ServiceApp:
+    """Build the service; nothing connects before its lifespan begins."""
+    known = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+
+
+@asynccontextmanager
+async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None]:
+    """Open everything the relay is made of, and relay until the block ends."""
+    async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
+        await wait_for_schema(pool, SCHEMA)
+        await ensure_topology(bus)
+        shard = settings.shard_index
+        store = Store(pool, shard=shard, grace_seconds=settings.outbox_grace_seconds)
+        pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
+        births = Births()
+        relay = Relay(bus, store, pools=pools, births=births, settings=settings)
+        recovery = Recovery(bus, store, births=births, relay=relay, settings=settings)
+        service.ready_when("nats", bus.is_ready)
+        service.ready_when("postgres", store.now)
+        # Births and durables are known before the first row goes out, if the servers answer.
+        try:
+            await recovery.look()
+            await pools.look()
+        except NoetlError as error:
+            _log.warning("first_look_failed", error=error.message)
+        service.spawn(
+            "topology",
+            run_topology_watch(bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated),
+        )
+        service.spawn("recovery", recovery.run())
+        service.spawn("pools", pools.run())
+        service.spawn("marks", relay.run_marks())
+        service.spawn("sweep", relay.run_sweep(service.beater("sweep")))
+        service.spawn("purge", run_purge(store, settings=settings))
+        service.spawn("measure", run_measure(store, settings=settings))
+        for number in range(settings.outbox_publishers):
+            service.spawn(f"hints {number}", relay.run_hints())
+        subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
+        try:
+            yield
+        finally:
+            await subscription.unsubscribe()

@@ -1,0 +1,130 @@
+"""Which pools may get their commands inside the notification (worker 22.4).
+
+With two durables on a pool's subject every command is delivered twice as a first delivery, so
+commands are inlined only while exactly one covers it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import orjson
+from noetl_common import metrics
+from noetl_common.bus.broker import Bus
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_contract.streams import COMMANDS
+from noetl_contract.subjects import command_subject
+
+__all__ = ["PoolWatch", "covers"]
+
+_log = get_logger()
+_API_SECONDS = 5.0
+_SOONEST_LOOK_SECONDS = 1.0
+_MOST_PAGES = 100
+
+
+class PoolWatch:
+    """Knows the durables of the command stream."""
+
+    def __init__(self, bus: Bus, *, interval_seconds: float) -> None:
+        self._bus = bus
+        self._interval = interval_seconds
+        self._filters: list[tuple[str, ...]] = []
+        self._counts: dict[str, int] = {}
+        self._wanted = asyncio.Event()
+        self._refused = metrics.gauge(
+            "noetl_outbox_pools_not_inlined",
+            "Pools whose commands are not inlined because several durables cover them.",
+        )
+
+    def may_inline(self, pool: str | None) -> bool:
+        """Whether exactly one durable covers the pool's subject, as of the last look."""
+        if pool is None:
+            return False
+        count = self._counts.get(pool)
+        if count is None:
+            subject = command_subject(pool, execution_id=1)
+            count = sum(covers(filters, subject) for filters in self._filters)
+            self._counts[pool] = count
+            self._tell(pool, count)
+        if count == 0:
+            # The pool's first worker may just have come.
+            self._wanted.set()
+        return count == 1
+
+    async def look(self) -> None:
+        """Read the durables now."""
+        self._filters = await _durable_filters(self._bus)
+        self._counts.clear()
+        self._refused.set(0)
+
+    async def run(self) -> None:
+        """Look when connected, every interval, and soon when a pool without durable is asked."""
+        stop = self._bus.on_reconnect(self._on_reconnect)
+        try:
+            while True:
+                looked = monotonic()
+                try:
+                    await self._bus.wait_connected()
+                    await self.look()
+                except NoetlError as error:
+                    _log.warning("durables_not_read", error=error.message)
+                await self._pause(looked)
+        finally:
+            stop()
+
+    async def _pause(self, looked: float) -> None:
+        try:
+            async with asyncio.timeout(self._interval):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(max(0.0, looked + _SOONEST_LOOK_SECONDS - monotonic()))
+        self._wanted.clear()
+
+    async def _on_reconnect(self) -> None:
+        self._wanted.set()
+
+    def _tell(self, pool: str, count: int) -> None:
+        if count > 1:
+            self._refused.inc()
+            _log.warning("commands_not_inlined", pool=pool, durables=count)
+
+
+def covers(filters: Sequence[str], subject: str) -> bool:
+    """Whether one of the filters matches a subject; no filter matches everything."""
+    return not filters or any(_matches(pattern, subject) for pattern in filters)
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    wanted, tokens = pattern.split("."), subject.split(".")
+    for index, word in enumerate(wanted):
+        if word == ">":
+            return len(tokens) > index
+        if index >= len(tokens) or word not in {"*", tokens[index]}:
+            return False
+    return len(wanted) == len(tokens)
+
+
+async def _durable_filters(bus: Bus) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    seen = 0
+    for _ in range(_MOST_PAGES):
+        incoming = await bus.request(
+            f"$JS.API.CONSUMER.LIST.{COMMANDS.name}",
+            orjson.dumps({"offset": seen}),
+            timeout=_API_SECONDS,
+        )
+        answer: dict[str, Any] = orjson.loads(incoming.data)
+        consumers = answer.get("consumers") or []
+        for consumer in consumers:
+            config = consumer["config"]
+            if config.get("durable_name"):
+                single = config.get("filter_subject")
+                found.append((single,) if single else tuple(config.get("filter_subjects") or ()))
+        seen += len(consumers)
+        if not consumers or seen >= answer.get("total", 0):
+            break
+    return found

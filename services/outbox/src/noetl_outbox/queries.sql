@@ -1,0 +1,318 @@
+-- Statements of the outbox relay, on the database of its shard.
+
+-- name: probe
+-- Whether the database answers, and its clock.
+SELECT clock_timestamp();
+
+-- name: claim_due_rows
+-- Rows whose time has come, oldest first, skipping those another relay holds. Fresh rows are left
+-- to their hint for a while; rows in flight come back when their lease is over (their
+-- available_at). Events are read from the log.
+-- $1 grace, $2 lease, $3 at most so many
+WITH due AS (
+    SELECT outbox_id
+    FROM noetl.outbox
+    WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
+        AND available_at <= now()
+        AND (status <> 'PENDING' OR available_at <= now() - $1::interval)
+    ORDER BY available_at, outbox_id
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+),
+claimed AS (
+    UPDATE noetl.outbox AS stored
+    SET
+        status = 'IN_FLIGHT',
+        attempts = stored.attempts + 1,
+        locked_at = now(),
+        available_at = now() + $2::interval,
+        updated_at = now()
+    FROM due
+    WHERE stored.outbox_id = due.outbox_id
+    RETURNING
+        stored.outbox_id,
+        stored.kind,
+        stored.execution_id,
+        stored.event_id,
+        stored.subject,
+        stored.message_id,
+        stored.payload,
+        stored.attempts
+)
+SELECT
+    claimed.outbox_id,
+    claimed.kind,
+    claimed.execution_id,
+    claimed.event_id,
+    claimed.subject,
+    claimed.message_id,
+    claimed.payload,
+    claimed.attempts,
+    event.position,
+    event.event_type,
+    event.created_at AT TIME ZONE 'UTC' AS created_at,
+    event.catalog_id,
+    event.node_id,
+    event.node_name,
+    event.node_type,
+    event.status,
+    event.parent_event_id,
+    event.parent_execution_id,
+    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
+    event.result,
+    event.meta,
+    event.error,
+    event.worker_id
+FROM claimed
+LEFT JOIN noetl.event AS event
+    ON claimed.kind = 'event'
+    AND event.execution_id = claimed.execution_id
+    AND event.event_id = claimed.event_id
+ORDER BY claimed.outbox_id;
+
+-- name: claim_named_rows
+-- The same for rows that a hint named without their payload. $1 outbox ids, $2 lease
+WITH due AS (
+    SELECT outbox_id
+    FROM noetl.outbox
+    WHERE outbox_id = ANY($1::bigint[])
+        AND status = 'PENDING'
+    ORDER BY outbox_id
+    FOR UPDATE SKIP LOCKED
+),
+claimed AS (
+    UPDATE noetl.outbox AS stored
+    SET
+        status = 'IN_FLIGHT',
+        attempts = stored.attempts + 1,
+        locked_at = now(),
+        available_at = now() + $2::interval,
+        updated_at = now()
+    FROM due
+    WHERE stored.outbox_id = due.outbox_id
+    RETURNING
+        stored.outbox_id,
+        stored.kind,
+        stored.execution_id,
+        stored.event_id,
+        stored.subject,
+        stored.message_id,
+        stored.payload,
+        stored.attempts
+)
+SELECT
+    claimed.outbox_id,
+    claimed.kind,
+    claimed.execution_id,
+    claimed.event_id,
+    claimed.subject,
+    claimed.message_id,
+    claimed.payload,
+    claimed.attempts,
+    event.position,
+    event.event_type,
+    event.created_at AT TIME ZONE 'UTC' AS created_at,
+    event.catalog_id,
+    event.node_id,
+    event.node_name,
+    event.node_type,
+    event.status,
+    event.parent_event_id,
+    event.parent_execution_id,
+    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
+    event.result,
+    event.meta,
+    event.error,
+    event.worker_id
+FROM claimed
+LEFT JOIN noetl.event AS event
+    ON claimed.kind = 'event'
+    AND event.execution_id = claimed.execution_id
+    AND event.event_id = claimed.event_id
+ORDER BY claimed.outbox_id;
+
+-- name: mark_published
+-- Many acknowledgements at once. A row that was put back under another message id meanwhile is
+-- not the one that was published.
+-- $1 outbox ids, $2 message ids, $3 births of the streams, $4 sequences
+WITH published AS (
+    SELECT stored.outbox_id, ack.birth, ack.sequence
+    FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[])
+        AS ack (outbox_id, message_id, birth, sequence)
+    INNER JOIN noetl.outbox AS stored
+        ON stored.outbox_id = ack.outbox_id
+        AND stored.message_id = ack.message_id
+    WHERE stored.status IN ('PENDING', 'IN_FLIGHT', 'FAILED')
+    ORDER BY stored.outbox_id
+    FOR UPDATE OF stored
+)
+UPDATE noetl.outbox AS stored
+SET
+    status = 'PUBLISHED',
+    published_at = now(),
+    last_error = NULL,
+    stream_created_at = published.birth,
+    stream_sequence = published.sequence,
+    updated_at = now()
+FROM published
+WHERE stored.outbox_id = published.outbox_id;
+
+-- name: mark_failed
+-- $1 outbox ids, $2 reasons, $3 pauses before the next try
+UPDATE noetl.outbox AS stored
+SET
+    status = 'FAILED',
+    available_at = now() + failure.pause,
+    last_error = left(failure.reason, 2000),
+    updated_at = now()
+FROM unnest($1::bigint[], $2::text[], $3::interval[]) AS failure (outbox_id, reason, pause)
+WHERE stored.outbox_id = failure.outbox_id
+    AND stored.status = 'IN_FLIGHT';
+
+-- name: park_row
+-- Gives a row up for good and, unless it only told of an event, lets its execution fail by a
+-- message to it. The negative event id keeps the message apart from the row itself.
+-- $1 outbox id, $2 reason, $3 subject of the message or null, $4 its id, $5 its body
+WITH parked AS (
+    UPDATE noetl.outbox
+    SET
+        status = 'PARKED',
+        last_error = left($2, 2000),
+        updated_at = now()
+    WHERE outbox_id = $1
+        AND status <> 'PUBLISHED'
+    RETURNING execution_id, event_id
+)
+INSERT INTO noetl.outbox (execution_id, event_id, kind, subject, message_id, payload)
+SELECT execution_id, -event_id, 'message', $3::text, $4::text, $5::jsonb
+FROM parked
+WHERE $3::text IS NOT NULL
+ON CONFLICT (execution_id, event_id, kind) DO NOTHING;
+
+-- name: return_lost_commands
+-- Notifications that a stream no longer holds, of commands nobody has claimed, go out at once
+-- (O5). In a younger stream their message id is unknown; in the same one it may be remembered.
+-- $1 birth of the stream, $2 its first and $3 its last sequence, $4 when these were asked for,
+-- $5 grace of the sweep
+UPDATE noetl.outbox AS stored
+SET
+    status = 'PENDING',
+    available_at = now() - $5::interval,
+    locked_at = NULL,
+    message_id = CASE
+        WHEN stored.stream_created_at < $1 THEN stored.message_id
+        ELSE regexp_replace(stored.message_id, ':r[0-9]+$', '') || ':r' || stored.attempts + 1
+    END,
+    attempts = stored.attempts + 1,
+    updated_at = now()
+FROM noetl.command AS command
+WHERE command.status = 'PENDING'
+    AND stored.execution_id = command.execution_id
+    AND stored.event_id = command.event_id
+    AND stored.kind = 'command'
+    AND stored.status = 'PUBLISHED'
+    AND stored.published_at < $4
+    AND (
+        stored.stream_created_at < $1
+        OR stored.stream_sequence > $3
+        OR stored.stream_sequence < $2
+    );
+
+-- name: return_lost_events
+-- Recent events that a stream no longer holds are told again, for those who listen.
+-- $1 birth of the stream, $2 its last sequence, $3 when these were asked for, $4 how recent,
+-- $5 grace of the sweep, $6 at most so many
+UPDATE noetl.outbox AS stored
+SET
+    status = 'PENDING',
+    available_at = now() - $5::interval,
+    locked_at = NULL,
+    updated_at = now()
+WHERE stored.outbox_id IN (
+    SELECT outbox_id
+    FROM noetl.outbox
+    WHERE status = 'PUBLISHED'
+        AND published_at > now() - $4::interval
+        AND published_at < $3
+        AND kind = 'event'
+        AND (stream_created_at < $1 OR stream_sequence > $2)
+    ORDER BY published_at DESC
+    LIMIT $6
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: return_lost_messages
+-- Messages to executions that a lost ingress may not have handed out yet; repeated ones change
+-- nothing there. $1 birth of the stream, $2 its last sequence, $3 when these were asked for,
+-- $4 grace of the sweep
+UPDATE noetl.outbox AS stored
+SET
+    status = 'PENDING',
+    available_at = now() - $4::interval,
+    locked_at = NULL,
+    updated_at = now()
+WHERE stored.status = 'PUBLISHED'
+    AND stored.published_at < $3
+    AND stored.kind = 'message'
+    AND (stored.stream_created_at < $1 OR stored.stream_sequence > $2);
+
+-- name: purge_published
+-- Looks at one page of old published rows and removes those nobody needs: commands that are not
+-- finished keep theirs (O5), messages live longer.
+-- $1 age, $2 age of messages, $3 rows in a page, $4 and $5 where the page before ended
+WITH page AS (
+    SELECT outbox_id, kind, execution_id, event_id, published_at
+    FROM noetl.outbox
+    WHERE status = 'PUBLISHED'
+        AND published_at < now() - $1::interval
+        AND (published_at, outbox_id) > ($4::timestamptz, $5::bigint)
+    ORDER BY published_at, outbox_id
+    LIMIT $3
+),
+dispensable AS (
+    SELECT page.outbox_id
+    FROM page
+    WHERE CASE page.kind
+        WHEN 'event' THEN TRUE
+        WHEN 'message' THEN page.published_at < now() - $2::interval
+        ELSE NOT EXISTS (
+            SELECT 1
+            FROM noetl.command AS command
+            WHERE command.execution_id = page.execution_id
+                AND command.event_id = page.event_id
+                AND command.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+        )
+    END
+),
+removed AS (
+    DELETE FROM noetl.outbox AS stored
+    USING dispensable
+    WHERE stored.outbox_id = dispensable.outbox_id
+        AND stored.status = 'PUBLISHED'
+    RETURNING 1
+)
+SELECT
+    (SELECT count(*) FROM page) AS seen,
+    (SELECT count(*) FROM removed) AS removed,
+    (SELECT max(published_at) FROM page) AS last_published_at,
+    (
+        SELECT outbox_id
+        FROM page
+        ORDER BY published_at DESC, outbox_id DESC
+        LIMIT 1
+    ) AS last_outbox_id;
+
+-- name: measure
+-- Depth and age of what is not published; counted up to a bound.
+SELECT
+    count(*) AS waiting,
+    COALESCE(extract(EPOCH FROM now() - min(available_at)), 0)::float8 AS oldest_seconds,
+    (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
+FROM (
+    SELECT available_at
+    FROM noetl.outbox
+    WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
+        AND available_at <= now()
+    ORDER BY available_at
+    LIMIT 100000
+) AS due;

@@ -1,0 +1,117 @@
+"""What a lost or shortened stream no longer holds goes out again (design O5)."""
+
+import asyncio
+from time import monotonic
+
+from noetl_common import metrics
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.topology import StreamIdentity, stream_identity
+from noetl_common.errors import NoetlError, NotFound
+from noetl_common.logging import get_logger
+from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
+
+from noetl_outbox.births import Births
+from noetl_outbox.relay import Relay
+from noetl_outbox.settings import Settings
+from noetl_outbox.store import Store, StreamState
+
+__all__ = ["Recovery"]
+
+_log = get_logger()
+_MOST_EVENTS = 10_000
+
+
+class Recovery:
+    """Compares streams with what rows say was published to them."""
+
+    def __init__(
+        self, bus: Bus, store: Store, *, births: Births, relay: Relay, settings: Settings
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._births = births
+        self._relay = relay
+        self._settings = settings
+        self._known: dict[str, StreamIdentity] = {}
+        self._compared_at = 0.0
+        self._wanted = asyncio.Event()
+        self._returned = metrics.counter(
+            "noetl_outbox_returned_total", "Published rows that their stream had lost.", ("stream",)
+        )
+
+    async def on_stream_recreated(self, name: str) -> None:
+        """Look soon: the topology watch has made a stream again."""
+        _log.info("stream_to_compare", stream=name)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Look every interval, after a reconnect and when a stream was made again."""
+        stop = self._bus.on_reconnect(self._on_reconnect)
+        try:
+            while True:
+                await self._bus.wait_connected()
+                try:
+                    await self.look()
+                except NoetlError as error:
+                    _log.warning("recovery_failed", error=error.message)
+                try:
+                    async with asyncio.timeout(self._settings.outbox_recovery_interval_seconds):
+                        await self._wanted.wait()
+                except TimeoutError:
+                    continue
+                self._wanted.clear()
+        finally:
+            stop()
+
+    async def look(self) -> None:
+        """Compare each stream once; lost rows are put back and the sweep is woken."""
+        now = monotonic()
+        is_due = now - self._compared_at >= self._settings.outbox_expiry_interval_seconds
+        returned = 0
+        for name in (COMMANDS.name, INGRESS.name, EVENTS.name):
+            returned += await self._compare(name, is_due=is_due)
+        if is_due:
+            self._compared_at = now
+        if returned:
+            self._relay.wake()
+
+    async def _compare(self, name: str, *, is_due: bool) -> int:
+        # The clock first: what is published after the look may have a higher sequence.
+        asked_at = await self._store.now()
+        try:
+            identity = await stream_identity(self._bus, name)
+        except NotFound:
+            return 0
+        self._births.learn(name, identity.created_at)
+        before = self._known.get(name)
+        has_lost = (
+            before is None
+            or identity.created_at != before.created_at
+            or identity.last_seq < before.last_seq
+        )
+        returned = 0
+        if has_lost or (is_due and name == COMMANDS.name):
+            state = StreamState(
+                identity.created_at, identity.first_seq, identity.last_seq, asked_at
+            )
+            returned = await self._return_lost(name, state)
+        # Only now: after a failure the next look has to compare again.
+        self._known[name] = identity
+        if returned:
+            self._returned.labels(name).inc(returned)
+            _log.warning("lost_rows_returned", stream=name, count=returned)
+        return returned
+
+    async def _return_lost(self, name: str, state: StreamState) -> int:
+        if name == COMMANDS.name:
+            return await self._store.return_lost_commands(state)
+        if name == INGRESS.name:
+            return await self._store.return_lost_messages(state)
+        return await self._store.return_lost_events(
+            state,
+            recent_seconds=self._settings.outbox_event_republish_seconds,
+            limit=_MOST_EVENTS,
+        )
+
+    async def _on_reconnect(self) -> None:
+        self._wanted.set()

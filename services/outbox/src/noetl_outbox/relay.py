@@ -1,0 +1,255 @@
+"""From rows to messages: published side by side, marked many at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from noetl_common import metrics
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusUnavailable
+from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.publish import Outgoing, PubAck
+from noetl_common.errors import NoetlError, Permanent
+from noetl_common.logging import get_logger
+
+from noetl_outbox.births import Births
+from noetl_outbox.pools import PoolWatch
+from noetl_outbox.rows import (
+    Row,
+    failure_message,
+    fits_nowhere,
+    message_body,
+    pool_of,
+    read_hint,
+)
+from noetl_outbox.settings import Settings
+from noetl_outbox.store import Failure, Published, Store
+
+__all__ = ["Relay"]
+
+_log = get_logger()
+_HEADER_ROOM = 2048
+_LAST_MARK_SECONDS = 3.0
+_OUTAGE_PAUSE_SECONDS = 5.0
+_LONGEST_HINT_BATCH_BYTES = 8 << 20
+
+
+class Relay:
+    """Publishes rows from hints at once, and from the table in its sweep (O2)."""
+
+    def __init__(
+        self, bus: Bus, store: Store, *, pools: PoolWatch, births: Births, settings: Settings
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._pools = pools
+        self._births = births
+        self._settings = settings
+        self._hints: deque[bytes] = deque()
+        self._hint_bytes = 0
+        self._hinted = asyncio.Event()
+        self._due = asyncio.Event()
+        self._acks: list[Published] = []
+        self._acked = asyncio.Event()
+        self._count = metrics.counter(
+            "noetl_outbox_rows_total", "Rows by how they ended and what woke them.", ("by", "end")
+        )
+        self._dropped = metrics.counter(
+            "noetl_outbox_hints_dropped_total", "Hints left to the sweep because too many waited."
+        )
+
+    def take_hint(self, incoming: Incoming) -> None:
+        """Take a hint from the read loop."""
+        if self._hint_bytes + len(incoming.data) > self._settings.outbox_hint_queue_bytes:
+            self._dropped.inc()
+            return
+        self._hints.append(incoming.data)
+        self._hint_bytes += len(incoming.data)
+        self._hinted.set()
+
+    def wake(self) -> None:
+        """Let the sweep look now."""
+        self._due.set()
+
+    async def run_hints(self) -> None:
+        """Publish what hints bring, until cancelled; several may run at once."""
+        while True:
+            await self._hinted.wait()
+            rows = self._take_rows()
+            if rows:
+                await self._publish_hinted(rows)
+
+    async def run_sweep(self, on_progress: Callable[[], None] = lambda: None) -> None:
+        """Publish rows that no hint brought, until cancelled."""
+        settings = self._settings
+        while True:
+            on_progress()
+            if not self._bus.is_connected:
+                # Waited for in turns, since waiting for the broker is no standstill.
+                await self._wait_for_more()
+                continue
+            try:
+                rows = await self._store.claim_due_rows(
+                    lease_seconds=settings.outbox_lease_seconds, limit=settings.outbox_batch
+                )
+                await self._publish_claimed(rows)
+            except NoetlError as error:
+                _log.warning("sweep_failed", error=error.message)
+                rows = []
+            if len(rows) < settings.outbox_batch:
+                await self._wait_for_more()
+
+    async def run_marks(self) -> None:
+        """Record acknowledgements, many in one statement, until cancelled."""
+        try:
+            while True:
+                await self._acked.wait()
+                await asyncio.sleep(self._settings.outbox_mark_interval_seconds)
+                await self._mark()
+        finally:
+            # Not marking would only mean publishing once more, so this may fail.
+            await asyncio.shield(self._last_mark())
+
+    def _take_rows(self) -> list[Row]:
+        rows: list[Row] = []
+        taken = 0
+        while self._hints and len(rows) < self._settings.outbox_hint_rows:
+            data = self._hints.popleft()
+            self._hint_bytes -= len(data)
+            taken += len(data)
+            rows += read_hint(data)
+            if taken > _LONGEST_HINT_BATCH_BYTES:
+                break
+        if not self._hints:
+            self._hinted.clear()
+        return rows
+
+    async def _publish_hinted(self, rows: list[Row]) -> None:
+        """Publish without asking the database; what fails is found by the sweep."""
+        whole = [row for row in rows if row.payload is not None]
+        named = [row.outbox_id for row in rows if row.payload is None]
+        outcomes = await self._publish(whole)
+        done = sum(self._note(outcome) for outcome in outcomes)
+        self._count.labels("hint", "ok").inc(done)
+        if done < len(whole):
+            self._count.labels("hint", "failed").inc(len(whole) - done)
+            _log.info("hinted_rows_left_to_the_sweep", count=len(whole) - done)
+        if named:
+            try:
+                await self._publish_claimed(
+                    await self._store.claim_named_rows(
+                        named, lease_seconds=self._settings.outbox_lease_seconds
+                    )
+                )
+            except NoetlError as error:
+                _log.warning("named_rows_not_read", error=error.message)
+
+    async def _publish_claimed(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        failures: list[Failure] = []
+        hopeless: list[tuple[Row, str]] = []
+        publishable: list[Row] = []
+        for row in rows:
+            reason = fits_nowhere(row)
+            if reason is None:
+                publishable.append(row)
+            else:
+                hopeless.append((row, reason))
+        for row, outcome in zip(publishable, await self._publish(publishable), strict=True):
+            if isinstance(outcome, Published):
+                self._note(outcome)
+            elif isinstance(outcome, Permanent):
+                hopeless.append((row, outcome.message))
+            else:
+                failures.append(self._failure(row, outcome))
+        done = len(rows) - len(failures) - len(hopeless)
+        self._count.labels("sweep", "ok").inc(done)
+        if failures:
+            self._count.labels("sweep", "failed").inc(len(failures))
+            _log.warning("rows_not_published", count=len(failures), error=failures[0].reason)
+            await self._store.mark_failed(failures)
+        await self._mark()
+        for row, reason in hopeless:
+            await self._park(row, reason)
+
+    async def _publish(self, rows: Sequence[Row]) -> list[Published | NoetlError]:
+        """Publish rows side by side; the outcome of each, in order."""
+        births = self._births.snapshot()
+        limit = self._bus.largest_message - _HEADER_ROOM
+        messages = [self._message(row, limit) for row in rows]
+        acks = await self._bus.publish_many(
+            messages, timeout=self._settings.outbox_publish_timeout_seconds
+        )
+        return [
+            Published(row.outbox_id, row.message_id, births.get(ack.stream), ack.sequence)
+            if isinstance(ack, PubAck)
+            else ack
+            for row, ack in zip(rows, acks, strict=True)
+        ]
+
+    def _message(self, row: Row, limit: int) -> Outgoing:
+        if row.kind == "event":
+            limit = min(limit, self._settings.outbox_event_max_bytes)
+        may_inline = row.kind == "command" and self._pools.may_inline(pool_of(row.subject))
+        body = message_body(row, may_inline=may_inline, limit=limit)
+        return Outgoing(row.subject or "", body, row.message_id)
+
+    def _note(self, outcome: Published | NoetlError) -> bool:
+        """Keep an acknowledgement for marking; whether it was one."""
+        if isinstance(outcome, Published):
+            self._acks.append(outcome)
+            self._acked.set()
+            return True
+        return False
+
+    def _failure(self, row: Row, error: NoetlError) -> Failure:
+        longest = self._settings.outbox_failure_max_seconds
+        if isinstance(error, BusUnavailable):
+            # When an outage is over its rows shouldn't have to wait for long.
+            longest = min(longest, _OUTAGE_PAUSE_SECONDS)
+        pause = min(2.0 ** min(max(row.attempts - 1, 0), 8), longest)
+        return Failure(row.outbox_id, error.message, pause)
+
+    async def _park(self, row: Row, reason: str) -> None:
+        """Give a row up with an alarm; it never blocks others (O4)."""
+        self._count.labels("sweep", "parked").inc()
+        _log.error(
+            "row_parked",
+            outbox_id=row.outbox_id,
+            kind=row.kind,
+            execution_id=row.execution_id,
+            reason=reason,
+        )
+        message = failure_message(row, reason=reason, shard_count=self._settings.shard_count)
+        await self._store.park_row(row.outbox_id, reason=reason, message=message)
+
+    async def _mark(self) -> None:
+        acks, self._acks = self._acks, []
+        self._acked.clear()
+        if not acks:
+            return
+        try:
+            await self._store.mark_published(acks)
+        except NoetlError as error:
+            _log.warning("rows_not_marked", count=len(acks), error=error.message)
+            # Told again until it works; the sweep repeats them under the same ids meanwhile.
+            self._acks = (acks + self._acks)[-self._settings.outbox_batch * 100 :]
+            await asyncio.sleep(self._settings.outbox_poll_seconds)
+            self._acked.set()
+
+    async def _last_mark(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_MARK_SECONDS):
+                if self._acks:
+                    await self._store.mark_published(self._acks)
+        except (NoetlError, TimeoutError):
+            _log.info("rows_left_unmarked", count=len(self._acks))
+
+    async def _wait_for_more(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.outbox_poll_seconds):
+                await self._due.wait()
+        except TimeoutError:
+            return
+        self._due.clear()

@@ -1,0 +1,191 @@
+"""Outbox rows and the messages made of them (design O1, O4; worker 22.2)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import orjson
+from noetl_contract.events import EventRow, envelope
+from noetl_contract.ingress import FinalizeMessage
+from noetl_contract.sharding import shard_for
+from noetl_contract.subjects import event_subject, ingress_subject
+
+__all__ = [
+    "Kind",
+    "Record",
+    "Row",
+    "failure_message",
+    "fits_nowhere",
+    "message_body",
+    "pool_of",
+    "read_hint",
+    "stored_row",
+]
+
+type Json = Any
+type Kind = Literal["event", "command", "message"]
+
+
+class Record(Protocol):
+    """A record of the claim statements."""
+
+    def __getitem__(self, name: str, /) -> Json: ...
+
+
+_KINDS = frozenset({"event", "command", "message"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row to publish.
+
+    Attributes:
+        payload: the body as JSON; of an event, its envelope. None: has to be read first.
+        is_first: made from the hint, so a command may travel inside (worker 22.2).
+    """
+
+    outbox_id: int
+    kind: Kind
+    execution_id: int
+    event_id: int
+    subject: str | None
+    message_id: str
+    payload: Json
+    attempts: int = 0
+    is_first: bool = False
+
+
+def read_hint(data: bytes) -> Iterator[Row]:
+    """Read the rows of a hint; what makes no sense is left to the sweep."""
+    try:
+        items = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return
+    if not isinstance(items, list):
+        return
+    for item in items:
+        if not isinstance(item, dict) or item.get("kind") not in _KINDS:
+            continue
+        try:
+            yield Row(
+                outbox_id=int(item["outbox_id"]),
+                kind=item["kind"],
+                execution_id=int(item["execution_id"]),
+                event_id=int(item["event_id"]),
+                subject=item["subject"],
+                message_id=str(item["message_id"]),
+                payload=item["payload"],
+                is_first=True,
+            )
+        except (KeyError, TypeError, ValueError):
+            continue
+
+
+def stored_row(record: Record, *, shard: int) -> Row:
+    """Make a row of a claimed record; an event's envelope is built from the log."""
+    payload, subject = record["payload"], record["subject"]
+    if record["kind"] == "event":
+        subject = subject or event_subject(record["execution_id"], shard=shard)
+        if record["event_type"] is not None:
+            payload = envelope(_event(record))
+    return Row(
+        outbox_id=record["outbox_id"],
+        kind=record["kind"],
+        execution_id=record["execution_id"],
+        event_id=record["event_id"],
+        subject=subject,
+        message_id=record["message_id"] or _message_id(record),
+        payload=payload,
+        attempts=record["attempts"],
+    )
+
+
+def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
+    """Encode a row's message.
+
+    A command is inlined only in a first publication that may; what would be above ``limit``
+    goes without its command or payload (O4). The result may still be too large.
+    """
+    payload = row.payload
+    if row.kind == "command" and not (row.is_first and may_inline):
+        payload = _without_command(payload)
+    body = orjson.dumps(payload)
+    if len(body) <= limit:
+        return body
+    if row.kind == "event":
+        return orjson.dumps(
+            payload | {"result": None, "meta": None, "context": None, "payload_omitted": True}
+        )
+    return orjson.dumps(_without_command(payload)) if row.kind == "command" else body
+
+
+def fits_nowhere(row: Row) -> str | None:
+    """Return why a row can never be published, if that is plain to see."""
+    if not row.subject:
+        return "the row has no subject"
+    if row.payload is None:
+        return "the row has no payload and its event is not in the log"
+    return None
+
+
+def pool_of(subject: str | None) -> str | None:
+    """Return the pool token of a command subject."""
+    tokens = (subject or "").split(".")
+    return tokens[2] if len(tokens) == 4 else None
+
+
+def failure_message(row: Row, *, reason: str, shard_count: int) -> tuple[str, str, Json] | None:
+    """Return subject, id and body of the message that fails the row's execution.
+
+    None for events, which are in the log whether they are told or not, and for a message that
+    is itself such a failure.
+    """
+    if row.kind == "event" or row.event_id < 0:
+        return None
+    shard = shard_for(row.execution_id, shard_count=shard_count)
+    message = FinalizeMessage(
+        execution_id=row.execution_id,
+        status="FAILED",
+        error=f"A {row.kind} could not be published: {reason}",
+    )
+    return (
+        ingress_subject(shard, execution_id=row.execution_id),
+        f"f:{row.execution_id}:{row.event_id}",
+        message.model_dump(mode="json"),
+    )
+
+
+def _without_command(payload: Json) -> Json:
+    if not isinstance(payload, dict) or not isinstance(payload.get("fast"), dict):
+        return payload
+    fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "until"}}
+    return payload | {"fast": fast}
+
+
+def _event(record: Record) -> EventRow:
+    return EventRow(
+        execution_id=record["execution_id"],
+        position=record["position"],
+        event_id=record["event_id"],
+        event_type=record["event_type"],
+        created_at=record["created_at"],
+        catalog_id=record["catalog_id"],
+        node_id=record["node_id"],
+        node_name=record["node_name"],
+        node_type=record["node_type"],
+        status=record["status"],
+        parent_event_id=record["parent_event_id"],
+        parent_execution_id=record["parent_execution_id"],
+        context=record["context"],
+        result=record["result"],
+        meta=record["meta"],
+        error=record["error"],
+        worker_id=record["worker_id"],
+    )
+
+
+def _message_id(record: Record) -> str:
+    """Name a row that came without an id, so that it can be repeated all the same."""
+    if record["kind"] == "event":
+        return f"e:{record['execution_id']}:{record['position']}"
+    return f"{record['kind'][0]}:{record['execution_id']}:{record['event_id']}"

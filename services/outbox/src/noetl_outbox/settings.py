@@ -1,0 +1,74 @@
+"""Settings of the outbox relay."""
+
+from noetl_common.settings import NatsSettings, PostgresSettings, ServiceSettings, ShardSettings
+from pydantic import Field
+
+__all__ = ["Settings"]
+
+
+class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
+    """Everything the relay reads from its environment."""
+
+    outbox_grace_seconds: float = Field(
+        default=1.5, gt=0, description="Age from which the sweep sees a row that was hinted."
+    )
+    outbox_poll_seconds: float = Field(
+        default=1.0, gt=0, description="How often the sweep looks for rows."
+    )
+    outbox_lease_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        lt=120,
+        description="A row in flight for longer is taken back; below the dedupe window.",
+    )
+    outbox_batch: int = Field(
+        default=200, gt=0, le=1000, description="Rows the sweep takes at once."
+    )
+    outbox_hint_rows: int = Field(
+        default=500, gt=0, description="Hinted rows published side by side."
+    )
+    outbox_publishers: int = Field(
+        default=4, gt=0, description="Batches of hinted rows in flight at once."
+    )
+    outbox_hint_queue_bytes: int = Field(
+        default=64 << 20, gt=0, description="Hints that may wait; the sweep finds what is dropped."
+    )
+    outbox_publish_timeout_seconds: float = Field(
+        default=5.0, gt=0, lt=30, description="Patience with one batch of acknowledgements."
+    )
+    outbox_mark_interval_seconds: float = Field(
+        default=0.02, ge=0, lt=1, description="Acknowledgements gathered into one statement."
+    )
+    outbox_event_max_bytes: int = Field(
+        default=1 << 20, gt=0, description="Larger events travel without their payload."
+    )
+    outbox_failure_max_seconds: float = Field(
+        default=300.0, gt=0, description="Longest pause before a failed row is tried again."
+    )
+    outbox_retention_seconds: float = Field(
+        default=120.0, gt=0, description="Published events and commands are kept for so long."
+    )
+    outbox_message_retention_seconds: float = Field(
+        default=3600.0, gt=0, description="Published messages to executions are kept for so long."
+    )
+    outbox_purge_interval_seconds: float = Field(
+        default=10.0, gt=0, description="How often published rows are removed."
+    )
+    outbox_purge_batch: int = Field(
+        default=2000, gt=0, description="Published rows removed by one statement."
+    )
+    outbox_recovery_interval_seconds: float = Field(
+        default=5.0, gt=0, description="How often streams are compared with what was published."
+    )
+    outbox_expiry_interval_seconds: float = Field(
+        default=30.0, gt=0, description="How often expired notifications are looked for."
+    )
+    outbox_event_republish_seconds: float = Field(
+        default=60.0, ge=0, description="Events this young are sent again to a lost stream."
+    )
+    outbox_pool_look_seconds: float = Field(
+        default=30.0, gt=0, description="How often the durables of the command stream are read."
+    )
+    outbox_stats_interval_seconds: float = Field(
+        default=5.0, gt=0, description="How often depth and age of the outbox are measured."
+    )

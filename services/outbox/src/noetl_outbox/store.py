@@ -1,0 +1,201 @@
+"""The outbox's rows, seen by the relay."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from noetl_common.pg.errors import translate
+from noetl_common.pg.queries import Queries
+
+from noetl_outbox.rows import Row, stored_row
+
+__all__ = ["Failure", "Measure", "Page", "Published", "Store", "StreamState"]
+
+type Json = Any
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A row's acknowledgement; ``birth`` is when its stream was created, as far as known."""
+
+    outbox_id: int
+    message_id: str
+    birth: datetime | None
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that was not published this time."""
+
+    outbox_id: int
+    reason: str
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream holds, and the database's time just before it was asked."""
+
+    birth: datetime
+    first: int
+    last: int
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a purge saw and removed, and where it stopped."""
+
+    seen: int = 0
+    removed: int = 0
+    published_at: datetime = _BEGINNING
+    outbox_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Depth and age of the outbox."""
+
+    waiting: int
+    oldest_seconds: float
+    parked: int
+
+
+class Store:
+    """One method per statement; errors of the driver leave as ours."""
+
+    def __init__(self, pool: Pool, *, shard: int, grace_seconds: float) -> None:
+        self._pool = pool
+        self._shard = shard
+        self._grace = timedelta(seconds=grace_seconds)
+        self._sql = Queries.load("noetl_outbox")
+
+    async def now(self) -> datetime:
+        """Return the database's time; also the readiness check."""
+        async with translate():
+            moment: datetime = await self._pool.fetchval(self._sql["probe"])
+        return moment
+
+    async def claim_due_rows(self, *, lease_seconds: float, limit: int) -> list[Row]:
+        """Take rows whose time has come; nobody else has them until the lease is over."""
+        async with translate():
+            records = await self._pool.fetch(
+                self._sql["claim_due_rows"], self._grace, timedelta(seconds=lease_seconds), limit
+            )
+        return [stored_row(record, shard=self._shard) for record in records]
+
+    async def claim_named_rows(
+        self, outbox_ids: Sequence[int], *, lease_seconds: float
+    ) -> list[Row]:
+        """Take these rows, as far as nobody has taken them."""
+        async with translate():
+            records = await self._pool.fetch(
+                self._sql["claim_named_rows"],
+                list(outbox_ids),
+                timedelta(seconds=lease_seconds),
+            )
+        return [stored_row(record, shard=self._shard) for record in records]
+
+    async def mark_published(self, acks: Sequence[Published]) -> None:
+        """Record acknowledgements; harmless for rows that were marked or put back meanwhile."""
+        async with translate():
+            await self._pool.execute(
+                self._sql["mark_published"],
+                [ack.outbox_id for ack in acks],
+                [ack.message_id for ack in acks],
+                [ack.birth for ack in acks],
+                [ack.sequence for ack in acks],
+            )
+
+    async def mark_failed(self, failures: Sequence[Failure]) -> None:
+        """Put rows back with a pause."""
+        async with translate():
+            await self._pool.execute(
+                self._sql["mark_failed"],
+                [failure.outbox_id for failure in failures],
+                [failure.reason for failure in failures],
+                [timedelta(seconds=failure.pause_seconds) for failure in failures],
+            )
+
+    async def park_row(
+        self, outbox_id: int, *, reason: str, message: tuple[str, str, Json] | None
+    ) -> None:
+        """Give a row up, and put out the message that fails its execution if there is one."""
+        subject, message_id, body = message or (None, None, None)
+        async with translate():
+            await self._pool.execute(
+                self._sql["park_row"], outbox_id, reason, subject, message_id, body
+            )
+
+    async def return_lost_commands(self, state: StreamState) -> int:
+        """Put unclaimed commands back that the stream no longer holds; how many."""
+        return await self._update(
+            "return_lost_commands",
+            state.birth,
+            state.first,
+            state.last,
+            state.asked_at,
+            self._grace,
+        )
+
+    async def return_lost_events(
+        self, state: StreamState, *, recent_seconds: float, limit: int
+    ) -> int:
+        """Put recent events back that the stream no longer holds; how many."""
+        return await self._update(
+            "return_lost_events",
+            state.birth,
+            state.last,
+            state.asked_at,
+            timedelta(seconds=recent_seconds),
+            self._grace,
+            limit,
+        )
+
+    async def return_lost_messages(self, state: StreamState) -> int:
+        """Put messages back that the ingress no longer holds; how many."""
+        return await self._update(
+            "return_lost_messages", state.birth, state.last, state.asked_at, self._grace
+        )
+
+    async def purge_published(
+        self,
+        *,
+        retention_seconds: float,
+        message_retention_seconds: float,
+        limit: int,
+        after: Page,
+    ) -> Page:
+        """Remove what nobody needs from one page of old rows."""
+        async with translate():
+            (row,) = await self._pool.fetch(
+                self._sql["purge_published"],
+                timedelta(seconds=retention_seconds),
+                timedelta(seconds=message_retention_seconds),
+                limit,
+                after.published_at,
+                after.outbox_id,
+            )
+        return Page(
+            seen=row["seen"],
+            removed=row["removed"],
+            published_at=row["last_published_at"] or after.published_at,
+            outbox_id=row["last_outbox_id"] or after.outbox_id,
+        )
+
+    async def measure(self) -> Measure:
+        """Return depth and age of what waits."""
+        async with translate():
+            (row,) = await self._pool.fetch(self._sql["measure"])
+        return Measure(**row)
+
+    async def _update(self, name: str, *values: Json) -> int:
+        async with translate():
+            outcome: str = await self._pool.execute(self._sql[name], *values)
+        return int(outcome.rpartition(" ")[2])

@@ -1,0 +1,97 @@
+"""What the relay does when its servers die, and when the broker's store is gone (O5)."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from noetl_contract.streams import COMMANDS, EVENTS
+from noetl_testkit.nats import NatsServer
+from noetl_testkit.postgres import Database, OwnPostgresServer
+from noetl_testkit.waiting import eventually
+
+type Rows = Any
+type Relaying = Callable[..., Any]
+type RowsOn = Callable[[Database, str], AbstractAsyncContextManager[Rows]]
+
+QUICK = {"outbox_grace_seconds": 0.05, "outbox_poll_seconds": 0.1}
+
+
+async def test_wiped_store_gets_pending_commands_and_recent_events_again(
+    rows_on: RowsOn, relaying: Relaying, database: Database, own_nats: NatsServer
+) -> None:
+    async with rows_on(database, own_nats.url) as rows, relaying(database, own_nats.url, **QUICK):
+        pending, done, event = rows.command(1), rows.command(2), rows.event(3)
+        await rows.commit(pending, event)
+        await rows.commit(done, pending=False)
+        await eventually(rows.all_published)
+        own_nats.wipe()
+        await eventually(lambda: _holds(rows, COMMANDS.name, 1), timeout_seconds=20)
+        await eventually(lambda: _holds(rows, EVENTS.name, 1), timeout_seconds=20)
+        await eventually(rows.all_published)
+        commands = await rows.stored(COMMANDS.name)
+
+    assert [message_id for _, message_id, _ in commands] == ["c:1:0"]
+
+
+async def test_command_that_its_stream_no_longer_holds_goes_out_under_another_id(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """The stream is the same, so it may remember the old one."""
+    async with relaying(
+        database,
+        nats_url,
+        **QUICK,
+        outbox_recovery_interval_seconds=0.1,
+        outbox_expiry_interval_seconds=0.1,
+    ):
+        await rows.commit(rows.command(1))
+        await eventually(rows.all_published)
+        await rows.bus.js.purge_stream(COMMANDS.name)
+        await eventually(lambda: _holds(rows, COMMANDS.name, 1))
+        await eventually(rows.all_published)
+        commands = await rows.stored(COMMANDS.name)
+
+    assert [message_id for _, message_id, _ in commands] == ["c:1:0:r2"]
+
+
+async def test_broker_that_comes_back_gets_what_was_committed_meanwhile(
+    rows_on: RowsOn, relaying: Relaying, database: Database, own_nats: NatsServer
+) -> None:
+    async with rows_on(database, own_nats.url) as rows, relaying(database, own_nats.url, **QUICK):
+        await rows.commit(rows.event(1))
+        await eventually(rows.all_published)
+        own_nats.kill()
+        await rows.commit(*(rows.event(number) for number in range(2, 100)))
+        own_nats.start()
+        await eventually(rows.all_published, timeout_seconds=30)
+        count = await rows.count(EVENTS.name)
+
+    assert count == 99
+
+
+async def test_database_that_comes_back_is_swept(
+    rows_on: RowsOn, relaying: Relaying, own_postgres: OwnPostgresServer, nats_url: str
+) -> None:
+    with (
+        own_postgres.migrated_template() as template,
+        own_postgres.fresh(template=template) as database,
+    ):
+        async with relaying(database, nats_url, **QUICK):
+            async with rows_on(database, nats_url) as rows:
+                await rows.commit(rows.event(1))
+                await eventually(rows.all_published)
+            own_postgres.restart()
+            async with rows_on(database, nats_url) as rows:
+                rows.last_id = 1
+                await rows.commit(*(rows.event(number) for number in range(2, 100)))
+                await eventually(rows.all_published, timeout_seconds=30)
+                count = await rows.count(EVENTS.name)
+
+    assert count == 99
+
+
+async def _holds(rows: Rows, stream: str, wanted: int) -> bool:
+    try:
+        return bool(await rows.count(stream) == wanted)
+    except Exception:  # noqa: BLE001 -- the broker is on its way back
+        return False

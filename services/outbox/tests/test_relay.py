@@ -1,0 +1,261 @@
+"""From rows to messages: hints, sweep, marking, giving up."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from noetl_common.bus.topology import ensure_durable
+from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, DurableSpec, pool_durable
+from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import eventually
+
+type Json = Any
+type Rows = Any
+type Relaying = Callable[..., Any]
+
+NEVER = {"outbox_grace_seconds": 600.0}
+AT_ONCE = {"outbox_grace_seconds": 0.001, "outbox_poll_seconds": 0.05}
+
+
+def inlined(row: Json) -> Json:
+    """The row as the first hint carries it: the command travels inside."""
+    inside = {"until": "2026-06-15T09:19:00Z", "command": {"action": "noop", "context": {}}}
+    payload = row["payload"]
+    return row | {"payload": payload | {"fast": payload["fast"] | inside}}
+
+
+async def test_hinted_rows_go_out_without_the_sweep(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """O2: the sweep of this relay would not look at them for ten minutes."""
+    command, event = rows.command(7), rows.event(8)
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(command, event)
+        await rows.hint(command, event | {"payload": rows.envelope(8)})
+        await eventually(rows.all_published)
+
+    row = await rows.row(command["outbox_id"])
+    identity = await rows.bus.js.stream_info(COMMANDS.name)
+    assert (row["stream_sequence"], row["attempts"]) == (1, 0)
+    assert row["stream_created_at"] == identity.created
+    assert await rows.stored(COMMANDS.name) == [(command["subject"], "c:7:0", command["payload"])]
+    assert await rows.stored(EVENTS.name) == [
+        (event["subject"], event["message_id"], rows.envelope(8))
+    ]
+
+
+async def test_sweep_finds_rows_without_a_hint_and_builds_events_from_the_log(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    result = {"status": "success", "context": {"data": {"a": 1}}}
+    event = rows.event(5)
+    await rows.commit(event, result=result, age_seconds=60)
+    async with relaying(database, nats_url):
+        await eventually(rows.all_published)
+
+    assert await rows.stored(EVENTS.name) == [
+        (event["subject"], event["message_id"], rows.envelope(5, result))
+    ]
+
+
+async def test_sweep_leaves_fresh_rows_to_their_hint(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    old, fresh = rows.event(1), rows.event(2)
+    await rows.commit(fresh)
+    await rows.commit(old, age_seconds=700)
+    async with relaying(database, nats_url, **NEVER):
+        await eventually(lambda: _has(rows, PUBLISHED=1))
+
+    assert (await rows.row(fresh["outbox_id"]))["status"] == "PENDING"
+
+
+async def test_hint_without_payload_is_read_from_the_log_at_once(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    event = rows.event(3)
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(event)
+        await rows.hint(event)
+        await eventually(rows.all_published)
+
+    assert (await rows.stored(EVENTS.name))[0][2] == rows.envelope(3)
+
+
+async def test_command_travels_inside_only_while_one_durable_covers_its_pool(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """Worker 22.4; the pools are looked at when the relay connects."""
+    await ensure_durable(rows.bus, pool_durable("alone"))
+    await ensure_durable(rows.bus, pool_durable("twice"))
+    spare = pool_durable("twice")
+    await ensure_durable(
+        rows.bus,
+        DurableSpec(
+            stream=spare.stream,
+            name="spare",
+            filter_subject="noetl.commands.twice.*",
+            ack_wait=spare.ack_wait,
+            max_deliver=spare.max_deliver,
+            max_ack_pending=spare.max_ack_pending,
+        ),
+    )
+    made = [rows.command(n, pool=p) for n, p in enumerate(("alone", "twice", "nobody"), start=1)]
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(*made)
+        await rows.hint(*map(inlined, made))
+        await eventually(rows.all_published)
+
+    bodies = {body["event_id"]: body for _, _, body in await rows.stored(COMMANDS.name)}
+    assert bodies == {
+        1: inlined(made[0])["payload"],
+        2: made[1]["payload"],
+        3: made[2]["payload"],
+    }
+
+
+async def test_sweep_never_sends_the_command_inside(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    await ensure_durable(rows.bus, pool_durable("shared"))
+    command = rows.command(1)
+    await rows.commit(inlined(command), age_seconds=60)
+    async with relaying(database, nats_url):
+        await eventually(rows.all_published)
+
+    assert (await rows.stored(COMMANDS.name))[0][2] == command["payload"]
+
+
+async def test_first_worker_of_a_pool_is_noticed_soon(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    async with relaying(database, nats_url, **NEVER):
+        await ensure_durable(rows.bus, pool_durable("shared"))
+        number = 0
+
+        async def is_inlined() -> bool:
+            nonlocal number
+            number += 1
+            command = rows.command(number)
+            await rows.commit(command)
+            await rows.hint(inlined(command))
+            await eventually(rows.all_published)
+            return "command" in (await rows.stored(COMMANDS.name))[-1][2]["fast"]
+
+        await eventually(is_inlined, timeout_seconds=10, every_seconds=0.2)
+
+    assert number > 1
+
+
+async def test_two_relays_share_ten_thousand_rows_without_doubles(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    await rows.commit(*(rows.event(number) for number in range(1, 10_001)), age_seconds=60)
+    async with relaying(database, nats_url), relaying(database, nats_url):
+        await eventually(rows.all_published, timeout_seconds=60, every_seconds=0.2)
+
+    claims = await rows.pool.fetch("SELECT attempts, count(*) FROM noetl.outbox GROUP BY attempts")
+    sequences = await rows.pool.fetchval("SELECT count(DISTINCT stream_sequence) FROM noetl.outbox")
+    assert [tuple(row) for row in claims] == [(1, 10_000)]
+    assert sequences == await rows.count(EVENTS.name) == 10_000
+
+
+async def test_relay_that_dies_between_publishing_and_marking_loses_and_doubles_nothing(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """The second one publishes under the same ids once the lease is over."""
+    await rows.commit(*(rows.event(number) for number in range(1, 51)), age_seconds=60)
+    await rows.pool.execute(
+        "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'"
+    )
+    await rows.pool.execute(
+        "CREATE TRIGGER hang BEFORE UPDATE ON noetl.outbox FOR EACH ROW"
+        " WHEN (NEW.status = 'PUBLISHED') EXECUTE FUNCTION hang()"
+    )
+    async with relaying(database, nats_url, outbox_lease_seconds=0.5):
+        await eventually(lambda: _counts(rows, EVENTS.name, 50))
+    left = await rows.statuses()
+    await rows.pool.execute("DROP TRIGGER hang ON noetl.outbox")
+    async with relaying(database, nats_url, outbox_lease_seconds=0.5):
+        await eventually(rows.all_published)
+
+    assert left == {"IN_FLIGHT": 50}
+    assert await rows.count(EVENTS.name) == 50
+
+
+async def test_row_put_back_under_another_id_is_published_again(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """O1, O3: the broker would swallow the old id."""
+    command = rows.command(1)
+    await rows.commit(command, age_seconds=60)
+    async with relaying(database, nats_url, **AT_ONCE):
+        await eventually(rows.all_published)
+        await rows.pool.execute(
+            "UPDATE noetl.outbox SET status = 'PENDING', message_id = 'c:1:1', available_at = now()"
+        )
+        await eventually(lambda: _counts(rows, COMMANDS.name, 2))
+        await eventually(rows.all_published)
+
+    assert [message_id for _, message_id, _ in await rows.stored(COMMANDS.name)] == [
+        "c:1:0",
+        "c:1:1",
+    ]
+
+
+async def test_large_event_travels_without_its_payload(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """O4."""
+    result = {"status": "success", "context": {"text": "x" * 3000}}
+    await rows.commit(rows.event(1), result=result, age_seconds=60)
+    async with relaying(database, nats_url, outbox_event_max_bytes=2000):
+        await eventually(rows.all_published)
+
+    body = (await rows.stored(EVENTS.name))[0][2]
+    assert (body["event_id"], body["result"], body["payload_omitted"]) == (1, None, True)
+
+
+async def test_row_that_never_fits_is_parked_its_execution_fails_and_others_go_on(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    """O4."""
+    too_large = rows.command(1)
+    too_large["payload"]["step"] = "x" * (9 << 20)
+    nowhere = rows.event(2, subject="not a subject")
+    fine = rows.command(3)
+    await rows.commit(too_large, nowhere, fine, age_seconds=60)
+    async with relaying(database, nats_url, **AT_ONCE):
+        await eventually(lambda: _has(rows, PARKED=2, PUBLISHED=2))
+
+    assert (await rows.row(too_large["outbox_id"]))["last_error"]
+    ((_, message_id, body),) = await rows.stored(INGRESS.name)
+    assert message_id == f"f:{too_large['execution_id']}:1"
+    assert (body["type"], body["status"]) == ("finalize", "FAILED")
+    assert [body["event_id"] for _, _, body in await rows.stored(COMMANDS.name)] == [3]
+
+
+async def test_garbage_hints_are_ignored(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    command = rows.command(1)
+    async with relaying(database, nats_url, **NEVER):
+        await rows.commit(command)
+        for body in (b"", b"{}", b"[1]", b'[{"kind":"command"}]', b"\xff"):
+            await rows.bus.send("noetl_hint.outbox.0", body)
+        await rows.hint(command | {"outbox_id": "x"}, command)
+        await eventually(rows.all_published)
+
+    assert await rows.count(COMMANDS.name) == 1
+
+
+async def _has(rows: Rows, **wanted: int) -> bool:
+    return bool(
+        await rows.statuses() == wanted or wanted.items() <= (await rows.statuses()).items()
+    )
+
+
+async def _counts(rows: Rows, stream: str, wanted: int) -> bool:
+    await asyncio.sleep(0)
+    return bool(await rows.count(stream) == wanted)
