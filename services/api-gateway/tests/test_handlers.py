@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import orjson
 import pytest
 from noetl_contract.rpc import RpcReply
 
@@ -410,6 +411,27 @@ async def test_result_is_kept_and_resolved(world: World) -> None:
         "source_step": None,
     }
     assert world.backend.requests("result.resolve") == [{"ref": uri}]
+
+
+async def test_result_larger_than_a_message_is_fetched_in_parts(world: World) -> None:
+    value = ["x" * 1000] * 20_000
+    fetched: list[Any] = []
+
+    async def fetch(request: dict[str, Any]) -> Any:
+        incoming = await world.backend.bus.request(request["data_at"], timeout=10)
+        fetched.append(orjson.loads(incoming.data))
+        return {"ref": "r"}
+
+    world.backend.answer("result.put", fetch)
+
+    kept = await world.client.put(
+        f"/api/result/{EXECUTION_ID}", json={"name": "large", "data": value}
+    )
+
+    assert kept.json() == {"ref": "r"}
+    assert fetched == [value]
+    (request,) = world.backend.requests("result.put")
+    assert (request["name"], "data" in request) == ("large", False)
 
 
 @pytest.mark.parametrize(

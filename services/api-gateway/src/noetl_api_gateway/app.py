@@ -154,6 +154,7 @@ async def open_parts(service: EdgeService) -> AsyncIterator[None]:
                 shard_count=settings.shard_count,
                 try_seconds=settings.request_try_seconds,
                 patience_seconds=settings.request_patience_seconds,
+                long_try_seconds=settings.result_patience_seconds,
             )
             backlog = Backlog(limit=settings.max_ingress_backlog)
             writer = IngressWriter(

@@ -1,8 +1,11 @@
 """Requests to the services behind the edge; their replies are HTTP-shaped (contract `rpc`)."""
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
+import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_contract.rpc import RpcReply
@@ -11,11 +14,15 @@ from noetl_contract.subjects import rpc_subject
 
 from noetl_api_gateway.refusals import Refusal, unavailable
 
+if TYPE_CHECKING:
+    from noetl_common.bus.inbox import Incoming
+
 __all__ = ["Services", "body_of"]
 
 type Json = Any
 
 _SHORTEST_TRY_SECONDS = 0.05
+_ENVELOPE_BYTES = 2048  # subject, headers, reply subject
 
 
 class Services:
@@ -29,11 +36,19 @@ class Services:
         shard_count: shards of the cluster.
         try_seconds: patience with one try.
         patience_seconds: patience with all tries together.
+        long_try_seconds: patience with a large result, on either way.
     """
 
     def __init__(
-        self, bus: Bus, *, shard_count: int, try_seconds: float, patience_seconds: float
+        self,
+        bus: Bus,
+        *,
+        shard_count: int,
+        try_seconds: float,
+        patience_seconds: float,
+        long_try_seconds: float,
     ) -> None:
+        self._long_try_seconds = long_try_seconds
         self._bus = bus
         self._rpc = RpcClient(bus)
         self.shard_count = shard_count
@@ -57,9 +72,54 @@ class Services:
         except RpcUnavailable as error:
             raise unavailable("The catalog service did not answer in time") from error
 
-    async def store_result(self, request: Json, *, execution_id: int) -> RpcReply:
-        """Hand a result to the store, however large it is."""
-        return await self.projector("result.put", request, execution_id=execution_id)
+    async def store_result(self, request: dict[str, Json], *, execution_id: int) -> RpcReply:
+        """Hand a result to the store.
+
+        One that is too large for a message stays here: the request names a subject under which
+        the store fetches it, and the answer there travels in parts (design W13).
+        """
+        subject = self._projector_subject("result.put", execution_id)
+        body = orjson.dumps(request)
+        if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
+            return await self._call_long(subject, body)
+        data = orjson.dumps(request["data"])
+        async with self._offered(data) as place:
+            small = {name: value for name, value in request.items() if name != "data"}
+            return await self._call_long(subject, orjson.dumps(small | {"data_at": place}))
+
+    async def load_result(self, operation: str, request: Json, *, execution_id: int) -> RpcReply:
+        """Ask the store for a result, which may take its time to arrive."""
+        subject = self._projector_subject(operation, execution_id)
+        return await self._call_long(subject, orjson.dumps(request))
+
+    async def _call_long(self, subject: str, body: bytes) -> RpcReply:
+        try:
+            return await self._rpc.call(
+                subject, body, timeout=self._long_try_seconds, wait_for_responder=True
+            )
+        except RpcUnavailable as error:
+            raise unavailable("The result store did not answer in time") from error
+
+    @asynccontextmanager
+    async def _offered(self, body: bytes) -> AsyncIterator[str]:
+        """Answer with the body to everybody who asks on the subject, until the block ends."""
+        inbox = self._bus.inbox()
+        subject = inbox.fresh_subject()
+        asked: asyncio.Queue[Incoming] = asyncio.Queue()
+
+        async def answer() -> None:
+            while True:
+                await self._bus.reply((await asked.get()).reply, body)
+
+        inbox.register(subject, asked.put_nowait)
+        # Not a task group: it would wrap what is raised inside the block.
+        answering = asyncio.create_task(answer(), name="offered result")
+        try:
+            yield subject
+        finally:
+            inbox.forget(subject)
+            answering.cancel()
+            await asyncio.wait({answering})
 
     async def projector(
         self,
@@ -71,7 +131,7 @@ class Services:
         patience_seconds: float | None = None,
     ) -> RpcReply:
         """Ask the projector of an execution's shard, or of a shard."""
-        subject = rpc_subject("projector", operation, shard=self._shard(execution_id, shard))
+        subject = self._projector_subject(operation, execution_id, shard)
         return await self._ask(subject, request, patience_seconds)
 
     async def orchestrator(
@@ -94,6 +154,9 @@ class Services:
             return await self._rpc.call(subject, {}, timeout=patience_seconds)
         except RpcUnavailable:
             return None
+
+    def _projector_subject(self, operation: str, execution_id: int | None, shard: int = 0) -> str:
+        return rpc_subject("projector", operation, shard=self._shard(execution_id, shard))
 
     def _shard(self, execution_id: int | None, shard: int) -> int:
         if execution_id is None:

@@ -36,6 +36,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     request_patience_seconds: float = Field(
         default=10.0, gt=0, description="Patience with a request and its repetitions."
     )
+    result_patience_seconds: float = Field(
+        default=25.0, gt=0, description="Patience with storing or reading a large result."
+    )
     claim_patience_seconds: float = Field(
         default=15.0, gt=0, description="Patience with a claim and its repetitions."
     )

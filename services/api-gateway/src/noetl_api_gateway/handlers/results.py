@@ -89,7 +89,7 @@ async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]
         if uri is None:
             raise bad_query("missing field `ref`")
         number = execution_of(uri)
-        reply = await edge.services.projector("result.resolve", {"ref": uri}, execution_id=number)
+        reply = await edge.services.load_result("result.resolve", {"ref": uri}, execution_id=number)
         outcome = _outcome(reply)
         body = body_of(reply)
     except Refusal as refusal:
@@ -115,7 +115,7 @@ async def get_result(
 ) -> Response[bytes]:
     """Read the newest result that a step, or whatever gave it a name, has kept."""
     number = path_id(execution_id)
-    reply = await edge.services.projector(
+    reply = await edge.services.load_result(
         "result.get", {"execution_id": number, "name": name}, execution_id=number
     )
     return json_answer(request, body_of(reply))
