@@ -111,12 +111,13 @@ async def ask(database: Database, nats_url: str, store: Store) -> AsyncIterator[
         database, nats_url=nats_url, detail_events_max=5, detail_bytes_max=3000
     )
     routes = ExecutionHandlers(store, settings=settings).routes()
-    routes |= ResultHandlers(store, settings=settings, ids=SnowflakeIds(7)).routes()
-    async with connect(settings, name="test") as bus, serve_rpc(bus, routes, queue="test"):
-        client = RpcClient(bus)
+    async with connect(settings, name="test") as bus:
+        results = ResultHandlers(store, bus=bus, settings=settings, ids=SnowflakeIds(7))
+        async with serve_rpc(bus, routes | results.routes(), queue="test"):
+            client = RpcClient(bus)
 
-        async def ask_projector(operation: str, **request: Json) -> RpcReply:
-            subject = rpc_subject("projector", operation, shard=0)
-            return await client.call(subject, request, timeout=10)
+            async def ask_projector(operation: str, **request: Json) -> RpcReply:
+                subject = rpc_subject("projector", operation, shard=0)
+                return await client.call(subject, request, timeout=10)
 
-        yield ask_projector
+            yield ask_projector

@@ -1,10 +1,16 @@
 """Large results (http-b 8)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+import orjson
 import pytest
+from noetl_common.bus.broker import connect
+from noetl_common.bus.inbox import Incoming
+from noetl_common.settings import NatsSettings
 from noetl_contract.rpc import RpcReply
 from noetl_projector.results import InvalidUri, ResultUri
+from pydantic import SecretStr
 
 type Ask = Callable[..., Awaitable[RpcReply]]
 
@@ -41,6 +47,24 @@ async def test_a_result_of_megabytes_is_kept(ask: Ask) -> None:
     kept = (await ask("result.put", execution_id=4, name="big", data=data)).body
 
     assert kept["bytes"] > 6 << 20
+    assert (await ask("result.resolve", ref=kept["ref"])).body == data
+
+
+async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nats_url: str) -> None:
+    data = ["x y " * 250] * 20_000
+    settings = NatsSettings(nats_url=SecretStr(nats_url))
+    async with connect(settings, name="sender") as sender:
+        answers: set[asyncio.Task[None]] = set()
+        inbox = sender.inbox()
+        place = inbox.fresh_subject()
+
+        def offer(incoming: Incoming) -> None:
+            answers.add(asyncio.create_task(sender.reply(incoming.reply, orjson.dumps(data))))
+
+        inbox.register(place, offer)
+        kept = (await ask("result.put", execution_id=4, name="big", data_at=place)).body
+
+    assert kept["bytes"] == len(orjson.dumps(data))
     assert (await ask("result.resolve", ref=kept["ref"])).body == data
 
 

@@ -46,7 +46,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
             reads = ExecutionHandlers(store, settings=settings)
-            results = ResultHandlers(store, settings=settings, ids=ids)
+            results = ResultHandlers(store, bus=bus, settings=settings, ids=ids)
             projection = Projection(store)
             service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
             service.spawn(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.moments import rfc3339
@@ -22,6 +23,7 @@ type Json = Any
 type Request = dict[str, Json]
 
 _SCHEME = "noetl://"
+_FETCH_SECONDS = 20.0
 
 
 class InvalidUri(ValueError):
@@ -71,8 +73,9 @@ class ResultUri:
 class ResultHandlers:
     """Keeps results and finds them again."""
 
-    def __init__(self, store: Store, *, settings: Settings, ids: SnowflakeIds) -> None:
+    def __init__(self, store: Store, *, bus: Bus, settings: Settings, ids: SnowflakeIds) -> None:
         self._store = store
+        self._bus = bus
         self._settings = settings
         self._ids = ids
 
@@ -90,9 +93,17 @@ class ResultHandlers:
         }
 
     async def on_put(self, request: Request) -> RpcReply:
-        """Keep a result; under the sender's id it may be sent again (design W13)."""
+        """Keep a result; under the sender's id it may be sent again (design W13).
+
+        What is too large for a message is fetched, in parts, from the subject in ``data_at``.
+        """
+        place = request.get("data_at")
+        if place is None:
+            data = request["data"]
+        else:
+            data = orjson.loads((await self._bus.request(str(place), timeout=_FETCH_SECONDS)).data)
         # Sorting and hashing 64 MiB takes a while: not in the event loop.
-        text, digest = await asyncio.to_thread(_canonical, request["data"])
+        text, digest = await asyncio.to_thread(_canonical, data)
         if len(text) > self._settings.result_max_bytes:
             limit = self._settings.result_max_bytes
             return refused(413, f"The result has {len(text)} bytes, the limit is {limit}")
