@@ -15,6 +15,9 @@ def done(data: Any) -> Any:
     }
 
 
+LABELLED = {"a": {"x": 1, "y": 1}, "b": {"x": 2}}
+
+
 @pytest.mark.parametrize(
     ("result", "data"),
     [
@@ -22,7 +25,7 @@ def done(data: Any) -> Any:
         (done(None), None),
         (done([1]), [1]),
         (done({}), {}),
-        (done({"a": {"x": 1, "y": 1}, "b": {"x": 2}}), {"a": {"x": 1, "y": 1}, "b": {"x": 2}, "x": 2, "y": 1}),
+        (done({"a": {"x": 1, "y": 1}, "b": {"x": 2}}), {**LABELLED, "x": 2, "y": 1}),
         (done({"a": {"b": 5}, "b": {"c": 1}}), {"a": {"b": 5}, "b": 5, "c": 1}),
         (done({"a": {"x": 1}, "b": 2}), {"a": {"x": 1}, "b": 2}),
         ({"status": "S", "context": {"data": {"l": {"x": 1}}}}, {"l": {"x": 1}, "x": 1}),

@@ -6,7 +6,7 @@ import pytest
 from engine_driver import EXECUTION_ID, NOW, Run, make_loop, make_playbook, make_step
 from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import Cancelled, EventsPosted, Finalized, StoredEvent
+from noetl_engine.inputs import Cancelled, EventsPosted, Finalized
 from noetl_engine.outputs import NewCommand
 
 PLAYBOOK = make_playbook(make_step("start", "a"), make_step("a"))
@@ -192,22 +192,6 @@ def test_an_equal_id_with_other_content_gets_a_fresh_one():
     post(run, done)
     post(run, completed)
     assert run.ended == ["COMPLETED"]
-
-
-def test_the_store_s_knowledge_reaches_further_back_than_the_state_s():
-    run, command = at_a()
-    event = run.outcome_events(command)[1]
-    for _ in range(400):
-        post(run, WireEvent(event_type="note", step="x"))
-    same = StoredEvent(event.event_id, "call.done", command.command_id, "w1")
-    other = StoredEvent(event.event_id, "note", None, "w9")
-
-    repeated = post(run, event, stored={event.event_id: same})
-    assert repeated.answer.body["event_id"] == event.event_id
-    assert not repeated.events
-
-    collided = post(run, event, stored={event.event_id: other})
-    assert collided.events[0].event_id != event.event_id
 
 
 def test_cancel_answers_and_revokes():

@@ -14,10 +14,7 @@ What the contract's columns don't show is in the row's ``note``:
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
 
-import re
-import zlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from noetl_contract.events import (
@@ -29,9 +26,10 @@ from noetl_contract.events import (
     ExecutionStatus,
 )
 
+from noetl_engine.identity import command_id_of, fingerprint, moment_of, worker_of
+from noetl_engine.operations import apply_operations, drop_arrivals
 from noetl_engine.state import (
     REMEMBERED_EVENTS,
-    Arrival,
     CommandState,
     LoopState,
     Phase,
@@ -40,55 +38,12 @@ from noetl_engine.state import (
     StepState,
 )
 
-__all__ = [
-    "apply_ops",
-    "command_id_of",
-    "command_number",
-    "fingerprint",
-    "fold",
-    "micros",
-    "worker_of",
-]
+__all__ = ["fold"]
 
 type Json = Any
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _NO_NOTE: Mapping[str, Json] = {}
-_COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")
 _SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since 1970, as notes keep times."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def command_id_of(row: EventRow) -> str | None:
-    """The command id a worker row names, in its payload or its meta."""
-    for owner in ((row.result or {}).get("context"), row.meta):
-        if isinstance(owner, dict):
-            command_id = owner.get("command_id")
-            if isinstance(command_id, str):
-                return command_id
-    return None
-
-
-def command_number(command_id: str) -> int | None:
-    """The event id inside a command id."""
-    found = _COMMAND_NUMBER.search(command_id)
-    return int(found[1]) if found else None
-
-
-def worker_of(row: EventRow) -> str | None:
-    """The worker id a worker row carries."""
-    worker = row.meta.get("worker_id") if isinstance(row.meta, dict) else None
-    return worker if isinstance(worker, str) else None
-
-
-def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) -> int:
-    """What must agree for two events with one id to be the same event (design W3)."""
-    return zlib.crc32(f"{event_type}\0{command_id}\0{worker_id}".encode())
 
 
 def fold(state: State, row: EventRow) -> None:
@@ -104,15 +59,7 @@ def fold(state: State, row: EventRow) -> None:
         effect(state, row, note)
     ops = note.get("ops")
     if ops:
-        apply_ops(state, ops)
-
-
-def apply_ops(state: State, ops: list[list[Json]]) -> None:
-    """Apply what a decision did to the routing beside its rows."""
-    for name, *arguments in ops:
-        operation = _OPERATIONS.get(name)
-        if operation is not None:
-            operation(state, *arguments)
+        apply_operations(state, ops)
 
 
 def _remember(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -185,14 +132,8 @@ def _set_outcome(state: State, step: StepState, outcome: Phase) -> None:
         progress.failed_steps += 1
 
 
-def _drop_arrivals(state: State, step: StepState) -> None:
-    if step.arrivals:
-        step.arrivals = ()
-        state.waiting.pop(step.name, None)
-
-
 def _begin(state: State, step: StepState) -> None:
-    _drop_arrivals(state, step)
+    drop_arrivals(state, step)
     step.phase = Phase.RUNNING
     step.runs += 1
     step.open = 0
@@ -232,7 +173,7 @@ def _on_exit(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
 
 def _on_skipped(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
     step = state.step(row.node_name or "")
-    _drop_arrivals(state, step)
+    drop_arrivals(state, step)
     step.phase = Phase.SKIPPED
 
 
@@ -278,7 +219,7 @@ def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandStat
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return None
-    at = _EPOCH + note.get("at", 0) * _MICROSECOND
+    at = moment_of(note.get("at", 0))
     if not command.holds:
         command.worker_id = worker_of(row)
         command.holds = 1
@@ -373,45 +314,6 @@ def _error_of(row: EventRow) -> str | None:
     error = context.get("error") if isinstance(context, dict) else None
     return error if isinstance(error, str) else None
 
-
-def _op_arrive(
-    state: State, join: str, source: str, arc: int, set_position: int | None = None
-) -> None:
-    step = state.step(join)
-    step.arrivals = (*step.arrivals, Arrival(source, arc, set_position))
-    state.waiting[join] = None
-
-
-def _op_reset(state: State, names: list[str]) -> None:
-    for name in names:
-        step = state.step(name)
-        if step.phase is not Phase.RUNNING:
-            step.phase = Phase.PENDING
-
-
-def _op_discard(state: State, joins: list[str]) -> None:
-    for name in joins:
-        _drop_arrivals(state, state.step(name))
-
-
-def _op_failed(state: State, step: str) -> None:
-    if step not in state.failed:
-        state.failed.append(step)
-
-
-def _op_variables(state: State, sources: dict[str, list[Json]]) -> None:
-    for name, (position, key) in sources.items():
-        state.variables[name] = (position, key)
-    state.context_version += 1
-
-
-_OPERATIONS: Mapping[str, Callable[..., None]] = {
-    "arrive": _op_arrive,
-    "reset": _op_reset,
-    "discard": _op_discard,
-    "failed": _op_failed,
-    "variables": _op_variables,
-}
 
 _ENGINE_ONLY = frozenset(
     {

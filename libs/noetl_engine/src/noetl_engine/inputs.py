@@ -21,7 +21,6 @@ __all__ = [
     "Limits",
     "Started",
     "StepTimedOut",
-    "StoredEvent",
     "WorkerSeen",
 ]
 
@@ -139,17 +138,6 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event of this execution that is in the log already; see :attr:`Facts.stored`."""
-
-    event_id: int
-    event_type: str
-    command_id: str | None
-    worker_id: str | None
-    late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one decision; each is a setting of the orchestrator."""
 
@@ -176,10 +164,3 @@ class Facts:
     new_id: Callable[[], int]
     workers: Mapping[str, WorkerSeen] | None = None
     limits: Limits = field(default_factory=Limits)
-    stored: Mapping[int, StoredEvent] = field(default_factory=dict)
-    """Events found in the log under an id of this input, by id.
-
-    The state remembers only the newest events. When a commit is refused because an event id
-    of a decision is taken, reload the execution, put the rows found under the ids here and
-    decide again: an equal event is a repetition, another gets a fresh id (design W3).
-    """

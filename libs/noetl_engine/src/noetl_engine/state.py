@@ -6,13 +6,14 @@ so its size depends on the playbook and on what is open, not on what has happene
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import orjson
 from noetl_contract.events import ExecutionStatus
 
+from noetl_engine.identity import micros, moment_of
 from noetl_engine.outputs import Progress
 
 __all__ = [
@@ -32,9 +33,6 @@ SNAPSHOT_FORMAT = 1
 
 # Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
 REMEMBERED_EVENTS = 384
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class Phase(StrEnum):
@@ -201,11 +199,11 @@ class State:
 
 
 def _to_number(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+    return None if moment is None else micros(moment)
 
 
 def _to_moment(number: int | None) -> datetime | None:
-    return None if number is None else _EPOCH + number * _MICROSECOND
+    return None if number is None else moment_of(number)
 
 
 def dump_state(state: State) -> bytes:
@@ -300,7 +298,7 @@ def _load_step(fields: list[Any]) -> StepState:
 
 def _load_command(fields: list[Any]) -> CommandState:
     command = CommandState(*fields)
-    command.issued_at = _EPOCH + fields[4] * _MICROSECOND
+    command.issued_at = moment_of(fields[4])
     command.claimed_at = _to_moment(fields[11])
     command.started_at = _to_moment(fields[12])
     command.heard_at = _to_moment(fields[13])

@@ -8,8 +8,9 @@ from noetl_contract.events import EventRow, EventType
 
 from noetl_engine.commands import BuiltCommand, pool_of
 from noetl_engine.context import Contexts
-from noetl_engine.fold import apply_ops, fold
+from noetl_engine.fold import fold
 from noetl_engine.inputs import Facts
+from noetl_engine.operations import apply_operations
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.routing import Graph, graph_of
@@ -139,7 +140,7 @@ class Turn:
         note = dict(row.note or {})
         note["ops"] = [*note.get("ops", ()), op]
         row.note = note
-        apply_ops(self.state, [op])
+        apply_operations(self.state, [op])
 
     def row(self, event_type: EventType, name: str | None, status: str, **columns: Any) -> EventRow:
         """A row of the engine's own, not appended yet."""

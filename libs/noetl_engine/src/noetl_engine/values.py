@@ -6,7 +6,7 @@ from typing import Any
 
 from noetl_contract.events import EventRow, EventType
 
-from noetl_engine.fold import command_id_of
+from noetl_engine.identity import command_id_of
 from noetl_engine.state import ResultRef, State
 
 __all__ = ["Iteration", "Values", "bare_name", "unwrap", "with_self_copy"]

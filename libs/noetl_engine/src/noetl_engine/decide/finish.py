@@ -6,7 +6,7 @@ from typing import Any
 from noetl_contract.events import EventType, ExecutionStatus
 
 from noetl_engine.decide.worker import after_end
-from noetl_engine.fold import micros
+from noetl_engine.identity import micros
 from noetl_engine.inputs import Cancelled, CommandExhausted, Finalized, StepTimedOut
 from noetl_engine.outputs import Answer
 from noetl_engine.state import CommandState

@@ -5,7 +5,7 @@ from collections import Counter
 from noetl_contract.events import EventType
 from noetl_contract.ingress import WireEvent
 
-from noetl_engine.fold import command_number
+from noetl_engine.identity import command_number
 from noetl_engine.inputs import (
     Claimed,
     CommandExhausted,

@@ -6,7 +6,7 @@ from typing import Any
 from noetl_contract.events import EventRow, EventType, status_from_type
 from noetl_contract.ingress import WireEvent
 
-from noetl_engine.fold import fingerprint, micros
+from noetl_engine.identity import fingerprint, micros
 from noetl_engine.state import CommandState
 from noetl_engine.turn import Turn
 
@@ -67,7 +67,10 @@ def mark_of(event: WireEvent) -> int:
 
 
 def recall(turn: Turn, event: WireEvent) -> Known | None:
-    """Find an event in the log: same id, type, command and worker (R15, W3)."""
+    """Find an event among the newest ones: same id, type, command and worker (R15, W3).
+
+    What lies further back is found by the store's key, whose owner then answers for it.
+    """
     sent = event.event_id
     if sent is None:
         return None
@@ -79,11 +82,6 @@ def recall(turn: Turn, event: WireEvent) -> Known | None:
     renamed = turn.state.renamed.get(f"{sent}:{mark}")
     if renamed is not None:
         return Known(renamed, bool(recent.get(renamed, 0) & 1))
-    stored = turn.facts.stored.get(sent)
-    if stored is not None:
-        found = fingerprint(stored.event_type, stored.command_id, stored.worker_id)
-        if found == mark:
-            return Known(sent, stored.late)
     return None
 
 
@@ -101,7 +99,7 @@ def worker_row(
     note: dict[str, Json] = {}
     if event_id is None:
         event_id = facts.new_id()
-    elif event_id in state.recent or event_id in facts.stored:
+    elif event_id in state.recent:
         note["sent"] = event_id
         event_id = facts.new_id()
     if command is None:

@@ -16,7 +16,7 @@ from noetl_engine.decide.rows import (
     worker_row,
 )
 from noetl_engine.errors import EvaluateError
-from noetl_engine.fold import command_number
+from noetl_engine.identity import command_number
 from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
 from noetl_engine.lease import fits
 from noetl_engine.outputs import Answer
