@@ -47,7 +47,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("ids", ids.is_ready)
             reads = ExecutionHandlers(store, settings=settings)
             results = ResultHandlers(store, bus=bus, settings=settings, ids=ids)
-            projection = Projection(store)
+            projection = Projection(store, settings=settings)
             service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
             service.spawn(
                 "projection",

@@ -9,6 +9,7 @@ from noetl_common.errors import Transient
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
 
+from noetl_projector.settings import Settings
 from noetl_projector.store import Store
 
 __all__ = ["Projection", "execution_of_subject"]
@@ -21,14 +22,17 @@ _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that we
 class Projection:
     """Hears of events and brings the rows of their executions up to date."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, settings: Settings) -> None:
         self._store = store
+        self._settings = settings
 
     async def on_messages(self, deliveries: Sequence[Delivery]) -> None:
         """Move the rows of a batch's executions, then acknowledge the batch.
 
         A message says only that there is something to read: what it holds is not looked at.
-        An outage is not an attempt; the batch is held until the database is back.
+        An outage is not an attempt; the batch is held until the database is back. After a batch
+        that was not full it rests, so that the next one gathers what arrives meanwhile: a row
+        is then moved a few times a second at most, however many events its execution has.
         """
         ids = {execution_of_subject(delivery.subject) for delivery in deliveries} - {None}
         wanted = sorted(number for number in ids if number is not None)
@@ -42,6 +46,8 @@ class Projection:
             _MOVED.inc(moved)
             break
         ack_all(deliveries)
+        if len(deliveries) < self._settings.projection_batch:
+            await asyncio.sleep(self._settings.projection_rest_seconds)
 
 
 def execution_of_subject(subject: str) -> int | None:

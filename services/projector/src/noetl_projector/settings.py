@@ -32,4 +32,9 @@ class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
     projection_batch: int = Field(
         default=512, gt=0, description="Event messages taken at once by the projection."
     )
+    projection_rest_seconds: float = Field(
+        default=0.15,
+        ge=0,
+        description="Rest of the projection after a batch, for the next one to gather.",
+    )
     rpc_concurrency: int = Field(default=64, gt=0, description="Requests worked on at once.")
