@@ -1,0 +1,20 @@
+"""Playbook texts for the tests."""
+
+HEADER = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: t, path: p/t}\n"
+NOOP = "tool: {kind: noop}"
+
+
+def workflow(*steps: str, head: str = HEADER, tail: str = "") -> str:
+    """A playbook of flow-style steps; each is the inside of its braces."""
+    items = "".join(f"  - {{{step}}}\n" for step in steps)
+    return f"{head}{tail}workflow:\n{items}"
+
+
+def start(*parts: str, tool: str = NOOP) -> str:
+    """The inside of a start step."""
+    return ", ".join(["step: start", tool, *parts])
+
+
+def end() -> str:
+    """The inside of a step named end."""
+    return f"step: end, {NOOP}"
