@@ -6,7 +6,6 @@ from typing import Any
 from noetl_template import (
     TemplateError,
     evaluate_condition,
-    has_server_syntax,
     render_expression,
     render_server,
 )
@@ -19,8 +18,6 @@ __all__ = ["admits", "condition_holds", "render", "render_collection", "render_s
 
 type Json = Any
 type Scope = Mapping[str, Json]
-
-_RENDERED = (str, dict, list)
 
 
 def render(value: Json, scope: Scope) -> Json:
@@ -97,8 +94,3 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
         else:
             values[name] = value
     return values, failed
-
-
-def is_template(value: Json) -> bool:
-    """Whether a text is rendered at all."""
-    return isinstance(value, str) and has_server_syntax(value)
