@@ -12,7 +12,6 @@ import asyncpg
 import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import run_pull
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
@@ -21,6 +20,8 @@ from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import ingress_subject, outbox_hint_subject
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
+from noetl_orchestrator.app import running_turns
+from noetl_orchestrator.intake import run_intake
 from noetl_orchestrator.parts import Parts, assemble
 from noetl_orchestrator.playbooks import PlaybookNotUsable
 from noetl_orchestrator.settings import Settings
@@ -338,35 +339,23 @@ def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settin
 
 @asynccontextmanager
 async def running_loops(replica: Replica) -> AsyncIterator[None]:
-    """Run turns and pulls of a replica."""
+    """Run turns and intake of a replica."""
     settings, parts = replica.settings, replica.parts
-    loops = [
-        asyncio.create_task(parts.dispatcher.run_turns(parts.turns.run))
-        for _ in range(settings.turns_in_flight)
-    ]
-    pulls = [
-        asyncio.create_task(
-            run_pull(
+    async with running_turns(parts, count=settings.turns_in_flight):
+        intake = asyncio.create_task(
+            run_intake(
                 replica.bus,
                 ingress_durable(settings.shard_index),
                 parts.on_batch,
-                batch=settings.ingress_batch,
-                drain_seconds=1.0,
+                window=settings.ingress_window,
+                drain_seconds=2.0,
             )
         )
-        for _ in range(settings.ingress_pulls)
-    ]
-    try:
-        yield
-    finally:
-        for task in pulls + loops:
-            task.cancel()
-        results = await asyncio.gather(*pulls, *loops, return_exceptions=True)
-        parts.playbooks.close()
-        await parts.store.close()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        try:
+            yield
+        finally:
+            intake.cancel()
+            await asyncio.gather(intake, return_exceptions=True)
 
 
 @pytest.fixture

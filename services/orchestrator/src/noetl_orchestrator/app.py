@@ -1,22 +1,24 @@
 """The orchestrator's process: what is opened, what is waited for, which loops run."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from noetl_common.bus.broker import connect
-from noetl_common.bus.pull import run_pull
 from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import Permanent
 from noetl_common.ids import lease_machine_id
+from noetl_common.logging import get_logger
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook import parse_playbook
 
+from noetl_orchestrator.intake import run_intake
 from noetl_orchestrator.leases import run_sweep
 from noetl_orchestrator.liveness import run_liveness
 from noetl_orchestrator.parts import Parts, assemble
@@ -26,7 +28,9 @@ from noetl_orchestrator.store import ShardIdentity, Store
 from noetl_orchestrator.timers import run_timers
 from noetl_orchestrator.upkeep import run_upkeep
 
-__all__ = ["NAME", "WrongDatabase", "create_app"]
+__all__ = ["NAME", "WrongDatabase", "check_shard_identity", "create_app", "running_turns"]
+
+_log = get_logger()
 
 NAME = "orchestrator"
 _SCHEMA = "0001"
@@ -86,34 +90,59 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
             await check_shard_identity(parts.store, settings)
             parts.clock.set(await parts.store.read_clock())
             service.ready_when("database", parts.store.read_clock)
-            _spawn_loops(service, settings, parts, rpc)
-            service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
-            for number in range(settings.ingress_pulls):
-                name = f"ingress-{number}"
-                pull = run_pull(
-                    bus,
-                    durable,
-                    parts.on_batch,
-                    batch=settings.ingress_batch,
-                    on_progress=service.beater(name),
-                )
-                service.spawn(name, pull)
             claim = rpc_subject(NAME, "claim", shard=settings.shard_index)
-            async with serve_rpc(
-                bus, {claim: parts.on_claim}, queue=NAME, concurrency=settings.claims_at_once
+            async with (
+                running_turns(parts, count=settings.turns_in_flight, service=service),
+                serve_rpc(
+                    bus, {claim: parts.on_claim}, queue=NAME, concurrency=settings.claims_at_once
+                ),
             ):
-                try:
-                    yield
-                finally:
-                    await service.stop_loops()
-                    parts.playbooks.close()
-                    await parts.store.close()
+                _spawn_loops(service, settings, parts, rpc)
+                service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
+                service.spawn(
+                    "intake",
+                    run_intake(
+                        bus,
+                        durable,
+                        parts.on_batch,
+                        window=settings.ingress_window,
+                        beat=service.beater("intake"),
+                    ),
+                )
+                yield
+
+
+@asynccontextmanager
+async def running_turns(
+    parts: Parts, *, count: int, service: Service | None = None
+) -> AsyncIterator[None]:
+    """Run turns while the block lasts: longer than whatever waits for their outcome."""
+
+    async def run(name: str) -> None:
+        try:
+            beat = service.beater(name) if service is not None else lambda: None
+            await parts.dispatcher.run_turns(parts.turns.run, beat)
+        except Exception as error:  # task supervisor: any error ends the process
+            _log.error("loop_failed", loop=name, exc_info=error)
+            if service is None:
+                raise
+            service.fail(error)
+
+    tasks = [asyncio.create_task(run(f"turns-{number}")) for number in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        parts.playbooks.close()
+        await parts.store.close()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
 def _spawn_loops(service: Service, settings: Settings, parts: Parts, rpc: RpcClient) -> None:
-    for number in range(settings.turns_in_flight):
-        name = f"turns-{number}"
-        service.spawn(name, parts.dispatcher.run_turns(parts.turns.run, service.beater(name)))
     service.spawn(
         "liveness",
         run_liveness(

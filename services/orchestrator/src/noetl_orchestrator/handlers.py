@@ -1,7 +1,7 @@
 """One function per trigger: ingress messages and claims become inputs, and get their answers."""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from noetl_common.bus.broker import Bus
@@ -20,6 +20,9 @@ from noetl_orchestrator.jsontext import dump
 from noetl_orchestrator.store import Store
 from noetl_orchestrator.work import Work
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["ClaimHandler", "IngressHandler"]
 
 type Json = Any
@@ -29,7 +32,12 @@ _FINISHED = "Command already reached terminal state"
 
 
 class IngressHandler:
-    """Takes batches of the ingress and returns when each delivery has got its answer."""
+    """Turns ingress messages into inputs; each gets its answer when its turn is over.
+
+    Attributes:
+        settled: called when a message was answered, so that more can be taken.
+        idle: set while no message is being worked on.
+    """
 
     def __init__(
         self,
@@ -40,17 +48,22 @@ class IngressHandler:
         shard_count: int,
         idempotency_seconds: float,
     ) -> None:
-        self._bus = bus
+        self.bus = bus
+        self.settled: Callable[[], None] = lambda: None
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._working = 0
         self._dispatcher = dispatcher
         self._shard = shard
         self._shard_count = shard_count
         self._idempotency_seconds = idempotency_seconds
 
     async def __call__(self, deliveries: list[Delivery]) -> None:
-        """Handle a batch; whoever pulls keeps the deliveries alive meanwhile."""
-        callers = []
+        """Take messages; returns at once but for those that can't be read."""
         for delivery in deliveries:
-            caller = MessageCaller(self._bus, delivery)
+            self._working += 1
+            self.idle.clear()
+            caller = MessageCaller(self, delivery)
             try:
                 message = decode(delivery, shard=self._shard, shard_count=self._shard_count)
             except (Undecodable, WrongShard) as error:
@@ -60,21 +73,24 @@ class IngressHandler:
             work = work_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
             caller.is_fast = isinstance(work.input, CommandStarted | CommandOutcome)
             caller.is_outcome = isinstance(work.input, CommandOutcome)
-            callers.append(caller)
             self._dispatcher.submit(work)
-        for caller in callers:
-            await caller.finished.wait()
+
+    def finished(self) -> None:
+        """Note that a message has got its answer."""
+        self._working -= 1
+        if not self._working:
+            self.idle.set()
+        self.settled()
 
 
 class MessageCaller:
     """Who sent an ingress message, and the delivery that has to be answered."""
 
-    __slots__ = ("_bus", "_delivery", "finished", "is_fast", "is_outcome")
+    __slots__ = ("_delivery", "_handler", "is_fast", "is_outcome")
 
-    def __init__(self, bus: Bus, delivery: Delivery) -> None:
-        self._bus = bus
+    def __init__(self, handler: IngressHandler, delivery: Delivery) -> None:
+        self._handler = handler
         self._delivery = delivery
-        self.finished = asyncio.Event()
         self.is_fast = False
         self.is_outcome = False
 
@@ -90,25 +106,25 @@ class MessageCaller:
         """Reply and acknowledge; both may be lost, then both are asked for again."""
         await self._reply(answer)
         self._delivery.ack_nowait()
-        self.finished.set()
+        self._handler.finished()
 
     async def refused(self, reason: str, answer: Answer) -> None:
         """Reply, and keep the message where people look."""
         await self._reply(answer)
         await self._delivery.dead_letter(reason)
-        self.finished.set()
+        self._handler.finished()
 
     async def given_back(self, delay_seconds: float) -> None:
         """Leave it to another delivery, maybe of another replica."""
         await self._delivery.nak(delay_seconds)
-        self.finished.set()
+        self._handler.finished()
 
     async def _reply(self, answer: Answer) -> None:
         subject = self._delivery.headers.get(REPLY_HEADER)
         if not subject:
             return
         try:
-            await self._bus.reply(subject, self._encoded(answer))
+            await self._handler.bus.reply(subject, self._encoded(answer))
         except NoetlError as error:
             _log.warning("reply_not_sent", error=error.message)
 

@@ -22,10 +22,9 @@ class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
     turns_in_flight: int = Field(
         default=2, ge=1, description="Turns of disjoint executions that may run side by side."
     )
-    ingress_pulls: int = Field(
-        default=3, ge=1, description="Standing pulls on the ingress; each holds one batch."
+    ingress_window: int = Field(
+        default=1024, ge=1, description="Ingress messages held at once by this process."
     )
-    ingress_batch: int = Field(default=128, ge=1, description="Messages of one pull at most.")
     conflict_attempts: int = Field(
         default=30, ge=1, description="Decisions made again after a conflict before giving back."
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,8 @@ _PLAYBOOK_RETRY_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_CONFLICT_PAUSE_SECONDS = 0.25
+# The driver quotes the whole argument between these two.
+_QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
 
 
 class _BadDecision(Exception):
@@ -420,8 +423,16 @@ class Turns:
         cause = error.error if isinstance(error, _BadDecision) else error
         kind = "data" if is_data else "decision"
         metrics.DEAD_LETTERS.labels(kind).inc()
-        _log.error("input_refused", execution_id=work.execution_id, kind=kind, exc_info=cause)
         what = type(work.input).__name__
+        _log.error(
+            "input_refused",
+            execution_id=work.execution_id,
+            input=what,
+            kind=kind,
+            error=_brief(cause),
+            # Where a decision broke is ours to find out; data errors are in the data.
+            exc_info=None if is_data else cause,
+        )
         text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
         if not isinstance(work.input, Started | Claimed):
             await self._fail_execution(work.execution_id, text, kind)
@@ -492,6 +503,6 @@ def _joined(postponed: list[Postponed]) -> list[Postponed]:
 
 
 def _brief(error: BaseException) -> str:
-    """Describe an error for its sender and the log: one line, no payload."""
+    """Describe an error for its sender and the log: one line, without the values it quotes."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text[:300]
+    return _QUOTED_VALUES.sub(r"\1\2", text)[:300]
