@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 import pytest
 from engine_driver import EXECUTION_ID, Run, make_arc, make_loop, make_playbook, make_step
-from noetl_contract.events import EventRow
 from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import EventsPosted
@@ -29,7 +28,7 @@ COUNTER = make_playbook(
 
 def play_counter(run: Run) -> Run:
     rounds = iter(range(1, 1000))
-    return run.start().work_all(data=lambda command: {"n": next(rounds) // 2, "x": "y" * 100})
+    return run.start().work_all(data=lambda _command: {"n": next(rounds) // 2, "x": "y" * 100})
 
 
 def test_memory_does_not_grow_with_the_rounds_of_a_cycle():
@@ -103,7 +102,7 @@ def test_rows_of_a_command_that_is_not_open_change_nothing():
         "playbook.failed",
         "something.new",
     ]
-    rows: list[EventRow] = [
+    rows = [
         replace(row, position=len(run.rows) + 1 + index, event_type=kind, note={"command": 1})
         for index, (kind, row) in enumerate(zip(types, [run.rows[-2]] * len(types), strict=True))
     ]
@@ -146,12 +145,15 @@ workflow:
         ("  next: {}", "playbook.completed"),
         ("  next: []", "playbook.completed"),
         (
-            "  next: {spec: {mode: inclusive, on_no_match: quiet}, arcs: [{step: a, when: 'false'}]}",
+            "  next: {spec: {on_no_match: quiet}, arcs: [{step: a, when: 'false'}]}",
             "skip a playbook.completed",
         ),
-        ("  spec: {next_mode: inclusive}\n  next: [{step: a}, {step: b}]", "enter a enter b I(a) I(b)"),
+        (
+            "  spec: {next_mode: inclusive}\n  next: [{step: a}, {step: b}]",
+            "enter a enter b I(a) I(b)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_form_of_next_is_routed(text: str, story: str) -> None:
     assert routed(text) == f"started I(start) W(start) {story}"
 
