@@ -24,8 +24,13 @@ LIMITS = InterpreterLimits(
 
 
 @pytest.fixture
+def interpreter_limits() -> InterpreterLimits:
+    return LIMITS
+
+
+@pytest.fixture
 async def interpreters() -> AsyncIterator[InterpreterPool]:
-    async with interpreter_pool(executable=None, limits=LIMITS, size=4, warm=1) as pool:
+    async with interpreter_pool(executable=None, limits=LIMITS, size=4, warm=0) as pool:
         yield pool
 
 

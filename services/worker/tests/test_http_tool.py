@@ -28,9 +28,12 @@ class Echo(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer
+    # The names are the standard library's.
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815
 
-    def respond(self, path: str, query: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def respond(  # noqa: PLR0911  a table of routes
+        self, path: str, query: str, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
         match path:
             case "/echo":
                 seen = {
@@ -64,7 +67,7 @@ class Echo(BaseHTTPRequestHandler):
 def url() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     server.released = threading.Event()  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.released.set()  # type: ignore[attr-defined]
@@ -96,16 +99,16 @@ async def test_a_request_and_the_shape_of_its_result(toolbox: ToolRegistry, url:
 
     assert body.pop("duration_ms") >= 0
     assert {"status", "data", "stdout", "exit_code"} == set(body)
-    assert ("success", 0) == (body["status"], body["exit_code"])
+    assert (body["status"], body["exit_code"]) == ("success", 0)
     assert {"status_code", "headers", "body"} == set(body["data"])
-    assert 200 == body["data"]["status_code"]
-    assert "1" == body["data"]["headers"]["x-one"]
+    assert body["data"]["status_code"] == 200
+    assert body["data"]["headers"]["x-one"] == "1"
     seen = body["data"]["body"]
     assert seen == orjson.loads(body["stdout"])
-    assert ("POST", "a=1&n=5&list=%5B1%2C2%5D") == (seen["method"], seen["query"])
-    assert '{"name":"é"}' == seen["body"]
-    assert "application/json" == seen["headers"]["content-type"]
-    assert "5" == seen["headers"]["x-number"]
+    assert (seen["method"], seen["query"]) == ("POST", "a=1&n=5&list=%5B1%2C2%5D")
+    assert seen["body"] == '{"name":"é"}'
+    assert seen["headers"]["content-type"] == "application/json"
+    assert seen["headers"]["x-number"] == "5"
 
 
 @pytest.mark.parametrize(
@@ -138,11 +141,11 @@ async def test_answers_that_are_no_json(toolbox: ToolRegistry, url: str) -> None
     forced = await call(toolbox, {"url": f"{url}/echo", "response_type": "text"})
     moved = await call(toolbox, {"url": f"{url}/moved"})
 
-    assert ("é", "é") == (text.data["body"], text.stdout)
+    assert (text.data["body"], text.stdout) == ("é", "é")
     assert {"base64": base64.b64encode(b"\xe9").decode(), "size": 1} == binary.data["body"]
     assert binary.stdout is None
     assert isinstance(forced.data["body"], str)
-    assert "é" == moved.data["body"]
+    assert moved.data["body"] == "é"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 304])
@@ -165,11 +168,11 @@ async def test_the_server_says_when_to_come_back(toolbox: ToolRegistry, url: str
     result = await call(toolbox, {"url": f"{url}/busy"})
 
     assert result.failure is not None
-    assert ("rate_limit", True, 7.0) == (
+    assert (
         result.failure.kind,
         result.failure.retryable,
         result.failure.retry_after,
-    )
+    ) == ("rate_limit", True, 7.0)
 
 
 async def test_what_does_not_answer_raises(toolbox: ToolRegistry, url: str) -> None:
@@ -178,7 +181,7 @@ async def test_what_does_not_answer_raises(toolbox: ToolRegistry, url: str) -> N
         ({"url": f"{url}/slow", "timeout_seconds": 1}, "timeout"),
         ({"url": f"{url}/round"}, "connection"),
     ):
-        with pytest.raises(ToolError, match="^HTTP error: ") as raised:
+        with pytest.raises(ToolError, match=r"^HTTP error: ") as raised:
             await call(toolbox, config)
         assert kind == raised.value.failure.kind
         assert raised.value.failure.retryable
@@ -189,13 +192,23 @@ async def test_too_large_an_answer_raises(toolbox: ToolRegistry, url: str) -> No
         await call(toolbox, {"url": f"{url}/large"})
 
 
+INVALID = "Configuration error: Invalid http config: "
+METHODS = "`GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`, `OPTIONS`"
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "Configuration error: Invalid http config: missing field `url`"),
-        ({"url": 5}, "Configuration error: Invalid http config: invalid type: integer `5`, expected a string"),
-        ({"url": "http://x", "method": "get"}, "Configuration error: Invalid http config: unknown variant `get`, expected one of `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, `HEAD`, `OPTIONS`"),
-        ({"url": "http://x", "headers": None}, "Configuration error: Invalid http config: invalid type: null, expected a map"),
+        ({}, INVALID + "missing field `url`"),
+        ({"url": 5}, INVALID + "invalid type: integer `5`, expected a string"),
+        (
+            {"url": "http://x", "method": "get"},
+            INVALID + "unknown variant `get`, expected one of " + METHODS,
+        ),
+        (
+            {"url": "http://x", "headers": None},
+            INVALID + "invalid type: null, expected a map",
+        ),
     ],
 )  # fmt: skip
 async def test_a_wrong_configuration_raises(
@@ -209,7 +222,7 @@ async def test_a_wrong_configuration_raises(
 
 @pytest.mark.parametrize("url_text", ["not a url", "ftp://x/", "http://", "http://x:99999/"])
 async def test_a_wrong_url_raises(toolbox: ToolRegistry, url_text: str) -> None:
-    with pytest.raises(ToolError, match="^HTTP error: "):
+    with pytest.raises(ToolError, match=r"^HTTP error: "):
         await call(toolbox, {"url": url_text})
 
 
@@ -258,7 +271,7 @@ async def test_auth_inside_a_pipeline_is_applied(toolbox: ToolRegistry, url: str
 
     result = await toolbox.run("task_sequence", {"tool_config": [{"a": task}]}, context)
 
-    assert "Bearer t" == result.data["a"]["body"]["headers"]["authorization"]
+    assert result.data["a"]["body"]["headers"]["authorization"] == "Bearer t"
 
 
 async def test_requests_run_side_by_side(toolbox: ToolRegistry, url: str) -> None:

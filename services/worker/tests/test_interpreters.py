@@ -11,8 +11,8 @@ import psutil
 import pytest
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
-from noetl_worker.interpreters.interpreter import InterpreterLost, Run
-from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.interpreters.interpreter import InterpreterLimits, InterpreterLost, Run
+from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 
 
 def make_job(code: str, **changes: Any) -> bytes:
@@ -48,7 +48,10 @@ ENDS = {
     "closed descriptors": ("import os; os.closerange(0, 200); result = 1", 1),
     "closed stdout": ("import sys; sys.stdout.close(); result = 1", 0),
     "raise in a thread": (
-        "import threading\nt = threading.Thread(target=lambda: 1/0)\nt.start(); t.join()\nresult = 1",
+        (
+            "import threading\nt = threading.Thread(target=lambda: 1/0)\n"
+            "t.start(); t.join()\nresult = 1"
+        ),
         0,
     ),
     "syntax error": ("def", 1),
@@ -74,16 +77,20 @@ async def test_a_script_ends_itself_and_nothing_else(
     after = await run(interpreters, "result = x + 1")
 
     assert exit_code == ended.exit_code
-    assert (0, 2) == (after.exit_code, after.value)
+    assert (after.exit_code, after.value) == (0, 2)
 
 
 HANGS = {
     "busy": "while True: pass",
     "asleep": "import time; time.sleep(1000)",
-    "deaf": "import signal\nfor n in (2, 15, 10):\n  signal.signal(n, signal.SIG_IGN)\nwhile True: pass",
+    "deaf": (
+        "import signal\nfor n in (2, 15, 10):\n  signal.signal(n, signal.SIG_IGN)\nwhile True: pass"
+    ),
     "in C": "import re; re.match('(a+)+$', 'a' * 64 + 'b')",
     "stopped": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-    "in a thread": "import threading, time; threading.Thread(target=lambda: time.sleep(1000)).start()",
+    "in a thread": (
+        "import threading, time\nthreading.Thread(target=lambda: time.sleep(1000)).start()"
+    ),
     "in an exit function": "import atexit, time; atexit.register(time.sleep, 1000)",
     "in a finalizer": "class A:\n  def __del__(self):\n    while True: pass\na = A()\ndel a",
 }
@@ -100,7 +107,7 @@ async def test_a_hanging_script_is_killed_when_its_time_is_over(
 
     assert ended.timed_out
     assert time.monotonic() - started < 5
-    assert 1 == after.value
+    assert after.value == 1
 
 
 async def test_a_script_that_stops_its_parent_is_killed_all_the_same(
@@ -114,7 +121,7 @@ async def test_a_script_that_stops_its_parent_is_killed_all_the_same(
     after = await run(interpreters, "result = x")
 
     assert ended.timed_out
-    assert 1 == after.value
+    assert after.value == 1
 
 
 async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
@@ -124,7 +131,7 @@ async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
         await run(interpreters, "import os\nos.kill(os.getppid(), 9)\nwhile True: pass")
     after = await run(interpreters, "result = x")
 
-    assert 1 == after.value
+    assert after.value == 1
 
 
 async def test_what_a_script_started_ends_with_it(interpreters: InterpreterPool) -> None:
@@ -141,8 +148,8 @@ result = children
 """
     ended = await run(interpreters, code)
 
-    assert 6 == len(ended.value)
-    assert [] == [pid for pid in ended.value if psutil.pid_exists(pid)]
+    assert len(ended.value) == 6
+    assert [pid for pid in ended.value if psutil.pid_exists(pid)] == []
 
 
 async def test_a_fork_bomb_is_killed_by_its_number_of_processes(
@@ -160,8 +167,8 @@ time.sleep(1000)
     for pid in overgrown(interpreters.script_pids(), 20):
         interpreters.kill_script_of(pid)
 
-    assert -9 == (await running).exit_code
-    assert [] == overgrown([os.getpid()], 25)
+    assert (await running).exit_code == -9
+    assert overgrown([os.getpid()], 25) == []
 
 
 async def test_output_is_bounded_and_says_so(interpreters: InterpreterPool) -> None:
@@ -170,7 +177,7 @@ async def test_output_is_bounded_and_says_so(interpreters: InterpreterPool) -> N
         "import sys\nprint('o' * 3_000_000)\nprint('e' * 3_000_000, file=sys.stderr)\nresult = 1",
     )
 
-    assert 1 == ended.value
+    assert ended.value == 1
     for text in (ended.stdout, ended.stderr):
         assert len(text) < 66_000
         assert text.endswith("more bytes were dropped]")
@@ -182,7 +189,7 @@ async def test_a_result_above_the_limit_fails_its_run(interpreters: InterpreterP
 
     assert ended.too_large
     assert not ended.has_value
-    assert 1 == after.value
+    assert after.value == 1
 
 
 async def test_a_large_job_and_a_large_result_come_through(interpreters: InterpreterPool) -> None:
@@ -208,7 +215,10 @@ VALUES: dict[str, tuple[str, Any]] = {
     "main with the rest": ("def main(**rest): return rest", {"x": 1}),
     "async main": ("async def main(x): return x", 1),
     "result wins over main": ("result = 3\ndef main(): return 4", 3),
-    "globals": ("result = [args, input_data, execution_id, step, x]", [{"x": 1}, {"x": 1}, 7, "start", 1]),
+    "globals": (
+        "result = [args, input_data, execution_id, step, x]",
+        [{"x": 1}, {"x": 1}, 7, "start", 1],
+    ),
     "loaded modules": ("result = json.loads('[1]') + [sys.version_info[0]]", [1, 3]),
     "pickled class": (
         "import pickle\nclass A: pass\nresult = type(pickle.loads(pickle.dumps(A()))).__name__",
@@ -256,7 +266,10 @@ LEAKS = {
         "import json\njson.JSONEncoder.marked = 1",
         "import json\nresult = hasattr(json.JSONEncoder, 'marked')",
     ),
-    "a patched builtin": ("import builtins\nbuiltins.left = 1", "result = 'left' in dir(__builtins__)"),
+    "a patched builtin": (
+        "import builtins\nbuiltins.left = 1",
+        "result = 'left' in dir(__builtins__)",
+    ),
     "a setattr": ("setattr(json, 'left', 1)", "result = hasattr(json, 'left')"),
     "an environment variable": (
         "import os\nos.environ['LEFT'] = '1'",
@@ -309,8 +322,8 @@ async def test_a_script_does_not_meet_another_one(interpreters: InterpreterPool,
     left = await run(interpreters, leaving)
     found = await run(interpreters, finding)
 
-    assert 0 == left.exit_code, left.stderr
-    assert (0, False, "") == (found.exit_code, found.value, found.stdout), found.stderr
+    assert left.exit_code == 0, left.stderr
+    assert (found.exit_code, found.value, found.stdout) == (0, False, ""), found.stderr
 
 
 async def test_scripts_without_traces_share_a_process(interpreters: InterpreterPool) -> None:
@@ -318,7 +331,7 @@ async def test_scripts_without_traces_share_a_process(interpreters: InterpreterP
 
     pids = {(await run(interpreters, code)).value for _ in range(5)}
 
-    assert 1 == len(pids)
+    assert len(pids) == 1
 
 
 async def test_the_same_seed_is_not_used_twice(interpreters: InterpreterPool) -> None:
@@ -327,7 +340,7 @@ async def test_the_same_seed_is_not_used_twice(interpreters: InterpreterPool) ->
         (await run(interpreters, "import random\nresult = random.random()")).value for _ in range(3)
     }
 
-    assert 3 == len(values)
+    assert len(values) == 3
     assert 0.13436424411240122 not in values
 
 
@@ -338,7 +351,7 @@ async def test_a_process_is_replaced_after_its_share_of_scripts(
 
     pids = [(await run(interpreters, code)).value for _ in range(60)]
 
-    assert 2 == len(set(pids))
+    assert len(set(pids)) == 2
 
 
 async def test_scripts_see_the_standard_library_and_nothing_of_ours(
@@ -357,7 +370,7 @@ result = {
     # A fresh interpreter: the environment is that of its start.
     seen = (await interpreters.run(make_job(code), timeout=20, executable=None)).value
 
-    assert [] == seen["found"]
+    assert seen["found"] == []
     assert "NOETL_TEST_SECRET" not in seen["names"]
     assert {"HOME", "LANG", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"} <= set(
         seen["names"]
@@ -381,18 +394,21 @@ async def test_environment_and_directory_of_a_job(
 
 
 async def test_cancelling_a_run_kills_the_script(interpreters: InterpreterPool) -> None:
-    marker = "import os\nopen(f'/tmp/noetl-test-{os.getpid()}', 'w').close()\nwhile True: pass"
-    running = asyncio.create_task(run(interpreters, marker, seconds=100))
-    await eventually(lambda: list(Path("/tmp").glob("noetl-test-*")), what="it runs")
-    (path,) = Path("/tmp").glob("noetl-test-*")
-    pid = int(path.name.rpartition("-")[2])
-    path.unlink()
+    running = asyncio.create_task(run(interpreters, "while True: pass", seconds=100))
+    await eventually(interpreters.script_pids, what="it runs")
+    (zygote,) = interpreters.script_pids()
+    await eventually(lambda: busy_below(zygote), what="it is busy")
+    (script,) = busy_below(zygote)
 
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
-    await eventually(lambda: not psutil.pid_exists(pid), what="it is gone")
-    assert 1 == (await run(interpreters, "result = x")).value
+    await eventually(lambda: not script.is_running(), what="it is gone")
+    assert (await run(interpreters, "result = x")).value == 1
+
+
+def busy_below(pid: int) -> list[psutil.Process]:
+    return [one for one in psutil.Process(pid).children() if one.cpu_times().user > 0.05]
 
 
 async def test_scripts_run_side_by_side(interpreters: InterpreterPool) -> None:
@@ -404,11 +420,10 @@ async def test_scripts_run_side_by_side(interpreters: InterpreterPool) -> None:
     assert time.monotonic() - started < 1.0
 
 
-async def test_closing_ends_running_scripts_and_removes_their_files() -> None:
-    from conftest import LIMITS
-    from noetl_worker.interpreters.pool import interpreter_pool
-
-    async with interpreter_pool(executable=None, limits=LIMITS, size=2, warm=0) as pool:
+async def test_closing_ends_running_scripts_and_removes_their_files(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(executable=None, limits=interpreter_limits, size=2, warm=0) as pool:
         code = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\nwhile True: pass"
         running = asyncio.create_task(run(pool, code))
         await eventually(lambda: overgrown(pool.script_pids(), 1), what="it runs")
@@ -417,5 +432,5 @@ async def test_closing_ends_running_scripts_and_removes_their_files() -> None:
 
     with pytest.raises(InterpreterLost):
         await running
-    assert not Path(directory).exists()
-    assert [] == [one for one in below if one.is_running()]
+    assert not os.path.exists(directory)  # noqa: ASYNC240, PTH110  a look, nothing slow
+    assert [one for one in below if one.is_running()] == []

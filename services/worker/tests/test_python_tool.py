@@ -1,5 +1,6 @@
 """The python tool: configuration in, result out (tools 3)."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ async def test_arguments_are_rendered_and_become_globals(toolbox: ToolRegistry) 
     result = (await toolbox.run("python", config, make_context(toolbox))).to_json()
 
     assert result.pop("duration_ms") >= 0
-    assert {
+    assert result == {
         "status": "success",
         "data": {"n": 5, "same": True},
         "stdout": "said hi\n",
         "stderr": "",
         "exit_code": 0,
-    } == result
+    }
 
 
 async def test_code_is_rendered_a_second_time(toolbox: ToolRegistry) -> None:
@@ -45,7 +46,7 @@ async def test_code_is_rendered_a_second_time(toolbox: ToolRegistry) -> None:
         "python", {"code": "result = '{{ message }}'"}, make_context(toolbox)
     )
 
-    assert "hi" == result.data
+    assert result.data == "hi"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ async def test_scripts_see_the_variables(toolbox: ToolRegistry, code: str, data:
 async def test_without_a_result_the_output_is_the_data(toolbox: ToolRegistry) -> None:
     result = await toolbox.run("python", {"code": "print('{\"a\": 1}')"}, make_context(toolbox))
 
-    assert {"stdout": '{"a": 1}\n', "stderr": ""} == result.data
+    assert result.data == {"stdout": '{"a": 1}\n', "stderr": ""}
 
 
 async def test_a_script_cut_short_gives_the_json_it_printed(toolbox: ToolRegistry) -> None:
@@ -74,14 +75,14 @@ async def test_a_script_cut_short_gives_the_json_it_printed(toolbox: ToolRegistr
 
     result = await toolbox.run("python", {"code": code}, make_context(toolbox))
 
-    assert ("error", {"a": 1}, 2) == (result.status, result.data, result.exit_code)
-    assert "Python script exited with code 2" == result.error
+    assert (result.status, result.data, result.exit_code) == ("error", {"a": 1}, 2)
+    assert result.error == "Python script exited with code 2"
 
 
 async def test_an_exception_is_an_error_result_with_its_traceback(toolbox: ToolRegistry) -> None:
     result = await toolbox.run("python", {"code": "x = {}\nx['k']"}, make_context(toolbox))
 
-    assert ("error", 1) == (result.status, result.exit_code)
+    assert (result.status, result.exit_code) == ("error", 1)
     assert result.stderr is not None
     assert "KeyError: 'k'" in result.stderr
     assert {"stdout": "", "stderr": result.stderr} == result.data
@@ -92,8 +93,8 @@ async def test_a_killed_script_has_exit_code_minus_one(toolbox: ToolRegistry) ->
 
     result = await toolbox.run("python", {"code": code}, make_context(toolbox))
 
-    assert ("error", -1) == (result.status, result.exit_code)
-    assert "Python script exited with code -1" == result.error
+    assert (result.status, result.exit_code) == ("error", -1)
+    assert result.error == "Python script exited with code -1"
 
 
 @pytest.mark.parametrize("place", ["config", "lifted"])
@@ -106,23 +107,42 @@ async def test_a_timeout_is_a_status_without_data(toolbox: ToolRegistry, place: 
     result = (await toolbox.run("python", config, context)).to_json()
 
     assert 1000 <= result.pop("duration_ms") < 4000
-    assert {"status": "timeout", "error": "Execution timed out after 1 seconds"} == result
+    assert result == {"status": "timeout", "error": "Execution timed out after 1 seconds"}
+
+
+INVALID = "Configuration error: Invalid python config: "
+SCRIPT = "Configuration error: python script `source.type: "
+MISSING_FILE = "No such file or directory"
+SPAWN = "Process error: Failed to spawn Python process: "
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"code": 5}, "Configuration error: Invalid python config: invalid type: integer `5`, expected a string"),
-        ({"code": "", "args": {}, "input": {}}, "Configuration error: Invalid python config: duplicate field `args`"),
-        ({"code": "", "args": None}, "Configuration error: Invalid python config: invalid type: null, expected a map"),
-        ({"code": "", "env": {"A": 1}}, "Configuration error: Invalid python config: invalid type: integer `1`, expected a string"),
-        ({"code": "", "timeout_seconds": -1}, "Configuration error: Invalid python config: invalid value: integer `-1`, expected u64"),
-        ({}, "Configuration error: python script `source.type: inline` has no `code`"),
-        ({"script": {"source": {"type": "ftp"}}}, "Configuration error: python script `source.type: ftp` is unknown; expected one of inline | file | gcs | http"),
-        ({"script": {"source": {"type": "gcs"}}}, "Configuration error: python script `source.type: gcs` is not supported yet"),
-        ({"script": {"uri": "/missing", "source": {"type": "file"}}}, "I/O error: python script file `/missing` could not be read: [Errno 2] No such file or directory: '/missing'"),
-        ({"code": "", "python": "/missing"}, "Process error: Failed to spawn Python process: No such file or directory (os error 2)"),
-        ({"code": "", "cwd": "/missing"}, "Process error: Failed to spawn Python process: No such file or directory (os error 2)"),
+        ({"code": 5}, INVALID + "invalid type: integer `5`, expected a string"),
+        ({"code": "", "args": {}, "input": {}}, INVALID + "duplicate field `args`"),
+        ({"code": "", "args": None}, INVALID + "invalid type: null, expected a map"),
+        (
+            {"code": "", "env": {"A": 1}},
+            INVALID + "invalid type: integer `1`, expected a string",
+        ),
+        (
+            {"code": "", "timeout_seconds": -1},
+            INVALID + "invalid value: integer `-1`, expected u64",
+        ),
+        ({}, SCRIPT + "inline` has no `code`"),
+        (
+            {"script": {"source": {"type": "ftp"}}},
+            SCRIPT + "ftp` is unknown; expected one of inline | file | gcs | http",
+        ),
+        ({"script": {"source": {"type": "gcs"}}}, SCRIPT + "gcs` is not supported yet"),
+        (
+            {"script": {"uri": "/missing", "source": {"type": "file"}}},
+            ("I/O error: python script file `/missing` could not be read: "
+            f"[Errno 2] {MISSING_FILE}: '/missing'"),
+        ),
+        ({"code": "", "python": "/missing"}, SPAWN + MISSING_FILE + " (os error 2)"),
+        ({"code": "", "cwd": "/missing"}, SPAWN + MISSING_FILE + " (os error 2)"),
         ({"code": "{{ 1 / }}"}, None),
     ],
 )  # fmt: skip
@@ -145,7 +165,7 @@ async def test_a_script_from_a_file_is_not_rendered(toolbox: ToolRegistry, tmp_p
 
     result = await toolbox.run("python", config, make_context(toolbox))
 
-    assert "{{ message }}" == result.data
+    assert result.data == "{{ message }}"
 
 
 async def test_a_script_from_a_url(interpreters: InterpreterPool, toolbox: ToolRegistry) -> None:
@@ -160,15 +180,14 @@ async def test_a_script_from_a_url(interpreters: InterpreterPool, toolbox: ToolR
         with pytest.raises(ToolError) as raised:
             await tool.run({"script": {"source": source}}, make_context(toolbox))
 
-    assert 3 == good.data
-    assert "HTTP error: http fetch `http://files/missing` returned HTTP 404: result = 3" == str(
-        raised.value
+    assert good.data == 3
+    assert (
+        str(raised.value)
+        == "HTTP error: http fetch `http://files/missing` returned HTTP 404: result = 3"
     )
 
 
 async def test_another_interpreter_is_started_for_its_script(toolbox: ToolRegistry) -> None:
-    import sys
-
     config = {"code": "result = sys.executable", "python": sys.executable}
 
     assert sys.executable == (await toolbox.run("python", config, make_context(toolbox))).data

@@ -6,6 +6,7 @@ import pytest
 from noetl_worker.single import run_single
 from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.registry import ToolRegistry
+from noetl_worker.tools.task_sequence import TaskSequence
 from noetl_worker.tools.tool import Failure, ToolContext, ToolError, ToolResult
 
 LIMITS = PolicyLimits(max_wait_seconds=0.05)
@@ -69,8 +70,8 @@ async def test_each_task_sees_the_ones_before(toolbox: ToolRegistry) -> None:
         outer="o",
     )
 
-    assert "success" == result.status
-    assert {"a": {"n": 2}, "b": [2, 2, "o"]} == result.data
+    assert result.status == "success"
+    assert result.data == {"a": {"n": 2}, "b": [2, 2, "o"]}
 
 
 async def test_input_becomes_variables_of_its_task_alone(toolbox: ToolRegistry) -> None:
@@ -81,7 +82,7 @@ async def test_input_becomes_variables_of_its_task_alone(toolbox: ToolRegistry) 
         outer=3,
     )
 
-    assert {"a": 3, "b": []} == result.data
+    assert result.data == {"a": 3, "b": []}
 
 
 async def test_set_writes_nested_values_for_later_tasks(toolbox: ToolRegistry) -> None:
@@ -98,7 +99,7 @@ async def test_set_writes_nested_values_for_later_tasks(toolbox: ToolRegistry) -
         ctx={"kept": 1},
     )
 
-    assert {"n": 2, "p": "x"} == result.data["b"]
+    assert result.data["b"] == {"n": 2, "p": "x"}
     assert "_context_updates" not in result.data
 
 
@@ -113,8 +114,8 @@ async def test_policy_set_is_reported_as_context_updates(toolbox: ToolRegistry) 
         ctx=given,
     )
 
-    assert {"a": {"n": 2}, "b": 2, "_context_updates": {"ctx.n": 2}} == result.data
-    assert {"n": 0} == given
+    assert result.data == {"a": {"n": 2}, "b": 2, "_context_updates": {"ctx.n": 2}}
+    assert given == {"n": 0}
 
 
 async def test_a_bare_else_matches_and_does_nothing(toolbox: ToolRegistry) -> None:
@@ -128,7 +129,7 @@ async def test_a_bare_else_matches_and_does_nothing(toolbox: ToolRegistry) -> No
         },
     )
 
-    assert "success" == result.status
+    assert result.status == "success"
     assert "_context_updates" not in result.data
 
 
@@ -142,8 +143,8 @@ async def test_a_soft_error_ends_the_pipeline(toolbox: ToolRegistry) -> None:
         {"c": {"kind": "noop"}},
     )
 
-    assert ("error", "broken") == (result.status, result.error)
-    assert {"labeled_results": {"a": 1, "b": {"k": 1}}, "failed_task": 1} == result.data
+    assert (result.status, result.error) == ("error", "broken")
+    assert result.data == {"labeled_results": {"a": 1, "b": {"k": 1}}, "failed_task": 1}
 
 
 async def test_a_timeout_does_not_end_the_pipeline(toolbox: ToolRegistry) -> None:
@@ -151,13 +152,13 @@ async def test_a_timeout_does_not_end_the_pipeline(toolbox: ToolRegistry) -> Non
 
     result = await sequence(tools, {"a": {"kind": "slow"}}, {"b": {"kind": "noop", "result": 2}})
 
-    assert ("success", {"a": None, "b": 2}) == (result.status, result.data)
+    assert (result.status, result.data) == ("success", {"a": None, "b": 2})
 
 
 async def test_a_raised_error_raises(toolbox: ToolRegistry) -> None:
     tools = with_tools(toolbox, bad=Scripted(ToolError("Database error", "gone")))
 
-    with pytest.raises(ToolError, match="^Database error: gone$"):
+    with pytest.raises(ToolError, match=r"^Database error: gone$"):
         await sequence(tools, {"a": {"kind": "bad"}})
 
 
@@ -182,7 +183,7 @@ async def test_continue_and_break_soften_an_error(
         {"c": {"kind": "noop", "result": 3}},
     )
 
-    assert "success" == result.status
+    assert result.status == "success"
     assert {**data, "bad": None if raised else {"k": 1}} == result.data
 
 
@@ -191,12 +192,12 @@ async def test_fail_stops_a_good_task_and_raises_a_raised_one(toolbox: ToolRegis
     spec = rules(then(True, do="fail"))
 
     result = await sequence(toolbox, {"a": {"kind": "noop", "result": 1, "spec": spec}})
-    with pytest.raises(ToolError, match="Database error: gone"):
+    with pytest.raises(ToolError, match=r"Database error: gone"):
         await sequence(tools, {"a": {"kind": "bad", "spec": spec}})
 
-    assert "policy rule triggered fail for task[0] 'a'" == result.error
-    assert 1 == result.exit_code
-    assert {"labeled_results": {"a": 1}, "failed_task": 0} == result.data
+    assert result.error == "policy rule triggered fail for task[0] 'a'"
+    assert result.exit_code == 1
+    assert result.data == {"labeled_results": {"a": 1}, "failed_task": 0}
 
 
 async def test_retry_counts_all_tries(toolbox: ToolRegistry) -> None:
@@ -207,8 +208,8 @@ async def test_retry_counts_all_tries(toolbox: ToolRegistry) -> None:
         tools, {"a": {"kind": "bad", "spec": rules(then(ON_ERROR, do="retry", attempts="4"))}}
     )
 
-    assert 4 == len(tool.seen)
-    assert ("error", "no") == (result.status, result.error)
+    assert len(tool.seen) == 4
+    assert (result.status, result.error) == ("error", "no")
 
 
 async def test_retry_until_it_works_and_see_the_attempt(toolbox: ToolRegistry) -> None:
@@ -221,17 +222,17 @@ async def test_retry_until_it_works_and_see_the_attempt(toolbox: ToolRegistry) -
 
     result = await sequence(tools, {"a": {"kind": "flaky", "spec": rules(rule)}})
 
-    assert 3 == len(tool.seen)
-    assert {
+    assert len(tool.seen) == 3
+    assert result.data == {
         "a": {"fine": True},
         "_context_updates": {"ctx.tries": 2, "ctx.task": "a"},
-    } == result.data
+    }
 
 
 async def test_used_up_retries_of_a_raised_error_raise_it(toolbox: ToolRegistry) -> None:
     tools = with_tools(toolbox, bad=Scripted(ToolError("Database error", "gone")))
 
-    with pytest.raises(ToolError, match="Database error: gone"):
+    with pytest.raises(ToolError, match=r"Database error: gone"):
         await sequence(
             tools, {"a": {"kind": "bad", "spec": rules(then(ON_ERROR, do="retry", attempts=2))}}
         )
@@ -244,23 +245,24 @@ async def test_a_tools_retry_acts_where_no_rule_matches(toolbox: ToolRegistry) -
 
     result = await sequence(tools, {"a": {"kind": "bad", "retry": retry}})
 
-    assert ("success", {"a": 5}) == (result.status, result.data)
+    assert (result.status, result.data) == ("success", {"a": 5})
 
 
 async def test_jump_goes_to_a_label_and_back(toolbox: ToolRegistry) -> None:
     counting = Scripted(1, 2, 3)
+    again = then("{{ output.data < 3 }}", do="jump", to="previous")
     tools = with_tools(toolbox, count=counting)
 
     result = await sequence(
         tools,
         {"a": {"kind": "count"}},
-        {"b": {"kind": "noop", "result": "{{ a }}", "spec": rules(then("{{ output.data < 3 }}", do="jump", to="previous"))}},
+        {"b": {"kind": "noop", "result": "{{ a }}", "spec": rules(again)}},
         {"c": {"kind": "noop", "result": 1, "spec": rules(then(True, do="jump", to="e"))}},
         {"d": {"kind": "noop"}},
         {"e": {"kind": "noop", "result": 9}},
     )  # fmt: skip
 
-    assert {"a": 3, "b": 3, "c": 1, "e": 9} == result.data
+    assert result.data == {"a": 3, "b": 3, "c": 1, "e": 9}
 
 
 async def test_a_jump_to_nowhere_is_an_error(toolbox: ToolRegistry) -> None:
@@ -268,16 +270,14 @@ async def test_a_jump_to_nowhere_is_an_error(toolbox: ToolRegistry) -> None:
         toolbox, {"a": {"kind": "noop", "spec": rules(then(True, do="jump", to="x"))}}
     )
 
-    assert "task_sequence: jump target 'x' from task[0] 'a' not found" == result.error
-    assert 0 == result.data["failed_task"]
+    assert result.error == "task_sequence: jump target 'x' from task[0] 'a' not found"
+    assert result.data["failed_task"] == 0
 
 
 async def test_an_endless_jump_is_bounded(toolbox: ToolRegistry) -> None:
-    from noetl_worker.tools.task_sequence import TaskSequence
-
     tools = with_tools(toolbox, task_sequence=TaskSequence(PolicyLimits(max_runs=10)))
 
-    with pytest.raises(ToolError, match="more than 10 task runs"):
+    with pytest.raises(ToolError, match=r"more than 10 task runs"):
         await sequence(tools, {"a": {"kind": "noop", "spec": rules(then(True, do="jump", to="a"))}})
 
 
@@ -299,24 +299,26 @@ async def test_wrong_pipelines_raise(
 
 
 async def test_unsupported_kinds_say_so(toolbox: ToolRegistry) -> None:
-    with pytest.raises(ToolError, match="tool kind 'postgres' is not supported yet"):
+    with pytest.raises(ToolError, match=r"tool kind 'postgres' is not supported yet"):
         await sequence(toolbox, {"a": {"kind": "postgres", "query": "SELECT 1"}})
-    with pytest.raises(ToolError, match="^Tool not found: nonsense$"):
+    with pytest.raises(ToolError, match=r"^Tool not found: nonsense$"):
         await sequence(toolbox, {"a": {"kind": "nonsense"}})
-    with pytest.raises(ToolError, match="credential alias 'pg_k8s': .* not supported yet"):
+    with pytest.raises(ToolError, match=r"credential alias 'pg_k8s': .* not supported yet"):
         await sequence(toolbox, {"a": {"kind": "http", "url": "http://x", "auth": "pg_k8s"}})
 
 
 async def test_python_in_a_pipeline_carries_data(toolbox: ToolRegistry) -> None:
+    doubling = "print('x')\nresult = {'doubled': num * 2}"
+
     result = await sequence(
         toolbox,
-        {"a": {"kind": "python", "input": {"num": "{{ iter.num }}"}, "code": "print('x')\nresult = {'doubled': num * 2}"}},
+        {"a": {"kind": "python", "input": {"num": "{{ iter.num }}"}, "code": doubling}},
         {"b": {"kind": "python", "args": {"d": "{{ a.doubled }}"}, "code": "result = d + 1"}},
         iter={"num": 4},
     )  # fmt: skip
 
-    assert {"a": {"doubled": 8}, "b": 9} == result.data
-    assert 0 == result.exit_code
+    assert result.data == {"a": {"doubled": 8}, "b": 9}
+    assert result.exit_code == 0
 
 
 async def single(
@@ -335,7 +337,7 @@ async def test_a_single_tool_retries_by_its_policy(toolbox: ToolRegistry) -> Non
         toolbox, tool, policy=rules(then("{{ output.error.status == 503 }}", do="retry"))["policy"]
     )
 
-    assert (2, "success", 7) == (len(tool.seen), result.status, result.data)
+    assert (len(tool.seen), result.status, result.data) == (2, "success", 7)
 
 
 async def test_a_single_tool_retries_by_its_retry(toolbox: ToolRegistry) -> None:
@@ -344,7 +346,7 @@ async def test_a_single_tool_retries_by_its_retry(toolbox: ToolRegistry) -> None
     with pytest.raises(ToolError):
         await single(toolbox, tool, retry={"max_attempts": 3, "initial_delay": 0})
 
-    assert 3 == len(tool.seen)
+    assert len(tool.seen) == 3
 
 
 async def test_continue_softens_what_a_single_tool_raised(toolbox: ToolRegistry) -> None:
@@ -352,7 +354,7 @@ async def test_continue_softens_what_a_single_tool_raised(toolbox: ToolRegistry)
 
     result = await single(toolbox, tool, policy=rules(then(ON_ERROR, do="continue"))["policy"])
 
-    assert ("error", "HTTP error: away") == (result.status, result.error)
+    assert (result.status, result.error) == ("error", "HTTP error: away")
 
 
 async def test_what_a_single_tools_policy_sets_is_reported(toolbox: ToolRegistry) -> None:
@@ -362,5 +364,5 @@ async def test_what_a_single_tools_policy_sets_is_reported(toolbox: ToolRegistry
     one = await single(toolbox, Scripted({"n": 3}), policy=policy)
     other = await single(toolbox, Scripted(4), policy=scalar)
 
-    assert {"n": 3, "_context_updates": {"ctx.n": 3}} == one.data
-    assert {"data": 4, "_context_updates": {"ctx.n": 4}} == other.data
+    assert one.data == {"n": 3, "_context_updates": {"ctx.n": 3}}
+    assert other.data == {"data": 4, "_context_updates": {"ctx.n": 4}}

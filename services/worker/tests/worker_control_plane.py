@@ -21,8 +21,10 @@ from noetl_contract.streams import STREAMS, ingress_durable, pool_durable
 from noetl_contract.subjects import command_subject, rpc_subject
 from noetl_testkit.waiting import eventually
 
+type MessageAnswer = Callable[[dict[str, Any], int], dict[str, Any] | None]
+"""Gets a message and how often it came; None means that the answer is lost."""
+
 SHARD = 0
-GRANTED = "granted"
 
 
 def make_command(
@@ -81,12 +83,8 @@ class ControlPlane:
     message_ids: list[str] = field(default_factory=list)
     claims: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    start_answer: Callable[[dict[str, Any], int], dict[str, Any] | None] = lambda _message, _count: {
-        "status": "held"
-    }
-    outcome_answer: Callable[[dict[str, Any], int], dict[str, Any] | None] = (
-        lambda _message, _count: {"status": "ok"}
-    )
+    start_answer: MessageAnswer = lambda _message, _count: {"status": "held"}
+    outcome_answer: MessageAnswer = lambda _message, _count: {"status": "ok"}
     claim_answer: Callable[[dict[str, Any], int], RpcReply | dict[str, Any]] = (
         lambda _request, _count: RpcReply(
             status=409,

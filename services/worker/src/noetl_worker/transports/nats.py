@@ -211,7 +211,10 @@ class NatsTransport:
         """Publish the first start. True: ours. False: given back. None: started already."""
         message = self._start_message(run)
         place = run.place
-        for _ in range(self._timing.start_tries):
+        for number in range(self._timing.start_tries):
+            if number:
+                # A refusal comes at once: the next try must not.
+                await asyncio.sleep(self._timing.start_try_seconds * number / 4)
             try:
                 ack = await self._bus.publish(
                     place.subject,
