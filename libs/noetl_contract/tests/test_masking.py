@@ -1,0 +1,84 @@
+"""What answers hide, and that the quick look never misses it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from noetl_contract.http.masking import MASK, masked, may_hold_secret
+
+_SECRETS: list[Any] = [
+    {"password": 1},
+    {"DB-Password": {"a": 1}},
+    {"api-key": "x"},
+    {"apikey": None},
+    {"author": "someone"},
+    {"total_tokens": 5},
+    {"concert": "x"},
+    {"private-key": "x"},
+    {"Connection-String": "x"},
+    {"nested": [{"deep": {"ssh_key": "x"}}]},
+    "Bearer x",
+    "basic x",
+    "eyJ" + "a" * 20 + "." + "b" * 20 + "." + "c-" * 20,
+    "text -----BEGIN RSA PRIVATE KEY----- more",
+    "0" * 40,
+    "ab+/" * 10,
+    "ä" * 20,
+]
+_INNOCENT: list[Any] = [
+    {"name": "hello", "count": 3, "none": None, "yes": True},
+    "0" * 39,
+    "a b" * 40,
+    "noetl://execution/1/result/start/2",
+    "325077236512452608:start:325077236516646911",
+    "bearerx",
+    "ä" * 19,
+    [1.5, {"items": ["a", "b"]}],
+]
+
+
+@pytest.mark.parametrize("value", _SECRETS, ids=str)
+def test_secrets_are_masked_and_suspected(value: Any) -> None:
+    assert MASK in json.dumps(masked(value))
+    assert may_hold_secret(json.dumps(value, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("value", _INNOCENT, ids=str)
+def test_everything_else_stays(value: Any) -> None:
+    assert masked(value) == value
+
+
+def test_plain_results_are_not_even_read() -> None:
+    text = json.dumps({"status": "COMPLETED", "context": {"command_id": "3250:start:3251"}})
+
+    assert not may_hold_secret(text)
+
+
+def test_only_twenty_levels_are_looked_at() -> None:
+    value: Any = {"password": "x"}
+    for _ in range(20):
+        value = [value]
+
+    assert masked(value) == value
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(_SECRETS[-7:]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text() | st.sampled_from(["PASSWORD", "x-api_Key", "Kelvin-toKen", "pem"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(_JSON)
+def test_quick_look_never_misses_what_is_masked(value: Any) -> None:
+    if not may_hold_secret(json.dumps(value, ensure_ascii=False)):
+        assert masked(value) == value
