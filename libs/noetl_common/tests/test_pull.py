@@ -9,10 +9,11 @@ from time import monotonic
 
 import orjson
 import pytest
+from noetl_common import metrics
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
-from noetl_common.bus.topology import ensure_durable
+from noetl_common.bus.topology import ensure_durable, ensure_topology
 from noetl_common.errors import Permanent, Transient
 from noetl_contract.ingress import INGRESS
 from noetl_contract.streams import DEAD
@@ -424,6 +425,46 @@ async def test_a_deleted_durable_is_made_again(bus: Bus, place: Place) -> None:
 
     # From the start of the stream: the new durable knows nothing of the old one's acks.
     assert handled == [b"before", b"before", b"after"]
+
+
+async def test_a_stream_made_again_is_read_from_its_start(bus: Bus, place: Place) -> None:
+    """Deleted by somebody while the connection stays."""
+    handled: list[bytes] = []
+
+    async def handle(deliveries: list[Delivery]) -> None:
+        handled.extend(delivery.data for delivery in deliveries)
+        ack_all(deliveries)
+
+    async with running(run_pull(bus, place.durable, handle)):
+        await bus.publish(place.subject(), b"old", message_id="1")
+        await eventually(lambda: handled == [b"old"])
+        await bus.js.delete_stream(place.stream.name)
+        await ensure_topology(bus, [place.stream])
+        await bus.publish(place.subject(), b"new", message_id="2")
+        await eventually(lambda: handled == [b"old", b"new"], timeout_seconds=3)
+
+
+async def test_more_than_one_request_may_hold_in_bytes_does_not_stall(
+    bus: Bus, place: Place
+) -> None:
+    """The broker ends a request at 32 MB; the next one has to follow at once."""
+    large = b"x" * (900 << 10)
+    for start in range(0, 80, 10):
+        await bus.publish_many(
+            [Outgoing(place.subject(), large, f"{start + n}") for n in range(10)], timeout=20
+        )
+    count = 0
+
+    async def handle(deliveries: list[Delivery]) -> None:
+        nonlocal count
+        count += len(deliveries)
+        ack_all(deliveries)
+
+    repairs = metrics.counter("noetl_bus_pull_repairs_total", "", ("stream", "consumer"))
+    async with running(run_pull(bus, place.durable, handle)):
+        await eventually(lambda: count == 80)
+
+    assert repairs.labels(place.stream.name, place.durable.name)._value.get() == 0
 
 
 async def test_an_idle_loop_shows_progress(bus: Bus, place: Place) -> None:
