@@ -70,6 +70,20 @@ def test_an_error_arc_sees_the_error():
     assert run.story.endswith("enter x enter y I(x) I(y)")
 
 
+def test_an_error_arc_can_hand_the_error_on():
+    guard = "event.name == 'call.error'"
+    playbook = make_playbook(
+        make_step("start", make_arc("x", guard, set={"ctx.reason": "{{ output.error }}"})),
+        make_step("x", make_arc("y", set={"ctx.other": "{{ output.x }}"})),
+        make_step("y"),
+    )
+    run = Run(playbook).start().work("start", fails=True)
+
+    assert run.find("x").context["render_context"]["reason"] == "start broke"
+    run.work("x", data={"x": 1})
+    assert run.find("y").context["render_context"]["other"] is None
+
+
 def test_failed_steps_are_listed_in_order_of_failure():
     playbook = make_playbook(
         make_step("start", "a", "b", mode="inclusive"), make_step("a"), make_step("b")

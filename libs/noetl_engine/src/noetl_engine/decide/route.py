@@ -105,6 +105,8 @@ class Router:
         self.plan = Plan(turn)
         self.graph = self.plan.graph
         self.rounds = 0
+        self._failure: Scope = {}
+        """``output`` and ``event`` while the arcs of a handled failure are taken."""
 
     def complete(self, name: str) -> None:
         """Route a step that has completed: its ``set``, its arcs, the skips."""
@@ -247,7 +249,7 @@ class Router:
         if not arc.set:
             return Token(source, index, arc.args)
         plan = self.plan
-        values, failed = render_set(arc.set, scope_of(plan.flat()))
+        values, failed = render_set(arc.set, {**scope_of(plan.flat()), **self._failure})
         variables = Variables(source, values, failed, arc=arc.target)
         plan.unit.variables.append(variables)
         plan.set_values(values)
@@ -336,15 +338,15 @@ class Router:
         if step is not None and arcs:
             if not ended:
                 return
-            output = {"status": "error", "error": error}
-            scope = {
-                **scope_of(plan.flat()),
-                "output": with_self_copy(output),
-                "event": {"name": "call.error"},
-            }
-            matched = self._matching(step, scope, arcs)
+            output = with_self_copy({"status": "error", "error": error})
+            failure = {"output": output, "event": {"name": "call.error"}}
+            matched = self._matching(step, {**scope_of(plan.flat()), **failure}, arcs)
             if matched:
+                # A failed step leaves no result, so its arcs' `set` is where the error can go;
+                # that of a completion sees no `output` (dsl 8).
+                self._failure = failure
                 self._route(step, matched)
+                self._failure = {}
                 return
         self._block(name)
 
