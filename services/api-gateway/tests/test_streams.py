@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from noetl_contract.rpc import RpcReply
+from noetl_contract.subjects import event_subject
 from noetl_testkit.waiting import eventually
 
 from .conftest import EXECUTION_ID, World, make_world
@@ -141,6 +142,45 @@ async def test_stream_follows_what_is_committed(nats_url: str) -> None:
 
     assert (second["id"], third["id"]) == ("2", "3")
     assert end["data"]["status"] == "CANCELLED"
+
+
+async def tell(world: World, row: dict[str, Json]) -> None:
+    """Publish an event as the relay does, with the row in the message."""
+    await world.backend.bus.send(event_subject(EXECUTION_ID, shard=0), orjson.dumps(row))
+
+
+async def test_stream_sends_from_messages_without_asking_the_log_again(nats_url: str) -> None:
+    async with make_world(nats_url, stream_poll_seconds=30.0) as world:
+        log = Log(world)
+        log.append("playbook_started", 1)
+        async with reading(world) as stream:
+            await stream.message()
+            asked = len(world.backend.asked)
+            secret = {"status": "OK", "context": {"api_key": "k"}}
+            log.append("call.done", 2, result=secret)
+            log.append("playbook.completed", 3)
+            for row in (log.rows[2], log.rows[1]):
+                await tell(world, row)
+            second, third, end = [await stream.message() for _ in range(3)]
+
+    assert (second["id"], third["id"]) == ("2", "3")
+    assert second["data"]["result"]["context"] == {"api_key": "[REDACTED]"}
+    assert end["data"]["status"] == "COMPLETED"
+    assert len(world.backend.asked) == asked
+
+
+async def test_stream_reads_the_log_for_a_message_that_stays_away(nats_url: str) -> None:
+    async with make_world(nats_url, stream_poll_seconds=30.0) as world:
+        log = Log(world)
+        log.append("playbook_started", 1)
+        async with reading(world) as stream:
+            await stream.message()
+            log.append("call.done", 2)
+            log.append("playbook.failed", 3)
+            await tell(world, log.rows[2])
+            second, third = [await stream.message() for _ in range(2)]
+
+    assert (second["id"], third["id"]) == ("2", "3")
 
 
 async def test_stream_finds_what_no_message_told_about(world: World) -> None:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from noetl_contract.http.moments import rfc3339
+
 __all__ = [
     "CANCELLED_TYPES",
     "COMPLETED_TYPES",
@@ -16,6 +18,7 @@ __all__ = [
     "envelope",
     "format_time",
     "status_from_type",
+    "status_of_terminal",
 ]
 
 type Json = Any
@@ -102,13 +105,24 @@ def status_from_type(event_type: str) -> str:
     return "RUNNING"
 
 
+def status_of_terminal(event_type: str) -> ExecutionStatus | None:
+    """Return what an execution is after an event of this type; None when it goes on."""
+    if event_type in COMPLETED_TYPES:
+        return ExecutionStatus.COMPLETED
+    if event_type in FAILED_TYPES:
+        return ExecutionStatus.FAILED
+    if event_type in CANCELLED_TYPES:
+        return ExecutionStatus.CANCELLED
+    return None
+
+
 def envelope(row: EventRow) -> dict[str, Json]:
     """Build the body published on ``noetl.events.…`` for a row (messaging, 4.2).
 
     ``execution_id`` is a string, as the gateway reads only strings; the other ids are
     integers. ``position`` is ours.
     """
-    created = format_time(row.created_at)
+    created = rfc3339(row.created_at)
     body: dict[str, Json] = {
         "event_id": row.event_id,
         "execution_id": str(row.execution_id),
@@ -119,6 +133,7 @@ def envelope(row: EventRow) -> dict[str, Json]:
         "status": row.status,
         "result": row.result,
         "meta": row.meta,
+        "error": row.error,
         "parent_event_id": row.parent_event_id,
         "parent_execution_id": row.parent_execution_id,
         "created_at": created,

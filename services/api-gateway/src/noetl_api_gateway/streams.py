@@ -1,16 +1,20 @@
 """The event stream of one execution: `…/events/stream` (http-b 6.2, design P4).
 
-The log is the source: a stream reads it after the position it has sent. Messages on the events
-subject only say that there is something to read; a lost one is made up for by looking from time
-to time. So order, repetition and gaps of messages do not matter, and nothing queues up here for
-a slow client: it is simply read for later.
+The log is the source. A stream subscribes to the execution's events, reads the log up to its end,
+and then sends from the messages what follows on the position it has sent. What is missing there
+for more than a moment is read from the log, and a silent stream looks into the log from time to
+time; so order, repetition and loss of messages do not matter. What waits for a slow client is
+bounded: what finds no room is read later.
 """
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import orjson
+from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
-from noetl_contract.events import TERMINAL_TYPES
+from noetl_contract.events import status_of_terminal
+from noetl_contract.http.masking import masked
 from noetl_contract.subjects import events_of_execution_filter
 
 from noetl_api_gateway.answers import encode, with_text_ids
@@ -30,6 +34,7 @@ _log = get_logger()
 
 type Object = dict[str, Any]
 
+_GAP_SECONDS = 0.05  # how long a missing message may be late before the log is asked
 _ROUNDING = 128  # browsers send ids rounded by less than this
 _SHOWN = ("event_id", "event_type", "node_name", "status", "created_at", "result", "error")
 _HEADERS = (
@@ -77,6 +82,7 @@ class EventStream:
         self._types = types
         self._has_text_ids = has_text_ids
         self._position = 0
+        self._heard: dict[int, Object] = {}
         self._wake = asyncio.Event()
 
     async def open(self, last_event_id: int | None) -> None:
@@ -122,45 +128,75 @@ class EventStream:
         finally:
             await subscription.unsubscribe()
 
-    def _on_message(self, _message: object) -> None:
+    def _on_message(self, message: Incoming) -> None:
+        """Keep what may be sent without asking; the log has whatever is dropped here."""
+        event = _live_event(message.data)
+        if event is not None and len(self._heard) < self._edge.settings.stream_page_size:
+            self._heard[event["position"]] = event
         self._wake.set()
 
     async def _follow(self, send: "Send") -> None:
         settings = self._edge.settings
         loop = asyncio.get_running_loop()
         spoke_at = loop.time()
+        is_behind = True
+        gap_since: float | None = None
         while True:
             self._wake.clear()
-            try:
-                page = await self._tail(limit=settings.stream_page_size)
-            except Refusal as refusal:
-                _log.info("event_stream_waits", reason=refusal.text)
-                page = {"events": []}
-            events: list[Object] = page["events"]
-            for event in events:
+            page, is_full = self._take_heard(), False
+            if is_behind and not page["events"]:
+                page = await self._read_log()
+                is_full = len(page["events"]) >= settings.stream_page_size
+            for event in page["events"]:
                 if self._wants(event):
                     await _write(send, self._message(event))
                     spoke_at = loop.time()
                 self._position = event["position"]
-                if event["event_type"] in TERMINAL_TYPES:
-                    await _write(send, self._end(page))
+                ended = status_of_terminal(event["event_type"])
+                if ended is not None:
+                    await _write(send, self._end(ended))
                     return
-            if len(events) >= settings.stream_page_size:
+            if is_full:
                 continue
             if _has_ended(page) and self._position >= page["position"]:
-                await _write(send, self._end(page))
+                await _write(send, self._end(page["status"]))
                 return
-            await self._wait(settings.stream_poll_seconds)
+            # Something later was heard already: what is missing is either on its way, moments
+            # away, or has to be read.
+            has_gap = bool(self._heard)
+            gap_since = (gap_since or loop.time()) if has_gap else None
+            is_woken = await self._wait(_GAP_SECONDS if has_gap else settings.stream_poll_seconds)
+            is_overdue = gap_since is not None and loop.time() - gap_since >= _GAP_SECONDS
+            is_behind = not is_woken or is_overdue or not self._heard
             if loop.time() - spoke_at >= settings.stream_heartbeat_seconds:
                 await _write(send, b": keep-alive\n\n")
                 spoke_at = loop.time()
 
-    async def _wait(self, seconds: float) -> None:
+    def _take_heard(self) -> Object:
+        """Take the events that follow on what was sent, from the messages."""
+        events: list[Object] = []
+        while (event := self._heard.pop(self._position + len(events) + 1, None)) is not None:
+            events.append(event)
+        reached = self._position + len(events)
+        for position in [position for position in self._heard if position <= reached]:
+            del self._heard[position]
+        return {"events": events}
+
+    async def _read_log(self) -> Object:
+        try:
+            return await self._tail(limit=self._edge.settings.stream_page_size)
+        except Refusal as refusal:
+            _log.info("event_stream_waits", reason=refusal.text)
+            return {"events": []}
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for a message; False when none came in time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
-            return
+            return False
+        return True
 
     async def _tail(self, *, limit: int, after: int | None = None) -> Object:
         reply = await self._edge.services.projector(
@@ -202,13 +238,27 @@ class EventStream:
         shown["status"] = shown["status"] or "UNKNOWN"
         return b"id: %d\nevent: event\ndata: %s\n\n" % (event["event_id"], self._data(shown))
 
-    def _end(self, page: Object) -> bytes:
-        return b"event: end\ndata: %s\n\n" % self._data({"status": page["status"]}, first=True)
+    def _end(self, status: str) -> bytes:
+        return b"event: end\ndata: %s\n\n" % self._data({"status": status}, first=True)
 
     def _data(self, body: Object, *, first: bool = False) -> bytes:
         own = {"execution_id": self._execution_id}
         whole = own | body if first else body | own
         return encode(with_text_ids(whole) if self._has_text_ids else whole)
+
+
+def _live_event(data: bytes) -> Object | None:
+    """Read an event from its message, secrets masked; None when only the log has it whole."""
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(event, dict) or event.get("payload_omitted"):
+        return None
+    if not isinstance(event.get("position"), int) or not isinstance(event.get("event_id"), int):
+        return None
+    event["result"] = masked(event.get("result"))
+    return event
 
 
 def _has_ended(page: Object) -> bool:
