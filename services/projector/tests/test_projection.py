@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import asyncpg
 import pytest
 from noetl_projector.projection import execution_of_subject
 from noetl_projector.store import Store
+from noetl_projector.sweep import sweep
 
 type AddLog = Callable[..., Awaitable[None]]
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -58,6 +60,25 @@ async def test_p1_concurrent_projectors_count_each_execution_once(
     await asyncio.gather(*(store.move_executions(range(1, 41)) for _ in range(4)))
 
     assert await counters_of(pool) == {("tests/x", "RUNNING"): 40}
+
+
+async def test_p2_sweep_finds_what_no_message_told_of(
+    store: Store, pool: Pool, add_log: AddLog
+) -> None:
+    await add_log(1, [STARTED])
+    await store.move_executions([1])
+    await add_log(1, [STARTED, ENDED], status="COMPLETED")
+    await add_log(2, [STARTED])
+    await add_log(3, [STARTED, ENDED], status="COMPLETED")
+    await pool.execute(
+        "UPDATE noetl.execution_state SET ended_at = now() - interval '1 day'"
+        " WHERE execution_id = 3"
+    )
+    ended_after = await store.read_clock() - timedelta(hours=1)
+
+    assert await sweep(store, ended_after=ended_after, limit=1) == 2
+    assert await rows_of(pool) == {1: ("COMPLETED", 2), 2: ("RUNNING", 1)}
+    assert await sweep(store, ended_after=ended_after, limit=10) == 0
 
 
 async def test_an_unknown_execution_is_left_alone(store: Store, pool: Pool) -> None:

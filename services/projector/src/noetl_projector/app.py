@@ -19,6 +19,7 @@ from noetl_projector.projection import Projection
 from noetl_projector.results import ResultHandlers
 from noetl_projector.settings import Settings
 from noetl_projector.store import Store
+from noetl_projector.sweep import run_sweep
 
 __all__ = ["SCHEMA", "create_app", "open_parts"]
 
@@ -58,6 +59,9 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                     batch=settings.projection_batch,
                     on_progress=service.beater("projection"),
                 ),
+            )
+            service.spawn(
+                "sweep", run_sweep(store, settings=settings, on_progress=service.beater("sweep"))
             )
             routes = reads.routes() | results.routes()
             queue = f"{_NAME}_{settings.shard_index}"

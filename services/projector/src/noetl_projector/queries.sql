@@ -79,6 +79,23 @@ counted AS (
 
 SELECT count(*) FROM moved;
 
+-- name: read_clock
+-- This database's time.
+SELECT clock_timestamp();
+
+-- name: find_lagging
+-- Executions whose row is behind their log, of those that run and those that ended lately.
+-- $1 ended after, $2 limit
+SELECT s.execution_id
+FROM noetl.execution_state AS s
+LEFT JOIN noetl.execution AS e
+    ON e.execution_id = s.execution_id
+WHERE
+    (s.status = 'RUNNING' OR s.ended_at > $1)
+    AND (e.position IS NULL OR e.position < s.position)
+ORDER BY s.execution_id
+LIMIT $2;
+
 -- name: find_state
 -- The state row of an execution. $1 execution id
 SELECT

@@ -37,4 +37,13 @@ class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
         ge=0,
         description="Rest of the projection after a batch, for the next one to gather.",
     )
+    sweep_interval_seconds: float = Field(
+        default=5.0, gt=0, description="How often the read model is compared with the logs."
+    )
+    sweep_first_reach_seconds: float = Field(
+        default=86_400.0, gt=0, description="How far back the first comparison looks."
+    )
+    sweep_batch: int = Field(
+        default=1000, gt=0, description="Executions brought up to date by one statement."
+    )
     rpc_concurrency: int = Field(default=64, gt=0, description="Requests worked on at once.")

@@ -122,6 +122,16 @@ class Store:
                 moved = await connection.fetchval(self._queries["move_executions"], ids)
         return int(moved)
 
+    async def read_clock(self) -> datetime:
+        """Return the database's time."""
+        moment: datetime = await self._value("read_clock")
+        return moment
+
+    async def find_lagging(self, *, ended_after: datetime, limit: int) -> list[int]:
+        """Return executions whose row is behind their log."""
+        rows = await self._rows("find_lagging", ended_after, limit)
+        return [row["execution_id"] for row in rows]
+
     async def find_state(self, execution_id: int) -> State | None:
         """Return the state row of an execution."""
         row = await self._row("find_state", execution_id)
