@@ -26,6 +26,9 @@ type Json = Any
 type Kind = Literal["event", "command", "message"]
 
 
+_ERROR_CHARS = 4096
+
+
 class Record(Protocol):
     """A record of the claim statements."""
 
@@ -113,9 +116,16 @@ def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
     if len(body) <= limit:
         return body
     if row.kind == "event":
-        return orjson.dumps(
-            payload | {"result": None, "meta": None, "context": None, "payload_omitted": True}
-        )
+        bare: dict[str, Json] = {
+            "result": None,
+            "meta": None,
+            "context": None,
+            "payload_omitted": True,
+        }
+        error = payload.get("error")
+        if isinstance(error, str):
+            bare["error"] = error[:_ERROR_CHARS]
+        return orjson.dumps(payload | bare)
     return orjson.dumps(_without_command(payload)) if row.kind == "command" else body
 
 
