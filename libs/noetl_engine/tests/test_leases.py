@@ -224,6 +224,31 @@ HELD = NOW
             {"process_since": NOW + timedelta(seconds=10), "instance": "p1"},
             {"instance": "p1"},
         ),
+        # Two processes known apart: a restart within the clock allowance counts as well.
+        (
+            "worker_registered_again",
+            20,
+            {"process_since": NOW - timedelta(seconds=2), "instance": "p2"},
+            {"instance": "p1"},
+        ),
+        (
+            None,
+            20,
+            {"process_since": NOW - timedelta(seconds=6), "instance": "p2"},
+            {"instance": "p1"},
+        ),
+        (
+            "worker_registered_again",
+            20,
+            {"process_since": NOW + timedelta(seconds=4), "instance": "p2"},
+            {"instance": "p1"},
+        ),
+        (
+            None,
+            20,
+            {"process_since": NOW - timedelta(seconds=6), "instance": "p1"},
+            {"instance": "p2"},
+        ),
         ("lease_expired", 70, {"heartbeat_at": NOW}, {}),
         ("not_started", 31, {}, {"started_at": None}),
         ("hard_timeout", 1801, {}, {}),

@@ -103,4 +103,9 @@ def _registered_again(
         return False
     allowance = timedelta(seconds=facts.limits.clock_allowance_seconds)
     since = worker.process_since
+    if instance is not None and worker.instance is not None:
+        # Known to be two processes, and a worker registers before it claims: only clocks that
+        # differ could make the older one look younger. A restart within the allowance counts.
+        latest = since + allowance
+        return claimed_at < latest and (heard_at is None or heard_at < latest)
     return claimed_at < since - allowance and (heard_at is None or heard_at < since)
