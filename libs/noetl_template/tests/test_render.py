@@ -98,6 +98,9 @@ def test_plain_strings_are_typed_by_the_server(source: str, value: object):
         ("{{ '5.7' | int }}", 5),
         ("{{ true | int }}", 1),
         ("{{ self }}", None),
+        ("{{ 'ab' | first ~ ('ab' | last) }}", "ab"),
+        ("{{ 'ab' | split('') }}", ["", "a", "b", ""]),
+        ("{{ [1e3, 1.5, 12345678901234567890] | tojson }}", [1000, "1.5", "12345678901234567890"]),
     ],
 )
 def test_server_templates(template: str, value: object):
@@ -132,6 +135,14 @@ def test_server_templates(template: str, value: object):
         ("{{ step['result'].x }}", 1),
         ("{{ step.inner.result.y }}", 2),
         ("{{ own.result }}", 5),
+        ("{{ step.result.x + step['result']['x'] }}", 2),
+        ("{{ (step | default({})).result.x + 0 }}", 1),
+        ("{{ own.result + 0 }}", 5),
+        ("{{ [1] | chain([2], 'a') }}", [1, 2, "a"]),
+        ("{{ step | chain({'x': 2}) }}", {"x": 2, "inner": {"y": 2}}),
+        ("{{ [1, 2] | zip('ab') }}", [[1, "a"], [2, "b"]]),
+        ("{{ 'é' | len }}", 2),
+        ("{{ 'ab' | first ~ ('ab' | last) }}", "ab"),
         ("{{ rows[0].result | default('list') }}", "list"),
         ("{% for r in rows %}{{ r.result | default('list') }}{% endfor %}", "list"),
         ("{{ 'junk' | int }}", 0),
@@ -277,6 +288,9 @@ def test_an_error_names_reason_and_cut_template():
         ("{{ 'd' | replace('d') }}", "missing argument"),
         ("{{ [] | first }}", "invalid operation: sequence is empty"),
         ("{{ 5 | length }}", "invalid operation: length requires string, sequence, or mapping"),
+        ("{{ x | b64decode }}", "b64decode error: Only base64 data is allowed"),
+        ("{{ 5 | keys }}", "invalid operation: keys requires mapping"),
+        ("{{ true | join }}", "invalid operation: cannot join value of type bool"),
         ("{{ '' | int }}", "int error: cannot parse float from empty string"),
         ("{{ 'x' | float }}", "float error: invalid float literal"),
         ("{% include 'x' %}", "statement 'include' is not available (line 1)"),
@@ -287,6 +301,12 @@ def test_reasons(template: str, reason: str):
         render_server(template, {"x": {}})
 
     assert reason == caught.value.reason
+
+
+def test_broken_json_is_an_error_on_the_server_only():
+    with pytest.raises(TemplateError, match="fromjson error"):
+        render_server("{{ 'x' | fromjson }}", {})
+    assert render_worker("{{ 'x' | fromjson }}", {}) is None
 
 
 ESCAPES = [

@@ -8,7 +8,7 @@ the dialect's null, and the other of the two words gets an object of its own.
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -342,8 +342,3 @@ def dump_json(value: Any) -> str:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, ValueError) as error:
         raise EvaluationError("this value has no JSON form") from error
-
-
-def total_length(parts: Iterable[str]) -> int:
-    """Characters of all parts together."""
-    return sum(map(len, parts))

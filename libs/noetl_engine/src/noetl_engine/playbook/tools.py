@@ -4,7 +4,6 @@ The reference tries the shapes one after the other and, when none fits, says onl
 So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
@@ -188,10 +187,3 @@ def _expect_action(node: Node) -> None:
         raise Mismatch("an eval entry needs an action in 'do'", node)
     _expect_text(node.entries.get("expr"), "expr")
     _expect_mapping(node.entries.get("set_vars"), "set_vars")
-
-
-def tools_of(tool: Tool | Pipeline) -> Iterable[tuple[str | None, Tool]]:
-    """The tools of a step with their labels, ``None`` for a single tool."""
-    if isinstance(tool, Tool):
-        return [(None, tool)]
-    return [(task.label, task.tool) for task in tool.tasks]
