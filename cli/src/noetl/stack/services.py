@@ -104,6 +104,7 @@ def public_url(host: str, port: int) -> str:
 def environment_of(
     replica: Replica,
     *,
+    stack: str,
     nats_url: str,
     postgres: PostgresAddress,
     http_host: str,
@@ -132,7 +133,9 @@ def environment_of(
         "PYTHONUNBUFFERED": "1",
     }
     if replica.service == WORKER:
-        fixed["NOETL_SERVER_URL"] = public
+        # The same id after a restart: by registering anew the worker says that whatever it had
+        # claimed before is orphaned, and nobody has to wait until the lease is over.
+        fixed |= {"NOETL_SERVER_URL": public, "WORKER_ID": f"{stack}-{replica.name}"}
     # Who has no business in the database isn't told where it is.
     database = {} if replica.service in FRONT else postgres.environment
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("POSTGRES_")}

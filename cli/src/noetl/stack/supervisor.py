@@ -228,6 +228,7 @@ class Supervisor:
         port = self.edge_port if is_edge else self._port(replica.name)
         environment = services.environment_of(
             replica,
+            stack=self._identity.name,
             nats_url=self.nats_url,
             postgres=self.postgres,
             http_host=self.plan.host,

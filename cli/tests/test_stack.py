@@ -1,0 +1,180 @@
+"""The commands with the real services behind them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from noetl.stack.datadir import DataDirectory
+from noetl.stack.process import free_port
+from noetl_testkit.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+COMMAND = str(Path(sys.executable).with_name("noetl-server"))
+PLAYBOOK = """\
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: it, path: tests/it}
+workload: {seconds: 0}
+workflow:
+  - step: start
+    tool:
+      kind: python
+      input: {seconds: "{{ seconds }}"}
+      code: |
+        import time
+        time.sleep(seconds)
+        result = {"slept": seconds}
+    next: {arcs: [{step: second}]}
+  - step: second
+    tool:
+      kind: python
+      input: {slept: "{{ start.slept }}"}
+      code: "result = {'before': slept}"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "it.yaml"
+    path.write_text(PLAYBOOK)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDirectory:
+    return DataDirectory(tmp_path / "data")
+
+
+@contextmanager
+def started(
+    data: DataDirectory, *command: str, signal_number: signal.Signals = signal.SIGINT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a stack until the end of the block, if it lives that long."""
+    log = data.root.with_suffix(".log")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "NOETL_DATA_DIR": str(data.root)},
+        )
+    ready = log.read_text().count("Ctrl-C stops") + 1
+    try:
+        wait_until(
+            lambda: process.poll() is not None or log.read_text().count("Ctrl-C stops") == ready,
+            what="the stack is ready",
+            timeout_seconds=120,
+        )
+        assert process.poll() is None, log.read_text()
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal_number)
+        process.wait(timeout=90)
+
+
+def run(file: Path, data: DataDirectory, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "run", str(file), "--data", str(data.root), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_stack_comes_up_runs_a_playbook_and_goes_down(file: Path, data: DataDirectory) -> None:
+    port = free_port()
+    with started(data, COMMAND, "up", "--port", str(port), "--workers", "2") as up:
+        finished = run(file, data)
+        status = subprocess.run(
+            [COMMAND, "status", "--json", "--data", str(data.root)],
+            capture_output=True,
+            check=True,
+        )
+
+    entries = {entry["name"]: entry for entry in json.loads(status.stdout)["services"]}
+    assert (finished.returncode, json.loads(finished.stdout)) == (0, {"before": 0}), finished.stderr
+    assert up.returncode == 0
+    assert entries.keys() == {
+        *("nats", "postgres", "api-gateway", "orchestrator", "outbox", "projector", "catalog"),
+        *("worker-1", "worker-2"),
+    }
+    assert {(entry["state"], entry["restarts"]) for entry in entries.values()} == {("ready", 0)}
+    assert entries["api-gateway"]["port"] == port
+
+
+def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataDirectory) -> None:
+    up = (COMMAND, "up", "--port", str(free_port()))
+    with started(data, *up) as first:
+        following = subprocess.Popen(
+            [COMMAND, "run", str(file), "--data", str(data.root), "--set", "seconds=3"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert following.stderr is not None
+        wait_until(lambda: "… start" in following.stderr.readline(), timeout_seconds=30)
+        first.kill()
+    with started(data, *up):
+        result, said = following.communicate(timeout=200)
+
+    assert (following.returncode, json.loads(result)) == (0, {"before": 3}), said
+
+
+def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
+    file: Path, data: DataDirectory
+) -> None:
+    finished = run(file, data, "--set", "seconds=0.1")
+
+    assert (finished.returncode, json.loads(finished.stdout)) == (0, {"before": 0.1})
+    assert not data.is_held()
+    assert {entry["state"] for entry in (data.state() or {})["services"]} == {"stopped"}
+
+
+def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "run", str(file), "--data", str(data.root), "--set", "seconds=60"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    wait_until(lambda: "… start" in process.stderr.readline(), timeout_seconds=60)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=90)
+
+    assert process.returncode == 130, said
+    assert "CANCELLED" in said
+    assert not data.is_held()
+
+
+def test_server_and_worker_start_as_modules(file: Path, data: DataDirectory) -> None:
+    """What the NoETL command line runs for `server start` and `worker start`."""
+    port = free_port()
+    server = (sys.executable, "-m", "noetl.server", "--host", "127.0.0.1", "--port", str(port))
+    with started(data, *server, "--init-db", signal_number=signal.SIGTERM) as process:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "noetl.worker"],
+            env={**os.environ, "NOETL_DATA_DIR": str(data.root)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            finished = run(
+                file, data, "--server-url", f"http://127.0.0.1:{port}", "--timeout", "60"
+            )
+        finally:
+            worker.terminate()
+            worker.wait(timeout=60)
+
+    names = {entry["name"] for entry in (data.state() or {})["services"]}
+    assert (finished.returncode, json.loads(finished.stdout)) == (0, {"before": 0}), finished.stderr
+    assert "worker" not in names
+    assert process.returncode == 0
