@@ -214,6 +214,7 @@ def make_settings(nats_url: str, **changes: Any) -> Settings:
         "start_patience_seconds": 1.0,
         "clock_allowance_seconds": 0.3,
         "exists_patience_seconds": 1.0,
+        "resolve_patience_seconds": 1.0,
         "request_try_seconds": 0.5,
         "request_patience_seconds": 1.0,
         "claim_patience_seconds": 0.6,

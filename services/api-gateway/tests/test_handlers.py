@@ -5,7 +5,10 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_contract.http.events import EventAnswer, EventRequest
+from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
+from pydantic import BaseModel
 
 from .conftest import EXECUTION_ID, World
 
@@ -59,6 +62,15 @@ async def test_register_takes_other_text_as_it_is(world: World, content: str) ->
     await world.post("/api/catalog/register", {"content": content, "resource_type": "MCP"})
 
     assert world.backend.requests("register") == [{"content": content, "resource_type": "MCP"}]
+
+
+async def test_list_passes_its_filters_on(world: World) -> None:
+    world.backend.answer("list", {"entries": []})
+    filters = {"resource_type": "Playbook", "path": "p", "capabilities": ["a"]}
+
+    await world.post("/api/catalog/list", filters)
+
+    assert world.backend.requests("list") == [filters | {"agent_only": False, "capability": None}]
 
 
 async def test_resource_takes_integers_and_texts(world: World) -> None:
@@ -465,6 +477,14 @@ async def test_metrics_count_by_closed_sets(world: World) -> None:
     text = (await world.get("/metrics")).text
     assert 'noetl_events_ingested_total{event_type="other",status="ok"}' in text
     assert 'route="/api/executions/{execution_id}"' in text
+
+
+@pytest.mark.parametrize("model", [ExecuteRequest, ExecuteAnswer, EventRequest, EventAnswer])
+def test_examples_are_what_they_describe(model: type[BaseModel]) -> None:
+    examples = model.model_json_schema()["examples"]
+
+    for example in examples:
+        assert model.model_validate(example).model_dump(exclude_unset=True) == example
 
 
 async def test_description_is_served(world: World) -> None:

@@ -195,7 +195,7 @@ async def test_late_reply_to_a_start_counts(world: World) -> None:
 
 
 async def test_start_is_refused_at_once_without_a_broker(own_nats: NatsServer) -> None:
-    async with make_world(own_nats.url, request_patience_seconds=0.2) as world:
+    async with make_world(own_nats.url) as world:
         await asyncio.to_thread(own_nats.kill)
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -31,10 +31,13 @@ INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
+# A subject shares one line of 4 KiB with the reply subject; the broker ends the connection of
+# whoever sends a longer one.
+_LONGEST_TOKEN = 128
 
 
 def _token(text: str, *, empty: str) -> str:
-    return _NOT_TOKEN.sub("-", text).strip("-") or empty
+    return _NOT_TOKEN.sub("-", text)[:_LONGEST_TOKEN].strip("-") or empty
 
 
 def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> str:

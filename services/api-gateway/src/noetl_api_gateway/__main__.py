@@ -44,6 +44,7 @@ async def serve(settings: Settings) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        limit_concurrency=settings.max_connections,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
     )

@@ -1,7 +1,10 @@
 """Metrics of the edge; contract names first (http-a 18, http-b 13)."""
 
+from functools import cache
+
 from noetl_common.metrics import counter, gauge, histogram
 from noetl_contract.events import EventType
+from prometheus_client import Counter, Histogram
 
 __all__ = [
     "EVENTS_INGESTED",
@@ -19,8 +22,11 @@ __all__ = [
     "WRITES",
     "WRITE_DURATION",
     "event_label",
+    "event_metrics",
+    "http_metrics",
 ]
 
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _WORKER_TYPES = {"command.heartbeat", "case.evaluated"}
 _KNOWN_TYPES = frozenset(EventType) | _WORKER_TYPES
 
@@ -65,6 +71,19 @@ PUBLISHED_AGAIN = counter(
 )
 INGRESS_BACKLOG = gauge("noetl_ingress_backlog", "Messages waiting in the ingress stream")
 OPEN_STREAMS = gauge("noetl_event_streams_open", "Event streams being served")
+
+
+@cache
+def http_metrics(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Return counter and histogram of a route; looking labels up costs more than counting."""
+    word = method if method in _METHODS else "other"
+    return HTTP_REQUESTS.labels(route, word, str(status)), HTTP_DURATION.labels(route)
+
+
+@cache
+def event_metrics(event_type: str, outcome: str) -> tuple[Counter, Histogram]:
+    """Return counter and histogram of an event type that `event_label` gave."""
+    return EVENTS_INGESTED.labels(event_type, outcome), EVENT_DURATION.labels(event_type)
 
 
 def event_label(event_type: str) -> str:

@@ -21,6 +21,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
         lt=30,
         description="How long an event is held for its commit; below the workers' timeout of 30 s.",
     )
+    resolve_patience_seconds: float = Field(
+        default=5.0, gt=0, description="Patience of a start with the look-up of its playbook."
+    )
     start_patience_seconds: float = Field(
         default=12.0, gt=0, description="Deadline of a start; later it is dropped, not begun."
     )
@@ -50,6 +53,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     )
     max_waiting_writes: int = Field(
         default=2048, ge=1, description="Writes held for their commit at once."
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, description="Connections and requests served at once."
     )
     max_ingress_backlog: int = Field(
         default=20_000, ge=1, description="Waiting messages above which starts are refused."

@@ -15,7 +15,7 @@ import orjson
 from noetl_common.health import HealthRoutes
 from noetl_common.service import Service
 
-from noetl_api_gateway.metrics import HTTP_DURATION, HTTP_REQUESTS
+from noetl_api_gateway.metrics import http_metrics
 
 __all__ = ["Shell", "call_of", "is_browser_like"]
 
@@ -96,8 +96,9 @@ class Shell:
             await self._app(scope, receive, noting)
         finally:
             route = scope.get("path_template") or "unmatched"
-            HTTP_REQUESTS.labels(route, scope["method"], str(status)).inc()
-            HTTP_DURATION.labels(route).observe(perf_counter() - started)
+            served, duration = http_metrics(route, scope["method"], status)
+            served.inc()
+            duration.observe(perf_counter() - started)
 
     def _cors_headers(self, scope: Scope) -> tuple[Header, ...]:
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)

@@ -14,21 +14,19 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Self
 
-from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
 from noetl_common.bus.inbox import Inbox, Incoming
 from noetl_common.bus.parts import PartCollector
-from noetl_common.bus.publish import MESSAGE_ID_HEADER, PubAck
+from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
-from noetl_contract.streams import INGRESS
 from noetl_contract.subjects import ingress_subject
 
+from noetl_api_gateway.ingress_stream import count_messages, holds_message
 from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
 from noetl_api_gateway.refusals import busy, unavailable
 
@@ -105,6 +103,19 @@ class IngressWriter:
         self._attempt_prefix = secrets.token_hex(8)
         self._attempts = count(1)
 
+    def refuse_overload(self) -> None:
+        """Refuse an early write before any work is done for it.
+
+        Raises:
+            Refusal: 503; the broker is away, or too much is waiting already.
+        """
+        if not self._bus.is_connected:
+            raise unavailable("The message broker is not reachable")
+        if self._backlog.is_full:
+            raise busy("Too many messages are waiting to be processed")
+        if self._places.locked():
+            raise busy(f"{self._max_waiting} writes are waiting already")
+
     async def send(self, body: bytes, *, execution_id: int, patience: Patience) -> RpcReply:
         """Publish a message and wait for the answer to its commit.
 
@@ -120,7 +131,7 @@ class IngressWriter:
         """
         deadline = asyncio.get_running_loop().time() + patience.seconds
         if patience.early:
-            self._refuse_overload()
+            self.refuse_overload()
         try:
             # A place that comes in the last moment is of no use any more.
             async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
@@ -196,25 +207,13 @@ class IngressWriter:
         if write.ack is None:
             return
         try:
-            stored = await self._bus.js.get_msg(INGRESS.name, write.ack.sequence)
-        except NotFoundError:
-            is_there = False
-        except (NatsError, TimeoutError):
+            is_there = await holds_message(self._bus, write.ack.sequence, write.message_id)
+        except BusUnavailable:
             return
-        else:
-            is_there = (stored.headers or {}).get(MESSAGE_ID_HEADER) == write.message_id
         if not is_there:
             _log.info("ingress_published_again", subject=write.subject)
             PUBLISHED_AGAIN.inc()
             write.ack = None
-
-    def _refuse_overload(self) -> None:
-        if not self._bus.is_connected:
-            raise unavailable("The message broker is not reachable")
-        if self._backlog.is_full:
-            raise busy("Too many messages are waiting to be processed")
-        if self._places.locked():
-            raise busy(f"{self._max_waiting} writes are waiting already")
 
 
 @dataclass(slots=True)
@@ -280,10 +279,11 @@ async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: flo
     """Keep the backlog up to date until cancelled."""
     while True:
         try:
-            info = await bus.js.stream_info(INGRESS.name)
-        except (NatsError, TimeoutError):
-            pass  # the topology watch and readiness tell about a missing stream
+            backlog.messages = await count_messages(bus)
+        except BusClosed:
+            raise
+        except BusUnavailable as error:
+            _log.debug("ingress_not_counted", reason=error.message)
         else:
-            backlog.messages = info.state.messages
-            INGRESS_BACKLOG.set(info.state.messages)
+            INGRESS_BACKLOG.set(backlog.messages)
         await asyncio.sleep(interval_seconds)

@@ -19,7 +19,7 @@ from noetl_contract.http.catalog import (
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json, without_nul
 from noetl_api_gateway.edge import OpenEdge
-from noetl_api_gateway.fields import is_i64, require_object, text, text_or_none, wrong_type
+from noetl_api_gateway.fields import flag, is_i64, require_object, text, text_or_none, wrong_type
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
@@ -65,7 +65,13 @@ async def register(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
 async def list_entries(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List entries, newest first."""
     source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
-    wanted = {"resource_type": text_or_none(source, "resource_type")}
+    wanted = {
+        "resource_type": text_or_none(source, "resource_type"),
+        "path": text_or_none(source, "path"),
+        "agent_only": flag(source, "agent_only", default=False),
+        "capability": text_or_none(source, "capability"),
+        "capabilities": _texts_or_none(source, "capabilities"),
+    }
     return json_answer(request, body_of(await edge.services.catalog("list", wanted)))
 
 
@@ -108,6 +114,18 @@ def _from_base64(content: str) -> str | None:
         return decoded.decode()
     except (binascii.Error, ValueError):
         return None
+
+
+def _texts_or_none(source: Object, name: str) -> list[str] | None:
+    value = source.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise wrong_type(value, expected="a sequence", path=name)
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise wrong_type(item, expected="a string", path=f"{name}[{index}]")
+    return value
 
 
 def _text_or_integer(source: Object, name: str) -> str | int | None:

@@ -36,7 +36,7 @@ from noetl_api_gateway.fields import (
     wrong_type,
 )
 from noetl_api_gateway.handlers.execute import idempotency_key
-from noetl_api_gateway.metrics import EVENT_DURATION, EVENTS_INGESTED, event_label
+from noetl_api_gateway.metrics import event_label, event_metrics
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, unavailable
 from noetl_api_gateway.request import AnyRequest
@@ -78,8 +78,9 @@ async def post_event(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
         body = body_of(reply)
         outcome = "ok"
     finally:
-        EVENTS_INGESTED.labels(label, outcome).inc()
-        EVENT_DURATION.labels(label).observe(perf_counter() - started)
+        ingested, duration = event_metrics(label, outcome)
+        ingested.inc()
+        duration.observe(perf_counter() - started)
     return json_answer(request, body)
 
 

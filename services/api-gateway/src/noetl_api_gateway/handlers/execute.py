@@ -30,6 +30,8 @@ type Json = Any
 type Object = dict[str, Any]
 
 _WINDOW_SECONDS = 300
+_LONGEST_POOL = 128  # a token of a subject, and subjects share one line of the protocol
+_LONGEST_KEY = 500  # a database index takes little more
 _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 
 
@@ -43,7 +45,13 @@ _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 async def execute(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Pin the playbook's version, publish the start, answer after its commit."""
     wanted = read_start(await read_json(request, unique_keys=True))
-    found = body_of(await edge.services.catalog("resolve", wanted.pop("look_up")))
+    edge.writer.refuse_overload()
+    reply = await edge.services.catalog(
+        "resolve",
+        wanted.pop("look_up"),
+        patience_seconds=edge.settings.resolve_patience_seconds,
+    )
+    found = body_of(reply)
     execution_id = edge.ids.next()
     message = {
         "type": "execute",
@@ -70,12 +78,13 @@ def read_start(body: Json) -> Object:
     """
     source = require_object(body, name="ExecuteRequest")
     path = text_or_none(source, "path")
+    pool = _bounded(text_or_none(source, "execution_pool"), _LONGEST_POOL, "execution_pool")
     catalog_id = id_or_none(source, "catalog_id")
     version = _version(source.get("version"))
     wanted = {
         "payload": _payload(source),
         "parent_execution_id": id_or_none(source, "parent_execution_id"),
-        "execution_pool": text_or_none(source, "execution_pool") or None,
+        "execution_pool": pool,
         "trace": source.get("trace"),
         **_dedup(source.get("dedup")),
     }
@@ -135,11 +144,14 @@ def idempotency_key(request: AnyRequest) -> str | None:
     """Return the client's key, also in the spelling of Python's server."""
     headers = request.headers
     key = headers.get("idempotency-key") or headers.get("x-idempotency-key")
-    if key is None or not key.strip():
-        return None
-    if len(key) > 500:
-        raise Refusal(400, "Idempotency-Key is longer than 500 characters")
-    return key.strip()
+    return _bounded(None if key is None else key.strip(), _LONGEST_KEY, "Idempotency-Key")
+
+
+def _bounded(value: str | None, limit: int, name: str) -> str | None:
+    """Return a text that is not too long, None for an empty one."""
+    if value and len(value) > limit:
+        raise Refusal(422, f"{name} is longer than {limit} characters")
+    return value or None
 
 
 def _payload(source: Object) -> Object:
@@ -171,6 +183,7 @@ def _dedup(value: Json) -> Object:
         return {}
     source = require_object(value, name="DedupSpec", path="dedup")
     key = text(source, "key", path="dedup")
+    _bounded(key, _LONGEST_KEY, "dedup.key")
     seconds = source.get("window_secs", _WINDOW_SECONDS)
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         raise wrong_type(seconds, expected="u64", path="dedup.window_secs")
