@@ -305,6 +305,29 @@ def test_what_breaks_a_rule_is_unprocessable(text: str, message: str):
     assert (message, 422) == (str(error), error.status)
 
 
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        ("5", "workbook[0].tool: invalid type: integer `5`, expected struct ToolSpec at line"),
+        ("{kind: x}", "workbook[0].tool: unknown variant `x`, expected one of `http`, `postgres`"),
+        ("{kind: http, url: 5}", "workbook[0].tool: url must be a string at line"),
+    ],
+)
+def test_wrong_workbook_tools(tool: str, message: str):
+    error = refused(workflow(start(), tail=f"workbook: [{{name: w, tool: {tool}}}]\n"))
+
+    assert str(error).startswith(message)
+    assert error.status == 400
+
+
+def test_a_flag_must_be_a_boolean():
+    error = refused(workflow(start(), tail="keychain: [{name: k, auto_renew: 5}]\n"))
+
+    assert str(error).startswith(
+        "keychain[0].auto_renew: invalid type: integer `5`, expected a boolean at line"
+    )
+
+
 def test_the_first_problem_is_the_one_the_reference_finds():
     text = workflow(
         start("when: 'a { b'", "loop: {in: x, iterator: ''}", "next: nowhere",
