@@ -92,8 +92,13 @@ class CatalogHandlers:
             limit = self._settings.catalog_content_max_bytes
             return _refused(413, f"The document has {size} bytes, the limit is {limit}")
         resource_type = str(request.get("resource_type") or "Playbook")
-        async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
-            document = await asyncio.to_thread(read_document, content, resource_type=resource_type)
+        try:
+            async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
+                document = await asyncio.to_thread(
+                    read_document, content, resource_type=resource_type
+                )
+        except TimeoutError:
+            return _refused(503, "The document could not be read in time")
         catalog_id = self._ids.next()
         version = await self._store.insert_version(
             NewVersion(
