@@ -149,7 +149,8 @@ def test_valid_subscriptions_have_no_problem(document: Json) -> None:
             "none",
             (
                 'subscription \'ingress.verify.type\' must be one of ["hmac_sha256", "bearer", '
-                "\"pubsub_oidc\"], got 'none' ('none' is not allowed — push ingress always verifies)"
+                "\"pubsub_oidc\"], got 'none' ('none' is not allowed — "
+                "push ingress always verifies)"
             ),
         ),
         (
