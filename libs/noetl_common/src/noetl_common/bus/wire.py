@@ -24,6 +24,7 @@ __all__ = [
     "write_nowait",
 ]
 
+_LONGEST_SUBJECT = 2048  # it shares a line of 4096 bytes with the reply subject and the sizes
 _HEADER_START = b"NATS/1.0\r\n"
 _NOT_IN_SUBJECT = re.compile(r"[\s\x00]")
 _LINE_BREAKS = re.compile(r"[\r\n]+")
@@ -39,9 +40,10 @@ def command(
     """Return the protocol bytes that publish one message.
 
     Raises:
-        Invalid: the subject holds white space, which would inject protocol commands.
+        Invalid: the subject holds white space, which would inject protocol commands, or is so
+            long that the broker would end the connection.
     """
-    if not subject or _NOT_IN_SUBJECT.search(subject):
+    if not subject or len(subject) > _LONGEST_SUBJECT or _NOT_IN_SUBJECT.search(subject):
         raise Invalid("the subject {subject!r} is not valid", subject=subject)
     if not headers:
         return b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), reply.encode(), len(body), body)
