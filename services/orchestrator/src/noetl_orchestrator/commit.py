@@ -79,11 +79,13 @@ class Encoder:
     Attributes:
         snapshot_min_events: events after which a snapshot is written, if their bytes outgrew
             the last one (W11).
+        start_grace_seconds: a claim is looked at when it should have started.
     """
 
     announcer: Announcer
     new_id: Callable[[], int]
     snapshot_min_events: int
+    start_grace_seconds: float
 
     def encode(self, staged: Staged, *, now: datetime, children: Sequence[int] = ()) -> Encoded:
         """Return the share of an execution.
@@ -92,6 +94,7 @@ class Encoder:
             TypeError, ValueError: something in it can't be written as JSON.
         """
         encoded = Encoded(staged, _state_row(staged, now=now))
+        self._shorten_leases(staged)
         for row in staged.events:
             self._add_event(encoded, row)
         for command in staged.commands.values():
@@ -119,6 +122,12 @@ class Encoder:
         if staged.continue_later and staged.ended_at is None:
             encoded.continue_timer = self.new_id()
         return encoded
+
+    def _shorten_leases(self, staged: Staged) -> None:
+        grace = timedelta(seconds=self.start_grace_seconds)
+        for change in staged.changes.values():
+            if change.status == "CLAIMED" and change.claimed_at and change.lease_until:
+                change.lease_until = min(change.lease_until, change.claimed_at + grace)
 
     def _add_event(self, encoded: Encoded, row: EventRow) -> None:
         texts = {

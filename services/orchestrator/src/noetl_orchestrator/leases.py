@@ -16,14 +16,14 @@ from noetl_common.bus.broker import Bus
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS, INGRESS, pool_durable
-from noetl_contract.subjects import command_subject
 from noetl_engine.inputs import CommandExhausted, Facts, WorkerSeen
 from noetl_engine.lease import gone_reason
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.dispatch import Dispatcher
+from noetl_orchestrator.hints import Hints
 from noetl_orchestrator.liveness import Liveness
-from noetl_orchestrator.notifications import Announcer, command_message_id
+from noetl_orchestrator.notifications import Announcer, OutboxRow
 from noetl_orchestrator.store import HeldCommand, Store
 from noetl_orchestrator.work import NobodyWaits, Work
 
@@ -41,6 +41,7 @@ class SweepSettings:
 
     next_look_seconds: float
     again_seconds: float
+    again_max_seconds: float
     limit: int
     pending_retry_seconds: float
     pending_retry_max_seconds: float
@@ -91,12 +92,13 @@ class Sweeper:
 
     def __init__(
         self,
+        *,
         store: Store,
         dispatcher: Dispatcher,
         liveness: Liveness,
         broker: BrokerView,
         announcer: Announcer,
-        *,
+        hints: Hints,
         make_facts: Callable[[], Facts],
         new_id: Callable[[], int],
         settings: SweepSettings,
@@ -106,6 +108,7 @@ class Sweeper:
         self._liveness = liveness
         self._broker = broker
         self._announcer = announcer
+        self._hints = hints
         self._make_facts = make_facts
         self._new_id = new_id
         self._settings = settings
@@ -209,35 +212,34 @@ class Sweeper:
     async def _notify_again(self, commands: Sequence[HeldCommand]) -> None:
         if not commands:
             return
-        await self._store.notify_again(
-            [self._row(command) for command in commands],
+        rows = {(one.execution_id, one.event_id): self._row(one) for one in commands}
+        put_back = await self._store.notify_again(
+            [
+                row.stored_again(holds=one.holds)
+                for one, row in zip(commands, rows.values(), strict=True)
+            ],
             next_look_seconds=self._settings.again_seconds,
+            longest_look_seconds=self._settings.again_max_seconds,
         )
+        for command, outbox_id in put_back.items():
+            # The row keeps its id: the relay marks that one.
+            rows[command].outbox_id = outbox_id
+        await self._hints.send(rows[command].hint() for command in put_back)
 
-    def _row(self, command: HeldCommand) -> dict[str, Json]:
+    def _row(self, command: HeldCommand) -> OutboxRow:
         """Return the outbox row of a repetition; it has the whole command no more (22.2)."""
-        payload = self._announcer.notification(
+        is_first = command.holds > 0 and not command.notifications
+        return self._announcer.repetition(
             execution_id=command.execution_id,
             event_id=command.event_id,
             command_id=str(command.meta.get("command_id")),
             step=command.step,
             trace=command.meta.get("trace"),
-            attempts=command.holds,
+            pool=command.pool,
+            holds=command.holds,
+            number=0 if is_first else command.notifications,
+            outbox_id=self._new_id(),
         )
-        is_first = command.holds > 0 and not command.notifications
-        return {
-            "execution_id": command.execution_id,
-            "event_id": command.event_id,
-            "holds": command.holds,
-            "outbox_id": self._new_id(),
-            "subject": command_subject(command.pool, execution_id=command.execution_id),
-            "message_id": command_message_id(
-                command.event_id,
-                holds=command.holds,
-                repetition=0 if is_first else command.notifications,
-            ),
-            "payload": payload,
-        }
 
 
 async def run_sweep(

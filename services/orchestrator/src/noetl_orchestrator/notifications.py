@@ -58,6 +58,18 @@ class OutboxRow:
             self.payload,
         )
 
+    def stored_again(self, *, holds: int) -> dict[str, Json]:
+        """Return the row as a repetition puts it back, if the command still has these holds."""
+        return {
+            "execution_id": self.execution_id,
+            "event_id": self.event_id,
+            "holds": holds,
+            "outbox_id": self.outbox_id,
+            "subject": self.subject,
+            "message_id": self.message_id,
+            "payload": None if self.payload is None else orjson.Fragment(self.payload),
+        }
+
     def hint(self) -> bytes:
         """Return the row as the hint carries it."""
         return orjson.dumps(
@@ -80,7 +92,7 @@ def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str
     the old one for the whole dedupe window.
     """
     base = f"c:{event_id}:{holds}"
-    return f"{base}:{repetition}" if repetition else base
+    return f"{base}:n{repetition}" if repetition else base
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,42 @@ class Announcer:
         fast = {**plain["fast"], "until": format_time(until), "command": inside}
         text = orjson.dumps({**plain, "fast": fast}).decode()
         return text if len(text) <= self.fast_path_max_bytes else None
+
+    def repetition(
+        self,
+        *,
+        execution_id: int,
+        event_id: int,
+        command_id: str,
+        step: str,
+        trace: Json,
+        pool: str,
+        holds: int,
+        number: int,
+        outbox_id: int,
+    ) -> OutboxRow:
+        """Announce a command once more; ``number`` counts the times at these holds."""
+        payload = orjson.dumps(
+            self.notification(
+                execution_id=execution_id,
+                event_id=event_id,
+                command_id=command_id,
+                step=step,
+                trace=trace,
+                attempts=holds,
+            )
+        ).decode()
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=execution_id,
+            execution_id=execution_id,
+            event_id=event_id,
+            kind="command",
+            subject=command_subject(pool, execution_id=execution_id),
+            message_id=command_message_id(event_id, holds=holds, repetition=number),
+            payload=payload,
+            hinted=payload,
+        )
 
     def notification(
         self,

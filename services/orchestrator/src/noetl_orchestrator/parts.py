@@ -15,6 +15,7 @@ from noetl_orchestrator.commit import Encoder
 from noetl_orchestrator.database_clock import DatabaseClock
 from noetl_orchestrator.dispatch import Dispatcher
 from noetl_orchestrator.handlers import ClaimHandler, IngressHandler
+from noetl_orchestrator.hints import Hints
 from noetl_orchestrator.leases import BrokerView, Sweeper, SweepSettings
 from noetl_orchestrator.liveness import Liveness
 from noetl_orchestrator.loading import ExecutionFactory, Loader
@@ -97,26 +98,32 @@ def assemble(
         cache=cache,
         playbooks=playbooks,
         requests=RequestBook(store),
-        encoder=Encoder(announcer, ids.next, settings.snapshot_min_events),
+        encoder=Encoder(
+            announcer,
+            ids.next,
+            settings.snapshot_min_events,
+            settings.command_start_grace_seconds,
+        ),
         dispatcher=dispatcher,
         clock=clock,
-        bus=bus,
+        hints=Hints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
         make_facts=make_facts,
         shard=shard,
-        hint_max_bytes=settings.hint_max_bytes,
         conflict_attempts=settings.conflict_attempts,
     )
     sweeper = Sweeper(
-        store,
-        dispatcher,
-        liveness,
-        BrokerView(bus),
-        announcer,
+        store=store,
+        dispatcher=dispatcher,
+        liveness=liveness,
+        broker=BrokerView(bus),
+        announcer=announcer,
+        hints=Hints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
         make_facts=make_facts,
         new_id=ids.next,
         settings=SweepSettings(
             next_look_seconds=settings.command_claim_lease_seconds,
             again_seconds=settings.lease_again_seconds,
+            again_max_seconds=settings.pending_retry_max_seconds,
             limit=settings.lease_sweep_limit,
             pending_retry_seconds=settings.pending_retry_seconds,
             pending_retry_max_seconds=settings.pending_retry_max_seconds,

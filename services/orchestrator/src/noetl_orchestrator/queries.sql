@@ -7,7 +7,8 @@
 -- $9 ids of timers done, $10 request keys, $11-$13 snapshots, $14-$21 outbox rows, $22-$39 events.
 -- The many rows come as arrays, which the server reads twice as fast as JSON.
 -- Moves and starts come in the order of their ids, which is the order of locking. Look-ups are
--- LATERAL with a fence: a plan made while the tables were small must not scan them for ever.
+-- LATERAL with a fence, and updates join few rows by the planner's guess (= ANY): a plan made
+-- while the tables were small must not scan them for ever.
 WITH wanted AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset($1::JSON) AS w (
@@ -74,9 +75,8 @@ moved AS (
         snapshot_position = coalesce(w.snapshot_position, s.snapshot_position),
         updated_at = clock_timestamp()
     FROM wanted AS w
-    INNER JOIN locked AS l
-        ON l.execution_id = w.execution_id
     WHERE s.execution_id = w.execution_id
+    AND w.execution_id = ANY(ARRAY(SELECT l.execution_id FROM locked AS l))
     RETURNING s.execution_id
 ),
 
@@ -229,10 +229,9 @@ changed_commands AS (
         error TEXT,
         latest_event_id BIGINT
     )
-    INNER JOIN kept AS k
-        ON k.execution_id = n.execution_id
     WHERE c.execution_id = n.execution_id
     AND c.event_id = n.event_id
+    AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
 ),
 
 cancelled_commands AS (
@@ -243,9 +242,8 @@ cancelled_commands AS (
         lease_until = NULL,
         updated_at = clock_timestamp()
     FROM json_to_recordset($7::JSON) AS n (execution_id BIGINT, spared BIGINT[])
-    INNER JOIN kept AS k
-        ON k.execution_id = n.execution_id
     WHERE c.execution_id = n.execution_id
+    AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
     AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
     AND c.event_id != ALL(n.spared)
 ),
@@ -564,14 +562,17 @@ WHERE timer_id = ANY($1::BIGINT[]);
 
 -- name: take_expired_leases
 -- Held commands that are due for a look; the next one is in $1 seconds. Those of the workers in
--- $2 are due whatever their lease says.
+-- $2 are due whatever their lease says, unless somebody has announced them anew already.
 UPDATE noetl.command AS c
 SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
 FROM (
     SELECT l.execution_id, l.event_id
     FROM noetl.command AS l
     WHERE l.status IN ('CLAIMED', 'RUNNING')
-    AND (l.lease_until < clock_timestamp() OR l.worker_id = ANY($2::TEXT[]))
+    AND (
+        l.lease_until < clock_timestamp()
+        OR (l.worker_id = ANY($2::TEXT[]) AND l.notifications = 0)
+    )
     ORDER BY l.lease_until
     LIMIT $3::INTEGER
     FOR UPDATE SKIP LOCKED
@@ -622,8 +623,8 @@ INNER JOIN noetl.outbox AS o
 
 -- name: notify_again
 -- Puts notifications back into the outbox, if the commands are as they were when they were looked
--- at. $1 rows: execution_id, event_id, holds, worker_id, outbox_id, subject, message_id, payload;
--- $2 seconds to the next look at a held command.
+-- at. $1 rows: execution_id, event_id, holds, outbox_id, subject, message_id, payload;
+-- $2 seconds to the next look at a held command, doubled each time up to $3.
 WITH wanted AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset($1::JSON) AS w (
@@ -657,7 +658,12 @@ looked_at AS (
         END,
         lease_until = CASE
             WHEN c.status = 'PENDING' THEN NULL
-            ELSE clock_timestamp() + make_interval(secs => $2::DOUBLE PRECISION)
+            ELSE clock_timestamp() + make_interval(
+                secs => least(
+                    $2::DOUBLE PRECISION * power(2, least(c.notifications, 20)),
+                    $3::DOUBLE PRECISION
+                )
+            )
         END
     FROM still AS s
     WHERE c.execution_id = s.execution_id

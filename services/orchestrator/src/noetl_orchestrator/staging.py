@@ -200,6 +200,10 @@ def stored_answer(
     late: bool,
 ) -> Answer:
     """Answer a message whose events are in the log already."""
+    if isinstance(message, EventsPosted) and message.batch:
+        # The edge has given every item its id, and all of them were stored at once.
+        ids = [event.event_id for event in message.events]
+        return Answer(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
     if isinstance(message, EventsPosted):
         status = "late" if late else "ok"
         return Answer(body={"status": status, "event_id": event_id, "commands_generated": 0})

@@ -320,14 +320,21 @@ class Store:
         }
 
     async def notify_again(
-        self, rows: Sequence[Mapping[str, Json]], *, next_look_seconds: float
-    ) -> set[tuple[int, int]]:
-        """Put notifications back into the outbox; returns those that were still wanted."""
+        self,
+        rows: Sequence[Mapping[str, Json]],
+        *,
+        next_look_seconds: float,
+        longest_look_seconds: float,
+    ) -> dict[tuple[int, int], int]:
+        """Put notifications back into the outbox.
+
+        Returns the outbox id by (execution id, event id), for those that were still wanted.
+        """
         async with translate():
             found = await self._background.fetch(
-                self._queries["notify_again"], rows, next_look_seconds
+                self._queries["notify_again"], rows, next_look_seconds, longest_look_seconds
             )
-        return {(row["execution_id"], row["event_id"]) for row in found}
+        return {(row["execution_id"], row["event_id"]): row["outbox_id"] for row in found}
 
     async def purge_request_keys(self, *, older_than_seconds: float, limit: int) -> None:
         """Forget old request keys."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
 
-from noetl_common.bus.broker import Bus
 from noetl_common.errors import Conflict, NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_contract.subjects import event_subject, outbox_hint_subject
+from noetl_contract.subjects import event_subject
 from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Claimed, CommandOutcome, Continued, Facts, Started
 from noetl_engine.outputs import Answer, NeedRows
@@ -22,6 +21,7 @@ from noetl_orchestrator.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.commit import Encoded, Encoder, parameters
 from noetl_orchestrator.database_clock import DatabaseClock
 from noetl_orchestrator.dispatch import Dispatcher, Postponed
+from noetl_orchestrator.hints import Hints
 from noetl_orchestrator.loading import Loader
 from noetl_orchestrator.playbooks import PlaybookNotUsable, Playbooks
 from noetl_orchestrator.requests import RequestBook
@@ -77,10 +77,9 @@ class Turns:
         encoder: Encoder,
         dispatcher: Dispatcher,
         clock: DatabaseClock,
-        bus: Bus,
+        hints: Hints,
         make_facts: MakeFacts,
         shard: int,
-        hint_max_bytes: int,
         conflict_attempts: int,
     ) -> None:
         self._store = store
@@ -91,11 +90,9 @@ class Turns:
         self._encoder = encoder
         self._dispatcher = dispatcher
         self._clock = clock
-        self._bus = bus
+        self._hints = hints
         self._make_facts = make_facts
         self._shard = shard
-        self._hint_subject = outbox_hint_subject(shard)
-        self._hint_max_bytes = hint_max_bytes
         self._conflict_attempts = conflict_attempts
 
     async def run(self, groups: list[Group]) -> list[Postponed]:
@@ -286,7 +283,7 @@ class Turns:
         committed: Committed,
     ) -> None:
         kept = [share for share in shares if share.staged.execution_id in committed.kept]
-        await self._hint(kept)
+        await self._hints.send(row for share in kept for row in share.hints)
         for share in kept:
             self._keep(share)
             await _answer_all(share.staged)
@@ -319,27 +316,6 @@ class Turns:
                     timer_id=share.continue_timer,
                 )
             )
-
-    async def _hint(self, shares: Iterable[Encoded]) -> None:
-        """Tell the relay what was committed, rows and all; its sweep finds what gets lost (O2)."""
-        rows: list[bytes] = []
-        size = 0
-        for share in shares:
-            for row in share.hints:
-                if size + len(row) > self._hint_max_bytes and rows:
-                    await self._send_hint(rows)
-                    rows, size = [], 0
-                if len(row) <= self._hint_max_bytes:
-                    rows.append(row)
-                    size += len(row) + 1
-        if rows:
-            await self._send_hint(rows)
-
-    async def _send_hint(self, rows: Sequence[bytes]) -> None:
-        try:
-            await self._bus.send(self._hint_subject, b"[" + b",".join(rows) + b"]")
-        except NoetlError as error:
-            _log.warning("hint_not_sent", error=error.message)
 
     async def _again(self, staged: Staged, committed: Committed, plan: _Plan) -> None:
         """Decide again on fresh state what was left out of the commit (W1)."""

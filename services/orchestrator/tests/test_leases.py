@@ -1,0 +1,547 @@
+"""Leases: who is judged, when, and what becomes of the command (L1-L5, O3)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from noetl_common.bus.topology import ensure_durable
+from noetl_contract.streams import pool_durable
+from noetl_orchestrator.liveness import Liveness
+from noetl_testkit.waiting import eventually
+
+from .conftest import Command, Replica, Shard
+
+type Json = Any
+
+
+async def hear(
+    shard: Shard,
+    replica: Replica,
+    *,
+    heartbeat_age: float = 0.0,
+    process_age: float = 3600.0,
+    worker: str = "w1",
+    instance: str | None = "i1",
+    deregistered: bool = False,
+    heard_for: float = 3600.0,
+) -> None:
+    """Let the replica know of a worker as the catalog would tell."""
+    now: datetime = await shard.pool.fetchval("SELECT clock_timestamp()")
+    seen = {
+        "heartbeat_at": (now - timedelta(seconds=heartbeat_age)).isoformat(),
+        "process_since": (now - timedelta(seconds=process_age)).isoformat(),
+        "instance": instance,
+        "deregistered_at": now.isoformat() if deregistered else None,
+    }
+    liveness = replica.parts.liveness
+    if liveness.workers is None:
+        liveness.heard({"now": (now - timedelta(seconds=heard_for)).isoformat(), "workers": {}})
+    liveness.heard({"now": now.isoformat(), "workers": {worker: seen}})
+
+
+async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: float) -> None:
+    """Let the present hold have begun earlier, in the log and in the row."""
+    replica.parts.cache.forget(command.execution_id)
+    back = timedelta(seconds=seconds)
+    await shard.pool.execute(
+        "UPDATE noetl.event SET created_at = created_at - $2::interval,"
+        " note = CASE WHEN note ? 'at' THEN jsonb_set(note, '{at}',"
+        " to_jsonb((note ->> 'at')::bigint - $3::bigint)) ELSE note END"
+        " WHERE execution_id = $1 AND event_type IN ('command.claimed', 'command.started')",
+        command.execution_id,
+        back,
+        int(seconds * 1_000_000),
+    )
+    await shard.pool.execute(
+        "UPDATE noetl.command SET claimed_at = claimed_at - $2::interval,"
+        " started_at = started_at - $2::interval, updated_at = updated_at - $2::interval,"
+        " lease_until = lease_until - $2::interval WHERE execution_id = $1",
+        command.execution_id,
+        back,
+    )
+
+
+async def sweep(replica: Replica) -> None:
+    await replica.parts.sweeper.sweep()
+
+
+async def renotified(shard: Shard, command: Command) -> list[str]:
+    """Return the message id of the notification if it waits to be published again."""
+    rows = await shard.pool.fetch(
+        "SELECT message_id FROM noetl.outbox WHERE kind = 'command' AND status = 'PENDING'"
+        " AND execution_id = $1 AND event_id = $2 AND updated_at > created_at",
+        command.execution_id,
+        command.event_id,
+    )
+    return [row["message_id"] for row in rows]
+
+
+@pytest.fixture
+async def replica(shard: Shard) -> Replica:
+    return await shard.open_replica()
+
+
+@pytest.fixture
+async def held(shard: Shard, replica: Replica) -> Command:
+    """A command that w1 holds and has started."""
+    del replica
+    command = await shard.command(await shard.start())
+    answer = await shard.send(command.execution_id, shard.fast(command, "command.start"))
+    assert answer == {"status": "held"}
+    return command
+
+
+# -- L1 --------------------------------------------------------------------------------------
+
+
+async def test_l1_a_late_outcome_is_kept_and_decides_nothing(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    claim = await shard.claim(held, worker="w2", instance="i2")
+
+    late = await shard.send(held.execution_id, shard.fast(held))
+    outcome = await shard.send(
+        held.execution_id, shard.fast(held, worker="w2", instance="i2", attempts=1)
+    )
+
+    assert (claim["body"]["meta"]["attempts"], claim["body"]["meta"]["attempt"]) == (1, 2)
+    assert late == {"status": "late", "reason": "taken"}
+    assert outcome == {"status": "ok"}
+    rows = [r for r in await shard.log(held.execution_id) if r["event_type"] == "call.done"]
+    assert [(r["meta"] or {}).get("late", False) for r in rows] == [True, False]
+    claims = [r for r in await shard.log(held.execution_id) if r["event_type"] == "command.claimed"]
+    assert claims[1]["meta"]["reclaimed_from_worker"] == "w1"
+    assert claims[1]["meta"]["reclaimed_reason"] == "lease_expired"
+
+
+async def test_l1_runs_of_one_worker_id_are_told_apart_by_attempts(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await hear(shard, replica, process_age=-5, instance="i2")
+    await age_hold(shard, held, replica, 60)
+    claim = await shard.claim(held, worker="w1", instance="i2")
+    assert claim["status"] == 200
+
+    late = await shard.send(held.execution_id, shard.event(held, "command.completed", attempts=0))
+    counted = await shard.send(
+        held.execution_id, shard.event(held, "command.completed", attempts=1)
+    )
+
+    assert (late["body"]["status"], counted["body"]["status"]) == ("late", "ok")
+
+
+# -- L2 --------------------------------------------------------------------------------------
+
+
+async def test_l2_a_claim_is_an_append_and_shows_in_the_row(shard: Shard, replica: Replica) -> None:
+    del replica
+    command = await shard.command(await shard.start())
+    before = len(await shard.log(command.execution_id))
+
+    await shard.claim(command, worker="w7")
+
+    log = await shard.log(command.execution_id)
+    assert (len(log) - before, log[-1]["event_type"]) == (1, "command.claimed")
+    row = await shard.command_row(command)
+    assert (row["status"], row["worker_id"], row["holds"]) == ("CLAIMED", "w7", 1)
+    assert row["lease_until"] - row["claimed_at"] <= timedelta(seconds=31)
+
+
+async def test_l2_two_claims_at_once_give_one_hold(shard: Shard, replica: Replica) -> None:
+    del replica
+    await shard.open_replica()
+    command = await shard.command(await shard.start())
+
+    answers = [
+        await claim
+        for claim in [
+            shard.claim(command, worker=f"w{number}", instance=f"i{number}", replica=number % 2)
+            for number in range(6)
+        ]
+    ]
+
+    assert sorted(answer["status"] for answer in answers) == [200] + [409] * 5
+    codes = {answer["detail"]["code"] for answer in answers if answer["status"] == 409}
+    assert codes == {"active_claim"}
+
+
+async def test_l2_cancel_against_claim_is_decided_by_the_log(
+    shard: Shard, replica: Replica
+) -> None:
+    del replica
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+    await shard.send(execution_id, {"type": "cancel", "execution_id": execution_id})
+
+    claim = await shard.claim(command)
+
+    assert (claim["status"], claim["error"]) == (409, "Execution has been cancelled")
+    assert claim["detail"]["code"] == "execution_cancelled"
+
+
+async def test_l2_the_same_claim_again_waits_for_the_start(shard: Shard, replica: Replica) -> None:
+    """Over HTTP the second is held back and, as nothing has started, gets the same answer."""
+    del replica
+    command = await shard.command(await shard.start())
+    first = await shard.claim(command)
+
+    second = await shard.claim(command)
+    await shard.send(command.execution_id, shard.event(command, "command.started", attempts=0))
+    third = await shard.claim(command)
+
+    assert first == second
+    assert (third["status"], third["error"]) == (409, "Command already claimed by w1")
+    assert (await shard.types(command.execution_id)).count("command.claimed") == 1
+
+
+# -- L3 --------------------------------------------------------------------------------------
+
+
+async def test_l3_nobody_is_judged_while_heartbeats_cannot_be_heard(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 3600)
+    assert replica.parts.liveness.workers is None
+
+    await sweep(replica)
+    claim = await shard.claim(held, worker="w2", instance="i2")
+
+    assert await renotified(shard, held) == []
+    assert claim["detail"]["code"] == "active_claim"
+
+
+async def test_l3_nobody_is_judged_while_the_ingress_is_behind(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+
+    async def behind() -> float:
+        return 6.0
+
+    replica.parts.sweeper._broker.oldest_ingress_seconds = behind  # type: ignore[method-assign]
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+
+
+async def test_l3_the_age_of_the_oldest_ingress_message_is_known(shard: Shard) -> None:
+    replica = await shard.open_replica(loops=False)
+    broker = replica.parts.sweeper._broker
+    assert await broker.oldest_ingress_seconds() == 0.0
+
+    await shard.publish(shard.ids.next(), b"{}")
+
+    async def grows() -> bool:
+        age = await broker.oldest_ingress_seconds()
+        return age is not None and age > 0.05
+
+    await eventually(grows)
+
+
+def test_l3_after_an_outage_everybody_is_given_time_to_be_heard() -> None:
+    liveness = Liveness(max_age_seconds=10)
+    worker = {"heartbeat_at": "2026-01-01T00:00:00Z", "process_since": "2026-01-01T00:00:00Z"}
+
+    liveness.heard({"now": "2026-01-01T01:00:00Z", "workers": {"w1": worker}})
+    assert liveness.workers is not None
+    assert liveness.workers["w1"].heartbeat_at.isoformat() == "2026-01-01T01:00:00+00:00"
+    liveness.not_heard()
+    assert liveness.workers is None
+    liveness.heard({"now": "2026-01-01T02:00:00Z", "workers": {"w1": worker}})
+    liveness.heard({"now": "2026-01-01T02:00:30Z", "workers": {"w1": worker}})
+
+    assert liveness.workers is not None
+    assert liveness.workers["w1"].heartbeat_at.isoformat() == "2026-01-01T02:00:00+00:00"
+
+
+def test_l3_an_old_answer_counts_as_none() -> None:
+    now = 0.0
+    liveness = Liveness(max_age_seconds=10, monotonic=lambda: now)
+    liveness.heard({"now": "2026-01-01T01:00:00Z", "workers": {}})
+    assert liveness.workers == {}
+
+    now = 11.0
+
+    assert liveness.workers is None
+
+
+# -- L4 --------------------------------------------------------------------------------------
+
+
+async def test_l4_a_new_process_under_the_old_name_orphans_its_commands_at_once(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    """The lease has not expired; the registration alone is enough."""
+    await age_hold(shard, held, replica, 20)
+    await hear(shard, replica, process_age=0, instance="i2")
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_l4_the_same_process_registering_again_keeps_its_work(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 20)
+    await hear(shard, replica, process_age=0, instance="i1")
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+
+
+async def test_l4_a_deregistered_worker_is_gone_at_once(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await hear(shard, replica, deregistered=True)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_l4_heartbeats_keep_a_long_command(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 600)
+    await hear(shard, replica, heartbeat_age=1)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+    row = await shard.command_row(held)
+    now = await shard.pool.fetchval("SELECT clock_timestamp()")
+    assert row["lease_until"] > now + timedelta(seconds=50)
+
+
+async def test_the_hard_limit_ends_a_hold_of_a_healthy_worker(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 1900)
+    await hear(shard, replica, heartbeat_age=1)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_a_claim_that_never_starts_is_orphaned_after_its_grace(
+    shard: Shard, replica: Replica
+) -> None:
+    command = await shard.command(await shard.start())
+    await shard.claim(command)
+    await age_hold(shard, command, replica, 31)
+    await hear(shard, replica, heartbeat_age=1, instance=None)
+
+    await sweep(replica)
+
+    assert await renotified(shard, command) == [f"c:{command.event_id}:1"]
+
+
+async def test_an_orphan_is_announced_without_its_command_and_with_the_next_attempt(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    shard.hints.clear()
+
+    await sweep(replica)
+
+    row = await shard.pool.fetchrow("SELECT * FROM noetl.outbox WHERE kind = 'command'")
+    assert row is not None
+    assert row["payload"]["fast"] == {"v": 1, "shard": 0, "attempts": 1}
+    assert row["payload"]["command_id"] == held.command_id
+    await eventually(lambda: shard.hints)
+    assert shard.hints[0]["outbox_id"] == row["outbox_id"]
+    assert shard.hints[0]["payload"] == row["payload"]
+    assert (await shard.command_row(held))["worker_id"] == "w1"
+
+
+async def test_an_orphan_is_announced_again_under_a_new_id_with_a_growing_pause(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    await sweep(replica)
+    await sweep(replica)
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+    pauses = []
+    for _ in range(2):
+        row = await shard.command_row(held)
+        pauses.append(row["lease_until"] - row["notified_at"])
+        await shard.pool.execute("UPDATE noetl.command SET lease_until = now() - interval '1 s'")
+        await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1:n2"]
+    assert [round(pause.total_seconds()) for pause in pauses] == [10, 20]
+
+
+async def test_a_command_lost_too_often_fails_with_its_reason(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    execution_id = held.execution_id
+    for attempt, worker in ((1, "w2"), (2, "w3")):
+        await age_hold(shard, held, replica, 120)
+        await hear(shard, replica, heartbeat_age=120)
+        claim = await shard.claim(held, worker=worker, instance=worker)
+        assert claim["body"]["meta"]["attempts"] == attempt
+    await age_hold(shard, held, replica, 120)
+    await sweep(replica)
+
+    async def has_failed() -> bool:
+        return "playbook.failed" in await shard.types(execution_id)
+
+    await eventually(has_failed)
+    failed = [r for r in await shard.log(execution_id) if r["event_type"] == "call.error"]
+    text = "Command lost: worker w3 stopped answering (attempt 3 of 3)"
+    assert failed[0]["result"]["context"]["error"] == text
+    assert failed[0]["meta"]["reason"] == "attempts_exhausted"
+    assert await renotified(shard, held) == []
+
+
+async def test_two_sweeps_at_once_announce_an_orphan_once(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    other = await shard.open_replica()
+    await age_hold(shard, held, replica, 120)
+    for one in (replica, other):
+        await hear(shard, one, heartbeat_age=120)
+
+    await sweep(replica)
+    await sweep(other)
+
+    assert (await shard.command_row(held))["notifications"] == 1
+
+
+# -- L5 --------------------------------------------------------------------------------------
+
+
+async def test_l5_of_two_workers_with_one_command_the_first_in_the_log_holds_it(
+    shard: Shard, replica: Replica
+) -> None:
+    del replica
+    command = await shard.command(await shard.start())
+
+    first = await shard.send(command.execution_id, shard.fast(command, "command.start"))
+    second = await shard.send(
+        command.execution_id, shard.fast(command, "command.start", worker="w2", instance="i2")
+    )
+    outcomes = [
+        await shard.send(command.execution_id, shard.fast(command, worker="w2", instance="i2")),
+        await shard.send(command.execution_id, shard.fast(command)),
+    ]
+
+    assert (first, second) == ({"status": "held"}, {"status": "lost", "reason": "taken"})
+    assert outcomes == [{"status": "late", "reason": "taken"}, {"status": "ok"}]
+
+
+async def test_l5_an_outcome_before_its_start_brings_all_rows(
+    shard: Shard, replica: Replica
+) -> None:
+    del replica
+    command = await shard.command(await shard.start())
+    outcome = shard.fast(command)
+    start = {**outcome, "type": "command.start", "events": outcome["events"][:1]}
+
+    done = await shard.send(command.execution_id, outcome)
+    held = await shard.send(command.execution_id, start)
+
+    assert (done, held) == ({"status": "ok"}, {"status": "held"})
+    types = await shard.types(command.execution_id)
+    assert types[2:6] == ["command.claimed", "command.started", "call.done", "command.completed"]
+    assert types.count("command.started") == 1
+
+
+async def test_l5_a_claim_after_a_start_waits_for_the_start(shard: Shard, replica: Replica) -> None:
+    del replica
+    command = await shard.command(await shard.start())
+
+    claim = await shard.claim(command, worker="w2", instance="i2", after_start=True)
+
+    assert claim["body"] == {"status": "retry"}
+
+
+# -- O3 --------------------------------------------------------------------------------------
+
+
+async def make_unclaimed(shard: Shard, *, minutes: float = 2.0) -> None:
+    await shard.pool.execute(
+        "UPDATE noetl.command SET created_at = created_at - $1::interval,"
+        " notified_at = notified_at - $1::interval",
+        timedelta(minutes=minutes),
+    )
+
+
+async def publish_rows(shard: Shard, *, sequence: int) -> None:
+    """Mark notifications as published, as the relay would."""
+    info = orjson.loads(
+        (await shard.bus.request("$JS.API.STREAM.INFO.NOETL_COMMANDS", timeout=2)).data
+    )
+    await shard.pool.execute(
+        "UPDATE noetl.outbox SET status = 'PUBLISHED', published_at = now(),"
+        " stream_created_at = $1, stream_sequence = $2 WHERE kind = 'command'",
+        datetime.fromisoformat(info["created"][:26] + "+00:00"),
+        sequence,
+    )
+
+
+async def test_o3_a_command_nobody_claims_is_sent_again_with_a_growing_pause(
+    shard: Shard, replica: Replica
+) -> None:
+    command = await shard.command(await shard.start())
+    await publish_rows(shard, sequence=1)
+    await sweep(replica)
+    assert await renotified(shard, command) == []
+
+    await make_unclaimed(shard)
+    await sweep(replica)
+    first = await renotified(shard, command)
+    await publish_rows(shard, sequence=2)
+    await make_unclaimed(shard, minutes=1.5)
+    await sweep(replica)
+    too_early = await renotified(shard, command)
+    await make_unclaimed(shard, minutes=1.5)
+    await sweep(replica)
+    second = await renotified(shard, command)
+
+    assert first == [f"c:{command.event_id}:0:n2"]
+    assert too_early == []
+    assert second == [f"c:{command.event_id}:0:n3"]
+
+
+async def test_o3_what_merely_waits_in_the_stream_is_not_multiplied(
+    shard: Shard, replica: Replica
+) -> None:
+    await ensure_durable(shard.bus, pool_durable("shared"))
+    command = await shard.command(await shard.start())
+    await publish_rows(shard, sequence=1)
+    await make_unclaimed(shard)
+
+    await sweep(replica)
+
+    assert await renotified(shard, command) == []
+
+
+async def test_o3_what_the_relay_still_has_is_left_to_it(shard: Shard, replica: Replica) -> None:
+    command = await shard.command(await shard.start())
+    await make_unclaimed(shard)
+
+    await sweep(replica)
+
+    assert await renotified(shard, command) == []
+
+
+async def test_o3_a_claimed_command_is_not_sent_again(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await publish_rows(shard, sequence=1)
+    await make_unclaimed(shard)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
