@@ -66,9 +66,8 @@ class DataDirectory:
             StackError: it can't be made or written.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self.root.chmod(0o700)
-            self.logs.mkdir(exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StackError(

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from noetl.stack.errors import StackError
 
@@ -25,6 +26,28 @@ class ServerUser:
     switch: tuple[str, ...] = ()
     uid: int | None = None
     gid: int | None = None
+
+    def give(self, path: Path) -> None:
+        """Makes the user the owner of a file or folder."""
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+    def let_through(self, folder: Path, program: Path) -> None:
+        """Opens the way to what lies in a folder, and checks that it leads there.
+
+        Raises:
+            StackError: the folder or the program is out of the user's reach.
+        """
+        if self.uid is None:
+            return
+        folder.chmod(folder.stat().st_mode | 0o011)
+        for path in (folder, program):
+            tried = subprocess.run([*self.switch, "test", "-x", str(path)], check=False)
+            if tried.returncode != 0:
+                raise StackError(
+                    f"PostgreSQL can't run as root, and the user {DEDICATED_USER} can't reach "
+                    f"{path}: use a place that others may enter, or start the stack as another user"
+                )
 
 
 @functools.cache

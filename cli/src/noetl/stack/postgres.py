@@ -123,11 +123,12 @@ class PostgresInstance:
         secret.unlink(missing_ok=True)
         unfinished.mkdir(parents=True, mode=0o700)
         user = server_user()
+        user.let_through(self.directory.parent, binaries.postgres("postgres"))
         try:
             with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
                 file.write(self.password + "\n")
             for path in (unfinished, secret):
-                _give(path, user)
+                user.give(path)
             self._run_initdb(unfinished, secret, user)
         finally:
             secret.unlink(missing_ok=True)
@@ -193,10 +194,5 @@ class PostgresInstance:
         temporary = self.directory / f"{name}.new"
         temporary.write_text(text)
         temporary.chmod(0o600)
-        _give(temporary, server_user())
+        server_user().give(temporary)
         temporary.replace(target)
-
-
-def _give(path: Path, user: ServerUser) -> None:
-    if user.uid is not None and user.gid is not None:
-        os.chown(path, user.uid, user.gid)
