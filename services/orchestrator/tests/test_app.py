@@ -1,0 +1,165 @@
+"""The whole process, in this one: start, readiness, one happy path, shutdown."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.clock import unix_ms
+from noetl_common.pg.pool import open_pool
+from noetl_common.service import ServiceApp, supervise
+from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.rpc import RpcReply
+from noetl_contract.streams import INGRESS
+from noetl_contract.subjects import ingress_subject, rpc_subject
+from noetl_orchestrator.app import WrongDatabase, create_app
+from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import eventually
+
+from .conftest import LINEAR, settings_for
+
+type Json = Any
+
+EXECUTION_ID = 383_000_000_000_000_000
+
+
+@asynccontextmanager
+async def catalog(bus: Bus) -> AsyncIterator[None]:
+    """Play the catalog service."""
+
+    async def lease(_: dict[str, Json]) -> dict[str, Json]:
+        now = unix_ms()
+        return {"machine_id": 7, "lease_seconds": 30, "high_water_ms": now, "now_ms": now}
+
+    async def content(request: dict[str, Json]) -> dict[str, Json]:
+        return {**request, "path": "p", "version": 1, "kind": "playbook", "content": LINEAR}
+
+    async def liveness(_: dict[str, Json]) -> RpcReply:
+        return RpcReply(body={"now": "2026-01-01T00:00:00Z", "workers": {}})
+
+    handlers = {
+        rpc_subject("catalog", "machine.lease"): lease,
+        rpc_subject("catalog", "machine.renew"): lease,
+        rpc_subject("catalog", "content"): content,
+        rpc_subject("catalog", "runtime.liveness"): liveness,
+    }
+    async with serve_rpc(bus, handlers, queue="catalog"):
+        yield
+
+
+@asynccontextmanager
+async def running(app: ServiceApp) -> AsyncIterator[None]:
+    """Run an app's service as its server would, without the HTTP port."""
+    async with supervise(app.service, app._run):
+        yield
+
+
+async def is_ready(app: ServiceApp) -> bool:
+    return set((await app.service.readiness()).values()) == {"ok"}
+
+
+async def test_a_process_starts_works_and_stops(nats_url: str, database: Database) -> None:
+    settings = settings_for(nats_url, database)
+    app = create_app(settings)
+    async with connect(settings, name="test") as bus, catalog(bus):
+        async with running(app):
+            await eventually(lambda: is_ready(app))
+            message = {
+                "type": "execute",
+                "execution_id": EXECUTION_ID,
+                "catalog_id": 5,
+                "path": "p",
+                "version": 1,
+            }
+            with bus.inbox().expect() as waiter:
+                await bus.publish(
+                    ingress_subject(0, execution_id=EXECUTION_ID),
+                    orjson.dumps(message),
+                    message_id="1",
+                    headers={REPLY_HEADER: waiter.subject},
+                )
+                answer = orjson.loads(await waiter.wait(5.0))
+            event_id = int(database.run("SELECT event_id FROM noetl.command"))
+            claim = await RpcClient(bus).call(
+                rpc_subject("orchestrator", "claim", shard=0),
+                {"execution_id": EXECUTION_ID, "event_id": event_id, "worker_id": "w1"},
+                timeout=5.0,
+            )
+            began = asyncio.get_running_loop().time()
+        took = asyncio.get_running_loop().time() - began
+
+    assert answer["body"]["status"] == "started"
+    assert (claim.status, claim.body["node_id"]) == (200, "start")
+    assert app.service.failure is None
+    assert took < 5.0
+    assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
+
+
+async def test_s4_a_process_with_another_shard_map_refuses_to_start(
+    nats_url: str, database: Database
+) -> None:
+    database.run(
+        "INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)"
+        " VALUES ('noetl', 0, 2)"
+    )
+    settings = settings_for(nats_url, database)
+    async with connect(settings, name="test") as bus, catalog(bus):
+        with pytest.raises(WrongDatabase, match="shard 0 of 2"):
+            async with running(create_app(settings)):
+                pass
+
+
+async def test_work_in_flight_is_answered_before_the_process_ends(
+    nats_url: str, database: Database
+) -> None:
+    """The row is locked while the process is told to stop: it waits for its commit."""
+    settings = settings_for(nats_url, database)
+    app = create_app(settings)
+    async with (
+        connect(settings, name="test") as bus,
+        catalog(bus),
+        open_pool(settings, name="test") as pool,
+    ):
+        async with running(app):
+            await eventually(lambda: is_ready(app))
+            message = {
+                "type": "execute",
+                "execution_id": EXECUTION_ID,
+                "catalog_id": 5,
+                "path": "p",
+                "version": 1,
+            }
+            subject = ingress_subject(0, execution_id=EXECUTION_ID)
+            await bus.publish(subject, orjson.dumps(message), message_id="1")
+
+            async def has_begun() -> bool:
+                return bool(await pool.fetchval("SELECT count(*) FROM noetl.command"))
+
+            await eventually(has_begun)
+            connection = await pool.acquire()
+            lock = connection.transaction()
+            await lock.start()
+            await connection.execute("SELECT FROM noetl.execution_state FOR UPDATE")
+            cancel = {"type": "cancel", "execution_id": EXECUTION_ID}
+            await bus.publish(subject, orjson.dumps(cancel), message_id="2")
+            intake = next(t for t in app.service._loops if t.get_name() == "intake")
+
+            async def is_taken() -> bool:
+                consumer = await bus.js.consumer_info(INGRESS.name, "orchestrator_0")
+                return consumer.num_ack_pending == 1
+
+            await eventually(is_taken)
+            asyncio.get_running_loop().call_later(
+                0.5, lambda: asyncio.ensure_future(lock.rollback())
+            )
+        assert intake.done()
+        await pool.release(connection)
+
+        info = await bus.js.stream_info(INGRESS.name)
+        status = await pool.fetchval("SELECT status FROM noetl.execution_state")
+
+    assert (status, info.state.messages) == ("CANCELLED", 0)
