@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,8 @@ _HOST_DIRECTORY = str(Path(__file__).parent)
 _CHUNK = 256 << 10
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _MISSING: Any = object()
+
+type OnFree = Callable[["Interpreter"], None]
 
 
 class InterpreterLost(Exception):
@@ -131,6 +134,7 @@ class Interpreter:
         *,
         directory: str,
         limits: InterpreterLimits,
+        on_free: OnFree,
         job: int,
         control: int,
         report: int,
@@ -139,7 +143,7 @@ class Interpreter:
     ) -> None:
         self._process = process
         self._directory = directory
-        self._limits = limits
+        self._on_free = on_free
         self._loop = asyncio.get_running_loop()
         self._job = job
         os.set_blocking(job, False)
@@ -167,10 +171,19 @@ class Interpreter:
         self._loop.add_reader(stderr, self._stderr.read)
 
     @classmethod
-    def start(cls, *, executable: str | None, limits: InterpreterLimits) -> Self:
+    def start(
+        cls,
+        *,
+        executable: str | None,
+        limits: InterpreterLimits,
+        on_free: OnFree,
+    ) -> Self:
         """Start a zygote.
 
-        Without ``executable`` it is our own interpreter, without installed packages.
+        Args:
+            executable: the interpreter; without it our own, without installed packages.
+            limits: bounds of its scripts.
+            on_free: called when it has started, after each script, and when it is lost.
 
         Raises:
             StartFailed: the program is not there or can't be started.
@@ -218,6 +231,7 @@ class Interpreter:
             process,
             directory=directory,
             limits=limits,
+            on_free=on_free,
             job=job_out,
             control=control_in,
             report=report_in,
@@ -226,14 +240,14 @@ class Interpreter:
         )
 
     @property
-    def is_idle(self) -> bool:
-        """Tell whether the next job may be given."""
-        return self._run is None and not self.is_lost
+    def is_running(self) -> bool:
+        """Tell whether a script runs."""
+        return self._run is not None and not self.is_lost
 
     @property
-    def is_waiting(self) -> bool:
-        """Tell whether a process is there for the next job, so that it need not wait for a fork."""
-        return self.is_idle and self._script_pid != 0
+    def has_process(self) -> bool:
+        """Tell whether a process waits for the next job, so that it need not wait for a fork."""
+        return self._script_pid != 0
 
     @property
     def pid(self) -> int:
@@ -250,7 +264,9 @@ class Interpreter:
         Raises:
             InterpreterLost: the zygote ended. Only a script that means to can do that.
         """
-        if not self.is_idle:
+        if self.is_lost:
+            raise InterpreterLost("the interpreter ended")
+        if self._run is not None:
             raise RuntimeError("the interpreter is busy")
         run = self._run = self._loop.create_future()
         self._timed_out = self._cut_off = False
@@ -277,10 +293,15 @@ class Interpreter:
         # A script may have stopped the zygote itself.
         self._last_kill = self._loop.call_later(3.0, self._kill_all)
 
+    def end(self) -> None:
+        """Ask the zygote to end itself and everything below it."""
+        if not self.is_lost:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
-        """End the zygote and everything below it."""
-        self._process.terminate()
-        self._process.send_signal(signal.SIGCONT)
+        """End it now, and wait until it has."""
+        self.end()
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -326,6 +347,7 @@ class Interpreter:
                 self._script_pid = pid
                 if not self._started.done():
                     self._started.set_result(None)
+                    self._on_free(self)
             elif kind == ENDED:
                 self._script_pid = 0
                 self._on_ended(os.waitstatus_to_exitcode(status))
@@ -405,6 +427,8 @@ class Interpreter:
             self.close()
         if future is not None and not future.done():
             future.set_result(run)
+        if not self.is_lost:
+            self._on_free(self)
 
     def _lose(self) -> None:
         if self.is_lost:
@@ -434,6 +458,7 @@ class Interpreter:
         if not self._started.done():
             self._started.set_exception(InterpreterLost("the interpreter ended at its start"))
             self._started.exception()  # seen: nobody needs to wait for it
+        self._on_free(self)
 
 
 def _environment(directory: str) -> dict[str, str]:

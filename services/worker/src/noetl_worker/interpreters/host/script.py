@@ -33,13 +33,21 @@ class ScriptProcess:
     """Waits for a job, runs it, reports; ends unless the script left no trace."""
 
     def __init__(
-        self, *, job: int, report: int, control: int, limits: dict[str, int], parent: int
+        self,
+        *,
+        job: int,
+        report: int,
+        control: int,
+        limits: dict[str, int],
+        parent: int,
+        traces: Traces,
     ) -> None:
         self._job = job
         self._report = report
         self._control = control
         self._limits = limits
         self._parent = parent
+        self._traces = traces
         # Text -> compiled body and whether it may share its process; loops run one text often.
         self._bodies: dict[str, tuple[Body, bool]] = {}
 
@@ -47,9 +55,8 @@ class ScriptProcess:
         status = 1
         try:
             self._prepare()
-            traces = Traces(jobs_limit=self._limits.get("jobs", 1))
             while True:
-                status, shared = self._work(self._read_job(), traces)
+                status, shared = self._work(self._read_job())
                 if not shared:
                     break
         except BaseException:  # noqa: BLE001  the fork must end here, whatever happened
@@ -74,7 +81,6 @@ class ScriptProcess:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         sys.argv = [""]
-        _add_exit_functions()
 
     def _read_job(self) -> dict[str, Any]:
         (size,) = LENGTH.unpack(self._read_exactly(LENGTH.size))
@@ -91,7 +97,7 @@ class ScriptProcess:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _work(self, job: dict[str, Any], traces: Traces) -> tuple[int, bool]:
+    def _work(self, job: dict[str, Any]) -> tuple[int, bool]:
         if job.get("env"):
             os.environ.update(job["env"])
         if job.get("cwd"):
@@ -102,7 +108,7 @@ class ScriptProcess:
                 return 1, False
         # An empty context: what scripts keep in context variables (decimal's precision) is theirs.
         status, value, harmless = contextvars.Context().run(self._execute, job)
-        if harmless and not traces.are_found():
+        if harmless and not self._traces.are_found():
             _flush()
             self._send(status, value, shared=True)
             return status, True
@@ -118,8 +124,10 @@ class ScriptProcess:
         harmless = False
         try:
             body, harmless = self._body(source, name)
-            if harmless and "random" in source:
-                random.seed()  # also hides what a script before seeded
+            if harmless:
+                self._traces.begin()
+                if "random" in source:
+                    random.seed()  # also hides what a script before seeded
             value = body.evaluate(_namespace(job))
             return 0, _encode(value), harmless
         except SystemExit as end:
@@ -247,17 +255,6 @@ def _complain(text: str) -> None:
 
 def _os_text(error: OSError) -> str:
     return f"{error.strerror} (os error {error.errno})"
-
-
-def _add_exit_functions() -> None:
-    """The two that `site` would add; we leave it out with the installed packages."""
-
-    def leave(code: object = None) -> NoReturn:
-        raise SystemExit(code)
-
-    for name in ("exit", "quit"):
-        if not hasattr(builtins, name):
-            setattr(builtins, name, leave)
 
 
 __all__ = ["ScriptProcess"]

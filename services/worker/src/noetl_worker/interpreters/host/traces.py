@@ -128,20 +128,36 @@ def _is_own(node: ast.Attribute) -> bool:
 
 
 class Traces:
-    """What a process looks like before its first script; compared after each."""
+    """What a process looks like before its first script; compared after each.
+
+    Made by the zygote and shared by its forks: copying so much in each would cost more than
+    the fork.
+    """
 
     def __init__(self, *, jobs_limit: int) -> None:
         self._jobs_left = jobs_limit
         self._directory = os.getcwd()  # noqa: PTH109
         self._environment = dict(os.environ)
         self._modules = len(sys.modules)
-        self._streams = (sys.stdout, sys.stderr)
-        self._descriptors = _open_descriptors()
         self._dicts: list[tuple[dict[str, Any], dict[str, Any]]] = [
             (module.__dict__, dict(module.__dict__))
             for name, module in list(sys.modules.items())
             if name in _HARMLESS or name in {"builtins", "os", "posixpath", "sys"}
         ]
+        self._begun = False
+        self._streams = (sys.stdout, sys.stderr)
+        self._descriptors = 0
+        self._size = 0
+
+    def begin(self) -> None:
+        """Look at what is this process's own, before the first script that may share it."""
+        if self._begun:
+            return
+        self._begun = True
+        self._streams = (sys.stdout, sys.stderr)
+        sys_now, sys_before = next(pair for pair in self._dicts if pair[0] is sys.__dict__)
+        sys_before.update(sys_now)
+        self._descriptors = _open_descriptors()
         self._size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         gc.freeze()  # the collection after each script looks at the script's objects only
 

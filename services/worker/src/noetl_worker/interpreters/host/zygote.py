@@ -6,6 +6,7 @@ fork; one serves several jobs as long as they left no trace (see `traces`), then
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import gc
 import json
@@ -15,11 +16,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import limits
 from .script import ScriptProcess
-from .traces import load_harmless_modules
+from .traces import Traces, load_harmless_modules
 from .wire import CONTROL, ENDED, READY
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 class Zygote:
@@ -31,6 +36,7 @@ class Zygote:
         self.control = control
         self.limits = limits
         self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
+        self._traces = Traces(jobs_limit=1)
         self._child = 0
         self._pid = os.getpid()
         self._children = Path(f"/proc/{self._pid}/task/{self._pid}/children")
@@ -41,6 +47,8 @@ class Zygote:
         limits.arm_parent_death(signal.SIGTERM, parent=parent)
         limits.adopt_orphans()
         load_harmless_modules()
+        _add_exit_functions()
+        self._traces = Traces(jobs_limit=self.limits.get("jobs", 1))
         gc.collect()
         gc.freeze()
         while True:
@@ -55,6 +63,7 @@ class Zygote:
                 control=self.control,
                 limits=self.limits,
                 parent=self._pid,
+                traces=self._traces,
             ).live()
         self._child = pid
         with contextlib.suppress(OSError):  # it did so itself, or is gone
@@ -114,6 +123,17 @@ class Zygote:
             else:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)  # noqa: PTH108
+
+
+def _add_exit_functions() -> None:
+    """The two that `site` would add; we leave it out with the installed packages."""
+
+    def leave(code: object = None) -> NoReturn:
+        raise SystemExit(code)
+
+    for name in ("exit", "quit"):
+        if not hasattr(builtins, name):
+            setattr(builtins, name, leave)
 
 
 def _kill_group(pid: int) -> None:
