@@ -74,13 +74,6 @@ class ScriptProcess:
         limits.arm_parent_death(signal.SIGKILL, parent=self._parent)
         os.close(self._control)
         limits.apply_limits(self._limits)
-        for name, descriptor in (("stdout", 1), ("stderr", 2)):
-            stream = open(  # noqa: SIM115  stays open as long as the process
-                descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
-            )
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
-        sys.argv = [""]
 
     def _read_job(self) -> dict[str, Any]:
         (size,) = LENGTH.unpack(self._read_exactly(LENGTH.size))

@@ -154,9 +154,6 @@ class Traces:
         if self._begun:
             return
         self._begun = True
-        self._streams = (sys.stdout, sys.stderr)
-        sys_now, sys_before = next(pair for pair in self._dicts if pair[0] is sys.__dict__)
-        sys_before.update(sys_now)
         self._descriptors = _open_descriptors()
         self._size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         gc.freeze()  # the collection after each script looks at the script's objects only

@@ -47,7 +47,7 @@ class Zygote:
         limits.arm_parent_death(signal.SIGTERM, parent=parent)
         limits.adopt_orphans()
         load_harmless_modules()
-        _add_exit_functions()
+        _prepare_interpreter()
         self._traces = Traces(jobs_limit=self.limits.get("jobs", 1))
         gc.collect()
         gc.freeze()
@@ -125,12 +125,20 @@ class Zygote:
                     os.unlink(entry.path)  # noqa: PTH108
 
 
-def _add_exit_functions() -> None:
-    """The two that `site` would add; we leave it out with the installed packages."""
+def _prepare_interpreter() -> None:
+    """Make it look as scripts expect it, once for all forks."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(  # noqa: SIM115, PTH123  stays open as long as the process
+            descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.argv = [""]
 
     def leave(code: object = None) -> NoReturn:
         raise SystemExit(code)
 
+    # The two that `site` would add; we leave it out with the installed packages.
     for name in ("exit", "quit"):
         if not hasattr(builtins, name):
             setattr(builtins, name, leave)
