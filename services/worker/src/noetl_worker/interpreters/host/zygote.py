@@ -128,7 +128,7 @@ class Zygote:
 def _prepare_interpreter() -> None:
     """Make it look as scripts expect it, once for all forks."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = open(  # noqa: SIM115, PTH123  stays open as long as the process
+        stream = open(  # noqa: SIM115  stays open as long as the process
             descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
         )
         setattr(sys, name, stream)
