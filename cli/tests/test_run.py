@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from fake_edge import EXECUTION, FakeEdge, done, event, failed, of_command, serving
+from noetl.follow.edge import Edge
+from noetl.stack.errors import StackError
 from noetl_testkit.waiting import wait_until
 
 PLAYBOOK = """\
@@ -156,6 +158,19 @@ def test_a_broken_stream_goes_on_where_it_was(file: Path) -> None:
     assert (finished.returncode, finished.stdout) == (0, "2\n")
     assert edge.resumed_after == ["", str(events[3]["event_id"])]
     assert finished.stderr.count("✓ start") == 1
+
+
+async def test_a_server_that_stays_away_ends_the_following() -> None:
+    server = FakeEdge(events=[STARTED], breaks_after=1)
+    with serving(server):
+        edge = Edge(server.url, patience_seconds=0.5)
+        events = edge.events(str(EXECUTION))
+        first = await anext(events)
+    async with edge:
+        with pytest.raises(StackError, match="lost the server"):
+            await anext(events)
+
+    assert first == STARTED
 
 
 def test_without_a_stream_the_events_are_polled(file: Path) -> None:

@@ -123,8 +123,11 @@ def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataD
         assert following.stderr is not None
         wait_until(lambda: "… start" in following.stderr.readline(), timeout_seconds=30)
         first.kill()
-    with started(data, *up):
-        result, said = following.communicate(timeout=200)
+    try:
+        with started(data, *up):
+            result, said = following.communicate(timeout=150)
+    finally:
+        following.kill()
 
     assert (following.returncode, json.loads(result)) == (0, {"before": 3}), said
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +15,7 @@ from noetl.stack.errors import StackError
 
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 RECONNECT_SECONDS = 0.3
+RECONNECT_PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.25
 # Longer than the edge's own patience with a commit.
 CALL_SECONDS = 35.0
@@ -36,7 +38,9 @@ class Registered:
 class Edge:
     """A client of one edge; use it as an async context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_seconds: float = RECONNECT_PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
+        self._heard_at = 0.0
         self._client = httpx.AsyncClient(
             base_url=url, timeout=httpx.Timeout(CALL_SECONDS, connect=5.0), trust_env=False
         )
@@ -97,9 +101,13 @@ class Edge:
 
         Survives restarts of the edge: the stream is resumed after the last event seen. Where there
         is no stream, the detail route is polled.
+
+        Raises:
+            StackError: the edge stayed away for longer than our patience.
         """
         last: str | None = None
         seen: set[str] = set()
+        self._heard_at = time.monotonic()
         while True:
             try:
                 async for name, event_id, data in self._stream(execution_id, last):
@@ -115,7 +123,12 @@ class Edge:
                     yield data
                 return
             except httpx.TransportError:
-                pass  # the edge is being restarted: go on where we were
+                # The edge is being restarted: go on where we were, if it comes back.
+                if time.monotonic() - self._heard_at > self._patience_seconds:
+                    raise StackError(
+                        f"lost the server for {self._patience_seconds:.0f} s; execution "
+                        f"{execution_id} goes on without us"
+                    ) from None
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _stream(
@@ -136,6 +149,7 @@ class Edge:
                 raise httpx.TransportError(f"the stream was answered with {answer.status_code}")
             name, event_id, data = "message", None, ""
             async for line in answer.aiter_lines():
+                self._heard_at = time.monotonic()
                 field, _, value = line.partition(":")
                 value = value.removeprefix(" ")
                 match field:
