@@ -43,12 +43,22 @@ class Log:
         self.rows.append(row | fields)
 
     def _tail(self, request: dict[str, Json]) -> Json:
-        after = request["after_position"]
+        after = request.get("after_position", 0)
+        if "after_event_id" in request:
+            after = self._position_of(request["after_event_id"])
         return {
+            "after_position": after,
             "events": self.rows[after : after + request["limit"]],
             "status": self.status,
             "position": len(self.rows),
         }
+
+    def _position_of(self, event_id: int) -> int:
+        for row in self.rows:
+            if row["event_id"] == event_id:
+                return int(row["position"])
+        later = (row["position"] - 1 for row in self.rows if row["event_id"] > event_id - 128)
+        return next(later, len(self.rows))
 
 
 class Reader:

@@ -118,6 +118,21 @@ async def test_p4_tail_goes_by_position(ask: Ask, add_log: AddLog) -> None:
     assert (body["position"], body["status"]) == (3, "COMPLETED")
 
 
+async def test_p4_an_event_id_becomes_its_position(ask: Ask, add_log: AddLog) -> None:
+    large = 383653235086344192
+    rows = [STARTED, {**ISSUED, "event_id": large}, {**ENDED, "event_id": large - 4096}]
+    await add_log(1, rows, status="COMPLETED")
+
+    async def after(event_id: int) -> int:
+        reply = await ask("executions.tail", execution_id=1, after_event_id=event_id)
+        return int(reply.body["after_position"])
+
+    assert await after(large) == 2
+    assert await after(large - 4096) == 3
+    assert await after(large + 60) == 1
+    assert await after(large + 5000) == 3
+
+
 async def test_list_filters_everything_newest_first(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, [STARTED], path="tests/Alpha")
     await add_log(2, [STARTED, ENDED], path="tests/beta", status="COMPLETED")

@@ -35,7 +35,6 @@ _log = get_logger()
 type Object = dict[str, Any]
 
 _GAP_SECONDS = 0.05  # how long a missing message may be late before the log is asked
-_ROUNDING = 128  # browsers send ids rounded by less than this
 _SHOWN = ("event_id", "event_type", "node_name", "status", "created_at", "result", "error")
 _HEADERS = (
     (b"content-type", b"text/event-stream"),
@@ -93,10 +92,8 @@ class EventStream:
         """
         if self._edge.open_streams >= self._edge.settings.max_event_streams:
             raise busy("Too many event streams are open")
-        if last_event_id is None:
-            await self._tail(limit=1)
-        else:
-            self._position = await self._position_of(last_event_id)
+        page = await self._tail(limit=1, after_event_id=last_event_id)
+        self._position = page["after_position"]
 
     async def __call__(self, _scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Send events until the execution ends, the client leaves, or the process stops."""
@@ -198,37 +195,17 @@ class EventStream:
             return False
         return True
 
-    async def _tail(self, *, limit: int, after: int | None = None) -> Object:
+    async def _tail(self, *, limit: int, after_event_id: int | None = None) -> Object:
+        wanted = {"execution_id": self._execution_id, "limit": limit}
+        if after_event_id is None:
+            wanted["after_position"] = self._position
+        else:
+            wanted["after_event_id"] = after_event_id
         reply = await self._edge.services.projector(
-            "executions.tail",
-            {
-                "execution_id": self._execution_id,
-                "after_position": self._position if after is None else after,
-                "limit": limit,
-            },
-            execution_id=self._execution_id,
+            "executions.tail", wanted, execution_id=self._execution_id
         )
         page: Object = body_of(reply)
         return page
-
-    async def _position_of(self, event_id: int) -> int:
-        """Translate an event id into its position.
-
-        An id that the log does not have was rounded by a browser: go on before the first event
-        whose id is above the rounding, and rather repeat than lose.
-        """
-        position, fallback = 0, None
-        while True:
-            page = await self._tail(limit=self._edge.settings.stream_page_size, after=position)
-            events: list[Object] = page["events"]
-            for event in events:
-                position = int(event["position"])
-                if event["event_id"] == event_id:
-                    return position
-                if fallback is None and event["event_id"] > event_id - _ROUNDING:
-                    fallback = position - 1
-            if not events:
-                return position if fallback is None else fallback
 
     def _wants(self, event: Object) -> bool:
         return not self._types or event["event_type"] in self._types

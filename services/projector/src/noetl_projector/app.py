@@ -48,7 +48,9 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("ids", ids.is_ready)
             reads = ExecutionHandlers(store, settings=settings)
             results = ResultHandlers(store, bus=bus, settings=settings, ids=ids)
-            projection = Projection(store, settings=settings)
+            projection = Projection(
+                store, settings=settings, on_progress=service.beater("projection")
+            )
             service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
             service.spawn(
                 "projection",

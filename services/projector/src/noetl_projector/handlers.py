@@ -142,15 +142,21 @@ class ExecutionHandlers:
         )
 
     async def on_tail(self, request: Request) -> RpcReply | bytes:
-        """Return events after a position, ascending, and where the log stands."""
+        """Return events after a position or an event, ascending, and where the log stands."""
         execution_id = int(request["execution_id"])
         # The state is read first: its position is then never past what the rows hold.
         state = await self._store.find_state(execution_id)
         if state is None:
             return _unknown(request)
+        after = int(request.get("after_position", 0))
+        seen = request.get("after_event_id")
+        if seen is not None:
+            after = await self._store.find_position(
+                execution_id, event_id=int(seen), rounding=_ROUNDING
+            )
         rows = await self._store.read_after(
             execution_id,
-            position=int(request.get("after_position", 0)),
+            position=after,
             limit=min(int(request.get("limit", 500)), self._settings.tail_events_max),
         )
         events = await asyncio.to_thread(
@@ -160,7 +166,14 @@ class ExecutionHandlers:
             max_bytes=self._settings.detail_bytes_max,
             newest_first=False,
         )
-        return encode_reply({"events": events, "status": state.status, "position": state.position})
+        return encode_reply(
+            {
+                "events": events,
+                "status": state.status,
+                "position": state.position,
+                "after_position": after,
+            }
+        )
 
     async def on_command(self, request: Request) -> RpcReply | bytes:
         """Return a command as it was issued, whole: its reader is a worker (http-b 4.1)."""

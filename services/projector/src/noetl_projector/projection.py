@@ -1,11 +1,11 @@
 """The read model: one row per execution, moved to where its log is (design P1)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.pull import ack_all
-from noetl_common.errors import Transient
+from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
 
@@ -22,9 +22,12 @@ _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that we
 class Projection:
     """Hears of events and brings the rows of their executions up to date."""
 
-    def __init__(self, store: Store, *, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, *, settings: Settings, on_progress: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._on_progress = on_progress
 
     async def on_messages(self, deliveries: Sequence[Delivery]) -> None:
         """Move the rows of a batch's executions, then acknowledge the batch.
@@ -39,8 +42,9 @@ class Projection:
         while wanted:
             try:
                 moved = await self._store.move_executions(wanted)
-            except Transient as error:
+            except (Conflict, Transient) as error:
                 _log.warning("projection_waits", error=error.message)
+                self._on_progress()
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             _MOVED.inc(moved)

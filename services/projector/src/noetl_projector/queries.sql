@@ -131,6 +131,20 @@ WHERE e.execution_id = $1 AND e.position > $2
 ORDER BY e.position
 LIMIT $3;
 
+-- name: find_position
+-- The position behind which a reader goes on who has seen an event. An id that the log lacks was
+-- rounded by a browser: before the first row above the rounding, and the log's end if there is
+-- none. $1 execution id, $2 event id, $3 rounding
+SELECT coalesce(
+    (SELECT e.position FROM noetl.event AS e WHERE e.execution_id = $1 AND e.event_id = $2),
+    (
+        SELECT min(e.position) - 1 FROM noetl.event AS e
+        WHERE e.execution_id = $1 AND e.event_id > $2 - $3
+    ),
+    (SELECT s.position FROM noetl.execution_state AS s WHERE s.execution_id = $1),
+    0
+) AS position;
+
 -- name: read_page
 -- A page of a log, descending. $1 execution id, $2 ids above this or null, $3 type or null,
 -- $4 limit, $5 offset
@@ -178,7 +192,9 @@ LIMIT 1;
 -- Names of the steps that ended, newest first; those with an open command are not among them.
 -- $1 execution id, $2 limit of names. The newest rows of the log are looked at, not all of them.
 WITH newest AS (
-    SELECT e.node_name, e.event_type, e.position
+    SELECT
+        e.node_name, e.event_type, e.position,
+        coalesce(e.meta ->> 'late', 'false') = 'true' AS is_late
     FROM noetl.event AS e
     WHERE e.execution_id = $1
     ORDER BY e.position DESC
@@ -190,6 +206,7 @@ FROM newest AS n
 WHERE
     n.node_name IS NOT NULL
     AND n.event_type IN ('command.completed', 'step.exit')
+    AND NOT n.is_late
     AND NOT EXISTS (
         SELECT 1 FROM noetl.command AS c
         WHERE

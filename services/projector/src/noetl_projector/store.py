@@ -155,6 +155,10 @@ class Store:
         rows = await self._rows("read_after", execution_id, position, limit)
         return [LogRow.of(row) for row in rows]
 
+    async def find_position(self, execution_id: int, *, event_id: int, rounding: int) -> int:
+        """Return the position after which a reader goes on who has seen an event (P4)."""
+        return int(await self._value("find_position", execution_id, event_id, rounding))
+
     async def read_page(
         self,
         execution_id: int,
