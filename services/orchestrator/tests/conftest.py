@@ -361,6 +361,13 @@ async def running_loops(replica: Replica) -> AsyncIterator[None]:
 @pytest.fixture
 async def shard(nats_url: str, database: Database) -> AsyncIterator[Shard]:
     """A shard without replicas; a test opens them with its settings."""
+    async with opened_shard(nats_url, database) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard]:
+    """A shard on any servers."""
     async with AsyncExitStack() as stack:
         base = settings_for(nats_url, database)
         bus = await stack.enter_async_context(connect(base, name="test"))

@@ -42,7 +42,7 @@ class TurnConnections:
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[_Connection]:
         """Lend a connection; after an error it goes back to the pool, which looks after it."""
-        held = self._free.pop() if self._free else await self._take()
+        held = self._kept() or await self._take()
         try:
             if self._monotonic() >= held.plans_until:
                 await self._forget_plans(held)
@@ -56,6 +56,17 @@ class TurnConnections:
         """Give all connections back."""
         while self._free:
             await self._pool.release(self._free.pop().connection)
+
+    def _kept(self) -> _Held | None:
+        """Return a kept connection that lives; the pool takes away those it has lost."""
+        while self._free:
+            held = self._free.pop()
+            try:
+                if not held.connection.is_closed():
+                    return held
+            except asyncpg.InterfaceError:
+                continue
+        return None
 
     async def _take(self) -> _Held:
         connection = await self._pool.acquire()

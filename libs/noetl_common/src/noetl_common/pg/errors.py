@@ -108,7 +108,7 @@ class translate:  # noqa: N801 -- reads as a verb: `async with translate():`
 def _is_about_the_connection(error: asyncpg.InterfaceError) -> bool:
     # The class covers misuse too; only its text tells them apart.
     text = str(error).lower()
-    return "closed" in text or "closing" in text or "connection was released" in text
+    return "closed" in text or "closing" in text or "released" in text
 
 
 def _reason(error: BaseException) -> str:
