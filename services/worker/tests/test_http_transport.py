@@ -334,10 +334,17 @@ async def test_without_its_start_no_tool_runs(
     async with start_worker() as worker:
         await worker.notify(make_note(edge))
         await finished(edge, count=4)
-        await eventually(lambda: 1 in worker.transport._known._recent, what="it gave up")
+        await eventually(lambda: 1 not in worker.transport._known, what="it gave up")
+        before = [event["event_type"] for event in edge.events]
+        has_run = path.exists()
+        edge.event = lambda _event, _count: (200, {})
+        # The lease is over: the command comes again.
+        await worker.notify(make_note(edge))
+        await finished(edge, count=7)
 
-    assert [event["event_type"] for event in edge.events] == ["command.started"] * 4
-    assert not path.exists()
+    assert before == ["command.started"] * 4
+    assert not has_run
+    assert path.exists()
 
 
 async def test_an_outcome_is_posted_until_it_is_taken(
@@ -369,7 +376,7 @@ async def test_an_outcome_that_will_never_be_taken_is_dropped(
     async with start_worker() as worker:
         await worker.notify(make_note(edge))
         await finished(edge, count=5)
-        await eventually(lambda: 1 in worker.transport._known._recent, what="it gave up")
+        await eventually(lambda: 1 not in worker.transport._known, what="it gave up")
 
     assert ["command.started", *["call.done"] * 4] == [e["event_type"] for e in edge.events]
 

@@ -178,6 +178,24 @@ async def test_sigkill_leaves_no_process_behind(
     assert not any(map(os.path.exists, directories))
 
 
+async def test_a_script_with_too_many_processes_is_killed(
+    plane: ControlPlane, nats_url: str
+) -> None:
+    code = (
+        "import os, time\nfor _ in range(40):\n"
+        "  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)"
+    )
+    command = make_command("python", config={"code": code})
+
+    async with running_worker(nats_url, NOETL_WORKER_PYTHON_PROCESSES="20") as worker:
+        await plane.notify(make_notification(1, command=command))
+        result = await plane.result_of(1)
+        below = worker.below()
+
+    assert (result["status"], result["exit_code"]) == ("error", -1)
+    assert len(below) < 10
+
+
 async def test_a_forgotten_worker_registers_again_as_the_same_process(
     plane: ControlPlane, nats_url: str
 ) -> None:

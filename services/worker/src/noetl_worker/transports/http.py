@@ -102,15 +102,15 @@ class HttpTransport:
             await delivery.ack()
             return
         self._known.hold(note.event_id)
-        ran = False
+        reported = False
         try:
             command = await self._claim(note, delivery)
             metrics.PULL_SECONDS.observe(perf_counter() - started)
             if command is not None:
-                ran = True
-                await self._run(command)
+                reported = await self._run(command)
         finally:
-            (self._known.finish if ran else self._known.release)(note.event_id)
+            # What was not reported comes back one day, perhaps to us.
+            (self._known.finish if reported else self._known.release)(note.event_id)
 
     async def _claim(self, note: Notification, delivery: Delivery) -> Command | None:
         try:
@@ -150,15 +150,17 @@ class HttpTransport:
 
     # -- run and report ------------------------------------------------------------------
 
-    async def _run(self, command: Command) -> None:
+    async def _run(self, command: Command) -> bool:
+        """Run the tool and report; False when the control plane did not take that."""
         if not await self._post(command, self._reporter.started(command), forever=False):
             # As the reference: no tool without its start; the lease gives it to somebody else.
             _log.error("start_not_accepted", command_id=command.command_id)
-            return
+            return False
         outcome = await self._runner.run(command, self._results)
         for event in self._reporter.ended(command, outcome):
             if not await self._post(command, event, forever=True):
-                return
+                return False
+        return True
 
     async def _post(self, command: Command, event: dict[str, Any], *, forever: bool) -> bool:
         """Post an event until it is accepted; its id stays the same, so twice is once.

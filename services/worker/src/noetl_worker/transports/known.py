@@ -29,13 +29,18 @@ class KnownCommands:
         """Take a command in hand."""
         self._held.add(event_id)
 
-    def release(self, event_id: int) -> None:
-        """Forget it: somebody else will run it, or has."""
+    def let_go(self, event_id: int) -> None:
+        """Hold it no longer; one that was finished stays remembered."""
         self._held.discard(event_id)
+
+    def release(self, event_id: int) -> None:
+        """Forget it: somebody else runs it, or nobody yet."""
+        for known in (self._held, self._recent, self._older):
+            known.discard(event_id)
 
     def finish(self, event_id: int) -> None:
         """Remember that it was run here."""
-        self._held.discard(event_id)
+        self.let_go(event_id)
         now = self._clock()
         if now - self._turned >= _REMEMBER_SECONDS:
             self._older, self._recent = self._recent, set()

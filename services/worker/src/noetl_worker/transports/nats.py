@@ -174,15 +174,14 @@ class NatsTransport:
             await self._other.handle(delivery)
             return
         self._known.hold(note.event_id)
-        finished = False
         try:
             run = await self._take(note, delivery, shard=fast.shard)
             if run is not None:
                 metrics.PULL_SECONDS.observe(perf_counter() - arrived)
                 metrics.PULLS.labels("claimed").inc()
-                finished = await self._run(run, note)
+                await self._run(run)
         finally:
-            (self._known.finish if finished else self._known.release)(note.event_id)
+            self._known.let_go(note.event_id)
 
     async def _take(self, note: Notification, delivery: Delivery, *, shard: int) -> _Run | None:
         """Get the right to run a command; None when it is somebody else's."""
@@ -343,18 +342,18 @@ class NatsTransport:
 
     # -- run and outcome -----------------------------------------------------------------
 
-    async def _run(self, run: _Run, note: Notification) -> bool:
-        """Run the tool and publish the outcome; False when the command was lost."""
+    async def _run(self, run: _Run) -> None:
+        """Run the tool and publish the outcome, unless the command is lost."""
         outcome = await self._run_unless_lost(run)
         if run.start is not None:
             self._forget(run.start)
         if outcome is None:
-            return False
+            return
         message = self._outcome_message(run, outcome)
+        # Remembered before it can be answered: the answer may take it back.
+        self._known.finish(run.place.event_id)
         await self._publish_outcome(message)
-        del note
         await self._unconfirmed.room()
-        return True
 
     async def _run_unless_lost(self, run: _Run) -> Outcome | None:
         run.task = asyncio.current_task()
@@ -379,8 +378,12 @@ class NatsTransport:
         self._unconfirmed.add(len(message.body))
 
         def answered(incoming: Incoming) -> None:
-            if _status_of(incoming) in {"ok", "late"}:
+            status = _status_of(incoming)
+            if status in {"ok", "late"}:
                 self._forget(message)
+            if status == "late":
+                # Somebody else's now; should he lose it, it may come back to us.
+                self._known.release(message.place.event_id)
 
         self._expect(message, answered)
         return message
