@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 __all__ = ["DatabaseClock"]
 
+_INACCURACY = timedelta(seconds=5)
+
 
 class DatabaseClock:
     """Estimates the database's time; exact to about half a round trip."""
@@ -31,7 +33,11 @@ class DatabaseClock:
         return self._monotonic() - self._read_at
 
     def now(self) -> datetime:
-        """Return the database's time, never earlier than at the call before."""
+        """Return the database's time, never a little earlier than at the call before.
+
+        A step back by more than our own inaccuracy is the database's, and is followed.
+        """
         estimate = self._base + timedelta(seconds=self.age_seconds)
-        self._last = max(self._last, estimate)
+        if estimate > self._last or self._last - estimate > _INACCURACY:
+            self._last = estimate
         return self._last

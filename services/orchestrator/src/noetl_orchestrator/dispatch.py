@@ -84,7 +84,7 @@ class Dispatcher:
 
     async def run_turns(
         self,
-        turn: Callable[[list[Group]], Awaitable[list[Postponed]]],
+        turn: Callable[[list[Group], Callable[[], None]], Awaitable[list[Postponed]]],
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         """Take and process groups until cancelled; several of these run side by side."""
@@ -93,7 +93,7 @@ class Dispatcher:
             groups = await self._take_or_none()
             if groups is None:
                 continue
-            postponed = await turn(groups)
+            postponed = await turn(groups, beat)
             kept_busy = {group.execution_id for group, _ in postponed}
             self.release(
                 group.execution_id for group in groups if group.execution_id not in kept_busy

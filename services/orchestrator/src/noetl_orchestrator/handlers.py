@@ -10,6 +10,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import ClaimRequest, RpcReply
+from noetl_contract.sharding import shard_for
 from noetl_engine.inputs import Claimed, CommandOutcome, CommandStarted
 from noetl_engine.outputs import Answer
 
@@ -149,11 +150,18 @@ class ClaimHandler:
     """Answers ``noetl_rpc.orchestrator.<shard>.claim`` (worker 7 and 22.2)."""
 
     def __init__(
-        self, store: Store, dispatcher: Dispatcher, *, shard: int, patience_seconds: float
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        *,
+        shard: int,
+        shard_count: int,
+        patience_seconds: float,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._shard = shard
+        self._shard_count = shard_count
         self._patience_seconds = patience_seconds
 
     async def __call__(self, request: dict[str, Json]) -> RpcReply | bytes:
@@ -166,6 +174,9 @@ class ClaimHandler:
             # Not 404: the real worker would be given it again for ever (operations F15).
             detail = {"code": "already_terminal", "message": _FINISHED}
             return RpcReply(status=409, error=_FINISHED, detail=detail)
+        if shard_for(execution_id, shard_count=self._shard_count) != self._shard:
+            # Anything but "later" would make the worker drop a command that is alive elsewhere.
+            return RpcReply(status=503, error=f"Execution {execution_id} is not of this shard")
         answer = await self._ask(execution_id, claim, final=False)
         if answer.hold_back_seconds is not None:
             await asyncio.sleep(answer.hold_back_seconds)

@@ -147,6 +147,10 @@ def assemble(
             idempotency_seconds=settings.request_key_seconds,
         ),
         on_claim=ClaimHandler(
-            store, dispatcher, shard=shard, patience_seconds=settings.claim_patience_seconds
+            store,
+            dispatcher,
+            shard=shard,
+            shard_count=settings.shard_count,
+            patience_seconds=settings.claim_patience_seconds,
         ),
     )

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from noetl_common.errors import Conflict, NoetlError, Permanent
 from noetl_common.logging import get_logger
+from noetl_contract.events import ExecutionStatus
 from noetl_contract.subjects import event_subject
 from noetl_engine.errors import StartRefused
 from noetl_engine.inputs import Claimed, CommandOutcome, Continued, Facts, Started
@@ -42,6 +43,14 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_CONFLICT_PAUSE_SECONDS = 0.25
 # The driver quotes the whole argument between these two.
 _QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
+
+
+_FINISHED_TEXT = "Command already reached terminal state"
+_FINISHED = Answer(
+    status=409,
+    error=_FINISHED_TEXT,
+    detail={"code": "already_terminal", "message": _FINISHED_TEXT},
+)
 
 
 class _BadDecision(Exception):
@@ -95,12 +104,13 @@ class Turns:
         self._shard = shard
         self._conflict_attempts = conflict_attempts
 
-    async def run(self, groups: list[Group]) -> list[Postponed]:
+    async def run(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
         """Process groups of disjoint executions; returns those to be tried again later.
 
         Returns only when each other input was answered, refused or given back. While the
         database is away the groups are held and tried again: an outage is not an attempt.
         """
+        beat()
         metrics.BATCH_INPUTS.observe(sum(len(group.works) for group in groups))
         postponed: list[Postponed] = []
         pause = _FIRST_PAUSE_SECONDS
@@ -109,7 +119,7 @@ class Turns:
                 return postponed + await self._attempt(groups)
             except (_BadDecision, Permanent, Conflict) as error:
                 self._forget(groups)
-                return postponed + await self._take_apart(groups, error)
+                return postponed + await self._take_apart(groups, error, beat)
             except NoetlError as error:
                 # Whether it was committed is unknown: reload, and let keys decide (W8).
                 self._forget(groups)
@@ -118,6 +128,7 @@ class Turns:
                 with metrics.DATABASE_HELD_UP.track_inprogress():
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                beat()
         return postponed
 
     async def _still_wanted(self, groups: list[Group]) -> list[Group]:
@@ -201,6 +212,11 @@ class Turns:
         if entry.execution.position == 0:
             answer = Answer(status=why.http_status, error=why.message)
             plan.settled += [(work, answer) for work in group.works]
+            return
+        if entry.execution.status is not ExecutionStatus.RUNNING and all(
+            isinstance(work.input, Claimed) for work in group.works
+        ):
+            plan.settled += [(work, _FINISHED) for work in group.works]
             return
         # A running execution without its playbook can't go on (F11).
         raise _BadDecision("decision", group, why)
@@ -362,25 +378,25 @@ class Turns:
 
     # -- what can't be worked on ---------------------------------------------------------
 
-    async def _take_apart(self, groups: list[Group], error: Exception) -> list[Postponed]:
+    async def _take_apart(
+        self, groups: list[Group], error: Exception, beat: Callable[[], None]
+    ) -> list[Postponed]:
         """Repeat a failed batch in smaller pieces until the bad input is alone (W2)."""
         if len(groups) > 1:
-            bad = error.group.execution_id if isinstance(error, _BadDecision) else None
-            halves = (
-                [[g for g in groups if g.execution_id != bad]]
-                + [[g] for g in groups if g.execution_id == bad]
-                if bad is not None
-                else [[g] for g in groups]
-            )
+            parts = [[group] for group in groups]
+            if isinstance(error, _BadDecision):
+                bad = error.group.execution_id
+                rest = [group for group in groups if group.execution_id != bad]
+                parts = [rest, [group for group in groups if group.execution_id == bad]]
             postponed: list[Postponed] = []
-            for part in halves:
-                postponed += await self.run(part)
+            for part in parts:
+                postponed += await self.run(part, beat)
             return postponed
         (group,) = groups
         if len(group.works) > 1:
             postponed = []
             for work in group.works:
-                postponed += await self.run([Group(group.execution_id, [work])])
+                postponed += await self.run([Group(group.execution_id, [work])], beat)
             return _joined(postponed)
         (work,) = group.works
         if isinstance(error, Conflict):
@@ -410,8 +426,13 @@ class Turns:
             exc_info=None if is_data else cause,
         )
         text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
-        if not isinstance(work.input, Started | Claimed):
+        is_claim = isinstance(work.input, Claimed)
+        # A claim that can't be stored is the claimer's fault alone.
+        if not isinstance(work.input, Started) and not (is_claim and is_data):
             await self._fail_execution(work.execution_id, text, kind)
+        if is_claim and not is_data:
+            await work.caller.answered(_FINISHED)
+            return
         status = 422 if is_data else 500
         await work.caller.refused(text, Answer(status=status, error=text))
 
@@ -454,8 +475,7 @@ def _is_surely_new(group: Group) -> bool:
 def _unknown(work: Work) -> Answer:
     if isinstance(work.input, Claimed):
         # The real worker would be given a 404 again and again (operations F15).
-        text = "Command already reached terminal state"
-        return Answer(status=409, error=text, detail={"code": "already_terminal", "message": text})
+        return _FINISHED
     return Answer(status=404, error=f"Execution not found: {work.execution_id}")
 
 
