@@ -174,7 +174,9 @@ def execute(client: httpx.Client, path: str, **workload: Any) -> int:
     return int(answer.json()["execution_id"])
 
 
-def finish(client: httpx.Client, execution_id: int, *, seconds: float = 60) -> str:
+def finish(
+    client: httpx.Client, execution_id: int, *, seconds: float = 60, poll_seconds: float = 0.02
+) -> str:
     """Wait until an execution has ended and return its status.
 
     Raises:
@@ -186,7 +188,7 @@ def finish(client: httpx.Client, execution_id: int, *, seconds: float = 60) -> s
         body = client.get(f"/api/executions/{execution_id}/status").json()
         if body.get("status") in FINISHED:
             return str(body["status"])
-        time.sleep(0.02)
+        time.sleep(poll_seconds)
     raise TimeoutError(f"{execution_id} is still at {body.get('current_step')}: {body}")
 
 
