@@ -24,6 +24,7 @@ from noetl_orchestrator.app import running_turns
 from noetl_orchestrator.intake import run_intake
 from noetl_orchestrator.parts import Parts, assemble
 from noetl_orchestrator.playbooks import PlaybookNotUsable
+from noetl_orchestrator.replicas import run_presence
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
 
@@ -351,11 +352,13 @@ async def running_loops(replica: Replica) -> AsyncIterator[None]:
                 drain_seconds=2.0,
             )
         )
+        presence = asyncio.create_task(run_presence(parts.replicas))
         try:
             yield
         finally:
+            presence.cancel()
             intake.cancel()
-            await asyncio.gather(intake, return_exceptions=True)
+            await asyncio.gather(intake, presence, return_exceptions=True)
 
 
 @pytest.fixture

@@ -495,18 +495,18 @@ async def test_o3_a_command_nobody_claims_is_sent_again_with_a_growing_pause(
 ) -> None:
     command = await shard.command(await shard.start())
     await publish_rows(shard, sequence=1)
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
     assert await renotified(shard, command) == []
 
     await make_unclaimed(shard)
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
     first = await renotified(shard, command)
     await publish_rows(shard, sequence=2)
     await make_unclaimed(shard, minutes=1.5)
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
     too_early = await renotified(shard, command)
     await make_unclaimed(shard, minutes=1.5)
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
     second = await renotified(shard, command)
 
     assert first == [f"c:{command.event_id}:0:n2"]
@@ -522,7 +522,7 @@ async def test_o3_what_merely_waits_in_the_stream_is_not_multiplied(
     await publish_rows(shard, sequence=1)
     await make_unclaimed(shard)
 
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == []
 
@@ -531,7 +531,7 @@ async def test_o3_what_the_relay_still_has_is_left_to_it(shard: Shard, replica: 
     command = await shard.command(await shard.start())
     await make_unclaimed(shard)
 
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == []
 
@@ -542,6 +542,6 @@ async def test_o3_a_claimed_command_is_not_sent_again(
     await publish_rows(shard, sequence=1)
     await make_unclaimed(shard)
 
-    await sweep(replica)
+    await replica.parts.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, held) == []

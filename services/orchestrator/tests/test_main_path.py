@@ -1,9 +1,10 @@
 """From the start of an execution to its end, over both protocols."""
 
 from noetl_contract.notification import CommandNotification
+from noetl_contract.sharding import shard_for
 from noetl_testkit.waiting import eventually
 
-from .conftest import LOOP, Shard
+from .conftest import LOOP, Command, Shard
 
 RUN = ["command.claimed", "command.started", "call.done", "command.completed"]
 
@@ -129,6 +130,32 @@ async def test_a_claim_may_leave_the_execution_out(shard: Shard) -> None:
     command = await shard.command(execution_id)
 
     assert (await shard.claim(command, with_execution=False))["status"] == 200
+
+
+async def test_a_claim_of_an_unknown_command_is_refused_for_good(shard: Shard) -> None:
+    """Not 404: the real worker would be given it again for ever (operations F15)."""
+    await shard.open_replica()
+    unknown = Command(shard.ids.next(), shard.ids.next(), "x", "start")
+    known = await shard.command(await shard.start())
+    other = Command(known.execution_id, shard.ids.next(), "x", "start")
+
+    answers = [
+        await shard.claim(unknown),
+        await shard.claim(unknown, with_execution=False),
+        await shard.claim(other),
+    ]
+
+    assert [answer["status"] for answer in answers] == [409] * 3
+    assert {answer["detail"]["code"] for answer in answers} == {"already_terminal"}
+
+
+async def test_s4_a_claim_of_another_shard_is_not_refused_for_good(shard: Shard) -> None:
+    await shard.open_replica(shard_count=2)
+    elsewhere = next(one for one in iter(shard.ids.next, 0) if shard_for(one, shard_count=2) == 1)
+
+    claim = await shard.claim(Command(elsewhere, 1, "x", "start"))
+
+    assert claim["status"] == 503
 
 
 async def test_a_claim_over_messages_tells_shard_and_attempts(shard: Shard) -> None:

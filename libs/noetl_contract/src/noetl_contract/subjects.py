@@ -22,6 +22,7 @@ __all__ = [
     "ingress_subject",
     "outbox_hint_subject",
     "pool_segment",
+    "replica_moves_subject",
     "rpc_subject",
 ]
 
@@ -96,6 +97,11 @@ def dead_letter_subject(origin: str) -> str:
 def outbox_hint_subject(shard: int) -> str:
     """Return the core-NATS subject on which a commit hints the relay (loss is harmless)."""
     return f"noetl_hint.outbox.{shard}"
+
+
+def replica_moves_subject(shard: int) -> str:
+    """Return the core-NATS subject on which orchestrators tell each other of their commits."""
+    return f"noetl_hint.moved.{shard}"
 
 
 def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> str:

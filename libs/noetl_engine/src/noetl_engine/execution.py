@@ -70,6 +70,11 @@ class Execution:
             execution._memory.absorb(row)
         return execution
 
+    def catch_up(self, rows: Iterable[EventRow]) -> None:
+        """Fold rows that others have appended since, in position order."""
+        for row in rows:
+            self._memory.absorb(row)
+
     @property
     def execution_id(self) -> int:
         """Its id."""

@@ -23,6 +23,7 @@ from noetl_orchestrator.leases import run_sweep
 from noetl_orchestrator.liveness import run_liveness
 from noetl_orchestrator.parts import Parts, assemble
 from noetl_orchestrator.playbooks import catalog_content
+from noetl_orchestrator.replicas import run_presence
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.store import ShardIdentity, Store
 from noetl_orchestrator.timers import run_timers
@@ -152,6 +153,7 @@ def _spawn_loops(service: Service, settings: Settings, parts: Parts, rpc: RpcCli
             beat=service.beater("liveness"),
         ),
     )
+    service.spawn("replicas", run_presence(parts.replicas, beat=service.beater("replicas")))
     service.spawn(
         "leases",
         run_sweep(

@@ -28,6 +28,7 @@ class ExecutionLike(Protocol):
         rows: Iterable[EventRow],
         iterations: Mapping[tuple[str, int, int], list[EventRow]],
     ) -> None: ...
+    def catch_up(self, rows: Iterable[EventRow]) -> None: ...
     def snapshot(self) -> bytes: ...
     def memory_size(self) -> int: ...
 
@@ -40,6 +41,7 @@ class CachedExecution:
         snapshot_position: position of the stored snapshot, 0 without one.
         snapshot_bytes: its size.
         tail_bytes: bytes of the events since then, roughly.
+        newest: a position that another replica has told of.
     """
 
     execution: ExecutionLike
@@ -48,6 +50,12 @@ class CachedExecution:
     snapshot_position: int = 0
     snapshot_bytes: int = 0
     tail_bytes: int = 0
+    newest: int = 0
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether another replica is known to have moved on."""
+        return self.newest > self.execution.position
 
 
 class ExecutionCache:
@@ -78,6 +86,12 @@ class ExecutionCache:
             return None
         self._entries.move_to_end(execution_id)
         return found[0]
+
+    def note_newer(self, execution_id: int, position: int) -> None:
+        """Note that another replica has committed up to a position."""
+        found = self._entries.get(execution_id)
+        if found is not None and position > found[0].newest:
+            found[0].newest = position
 
     def put(self, execution_id: int, entry: CachedExecution) -> None:
         """Keep an entry as of its commit, and drop the oldest beyond the bounds."""

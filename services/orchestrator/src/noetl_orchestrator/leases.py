@@ -33,6 +33,7 @@ type Json = Any
 
 _log = get_logger()
 _API_SECONDS = 2.0
+_UNCLAIMED_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,7 @@ class Sweeper:
         self._known: dict[str, tuple[datetime, datetime | None]] = {}
 
     async def sweep(self) -> None:
-        """Look at what is due: never claimed, lease over, holder suspicious."""
-        await self._send_unclaimed_again()
+        """Look at what is due: lease over, holder suspicious."""
         workers = self._liveness.workers
         if workers is None:
             metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
@@ -173,7 +173,8 @@ class Sweeper:
         )
         return True
 
-    async def _send_unclaimed_again(self) -> None:
+    async def sweep_unclaimed(self) -> None:
+        """Send again what nobody has claimed for long."""
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
@@ -246,12 +247,16 @@ async def run_sweep(
     sweeper: Sweeper, *, interval_seconds: float, beat: Callable[[], None] = lambda: None
 ) -> None:
     """Sweep again and again until cancelled."""
+    rounds = 0
     while True:
         beat()
         try:
             await sweeper.sweep()
+            if rounds % _UNCLAIMED_EVERY == 0:
+                await sweeper.sweep_unclaimed()
         except NoetlError as error:
             _log.warning("sweep_failed", error=error.message)
+        rounds += 1
         await asyncio.sleep(interval_seconds)
 
 

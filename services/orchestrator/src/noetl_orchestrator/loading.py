@@ -1,6 +1,6 @@
 """From stored rows to executions in memory: snapshot and tail, never the whole log (W11)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import orjson
@@ -58,6 +58,24 @@ class Loader:
             execution_id: await self._restore(state, tails.get(execution_id, []))
             for execution_id, state in states.items()
         }
+
+    async def catch_up(self, entries: Mapping[int, CachedExecution]) -> list[int]:
+        """Read what others have appended, one query for all; returns those that can't be helped."""
+        spans = [
+            (execution_id, entry.execution.position, entry.newest)
+            for execution_id, entry in entries.items()
+        ]
+        tails = await self._store.load_tails(spans)
+        helpless = []
+        for execution_id, known, newest in spans:
+            rows = tails.get(execution_id, [])
+            if len(rows) != newest - known:
+                helpless.append(execution_id)
+                continue
+            entry = entries[execution_id]
+            entry.execution.catch_up(rows)
+            entry.tail_bytes += sum(_size(row) for row in rows)
+        return helpless
 
     async def provide(self, needs: Sequence[tuple[Staged, NeedRows]]) -> None:
         """Read the rows that decisions ask for, with at most two queries for all."""

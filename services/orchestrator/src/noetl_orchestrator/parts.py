@@ -21,6 +21,7 @@ from noetl_orchestrator.liveness import Liveness
 from noetl_orchestrator.loading import ExecutionFactory, Loader
 from noetl_orchestrator.notifications import Announcer
 from noetl_orchestrator.playbooks import FetchContent, Playbooks
+from noetl_orchestrator.replicas import Replicas
 from noetl_orchestrator.requests import RequestBook
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.store import Store
@@ -44,6 +45,7 @@ class Parts:
     playbooks: Playbooks
     dispatcher: Dispatcher
     turns: Turns
+    replicas: Replicas
     liveness: Liveness
     sweeper: Sweeper
     on_batch: IngressHandler
@@ -92,6 +94,7 @@ def assemble(
     def make_facts() -> Facts:
         return Facts(clock.now(), ids.next, liveness.workers, limits)
 
+    replicas = Replicas(bus, cache, shard=shard)
     turns = Turns(
         store=store,
         loader=Loader(store, executions),
@@ -107,6 +110,7 @@ def assemble(
         dispatcher=dispatcher,
         clock=clock,
         hints=Hints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
+        replicas=replicas,
         make_facts=make_facts,
         shard=shard,
         conflict_attempts=settings.conflict_attempts,
@@ -137,6 +141,7 @@ def assemble(
         playbooks=playbooks,
         dispatcher=dispatcher,
         turns=turns,
+        replicas=replicas,
         liveness=liveness,
         sweeper=sweeper,
         on_batch=IngressHandler(

@@ -25,6 +25,7 @@ from noetl_orchestrator.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.hints import Hints
 from noetl_orchestrator.loading import Loader
 from noetl_orchestrator.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.replicas import Replicas
 from noetl_orchestrator.requests import RequestBook
 from noetl_orchestrator.staging import Staged
 from noetl_orchestrator.store import Committed, Store
@@ -87,6 +88,7 @@ class Turns:
         dispatcher: Dispatcher,
         clock: DatabaseClock,
         hints: Hints,
+        replicas: Replicas,
         make_facts: MakeFacts,
         shard: int,
         conflict_attempts: int,
@@ -100,6 +102,7 @@ class Turns:
         self._dispatcher = dispatcher
         self._clock = clock
         self._hints = hints
+        self._replicas = replicas
         self._make_facts = make_facts
         self._shard = shard
         self._conflict_attempts = conflict_attempts
@@ -164,14 +167,7 @@ class Turns:
     async def _stage(self, groups: list[Group], plan: _Plan) -> None:
         """Find state and playbook of each group; what has neither is settled or postponed."""
         groups = await self._requests.without_repetitions(groups, plan.settled)
-        entries: dict[int, CachedExecution] = {}
-        missing: list[int] = []
-        for group in groups:
-            entry = self._cache.get(group.execution_id)
-            if entry is not None:
-                entries[group.execution_id] = entry
-            elif not _is_surely_new(group):
-                missing.append(group.execution_id)
+        entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
         pending: list[tuple[Group, CachedExecution]] = []
@@ -194,6 +190,24 @@ class Turns:
                 self._without_playbook(group, entry, playbook, plan)
             else:
                 plan.staged.append(_staged(group, entry, playbook, is_fresh=is_loaded))
+
+    async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
+        """Return what is in memory, brought up to date, and the ids of what has to be read."""
+        entries: dict[int, CachedExecution] = {}
+        missing: list[int] = []
+        for group in groups:
+            entry = self._cache.get(group.execution_id)
+            if entry is not None:
+                entries[group.execution_id] = entry
+            elif not _is_surely_new(group):
+                missing.append(group.execution_id)
+        outdated = {one: entry for one, entry in entries.items() if entry.is_outdated}
+        if outdated:
+            for execution_id in await self._loader.catch_up(outdated):
+                self._cache.forget(execution_id)
+                del entries[execution_id]
+                missing.append(execution_id)
+        return entries, missing
 
     def _begin(self, group: Group) -> CachedExecution | None:
         """Return an execution to begin; inputs before its start are answered 404 by the engine."""
@@ -300,6 +314,9 @@ class Turns:
     ) -> None:
         kept = [share for share in shares if share.staged.execution_id in committed.kept]
         await self._hints.send(row for share in kept for row in share.hints)
+        await self._replicas.tell(
+            [(share.staged.execution_id, share.staged.entry.execution.position) for share in kept]
+        )
         for share in kept:
             self._keep(share)
             await _answer_all(share.staged)
