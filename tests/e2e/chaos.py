@@ -6,6 +6,11 @@ Run by hand, some minutes long::
     .venv/bin/python tests/e2e/chaos.py --orchestrators 2 --outboxes 2
     .venv/bin/python tests/e2e/chaos.py --targets wipe --rounds 3
     .venv/bin/python tests/e2e/chaos.py --targets stack --rounds 3
+    .venv/bin/python tests/e2e/chaos.py --orchestrators 2 --targets stop-orchestrator,pg-backends
+
+``stop-NAME`` freezes a process with SIGSTOP and lets it go on after ``--freeze`` seconds (a worker
+longer than its heartbeats may be silent); ``pg-backends`` ends database sessions in mid-statement,
+again and again for that time.
 
 It exits 0 when every accepted run reached exactly one terminal event, every command has one
 effective outcome and no position is missing; it prints the longest gap without a commit that
@@ -107,8 +112,49 @@ def pids_of(stack: Stack, target: str) -> list[int]:
     ]
 
 
-def strike(stack: Stack, target: str) -> str:
-    """Kill what the target names and return what was done."""
+def end_sessions(dsn: str, *, seconds: float) -> int:
+    """End a random active database session every few milliseconds; returns how many were hit."""
+
+    async def run() -> int:
+        connection = await asyncpg.connect(dsn)
+        hits = 0
+        until = time.monotonic() + seconds
+        try:
+            while time.monotonic() < until:
+                hits += await connection.fetchval(
+                    """
+                    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM (
+                        SELECT pid FROM pg_stat_activity
+                        WHERE pid <> pg_backend_pid() AND datname = current_database()
+                        AND (state = 'active' OR random() < 0.02)
+                        ORDER BY random() LIMIT 1
+                    ) AS chosen
+                    """
+                )
+                await asyncio.sleep(random.uniform(0.005, 0.1))
+        finally:
+            await connection.close()
+        return hits
+
+    return asyncio.run(run())
+
+
+def freeze(pid: int, *, seconds: float) -> None:
+    """Stop a process for a while: it misses everything and then believes that no time passed."""
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+
+
+def strike(stack: Stack, target: str, *, freeze_seconds: float) -> str:
+    """Do to the system what the target names and return what was done."""
+    if target == "pg-backends":
+        hits = end_sessions(stack.dsn(), seconds=freeze_seconds)
+        return f"ended {hits} database sessions"
+    if target.startswith("stop-"):
+        name = target.removeprefix("stop-")
+        freeze(random.choice(pids_of(stack, name)), seconds=freeze_seconds)
+        return f"froze {name} for {freeze_seconds:g} s"
     if target == "wipe":
         store = next(path for path in stack.data.rglob("jetstream") if path.is_dir())
         store.rename(store.with_name(f"jetstream.wiped.{time.time_ns()}"))
@@ -148,6 +194,10 @@ async def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pause", type=float, default=6.0, help="mean seconds between kills")
     parser.add_argument("--rate", type=float, default=2.0, help="starts a second")
+    parser.add_argument("--freeze", type=float, default=12.0, help="seconds of a freeze")
+    parser.add_argument(
+        "--stale", type=float, default=60.0, help="seconds of silence that cost a worker its work"
+    )
     parser.add_argument("--transport", default="nats", choices=("nats", "http"))
     parser.add_argument("--orchestrators", type=int, default=1)
     parser.add_argument("--outboxes", type=int, default=1)
@@ -167,7 +217,12 @@ async def main() -> int:
             "--workers",
             str(options.workers),
         ),
-        environment={"NOETL_WORKER_TRANSPORT": options.transport},
+        environment={
+            "NOETL_WORKER_TRANSPORT": options.transport,
+            "NOETL_COMMAND_WORKER_HEARTBEAT_STALE_SECONDS": str(options.stale),
+            "NOETL_COMMAND_CLAIM_LEASE_SECONDS": str(options.stale),
+            "WORKER_HEARTBEAT_INTERVAL": str(max(1, int(options.stale / 6))),
+        },
     )
     stack.up()
     dsn = stack.dsn()
@@ -183,7 +238,7 @@ async def main() -> int:
         struck: list[tuple[str, float]] = []
         for target in schedule:
             moment = time.time()
-            said = await asyncio.to_thread(strike, stack, target)
+            said = await asyncio.to_thread(strike, stack, target, freeze_seconds=options.freeze)
             struck.append((target, moment))
             print(f"{time.strftime('%H:%M:%S')} {said}; accepted {len(load.accepted)}", flush=True)
             await asyncio.sleep(options.pause * random.uniform(0.7, 1.3))
