@@ -319,6 +319,20 @@ async def test_l4_heartbeats_keep_a_long_command(
     assert row["lease_until"] > now + timedelta(seconds=50)
 
 
+async def test_a_worker_that_falls_silent_is_noticed_before_its_leases_end(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 100)
+    await hear(shard, replica, heartbeat_age=1)
+    await sweep(replica)
+    assert await renotified(shard, held) == []
+
+    await hear(shard, replica, heartbeat_age=61)
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
 async def test_the_hard_limit_ends_a_hold_of_a_healthy_worker(
     shard: Shard, replica: Replica, held: Command
 ) -> None:

@@ -95,8 +95,9 @@ class Encoder:
         """
         encoded = Encoded(staged, _state_row(staged, now=now))
         self._shorten_leases(staged)
+        subject = self.announcer.event_subject(staged.execution_id)
         for row in staged.events:
-            self._add_event(encoded, row)
+            self._add_event(encoded, row, subject=subject)
         for command in staged.commands.values():
             change = staged.changes.get(command.event_id)
             if change is None or change.status in OPEN_STATES:
@@ -129,7 +130,7 @@ class Encoder:
             if change.status == "CLAIMED" and change.claimed_at and change.lease_until:
                 change.lease_until = min(change.lease_until, change.claimed_at + grace)
 
-    def _add_event(self, encoded: Encoded, row: EventRow) -> None:
+    def _add_event(self, encoded: Encoded, row: EventRow, *, subject: str) -> None:
         texts = {
             "context": text(row.context),
             "result": text(row.result),
@@ -160,7 +161,9 @@ class Encoder:
                 note,
             )
         )
-        encoded.outbox.append(self.announcer.event(row, outbox_id=self.new_id(), texts=texts))
+        encoded.outbox.append(
+            self.announcer.event(row, subject=subject, outbox_id=self.new_id(), texts=texts)
+        )
 
     def _add_snapshot(self, encoded: Encoded) -> None:
         staged = encoded.staged

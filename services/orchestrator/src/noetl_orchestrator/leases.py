@@ -113,7 +113,7 @@ class Sweeper:
         self._make_facts = make_facts
         self._new_id = new_id
         self._settings = settings
-        self._known: dict[str, tuple[datetime, datetime | None]] = {}
+        self._known: dict[str, tuple[datetime, datetime | None, bool]] = {}
 
     async def sweep(self) -> None:
         """Look at what is due: lease over, holder suspicious."""
@@ -126,12 +126,12 @@ class Sweeper:
             # The proof of life may be among what waits (worker 22.5).
             metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
             return
+        facts = self._make_facts()
         due = await self._store.take_expired_leases(
             next_look_seconds=self._settings.next_look_seconds,
-            workers=self._suspicious(workers),
+            workers=self._suspicious(workers, facts),
             limit=self._settings.limit,
         )
-        facts = self._make_facts()
         orphans = [command for command in due if self._is_orphan(command, facts)]
         exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
         for command in exhausted:
@@ -139,9 +139,13 @@ class Sweeper:
             self._dispatcher.submit(Work(command.execution_id, message, NobodyWaits()))
         await self._notify_again([one for one in orphans if one.holds < facts.limits.max_attempts])
 
-    def _suspicious(self, workers: Mapping[str, WorkerSeen]) -> list[str]:
-        """Return workers that registered anew or left since the last look (L4)."""
-        news = {name: (seen.process_since, seen.deregistered_at) for name, seen in workers.items()}
+    def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
+        """Return workers that registered anew, left or fell silent since the last look (L4)."""
+        stale = timedelta(seconds=facts.limits.heartbeat_stale_seconds)
+        news = {
+            name: (seen.process_since, seen.deregistered_at, facts.now - seen.heartbeat_at > stale)
+            for name, seen in workers.items()
+        }
         changed = [name for name, state in news.items() if self._known.get(name) != state]
         self._known = news
         return changed

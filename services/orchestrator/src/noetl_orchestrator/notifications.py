@@ -112,7 +112,13 @@ class Announcer:
     fast_path_max_bytes: int
     hint_payload_max_bytes: int
 
-    def event(self, row: EventRow, *, outbox_id: int, texts: Mapping[str, str | None]) -> OutboxRow:
+    def event_subject(self, execution_id: int) -> str:
+        """Return the subject of all events of an execution."""
+        return event_subject(execution_id, shard=self.shard)
+
+    def event(
+        self, row: EventRow, *, subject: str, outbox_id: int, texts: Mapping[str, str | None]
+    ) -> OutboxRow:
         """Announce an event; ``texts`` holds its JSON columns, encoded already."""
         body = envelope(row)
         for name, text in texts.items():
@@ -126,7 +132,7 @@ class Announcer:
             execution_id=row.execution_id,
             event_id=row.event_id,
             kind="event",
-            subject=event_subject(row.execution_id, shard=self.shard),
+            subject=subject,
             message_id=f"e:{row.execution_id}:{row.position}",
             payload=None,
             hinted=text if is_small else None,
