@@ -147,6 +147,7 @@ async def test_life_of_a_worker(ask: Ask) -> None:
     has_exactly(RuntimeAcknowledgement, beat.body)
     assert [row["name"] for row in listed.body] == ["w-1"]
     assert liveness.body["workers"]["w-1"]["deregistered_at"] is None
+    assert liveness.body["workers"]["w-1"]["over_edge"] is False
     assert left.body["message"] == "Runtime worker_pool w-1 deregistered"
     assert (late.status, gone.status) == (404, 404)
     assert gone.error == "Runtime not found: worker_pool w-1"
@@ -161,6 +162,19 @@ async def test_heartbeat_of_a_worker_without_a_row_makes_one(ask: Ask) -> None:
     assert {reply.status for reply in replies} == {200}
     assert len(listed.body) == 20
     assert {row["status"] for row in listed.body} == {"ready"}
+
+
+async def test_liveness_tells_edges_and_who_beats_through_them(ask: Ask) -> None:
+    await ask("runtime.register", name="e-1", kind="server_api", runtime={"instance": "one"})
+    await ask("runtime.register", name="w-1", over_edge=True)
+    await ask("runtime.heartbeat", name="w-2", over_edge=True)
+    await ask("runtime.heartbeat", name="w-3")
+    body = (await ask("runtime.liveness")).body
+
+    assert set(body["edges"]) == {"e-1"}
+    assert set(body["edges"]["e-1"]) == {"heartbeat_at", "process_since"}
+    ways = {name: seen["over_edge"] for name, seen in body["workers"].items()}
+    assert ways == {"w-1": True, "w-2": True, "w-3": False}
 
 
 async def test_runtime_of_an_unknown_kind_is_refused(ask: Ask) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from noetl_catalog.store import NewRuntime, NewVersion, Store
+from noetl_catalog.store import Beat, NewRuntime, NewVersion, Store
 from noetl_common.pg.queries import Queries
 
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -38,6 +38,10 @@ def make_runtime(runtime_id: int, **overrides: Any) -> NewRuntime:
         "instance": None,
     }
     return NewRuntime(**known | overrides)
+
+
+def make_beat(name: str, *, over_edge: bool = False) -> Beat:
+    return Beat("worker_pool", name, over_edge)
 
 
 async def test_every_statement_fits_the_schema(pool: Pool) -> None:
@@ -98,7 +102,7 @@ async def test_worker_that_left_stays_visible_to_leases_and_stays_left(store: St
     await store.register_runtime(make_runtime(1, instance="one"))
     assert await store.deregister_runtime("worker_pool", name="w-1")
 
-    heard = await store.touch_runtimes([("worker_pool", "w-1")])
+    heard = await store.touch_runtimes([make_beat("w-1")])
     seen = (await store.list_liveness()).workers["w-1"]
     listed = await store.list_runtimes(kind="worker_pool", status=None, name_part=None, limit=9)
 
@@ -125,12 +129,40 @@ async def test_heartbeat_moves_only_the_named_rows(store: Store) -> None:
     for number in range(1, 4):
         await store.register_runtime(make_runtime(number, name=f"w-{number}"))
     before = (await store.list_liveness()).workers
-    await store.touch_runtimes([("worker_pool", "w-2"), ("worker_pool", "w-2")])
+    await store.touch_runtimes([make_beat("w-2"), make_beat("w-2")])
     after = (await store.list_liveness()).workers
 
     moved = {name for name in after if after[name].heartbeat_at > before[name].heartbeat_at}
 
     assert moved == {"w-2"}
+
+
+async def test_way_of_a_heartbeat_is_the_last_one(store: Store) -> None:
+    """L3: a worker may change its transport under the same name."""
+    await store.register_runtime(make_runtime(1, over_edge=True))
+    registered = (await store.list_liveness()).workers["w-1"].over_edge
+    await store.touch_runtimes([make_beat("w-1")])
+    heard = (await store.list_liveness()).workers["w-1"].over_edge
+    await store.touch_runtimes([make_beat("w-1"), make_beat("w-1", over_edge=True)])
+    both = (await store.list_liveness()).workers["w-1"].over_edge
+    await store.insert_heard_runtimes([(2, make_beat("w-2", over_edge=True))])
+    unknown = (await store.list_liveness()).workers["w-2"].over_edge
+
+    assert (registered, heard, both, unknown) == (True, False, True, True)
+
+
+async def test_edges_are_told_from_workers_until_they_leave(store: Store) -> None:
+    empty = await store.list_liveness()
+    await store.register_runtime(make_runtime(1))
+    await store.register_runtime(make_runtime(2, name="e-1", kind="server_api", instance="one"))
+    before = await store.list_liveness()
+    await store.deregister_runtime("server_api", name="e-1")
+    after = await store.list_liveness()
+
+    assert (empty.edges, empty.workers) == ({}, {})
+    assert (set(before.edges), set(before.workers)) == ({"e-1"}, {"w-1"})
+    assert before.edges["e-1"].heartbeat_at <= before.now
+    assert after.edges == {}
 
 
 async def test_hundred_holders_get_hundred_machine_ids(store: Store) -> None:

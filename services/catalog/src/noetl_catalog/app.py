@@ -21,7 +21,7 @@ from noetl_catalog.store import Store
 
 __all__ = ["SCHEMA", "create_app", "open_parts"]
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 _NAME = "catalog"
 _log = get_logger()
 

@@ -49,13 +49,20 @@ def liveness_body(liveness: Liveness) -> dict[str, Json]:
     """Return what leases are judged by."""
     return {
         "now": rfc3339(liveness.now),
-        "edge_heartbeat_at": rfc3339_or_none(liveness.edge_heartbeat_at),
+        "edges": {
+            name: {
+                "heartbeat_at": rfc3339(seen.heartbeat_at),
+                "process_since": rfc3339(seen.process_since),
+            }
+            for name, seen in liveness.edges.items()
+        },
         "workers": {
             name: {
                 "heartbeat_at": rfc3339(seen.heartbeat_at),
                 "process_since": rfc3339(seen.process_since),
                 "instance": seen.instance,
                 "deregistered_at": rfc3339_or_none(seen.deregistered_at),
+                "over_edge": seen.over_edge,
             }
             for name, seen in liveness.workers.items()
         },

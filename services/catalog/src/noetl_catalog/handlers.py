@@ -10,9 +10,10 @@ from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.catalog import CatalogListRequest
 from noetl_contract.http.runtime import (
+    RuntimeBeat,
     RuntimeNameRequest,
     RuntimePoolsQuery,
-    RuntimeRegisterRequest,
+    RuntimeRegistration,
 )
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
@@ -238,7 +239,7 @@ class RuntimeHandlers:
 
     async def on_register(self, request: Request) -> RpcReply:
         """Write a registration."""
-        wanted = RuntimeRegisterRequest.model_validate(request)
+        wanted = RuntimeRegistration.model_validate(request)
         if wanted.kind not in _RUNTIME_KINDS:
             return _refused(422, f"Invalid runtime kind: {wanted.kind}")
         runtime = await self._store.register_runtime(
@@ -253,15 +254,16 @@ class RuntimeHandlers:
                 capacity=wanted.capacity,
                 runtime=wanted.runtime,
                 instance=_instance(wanted.runtime),
+                over_edge=wanted.over_edge,
             )
         )
         return RpcReply(body=runtime_body(runtime))
 
     async def on_heartbeat(self, request: Request) -> RpcReply:
         """Record that a runtime is alive; one whose row was lost gets a new one."""
-        wanted = RuntimeNameRequest.model_validate(request)
+        wanted = RuntimeBeat.model_validate(request)
         if wanted.kind not in _RUNTIME_KINDS or not await self._heartbeats.beat(
-            wanted.kind, name=wanted.name
+            wanted.kind, name=wanted.name, over_edge=wanted.over_edge
         ):
             return _refused(404, f"Runtime not found: {wanted.kind} {wanted.name}")
         return RpcReply(body={"status": "ok", "message": "Heartbeat recorded"})

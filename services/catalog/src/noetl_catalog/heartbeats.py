@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from noetl_common.errors import Unavailable
 from noetl_common.ids import SnowflakeIds
 
-from noetl_catalog.store import Store
+from noetl_catalog.store import Beat, Store
 
 __all__ = ["Heartbeats"]
 
-type _Beat = tuple[str, str]
-type _Waiting = tuple[_Beat, asyncio.Future[bool]]
+type _Waiting = tuple[Beat, asyncio.Future[bool]]
 
 _MOST_AT_ONCE = 1000
 
@@ -27,12 +26,13 @@ class Heartbeats:
         self._arrived = asyncio.Event()
         self._has_ended = False
 
-    async def beat(self, kind: str, *, name: str) -> bool:
+    async def beat(self, kind: str, *, name: str, over_edge: bool) -> bool:
         """Record a heartbeat; False when the runtime has left and has to register again."""
+        beat = Beat(kind, name, over_edge)
         if self._has_ended:
-            return (await self._touch([(kind, name)]))[kind, name]
+            return (await self._touch([beat]))[kind, name]
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((kind, name), answer))
+        self._waiting.append((beat, answer))
         self._arrived.set()
         return await answer
 
@@ -60,15 +60,17 @@ class Heartbeats:
             return
         for beat, answer in batch:
             if not answer.done():
-                answer.set_result(alive[beat])
+                answer.set_result(alive[beat.kind, beat.name])
 
-    async def _touch(self, beats: list[_Beat]) -> dict[_Beat, bool]:
+    async def _touch(self, beats: list[Beat]) -> dict[tuple[str, str], bool]:
         heard = await self._store.touch_runtimes(beats)
         alive = {(row.kind, row.name): row.is_alive for row in heard}
-        missing = [beat for beat in dict.fromkeys(beats) if beat not in alive]
+        missing = {
+            (beat.kind, beat.name): beat for beat in beats if (beat.kind, beat.name) not in alive
+        }
         if missing:
             await self._store.insert_heard_runtimes(
-                [(self._ids.next(), kind, name) for kind, name in missing]
+                [(self._ids.next(), beat) for beat in missing.values()]
             )
             alive.update(dict.fromkeys(missing, True))
         return alive

@@ -98,11 +98,21 @@ WHERE path = $1
 -- Writes a registration whole. Another instance than the stored one is a new process, whose
 -- beginning voids older claims; a registration that names none changes neither (worker 5.1).
 -- $1 runtime id if new, $2 name, $3 kind, $4 uri, $5 status, $6 labels, $7 capabilities,
--- $8 capacity, $9 runtime, $10 instance or null
+-- $8 capacity, $9 runtime, $10 instance or null, $11 whether it came over the edge
 INSERT INTO noetl.runtime AS stored (
-    runtime_id, name, kind, uri, status, labels, capabilities, capacity, runtime, instance
+    runtime_id,
+    name,
+    kind,
+    uri,
+    status,
+    labels,
+    capabilities,
+    capacity,
+    runtime,
+    instance,
+    over_edge
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (kind, name) DO UPDATE SET
     uri = excluded.uri,
     status = excluded.status,
@@ -110,6 +120,7 @@ ON CONFLICT (kind, name) DO UPDATE SET
     capabilities = excluded.capabilities,
     capacity = excluded.capacity,
     runtime = excluded.runtime,
+    over_edge = excluded.over_edge,
     heartbeat = now(),
     updated_at = now(),
     deregistered_at = NULL,
@@ -135,13 +146,19 @@ RETURNING
 
 -- name: touch_runtimes
 -- Heartbeats of many at once, locked in one order so that two batches cannot block each other.
--- A runtime that has left stays left. $1 kinds, $2 names
+-- A runtime that has left stays left. $1 kinds, $2 names, $3 whether they came over the edge
 WITH beats AS (
-    SELECT DISTINCT kind, name
-    FROM unnest($1::text[], $2::text[]) AS beat (kind, name)
+    SELECT kind, name, bool_or(over_edge) AS over_edge
+    FROM unnest($1::text[], $2::text[], $3::boolean[]) AS beat (kind, name, over_edge)
+    GROUP BY kind, name
 ),
 held AS (
-    SELECT stored.runtime_id, stored.kind, stored.name, stored.deregistered_at
+    SELECT
+        stored.runtime_id,
+        stored.kind,
+        stored.name,
+        stored.deregistered_at,
+        beats.over_edge
     FROM noetl.runtime AS stored
     INNER JOIN beats ON stored.kind = beats.kind AND stored.name = beats.name
     ORDER BY stored.runtime_id
@@ -149,7 +166,7 @@ held AS (
 ),
 touched AS (
     UPDATE noetl.runtime AS stored
-    SET heartbeat = now(), updated_at = now()
+    SET heartbeat = now(), updated_at = now(), over_edge = held.over_edge
     FROM held
     WHERE stored.runtime_id = held.runtime_id
         AND held.deregistered_at IS NULL
@@ -159,10 +176,11 @@ FROM held;
 
 -- name: insert_heard_runtimes
 -- Rows for heartbeats of runtimes whose row was lost (http-a 11.3).
--- $1 runtime ids, $2 kinds, $3 names
-INSERT INTO noetl.runtime (runtime_id, kind, name, status)
-SELECT runtime_id, kind, name, 'ready'
-FROM unnest($1::bigint[], $2::text[], $3::text[]) AS beat (runtime_id, kind, name)
+-- $1 runtime ids, $2 kinds, $3 names, $4 whether they came over the edge
+INSERT INTO noetl.runtime (runtime_id, kind, name, status, over_edge)
+SELECT runtime_id, kind, name, 'ready', over_edge
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[])
+    AS beat (runtime_id, kind, name, over_edge)
 ORDER BY kind, name
 ON CONFLICT (kind, name) DO NOTHING;
 
@@ -199,23 +217,19 @@ ORDER BY kind, name
 LIMIT $4;
 
 -- name: list_liveness
--- What leases are judged by; times are this database's.
+-- What leases are judged by, workers and edges; times are this database's. Without any there is
+-- one row, which has the time only.
 SELECT
-    now() AS now,
-    name,
-    heartbeat,
-    process_since,
-    runtime ->> 'instance' AS instance,
-    deregistered_at
-FROM noetl.runtime
-WHERE kind = 'worker_pool';
-
--- name: newest_edge_heartbeat
--- When an edge last said that it takes heartbeats in; null when none ever did.
-SELECT now() AS now, MAX(heartbeat) AS heartbeat
-FROM noetl.runtime
-WHERE kind = 'server_api'
-    AND deregistered_at IS NULL;
+    clock.now,
+    runtime.kind,
+    runtime.name,
+    runtime.heartbeat,
+    runtime.process_since,
+    runtime.runtime ->> 'instance' AS instance,
+    runtime.deregistered_at,
+    runtime.over_edge
+FROM (SELECT now() AS now) AS clock
+LEFT JOIN noetl.runtime AS runtime ON runtime.kind IN ('worker_pool', 'server_api');
 
 -- name: delete_silent_runtimes
 -- $1 silent for so long

@@ -10,6 +10,8 @@ from noetl_common.pg.errors import translate
 from noetl_common.pg.queries import Queries
 
 __all__ = [
+    "Beat",
+    "EdgeSeen",
     "Entry",
     "Heard",
     "Liveness",
@@ -67,6 +69,7 @@ class NewRuntime:
     capacity: int | None
     runtime: Json
     instance: str | None
+    over_edge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,15 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat; ``over_edge`` is the way it came, which is the way silence is judged by."""
+
+    kind: str
+    name: str
+    over_edge: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """What a heartbeat met: a row that is alive, or one that has left."""
 
@@ -104,14 +116,23 @@ class WorkerSeen:
     process_since: datetime
     instance: str | None
     deregistered_at: datetime | None
+    over_edge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSeen:
+    """When an edge was last heard, and since when it is the same process."""
+
+    heartbeat_at: datetime
+    process_since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """All workers at one moment; ``edge_heartbeat_at`` is the newest sign of an edge."""
+    """All workers, and all edges that have not left, at one moment."""
 
     now: datetime
-    edge_heartbeat_at: datetime | None
+    edges: dict[str, EdgeSeen]
     workers: dict[str, WorkerSeen]
 
 
@@ -199,27 +220,30 @@ class Store:
                 new.capacity,
                 new.runtime,
                 new.instance,
+                new.over_edge,
             )
         return Runtime(**row)
 
-    async def touch_runtimes(self, beats: Sequence[tuple[str, str]]) -> list[Heard]:
-        """Take in heartbeats, ``(kind, name)`` each; those without a row are left out."""
+    async def touch_runtimes(self, beats: Sequence[Beat]) -> list[Heard]:
+        """Take in heartbeats; those without a row are left out."""
         async with translate():
             rows = await self._pool.fetch(
                 self._sql["touch_runtimes"],
-                [kind for kind, _ in beats],
-                [name for _, name in beats],
+                [beat.kind for beat in beats],
+                [beat.name for beat in beats],
+                [beat.over_edge for beat in beats],
             )
         return [Heard(**row) for row in rows]
 
-    async def insert_heard_runtimes(self, beats: Sequence[tuple[int, str, str]]) -> None:
-        """Make rows for heartbeats without one, ``(runtime id, kind, name)`` each."""
+    async def insert_heard_runtimes(self, beats: Sequence[tuple[int, Beat]]) -> None:
+        """Make rows for heartbeats without one, ``(runtime id, heartbeat)`` each."""
         async with translate():
             await self._pool.execute(
                 self._sql["insert_heard_runtimes"],
-                [runtime_id for runtime_id, _, _ in beats],
-                [kind for _, kind, _ in beats],
-                [name for _, _, name in beats],
+                [runtime_id for runtime_id, _ in beats],
+                [beat.kind for _, beat in beats],
+                [beat.name for _, beat in beats],
+                [beat.over_edge for _, beat in beats],
             )
 
     async def deregister_runtime(self, kind: str, *, name: str) -> bool:
@@ -240,20 +264,27 @@ class Store:
 
     async def list_liveness(self) -> Liveness:
         """Return what leases are judged by."""
-        async with translate(), self._pool.acquire() as connection:
-            (edge,) = await connection.fetch(self._sql["newest_edge_heartbeat"])
-            rows = await connection.fetch(self._sql["list_liveness"])
+        async with translate():
+            rows = await self._pool.fetch(self._sql["list_liveness"])
         return Liveness(
-            now=rows[0]["now"] if rows else edge["now"],
-            edge_heartbeat_at=edge["heartbeat"],
+            now=rows[0]["now"],
+            edges={
+                row["name"]: EdgeSeen(
+                    heartbeat_at=row["heartbeat"], process_since=row["process_since"]
+                )
+                for row in rows
+                if row["kind"] == "server_api" and row["deregistered_at"] is None
+            },
             workers={
                 row["name"]: WorkerSeen(
                     heartbeat_at=row["heartbeat"],
                     process_since=row["process_since"],
                     instance=row["instance"],
                     deregistered_at=row["deregistered_at"],
+                    over_edge=row["over_edge"],
                 )
                 for row in rows
+                if row["kind"] == "worker_pool"
             },
         )
 

@@ -6,10 +6,12 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 __all__ = [
     "RuntimeAcknowledgement",
+    "RuntimeBeat",
     "RuntimeEntry",
     "RuntimeNameRequest",
     "RuntimePoolsQuery",
     "RuntimeRegisterRequest",
+    "RuntimeRegistration",
 ]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
@@ -56,6 +58,18 @@ class RuntimeNameRequest(BaseModel):
 
     name: str
     kind: str = _KIND
+
+
+class RuntimeRegistration(RuntimeRegisterRequest):
+    """A registration as the catalog gets it; `over_edge` is the edge's word, not the client's."""
+
+    over_edge: bool = False
+
+
+class RuntimeBeat(RuntimeNameRequest):
+    """A heartbeat as the catalog gets it."""
+
+    over_edge: bool = False
 
 
 class RuntimePoolsQuery(BaseModel):
