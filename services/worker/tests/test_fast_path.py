@@ -786,3 +786,47 @@ async def test_a_drain_that_takes_too_long_kills(
 
     assert worker.gate.killed == 1
     assert plane.of("outcome", 1) == []
+
+
+@pytest.mark.parametrize("levels", [101, 300, 1000])
+async def test_a_result_too_deep_to_be_read_fails_its_step(
+    plane: ControlPlane, start_worker: StartWorker, levels: int
+) -> None:
+    code = f"result = 1\nfor _ in range({levels}): result = [result]"
+    command = make_command("python", config={"code": code})
+
+    async with start_worker():
+        await plane.notify(make_notification(1, command=command))
+        outcome = await plane.outcome(1)
+
+    assert outcome["events"][-1]["event_type"] == "command.failed"
+    assert "levels deep" in outcome["events"][-1]["context"]["error"]
+
+
+async def test_an_outcome_that_is_refused_for_good_is_replaced_by_a_failure(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    def answer(message: dict[str, Any], _count: int) -> dict[str, Any]:
+        failed = message["events"][-1]["event_type"] == "command.failed"
+        return {"status": "ok"} if failed else {"status": 422, "error": "it can't be read"}
+
+    plane.outcome_answer = answer
+
+    async with start_worker() as worker:
+        await plane.notify(make_notification(1, command=make_command()))
+        await eventually(lambda: len(plane.of("outcome", 1)) == 2, what="the failure")
+        await eventually(lambda: worker.transport._unconfirmed.count == 0, what="it is answered")
+
+    assert len(set(plane.message_ids)) == len(plane.message_ids)
+    assert "refused the result" in plane.of("outcome", 1)[1]["events"][-1]["context"]["error"]
+
+
+async def test_refusing_even_the_failure_ends_the_matter(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    plane.outcome_answer = lambda _message, _count: {"status": 422, "error": "no"}
+
+    async with start_worker() as worker:
+        await plane.notify(make_notification(1, command=make_command()))
+        await eventually(lambda: len(plane.of("outcome", 1)) == 2, what="the failure")
+        await eventually(lambda: worker.transport._unconfirmed.count == 0, what="it is dropped")

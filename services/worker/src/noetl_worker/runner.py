@@ -12,6 +12,7 @@ from noetl_worker import metrics
 from noetl_worker.commands import Command
 from noetl_worker.reports import Outcome
 from noetl_worker.results import ResultStore, reported_result
+from noetl_worker.scrub import NestedTooDeeply
 from noetl_worker.single import run_single
 from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, timed_out
@@ -88,14 +89,17 @@ class Runner:
                 retry=lifted.retry,
                 limits=self._limits,
             )
+            reported = await reported_result(command, result, store)
         except ToolError as error:
             return self._raised(command, str(error))
         except _Malformed:
             return self._raised(command, _MALFORMED)
+        except NestedTooDeeply as error:
+            return self._raised(command, f"Execution failed: {error}")
         except Exception as error:  # noqa: BLE001  a tool may be foreign code; its command fails
             _log.exception("tool_broken", kind=command.action, command_id=command.command_id)
             return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
-        return Outcome(status=result.status, result=await reported_result(command, result, store))
+        return Outcome(status=result.status, result=reported)
 
     def _raised(self, command: Command, text: str) -> Outcome:
         metrics.RUN_ERRORS.labels(command.action).inc()

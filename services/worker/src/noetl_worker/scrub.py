@@ -4,9 +4,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["REDACTED", "scrub"]
+__all__ = ["DEEPEST", "REDACTED", "NestedTooDeeply", "scrub"]
 
 REDACTED = "[REDACTED]"
+DEEPEST = 100
+"""Levels of a result. Readers of our messages stop between 128 and 255, framing included."""
 
 # A key counts when one of these is anywhere in it. Longer words of the contract's list that
 # contain a shorter one (`auth_token`, `db_password`) need no entry of their own.
@@ -29,14 +31,30 @@ _VALUE = re.compile(
 )
 
 
-def scrub(value: Any) -> Any:
-    """Return the value with whatever looks secret replaced; shares what needs no change."""
+class NestedTooDeeply(ValueError):
+    """A value that nobody could read."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the result is nested more than {DEEPEST} levels deep")
+
+
+def scrub(value: Any, _room: int = DEEPEST) -> Any:
+    """Return the value with whatever looks secret replaced; shares what needs no change.
+
+    Raises:
+        NestedTooDeeply: it has too many levels.
+    """
     if isinstance(value, str):
         return REDACTED if len(value) >= _SHORTEST and _is_secret(value) else value
+    if isinstance(value, dict | list) and not _room:
+        raise NestedTooDeeply
     if isinstance(value, dict):
-        return {key: REDACTED if _is_sensitive(key) else scrub(item) for key, item in value.items()}
+        return {
+            key: REDACTED if _is_sensitive(key) else scrub(item, _room - 1)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [scrub(item) for item in value]
+        return [scrub(item, _room - 1) for item in value]
     return value
 
 

@@ -39,6 +39,10 @@ __all__ = ["NatsTransport", "Timing"]
 
 _log = get_logger()
 
+_UNREPORTABLE = Outcome(
+    error="Execution failed: the control plane refused the result of the tool as unreadable"
+)
+
 type Verdict = Literal["refused", "give_back"]
 
 
@@ -249,7 +253,7 @@ class NatsTransport:
 
         def answered(incoming: Incoming) -> None:
             status = _status_of(incoming)
-            if status in {"held", "lost"}:
+            if status in {"held", "lost", "refused"}:
                 self._forget(message)
                 if status == "lost":
                     self._lose(run)
@@ -352,7 +356,7 @@ class NatsTransport:
         message = self._outcome_message(run, outcome)
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
-        await self._publish_outcome(message)
+        await self._publish_outcome(message, run, outcome)
         await self._unconfirmed.room()
 
     async def _run_unless_lost(self, run: _Run) -> Outcome | None:
@@ -379,7 +383,9 @@ class NatsTransport:
 
         def answered(incoming: Incoming) -> None:
             status = _status_of(incoming)
-            if status in {"ok", "late"}:
+            if status == "refused":
+                self._refused(message, run, outcome)
+            elif status in {"ok", "late"}:
                 self._forget(message)
             if status == "late":
                 # Somebody else's now; should he lose it, it may come back to us.
@@ -388,7 +394,21 @@ class NatsTransport:
         self._expect(message, answered)
         return message
 
-    async def _publish_outcome(self, message: _Message) -> None:
+    def _refused(self, message: _Message, run: _Run, outcome: Outcome) -> None:
+        """Report that an outcome can't be reported; it would be refused for ever."""
+        self._forget(message)
+        event_id = message.place.event_id
+        if outcome is _UNREPORTABLE:
+            _log.error("outcome_dropped", event_id=event_id)
+            return
+        _log.error("outcome_refused", event_id=event_id, size=len(message.body))
+        # Due at once, under an id that the refused one did not have.
+        instead = self._outcome_message(run, _UNREPORTABLE)
+        instead.tries = message.tries
+        instead.pause = self._timing.answer_seconds
+        instead.due = monotonic()
+
+    async def _publish_outcome(self, message: _Message, run: _Run, outcome: Outcome) -> None:
         """Publish until the broker has it; it stays in memory until it is answered."""
         timing = self._timing
         place = message.place
@@ -402,6 +422,9 @@ class NatsTransport:
                     headers={REPLY_HEADER: message.reply},
                     timeout=timing.outcome_try_seconds,
                 )
+            except Permanent:
+                self._refused(message, run, outcome)
+                return
             except NoetlError as error:
                 _log.warning("outcome_not_stored", event_id=place.event_id, error=error.message)
                 await asyncio.sleep(pause)
@@ -500,4 +523,6 @@ def _status_of(incoming: Incoming) -> str | None:
     except orjson.JSONDecodeError:
         return None
     status = body.get("status") if isinstance(body, dict) else None
+    if isinstance(status, int) and 400 <= status < 500:
+        return "refused"
     return status if isinstance(status, str) else None
