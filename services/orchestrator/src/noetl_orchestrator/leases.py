@@ -143,7 +143,7 @@ class Sweeper:
         """Return workers that registered anew, left or fell silent since the last look (L4)."""
         stale = timedelta(seconds=facts.limits.heartbeat_stale_seconds)
         news = {
-            name: (seen.process_since, seen.deregistered_at, facts.now - seen.heartbeat_at > stale)
+            name: (seen.process_since, seen.deregistered_at, facts.now - _last_heard(seen) > stale)
             for name, seen in workers.items()
         }
         changed = [name for name, state in news.items() if self._known.get(name) != state]
@@ -262,6 +262,12 @@ async def run_sweep(
             _log.warning("sweep_failed", error=error.message)
         rounds += 1
         await asyncio.sleep(interval_seconds)
+
+
+def _last_heard(seen: WorkerSeen) -> datetime:
+    if seen.heard_since is None:
+        return seen.heartbeat_at
+    return max(seen.heartbeat_at, seen.heard_since)
 
 
 def _broker_time(text: str) -> datetime:

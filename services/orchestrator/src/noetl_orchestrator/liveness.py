@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from noetl_common.bus.rpc import RpcClient
@@ -31,20 +31,27 @@ class _Look:
 class Liveness:
     """The newest answer of the catalog; nobody is judged while there is none (L3).
 
-    While heartbeats could not be heard, silence says nothing. So after each outage, and at the
-    start, every worker gets the time of one full staleness to be heard again.
+    While heartbeats could not be heard, silence says nothing. It counts from the return of the
+    way they come: the catalog for all workers, an edge as well for those that beat through one.
 
     Args:
         max_age_seconds: an older answer counts as none.
+        edge_stale_seconds: an edge silent for longer counts as down.
     """
 
     def __init__(
-        self, *, max_age_seconds: float, monotonic: Callable[[], float] = time.monotonic
+        self,
+        *,
+        max_age_seconds: float,
+        edge_stale_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_age_seconds = max_age_seconds
+        self._edge_stale = timedelta(seconds=edge_stale_seconds)
         self._monotonic = monotonic
         self._look: _Look | None = None
-        self._heard_since: datetime | None = None
+        self._catalog_since: datetime | None = None
+        self._edge_since: datetime | None = None
 
     @property
     def workers(self) -> Mapping[str, WorkerSeen] | None:
@@ -54,20 +61,41 @@ class Liveness:
             return None
         return look.workers
 
+    @property
+    def heard_since(self) -> datetime | None:
+        """Return since when a worker of unknown ways could be heard without a break."""
+        ways = [since for since in (self._catalog_since, self._edge_since) if since is not None]
+        return max(ways, default=None)
+
     def heard(self, body: Mapping[str, Json]) -> None:
         """Take an answer of the catalog."""
         now = datetime.fromisoformat(body["now"])
-        if self.workers is None or self._heard_since is None:
-            self._heard_since = now
-        since = self._heard_since
-        workers = {name: _worker(seen) for name, seen in body["workers"].items()}
+        if self.workers is None or self._catalog_since is None:
+            self._catalog_since = now
+        catalog_since = self._catalog_since
+        self._hear_edges(body.get("edges"), now)
+        edge_since = max(catalog_since, self._edge_since or catalog_since)
         self._look = _Look(
             self._monotonic(),
             {
-                name: replace(seen, heartbeat_at=max(seen.heartbeat_at, since))
-                for name, seen in workers.items()
+                name: _worker(
+                    seen, heard_since=edge_since if seen.get("over_edge") else catalog_since
+                )
+                for name, seen in body["workers"].items()
             },
         )
+
+    def _hear_edges(self, edges: Mapping[str, Json] | None, now: datetime) -> None:
+        """Find out since when there has been an edge without a break."""
+        if edges is None:
+            return  # a catalog that doesn't tell
+        begun = [
+            _moment(edge["process_since"]) or now
+            for edge in edges.values()
+            if now - (_moment(edge["heartbeat_at"]) or _NEVER) <= self._edge_stale
+        ]
+        since = min(begun, default=now)
+        self._edge_since = since if self._edge_since is None else max(self._edge_since, since)
 
     def not_heard(self) -> None:
         """The catalog gave no answer: from now on nobody is judged."""
@@ -100,14 +128,18 @@ async def run_liveness(
         await asyncio.sleep(interval_seconds)
 
 
-def _worker(seen: Mapping[str, Json]) -> WorkerSeen:
+def _worker(seen: Mapping[str, Json], *, heard_since: datetime) -> WorkerSeen:
     return WorkerSeen(
-        heartbeat_at=_moment(seen["heartbeat_at"]) or datetime.min.replace(tzinfo=UTC),
-        process_since=_moment(seen["process_since"]) or datetime.min.replace(tzinfo=UTC),
+        heartbeat_at=_moment(seen["heartbeat_at"]) or _NEVER,
+        process_since=_moment(seen["process_since"]) or _NEVER,
         instance=seen.get("instance"),
         deregistered_at=_moment(seen.get("deregistered_at")),
+        heard_since=heard_since,
     )
 
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)

@@ -21,6 +21,7 @@ from noetl_orchestrator.liveness import Liveness
 from noetl_orchestrator.loading import ExecutionFactory, Loader
 from noetl_orchestrator.notifications import Announcer
 from noetl_orchestrator.playbooks import FetchContent, Playbooks
+from noetl_orchestrator.preparing import Preparation
 from noetl_orchestrator.replicas import Replicas
 from noetl_orchestrator.requests import RequestBook
 from noetl_orchestrator.settings import Settings
@@ -88,19 +89,30 @@ def assemble(
         fast_path_max_bytes=settings.fast_path_max_bytes if settings.fast_path_enabled else 0,
         hint_payload_max_bytes=settings.hint_payload_max_bytes,
     )
-    liveness = Liveness(max_age_seconds=settings.liveness_seconds * _LIVENESS_INTERVALS)
+    liveness = Liveness(
+        max_age_seconds=settings.liveness_seconds * _LIVENESS_INTERVALS,
+        edge_stale_seconds=settings.edge_heartbeat_stale_seconds,
+    )
     limits = settings.limits()
 
     def make_facts() -> Facts:
-        return Facts(clock.now(), ids.next, liveness.workers, limits)
+        return Facts(
+            now=clock.now(),
+            new_id=ids.next,
+            workers=liveness.workers,
+            heard_since=liveness.heard_since,
+            limits=limits,
+        )
 
     replicas = Replicas(bus, cache, shard=shard)
+    loader = Loader(store, executions)
+    requests = RequestBook(store)
     turns = Turns(
         store=store,
-        loader=Loader(store, executions),
+        loader=loader,
         cache=cache,
-        playbooks=playbooks,
-        requests=RequestBook(store),
+        preparation=Preparation(cache=cache, loader=loader, playbooks=playbooks, requests=requests),
+        requests=requests,
         encoder=Encoder(
             announcer,
             ids.next,
@@ -112,7 +124,6 @@ def assemble(
         hints=Hints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
         replicas=replicas,
         make_facts=make_facts,
-        shard=shard,
         conflict_attempts=settings.conflict_attempts,
     )
     sweeper = Sweeper(

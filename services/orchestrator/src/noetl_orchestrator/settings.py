@@ -128,6 +128,10 @@ class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
         default=2.0, gt=0, description="How often the catalog is asked for the workers' heartbeats."
     )
 
+    edge_heartbeat_stale_seconds: float = Field(
+        default=15.0, ge=1, description="An edge silent for longer counts as down (L3)."
+    )
+
     # Timers.
     timer_poll_seconds: float = Field(default=0.5, gt=0, description="Pause between two looks.")
     timer_lease_seconds: float = Field(

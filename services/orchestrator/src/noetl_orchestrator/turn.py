@@ -2,29 +2,25 @@
 
 import asyncio
 import random
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
 
 from noetl_common.errors import Conflict, NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_contract.events import ExecutionStatus
-from noetl_contract.subjects import event_subject
 from noetl_engine.errors import StartRefused
-from noetl_engine.inputs import Claimed, CommandOutcome, Continued, Facts, Started
+from noetl_engine.inputs import CommandOutcome, Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
-from noetl_engine.playbook import Playbook
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.cache import CachedExecution, ExecutionCache
+from noetl_orchestrator.cache import ExecutionCache
 from noetl_orchestrator.commit import Encoded, Encoder, parameters
 from noetl_orchestrator.database_clock import DatabaseClock
 from noetl_orchestrator.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.hints import Hints
 from noetl_orchestrator.loading import Loader
-from noetl_orchestrator.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.preparing import BadDecision, Plan, Preparation
+from noetl_orchestrator.refusals import Refusals
 from noetl_orchestrator.replicas import Replicas
 from noetl_orchestrator.requests import RequestBook
 from noetl_orchestrator.staging import Staged
@@ -37,40 +33,9 @@ _log = get_logger()
 
 type MakeFacts = Callable[[], Facts]
 
-_PLAYBOOK_PATIENCE_SECONDS = 0.25
-_PLAYBOOK_RETRY_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_CONFLICT_PAUSE_SECONDS = 0.25
-# The driver quotes the whole argument between these two.
-_QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
-
-
-_FINISHED_TEXT = "Command already reached terminal state"
-_FINISHED = Answer(
-    status=409,
-    error=_FINISHED_TEXT,
-    detail={"code": "already_terminal", "message": _FINISHED_TEXT},
-)
-
-
-class _BadDecision(Exception):
-    """Something in these groups can't be decided or written; whose fault it is is unknown."""
-
-    def __init__(self, reason: str, group: Group, error: Exception) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.group = group
-        self.error = error
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What one attempt at a turn has come to."""
-
-    staged: list[Staged] = field(default_factory=list)
-    settled: list[tuple[Work, Answer]] = field(default_factory=list)
-    postponed: list[Postponed] = field(default_factory=list)
 
 
 class Turns:
@@ -82,7 +47,7 @@ class Turns:
         store: Store,
         loader: Loader,
         cache: ExecutionCache,
-        playbooks: Playbooks,
+        preparation: Preparation,
         requests: RequestBook,
         encoder: Encoder,
         dispatcher: Dispatcher,
@@ -90,13 +55,12 @@ class Turns:
         hints: Hints,
         replicas: Replicas,
         make_facts: MakeFacts,
-        shard: int,
         conflict_attempts: int,
     ) -> None:
         self._store = store
         self._loader = loader
         self._cache = cache
-        self._playbooks = playbooks
+        self._preparation = preparation
         self._requests = requests
         self._encoder = encoder
         self._dispatcher = dispatcher
@@ -104,7 +68,7 @@ class Turns:
         self._hints = hints
         self._replicas = replicas
         self._make_facts = make_facts
-        self._shard = shard
+        self._refusals = Refusals(store, cache, encoder)
         self._conflict_attempts = conflict_attempts
 
     async def run(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
@@ -120,7 +84,7 @@ class Turns:
         while groups := await self._still_wanted(groups):
             try:
                 return postponed + await self._attempt(groups)
-            except (_BadDecision, Permanent, Conflict) as error:
+            except (BadDecision, Permanent, Conflict) as error:
                 self._forget(groups)
                 return postponed + await self._take_apart(groups, error, beat)
             except NoetlError as error:
@@ -151,8 +115,7 @@ class Turns:
     # -- one attempt ---------------------------------------------------------------------
 
     async def _attempt(self, groups: list[Group]) -> list[Postponed]:
-        plan = _Plan()
-        await self._stage(groups, plan)
+        plan = await self._preparation.prepare(groups)
         facts = self._make_facts()
         began = perf_counter()
         await self._decide(plan, facts)
@@ -164,78 +127,7 @@ class Turns:
             await work.caller.answered(answer)
         return plan.postponed
 
-    async def _stage(self, groups: list[Group], plan: _Plan) -> None:
-        """Find state and playbook of each group; what has neither is settled or postponed."""
-        groups = await self._requests.without_repetitions(groups, plan.settled)
-        entries, missing = await self._known(groups)
-        loaded = await self._loader.load(missing) if missing else {}
-        entries |= loaded
-        pending: list[tuple[Group, CachedExecution]] = []
-        for group in groups:
-            entry = entries.get(group.execution_id) or self._begin(group)
-            if entry is None:
-                plan.settled += [(work, _unknown(work)) for work in group.works]
-            else:
-                pending.append((group, entry))
-        playbooks = await self._playbooks.get_many(
-            {entry.catalog_id for _, entry in pending},
-            patience_seconds=_PLAYBOOK_PATIENCE_SECONDS,
-        )
-        for group, entry in pending:
-            playbook = playbooks.get(entry.catalog_id)
-            is_loaded = group.execution_id in loaded
-            if playbook is None:
-                plan.postponed.append((group, _PLAYBOOK_RETRY_SECONDS))
-            elif isinstance(playbook, PlaybookNotUsable):
-                self._without_playbook(group, entry, playbook, plan)
-            else:
-                plan.staged.append(_staged(group, entry, playbook, is_fresh=is_loaded))
-
-    async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
-        """Return what is in memory, brought up to date, and the ids of what has to be read."""
-        entries: dict[int, CachedExecution] = {}
-        missing: list[int] = []
-        for group in groups:
-            entry = self._cache.get(group.execution_id)
-            if entry is not None:
-                entries[group.execution_id] = entry
-            elif not _is_surely_new(group):
-                missing.append(group.execution_id)
-        outdated = {one: entry for one, entry in entries.items() if entry.is_outdated}
-        if outdated:
-            for execution_id in await self._loader.catch_up(outdated):
-                self._cache.forget(execution_id)
-                del entries[execution_id]
-                missing.append(execution_id)
-        return entries, missing
-
-    def _begin(self, group: Group) -> CachedExecution | None:
-        """Return an execution to begin; inputs before its start are answered 404 by the engine."""
-        for work in group.works:
-            if isinstance(work.input, Started):
-                return self._loader.new(
-                    group.execution_id,
-                    catalog_id=work.input.catalog_id,
-                    parent=work.input.parent_execution_id,
-                )
-        return None
-
-    def _without_playbook(
-        self, group: Group, entry: CachedExecution, why: PlaybookNotUsable, plan: _Plan
-    ) -> None:
-        if entry.execution.position == 0:
-            answer = Answer(status=why.http_status, error=why.message)
-            plan.settled += [(work, answer) for work in group.works]
-            return
-        if entry.execution.status is not ExecutionStatus.RUNNING and all(
-            isinstance(work.input, Claimed) for work in group.works
-        ):
-            plan.settled += [(work, _FINISHED) for work in group.works]
-            return
-        # A running execution without its playbook can't go on (F11).
-        raise _BadDecision("decision", group, why)
-
-    async def _decide(self, plan: _Plan, facts: Facts) -> None:
+    async def _decide(self, plan: Plan, facts: Facts) -> None:
         undecided = list(plan.staged)
         while undecided:
             needs: list[tuple[Staged, NeedRows]] = []
@@ -251,12 +143,12 @@ class Turns:
                     raise
                 except Exception as error:
                     group = Group(staged.execution_id, list(staged.works))
-                    raise _BadDecision("decision", group, error) from error
+                    raise BadDecision("decision", group, error) from error
             if needs:
                 await self._loader.provide(needs)
             undecided = [staged for staged, _ in needs]
 
-    def _refuse_start(self, staged: Staged, refused: StartRefused, plan: _Plan) -> None:
+    def _refuse_start(self, staged: Staged, refused: StartRefused, plan: Plan) -> None:
         """Answer a start that can't be; what came with it waits for a state that won't come."""
         work = staged.works[staged.next_work]
         plan.settled.append((work, Answer(status=refused.status, error=refused.text)))
@@ -264,7 +156,7 @@ class Turns:
         if others:
             plan.postponed.append((Group(staged.execution_id, others), 0.0))
 
-    async def _encode(self, plan: _Plan, facts: Facts) -> tuple[list[Encoded], list[Staged]]:
+    async def _encode(self, plan: Plan, facts: Facts) -> tuple[list[Encoded], list[Staged]]:
         cascading = [s.execution_id for s in plan.staged if s.cancelled_with_children]
         children = await self._requests.children(plan.staged, cascading) if cascading else {}
         shares: list[Encoded] = []
@@ -281,7 +173,7 @@ class Turns:
                 )
             except (TypeError, ValueError, RecursionError) as error:
                 group = Group(staged.execution_id, list(staged.works))
-                raise _BadDecision("data", group, error) from error
+                raise BadDecision("data", group, error) from error
         return shares, checks
 
     async def _commit(
@@ -307,7 +199,7 @@ class Turns:
 
     async def _after_commit(
         self,
-        plan: _Plan,
+        plan: Plan,
         shares: Sequence[Encoded],
         checks: Sequence[Staged],
         committed: Committed,
@@ -350,7 +242,7 @@ class Turns:
                 )
             )
 
-    async def _again(self, staged: Staged, committed: Committed, plan: _Plan) -> None:
+    async def _again(self, staged: Staged, committed: Committed, plan: Plan) -> None:
         """Decide again on fresh state what was left out of the commit (W1)."""
         self._cache.forget(staged.execution_id)
         metrics.CONFLICTS.inc()
@@ -401,7 +293,7 @@ class Turns:
         """Repeat a failed batch in smaller pieces until the bad input is alone (W2)."""
         if len(groups) > 1:
             parts = [[group] for group in groups]
-            if isinstance(error, _BadDecision):
+            if isinstance(error, BadDecision):
                 bad = error.group.execution_id
                 rest = [group for group in groups if group.execution_id != bad]
                 parts = [rest, [group for group in groups if group.execution_id == bad]]
@@ -423,77 +315,18 @@ class Turns:
                 return [(group, _FIRST_PAUSE_SECONDS)]
             await work.caller.given_back(_LONGEST_PAUSE_SECONDS)
             return []
-        await self._bury(work, error)
+        await self._refusals.refuse(work, error)
         return []
-
-    async def _bury(self, work: Work, error: Exception) -> None:
-        """Refuse a bad input, and end its execution by a path that needs no fold."""
-        is_data = not isinstance(error, _BadDecision) or error.reason == "data"
-        cause = error.error if isinstance(error, _BadDecision) else error
-        kind = "data" if is_data else "decision"
-        metrics.DEAD_LETTERS.labels(kind).inc()
-        what = type(work.input).__name__
-        _log.error(
-            "input_refused",
-            execution_id=work.execution_id,
-            input=what,
-            kind=kind,
-            error=_brief(cause),
-            # Where a decision broke is ours to find out; data errors are in the data.
-            exc_info=None if is_data else cause,
-        )
-        text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
-        is_claim = isinstance(work.input, Claimed)
-        # A claim that can't be stored is the claimer's fault alone.
-        if not isinstance(work.input, Started) and not (is_claim and is_data):
-            await self._fail_execution(work.execution_id, text, kind)
-        if is_claim and not is_data:
-            await work.caller.answered(_FINISHED)
-            return
-        status = 422 if is_data else 500
-        await work.caller.refused(text, Answer(status=status, error=text))
-
-    async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
-        new_id = self._encoder.new_id
-        position = await self._store.fail_execution(
-            execution_id,
-            event_id=new_id(),
-            error=error,
-            reason=f"{kind}_error",
-            outbox_id=new_id(),
-            subject=event_subject(execution_id, shard=self._shard),
-        )
-        self._cache.forget(execution_id)
-        if position is not None:
-            metrics.EXECUTIONS_FAILED.inc()
-            _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
 
     def _forget(self, groups: Iterable[Group]) -> None:
         for group in groups:
             self._cache.forget(group.execution_id)
 
 
-def _staged(group: Group, entry: CachedExecution, playbook: Playbook, *, is_fresh: bool) -> Staged:
-    return Staged(group.execution_id, entry, playbook, list(group.works), is_fresh)
-
-
 def _mark_repeated(groups: Iterable[Group]) -> None:
     for group in groups:
         for work in group.works:
             work.is_repeated = True
-
-
-def _is_surely_new(group: Group) -> bool:
-    """Whether a group begins with a start seen for the first time: there is nothing to load."""
-    first = group.works[0]
-    return isinstance(first.input, Started) and not first.is_repeated and not first.attempts
-
-
-def _unknown(work: Work) -> Answer:
-    if isinstance(work.input, Claimed):
-        # The real worker would be given a 404 again and again (operations F15).
-        return _FINISHED
-    return Answer(status=404, error=f"Execution not found: {work.execution_id}")
 
 
 async def _answer_all(staged: Staged) -> None:
@@ -513,9 +346,3 @@ def _joined(postponed: list[Postponed]) -> list[Postponed]:
         else:
             known[0].works.extend(group.works)
     return list(groups.values())
-
-
-def _brief(error: BaseException) -> str:
-    """Describe an error for its sender and the log: one line, without the values it quotes."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return _QUOTED_VALUES.sub(r"\1\2", text)[:300]

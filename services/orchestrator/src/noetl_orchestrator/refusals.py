@@ -1,0 +1,78 @@
+"""What can never be worked on: dead letters, and an end for its execution (W2)."""
+
+import re
+
+from noetl_common.logging import get_logger
+from noetl_engine.inputs import Claimed, Started
+from noetl_engine.outputs import Answer
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.cache import ExecutionCache
+from noetl_orchestrator.commit import Encoder
+from noetl_orchestrator.preparing import FINISHED, BadDecision
+from noetl_orchestrator.store import Store
+from noetl_orchestrator.work import Work
+
+__all__ = ["Refusals"]
+
+_log = get_logger()
+
+# The driver quotes the whole argument between these two.
+_QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
+
+
+class Refusals:
+    """Refuses inputs and fails their executions."""
+
+    def __init__(self, store: Store, cache: ExecutionCache, encoder: Encoder) -> None:
+        self._store = store
+        self._cache = cache
+        self._encoder = encoder
+
+    async def refuse(self, work: Work, error: Exception) -> None:
+        """Refuse a bad input, and end its execution by a path that needs no fold."""
+        is_data = not isinstance(error, BadDecision) or error.reason == "data"
+        cause = error.error if isinstance(error, BadDecision) else error
+        kind = "data" if is_data else "decision"
+        metrics.DEAD_LETTERS.labels(kind).inc()
+        what = type(work.input).__name__
+        _log.error(
+            "input_refused",
+            execution_id=work.execution_id,
+            input=what,
+            kind=kind,
+            error=_brief(cause),
+            # Where a decision broke is ours to find out; data errors are in the data.
+            exc_info=None if is_data else cause,
+        )
+        text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
+        is_claim = isinstance(work.input, Claimed)
+        # A claim that can't be stored is the claimer's fault alone.
+        if not isinstance(work.input, Started) and not (is_claim and is_data):
+            await self._fail_execution(work.execution_id, text, kind)
+        if is_claim and not is_data:
+            await work.caller.answered(FINISHED)
+            return
+        status = 422 if is_data else 500
+        await work.caller.refused(text, Answer(status=status, error=text))
+
+    async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
+        new_id = self._encoder.new_id
+        position = await self._store.fail_execution(
+            execution_id,
+            event_id=new_id(),
+            error=error,
+            reason=f"{kind}_error",
+            outbox_id=new_id(),
+            subject=self._encoder.announcer.event_subject(execution_id),
+        )
+        self._cache.forget(execution_id)
+        if position is not None:
+            metrics.EXECUTIONS_FAILED.inc()
+            _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
+
+
+def _brief(error: BaseException) -> str:
+    """Describe an error for its sender and the log: one line, without the values it quotes."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return _QUOTED_VALUES.sub(r"\1\2", text)[:300]
