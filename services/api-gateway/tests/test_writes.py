@@ -194,6 +194,47 @@ async def test_late_reply_to_a_start_counts(world: World) -> None:
     assert answer.json()["commands_generated"] == 9
 
 
+async def test_start_of_which_one_copy_came_too_late_is_asked_for(world: World) -> None:
+    """The first copy was committed and its reply lost; the second one is refused as too late."""
+
+    async def lose_then_refuse(message: Any, delivery: Delivery) -> RpcReply | None:
+        if len(world.backend.ingress) < 2:
+            return await _drop(message, delivery)
+        return RpcReply(status=503, error="The start came too late; nothing was started")
+
+    world.backend.on_ingress = lose_then_refuse
+    world.backend.answer(
+        "executions.exists", {"exists": True, "status": "RUNNING", "commands_generated": 4}
+    )
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    assert answer.status_code == 200
+    assert answer.json()["commands_generated"] == 4
+
+
+async def test_start_that_may_be_committed_is_not_refused_when_sent_again(world: World) -> None:
+    """It was taken from the stream and its reply lost, then the stream is full: ask the log."""
+    js = world.backend.bus.js
+    config = (await js.stream_info(INGRESS.name)).config
+    await js.publish("noetl_ingress.1.1", b"{}")
+
+    async def lose(message: Any, delivery: Delivery) -> RpcReply | None:
+        await js.update_stream(config.evolve(max_msgs=1))
+        return await _drop(message, delivery)
+
+    world.backend.on_ingress = lose
+    world.backend.answer(
+        "executions.exists", {"exists": True, "status": "RUNNING", "commands_generated": 4}
+    )
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    assert len(world.backend.ingress) == 1
+    assert answer.status_code == 200
+    assert answer.json()["commands_generated"] == 4
+
+
 async def test_start_is_refused_at_once_without_a_broker(own_nats: NatsServer) -> None:
     async with make_world(own_nats.url) as world:
         await asyncio.to_thread(own_nats.kill)

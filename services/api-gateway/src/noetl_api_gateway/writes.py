@@ -174,12 +174,9 @@ class IngressWriter:
                 # A worker is slowed down, not refused (W7): its message goes out again.
                 write.ack = None
                 await asyncio.sleep(min(_PAUSE_AFTER_503_SECONDS, deadline - loop.time()))
-            else:
+            elif reply.status != 503:
                 return reply
-        late = await answers.next(patience.linger_seconds)
-        if late is None:
-            raise NoAnswerError
-        return late
+        return await _last_answer(answers, seconds=patience.linger_seconds)
 
     async def _publish(self, write: "_Write", *, seconds: float) -> None:
         if not self._bus.is_connected:
@@ -214,6 +211,7 @@ class IngressWriter:
             _log.info("ingress_published_again", subject=write.subject)
             PUBLISHED_AGAIN.inc()
             write.ack = None
+            write.is_doubtful = True
 
 
 @dataclass(slots=True)
@@ -227,7 +225,7 @@ class _Write:
     is_doubtful: bool = False
 
     def refuse_if_early(self, text: str) -> None:
-        # After a publish of unknown outcome the deadline has to be waited for (W5).
+        # Once it may have been committed the deadline has to be waited for (W5).
         if self.is_early and not self.is_doubtful:
             raise unavailable(text)
 
@@ -273,6 +271,23 @@ class _Answers:
             finally:
                 self._arrived = None
         return RpcReply.model_validate_json(self._waiting.popleft())
+
+
+async def _last_answer(answers: _Answers, *, seconds: float) -> RpcReply:
+    """Listen on after the deadline.
+
+    A 503 says that one copy of the message came too late. Another copy, or another delivery of
+    the same one, may have been committed before, so it is no answer (W5).
+
+    Raises:
+        NoAnswerError: nothing else came.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (reply := await answers.next(until - loop.time())) is not None:
+        if reply.status != 503:
+            return reply
+    raise NoAnswerError
 
 
 async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: float) -> None:
