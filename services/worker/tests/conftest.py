@@ -4,11 +4,11 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 from noetl_worker.interpreters.interpreter import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 from noetl_worker.settings import Settings
+from noetl_worker.tools.bounded import open_tool_client
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 
@@ -37,5 +37,5 @@ async def interpreters() -> AsyncIterator[InterpreterPool]:
 @pytest.fixture
 async def toolbox(interpreters: InterpreterPool) -> AsyncIterator[ToolRegistry]:
     settings = Settings(worker_http_body_bytes=1 << 20, worker_retry_max_wait_seconds=0.05)
-    async with httpx.AsyncClient(trust_env=False, max_redirects=10) as http:
+    async with open_tool_client(seconds=30, trust_env=False) as http:
         yield load_tools(ToolParts(settings=settings, http=http, interpreters=interpreters))

@@ -2,7 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
+import gzip
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,6 +15,31 @@ import orjson
 import pytest
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
+
+
+def _deflate(plain: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(plain) + packer.flush()
+
+
+def _packed(coding: str, size: int) -> tuple[int, dict[str, str], bytes]:
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "raw": _deflate}[coding]
+    name = "gzip" if coding == "gzip" else "deflate"
+    return 200, {"Content-Encoding": name}, pack(b"y" * size)
+
+
+_GZIP = {"Content-Encoding": "gzip"}
+_FIXED: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "/login": (200, {"Set-Cookie": "session=1; Path=/"}, b""),
+    "/moved-with-a-large-body": (302, {"Location": "/text"}, b"x" * (64 << 20)),
+    "/members": (200, _GZIP, gzip.compress(b"one") + gzip.compress(b"two") + b"junk"),
+    "/broken": (200, _GZIP, b"no gzip at all"),
+    "/chain": (
+        200,
+        {"Content-Encoding": "gzip, gzip"},
+        gzip.compress(gzip.compress(bytes(64 << 20))),
+    ),
+}
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -26,7 +55,9 @@ class Echo(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data)
+            with contextlib.suppress(ConnectionError):
+                for start in range(0, len(data), 1 << 16):
+                    self.wfile.write(data[start : start + (1 << 16)])
 
     # The names are the standard library's.
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815
@@ -53,6 +84,11 @@ class Echo(BaseHTTPRequestHandler):
                 return 302, {"Location": "/round"}, b""
             case "/large":
                 return 200, {}, b"x" * (2 << 20)
+            case "/packed":
+                coding, _, size = query.partition("=")
+                return _packed(coding, int(size))
+            case path if path in _FIXED:
+                return _FIXED[path]
             case "/slow":
                 self.server.released.wait(30)  # type: ignore[attr-defined]
                 return 200, {}, b""
@@ -278,3 +314,61 @@ async def test_requests_run_side_by_side(toolbox: ToolRegistry, url: str) -> Non
     results = await asyncio.gather(*(call(toolbox, {"url": f"{url}/echo"}) for _ in range(20)))
 
     assert {"success"} == {result.status for result in results}
+
+
+async def test_cookies_of_one_call_are_not_sent_with_the_next(
+    toolbox: ToolRegistry, url: str
+) -> None:
+    await call(toolbox, {"url": f"{url}/login"})
+    result = await call(toolbox, {"url": f"{url}/echo"})
+
+    assert "cookie" not in result.data["body"]["headers"]
+
+
+async def peak_of(toolbox: ToolRegistry, config: dict[str, Any]) -> tuple[ToolResult | None, int]:
+    """The result and the most memory it took."""
+    tracemalloc.start()
+    try:
+        try:
+            result = await call(toolbox, config)
+        except ToolError:
+            result = None
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+async def test_the_body_of_a_redirect_is_not_read(toolbox: ToolRegistry, url: str) -> None:
+    result, peak = await peak_of(toolbox, {"url": f"{url}/moved-with-a-large-body"})
+
+    assert result is not None
+    assert result.data["body"] == "é"
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw"])
+async def test_a_packed_answer_is_unpacked_up_to_the_limit(
+    toolbox: ToolRegistry, url: str, coding: str
+) -> None:
+    good = await call(toolbox, {"url": f"{url}/packed?{coding}=1048576"})
+
+    assert good.data["body"] == "y" * 1_048_576
+    with pytest.raises(ToolError, match="the answer has more than 1048576 bytes"):
+        await call(toolbox, {"url": f"{url}/packed?{coding}=1048577"})
+
+
+async def test_several_members_and_junk_after_them(toolbox: ToolRegistry, url: str) -> None:
+    result = await call(toolbox, {"url": f"{url}/members"})
+
+    assert result.data["body"] == "onetwo"
+
+
+async def test_a_broken_packing_raises(toolbox: ToolRegistry, url: str) -> None:
+    with pytest.raises(ToolError, match=r"^HTTP error: "):
+        await call(toolbox, {"url": f"{url}/broken"})
+
+
+async def test_an_answer_packed_several_times_stays_packed(toolbox: ToolRegistry, url: str) -> None:
+    result = await call(toolbox, {"url": f"{url}/chain", "response_type": "binary"})
+
+    assert result.data["body"]["size"] < 1 << 16

@@ -170,7 +170,8 @@ async def test_a_script_from_a_file_is_not_rendered(toolbox: ToolRegistry, tmp_p
 
 async def test_a_script_from_a_url(interpreters: InterpreterPool, toolbox: ToolRegistry) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(404 if request.url.path == "/missing" else 200, text="result = 3")
+        status = 404 if request.url.path == "/missing" else 200
+        return httpx.Response(status, stream=httpx.ByteStream(b"result = 3"))
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         tool = Python(interpreters, http=http)

@@ -21,6 +21,7 @@ from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, r
 from noetl_worker.reports import Reporter
 from noetl_worker.runner import Runner
 from noetl_worker.settings import Settings
+from noetl_worker.tools.bounded import open_tool_client
 from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.registry import load_tools
 from noetl_worker.tools.tool import ToolParts
@@ -54,7 +55,9 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings, name="worker"))
         edge = await stack.enter_async_context(open_edge(settings))
-        http = await stack.enter_async_context(_tool_client(settings))
+        http = await stack.enter_async_context(
+            open_tool_client(seconds=settings.worker_http_timeout_seconds)
+        )
         pool = await stack.enter_async_context(_interpreters(settings))
         transport = _transport(settings, bus=bus, edge=edge, http=http, pool=pool)
         durable = settings.durable()
@@ -158,15 +161,6 @@ def _secrets(settings: Settings) -> dict[str, str]:
     """The variables that the operator lets tools use."""
     names = (name.strip() for name in settings.keychain_env_vars.split(","))
     return {name: value for name in names if name and (value := os.environ.get(name))}
-
-
-def _tool_client(settings: Settings) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        timeout=settings.worker_http_timeout_seconds,
-        follow_redirects=True,
-        max_redirects=10,
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-    )
 
 
 @asynccontextmanager

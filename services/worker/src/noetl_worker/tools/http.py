@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 from noetl_worker import encoding
+from noetl_worker.tools.bounded import AnswerTooLarge, fetch
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
@@ -70,23 +71,12 @@ class Http:
     ) -> tuple[httpx.Response, bytes]:
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.send(request, stream=True, follow_redirects=True)
-                try:
-                    return response, await self._read(response)
-                finally:
-                    await response.aclose()
+                return await fetch(self._client, request, most=self._body_bytes)
         except TimeoutError as error:
             raise httpx.ReadTimeout("operation timed out", request=request) from error
-
-    async def _read(self, response: httpx.Response) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.aiter_bytes():
-            size += len(part)
-            if size > self._body_bytes:
-                raise ToolError("HTTP error", f"the answer has more than {self._body_bytes} bytes")
-            parts.append(part)
-        return b"".join(parts)
+        except AnswerTooLarge as error:
+            message = f"the answer has more than {self._body_bytes} bytes"
+            raise ToolError("HTTP error", message) from error
 
 
 def _result(

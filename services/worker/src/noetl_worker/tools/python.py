@@ -11,6 +11,7 @@ import orjson
 
 from noetl_worker.interpreters.interpreter import InterpreterLost, Run, StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.tools.bounded import AnswerTooLarge, fetch
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import (
     MISSING,
@@ -107,19 +108,31 @@ class Python:
     async def _fetch(self, url: str, details: Fields) -> str:
         method = details.optional_text("method") or "GET"
         seconds = details.optional_unsigned("timeout") or _FETCH_SECONDS
+        address = _without_password(url)
         try:
-            response = await self._http.request(method, url, timeout=float(seconds))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ToolError("HTTP error", f"http fetch `{url}` failed: {error}") from error
+            request = self._http.build_request(method, url, timeout=float(seconds))
+            async with asyncio.timeout(float(seconds)):
+                response, body = await fetch(self._http, request, most=_LARGEST_SOURCE)
+        except AnswerTooLarge as error:
+            raise ToolError("HTTP error", f"http fetch `{address}` returned too much") from error
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            raise ToolError("HTTP error", f"http fetch `{address}` failed: {reason}") from error
+        text = body.decode("utf-8", "replace")
         if not response.is_success:
             raise ToolError(
                 "HTTP error",
-                f"http fetch `{url}` returned HTTP {response.status_code}: "
-                f"{response.text[:_LONGEST_FETCH_ERROR]}",
+                f"http fetch `{address}` returned HTTP {response.status_code}: "
+                f"{text[:_LONGEST_FETCH_ERROR]}",
             )
-        if len(response.content) > _LARGEST_SOURCE:
-            raise ToolError("HTTP error", f"http fetch `{url}` returned too much")
-        return response.text
+        return text
+
+
+def _without_password(url: str) -> str:
+    try:
+        return str(httpx.URL(url).copy_with(userinfo=b""))
+    except httpx.InvalidURL:
+        return "an invalid URL"
 
 
 async def _read_file(path: str) -> str:
