@@ -1,6 +1,6 @@
 """Who holds a command: claims, the fast path, lost workers (worker.md 7.3 and 22.4 to 22.6)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -284,6 +284,31 @@ def test_an_unknown_worker_lives_on_what_it_sends():
 
     assert gone_reason(facts, **hold) == "lease_expired"
     assert gone_reason(facts, **hold, heard_at=NOW + timedelta(seconds=30)) is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("heard_after", [0, 10, None])
+def test_only_silence_that_could_have_been_heard_counts(
+    heard_after: float | None,
+    known: bool,  # noqa: FBT001 -- a case
+) -> None:
+    """L3: a heartbeat, a start or an event may have been lost while the path was down."""
+    since = None if heard_after is None else NOW + timedelta(seconds=heard_after)
+    worker = WorkerSeen(NOW, NOW - timedelta(days=1), None, heard_since=since)
+
+    def reason(seconds: float, started_at: datetime | None) -> str | None:
+        facts = Facts(
+            now=NOW + timedelta(seconds=seconds + (heard_after or 0)),
+            new_id=lambda: 1,
+            workers={"w1": worker} if known else {},
+            heard_since=NOW if known else since,
+        )
+        return gone_reason(
+            facts, worker_id="w1", instance=None, claimed_at=NOW, started_at=started_at
+        )
+
+    assert (reason(30, None), reason(31, None)) == (None, "not_started")
+    assert (reason(60, NOW), reason(61, NOW)) == (None, "lease_expired")
 
 
 def test_start_and_outcome_write_what_claim_and_events_write():

@@ -129,12 +129,17 @@ type Input = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """What the catalog knows of a worker; all times are the cluster database's."""
+    """What the catalog knows of a worker; all times are the cluster database's.
+
+    ``heard_since`` is since when it could be heard without a break, None if that was always so:
+    no earlier silence counts (L3).
+    """
 
     heartbeat_at: datetime
     process_since: datetime
     instance: str | None
     deregistered_at: datetime | None = None
+    heard_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,7 @@ class Facts:
     """Everything a decision may know besides playbook, state and input.
 
     ``workers`` is None while the path of heartbeats is down: then nobody is judged (L3).
+    ``heard_since`` is what counts for workers that are not among them.
     ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
     """
 
@@ -164,3 +170,4 @@ class Facts:
     new_id: Callable[[], int]
     workers: Mapping[str, WorkerSeen] | None = None
     limits: Limits = field(default_factory=Limits)
+    heard_since: datetime | None = None

@@ -66,7 +66,7 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     """The word of worker.md 22.5 for a holder that is gone, or None while it counts as alive.
 
     ``heard_at`` is when the newest event of the run came in. Nobody is judged while the path of
-    heartbeats is down.
+    heartbeats is down, and silence, also that of a start, counts from its return only (L3).
     """
     if facts.workers is None:
         return None
@@ -78,15 +78,17 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
         return "worker_gone"
     if worker is not None and _registered_again(worker, instance, claimed_at, heard_at, facts):
         return "worker_registered_again"
-    seen = claimed_at if worker is None else worker.heartbeat_at
-    if worker is None and heard_at is not None:
-        seen = max(seen, heard_at)
+    heard_since = facts.heard_since if worker is None else worker.heard_since
+    silent_since = max(claimed_at, heard_since or claimed_at)
+    if worker is None:
+        seen = max(silent_since, heard_at or claimed_at)
+    else:
+        seen = max(worker.heartbeat_at, heard_since or worker.heartbeat_at)
     if now - seen > timedelta(seconds=limits.heartbeat_stale_seconds):
         return "lease_expired"
-    held = now - claimed_at
-    if started_at is None and held > timedelta(seconds=limits.start_grace_seconds):
+    if started_at is None and now - silent_since > timedelta(seconds=limits.start_grace_seconds):
         return "not_started"
-    if held > timedelta(seconds=max(limits.hard_timeout_seconds, timeout_seconds or 0)):
+    if now - claimed_at > timedelta(seconds=max(limits.hard_timeout_seconds, timeout_seconds or 0)):
         return "hard_timeout"
     return None
 
