@@ -91,7 +91,7 @@ def assemble(
     )
     liveness = Liveness(
         max_age_seconds=settings.liveness_seconds * _LIVENESS_INTERVALS,
-        edge_stale_seconds=settings.edge_heartbeat_stale_seconds,
+        edge_stale_seconds=settings.edge_stale_seconds(),
     )
     limits = settings.limits()
 

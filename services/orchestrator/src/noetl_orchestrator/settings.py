@@ -129,7 +129,10 @@ class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
     )
 
     edge_heartbeat_stale_seconds: float = Field(
-        default=15.0, ge=1, description="An edge silent for longer counts as down (L3)."
+        default=15.0,
+        ge=1,
+        description="An edge silent for longer counts as down (L3); at most a third of the "
+        "workers' limit is used.",
     )
 
     # Timers.
@@ -145,6 +148,11 @@ class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
     decision_rounds: int = Field(
         default=1000, ge=1, description="Rounds of empty loops in one decision (engine R6)."
     )
+
+    def edge_stale_seconds(self) -> float:
+        """Return the limit for edges: a silent one must be noticed before workers are judged."""
+        third = self.command_worker_heartbeat_stale_seconds / 3
+        return min(self.edge_heartbeat_stale_seconds, third)
 
     def limits(self) -> Limits:
         """Return the bounds that decisions are given."""
