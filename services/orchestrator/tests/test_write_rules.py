@@ -215,6 +215,29 @@ async def test_w2_the_good_inputs_of_the_bad_execution_count(shard: Shard) -> No
     assert (await shard.types(execution_id))[-2:] == ["command.heartbeat", "playbook.failed"]
 
 
+async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
+    """The execution can't be failed just now: the turns go on, the input comes again."""
+    replica = await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+    fail_execution = replica.parts.store.fail_execution
+    tries = 0
+
+    async def away_once(*args: Any, **options: Any) -> int | None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise DatabaseUnavailable(reason="away")
+        return await fail_execution(*args, **options)
+
+    replica.parts.store.fail_execution = away_once  # type: ignore[method-assign]
+    bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
+    answer = await shard.send(execution_id, bad)
+
+    assert (answer["status"], tries) == (422, 2)
+    assert (await shard.types(execution_id))[-1] == "playbook.failed"
+
+
 async def test_w2_nul_characters_that_come_past_the_edge_are_replaced(shard: Shard) -> None:
     await shard.open_replica()
     execution_id = await shard.start()
@@ -408,6 +431,46 @@ async def test_w5_the_deadline_is_tested_again_in_the_commit(shard: Shard) -> No
     assert answer["status"] == 503
     assert await shard.pool.fetchval("SELECT count(*) FROM noetl.event") == 0
     assert await shard.state(message["execution_id"]) is None
+
+
+async def test_w5_a_start_that_may_have_been_committed_is_dropped_too(shard: Shard) -> None:
+    """The database was away over the deadline: the start is looked up once, then dropped."""
+    replica = await shard.open_replica()
+    gate = Gate(replica)
+    deadline_ms = int(time.time() * 1000) + 500
+
+    async def fail() -> None:
+        if time.time() * 1000 > deadline_ms + 20:
+            gate.before = None
+        else:
+            raise DatabaseUnavailable(reason="away")
+
+    gate.before = fail
+    message = shard.start_message()
+    answer = await shard.send(message["execution_id"], message, deadline_ms=deadline_ms)
+
+    assert answer["status"] == 503
+    assert await shard.state(message["execution_id"]) is None
+
+
+async def test_w5_a_copy_past_its_deadline_of_a_committed_start_is_answered_like_the_first(
+    shard: Shard,
+) -> None:
+    """Both copies are seen for the first time; the second one's commit comes too late."""
+    replica = await shard.open_replica()
+    gate = Gate(replica)
+    message = shard.start_message()
+    await shard.send(message["execution_id"], message)
+    replica.parts.cache.forget(message["execution_id"])
+    deadline_ms = int(time.time() * 1000) + 500
+
+    async def hold() -> None:
+        await eventually(lambda: time.time() * 1000 > deadline_ms + 20)
+
+    gate.before = hold
+    answer = await shard.send(message["execution_id"], message, deadline_ms=deadline_ms)
+
+    assert (answer["status"], (answer["body"] or {}).get("status")) == (200, "started")
 
 
 @pytest.mark.parametrize("field", ["idempotency_key", "dedup_key"])

@@ -7,6 +7,7 @@ from noetl_contract.events import ExecutionStatus
 from noetl_engine.inputs import Claimed, Started
 from noetl_engine.outputs import Answer
 
+from noetl_orchestrator import metrics
 from noetl_orchestrator.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.dispatch import Postponed
 from noetl_orchestrator.loading import Loader
@@ -15,7 +16,7 @@ from noetl_orchestrator.requests import RequestBook
 from noetl_orchestrator.staging import Staged
 from noetl_orchestrator.work import Group, Work
 
-__all__ = ["FINISHED", "BadDecision", "Plan", "Preparation"]
+__all__ = ["FINISHED", "TOO_LATE", "BadDecision", "Plan", "Preparation"]
 
 _PLAYBOOK_PATIENCE_SECONDS = 0.25
 _PLAYBOOK_RETRY_SECONDS = 0.25
@@ -25,6 +26,7 @@ FINISHED = Answer(
     error=_TEXT,
     detail={"code": "already_terminal", "message": _TEXT},
 )
+TOO_LATE = Answer(status=503, error="The start came too late; nothing was started")
 
 
 class BadDecision(Exception):
@@ -119,7 +121,7 @@ class Preparation:
     def _begin(self, group: Group) -> CachedExecution | None:
         """Return an execution to begin; inputs before its start are answered 404 by the engine."""
         for work in group.works:
-            if isinstance(work.input, Started):
+            if isinstance(work.input, Started) and not work.is_overdue:
                 return self._loader.new(
                     group.execution_id,
                     catalog_id=work.input.catalog_id,
@@ -153,4 +155,7 @@ def _unknown(work: Work) -> Answer:
     if isinstance(work.input, Claimed):
         # The real worker would be given a 404 again and again (operations F15).
         return FINISHED
+    if work.is_overdue:
+        metrics.STARTS_DROPPED.inc()
+        return TOO_LATE
     return Answer(status=404, error=f"Execution not found: {work.execution_id}")

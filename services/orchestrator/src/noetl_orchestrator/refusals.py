@@ -2,6 +2,7 @@
 
 import re
 
+from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.inputs import Claimed, Started
 from noetl_engine.outputs import Answer
@@ -17,6 +18,7 @@ __all__ = ["Refusals"]
 
 _log = get_logger()
 
+_PAUSE_SECONDS = 2.0
 # The driver quotes the whole argument between these two.
 _QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
 
@@ -49,7 +51,13 @@ class Refusals:
         is_claim = isinstance(work.input, Claimed)
         # A claim that can't be stored is the claimer's fault alone.
         if not isinstance(work.input, Started) and not (is_claim and is_data):
-            await self._fail_execution(work.execution_id, text, kind)
+            try:
+                await self._fail_execution(work.execution_id, text, kind)
+            except NoetlError as failure:
+                # The input comes again, and then its execution ends.
+                _log.warning("execution_not_failed", error=failure.message)
+                await work.caller.given_back(_PAUSE_SECONDS)
+                return
         if is_claim and not is_data:
             await work.caller.answered(FINISHED)
             return

@@ -19,7 +19,7 @@ from noetl_orchestrator.database_clock import DatabaseClock
 from noetl_orchestrator.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.hints import Hints
 from noetl_orchestrator.loading import Loader
-from noetl_orchestrator.preparing import BadDecision, Plan, Preparation
+from noetl_orchestrator.preparing import TOO_LATE, BadDecision, Plan, Preparation
 from noetl_orchestrator.refusals import Refusals
 from noetl_orchestrator.replicas import Replicas
 from noetl_orchestrator.requests import RequestBook
@@ -259,8 +259,8 @@ class Turns:
                 work.stored = {**work.stored, **known}
                 if isinstance(work.input, CommandOutcome):
                     work.answer_in_vain = answers.get(work)
-            if staged.start is not None and await self._is_too_late(work, committed.now):
-                continue
+            # Whether it is the deadline or another copy of the start, the next look-up tells.
+            work.is_overdue = work.deadline is not None and work.deadline <= committed.now
             if work.attempts >= self._conflict_attempts:
                 _log.error("given_back", execution_id=work.execution_id, attempts=work.attempts)
                 await work.caller.given_back(_LONGEST_PAUSE_SECONDS)
@@ -275,14 +275,12 @@ class Turns:
     async def _is_too_late(self, work: Work, now: datetime) -> bool:
         """Drop a start past its deadline: its sender has been told that nothing was started.
 
-        One that may have been committed before is not dropped: its answer is still true.
+        One that may have been committed before is looked up first: its answer is still true.
         """
-        if work.deadline is None or work.deadline > now or work.is_repeated:
+        if work.deadline is None or work.deadline > now or work.is_repeated or work.attempts:
             return False
         metrics.STARTS_DROPPED.inc()
-        await work.caller.answered(
-            Answer(status=503, error="The start came too late; nothing was started")
-        )
+        await work.caller.answered(TOO_LATE)
         return True
 
     # -- what can't be worked on ---------------------------------------------------------

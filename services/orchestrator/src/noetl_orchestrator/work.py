@@ -96,6 +96,7 @@ class Work:
         timer_id: the timer row that this input does away with.
         parent_trace_of: the parent whose trace a start without one takes over.
         cascade: a cancel that goes on to the children.
+        is_overdue: a commit found the deadline over; unless it is stored already, it never will be.
         is_repeated: it may have been committed before, its answer lost (W8).
         attempts: decisions made in vain.
         stored: rows found under event ids that this input carries.
@@ -110,6 +111,7 @@ class Work:
     timer_id: int | None = None
     parent_trace_of: int | None = None
     cascade: bool = False
+    is_overdue: bool = False
     is_repeated: bool = False
     attempts: int = 0
     stored: Mapping[int, StoredEvent] = field(default_factory=dict)
