@@ -134,6 +134,41 @@ async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
     assert after.value == 1
 
 
+async def test_what_it_started_before_that_ends_too(
+    interpreters: InterpreterPool, tmp_path: Path
+) -> None:
+    code = f"""
+import os, subprocess
+child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+with open({str(tmp_path / "pid")!r}, "w") as file:
+    file.write(str(child.pid))
+os.kill(os.getppid(), 9)
+while True: pass
+"""
+    with pytest.raises(InterpreterLost):
+        await run(interpreters, code)
+    pid = int((tmp_path / "pid").read_text())
+
+    await eventually(lambda: not is_alive(pid), what="it has ended")
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("again", ["", "os.mkdir(here)"])
+async def test_a_script_that_removes_its_directory_has_its_result(
+    interpreters: InterpreterPool, again: str
+) -> None:
+    code = f"import os, shutil\nhere = os.getcwd()\nshutil.rmtree(here)\n{again}\nresult = 1"
+
+    first = await run(interpreters, code)
+    after = await run(interpreters, "import os\nopen('x', 'w').close()\nresult = os.listdir()")
+
+    assert (first.exit_code, first.value) == (0, 1)
+    assert after.value == ["x"]
+
+
 async def test_what_a_script_started_ends_with_it(interpreters: InterpreterPool) -> None:
     code = """
 import os, subprocess, time

@@ -168,6 +168,32 @@ async def test_a_script_from_a_file_is_not_rendered(toolbox: ToolRegistry, tmp_p
     assert result.data == "{{ message }}"
 
 
+@pytest.mark.parametrize("uri", ["/dev/zero", "/", "/missing/file.py", ""])
+async def test_a_script_file_that_is_none_raises(toolbox: ToolRegistry, uri: str) -> None:
+    config = {"script": {"uri": uri, "source": {"type": "file"}}}
+
+    with pytest.raises(ToolError, match=r"^I/O error: python script file `.*` could not be read: "):
+        await toolbox.run("python", config, make_context(toolbox))
+
+
+async def test_a_script_file_is_read_by_the_scripts_process(
+    toolbox: ToolRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ours can read more: its own environment, for one."""
+    path = tmp_path / "script.py"
+    path.write_text("result = 1")
+    read = Path.read_text
+    ours: list[Path] = []
+    monkeypatch.setattr(
+        Path, "read_text", lambda self, **options: (ours.append(self), read(self, **options))[1]
+    )
+    config = {"script": {"uri": str(path), "source": {"type": "file"}}}
+
+    result = await toolbox.run("python", config, make_context(toolbox))
+
+    assert (result.data, ours) == (1, [])
+
+
 async def test_a_script_from_a_url(interpreters: InterpreterPool, toolbox: ToolRegistry) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         status = 404 if request.url.path == "/missing" else 200

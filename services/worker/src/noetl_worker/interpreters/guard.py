@@ -1,16 +1,50 @@
-"""Counts the processes below others, from ``/proc``."""
+"""Finds the processes of scripts in ``/proc``: too many, or left behind."""
 
 import contextlib
 import os
+import signal
 from collections import defaultdict
 
-__all__ = ["overgrown"]
+__all__ = ["end_strays", "overgrown"]
+
+_PASSES = 50
 
 
 def overgrown(roots: list[int], limit: int) -> list[int]:
     """Return those roots that have more than ``limit`` processes below them."""
     children = _children()
     return [root for root in roots if _count(root, children) > limit]
+
+
+def end_strays(directory: str) -> None:
+    """Kill what still runs with the environment of an interpreter that is gone.
+
+    A script that kills or stops its parent takes away the one that would have done this.
+    """
+    mark = f"HOME={directory}".encode()
+    for _ in range(_PASSES):  # they may fork while we look
+        found = [pid for pid in _pids() if mark in _environment_of(pid)]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    except OSError:
+        return []
+
+
+def _environment_of(pid: int) -> list[bytes]:
+    # Empty for one that has ended, also while nobody has waited for it.
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+            return file.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def _children() -> dict[int, list[int]]:

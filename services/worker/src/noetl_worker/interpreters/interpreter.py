@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import orjson
 
+from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
 
 __all__ = ["Interpreter", "InterpreterLimits", "InterpreterLost", "Run", "StartFailed"]
@@ -62,6 +63,7 @@ class Run:
     timed_out: bool = False
     too_large: bool = False
     cwd_error: str | None = None
+    file_error: str | None = None
 
     @property
     def has_value(self) -> bool:
@@ -409,6 +411,7 @@ class Interpreter:
             exit_code=exit_code,
             value=_MISSING if report is None else report.get("value", _MISSING),
             cwd_error=None if report is None else report.get("cwd_error"),
+            file_error=None if report is None else report.get("file_error"),
             stdout=self._stdout.take_text(),
             stderr=self._stderr.take_text(),
             timed_out=self._timed_out,
@@ -437,7 +440,8 @@ class Interpreter:
         if self._last_kill is not None:
             self._last_kill.cancel()
         self._kill_all()
-        self._process.wait()
+        if self._process.wait() != 0:
+            end_strays(self._directory)
         for descriptor in (
             self._control,
             self._report.descriptor,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from pathlib import Path
+import os
 from time import perf_counter
 from typing import Any
 
@@ -46,9 +46,9 @@ class Python:
         seconds = fields.optional_unsigned("timeout_seconds")
         if seconds is None:
             seconds = context.timeout
-        code = await self._source(fields)
+        source = await self._source(fields)
         job: dict[str, Any] = {
-            "code": code,
+            **source,
             "name": f"<{context.step}>",
             "args": args,
             "execution_id": context.execution_id,
@@ -58,7 +58,8 @@ class Python:
             "cwd": fields.optional_text("cwd"),
         }
         # Large, and few scripts look at them: only for those whose text has the words.
-        if "variables" in code or "context" in code:
+        code = source.get("code")
+        if code is None or "variables" in code or "context" in code:
             job["variables"] = context.variables
         try:
             run = await self._interpreters.run(
@@ -70,12 +71,18 @@ class Python:
             run = Run(exit_code=-1)
         if run.cwd_error is not None:
             raise ToolError("Process error", f"Failed to spawn Python process: {run.cwd_error}")
+        if run.file_error is not None:
+            raise ToolError(
+                "I/O error",
+                f"python script file `{source['file']}` could not be read: {run.file_error}",
+            )
         return _result(run, seconds=seconds, duration_ms=int((perf_counter() - started) * 1000))
 
-    async def _source(self, fields: Fields) -> str:
+    async def _source(self, fields: Fields) -> dict[str, Any]:
+        """Return the part of a job that says what to run."""
         code = fields.optional_text("code")
         if code is not None:
-            return code
+            return {"code": code}
         script = fields.mapping("script")
         source = script.get("source")
         if source is not None and not isinstance(source, dict):
@@ -90,11 +97,13 @@ class Python:
                     raise ToolError(
                         "Configuration error", "python script `source.type: inline` has no `code`"
                     )
-                return inline
+                return {"code": inline}
             case "file":
-                return await _read_file(uri or "")
+                path = os.path.abspath(uri) if uri else ""  # noqa: PTH100  text alone
+                return {"file": path, "largest_source": _LARGEST_SOURCE}
             case "http":
-                return await self._fetch(details.optional_text("endpoint") or uri or "", details)
+                url = details.optional_text("endpoint") or uri or ""
+                return {"code": await self._fetch(url, details)}
             case "gcs":
                 raise ToolError(
                     "Configuration error", "python script `source.type: gcs` is not supported yet"
@@ -133,15 +142,6 @@ def _without_password(url: str) -> str:
         return str(httpx.URL(url).copy_with(userinfo=b""))
     except httpx.InvalidURL:
         return "an invalid URL"
-
-
-async def _read_file(path: str) -> str:
-    try:
-        return await asyncio.to_thread(Path(path).read_text, encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ToolError(
-            "I/O error", f"python script file `{path}` could not be read: {error}"
-        ) from error
 
 
 def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:

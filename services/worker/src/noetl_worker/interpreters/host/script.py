@@ -11,6 +11,7 @@ import linecache
 import os
 import random
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -99,6 +100,13 @@ class ScriptProcess:
             except OSError as error:
                 self._report_bytes(dumps({"cwd_error": _os_text(error)}).encode())
                 return 1, False
+        if "file" in job:
+            # Read here, not by the worker: it can reach more than a script may.
+            try:
+                job["code"] = _read_source(job["file"], job["largest_source"])
+            except (OSError, ValueError) as error:
+                self._report_bytes(dumps({"file_error": str(error)}).encode())
+                return 1, False
         # An empty context: what scripts keep in context variables (decimal's precision) is theirs.
         status, value, harmless = contextvars.Context().run(self._execute, job)
         if harmless and not self._traces.are_found():
@@ -161,6 +169,16 @@ class ScriptProcess:
             _complain(f"the result could not be reported: {error}")
             _flush()
             os._exit(1)
+
+
+def _read_source(path: str, most: int) -> str:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  the host avoids pathlib
+        raise ValueError("not a regular file")
+    with open(path, "rb") as file:  # noqa: PTH123
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return data.decode()
 
 
 def _namespace(job: dict[str, Any]) -> dict[str, Any]:

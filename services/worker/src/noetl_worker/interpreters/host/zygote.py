@@ -117,6 +117,12 @@ class Zygote:
             os.set_blocking(self.job, True)
 
     def _empty_directory(self) -> None:
+        # The script may have removed it, or put another one in its place.
+        try:
+            os.chdir(self.directory)
+        except OSError:
+            os.mkdir(self.directory, 0o700)  # noqa: PTH102
+            os.chdir(self.directory)
         for entry in os.scandir(self.directory):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
