@@ -99,7 +99,7 @@ class Python:
                     )
                 return {"code": inline}
             case "file":
-                path = os.path.abspath(uri) if uri else ""  # noqa: PTH100  text alone
+                path = os.path.abspath(uri) if uri else ""  # noqa: ASYNC240, PTH100  text alone
                 return {"file": path, "largest_source": _LARGEST_SOURCE}
             case "http":
                 url = details.optional_text("endpoint") or uri or ""
