@@ -212,6 +212,14 @@ HELD = NOW
         (None, 20, {"deregistered_at": NOW - timedelta(seconds=60)}, {}),
         ("worker_registered_again", 20, {"process_since": NOW + timedelta(seconds=10)}, {}),
         (None, 20, {"process_since": NOW + timedelta(seconds=4)}, {}),
+        # From within the clock allowance: perhaps the dead process's, so its heartbeats are none.
+        ("lease_expired", 70, {"process_since": NOW + timedelta(seconds=1)}, {}),
+        (
+            None,
+            70,
+            {"process_since": NOW + timedelta(seconds=1)},
+            {"heard_at": NOW + timedelta(seconds=12)},
+        ),
         (
             None,
             20,

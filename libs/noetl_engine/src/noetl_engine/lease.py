@@ -80,7 +80,7 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
         return "worker_registered_again"
     heard_since = facts.heard_since if worker is None else worker.heard_since
     silent_since = max(claimed_at, heard_since or claimed_at)
-    if worker is None:
+    if worker is None or not _is_renewed(worker, instance, claimed_at, heard_at):
         seen = max(silent_since, heard_at or claimed_at)
     else:
         seen = max(worker.heartbeat_at, heard_since or worker.heartbeat_at)
@@ -91,6 +91,20 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     if now - claimed_at > timedelta(seconds=max(limits.hard_timeout_seconds, timeout_seconds or 0)):
         return "hard_timeout"
     return None
+
+
+def _is_renewed(
+    worker: WorkerSeen, instance: str | None, claimed_at: datetime, heard_at: datetime | None
+) -> bool:
+    """Whether the worker's heartbeats are proof of life for this hold (design L4).
+
+    They are for what the present process claimed, or has sent an event of. A claim from within
+    the clock allowance before its registration may be the process's that died: it has its
+    lease, and nobody renews it.
+    """
+    if instance is not None and worker.instance == instance:
+        return True
+    return max(claimed_at, heard_at or claimed_at) >= worker.process_since
 
 
 def _registered_again(
