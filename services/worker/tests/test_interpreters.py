@@ -227,6 +227,19 @@ async def test_a_result_above_the_limit_fails_its_run(interpreters: InterpreterP
     assert after.value == 1
 
 
+@pytest.mark.parametrize("prefix", ["", "import os\n"])
+async def test_a_result_that_cannot_be_decoded_ends_its_run(
+    interpreters: InterpreterPool, prefix: str
+) -> None:
+    deep = await run(
+        interpreters, f"{prefix}result = 1\nfor _ in range(5000): result = [result]", seconds=10
+    )
+    after = await run(interpreters, "result = x")
+
+    assert (deep.unreadable, deep.timed_out, deep.has_value) == (True, False, False)
+    assert (after.unreadable, after.value) == (False, 1)
+
+
 async def test_a_large_job_and_a_large_result_come_through(interpreters: InterpreterPool) -> None:
     text = "é" * 1_000_000
 

@@ -168,6 +168,16 @@ async def test_a_script_from_a_file_is_not_rendered(toolbox: ToolRegistry, tmp_p
     assert result.data == "{{ message }}"
 
 
+async def test_a_result_that_cannot_be_decoded_is_an_error(toolbox: ToolRegistry) -> None:
+    code = "result = 1\nfor _ in range(5000): result = [result]"
+
+    result = await toolbox.run("python", {"code": code}, make_context(toolbox))
+
+    assert (result.status, result.exit_code) == ("error", -1)
+    assert result.error is not None
+    assert "nested too deeply" in result.error
+
+
 @pytest.mark.parametrize("uri", ["/dev/zero", "/", "/missing/file.py", ""])
 async def test_a_script_file_that_is_none_raises(toolbox: ToolRegistry, uri: str) -> None:
     config = {"script": {"uri": uri, "source": {"type": "file"}}}

@@ -62,6 +62,8 @@ class Run:
     stderr: str = ""
     timed_out: bool = False
     too_large: bool = False
+    unreadable: bool = False
+    """It reported something that is no JSON, or has too many levels."""
     cwd_error: str | None = None
     file_error: str | None = None
 
@@ -161,6 +163,7 @@ class Interpreter:
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._timed_out = False
         self._cut_off = False
+        self._unreadable = False
         self._script_pid = 0
         self._last_kill: asyncio.TimerHandle | None = None
         self._expected = 0
@@ -271,7 +274,7 @@ class Interpreter:
         if self._run is not None:
             raise RuntimeError("the interpreter is busy")
         run = self._run = self._loop.create_future()
-        self._timed_out = self._cut_off = False
+        self._timed_out = self._cut_off = self._unreadable = False
         self._expected = 0
         self._early_report = None
         self._unsent = memoryview(LENGTH.pack(len(job)) + job)
@@ -359,7 +362,11 @@ class Interpreter:
         if self._run is None or not self._report_is_whole():
             return
         report = self._decode_report()
-        if report is not None and report.get("shared") is True:
+        if report is None:
+            # Its process may wait for the next script already; it won't end by itself.
+            self._unreadable = True
+            self.kill_script()
+        elif report.get("shared") is True:
             self._finish(self._run_of(report, exit_code=int(report["status"])))
         else:
             self._early_report = report  # counts when its process has ended
@@ -416,6 +423,7 @@ class Interpreter:
             stderr=self._stderr.take_text(),
             timed_out=self._timed_out,
             too_large=self._cut_off,
+            unreadable=self._unreadable,
         )
 
     def _finish(self, run: Run) -> None:

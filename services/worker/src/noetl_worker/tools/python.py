@@ -152,11 +152,13 @@ def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
             duration_ms=duration_ms,
             failure=Failure(kind="timeout", retryable=True),
         )
-    exit_code = -1 if run.exit_code < 0 else run.exit_code
+    exit_code = -1 if run.exit_code < 0 or run.unreadable else run.exit_code
     failed = exit_code != 0
     error = f"Python script exited with code {exit_code}" if failed else None
     if run.too_large:
         error = "Python script was ended: its result is too large"
+    if run.unreadable:
+        error = "Python script was ended: its result is nested too deeply or no JSON"
     return ToolResult(
         status="error" if failed else "success",
         data=_data(run),
