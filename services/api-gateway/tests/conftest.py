@@ -144,6 +144,8 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
     backend = Backend(bus)
     backend.answer("machine.lease", lease)
     backend.answer("machine.renew", lease)
+    for operation in ("runtime.register", "runtime.heartbeat", "runtime.deregister"):
+        backend.answer(operation, {"status": "ok"})
     backend.answer("runtime.liveness", {"now": "2026-01-01T00:00:00Z", "workers": {}})
     backend.answer(
         "executions.exists", {"exists": False, "status": None, "commands_generated": None}

@@ -376,10 +376,13 @@ async def test_worker_lives_and_leaves(world: World) -> None:
     assert pools.json() == []
     known = {"name": "w", "kind": "worker_pool"}
     assert world.backend.requests("runtime.deregister") == [known, known]
-    assert world.backend.requests("runtime.register") == [
+    assert [one for one in world.backend.requests("runtime.heartbeat") if one["name"] == "w"] == [
+        known | {"over_edge": True}
+    ]
+    assert [one for one in world.backend.requests("runtime.register") if one["name"] == "w"] == [
         known
         | {"uri": None, "status": "active", "labels": None, "capabilities": None}
-        | {"capacity": None, "runtime": {"kind": "rust"}}
+        | {"capacity": None, "runtime": {"kind": "rust"}, "over_edge": True}
     ]
 
 

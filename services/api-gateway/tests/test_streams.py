@@ -165,7 +165,7 @@ async def test_stream_sends_from_messages_without_asking_the_log_again(nats_url:
         log.append("playbook_started", 1)
         async with reading(world) as stream:
             await stream.message()
-            asked = len(world.backend.asked)
+            asked = len(world.backend.requests("executions.tail"))
             secret = {"status": "OK", "context": {"api_key": "k"}}
             log.append("call.done", 2, result=secret)
             log.append("playbook.completed", 3)
@@ -176,7 +176,7 @@ async def test_stream_sends_from_messages_without_asking_the_log_again(nats_url:
     assert (second["id"], third["id"]) == ("2", "3")
     assert second["data"]["result"]["context"] == {"api_key": "[REDACTED]"}
     assert end["data"]["status"] == "COMPLETED"
-    assert len(world.backend.asked) == asked
+    assert len(world.backend.requests("executions.tail")) == asked
 
 
 async def test_stream_reads_the_log_for_a_message_that_stays_away(nats_url: str) -> None:
@@ -297,8 +297,11 @@ async def test_stream_survives_a_projector_that_restarts(world: World) -> None:
         await stream.message()
         world.backend.answer("executions.tail", RpcReply(status=503, error="restarting"))
         await world.backend.append("call.done")
-        asked = len(world.backend.asked)
-        await eventually(lambda: len(world.backend.asked) > asked, what="the log was asked for")
+        asked = len(world.backend.requests("executions.tail"))
+        await eventually(
+            lambda: len(world.backend.requests("executions.tail")) > asked,
+            what="the log was asked for",
+        )
         log.append("call.done", 2)
         world.backend.answer("executions.tail", log._tail)
 

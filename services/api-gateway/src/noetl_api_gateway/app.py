@@ -36,6 +36,7 @@ from noetl_api_gateway.handlers import (
     workers,
 )
 from noetl_api_gateway.health import HealthProbe
+from noetl_api_gateway.presence import Presence, run_presence
 from noetl_api_gateway.refusals import RETRY_AFTER, Refusal, body_too_large
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import Services
@@ -171,11 +172,19 @@ async def open_parts(service: EdgeService) -> AsyncIterator[None]:
             service.spawn("topology", run_topology_watch(bus, STREAMS, ()))
             watch = settings.backlog_watch_seconds
             service.spawn("backlog", run_backlog_watch(bus, backlog, interval_seconds=watch))
+            presence = Presence(
+                services,
+                name=f"{socket.gethostname()}:{settings.http_port}",
+                instance=secrets.token_hex(8),
+                interval_seconds=settings.edge_heartbeat_seconds,
+            )
+            service.spawn("presence", run_presence(presence))
             service.edge = Edge(settings, bus, ids, writer, services, probe, service.closing)
             try:
                 yield
             finally:
                 service.edge = None
+                await presence.leave()
 
 
 # -- errors to bodies: the one table (http-a 1.2) --------------------------------------------

@@ -76,6 +76,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     health_patience_seconds: float = Field(
         default=1.0, gt=0, description="How long a health answer waits for the services behind."
     )
+    edge_heartbeat_seconds: float = Field(
+        default=2.0, gt=0, description="How often the edge tells the catalog that it is there."
+    )
     drain_delay_seconds: float = Field(
         default=0.0,
         ge=0,

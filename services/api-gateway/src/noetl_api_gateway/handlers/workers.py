@@ -57,6 +57,7 @@ async def register_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes
         "capabilities": source.get("capabilities"),
         "capacity": int_or_none(source, "capacity", bits=32),
         "runtime": source.get("runtime"),
+        "over_edge": True,
     }
     text_or_none(source, "hostname")  # checked and not kept, as ever
     return await _written(request, edge, "runtime.register", wanted, "runtime_register")
@@ -72,7 +73,7 @@ async def register_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes
 async def heartbeat_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Record that a worker is alive."""
     source = await _read(request, "HeartbeatRequest")
-    wanted = {"name": text(source, "name"), "kind": _kind(source)}
+    wanted = {"name": text(source, "name"), "kind": _kind(source), "over_edge": True}
     return await _written(request, edge, "runtime.heartbeat", wanted, "runtime_heartbeat")
 
 
