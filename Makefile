@@ -14,7 +14,7 @@ check: setup
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports
 
 test: setup
-	.venv/bin/pytest -m "not chaos" $(path)
+	.venv/bin/pytest $(path)
 
 bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
