@@ -23,6 +23,7 @@ from noetl_orchestrator.leases import run_sweep
 from noetl_orchestrator.liveness import run_liveness
 from noetl_orchestrator.parts import Parts, assemble
 from noetl_orchestrator.playbooks import catalog_content
+from noetl_orchestrator.pool_status import make_pool_status
 from noetl_orchestrator.replicas import run_presence
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.store import ShardIdentity, Store
@@ -91,11 +92,22 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
             await check_shard_identity(parts.store, settings)
             parts.clock.set(await parts.store.read_clock())
             service.ready_when("database", parts.store.read_clock)
-            claim = rpc_subject(NAME, "claim", shard=settings.shard_index)
+            claim, pool_status = (
+                rpc_subject(NAME, operation, shard=settings.shard_index)
+                for operation in ("claim", "pool.status")
+            )
+            on_pool_status = make_pool_status(
+                turn_pool,
+                kept=parts.store.count_kept_connections,
+                waiting=lambda: len(parts.dispatcher),
+            )
             async with (
                 running_turns(parts, count=settings.turns_in_flight, service=service),
                 serve_rpc(
-                    bus, {claim: parts.on_claim}, queue=NAME, concurrency=settings.claims_at_once
+                    bus,
+                    {claim: parts.on_claim, pool_status: on_pool_status},
+                    queue=NAME,
+                    concurrency=settings.claims_at_once,
                 ),
             ):
                 _spawn_loops(service, settings, parts, rpc)

@@ -52,6 +52,10 @@ class TurnConnections:
             raise
         self._free.append(held)
 
+    def count_kept(self) -> int:
+        """Count the living connections that no turn uses now."""
+        return sum(_is_alive(held) for held in self._free)
+
     async def close(self) -> None:
         """Give all connections back."""
         while self._free:
@@ -61,11 +65,8 @@ class TurnConnections:
         """Return a kept connection that lives; the pool takes away those it has lost."""
         while self._free:
             held = self._free.pop()
-            try:
-                if not held.connection.is_closed():
-                    return held
-            except asyncpg.InterfaceError:
-                continue
+            if _is_alive(held):
+                return held
         return None
 
     async def _take(self) -> _Held:
@@ -76,3 +77,10 @@ class TurnConnections:
         await held.connection.execute("DISCARD PLANS")
         held.plans_seconds = min(held.plans_seconds * 2, _LONGEST_PLANS_SECONDS)
         held.plans_until = self._monotonic() + held.plans_seconds
+
+
+def _is_alive(held: _Held) -> bool:
+    try:
+        return not held.connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False

@@ -127,6 +127,10 @@ class Store:
         self._commit_timeout_seconds = commit_timeout_seconds
         self._queries = Queries.load(__package__)
 
+    def count_kept_connections(self) -> int:
+        """Count connections that turns keep and none uses now."""
+        return self._turns.count_kept()
+
     async def close(self) -> None:
         """Give the turns' connections back to their pool."""
         await self._turns.close()
