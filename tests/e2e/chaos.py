@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -224,6 +225,7 @@ async def main() -> int:
             "WORKER_HEARTBEAT_INTERVAL": str(max(1, int(options.stale / 6))),
         },
     )
+    is_kept = True
     stack.up()
     dsn = stack.dsn()
     gaps: dict[str, list[float]] = {}
@@ -285,11 +287,14 @@ async def main() -> int:
         failed = sum(count for status, count in findings.statuses.items() if status != "COMPLETED")
         wrong = len(findings.problems) + len(missing) + failed
         print("OK" if wrong == 0 else f"FAILED: {wrong} problems")
+        is_kept = options.keep or wrong > 0
         return 0 if wrong == 0 else 1
     finally:
         stack.down()
-        if options.keep:
+        if is_kept:
             print(f"kept {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
