@@ -5,11 +5,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
-    "AgentListRequest",
-    "BatchItem",
-    "BatchRegisterAnswer",
-    "BatchRegisterRequest",
-    "BatchResult",
     "CatalogEntry",
     "CatalogListAnswer",
     "CatalogListRequest",
@@ -62,47 +57,6 @@ class RegisterAnswer(BaseModel):
     problems: list[str] | None = None
 
 
-class BatchItem(BaseModel):
-    """One document of a batch."""
-
-    model_config = _TOLERANT
-
-    content: str
-    resource_type: str = "Playbook"
-
-
-class BatchRegisterRequest(BaseModel):
-    """Several documents; a bad one does not fail the others."""
-
-    model_config = _TOLERANT
-
-    items: list[BatchItem] = Field(max_length=1000)
-
-
-class BatchResult(BaseModel):
-    """What became of the item at `index`."""
-
-    model_config = _TOLERANT
-
-    index: int
-    status: Literal["registered", "error"]
-    path: str | None = None
-    version: int | None = None
-    kind: str | None = None
-    catalog_id: str | None = None
-    error: str | None = None
-
-
-class BatchRegisterAnswer(BaseModel):
-    """How many were registered, and each result."""
-
-    model_config = _TOLERANT
-
-    registered: int
-    failed: int
-    results: list[BatchResult]
-
-
 class CatalogListRequest(BaseModel):
     """Which entries to list; without any field, all of them."""
 
@@ -111,16 +65,6 @@ class CatalogListRequest(BaseModel):
     resource_type: str | None = Field(default=None, description="kind, in any case")
     path: str | None = None
     agent_only: bool = False
-    capability: str | None = None
-    capabilities: list[str] | None = None
-
-
-class AgentListRequest(BaseModel):
-    """Which agents to list."""
-
-    model_config = _TOLERANT
-
-    path: str | None = None
     capability: str | None = None
     capabilities: list[str] | None = None
 

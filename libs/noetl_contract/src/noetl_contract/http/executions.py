@@ -10,30 +10,14 @@ __all__ = [
     "CancellationCheck",
     "DetailEvent",
     "EventsAnswer",
-    "EventsQuery",
     "ExecutionDetail",
     "ExecutionEntry",
-    "ExecutionListQuery",
     "ExecutionProgress",
     "ExecutionStatusAnswer",
-    "FinalizeAnswer",
-    "FinalizeRequest",
     "Pagination",
 ]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
-
-
-class ExecutionListQuery(BaseModel):
-    """Which executions to list, newest first."""
-
-    model_config = _TOLERANT
-
-    catalog_id: int | str | None = None
-    path: str | None = Field(default=None, description="part of the path, in any case")
-    status: str | None = None
-    limit: int = Field(default=50, description="at most 100")
-    offset: int = 0
 
 
 class ExecutionEntry(BaseModel):
@@ -93,17 +77,6 @@ class Pagination(BaseModel):
     total_pages: int
     has_next: bool
     has_prev: bool
-
-
-class EventsQuery(BaseModel):
-    """A page of events, newest first."""
-
-    model_config = _TOLERANT
-
-    page: int = Field(default=1, ge=1)
-    page_size: int = Field(default=100, ge=10, le=2000)
-    since_event_id: int | None = None
-    event_type: str | None = None
 
 
 class EventsAnswer(BaseModel):
@@ -209,22 +182,3 @@ class CancellationCheck(BaseModel):
     completed: bool
     failed: bool
     status: str | None
-
-
-class FinalizeRequest(BaseModel):
-    """How to end an execution from outside: `COMPLETED` or `FAILED`."""
-
-    model_config = _TOLERANT
-
-    status: str
-    error: str | None = None
-
-
-class FinalizeAnswer(BaseModel):
-    """The execution has ended, now or before."""
-
-    model_config = _TOLERANT
-
-    execution_id: int | str
-    status: str
-    message: str
