@@ -40,8 +40,8 @@ def assert_alive(stack: Stack) -> None:
 
 
 BROKEN_PLAYBOOKS = {
-    "broken yaml": ("workflow: [", ""),
-    "not a mapping": ("- 1\n- 2\n", ""),
+    "broken yaml": ("workflow: [", "line 2 column 1"),
+    "not a mapping": ("- 1\n- 2\n", "metadata"),
     "no start": (GOOD.replace("step: start", "step: begin"), "start"),
     "arc to nowhere": (GOOD + "    next: {arcs: [{step: nowhere}]}\n", "nowhere"),
     "duplicate step": (GOOD + "  - step: start\n    tool: {kind: noop}\n", "start"),
