@@ -1,5 +1,6 @@
 """From text to a valid playbook, or to everything that is wrong with it."""
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
 
@@ -32,8 +33,10 @@ _CASE_ADVICE: Final = (
 )
 
 
-def parse_playbook(text: str, *, limits: YamlLimits | None = None) -> Playbook:
-    """Read and validate a playbook.
+def parse_playbook(
+    text: str, *, limits: YamlLimits | None = None, more_kinds: Collection[str] = ()
+) -> Playbook:
+    """Read and validate a playbook; ``more_kinds`` of tools are accepted beside ours.
 
     Raises:
         PlaybookError: The text is not a valid playbook. Nothing else is raised, whatever the
@@ -41,11 +44,23 @@ def parse_playbook(text: str, *, limits: YamlLimits | None = None) -> Playbook:
     """
     try:
         root = compose(text, limits=limits)
+    except DecodeError as error:
+        raise PlaybookError((error.problem,), status=HTTPStatus.BAD_REQUEST) from error
+    return read_playbook(root)
+
+
+def read_playbook(root: Node) -> Playbook:
+    """Read and validate a composed document.
+
+    Raises:
+        PlaybookError: The document is not a valid playbook.
+    """
+    try:
         reader = _root_reader(root)
     except DecodeError as error:
         raise PlaybookError((error.problem,), status=HTTPStatus.BAD_REQUEST) from error
     _refuse(_case_problems(reader), HTTPStatus.UNPROCESSABLE_ENTITY)
-    document = _Document(reader)
+    document = _Document(reader, more_kinds)
     _refuse(document.decode(), HTTPStatus.BAD_REQUEST)
     _refuse(document.validate(), HTTPStatus.UNPROCESSABLE_ENTITY)
     return document.playbook(unknown_keys(root))
@@ -92,10 +107,10 @@ def _case_problems(root: Reader) -> list[Problem]:
 class _Document:
     """The parts of a playbook while they are read."""
 
-    def __init__(self, root: Reader) -> None:
+    def __init__(self, root: Reader, more_kinds: Collection[str]) -> None:
         self._root = root
         self._problems: list[Problem] = []
-        self._notes = Notes()
+        self._notes = Notes(more_kinds=more_kinds)
         self._api_version = ""
         self._kind = ""
         self._metadata = Metadata(name="")
@@ -190,11 +205,12 @@ class _Document:
             message = f"invalid type: {described(node)}, expected struct ToolSpec"
             raise entry.fail(message, node=node, key="tool")
         try:
-            return read_single(node)
+            return read_single(node, more_kinds=self._notes.more_kinds)
         except Mismatch as mismatch:
             message = mismatch.hint
             if message.startswith("unknown tool kind"):
-                words = ", ".join(f"`{kind}`" for kind in TOOL_KINDS)
+                kinds = (*TOOL_KINDS, *sorted(self._notes.more_kinds))
+                words = ", ".join(f"`{kind}`" for kind in kinds)
                 message = message.replace("unknown tool kind", "unknown variant").replace("'", "`")
                 message = f"{message}, expected one of {words}"
             elif message == "tool has no kind":

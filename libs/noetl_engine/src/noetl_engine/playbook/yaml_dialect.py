@@ -4,8 +4,8 @@ PyYAML's parser gives the events; everything above them is ours, because a stock
 scalars by YAML 1.1, expands merge keys, accepts duplicate keys and lets aliases multiply.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import yaml
@@ -53,10 +53,15 @@ class Node:
 
 @dataclass(slots=True, kw_only=True)
 class Scalar(Node):
-    """Text, with the value it stands for."""
+    """Text, with the value it stands for.
+
+    Attributes:
+        style: How it is written: ``|`` or ``>`` for blocks, a quote, empty for plain text.
+    """
 
     text: str
     value: Json
+    style: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,13 +73,26 @@ class ListNode(Node):
 
 @dataclass(slots=True, kw_only=True)
 class MapNode(Node):
-    """A mapping with unique keys, in document order."""
+    """A mapping with unique keys, in document order.
+
+    Attributes:
+        places: One-based line and column of each key.
+    """
 
     entries: dict[str, Node] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def compose(text: str, *, limits: YamlLimits | None = None) -> Node:
+def compose(
+    text: str, *, limits: YamlLimits | None = None, skip: Callable[[Problem], None] | None = None
+) -> Node:
     """Read one document.
+
+    Args:
+        text: The document.
+        limits: Its bounds.
+        skip: Takes what is wrong with single keys and values; reading goes on behind them.
+            Without it the first such thing ends the reading.
 
     Raises:
         DecodeError: Invalid YAML, a duplicate key, a value without a JSON form, several
@@ -88,7 +106,7 @@ def compose(text: str, *, limits: YamlLimits | None = None) -> Node:
     except UnicodeEncodeError:
         raise _error("document contains characters that are not Unicode text", None) from None
     try:
-        return _Composer(limits, yaml.parse(text, Loader=_Loader)).document()
+        return _Composer(limits, yaml.parse(text, Loader=_Loader), skip).document()
     except yaml.MarkedYAMLError as error:
         raise _error(_parser_message(error), error.problem_mark) from error
     except yaml.YAMLError as error:
@@ -120,9 +138,15 @@ def _to_json(node: Node, done: dict[int, Json]) -> Json:
 class _Composer:
     """Builds nodes from parser events."""
 
-    def __init__(self, limits: YamlLimits, events: Iterator[Any]) -> None:
+    def __init__(
+        self,
+        limits: YamlLimits,
+        events: Iterator[Any],
+        skip: Callable[[Problem], None] | None = None,
+    ) -> None:
         self._limits = limits
         self._events = events
+        self._skip = skip
         self._anchors: dict[str, Node] = {}
         self._read = 0
 
@@ -164,10 +188,17 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             value = self._scalar_value(event, path)
             text = event.value
-            return Scalar(line=line, column=column, chars=len(text), text=text, value=value)
+            return Scalar(
+                line=line,
+                column=column,
+                chars=len(text),
+                text=text,
+                value=value,
+                style=event.style or "",
+            )
         if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
             message = "invalid type: enum, expected any valid JSON value"
-            raise _error(message, event.start_mark, path)
+            self._refuse(_error(message, event.start_mark, path))
         if isinstance(event, yaml.SequenceStartEvent):
             return self._list(line, column, path=path, depth=depth)
         return self._map(event.start_mark, path=path, depth=depth)
@@ -186,7 +217,7 @@ class _Composer:
             if not event.style and event.tag is None:
                 return plain_value(event.value)
         except ScalarError as error:
-            raise _error(str(error), event.start_mark, path) from error
+            self._refuse(_error(str(error), event.start_mark, path), cause=error)
         text: str = event.value
         return text
 
@@ -204,12 +235,14 @@ class _Composer:
         node = MapNode(line=mark.line + 1, column=mark.column + 1)
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, path=path, depth=depth)
+            place = (event.start_mark.line + 1, event.start_mark.column + 1)
             if key in node.entries:
-                raise _error(f'duplicate entry with key "{key}"', mark, path)
+                self._refuse(_error(f'duplicate entry with key "{key}"', mark, path), place=place)
             entry = self._node(
                 next(self._events), path=f"{path}.{key}" if path else key, depth=depth + 1
             )
             node.entries[key] = entry
+            node.places[key] = place
             node.nodes += 1 + entry.nodes
             node.chars += len(key) + entry.chars
             self._check_expansion(node, path)
@@ -220,7 +253,24 @@ class _Composer:
         if isinstance(node, Scalar):
             return node.text
         kind = "map" if isinstance(node, MapNode) else "sequence"
-        raise _error(f"invalid type: {kind}, expected a string key", event.start_mark, path)
+        message = f"invalid type: {kind}, expected a string key"
+        self._refuse(_error(message, event.start_mark, path))
+        return ""
+
+    def _refuse(
+        self,
+        error: DecodeError,
+        *,
+        place: tuple[int, int] | None = None,
+        cause: Exception | None = None,
+    ) -> None:
+        """Raise an error, or hand it to who skips such things, at the given place."""
+        if self._skip is None:
+            raise error from cause
+        problem = error.problem
+        if place is not None:
+            problem = replace(problem, line=place[0], column=place[1])
+        self._skip(problem)
 
     def _check_expansion(self, node: Node, path: str) -> None:
         if node.nodes > self._limits.max_nodes or node.chars > self._limits.max_expanded_chars:
