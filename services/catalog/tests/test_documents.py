@@ -198,3 +198,17 @@ def test_document_with_endless_repetition_is_refused_at_once() -> None:
 )
 def test_kind_words_of_clients(word: str, kind: str) -> None:
     assert kind_word(word) == kind
+
+
+@pytest.mark.parametrize(("more_kinds", "problems"), [((), 1), (("wordcount",), 0)])
+def test_kinds_from_other_packages_are_a_problem_unless_named(
+    more_kinds: tuple[str, ...], problems: int
+) -> None:
+    text = (
+        "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: n, path: p}\n"
+        "workflow: [{step: start, tool: {kind: wordcount}}]"
+    )
+
+    document = read_document(text, resource_type="Playbook", more_kinds=more_kinds)
+
+    assert problems == len(document.problems)

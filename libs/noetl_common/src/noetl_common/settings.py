@@ -12,7 +12,13 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["NatsSettings", "PostgresSettings", "ServiceSettings", "ShardSettings"]
+__all__ = [
+    "NatsSettings",
+    "PlaybookSettings",
+    "PostgresSettings",
+    "ServiceSettings",
+    "ShardSettings",
+]
 
 
 def _no_service_link(value: Any) -> Any:
@@ -115,6 +121,19 @@ class PostgresSettings(_Piece):
     postgres_connect_timeout_seconds: float = Field(
         default=5.0, gt=0, description="Patience with one attempt to connect."
     )
+
+
+class PlaybookSettings(_Piece):
+    """What playbooks may use beside what we bring."""
+
+    extra_tool_kinds: str = Field(
+        default="",
+        description="Kinds, by commas, of tools that workers have from other packages.",
+    )
+
+    def more_kinds(self) -> frozenset[str]:
+        """Return the kinds that the parser accepts beside ours."""
+        return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
 
 
 class ServiceSettings(_Piece):

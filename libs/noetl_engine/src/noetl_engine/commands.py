@@ -130,7 +130,9 @@ def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json
 def _tool_config(
     tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: Iteration | None
 ) -> Json:
-    config: dict[str, Json] = render(_without_policy(tool), scope) if tool.config else {}
+    config: dict[str, Json] = render(_without_rules(tool), scope) if tool.config else {}
+    if isinstance(tool.config.get("retry"), list):
+        config["retry"] = tool.config["retry"]
     args: Json = render(tool.args, scope) if tool.has_args else None
     if inputs and (args is None or isinstance(args, dict)):
         args = {**inputs, **(args or {})}
@@ -144,12 +146,14 @@ def _tool_config(
     return config
 
 
-def _without_policy(tool: Tool) -> dict[str, ModelJson]:
-    """The configuration without the policy, which travels unrendered beside it.
+def _without_rules(tool: Tool) -> dict[str, ModelJson]:
+    """The configuration without policy and list of ``retry`` rules, which travel unrendered.
 
-    Its templates speak of the tool's output, so rendering them here could only fail.
+    Their templates speak of the tool's output, so rendering them here could only fail.
     """
     config = dict(tool.config)
+    if isinstance(config.get("retry"), list):
+        del config["retry"]
     spec = config.get("spec")
     if tool.policy is not None and isinstance(spec, dict):
         rest = {key: value for key, value in spec.items() if key != "policy"}

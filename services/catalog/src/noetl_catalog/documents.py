@@ -1,6 +1,6 @@
 """What a registered document says about itself (http-a 3.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,12 @@ class Document:
     problems: tuple[str, ...]
 
 
-def read_document(content: str, *, resource_type: str) -> Document:
+def read_document(
+    content: str, *, resource_type: str, more_kinds: Collection[str] = ()
+) -> Document:
     """Read a document; slow for a large one, so it belongs into a thread.
+
+    ``more_kinds`` of tools are accepted beside ours.
 
     Raises:
         InvalidDocument: no YAML, no metadata, no path, or a subscription that breaks a rule.
@@ -73,7 +77,7 @@ def read_document(content: str, *, resource_type: str) -> Document:
         payload=tree.get("workload"),
         layout=tree.get("workflow"),
         meta=metadata.get("labels"),
-        problems=_playbook_problems(content) if kind == "playbook" else (),
+        problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
     )
 
 
@@ -83,9 +87,9 @@ def kind_word(resource_type: str) -> str:
     return _KIND_ALIASES.get(word, word)
 
 
-def _playbook_problems(content: str) -> tuple[str, ...]:
+def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[str, ...]:
     try:
-        parse_playbook(content)
+        parse_playbook(content, more_kinds=more_kinds)
     except PlaybookError as error:
         return tuple(problem.message for problem in error.problems[:_MOST_PROBLEMS])
     return ()

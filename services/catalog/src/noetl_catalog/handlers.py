@@ -96,7 +96,10 @@ class CatalogHandlers:
         try:
             async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
                 document = await asyncio.to_thread(
-                    read_document, content, resource_type=resource_type
+                    read_document,
+                    content,
+                    resource_type=resource_type,
+                    more_kinds=self._settings.more_kinds(),
                 )
         except TimeoutError:
             return _refused(503, "The document could not be read in time")

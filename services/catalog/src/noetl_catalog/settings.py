@@ -1,12 +1,17 @@
 """Settings of the catalog service."""
 
-from noetl_common.settings import NatsSettings, PostgresSettings, ServiceSettings
+from noetl_common.settings import (
+    NatsSettings,
+    PlaybookSettings,
+    PostgresSettings,
+    ServiceSettings,
+)
 from pydantic import Field
 
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, PostgresSettings, ServiceSettings):
+class Settings(NatsSettings, PostgresSettings, PlaybookSettings, ServiceSettings):
     """Everything the catalog service reads from its environment."""
 
     catalog_content_max_bytes: int = Field(

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
@@ -87,7 +88,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 background_pool=background_pool,
                 ids=ids,
                 fetch_content=catalog_content(rpc),
-                parse=parse_playbook,
+                parse=partial(parse_playbook, more_kinds=settings.more_kinds()),
             )
             await check_shard_identity(parts.store, settings)
             parts.clock.set(await parts.store.read_clock())

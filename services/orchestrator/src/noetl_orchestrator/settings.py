@@ -1,13 +1,19 @@
 """Settings of the orchestrator."""
 
-from noetl_common.settings import NatsSettings, PostgresSettings, ServiceSettings, ShardSettings
+from noetl_common.settings import (
+    NatsSettings,
+    PlaybookSettings,
+    PostgresSettings,
+    ServiceSettings,
+    ShardSettings,
+)
 from noetl_engine.inputs import Limits
 from pydantic import AliasChoices, Field
 
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, PostgresSettings, PlaybookSettings, ServiceSettings, ShardSettings):
     """The environment of an orchestrator process."""
 
     cluster_id: str = Field(

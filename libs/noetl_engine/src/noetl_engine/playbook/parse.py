@@ -46,10 +46,10 @@ def parse_playbook(
         root = compose(text, limits=limits)
     except DecodeError as error:
         raise PlaybookError((error.problem,), status=HTTPStatus.BAD_REQUEST) from error
-    return read_playbook(root)
+    return read_playbook(root, more_kinds=more_kinds)
 
 
-def read_playbook(root: Node) -> Playbook:
+def read_playbook(root: Node, *, more_kinds: Collection[str] = ()) -> Playbook:
     """Read and validate a composed document.
 
     Raises:

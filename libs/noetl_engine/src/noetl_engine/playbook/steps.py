@@ -1,6 +1,7 @@
 """Reading one step of ``workflow``."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,10 +32,12 @@ class Notes:
     Attributes:
         warnings: What is accepted and can't be used.
         tool_problems: What validation refuses about a step's tool, by the step's position.
+        more_kinds: Tool kinds that are accepted beside ours.
     """
 
     warnings: list[Problem] = field(default_factory=list)
     tool_problems: dict[int, list[str]] = field(default_factory=dict)
+    more_kinds: Collection[str] = ()
 
 
 def read_step(reader: Reader, index: int, notes: Notes) -> Step:
@@ -45,7 +48,7 @@ def read_step(reader: Reader, index: int, notes: Notes) -> Step:
     """
     name = reader.required_text("step")
     tool_problems: list[str] = []
-    tool = _tool(reader, tool_problems)
+    tool = _tool(reader, tool_problems, notes.more_kinds)
     notes.tool_problems[index] = tool_problems
     warnings = notes.warnings
     spec = reader.mapping("spec")
@@ -68,10 +71,10 @@ def read_step(reader: Reader, index: int, notes: Notes) -> Step:
     )
 
 
-def _tool(reader: Reader, problems: list[str]) -> Tool | Pipeline:
+def _tool(reader: Reader, problems: list[str], more_kinds: Collection[str]) -> Tool | Pipeline:
     node = reader.required("tool")
     try:
-        return read_tool(node, problems)
+        return read_tool(node, problems, more_kinds=more_kinds)
     except Mismatch as mismatch:
         raise _no_variant(reader, "ToolDefinition", mismatch) from mismatch
 

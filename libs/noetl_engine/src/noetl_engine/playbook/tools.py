@@ -4,6 +4,7 @@ The reference tries the shapes one after the other and, when none fits, says onl
 So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
@@ -13,7 +14,7 @@ TOOL_KINDS: Final = (
     "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
     "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
     "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
-    "subscription",
+    "subscription", "mcp", "result_fetch",
 )  # fmt: skip
 _TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
 # Typed keys are absent when null; all others keep a null.
@@ -32,22 +33,24 @@ class Mismatch(Exception):
         self.node = node
 
 
-def read_tool(node: Node, problems: list[str]) -> Tool | Pipeline:
+def read_tool(
+    node: Node, problems: list[str], *, more_kinds: Collection[str] = ()
+) -> Tool | Pipeline:
     """Read the ``tool`` of a step.
 
     Items without exactly one label are left out and named in ``problems``: they are refused
-    later, by validation.
+    later, by validation. ``more_kinds`` are accepted beside ours.
 
     Raises:
         Mismatch: It has none of the accepted shapes.
     """
     if isinstance(node, MapNode):
-        return read_single(node)
+        return read_single(node, more_kinds=more_kinds)
     if not isinstance(node, ListNode):
         raise Mismatch("tool must be a mapping with a kind, or a list of such items", node)
     tasks: list[Task] = []
     for index, item in enumerate(node.items):
-        read = _read_item(item)
+        read = _read_item(item, more_kinds)
         tasks += read[:1]
         if len(read) != 1:
             problems.append(
@@ -58,14 +61,14 @@ def read_tool(node: Node, problems: list[str]) -> Tool | Pipeline:
     return Pipeline(tasks=tuple(tasks), line=node.line)
 
 
-def read_single(node: MapNode) -> Tool:
+def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
     """Read one tool mapping.
 
     Raises:
         Mismatch: It isn't one.
     """
     entries = node.entries
-    kind = _read_kind(node)
+    kind = _read_kind(node, more_kinds)
     for key in _TEXT_KEYS:
         _expect_text(entries.get(key), key)
     _expect_mapping(entries.get("params"), "params")
@@ -98,23 +101,33 @@ def output_paths(value: Json) -> tuple[str, ...]:
     return tuple(path for path in value if isinstance(path, str) and path)
 
 
+def is_verbatim(key: str, value: Json) -> bool:
+    """Whether a pipeline task's key goes to the worker unrendered.
+
+    A list of ``retry`` rules speaks of answers that only the worker will have.
+    """
+    return key in VERBATIM_TASK_KEYS or (key == "retry" and isinstance(value, list))
+
+
 def _policy(spec: Json) -> Json:
     return spec.get("policy") if isinstance(spec, dict) else None
 
 
-def _read_item(node: Node) -> list[Task]:
+def _read_item(node: Node, more_kinds: Collection[str]) -> list[Task]:
     """The one task of a flat item, or those of a labelled one."""
     if not isinstance(node, MapNode):
         raise Mismatch("a pipeline item must be a mapping", node)
     if "kind" in node.entries and not isinstance(node.entries["kind"], MapNode):
-        return [_task(_read_label(node), read_single(node))]
-    return [_task(label, _read_labelled(entry)) for label, entry in node.entries.items()]
+        return [_task(_read_label(node), read_single(node, more_kinds=more_kinds))]
+    return [
+        _task(label, _read_labelled(entry, more_kinds)) for label, entry in node.entries.items()
+    ]
 
 
-def _read_labelled(node: Node) -> Tool:
+def _read_labelled(node: Node, more_kinds: Collection[str]) -> Tool:
     if not isinstance(node, MapNode):
         raise Mismatch("a labelled pipeline item must contain a tool mapping", node)
-    return read_single(node)
+    return read_single(node, more_kinds=more_kinds)
 
 
 def _read_label(node: MapNode) -> str:
@@ -124,23 +137,23 @@ def _read_label(node: MapNode) -> str:
 
 
 def _task(label: str, tool: Tool) -> Task:
-    verbatim = {key: value for key, value in tool.config.items() if key in VERBATIM_TASK_KEYS}
+    verbatim = {key: value for key, value in tool.config.items() if is_verbatim(key, value)}
     if tool.has_args:
         verbatim["input"] = tool.args
     rendered: dict[str, Json] = {"kind": tool.kind}
     rendered.update(
-        (key, value) for key, value in tool.config.items() if key not in VERBATIM_TASK_KEYS
+        (key, value) for key, value in tool.config.items() if not is_verbatim(key, value)
     )
     return Task(label=label, tool=tool, verbatim=verbatim, rendered=rendered)
 
 
-def _read_kind(node: MapNode) -> str:
+def _read_kind(node: MapNode, more_kinds: Collection[str]) -> str:
     kind = node.entries.get("kind")
     if kind is None:
         raise Mismatch("tool has no kind", node)
     if not isinstance(kind, Scalar) or not isinstance(kind.value, str):
         raise Mismatch("tool kind must be a word", kind)
-    if kind.value not in TOOL_KINDS:
+    if kind.value not in TOOL_KINDS and kind.value not in more_kinds:
         raise Mismatch(f"unknown tool kind '{kind.value[:100]}'", kind)
     return kind.value
 
