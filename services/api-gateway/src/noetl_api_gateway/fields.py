@@ -7,8 +7,12 @@ the texts are the contract's (http-a 1.2), not a validation library's.
 import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
+from noetl_api_gateway.bodies import REPLACEMENT
 from noetl_api_gateway.refusals import Refusal, bad_query, bad_shape, bad_url
+from noetl_api_gateway.request import AnyRequest
+from noetl_api_gateway.shell import ENCODED_SLASH
 
 __all__ = [
     "MISSING",
@@ -20,6 +24,7 @@ __all__ = [
     "missing",
     "parse_i64",
     "path_id",
+    "path_text",
     "query_flag",
     "query_int",
     "query_text",
@@ -159,16 +164,37 @@ def parse_i64(digits: str) -> int | None:
     return number if _I64_MIN <= number <= _I64_MAX else None
 
 
-def path_id(segment: str) -> int:
+def path_id(segment: str, *, index: int | None = None) -> int:
     """Parse a path segment that is an id.
+
+    Args:
+        segment: what stands in the path.
+        index: which of several segments it is; None when the route has only one.
 
     Raises:
         Refusal: 400 with the contract's text.
     """
     number = parse_i64(segment)
     if number is None:
-        raise bad_url(f"Cannot parse `{segment[:200]}` to a `i64`")
+        shown = segment[:200].replace(ENCODED_SLASH, "/")
+        if index is None:
+            raise bad_url(f"Cannot parse `{shown}` to a `i64`")
+        raise bad_url(f"Cannot parse value at index {index} with value `{shown}` to a `i64`")
     return number
+
+
+def path_text(request: AnyRequest, segment: str, *, name: str) -> str:
+    """Return a path segment that is text, its encoded slashes decoded.
+
+    Raises:
+        Refusal: 400, the bytes in the address are no UTF-8.
+    """
+    if REPLACEMENT in segment:
+        try:
+            unquote_to_bytes(request.scope["raw_path"]).decode()
+        except UnicodeDecodeError:
+            raise bad_url(f"Invalid UTF-8 in `{name}`") from None
+    return segment.replace(ENCODED_SLASH, "/").replace("\0", REPLACEMENT)
 
 
 def query_text(query: Any, name: str) -> str | None:

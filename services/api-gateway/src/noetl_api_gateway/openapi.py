@@ -1,22 +1,37 @@
 """Descriptions of bodies that handlers read themselves, for the OpenAPI document."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody
+from litestar.openapi.spec import (
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    RequestBody,
+)
 from noetl_contract.errors import ErrorBody
 from pydantic import BaseModel, TypeAdapter
 
 if TYPE_CHECKING:
     from litestar.openapi.spec.schema import Schema
 
-__all__ = ["documented", "inlined_schema"]
+__all__ = ["documented", "error_example", "inlined_schema"]
 
 type Json = Any
 
+_UNAVAILABLE = "The catalog service did not answer in time"
+
 
 def documented(
-    body: type[BaseModel] | None, answer: Any, *, content_type: str = "application/json"
+    body: Any,
+    answer: Any,
+    *,
+    content_type: str = "application/json",
+    query: Mapping[str, tuple[Any, str]] | None = None,
+    errors: Mapping[int, str] | None = None,
+    is_body_required: bool = True,
 ) -> type[Operation]:
     """Return an operation class that describes a route's bodies.
 
@@ -24,26 +39,39 @@ def documented(
     framework can't see the models.
 
     Args:
-        body: model of the request body; None when there is none.
+        body: model, or other type, of the request body; None when there is none.
         answer: model, or other type, of the 200 body.
         content_type: of the answer.
+        query: type and meaning of each query parameter.
+        errors: the text of a typical refusal, by status; 503 is added, since every service
+            may be away.
+        is_body_required: whether the route wants a body.
     """
+    refusals = {503: _UNAVAILABLE} | dict(errors or {})
 
     @dataclass
     class Documented(Operation):
         def __post_init__(self) -> None:
             if body is not None:
                 self.request_body = RequestBody(
-                    content={"application/json": _media(body)}, required=True
+                    content={"application/json": _media(body)}, required=is_body_required
                 )
+            if query:
+                self.parameters = [*(self.parameters or []), *_parameters(query)]
             self.responses = {
                 "200": OpenAPIResponse(description="Done", content={content_type: _media(answer)}),
+                **{str(status): _refusal(status, refusals[status]) for status in sorted(refusals)},
                 "default": OpenAPIResponse(
                     description="Refused", content={"application/json": _media(ErrorBody)}
                 ),
             }
 
     return Documented
+
+
+def error_example(status: int, text: str) -> dict[str, Json]:
+    """Return the body of a refusal as clients see it."""
+    return {"error": text, "status": status, "detail": text}
 
 
 def inlined_schema(kind: Any) -> dict[str, Json]:
@@ -53,9 +81,34 @@ def inlined_schema(kind: Any) -> dict[str, Json]:
     return cast("dict[str, Json]", _inlined(schema, definitions))
 
 
+def _parameters(query: Mapping[str, tuple[Any, str]]) -> list[Parameter]:
+    return [
+        Parameter(
+            name=name,
+            param_in="query",
+            required=False,
+            description=meaning,
+            schema=cast("Schema", inlined_schema(kind)),
+        )
+        for name, (kind, meaning) in query.items()
+    ]
+
+
+def _refusal(status: int, text: str) -> OpenAPIResponse:
+    media = OpenAPIMediaType(
+        schema=cast("Schema", inlined_schema(ErrorBody)), example=error_example(status, text)
+    )
+    return OpenAPIResponse(description=text, content={"application/json": media})
+
+
 def _media(kind: Any) -> OpenAPIMediaType:
     # The framework's own classes cannot say all that a schema may; it passes mappings through.
-    return OpenAPIMediaType(schema=cast("Schema", inlined_schema(kind)))
+    media = OpenAPIMediaType(schema=cast("Schema", inlined_schema(kind)))
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        extra = kind.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and isinstance(examples := extra.get("examples"), list):
+            media.example = next(iter(examples), None)
+    return media
 
 
 def _inlined(value: Json, definitions: dict[str, Json]) -> Json:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 from noetl_common.health import HealthRoutes
@@ -17,11 +17,16 @@ from noetl_common.service import Service
 
 from noetl_api_gateway.metrics import http_metrics
 
-__all__ = ["Shell", "call_of", "is_browser_like"]
+__all__ = ["ENCODED_SLASH", "Shell", "call_of", "is_browser_like"]
+
+ENCODED_SLASH = "\ue02f"
+"""Stands in a routed path for a slash that was percent-encoded, so that it splits no segment."""
 
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
 _BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"x-session-token", b"referer"})
 _CALL = re.compile(r"/c/([0-9]{1,19})/([0-9]{1,19})(/api/.*)", re.DOTALL)
+_ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
+_REQUEST_HEADERS = b"access-control-request-headers"
 _PROBES = {"/healthz": "/healthz", "/readyz": "/readyz", "/ready": "/readyz"}
 _ALIAS = "noetl.alias"
 _CALL_KEY = "noetl.call"
@@ -68,13 +73,13 @@ class Shell:
         cors = self._cors_headers(scope)
         send = _with_headers(send, cors)
         if scope["method"] == "OPTIONS":
-            await _answer(send, 200, b"", _PREFLIGHT if cors[1:] else ())
+            await _answer(send, 200, b"", _preflight(scope) if cors[1:] else ())
             return
         if scope["path"] in _PROBES:
             await self._probes({**scope, "path": _PROBES[scope["path"]]}, receive, send)
             return
         inner = _routed(scope)
-        if inner["path"].endswith("/") or "//" in inner["path"]:
+        if _is_nowhere(inner["path"]):
             await _answer(send, 404, _NOT_FOUND, ((b"content-type", b"application/json"),))
             return
         if inner["method"] == "HEAD":
@@ -116,17 +121,31 @@ class Shell:
         return host in {"localhost", "127.0.0.1", "::1"}
 
 
-_PREFLIGHT: tuple[Header, ...] = (
-    (b"access-control-allow-methods", b"*"),
-    (b"access-control-allow-headers", b"*"),
-)
 _NOT_FOUND = orjson.dumps({"error": "Not Found", "status": 404, "detail": "Not Found"})
+
+
+def _preflight(scope: Scope) -> tuple[Header, ...]:
+    """Allow every method and header; `*` leaves out `Authorization`, which UIs send."""
+    wanted = (value for name, value in scope["headers"] if name == _REQUEST_HEADERS)
+    needs_login = any(b"authorization" in value.lower() for value in wanted)
+    return (
+        (b"access-control-allow-methods", b"*"),
+        (b"access-control-allow-headers", b"*, authorization" if needs_login else b"*"),
+    )
+
+
+def _is_nowhere(path: str) -> bool:
+    """Whether no route can match: the router would forgive slashes that the contract doesn't."""
+    if path.endswith("/"):
+        return True
+    # Paths of the catalog may begin with a slash of their own (http-a 3.4).
+    return "//" in path.removeprefix("/api/catalog/")
 
 
 def _routed(scope: Scope) -> Scope:
     """Copy the scope with aliases replaced: `/noetl/…`, `/c/<execution>/<event>/api/…`."""
     inner: Scope = {**scope}
-    path: str = inner["path"]
+    path = inner["path"] = _decoded_path(scope)
     if path.startswith("/noetl/"):
         inner["path"] = f"/api/{path[7:]}"
         inner[_ALIAS] = True
@@ -134,6 +153,16 @@ def _routed(scope: Scope) -> Scope:
         inner["path"] = match[3]
         inner[_CALL_KEY] = (int(match[1]), int(match[2]))
     return inner
+
+
+def _decoded_path(scope: Scope) -> str:
+    """Return the path with encoded slashes kept apart from real ones (http-a 1.4)."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" not in raw.lower():
+        path: str = scope["path"]
+        return path
+    pieces = _ENCODED_SLASH.split(raw.partition(b"?")[0].decode("latin-1"))
+    return ENCODED_SLASH.join(unquote(piece) for piece in pieces)
 
 
 def _with_headers(send: Send, headers: tuple[Header, ...]) -> Send:
