@@ -6,6 +6,7 @@ share one :class:`Renderer` with default limits.
 
 from noetl_template.errors import TemplateError
 from noetl_template.limits import Limits
+from noetl_template.references import Reference, references
 from noetl_template.render import (
     Renderer,
     Scope,
@@ -22,6 +23,7 @@ from noetl_template.values import Json
 __all__ = [
     "Json",
     "Limits",
+    "Reference",
     "Renderer",
     "Scope",
     "TemplateError",
@@ -29,6 +31,7 @@ __all__ = [
     "evaluate_rule",
     "has_server_syntax",
     "has_worker_syntax",
+    "references",
     "render_expression",
     "render_server",
     "render_worker",
