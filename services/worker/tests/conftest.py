@@ -11,6 +11,7 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.bounded import open_tool_client
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
+from noetl_worker.transports.edge import open_edge
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -37,5 +38,10 @@ async def interpreters() -> AsyncIterator[InterpreterPool]:
 @pytest.fixture
 async def toolbox(interpreters: InterpreterPool) -> AsyncIterator[ToolRegistry]:
     settings = Settings(worker_http_body_bytes=1 << 20, worker_retry_max_wait_seconds=0.05)
-    async with open_tool_client(seconds=30, trust_env=False) as http:
-        yield load_tools(ToolParts(settings=settings, http=http, interpreters=interpreters))
+    async with (
+        open_tool_client(seconds=30, trust_env=False) as http,
+        open_edge(settings) as edge,
+    ):
+        yield load_tools(
+            ToolParts(settings=settings, http=http, interpreters=interpreters, edge=edge)
+        )

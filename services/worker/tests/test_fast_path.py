@@ -26,6 +26,7 @@ from noetl_worker.settings import Settings
 from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts, ToolResult
+from noetl_worker.transports.edge import Edge
 from noetl_worker.transports.nats import NatsTransport, Timing
 from noetl_worker.transports.registration import Identity
 from noetl_worker.transports.stores import RpcResultStore
@@ -125,7 +126,10 @@ def start_worker(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             httpx.AsyncClient() as http,
             connect(NatsSettings(nats_url=url), name=name) as bus,
         ):
-            tools = load_tools(ToolParts(settings=settings, http=http, interpreters=interpreters))
+            edge = Edge(http, default_url="http://127.0.0.1:9")
+            tools = load_tools(
+                ToolParts(settings=settings, http=http, interpreters=interpreters, edge=edge)
+            )
             toolbox = ToolRegistry({**tools._tools, "gate": gate})
             next_id = ids.__next__
             transport = NatsTransport(

@@ -103,7 +103,9 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
             connect(NatsSettings(nats_url=nats_url), name="w-1") as bus,
         ):
             await ensure_topology(bus, STREAMS, (pool_durable("shared"),))
-            tools = load_tools(ToolParts(settings=settings, http=http, interpreters=interpreters))
+            tools = load_tools(
+                ToolParts(settings=settings, http=http, interpreters=interpreters, edge=calls)
+            )
             transport = HttpTransport(
                 calls,
                 identity=Identity.of_this_process(settings),

@@ -111,7 +111,7 @@ def _transport(
 ) -> Transport:
     identity = Identity.of_this_process(settings)
     ids = SnowflakeIds(_machine_id(settings))
-    toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool))
+    toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
     runner = Runner(
         toolbox=toolbox,

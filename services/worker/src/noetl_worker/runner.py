@@ -118,6 +118,7 @@ class Runner:
         return ToolContext(
             variables=variables,
             execution_id=command.execution_id,
+            event_id=command.event_id,
             step=command.step,
             server_url=command.server_url,
             secrets=self._secrets,

@@ -1,5 +1,6 @@
 """What a tool is: a kind, a run, a result (tools 1 and 2)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from noetl_template import TemplateError, render_worker
 
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
+from noetl_worker.transports.edge import Edge
 
 __all__ = ["MISSING", "Failure", "Tool", "ToolContext", "ToolError", "ToolParts", "ToolResult"]
 
@@ -92,6 +94,10 @@ class ToolContext:
     """The lifted ``timeout`` of a single tool."""
     auth: Mapping[str, Any] | None = None
     toolbox: "Toolbox"
+    event_id: int = 0
+    """Of the command; 0 when nobody knows."""
+    child_starts: Counter[str] = field(default_factory=Counter)
+    """How often this run has started a child the same way; shared by the tasks of a pipeline."""
 
     def render(self, value: Any, *, extra: Mapping[str, Any] | None = None) -> Any:
         """Render by the worker's rules, with more variables if given.
@@ -135,3 +141,5 @@ class ToolParts:
     settings: Settings
     http: httpx.AsyncClient
     interpreters: InterpreterPool
+    edge: Edge
+    """The control plane, for tools that start, ask or fetch there."""

@@ -1,7 +1,8 @@
 """Calls to the control plane over HTTP, as the reference's worker makes them (worker 4)."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import orjson
 
 from noetl_worker.settings import Settings
+from noetl_worker.tools.bounded import fetch
 
 __all__ = ["Edge", "EdgeUnreachable", "open_edge"]
 
@@ -40,6 +42,38 @@ class Edge:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
         return response.status_code, response.content
+
+    async def read(
+        self,
+        method: str,
+        path: str,
+        *,
+        base: str,
+        most: int,
+        seconds: float,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """Send, and take an answer of at most so many bytes in so many seconds.
+
+        Raises:
+            AnswerTooLarge: the answer has more.
+            EdgeUnreachable: there was no answer in time.
+        """
+        url = f"{(base or self._default_url).rstrip('/')}{path}"
+        wanted = {"accept-encoding": "gzip, deflate", **(headers or {})}
+        try:
+            request = self._client.build_request(
+                method, url, content=body, params=params, headers=wanted, timeout=seconds
+            )
+            async with asyncio.timeout(seconds):
+                response, data = await fetch(self._client, request, most=most)
+        except TimeoutError as error:
+            raise EdgeUnreachable(f"no answer in {seconds:g} seconds") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
+        return response.status_code, data
 
     async def call_json(
         self, method: str, path: str, body: Any, *, base: str | None = None
