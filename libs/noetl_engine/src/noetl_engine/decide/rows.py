@@ -10,7 +10,16 @@ from noetl_engine.identity import fingerprint, micros
 from noetl_engine.state import CommandState
 from noetl_engine.turn import Turn
 
-__all__ = ["Known", "attempts_of", "command_id_of_event", "recall", "worker_id_of", "worker_row"]
+__all__ = [
+    "Known",
+    "attempts_of",
+    "command_id_of_event",
+    "meta_of",
+    "recall",
+    "result_of",
+    "worker_id_of",
+    "worker_row",
+]
 
 type Json = Any
 
@@ -119,14 +128,15 @@ def worker_row(
         node_name=event.step,
         status=status,
         parent_execution_id=state.parent_execution_id,
-        result=_result_of(event, status),
-        meta=_meta_of(event, late=late),
+        result=result_of(event, status),
+        meta=meta_of(event, late=late),
         worker_id=event.worker_id if batch else None,
         note=note,
     )
 
 
-def _result_of(event: WireEvent, status: str) -> Json:
+def result_of(event: WireEvent, status: str) -> Json:
+    """The ``result`` column of a posted event (http-b 3.1)."""
     result: dict[str, Json] = {"status": status}
     if event.result_kind == "ref" and event.result_uri:
         uri = event.result_uri
@@ -140,7 +150,8 @@ def _result_of(event: WireEvent, status: str) -> Json:
     return result
 
 
-def _meta_of(event: WireEvent, *, late: bool) -> Json:
+def meta_of(event: WireEvent, *, late: bool) -> Json:
+    """The ``meta`` column of a posted event: as sent, with the flags of its envelope."""
     if event.meta is not None and not isinstance(event.meta, dict):
         return event.meta
     meta: dict[str, Json] = dict(event.meta or {})
