@@ -13,8 +13,9 @@ demo: setup
 check: setup
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports
 
+# Two processes, unless both would have to share servers that somebody named.
 test: setup
-	.venv/bin/pytest $(path)
+	.venv/bin/pytest $(if $(NOETL_NATS_URL)$(POSTGRES_HOST),,-n 2 --dist loadgroup) $(path)
 
 bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
