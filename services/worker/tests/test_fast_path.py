@@ -38,6 +38,7 @@ from worker_control_plane import (
     make_command,
     make_notification,
 )
+from worker_edge import make_credentials
 
 QUICK = Timing(
     start_try_seconds=0.5,
@@ -135,7 +136,13 @@ def start_worker(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
             transport = NatsTransport(
                 bus,
                 identity=Identity.of_this_process(settings),
-                runner=Runner(toolbox=toolbox, worker_id=name, secrets={}, limits=PolicyLimits()),
+                runner=Runner(
+                    toolbox=toolbox,
+                    worker_id=name,
+                    secrets={},
+                    credentials=make_credentials(edge),
+                    limits=PolicyLimits(),
+                ),
                 reporter=Reporter(worker_id=name, next_id=next_id),
                 results=RpcResultStore(bus, edge=None, next_id=next_id),  # type: ignore[arg-type]
                 other=other,  # type: ignore[arg-type]

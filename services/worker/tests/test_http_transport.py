@@ -27,7 +27,7 @@ from noetl_worker.transports.http import HttpTiming, HttpTransport
 from noetl_worker.transports.registration import Identity
 from noetl_worker.transports.stores import EdgeResultStore
 from worker_control_plane import make_command
-from worker_edge import ScriptedEdge, scripted_edge
+from worker_edge import ScriptedEdge, make_credentials, scripted_edge
 
 QUICK = HttpTiming(
     nak_seconds=0.05,
@@ -109,7 +109,13 @@ def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdg
             transport = HttpTransport(
                 calls,
                 identity=Identity.of_this_process(settings),
-                runner=Runner(toolbox=tools, worker_id="w-1", secrets={}, limits=PolicyLimits()),
+                runner=Runner(
+                    toolbox=tools,
+                    worker_id="w-1",
+                    secrets={},
+                    credentials=make_credentials(calls),
+                    limits=PolicyLimits(),
+                ),
                 reporter=Reporter(worker_id="w-1", next_id=ids.__next__),
                 results=EdgeResultStore(calls),
                 timing=QUICK,

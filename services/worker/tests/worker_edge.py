@@ -6,8 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
+from noetl_worker.credentials.cache import CredentialCache
+from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.transports.edge import Edge
 
 type Answer = tuple[int, Any]
 
@@ -34,6 +39,11 @@ class ScriptedEdge:
          "scope": body["scope"], "bytes": 1, "sha256": "00", "expires_at": None},
     )  # fmt: skip
 
+    credential: Callable[[str, int], Answer] = lambda alias, _count: (
+        404,
+        {"error": f"Credential '{alias}' not found", "status": 404},
+    )
+
     def bodies(self, prefix: str) -> list[Any]:
         return [body for _, path, body in list(self.calls) if path.startswith(prefix)]
 
@@ -51,9 +61,24 @@ class ScriptedEdge:
             return self.claim(int(parts[3]), count)
         if path == "/api/events":
             return self.event(body, count)
+        if path.startswith("/api/credentials/"):
+            return self.credential(unquote(path.partition("?")[0].split("/")[3]), count)
         if path.startswith("/api/worker/pool/"):
             return self.pool(parts[4], count)
         return self.result(body)
+
+
+def make_credentials(
+    edge: Edge, *, sealing: SealingKey | None = None, seconds: float = 60.0, most: int = 100
+) -> EdgeCredentials:
+    return EdgeCredentials(
+        edge,
+        worker_id="w-1",
+        sealing=sealing,
+        cache=CredentialCache(seconds=seconds, most=most),
+        tries=3,
+        first_pause_seconds=0.01,
+    )
 
 
 @contextmanager
@@ -66,7 +91,8 @@ def scripted_edge() -> Iterator[ScriptedEdge]:
         def answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             edge.headers.append({name.lower(): value for name, value in self.headers.items()})
-            status, body = edge.answer(self.command, self.path, orjson.loads(data))
+            given = orjson.loads(data) if data else None
+            status, body = edge.answer(self.command, self.path, given)
             encoded = body if isinstance(body, bytes) else orjson.dumps(body)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -74,7 +100,7 @@ def scripted_edge() -> Iterator[ScriptedEdge]:
             self.end_headers()
             self.wfile.write(encoded)
 
-        do_POST = do_PUT = do_DELETE = answer  # noqa: N815  the standard library's names
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  the standard library's names
 
         def log_message(self, *_: Any) -> None:
             pass

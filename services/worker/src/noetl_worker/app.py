@@ -15,6 +15,9 @@ from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS
 
+from noetl_worker.credentials.cache import CredentialCache
+from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.interpreter import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
@@ -109,7 +112,8 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
 def _transport(
     settings: Settings, *, bus: Bus, edge: Edge, http: httpx.AsyncClient, pool: InterpreterPool
 ) -> Transport:
-    identity = Identity.of_this_process(settings)
+    sealing = SealingKey()
+    identity = Identity.of_this_process(settings, public_key=sealing.public)
     ids = SnowflakeIds(_machine_id(settings))
     toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
@@ -117,6 +121,15 @@ def _transport(
         toolbox=toolbox,
         worker_id=identity.worker_id,
         secrets=_secrets(settings),
+        credentials=EdgeCredentials(
+            edge,
+            worker_id=identity.worker_id,
+            sealing=sealing if settings.sealed_credentials else None,
+            cache=CredentialCache(
+                seconds=settings.worker_credential_cache_seconds,
+                most=settings.worker_credential_cache_max,
+            ),
+        ),
         limits=PolicyLimits(
             max_attempts=settings.worker_retry_max_attempts,
             max_wait_seconds=settings.worker_retry_max_wait_seconds,

@@ -38,4 +38,7 @@ FAST_PATH = counter(
     "noetl_worker_fast_path_total", "Commands over messages by how they began or ended.",
     ("outcome",),
 )  # fmt: skip
+CREDENTIALS = counter(
+    "noetl_worker_credential_lookups_total", "Look-ups of credentials at the edge.", ("outcome",)
+)
 UNCONFIRMED = gauge("noetl_worker_unconfirmed", "Outcomes that wait for their answer.")

@@ -1,6 +1,7 @@
 """The reported form of a result; a large one is stored first (worker 11)."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from noetl_worker import encoding, metrics
 from noetl_worker.commands import Command
 from noetl_worker.output_select import select_output
 from noetl_worker.reports import StoredResult
-from noetl_worker.scrub import scrub
+from noetl_worker.scrub import is_heavy, scrub
 from noetl_worker.tools.tool import ToolResult
 
 __all__ = ["INLINE_LIMIT_BYTES", "ResultStore", "reported_result"]
@@ -29,11 +30,15 @@ class ResultStore(Protocol):
 
 
 async def reported_result(
-    command: Command, result: ToolResult, store: ResultStore
+    command: Command, result: ToolResult, store: ResultStore, *, secrets: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return what goes into `call.done` as `result`."""
-    body = scrub(result.to_json())
-    data = encoding.encode(body)
+    """Return what goes into `call.done` as `result`; no text of ``secrets`` is in it."""
+    body = result.to_json()
+    if is_heavy(body):
+        # 32 MB of text take 0.2 s; on the event loop heartbeats would wait for that.
+        body, data = await asyncio.to_thread(_prepared, body, secrets)
+    else:
+        body, data = _prepared(body, secrets)
     status = result.status
     if len(data) <= INLINE_LIMIT_BYTES:
         # Encoded once: the event takes the bytes as they are.
@@ -52,6 +57,11 @@ async def reported_result(
         "context": {"data": {**selected, "_ref": stored.ref}},
         "reference": _reference(stored),
     }
+
+
+def _prepared(body: dict[str, Any], secrets: Sequence[str]) -> tuple[dict[str, Any], bytes]:
+    scrubbed: dict[str, Any] = scrub(body, secrets=secrets)
+    return scrubbed, encoding.encode(scrubbed)
 
 
 def _reference(stored: StoredResult) -> Mapping[str, Any]:

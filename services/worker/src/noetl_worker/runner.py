@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from traceback import format_exception
 from typing import Any
 
 from noetl_common.logging import get_logger
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command
+from noetl_worker.credentials.known import KnownSecrets
+from noetl_worker.credentials.resolver import CommandCredentials
+from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.reports import Outcome
 from noetl_worker.results import ResultStore, reported_result
-from noetl_worker.scrub import NestedTooDeeply
+from noetl_worker.scrub import NestedTooDeeply, mask
 from noetl_worker.single import run_single
 from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, timed_out
@@ -50,11 +54,14 @@ class Runner:
         toolbox: Toolbox,
         worker_id: str,
         secrets: Mapping[str, str],
+        credentials: CredentialSource,
         limits: PolicyLimits,
     ) -> None:
         self._toolbox = toolbox
         self._worker_id = worker_id
         self._secrets = secrets
+        self._credentials = credentials
+        self._known = KnownSecrets(always=secrets.values())
         self._limits = limits
 
     async def run(self, command: Command, store: ResultStore) -> Outcome:
@@ -80,16 +87,24 @@ class Runner:
     async def _outcome(self, command: Command, store: ResultStore) -> Outcome:
         try:
             lifted = _lift(command)
+            credentials = CommandCredentials(
+                self._credentials,
+                self._known,
+                execution_id=command.execution_id,
+                server_url=command.server_url,
+            )
+            await credentials.prepare(command.action, lifted.config)
             result = await run_single(
                 self._toolbox,
                 command.action,
                 lifted.config,
-                self._context(command, lifted),
+                self._context(command, lifted, credentials),
                 policy=command.context.get("policy"),
                 retry=lifted.retry,
                 limits=self._limits,
             )
-            reported = await reported_result(command, result, store)
+            secrets = self._known.of(command.execution_id)
+            reported = await reported_result(command, result, store, secrets=secrets)
         except ToolError as error:
             return self._raised(command, str(error))
         except _Malformed:
@@ -97,15 +112,24 @@ class Runner:
         except NestedTooDeeply as error:
             return self._raised(command, f"Execution failed: {error}")
         except Exception as error:  # noqa: BLE001  a tool may be foreign code; its command fails
-            _log.exception("tool_broken", kind=command.action, command_id=command.command_id)
+            # Not as an exception: a library's text may quote what it was given.
+            trace = "".join(format_exception(error))
+            _log.error(
+                "tool_broken",
+                kind=command.action,
+                command_id=command.command_id,
+                exception=mask(trace, self._known.of(command.execution_id)),
+            )
             return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
         return Outcome(status=result.status, result=reported)
 
     def _raised(self, command: Command, text: str) -> Outcome:
         metrics.RUN_ERRORS.labels(command.action).inc()
-        return Outcome(error=text)
+        return Outcome(error=mask(text, self._known.of(command.execution_id)))
 
-    def _context(self, command: Command, lifted: _Lifted) -> ToolContext:
+    def _context(
+        self, command: Command, lifted: _Lifted, credentials: CommandCredentials
+    ) -> ToolContext:
         render_context = command.context.get("render_context")
         variables = dict(render_context) if isinstance(render_context, dict) else {}
         variables.setdefault("action", command.action)
@@ -124,6 +148,7 @@ class Runner:
             secrets=self._secrets,
             timeout=lifted.timeout,
             auth=lifted.auth,
+            credentials=credentials,
             toolbox=self._toolbox,
         )
 
@@ -158,4 +183,6 @@ def _lift(command: Command) -> _Lifted:
         del config["auth"]
     elif auth is None:
         config.pop("auth", None)
+    elif not isinstance(auth, str):
+        raise _Malformed
     return _Lifted(config, timeout, retry, auth if isinstance(auth, dict) else None)

@@ -75,6 +75,17 @@ class Settings(NatsSettings, ServiceSettings):
     tls_ca: str = Field(default="", description="Extra trust root of such calls, a PEM path.")
     tls_client_cert: str = Field(default="", description="Client certificate, a PEM path.")
     tls_client_key: str = Field(default="", description="Its key, a PEM path.")
+    sealed_credentials: bool = Field(
+        default=False, description="Have credentials sealed for this process on their way."
+    )
+    worker_credential_cache_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        description="Life of a credential within its execution; 0: asked for each time.",
+    )
+    worker_credential_cache_max: int = Field(
+        default=1000, ge=1, description="Credentials kept at once."
+    )
     keychain_env_vars: str = Field(
         default="", description="Names, by commas, of variables that tools may use as secrets."
     )
@@ -142,6 +153,40 @@ class Settings(NatsSettings, ServiceSettings):
     )
     worker_http_body_bytes: int = Field(
         default=32 * _MEBIBYTE, ge=1024, description="Largest answer the http tool takes."
+    )
+    worker_http_pages_max: int = Field(
+        default=1000, ge=1, description="Pages of one call of the http tool."
+    )
+    worker_resolve_body_bytes: int = Field(
+        default=64 * _MEBIBYTE, ge=1024, description="Largest stored result that tools fetch."
+    )
+    worker_nats_tool_seconds: float = Field(
+        default=10.0, gt=0, description="Patience with one operation of the nats tool."
+    )
+    worker_nats_tool_bytes: int = Field(
+        default=64 * _MEBIBYTE, ge=1024, description="Largest object or batch of the nats tool."
+    )
+    mcp_request_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="Patience with one call to an MCP server, at most…"
+    )
+    worker_command_timeout_seconds: float = Field(
+        default=180.0, gt=0, description="…this."
+    )
+    google_credentials: str = Field(
+        default="",
+        validation_alias="GOOGLE_APPLICATION_CREDENTIALS",
+        description="File of Google's application-default credentials; else gcloud's own, else "
+        "the metadata server.",
+    )
+    google_metadata_host: str = Field(
+        default="metadata.google.internal",
+        validation_alias="GCE_METADATA_HOST",
+        description="Google's metadata server.",
+    )
+    google_storage_host: str = Field(
+        default="https://storage.googleapis.com",
+        validation_alias="STORAGE_EMULATOR_HOST",
+        description="Google's storage, or an emulator, which needs no token.",
     )
     task_sequence_max_iterations: int = Field(
         default=1_000_000, ge=1, description="Task runs of one command."

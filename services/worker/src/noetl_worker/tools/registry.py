@@ -34,19 +34,19 @@ class ToolRegistry:
         """Run a tool of a kind.
 
         Raises:
-            ToolError: there is none, it refuses a credential alias, or it raised.
+            ToolError: there is none, a credential can't be had, or it raised.
         """
         tool = self._tools.get(kind)
         if tool is None:
             if kind in _KNOWN_KINDS:
                 raise ToolError("Tool not found", f"tool kind '{kind}' is not supported yet")
             raise ToolError("Tool not found", kind)
-        alias = config.get("auth", config.get("credential"))
-        if isinstance(alias, str) and kind != "task_sequence":
-            raise ToolError(
-                "Configuration error",
-                f"credential alias '{alias}': looking up credentials is not supported yet",
-            )
+        if context.credentials is not None:
+            config, context = await context.credentials.apply(kind, config, context)
+        elif kind != "task_sequence" and isinstance(config.get("auth"), str):
+            # Never without: a tool might fall back to a default of its driver.
+            message = f"credential alias '{config['auth']}': nobody here looks up credentials"
+            raise ToolError("Configuration error", message)
         return await tool.run(config, context)
 
 

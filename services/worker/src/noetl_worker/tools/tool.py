@@ -12,7 +12,16 @@ from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
 from noetl_worker.transports.edge import Edge
 
-__all__ = ["MISSING", "Failure", "Tool", "ToolContext", "ToolError", "ToolParts", "ToolResult"]
+__all__ = [
+    "MISSING",
+    "Credentials",
+    "Failure",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "ToolParts",
+    "ToolResult",
+]
 
 
 class _Missing:
@@ -93,6 +102,8 @@ class ToolContext:
     timeout: int | None = None
     """The lifted ``timeout`` of a single tool."""
     auth: Mapping[str, Any] | None = None
+    credentials: "Credentials | None" = None
+    """Resolves aliases; without it a tool that names one is refused."""
     toolbox: "Toolbox"
     event_id: int = 0
     """Of the command; 0 when nobody knows."""
@@ -114,6 +125,15 @@ class ToolContext:
     def with_variables(self, variables: dict[str, Any], **changes: Any) -> "ToolContext":
         """Return the context of a task inside: other variables, nothing lifted."""
         return replace(self, variables=variables, **changes)
+
+
+class Credentials(Protocol):
+    """The credentials of one command."""
+
+    async def apply(
+        self, kind: str, config: dict[str, Any], context: ToolContext
+    ) -> tuple[dict[str, Any], ToolContext]:
+        """Return configuration and context with aliases resolved; raises `ToolError`."""
 
 
 class Toolbox(Protocol):

@@ -17,18 +17,23 @@ class Identity:
     worker_id: str
     instance: str
     pool_name: str
+    public_key: str = ""
+    """Credentials may be sealed for it."""
 
     @classmethod
-    def of_this_process(cls, settings: Settings) -> "Identity":
+    def of_this_process(cls, settings: Settings, *, public_key: str = "") -> "Identity":
         """Make the identity of a process; once."""
-        return cls(settings.worker_id, uuid4().hex, settings.worker_pool_name)
+        return cls(settings.worker_id, uuid4().hex, settings.worker_pool_name, public_key)
 
     def registration(self) -> dict[str, Any]:
         """Return the body of a registration."""
+        runtime = {"kind": "python", "instance": self.instance}
+        if self.public_key:
+            runtime["worker_public_key"] = self.public_key
         return {
             "name": self.worker_id,
             "component_type": "worker_pool",
-            "runtime": {"kind": "python", "instance": self.instance},
+            "runtime": runtime,
             "status": "ready",
             "hostname": socket.gethostname() or "unknown",
             "labels": {"pool_name": self.pool_name},

@@ -1,0 +1,50 @@
+"""One credential as the control plane hands it out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from noetl_worker.tools.tool import ToolError
+
+__all__ = ["Credential", "CredentialError", "decode_credential"]
+
+
+class CredentialError(ToolError):
+    """An alias can't be resolved; the text is the contract's, without a prefix (worker 9.3)."""
+
+    def __init__(self, text: str, *, is_missing: bool = False) -> None:
+        super().__init__("", "")
+        self.args = (text,)
+        self.is_missing = is_missing
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A type and its fields, which no representation shows."""
+
+    alias: str
+    type: str
+    data: dict[str, Any] = field(repr=False)
+
+
+def decode_credential(alias: str, body: Any) -> Credential:
+    """Read the body of a look-up, as strictly as the reference's worker.
+
+    Raises:
+        CredentialError: it is of another shape; the text never quotes it.
+    """
+    if not isinstance(body, dict):
+        raise _undecodable(alias, "the answer is not an object")
+    for name in ("id", "name", "type"):
+        if not isinstance(body.get(name), str):
+            raise _undecodable(alias, f"`{name}` is not a string")
+    data = body.get("data", {})
+    if not isinstance(data, dict):
+        raise _undecodable(alias, "`data` is not an object")
+    tags = body.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise _undecodable(alias, "`tags` is not a list of strings")
+    return Credential(alias=alias, type=body["type"], data=data)
+
+
+def _undecodable(alias: str, reason: str) -> CredentialError:
+    return CredentialError(f"credential '{alias}' can't be decoded: {reason}")

@@ -1,0 +1,163 @@
+"""Puts credentials where a tool's configuration names them (worker 9.1).
+
+What is resolved goes into the configuration a tool is called with and into its map of secrets.
+It never enters the variables of templates, and every secret text is made known for masking.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from noetl_worker.credentials.credential import Credential, CredentialError
+from noetl_worker.credentials.fields import Applied, apply_type
+from noetl_worker.credentials.known import KnownSecrets
+from noetl_worker.credentials.source import CredentialSource
+from noetl_worker.credentials.verbatim import is_template, verbatim
+from noetl_worker.tools.tool import ToolContext
+
+__all__ = ["CommandCredentials"]
+
+_ENDPOINTS = ("source", "target")
+_NAMING = frozenset({"bearer", "basic", "api_key"})
+
+type Config = dict[str, Any]
+
+
+class CommandCredentials:
+    """The credentials of one command."""
+
+    def __init__(
+        self,
+        source: CredentialSource,
+        known: KnownSecrets,
+        *,
+        execution_id: int,
+        server_url: str,
+    ) -> None:
+        self._source = source
+        self._known = known
+        self._execution_id = execution_id
+        self._server_url = server_url
+        self._fetched: dict[str, Credential] = {}
+
+    async def prepare(self, kind: str, config: Config) -> None:
+        """Fetch what a pipeline names before its first task has had an effect.
+
+        Raises:
+            CredentialError: one of them can't be had; then nothing runs.
+        """
+        for alias in _pipeline_aliases(config) if kind == "task_sequence" else ():
+            if not is_template(alias) and alias not in self._fetched:
+                credential = await self._find(alias)
+                apply_type(credential)
+                self._fetched[alias] = credential
+
+    async def apply(
+        self, kind: str, config: Config, context: ToolContext
+    ) -> tuple[Config, ToolContext]:
+        """Return a tool's configuration and context with its credentials resolved.
+
+        Raises:
+            CredentialError: an alias can't be resolved.
+        """
+        if kind == "task_sequence":
+            # Its tasks come here one by one.
+            return config, context
+        if isinstance(context.auth, Mapping):
+            context = await self._complete(context.auth, context)
+        elif (alias := _alias_of(config, context)) is not None:
+            config, auth, context = await self._merge(alias, config, context)
+            if auth is not None:
+                context = replace(context, auth=auth)
+        if kind == "transfer":
+            for name in _ENDPOINTS:
+                if isinstance(config.get(name), dict):
+                    endpoint, context = await self._endpoint(config[name], context)
+                    config = {**config, name: endpoint}
+        return config, context
+
+    async def _endpoint(self, config: Config, context: ToolContext) -> tuple[Config, ToolContext]:
+        if isinstance(config.get("auth"), dict):
+            return config, await self._complete(config["auth"], context)
+        alias = _alias_of(config, context)
+        if alias is None:
+            return config, context
+        config, auth, context = await self._merge(alias, config, context)
+        return (config if auth is None else {**config, "auth": auth}), context
+
+    async def _merge(
+        self, alias: str, config: Config, context: ToolContext
+    ) -> tuple[Config, dict[str, Any] | None, ToolContext]:
+        applied = await self._apply(alias)
+        own = {name: value for name, value in config.items() if name not in {"auth", "credential"}}
+        for name, value in applied.fields.items():
+            if own.get(name) is None:
+                own[name] = verbatim(value)
+        if applied.secret is not None:
+            context = replace(context, secrets={**context.secrets, alias: applied.secret})
+        return own, applied.auth, context
+
+    async def _complete(self, auth: Mapping[str, Any], context: ToolContext) -> ToolContext:
+        """Fetch the secret that an ``auth`` object names, unless it is there already.
+
+        The reference knows only secrets of its environment here. If there is none, the tool
+        says so in the contract's words.
+        """
+        alias = auth.get("credential")
+        if (
+            auth.get("type") not in _NAMING
+            or not isinstance(alias, str)
+            or not alias
+            or alias in context.secrets
+            or (auth.get("type") == "bearer" and auth.get("token"))
+        ):
+            return context
+        try:
+            applied = await self._apply(alias)
+        except CredentialError as error:
+            if error.is_missing:
+                return context
+            raise
+        if applied.secret is None:
+            return context
+        return replace(context, secrets={**context.secrets, alias: applied.secret})
+
+    async def _apply(self, alias: str) -> Applied:
+        applied = apply_type(await self._find(alias))
+        self._known.learn(self._execution_id, applied.hidden)
+        return applied
+
+    async def _find(self, alias: str) -> Credential:
+        fetched = self._fetched.pop(alias, None)
+        if fetched is not None:
+            return fetched
+        return await self._source.find(
+            alias, execution_id=self._execution_id, server_url=self._server_url
+        )
+
+
+def _alias_of(config: Config, context: ToolContext) -> str | None:
+    """Return the alias that a configuration names; null counts as absent."""
+    alias = config.get("auth")
+    if alias is None:
+        alias = config.get("credential")
+    if isinstance(alias, str) and is_template(alias):
+        alias = context.render(alias)
+    return alias if isinstance(alias, str) else None
+
+
+def _pipeline_aliases(config: Config) -> Iterator[str]:
+    entries = config.get("tool_config")
+    for entry in entries if isinstance(entries, list) else ():
+        for spec in entry.values() if isinstance(entry, dict) else ():
+            if not isinstance(spec, dict):
+                continue
+            places = [spec]
+            if spec.get("kind") == "transfer":
+                places += [spec[name] for name in _ENDPOINTS if isinstance(spec.get(name), dict)]
+            for place in places:
+                alias = place.get("auth")
+                if alias is None:
+                    alias = place.get("credential")
+                if isinstance(alias, str):
+                    yield alias
