@@ -14,15 +14,18 @@ from noetl_common.logging import get_logger
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
-from noetl_catalog.handlers import CatalogHandlers, MachineHandlers, RuntimeHandlers
+from noetl_catalog.entry_handlers import EntryHandlers
+from noetl_catalog.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.heartbeats import Heartbeats
+from noetl_catalog.register_handlers import RegisterHandlers
 from noetl_catalog.settings import Settings
 from noetl_catalog.store import Store
 
 __all__ = ["SCHEMA", "create_app", "open_parts"]
 
-SCHEMA = "0003"
+SCHEMA = "0006"
 _NAME = "catalog"
+_PARSERS = 2
 _log = get_logger()
 
 
@@ -46,14 +49,16 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             lease_machine_id(RpcClient(bus), holder) as ids,
         ):
             heartbeats = Heartbeats(store, ids=ids)
-            documents = CatalogHandlers(store, settings=settings, ids=ids)
+            parsers = asyncio.Semaphore(_PARSERS)
+            entries = EntryHandlers(store, settings=settings, parsers=parsers)
+            register = RegisterHandlers(store, settings=settings, ids=ids, parsers=parsers)
             runtimes = RuntimeHandlers(store, settings=settings, ids=ids, heartbeats=heartbeats)
             service.ready_when("nats", bus.is_ready)
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.spawn("heartbeats", heartbeats.run())
             service.spawn("cleanup", run_cleanup(store, settings=settings))
-            routes = documents.routes() | runtimes.routes()
+            routes = entries.routes() | register.routes() | runtimes.routes()
             async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 

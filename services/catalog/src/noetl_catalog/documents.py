@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from noetl_common.errors import Permanent
-from noetl_engine.playbook import PlaybookError, parse_playbook
+from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml_dialect import compose, to_json
 
 from noetl_catalog.subscription import subscription_problem
 
-__all__ = ["Document", "InvalidDocument", "kind_word", "read_document"]
+__all__ = ["Document", "InvalidDocument", "document_problems", "kind_word", "read_document"]
 
 type Json = Any
 
@@ -44,7 +44,8 @@ class Document:
     payload: Json
     layout: Json
     meta: Json
-    problems: tuple[str, ...]
+    metadata: Json
+    problems: tuple[Problem, ...]
 
 
 def read_document(
@@ -77,8 +78,20 @@ def read_document(
         payload=tree.get("workload"),
         layout=tree.get("workflow"),
         meta=metadata.get("labels"),
+        metadata=dict(metadata),
         problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
     )
+
+
+def document_problems(
+    content: str, *, resource_type: str, more_kinds: Collection[str] = ()
+) -> tuple[Problem, ...]:
+    """Return what is wrong with a document: why it is refused, or why it cannot run."""
+    try:
+        document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
+    except InvalidDocument as error:
+        return (Problem(message=error.message),)
+    return document.problems
 
 
 def kind_word(resource_type: str) -> str:
@@ -87,11 +100,11 @@ def kind_word(resource_type: str) -> str:
     return _KIND_ALIASES.get(word, word)
 
 
-def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[str, ...]:
+def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Problem, ...]:
     try:
         parse_playbook(content, more_kinds=more_kinds)
     except PlaybookError as error:
-        return tuple(problem.message for problem in error.problems[:_MOST_PROBLEMS])
+        return error.problems[:_MOST_PROBLEMS]
     return ()
 
 

@@ -1,13 +1,12 @@
-"""How entries and runtimes look in answers, and which entries are agents (http-a 3.2, 11)."""
+"""How entries and runtimes look in answers (http-a 3.2, 3.7, 11)."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from noetl_contract.http.moments import rfc3339, rfc3339_or_none
 
 from noetl_catalog.store import Entry, Liveness, Runtime
 
-__all__ = ["entry_body", "is_wanted_agent", "liveness_body", "runtime_body"]
+__all__ = ["agent_body", "entry_body", "liveness_body", "runtime_body"]
 
 type Json = Any
 
@@ -25,6 +24,14 @@ def entry_body(entry: Entry) -> dict[str, Json]:
         "meta": entry.meta,
         "created_at": rfc3339(entry.created_at),
     }
+
+
+def agent_body(entry: Entry) -> dict[str, Json]:
+    """Return an agent; UIs read its abilities in ``payload.metadata`` (cli-contract C2)."""
+    body = entry_body(entry)
+    if entry.metadata is not None and (entry.payload is None or isinstance(entry.payload, dict)):
+        body["payload"] = {"metadata": entry.metadata} | (entry.payload or {})
+    return body
 
 
 def runtime_body(runtime: Runtime) -> dict[str, Json]:
@@ -67,20 +74,3 @@ def liveness_body(liveness: Liveness) -> dict[str, Json]:
             for name, seen in liveness.workers.items()
         },
     }
-
-
-def is_wanted_agent(entry: Entry, *, capabilities: Iterable[str]) -> bool:
-    """Whether an entry is an agent that can do everything asked for."""
-    labels = _mapping(entry.meta)
-    metadata = _mapping(_mapping(entry.payload).get("metadata"))
-    if not (entry.kind == "agent" or metadata.get("agent") or labels.get("agent")):
-        return False
-    known = metadata.get("capabilities")
-    if not isinstance(known, list):
-        known = labels.get("capabilities")
-    able = known if isinstance(known, list) else []
-    return all(capability in able for capability in capabilities)
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}

@@ -13,8 +13,11 @@ SELECT
 
 -- name: insert_version
 -- The next version of a path; runs under lock_path.
--- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta
-INSERT INTO noetl.catalog (catalog_id, path, version, kind, content, layout, payload, meta)
+-- Versions that were taken out count, so that no number is used twice.
+-- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata
+INSERT INTO noetl.catalog (
+    catalog_id, path, version, kind, content, layout, payload, meta, metadata
+)
 SELECT
     $1,
     $2::text,
@@ -23,13 +26,16 @@ SELECT
     $4,
     $5,
     $6,
-    $7
+    $7,
+    $8
 FROM noetl.catalog
 WHERE path = $2::text
 RETURNING version;
 
 -- name: list_entries
--- All versions, newest first. $1 kind or null, $2 path or null, $3 at most so many
+-- All versions, newest first. An agent is what is of that kind or calls itself one.
+-- $1 kind or null, $2 path or null, $3 whether only agents, $4 capabilities that it must have,
+-- $5 at most so many
 SELECT
     catalog_id,
     path,
@@ -39,15 +45,35 @@ SELECT
     layout,
     payload,
     meta,
-    created_at
+    created_at,
+    metadata
 FROM noetl.catalog
-WHERE ($1::text IS NULL OR lower(kind) = $1)
+WHERE deleted_at IS NULL
+    AND ($1::text IS NULL OR lower(kind) = $1)
     AND ($2::text IS NULL OR path = $2)
+    AND (
+        NOT $3::boolean
+        OR kind = 'agent'
+        OR COALESCE(metadata -> 'agent', 'null')
+            NOT IN ('null', 'false', '0', '""', '[]', '{}')
+        OR COALESCE(meta -> 'agent', 'null') NOT IN ('null', 'false', '0', '""', '[]', '{}')
+    )
+    AND (
+        cardinality($4::text[]) = 0
+        OR CASE
+            WHEN jsonb_typeof(metadata -> 'capabilities') = 'array'
+                THEN metadata -> 'capabilities' ?& $4
+            WHEN jsonb_typeof(meta -> 'capabilities') = 'array'
+                THEN meta -> 'capabilities' ?& $4
+            ELSE false
+        END
+    )
 ORDER BY created_at DESC, catalog_id DESC
-LIMIT $3;
+LIMIT $5;
 
 -- name: find_by_id
--- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise)
+-- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise),
+-- $3 also what was taken out
 SELECT
     catalog_id,
     path,
@@ -59,10 +85,11 @@ SELECT
     meta,
     created_at
 FROM noetl.catalog
-WHERE catalog_id = $1;
+WHERE catalog_id = $1
+    AND (deleted_at IS NULL OR $3::boolean);
 
 -- name: find_newest
--- $1 path, $2 whether the large columns are wanted
+-- $1 path, $2 whether the large columns are wanted, $3 also what was taken out
 SELECT
     catalog_id,
     path,
@@ -75,11 +102,12 @@ SELECT
     created_at
 FROM noetl.catalog
 WHERE path = $1
+    AND (deleted_at IS NULL OR $3::boolean)
 ORDER BY version DESC
 LIMIT 1;
 
 -- name: find_version
--- $1 path, $2 version, $3 whether the large columns are wanted
+-- $1 path, $2 version, $3 whether the large columns are wanted, $4 also what was taken out
 SELECT
     catalog_id,
     path,
@@ -92,7 +120,30 @@ SELECT
     created_at
 FROM noetl.catalog
 WHERE path = $1
-    AND version = $2::smallint;
+    AND version = $2::smallint
+    AND (deleted_at IS NULL OR $4::boolean);
+
+-- name: set_deleted
+-- Takes versions out or puts them back; a second time changes nothing.
+-- $1 path, $2 version or null for all, $3 whether they are out
+UPDATE noetl.catalog
+SET deleted_at = CASE WHEN $3::boolean THEN now() END
+WHERE path = $1
+    AND ($2::smallint IS NULL OR version = $2)
+    AND (deleted_at IS NULL) = $3
+RETURNING version;
+
+-- name: count_catalog
+-- Versions of playbooks, and workers that were heard within $1.
+SELECT
+    (
+        SELECT count(*) FROM noetl.catalog
+        WHERE kind = 'playbook' AND deleted_at IS NULL
+    ) AS total_playbooks,
+    (
+        SELECT count(*) FROM noetl.runtime
+        WHERE kind = 'worker_pool' AND deregistered_at IS NULL AND heartbeat > now() - $1::interval
+    ) AS total_workers;
 
 -- name: register_runtime
 -- Writes a registration whole. Another instance than the stored one is a new process, whose

@@ -29,6 +29,9 @@ class Settings(NatsSettings, PostgresSettings, PlaybookSettings, ServiceSettings
     runtime_list_limit: int = Field(
         default=10_000, gt=0, description="Runtimes in one answer of the pools list."
     )
+    runtime_offline_seconds: float = Field(
+        default=60.0, gt=0, description="A worker silent for longer is not counted any more."
+    )
     runtime_retention_seconds: float = Field(
         default=86_400.0, gt=0, description="A runtime silent for longer is forgotten."
     )

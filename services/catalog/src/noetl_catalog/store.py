@@ -13,6 +13,7 @@ __all__ = [
     "Beat",
     "EdgeSeen",
     "Entry",
+    "EntryFilter",
     "Heard",
     "Liveness",
     "MachineLease",
@@ -38,6 +39,17 @@ class NewVersion:
     layout: Json
     payload: Json
     meta: Json
+    metadata: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries to list; every capability is wanted."""
+
+    kind: str | None = None
+    path: str | None = None
+    is_agent: bool = False
+    capabilities: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,7 @@ class Entry:
     payload: Json
     meta: Json
     created_at: datetime
+    metadata: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,32 +191,64 @@ class Store:
                 new.layout,
                 new.payload,
                 new.meta,
+                new.metadata,
             )
             return version
 
-    async def list_entries(self, *, kind: str | None, path: str | None, limit: int) -> list[Entry]:
+    async def list_entries(self, wanted: EntryFilter, *, limit: int) -> list[Entry]:
         """Return whole entries, newest first."""
         async with translate():
-            rows = await self._pool.fetch(self._sql["list_entries"], kind, path, limit)
+            rows = await self._pool.fetch(
+                self._sql["list_entries"],
+                wanted.kind,
+                wanted.path,
+                wanted.is_agent,
+                list(wanted.capabilities),
+                limit,
+            )
         return [Entry(**row) for row in rows]
 
-    async def find_by_id(self, catalog_id: int, *, whole: bool) -> Entry | None:
+    async def find_by_id(
+        self, catalog_id: int, *, whole: bool, even_deleted: bool = False
+    ) -> Entry | None:
         """Return an entry; content, layout and payload only when it is wanted whole."""
         async with translate():
-            row = await self._pool.fetchrow(self._sql["find_by_id"], catalog_id, whole)
+            row = await self._pool.fetchrow(
+                self._sql["find_by_id"], catalog_id, whole, even_deleted
+            )
         return Entry(**row) if row else None
 
-    async def find_newest(self, path: str, *, whole: bool) -> Entry | None:
+    async def find_newest(
+        self, path: str, *, whole: bool, even_deleted: bool = False
+    ) -> Entry | None:
         """Return the newest version of a path."""
         async with translate():
-            row = await self._pool.fetchrow(self._sql["find_newest"], path, whole)
+            row = await self._pool.fetchrow(self._sql["find_newest"], path, whole, even_deleted)
         return Entry(**row) if row else None
 
-    async def find_version(self, path: str, *, version: int, whole: bool) -> Entry | None:
+    async def find_version(
+        self, path: str, *, version: int, whole: bool, even_deleted: bool = False
+    ) -> Entry | None:
         """Return one version of a path."""
         async with translate():
-            row = await self._pool.fetchrow(self._sql["find_version"], path, version, whole)
+            row = await self._pool.fetchrow(
+                self._sql["find_version"], path, version, whole, even_deleted
+            )
         return Entry(**row) if row else None
+
+    async def set_deleted(self, path: str, *, version: int | None, is_deleted: bool) -> list[int]:
+        """Take versions of a path out, or put them back; return those that were not yet."""
+        async with translate():
+            rows = await self._pool.fetch(self._sql["set_deleted"], path, version, is_deleted)
+        return sorted(row["version"] for row in rows)
+
+    async def count_catalog(self, *, silent_seconds: float) -> dict[str, int]:
+        """Count versions of playbooks, and workers that were heard within a time."""
+        async with translate():
+            (row,) = await self._pool.fetch(
+                self._sql["count_catalog"], timedelta(seconds=silent_seconds)
+            )
+        return dict(row)
 
     async def register_runtime(self, new: NewRuntime) -> Runtime:
         """Write a registration; another instance under the same name begins a new process."""
