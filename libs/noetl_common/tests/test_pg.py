@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 from noetl_common.errors import Conflict, Permanent, Transient
 from noetl_common.pg.errors import DatabaseUnavailable, DataConflict, DataRejected, translate
+from noetl_common.pg.identity import WrongDatabase, check_identity
 from noetl_common.pg.pool import DatabaseRefused, Pool, open_pool, raw_json, wait_for_schema
 from noetl_common.pg.queries import Queries
-from noetl_common.settings import PostgresSettings
+from noetl_common.settings import PostgresSettings, ShardSettings
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from pydantic import SecretStr
 
@@ -237,3 +238,20 @@ def test_statements_are_read_from_a_package(
     monkeypatch.syspath_prepend(tmp_path)
 
     assert Queries.load("some_store")["one"] == "SELECT 1\n/* one */"
+
+
+async def test_s4_a_database_remembers_whose_it_is(database: Database) -> None:
+    """The first to come says what it is; whoever means another one is told so."""
+    async with open_pool(settings_of(database), name="test") as pool:
+        second = ShardSettings(shard_count=2, shard_index=1)
+        await check_identity(pool, second, shard=1)
+        await check_identity(pool, second, shard=1)
+
+        for settings, shard, text in [
+            (second, 0, "shard 1 of 2 of cluster 'noetl', this process is for shard 0 of 2"),
+            (second, None, "for the cluster-wide database beside the shards, 2"),
+            (ShardSettings(shard_count=3), 1, "for shard 1 of 3"),
+            (ShardSettings(shard_count=2, cluster_id="other"), 1, "of cluster 'other'"),
+        ]:
+            with pytest.raises(WrongDatabase, match=text):
+                await check_identity(pool, settings, shard=shard)

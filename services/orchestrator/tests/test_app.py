@@ -10,13 +10,14 @@ import pytest
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.clock import unix_ms
+from noetl_common.pg.identity import WrongDatabase
 from noetl_common.pg.pool import open_pool
 from noetl_common.service import ServiceApp, supervise
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS
 from noetl_contract.subjects import ingress_subject, rpc_subject
-from noetl_orchestrator.app import WrongDatabase, create_app
+from noetl_orchestrator.app import create_app
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 import noetl_orchestrator.store
 from noetl_common.pg.queries import Queries
-from noetl_orchestrator.store import ShardIdentity, Store
+from noetl_orchestrator.store import Store
 from noetl_testkit.postgres import Database
 
 from .conftest import Shard
@@ -46,15 +46,6 @@ async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> Non
         await connection.close()
 
     assert [row[0] for row in rows if "Seq Scan" in row[0]] == []
-
-
-async def test_s4_the_database_remembers_which_shard_it_is(shard: Shard) -> None:
-    store = (await shard.open_replica(loops=False)).parts.store
-
-    first = await store.claim_shard_identity(ShardIdentity("c", 0, 2))
-    second = await store.claim_shard_identity(ShardIdentity("c", 1, 2))
-
-    assert first == second == ShardIdentity("c", 0, 2)
 
 
 async def test_request_keys_are_forgotten_after_their_time(shard: Shard) -> None:

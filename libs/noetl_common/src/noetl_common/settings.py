@@ -8,15 +8,19 @@ import warnings
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
+
 __all__ = [
+    "ClusterDatabaseSettings",
     "NatsSettings",
     "PlaybookSettings",
     "PostgresSettings",
     "ServiceSettings",
+    "ShardDatabaseSettings",
     "ShardSettings",
 ]
 
@@ -160,7 +164,117 @@ class ServiceSettings(_Piece):
 
 
 class ShardSettings(_Piece):
-    """Which shard this process serves."""
+    """How many shards there are, and which of them this process serves.
+
+    With ``NOETL_SHARDS`` its length is the number; the edge, which has no business with
+    databases, may be told the number alone.
+    """
 
     shard_index: int = Field(default=0, ge=0, description="Index of the shard served.")
     shard_count: int = Field(default=1, ge=1, description="How many shards there are.")
+    shards: SecretStr = Field(
+        default=SecretStr(""),
+        description="The shards' databases in order: `host=…;port=…;user=…;password=…;"
+        "database=…`, the next after a comma.",
+    )
+    cluster_dsn: SecretStr = Field(
+        default=SecretStr(""),
+        description="The database of what belongs to the whole cluster, written like a shard.",
+    )
+    cluster_id: str = Field(
+        default="noetl", description="Name of the cluster; its databases remember it (S4)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_map(cls, values: dict[str, Any]) -> dict[str, Any]:
+        shards = _shards_of(values)
+        count, index = values.get("shard_count", 1), values.get("shard_index", 0)
+        if shards:
+            if str(count) not in {"1", str(len(shards))}:
+                problem = f"{count}, but NOETL_SHARDS names {len(shards)}"
+                raise BadShardMap(variable="NOETL_SHARD_COUNT", problem=problem)
+            values = {**values, "shard_count": len(shards)}
+            count = len(shards)
+        if str(index).isdigit() and str(count).isdigit() and int(index) >= int(count):
+            problem = f"{index} is not below the number of shards, {count}"
+            raise BadShardMap(variable="NOETL_SHARD_INDEX", problem=problem)
+        return cls._choose_database(values, shards)
+
+    @classmethod
+    def _choose_database(
+        cls, values: dict[str, Any], _shards: tuple[DatabaseAddress, ...]
+    ) -> dict[str, Any]:
+        return values
+
+
+class ShardDatabaseSettings(PostgresSettings, ShardSettings):
+    """For services of one shard: ``NOETL_SHARDS`` says where their database is."""
+
+    @classmethod
+    def _choose_database(
+        cls, values: dict[str, Any], shards: tuple[DatabaseAddress, ...]
+    ) -> dict[str, Any]:
+        if not shards:
+            return values
+        return _with_database(values, shards[int(values.get("shard_index", 0))])
+
+
+class ClusterDatabaseSettings(PostgresSettings, ShardSettings):
+    """For services of the whole cluster: ``NOETL_CLUSTER_DSN``, else the first shard's."""
+
+    @classmethod
+    def _choose_database(
+        cls, values: dict[str, Any], shards: tuple[DatabaseAddress, ...]
+    ) -> dict[str, Any]:
+        cluster = parse_address(_text_of(values, "cluster_dsn"))
+        chosen = cluster or (shards[0] if shards else None)
+        return values if chosen is None else _with_database(values, chosen)
+
+    def shard_of_database(self) -> int | None:
+        """Return the shard that lives in the cluster's database too; None if none does."""
+        shards = parse_shards(self.shards.get_secret_value())
+        mine = (self.postgres_host, self.postgres_port, self.postgres_db)
+        if not shards:
+            # Without a map there is one database for everything, unless the cluster has its own.
+            return None if self.cluster_dsn.get_secret_value().strip() else self.shard_index
+        return next((i for i, shard in enumerate(shards) if shard.place == mine), None)
+
+
+def _shards_of(values: dict[str, Any]) -> tuple[DatabaseAddress, ...]:
+    return parse_shards(_text_of(values, "shards"))
+
+
+def _text_of(values: dict[str, Any], name: str) -> str:
+    value = values.get(name, "")
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _with_database(values: dict[str, Any], address: DatabaseAddress) -> dict[str, Any]:
+    """Return the settings with another database, however the old one was named."""
+    kept = {
+        name: value
+        for name, value in values.items()
+        if name.upper() not in _DATABASE_VARIABLES and name not in _DATABASE_FIELDS
+    }
+    return {
+        **kept,
+        "postgres_host": address.host,
+        "postgres_port": address.port,
+        "postgres_user": address.user,
+        "postgres_password": address.password,
+        "postgres_db": address.database,
+    }
+
+
+_DATABASE_VARIABLES = frozenset(
+    {
+        "POSTGRES_HOST",
+        "POSTGRES_PORT",
+        "POSTGRES_USER",
+        "POSTGRES_PASSWORD",
+        "POSTGRES_DB",
+        "POSTGRES_DATABASE",
+    }
+)
+_DATABASE_FIELDS = frozenset(name.lower() for name in _DATABASE_VARIABLES)

@@ -11,6 +11,7 @@ from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
 from noetl_common.ids import lease_machine_id
 from noetl_common.logging import get_logger
+from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
@@ -40,6 +41,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     """Open everything the service is made of, and serve until the block ends."""
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
+        await check_identity(pool, settings, shard=settings.shard_of_database())
         store = Store(pool)
         machines = MachineHandlers(store, settings=settings)
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"

@@ -1,9 +1,9 @@
 """Settings of the catalog service."""
 
 from noetl_common.settings import (
+    ClusterDatabaseSettings,
     NatsSettings,
     PlaybookSettings,
-    PostgresSettings,
     ServiceSettings,
 )
 from pydantic import Field
@@ -11,7 +11,7 @@ from pydantic import Field
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, PostgresSettings, PlaybookSettings, ServiceSettings):
+class Settings(NatsSettings, ClusterDatabaseSettings, PlaybookSettings, ServiceSettings):
     """Everything the catalog service reads from its environment."""
 
     catalog_content_max_bytes: int = Field(

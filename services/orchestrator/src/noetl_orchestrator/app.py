@@ -10,9 +10,9 @@ from functools import partial
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
-from noetl_common.errors import Permanent
 from noetl_common.ids import lease_machine_id
 from noetl_common.logging import get_logger
+from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS, ingress_durable
@@ -27,22 +27,15 @@ from noetl_orchestrator.playbooks import catalog_content
 from noetl_orchestrator.pool_status import make_pool_status
 from noetl_orchestrator.replicas import run_presence
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.store import ShardIdentity, Store
 from noetl_orchestrator.timers import run_timers
 from noetl_orchestrator.upkeep import run_upkeep
 
-__all__ = ["NAME", "WrongDatabase", "check_shard_identity", "create_app", "running_turns"]
+__all__ = ["NAME", "create_app", "running_turns"]
 
 _log = get_logger()
 
 NAME = "orchestrator"
 _SCHEMA = "0001"
-
-
-class WrongDatabase(Permanent):
-    """The database belongs to another shard or cluster (S4)."""
-
-    template = "the database is {found}, this process is {wanted}"
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -90,7 +83,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 fetch_content=catalog_content(rpc),
                 parse=partial(parse_playbook, more_kinds=settings.more_kinds()),
             )
-            await check_shard_identity(parts.store, settings)
+            await check_identity(background_pool, settings, shard=settings.shard_index)
             parts.clock.set(await parts.store.read_clock())
             service.ready_when("database", parts.store.read_clock)
             claim, pool_status = (
@@ -196,22 +189,4 @@ def _spawn_loops(service: Service, settings: Settings, parts: Parts, rpc: RpcCli
             request_key_seconds=settings.request_key_seconds,
             beat=service.beater("upkeep"),
         ),
-    )
-
-
-async def check_shard_identity(store: Store, settings: Settings) -> None:
-    """Record which shard the database is, or find that it is another (S4).
-
-    Raises:
-        WrongDatabase: this process would write into somebody else's log.
-    """
-    wanted = ShardIdentity(settings.cluster_id, settings.shard_index, settings.shard_count)
-    found = await store.claim_shard_identity(wanted)
-    if found != wanted:
-        raise WrongDatabase(found=_text(found), wanted=_text(wanted))
-
-
-def _text(identity: ShardIdentity) -> str:
-    return (
-        f"shard {identity.shard_index} of {identity.shard_count} of cluster {identity.cluster_id!r}"
     )

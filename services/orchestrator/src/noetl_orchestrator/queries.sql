@@ -700,21 +700,6 @@ put_back AS (
 SELECT p.outbox_id, p.execution_id, p.event_id
 FROM put_back AS p;
 
--- name: claim_shard_identity
--- Records which shard this database is, once; whoever comes later must agree (S4).
-WITH made AS (
-    INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)
-    VALUES ($1::TEXT, $2::INTEGER, $3::INTEGER)
-    ON CONFLICT (only_row) DO NOTHING
-    RETURNING cluster_id, shard_index, shard_count
-)
-
-SELECT m.cluster_id, m.shard_index, m.shard_count
-FROM made AS m
-UNION ALL
-SELECT s.cluster_id, s.shard_index, s.shard_count
-FROM noetl.shard_identity AS s;
-
 -- name: read_clock
 -- The database's time; also the proof that it is there.
 SELECT clock_timestamp() AS now;

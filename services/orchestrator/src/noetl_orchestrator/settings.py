@@ -3,9 +3,8 @@
 from noetl_common.settings import (
     NatsSettings,
     PlaybookSettings,
-    PostgresSettings,
     ServiceSettings,
-    ShardSettings,
+    ShardDatabaseSettings,
 )
 from noetl_engine.inputs import Limits
 from pydantic import AliasChoices, Field
@@ -13,12 +12,8 @@ from pydantic import AliasChoices, Field
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, PostgresSettings, PlaybookSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSettings):
     """The environment of an orchestrator process."""
-
-    cluster_id: str = Field(
-        default="noetl", description="Name of the cluster; the database remembers it (S4)."
-    )
 
     # The turn.
     turn_inputs: int = Field(default=256, ge=1, description="Inputs of one turn at most.")

@@ -21,7 +21,6 @@ __all__ = [
     "KeyHolder",
     "LoadedExecution",
     "Publication",
-    "ShardIdentity",
     "Store",
 ]
 
@@ -102,15 +101,6 @@ class Publication:
     status: str
     stream_created_at: datetime | None
     stream_sequence: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ShardIdentity:
-    """Which part of which cluster a database is (S4)."""
-
-    cluster_id: str
-    shard_index: int
-    shard_count: int
 
 
 class Store:
@@ -346,20 +336,6 @@ class Store:
             await self._background.execute(
                 self._queries["purge_request_keys"], older_than_seconds, limit
             )
-
-    async def claim_shard_identity(self, wanted: ShardIdentity) -> ShardIdentity:
-        """Record which shard this database is; returns what was recorded first."""
-        async with translate():
-            row = await self._background.fetchrow(
-                self._queries["claim_shard_identity"],
-                wanted.cluster_id,
-                wanted.shard_index,
-                wanted.shard_count,
-            )
-        if row is None:
-            # Recorded by another at this very moment: its row was not to be seen yet.
-            return await self.claim_shard_identity(wanted)
-        return ShardIdentity(row["cluster_id"], row["shard_index"], row["shard_count"])
 
     async def read_clock(self) -> datetime:
         """Ask for the database's time."""

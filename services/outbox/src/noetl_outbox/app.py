@@ -7,6 +7,7 @@ from noetl_common.bus.broker import connect
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS
@@ -38,6 +39,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     """Open everything the relay is made of, and relay until the block ends."""
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
+        await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus)
         shard = settings.shard_index
         store = Store(pool, shard=shard, grace_seconds=settings.outbox_grace_seconds)

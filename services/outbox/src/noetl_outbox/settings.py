@@ -1,12 +1,12 @@
 """Settings of the outbox relay."""
 
-from noetl_common.settings import NatsSettings, PostgresSettings, ServiceSettings, ShardSettings
+from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import Field
 
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the relay reads from its environment."""
 
     outbox_grace_seconds: float = Field(

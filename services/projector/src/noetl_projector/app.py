@@ -10,6 +10,7 @@ from noetl_common.bus.pull import run_pull
 from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
+from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import EVENTS, projector_durable
@@ -39,6 +40,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     durable = projector_durable(settings.shard_index)
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
+        await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus, (EVENTS,), (durable,))
         store = Store(pool)
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"

@@ -1,12 +1,12 @@
 """Settings of the projector service."""
 
-from noetl_common.settings import NatsSettings, PostgresSettings, ServiceSettings, ShardSettings
+from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import Field
 
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, PostgresSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the projector reads from its environment."""
 
     detail_events_max: int = Field(

@@ -1,0 +1,75 @@
+"""Every database remembers whose it is, and nobody else's processes serve it (design S4)."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from noetl_common.errors import Permanent
+from noetl_common.pg.errors import translate
+from noetl_common.settings import ShardSettings
+
+__all__ = ["CLUSTER_WIDE", "DatabaseIdentity", "WrongDatabase", "check_identity"]
+
+CLUSTER_WIDE = -1
+"""The place of a database that holds what belongs to the cluster, and no shard."""
+
+# Recorded once; whoever comes later reads what is there.
+_CLAIM = """
+WITH made AS (
+    INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)
+    VALUES ($1::TEXT, $2::INTEGER, $3::INTEGER)
+    ON CONFLICT (only_row) DO NOTHING
+    RETURNING cluster_id, shard_index, shard_count
+)
+SELECT cluster_id, shard_index, shard_count FROM made
+UNION ALL
+SELECT cluster_id, shard_index, shard_count FROM noetl.shard_identity
+"""
+
+
+class WrongDatabase(Permanent):
+    """The database belongs to another shard or cluster (S4)."""
+
+    template = "the database is {found}, this process is for {wanted}"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseIdentity:
+    """Which part of which cluster a database holds."""
+
+    cluster_id: str
+    shard_index: int
+    shard_count: int
+
+    def __str__(self) -> str:
+        whole = f"{self.shard_count} of cluster {self.cluster_id!r}"
+        if self.shard_index == CLUSTER_WIDE:
+            return f"the cluster-wide database beside the shards, {whole}"
+        return f"shard {self.shard_index} of {whole}"
+
+
+async def check_identity(
+    pool: "asyncpg.Pool[asyncpg.Record]", settings: ShardSettings, *, shard: int | None
+) -> None:
+    """Record what the database is, or find that it is something else.
+
+    Args:
+        pool: of the database, whose schema is there.
+        settings: cluster and number of shards.
+        shard: the shard it holds; None for what belongs to the whole cluster only.
+
+    Raises:
+        WrongDatabase: this process would write into somebody else's log.
+        Transient: the database can't answer now.
+    """
+    place = CLUSTER_WIDE if shard is None else shard
+    wanted = DatabaseIdentity(settings.cluster_id, place, settings.shard_count)
+    row = None
+    while row is None:  # recorded by another at this very moment, its row is not to be seen yet
+        async with translate():
+            row = await pool.fetchrow(
+                _CLAIM, wanted.cluster_id, wanted.shard_index, wanted.shard_count
+            )
+    found = DatabaseIdentity(row["cluster_id"], row["shard_index"], row["shard_count"])
+    if found != wanted:
+        raise WrongDatabase(found=str(found), wanted=str(wanted))

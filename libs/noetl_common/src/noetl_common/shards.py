@@ -1,0 +1,103 @@
+"""The shard map: which database belongs to which shard (contract: sharding, section 4).
+
+``NOETL_SHARDS`` is a list by commas of ``key=value`` pairs by semicolons; the place in the list
+is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for what
+belongs to the cluster as a whole.
+"""
+
+import re
+from dataclasses import dataclass
+
+from noetl_common.errors import Permanent
+
+__all__ = ["BadShardMap", "DatabaseAddress", "parse_address", "parse_shards"]
+
+_KEYS = frozenset({"host", "port", "user", "password", "database", "dbname"})
+_PORT = re.compile(r"\+?[0-9]{1,5}")
+
+
+class BadShardMap(Permanent):
+    """The shard map can't be used; starting without it would begin logs in the wrong place.
+
+    Never a ``ValueError``: the settings library would print the input, passwords included.
+    """
+
+    template = "{variable}: {problem}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAddress:
+    """Where a database is and how to log in."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """What tells two databases apart."""
+        return self.host, self.port, self.database
+
+    def __repr__(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+def parse_shards(text: str, *, variable: str = "NOETL_SHARDS") -> tuple[DatabaseAddress, ...]:
+    """Return the databases of the shards in order; none where the list is empty.
+
+    Raises:
+        BadShardMap: an entry is malformed, or two shards share a database.
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    shards = tuple(
+        _parse(entry, variable=variable, entry=number)
+        for number, entry in enumerate(filter(None, entries))
+    )
+    places = [shard.place for shard in shards]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            problem = f"entries {places.index(place)} and {index} name the same database"
+            raise BadShardMap(variable=variable, problem=problem)
+    return shards
+
+
+def parse_address(text: str, *, variable: str = "NOETL_CLUSTER_DSN") -> DatabaseAddress | None:
+    """Return the one database that is named; None where nothing is.
+
+    Raises:
+        BadShardMap: it is malformed.
+    """
+    return _parse(text.strip(), variable=variable, entry=None) if text.strip() else None
+
+
+def _parse(text: str, *, variable: str, entry: int | None) -> DatabaseAddress:
+    def bad(problem: str) -> BadShardMap:
+        where = "" if entry is None else f" (entry {entry})"
+        return BadShardMap(variable=variable, problem=f"{problem}{where}")
+
+    values: dict[str, str] = {}
+    for number, pair in enumerate(text.split(";"), start=1):
+        if not pair.strip():
+            continue
+        key, equals, value = pair.partition("=")
+        if not equals:
+            # Not the pair itself: it may be the rest of a password with a semicolon.
+            raise bad(f"malformed key=value pair: number {number} has no '='")
+        key = key.strip()
+        if key not in _KEYS:
+            raise bad(f"unknown key: {key}")
+        if key == "port" and (not _PORT.fullmatch(value) or int(value) > 65535):
+            raise bad(f"invalid port: {value}")
+        values["database" if key == "dbname" else key] = value
+    for key in ("host", "user"):
+        if key not in values:
+            raise bad(f"missing required key: {key}")
+    return DatabaseAddress(
+        host=values["host"],
+        port=int(values.get("port", "5432")),
+        user=values["user"],
+        password=values.get("password", ""),
+        database=values.get("database", "noetl"),
+    )
