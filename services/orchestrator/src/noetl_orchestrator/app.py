@@ -19,23 +19,27 @@ from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook import parse_playbook
 
+from noetl_orchestrator.appends import Appends
 from noetl_orchestrator.intake import run_intake
+from noetl_orchestrator.internal import LogHandlers
 from noetl_orchestrator.leases import run_sweep
 from noetl_orchestrator.liveness import run_liveness
 from noetl_orchestrator.parts import Parts, assemble
 from noetl_orchestrator.playbooks import catalog_content
 from noetl_orchestrator.pool_status import make_pool_status
 from noetl_orchestrator.replicas import run_presence
+from noetl_orchestrator.retention import Retention
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.timers import run_timers
 from noetl_orchestrator.upkeep import run_upkeep
+from noetl_orchestrator.upkeep_log import PurgeHandler, run_partitions
 
 __all__ = ["NAME", "create_app", "running_turns"]
 
 _log = get_logger()
 
 NAME = "orchestrator"
-_SCHEMA = "0001"
+_SCHEMA = "0007"
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -95,17 +99,44 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 kept=parts.store.count_kept_connections,
                 waiting=lambda: len(parts.dispatcher),
             )
+            retention = Retention(background_pool)
+            log_handlers = LogHandlers(
+                Appends(background_pool),
+                cache=parts.cache,
+                replicas=parts.replicas,
+                new_id=ids.next,
+                shard=settings.shard_index,
+                shard_count=settings.shard_count,
+            )
+            purge = PurgeHandler(
+                retention,
+                shard=settings.shard_index,
+                commands_at_once=settings.purge_commands_max,
+            )
             async with (
                 running_turns(parts, count=settings.turns_in_flight, service=service),
                 serve_rpc(
                     bus,
-                    {claim: parts.on_claim, pool_status: on_pool_status},
+                    {
+                        claim: parts.on_claim,
+                        pool_status: on_pool_status,
+                        **log_handlers.routes(),
+                        **purge.routes(),
+                    },
                     queue=NAME,
                     concurrency=settings.claims_at_once,
                 ),
             ):
                 _spawn_loops(service, settings, parts, rpc)
                 service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
+                service.spawn(
+                    "partitions",
+                    run_partitions(
+                        retention,
+                        ahead_days=settings.partitions_ahead_days,
+                        beat=service.beater("partitions"),
+                    ),
+                )
                 service.spawn(
                     "intake",
                     run_intake(

@@ -143,6 +143,14 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
     )
     timer_batch: int = Field(default=200, ge=1, description="Timers taken at once.")
 
+    # Retention.
+    partitions_ahead_days: int = Field(
+        default=200, ge=1, description="How far ahead partitions of the log are made."
+    )
+    purge_commands_max: int = Field(
+        default=50_000, ge=1, description="Old commands removed by one request."
+    )
+
     decision_commands: int = Field(
         default=200, ge=1, description="Commands of one decision at most (W9)."
     )
