@@ -195,13 +195,13 @@ async def eventually_events(edge: ScriptedEdge, path: str) -> list[Any]:
 async def test_a_raised_error_ends_in_the_failure_pair(
     edge: ScriptedEdge, start_worker: StartWorker
 ) -> None:
-    edge.claim = lambda _event_id, _count: grant("postgres", attempts=2)
+    edge.claim = lambda _event_id, _count: grant("workbook", attempts=2)
 
     async with start_worker() as worker:
         await worker.notify(make_note(edge))
         events = await finished(edge)
 
-    text = "Tool not found: tool kind 'postgres' is not supported yet"
+    text = "Tool not found: workbook"
     assert [e["event_type"] for e in events] == ["command.started", "call.error", "command.failed"]
     assert {"command_id": "7:start:1", "call_index": 0, "error": text} == events[1]["context"]
     assert {"command_id": "7:start:1", "error": text} == events[2]["context"]

@@ -299,8 +299,8 @@ async def test_wrong_pipelines_raise(
 
 
 async def test_unsupported_kinds_say_so(toolbox: ToolRegistry) -> None:
-    with pytest.raises(ToolError, match=r"tool kind 'postgres' is not supported yet"):
-        await sequence(toolbox, {"a": {"kind": "postgres", "query": "SELECT 1"}})
+    with pytest.raises(ToolError, match=r"^Tool not found: rhai: .* use python or shell$"):
+        await sequence(toolbox, {"a": {"kind": "rhai", "code": "1"}})
     with pytest.raises(ToolError, match=r"^Tool not found: nonsense$"):
         await sequence(toolbox, {"a": {"kind": "nonsense"}})
     with pytest.raises(ToolError, match=r"credential alias 'pg_k8s': nobody here"):

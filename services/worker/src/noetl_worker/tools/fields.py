@@ -43,6 +43,35 @@ class Fields:
             raise self.refuse(f"invalid value: integer `{value}`, expected u64")
         return value
 
+    def optional_integer(self, name: str) -> int | None:
+        """Return an integer of 64 bits, or None if it is absent or null."""
+        value = self._config.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.refuse(f"invalid type: {_described(value)}, expected i64")
+        if not -(2**63) <= value < 2**63:
+            raise self.refuse(f"invalid value: integer `{value}`, expected i64")
+        return value
+
+    def optional_number(self, name: str) -> float | None:
+        """Return a number, or None if it is absent or null."""
+        value = self._config.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.refuse(f"invalid type: {_described(value)}, expected f64")
+        return float(value)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return a boolean."""
+        if name not in self._config:
+            return default
+        value = self._config[name]
+        if not isinstance(value, bool):
+            raise self.refuse(f"invalid type: {_described(value)}, expected a boolean")
+        return value
+
     def mapping(self, name: str, *, alias: str | None = None) -> dict[str, Any]:
         """Return a map, empty if absent."""
         if alias is not None and alias in self._config:

@@ -9,12 +9,19 @@ from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, Too
 __all__ = ["GROUP", "ToolRegistry", "load_tools"]
 
 GROUP = "noetl.tools"
-_KNOWN_KINDS = frozenset(
-    {
-        "artifact", "container", "duckdb", "ducklake", "mcp", "nats", "playbook", "postgres",
-        "result_fetch", "rhai", "script", "shell", "snowflake", "subscription", "transfer",
-    }
-)  # fmt: skip
+_WHY_NOT = {
+    "container": "a job of the cluster is run and awaited by the kind script",
+    "gateway": "the word is accepted by the language, but no worker runs it",
+    "gcs": "use http with auth type gcp_adc",
+    "iterator": "use the step's loop",
+    "playbooks": "use playbook",
+    "rhai": "nothing maintained runs that language in Python; use python or shell",
+    "secrets": "name a credential in auth, or use the playbook's keychain",
+    "snowflake": "use http with the SQL API of Snowflake",
+    "snowflake_transfer": "use transfer",
+    "subscription": "read a stream by nats with js_consume",
+}
+"""What to use instead of kinds that a playbook may name and no worker of ours runs."""
 
 type ToolFactory = Callable[[ToolParts], Tool]
 
@@ -38,9 +45,8 @@ class ToolRegistry:
         """
         tool = self._tools.get(kind)
         if tool is None:
-            if kind in _KNOWN_KINDS:
-                raise ToolError("Tool not found", f"tool kind '{kind}' is not supported yet")
-            raise ToolError("Tool not found", kind)
+            advice = _WHY_NOT.get(kind)
+            raise ToolError("Tool not found", f"{kind}: {advice}" if advice else kind)
         if context.credentials is not None:
             config, context = await context.credentials.apply(kind, config, context)
         elif kind != "task_sequence" and isinstance(config.get("auth"), str):

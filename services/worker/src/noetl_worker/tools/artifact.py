@@ -1,0 +1,46 @@
+"""Gets a stored result by its reference, the form that playbooks use (tools 13)."""
+
+from typing import Any
+
+from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.result_fetch import check_transport, resolve
+from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.transports.edge import Edge
+
+__all__ = ["Artifact", "create"]
+
+
+class Artifact:
+    """The artifact tool."""
+
+    def __init__(self, edge: Edge, *, most: int) -> None:
+        self._edge = edge
+        self._most = most
+
+    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Return the stored document."""
+        config = context.render(config)
+        fields = Fields(config, kind="artifact")
+        action = fields.text("action") if config.get("action") is not None else "get"
+        if action == "put":
+            raise ToolError(
+                "Configuration error",
+                "artifact action=put is not supported in the Rust path; nor here: "
+                "large results are stored by themselves",
+            )
+        if action != "get":
+            raise ToolError(
+                "Configuration error",
+                f"artifact action='{action}' is not supported (only 'get' is implemented)",
+            )
+        if "input" not in config and "args" not in config:
+            raise fields.refuse("missing field `input`")
+        given = fields.mapping("input", alias="args")
+        ref = Fields(given, kind="artifact").text("result_ref")
+        check_transport(fields)
+        return ToolResult(data=await resolve(self._edge, context, ref, most=self._most))
+
+
+def create(parts: ToolParts) -> Tool:
+    """Make the tool."""
+    return Artifact(parts.edge, most=parts.settings.worker_resolve_body_bytes)

@@ -1,0 +1,265 @@
+"""Starts another playbook, and waits for it if a step of it is wanted (tools 10, worker 16)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from time import monotonic
+from typing import Any, Self
+
+import orjson
+
+from noetl_worker.tools.control_plane import ControlPlane
+from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.transports.edge import Edge
+
+__all__ = ["Playbook", "create"]
+
+_HTTP_SECONDS = 30
+_WAIT_SECONDS = 300
+_POLL_SECONDS = 2.0
+_TRIES = 4
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_ERROR = 2000
+_PAGE_SIZE = 100
+_MOST_PAGES = 200
+_ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """What is to be started."""
+
+    body: dict[str, Any]
+    path: Any
+    return_step: str | None
+    wait_seconds: float
+    poll_seconds: float
+
+    @classmethod
+    def read(cls, config: dict[str, Any], context: ToolContext, *, least_poll: float) -> Self:
+        fields = Fields(config, kind="playbook")
+        path = fields.optional_text("path")
+        catalog_id = fields.optional_integer("catalog_id")
+        if path is None and catalog_id is None:
+            raise ToolError(
+                "Configuration error", "Playbook execution requires `path` or `catalog_id`"
+            )
+        body: dict[str, Any] = {"payload": _payload(config)}
+        if path is not None:
+            body["path"] = path
+        if catalog_id is not None:
+            body["catalog_id"] = catalog_id
+        version = _version(fields, config.get("version"))
+        if version is not None:
+            body["version"] = version
+        parent = fields.optional_integer("parent_execution_id")
+        parent = context.execution_id if parent is None else parent
+        if parent > 0:
+            body["parent_execution_id"] = parent
+        wait = fields.optional_unsigned("timeout")
+        poll = fields.optional_number("poll_interval")
+        return cls(
+            body=body,
+            path=path,
+            return_step=fields.optional_text("return_step"),
+            wait_seconds=float(_WAIT_SECONDS if wait is None else wait),
+            poll_seconds=max(_POLL_SECONDS if poll is None else poll, least_poll),
+        )
+
+
+class Playbook:
+    """The playbook tool."""
+
+    def __init__(self, edge: Edge, *, most: int, least_poll_seconds: float = 1.0) -> None:
+        self._edge = edge
+        self._most = most
+        self._least_poll_seconds = least_poll_seconds
+
+    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Start a child. It goes on whatever becomes of this tool."""
+        config = context.render(config)
+        child = _Child.read(config, context, least_poll=self._least_poll_seconds)
+        if not context.server_url:
+            raise ToolError(
+                "Configuration error",
+                "ExecutionContext.server_url is required for playbook tool",
+            )
+        seconds = float(_HTTP_SECONDS if context.timeout is None else max(context.timeout, 1))
+        calls = ControlPlane(self._edge, context, most=self._most)
+        started = await _start(calls, child, context, seconds=seconds)
+        execution_id = str(started["execution_id"])
+        if child.return_step is None:
+            status = started.get("status")
+            return ToolResult(
+                data={
+                    # A repeated start is a start all the same.
+                    "status": "started" if status in {None, "duplicate"} else status,
+                    "execution_id": execution_id,
+                    "path": child.path,
+                    "async": True,
+                }
+            )
+        return ToolResult(data=await _outcome(calls, child, execution_id, seconds=seconds))
+
+
+async def _start(
+    calls: ControlPlane, child: _Child, context: ToolContext, *, seconds: float
+) -> dict[str, Any]:
+    """Start the child once, however often that must be tried."""
+    headers = _start_key(child, context)
+    pause = _FIRST_PAUSE_SECONDS
+    for number in range(1, _TRIES + 1):
+        try:
+            reply = await calls.post("/api/execute", child.body, seconds=seconds, headers=headers)
+        except ToolError:
+            if number == _TRIES or not headers:
+                raise
+        else:
+            if reply.is_good:
+                body = reply.json()
+                if not isinstance(body, dict) or not isinstance(
+                    body.get("execution_id"), str | int
+                ):
+                    raise ToolError("JSON error", "the answer to the start has no `execution_id`")
+                return body
+            if reply.status not in {502, 503, 504} or number == _TRIES:
+                raise ToolError(
+                    "HTTP error",
+                    f"Failed to start child playbook: {reply.status} {reply.text[:_LONGEST_ERROR]}",
+                    failure=Failure(
+                        kind="server_error" if reply.status >= 500 else "client_error",
+                        retryable=reply.status >= 500,
+                        status=reply.status,
+                        code=f"HTTP_{reply.status}",
+                    ),
+                )
+        await asyncio.sleep(pause)
+        pause *= 2
+    raise AssertionError  # the loop returns or raises
+
+
+def _start_key(child: _Child, context: ToolContext) -> dict[str, str]:
+    """Return a key by which the edge knows the same start of the same command again.
+
+    The n-th start of equal content: a loop in a pipeline may start equal children on purpose.
+    """
+    if not context.event_id:
+        return {}
+    content = orjson.dumps(child.body, option=orjson.OPT_SORT_KEYS)
+    digest = blake2b(content, digest_size=12).hexdigest()
+    context.child_starts[digest] += 1
+    number = context.child_starts[digest]
+    key = f"child:{context.execution_id}:{context.event_id}:{digest}:{number}"
+    return {"idempotency-key": key}
+
+
+async def _outcome(
+    calls: ControlPlane, child: _Child, execution_id: str, *, seconds: float
+) -> dict[str, Any] | Any:
+    """Wait for the child's end; return its step's data, or how it ended."""
+    deadline = monotonic() + child.wait_seconds
+    while True:
+        left = deadline - monotonic()
+        if left <= 0:
+            return {
+                "status": "timeout",
+                "execution_id": execution_id,
+                "timeout_seconds": int(child.wait_seconds),
+            }
+        await asyncio.sleep(min(child.poll_seconds, left))
+        document = await _status(calls, execution_id, seconds=seconds)
+        if document is None:
+            continue
+        if document.get("status") == "COMPLETED" and child.return_step is not None:
+            async for event in _calls_done(calls, execution_id, seconds=seconds):
+                if event.get("node_name") == child.return_step:
+                    return _data_of(event.get("result"))
+            return document
+        if document.get("status") in _ENDED or document.get("is_cancelled") is True:
+            return document
+
+
+async def _status(
+    calls: ControlPlane, execution_id: str, *, seconds: float
+) -> dict[str, Any] | None:
+    """Return the child's status document, None if it can't be had now."""
+    for path in (f"/api/executions/{execution_id}/status", f"/api/executions/{execution_id}"):
+        try:
+            reply = await calls.get(path, seconds=seconds)
+            document = reply.json() if reply.is_good else None
+        except ToolError:
+            continue
+        if isinstance(document, dict):
+            return document
+    return None
+
+
+async def _calls_done(
+    calls: ControlPlane, execution_id: str, *, seconds: float
+) -> AsyncIterator[dict[str, Any]]:
+    """Give the `call.done` events, newest first."""
+    for page in range(1, _MOST_PAGES + 1):
+        reply = await calls.get(
+            f"/api/executions/{execution_id}/events",
+            seconds=seconds,
+            params={
+                "event_type": "call.done",
+                "page": str(page),
+                "page_size": str(_PAGE_SIZE),
+            },
+        )
+        if not reply.is_good:
+            raise ToolError(
+                "HTTP error",
+                f"Failed to read the child's events: {reply.status} {reply.text[:_LONGEST_ERROR]}",
+            )
+        document = reply.json()
+        events = document.get("events") if isinstance(document, dict) else None
+        for event in events if isinstance(events, list) else ():
+            if isinstance(event, dict):
+                yield event
+        if not events or not document.get("pagination", {}).get("has_next"):
+            return
+
+
+def _data_of(result: Any) -> Any:
+    """Return what templates see of a `call.done` (worker 11)."""
+    for key in ("context", "result", "context", "data"):
+        result = result.get(key) if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not all(isinstance(one, dict) for one in result.values()):
+        return result
+    flat = dict(result)
+    for label in sorted(result):
+        flat.update(result[label])
+    return flat
+
+
+def _payload(config: dict[str, Any]) -> Any:
+    """Return the first that is not empty; anything but an object is none (worker 16)."""
+    for name in ("args", "input", "payload"):
+        value = config.get(name)
+        if value:
+            return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _version(fields: Fields, value: Any) -> int | None:
+    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "latest"}):
+        return None
+    if isinstance(value, str):
+        try:
+            value = int(value.strip())
+        except ValueError:
+            raise fields.refuse(
+                f'invalid value: string "{value}", expected a version or "latest"'
+            ) from None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise fields.refuse("`version` is no version")
+    return value
+
+
+def create(parts: ToolParts) -> Tool:
+    """Make the tool."""
+    return Playbook(parts.edge, most=parts.settings.worker_resolve_body_bytes)

@@ -1,0 +1,62 @@
+"""Fetches a stored result by its reference (tools 13)."""
+
+from typing import Any
+
+from noetl_worker.tools.control_plane import ControlPlane
+from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.transports.edge import Edge
+
+__all__ = ["ResultFetch", "check_transport", "create", "resolve"]
+
+_SECONDS = 30.0
+_LONGEST_ERROR = 2000
+_PREFERENCES = ("flight", "http")
+
+
+class ResultFetch:
+    """The result_fetch tool; straight over HTTP, whatever transport is preferred."""
+
+    def __init__(self, edge: Edge, *, most: int) -> None:
+        self._edge = edge
+        self._most = most
+
+    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Return the stored document, which is the result of a tool with its status."""
+        fields = Fields(context.render(config), kind="result_fetch")
+        ref = fields.text("ref")
+        check_transport(fields)
+        return ToolResult(data=await resolve(self._edge, context, ref, most=self._most))
+
+
+def check_transport(fields: Fields) -> None:
+    """Refuse what would be wrong for Arrow Flight, too, so that it is found here."""
+    fields.choice("prefer", _PREFERENCES, default="flight")
+    for name in ("flight_endpoint", "bearer_token", "tls_ca_path"):
+        fields.optional_text(name)
+    pair = [fields.optional_text(f"client_{one}_path") for one in ("cert", "key")]
+    if (pair[0] is None) != (pair[1] is None):
+        raise ToolError(
+            "Configuration error", "client_cert_path and client_key_path must be given together"
+        )
+
+
+async def resolve(edge: Edge, context: ToolContext, ref: str, *, most: int) -> Any:
+    """Return the document behind a reference.
+
+    Raises:
+        ToolError: there is no such result, or it is too large.
+    """
+    calls = ControlPlane(edge, context, most=most)
+    reply = await calls.get("/api/result/resolve", seconds=_SECONDS, params={"ref": ref})
+    if not reply.is_good:
+        raise ToolError(
+            "HTTP error",
+            f"/api/result/resolve returned {reply.status}: {reply.text[:_LONGEST_ERROR]}",
+        )
+    return reply.json()
+
+
+def create(parts: ToolParts) -> Tool:
+    """Make the tool."""
+    return ResultFetch(parts.edge, most=parts.settings.worker_resolve_body_bytes)
