@@ -1,12 +1,14 @@
 """Every database remembers whose it is, and nobody else's processes serve it (design S4)."""
 
 from dataclasses import dataclass
-
-import asyncpg
+from typing import TYPE_CHECKING
 
 from noetl_common.errors import Permanent
 from noetl_common.pg.errors import translate
 from noetl_common.settings import ShardSettings
+
+if TYPE_CHECKING:
+    import asyncpg
 
 __all__ = ["CLUSTER_WIDE", "DatabaseIdentity", "WrongDatabase", "check_identity"]
 
