@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from litestar import Litestar, Response, Router
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
@@ -35,6 +36,7 @@ from noetl_api_gateway.handlers import (
     results,
     workers,
 )
+from noetl_api_gateway.handlers.gate import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.health import HealthProbe
 from noetl_api_gateway.presence import Presence, run_presence
 from noetl_api_gateway.refusals import RETRY_AFTER, Refusal, body_too_large
@@ -107,6 +109,7 @@ def create_app(settings: Settings | None = None) -> Shell:
         dependencies={"edge": Provide(provide_edge), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
+        state=State({INTERNAL_TOKEN_STATE: settings.internal_api_token}),
         openapi_config=OpenAPIConfig(
             title="NoETL",
             version="1",

@@ -1,7 +1,7 @@
 """Settings of the edge."""
 
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 __all__ = ["Settings"]
 
@@ -88,6 +88,11 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
         default="",
         description="Browser origins that may read answers, separated by commas; "
         "empty: loopback ones.",
+    )
+    internal_api_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bearer token of `/api/internal/*`; without one most of these routes are "
+        "refused.",
     )
     disable_metrics: bool = Field(default=False, description="Do not serve /metrics.")
 
