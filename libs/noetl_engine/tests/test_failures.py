@@ -156,26 +156,6 @@ def test_earlier_decisions_of_a_batch_stay():
     assert run.ended == ["FAILED"]
 
 
-def test_a_container_is_not_supported_yet():
-    container = Tool(kind="container", config={"image": "x"})
-    playbook = make_playbook(make_step("start", "a"), make_step("a", tool=container))
-    run = Run(playbook).start().work("start")
-
-    assert "tool kind 'container' (step 'a') not supported yet" in run.rows[-1].meta["error"]
-
-
-def test_a_callback_is_not_supported_yet():
-    run = Run(make_playbook(make_step("start"))).start()
-    command = run.find("start")
-    completed = run.event(
-        command, "command.completed", "success", status="success", pending_callback=True
-    )
-    run.finish(command, [completed])
-
-    assert run.ended == ["FAILED"]
-    assert "callback (step 'start') not supported yet" in run.rows[-1].meta["error"]
-
-
 def test_progress_counts_steps():
     playbook = make_playbook(
         make_step("start", "a", "lp", mode="inclusive"),

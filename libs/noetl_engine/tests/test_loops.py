@@ -7,7 +7,7 @@ from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
 from noetl_engine.collection import MAX_COUNT, elements_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Continued, Limits
-from noetl_engine.playbook.model import Cursor, Loop, LoopMode, Pipeline, Task, Tool
+from noetl_engine.playbook.model import Pipeline, Task, Tool
 
 
 def looping(loop: Any, *, reload: Any = lambda _turn: False, **options: Any) -> Run:
@@ -243,15 +243,6 @@ def test_a_lost_run_s_data_does_not_count():
     run.finish(command, [second[0], second[2]], worker="w2", attempts=1)
 
     assert run.find("end").context["render_context"]["lp"][0]["data"] is None
-
-
-def test_a_cursor_loop_is_not_supported_yet():
-    loop = Loop(iterator="row", mode=LoopMode.CURSOR, cursor=Cursor(claim="SELECT 1"))
-    run = looping(loop)
-
-    assert run.ended == ["FAILED"]
-    error = run.rows[-1].result["context"]["error"]
-    assert "cursor loops (step 'lp') not supported yet" in error
 
 
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])

@@ -1,21 +1,22 @@
 """What a command carries (engine 9.1 and 9.2, worker 8)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from noetl_engine.context import scope_of
 from noetl_engine.errors import EvaluateError
+from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool
 from noetl_engine.playbook.model import Json as ModelJson
-from noetl_engine.playbook.model import Loop, Pipeline, Playbook, Step, Tool
 from noetl_engine.rendering import render
 
-__all__ = ["BuiltCommand", "Iteration", "build_command", "pool_of"]
+__all__ = ["BuiltCommand", "Iteration", "build_claim", "build_command", "pool_of"]
 
 type Json = Any
 
 TASK_SEQUENCE = "task_sequence"
-_PARKING_KINDS = frozenset({"container"})
+PLAYBOOK = "playbook"
+FRAME_ROWS = "__frame_max_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class BuiltCommand:
     context: Json
     iteration: Iteration | None = None
     timeout_seconds: int | float | None = None
+    cursor: Mapping[str, Json] | None = None
+    """Phase, step and frame of a cursor loop's command; the row of a body is added."""
+    note: Mapping[str, Json] = field(default_factory=dict)
 
     def meta(self, *, execution_id: int, catalog_id: int, event_id: int, trace: Json) -> Json:
         """The ``command.issued`` row's meta; it fixes the command id."""
@@ -63,6 +67,8 @@ class BuiltCommand:
             meta["iteration_total"] = iteration.total
             meta["iterator_step"] = self.step
             meta["item_var"] = iteration.loop.iterator
+        if self.cursor is not None:
+            meta["cursor"] = dict(self.cursor)
         if self.timeout_seconds is not None:
             meta["timeout_seconds"] = self.timeout_seconds
         if trace is not None:
@@ -82,12 +88,16 @@ def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
 
 
 def build_command(
-    step: Step, flat: Mapping[str, Json], iteration: Iteration | None = None
+    step: Step,
+    flat: Mapping[str, Json],
+    iteration: Iteration | None = None,
+    *,
+    frame: int | None = None,
 ) -> BuiltCommand:
-    """Render a step's command in a flat context.
+    """Render a step's command in a flat context; ``frame`` is that of a cursor's body.
 
     Raises:
-        EvaluateError: A template fails, or the step uses something not supported yet.
+        EvaluateError: A template fails.
     """
     if iteration is not None:
         names = iteration.variables()
@@ -101,8 +111,6 @@ def build_command(
         kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope)
         policy = None
     else:
-        if tool.kind in _PARKING_KINDS:
-            raise EvaluateError(f"tool kind '{tool.kind}' (step '{step.name}') not supported yet")
         kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration)
         policy = tool.policy
     context: dict[str, Json] = {
@@ -114,10 +122,48 @@ def build_command(
         context["policy"] = policy
     if step.output_select:
         context["output_select"] = list(step.output_select)
-    timeout = step.timeout_seconds
-    if timeout is not None and float(timeout).is_integer():
-        timeout = int(timeout)
-    return BuiltCommand(step.name, kind, context, iteration, timeout)
+    cursor: dict[str, Json] | None = None
+    if frame is not None and iteration is not None:
+        cursor = {"phase": "body", "step": step.name, "frame": frame, "row": iteration.index}
+    note = _note(tool, config)
+    return BuiltCommand(step.name, kind, context, iteration, _time_limit(step), cursor, note)
+
+
+def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltCommand:
+    """Render the command that claims the rows of a cursor loop's frame (engine 9.1 and 11.3).
+
+    Raises:
+        EvaluateError: The claim can't be rendered, or the step is no cursor loop any more.
+    """
+    loop = step.loop
+    if loop is None or loop.cursor is None:
+        raise EvaluateError(f"step '{step.name}' has no cursor")
+    scope = scope_of({**flat, FRAME_ROWS: loop.frame.max_rows})
+    config: dict[str, Json] = {"command": render(loop.cursor.claim, scope)}
+    if loop.cursor.auth is not None:
+        config["auth"] = loop.cursor.auth
+    context: Json = {"tool_config": config, "args": {}, "render_context": scope}
+    cursor = {"phase": "claim", "step": step.name, "frame": frame}
+    return BuiltCommand(
+        step.name, loop.cursor.kind, context, timeout_seconds=_time_limit(step), cursor=cursor
+    )
+
+
+def _time_limit(step: Step) -> int | float | None:
+    seconds = step.timeout_seconds
+    return int(seconds) if seconds is not None and float(seconds).is_integer() else seconds
+
+
+def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
+    """What later decisions must know of a command without reading its context."""
+    note: dict[str, Json] = {}
+    tools = [tool] if isinstance(tool, Tool) else [task.tool for task in tool.tasks]
+    if any(one.kind == PLAYBOOK and one.config.get("return_step") is not None for one in tools):
+        note["awaits"] = True
+    wanted = config.get("timeout_seconds") if isinstance(config, dict) else None
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool) and wanted > 0:
+        note["patience"] = min(float(wanted), LONGEST_SECONDS)
+    return note
 
 
 def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json]:

@@ -6,7 +6,7 @@ from typing import Any
 from noetl_engine.state import State
 from noetl_engine.values import Values, context_updates
 
-__all__ = ["Contexts", "scope_of", "start_flat"]
+__all__ = ["Contexts", "drained", "scope_of", "start_flat"]
 
 type Json = Any
 type Flat = Mapping[str, Json]
@@ -33,6 +33,12 @@ def start_flat(
     }
 
 
+def drained(frames: int) -> dict[str, Json]:
+    """The result of a cursor loop that has run dry."""
+    data: dict[str, Json] = {"cursor": "drained", "frames": frames}
+    return {**data, "data": data}
+
+
 class Contexts:
     """The flat context of one execution, kept until a result or variable changes."""
 
@@ -54,9 +60,15 @@ class Contexts:
         ref = self._state.step(step).result
         if ref is None:
             return None
-        if ref.kind == "row":
-            return self._values.data(ref.last)
-        return self._values.loops[ref.first] if ref.kind == "loop" else []
+        match ref.kind:
+            case "row":
+                return self._values.data(ref.last)
+            case "loop":
+                return self._values.loops[ref.first]
+            case "cursor":
+                return drained(ref.total)
+            case _:
+                return []
 
     def variable(self, name: str) -> Json:
         """The value of a durable variable."""

@@ -7,6 +7,7 @@ from noetl_contract.events import EventRow, ExecutionStatus
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.finish import (
+    decide_callback_timeout,
     decide_cancel,
     decide_exhausted,
     decide_finalize,
@@ -17,6 +18,7 @@ from noetl_engine.decide.needs import check_rows
 from noetl_engine.decide.start import decide_start
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (
+    CallbackTimedOut,
     Cancelled,
     Claimed,
     CommandExhausted,
@@ -187,6 +189,8 @@ def _dispatch(turn: Turn, message: Input) -> None:  # noqa: C901 - one case per 
             decide_exhausted(turn, message)
         case StepTimedOut():
             decide_timeout(turn, message)
+        case CallbackTimedOut():
+            decide_callback_timeout(turn, message)
         case Continued():
             continue_loops(turn)
         case _:

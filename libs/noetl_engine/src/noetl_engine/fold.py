@@ -10,6 +10,12 @@ What the contract's columns don't show is in the row's ``note``:
     Of a ``command.claimed``: the rest of the hold.
 ``collection``, ``limit``, ``own``, ``args``
     Of a loop's ``step.enter``: what its iterations are made of.
+``awaits``, ``patience``
+    Of a ``command.issued``: its tool waits for a child, or wants a callback waited for so long.
+``parked``
+    Of a ``command.completed``: the command stays open until its callback.
+``callback``, ``index``
+    Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
 ``ops``
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
@@ -38,12 +44,13 @@ from noetl_engine.state import (
     StepState,
 )
 
-__all__ = ["fold"]
+__all__ = ["SOFT_SUCCESS", "fold"]
 
 type Json = Any
 
 _NO_NOTE: Mapping[str, Json] = {}
-_SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
+SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
+PARKING_KINDS = frozenset({"container"})
 
 
 def fold(state: State, row: EventRow) -> None:
@@ -157,16 +164,18 @@ def _on_enter(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     step = state.step(row.node_name or "")
     _begin(state, step)
     context = (row.result or {}).get("context") or {}
-    total = context.get("iterations_expected")
+    is_cursor = context.get("__cursor_loop") is True
+    total = 0 if is_cursor else context.get("iterations_expected")
     if isinstance(total, int):
-        step.loop = LoopState(
-            row.position, total, note.get("limit"), own=tuple(note.get("own") or ())
-        )
+        own = tuple(note.get("own") or ())
+        step.loop = LoopState(row.position, total, note.get("limit"), own=own)
+        step.loop.frame = 0 if is_cursor else None
 
 
 def _on_exit(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
     step = state.step(row.node_name or "")
-    step.result = ResultRef("empty")
+    frames = None if step.loop is None else step.loop.frame
+    step.result = ResultRef("empty") if frames is None else ResultRef("cursor", total=frames)
     state.context_version += 1
     _end(state, step, Phase.COMPLETED)
 
@@ -177,24 +186,31 @@ def _on_skipped(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
     step.phase = Phase.SKIPPED
 
 
-def _on_issued(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
+def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     meta = row.meta if isinstance(row.meta, dict) else {}
     step = state.step(row.node_name or "")
     if step.phase is not Phase.RUNNING:
         _begin(state, step)  # a plain start has no step.enter
-    index = meta.get("iteration_index")
+    cursor = meta.get("cursor")
+    claims = isinstance(cursor, dict) and cursor.get("phase") == "claim"
     state.commands[row.event_id] = CommandState(
         row.event_id,
         str(meta.get("command_id")),
         step.name,
         row.position,
         row.created_at,
-        index,
+        meta.get("iteration_index"),
         meta.get("timeout_seconds"),
+        claims=claims,
+        awaits=note.get("awaits", False),
+        parks=row.node_type in PARKING_KINDS,
+        patience=note.get("patience"),
     )
     step.open += 1
     if step.loop is None:
         step.command = row.event_id
+    elif isinstance(cursor, dict) and claims:
+        step.loop.begin_frame(cursor["frame"])
     else:
         step.loop.issued += 1
 
@@ -241,13 +257,43 @@ def _on_command_started(state: State, row: EventRow, note: Mapping[str, Json]) -
 
 
 def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    if "callback" in note:
+        _on_callback(state, row, note)
+        return
     command = _heard(state, row, note)
     if command is None:
         return
     command.call = row.position
-    if command.index is None:
-        state.step(command.step).result = ResultRef("row", last=row.position)
-        state.context_version += 1
+    if command.index is None and not command.claims:
+        _take_result(state, state.step(command.step), row.position)
+
+
+def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    """The end of a parked command, or of one that will park; no worker's sign of life."""
+    command = state.commands.get(note.get("command", 0))
+    if command is None:
+        return
+    _count_soft_error(state, row)
+    if note["callback"] != "ends":
+        command.callback = row.position
+        return
+    step = _close(state, command)
+    if step.loop is None:
+        _take_result(state, step, row.position)
+        _end(state, step, Phase.COMPLETED)
+    else:
+        step.loop.finished += 1
+        _end_loop(state, step, step.loop, row.position)
+
+
+def _take_result(state: State, step: StepState, position: int) -> None:
+    step.result = ResultRef("row", last=position)
+    state.context_version += 1
+
+
+def _count_soft_error(state: State, row: EventRow) -> None:
+    if (row.status or "").lower() not in SOFT_SUCCESS:
+        state.progress.soft_errors += 1
 
 
 def _on_call_error(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -260,18 +306,24 @@ def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     command = _heard(state, row, note)
     if command is None:
         return
+    if "parked" in note:
+        command.parked = row.position
+        return
     step = _close(state, command)
-    if (row.status or "").lower() not in _SOFT_SUCCESS:
-        state.progress.soft_errors += 1
+    _count_soft_error(state, row)
     loop = step.loop
+    if command.claims:
+        return  # what the rows it brought lead to is an operation of the decision
+    came = command.call or command.callback
     if loop is None:
-        if step.result is None:
-            step.result = ResultRef("row", last=row.position)
-            state.context_version += 1
+        if command.call is None and command.callback is not None:
+            _take_result(state, step, command.callback)
+        elif step.result is None:
+            _take_result(state, step, row.position)
         _end(state, step, Phase.COMPLETED)
         return
     loop.finished += 1
-    if command.call is None:
+    if came is None:
         loop.bare.append(row.position)
     _end_loop(state, step, loop, row.position)
 
@@ -284,7 +336,7 @@ def _on_failed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     step = _close(state, command)
     if step.error is None:
         step.error = command.error or ""
-    if step.loop is None:
+    if step.loop is None or command.claims:
         _end(state, step, Phase.FAILED)
     else:
         step.loop.failed += 1
@@ -303,7 +355,7 @@ def _end_loop(state: State, step: StepState, loop: LoopState, position: int) -> 
     if loop.failed:
         if not loop.in_flight:
             _end(state, step, Phase.FAILED)
-    elif loop.finished >= loop.total:
+    elif loop.frame is None and loop.finished >= loop.total:
         step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
         state.context_version += 1
         _end(state, step, Phase.COMPLETED)

@@ -8,6 +8,7 @@ from typing import Any
 from noetl_contract.ingress import Hold, WireEvent
 
 __all__ = [
+    "CallbackTimedOut",
     "Cancelled",
     "Claimed",
     "CommandExhausted",
@@ -109,6 +110,13 @@ class StepTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackTimedOut:
+    """A timer row of kind ``callback_timeout`` is due."""
+
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Continued:
     """Go on with a fan-out that was larger than one commit (W9)."""
 
@@ -123,6 +131,7 @@ type Input = (
     | Finalized
     | CommandExhausted
     | StepTimedOut
+    | CallbackTimedOut
     | Continued
 )
 
@@ -155,6 +164,7 @@ class Limits:
     fast_path_seconds: float = 30.0
     commands_per_decision: int = 200
     rounds_per_decision: int = 1000
+    callback_seconds: float = 21_600.0
 
 
 @dataclass(slots=True)

@@ -52,6 +52,12 @@ def _op_failed(state: State, step: str) -> None:
         state.failed.append(step)
 
 
+def _op_frame(state: State, step: str, rows_at: int, total: int) -> None:
+    loop = state.step(step).loop
+    if loop is not None and loop.frame is not None:
+        loop.begin_frame(loop.frame, rows_at=rows_at, total=total)
+
+
 def _op_variables(state: State, sources: dict[str, list[Json]]) -> None:
     for name, (position, key) in sources.items():
         state.variables[name] = (position, key)
@@ -63,5 +69,6 @@ _OPERATIONS: Mapping[str, Callable[..., None]] = {
     "reset": _op_reset,
     "discard": _op_discard,
     "failed": _op_failed,
+    "frame": _op_frame,
     "variables": _op_variables,
 }

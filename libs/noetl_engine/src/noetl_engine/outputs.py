@@ -99,6 +99,8 @@ class Decision:
     error: str | None = None
     cancel_open_commands: bool = False
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
+    abandoned: list[int] = field(default_factory=list)
+    """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 

@@ -29,7 +29,7 @@ __all__ = [
     "load_state",
 ]
 
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 
 # Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
 REMEMBERED_EVENTS = 384
@@ -51,7 +51,8 @@ class ResultRef:
 
     Attributes:
         kind: ``row``: the result of the row at ``last``. ``loop``: the iterations' ``call.done``
-            rows between ``first`` and ``last``. ``empty``: an empty collection.
+            rows between ``first`` and ``last``. ``empty``: an empty collection. ``cursor``: a
+            drained cursor, ``total`` frames of which had rows.
         bare: Positions of ``command.completed`` rows of iterations that sent no ``call.done``.
     """
 
@@ -79,6 +80,9 @@ class LoopState:
         entered: Position of the ``step.enter`` whose note holds the collection.
         limit: Most iterations in flight, ``None`` for all.
         own: Positions of the ``ctx.updated`` rows whose values lie on top of the context.
+        frame: Number of the present frame; only a cursor loop has frames, and the counters
+            are those of the frame.
+        rows_at: Position of the ``call.done`` that brought the frame's rows.
     """
 
     entered: int
@@ -89,6 +93,19 @@ class LoopState:
     failed: int = 0
     own: tuple[int, ...] = ()
     bare: list[int] = field(default_factory=list)
+    frame: int | None = None
+    rows_at: int = 0
+
+    @property
+    def run_at(self) -> int:
+        """The position that names this run, or this frame, among the outcomes kept."""
+        return self.rows_at or self.entered
+
+    def begin_frame(self, frame: int, *, rows_at: int = 0, total: int = 0) -> None:
+        """Count anew: the frame is being claimed, or its rows have come."""
+        self.frame, self.rows_at, self.total = frame, rows_at, total
+        self.issued = self.finished = 0
+        self.bare = []
 
     @property
     def in_flight(self) -> int:
@@ -144,6 +161,18 @@ class CommandState:
     call: int | None = None
     """Position of this run's ``call.done``."""
     error: str | None = None
+    claims: bool = False
+    """It claims the rows of a cursor loop's frame."""
+    awaits: bool = False
+    """Its tool waits for the end of a child execution."""
+    parks: bool = False
+    """Its tool kind leaves the result to a callback (engine 15)."""
+    patience: float | None = None
+    """Seconds that its tool wants to be waited for, once parked."""
+    parked: int | None = None
+    """Position of the ``command.completed`` since which it waits for a callback."""
+    callback: int | None = None
+    """Position of a callback that came before the ``command.completed``."""
 
 
 @dataclass(slots=True)
@@ -239,7 +268,7 @@ def _dump_step(step: StepState) -> list[Any]:
         step.name, step.phase, step.runs, step.outcome, step.open, step.command,
         None if loop is None else [
             loop.entered, loop.total, loop.limit, loop.issued, loop.finished, loop.failed,
-            loop.own, loop.bare,
+            loop.own, loop.bare, loop.frame, loop.rows_at,
         ],
         None if result is None else [
             result.kind, result.first, result.last, result.total, result.bare,
@@ -255,7 +284,8 @@ def _dump_command(command: CommandState) -> list[Any]:
         _to_number(command.issued_at), command.index, command.timeout_seconds,
         command.worker_id, command.instance, command.attempts, command.holds,
         _to_number(command.claimed_at), _to_number(command.started_at),
-        _to_number(command.heard_at), command.call, command.error,
+        _to_number(command.heard_at), command.call, command.error, command.claims,
+        command.awaits, command.parks, command.patience, command.parked, command.callback,
     ]  # fmt: skip
 
 
@@ -286,8 +316,8 @@ def _load_step(fields: list[Any]) -> StepState:
     name, phase, runs, outcome, opened, command, loop, result, arrivals, error = fields
     step = StepState(name, Phase(phase), runs, Phase(outcome), opened, command)
     if loop is not None:
-        entered, total, limit, issued, finished, lost, own, positions = loop
-        step.loop = LoopState(entered, total, limit, issued, finished, lost, tuple(own), positions)
+        entered, total, limit, issued, finished, lost, own, *rest = loop
+        step.loop = LoopState(entered, total, limit, issued, finished, lost, tuple(own), *rest)
     if result is not None:
         kind, first, last, total, bare = result
         step.result = ResultRef(kind, first, last, total, tuple(bare))

@@ -1,5 +1,6 @@
 """One decision while it is made: rows are numbered, folded and kept as they are appended."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -50,31 +51,40 @@ class Memory:
             fold(state, row)
             if event_type == EventType.COMMAND_ISSUED and row.event_id in state.commands:
                 values.take_row(row)
-            elif event_type == EventType.STEP_ENTER and "collection" in note:
+            elif event_type == EventType.STEP_ENTER and _begins_loop(state, row):
                 values.take_row(row)
-                values.begin_loop(row.position)
+                if "collection" in note:
+                    values.begin_loop(row.position)
             return
         self._absorb_run(row, command)
+        self.note_frames(note.get("ops", ()))
         values.prune(state)
+
+    def note_frames(self, operations: Iterable[list[Json]]) -> None:
+        """Begin to keep the outcomes of a cursor's frame when its rows have come."""
+        for name, *arguments in operations:
+            if name == "frame":
+                self.values.begin_loop(arguments[1])
 
     def _absorb_run(self, row: EventRow, command: CommandState) -> None:
         state, values = self.state, self.values
         step = state.step(command.step)
         loop = step.loop
-        ends = row.event_type in _RUN_ENDS
+        ends = ends_run(row)
         if row.event_type == EventType.CALL_DONE:
             if command.index is None or loop is None:
                 values.take_row(row)
             else:
-                iteration = Iteration(command.index, row.position, row.result)
-                values.take_iteration(loop.entered, iteration)
+                named = command.command_id if is_callback(row) else None
+                iteration = Iteration(command.index, row.position, row.result, command_id=named)
+                values.take_iteration(loop.run_at, iteration)
         elif row.event_type == EventType.COMMAND_COMPLETED and command.call is None:
             values.take_row(row)
         fold(state, row)
         if ends:
             values.drop(command.issued)
         if loop is not None and step.loop is None:
-            self._end_loop(step.name, loop.entered)
+            self._end_loop(step.name, loop.run_at)
 
     def _end_loop(self, name: str, entered: int) -> None:
         """Gather the result, unless iterations are missing after a restore."""
@@ -84,6 +94,24 @@ class Memory:
                 self.values.end_loop(ref)
         else:
             self.values.drop_iterations(entered)
+
+
+def _begins_loop(state: State, row: EventRow) -> bool:
+    step = state.steps.get(row.node_name or "")
+    return step is not None and step.loop is not None and step.loop.entered == row.position
+
+
+def is_callback(row: EventRow) -> bool:
+    """Whether a ``call.done`` came from outside, for a command that parks (engine 15)."""
+    return isinstance(row.note, dict) and "callback" in row.note
+
+
+def ends_run(row: EventRow) -> bool:
+    """Whether a row of an open command ends it."""
+    note = row.note if isinstance(row.note, dict) else {}
+    if row.event_type in _RUN_ENDS:
+        return "parked" not in note
+    return note.get("callback") == "ends"
 
 
 @dataclass(slots=True)
@@ -128,7 +156,7 @@ class Turn:
         self.decision.events.append(row)
         if command is not None and running:
             self._touched[command.event_id] = command
-            if row.event_type in _RUN_ENDS:
+            if ends_run(row):
                 ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
                 error = command.error if ended == "FAILED" else None
                 self._endings[command.event_id] = (ended, error)
@@ -141,6 +169,7 @@ class Turn:
         note["ops"] = [*note.get("ops", ()), op]
         row.note = note
         apply_operations(self.state, [op])
+        self.memory.note_frames([op])
 
     def row(self, event_type: EventType, name: str | None, status: str, **columns: Any) -> EventRow:
         """A row of the engine's own, not appended yet."""
@@ -201,6 +230,7 @@ class Turn:
             parent_execution_id=state.parent_execution_id,
             context=built.context,
             meta=meta,
+            note=dict(built.note) or None,
         )
         self.append(row)
         self.issued += 1
@@ -276,6 +306,24 @@ class Turn:
             )
         )
 
+    def begin_wait(self, command: CommandState) -> None:
+        """Set the timer of a parked command: a callback may never come (engine 15)."""
+        if self.state.ended:
+            return
+        seconds = self.callback_patience(command)
+        self.decision.timers.append(
+            NewTimer(
+                timer_id=self.facts.new_id(),
+                due_at=self.facts.now + timedelta(seconds=seconds),
+                kind="callback_timeout",
+                payload={"event_id": command.event_id},
+            )
+        )
+
+    def callback_patience(self, command: CommandState) -> float:
+        """How long a parked command waits: the setting, or longer if its tool wants so."""
+        return max(self.facts.limits.callback_seconds, command.patience or 0.0)
+
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
@@ -284,11 +332,18 @@ class Turn:
             decision.ended = state.status
             decision.error = state.error
             decision.cancel_open_commands = True
+            decision.abandoned = [
+                command.event_id
+                for command in state.commands.values()
+                if command.awaits and command.holds
+            ]
         return decision
 
     def _change_of(self, command: CommandState) -> CommandChange:
         ended, error = self._endings.get(command.event_id, (None, None))
         lease = timedelta(seconds=self.facts.limits.lease_seconds)
+        # Nobody holds a parked command: its worker is done with it.
+        held = bool(command.holds) and command.parked is None
         status = "PENDING"
         if ended is not None:
             status = ended
@@ -299,13 +354,13 @@ class Turn:
         return CommandChange(
             event_id=command.event_id,
             status=status,
-            worker_id=command.worker_id,
-            instance=command.instance,
+            worker_id=command.worker_id if held or ended else None,
+            instance=command.instance if held or ended else None,
             attempts=command.attempts,
             holds=command.holds,
             claimed_at=command.claimed_at,
             started_at=command.started_at,
             ended_at=None if ended is None else self.facts.now,
-            lease_until=None if ended or not command.holds else self.facts.now + lease,
+            lease_until=None if ended or not held else self.facts.now + lease,
             error=error,
         )

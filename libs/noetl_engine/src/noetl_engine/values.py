@@ -89,6 +89,8 @@ class Iteration:
     result: Json
     bare: bool = False
     """There is only a ``command.completed``."""
+    command_id: str | None = None
+    """Of a callback, whose row doesn't name its command."""
 
     def entry(self) -> Json:
         """The iteration's part of the loop's result (R10)."""
@@ -96,11 +98,14 @@ class Iteration:
         context = context if isinstance(context, dict) else {}
         inner = context.get("result")
         status = inner.get("status") if isinstance(inner, dict) else None
-        if not isinstance(status, str):
+        if self.command_id is not None:
+            status = "error" if self.result.get("status") == "FAILED" else "success"
+        elif not isinstance(status, str):
             status = self.result.get("status") if self.bare else "success"
+        command_id = self.command_id or context.get("command_id")
         return {
             "status": status,
-            "context": {"command_id": context.get("command_id"), "status": status},
+            "context": {"command_id": command_id, "status": status},
             "data": None if self.bare else unwrap(self.result),
         }
 
@@ -195,10 +200,12 @@ class Values:
         self.iterations[entered] = {}
         for row in rows:
             note = row.note if isinstance(row.note, dict) else {}
-            index = index_of(command_id_of(row))
+            index = note.get("index", index_of(command_id_of(row)))
             if index is None or "command" not in note:
                 continue
-            self.take_iteration(entered, Iteration(index, row.position, row.result))
+            named = note.get("command_id")
+            iteration = Iteration(index, row.position, row.result, command_id=named)
+            self.take_iteration(entered, iteration)
         for iteration in known.values():
             self.take_iteration(entered, iteration)
         self.complete.add(entered)
@@ -215,6 +222,11 @@ class Values:
         result = [iteration.entry() for iteration in ordered]
         self.loops[ref.first] = result
         self._weigh(ref.first, rough_bytes(result))
+
+    def end_frame(self, rows_at: int) -> dict[str, list[Json]]:
+        """Forget the outcomes of a cursor's frame; where the variables they set are."""
+        known = self.drop_iterations(rows_at)
+        return self._collect_updates([known[index] for index in sorted(known)])
 
     def _collect_updates(self, iterations: list[Iteration]) -> dict[str, list[Json]]:
         """Where the variables set by iterations are, the last index winning (R10)."""
@@ -278,12 +290,12 @@ def needed_positions(state: State) -> set[int]:
             positions.update(step.result.bare)
         if step.loop is not None:
             positions.add(step.loop.entered)
+            positions.add(step.loop.run_at)
             positions.update(step.loop.own)
             positions.update(step.loop.bare)
     for command in state.commands.values():
         positions.add(command.issued)
-        if command.call is not None:
-            positions.add(command.call)
+        positions.update(at for at in (command.call, command.callback) if at is not None)
     return positions
 
 

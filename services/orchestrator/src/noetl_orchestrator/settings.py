@@ -7,6 +7,7 @@ from noetl_common.settings import (
     ShardDatabaseSettings,
 )
 from noetl_engine.inputs import Limits
+from noetl_engine.playbook.model import LONGEST_SECONDS
 from pydantic import AliasChoices, Field
 
 __all__ = ["Settings"]
@@ -158,6 +159,14 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
         default=1000, ge=1, description="Rounds of empty loops in one decision (engine R6)."
     )
 
+    callback_timeout_seconds: float = Field(
+        default=21_600.0,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="How long a finished container step waits for its callback, unless its tool "
+        "wants it to wait longer (engine 15).",
+    )
+
     def edge_stale_seconds(self) -> float:
         """Return the limit for edges: a silent one must be noticed before workers are judged."""
         third = self.command_worker_heartbeat_stale_seconds / 3
@@ -175,4 +184,5 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
             fast_path_seconds=self.fast_path_seconds,
             commands_per_decision=self.decision_commands,
             rounds_per_decision=self.decision_rounds,
+            callback_seconds=self.callback_timeout_seconds,
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_engine.inputs import Continued, Input, StepTimedOut
+from noetl_engine.inputs import CallbackTimedOut, Continued, Input, StepTimedOut
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.commit import CONTINUE_TIMER
@@ -13,11 +13,12 @@ from noetl_orchestrator.dispatch import Dispatcher
 from noetl_orchestrator.store import DueTimer, Store
 from noetl_orchestrator.work import Work
 
-__all__ = ["STEP_TIMEOUT_TIMER", "run_timers", "take_due_timers"]
+__all__ = ["CALLBACK_TIMER", "STEP_TIMEOUT_TIMER", "run_timers", "take_due_timers"]
 
 _log = get_logger()
 
 STEP_TIMEOUT_TIMER = "step_timeout"
+CALLBACK_TIMER = "callback_timeout"
 
 
 class TimerCaller:
@@ -73,10 +74,12 @@ async def take_due_timers(
 
 
 def _input_of(timer: DueTimer) -> Input | None:
+    event_id = timer.payload.get("event_id") if isinstance(timer.payload, dict) else None
     match timer.kind:
         case kind if kind == STEP_TIMEOUT_TIMER:
-            event_id = timer.payload.get("event_id") if isinstance(timer.payload, dict) else None
             return StepTimedOut(event_id) if isinstance(event_id, int) else None
+        case kind if kind == CALLBACK_TIMER:
+            return CallbackTimedOut(event_id) if isinstance(event_id, int) else None
         case kind if kind == CONTINUE_TIMER:
             return Continued()
         case _:

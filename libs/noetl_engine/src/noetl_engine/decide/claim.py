@@ -34,7 +34,7 @@ def _answer(turn: Turn, message: Claimed) -> Answer:  # noqa: PLR0911 - the cont
         return _refused(FINISHED, "already_terminal")
     if state.status is ExecutionStatus.CANCELLED:
         return _refused(CANCELLED, "execution_cancelled")
-    if state.ended:
+    if state.ended or command.parked is not None:
         return _refused(FINISHED, "already_terminal")
     if not command.holds:
         if message.after_start and _start_may_come(turn, command):

@@ -7,12 +7,24 @@ from noetl_contract.events import EventType, ExecutionStatus
 
 from noetl_engine.decide.worker import after_end
 from noetl_engine.identity import micros
-from noetl_engine.inputs import Cancelled, CommandExhausted, Finalized, StepTimedOut
+from noetl_engine.inputs import (
+    CallbackTimedOut,
+    Cancelled,
+    CommandExhausted,
+    Finalized,
+    StepTimedOut,
+)
 from noetl_engine.outputs import Answer
 from noetl_engine.state import CommandState
 from noetl_engine.turn import PLAYBOOK_NODE, Turn
 
-__all__ = ["decide_cancel", "decide_exhausted", "decide_finalize", "decide_timeout"]
+__all__ = [
+    "decide_callback_timeout",
+    "decide_cancel",
+    "decide_exhausted",
+    "decide_finalize",
+    "decide_timeout",
+]
 
 type Json = Any
 
@@ -69,7 +81,7 @@ def decide_exhausted(turn: Turn, message: CommandExhausted) -> None:
     limit = turn.facts.limits.max_attempts
     if command is None or turn.state.ended or command.attempts != message.attempts:
         return
-    if command.holds < limit:
+    if command.holds < limit or command.parked is not None:
         return
     text = (
         f"Command lost: worker {command.worker_id} stopped answering "
@@ -86,8 +98,25 @@ def decide_timeout(turn: Turn, message: StepTimedOut) -> None:
     seconds, since = command.timeout_seconds, command.claimed_at
     if seconds is None or since is None or turn.facts.now < since + timedelta(seconds=seconds):
         return
-    text = f"Execution timed out after {seconds:g} seconds"
+    text = f"Execution timed out after {number_text(seconds)} seconds"
     _fail_command(turn, command, text, "step_timeout")
+
+
+def decide_callback_timeout(turn: Turn, message: CallbackTimedOut) -> None:
+    """End a parked command whose callback has not come (engine 15)."""
+    command = turn.state.commands.get(message.event_id)
+    if command is None or turn.state.ended or command.parked is None or command.heard_at is None:
+        return
+    seconds = turn.callback_patience(command)
+    if turn.facts.now < command.heard_at + timedelta(seconds=seconds):
+        return
+    text = f"No callback came within {number_text(seconds)} seconds"
+    _fail_command(turn, command, text, "callback_timeout")
+
+
+def number_text(number: float) -> str:
+    """A number as people write it: no exponent, no empty fraction."""
+    return str(int(number)) if float(number).is_integer() else str(number)
 
 
 def _fail_command(turn: Turn, command: CommandState, text: str, reason: str) -> None:

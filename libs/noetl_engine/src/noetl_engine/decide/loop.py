@@ -2,14 +2,21 @@
 
 from typing import Any
 
-from noetl_engine.commands import BuiltCommand, Iteration, build_command
-from noetl_engine.decide.route import fail_execution, route_completion, route_failure
+from noetl_engine.commands import BuiltCommand, Iteration, build_claim, build_command
+from noetl_engine.context import Flat
+from noetl_engine.decide.route import (
+    fail_execution,
+    route_completion,
+    route_drained,
+    route_failure,
+)
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import Step
 from noetl_engine.state import CommandState, LoopState, Phase
 from noetl_engine.turn import Turn
+from noetl_engine.values import tool_data
 
-__all__ = ["after_iteration", "continue_loops"]
+__all__ = ["after_claim", "after_iteration", "continue_loops"]
 
 type Json = Any
 
@@ -28,6 +35,67 @@ def after_iteration(turn: Turn, command: CommandState, *, failed: bool) -> None:
         route_failure(turn, name, step.error or "", ended=False)
     elif loop.may_issue:
         _issue(turn, name, loop, room=1)
+    elif loop.frame is not None and not loop.in_flight:
+        _end_frame(turn, name, loop)
+
+
+def after_claim(turn: Turn, command: CommandState, *, failed: bool, error: bool) -> None:
+    """Work on the rows that a cursor's claim has brought, or end the loop (engine 11.3).
+
+    Args:
+        turn: Its trigger is the end of the claim.
+        command: The claim.
+        failed: Whether it failed hard.
+        error: Whether it ended with a soft error, which drains the cursor like no rows.
+    """
+    name = command.step
+    step = turn.state.step(name)
+    loop = step.loop
+    if failed or loop is None or loop.frame is None:
+        route_failure(turn, name, step.error or "", ended=True)
+        return
+    try:
+        rows = [] if error or command.call is None else _rows_of(turn, name, command.call)
+    except EvaluateError as problem:
+        fail_execution(turn, problem)
+        return
+    if not rows or command.call is None:
+        route_drained(turn, name, loop.frame)
+        return
+    turn.apply(["frame", name, command.call, len(rows)])
+    _issue(turn, name, loop, room=turn.facts.limits.commands_per_decision)
+    if loop.may_issue and not turn.state.ended:
+        turn.decision.continue_later = True
+
+
+def _rows_of(turn: Turn, name: str, position: int) -> list[Json]:
+    """The rows in a claim's result; anything that isn't a list of rows is none.
+
+    Raises:
+        EvaluateError: They went to the result store; skipping them would lose claimed rows.
+    """
+    data = tool_data(turn.memory.values.rows[position])
+    if isinstance(data, dict) and "_ref" in data:
+        raise EvaluateError(
+            f"the claim of step '{name}' brought more than an event holds; "
+            "lower loop.spec.frame.max_rows"
+        )
+    rows = data.get("rows") if isinstance(data, dict) else None
+    return rows if isinstance(rows, list) else []
+
+
+def _end_frame(turn: Turn, name: str, loop: LoopState) -> None:
+    """Make durable what the frame's bodies set, in row order, and claim the next frame."""
+    sources = turn.memory.values.end_frame(loop.rows_at)
+    if sources:
+        turn.apply(["variables", sources])
+    try:
+        flat = _flat(turn, loop)
+        claim = build_claim(_step(turn, name), flat, (loop.frame or 0) + 1)
+    except EvaluateError as error:
+        fail_execution(turn, error)
+        return
+    turn.issue(claim)
 
 
 def continue_loops(turn: Turn) -> None:
@@ -50,7 +118,7 @@ def _issue(turn: Turn, name: str, loop: LoopState, *, room: int) -> None:
     if loop.limit is not None:
         count = min(count, loop.limit - loop.in_flight)
     try:
-        built = _build(turn, turn.playbook.steps.get(name), loop, count)
+        built = _build(turn, _step(turn, name), loop, count)
     except EvaluateError as error:
         fail_execution(turn, error)
         return
@@ -58,19 +126,34 @@ def _issue(turn: Turn, name: str, loop: LoopState, *, room: int) -> None:
         turn.issue(command)
 
 
-def _build(turn: Turn, step: Step | None, loop: LoopState, count: int) -> list[BuiltCommand]:
+def _step(turn: Turn, name: str) -> Step:
+    step = turn.playbook.steps.get(name)
     if step is None or step.loop is None:
-        raise EvaluateError("the playbook has no such loop")
+        raise EvaluateError(f"the playbook has no loop '{name}'")
+    return step
+
+
+def _flat(turn: Turn, loop: LoopState) -> Flat:
+    """The present context with what lay on top of it when the loop was entered."""
     values = turn.memory.values.rows
-    note = values[loop.entered]
     flat = turn.memory.contexts.flat()
-    own: dict[str, Json] = dict(note.get("args") or {})
+    own: dict[str, Json] = dict(values[loop.entered].get("args") or {})
     for position in loop.own:
         own.update(values[position])
-    if own:
-        flat = {**flat, **own}
-    elements = note["collection"]
+    return {**flat, **own} if own else flat
+
+
+def _build(turn: Turn, step: Step, loop: LoopState, count: int) -> list[BuiltCommand]:
+    if step.loop is None:
+        return []
+    flat = _flat(turn, loop)
+    if loop.frame is None:
+        elements = turn.memory.values.rows[loop.entered]["collection"]
+    else:
+        elements = _rows_of(turn, step.name, loop.rows_at)
     return [
-        build_command(step, flat, Iteration(step.loop, index, loop.total, elements[index]))
+        build_command(
+            step, flat, Iteration(step.loop, index, loop.total, elements[index]), frame=loop.frame
+        )
         for index in range(loop.issued, loop.issued + count)
     ]

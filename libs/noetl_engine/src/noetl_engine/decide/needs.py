@@ -1,12 +1,15 @@
 """Which stored rows a decision will read; asked before anything changes."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from noetl_contract.events import EventType
 from noetl_contract.ingress import WireEvent
 
+from noetl_engine.decide.callback import find_awaiting
 from noetl_engine.identity import command_number
 from noetl_engine.inputs import (
+    CallbackTimedOut,
     Claimed,
     CommandExhausted,
     CommandOutcome,
@@ -44,10 +47,14 @@ def check_rows(memory: Memory, message: Input) -> None:
         case CommandOutcome(hold=hold, events=events):
             _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
         case EventsPosted(events=events):
-            ending = [_ending(state, event) for event in events if event.event_type in _ENDS]
+            ending = [_ending(state, event) for event in events]
             numbers = [command for command in ending if command is not None]
             _check_ends(memory, numbers, any_failed=_any_failed(events))
-        case CommandExhausted(event_id=event_id) | StepTimedOut(event_id=event_id):
+        case (
+            CommandExhausted(event_id=event_id)
+            | StepTimedOut(event_id=event_id)
+            | CallbackTimedOut(event_id=event_id)
+        ):
             _check_ends(memory, [event_id], any_failed=True)
         case Continued():
             _check_loops(memory, state.running)
@@ -57,6 +64,9 @@ def check_rows(memory: Memory, message: Input) -> None:
 
 def _ending(state: State, event: WireEvent) -> int | None:
     """The open command an event may end."""
+    if event.event_type not in _ENDS:
+        awaiting = find_awaiting(state, event)
+        return None if awaiting is None else awaiting.event_id
     for owner in (event.context, event.meta):
         command_id = owner.get("command_id") if isinstance(owner, dict) else None
         if isinstance(command_id, str):
@@ -77,14 +87,15 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
     steps = Counter(command.step for command in commands)
     if not any_failed and _only_counts(state, commands, steps):
         return
-    _check_loops(memory, steps, ending=steps)
+    brought = {at for one in commands for at in (one.call, one.callback) if at is not None}
+    _check_loops(memory, steps, ending=steps, also=brought)
 
 
 def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
     """Whether all that happens is that iterations are counted: none is last, none is issued."""
     for command in commands:
         loop = state.step(command.step).loop
-        if loop is None or loop.issued < loop.total or loop.failed:
+        if loop is None or command.claims or loop.issued < loop.total or loop.failed:
             return False
         if loop.in_flight <= steps[command.step]:
             return False
@@ -92,23 +103,26 @@ def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]
 
 
 def _check_loops(
-    memory: Memory, names: "dict[str, None] | Counter[str]", ending: "Counter[str] | None" = None
+    memory: Memory,
+    names: "dict[str, None] | Counter[str]",
+    ending: "Counter[str] | None" = None,
+    also: Iterable[int] = (),
 ) -> None:
     """The whole context, and the collections and outcomes of the loops concerned."""
     state = memory.state
     positions = context_positions(state)
+    positions.update(also)
     loops: list[tuple[str, int, int]] = []
     for name in names:
         loop = state.step(name).loop
         if loop is None:
             continue
-        positions.add(loop.entered)
-        positions.update(loop.own)
+        positions.update((loop.entered, loop.run_at, *loop.own))
         left = loop.total - loop.finished
         if ending is not None and ending[name] >= left:
             positions.update(loop.bare)
-            if loop.entered not in memory.values.complete:
-                loops.append((name, loop.entered, state.position))
+            if loop.run_at not in memory.values.complete and loop.total:
+                loops.append((name, loop.run_at, state.position))
     for step in state.steps.values():
         ref = step.result
         if ref is not None and ref.kind == "loop" and ref.first not in memory.values.loops:

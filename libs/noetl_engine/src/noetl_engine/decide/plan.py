@@ -11,7 +11,7 @@ from typing import Any
 
 from noetl_contract.events import EventType
 
-from noetl_engine.commands import BuiltCommand, Iteration, build_command
+from noetl_engine.commands import BuiltCommand, Iteration, build_claim, build_command
 from noetl_engine.context import Flat
 from noetl_engine.playbook.model import Arc, Loop
 from noetl_engine.state import Phase
@@ -21,6 +21,7 @@ __all__ = [
     "DONE",
     "Arrive",
     "Discard",
+    "Drained",
     "Entry",
     "Failed",
     "Plan",
@@ -70,6 +71,13 @@ class Entry:
     loop: Loop | None = None
     elements: list[Json] = field(default_factory=list)
     limit: int | None = None
+    is_cursor: bool = False
+    """Its elements are claimed one frame at a time."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is a loop over nothing, done as soon as it is entered."""
+        return self.loop is not None and not self.is_cursor and not self.elements
 
     def args(self) -> dict[str, Json]:
         """Legacy args of all its arcs."""
@@ -116,6 +124,13 @@ class Reset:
 
 
 @dataclass(slots=True)
+class Drained:
+    """A cursor loop whose claim brought no rows any more."""
+
+    step: str
+
+
+@dataclass(slots=True)
 class Failed:
     """A failure that nobody handled."""
 
@@ -136,7 +151,7 @@ class SetFrom:
     sources: dict[str, list[Json]]
 
 
-type Move = Entry | Skip | Arrive | Reset | Failed | Discard
+type Move = Entry | Skip | Arrive | Reset | Drained | Failed | Discard
 
 
 @dataclass(slots=True)
@@ -168,7 +183,8 @@ class Plan:
         self.units: list[Unit] = []
         self.entries: list[Entry] = []
         self._fresh: dict[str, Json] = {}
-        self._empty: dict[str, Json] = {}
+        self.results: dict[str, Json] = {}
+        """Results of loops that this decision has completed."""
         self._flat: Flat | None = None
         for join in state.waiting:
             self.waiting[join] = self._stored_tokens(join)
@@ -220,9 +236,9 @@ class Plan:
         """The context with what this decision has set so far."""
         if self._flat is None:
             flat = self.turn.memory.contexts.flat()
-            if self._empty:
-                steps = {**flat.get("steps", {}), **self._empty}
-                flat = {**flat, **self._empty, "steps": steps}
+            if self.results:
+                steps = {**flat.get("steps", {}), **self.results}
+                flat = {**flat, **self.results, "steps": steps}
             self._flat = {**flat, **self._fresh} if self._fresh else flat
         return self._flat
 
@@ -231,9 +247,9 @@ class Plan:
         self._fresh.update(values)
         self._flat = None
 
-    def set_empty_result(self, step: str) -> None:
-        """Show the result of a loop over nothing."""
-        self._empty[step] = []
+    def set_result(self, step: str, result: Json) -> None:
+        """Show the result of a loop that this decision completes."""
+        self.results[step] = result
         self._flat = None
 
     def build_commands(self) -> list[BuiltCommand]:
@@ -248,6 +264,9 @@ class Plan:
             step = self.steps[entry.step]
             own = entry.own()
             flat = {**self.flat(), **own} if own else self.flat()
+            if entry.is_cursor:
+                built.append(build_claim(step, flat, 0))
+                continue
             if entry.loop is None:
                 built.append(build_command(step, flat))
                 continue
@@ -305,6 +324,9 @@ class Plan:
                 turn.apply(op if at is None else [*op, at])
             case Reset(steps=steps):
                 turn.apply(["reset", steps])
+            case Drained(step=step):
+                drained: Json = {"__cursor_drained": True}
+                turn.append(turn.engine_row(EventType.STEP_EXIT, step, "COMPLETED", drained))
             case Failed(step=step):
                 turn.apply(["failed", step])
             case Discard(joins=joins):
@@ -316,17 +338,22 @@ class Plan:
         if entry.loop is None:
             turn.append(turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context))
             return
-        note: dict[str, Json] = {"collection": entry.elements, "limit": entry.limit}
+        note: dict[str, Json] = {"limit": entry.limit}
+        if not entry.is_cursor:
+            note["collection"] = entry.elements
         own = [at for token in entry.tokens if (at := _row_of(token)) is not None]
         if own:
             note["own"] = own
         if context:
             note["args"] = dict(context)
-        context["iterations_expected"] = len(entry.elements)
-        context["iterator_var"] = entry.loop.iterator
+        if entry.is_cursor:
+            context["__cursor_loop"] = True
+        else:
+            context["iterations_expected"] = len(entry.elements)
+            context["iterator_var"] = entry.loop.iterator
         row = turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context, note=note)
         turn.append(row)
-        if not entry.elements:
+        if entry.is_empty:
             turn.append(turn.engine_row(EventType.STEP_EXIT, entry.step, "COMPLETED"))
 
 

@@ -6,10 +6,11 @@ from typing import Any
 from noetl_contract.events import EventType
 
 from noetl_engine.collection import elements_of
-from noetl_engine.context import Flat, scope_of
+from noetl_engine.context import Flat, drained, scope_of
 from noetl_engine.decide.plan import (
     Arrive,
     Discard,
+    Drained,
     Entry,
     Failed,
     Plan,
@@ -32,7 +33,14 @@ from noetl_engine.state import Phase
 from noetl_engine.turn import Turn
 from noetl_engine.values import bare_name, context_updates, with_self_copy
 
-__all__ = ["end_if_quiet", "fail_execution", "limit_of", "route_completion", "route_failure"]
+__all__ = [
+    "end_if_quiet",
+    "fail_execution",
+    "limit_of",
+    "route_completion",
+    "route_drained",
+    "route_failure",
+]
 
 type Json = Any
 type Scope = Mapping[str, Json]
@@ -55,6 +63,11 @@ def route_failure(turn: Turn, step: str, error: str, *, ended: bool) -> None:
         ended: Whether nothing of the step is in flight any more.
     """
     _decide(turn, lambda router: router.fail(step, error, ended=ended))
+
+
+def route_drained(turn: Turn, step: str, frames: int) -> None:
+    """Route a cursor loop whose claim brought no rows (engine 11.3)."""
+    _decide(turn, lambda router: router.drain(step, frames))
 
 
 def _decide(turn: Turn, work: "Callable[[Router], None]") -> None:
@@ -126,15 +139,23 @@ class Router:
         scope = {**scope_of(plan.flat()), "output": output, "event": event}
         self._route(step, self._matching(step, scope, range(len(step.arcs))))
 
+    def drain(self, name: str, frames: int) -> None:
+        """Complete a cursor loop and route it; what its bodies set is in the log already."""
+        plan = self.plan
+        plan.units.append(Unit(moves=[Drained(name)]))
+        plan.set_phase(name, Phase.COMPLETED)
+        plan.set_result(name, drained(frames))
+        self.complete(name)
+
     def _output_of(self, name: str) -> Json:
-        if name in self.plan.phases:  # an empty loop of this very decision
-            return []
+        if name in self.plan.results:  # completed by this very decision
+            return self.plan.results[name]
         return self.turn.memory.contexts.output_of(name)
 
     def _take_context_updates(self, name: str) -> None:
         """Make what policy rules set durable, once per completion (R12)."""
         plan, memory = self.plan, self.turn.memory
-        if name in plan.phases:
+        if name in plan.results:
             return
         ref = self.turn.state.step(name).result
         sources: dict[str, list[Json]] = {}
@@ -288,10 +309,10 @@ class Router:
         if step.loop is not None:
             self._open_loop(step.loop, entry)
         plan.unit.moves.append(entry)
-        if step.loop is not None and not entry.elements:
+        if entry.is_empty:
             self._count_round()
             plan.set_phase(name, Phase.COMPLETED)
-            plan.set_empty_result(name)
+            plan.set_result(name, [])
             plan.inline.append(name)
             return None
         plan.set_phase(name, Phase.RUNNING)
@@ -312,14 +333,16 @@ class Router:
         return None
 
     def _open_loop(self, loop: Loop, entry: Entry) -> None:
-        """Fix the collection at entry (R10)."""
+        """Fix the collection at entry (R10); a cursor has none."""
+        entry.loop = loop
         if loop.mode is LoopMode.CURSOR or loop.collection is None:
-            raise EvaluateError(f"cursor loops (step '{entry.step}') not supported yet")
+            entry.is_cursor = True
+            entry.limit = loop.frame.row_concurrency
+            return
         plan = self.plan
         own = entry.own()
         scope = scope_of({**plan.flat(), **own} if own else plan.flat())
         rendered = render_collection(loop.collection, scope)
-        entry.loop = loop
         entry.elements = elements_of(rendered, expression=loop.collection)
         entry.limit = limit_of(loop, scope)
 

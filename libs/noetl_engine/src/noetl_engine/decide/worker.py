@@ -5,8 +5,9 @@ from typing import Any
 from noetl_contract.events import TERMINAL_TYPES, EventRow, EventType
 from noetl_contract.ingress import Hold, WireEvent
 
-from noetl_engine.decide.loop import after_iteration
-from noetl_engine.decide.route import fail_execution, route_completion, route_failure
+from noetl_engine.decide.callback import find_awaiting, parks
+from noetl_engine.decide.loop import after_claim, after_iteration
+from noetl_engine.decide.route import route_completion, route_failure
 from noetl_engine.decide.rows import (
     ENGINE_TYPES,
     attempts_of,
@@ -15,7 +16,7 @@ from noetl_engine.decide.rows import (
     worker_id_of,
     worker_row,
 )
-from noetl_engine.errors import EvaluateError
+from noetl_engine.fold import SOFT_SUCCESS
 from noetl_engine.identity import command_number
 from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
 from noetl_engine.lease import fits
@@ -64,6 +65,9 @@ def _take_event(turn: Turn, event: WireEvent, *, batch: bool) -> Answer | tuple[
         return known.event_id, known.late
     if event.event_type == EventType.COMMAND_CLAIMED:
         return _take_claim(turn, event, batch=batch)
+    awaiting = find_awaiting(turn.state, event)
+    if awaiting is not None:
+        return _take_callback(turn, event, awaiting)
     command = find_command(turn, event)
     if command is not None and event.event_type not in ENGINE_TYPES:
         return _take_run_event(turn, event, command, batch=batch)
@@ -78,14 +82,44 @@ def _take_run_event(
     turn: Turn, event: WireEvent, command: CommandState, *, batch: bool
 ) -> tuple[int, bool]:
     attempts = attempts_of(event)
+    if command.parked is not None and event.event_type in _RUN_TYPES:
+        row = worker_row(turn, event, command=None, batch=batch, late=True)
+        return turn.append(row).event_id, True
     if not fits(command, worker_id=worker_id_of(event), instance=None, attempts=attempts):
         row = worker_row(turn, event, command=None, batch=batch, late=True)
         return turn.append(row).event_id, True
     held = command.holds
-    row = turn.append(worker_row(turn, event, command=command, batch=batch))
-    if not held:
+    row = worker_row(turn, event, command=command, batch=batch)
+    _append_run_row(turn, row, command, first=not held)
+    return row.event_id, False
+
+
+def _append_run_row(
+    turn: Turn, row: EventRow, command: CommandState, *, first: bool = False
+) -> None:
+    """Append an event of the present run, and decide what its end leads to."""
+    if parks(row, command):
+        row.note = {**(row.note or {}), "parked": True}
+    turn.append(row)
+    if first:
         turn.begin_time_limit(command)
-    if event.event_type in _ENDS:
+    if command.parked is not None:
+        turn.begin_wait(command)
+    elif row.event_type in _ENDS:
+        after_end(turn, row, command)
+
+
+def _take_callback(turn: Turn, event: WireEvent, command: CommandState) -> tuple[int, bool]:
+    """Take the result of a job that a step has left behind (engine 15)."""
+    row = worker_row(turn, event, command=command)
+    row.meta = event.meta
+    ends = command.parked is not None
+    note: dict[str, Json] = {**(row.note or {}), "callback": "ends" if ends else "early"}
+    if command.index is not None:
+        note |= {"index": command.index, "command_id": command.command_id}
+    row.note = note
+    turn.append(row)
+    if ends:
         after_end(turn, row, command)
     return row.event_id, False
 
@@ -157,9 +191,8 @@ def decide_outcome(turn: Turn, message: CommandOutcome) -> None:
     for event in message.events:
         if event.event_type == EventType.COMMAND_STARTED or _is_known(turn, event):
             continue
-        row = turn.append(worker_row(turn, event, command=command))
+        _append_run_row(turn, worker_row(turn, event, command=command), command)
         if event.event_type in _ENDS:
-            after_end(turn, row, command)
             return
 
 
@@ -175,7 +208,7 @@ def _take_late_outcome(turn: Turn, message: CommandOutcome) -> None:
         late = late or known is None or known.late
     answer = turn.decision.answer
     if late:
-        reason = "taken" if message.hold.event_id in turn.state.commands else "finished"
+        reason = "taken" if _is_open(turn, message.hold) else "finished"
         answer.body = {"status": "late", "reason": reason}
     else:
         answer.body = {"status": "ok"}
@@ -184,7 +217,7 @@ def _take_late_outcome(turn: Turn, message: CommandOutcome) -> None:
 def _held_command(turn: Turn, hold: Hold) -> CommandState | None:
     """The open command, if the hold is its present one or begins the first."""
     command = turn.state.commands.get(hold.event_id)
-    if command is None or command.command_id != hold.command_id:
+    if command is None or command.command_id != hold.command_id or command.parked is not None:
         return None
     fitting = fits(
         command, worker_id=hold.worker_id, instance=hold.instance, attempts=hold.attempts
@@ -208,9 +241,13 @@ def _append_start(
 def _why_lost(turn: Turn, hold: Hold) -> str:
     if turn.state.status == "CANCELLED":
         return "cancelled"
-    if turn.state.ended or hold.event_id not in turn.state.commands:
-        return "finished"
-    return "taken"
+    return "finished" if turn.state.ended or not _is_open(turn, hold) else "taken"
+
+
+def _is_open(turn: Turn, hold: Hold) -> bool:
+    """Whether some run of the command is still under way."""
+    command = turn.state.commands.get(hold.event_id)
+    return command is not None and command.parked is None
 
 
 def _is_known(turn: Turn, event: WireEvent) -> bool:
@@ -222,10 +259,10 @@ def after_end(turn: Turn, row: EventRow, command: CommandState) -> None:
     if turn.state.ended:
         return
     turn.trigger = row.event_id
-    context = (row.result or {}).get("context")
-    if isinstance(context, dict) and context.get("pending_callback") is True:
-        text = f"waiting for a callback (step '{command.step}') not supported yet"
-        fail_execution(turn, EvaluateError(text))
+    if command.claims:
+        failed = row.event_type == EventType.COMMAND_FAILED
+        error = (row.status or "").lower() not in SOFT_SUCCESS
+        after_claim(turn, command, failed=failed, error=error)
     elif command.index is not None:
         after_iteration(turn, command, failed=row.event_type == EventType.COMMAND_FAILED)
     elif row.event_type == EventType.COMMAND_FAILED:

@@ -13,6 +13,9 @@ type JsonObject = Mapping[str, Json]
 
 START_STEP = "start"
 
+# No wait of a playbook is longer; beyond it, times can't be added up.
+LONGEST_SECONDS = 366 * 86400.0
+
 # A pipeline's keys that travel to the worker as written; the server renders all others.
 VERBATIM_TASK_KEYS = frozenset({"set", "input", "spec", "command"})
 

@@ -9,6 +9,7 @@ from noetl_engine.playbook.decode import Reader, is_null
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.loops import read_loop
 from noetl_engine.playbook.model import (
+    LONGEST_SECONDS,
     AdmitRule,
     Json,
     JsonObject,
@@ -133,9 +134,10 @@ def _timeout(spec: Reader, warnings: list[Problem]) -> float | None:
         return None
     match = _TIMEOUT.fullmatch(text)
     seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match else 0.0
-    if seconds > 0:
+    if 0 < seconds <= LONGEST_SECONDS:
         return seconds
-    message = f"timeout '{text[:50]}' is not a duration like 30, 30s, 5m or 1h and is ignored"
+    what = "longer than a year" if seconds > 0 else "not a duration like 30, 30s, 5m or 1h"
+    message = f"timeout '{text[:50]}' is {what} and is ignored"
     warnings.append(_warning(spec, "timeout", message))
     return None
 

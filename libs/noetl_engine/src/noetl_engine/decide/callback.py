@@ -1,0 +1,57 @@
+"""Commands that go on outside after their worker is done: parking and callbacks (engine 15)."""
+
+from noetl_contract.events import EventRow, EventType
+from noetl_contract.ingress import WireEvent
+
+from noetl_engine.decide.rows import attempts_of, command_id_of_event, worker_id_of
+from noetl_engine.identity import command_number
+from noetl_engine.lease import fits
+from noetl_engine.state import CommandState, State
+
+__all__ = ["find_awaiting", "parks"]
+
+
+def parks(row: EventRow, command: CommandState) -> bool:
+    """Whether a row of a run leaves the command waiting for a callback.
+
+    The real worker doesn't say that a container is still running: it only sends no
+    ``call.done``.
+    """
+    if row.event_type != EventType.COMMAND_COMPLETED or command.callback is not None:
+        return False
+    context = (row.result or {}).get("context")
+    says_so = isinstance(context, dict) and context.get("pending_callback") is True
+    return says_so or (command.parks and command.call is None)
+
+
+def find_awaiting(state: State, event: WireEvent) -> CommandState | None:
+    """The command whose callback an event is, if it is one.
+
+    A callback names the step only: it ends the oldest parked command, or is kept for the oldest
+    one that will park.
+    """
+    if event.event_type != EventType.CALL_DONE:
+        return None
+    command_id = command_id_of_event(event)
+    if command_id is not None:
+        return _late_result(state, event, command_id)
+    step = state.steps.get(event.step)
+    if step is None or not step.open:
+        return None
+    commands = [command for command in state.commands.values() if command.step == event.step]
+    parked = [(one.parked, one) for one in commands if one.parked is not None]
+    if parked:
+        return min(parked, key=lambda pair: pair[0])[1]
+    return next(
+        (one for one in commands if one.parks and one.callback is None and one.call is None), None
+    )
+
+
+def _late_result(state: State, event: WireEvent, command_id: str) -> CommandState | None:
+    """A parked command whose own run delivers its result after all."""
+    command = state.commands.get(command_number(command_id) or 0)
+    if command is None or command.command_id != command_id or command.parked is None:
+        return None
+    attempts, worker_id = attempts_of(event), worker_id_of(event)
+    is_ours = fits(command, worker_id=worker_id, instance=None, attempts=attempts)
+    return command if is_ours else None
