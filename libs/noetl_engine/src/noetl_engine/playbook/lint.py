@@ -1,0 +1,54 @@
+"""Everything that is wrong, doubtful or without effect in a playbook, with its place.
+
+Pure and total: any text gives a list of findings, in document order.
+"""
+
+from typing import Final
+
+from noetl_engine.playbook.lint_errors import PARSER_RULES, read_leniently
+from noetl_engine.playbook.lint_finding import Finding, Severity
+from noetl_engine.playbook.lint_flow import (
+    flow_findings,
+    reachability_findings,
+    workbook_findings,
+)
+from noetl_engine.playbook.lint_keys import key_findings
+from noetl_engine.playbook.lint_names import names_of
+from noetl_engine.playbook.lint_source import Source
+from noetl_engine.playbook.lint_templates import template_findings
+from noetl_engine.playbook.lint_texts import texts_of
+from noetl_engine.playbook.yaml_dialect import MapNode, YamlLimits
+
+__all__ = ["MAX_FINDINGS", "PARSER_RULES", "Finding", "Severity", "lint"]
+
+MAX_FINDINGS: Final = 1000
+_GRAVITY: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def lint(text: str, *, limits: YamlLimits | None = None) -> list[Finding]:
+    """Check a playbook.
+
+    The parser accepts the text exactly when no finding is an error of ``PARSER_RULES``. Other
+    errors name what the parser accepts and no execution survives.
+
+    Returns:
+        At most ``MAX_FINDINGS`` findings by line and column, errors kept first where there are
+        more.
+    """
+    source = Source(text)
+    findings, root = read_leniently(text, source, limits=limits)
+    if root is not None:
+        findings += _looks(root, source, findings)
+    kept = sorted(findings, key=lambda found: _GRAVITY[found.severity])[:MAX_FINDINGS]
+    return sorted(kept, key=lambda found: (found.line, found.column, _GRAVITY[found.severity]))
+
+
+def _looks(root: MapNode, source: Source, refused: list[Finding]) -> list[Finding]:
+    findings = [*key_findings(root), *flow_findings(root), *workbook_findings(root)]
+    # What was refused may be the arc that leads to a step.
+    if not any(" next" in found.message or "NextSpec" in found.message for found in refused):
+        findings += reachability_findings(root)
+    names = names_of(root)
+    for text in texts_of(root):
+        findings += template_findings(text, names, source)
+    return findings
