@@ -4,6 +4,8 @@ import typer
 
 from noetl.commands import operate, up
 from noetl.commands.run import run
+from noetl.commands.schema import schema
+from noetl.commands.validate import validate
 from noetl.stack.errors import StackError
 
 app = typer.Typer(
@@ -14,6 +16,8 @@ app = typer.Typer(
 )
 app.command()(up.up)
 app.command()(run)
+app.command()(validate)
+app.command()(schema)
 app.command()(operate.status)
 app.command()(operate.logs)
 app.command()(operate.migrate)

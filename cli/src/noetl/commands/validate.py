@@ -1,0 +1,67 @@
+"""Checking playbooks without running them."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from noetl_engine.playbook.lint import Finding, Severity, lint
+
+from noetl.commands.options import JsonOption
+from noetl.stack.errors import StackError
+
+
+def validate(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Playbooks; - reads one from standard input."),
+    ],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell everything that is wrong or without effect in playbooks; exit code 1 for errors."""
+    found = {str(path): lint(_text(path)) for path in files}
+    if as_json:
+        typer.echo(json.dumps([_report(name, findings) for name, findings in found.items()]))
+    else:
+        for name, findings in found.items():
+            _print(name, findings)
+    if any(_is_refused(findings) for findings in found.values()):
+        raise typer.Exit(1)
+
+
+def _text(path: Path) -> str:
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise StackError(f"can't read {path}: {error.strerror or error}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StackError(f"{path} is not UTF-8 text (byte {error.start})") from error
+
+
+def _is_refused(findings: list[Finding]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
+
+
+def _report(name: str, findings: list[Finding]) -> dict[str, object]:
+    return {
+        "file": name,
+        "valid": not _is_refused(findings),
+        "problems": [asdict(finding) for finding in findings],
+    }
+
+
+def _print(name: str, findings: list[Finding]) -> None:
+    for finding in findings:
+        hint = f" ({finding.hint})" if finding.hint else ""
+        place = f"{name}:{finding.line}:{finding.column}"
+        typer.echo(f"{place}: {finding.severity}: {finding.message}{hint} [{finding.rule}]")
+    counts = {
+        severity: sum(finding.severity is severity for finding in findings) for severity in Severity
+    }
+    words = [f"{n} {word}{'s' * (n > 1)}" for word, n in counts.items() if n]
+    typer.echo(f"{name}: {', '.join(words) or 'ok'}")
