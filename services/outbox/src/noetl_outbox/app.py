@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from noetl_common.bus.broker import connect
+from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
@@ -14,6 +15,7 @@ from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import outbox_hint_subject
 
 from noetl_outbox.births import Births
+from noetl_outbox.outside import OutsideHandlers
 from noetl_outbox.pools import PoolWatch
 from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
@@ -25,6 +27,7 @@ __all__ = ["SCHEMA", "create_app", "open_parts"]
 
 SCHEMA = "0001"
 _NAME = "outbox"
+_OUTSIDERS = 4
 _log = get_logger()
 
 
@@ -42,7 +45,13 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus)
         shard = settings.shard_index
-        store = Store(pool, shard=shard, grace_seconds=settings.outbox_grace_seconds)
+        store = Store(
+            pool,
+            shard=shard,
+            grace_seconds=settings.outbox_grace_seconds,
+            relays_events=settings.outbox_relay_events,
+        )
+        outside = OutsideHandlers(pool, settings=settings)
         pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
         births = Births()
         relay = Relay(bus, store, pools=pools, births=births, settings=settings)
@@ -69,6 +78,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.spawn(f"hints {number}", relay.run_hints())
         subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
         try:
-            yield
+            async with serve_rpc(bus, outside.routes(), queue=_NAME, concurrency=_OUTSIDERS):
+                yield
         finally:
             await subscription.unsubscribe()

@@ -8,13 +8,14 @@ SELECT clock_timestamp();
 -- Rows whose time has come, oldest first, skipping those another relay holds. Fresh rows are left
 -- to their hint for a while; rows in flight come back when their lease is over (their
 -- available_at). Events are read from the log.
--- $1 grace, $2 lease, $3 at most so many
+-- $1 grace, $2 lease, $3 at most so many, $4 kinds of rows
 WITH due AS (
     SELECT outbox_id
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
         AND available_at <= now()
         AND (status <> 'PENDING' OR available_at <= now() - $1::interval)
+        AND kind = ANY($4::text[])
     ORDER BY available_at, outbox_id
     LIMIT $3
     FOR UPDATE SKIP LOCKED

@@ -117,12 +117,15 @@ class Relay:
             data = self._hints.popleft()
             self._hint_bytes -= len(data)
             taken += len(data)
-            rows += read_hint(data)
+            rows += [row for row in read_hint(data) if self._is_ours(row)]
             if taken > _LONGEST_HINT_BATCH_BYTES:
                 break
         if not self._hints:
             self._hinted.clear()
         return rows
+
+    def _is_ours(self, row: Row) -> bool:
+        return row.kind != "event" or self._settings.outbox_relay_events
 
     async def _publish_hinted(self, rows: list[Row]) -> None:
         """Publish without asking the database; what fails is found by the sweep."""

@@ -21,6 +21,17 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         lt=120,
         description="A row in flight for longer is taken back; below the dedupe window.",
     )
+    outbox_outside_lease_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        lt=120,
+        description="A row that an outside publisher claimed comes back after this.",
+    )
+    outbox_relay_events: bool = Field(
+        default=True,
+        description="Whether the relay publishes events; otherwise they wait for outside "
+        "publishers (system/outbox_publisher), and only commands and messages go out.",
+    )
     outbox_batch: int = Field(
         default=200, gt=0, le=1000, description="Rows the sweep takes at once."
     )

@@ -70,10 +70,13 @@ class Measure:
 class Store:
     """One method per statement; errors of the driver leave as ours."""
 
-    def __init__(self, pool: Pool, *, shard: int, grace_seconds: float) -> None:
+    def __init__(
+        self, pool: Pool, *, shard: int, grace_seconds: float, relays_events: bool = True
+    ) -> None:
         self._pool = pool
         self._shard = shard
         self._grace = timedelta(seconds=grace_seconds)
+        self._kinds = ["command", "message", *(["event"] if relays_events else [])]
         self._sql = Queries.load("noetl_outbox")
 
     async def now(self) -> datetime:
@@ -86,7 +89,11 @@ class Store:
         """Take rows whose time has come; nobody else has them until the lease is over."""
         async with translate():
             records = await self._pool.fetch(
-                self._sql["claim_due_rows"], self._grace, timedelta(seconds=lease_seconds), limit
+                self._sql["claim_due_rows"],
+                self._grace,
+                timedelta(seconds=lease_seconds),
+                limit,
+                self._kinds,
             )
         return [stored_row(record, shard=self._shard) for record in records]
 
