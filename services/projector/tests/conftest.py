@@ -12,6 +12,7 @@ from noetl_common.pg.pool import open_pool
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_projector.handlers import ExecutionHandlers
+from noetl_projector.result_bodies.places import open_places
 from noetl_projector.results import ResultHandlers
 from noetl_projector.settings import Settings
 from noetl_projector.store import Store
@@ -112,7 +113,13 @@ async def ask(database: Database, nats_url: str, store: Store) -> AsyncIterator[
     )
     routes = ExecutionHandlers(store, settings=settings).routes()
     async with connect(settings, name="test") as bus:
-        results = ResultHandlers(store, bus=bus, settings=settings, ids=SnowflakeIds(7))
+        results = ResultHandlers(
+            store,
+            bus=bus,
+            settings=settings,
+            ids=SnowflakeIds(7),
+            places=open_places(settings, bus),
+        )
         async with serve_rpc(bus, routes | results.routes(), queue="test"):
             client = RpcClient(bus)
 

@@ -17,6 +17,8 @@ from noetl_contract.streams import EVENTS, projector_durable
 
 from noetl_projector.handlers import ExecutionHandlers
 from noetl_projector.projection import Projection
+from noetl_projector.result_bodies.places import open_places
+from noetl_projector.result_bodies.removal import run_removal
 from noetl_projector.results import ResultHandlers
 from noetl_projector.settings import Settings
 from noetl_projector.store import Store
@@ -24,7 +26,7 @@ from noetl_projector.sweep import run_sweep
 
 __all__ = ["SCHEMA", "create_app", "open_parts"]
 
-SCHEMA = "0001"
+SCHEMA = "0008"
 _NAME = "projector"
 
 
@@ -49,7 +51,9 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
             reads = ExecutionHandlers(store, settings=settings)
-            results = ResultHandlers(store, bus=bus, settings=settings, ids=ids)
+            places = open_places(settings, bus)
+            service.ready_when("results", places.is_ready)
+            results = ResultHandlers(store, bus=bus, settings=settings, ids=ids, places=places)
             projection = Projection(
                 store, settings=settings, on_progress=service.beater("projection")
             )
@@ -66,6 +70,12 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             )
             service.spawn(
                 "sweep", run_sweep(store, settings=settings, on_progress=service.beater("sweep"))
+            )
+            service.spawn(
+                "removal",
+                run_removal(
+                    store, places, settings=settings, on_progress=service.beater("removal")
+                ),
             )
             routes = reads.routes() | results.routes()
             queue = f"{_NAME}_{settings.shard_index}"

@@ -6,16 +6,31 @@ SELECT 1;
 
 -- name: add_missing_executions
 -- A row at position 0 for each execution that the read model lacks, so that the next statement
--- can lock it; both are one transaction. $1 execution ids
-INSERT INTO noetl.execution (
-    execution_id, catalog_id, parent_execution_id, path, status, start_time, position
+-- can lock it; both are one transaction. Each counts for the day of its start. $1 execution ids
+WITH added AS (
+    INSERT INTO noetl.execution (
+        execution_id, catalog_id, parent_execution_id, path, status, start_time, position
+    )
+    SELECT
+        s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
+    FROM noetl.execution_state AS s
+    WHERE s.execution_id = ANY($1::BIGINT[])
+    ORDER BY s.execution_id
+    ON CONFLICT (execution_id) DO NOTHING
+    RETURNING (start_time AT TIME ZONE 'UTC')::DATE AS day
+),
+
+days AS (
+    SELECT a.day, count(*) AS executions
+    FROM added AS a
+    GROUP BY a.day
 )
-SELECT
-    s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
-FROM noetl.execution_state AS s
-WHERE s.execution_id = ANY($1::BIGINT[])
-ORDER BY s.execution_id
-ON CONFLICT (execution_id) DO NOTHING;
+
+INSERT INTO noetl.execution_day AS stored (day, executions)
+SELECT d.day, d.executions
+FROM days AS d
+ORDER BY d.day
+ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.executions;
 
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
@@ -235,17 +250,67 @@ WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
 LIMIT 1;
 
 -- name: insert_result
--- Keeps a result; the same id again is the same result. $1 id, $2 execution id, $3 name,
--- $4 scope, $5 step, $6 data as text, $7 bytes, $8 sha256
-INSERT INTO noetl.result_store (
-    result_id, execution_id, name, scope, source_step, data, bytes, sha256
+-- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution id, $3 name,
+-- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store, $10 location or null
+WITH kept AS (
+    INSERT INTO noetl.result_store (
+        result_id, execution_id, name, scope, source_step, data, bytes, sha256, store, location
+    )
+    VALUES ($1, $2, $3, $4, $5, ($6::TEXT)::JSONB, $7, $8, $9, $10)
+    ON CONFLICT (result_id) DO NOTHING
+    RETURNING store, location
 )
-VALUES ($1, $2, $3, $4, $5, ($6::TEXT)::JSONB, $7, $8)
-ON CONFLICT (result_id) DO NOTHING;
+
+DELETE FROM noetl.result_body_removal AS d
+USING kept
+WHERE d.store = kept.store AND d.location = kept.location;
+
+-- name: announce_body
+-- Says that a body is about to be written: without a result it goes again.
+-- $1 store, $2 location, $3 seconds until then
+INSERT INTO noetl.result_body_removal AS r (store, location, due_at)
+VALUES ($1, $2, now() + make_interval(secs => $3))
+ON CONFLICT (store, location) DO UPDATE
+    SET due_at = GREATEST(r.due_at, EXCLUDED.due_at);
+
+-- name: forget_removal
+-- $1 store, $2 location
+DELETE FROM noetl.result_body_removal
+WHERE store = $1 AND location = $2;
+
+-- name: keep_named_bodies
+-- Forgets what is due but named by a result.
+DELETE FROM noetl.result_body_removal AS d
+USING noetl.result_store AS r
+WHERE d.due_at <= now() AND r.store = d.store AND r.location = d.location;
+
+-- name: take_removals
+-- Bodies due for removal, put off for whoever comes next. $1 most
+WITH due AS (
+    SELECT d.store, d.location
+    FROM noetl.result_body_removal AS d
+    WHERE
+        d.due_at <= now()
+        AND NOT EXISTS (
+            SELECT FROM noetl.result_store AS r
+            WHERE r.store = d.store AND r.location = d.location
+        )
+    ORDER BY d.due_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+
+UPDATE noetl.result_body_removal AS d
+SET
+    tries = d.tries + 1,
+    due_at = now() + LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(d.tries, 6)))
+FROM due
+WHERE d.store = due.store AND d.location = due.location
+RETURNING d.store, d.location;
 
 -- name: find_result
--- A result's data as text. $1 execution id, $2 name, $3 result id
-SELECT r.data::TEXT AS data
+-- A result's data as text, or where it lies. $1 execution id, $2 name, $3 result id
+SELECT r.data::TEXT AS data, r.store, r.location, r.bytes, r.sha256
 FROM noetl.result_store AS r
 WHERE r.execution_id = $1 AND r.name = $2 AND r.result_id = $3;
 
@@ -253,7 +318,7 @@ WHERE r.execution_id = $1 AND r.name = $2 AND r.result_id = $3;
 -- The newest result of a name. $1 execution id, $2 name
 SELECT
     r.result_id, r.name, r.scope, r.source_step, r.bytes, r.sha256, r.created_at,
-    r.data::TEXT AS data
+    r.data::TEXT AS data, r.store, r.location
 FROM noetl.result_store AS r
 WHERE r.execution_id = $1 AND r.name = $2
 ORDER BY r.result_id DESC

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
 from noetl_projector.handlers import refused
+from noetl_projector.result_bodies.places import Places
 from noetl_projector.settings import Settings
 from noetl_projector.store import NewResult, Store
 
@@ -24,6 +25,8 @@ type Request = dict[str, Json]
 
 _SCHEME = "noetl://"
 _FETCH_SECONDS = 20.0
+_WITHOUT_RESULT_SECONDS = 3600.0
+"""After this a body whose result never came is removed; far above any transfer's time."""
 
 
 class InvalidUri(ValueError):
@@ -73,11 +76,16 @@ class ResultUri:
 class ResultHandlers:
     """Keeps results and finds them again."""
 
-    def __init__(self, store: Store, *, bus: Bus, settings: Settings, ids: SnowflakeIds) -> None:
+    def __init__(
+        self, store: Store, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
+    ) -> None:
         self._store = store
         self._bus = bus
         self._settings = settings
         self._ids = ids
+        self._places = places
+        # Each holds its body in memory, some in several forms at a time.
+        self._transfers = asyncio.Semaphore(settings.result_transfers)
 
     def routes(self) -> dict[str, RpcHandler]:
         """Return the handlers by subject."""
@@ -97,11 +105,15 @@ class ResultHandlers:
 
         What is too large for a message is fetched, in parts, from the subject in ``data_at``.
         """
-        place = request.get("data_at")
-        if place is None:
+        async with self._transfers:
+            return await self._put(request)
+
+    async def _put(self, request: Request) -> RpcReply:
+        source = request.get("data_at")
+        if source is None:
             data = request["data"]
         else:
-            data = orjson.loads((await self._bus.request(str(place), timeout=_FETCH_SECONDS)).data)
+            data = orjson.loads((await self._bus.request(str(source), timeout=_FETCH_SECONDS)).data)
         # Sorting and hashing 64 MiB takes a while: not in the event loop.
         text, digest = await asyncio.to_thread(_canonical, data)
         if len(text) > self._settings.result_max_bytes:
@@ -114,22 +126,22 @@ class ResultHandlers:
             result_id=self._ids.next() if given is None else int(given),
         )
         scope = str(request.get("scope") or "execution")
-        await self._store.insert_result(
-            NewResult(
-                result_id=uri.result_id,
-                execution_id=uri.execution_id,
-                name=uri.name,
-                scope=scope,
-                source_step=request.get("source_step"),
-                text=text.decode(),
-                size=len(text),
-                sha256=digest,
-            )
+        result = NewResult(
+            result_id=uri.result_id,
+            execution_id=uri.execution_id,
+            name=uri.name,
+            scope=scope,
+            source_step=request.get("source_step"),
+            text=None,
+            size=len(text),
+            sha256=digest,
         )
+        result = await self._with_body(result, text)
+        await self._store.insert_result(result)
         return RpcReply(
             body={
                 "ref": str(uri),
-                "store": "db",
+                "store": result.store,
                 "scope": scope,
                 "bytes": len(text),
                 "sha256": digest,
@@ -137,25 +149,50 @@ class ResultHandlers:
             }
         )
 
+    async def _with_body(self, result: NewResult, text: bytes) -> NewResult:
+        """Put the body into the row, or where it belongs and the place into the row."""
+        place = self._places.chosen
+        if place is None:
+            return replace(result, text=text.decode())
+        # Other content under a known id must not replace a body that a row describes.
+        key = f"{result.execution_id}/{result.result_id}-{result.sha256[:16]}"
+        location = place.location(key)
+        await self._store.announce_body(
+            place.name, location=location, seconds=_WITHOUT_RESULT_SECONDS
+        )
+        await place.put(location, text)
+        return replace(result, store=place.name, location=location)
+
+    async def _body_of(self, row: dict[str, Json]) -> orjson.Fragment:
+        if row["location"] is None:
+            return orjson.Fragment(row["data"])
+        body = await self._places.read(
+            row["store"], row["location"], size=row["bytes"], digest=row["sha256"]
+        )
+        return orjson.Fragment(body)
+
     async def on_resolve(self, request: Request) -> RpcReply | bytes:
         """Return the stored value itself."""
         try:
             uri = ResultUri.parse(str(request["ref"]))
         except InvalidUri as error:
             return refused(400, str(error))
-        found = await self._store.find_result(
-            uri.execution_id, name=uri.name, result_id=uri.result_id
-        )
-        if found is None:
-            return refused(404, "result not found")
-        return encode_reply(orjson.Fragment(found))
+        async with self._transfers:
+            found = await self._store.find_result(
+                uri.execution_id, name=uri.name, result_id=uri.result_id
+            )
+            if found is None:
+                return refused(404, "result not found")
+            return encode_reply(await self._body_of(found))
 
     async def on_get(self, request: Request) -> RpcReply | bytes:
         """Return the newest result of a name."""
         execution_id, name = int(request["execution_id"]), str(request["name"])
-        found = await self._store.find_newest_result(execution_id, name=name)
-        if found is None:
-            return refused(404, "result not found")
+        async with self._transfers:
+            found = await self._store.find_newest_result(execution_id, name=name)
+            if found is None:
+                return refused(404, "result not found")
+            data = await self._body_of(found)
         uri = ResultUri(execution_id=execution_id, name=name, result_id=found["result_id"])
         return encode_reply(
             {
@@ -166,7 +203,7 @@ class ResultHandlers:
                 "bytes": found["bytes"],
                 "sha256": found["sha256"],
                 "created_at": rfc3339(found["created_at"]),
-                "data": orjson.Fragment(found["data"]),
+                "data": data,
             }
         )
 

@@ -1,7 +1,9 @@
 """Settings of the projector service."""
 
+from typing import Literal
+
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
-from pydantic import Field
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 __all__ = ["Settings"]
 
@@ -29,6 +31,47 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     result_max_bytes: int = Field(
         default=64 << 20, gt=0, description="Largest result that is stored."
     )
+    result_store: Literal["db", "object", "s3"] = Field(
+        default="db",
+        description="Where new results go: the database, an object store of the broker, or S3.",
+    )
+    result_transfers: int = Field(
+        default=8, gt=0, description="Results on their way at once; each is held in memory."
+    )
+    result_transfer_seconds: float = Field(
+        default=20.0, gt=0, description="Longest way of one body to or from its place."
+    )
+    result_object_bucket: str = Field(
+        default="noetl_results", description="Bucket of the broker's object store."
+    )
+    result_object_replicas: int = Field(
+        default=1, ge=1, le=5, description="Its replicas, when it is made."
+    )
+    result_s3_bucket: str = Field(default="", description="Bucket in S3.")
+    result_s3_prefix: str = Field(default="", description="What its keys begin with.")
+    result_s3_endpoint: str = Field(default="", description="Address if it isn't Amazon's.")
+    aws_region: str = Field(
+        default="",
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="Region of the bucket.",
+    )
+    aws_access_key_id: str = Field(
+        default="",
+        validation_alias="AWS_ACCESS_KEY_ID",
+        description="Key for S3; without it the machine's own identity is used.",
+    )
+    aws_secret_access_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias="AWS_SECRET_ACCESS_KEY", description="Its secret."
+    )
+    aws_session_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias="AWS_SESSION_TOKEN", description="Its session."
+    )
+    result_removal_interval_seconds: float = Field(
+        default=10.0, gt=0, description="How often bodies of deleted results are removed."
+    )
+    result_removal_batch: int = Field(
+        default=100, gt=0, description="Bodies taken in hand for removal at once."
+    )
     projection_batch: int = Field(
         default=512, gt=0, description="Event messages taken at once by the projection."
     )
@@ -46,4 +89,46 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     sweep_batch: int = Field(
         default=1000, gt=0, description="Executions brought up to date by one statement."
     )
+    vars_list_limit: int = Field(
+        default=10_000, gt=0, description="Variables in one answer of the list."
+    )
+    sql_console_writes: bool = Field(
+        default=False, description="Let POST /api/postgres/execute write; it only reads otherwise."
+    )
+    sql_console_elsewhere: bool = Field(
+        default=True,
+        description="Let it use databases that the request names by connection or credential.",
+    )
+    sql_console_user: str = Field(
+        default="", description="Role that its statements run as; empty: the service's own."
+    )
+    sql_console_password: SecretStr | None = Field(
+        default=None, description="Password of that role."
+    )
+    sql_console_connections: int = Field(
+        default=4, gt=0, description="Its statements at once; the connections are its own."
+    )
+    sql_console_queue: int = Field(
+        default=32, gt=0, description="Statements that wait for a connection at most."
+    )
+    sql_console_wait_seconds: float = Field(
+        default=5.0, gt=0, description="How long they wait for it."
+    )
+    sql_console_timeout_seconds: float = Field(
+        default=20.0, gt=0, description="Longest run of one statement."
+    )
+    sql_console_rows: int = Field(
+        default=10_000, gt=0, description="Rows in one answer; more are cut off and it says so."
+    )
+    sql_console_bytes: int = Field(
+        default=16 << 20, gt=0, description="Bytes of rows in one answer."
+    )
     rpc_concurrency: int = Field(default=64, gt=0, description="Requests worked on at once.")
+
+    @model_validator(mode="after")
+    def _check_results(self) -> "Settings":
+        if self.result_store == "s3" and not self.result_s3_bucket:
+            raise ValueError("NOETL_RESULT_STORE=s3 needs NOETL_RESULT_S3_BUCKET")
+        if bool(self.aws_access_key_id) != bool(self.aws_secret_access_key.get_secret_value()):
+            raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together")
+        return self

@@ -83,16 +83,18 @@ class StoredCommand:
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result to keep; ``text`` is its compact JSON with sorted keys."""
+    """A result to keep; ``text`` is its compact JSON with sorted keys, None if elsewhere."""
 
     result_id: int
     execution_id: int
     name: str
     scope: str
     source_step: str | None
-    text: str
+    text: str | None
     size: int
     sha256: str
+    store: str = "db"
+    location: str | None = None
 
 
 class Store:
@@ -226,12 +228,33 @@ class Store:
                 result.text,
                 result.size,
                 result.sha256,
+                result.store,
+                result.location,
             )
 
-    async def find_result(self, execution_id: int, *, name: str, result_id: int) -> str | None:
-        """Return a result's JSON text."""
-        value = await self._value("find_result", execution_id, name, result_id)
-        return None if value is None else str(value)
+    async def find_result(
+        self, execution_id: int, *, name: str, result_id: int
+    ) -> dict[str, Json] | None:
+        """Return a result's JSON text in ``data``, or where it lies, with size and checksum."""
+        row = await self._row("find_result", execution_id, name, result_id)
+        return None if row is None else dict(row)
+
+    async def announce_body(self, store: str, *, location: str, seconds: float) -> None:
+        """Have a body removed after a time unless a result names it then."""
+        with translate():
+            await self._pool.execute(self._queries["announce_body"], store, location, seconds)
+
+    async def forget_removal(self, store: str, *, location: str) -> None:
+        """Remove a body no more."""
+        with translate():
+            await self._pool.execute(self._queries["forget_removal"], store, location)
+
+    async def take_removals(self, *, limit: int) -> list[tuple[str, str]]:
+        """Return stores and locations of bodies that are due for removal."""
+        with translate():
+            await self._pool.execute(self._queries["keep_named_bodies"])
+        rows = await self._rows("take_removals", limit)
+        return [(row["store"], row["location"]) for row in rows]
 
     async def find_newest_result(self, execution_id: int, *, name: str) -> dict[str, Json] | None:
         """Return the newest result of a name with what is known of it; ``data`` is JSON text."""
