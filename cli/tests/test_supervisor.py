@@ -211,8 +211,8 @@ def test_a_setting_that_makes_no_sense_is_named(
 def test_a_service_link_of_kubernetes_is_not_a_port() -> None:
     found = services.outside({"POSTGRES_HOST": "db", "POSTGRES_PORT": "tcp://10.0.0.1:5432"})
 
-    assert found.postgres is not None
-    assert found.postgres.port == 5432
+    assert found.databases is not None
+    assert found.databases.cluster.port == 5432
 
 
 def test_topology_can_be_applied_twice(nats_url: str) -> None:

@@ -35,7 +35,7 @@ def start(
         replicas={"worker": 0},
         outside=servers,
         # A database of our own is always ours to migrate; another one only when told to.
-        migrate=init_db or servers.postgres is None,
+        migrate=init_db or servers.databases is None,
     )
     serve(plan, ready_timeout=READY_SECONDS)
 

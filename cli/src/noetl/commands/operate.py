@@ -10,9 +10,10 @@ import typer
 from noetl.commands.options import DataOption, JsonOption
 from noetl.stack import logs as log_files
 from noetl.stack import migrations
+from noetl.stack.databases import Databases, PostgresAddress, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
-from noetl.stack.services import PostgresAddress, outside
+from noetl.stack.services import outside
 from noetl.stack.supervisor import ROLE
 
 
@@ -72,8 +73,11 @@ def logs(
 
 def migrate(*, data: DataOption = None) -> None:
     """Bring the schema up to date; safe to repeat."""
-    address = database_of(locate(data))
-    typer.echo(migrations.migrate(address.dsn, wait_seconds=30).strip() or "nothing to do")
+    said = [
+        migrations.migrate(address.dsn, wait_seconds=30).strip()
+        for address in databases_of(locate(data)).all
+    ]
+    typer.echo("\n".join(filter(None, said)) or "nothing to do")
 
 
 def topology(*, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -81,7 +85,8 @@ def topology(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     # Loaded here, because the broker client takes half a second that `status` need not wait for.
     from noetl.stack.topology import apply  # noqa: PLC0415
 
-    names = apply(nats_of(locate(data)))
+    directory = locate(data)
+    names = apply(nats_of(directory), shards=len(databases_of(directory).shards))
     typer.echo(json.dumps({"topology": names}) if as_json else "\n".join(names))
 
 
@@ -93,7 +98,7 @@ def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     directory = locate(data)
     values = {
         "NOETL_NATS_URL": nats_of(directory),
-        **database_of(directory).environment,
+        **databases_of(directory).environment,
     }
     url = (directory.state() or {}).get("url")
     if url:
@@ -114,19 +119,21 @@ def nats_of(directory: DataDirectory) -> str:
     return f"nats://{ROLE}:{identity.nats_password}@127.0.0.1:{identity.ports['nats']}"
 
 
-def database_of(directory: DataDirectory) -> PostgresAddress:
-    """Address of the database: the environment's, or the stack's."""
-    given = outside().postgres
+def databases_of(directory: DataDirectory) -> Databases:
+    """The databases: the environment's, or the stack's."""
+    given = outside().databases
     if given is not None:
         return given
     identity = _known(directory)
-    return PostgresAddress(
+    server = PostgresAddress(
         host="127.0.0.1",
         port=identity.ports["postgres"],
         user=ROLE,
         password=identity.postgres_password,
         database=ROLE,
     )
+    count = identity.shards or 1
+    return single_database(server) if count == 1 else sharded_databases(server, count)
 
 
 def _known(directory: DataDirectory) -> Any:

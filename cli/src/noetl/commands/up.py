@@ -29,6 +29,12 @@ def up(
     orchestrators: Annotated[int, CountOption] = 1,
     outboxes: Annotated[int, CountOption] = 1,
     workers: Annotated[int, CountOption] = 1,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Databases of the embedded PostgreSQL; can't change later."
+        ),
+    ] = None,
     ready_timeout: Annotated[
         float, typer.Option(help="Seconds until not being ready is a failure.")
     ] = 120,
@@ -36,7 +42,8 @@ def up(
     """Start NATS, PostgreSQL and all services; Ctrl-C drains them.
 
     `NOETL_NATS_URL` and `POSTGRES_HOST`, `…_PORT`, `…_USER`, `…_PASSWORD`, `…_DB` name servers of
-    your own to be used instead of the embedded ones.
+    your own to be used instead of the embedded ones; `NOETL_SHARDS` and `NOETL_CLUSTER_DSN` name
+    several databases.
     """
     plan = StackPlan(
         data=locate(data),
@@ -44,6 +51,7 @@ def up(
         host=host,
         replicas={"orchestrator": orchestrators, "outbox": outboxes, "worker": workers},
         outside=outside(),
+        shards=shards,
     )
     serve(plan, ready_timeout=ready_timeout)
 
@@ -108,9 +116,9 @@ def summary(supervisor: Supervisor) -> str:
     rows = [(c.spec.name, f"127.0.0.1:{c.spec.port}", str(c.pid)) for c in supervisor.children]
     if supervisor.plan.outside.nats_url:
         rows.insert(0, ("nats", "as NOETL_NATS_URL says", "-"))
-    if supervisor.plan.outside.postgres:
-        address = supervisor.plan.outside.postgres
-        rows.insert(1, ("postgres", f"{address.host}:{address.port}", "-"))
+    if supervisor.plan.outside.databases:
+        places = {f"{a.host}:{a.port}": None for a in supervisor.plan.outside.databases.all}
+        rows[1:1] = [("postgres", place, "-") for place in places]
     width = max(len(name) for name, _, _ in rows)
     lines = [f"  {name:<{width}}  {where:<22}  pid {pid}" for name, where, pid in rows]
     return "\n".join(

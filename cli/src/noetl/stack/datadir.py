@@ -27,6 +27,7 @@ class Identity:
         postgres_password: of the embedded PostgreSQL.
         encryption_key: for stored credentials, base64 of 32 bytes.
         ports: by process name; used again as long as they are free.
+        shards: number of shards of the embedded PostgreSQL; its data can't be divided anew.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Identity:
     postgres_password: str
     encryption_key: str
     ports: dict[str, int] = field(default_factory=dict)
+    shards: int | None = None
 
 
 class DataDirectory:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from noetl.stack.databases import Databases, PostgresAddress, databases_of, single_database
 from noetl.stack.errors import StackError
 
 EDGE = "api-gateway"
@@ -21,36 +22,10 @@ MODULES: Mapping[str, str] = {
     "catalog": "noetl_catalog",
     WORKER: "noetl_worker",
 }
+# Those of which every shard has its own.
+SHARDED = frozenset({"orchestrator", "outbox", "projector"})
 # Those that take work from outside stop first, while the others can still finish it.
 FRONT = frozenset({EDGE, WORKER})
-
-
-@dataclass(frozen=True, kw_only=True)
-class PostgresAddress:
-    """Where PostgreSQL is and how to log in."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    database: str
-
-    @property
-    def dsn(self) -> str:
-        """The address as one line, for the migration runner."""
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"postgres://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The address as the variables that services read."""
-        return {
-            "POSTGRES_HOST": self.host,
-            "POSTGRES_PORT": str(self.port),
-            "POSTGRES_USER": self.user,
-            "POSTGRES_PASSWORD": self.password,
-            "POSTGRES_DB": self.database,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +33,7 @@ class Outside:
     """Servers that the environment names; None for those the stack brings itself."""
 
     nats_url: str | None = None
-    postgres: PostgresAddress | None = None
+    databases: Databases | None = None
 
 
 def outside(environment: Mapping[str, str] | None = None) -> Outside:
@@ -68,7 +43,9 @@ def outside(environment: Mapping[str, str] | None = None) -> Outside:
         StackError: a variable can't be understood.
     """
     env = os.environ if environment is None else environment
-    return Outside(nats_url=_nats_url(env), postgres=_postgres(env))
+    single = _postgres(env)
+    databases = databases_of(env) or (single_database(single) if single is not None else None)
+    return Outside(nats_url=_nats_url(env), databases=databases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +55,27 @@ class Replica:
     service: str
     name: str
     module: str
+    shard: int | None = None
+    """The shard it serves, in a stack with several."""
 
     def command(self) -> list[str]:
         """How to start it."""
         return [sys.executable, "-m", self.module]
 
 
-def replicas(counts: Mapping[str, int], modules: Mapping[str, str] = MODULES) -> list[Replica]:
+def replicas(
+    counts: Mapping[str, int], modules: Mapping[str, str] = MODULES, *, shards: int = 1
+) -> list[Replica]:
     """The processes of all services; a service with one process gives it its own name."""
     made = []
     for service, module in modules.items():
+        places = range(shards) if shards > 1 and service in SHARDED else (None,)
         count = counts.get(service, 1)
-        for number in range(1, count + 1):
-            name = service if count == 1 else f"{service}-{number}"
-            made.append(Replica(service=service, name=name, module=module))
+        for shard in places:
+            group = service if shard is None else f"{service}-s{shard}"
+            for number in range(1, count + 1):
+                name = group if count == 1 else f"{group}-{number}"
+                made.append(Replica(service=service, name=name, module=module, shard=shard))
     return made
 
 
@@ -106,7 +90,7 @@ def environment_of(
     *,
     stack: str,
     nats_url: str,
-    postgres: PostgresAddress,
+    databases: Databases,
     http_host: str,
     http_port: int,
     public: str,
@@ -136,10 +120,18 @@ def environment_of(
         # The same id after a restart: by registering anew the worker says that whatever it had
         # claimed before is orphaned, and nobody has to wait until the lease is over.
         fixed |= {"NOETL_SERVER_URL": public, "WORKER_ID": f"{stack}-{replica.name}"}
+    if databases.is_sharded:
+        fixed["NOETL_SHARD_COUNT"] = str(len(databases.shards))
+    if replica.shard is not None:
+        fixed["NOETL_SHARD_INDEX"] = str(replica.shard)
     # Who has no business in the database isn't told where it is.
-    database = {} if replica.service in FRONT else postgres.environment
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("POSTGRES_")}
+    database = {} if replica.service in FRONT else databases.environment
+    inherited = {k: v for k, v in os.environ.items() if not _names_a_database(k)}
     return {**defaults, **inherited, **database, **fixed}
+
+
+def _names_a_database(variable: str) -> bool:
+    return variable.startswith("POSTGRES_") or variable in {"NOETL_SHARDS", "NOETL_CLUSTER_DSN"}
 
 
 def _nats_url(env: Mapping[str, str]) -> str | None:

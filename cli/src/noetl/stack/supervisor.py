@@ -13,6 +13,12 @@ from typing import Any
 
 from noetl.stack import leftovers, migrations, services
 from noetl.stack.child import Child, ChildSpec, ChildState
+from noetl.stack.databases import (
+    Databases,
+    PostgresAddress,
+    sharded_databases,
+    single_database,
+)
 from noetl.stack.datadir import DataDirectory, Identity
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import status_of
@@ -20,7 +26,7 @@ from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.nats import NatsInstance
 from noetl.stack.postgres import PostgresInstance
 from noetl.stack.process import is_port_free, with_parent_death
-from noetl.stack.services import EDGE, FRONT, Outside, PostgresAddress, Replica
+from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
 ROLE = "noetl"
@@ -37,6 +43,7 @@ class StackPlan:
         host: what the edge listens on.
         replicas: processes per service, 1 where nothing is said, 0 for none.
         outside: servers that are somebody else's.
+        shards: of the embedded PostgreSQL; None takes the recorded number, or one.
         migrate: whether to bring the schema up to date.
         modules: what to run as each service.
     """
@@ -46,12 +53,9 @@ class StackPlan:
     host: str = "127.0.0.1"
     replicas: Mapping[str, int] = field(default_factory=dict)
     outside: Outside = field(default_factory=Outside)
+    shards: int | None = None
     migrate: bool = True
     modules: Mapping[str, str] = field(default_factory=lambda: services.MODULES)
-
-    def processes(self) -> list[Replica]:
-        """The processes of all services."""
-        return services.replicas(self.replicas, self.modules)
 
 
 class Supervisor:
@@ -69,8 +73,11 @@ class Supervisor:
         self.edge_port = self._edge_port()
         self.children: list[Child] = []
         self.nats_url = self._plan_nats()
-        self.postgres = self._plan_postgres()
-        for replica in plan.processes():
+        self.databases = self._plan_databases()
+        self.processes = services.replicas(
+            plan.replicas, plan.modules, shards=len(self.databases.shards)
+        )
+        for replica in self.processes:
             self._plan_service(replica)
         plan.data.save_identity(identity)
 
@@ -107,8 +114,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Drains: first who takes work from outside, then the other services, then the servers."""
-        front = {r.name for r in self.plan.processes() if r.service in FRONT}
-        back = {r.name for r in self.plan.processes()} - front
+        front = {r.name for r in self.processes if r.service in FRONT}
+        back = {r.name for r in self.processes} - front
         waves = (
             [child for child in self.children if child.spec.name in front],
             [child for child in self.children if child.spec.name in back],
@@ -120,10 +127,11 @@ class Supervisor:
     async def prepare_schema(self) -> None:
         """Brings the schema up to date once PostgreSQL is there."""
         try:
-            if self.plan.outside.postgres is None:
+            if self.plan.outside.databases is None:
                 await self._until_ready("postgres")
             if self.plan.migrate:
-                await asyncio.to_thread(migrations.migrate, self.postgres.dsn, wait_seconds=30)
+                for database in self.databases.all:
+                    await asyncio.to_thread(migrations.migrate, database.dsn, wait_seconds=30)
         except StackError as error:
             self._failure = error
         self._migrated.set()
@@ -189,9 +197,24 @@ class Supervisor:
         )
         return instance.url
 
+    def _plan_databases(self) -> Databases:
+        if self.plan.outside.databases is not None:
+            if self.plan.shards is not None:
+                raise StackError(
+                    "--shards is for the embedded PostgreSQL; NOETL_SHARDS names yours"
+                )
+            return self.plan.outside.databases
+        recorded = self._identity.shards
+        if self.plan.shards is not None and recorded not in {None, self.plan.shards}:
+            raise StackError(
+                f"the data in {self.plan.data.root} is divided into {recorded} shards and can't be "
+                f"divided anew; use another directory with --data"
+            )
+        count = self._identity.shards = self.plan.shards or recorded or 1
+        server = self._plan_postgres()
+        return single_database(server) if count == 1 else sharded_databases(server, count)
+
     def _plan_postgres(self) -> PostgresAddress:
-        if self.plan.outside.postgres is not None:
-            return self.plan.outside.postgres
         instance = PostgresInstance(
             directory=self.plan.data.postgres,
             port=self._port("postgres"),
@@ -230,7 +253,7 @@ class Supervisor:
             replica,
             stack=self._identity.name,
             nats_url=self.nats_url,
-            postgres=self.postgres,
+            databases=self.databases,
             http_host=self.plan.host,
             http_port=port,
             public=self.url,

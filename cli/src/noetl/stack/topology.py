@@ -16,12 +16,11 @@ from pydantic import SecretStr
 from noetl.stack.errors import StackError
 
 PATIENCE_SECONDS = 30.0
-SHARD = 0
 POOL = "shared"
 
 
-def apply(nats_url: str) -> list[str]:
-    """Creates or updates everything that a stack of one shard needs.
+def apply(nats_url: str, *, shards: int = 1) -> list[str]:
+    """Creates or updates everything that a stack needs.
 
     Idempotent, and safe while services do the same.
 
@@ -31,11 +30,15 @@ def apply(nats_url: str) -> list[str]:
     Raises:
         StackError: the server can't be reached or refuses.
     """
-    return asyncio.run(_apply(nats_url))
+    return asyncio.run(_apply(nats_url, shards))
 
 
-async def _apply(nats_url: str) -> list[str]:
-    durables = (ingress_durable(SHARD), projector_durable(SHARD), pool_durable(POOL))
+async def _apply(nats_url: str, shards: int) -> list[str]:
+    durables = (
+        *(ingress_durable(shard) for shard in range(shards)),
+        *(projector_durable(shard) for shard in range(shards)),
+        pool_durable(POOL),
+    )
     settings = NatsSettings(nats_url=SecretStr(nats_url))
     try:
         async with (
