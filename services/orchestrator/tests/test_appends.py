@@ -1,4 +1,4 @@
-"""Rows without a decision take positions like all others (design W12; http-b 10.7, 10.8, 11)."""
+"""Rows without a decision take positions like all others (design W12; http-b 10.7, 11)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -130,38 +130,6 @@ async def test_writers_of_one_log_take_different_positions(ask: Ask, shard: Shar
 
     assert {tuple((reply.body or {}).values()) for reply in replies} == {(2, 0)}
     assert len(await log(shard, STRANGER)) == 40
-
-
-def callback(execution_id: int, **fields: Json) -> dict[str, Json]:
-    context = {"terminal_state": "succeeded", "job_name": "job-1", "exit_code": 0, "reason": None}
-    return {"execution_id": execution_id, "step": "train", "context": {**context, **fields}}
-
-
-async def test_a_callback_is_kept_once(ask: Ask, shard: Shard) -> None:
-    execution_id = await shard.start()
-    before = len(await log(shard, execution_id))
-
-    first = await ask("container.callback", **callback(execution_id))
-    again = await ask("container.callback", **callback(execution_id, exit_code=1))
-    other = await ask("container.callback", **callback(execution_id, terminal_state="failed_oom"))
-
-    rows = (await log(shard, execution_id))[before:]
-    assert [str(row["event_id"]) for row in rows] == [
-        first.body["event_id"],
-        other.body["event_id"],
-    ]
-    assert again.body == first.body
-    assert first.body["status"] == "accepted_in_flight"
-    assert [row["status"] for row in rows] == ["COMPLETED", "FAILED"]
-    assert rows[0]["result"] == {
-        "status": "COMPLETED",
-        "context": callback(execution_id)["context"],
-    }
-    assert rows[0]["meta"] == {"node_type": "container"}
-
-
-async def test_a_callback_of_an_unknown_execution_is_stale(ask: Ask) -> None:
-    assert (await ask("container.callback", **callback(5))).body == {"status": "accepted_stale"}
 
 
 async def test_a_subscription_walks_through_its_states(ask: Ask, shard: Shard) -> None:

@@ -1,4 +1,4 @@
-"""Rows that reach the log without a decision of the engine: projected, called back, lifecycle.
+"""Rows that reach the log without a decision of the engine: projected, lifecycle.
 
 They take positions like all others (design W12), under the lock under which commits take
 theirs, and the fold passes over them.
@@ -98,22 +98,6 @@ class Appends:
             if only_to_known and len(ends) < len({row.execution_id for row in rows}):
                 return None
             return await self._insert(connection, rows, ends)
-
-    async def append_callback(self, row: NewRow, *, job_name: str, state: str) -> int | None:
-        """Append the row of a container's end unless an equal one is there; its event id.
-
-        None when nobody knows the execution.
-        """
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            ends = await self._lock(connection, {row.execution_id})
-            if not ends:
-                return None
-            known: int | None = await connection.fetchval(
-                self._queries["find_callback"], row.execution_id, row.node_name, job_name, state
-            )
-            if known is None:
-                await self._insert(connection, [row], ends)
-            return row.event_id if known is None else known
 
     async def register(self, wanted: NewRow, *, path: str, state: str) -> Subscription:
         """Begin a subscription; an open one of the path is returned as it is."""

@@ -108,20 +108,6 @@ SELECT n.execution_id, n.event_id, n.position
 FROM numbered AS n
 ORDER BY n.number;
 
--- name: find_callback
--- The row that the first of equal callbacks wrote. $1 execution id, $2 step, $3 job, $4 state
-SELECT e.event_id
-FROM noetl.event AS e
-WHERE
-    e.execution_id = $1
-    AND e.event_type = 'call.done'
-    AND e.node_name = $2
-    AND e.meta ->> 'node_type' = 'container'
-    AND e.result #>> '{context,job_name}' = $3
-    AND e.result #>> '{context,terminal_state}' = $4
-ORDER BY e.position
-LIMIT 1;
-
 -- name: lock_subscription_path
 -- Registrations of one path come one after the other. $1 path
 SELECT pg_advisory_xact_lock(hashtextextended('noetl.subscription:' || $1::TEXT, 0));

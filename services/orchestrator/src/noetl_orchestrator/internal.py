@@ -1,4 +1,4 @@
-"""What operators, job watchers and subscriptions put into the log (http-b 10 and 11)."""
+"""What operators and subscriptions put into the log (http-b 10.7 and 11)."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -84,7 +84,6 @@ class LogHandlers:
         handlers: dict[str, RpcHandler] = {
             "log.project": self.on_project,
             "log.post": self.on_post,
-            "container.callback": self.on_callback,
             "subscription.register": self.on_register,
             "subscription.change": self.on_change,
         }
@@ -121,32 +120,6 @@ class LogHandlers:
             return RpcReply(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
         event_id = rows[0].event_id
         return RpcReply(body={"status": "ok", "event_id": event_id, "commands_generated": 0})
-
-    async def on_callback(self, request: Request) -> RpcReply:
-        """Keep how a container job ended; the same news again is answered and not repeated."""
-        execution_id = int(request["execution_id"])
-        if not self._is_ours(execution_id):
-            return _of_another_shard(execution_id)
-        context = request["context"]
-        succeeded = context["terminal_state"] == "succeeded"
-        status = "COMPLETED" if succeeded else "FAILED"
-        row = self._announced(
-            execution_id=execution_id,
-            event_id=self._new_id(),
-            event_type="call.done",
-            node_id=request["step"],
-            node_name=request["step"],
-            status=status,
-            result={"status": status, "context": context},
-            meta={"node_type": "container"},
-        )
-        event_id = await self._appends.append_callback(
-            row, job_name=context["job_name"], state=context["terminal_state"]
-        )
-        if event_id is None:
-            return RpcReply(body={"status": "accepted_stale"})
-        self._cache.forget(execution_id)
-        return RpcReply(body={"status": "accepted_in_flight", "event_id": str(event_id)})
 
     async def on_register(self, request: Request) -> RpcReply:
         """Begin a subscription, or return the open one of its path."""
