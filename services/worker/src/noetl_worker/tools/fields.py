@@ -63,6 +63,13 @@ class Fields:
             raise self.refuse(f"invalid type: {_described(value)}, expected f64")
         return float(value)
 
+    def required_value(self, name: str, *, by: str) -> Any:
+        """Return any value that is not null."""
+        value = self._config.get(name)
+        if value is None:
+            raise ToolError("Configuration error", f"{by} requires '{name}'")
+        return value
+
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a boolean."""
         if name not in self._config:
