@@ -1,0 +1,38 @@
+"""The one cipher of stored secrets: AES-256-GCM with the nonce in front (http-a 5.2)."""
+
+import secrets
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from noetl_common.crypto.errors import DecryptionFailed
+
+__all__ = ["KEY_BYTES", "NONCE_BYTES", "RandomBytes", "decrypt", "encrypt", "random_bytes"]
+
+type RandomBytes = Callable[[int], bytes]
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+random_bytes: RandomBytes = secrets.token_bytes
+
+
+def encrypt(key: bytes, plaintext: bytes, *, random: RandomBytes = random_bytes) -> bytes:
+    """Return nonce, ciphertext and tag in one piece."""
+    nonce = random(NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, None)
+
+
+def decrypt(key: bytes, blob: bytes) -> bytes:
+    """Return what `encrypt` was given.
+
+    Raises:
+        DecryptionFailed: another key, or not what was encrypted.
+    """
+    if len(blob) < NONCE_BYTES:
+        raise DecryptionFailed("Ciphertext too short (missing nonce)")
+    try:
+        return AESGCM(key).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], None)
+    except (InvalidTag, ValueError):
+        raise DecryptionFailed(reason="aead::Error") from None

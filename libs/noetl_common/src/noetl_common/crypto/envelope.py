@@ -1,0 +1,152 @@
+"""The record that encrypted columns hold (http-a 5.3).
+
+Each record has a data key of its own, which is stored beside it, wrapped by the key manager.
+Only the wrapped key changes when the master key is rotated.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import orjson
+
+from noetl_common.crypto.aead import KEY_BYTES, RandomBytes, decrypt, encrypt, random_bytes
+from noetl_common.crypto.errors import NotAnEnvelope
+
+__all__ = ["ALGORITHM", "Envelope", "WrappedKey", "decode_envelope", "new_data_key"]
+
+type Json = Any
+
+ALGORITHM = "AES-256-GCM"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A data key that only its key manager can unwrap.
+
+    Attributes:
+        provider: which manager.
+        key_id: which of its keys.
+        version: which version of it.
+        ciphertext: what the manager made of the data key.
+    """
+
+    provider: str
+    key_id: str
+    version: str
+    ciphertext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Encrypted data and its wrapped key."""
+
+    ciphertext: bytes = field(repr=False)
+    dek: WrappedKey
+
+    @classmethod
+    def seal(
+        cls,
+        plaintext: bytes,
+        *,
+        data_key: bytes,
+        dek: WrappedKey,
+        random: RandomBytes = random_bytes,
+    ) -> Self:
+        """Encrypt under a fresh data key, given plain and wrapped."""
+        return cls(ciphertext=encrypt(data_key, plaintext, random=random), dek=dek)
+
+    def open(self, data_key: bytes) -> bytes:
+        """Return the plaintext.
+
+        Raises:
+            DecryptionFailed: it was damaged, or the key is another record's.
+        """
+        return decrypt(data_key, self.ciphertext)
+
+    def rewrapped(self, dek: WrappedKey) -> Self:
+        """Return the same data with its key wrapped anew."""
+        return replace(self, dek=dek)
+
+    def encode(self) -> str:
+        """Return the text to store; the order of its keys is the contract's."""
+        return orjson.dumps(
+            {
+                "v": _VERSION,
+                "alg": ALGORITHM,
+                "ct": _base64(self.ciphertext),
+                "dek": {
+                    "p": self.dek.provider,
+                    "kid": self.dek.key_id,
+                    "kv": self.dek.version,
+                    "ct": _base64(self.dek.ciphertext),
+                },
+            }
+        ).decode()
+
+
+def new_data_key(random: RandomBytes = random_bytes) -> bytes:
+    """Return a fresh data key."""
+    return random(KEY_BYTES)
+
+
+def decode_envelope(text: str) -> Envelope:
+    """Read a stored text. Version and algorithm are not looked at, as ever.
+
+    Raises:
+        NotAnEnvelope: it is something else; the message doesn't quote it.
+    """
+    try:
+        record = orjson.loads(text.strip())
+    except orjson.JSONDecodeError as error:
+        reason = f"{error.msg} at line {error.lineno} column {error.colno}"
+        raise NotAnEnvelope(reason=reason) from None
+    if not isinstance(record, dict):
+        raise NotAnEnvelope(reason="expected struct EnvelopeRecord")
+    _integer(record, "v")
+    _text(record, "alg")
+    ciphertext = _text(record, "ct")
+    dek = record.get("dek")
+    if not isinstance(dek, dict):
+        raise NotAnEnvelope(reason=_missing_or_wrong(record, "dek"))
+    wrapped = {name: _text(dek, name) for name in ("p", "kid", "kv", "ct")}
+    return Envelope(
+        ciphertext=_bytes(ciphertext, what="ct"),
+        dek=WrappedKey(
+            provider=wrapped["p"],
+            key_id=wrapped["kid"],
+            version=wrapped["kv"],
+            ciphertext=_bytes(wrapped["ct"], what="dek"),
+        ),
+    )
+
+
+def _text(source: dict[str, Json], name: str) -> str:
+    value = source.get(name)
+    if not isinstance(value, str):
+        raise NotAnEnvelope(reason=_missing_or_wrong(source, name))
+    return value
+
+
+def _integer(source: dict[str, Json], name: str) -> int:
+    value = source.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise NotAnEnvelope(reason=_missing_or_wrong(source, name))
+    return value
+
+
+def _missing_or_wrong(source: dict[str, Json], name: str) -> str:
+    return f"invalid type of field `{name}`" if name in source else f"missing field `{name}`"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str, *, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotAnEnvelope(f"envelope {what} base64: {error}") from None

@@ -1,0 +1,69 @@
+"""An answer that only one worker can read (http-a 6)."""
+
+import base64
+import binascii
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from noetl_common.crypto.errors import BadKey, SealingFailed
+
+__all__ = ["decode_public_key", "seal"]
+
+_ALGORITHM = "x25519-hkdf-sha256-chacha20-poly1305"
+_VERSION = 1
+_INFO = b"noetl-sealed-v1"
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+def decode_public_key(text: str, *, base64_text: str, length_text: str) -> bytes:
+    """Return a recipient's key.
+
+    Args:
+        text: base64 of 32 bytes.
+        base64_text: what to say of bad base64, with `{error}`.
+        length_text: what to say of another length, with `{length}`.
+
+    Raises:
+        BadKey: it is no key.
+    """
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadKey(base64_text.format(error=error)) from None
+    if len(key) != _KEY_BYTES:
+        raise BadKey(length_text.format(length=len(key)))
+    return key
+
+
+def seal(
+    plaintext: bytes, *, recipient: bytes, ephemeral: X25519PrivateKey | None = None
+) -> dict[str, Any]:
+    """Encrypt for the holder of the private half of a public key.
+
+    The nonce is derived from the shared secret, which is safe because the ephemeral key is
+    used once; only tests give one.
+
+    Raises:
+        SealingFailed: the recipient's key is not a usable point.
+    """
+    private = ephemeral or X25519PrivateKey.generate()
+    try:
+        shared = private.exchange(X25519PublicKey.from_public_bytes(recipient))
+    except ValueError:
+        raise SealingFailed(reason="the public key is of low order") from None
+    okm = HKDF(algorithm=SHA256(), length=_KEY_BYTES + _NONCE_BYTES, salt=None, info=_INFO).derive(
+        shared
+    )
+    aad = f"{_ALGORITHM}|v={_VERSION}".encode()
+    ciphertext = ChaCha20Poly1305(okm[:_KEY_BYTES]).encrypt(okm[_KEY_BYTES:], plaintext, aad)
+    return {
+        "alg": _ALGORITHM,
+        "v": _VERSION,
+        "eph_pub": base64.b64encode(private.public_key().public_bytes_raw()).decode(),
+        "ciphertext": base64.b64encode(ciphertext).decode(),
+    }
