@@ -44,6 +44,7 @@ class ExecutionHandlers:
             "executions.events": self.on_events,
             "executions.cancelled": self.on_cancelled,
             "executions.exists": self.on_exists,
+            "executions.origin": self.on_origin,
             "executions.tail": self.on_tail,
             "command.get": self.on_command,
         }
@@ -140,6 +141,14 @@ class ExecutionHandlers:
                 "commands_generated": commands,
             }
         )
+
+    async def on_origin(self, request: Request) -> RpcReply | bytes:
+        """Say what an execution runs, with its workload unmasked: for services, no client's."""
+        state = await self._store.find_state(int(request["execution_id"]))
+        if state is None:
+            return _unknown(request)
+        workload = await self._store.read_start(state.execution_id)
+        return encode_reply({"catalog_id": state.catalog_id, "workload": workload})
 
     async def on_tail(self, request: Request) -> RpcReply | bytes:
         """Return events after a position or an event, ascending, and where the log stands."""
