@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import blake2b
 
-import httpx
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
@@ -26,7 +25,7 @@ from noetl_worker.runner import Runner
 from noetl_worker.settings import Settings
 from noetl_worker.tools.bounded import open_tool_client
 from noetl_worker.tools.policy import PolicyLimits
-from noetl_worker.tools.registry import load_tools
+from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.edge import Edge, open_edge
 from noetl_worker.transports.http import HttpTransport
@@ -62,7 +61,9 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             open_tool_client(seconds=settings.worker_http_timeout_seconds)
         )
         pool = await stack.enter_async_context(_interpreters(settings))
-        transport = _transport(settings, bus=bus, edge=edge, http=http, pool=pool)
+        toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
+        stack.push_async_callback(toolbox.close)
+        transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox)
         durable = settings.durable()
         service.ready_when("bus", bus.is_ready)
         await ensure_topology(bus, STREAMS, (durable,))
@@ -109,13 +110,10 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
         await asyncio.shield(transport.deregister())
 
 
-def _transport(
-    settings: Settings, *, bus: Bus, edge: Edge, http: httpx.AsyncClient, pool: InterpreterPool
-) -> Transport:
+def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistry) -> Transport:
     sealing = SealingKey()
     identity = Identity.of_this_process(settings, public_key=sealing.public)
     ids = SnowflakeIds(_machine_id(settings))
-    toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
     runner = Runner(
         toolbox=toolbox,

@@ -8,6 +8,8 @@ from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
+from noetl_worker.tools.sql_settings import SqlSettings
+
 __all__ = ["Settings"]
 
 _MEBIBYTE = 1 << 20
@@ -15,7 +17,7 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
-class Settings(NatsSettings, ServiceSettings):
+class Settings(SqlSettings, NatsSettings, ServiceSettings):
     """Everything a worker process is told."""
 
     nats_url: SecretStr = Field(
@@ -169,9 +171,7 @@ class Settings(NatsSettings, ServiceSettings):
     mcp_request_timeout_seconds: float = Field(
         default=60.0, gt=0, description="Patience with one call to an MCP server, at most…"
     )
-    worker_command_timeout_seconds: float = Field(
-        default=180.0, gt=0, description="…this."
-    )
+    worker_command_timeout_seconds: float = Field(default=180.0, gt=0, description="…this.")
     google_credentials: str = Field(
         default="",
         validation_alias="GOOGLE_APPLICATION_CREDENTIALS",

@@ -217,6 +217,8 @@ def _output(tried: Tried) -> dict[str, Any]:
         output["http"] = result.http
     elif tried.failure.status is not None:
         output["http"] = {"status": tried.failure.status, "headers": {}}
+    if (state := _sqlstate(tried.failure)) is not None:
+        output["pg"] = {"code": state, "sqlstate": state}
     return output
 
 
@@ -231,9 +233,16 @@ def _error_of(tried: Tried) -> dict[str, Any]:
     }
     if failure.status is not None:
         error["status"] = error["status_code"] = error["http_status"] = failure.status
+    if (state := _sqlstate(failure)) is not None:
+        error["pg_code"] = state
     if failure.retry_after is not None:
         error["retry_after"] = failure.retry_after
     return error
+
+
+def _sqlstate(failure: Failure) -> str | None:
+    code = failure.code or ""
+    return code.removeprefix("PG_") if code.startswith("PG_") else None
 
 
 def _number(value: Any, *, default: float) -> float:

@@ -55,6 +55,13 @@ class ToolRegistry:
             raise ToolError("Configuration error", message)
         return await tool.run(config, context)
 
+    async def close(self) -> None:
+        """Give back what the tools hold between runs."""
+        for tool in self._tools.values():
+            close = getattr(tool, "close", None)
+            if close is not None:
+                await close()
+
 
 def load_tools(parts: ToolParts, *, found: Iterable[EntryPoint] | None = None) -> ToolRegistry:
     """Make all installed tools.

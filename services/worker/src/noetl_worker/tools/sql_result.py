@@ -1,0 +1,53 @@
+"""The shape of results of the database tools, and their bound (tools 5 and 6)."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from noetl_worker import encoding
+from noetl_worker.tools.tool import ToolError
+
+__all__ = ["RowBuffer", "affected"]
+
+_COUNT = re.compile(r"(\d+)$")
+
+
+def affected(tag: str | None) -> dict[str, int]:
+    """Return the data of a statement without rows, from its command tag (``INSERT 0 3``)."""
+    found = _COUNT.search(tag or "")
+    return {"affected_rows": int(found.group(1)) if found else 0}
+
+
+class RowBuffer:
+    """The rows of a result, as they come in."""
+
+    def __init__(self, columns: Sequence[str], *, as_objects: bool, most_bytes: int) -> None:
+        self.columns = list(columns)
+        self._as_objects = as_objects
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._rows: list[Any] = []
+
+    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Take rows of plain JSON values.
+
+        Raises:
+            ToolError: there are too many.
+        """
+        made: list[Any]
+        if self._as_objects:
+            made = [dict(zip(self.columns, row, strict=True)) for row in rows]
+        else:
+            made = [list(row) for row in rows]
+        self._bytes += len(encoding.encode(made))
+        if self._bytes > self._most_bytes:
+            raise ToolError(
+                "Database error",
+                f"Query failed: the result has more than {self._most_bytes} bytes "
+                "(NOETL_WORKER_SQL_RESULT_BYTES)",
+            )
+        self._rows.extend(made)
+
+    def data(self) -> dict[str, Any]:
+        """Return the data of the result."""
+        return {"columns": self.columns, "rows": self._rows, "row_count": len(self._rows)}
