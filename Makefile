@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check test bench chaos lock
+.PHONY: setup demo check test bench chaos fuzz lock
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src
 
@@ -22,6 +22,9 @@ bench: setup
 
 chaos: setup
 	.venv/bin/python tests/e2e/chaos.py $(args)
+
+fuzz: setup
+	.venv/bin/python tests/e2e/fuzz.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:
