@@ -7,6 +7,7 @@ has to run, every consumer has to have caught up, and no process may have been r
 
 import argparse
 import asyncio
+import copy
 import json
 import random
 import sys
@@ -46,11 +47,11 @@ def mutated(seed: Any, chance: random.Random) -> Any:
     for _ in range(chance.randint(1, 4)):
         places = list(_places(value))
         if not places:
-            return chance.choice(ODDITIES)
+            return copy.deepcopy(chance.choice(ODDITIES))
         holder, key = chance.choice(places)
         match chance.randrange(5):
             case 0:
-                holder[key] = chance.choice(ODDITIES)
+                holder[key] = copy.deepcopy(chance.choice(ODDITIES))
             case 1 if isinstance(holder, dict):
                 del holder[key]
             case 2 if isinstance(holder, dict):
