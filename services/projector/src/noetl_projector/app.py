@@ -15,14 +15,18 @@ from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import EVENTS, projector_durable
 
+from noetl_projector.dashboard import DashboardHandlers
 from noetl_projector.handlers import ExecutionHandlers
 from noetl_projector.projection import Projection
 from noetl_projector.result_bodies.places import open_places
 from noetl_projector.result_bodies.removal import run_removal
 from noetl_projector.results import ResultHandlers
 from noetl_projector.settings import Settings
+from noetl_projector.sql_console import open_console
+from noetl_projector.sql_handlers import SqlHandlers
 from noetl_projector.store import Store
 from noetl_projector.sweep import run_sweep
+from noetl_projector.vars import VarHandlers
 
 __all__ = ["SCHEMA", "create_app", "open_parts"]
 
@@ -46,7 +50,10 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         await ensure_topology(bus, (EVENTS,), (durable,))
         store = Store(pool)
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
-        async with lease_machine_id(RpcClient(bus), holder) as ids:
+        async with (
+            lease_machine_id(RpcClient(bus), holder) as ids,
+            open_console(settings) as console,
+        ):
             service.ready_when("nats", bus.is_ready)
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
@@ -77,7 +84,11 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                     store, places, settings=settings, on_progress=service.beater("removal")
                 ),
             )
-            routes = reads.routes() | results.routes()
+            routes = (
+                reads.routes() | results.routes() | VarHandlers(pool, settings=settings).routes()
+            )
+            routes |= DashboardHandlers(pool, settings=settings).routes()
+            routes |= SqlHandlers(console, bus=bus, settings=settings).routes()
             queue = f"{_NAME}_{settings.shard_index}"
             async with serve_rpc(bus, routes, queue=queue, concurrency=settings.rpc_concurrency):
                 yield

@@ -1,0 +1,116 @@
+"""`/api/vars/*` (http-a 10)."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = [
+    "VAR_TYPES",
+    "NewVar",
+    "VarDeletedAnswer",
+    "VarEntry",
+    "VarsDeletedAnswer",
+    "VarsRequest",
+    "VarsSetAnswer",
+]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+VAR_TYPES = frozenset({"user_defined", "step_result", "computed", "iterator_state"})
+
+
+class NewVar(BaseModel):
+    """A variable to write; its value is any JSON and may be null."""
+
+    model_config = _TOLERANT
+
+    var_name: str
+    var_value: Any
+    var_type: str = "user_defined"
+    source_step: str | None = None
+
+
+class VarsRequest(BaseModel):
+    """Variables to write; a plain map of names to values is taken too."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "variables": [
+                        {"var_name": "user_id", "var_value": 999},
+                        {
+                            "var_name": "score",
+                            "var_value": 85,
+                            "var_type": "computed",
+                            "source_step": "start",
+                        },
+                    ]
+                }
+            ]
+        },
+    )
+
+    variables: list[NewVar]
+
+
+class VarEntry(BaseModel):
+    """One variable of an execution."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "var_name": "user_id",
+                    "var_type": "user_defined",
+                    "var_value": 999,
+                    "source_step": None,
+                    "created_at": "2026-06-15T12:00:00.123456Z",
+                    "accessed_at": "2026-06-15T12:00:00.123456Z",
+                    "access_count": 0,
+                }
+            ]
+        },
+    )
+
+    var_name: str
+    var_type: str
+    var_value: Any
+    source_step: str | None
+    created_at: str
+    accessed_at: str
+    access_count: int
+
+
+class VarsSetAnswer(BaseModel):
+    """How many variables were written."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: Literal["ok"]
+    variables_set: int
+
+
+class VarDeletedAnswer(BaseModel):
+    """The variable that is gone."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    var_name: str
+    status: Literal["deleted"]
+
+
+class VarsDeletedAnswer(BaseModel):
+    """How many variables are gone."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: Literal["ok"]
+    variables_deleted: int

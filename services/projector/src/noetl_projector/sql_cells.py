@@ -1,0 +1,146 @@
+"""Values of any PostgreSQL type as JSON, without losing anything (http-a 14.1).
+
+PostgreSQL prints the values and reads the parameters itself: nothing is rounded on the way, and
+types that Python has no equal for need no case of their own.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import asyncpg
+import orjson
+
+__all__ = ["encode_row", "learn_types", "prepare_connection", "text_parameter"]
+
+type Json = Any
+type Connection = asyncpg.Connection[asyncpg.Record]
+
+_OFFSET = re.compile(r"([+-]\d\d)$")
+
+
+async def prepare_connection(connection: Connection) -> None:
+    """Let PostgreSQL print and read the values of its own types."""
+    for name, decoder in _DECODERS.items():
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=str, decoder=decoder, format="text"
+        )
+    _show_as_text(connection, [(_RECORD_OID, "record")])
+
+
+async def learn_types(connection: Connection) -> None:
+    """Let PostgreSQL print ranges and rows too, whose types come and go with the schema."""
+    rows = await connection.fetch(_COMPOUND_TYPES)
+    _show_as_text(connection, [(row["oid"], row["name"]) for row in rows])
+
+
+def _show_as_text(connection: Connection, types: Iterable[tuple[int, str]]) -> None:
+    # The public method takes none of these, and their own codecs take no text.
+    settings = cast("Any", connection)._protocol.get_settings()  # noqa: SLF001
+    for oid, name in types:
+        settings.add_python_codec(oid, name, "any", [], "scalar", str, str, "text")
+
+
+def text_parameter(value: Json) -> Json:
+    """Return a parameter as the text that PostgreSQL reads; lists stay lists, for arrays."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return orjson.dumps(value).decode()
+        case list():
+            return [text_parameter(item) for item in value]
+        case _:
+            return str(value)
+
+
+def encode_row(names: Sequence[str], values: Iterable[Json]) -> bytes:
+    """Encode a row as an object with sorted keys; of equal names the last one counts."""
+    row = {name: _plain(value) for name, value in zip(names, values, strict=True)}
+    return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case bytes():  # the type "char"
+            return value.decode("utf-8", "replace")
+        case None | str() | bool() | int() | float() | orjson.Fragment():
+            return value
+        case _:
+            return str(value)
+
+
+def _float(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _number(text: str) -> orjson.Fragment | None:
+    """Return a number as PostgreSQL prints it; JSON has no words for the others."""
+    return orjson.Fragment(text) if text[-1:].isdigit() else None
+
+
+def _moment(text: str) -> str:
+    """Return ISO 8601: ``2026-06-15T12:00:00.5+00:00``; infinities and BC as they are."""
+    if not text[:1].isdigit() or text.endswith("BC"):
+        return text
+    return _OFFSET.sub(r"\1:00", text.replace(" ", "T", 1)) if ":" in text else text
+
+
+def _boolean(text: str) -> bool:
+    return text == "t"
+
+
+_RECORD_OID = 2249
+_COMPOUND_TYPES = """
+SELECT t.oid, t.typname::TEXT AS name
+FROM pg_catalog.pg_type AS t
+WHERE t.typtype IN ('c', 'r', 'm')
+/* list_compound_types */
+"""
+_DECODERS: dict[str, Callable[[str], Json]] = {
+    **dict.fromkeys(("int2", "int4", "int8", "oid", "xid", "cid"), int),
+    **dict.fromkeys(("float4", "float8"), _float),
+    **dict.fromkeys(("json", "jsonb"), orjson.Fragment),
+    **dict.fromkeys(("timestamp", "timestamptz"), _moment),
+    "numeric": _number,
+    "bool": _boolean,
+    **dict.fromkeys(
+        (
+            "date",
+            "time",
+            "timetz",
+            "interval",
+            "uuid",
+            "inet",
+            "cidr",
+            "macaddr",
+            "macaddr8",
+            "bytea",
+            "money",
+            "bit",
+            "varbit",
+            "xml",
+            "tsvector",
+            "tsquery",
+            "point",
+            "line",
+            "lseg",
+            "box",
+            "path",
+            "polygon",
+            "circle",
+            "pg_lsn",
+            "tid",
+            "jsonpath",
+            "xid8",
+            "pg_snapshot",
+        ),
+        str,
+    ),
+}
