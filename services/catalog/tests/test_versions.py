@@ -63,14 +63,27 @@ async def test_batch_keeps_what_is_good_and_names_what_is_not(ask: Ask) -> None:
 async def test_validate_names_everything_and_keeps_nothing(ask: Ask) -> None:
     good = await ask("validate", content=PLAYBOOK)
     bad = await ask("validate", content=PLAYBOOK.replace("step: start", "step: x"))
+    doubtful = await ask("validate", content=PLAYBOOK + "  nope: 1\n")
     broken = await ask("validate", content="a: [")
     other = await ask("validate", content="kind: Subscription\nmetadata: {name: s}")
 
     assert good.body == {"valid": True, "errors": [], "problems": []}
     assert bad.body["valid"] is False
     assert bad.body["errors"][0] == "Workflow must have a step named 'start'"
-    assert set(bad.body["problems"][0]) == {"message", "path", "line", "column"}
-    assert broken.body["errors"][0].startswith("Invalid YAML: ")
+    assert list(bad.body["problems"][0]) == [
+        "severity",
+        "rule",
+        "message",
+        "line",
+        "column",
+        "path",
+        "hint",
+    ]
+    assert doubtful.body["valid"] is True
+    assert doubtful.body["errors"] == []
+    assert [one["severity"] for one in doubtful.body["problems"]] == ["warning"]
+    assert broken.body["valid"] is False
+    assert broken.body["problems"][0]["rule"] == "yaml"
     assert other.body["errors"] == ["kind: Subscription requires a 'spec' block"]
     assert (await ask("list")).body == {"entries": []}
 

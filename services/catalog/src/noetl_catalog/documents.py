@@ -7,11 +7,12 @@ from typing import Any
 from noetl_common.errors import Permanent
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.lint import Finding, Severity, lint
 from noetl_engine.playbook.yaml_dialect import compose, to_json
 
 from noetl_catalog.subscription import subscription_problem
 
-__all__ = ["Document", "InvalidDocument", "document_problems", "kind_word", "read_document"]
+__all__ = ["Document", "InvalidDocument", "document_findings", "kind_word", "read_document"]
 
 type Json = Any
 
@@ -83,15 +84,23 @@ def read_document(
     )
 
 
-def document_problems(
+def document_findings(
     content: str, *, resource_type: str, more_kinds: Collection[str] = ()
-) -> tuple[Problem, ...]:
-    """Return what is wrong with a document: why it is refused, or why it cannot run."""
+) -> list[Finding]:
+    """Return everything about a document: why it is refused or cannot run, and what is doubtful."""
     try:
         document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
     except InvalidDocument as error:
-        return (Problem(message=error.message),)
-    return document.problems
+        in_text = [finding for finding in lint(content) if finding.rule == "yaml"]
+        whole = Finding(
+            severity=Severity.ERROR, rule="document", message=error.message, line=1, column=1
+        )
+        return in_text or [whole]
+    if document.kind != "playbook":
+        return []
+    # The linter knows our kinds only.
+    known = {f"unknown tool kind '{kind}'" for kind in more_kinds}
+    return [finding for finding in lint(content) if finding.hint not in known]
 
 
 def kind_word(resource_type: str) -> str:

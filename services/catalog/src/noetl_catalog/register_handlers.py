@@ -7,9 +7,9 @@ from noetl_common.bus.rpc import RpcHandler
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.rpc import RpcReply
-from noetl_engine.playbook import Problem
+from noetl_engine.playbook.lint import Finding, Severity
 
-from noetl_catalog.documents import Document, InvalidDocument, document_problems, read_document
+from noetl_catalog.documents import Document, InvalidDocument, document_findings, read_document
 from noetl_catalog.lookup import ENTRY_TEXTS, by_subject, find_entry, refused
 from noetl_catalog.settings import Settings
 from noetl_catalog.store import Entry, NewVersion, Store
@@ -79,19 +79,20 @@ class RegisterHandlers:
         content = str(request["content"])
         try:
             async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
-                problems = await asyncio.to_thread(
-                    document_problems,
+                findings = await asyncio.to_thread(
+                    document_findings,
                     content,
                     resource_type=_resource_type(request),
                     more_kinds=self._settings.more_kinds(),
                 )
         except TimeoutError:
             return refused(503, "The document could not be read in time")
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         return RpcReply(
             body={
-                "valid": not problems,
-                "errors": [problem.message for problem in problems],
-                "problems": [_problem_body(problem) for problem in problems],
+                "valid": not errors,
+                "errors": [_error_text(finding) for finding in errors],
+                "problems": [_finding_body(finding) for finding in findings],
             }
         )
 
@@ -201,10 +202,17 @@ def _gone_text(entry: Entry, *, is_one: bool) -> str:
     return ENTRY_TEXTS.no_path.format(name=entry.path)
 
 
-def _problem_body(problem: Problem) -> Request:
+def _error_text(finding: Finding) -> str:
+    return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
+
+
+def _finding_body(finding: Finding) -> Request:
     return {
-        "message": problem.message,
-        "path": problem.path,
-        "line": problem.line,
-        "column": problem.column,
+        "severity": str(finding.severity),
+        "rule": finding.rule,
+        "message": finding.message,
+        "line": finding.line,
+        "column": finding.column,
+        "path": finding.path,
+        "hint": finding.hint,
     }
