@@ -289,7 +289,7 @@ async def test_inline_auth(
         ({"type": "basic", "username": "u"}, "Basic auth requires 'password'"),
         ({"type": "basic", "password": "p"}, "Basic auth requires 'username'"),
         ({"type": "api_key"}, "API key auth requires 'token' or 'credential'"),
-        ({"type": "gcp_adc"}, "auth type 'gcp_adc' is not supported yet"),
+        ({"type": "gcp_adc", "scopes": "x"}, "'scopes' is not a list of texts"),
     ],
 )
 async def test_auth_that_is_not_there_raises(

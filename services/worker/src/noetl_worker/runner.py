@@ -175,7 +175,10 @@ def _lift(command: Command) -> _Lifted:
         raise _Malformed
     retry = config.pop("retry", None)
     if retry is not None and not isinstance(retry, dict):
-        raise _Malformed
+        # Rules of Python playbooks, which the http tool reads itself (tools 4).
+        if command.action != "http" or isinstance(retry, str):
+            raise _Malformed
+        config["retry"], retry = retry, None
     auth = config.get("auth")
     if isinstance(auth, dict):
         if auth.get("type") not in _AUTH_TYPES:

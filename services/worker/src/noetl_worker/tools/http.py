@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from time import perf_counter, time
 from typing import Any
@@ -13,6 +14,9 @@ import orjson
 from noetl_worker import encoding
 from noetl_worker.tools.bounded import AnswerTooLarge, fetch
 from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.google_tokens import GoogleTokens
+from noetl_worker.tools.http_auth import auth_headers
+from noetl_worker.tools.http_repeat import Change, Repeat, RepeatLimits, read_rules
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 __all__ = ["Http", "create"]
@@ -21,67 +25,128 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _RESPONSE_TYPES = ("json", "text", "binary")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A request as configured; pages of one call differ in URL, parameters and headers."""
+
+    method: str
+    url: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+    auth: Mapping[str, str]
+    content: bytes | None
+    content_type: str | None
+    seconds: float
+    response_type: str
+
+    def next(self, change: Change) -> "_Call":
+        """Return the call of the next page. Another host gets no authentication."""
+        url = change.url or self.url
+        return replace(
+            self,
+            url=url,
+            # The address of a next page brings its own parameters.
+            params=dict(change.params) if change.url else {**self.params, **change.params},
+            headers={**self.headers, **change.headers},
+            auth=self.auth if _origin(url) == _origin(self.url) else {},
+        )
+
+
 class Http:
     """The http tool."""
 
     def __init__(
-        self, client: httpx.AsyncClient, *, timeout_seconds: float, body_bytes: int
+        self,
+        client: httpx.AsyncClient,
+        google: GoogleTokens,
+        *,
+        timeout_seconds: float,
+        body_bytes: int,
+        limits: RepeatLimits,
     ) -> None:
         self._client = client
+        self._google = google
         self._timeout_seconds = timeout_seconds
         self._body_bytes = body_bytes
+        self._limits = limits
 
     async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Send one request; any answer is a result."""
+        """Send one request, or as many as the ``retry`` rules say; any answer is a result."""
         started = perf_counter()
-        config = context.render(config)
-        response_type = Fields(config, kind="http").choice(
-            "response_type", _RESPONSE_TYPES, default="json"
-        )
-        request, seconds = self._request(config, context)
-        try:
-            response, body = await self._send(request, seconds=seconds)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _transport_error(error, request) from error
-        duration_ms = int((perf_counter() - started) * 1000)
-        return _result(response, body, response_type=response_type, duration_ms=duration_ms)
+        rules = read_rules(config.get("retry"))
+        # Rules speak of answers that are not there yet.
+        config = context.render({key: one for key, one in config.items() if key != "retry"})
+        call = await self._read(config, context)
+        if rules is None:
+            result = await self._send(call)
+        else:
+            repeat = Repeat(rules, context, self._limits)
+            result = await repeat.run(call, self._send, lambda one, change: one.next(change))
+        result.duration_ms = int((perf_counter() - started) * 1000)
+        return result
 
-    def _request(self, config: dict[str, Any], context: ToolContext) -> tuple[httpx.Request, float]:
+    async def _read(self, config: dict[str, Any], context: ToolContext) -> _Call:
         fields = Fields(config, kind="http")
+        response_type = fields.choice("response_type", _RESPONSE_TYPES, default="json")
         url = fields.text("url")
         method = fields.choice("method", _METHODS, default="GET")
-        headers = httpx.Headers(_texts(fields.mapping("headers")))
+        headers = _texts(fields.mapping("headers"))
         params = _texts(fields.mapping("params"))
         seconds = fields.optional_unsigned("timeout_seconds") or self._timeout_seconds
-        content = _content(config, fields, headers)
-        _add_auth(headers, context)
+        fields.flag("follow_redirects", default=True)  # they always are, as in the reference
+        content, content_type = _content(config, fields)
+        return _Call(
+            method=method,
+            url=url,
+            params=params,
+            headers=headers,
+            auth=await auth_headers(context, self._google),
+            content=content,
+            content_type=content_type,
+            seconds=float(seconds),
+            response_type=response_type,
+        )
+
+    def _request(self, call: _Call) -> httpx.Request:
         try:
-            target = httpx.URL(url)
-            if params:
-                target = target.copy_merge_params(params)
-            request = self._client.build_request(
-                method, target, headers=headers, content=content, timeout=float(seconds)
+            headers = httpx.Headers(dict(call.headers))
+            if call.content_type is not None:
+                headers.setdefault("content-type", call.content_type)
+            headers.update(call.auth)
+            target = httpx.URL(call.url)
+            if call.params:
+                target = target.copy_merge_params(call.params)
+            return self._client.build_request(
+                call.method, target, headers=headers, content=call.content, timeout=call.seconds
             )
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise ToolError("HTTP error", f"builder error: {error}") from error
-        return request, float(seconds)
 
-    async def _send(
-        self, request: httpx.Request, *, seconds: float
-    ) -> tuple[httpx.Response, bytes]:
+    async def _send(self, call: _Call) -> ToolResult:
+        request = self._request(call)
         try:
-            async with asyncio.timeout(seconds):
-                return await fetch(self._client, request, most=self._body_bytes)
+            async with asyncio.timeout(call.seconds):
+                response, body = await fetch(self._client, request, most=self._body_bytes)
         except TimeoutError as error:
-            raise httpx.ReadTimeout("operation timed out", request=request) from error
+            timeout = httpx.ReadTimeout("operation timed out", request=request)
+            raise _transport_error(timeout, request) from error
         except AnswerTooLarge as error:
             message = f"the answer has more than {self._body_bytes} bytes"
             raise ToolError("HTTP error", message) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _transport_error(error, request) from error
+        return _result(response, body, response_type=call.response_type)
 
 
-def _result(
-    response: httpx.Response, body: bytes, *, response_type: str, duration_ms: int
-) -> ToolResult:
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return None
+    return parts.scheme, parts.host, parts.port
+
+
+def _result(response: httpx.Response, body: bytes, *, response_type: str) -> ToolResult:
     status = response.status_code
     headers = {
         name.lower(): value if value.isascii() else ""
@@ -104,7 +169,6 @@ def _result(
         error=None if good else f"HTTP {status} response",
         stdout=text,
         exit_code=0 if good else 1,
-        duration_ms=duration_ms,
         failure=None if good else _failure(status, headers),
         http={"status": status, "headers": headers},
     )
@@ -169,21 +233,19 @@ def _transport_error(error: Exception, request: httpx.Request) -> ToolError:
     )
 
 
-def _content(config: dict[str, Any], fields: Fields, headers: httpx.Headers) -> bytes | None:
-    """Return the body and set its type: `json`, else `form`, else `body`."""
+def _content(config: dict[str, Any], fields: Fields) -> tuple[bytes | None, str | None]:
+    """Return the body and its type: `json`, else `form`, else `body`."""
     if config.get("json") is not None:
-        headers.setdefault("content-type", "application/json")
-        return encoding.encode(config["json"])
+        return encoding.encode(config["json"]), "application/json"
     if config.get("form") is not None:
-        headers.setdefault("content-type", "application/x-www-form-urlencoded")
-        return str(httpx.QueryParams(_texts(fields.mapping("form")))).encode()
+        form = str(httpx.QueryParams(_texts(fields.mapping("form"))))
+        return form.encode(), "application/x-www-form-urlencoded"
     body = config.get("body")
     if body is None:
-        return None
+        return None, None
     if isinstance(body, str):
-        return body.encode()
-    headers.setdefault("content-type", "application/json")
-    return encoding.encode(body)
+        return body.encode(), None
+    return encoding.encode(body), "application/json"
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -197,59 +259,18 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _add_auth(headers: httpx.Headers, context: ToolContext) -> None:
-    auth = context.auth
-    if auth is None:
-        return
-    match auth.get("type"):
-        case "bearer":
-            headers["authorization"] = f"Bearer {_bearer(auth, context)}"
-        case "basic":
-            headers["authorization"] = f"Basic {_basic(auth, context)}"
-        case "api_key":
-            secret = context.secrets.get(str(auth.get("credential"))) or auth.get("token")
-            if not secret:
-                raise _auth_error("API key auth requires 'token' or 'credential'")
-            headers[str(auth.get("header") or "X-API-Key")] = str(secret)
-        case "gcp_adc":
-            raise _auth_error("auth type 'gcp_adc' is not supported yet")
-        case "none":
-            return
-        case other:
-            raise _auth_error(f"auth type '{other}' is not known")
-
-
-def _bearer(auth: Mapping[str, Any], context: ToolContext) -> str:
-    if auth.get("token"):
-        return str(auth["token"])
-    name = auth.get("credential")
-    if not name:
-        raise _auth_error("Bearer auth requires 'token' or 'credential'")
-    secret = context.secrets.get(str(name))
-    if secret is None:
-        raise _auth_error(f"Credential '{name}' not found in context")
-    return secret
-
-
-def _basic(auth: Mapping[str, Any], context: ToolContext) -> str:
-    user = auth.get("username")
-    if not user:
-        raise _auth_error("Basic auth requires 'username'")
-    password = context.secrets.get(str(auth.get("credential"))) or auth.get("password")
-    if password is None:
-        raise _auth_error("Basic auth requires 'password'")
-    return base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def _auth_error(message: str) -> ToolError:
-    return ToolError("Authentication error", message)
-
-
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
     settings = parts.settings
     return Http(
         parts.http,
+        GoogleTokens(parts.http, settings),
         timeout_seconds=settings.worker_http_timeout_seconds,
         body_bytes=settings.worker_http_body_bytes,
+        limits=RepeatLimits(
+            attempts=settings.worker_retry_max_attempts,
+            wait_seconds=settings.worker_retry_max_wait_seconds,
+            pages=settings.worker_http_pages_max,
+            body_bytes=settings.worker_http_body_bytes,
+        ),
     )

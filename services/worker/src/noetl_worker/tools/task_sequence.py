@@ -122,9 +122,13 @@ class TaskSequence:
         given = task.spec.get("input", task.spec.get("args"))
         if isinstance(given, dict):
             variables.update({key: inner.render(value) for key, value in given.items()})
+        spec = task.spec
+        rules = {"retry": spec["retry"]} if isinstance(spec.get("retry"), list) else {}
         config = inner.render(
-            {key: value for key, value in task.spec.items() if key not in _OWN_KEYS}
+            {key: value for key, value in spec.items() if key not in _OWN_KEYS | rules.keys()}
         )
+        # They speak of answers that are not there yet.
+        config.update(rules)
         auth = config.get("auth")
         if isinstance(auth, dict):
             inner.auth = auth
