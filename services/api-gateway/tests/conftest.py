@@ -160,6 +160,7 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
     subjects = {rpc_subject("catalog", name): handler(name) for name in _CATALOG}
     subjects |= {rpc_subject("projector", name, shard=0): handler(name) for name in _PROJECTOR}
     subjects[rpc_subject("orchestrator", "claim", shard=0)] = handler("claim")
+    subjects[rpc_subject("orchestrator", "child", shard=0)] = handler("child")
     subjects[rpc_subject("orchestrator", "pool.status", shard=0)] = handler("pool.status")
     await ensure_topology(bus, STREAMS, (ingress_durable(0),))
     async with serve_rpc(bus, subjects, queue="fake"):

@@ -89,7 +89,10 @@ class EventsMessage(BaseModel):
 
 
 class CancelMessage(BaseModel):
-    """Cancel an execution, with all descendants when ``cascade``."""
+    """Cancel an execution, with all descendants when ``cascade``.
+
+    ``by_parent`` marks what an ended parent sends to a child, whose start it may overtake.
+    """
 
     model_config = _MODEL
 
@@ -98,6 +101,7 @@ class CancelMessage(BaseModel):
     execution_id: int
     reason: str | None = None
     cascade: bool = False
+    by_parent: bool = False
 
 
 class FinalizeMessage(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ClaimRequest", "RpcReply"]
+__all__ = ["ChildRequest", "ClaimRequest", "RpcReply"]
 
 
 class RpcReply(BaseModel):
@@ -35,3 +35,19 @@ class ClaimRequest(BaseModel):
     worker_id: str
     instance: str | None = None
     after_start: bool = False
+
+
+class ChildRequest(BaseModel):
+    """Ask the parent's shard which execution a child start stands for (design L6).
+
+    ``event_id`` is the command whose run starts the child, None when no command is known;
+    ``child_id`` the id to use for a new child; ``payload_digest`` tells equal payloads.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    execution_id: int
+    event_id: int | None = None
+    child_id: int
+    path: str
+    payload_digest: str = ""

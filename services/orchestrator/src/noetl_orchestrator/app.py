@@ -20,6 +20,7 @@ from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook import parse_playbook
 
 from noetl_orchestrator.appends import Appends
+from noetl_orchestrator.children import ChildHandler, Children
 from noetl_orchestrator.intake import run_intake
 from noetl_orchestrator.internal import LogHandlers
 from noetl_orchestrator.leases import run_sweep
@@ -90,9 +91,14 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
             await check_identity(background_pool, settings, shard=settings.shard_index)
             parts.clock.set(await parts.store.read_clock())
             service.ready_when("database", parts.store.read_clock)
-            claim, pool_status = (
+            claim, child, pool_status = (
                 rpc_subject(NAME, operation, shard=settings.shard_index)
-                for operation in ("claim", "pool.status")
+                for operation in ("claim", "child", "pool.status")
+            )
+            on_child = ChildHandler(
+                Children(background_pool),
+                shard=settings.shard_index,
+                shard_count=settings.shard_count,
             )
             on_pool_status = make_pool_status(
                 turn_pool,
@@ -119,6 +125,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                     bus,
                     {
                         claim: parts.on_claim,
+                        child: on_child,
                         pool_status: on_pool_status,
                         **log_handlers.routes(),
                         **purge.routes(),

@@ -10,7 +10,7 @@ from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
 
 from noetl_orchestrator.jsontext import embed, text
-from noetl_orchestrator.notifications import Announcer, OutboxRow
+from noetl_orchestrator.notifications import Announcer, ChildToCancel, OutboxRow
 from noetl_orchestrator.staging import OPEN_STATES, Staged
 
 __all__ = ["CONTINUE_TIMER", "CommitParameters", "Encoded", "Encoder", "parameters"]
@@ -87,7 +87,9 @@ class Encoder:
     snapshot_min_events: int
     start_grace_seconds: float
 
-    def encode(self, staged: Staged, *, now: datetime, children: Sequence[int] = ()) -> Encoded:
+    def encode(
+        self, staged: Staged, *, now: datetime, children: Iterable[ChildToCancel] = ()
+    ) -> Encoded:
         """Return the share of an execution.
 
         Raises:
@@ -106,18 +108,12 @@ class Encoder:
                         staged.execution_id, command, outbox_id=self.new_id(), now=now
                     )
                 )
-        for work, event_id in staged.cancelled_with_children:
-            reason = getattr(work.input, "reason", None)
-            encoded.outbox += [
-                self.announcer.cancel_of_child(
-                    child,
-                    owner=staged.execution_id,
-                    event_id=event_id,
-                    reason=reason,
-                    outbox_id=self.new_id(),
-                )
-                for child in children
-            ]
+        encoded.outbox += [
+            self.announcer.cancel_of_child(
+                child, owner=staged.execution_id, outbox_id=self.new_id()
+            )
+            for child in children
+        ]
         encoded.hints = [row.hint() for row in encoded.outbox]
         self._add_snapshot(encoded)
         if staged.continue_later and staged.ended_at is None:

@@ -35,6 +35,8 @@ from noetl_orchestrator.work import Caller, RequestKey, Work
 __all__ = ["Undecodable", "WrongShard", "decode", "work_of"]
 
 _LONGEST_REASON = 500
+# How often a parent's cancel of an unknown child comes back: for longer than a start can take.
+_CANCEL_DELIVERIES = 8
 # A NUL as JSON escapes it, with the even number of backslashes before it that are not its own.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -102,6 +104,7 @@ def work_of(
         work.keys = (RequestKey(scope, message.idempotency_key, idempotency_seconds),)
     elif isinstance(message, CancelMessage):
         work.cascade = message.cascade
+        work.comes_early = message.by_parent and delivery.num_delivered <= _CANCEL_DELIVERIES
     return work
 
 

@@ -19,7 +19,7 @@ from noetl_engine.outputs import NewCommand
 
 from noetl_orchestrator.jsontext import embed
 
-__all__ = ["Announcer", "OutboxRow", "command_message_id"]
+__all__ = ["Announcer", "ChildToCancel", "OutboxRow", "command_message_id"]
 
 type Json = Any
 
@@ -83,6 +83,21 @@ class OutboxRow:
                 "payload": None if self.hinted is None else orjson.Fragment(self.hinted),
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ChildToCancel:
+    """A child that the end of its parent reaches.
+
+    Attributes:
+        event_id: the parent's terminal event.
+        cascade: whether it goes on to everything the child has started.
+    """
+
+    execution_id: int
+    event_id: int
+    reason: str | None
+    cascade: bool
 
 
 def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
@@ -241,21 +256,22 @@ class Announcer:
         body["fast"] = {"v": 1, "shard": self.shard, "attempts": attempts}
         return body
 
-    def cancel_of_child(
-        self, child_id: int, *, owner: int, event_id: int, reason: str | None, outbox_id: int
-    ) -> OutboxRow:
-        """Cancel a child and whatever it has started (W10)."""
-        message = CancelMessage(execution_id=child_id, reason=reason, cascade=True)
+    def cancel_of_child(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
+        """Cancel a child on whatever shard it is (W10)."""
+        child_id = child.execution_id
+        message = CancelMessage(
+            execution_id=child_id, reason=child.reason, cascade=child.cascade, by_parent=True
+        )
         payload = message.model_dump_json()
         shard = shard_for(child_id, shard_count=self.shard_count)
         return OutboxRow(
             outbox_id=outbox_id,
             owner=owner,
             execution_id=child_id,
-            event_id=event_id,
+            event_id=child.event_id,
             kind="message",
             subject=ingress_subject(shard, execution_id=child_id),
-            message_id=f"m:{child_id}:{event_id}",
+            message_id=f"m:{child_id}:{child.event_id}",
             payload=payload,
             hinted=payload,
         )

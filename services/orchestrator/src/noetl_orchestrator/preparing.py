@@ -46,6 +46,7 @@ class Plan:
     staged: list[Staged] = field(default_factory=list)
     settled: list[tuple[Work, Answer]] = field(default_factory=list)
     postponed: list[Postponed] = field(default_factory=list)
+    given_back: list[Work] = field(default_factory=list)
 
 
 class Preparation:
@@ -79,7 +80,11 @@ class Preparation:
         for group in groups:
             entry = entries.get(group.execution_id) or self._begin(group)
             if entry is None:
-                plan.settled += [(work, _unknown(work)) for work in group.works]
+                for work in group.works:
+                    if work.comes_early:
+                        plan.given_back.append(work)
+                    else:
+                        plan.settled.append((work, _unknown(work)))
             else:
                 pending.append((group, entry))
         playbooks = await self._playbooks.get_many(
@@ -122,6 +127,9 @@ class Preparation:
         """Return an execution to begin; inputs before its start are answered 404 by the engine."""
         for work in group.works:
             if isinstance(work.input, Started) and not work.is_overdue:
+                # What overtook it could only be answered that there is no such execution.
+                group.works.remove(work)
+                group.works.insert(0, work)
                 return self._loader.new(
                     group.execution_id,
                     catalog_id=work.input.catalog_id,

@@ -446,12 +446,43 @@ INNER JOIN noetl.event AS e
     AND e.position = 1;
 
 -- name: find_children
--- Unfinished children of executions, for a cancel that goes on to them.
+-- Unfinished children of executions, for a cancel that goes on to them; of those on other shards
+-- only their own shard knows whether they have ended.
 SELECT s.parent_execution_id, s.execution_id
 FROM noetl.execution_state AS s
 WHERE s.parent_execution_id = ANY($1::BIGINT[])
 AND s.status = 'RUNNING'
-ORDER BY s.parent_execution_id, s.execution_id;
+UNION
+SELECT k.execution_id, k.child_id
+FROM noetl.child AS k
+LEFT JOIN noetl.execution_state AS s
+    ON s.execution_id = k.child_id
+WHERE k.execution_id = ANY($1::BIGINT[])
+AND coalesce(s.status, 'RUNNING') = 'RUNNING'
+ORDER BY 1, 2;
+
+-- name: find_awaited
+-- Unfinished children of commands: $1 executions, $2 event ids of their commands.
+SELECT k.execution_id AS parent_execution_id, k.child_id AS execution_id
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
+INNER JOIN noetl.child AS k
+    ON k.execution_id = w.execution_id
+    AND k.event_id = w.event_id
+LEFT JOIN noetl.execution_state AS s
+    ON s.execution_id = k.child_id
+WHERE coalesce(s.status, 'RUNNING') = 'RUNNING'
+ORDER BY 1, 2;
+
+-- name: find_open_waits
+-- The commands of an execution that wait for children and have not ended.
+SELECT c.event_id
+FROM noetl.command AS c
+INNER JOIN noetl.event AS e
+    ON e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+WHERE c.execution_id = $1::BIGINT
+AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+AND e.note -> 'awaits' = 'true';
 
 -- name: find_descendants
 -- Everything unfinished below an execution, over finished ones too, at most $2.
@@ -480,7 +511,8 @@ LIMIT 1;
 
 -- name: fail_execution
 -- Ends an execution whose message can't be stored, without folding anything (W2).
--- $1 execution id, $2 event id, $3 error, $4 reason word, $5 outbox id, $6 subject.
+-- $1 execution id, $2 event id, $3 error, $4 reason word, $5 outbox id, $6 subject,
+-- $7-$13 outbox rows for the children it waits for.
 WITH target AS MATERIALIZED (
     SELECT s.execution_id, s.catalog_id, s.position, s.parent_execution_id
     FROM noetl.execution_state AS s
@@ -536,6 +568,20 @@ announced AS (
         $5::BIGINT, t.execution_id, $2::BIGINT, 'event', $6::TEXT,
         'e:' || t.execution_id || ':' || (t.position + 1)
     FROM target AS t
+),
+
+children AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
+        n.payload::JSONB
+    FROM unnest(
+        $7::BIGINT[], $8::BIGINT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::TEXT[],
+        $13::TEXT[]
+    ) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+    WHERE EXISTS (SELECT FROM target)
 )
 
 SELECT t.position + 1 AS position

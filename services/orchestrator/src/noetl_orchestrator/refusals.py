@@ -10,6 +10,7 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator import metrics
 from noetl_orchestrator.cache import ExecutionCache
 from noetl_orchestrator.commit import Encoder
+from noetl_orchestrator.notifications import ChildToCancel, OutboxRow
 from noetl_orchestrator.preparing import FINISHED, BadDecision
 from noetl_orchestrator.store import Store
 from noetl_orchestrator.work import Work
@@ -66,18 +67,34 @@ class Refusals:
 
     async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
         new_id = self._encoder.new_id
+        event_id = new_id()
         position = await self._store.fail_execution(
             execution_id,
-            event_id=new_id(),
+            event_id=event_id,
             error=error,
             reason=f"{kind}_error",
             outbox_id=new_id(),
             subject=self._encoder.announcer.event_subject(execution_id),
+            messages=await self._cancels_of_children(execution_id, event_id),
         )
         self._cache.forget(execution_id)
         if position is not None:
             metrics.EXECUTIONS_FAILED.inc()
             _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
+
+    async def _cancels_of_children(self, execution_id: int, event_id: int) -> list[OutboxRow]:
+        """What tells the children still waited for that nobody waits any more (R8)."""
+        reason = f"Parent execution {execution_id} ended: FAILED"
+        waits = await self._store.find_open_waits(execution_id)
+        awaited = await self._store.find_awaited([(execution_id, one) for one in waits])
+        return [
+            self._encoder.announcer.cancel_of_child(
+                ChildToCancel(child, event_id, reason, cascade=False),
+                owner=execution_id,
+                outbox_id=self._encoder.new_id(),
+            )
+            for child in awaited.get(execution_id, ())
+        ]
 
 
 def _brief(error: BaseException) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from noetl_engine.inputs import Started
+from noetl_engine.inputs import Cancelled, Started
 from noetl_engine.outputs import Answer
 
+from noetl_orchestrator.notifications import ChildToCancel
 from noetl_orchestrator.staging import Staged
 from noetl_orchestrator.store import KeyHolder, Store
 from noetl_orchestrator.work import Group, RequestKey, Work
@@ -52,21 +53,44 @@ class RequestBook:
                 left.append(Group(group.execution_id, works))
         return left
 
-    async def children(
-        self, staged: Sequence[Staged], cascading: Sequence[int]
-    ) -> Mapping[int, Sequence[int]]:
-        """Find whom cancels go on to, and tell the callers of everybody below."""
-        children = await self._store.find_children(cascading)
+    async def children_to_cancel(
+        self, staged: Sequence[Staged]
+    ) -> Mapping[int, Sequence[ChildToCancel]]:
+        """Find whom ends go on to, and tell the callers of cancels (R8).
+
+        A cascading cancel reaches all children; any end reaches those still waited for.
+        """
+        cascading = [one.execution_id for one in staged if one.cancelled_with_children]
+        waiting = [
+            (one.execution_id, event_id)
+            for one in staged
+            for event_id in one.abandoned
+            if not one.cancelled_with_children
+        ]
+        children = await self._store.find_children(cascading) if cascading else {}
+        awaited = await self._store.find_awaited(waiting) if waiting else {}
+        found: dict[int, list[ChildToCancel]] = {}
         for one in staged:
-            if not one.cancelled_with_children or one.execution_id not in children:
+            wanted = children.get(one.execution_id) or awaited.get(one.execution_id)
+            if not wanted:
                 continue
-            below = await self._store.find_descendants(one.execution_id, limit=_MOST_DESCENDANTS)
-            cancelled = {work for work, _ in one.cancelled_with_children}
-            for work, answer in one.answers:
-                if work in cancelled and isinstance(answer.body, dict):
-                    listed: list[Any] = answer.body.setdefault("cancelled_executions", [])
-                    listed += [str(execution_id) for execution_id in sorted(below)]
-        return children
+            cascade = bool(one.cancelled_with_children)
+            reason = _reason(one)
+            found[one.execution_id] = [
+                ChildToCancel(child, one.end_event_id, reason, cascade) for child in wanted
+            ]
+            await self._tell_callers(one, set(wanted), cascade=cascade)
+        return found
+
+    async def _tell_callers(self, staged: Staged, wanted: set[int], *, cascade: bool) -> None:
+        if cascade:
+            below = await self._store.find_descendants(staged.execution_id, limit=_MOST_DESCENDANTS)
+            wanted = wanted | set(below)
+        for work, answer in staged.answers:
+            if not isinstance(work.input, Cancelled) or not isinstance(answer.body, dict):
+                continue
+            listed: list[Any] = answer.body.setdefault("cancelled_executions", [])
+            listed += [str(execution_id) for execution_id in sorted(wanted)]
 
     async def _copy_traces(self, works: Sequence[Work]) -> None:
         parents = {work.parent_trace_of for work in works if work.parent_trace_of is not None}
@@ -75,6 +99,15 @@ class RequestBook:
             parent, work.parent_trace_of = work.parent_trace_of, None
             if parent in traces and isinstance(work.input, Started):
                 work.input = replace(work.input, trace=traces[parent])
+
+
+def _reason(staged: Staged) -> str | None:
+    """Why the children are cancelled: what the caller said, else that their parent has ended."""
+    for work, _ in staged.answers:
+        if isinstance(work.input, Cancelled) and work.input.reason is not None:
+            return work.input.reason
+    status = staged.entry.execution.status
+    return f"Parent execution {staged.execution_id} ended: {status}"
 
 
 def _held_answer(work: Work, holders: Mapping[tuple[str, str], KeyHolder]) -> Answer | None:

@@ -104,6 +104,11 @@ variables AS (
     WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
 ),
 
+children AS (
+    DELETE FROM noetl.child AS t
+    WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
+),
+
 relayed AS (
     DELETE FROM noetl.outbox AS t
     WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))

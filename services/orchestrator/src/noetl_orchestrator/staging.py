@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from noetl_contract.events import EventRow
+from noetl_contract.events import TERMINAL_TYPES, EventRow
 from noetl_engine.inputs import (
     Cancelled,
     CommandOutcome,
@@ -46,6 +46,8 @@ class Staged:
         is_fresh: it was read from the database in this turn.
         posted: event ids that came from outside and are about to be stored.
         seen: identities of the events stored in this turn, with the work that brought them.
+        abandoned: commands open at the end, in whose children nobody is interested any more.
+        end_event_id: the terminal event.
     """
 
     execution_id: int
@@ -63,6 +65,8 @@ class Staged:
     timers_done: list[int] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
     cancelled_with_children: list[tuple[Work, int]] = field(default_factory=list)
+    abandoned: list[int] = field(default_factory=list)
+    end_event_id: int = 0
     posted: list[int] = field(default_factory=list)
     seen: dict[int, tuple[StoredEvent, Work]] = field(default_factory=dict)
     start: Started | None = None
@@ -160,6 +164,10 @@ class Staged:
         if decision.ended is not None:
             self.ended_at = facts.now
             self.error = decision.error
+            self.abandoned = decision.abandoned
+            self.end_event_id = next(
+                (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
+            )
         self.continue_later = self.continue_later or decision.continue_later
         answer = repeated_answer(work, message, decision.answer)
         self.answers.append((work, answer))

@@ -12,6 +12,7 @@ from noetl_contract.events import EventRow
 
 from noetl_orchestrator.commit import CommitParameters
 from noetl_orchestrator.connections import TurnConnections
+from noetl_orchestrator.notifications import OutboxRow
 from noetl_orchestrator.work import RequestKey, StoredEvent
 
 __all__ = [
@@ -219,13 +220,28 @@ class Store:
         return {row["execution_id"]: row["trace"] for row in rows if row["trace"] is not None}
 
     async def find_children(self, execution_ids: Sequence[int]) -> dict[int, list[int]]:
-        """Find the unfinished children of executions on this shard."""
+        """Find the unfinished children of executions, and those on other shards."""
         async with translate():
             rows = await self._turn_rows(self._queries["find_children"], execution_ids)
         children: dict[int, list[int]] = {}
         for row in rows:
             children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
         return children
+
+    async def find_awaited(self, commands: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
+        """Find the unfinished children of commands, given as (execution id, event id)."""
+        async with translate():
+            rows = await self._turn_rows(self._queries["find_awaited"], *_columns(commands, 2))
+        children: dict[int, list[int]] = {}
+        for row in rows:
+            children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
+        return children
+
+    async def find_open_waits(self, execution_id: int) -> list[int]:
+        """Find an execution's commands that wait for children and have not ended."""
+        async with translate():
+            rows = await self._turn_rows(self._queries["find_open_waits"], execution_id)
+        return [row["event_id"] for row in rows]
 
     async def find_descendants(self, execution_id: int, *, limit: int) -> list[int]:
         """Find everything unfinished below an execution on this shard."""
@@ -250,8 +266,13 @@ class Store:
         reason: str,
         outbox_id: int,
         subject: str,
+        messages: Sequence[OutboxRow] = (),
     ) -> int | None:
-        """End a running execution without folding; returns the position of its last row."""
+        """End a running execution without folding; returns the position of its last row.
+
+        ``messages`` go out with it.
+        """
+        stored = [row.stored() for row in messages]
         async with translate():
             rows = await self._turn_rows(
                 self._queries["fail_execution"],
@@ -261,6 +282,7 @@ class Store:
                 reason,
                 outbox_id,
                 subject,
+                *_columns([(first, *rest) for first, _owner, *rest in stored], 7),
             )
         return rows[0]["position"] if rows else None
 

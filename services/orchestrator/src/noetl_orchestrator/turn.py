@@ -36,6 +36,7 @@ type MakeFacts = Callable[[], Facts]
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _LONGEST_CONFLICT_PAUSE_SECONDS = 0.25
+_EARLY_CANCEL_SECONDS = 5.0
 
 
 class Turns:
@@ -125,6 +126,8 @@ class Turns:
         await self._after_commit(plan, shares, checks, committed)
         for work, answer in plan.settled:
             await work.caller.answered(answer)
+        for work in plan.given_back:
+            await work.caller.given_back(_EARLY_CANCEL_SECONDS)
         return plan.postponed
 
     async def _decide(self, plan: Plan, facts: Facts) -> None:
@@ -157,8 +160,7 @@ class Turns:
             plan.postponed.append((Group(staged.execution_id, others), 0.0))
 
     async def _encode(self, plan: Plan, facts: Facts) -> tuple[list[Encoded], list[Staged]]:
-        cascading = [s.execution_id for s in plan.staged if s.cancelled_with_children]
-        children = await self._requests.children(plan.staged, cascading) if cascading else {}
+        children = await self._requests.children_to_cancel(plan.staged)
         shares: list[Encoded] = []
         checks: list[Staged] = []
         for staged in plan.staged:

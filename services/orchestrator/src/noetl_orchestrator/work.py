@@ -96,6 +96,7 @@ class Work:
         timer_id: the timer row that this input does away with.
         parent_trace_of: the parent whose trace a start without one takes over.
         cascade: a cancel that goes on to the children.
+        comes_early: a parent's cancel, whose child's start may still be on its way.
         is_overdue: a commit found the deadline over; unless it is stored already, it never will be.
         is_repeated: it may have been committed before, its answer lost (W8).
         attempts: decisions made in vain.
@@ -111,6 +112,7 @@ class Work:
     timer_id: int | None = None
     parent_trace_of: int | None = None
     cascade: bool = False
+    comes_early: bool = False
     is_overdue: bool = False
     is_repeated: bool = False
     attempts: int = 0

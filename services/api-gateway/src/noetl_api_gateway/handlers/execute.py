@@ -1,11 +1,13 @@
 """`POST /api/execute` (http-b 2.1)."""
 
+import hashlib
 from typing import Any
 
 import orjson
 from litestar import Response, post
 from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
+from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
@@ -22,9 +24,10 @@ from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, bad_shape, unavailable
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
+from noetl_api_gateway.shell import call_of
 from noetl_api_gateway.writes import NoAnswerError, Patience
 
-__all__ = ["execute"]
+__all__ = ["child_of", "execute"]
 
 type Json = Any
 type Object = dict[str, Any]
@@ -52,17 +55,18 @@ async def execute(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
         patience_seconds=edge.settings.resolve_patience_seconds,
     )
     found = body_of(reply)
-    execution_id = edge.ids.next()
     message = {
         "type": "execute",
         "v": 1,
-        "execution_id": execution_id,
+        "execution_id": edge.ids.next(),
         "catalog_id": int(found["catalog_id"]),
         "path": found["path"],
         "version": int(found["version"]),
         "idempotency_key": idempotency_key(request),
         **wanted,
     }
+    message |= await child_of(edge, message, call_of(request.scope))
+    execution_id = message["execution_id"]
     reply = await start(edge, orjson.dumps(message), execution_id=execution_id)
     body = body_of(reply)
     is_duplicate = isinstance(body, dict) and body.get("status") == "duplicate"
@@ -97,6 +101,46 @@ def read_start(body: Json) -> Object:
         raise Refusal(422, "Invalid version number")
     wanted["look_up"] = {name: value for name, value in look_up.items() if value is not None}
     return wanted
+
+
+async def child_of(edge: Edge, message: Object, call: tuple[int, int] | None) -> Object:
+    """Ask the parent's shard which execution this start stands for (design L6).
+
+    A command that is issued again gets the child it had started before; the start is then sent
+    once more under that child's id, which has one effect. A child on another shard than its
+    parent is noted there, so that a cancel reaches it, and takes over the parent's trace.
+
+    ``call`` is the execution and event id of the command whose run calls, if it is one.
+
+    Raises:
+        Refusal: the command is over; 503 when the parent's shard can't be asked.
+    """
+    parent, event_id = call or (message["parent_execution_id"], None)
+    shards = edge.services.shard_count
+    if parent is None:
+        return {}
+    child_id = message["execution_id"]
+    is_near = shard_for(parent, shard_count=shards) == shard_for(child_id, shard_count=shards)
+    if event_id is None and is_near:
+        return {}
+    payload = orjson.dumps(message["payload"], option=orjson.OPT_SORT_KEYS)
+    asked = {
+        "execution_id": parent,
+        "event_id": event_id,
+        "child_id": child_id,
+        "path": message["path"],
+        "payload_digest": hashlib.sha256(payload).hexdigest(),
+    }
+    patience = edge.settings.resolve_patience_seconds
+    reply = await edge.services.orchestrator(
+        "child", asked, execution_id=parent, patience_seconds=patience
+    )
+    found = body_of(reply)
+    trace = message.get("trace")
+    return {
+        "execution_id": int(found["child_id"]),
+        "trace": found.get("trace") if trace is None else trace,
+    }
 
 
 async def start(edge: Edge, message: bytes, *, execution_id: int) -> RpcReply:
