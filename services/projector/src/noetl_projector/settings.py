@@ -72,6 +72,11 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     result_removal_batch: int = Field(
         default=100, gt=0, description="Bodies taken in hand for removal at once."
     )
+    projector_follow: bool = Field(
+        default=True,
+        description="Whether the read model follows the logs by itself; otherwise it moves when "
+        "it is told to (system/projector).",
+    )
     projection_batch: int = Field(
         default=512, gt=0, description="Event messages taken at once by the projection."
     )
