@@ -8,6 +8,7 @@ ALTER TABLE noetl.result_store
     ADD COLUMN store TEXT NOT NULL DEFAULT 'db',
     ADD COLUMN location TEXT;
 CREATE INDEX result_store_location ON noetl.result_store (location) WHERE location IS NOT NULL;
+CREATE INDEX result_store_expires ON noetl.result_store (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Bodies that are to be removed at a time, unless a result names them then: written before a
 -- body is (its result may never come), and by whoever deletes results.

@@ -22,7 +22,7 @@ from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.clock import unix_ms
 from noetl_common.settings import NatsSettings
-from noetl_contract.ingress import INGRESS, REPLY_HEADER
+from noetl_contract.ingress import INGRESS, REPLY_HEADER, STORED_HEADER, StoredMessage
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import event_subject, rpc_subject
@@ -69,7 +69,10 @@ class Backend:
 
     async def take(self, delivery: Delivery) -> None:
         """Take an ingress message as the orchestrator would."""
-        message = INGRESS.validate_json(delivery.data).model_dump()
+        if STORED_HEADER in delivery.headers:
+            message = StoredMessage.model_validate_json(delivery.data).model_dump()
+        else:
+            message = INGRESS.validate_json(delivery.data).model_dump()
         self.ingress.append(message)
         self.attempts.append(delivery.headers["Nats-Msg-Id"])
         reply = await (self.on_ingress or _commit)(message, delivery)

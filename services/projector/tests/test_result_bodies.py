@@ -205,6 +205,22 @@ async def test_deleted_results_lose_their_bodies(start: StartBench, kind: str) -
             assert info.state.messages == 0
 
 
+async def test_a_result_with_a_time_is_deleted_when_that_is_over(start: StartBench) -> None:
+    async with start("s3") as bench:
+        wanted = {"execution_id": 4, "result_id": 8, "name": "ingress", "data": 1}
+        await bench.ask("result.put", **wanted, expires_seconds=3600)
+        await bench.put()
+        assert await bench.store.delete_expired_results(limit=10) == 0
+        await bench.pool.execute(
+            "UPDATE noetl.result_store SET expires_at = now() WHERE expires_at IS NOT NULL"
+        )
+
+        assert await bench.store.delete_expired_results(limit=10) == 1
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 1
+        assert (await bench.resolve()).body == DATA
+        assert (await bench.resolve("noetl://execution/4/result/ingress/8")).status == 404
+
+
 async def test_a_body_whose_result_never_came_is_removed(start: StartBench) -> None:
     async with start("s3") as bench:
         place = bench.places.chosen

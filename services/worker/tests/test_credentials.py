@@ -18,6 +18,7 @@ from noetl_worker.credentials.sealed import SealingKey, Unsealable
 from noetl_worker.credentials.verbatim import verbatim
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.reports import Outcome, StoredResult
+from noetl_worker.results import INLINE_LIMIT_BYTES
 from noetl_worker.runner import Runner
 from noetl_worker.scrub import REDACTED
 from noetl_worker.settings import Settings
@@ -69,6 +70,8 @@ class Taking:
 
 
 class NoStore:
+    inline_limit = INLINE_LIMIT_BYTES
+
     async def put(self, _command: Command, _document: bytes) -> StoredResult | None:
         return None
 

@@ -123,6 +123,8 @@ def test_selected_output() -> None:
 
 
 class KeepingStore:
+    inline_limit = INLINE_LIMIT_BYTES
+
     def __init__(self) -> None:
         self.documents: list[bytes] = []
 

@@ -3,6 +3,9 @@
 Headers: ``Nats-Msg-Id`` is the id of the attempt, never the event's (design 3.1);
 ``Noetl-Reply`` is the subject that waits for the outcome and ``Noetl-Deadline`` (Unix
 milliseconds) the moment after which nobody waits any more.
+
+A message above the broker's limit is kept in the result store first; what travels in its place
+is a ``StoredMessage``, told by the header ``Noetl-Stored`` (design W13).
 """
 
 from datetime import datetime
@@ -14,6 +17,7 @@ __all__ = [
     "DEADLINE_HEADER",
     "INGRESS",
     "REPLY_HEADER",
+    "STORED_HEADER",
     "CancelMessage",
     "CommandOutcomeMessage",
     "CommandStartMessage",
@@ -22,11 +26,13 @@ __all__ = [
     "FinalizeMessage",
     "Hold",
     "IngressMessage",
+    "StoredMessage",
     "WireEvent",
 ]
 
 REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
+STORED_HEADER = "Noetl-Stored"
 
 _MODEL = ConfigDict(frozen=True, extra="ignore")
 
@@ -114,6 +120,18 @@ class FinalizeMessage(BaseModel):
     execution_id: int
     status: Literal["COMPLETED", "FAILED"]
     error: str | None = None
+
+
+class StoredMessage(BaseModel):
+    """Where the message is that this one stands for, and how long it is there."""
+
+    model_config = _MODEL
+
+    type: Literal["stored"] = "stored"
+    v: Literal[1] = 1
+    execution_id: int
+    ref: str
+    size: int
 
 
 class Hold(BaseModel):

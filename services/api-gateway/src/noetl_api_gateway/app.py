@@ -38,6 +38,7 @@ from noetl_api_gateway.handlers import (
 )
 from noetl_api_gateway.handlers.gate import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.health import HealthProbe
+from noetl_api_gateway.large_writes import LargeWrites
 from noetl_api_gateway.presence import Presence, run_presence
 from noetl_api_gateway.refusals import RETRY_AFTER, Refusal, body_too_large
 from noetl_api_gateway.request import AnyRequest
@@ -167,6 +168,7 @@ async def open_parts(service: EdgeService) -> AsyncIterator[None]:
                 max_waiting=settings.max_waiting_writes,
                 check_seconds=settings.ingress_check_seconds,
                 backlog=backlog,
+                large=LargeWrites(bus, services, next_id=ids.next),
             )
             probe = HealthProbe(bus, services, patience_seconds=settings.health_patience_seconds)
             service.ready_when("nats", bus.is_ready)

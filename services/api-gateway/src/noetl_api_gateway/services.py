@@ -72,7 +72,13 @@ class Services:
         except RpcUnavailable as error:
             raise unavailable("The catalog service did not answer in time") from error
 
-    async def store_result(self, request: dict[str, Json], *, execution_id: int) -> RpcReply:
+    async def store_result(
+        self,
+        request: dict[str, Json],
+        *,
+        execution_id: int,
+        patience_seconds: float | None = None,
+    ) -> RpcReply:
         """Hand a result to the store.
 
         One that is too large for a message stays here: the request names a subject under which
@@ -81,22 +87,26 @@ class Services:
         subject = self._projector_subject("result.put", execution_id)
         body = orjson.dumps(request)
         if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
-            return await self._call_long(subject, body)
+            return await self._call_long(subject, body, patience_seconds)
         data = orjson.dumps(request["data"])
         async with self._offered(data) as place:
             small = {name: value for name, value in request.items() if name != "data"}
-            return await self._call_long(subject, orjson.dumps(small | {"data_at": place}))
+            body = orjson.dumps(small | {"data_at": place})
+            return await self._call_long(subject, body, patience_seconds)
 
     async def load_result(self, operation: str, request: Json, *, execution_id: int) -> RpcReply:
         """Ask the store for a result, which may take its time to arrive."""
         subject = self._projector_subject(operation, execution_id)
         return await self._call_long(subject, orjson.dumps(request))
 
-    async def _call_long(self, subject: str, body: bytes) -> RpcReply:
+    async def _call_long(
+        self, subject: str, body: bytes, patience_seconds: float | None = None
+    ) -> RpcReply:
+        seconds = self._long_try_seconds
+        if patience_seconds is not None:
+            seconds = max(_SHORTEST_TRY_SECONDS, min(seconds, patience_seconds))
         try:
-            return await self._rpc.call(
-                subject, body, timeout=self._long_try_seconds, wait_for_responder=True
-            )
+            return await self._rpc.call(subject, body, timeout=seconds, wait_for_responder=True)
         except RpcUnavailable as error:
             raise unavailable("The result store did not answer in time") from error
 

@@ -21,14 +21,15 @@ from noetl_common.bus.parts import PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
+from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER, STORED_HEADER
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
 
 from noetl_api_gateway.ingress_stream import count_messages, holds_message
+from noetl_api_gateway.large_writes import LargeWrites
 from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
-from noetl_api_gateway.refusals import busy, unavailable
+from noetl_api_gateway.refusals import Refusal, busy, unavailable
 
 __all__ = ["Backlog", "IngressWriter", "NoAnswerError", "Patience", "run_backlog_watch"]
 
@@ -82,6 +83,7 @@ class IngressWriter:
         max_waiting: writes held at once; one more waits for its turn, or is refused if early.
         check_seconds: silence after which the stream is asked for the message.
         backlog: refuses new starts while it is full.
+        large: keeps what does not fit a message of the broker.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class IngressWriter:
         max_waiting: int,
         check_seconds: float,
         backlog: Backlog,
+        large: LargeWrites,
     ) -> None:
         self._bus = bus
         self._inbox = bus.inbox()
@@ -100,6 +103,7 @@ class IngressWriter:
         self._places = asyncio.Semaphore(max_waiting)
         self._check_seconds = check_seconds
         self._backlog = backlog
+        self._large = large
         self._attempt_prefix = secrets.token_hex(8)
         self._attempts = count(1)
 
@@ -126,7 +130,6 @@ class IngressWriter:
 
         Raises:
             NoAnswerError: no answer within the patience.
-            TooLarge: the message is above the broker's limit.
             Refusal: for an early write only, 503; the message was not and will not be accepted.
         """
         deadline = asyncio.get_running_loop().time() + patience.seconds
@@ -139,11 +142,32 @@ class IngressWriter:
         except TimeoutError as error:
             raise NoAnswerError from error
         try:
+            is_stored = self._large.is_needed(body)
+            if is_stored:
+                body = await self._keep(body, execution_id, patience, deadline)
             with _Answers(self._inbox) as answers:
                 write = self._write(body, execution_id, patience, deadline, answers.subject)
+                if is_stored:
+                    write.headers[STORED_HEADER] = "1"
                 return await self._exchange(write, answers, deadline=deadline, patience=patience)
         finally:
             self._places.release()
+
+    async def _keep(
+        self, body: bytes, execution_id: int, patience: Patience, deadline: float
+    ) -> bytes:
+        """Keep a large message; nothing has been accepted while that fails."""
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                return await self._large.keep(body, execution_id=execution_id, seconds=left)
+            except Refusal as refusal:
+                if refusal.status != 503 or patience.early:
+                    raise
+                # A worker is slowed down, not refused (W7).
+                if left <= _PAUSE_AFTER_503_SECONDS:
+                    raise NoAnswerError from refusal
+            await asyncio.sleep(_PAUSE_AFTER_503_SECONDS)
 
     def _write(
         self, body: bytes, execution_id: int, patience: Patience, deadline: float, reply: str

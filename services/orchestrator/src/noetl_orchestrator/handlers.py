@@ -8,7 +8,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER
 from noetl_contract.rpc import ClaimRequest, RpcReply
 from noetl_contract.sharding import shard_for
 from noetl_engine.inputs import Claimed, CommandOutcome, CommandStarted
@@ -19,6 +19,7 @@ from noetl_orchestrator.dispatch import Dispatcher
 from noetl_orchestrator.ingress import Undecodable, WrongShard, decode, work_of
 from noetl_orchestrator.jsontext import dump
 from noetl_orchestrator.store import Store
+from noetl_orchestrator.stored import StoredBodies, StoredBodyGone
 from noetl_orchestrator.work import Work
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ __all__ = ["ClaimHandler", "IngressHandler"]
 type Json = Any
 
 _log = get_logger()
+_FETCHES_AT_ONCE = 4
+_FETCH_AGAIN_SECONDS = 1.0
 _FINISHED = "Command already reached terminal state"
 
 
@@ -58,6 +61,9 @@ class IngressHandler:
         self._shard = shard
         self._shard_count = shard_count
         self._idempotency_seconds = idempotency_seconds
+        self._stored = StoredBodies(bus, shard=shard)
+        self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
+        self._fetching: set[asyncio.Task[None]] = set()
 
     async def __call__(self, deliveries: list[Delivery]) -> None:
         """Take messages; returns at once but for those that can't be read."""
@@ -65,16 +71,40 @@ class IngressHandler:
             self._working += 1
             self.idle.clear()
             caller = MessageCaller(self, delivery)
-            try:
-                message = decode(delivery, shard=self._shard, shard_count=self._shard_count)
-            except (Undecodable, WrongShard) as error:
-                metrics.DEAD_LETTERS.labels(error.code).inc()
-                await caller.refused(error.message, Answer(status=422, error=error.message))
+            if STORED_HEADER in delivery.headers:
+                # Others don't wait for it; the window of the intake bounds how many there are.
+                task = asyncio.create_task(self._take_stored(delivery, caller))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
                 continue
-            work = work_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
-            caller.is_fast = isinstance(work.input, CommandStarted | CommandOutcome)
-            caller.is_outcome = isinstance(work.input, CommandOutcome)
-            self._dispatcher.submit(work)
+            await self._take(delivery, delivery.data, caller)
+
+    async def _take(self, delivery: Delivery, data: bytes, caller: "MessageCaller") -> None:
+        try:
+            message = decode(delivery, data, shard=self._shard, shard_count=self._shard_count)
+        except (Undecodable, WrongShard) as error:
+            metrics.DEAD_LETTERS.labels(error.code).inc()
+            await caller.refused(error.message, Answer(status=422, error=error.message))
+            return
+        work = work_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
+        caller.is_fast = isinstance(work.input, CommandStarted | CommandOutcome)
+        caller.is_outcome = isinstance(work.input, CommandOutcome)
+        self._dispatcher.submit(work)
+
+    async def _take_stored(self, delivery: Delivery, caller: "MessageCaller") -> None:
+        """Take a message that stands for one which was too large for the broker."""
+        try:
+            async with self._fetches:
+                data = await self._stored.fetch(delivery.data)
+        except StoredBodyGone as error:
+            metrics.DEAD_LETTERS.labels(error.code).inc()
+            await caller.refused(error.message, Answer(status=422, error=error.message))
+        except NoetlError as error:
+            # An outage is no attempt of the message's: it comes again.
+            _log.warning("stored_message_not_fetched", error=error.message)
+            await caller.given_back(_FETCH_AGAIN_SECONDS)
+        else:
+            await self._take(delivery, data, caller)
 
     def finished(self) -> None:
         """Note that a message has got its answer."""

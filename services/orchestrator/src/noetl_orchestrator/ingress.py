@@ -53,8 +53,8 @@ class WrongShard(Permanent):
     template = "subject {subject} is not that of execution {execution_id}, {expected}"
 
 
-def decode(delivery: Delivery, *, shard: int, shard_count: int) -> IngressMessage:
-    """Read a message and make sure that it is ours.
+def decode(delivery: Delivery, data: bytes, *, shard: int, shard_count: int) -> IngressMessage:
+    """Read a message, which may not be the delivered one itself, and make sure that it is ours.
 
     The edge replaces NUL characters, which the database refuses; messages that come past it are
     treated alike here.
@@ -62,7 +62,6 @@ def decode(delivery: Delivery, *, shard: int, shard_count: int) -> IngressMessag
     Raises:
         Undecodable, WrongShard: it never will be.
     """
-    data = delivery.data
     if b"\\u0000" in data:
         data = _NUL.sub(rb"\1\\ufffd", data)
     try:

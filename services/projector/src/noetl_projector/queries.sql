@@ -251,12 +251,17 @@ LIMIT 1;
 
 -- name: insert_result
 -- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution id, $3 name,
--- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store, $10 location or null
+-- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store,
+-- $10 location or null, $11 seconds until it is deleted or null
 WITH kept AS (
     INSERT INTO noetl.result_store (
-        result_id, execution_id, name, scope, source_step, data, bytes, sha256, store, location
+        result_id, execution_id, name, scope, source_step, data, bytes, sha256, store, location,
+        expires_at
     )
-    VALUES ($1, $2, $3, $4, $5, ($6::TEXT)::JSONB, $7, $8, $9, $10)
+    VALUES (
+        $1, $2, $3, $4, $5, ($6::TEXT)::JSONB, $7, $8, $9, $10,
+        now() + make_interval(secs => $11)
+    )
     ON CONFLICT (result_id) DO NOTHING
     RETURNING store, location
 )
@@ -264,6 +269,27 @@ WITH kept AS (
 DELETE FROM noetl.result_body_removal AS d
 USING kept
 WHERE d.store = kept.store AND d.location = kept.location;
+
+-- name: delete_expired_results
+-- Deletes results whose time is over; their bodies go with them. $1 most
+WITH expired AS (
+    SELECT r.result_id
+    FROM noetl.result_store AS r
+    WHERE r.expires_at <= now()
+    ORDER BY r.expires_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+),
+
+deleted AS (
+    DELETE FROM noetl.result_store AS r
+    USING expired
+    WHERE r.result_id = expired.result_id
+    RETURNING r.result_id
+)
+
+SELECT count(*) AS deleted
+FROM deleted;
 
 -- name: announce_body
 -- Says that a body is about to be written: without a result it goes again.

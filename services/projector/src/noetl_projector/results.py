@@ -126,6 +126,8 @@ class ResultHandlers:
             result_id=self._ids.next() if given is None else int(given),
         )
         scope = str(request.get("scope") or "execution")
+        # Results last as long as their execution; what the edge keeps here does not (W13).
+        lasts = request.get("expires_seconds")
         result = NewResult(
             result_id=uri.result_id,
             execution_id=uri.execution_id,
@@ -135,6 +137,7 @@ class ResultHandlers:
             text=None,
             size=len(text),
             sha256=digest,
+            expires_seconds=None if lasts is None else float(lasts),
         )
         result = await self._with_body(result, text)
         await self._store.insert_result(result)

@@ -95,6 +95,7 @@ class NewResult:
     sha256: str
     store: str = "db"
     location: str | None = None
+    expires_seconds: float | None = None
 
 
 class Store:
@@ -230,7 +231,12 @@ class Store:
                 result.sha256,
                 result.store,
                 result.location,
+                result.expires_seconds,
             )
+
+    async def delete_expired_results(self, *, limit: int) -> int:
+        """Delete results whose time is over; return how many."""
+        return int(await self._value("delete_expired_results", limit))
 
     async def find_result(
         self, execution_id: int, *, name: str, result_id: int

@@ -134,7 +134,12 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
             max_runs=settings.task_sequence_max_iterations,
         ),
     )
-    reporter = Reporter(worker_id=identity.worker_id, next_id=ids.next)
+    reporter = Reporter(
+        worker_id=identity.worker_id,
+        next_id=ids.next,
+        # An outcome holds the text twice, and escaped it may be longer.
+        error_bytes=bus.largest_message // 8,
+    )
     edge_results = EdgeResultStore(edge)
     over_http = HttpTransport(
         edge, identity=identity, runner=runner, reporter=reporter, results=edge_results

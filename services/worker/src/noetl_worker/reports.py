@@ -38,8 +38,16 @@ class Outcome:
 class Reporter:
     """Builds event bodies; ids and times are the worker's."""
 
-    def __init__(self, *, worker_id: str, next_id: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        worker_id: str,
+        next_id: Callable[[], int],
+        error_bytes: int = _LARGEST_ERROR_BYTES,
+    ) -> None:
+        """Make a reporter whose error texts have no more than some bytes."""
         self.worker_id = worker_id
+        self._error_bytes = min(error_bytes, _LARGEST_ERROR_BYTES)
         self._next_id = next_id
 
     def started(self, command: Command) -> Event:
@@ -52,7 +60,7 @@ class Reporter:
         """Return the two events of an end."""
         call: dict[str, Any] = {"command_id": command.command_id, "call_index": 0}
         if outcome.error is not None:
-            error = cut_error(outcome.error)
+            error = cut_error(outcome.error, self._error_bytes)
             return [
                 self._event(command, "call.error", "FAILED", {**call, "error": error}),
                 self._event(
@@ -90,9 +98,9 @@ class Reporter:
         }
 
 
-def cut_error(text: str) -> str:
+def cut_error(text: str, limit: int = _LARGEST_ERROR_BYTES) -> str:
     """Bound an error text, so that its message fits the broker's limit."""
     data = text.encode("utf-8", "replace")
-    if len(data) <= _LARGEST_ERROR_BYTES:
+    if len(data) <= limit:
         return text
-    return data[:_LARGEST_ERROR_BYTES].decode("utf-8", "ignore") + "…"
+    return data[:limit].decode("utf-8", "ignore") + "…"

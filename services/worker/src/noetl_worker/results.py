@@ -25,6 +25,10 @@ _log = get_logger()
 class ResultStore(Protocol):
     """Keeps what does not fit an event."""
 
+    @property
+    def inline_limit(self) -> int:
+        """Bytes of the largest document that goes into the event itself."""
+
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
         """Keep a document under the step's name; None if that failed."""
 
@@ -40,7 +44,7 @@ async def reported_result(
     else:
         body, data = _prepared(body, secrets)
     status = result.status
-    if len(data) <= INLINE_LIMIT_BYTES:
+    if len(data) <= store.inline_limit:
         # Encoded once: the event takes the bytes as they are.
         return {"status": status, "context": orjson.Fragment(data)}
     started = perf_counter()

@@ -28,6 +28,8 @@ async def run_removal(
     while True:
         on_progress()
         try:
+            while await store.delete_expired_results(limit=settings.result_removal_batch):
+                on_progress()
             while await remove_bodies(store, places, limit=settings.result_removal_batch):
                 on_progress()
         except NoetlError as error:

@@ -11,7 +11,7 @@ from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command
 from noetl_worker.reports import StoredResult
-from noetl_worker.results import ResultStore
+from noetl_worker.results import INLINE_LIMIT_BYTES, ResultStore
 from noetl_worker.transports.edge import Edge, EdgeUnreachable
 
 __all__ = ["EdgeResultStore", "RpcResultStore"]
@@ -20,6 +20,8 @@ _SCOPE = "execution"
 _PUT_SECONDS = 20.0
 _ROOM = 64 << 10
 """What a request needs beside the document."""
+_EVENTS_ROOM = 16 << 10
+"""What an outcome needs beside the result."""
 
 _log = get_logger()
 
@@ -29,6 +31,11 @@ class EdgeResultStore:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
+
+    @property
+    def inline_limit(self) -> int:
+        """Return the contract's limit; the edge knows what to do with large events."""
+        return INLINE_LIMIT_BYTES
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
         """Keep a document; tried once, as the reference does."""
@@ -59,6 +66,11 @@ class RpcResultStore:
         self._rpc = RpcClient(bus)
         self._edge = edge
         self._next_id = next_id
+
+    @property
+    def inline_limit(self) -> int:
+        """Return the contract's limit, or less if the broker takes less."""
+        return min(INLINE_LIMIT_BYTES, self._bus.largest_message - _EVENTS_ROOM)
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
         """Keep a document under an id of ours, so that asking twice keeps it once."""
