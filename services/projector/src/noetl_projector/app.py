@@ -17,7 +17,9 @@ from noetl_contract.streams import EVENTS, projector_durable
 
 from noetl_projector.dashboard import DashboardHandlers
 from noetl_projector.handlers import ExecutionHandlers
+from noetl_projector.lookups import LookupHandlers
 from noetl_projector.projection import Projection
+from noetl_projector.rebuild import RebuildHandlers
 from noetl_projector.result_bodies.places import open_places
 from noetl_projector.result_bodies.removal import run_removal
 from noetl_projector.results import ResultHandlers
@@ -65,19 +67,21 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 store, settings=settings, on_progress=service.beater("projection")
             )
             service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
-            service.spawn(
-                "projection",
-                run_pull(
-                    bus,
-                    durable,
-                    projection.on_messages,
-                    batch=settings.projection_batch,
-                    on_progress=service.beater("projection"),
-                ),
-            )
-            service.spawn(
-                "sweep", run_sweep(store, settings=settings, on_progress=service.beater("sweep"))
-            )
+            if settings.projector_follow:
+                service.spawn(
+                    "projection",
+                    run_pull(
+                        bus,
+                        durable,
+                        projection.on_messages,
+                        batch=settings.projection_batch,
+                        on_progress=service.beater("projection"),
+                    ),
+                )
+                service.spawn(
+                    "sweep",
+                    run_sweep(store, settings=settings, on_progress=service.beater("sweep")),
+                )
             service.spawn(
                 "removal",
                 run_removal(
@@ -89,6 +93,8 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             )
             routes |= DashboardHandlers(pool, settings=settings).routes()
             routes |= SqlHandlers(console, bus=bus, settings=settings).routes()
+            routes |= LookupHandlers(pool, settings=settings).routes()
+            routes |= RebuildHandlers(pool, store, settings=settings).routes()
             queue = f"{_NAME}_{settings.shard_index}"
             async with serve_rpc(bus, routes, queue=queue, concurrency=settings.rpc_concurrency):
                 yield
