@@ -13,16 +13,14 @@ from noetl_worker.tools.pg_params import prepare_with_texts
 from noetl_worker.tools.pg_pools import PgLimits, PgPools
 from noetl_worker.tools.pg_values import reader
 from noetl_worker.tools.sql_config import SqlFields
-from noetl_worker.tools.sql_result import RowBuffer, affected
+from noetl_worker.tools.sql_result import RowBuffer, affected, over_time
 from noetl_worker.tools.sql_split import is_row_query, needs_input, split_statements
 from noetl_worker.tools.tool import (
-    Failure,
     Tool,
     ToolContext,
     ToolError,
     ToolParts,
     ToolResult,
-    timed_out,
 )
 
 __all__ = ["Postgres", "create"]
@@ -68,12 +66,7 @@ class Postgres:
             async with asyncio.timeout(seconds):
                 data = await self._run(script, address)
         except TimeoutError:
-            return ToolResult(
-                status="timeout",
-                error=timed_out(seconds),
-                duration_ms=int((perf_counter() - started) * 1000),
-                failure=Failure(kind="timeout", retryable=True),
-            )
+            return over_time(seconds, started=started)
         return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
 
     async def close(self) -> None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from noetl_worker import encoding
-from noetl_worker.tools.tool import ToolError
+from noetl_worker.tools.tool import Failure, ToolError, ToolResult, timed_out
 
-__all__ = ["RowBuffer", "affected"]
+__all__ = ["RowBuffer", "affected", "over_time"]
 
 _COUNT = re.compile(r"(\d+)$")
 
@@ -16,6 +17,16 @@ def affected(tag: str | None) -> dict[str, int]:
     """Return the data of a statement without rows, from its command tag (``INSERT 0 3``)."""
     found = _COUNT.search(tag or "")
     return {"affected_rows": int(found.group(1)) if found else 0}
+
+
+def over_time(seconds: float, *, started: float) -> ToolResult:
+    """Return the result of a call whose time was over."""
+    return ToolResult(
+        status="timeout",
+        error=timed_out(seconds),
+        duration_ms=int((perf_counter() - started) * 1000),
+        failure=Failure(kind="timeout", retryable=True),
+    )
 
 
 class RowBuffer:
