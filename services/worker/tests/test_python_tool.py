@@ -1,15 +1,20 @@
 """The python tool: configuration in, result out (tools 3)."""
 
 import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.settings import Settings
+from noetl_worker.tools.bounded import open_tool_client
+from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.python import Python
+from noetl_worker.tools.python_source import ScriptSource
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError
+from tool_server import Asked, Said, ToolServer, tool_server
 
 
 def make_context(toolbox: ToolRegistry, **changes: Any) -> ToolContext:
@@ -135,7 +140,15 @@ SPAWN = "Process error: Failed to spawn Python process: "
             {"script": {"source": {"type": "ftp"}}},
             SCRIPT + "ftp` is unknown; expected one of inline | file | gcs | http",
         ),
-        ({"script": {"source": {"type": "gcs"}}}, SCRIPT + "gcs` is not supported yet"),
+        ({"script": None}, SCRIPT + "inline` has no `code`"),
+        (
+            {"script": {"uri": "gs://bucket", "source": {"type": "gcs"}}},
+            SCRIPT + "gcs` needs a `uri` like gs://bucket/object, got 'gs://bucket'",
+        ),
+        (
+            {"script": {"uri": "http://x", "source": {"type": "http", "auth": "alias"}}},
+            INVALID + "`script.source.auth` is not an `auth` object with a `type`",
+        ),
         (
             {"script": {"uri": "/missing", "source": {"type": "file"}}},
             ("I/O error: python script file `/missing` could not be read: "
@@ -204,24 +217,103 @@ async def test_a_script_file_is_read_by_the_scripts_process(
     assert (result.data, ours) == (1, [])
 
 
-async def test_a_script_from_a_url(interpreters: InterpreterPool, toolbox: ToolRegistry) -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        status = 404 if request.url.path == "/missing" else 200
-        return httpx.Response(status, stream=httpx.ByteStream(b"result = 3"))
+def answer_script(asked: Asked) -> Said:
+    found = {
+        "/script.py": b"result = '{{ message }}'",
+        "/storage/v1/b/b/o/dir/a b.py": b"result = 4",
+    }
+    if asked.path not in found:
+        return Said(b"x" * 400, 404)
+    return Said(found[asked.path])
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        tool = Python(interpreters, http=http)
-        source = {"type": "http", "endpoint": "http://files/script.py"}
-        good = await tool.run({"script": {"source": source}}, make_context(toolbox))
-        source["endpoint"] = "http://files/missing"
-        with pytest.raises(ToolError) as raised:
-            await tool.run({"script": {"source": source}}, make_context(toolbox))
 
-    assert good.data == 3
-    assert (
-        str(raised.value)
-        == "HTTP error: http fetch `http://files/missing` returned HTTP 404: result = 3"
-    )
+@pytest.fixture
+def files() -> Iterator[ToolServer]:
+    with tool_server(answer_script) as server:
+        yield server
+
+
+@pytest.fixture
+async def python(interpreters: InterpreterPool, files: ToolServer) -> AsyncIterator[Python]:
+    async with open_tool_client(seconds=5, trust_env=False) as http:
+        google = GoogleTokens(http, Settings())
+        yield Python(interpreters, ScriptSource(http, google, storage=files.url))
+
+
+async def test_a_script_from_a_url_is_not_rendered(
+    python: Python, files: ToolServer, toolbox: ToolRegistry
+) -> None:
+    auth = {"type": "bearer", "token": "t"}
+    source = {"type": "http", "endpoint": f"{files.url}/script.py", "method": "POST", "auth": auth}
+    config = {"script": {"source": source}}
+
+    assert (await python.run(config, make_context(toolbox))).data == "{{ message }}"
+
+    (asked,) = files.asked
+    assert (asked.method, asked.headers["authorization"]) == ("POST", "Bearer t")
+
+
+async def test_a_script_from_googles_storage(
+    python: Python, files: ToolServer, toolbox: ToolRegistry
+) -> None:
+    config = {"script": {"uri": "gs://b/dir/a b.py", "source": {"type": "gcs"}}}
+
+    assert (await python.run(config, make_context(toolbox))).data == 4
+
+    (asked,) = files.asked
+    assert asked.query == {"alt": "media"}
+    # An emulator gets no token.
+    assert "authorization" not in asked.headers
+
+
+@pytest.mark.parametrize(("kind", "base"), [("http", "{url}"), ("gcs", "gs://b")])
+async def test_a_script_that_is_not_there_raises(
+    python: Python, files: ToolServer, toolbox: ToolRegistry, kind: str, base: str
+) -> None:
+    uri = f"{base.replace('{url}', files.url)}/missing"
+    config = {"script": {"uri": uri, "source": {"type": kind}}}
+
+    with pytest.raises(ToolError) as raised:
+        await python.run(config, make_context(toolbox))
+
+    text = f"{kind} fetch `{uri}` returned HTTP 404: {'x' * 300}"
+    assert f"HTTP error: {text}" == str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:1/x", "not a url", ""])
+async def test_a_script_that_cannot_be_asked_for_raises(
+    python: Python, toolbox: ToolRegistry, url: str
+) -> None:
+    config = {"script": {"source": {"type": "http", "endpoint": url}}}
+
+    with pytest.raises(ToolError, match=r"^HTTP error: http fetch `.*` failed: ") as raised:
+        await python.run(config, make_context(toolbox))
+
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        ("def main(a, b=2): return [a, b]", [1, 2]),
+        ("def main(a, **rest): return rest", {"c": 3}),
+        ("async def main(c): return c", 3),
+        ("def main(missing): return 1", None),
+        ("return a + c", 4),
+        ("result = None\ndef main(): return 'main'", "main"),
+        ("import datetime\nresult = {'d': datetime.date(2026, 1, 2)}", {"d": "2026-01-02"}),
+        ("result = float('nan')", None),
+    ],
+)
+async def test_how_a_script_gives_its_result(toolbox: ToolRegistry, code: str, data: Any) -> None:
+    config = {"code": code, "args": {"a": 1, "c": 3}}
+
+    result = await toolbox.run("python", config, make_context(toolbox))
+
+    if data is None:
+        assert {"stdout": "", "stderr": result.stderr} == result.data
+    else:
+        assert result.data == data
 
 
 async def test_another_interpreter_is_started_for_its_script(toolbox: ToolRegistry) -> None:
