@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from noetl_contract.ingress import CommandOutcomeMessage
+from noetl_engine.inputs import CommandOutcome, Started
 from noetl_orchestrator.timers import take_due_timers
+from noetl_orchestrator.work import Group, NobodyWaits, Work
 from noetl_testkit.waiting import eventually
 
 from .conftest import Replica, Shard
@@ -148,3 +151,32 @@ async def test_w9_a_continuation_outlives_the_process(shard: Shard) -> None:
         return len(await shard.open_commands(execution_id)) == 25
 
     await eventually(all_issued)
+
+
+async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
+    replica = await shard.open_replica(loops=False, turn_events_per_execution=8)
+    parts = replica.parts
+    message = shard.start_message(WIDE)
+    execution_id = message["execution_id"]
+    fields = ("execution_id", "catalog_id", "path", "version")
+    start = Started(**{name: message[name] for name in fields}, payload={})
+    begin = Group(execution_id, [Work(execution_id, start, NobodyWaits())])
+    assert await parts.turns.run([begin], lambda: None) == []
+
+    commands = (await shard.open_commands(execution_id))[:5]
+    outcomes = [CommandOutcomeMessage.model_validate(shard.fast(command)) for command in commands]
+    works = [
+        Work(execution_id, CommandOutcome(one.hold, tuple(one.events)), NobodyWaits())
+        for one in outcomes
+    ]
+    sizes = []
+    postponed = [(Group(execution_id, works), 0.0)]
+    while postponed:
+        before = len(await shard.log(execution_id))
+        ((group, _pause),) = postponed
+        postponed = await parts.turns.run([group], lambda: None)
+        sizes.append(len(await shard.log(execution_id)) - before)
+
+    assert sizes == [8, 8, 4]
+    assert len(await shard.open_commands(execution_id)) == 20
+    await parts.store.close()

@@ -111,7 +111,13 @@ def assemble(
         store=store,
         loader=loader,
         cache=cache,
-        preparation=Preparation(cache=cache, loader=loader, playbooks=playbooks, requests=requests),
+        preparation=Preparation(
+            cache=cache,
+            loader=loader,
+            playbooks=playbooks,
+            requests=requests,
+            most_events=settings.turn_events_per_execution,
+        ),
         requests=requests,
         encoder=Encoder(
             announcer,

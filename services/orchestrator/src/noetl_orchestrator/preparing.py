@@ -59,7 +59,9 @@ class Preparation:
         loader: Loader,
         playbooks: Playbooks,
         requests: RequestBook,
+        most_events: int,
     ) -> None:
+        self._most_events = most_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
@@ -101,7 +103,14 @@ class Preparation:
             else:
                 works = list(group.works)
                 plan.staged.append(
-                    Staged(group.execution_id, entry, playbook, works, is_fresh=is_loaded)
+                    Staged(
+                        group.execution_id,
+                        entry,
+                        playbook,
+                        works,
+                        is_fresh=is_loaded,
+                        most_events=self._most_events,
+                    )
                 )
         return plan
 

@@ -21,6 +21,12 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
     turn_inputs_per_execution: int = Field(
         default=32, ge=1, description="Inputs of one execution in one turn at most (W9)."
     )
+    turn_events_per_execution: int = Field(
+        default=1000,
+        ge=1,
+        description="Events of one execution after which its other inputs wait for the next turn "
+        "(W9).",
+    )
     turns_in_flight: int = Field(
         default=2, ge=1, description="Turns of disjoint executions that may run side by side."
     )

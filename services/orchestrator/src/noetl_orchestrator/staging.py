@@ -48,6 +48,8 @@ class Staged:
         seen: identities of the events stored in this turn, with the work that brought them.
         abandoned: commands open at the end, in whose children nobody is interested any more.
         end_event_id: the terminal event.
+        most_events: with this many events the rest of the inputs is left for another turn.
+        left: those inputs.
     """
 
     execution_id: int
@@ -76,6 +78,8 @@ class Staged:
     cancel_open: bool = False
     continue_later: bool = False
     next_work: int = 0
+    most_events: int = 1000
+    left: list[Work] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.expected = self.entry.execution.position
@@ -97,6 +101,10 @@ class Staged:
             if work.caller.is_waiting:
                 self._decide(work, facts)
             self.next_work += 1
+            if len(self.events) >= self.most_events:
+                # One execution must not fill the commit that others share (W9).
+                self.left = list(self.works[self.next_work :])
+                self.works = self.works[: self.next_work]
 
     def _decide(self, work: Work, facts: Facts) -> None:
         message = work.input

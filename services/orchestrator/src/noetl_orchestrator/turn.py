@@ -214,6 +214,9 @@ class Turns:
         for share in kept:
             self._keep(share)
             await _answer_all(share.staged)
+            if share.staged.left:
+                left = Group(share.staged.execution_id, share.staged.left)
+                plan.postponed.append((left, 0.0))
         for share in shares:
             if share.staged.execution_id not in committed.kept:
                 await self._again(share.staged, committed, plan)
@@ -255,7 +258,7 @@ class Turns:
         }
         answers = dict(staged.answers)
         group = Group(staged.execution_id, [])
-        for work in staged.works:
+        for work in (*staged.works, *staged.left):
             work.attempts += 1
             if known:
                 work.stored = {**work.stored, **known}
