@@ -7,6 +7,8 @@ import pytest
 from noetl_testkit.nats import NatsServer
 from stack import Stack, events, execute, finish, register, running_stack
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
 kind: Playbook
