@@ -130,7 +130,7 @@ async def bench(edge: ScriptedEdge, calls: Edge, interpreters: InterpreterPool) 
         settings=Settings(), http=httpx.AsyncClient(), interpreters=interpreters, edge=calls
     )
     tool = Taking()
-    kinds = dict.fromkeys(("postgres", "http", "transfer", "nats"), tool)
+    kinds = dict.fromkeys(("postgres", "http", "transfer", "duckdb"), tool)
     toolbox = ToolRegistry({**load_tools(parts)._tools, **kinds})
     runner = Runner(
         toolbox=toolbox,
@@ -192,6 +192,19 @@ async def test_a_missing_alias_of_a_pipeline_fails_it_before_anything_runs(bench
         "(server returned 404 for /api/credentials/un known)"
     )
     assert bench.tool.calls == []
+
+
+async def test_each_database_that_duckdb_attaches_has_a_credential_of_its_own(
+    bench: Bench,
+) -> None:
+    attached = [{"type": "postgres", "name": "a", "auth": "pg"}, {"name": "b", "path": "x"}, 5]
+
+    await bench.run("task_sequence", [{"d": {"kind": "duckdb", "attach": attached}}])
+
+    first, *others = bench.tool.calls[0][0]["attach"]
+    assert (first["name"], first["host"], first["password"]) == ("a", "db.local", SECRET)
+    assert "auth" not in first
+    assert others == attached[1:]
 
 
 async def test_endpoints_of_a_single_transfer(bench: Bench) -> None:

@@ -17,7 +17,8 @@ from noetl_worker.tools.tool import ToolContext
 
 __all__ = ["CommandCredentials"]
 
-_ENDPOINTS = ("source", "target")
+# What has a credential of its own inside a tool's configuration: a map or a list of maps.
+_PARTS = {"transfer": ("source", "target"), "duckdb": ("attach",), "ducklake": ("attach",)}
 _NAMING = frozenset({"bearer", "basic", "api_key"})
 
 type Config = dict[str, Any]
@@ -69,14 +70,20 @@ class CommandCredentials:
             config, auth, context = await self._merge(alias, config, context)
             if auth is not None:
                 context = replace(context, auth=auth)
-        if kind == "transfer":
-            for name in _ENDPOINTS:
-                if isinstance(config.get(name), dict):
-                    endpoint, context = await self._endpoint(config[name], context)
-                    config = {**config, name: endpoint}
+        for name in _PARTS.get(kind, ()):
+            part = config.get(name)
+            if isinstance(part, dict):
+                part, context = await self._part(part, context)
+                config = {**config, name: part}
+            elif isinstance(part, list):
+                items = list(part)
+                for index, item in enumerate(items):
+                    if isinstance(item, dict):
+                        items[index], context = await self._part(item, context)
+                config = {**config, name: items}
         return config, context
 
-    async def _endpoint(self, config: Config, context: ToolContext) -> tuple[Config, ToolContext]:
+    async def _part(self, config: Config, context: ToolContext) -> tuple[Config, ToolContext]:
         if isinstance(config.get("auth"), dict):
             return config, await self._complete(config["auth"], context)
         alias = _alias_of(config, context)
@@ -152,12 +159,17 @@ def _pipeline_aliases(config: Config) -> Iterator[str]:
         for spec in entry.values() if isinstance(entry, dict) else ():
             if not isinstance(spec, dict):
                 continue
-            places = [spec]
-            if spec.get("kind") == "transfer":
-                places += [spec[name] for name in _ENDPOINTS if isinstance(spec.get(name), dict)]
-            for place in places:
+            for place in (spec, *_parts_of(spec)):
                 alias = place.get("auth")
                 if alias is None:
                     alias = place.get("credential")
                 if isinstance(alias, str):
                     yield alias
+
+
+def _parts_of(spec: Config) -> Iterator[Config]:
+    for name in _PARTS.get(str(spec.get("kind")), ()):
+        part = spec.get(name)
+        for item in part if isinstance(part, list) else (part,):
+            if isinstance(item, dict):
+                yield item
