@@ -155,7 +155,7 @@ def walk(world: World, dice: random.Random, *, length: int) -> None:  # noqa: C9
     """Mostly work, and now and then a fault."""
     for turn in range(length):
         number = dice.randrange(50)
-        match dice.choices(range(9), [40, 40, 4, 4, 3, 3, 3, 2, 3])[0]:
+        match dice.choices(range(9), [35, 25, 4, 4, 3, 3, 10, 2, 3])[0]:
             case 0 if world.notices:
                 outcome = dice.choice(OUTCOMES)
                 world.take_notice(number, over_http=dice.random() < 0.4, outcome=outcome)

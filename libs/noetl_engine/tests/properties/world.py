@@ -291,6 +291,23 @@ def dispatches(rows: list[EventRow]) -> Counter[tuple[Any, ...]]:
     return found
 
 
+def wrong_runs(rows: list[EventRow]) -> list[int]:
+    """Positions of ends that counted although another run of the command had the hold."""
+    holds: Counter[str] = Counter()
+    found = []
+    for row in rows:
+        meta = row.meta or {}
+        if row.event_type == "command.claimed":
+            holds[meta["command_id"]] += 1
+        elif row.event_type in {"command.completed", "command.failed"} and not meta.get("late"):
+            command_id = (
+                meta.get("command_id") or (row.context or row.result["context"])["command_id"]
+            )
+            if "attempts" in meta and meta["attempts"] != holds[command_id] - 1:
+                found.append(row.position)
+    return found
+
+
 def check(world: World) -> None:
     """What holds at any moment."""
     run = world.run
@@ -299,6 +316,7 @@ def check(world: World) -> None:
     whole = Execution.restore(run.execution.execution_id, None, rows)
     assert whole.snapshot() == run.execution.snapshot() == dump_state(world.state)
     assert set(dispatches(rows).values()) <= {1}, run.story
+    assert wrong_runs(rows) == [], run.story
     ends = [at for at, row in enumerate(rows) if row.event_type in TERMINAL_TYPES]
     assert len(ends) == len(run.ended) <= 1, run.story
     if ends:
