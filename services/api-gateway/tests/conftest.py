@@ -110,9 +110,16 @@ async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
 
 _CATALOG = (
     "register",
+    "register.batch",
+    "validate",
+    "delete",
+    "restore",
     "list",
+    "agents",
     "resource",
     "resolve",
+    "ui_schema",
+    "counts",
     "runtime.register",
     "runtime.heartbeat",
     "runtime.deregister",
@@ -133,6 +140,16 @@ _PROJECTOR = (
     "result.put",
     "result.resolve",
     "result.get",
+    "vars.list",
+    "vars.get",
+    "vars.set",
+    "vars.delete",
+    "vars.clear",
+    "dashboard.counters",
+    "dashboard.widgets",
+    "schema.tables",
+    "sql.execute",
+    "sessions.validate",
 )
 
 

@@ -36,6 +36,9 @@ _FREE = frozenset(
         "capabilities",
         "runtime",
         "content",
+        "var_value",
+        "default",
+        "options",
     }
 )
 

@@ -9,6 +9,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.service import Service
 
 from noetl_api_gateway.health import HealthProbe
+from noetl_api_gateway.process_figures import ProcessFigures
 from noetl_api_gateway.refusals import unavailable
 from noetl_api_gateway.services import Services
 from noetl_api_gateway.settings import Settings
@@ -38,6 +39,7 @@ class EdgeService(Service):
         super().__init__("api-gateway", settings)
         self.edge_settings = settings
         self.closing = asyncio.Event()
+        self.figures = ProcessFigures()
         self.edge: Edge | None = None
 
     def drain(self) -> None:

@@ -79,6 +79,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     edge_heartbeat_seconds: float = Field(
         default=2.0, gt=0, description="How often the edge tells the catalog that it is there."
     )
+    cleanup_max_executions: int = Field(
+        default=1000, ge=1, description="Stuck executions cancelled by one request."
+    )
     drain_delay_seconds: float = Field(
         default=0.0,
         ge=0,
@@ -89,12 +92,53 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
         description="Browser origins that may read answers, separated by commas; "
         "empty: loopback ones.",
     )
+    sql_execute_enabled: bool = Field(
+        default=True,
+        description="Serve POST /api/postgres/execute; not for edges that browsers reach.",
+    )
+    sql_patience_seconds: float = Field(
+        default=28.0, gt=0, description="Patience with one SQL statement, which is asked once."
+    )
+    max_batch_items: int = Field(
+        default=1000, ge=1, description="Documents in one request to register many."
+    )
+    batch_patience_seconds: float = Field(
+        default=60.0, gt=0, description="Patience with registering many documents, asked once."
+    )
+    gateway_auth0_domain: str = Field(
+        default="",
+        validation_alias="GATEWAY_AUTH0_DOMAIN",
+        description="Login provider that the runtime contract names; empty: none.",
+    )
+    gateway_auth0_client_id: str = Field(
+        default="", validation_alias="GATEWAY_AUTH0_CLIENT_ID", description="Its client id."
+    )
+    gateway_auth0_redirect_uri: str = Field(
+        default="",
+        validation_alias="GATEWAY_AUTH0_REDIRECT_URI",
+        description="Where it sends browsers back to.",
+    )
+    gateway_auth0_audience: str = Field(
+        default="", validation_alias="GATEWAY_AUTH0_AUDIENCE", description="Its audience."
+    )
     internal_api_token: SecretStr = Field(
         default=SecretStr(""),
         description="Bearer token of `/api/internal/*`; without one most of these routes are "
         "refused.",
     )
     disable_metrics: bool = Field(default=False, description="Do not serve /metrics.")
+
+    def login_provider(self) -> dict[str, str]:
+        """Return what clients need to know of the login provider; empty without one."""
+        if not self.gateway_auth0_domain.strip():
+            return {}
+        members = {
+            "domain": self.gateway_auth0_domain.strip(),
+            "client_id": self.gateway_auth0_client_id.strip(),
+            "redirect_uri": self.gateway_auth0_redirect_uri.strip(),
+            "audience": self.gateway_auth0_audience.strip(),
+        }
+        return {name: value for name, value in members.items() if value}
 
     def origins(self) -> tuple[str, ...]:
         """Return the configured browser origins."""

@@ -5,12 +5,22 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "BatchAnswer",
+    "BatchRequest",
+    "BatchResult",
     "CatalogEntry",
     "CatalogListAnswer",
     "CatalogListRequest",
+    "ContentAnswer",
+    "ContentRequest",
+    "DocumentProblem",
+    "MovedAnswer",
     "RegisterAnswer",
     "RegisterRequest",
     "ResourceRequest",
+    "UiField",
+    "UiSchema",
+    "ValidateAnswer",
 ]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
@@ -46,7 +56,22 @@ class RegisterAnswer(BaseModel):
     all the same, as it always was.
     """
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "success",
+                    "message": "Resource 'demo/hello' version '3' registered.",
+                    "path": "demo/hello",
+                    "version": 3,
+                    "catalog_id": "767225066105864194",
+                    "kind": "playbook",
+                }
+            ]
+        },
+    )
 
     status: Literal["success"]
     message: str
@@ -60,7 +85,11 @@ class RegisterAnswer(BaseModel):
 class CatalogListRequest(BaseModel):
     """Which entries to list; without any field, all of them."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"resource_type": "Playbook"}]},
+    )
 
     resource_type: str | None = Field(default=None, description="kind, in any case")
     path: str | None = None
@@ -72,7 +101,11 @@ class CatalogListRequest(BaseModel):
 class ResourceRequest(BaseModel):
     """One entry, by id or by path; `catalog_id` wins."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
+    )
 
     catalog_id: int | str | None = None
     path: str | None = None
@@ -84,7 +117,25 @@ class ResourceRequest(BaseModel):
 class CatalogEntry(BaseModel):
     """One version of one path."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "catalog_id": "767225066105864194",
+                    "path": "demo/hello",
+                    "kind": "playbook",
+                    "version": 3,
+                    "content": "apiVersion: noetl.io/v2\nkind: Playbook\n",
+                    "layout": [{"step": "start", "tool": {"kind": "noop"}}],
+                    "payload": {"msg": "hi"},
+                    "meta": {"team": "core"},
+                    "created_at": "2026-06-15T12:00:00.123456Z",
+                }
+            ]
+        },
+    )
 
     catalog_id: str
     path: str
@@ -103,3 +154,206 @@ class CatalogListAnswer(BaseModel):
     model_config = _TOLERANT
 
     entries: list[CatalogEntry]
+
+
+class UiField(BaseModel):
+    """One value that a form asks for; all keys are always there."""
+
+    model_config = _TOLERANT
+
+    name: str
+    kind: Literal["string", "integer", "number", "boolean", "object", "array", "null", "enum"]
+    default: Any
+    description: str | None
+    secret: bool
+    credential_glob: str | None
+    options: list[str] | None
+    children: list[dict[str, Any]] | None = Field(description="fields of an object, like this one")
+
+
+class UiSchema(BaseModel):
+    """The form that a document's workload asks for."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "path": "demo/form",
+                    "version": 1,
+                    "kind": "playbook",
+                    "title": "form",
+                    "description_markdown": None,
+                    "exposed_in_ui": False,
+                    "fields": [
+                        {
+                            "name": "level",
+                            "kind": "enum",
+                            "default": "info",
+                            "description": None,
+                            "secret": False,
+                            "credential_glob": None,
+                            "options": ["debug", "info"],
+                            "children": None,
+                        }
+                    ],
+                    "generated_at": "2026-06-15T12:00:00.123456Z",
+                }
+            ]
+        },
+    )
+
+    path: str
+    version: int
+    kind: str
+    title: str | None
+    description_markdown: str | None
+    exposed_in_ui: bool
+    fields: list[UiField]
+    generated_at: str
+
+
+class BatchRequest(BaseModel):
+    """Documents to register one by one."""
+
+    model_config = _TOLERANT
+
+    items: list[RegisterRequest]
+
+
+class BatchResult(BaseModel):
+    """What became of the item at `index`: the version, or the error."""
+
+    model_config = _TOLERANT
+
+    index: int
+    status: Literal["registered", "error"]
+    path: str | None = None
+    version: int | None = None
+    kind: str | None = None
+    catalog_id: str | None = None
+    problems: list[str] | None = None
+    error: str | None = None
+
+
+class BatchAnswer(BaseModel):
+    """What became of the items."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "registered": 1,
+                    "failed": 1,
+                    "results": [
+                        {
+                            "index": 0,
+                            "status": "registered",
+                            "path": "a/b",
+                            "version": 1,
+                            "kind": "playbook",
+                            "catalog_id": "767225066105864194",
+                        },
+                        {"index": 1, "status": "error", "error": "Missing 'metadata' section"},
+                    ],
+                }
+            ]
+        },
+    )
+
+    registered: int
+    failed: int
+    results: list[BatchResult]
+
+
+class ContentRequest(BaseModel):
+    """A document's text, raw or as base64."""
+
+    model_config = _TOLERANT
+
+    content: str
+
+
+class ContentAnswer(BaseModel):
+    """The text of one version."""
+
+    model_config = _TOLERANT
+
+    catalog_id: str
+    path: str
+    version: int
+    kind: str
+    content: str
+
+
+class MovedAnswer(BaseModel):
+    """The versions that were taken out or put back."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "success",
+                    "message": "Resource 'demo/hello' deleted.",
+                    "path": "demo/hello",
+                    "versions": [1, 2],
+                }
+            ]
+        },
+    )
+
+    status: Literal["success"]
+    message: str
+    path: str
+    versions: list[int]
+
+
+class DocumentProblem(BaseModel):
+    """One finding about a document, with its place in the text."""
+
+    model_config = _TOLERANT
+
+    severity: Literal["error", "warning", "info"]
+    rule: str
+    message: str
+    line: int
+    column: int
+    path: str
+    hint: str | None
+
+
+class ValidateAnswer(BaseModel):
+    """Whether a document can be run as it is; `errors` are the texts of what says no."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "valid": False,
+                    "errors": ["Workflow must have a step named 'start'"],
+                    "problems": [
+                        {
+                            "severity": "error",
+                            "rule": "rule",
+                            "message": "Workflow must have a step named 'start'",
+                            "line": 3,
+                            "column": 11,
+                            "path": "workflow",
+                            "hint": None,
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+
+    valid: bool
+    errors: list[str]
+    problems: list[DocumentProblem]

@@ -7,11 +7,15 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 __all__ = [
     "RuntimeAcknowledgement",
     "RuntimeBeat",
+    "RuntimeContract",
     "RuntimeEntry",
     "RuntimeNameRequest",
     "RuntimePoolsQuery",
     "RuntimeRegisterRequest",
     "RuntimeRegistration",
+    "ShardConfig",
+    "ShardInfo",
+    "ShardPreview",
 ]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
@@ -108,3 +112,80 @@ class RuntimeAcknowledgement(BaseModel):
 
     status: str
     message: str
+
+
+class ShardPreview(BaseModel):
+    """Which shard an execution belongs to; all numbers are integers for everybody."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 42,
+                    "shard_count": 16,
+                    "shard_index": 3,
+                    "source": "noetl-gateway",
+                    "hash_function": "twox_hash::XxHash64",
+                    "seed": 0,
+                }
+            ]
+        },
+    )
+
+    execution_id: int
+    shard_count: int
+    shard_index: int
+    source: str
+    hash_function: str
+    seed: int
+
+
+class ShardConfig(BaseModel):
+    """What the answering process was told of shards."""
+
+    model_config = _TOLERANT
+
+    shard_index: int
+    shard_count: int
+
+
+class ShardInfo(ShardPreview):
+    """The same, and how the process is configured."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 42,
+                    "shard_count": 16,
+                    "shard_index": 3,
+                    "source": "noetl-server",
+                    "hash_function": "twox_hash::XxHash64",
+                    "seed": 0,
+                    "server_config": {"shard_index": 0, "shard_count": 1},
+                }
+            ]
+        },
+    )
+
+    server_config: ShardConfig
+
+
+class RuntimeContract(BaseModel):
+    """What the edge serves; `auth0` is there only when a login provider is configured."""
+
+    model_config = _TOLERANT
+
+    gateway_version: str
+    contract_version: str
+    summary: str
+    routes: dict[str, list[str]]
+    proxy_contract: dict[str, Any]
+    cli_operation_mapping: dict[str, str]
+    execution_contract: dict[str, str]
+    agent_contract: dict[str, str]
+    auth0: dict[str, str] | None = None

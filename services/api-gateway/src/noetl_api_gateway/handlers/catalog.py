@@ -14,21 +14,42 @@ from noetl_contract.http.catalog import (
     RegisterAnswer,
     RegisterRequest,
     ResourceRequest,
+    UiSchema,
 )
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json, without_nul
-from noetl_api_gateway.edge import OpenEdge
-from noetl_api_gateway.fields import flag, is_i64, require_object, text, text_or_none, wrong_type
+from noetl_api_gateway.edge import Edge, OpenEdge
+from noetl_api_gateway.fields import (
+    flag,
+    is_i64,
+    path_text,
+    query_text,
+    require_object,
+    text,
+    text_or_none,
+    wrong_type,
+)
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 
-__all__ = ["list_entries", "no_such_catalog_route", "register", "resource"]
+__all__ = [
+    "decode_content",
+    "list_entries",
+    "list_wish",
+    "register",
+    "resource",
+    "resource_wish",
+    "ui_schema",
+    "ui_schema_below_playbooks",
+]
 
 type Object = dict[str, Any]
+
+_NOT_FOUND = "Catalog entry 'demo/hello' not found"
 
 
 @post(
@@ -36,7 +57,17 @@ type Object = dict[str, Any]
     status_code=200,
     summary="Register a document as the next version of its path",
     tags=["catalog"],
-    operation_class=documented(RegisterRequest, RegisterAnswer),
+    operation_class=documented(
+        RegisterRequest,
+        RegisterAnswer,
+        errors={
+            400: "Failed to parse the request body as JSON: EOF while parsing a value"
+            " at line 1 column 0",
+            413: "Failed to buffer the request body: length limit exceeded",
+            415: "Expected request with `Content-Type: application/json`",
+            422: "Missing 'metadata' section",
+        },
+    ),
 )
 async def register(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Decode the document and hand it to the catalog."""
@@ -60,19 +91,19 @@ async def register(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     status_code=200,
     summary="List all versions of all entries",
     tags=["catalog"],
-    operation_class=documented(CatalogListRequest, CatalogListAnswer),
+    operation_class=documented(
+        CatalogListRequest,
+        CatalogListAnswer,
+        errors={
+            422: "Failed to deserialize the JSON body into the target type: resource_type:"
+            " invalid type: boolean `true`, expected a string"
+        },
+    ),
 )
 async def list_entries(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List entries, newest first."""
     source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
-    wanted = {
-        "resource_type": text_or_none(source, "resource_type"),
-        "path": text_or_none(source, "path"),
-        "agent_only": flag(source, "agent_only", default=False),
-        "capability": text_or_none(source, "capability"),
-        "capabilities": _texts_or_none(source, "capabilities"),
-    }
-    return json_answer(request, body_of(await edge.services.catalog("list", wanted)))
+    return json_answer(request, body_of(await edge.services.catalog("list", list_wish(source))))
 
 
 @post(
@@ -80,24 +111,82 @@ async def list_entries(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     status_code=200,
     summary="Read one entry by id or path",
     tags=["catalog"],
-    operation_class=documented(ResourceRequest, CatalogEntry),
+    operation_class=documented(
+        ResourceRequest,
+        CatalogEntry,
+        errors={404: _NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
+    ),
 )
 async def resource(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Read one entry; `catalog_id` wins over `path`."""
     source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
+    reply = await edge.services.catalog("resource", resource_wish(source))
+    return json_answer(request, body_of(reply))
+
+
+@get(
+    "/api/catalog/{path:path}",
+    summary="`/api/catalog/{path}/ui_schema`: the form that a document's workload asks for",
+    tags=["catalog"],
+    operation_class=documented(
+        None,
+        UiSchema,
+        query={"version": (str, "a number, or `latest`")},
+        errors={
+            404: "no route matched GET /api/catalog/demo/hello",
+            422: "Invalid version number",
+        },
+    ),
+)
+async def ui_schema(
+    request: AnyRequest,
+    edge: OpenEdge,
+    path: FromPath[str],  # noqa: ARG001 -- for the description
+) -> Response[bytes]:
+    """Infer a form from the document of a path, which may have slashes."""
+    return await _ui_schema(request, edge)
+
+
+@get("/api/catalog/playbooks/{path:path}", include_in_schema=False)
+async def ui_schema_below_playbooks(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Infer a form; the router doesn't find the other route for what begins like this one."""
+    return await _ui_schema(request, edge)
+
+
+async def _ui_schema(request: AnyRequest, edge: Edge) -> Response[bytes]:
+    # The router's parameter has lost the slash that a path may begin with.
+    asked: str = request.scope["path"]
+    tail = path_text(request, asked.removeprefix("/api/catalog/"), name="path")
+    if not tail.endswith("/ui_schema"):
+        raise Refusal(404, f"no route matched GET /api/catalog/{tail}")
+    wanted = {
+        "path": tail.removesuffix("/ui_schema"),
+        "version": query_text(request.query_params, "version") or "latest",
+    }
+    if not wanted["path"]:
+        raise Refusal(422, "ui_schema path must not be empty")
+    return json_answer(request, body_of(await edge.services.catalog("ui_schema", wanted)))
+
+
+def list_wish(source: Object) -> Object:
+    """Return which entries a body asks for."""
+    return {
+        "resource_type": text_or_none(source, "resource_type"),
+        "path": text_or_none(source, "path"),
+        "agent_only": flag(source, "agent_only", default=False),
+        "capability": text_or_none(source, "capability"),
+        "capabilities": _texts_or_none(source, "capabilities"),
+    }
+
+
+def resource_wish(source: Object) -> Object:
+    """Return which entry a body names."""
     wanted = {
         "catalog_id": _text_or_integer(source, "catalog_id"),
         "path": text_or_none(source, "path"),
         "version": _text_or_integer(source, "version"),
     }
-    known = {name: value for name, value in wanted.items() if value is not None}
-    return json_answer(request, body_of(await edge.services.catalog("resource", known)))
-
-
-@get("/api/catalog/{tail:path}", include_in_schema=False)
-async def no_such_catalog_route(tail: FromPath[str]) -> Response[bytes]:
-    """Answer what the contract says for every other path below the catalog."""
-    raise Refusal(404, f"no route matched GET /api/catalog/{tail.lstrip('/')}")
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def decode_content(content: str) -> str:

@@ -1,0 +1,253 @@
+"""Routes of the catalog that UIs and `catalog load` call (http-a 3.7, cli-contract A3 and C2)."""
+
+from typing import Any
+
+from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
+from noetl_contract.http.catalog import (
+    BatchAnswer,
+    BatchRequest,
+    CatalogListAnswer,
+    CatalogListRequest,
+    ContentAnswer,
+    ContentRequest,
+    MovedAnswer,
+    RegisterAnswer,
+    ResourceRequest,
+    ValidateAnswer,
+)
+from noetl_contract.subjects import rpc_subject
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.asking import ask_once
+from noetl_api_gateway.bodies import read_json
+from noetl_api_gateway.edge import Edge, OpenEdge
+from noetl_api_gateway.fields import (
+    is_i64,
+    parse_i64,
+    path_text,
+    query_text,
+    require,
+    require_object,
+    text,
+    text_or_none,
+    wrong_type,
+)
+from noetl_api_gateway.handlers.catalog import decode_content, list_wish, resource_wish
+from noetl_api_gateway.handlers.gate import optional_token_guard
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import Refusal, bad_query
+from noetl_api_gateway.request import AnyRequest
+from noetl_api_gateway.services import body_of
+
+__all__ = [
+    "delete_playbook",
+    "delete_versions",
+    "list_agents",
+    "put_content",
+    "put_playbook",
+    "read_content",
+    "register_batch",
+    "restore_versions",
+    "validate_playbook",
+]
+
+type Json = Any
+type Object = dict[str, Any]
+
+_NOT_FOUND = "Catalog entry 'demo/hello' not found"
+_PLAYBOOK_ID = {"playbook_id": (str, "catalog id or path of a playbook")}
+_NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
+
+
+@post(
+    "/api/catalog/register/batch",
+    status_code=200,
+    summary="Register many documents; those that are refused stop none of the others",
+    tags=["catalog"],
+    operation_class=documented(
+        BatchRequest, BatchAnswer, errors={422: "At most 1000 items, 1001 were sent"}
+    ),
+)
+async def register_batch(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Register each item as `register` would."""
+    source = require_object(await read_json(request, unique_keys=True), name="BatchRequest")
+    items = require(source, "items")
+    if not isinstance(items, list):
+        raise wrong_type(items, expected="a sequence", path="items")
+    if len(items) > edge.settings.max_batch_items:
+        most = edge.settings.max_batch_items
+        raise Refusal(422, f"At most {most} items, {len(items)} were sent")
+    wanted = {"items": [_item(item, path=f"items[{i}]") for i, item in enumerate(items)]}
+    return await _once(request, edge, "register.batch", wanted)
+
+
+@post(
+    "/api/catalog/agents/list",
+    status_code=200,
+    summary="List agents, by what they can do",
+    tags=["catalog"],
+    operation_class=documented(CatalogListRequest, CatalogListAnswer),
+)
+async def list_agents(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """List agents, newest first; their `payload.metadata` tells what they can do."""
+    source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
+    return json_answer(request, body_of(await edge.services.catalog("agents", list_wish(source))))
+
+
+@get(
+    "/api/catalog/playbook/content",
+    summary="Read the text of a playbook",
+    tags=["catalog"],
+    operation_class=documented(
+        None, ContentAnswer, query=_PLAYBOOK_ID, errors={400: _NO_ID, 404: _NOT_FOUND}
+    ),
+)
+async def read_content(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Read the text that an id or a path names."""
+    entry = body_of(await edge.services.catalog("resource", _named(_playbook_id(request))))
+    names = ("catalog_id", "path", "version", "kind", "content")
+    return json_answer(request, {name: entry[name] for name in names})
+
+
+@put(
+    "/api/catalog/playbook/content",
+    status_code=200,
+    summary="Register a text as the next version of a playbook",
+    tags=["catalog"],
+    operation_class=documented(
+        ContentRequest,
+        RegisterAnswer,
+        query=_PLAYBOOK_ID,
+        errors={
+            400: _NO_ID,
+            404: _NOT_FOUND,
+            422: "The document belongs to 'demo/other', not to 'demo/hello'",
+        },
+    ),
+)
+async def put_content(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Register the next version of the playbook that is being edited."""
+    return await _put(request, edge)
+
+
+@put(
+    "/api/catalog/playbook",
+    status_code=200,
+    summary="Register a text as the next version of a playbook, as older UIs ask for it",
+    tags=["catalog"],
+    operation_class=documented(
+        ContentRequest,
+        RegisterAnswer,
+        query=_PLAYBOOK_ID,
+        errors={400: _NO_ID, 404: _NOT_FOUND},
+    ),
+)
+async def put_playbook(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Register the next version of the playbook that is being edited."""
+    return await _put(request, edge)
+
+
+@delete(
+    "/api/catalog/playbooks/{playbook_id:path}",
+    status_code=200,
+    summary="Take a playbook out: one version by its id, all of them by its path",
+    tags=["catalog"],
+    operation_class=documented(None, MovedAnswer, errors={404: _NOT_FOUND}),
+    guards=[optional_token_guard],
+)
+async def delete_playbook(
+    request: AnyRequest, edge: OpenEdge, playbook_id: FromPath[str]
+) -> Response[bytes]:
+    """Take a playbook out; executions of it go on."""
+    named = path_text(request, playbook_id.removeprefix("/"), name="playbook_id")
+    return json_answer(request, body_of(await edge.services.catalog("delete", _named(named))))
+
+
+@post(
+    "/api/catalog/playbooks/validate",
+    status_code=200,
+    summary="Say everything that is wrong with a document, without keeping it",
+    tags=["catalog"],
+    operation_class=documented(ContentRequest, ValidateAnswer),
+)
+async def validate_playbook(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Check a document."""
+    source = require_object(await read_json(request, unique_keys=True), name="ValidateRequest")
+    wanted = {
+        "content": decode_content(text(source, "content")),
+        "resource_type": text(source, "resource_type", default="Playbook"),
+    }
+    return json_answer(request, body_of(await edge.services.catalog("validate", wanted)))
+
+
+@post(
+    "/api/catalog/delete",
+    status_code=200,
+    summary="Take versions out: nothing starts with them, executions that run them go on",
+    tags=["catalog"],
+    operation_class=documented(ResourceRequest, MovedAnswer, errors={404: _NOT_FOUND}),
+    guards=[optional_token_guard],
+)
+async def delete_versions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Take out one version, or with a path alone all of them."""
+    return await _moved(request, edge, "delete")
+
+
+@post(
+    "/api/catalog/restore",
+    status_code=200,
+    summary="Put versions back that were taken out",
+    tags=["catalog"],
+    operation_class=documented(ResourceRequest, MovedAnswer, errors={404: _NOT_FOUND}),
+    guards=[optional_token_guard],
+)
+async def restore_versions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Put back one version, or with a path alone all of them."""
+    return await _moved(request, edge, "restore")
+
+
+async def _moved(request: AnyRequest, edge: Edge, operation: str) -> Response[bytes]:
+    source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
+    reply = await edge.services.catalog(operation, resource_wish(source))
+    return json_answer(request, body_of(reply))
+
+
+async def _put(request: AnyRequest, edge: Edge) -> Response[bytes]:
+    named = _playbook_id(request)
+    source = require_object(await read_json(request, unique_keys=True), name="ContentRequest")
+    wanted = {"content": decode_content(text(source, "content")), "instead_of": _named(named)}
+    return await _once(request, edge, "register", wanted)
+
+
+async def _once(request: AnyRequest, edge: Edge, operation: str, wanted: Object) -> Response[bytes]:
+    reply = await ask_once(
+        edge,
+        rpc_subject("catalog", operation),
+        wanted,
+        patience_seconds=edge.settings.batch_patience_seconds,
+    )
+    return json_answer(request, body_of(reply))
+
+
+def _item(item: Json, *, path: str) -> Object:
+    source = require_object(item, name="RegisterRequest", path=path)
+    return {
+        "content": decode_content(text(source, "content", path=path)),
+        "resource_type": text_or_none(source, "resource_type", path=path) or "Playbook",
+    }
+
+
+def _playbook_id(request: AnyRequest) -> str:
+    value = query_text(request.query_params, "playbook_id")
+    if not value:
+        raise bad_query("missing field `playbook_id`")
+    return value
+
+
+def _named(playbook_id: str) -> Object:
+    """Return what to look up: an id is a number, everything else a path."""
+    number = parse_i64(playbook_id)
+    if number is not None and is_i64(number):
+        return {"catalog_id": playbook_id}
+    return {"path": playbook_id}
