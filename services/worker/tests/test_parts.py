@@ -12,7 +12,7 @@ from noetl_worker.output_select import select_output
 from noetl_worker.reports import cut_error
 from noetl_worker.results import INLINE_LIMIT_BYTES, reported_result
 from noetl_worker.runner import _lift
-from noetl_worker.scrub import REDACTED, scrub
+from noetl_worker.scrub import REDACTED, is_heavy, scrub
 from noetl_worker.settings import Settings
 from noetl_worker.tools.tool import ToolResult
 from noetl_worker.transports.known import KnownCommands
@@ -98,6 +98,41 @@ def test_secrets_are_known_by_their_key(key: str, hidden: bool) -> None:  # noqa
 )
 def test_secrets_are_known_by_their_look(text: str, hidden: bool) -> None:  # noqa: FBT001
     assert [REDACTED if hidden else text] == scrub([text])
+
+
+@pytest.mark.parametrize("before", [0, 1, 65_500, 65_530, 65_536, 131_060, 200_000])
+def test_a_secret_is_known_anywhere_in_a_long_text(before: int) -> None:
+    """Long texts are looked at in pieces; what lies across a border counts too."""
+    filler = "task-abcdefghijklmnop xoxo "
+    lead = (filler * (before // len(filler) + 1))[:before]
+    tail = filler * 3000
+
+    assert scrub(lead + tail) == lead + tail
+    assert scrub(f"{lead} sk-abcdefghijkl {tail}") == REDACTED
+    assert scrub(f"{lead}-----BEGIN EC PRIVATE KEY-----{tail}") == REDACTED
+
+
+def test_known_secrets_alone_are_masked_in_a_text() -> None:
+    given = {"a hunter22 b": ["x hunter22 y", 5], "long": "hunter22 " * 20_000}
+
+    scrubbed = scrub(given, secrets=("hunter22",))
+
+    assert scrubbed[f"a {REDACTED} b"] == [f"x {REDACTED} y", 5]
+    assert scrubbed["long"] == f"{REDACTED} " * 20_000
+
+
+@pytest.mark.parametrize(
+    ("value", "heavy"),
+    [
+        ({"a": ["x" * 100] * 100}, False),
+        ("x" * 200_000, True),
+        ([1] * 3000, True),
+        ([[1] * 100] * 100, True),
+        ({"a": {"b": "x" * 200_000}}, True),
+    ],
+)
+def test_what_is_scrubbed_beside_the_event_loop(value: Any, heavy: bool) -> None:  # noqa: FBT001
+    assert is_heavy(value) is heavy
 
 
 def test_scrubbing_goes_all_the_way_down_and_changes_nothing_given() -> None:

@@ -60,6 +60,8 @@ def configure(settings: ServiceSettings, service: str) -> None:
         logger.propagate = True
     # One line per health probe says nothing.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    # One line per call has its whole address, and with it what playbooks put into queries.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def get_logger(**context: Any) -> FilteringBoundLogger:
