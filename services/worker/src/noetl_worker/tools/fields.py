@@ -100,6 +100,18 @@ class Fields:
                 raise self.refuse(f"invalid type: {_described(value)}, expected a string")
         return found
 
+    def text_list(self, name: str) -> list[str]:
+        """Return a list of strings, empty if absent."""
+        if name not in self._config:
+            return []
+        found = self._config[name]
+        if not isinstance(found, list):
+            raise self.refuse(f"invalid type: {_described(found)}, expected a sequence")
+        for value in found:
+            if not isinstance(value, str):
+                raise self.refuse(f"invalid type: {_described(value)}, expected a string")
+        return found
+
     def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
         """Return one of some words."""
         if name not in self._config:
