@@ -176,6 +176,15 @@ def number_of(value: object) -> float:
     raise ValueError("invalid float literal")
 
 
+def saturated(number: float) -> int:
+    """A float as a 64-bit integer, as Rust casts it."""
+    if math.isnan(number):
+        return 0
+    if abs(number) < 2**63:
+        return int(number)
+    return 2**63 - 1 if number > 0 else -(2**63)
+
+
 def or_zero(value: object) -> float:
     if isinstance(value, bool):
         return 0.0
@@ -278,7 +287,7 @@ COMMON = {
     "split": on_text(lambda value, separator=" ": value.split(separator)),
 }
 SERVER_FILTERS = COMMON | {
-    "int": lambda value: value if type(value) is int else int(number_of(value)),
+    "int": lambda value: value if type(value) is int else saturated(number_of(value)),
     "float": number_of,
     "length": byte_length,
     "first": end_of(0),
@@ -293,7 +302,7 @@ SERVER_FILTERS = COMMON | {
 WORKER_FILTERS = COMMON | {
     "d": worker_default,
     "default": worker_default,
-    "int": lambda value: value if type(value) is int else int(or_zero(value)),
+    "int": lambda value: value if type(value) is int else saturated(or_zero(value)),
     "float": or_zero,
     "length": lambda value: byte_length(value) if isinstance(value, str | list | dict) else 0,
     "len": lambda value: byte_length(value) if isinstance(value, str | list | dict) else 0,

@@ -229,12 +229,15 @@ class Dialect:
         return value
 
     def json_ready(self, value: Any) -> Any:
-        """``value`` with every undefined and none as ``None`` and string keys, for JSON."""
+        """``value`` with every undefined and none as ``None`` and string keys, for JSON.
+
+        Of numbers that JSON doesn't know the server makes text later, like of all its floats.
+        """
         match value:
             case None | bool() | int() | str():
                 return value
             case float():
-                return value if math.isfinite(value) else None
+                return value if math.isfinite(value) or not self.proxies_result else None
             case Marker():
                 return None
             case list() | tuple():
