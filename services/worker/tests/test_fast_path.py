@@ -38,7 +38,7 @@ from worker_control_plane import (
     make_command,
     make_notification,
 )
-from worker_edge import make_credentials
+from worker_edge import make_credentials, scripted_edge
 
 QUICK = Timing(
     start_try_seconds=0.5,
@@ -247,6 +247,22 @@ async def test_a_raised_error_is_reported_as_a_failure(
     }
     assert failed["context"] == {"command_id": "7:start:1", "error": "Tool not found: nonsense"}
     assert [call["status"], failed["status"]] == ["FAILED", "FAILED"]
+
+
+async def test_a_credential_is_asked_of_the_edge_over_messages_too(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    command = make_command("http", config={"url": "x", "auth": "pg"})
+
+    with scripted_edge() as edge:
+        async with start_worker():
+            await plane.notify(make_notification(1, command=command, server_url=edge.url))
+            outcome = await plane.outcome(1)
+
+    assert [path.partition("?")[0] for _, path, _ in edge.calls] == ["/api/credentials/pg"]
+    assert words(outcome) == ["command.started", "call.error", "command.failed"]
+    error = outcome["events"][2]["context"]["error"]
+    assert error.startswith("Credential alias 'pg' not found in keychain")
 
 
 async def test_a_step_that_takes_too_long_fails(

@@ -244,6 +244,21 @@ async def test_a_malformed_configuration_fails_before_the_tool(
     assert events[2]["context"]["error"] == "malformed tool config (pre-dispatch deserialization)"
 
 
+async def test_a_credential_is_asked_of_the_edge_that_published_the_command(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant("http", config={"url": "x", "auth": "pg"})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge, path="/c/7/1"))
+        events = await eventually_events(edge, "/c/7/1/api/events")
+
+    asked = [path for _, path, _ in edge.calls if "credentials" in path]
+    assert asked == ["/c/7/1/api/credentials/pg?include_data=true&execution_id=7"]
+    assert [e["event_type"] for e in events] == ["command.started", "call.error", "command.failed"]
+    assert events[2]["context"]["error"].startswith("Credential alias 'pg' not found in keychain")
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 404, 400])
 async def test_a_claim_that_is_not_answered_well_is_asked_again_after_a_pause(
     edge: ScriptedEdge, start_worker: StartWorker, status: int
