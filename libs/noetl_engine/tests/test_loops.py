@@ -200,6 +200,25 @@ def test_a_looped_start_comes_in_parts_too():
     assert [len(decision.commands) for decision in run.decisions] == [2, 1]
 
 
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_large_context_makes_the_parts_smaller(*, at_start: bool) -> None:
+    """Every command carries the context, so 200 of them may be too much for one commit."""
+    loop = make_loop("{{ range(40) }}", "parallel")
+    steps = (
+        [make_step("start", loop=loop)]
+        if at_start
+        else [make_step("start", "lp"), make_step("lp", loop=loop)]
+    )
+    limits = Limits(command_bytes_per_decision=1_000_000)
+    run = Run(make_playbook(*steps, workload={"text": "x" * 50_000}), limits=limits).start()
+    if not at_start:
+        run.work("start")
+
+    assert len(run.open) == 40
+    widest = max(len(decision.commands) for decision in run.decisions)
+    assert 1 <= widest <= 6
+
+
 def test_a_part_that_does_not_render_ends_the_execution():
     tool = Tool(kind="python", config={"code": "{{ 1 // (1 - item) }}"})
     run = looping(make_loop([0, 1]), tool=tool).work("lp:i0")

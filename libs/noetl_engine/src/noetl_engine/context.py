@@ -6,7 +6,7 @@ from typing import Any
 from noetl_engine.state import State
 from noetl_engine.values import Values, context_updates
 
-__all__ = ["Contexts", "drained", "scope_of", "start_flat"]
+__all__ = ["Contexts", "Flat", "drained", "scope_of", "start_flat"]
 
 type Json = Any
 type Flat = Mapping[str, Json]

@@ -163,6 +163,7 @@ class Limits:
     clock_allowance_seconds: float = 5.0
     fast_path_seconds: float = 30.0
     commands_per_decision: int = 200
+    command_bytes_per_decision: int = 16 << 20
     rounds_per_decision: int = 1000
     callback_seconds: float = 21_600.0
 

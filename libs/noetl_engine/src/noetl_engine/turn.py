@@ -8,7 +8,7 @@ from typing import Any
 from noetl_contract.events import EventRow, EventType
 
 from noetl_engine.commands import BuiltCommand, pool_of
-from noetl_engine.context import Contexts
+from noetl_engine.context import Contexts, Flat
 from noetl_engine.fold import fold
 from noetl_engine.inputs import Facts
 from noetl_engine.operations import apply_operations
@@ -16,7 +16,7 @@ from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
 from noetl_engine.routing import Graph, graph_of
 from noetl_engine.state import CommandState, State
-from noetl_engine.values import Iteration, Values
+from noetl_engine.values import Iteration, Values, rough_bytes
 
 __all__ = ["BY_ENGINE", "Memory", "Turn"]
 
@@ -24,6 +24,9 @@ type Json = Any
 
 BY_ENGINE = {"emitted_by": "orchestrator"}
 PLAYBOOK_NODE = "playbook"
+
+# The context itself, `ctx`, and `workload` or the results in `steps` (engine 5.5).
+_CONTEXT_COPIES = 3
 
 _RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 _RESULT_ROWS = frozenset({EventType.PLAYBOOK_STARTED, EventType.CTX_UPDATED})
@@ -323,6 +326,16 @@ class Turn:
     def callback_patience(self, command: CommandState) -> float:
         """How long a parked command waits: the setting, or longer if its tool wants so."""
         return max(self.facts.limits.callback_seconds, command.patience or 0.0)
+
+    def room(self, flat: Flat) -> int:
+        """Most commands with this context that the decision may still issue, at least one (W9).
+
+        Each carries the context, so a large one leaves room for few.
+        """
+        limits = self.facts.limits
+        size = _CONTEXT_COPIES * rough_bytes(flat)
+        by_bytes = limits.command_bytes_per_decision // max(size, 1)
+        return max(1, min(limits.commands_per_decision - self.issued, by_bytes))
 
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""

@@ -9,7 +9,7 @@ from noetl_contract.events import EventRow, EventType
 from noetl_engine.identity import command_id_of
 from noetl_engine.state import ResultRef, State
 
-__all__ = ["Iteration", "Values", "bare_name", "unwrap", "with_self_copy"]
+__all__ = ["Iteration", "Values", "bare_name", "rough_bytes", "unwrap", "with_self_copy"]
 
 type Json = Any
 

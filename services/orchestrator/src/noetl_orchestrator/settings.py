@@ -161,6 +161,12 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
     decision_commands: int = Field(
         default=200, ge=1, description="Commands of one decision at most (W9)."
     )
+    decision_command_bytes: int = Field(
+        default=16 << 20,
+        ge=1,
+        description="Bytes of the commands of one decision at most, roughly: each carries the "
+        "whole context (W9).",
+    )
     decision_rounds: int = Field(
         default=1000, ge=1, description="Rounds of empty loops in one decision (engine R6)."
     )
@@ -189,6 +195,7 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
             clock_allowance_seconds=self.clock_allowance_seconds,
             fast_path_seconds=self.fast_path_seconds,
             commands_per_decision=self.decision_commands,
+            command_bytes_per_decision=self.decision_command_bytes,
             rounds_per_decision=self.decision_rounds,
             callback_seconds=self.callback_timeout_seconds,
         )

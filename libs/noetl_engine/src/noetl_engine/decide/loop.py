@@ -34,7 +34,7 @@ def after_iteration(turn: Turn, command: CommandState, *, failed: bool) -> None:
     elif failed:
         route_failure(turn, name, step.error or "", ended=False)
     elif loop.may_issue:
-        _issue(turn, name, loop, room=1)
+        _issue(turn, name, loop, most=1)
     elif loop.frame is not None and not loop.in_flight:
         _end_frame(turn, name, loop)
 
@@ -63,7 +63,7 @@ def after_claim(turn: Turn, command: CommandState, *, failed: bool, error: bool)
         route_drained(turn, name, loop.frame)
         return
     turn.apply(["frame", name, command.call, len(rows)])
-    _issue(turn, name, loop, room=turn.facts.limits.commands_per_decision)
+    _issue(turn, name, loop)
     if loop.may_issue and not turn.state.ended:
         turn.decision.continue_later = True
 
@@ -101,24 +101,25 @@ def _end_frame(turn: Turn, name: str, loop: LoopState) -> None:
 def continue_loops(turn: Turn) -> None:
     """Issue the next part of every loop that has more to issue (W9)."""
     turn.trigger = turn.state.start_event_id
-    room = turn.facts.limits.commands_per_decision
     for name in list(turn.state.running):
         loop = turn.state.step(name).loop
         if loop is None or not loop.may_issue or turn.state.ended:
             continue
-        if turn.issued < room:
-            _issue(turn, name, loop, room=room - turn.issued)
+        if not turn.issued:
+            _issue(turn, name, loop)
         if loop.may_issue and not turn.state.ended:
             turn.decision.continue_later = True
 
 
-def _issue(turn: Turn, name: str, loop: LoopState, *, room: int) -> None:
-    """Issue as many iterations as the loop's limit and ``room`` allow."""
-    count = min(room, loop.total - loop.issued)
+def _issue(turn: Turn, name: str, loop: LoopState, *, most: int | None = None) -> None:
+    """Issue as many iterations as the loop's limit and the decision's room allow."""
+    count = loop.total - loop.issued
     if loop.limit is not None:
         count = min(count, loop.limit - loop.in_flight)
     try:
-        built = _build(turn, _step(turn, name), loop, count)
+        flat = _flat(turn, loop)
+        count = min(count, turn.room(flat) if most is None else most)
+        built = _build(turn, _step(turn, name), loop, flat, count)
     except EvaluateError as error:
         fail_execution(turn, error)
         return
@@ -143,10 +144,9 @@ def _flat(turn: Turn, loop: LoopState) -> Flat:
     return {**flat, **own} if own else flat
 
 
-def _build(turn: Turn, step: Step, loop: LoopState, count: int) -> list[BuiltCommand]:
+def _build(turn: Turn, step: Step, loop: LoopState, flat: Flat, count: int) -> list[BuiltCommand]:
     if step.loop is None:
         return []
-    flat = _flat(turn, loop)
     if loop.frame is None:
         elements = turn.memory.values.rows[loop.entered]["collection"]
     else:

@@ -258,7 +258,6 @@ class Plan:
         Raises:
             EvaluateError: A template fails.
         """
-        room = self.turn.facts.limits.commands_per_decision
         built: list[BuiltCommand] = []
         for entry in self.entries:
             step = self.steps[entry.step]
@@ -271,7 +270,7 @@ class Plan:
                 built.append(build_command(step, flat))
                 continue
             total = len(entry.elements)
-            for index in entry.first_indexes(room - len(built)):
+            for index in entry.first_indexes(self.turn.room(flat) - len(built)):
                 iteration = Iteration(entry.loop, index, total, entry.elements[index])
                 built.append(build_command(step, flat, iteration))
         return built

@@ -68,7 +68,7 @@ def _begin_loop(
     limit = limit_of(loop, scope)
     total = len(elements)
     count = total if limit is None else min(limit, total)
-    count = min(count, turn.facts.limits.commands_per_decision)
+    count = min(count, turn.room(flat))
     commands: list[BuiltCommand] = [
         build_command(step, flat, Iteration(loop, index, total, elements[index]))
         for index in range(count)
