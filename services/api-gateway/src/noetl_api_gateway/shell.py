@@ -79,7 +79,8 @@ class Shell:
             await self._probes({**scope, "path": _PROBES[scope["path"]]}, receive, send)
             return
         inner = _routed(scope)
-        if _is_nowhere(inner["path"]):
+        # The router would forgive slashes that the contract doesn't.
+        if inner["path"].endswith("/") or "//" in inner["path"]:
             await _answer(send, 404, _NOT_FOUND, ((b"content-type", b"application/json"),))
             return
         if inner["method"] == "HEAD":
@@ -134,14 +135,6 @@ def _preflight(scope: Scope) -> tuple[Header, ...]:
     )
 
 
-def _is_nowhere(path: str) -> bool:
-    """Whether no route can match: the router would forgive slashes that the contract doesn't."""
-    if path.endswith("/"):
-        return True
-    # Paths of the catalog may begin with a slash of their own (http-a 3.4).
-    return "//" in path.removeprefix("/api/catalog/")
-
-
 def _routed(scope: Scope) -> Scope:
     """Copy the scope with aliases replaced: `/noetl/…`, `/c/<execution>/<event>/api/…`."""
     inner: Scope = {**scope}
@@ -152,6 +145,9 @@ def _routed(scope: Scope) -> Scope:
     elif (match := _CALL.fullmatch(path)) is not None:
         inner["path"] = match[3]
         inner[_CALL_KEY] = (int(match[1]), int(match[2]))
+    if inner["path"].startswith("/api/catalog//"):
+        # The path of an entry may begin with a slash of its own (http-a 3.4).
+        inner["path"] = inner["path"].replace("//", f"/{ENCODED_SLASH}", 1)
     return inner
 
 

@@ -154,7 +154,6 @@ async def ui_schema_below_playbooks(request: AnyRequest, edge: OpenEdge) -> Resp
 
 
 async def _ui_schema(request: AnyRequest, edge: Edge) -> Response[bytes]:
-    # The router's parameter has lost the slash that a path may begin with.
     asked: str = request.scope["path"]
     tail = path_text(request, asked.removeprefix("/api/catalog/"), name="path")
     if not tail.endswith("/ui_schema"):
