@@ -56,7 +56,7 @@ async def serving(database: Database, nats_url: str, **changes: Json) -> AsyncIt
         bus = await stack.enter_async_context(connect(settings, name="test"))
         console = await stack.enter_async_context(open_console(settings))
         routes = SqlHandlers(console, bus=bus, settings=settings).routes()
-        routes[rpc_subject("catalog", "credentials.get")] = credential
+        routes[rpc_subject("catalog", "credential.get")] = credential
         await stack.enter_async_context(serve_rpc(bus, routes, queue="test"))
         client = RpcClient(bus)
 

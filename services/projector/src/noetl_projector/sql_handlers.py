@@ -121,7 +121,7 @@ class SqlHandlers:
 
     async def _credential(self, name: str) -> Target:
         reply = await self._rpc.call(
-            rpc_subject("catalog", "credentials.get"),
+            rpc_subject("catalog", "credential.get"),
             {"identifier": name, "include_data": True},
             timeout=_CREDENTIAL_SECONDS,
         )

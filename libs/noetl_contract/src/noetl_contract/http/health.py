@@ -20,7 +20,21 @@ class LiveAnswer(BaseModel):
 class HealthAnswer(BaseModel):
     """Whether requests can be served now; 503 when `unhealthy`."""
 
-    model_config = _MODEL
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ok",
+                    "database": "connected",
+                    "nats": "connected",
+                    "uptime_seconds": 4211,
+                    "version": "0.1.0",
+                }
+            ]
+        },
+    )
 
     status: Literal["ok", "unhealthy"]
     database: Literal["connected", "disconnected"]

@@ -89,7 +89,28 @@ class RuntimePoolsQuery(BaseModel):
 class RuntimeEntry(BaseModel):
     """One registered runtime."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "runtime_id": 383611777386247169,
+                    "name": "w-1",
+                    "kind": "worker_pool",
+                    "uri": None,
+                    "status": "ready",
+                    "labels": {"pool_name": "worker-pool"},
+                    "capabilities": None,
+                    "capacity": None,
+                    "runtime": {"kind": "rust", "worker_public_key": "<base64>"},
+                    "heartbeat": "2026-06-15T12:00:00.123456Z",
+                    "created_at": "2026-06-15T12:00:00.123456Z",
+                    "updated_at": "2026-06-15T12:00:00.123456Z",
+                }
+            ]
+        },
+    )
 
     runtime_id: int | str
     name: str

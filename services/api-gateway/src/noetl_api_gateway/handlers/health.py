@@ -32,7 +32,7 @@ async def live() -> Response[bytes]:
     "/api/health",
     summary="Whether requests can be served now",
     tags=["health"],
-    operation_class=documented(None, HealthAnswer),
+    operation_class=documented(None, HealthAnswer),  # 503 has the same body as 200
 )
 async def health(service: TheService) -> Response[bytes]:
     """Tell how broker and database are; 503 when one is not usable."""

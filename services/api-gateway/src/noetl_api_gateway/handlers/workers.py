@@ -37,13 +37,19 @@ __all__ = [
 
 type Object = dict[str, Any]
 
+_NOT_FOUND = "Runtime not found: worker_pool w-1"
+
 
 @post(
     "/api/worker/pool/register",
     status_code=200,
     summary="Register a worker",
     tags=["workers"],
-    operation_class=documented(RuntimeRegisterRequest, RuntimeEntry),
+    operation_class=documented(
+        RuntimeRegisterRequest,
+        RuntimeEntry,
+        errors={422: "Invalid runtime kind: toaster"},
+    ),
 )
 async def register_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Register a worker, or renew its registration."""
@@ -68,7 +74,9 @@ async def register_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes
     status_code=200,
     summary="Say that a worker is alive",
     tags=["workers"],
-    operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
+    operation_class=documented(
+        RuntimeNameRequest, RuntimeAcknowledgement, errors={404: _NOT_FOUND}
+    ),
 )
 async def heartbeat_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Record that a worker is alive."""
@@ -82,7 +90,9 @@ async def heartbeat_worker(request: AnyRequest, edge: OpenEdge) -> Response[byte
     status_code=200,
     summary="Remove a worker",
     tags=["workers"],
-    operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
+    operation_class=documented(
+        RuntimeNameRequest, RuntimeAcknowledgement, errors={404: _NOT_FOUND}
+    ),
 )
 async def deregister_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Remove a worker."""
@@ -94,7 +104,9 @@ async def deregister_worker(request: AnyRequest, edge: OpenEdge) -> Response[byt
     status_code=200,
     summary="Remove a worker, as real workers ask for it",
     tags=["workers"],
-    operation_class=documented(RuntimeNameRequest, RuntimeAcknowledgement),
+    operation_class=documented(
+        RuntimeNameRequest, RuntimeAcknowledgement, errors={404: _NOT_FOUND}
+    ),
 )
 async def post_deregister_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Remove a worker."""
@@ -105,7 +117,16 @@ async def post_deregister_worker(request: AnyRequest, edge: OpenEdge) -> Respons
     "/api/worker/pools",
     summary="List registered workers",
     tags=["workers"],
-    operation_class=documented(None, list[RuntimeEntry]),
+    operation_class=documented(
+        None,
+        list[RuntimeEntry],
+        query={
+            "kind": (str, "`worker_pool` if absent"),
+            "status": (str, "exactly this one"),
+            "name": (str, "part of the name"),
+        },
+        errors={400: "Failed to deserialize query string: duplicate field `kind`"},
+    ),
 )
 async def list_workers(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List runtimes of a kind."""
