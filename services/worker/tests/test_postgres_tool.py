@@ -9,6 +9,7 @@ from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.waiting import eventually
 from noetl_worker.settings import Settings
 from noetl_worker.tools.pg_pools import PgLimits, PgPools
+from noetl_worker.tools.policy import Attempts, PolicyLimits, Tried
 from noetl_worker.tools.postgres import Postgres
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
 
@@ -397,6 +398,62 @@ async def test_failures_say_what_the_server_said(
         assert (error.failure.kind, error.failure.retryable, error.failure.code) == failure
     # The pool has forgotten it.
     assert await sql.value("1") == 1
+
+
+async def test_policies_see_the_state(sql: Session) -> None:
+    error = await sql.failure("INSERT INTO item (id) VALUES (1), (1)")
+    context = ToolContext(
+        variables={},
+        execution_id=7,
+        step="s",
+        server_url="",
+        toolbox=None,  # type: ignore[arg-type]  # no tools
+    )
+    rule = {
+        "when": "{{ output.pg.sqlstate == '23505' and output.error.pg_code == '23505' "
+        "and output.error.code == 'PG_23505' and not output.error.retryable }}",
+        "then": {"do": "continue"},
+    }
+
+    decision = Attempts(limits=PolicyLimits()).decide(
+        [rule], Tried(error=error), context=context, label="s"
+    )
+
+    assert decision.action == "continue"
+
+
+@pytest.mark.parametrize(
+    ("query", "data"),
+    [
+        ("SELECT 1 AS a INTO TEMP made", {"columns": [], "rows": [], "row_count": 0}),
+        (
+            "WITH q AS (SELECT 55 AS id) INSERT INTO other.place SELECT id FROM q",
+            {"columns": [], "rows": [], "row_count": 0},
+        ),
+        (
+            "WITH q AS (SELECT 56 AS id) INSERT INTO other.place SELECT id FROM q RETURNING id",
+            {"columns": ["id"], "rows": [{"id": 56}], "row_count": 1},
+        ),
+        ("VACUUM other.place", {"affected_rows": 0}),
+        ("CREATE INDEX CONCURRENTLY ON other.place (id)", {"affected_rows": 0}),
+        (
+            "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$; CALL p()",
+            {"affected_rows": 0},
+        ),
+    ],
+)
+async def test_statements_with_a_will_of_their_own(
+    sql: Session, query: str, data: dict[str, Any]
+) -> None:
+    assert await sql.data(query) == data
+    assert sql.database.run("SELECT count(*) > 0 FROM pg_class WHERE relname = 'place'") == "t"
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
+async def test_text_that_postgresql_has_no_room_for(sql: Session, text: str) -> None:
+    for query, params in (("SELECT $1", [text]), (f"SELECT '{text}'", [])):
+        error = await sql.failure(query, params=params)
+        assert str(error).startswith("Database error: Query failed: ")
 
 
 async def test_a_transaction_of_the_script_is_its_own(sql: Session) -> None:

@@ -45,14 +45,16 @@ class DuckSession:
 
     async def _stop[T](self, future: "asyncio.Future[T]") -> None:
         deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
+        # Also if waiting here is cut short.
+        self.is_lost = True
         while not future.done():
             # Stops one statement; the work may just have been between two of them.
             self._connection.interrupt()
             await asyncio.wait([future], timeout=_STOP_PAUSE_SECONDS)
             if asyncio.get_running_loop().time() > deadline:
-                self.is_lost = True
                 _log.warning("duckdb_not_stopped", seconds=_STOP_SECONDS)
                 return
+        self.is_lost = False
         # Taken, so that nobody misses it.
         future.cancelled() or future.exception()
 

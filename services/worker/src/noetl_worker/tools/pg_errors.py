@@ -6,7 +6,13 @@ from noetl_worker.tools.tool import Failure, ToolError
 
 __all__ = ["PG_ERRORS", "described", "no_connection", "pg_error"]
 
-PG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+PG_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    UnicodeError,
+)
 """What a call of the driver raises, beside time being over."""
 
 _DEADLOCKS = frozenset({"40001", "40P01"})
