@@ -256,6 +256,25 @@ async def test_an_execution_failed_without_a_fold_tells_its_child(shard: Shard) 
     assert list(await messages(shard, command.execution_id)) == [child_id]
 
 
+async def test_a_child_noted_while_its_parent_ends_is_reached_too(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = await shard.open_replica()
+    command = await begin_parent(shard)
+    store = replica.parts.store
+    commit, noted = store.commit_turn, []
+
+    async def commit_late(parameters: Any) -> Any:
+        if not noted:
+            noted.append(await reserve(shard, command))
+        return await commit(parameters)
+
+    monkeypatch.setattr(store, "commit_turn", commit_late)
+    await shard.send(command.execution_id, {"type": "cancel", "execution_id": command.execution_id})
+
+    assert list(await messages(shard, command.execution_id)) == noted
+
+
 # -- a cancel that overtakes its child's start ---------------------------------------------
 
 

@@ -108,17 +108,19 @@ class Encoder:
                         staged.execution_id, command, outbox_id=self.new_id(), now=now
                     )
                 )
-        encoded.outbox += [
-            self.announcer.cancel_of_child(
-                child, owner=staged.execution_id, outbox_id=self.new_id()
-            )
-            for child in children
-        ]
+        encoded.outbox += self.cancels(staged.execution_id, children)
         encoded.hints = [row.hint() for row in encoded.outbox]
         self._add_snapshot(encoded)
         if staged.continue_later and staged.ended_at is None:
             encoded.continue_timer = self.new_id()
         return encoded
+
+    def cancels(self, owner: int, children: Iterable[ChildToCancel]) -> list[OutboxRow]:
+        """Return what tells an ended execution's children that nobody waits any more."""
+        return [
+            self.announcer.cancel_of_child(child, owner=owner, outbox_id=self.new_id())
+            for child in children
+        ]
 
     def _shorten_leases(self, staged: Staged) -> None:
         grace = timedelta(seconds=self.start_grace_seconds)

@@ -473,6 +473,18 @@ LEFT JOIN noetl.execution_state AS s
 WHERE coalesce(s.status, 'RUNNING') = 'RUNNING'
 ORDER BY 1, 2;
 
+-- name: add_messages
+-- Puts messages for other executions into the outbox, those that are not there yet.
+-- $1-$7 outbox rows
+INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+SELECT
+    n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload::JSONB
+FROM unnest(
+    $1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[]
+) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+ON CONFLICT (execution_id, event_id, kind) DO NOTHING
+RETURNING outbox_id;
+
 -- name: find_open_waits
 -- The commands of an execution that wait for children and have not ended.
 SELECT c.event_id

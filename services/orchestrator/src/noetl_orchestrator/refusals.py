@@ -87,14 +87,11 @@ class Refusals:
         reason = f"Parent execution {execution_id} ended: FAILED"
         waits = await self._store.find_open_waits(execution_id)
         awaited = await self._store.find_awaited([(execution_id, one) for one in waits])
-        return [
-            self._encoder.announcer.cancel_of_child(
-                ChildToCancel(child, event_id, reason, cascade=False),
-                owner=execution_id,
-                outbox_id=self._encoder.new_id(),
-            )
+        children = [
+            ChildToCancel(child, event_id, reason, cascade=False)
             for child in awaited.get(execution_id, ())
         ]
+        return self._encoder.cancels(execution_id, children)
 
 
 def _brief(error: BaseException) -> str:

@@ -53,10 +53,8 @@ class RequestBook:
                 left.append(Group(group.execution_id, works))
         return left
 
-    async def children_to_cancel(
-        self, staged: Sequence[Staged]
-    ) -> Mapping[int, Sequence[ChildToCancel]]:
-        """Find whom ends go on to, and tell the callers of cancels (R8).
+    async def children_to_cancel(self, staged: Sequence[Staged]) -> dict[int, list[ChildToCancel]]:
+        """Find whom ends go on to (R8).
 
         A cascading cancel reaches all children; any end reaches those still waited for.
         """
@@ -69,18 +67,29 @@ class RequestBook:
         ]
         children = await self._store.find_children(cascading) if cascading else {}
         awaited = await self._store.find_awaited(waiting) if waiting else {}
-        found: dict[int, list[ChildToCancel]] = {}
-        for one in staged:
-            wanted = children.get(one.execution_id) or awaited.get(one.execution_id)
-            if not wanted:
-                continue
-            cascade = bool(one.cancelled_with_children)
-            reason = _reason(one)
-            found[one.execution_id] = [
-                ChildToCancel(child, one.end_event_id, reason, cascade) for child in wanted
+        return {
+            one.execution_id: [
+                ChildToCancel(
+                    child, one.end_event_id, _reason(one), cascade=bool(one.cancelled_with_children)
+                )
+                for child in wanted
             ]
-            await self._tell_callers(one, set(wanted), cascade=cascade)
-        return found
+            for one in staged
+            if (wanted := children.get(one.execution_id) or awaited.get(one.execution_id))
+        }
+
+    async def tell_callers(
+        self, staged: Sequence[Staged], children: Mapping[int, Sequence[ChildToCancel]]
+    ) -> None:
+        """Name in the answers to cancels everybody whom they reach."""
+        for one in staged:
+            reached = children.get(one.execution_id)
+            if reached:
+                await self._tell_callers(
+                    one,
+                    {child.execution_id for child in reached},
+                    cascade=bool(one.cancelled_with_children),
+                )
 
     async def _tell_callers(self, staged: Staged, wanted: set[int], *, cascade: bool) -> None:
         if cascade:

@@ -89,6 +89,11 @@ class Staged:
         """Whether a commit is needed; without one the answers rest on the position alone."""
         return bool(self.events)
 
+    @property
+    def has_children_to_cancel(self) -> bool:
+        """Whether its end goes on to children, if there are any."""
+        return bool(self.abandoned or self.cancelled_with_children)
+
     def decide(self, facts: Facts) -> None:
         """Decide the inputs that are left, one after the other.
 

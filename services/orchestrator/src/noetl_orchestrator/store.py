@@ -237,6 +237,12 @@ class Store:
             children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
         return children
 
+    async def add_messages(self, messages: Sequence[OutboxRow]) -> set[int]:
+        """Put messages into the outbox; returns the outbox ids of those that were not there."""
+        async with translate():
+            rows = await self._turn_rows(self._queries["add_messages"], *_message_columns(messages))
+        return {row["outbox_id"] for row in rows}
+
     async def find_open_waits(self, execution_id: int) -> list[int]:
         """Find an execution's commands that wait for children and have not ended."""
         async with translate():
@@ -272,7 +278,6 @@ class Store:
 
         ``messages`` go out with it.
         """
-        stored = [row.stored() for row in messages]
         async with translate():
             rows = await self._turn_rows(
                 self._queries["fail_execution"],
@@ -282,7 +287,7 @@ class Store:
                 reason,
                 outbox_id,
                 subject,
-                *_columns([(first, *rest) for first, _owner, *rest in stored], 7),
+                *_message_columns(messages),
             )
         return rows[0]["position"] if rows else None
 
@@ -387,6 +392,12 @@ def _only(row: _Row | None) -> _Row:
 
 def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
     return [[row[index] for row in rows] for index in range(count)]
+
+
+def _message_columns(messages: Sequence[OutboxRow]) -> list[list[Any]]:
+    """The columns of outbox rows that need no owner to be kept."""
+    rows = [row.stored() for row in messages]
+    return _columns([(first, *rest) for first, _owner, *rest in rows], 7)
 
 
 def _by_execution(rows: Iterable[_Row]) -> dict[int, list[EventRow]]:

@@ -161,6 +161,7 @@ class Turns:
 
     async def _encode(self, plan: Plan, facts: Facts) -> tuple[list[Encoded], list[Staged]]:
         children = await self._requests.children_to_cancel(plan.staged)
+        await self._requests.tell_callers(plan.staged, children)
         shares: list[Encoded] = []
         checks: list[Staged] = []
         for staged in plan.staged:
@@ -211,6 +212,9 @@ class Turns:
         await self._replicas.tell(
             [(share.staged.execution_id, share.staged.entry.execution.position) for share in kept]
         )
+        ended = [share.staged for share in kept if share.staged.has_children_to_cancel]
+        if ended:
+            await self._cancel_latecomers(ended)
         for share in kept:
             self._keep(share)
             await _answer_all(share.staged)
@@ -227,6 +231,24 @@ class Turns:
                 await _answer_all(staged)
             else:
                 await self._again(staged, committed, plan)
+
+    async def _cancel_latecomers(self, ended: Sequence[Staged]) -> None:
+        """Reach the children that were noted between the look at them and the commit.
+
+        After the commit no more can be noted: the commands that start them are cancelled.
+        """
+        try:
+            children = await self._requests.children_to_cancel(ended)
+            messages = [
+                row
+                for owner, found in children.items()
+                for row in self._encoder.cancels(owner, found)
+            ]
+            added = await self._store.add_messages(messages) if messages else set()
+        except NoetlError as error:
+            _log.warning("late_children_not_cancelled", error=error.message)
+            return
+        await self._hints.send(row.hint() for row in messages if row.outbox_id in added)
 
     def _keep(self, share: Encoded) -> None:
         entry = share.staged.entry
