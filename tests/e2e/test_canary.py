@@ -198,8 +198,9 @@ def canaries() -> Iterator[Canaries]:
 
 @pytest.fixture(scope="module")
 def stack(canaries: Canaries) -> Iterator[Stack]:
-    """A stack in which every playbook has run to its end."""
-    with running_stack() as stack, stack.client() as client:
+    """A stack in which every playbook has run to its end; credentials come sealed."""
+    environment = {"NOETL_SEALED_CREDENTIALS": "true"}
+    with running_stack(environment=environment) as stack, stack.client() as client:
         store(client, canaries, stack.values())
         for kind in KINDS:
             for number, tool in enumerate(tools(canaries.echo).get(kind, [{"auth": "canary_pg"}])):
