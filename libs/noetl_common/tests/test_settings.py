@@ -3,6 +3,7 @@
 import pytest
 from noetl_common.settings import (
     NatsSettings,
+    PlaybookSettings,
     PostgresSettings,
     ServiceSettings,
     ShardSettings,
@@ -92,3 +93,14 @@ def test_login_and_servers_are_taken_from_the_address() -> None:
 def test_an_address_without_login_has_none() -> None:
     assert NatsSettings(nats_url=SecretStr("nats://one:1")).nats_login() is None
     assert NatsSettings(nats_url=SecretStr("one:1")).nats_servers() == ["nats://one:1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"), [("", set()), ("a", {"a"}), (" a , b_c,,a", {"a", "b_c"})]
+)
+def test_extra_tool_kinds_are_a_comma_list(
+    monkeypatch: pytest.MonkeyPatch, text: str, kinds: set[str]
+) -> None:
+    monkeypatch.setenv("NOETL_EXTRA_TOOL_KINDS", text)
+
+    assert kinds == PlaybookSettings().more_kinds()
