@@ -8,6 +8,7 @@ import pytest
 from noetl_contract.http import catalog, dashboard, database, runtime
 from noetl_contract.http import vars as variables
 from noetl_contract.http.system import StatusAnswer
+from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 
 from .conftest import World, make_world
@@ -136,6 +137,22 @@ async def test_threads_and_profiler_have_their_shapes(world: World) -> None:
     assert stop["message"] == "Memory profiling is not currently active"
 
 
+async def test_metrics_are_in_the_text_format(world: World) -> None:
+    answer = await world.get("/metrics")
+
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "noetl_http_requests_total" in answer.text
+
+
+async def test_details_of_services_errors_repeat_the_text(world: World) -> None:
+    refusal = RpcReply(status=422, error="no good", detail={"code": "x", "reason": "y"})
+    world.backend.answer("vars.list", refusal)
+
+    answer = await world.get("/api/vars/1")
+
+    assert answer.json() == {"error": "no good", "status": 422, "detail": "no good"}
+
+
 MODELS = [
     model
     for module in (catalog, dashboard, database, runtime, variables)
@@ -174,5 +191,7 @@ async def test_description_tells_of_queries_examples_and_refusals(world: World) 
         for operation in item.values()
         if isinstance(operation, dict) and set(operation.get("tags", [])) & set(ours)
     ]
+    health = paths["/api/health"]["get"]["responses"]["503"]
+    assert health["content"]["application/json"]["example"]["database"] == "connected"
     assert len(described) > 35
     assert all(one["summary"] and "503" in one["responses"] for one in described)

@@ -31,7 +31,9 @@ def documented(
     content_type: str = "application/json",
     query: Mapping[str, tuple[Any, str]] | None = None,
     errors: Mapping[int, str] | None = None,
+    others: Mapping[int, Any] | None = None,
     is_body_required: bool = True,
+    success: int = 200,
 ) -> type[Operation]:
     """Return an operation class that describes a route's bodies.
 
@@ -45,7 +47,9 @@ def documented(
         query: type and meaning of each query parameter.
         errors: the text of a typical refusal, by status; 503 is added, since every service
             may be away.
+        others: types of bodies that other statuses than success and refusals have.
         is_body_required: whether the route wants a body.
+        success: status of the answer.
     """
     refusals = {503: _UNAVAILABLE} | dict(errors or {})
 
@@ -59,8 +63,16 @@ def documented(
             if query:
                 self.parameters = [*(self.parameters or []), *_parameters(query)]
             self.responses = {
-                "200": OpenAPIResponse(description="Done", content={content_type: _media(answer)}),
+                str(success): OpenAPIResponse(
+                    description="Done", content={content_type: _media(answer)}
+                ),
                 **{str(status): _refusal(status, refusals[status]) for status in sorted(refusals)},
+                **{
+                    str(status): OpenAPIResponse(
+                        description="Another answer", content={content_type: _media(kind)}
+                    )
+                    for status, kind in (others or {}).items()
+                },
                 "default": OpenAPIResponse(
                     description="Refused", content={"application/json": _media(ErrorBody)}
                 ),

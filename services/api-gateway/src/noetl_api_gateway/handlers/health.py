@@ -4,7 +4,7 @@ import time
 
 import orjson
 from litestar import Response, get
-from noetl_common.metrics import CONTENT_TYPE, render
+from noetl_common.metrics import render
 from noetl_contract.http.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 from pydantic import BaseModel
 
@@ -14,6 +14,8 @@ from noetl_api_gateway.openapi import documented
 
 __all__ = ["health", "live", "metrics", "pool_status"]
 
+# The framework adds the charset (http-a 2.4).
+_TEXT_FORMAT = "text/plain; version=0.0.4"
 _STARTED = time.monotonic()
 
 
@@ -32,7 +34,7 @@ async def live() -> Response[bytes]:
     "/api/health",
     summary="Whether requests can be served now",
     tags=["health"],
-    operation_class=documented(None, HealthAnswer),  # 503 has the same body as 200
+    operation_class=documented(None, HealthAnswer, others={503: HealthAnswer}),
 )
 async def health(service: TheService) -> Response[bytes]:
     """Tell how broker and database are; 503 when one is not usable."""
@@ -55,7 +57,7 @@ async def pool_status(service: TheService) -> Response[bytes]:
 @get("/metrics", include_in_schema=False)
 async def metrics() -> Response[bytes]:
     """Serve the process's metrics."""
-    return Response(render(), media_type=CONTENT_TYPE)
+    return Response(render(), media_type=_TEXT_FORMAT)
 
 
 async def _health(service: EdgeService) -> HealthAnswer:
