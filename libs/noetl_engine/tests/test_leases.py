@@ -548,6 +548,13 @@ def test_a_step_time_limit_counts_from_the_claim():
     assert command.meta["timeout_seconds"] == 90
 
 
+def test_a_command_that_has_ended_already_gets_no_timer():
+    run = Run(make_playbook(make_step("start", timeout_seconds=5.0))).start()
+    command = run.find("start")
+
+    assert not run.finish(command, run.outcome_events(command)).timers
+
+
 def test_a_command_over_its_time_fails():
     run, command = with_time_limit()
     run.claim(command, "w1")

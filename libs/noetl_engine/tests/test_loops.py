@@ -200,6 +200,20 @@ def test_a_looped_start_comes_in_parts_too():
     assert [len(decision.commands) for decision in run.decisions] == [2, 1]
 
 
+@pytest.mark.parametrize("limit", [None, 50])
+def test_what_is_open_at_once_is_bounded_whatever_the_playbook_says(limit: int | None) -> None:
+    loop = make_loop("{{ range(30) }}", "parallel", max_in_flight=limit)
+    run = Run(make_playbook(make_step("start", loop=loop)), limits=Limits(iterations_in_flight=7))
+    run.start()
+    widest = 0
+    while run.open:
+        widest = max(widest, len(run.open))
+        run.work(run.label(run.open[0]))
+
+    assert widest == 7
+    assert run.ended == ["COMPLETED"]
+
+
 @pytest.mark.parametrize("at_start", [True, False])
 def test_a_large_context_makes_the_parts_smaller(*, at_start: bool) -> None:
     """Every command carries the context, so 200 of them may be too much for one commit."""

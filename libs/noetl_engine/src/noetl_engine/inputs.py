@@ -164,6 +164,7 @@ class Limits:
     fast_path_seconds: float = 30.0
     commands_per_decision: int = 200
     command_bytes_per_decision: int = 16 << 20
+    iterations_in_flight: int = 10_000
     rounds_per_decision: int = 1000
     callback_seconds: float = 21_600.0
 

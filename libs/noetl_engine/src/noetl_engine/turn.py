@@ -341,6 +341,9 @@ class Turn:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
         decision.changes = [self._change_of(command) for command in self._touched.values()]
+        decision.timers = [
+            timer for timer in decision.timers if timer.payload["event_id"] not in self._endings
+        ]
         if state.ended and not self._ended_before:
             decision.ended = state.status
             decision.error = state.error

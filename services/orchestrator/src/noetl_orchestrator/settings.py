@@ -167,6 +167,11 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
         description="Bytes of the commands of one decision at most, roughly: each carries the "
         "whole context (W9).",
     )
+    iterations_in_flight: int = Field(
+        default=10_000,
+        ge=1,
+        description="Iterations of a loop that are open at once, even without max_in_flight.",
+    )
     decision_rounds: int = Field(
         default=1000, ge=1, description="Rounds of empty loops in one decision (engine R6)."
     )
@@ -196,6 +201,7 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
             fast_path_seconds=self.fast_path_seconds,
             commands_per_decision=self.decision_commands,
             command_bytes_per_decision=self.decision_command_bytes,
+            iterations_in_flight=self.iterations_in_flight,
             rounds_per_decision=self.decision_rounds,
             callback_seconds=self.callback_timeout_seconds,
         )

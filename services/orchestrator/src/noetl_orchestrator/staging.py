@@ -12,6 +12,7 @@ from noetl_engine.inputs import (
     CommandStarted,
     EventsPosted,
     Facts,
+    Finalized,
     Started,
 )
 from noetl_engine.outputs import Answer, CommandChange, Decision, NewCommand, NewTimer
@@ -236,9 +237,11 @@ def stored_answer(
 
 
 def repeated_answer(work: Work, message: Any, answer: Answer) -> Answer:
-    """Answer a cancel that was committed before, its answer lost, like the first time (W8)."""
-    was_refused = answer.status == 422 and "CANCELLED" in (answer.error or "")
-    if isinstance(message, Cancelled) and work.is_repeated and was_refused:
+    """Answer an end that was committed before, its answer lost, like the first time (W8)."""
+    if not work.is_repeated:
+        return answer
+    found = answer.body if isinstance(answer.body, dict) else {}
+    if isinstance(message, Cancelled) and "CANCELLED" in (answer.error or ""):
         return Answer(
             body={
                 "execution_id": work.execution_id,
@@ -246,5 +249,9 @@ def repeated_answer(work: Work, message: Any, answer: Answer) -> Answer:
                 "message": "Execution cancellation requested",
                 "cancelled_executions": [str(work.execution_id)],
             }
+        )
+    if isinstance(message, Finalized) and found.get("status") == message.status:
+        return Answer(
+            body={**found, "message": f"Execution finalized with status: {message.status}"}
         )
     return answer

@@ -335,16 +335,17 @@ class Router:
     def _open_loop(self, loop: Loop, entry: Entry) -> None:
         """Fix the collection at entry (R10); a cursor has none."""
         entry.loop = loop
+        most = self.turn.facts.limits.iterations_in_flight
         if loop.mode is LoopMode.CURSOR or loop.collection is None:
             entry.is_cursor = True
-            entry.limit = loop.frame.row_concurrency
+            entry.limit = min(loop.frame.row_concurrency, most)
             return
         plan = self.plan
         own = entry.own()
         scope = scope_of({**plan.flat(), **own} if own else plan.flat())
         rendered = render_collection(loop.collection, scope)
         entry.elements = elements_of(rendered, expression=loop.collection)
-        entry.limit = limit_of(loop, scope)
+        entry.limit = limit_of(loop, scope, total=len(entry.elements), most=most)
 
     def _count_round(self) -> None:
         self.rounds += 1
@@ -410,8 +411,10 @@ class Router:
                     break
 
 
-def limit_of(loop: Loop, scope: Scope) -> int | None:
+def limit_of(loop: Loop, scope: Scope, *, total: int, most: int) -> int | None:
     """Most iterations in flight: 1 for a sequential loop, ``max_in_flight`` for a parallel one.
+
+    ``most`` bounds what an execution may have open at once, whatever its playbook says.
 
     Raises:
         EvaluateError: The template does not give an integer of at least 1.
@@ -422,7 +425,7 @@ def limit_of(loop: Loop, scope: Scope) -> int | None:
     if isinstance(limit, str):
         limit = render_collection(limit, scope)
     if limit is None and loop.max_in_flight is None:
-        return None
+        return most if total > most else None
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise EvaluateError(f"max_in_flight is not an integer of at least 1: {loop.max_in_flight}")
-    return limit
+    return min(limit, most)

@@ -65,8 +65,9 @@ def _begin_loop(
     step = turn.playbook.start
     scope = scope_of(flat)
     elements = _elements(loop, scope)
-    limit = limit_of(loop, scope)
     total = len(elements)
+    most = turn.facts.limits.iterations_in_flight
+    limit = limit_of(loop, scope, total=total, most=most)
     count = total if limit is None else min(limit, total)
     count = min(count, turn.room(flat))
     commands: list[BuiltCommand] = [
