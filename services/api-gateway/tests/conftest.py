@@ -125,6 +125,8 @@ _CATALOG = (
     "runtime.deregister",
     "runtime.pools",
     "runtime.liveness",
+    "runtime.purge",
+    "subscription.listener",
     "machine.lease",
     "machine.renew",
 )
@@ -135,7 +137,16 @@ _PROJECTOR = (
     "executions.events",
     "executions.cancelled",
     "executions.exists",
+    "executions.origin",
+    "executions.stuck",
     "executions.tail",
+    "event.result",
+    "events.batch",
+    "replay.state",
+    "subscription.list",
+    "subscription.get",
+    "projection.advance",
+    "projection.rebuild",
     "command.get",
     "result.put",
     "result.resolve",
@@ -151,6 +162,9 @@ _PROJECTOR = (
     "sql.execute",
     "sessions.validate",
 )
+
+_LOG = ("log.project", "log.post", "subscription.register", "subscription.change", "purge")
+_OUTBOX = ("claim", "mark.published", "mark.failed", "pending")
 
 
 def lease(_request: dict[str, Json]) -> Json:
@@ -179,6 +193,9 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
 
     subjects = {rpc_subject("catalog", name): handler(name) for name in _CATALOG}
     subjects |= {rpc_subject("projector", name, shard=0): handler(name) for name in _PROJECTOR}
+    subjects |= {rpc_subject("orchestrator", name, shard=0): handler(name) for name in _LOG}
+    for operation in _OUTBOX:
+        subjects[rpc_subject("outbox", operation, shard=0)] = handler(f"outbox.{operation}")
     subjects[rpc_subject("orchestrator", "claim", shard=0)] = handler("claim")
     subjects[rpc_subject("orchestrator", "child", shard=0)] = handler("child")
     subjects[rpc_subject("orchestrator", "pool.status", shard=0)] = handler("pool.status")

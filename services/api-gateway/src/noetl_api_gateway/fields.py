@@ -19,6 +19,7 @@ __all__ = [
     "aliased",
     "flag",
     "id_or_none",
+    "int_like",
     "int_or_none",
     "is_i64",
     "missing",
@@ -30,6 +31,7 @@ __all__ = [
     "query_text",
     "require",
     "require_object",
+    "rfc3339_time",
     "text",
     "text_or_none",
     "time_or_none",
@@ -123,6 +125,20 @@ def int_or_none(source: Object, name: str, *, bits: int, path: str = "") -> int 
     raise wrong_type(value, expected=f"i{bits}", path=_join(path, name))
 
 
+def int_like(source: Object, name: str, *, default: int, path: str = "") -> int:
+    """Return an integer that may be spelt as a string: templates render numbers so (http-b 9.2)."""
+    value = source.get(name)
+    if value is None:
+        return default
+    if isinstance(value, str):
+        number = parse_i64(value.strip())
+        if number is not None:
+            return number
+    if is_i64(value):
+        return int(value)
+    raise wrong_type(value, expected="i64", path=_join(path, name))
+
+
 def time_or_none(source: Object, name: str, *, path: str = "") -> str | None:
     """Return an RFC 3339 time with offset, put into UTC, that may be null or absent."""
     value = source.get(name)
@@ -132,12 +148,20 @@ def time_or_none(source: Object, name: str, *, path: str = "") -> str | None:
         raise wrong_type(
             value, expected="an RFC 3339 formatted date and time string", path=_join(path, name)
         )
-    if _RFC3339.fullmatch(value) is None:
+    moment = rfc3339_time(value)
+    if moment is None:
         raise _bad_time(value, path=_join(path, name))
+    return moment
+
+
+def rfc3339_time(value: str) -> str | None:
+    """Put an RFC 3339 time with offset into UTC; None if it is none."""
+    if _RFC3339.fullmatch(value) is None:
+        return None
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
-        raise _bad_time(value, path=_join(path, name)) from None
+        return None
 
 
 def missing(name: str, *, path: str = "") -> Refusal:

@@ -7,18 +7,22 @@ from noetl_contract.events import EventType
 from prometheus_client import Counter, Histogram
 
 __all__ = [
+    "CALLBACKS",
     "EVENTS_INGESTED",
     "EVENT_DURATION",
+    "EXECUTE_BATCH_SIZE",
     "EXECUTE_OUTCOMES",
     "HTTP_DURATION",
     "HTTP_REQUESTS",
     "INGRESS_BACKLOG",
     "OPEN_STREAMS",
     "PUBLISHED_AGAIN",
+    "PURGED",
     "RESULT_PUTS",
     "RESULT_PUT_DURATION",
     "RESULT_RESOLVES",
     "RESULT_RESOLVE_DURATION",
+    "STALE_CALLBACKS",
     "WRITES",
     "WRITE_DURATION",
     "event_label",
@@ -46,6 +50,16 @@ WRITE_DURATION = histogram(
 )
 EXECUTE_OUTCOMES = counter(
     "noetl_execute_outcomes_total", "Requests to start executions", ["entry", "outcome"]
+)
+EXECUTE_BATCH_SIZE = histogram(
+    "noetl_execute_batch_size",
+    "Starts of a batch",
+    buckets=(1, 5, 10, 25, 50, 100, 250, 500, 1000),
+)
+PURGED = counter("noetl_cleanup_rows_purged_total", "What a purge has removed", ["table"])
+CALLBACKS = counter("noetl_container_callback_total", "Ends of container jobs", ["state"])
+STALE_CALLBACKS = counter(
+    "noetl_container_callback_stale_total", "Ends of jobs of unknown executions", ["state"]
 )
 RESULT_PUTS = counter("noetl_result_store_put_total", "Stored results", ["status"])
 RESULT_PUT_DURATION = histogram(

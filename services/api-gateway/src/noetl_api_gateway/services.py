@@ -157,6 +157,14 @@ class Services:
         subject = rpc_subject("orchestrator", operation, shard=self._shard(execution_id, shard))
         return await self._ask(subject, request, patience_seconds)
 
+    async def outbox(self, operation: str, request: Json, *, shard: int) -> RpcReply:
+        """Ask the outbox service of a shard."""
+        return await self._ask(rpc_subject("outbox", operation, shard=shard), request, None)
+
+    def shard_of(self, execution_id: int) -> int:
+        """Return the shard on which an execution lives."""
+        return shard_for(execution_id, shard_count=self.shard_count)
+
     async def pool_status(self, *, patience_seconds: float) -> RpcReply | None:
         """Ask an orchestrator for figures of its pool; None when nobody has any."""
         subject = rpc_subject("orchestrator", "pool.status", shard=0)

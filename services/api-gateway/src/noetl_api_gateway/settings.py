@@ -82,6 +82,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     cleanup_max_executions: int = Field(
         default=1000, ge=1, description="Stuck executions cancelled by one request."
     )
+    cleanup_max_executions: int = Field(
+        default=1000, ge=1, description="Stuck executions cancelled by one request."
+    )
     drain_delay_seconds: float = Field(
         default=0.0,
         ge=0,

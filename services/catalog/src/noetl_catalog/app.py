@@ -21,6 +21,7 @@ from noetl_catalog.heartbeats import Heartbeats
 from noetl_catalog.register_handlers import RegisterHandlers
 from noetl_catalog.settings import Settings
 from noetl_catalog.store import Store
+from noetl_catalog.upkeep_handlers import UpkeepHandlers
 
 __all__ = ["SCHEMA", "create_app", "open_parts"]
 
@@ -61,6 +62,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.spawn("heartbeats", heartbeats.run())
             service.spawn("cleanup", run_cleanup(store, settings=settings))
             routes = entries.routes() | register.routes() | runtimes.routes()
+            routes |= UpkeepHandlers(pool).routes()
             async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 

@@ -102,7 +102,8 @@ class LogHandlers:
         strangers = {row.execution_id for row in rows if not self._is_ours(row.execution_id)}
         if strangers:
             return _of_another_shard(min(strangers))
-        appended = await self._appends.append(rows) or []
+        is_bound = request.get("only_to_known") is True
+        appended = await self._appends.append(rows, only_to_known=is_bound) or []
         await self._tell(appended)
         return RpcReply(body={"projected": len(appended), "duplicates": len(rows) - len(appended)})
 

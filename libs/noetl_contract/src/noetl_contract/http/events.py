@@ -1,4 +1,4 @@
-"""`POST /api/events` and `POST /api/events/batch` (http-b 3)."""
+"""`/api/events*`: reports of workers, and events by their ids (http-b 3, 6.3 and 6.4)."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "BatchEvent",
+    "BatchStatus",
     "EventAnswer",
     "EventBatchAnswer",
     "EventBatchRequest",
     "EventRequest",
+    "EventResult",
 ]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
@@ -109,3 +111,34 @@ class EventBatchAnswer(BaseModel):
     status: Literal["ok"]
     event_ids: list[int]
     commands_generated: int = 0
+
+
+class EventResult(BaseModel):
+    """What an event brought, secrets masked."""
+
+    model_config = _TOLERANT
+
+    event_id: int
+    execution_id: int | str
+    event_type: str
+    node_name: str | None
+    status: str
+    result: Any
+    error: str | None
+    created_at: str
+
+
+class BatchStatus(BaseModel):
+    """What became of a batch: here it is completed as soon as anybody can ask."""
+
+    model_config = _TOLERANT
+
+    request_id: str
+    execution_id: str
+    state: Literal["completed"]
+    status: str
+    error_code: str | None
+    message: str | None
+    commands_generated: int
+    idempotency_key: str | None
+    updated_at: str

@@ -1,10 +1,18 @@
-"""`POST /api/execute` (http-b 2.1)."""
+"""`POST /api/execute`, `/api/execute/batch` and `…/rerun` (http-b 2)."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["DedupWindow", "ExecuteAnswer", "ExecuteRequest"]
+__all__ = [
+    "BatchResult",
+    "DedupWindow",
+    "ExecuteAnswer",
+    "ExecuteBatchAnswer",
+    "ExecuteBatchRequest",
+    "ExecuteRequest",
+    "RerunRequest",
+]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
@@ -66,3 +74,81 @@ class ExecuteAnswer(BaseModel):
     execution_id: str
     status: Literal["started", "duplicate"]
     commands_generated: int
+
+
+class ExecuteBatchRequest(BaseModel):
+    """Up to 1000 starts; each is answered for itself."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"executions": [{"path": "examples/hello"}, {"path": "nope"}]}],
+        },
+    )
+
+    executions: list[ExecuteRequest] = Field(min_length=1, max_length=1000)
+
+
+class BatchResult(BaseModel):
+    """What one start of a batch came to; `execution_id` is absent with an `error`."""
+
+    model_config = _TOLERANT
+
+    index: int
+    status: Literal["started", "duplicate", "error"]
+    execution_id: str | None = None
+    commands_generated: int
+    error: str | None = None
+
+
+class ExecuteBatchAnswer(BaseModel):
+    """The results in the order of the request, and how many there are of each kind."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "count": 2,
+                    "started": 1,
+                    "duplicates": 0,
+                    "failed": 1,
+                    "results": [
+                        {
+                            "index": 0,
+                            "status": "started",
+                            "execution_id": "325077236512452608",
+                            "commands_generated": 1,
+                        },
+                        {
+                            "index": 1,
+                            "status": "error",
+                            "commands_generated": 0,
+                            "error": "Resource not found: Playbook not found: nope",
+                        },
+                    ],
+                }
+            ],
+        },
+    )
+
+    count: int
+    started: int
+    duplicates: int
+    failed: int
+    results: list[BatchResult]
+
+
+class RerunRequest(BaseModel):
+    """What to lay over the stored workload."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"workload": {"message": "once more"}}]},
+    )
+
+    workload: dict[str, Any] = Field(default_factory=dict)
+    resource_kind: str | None = None

@@ -8,12 +8,16 @@ __all__ = [
     "CancelAnswer",
     "CancelRequest",
     "CancellationCheck",
+    "CleanupAnswer",
+    "CleanupRequest",
     "DetailEvent",
     "EventsAnswer",
     "ExecutionDetail",
     "ExecutionEntry",
     "ExecutionProgress",
     "ExecutionStatusAnswer",
+    "FinalizeAnswer",
+    "FinalizeRequest",
     "Pagination",
 ]
 
@@ -182,3 +186,73 @@ class CancellationCheck(BaseModel):
     completed: bool
     failed: bool
     status: str | None
+
+
+class FinalizeRequest(BaseModel):
+    """The status to end with, and why."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"status": "FAILED", "error": "forced by operator"}]},
+    )
+
+    status: Literal["COMPLETED", "FAILED"]
+    error: str | None = None
+
+
+class FinalizeAnswer(BaseModel):
+    """The status that the execution has now: another one if it had ended before."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 325077236512452608,
+                    "status": "FAILED",
+                    "message": "Execution finalized with status: FAILED",
+                }
+            ]
+        },
+    )
+
+    execution_id: int | str
+    status: str
+    message: str
+
+
+class CleanupRequest(BaseModel):
+    """How old, in minutes, what still runs may be; `dry_run` changes nothing."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"older_than_minutes": 5, "dry_run": True}]},
+    )
+
+    older_than_minutes: int = Field(default=5, ge=1)
+    dry_run: bool = False
+
+
+class CleanupAnswer(BaseModel):
+    """What was, or would be, cancelled."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "cancelled_count": 1,
+                    "execution_ids": [325077236512452608],
+                    "message": "[DRY RUN] Would cancel 1 stuck executions older than 5 minutes",
+                }
+            ]
+        },
+    )
+
+    cancelled_count: int
+    execution_ids: list[int | str]
+    message: str

@@ -43,7 +43,7 @@ from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 from noetl_api_gateway.writes import NoAnswerError, Patience
 
-__all__ = ["post_event", "post_events"]
+__all__ = ["deliver", "post_event", "post_events"]
 
 type Json = Any
 type Object = dict[str, Any]
@@ -54,7 +54,15 @@ type Object = dict[str, Any]
     status_code=200,
     summary="Report an event",
     tags=["events"],
-    operation_class=documented(EventRequest, EventAnswer),
+    operation_class=documented(
+        EventRequest,
+        EventAnswer,
+        errors={
+            404: "Execution not found: 325077236512452608",
+            409: "Command already claimed by w-1",
+            422: "Invalid execution_id",
+        },
+    ),
 )
 async def post_event(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Publish one event and answer after its commit."""
@@ -74,8 +82,7 @@ async def post_event(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
             "batch": False,
             "worker_id": event["worker_id"],
         }
-        reply = await deliver(edge, orjson.dumps(message), execution_id=execution_id)
-        body = body_of(reply)
+        body = body_of(await _written(edge, message, execution_id=execution_id))
         outcome = "ok"
     finally:
         ingested, duration = event_metrics(label, outcome)
@@ -89,7 +96,14 @@ async def post_event(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     status_code=200,
     summary="Report several events of one execution",
     tags=["events"],
-    operation_class=documented(EventBatchRequest, EventBatchAnswer),
+    operation_class=documented(
+        EventBatchRequest,
+        EventBatchAnswer,
+        errors={
+            404: "Execution not found: 325077236512452608",
+            422: "Invalid execution_id",
+        },
+    ),
 )
 async def post_events(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Publish a batch; it is written together or not at all."""
@@ -116,8 +130,15 @@ async def post_events(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
         "worker_id": worker_id,
         "idempotency_key": idempotency_key(request),
     }
+    return json_answer(request, body_of(await _written(edge, message, execution_id=execution_id)))
+
+
+async def _written(edge: Edge, message: Object, *, execution_id: int) -> RpcReply:
+    """Write events to an execution's log, or to one that no playbook wrote (a subscription's)."""
     reply = await deliver(edge, orjson.dumps(message), execution_id=execution_id)
-    return json_answer(request, body_of(reply))
+    if reply.status != 404:
+        return reply
+    return await edge.services.orchestrator("log.post", message, execution_id=execution_id)
 
 
 async def deliver(edge: Edge, message: bytes, *, execution_id: int) -> RpcReply:

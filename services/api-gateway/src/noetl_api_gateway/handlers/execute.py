@@ -1,10 +1,12 @@
 """`POST /api/execute` (http-b 2.1)."""
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from litestar import Response, post
+from noetl_common.logging import get_logger
 from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
@@ -27,7 +29,18 @@ from noetl_api_gateway.services import body_of
 from noetl_api_gateway.shell import call_of
 from noetl_api_gateway.writes import NoAnswerError, Patience
 
-__all__ = ["child_of", "execute"]
+__all__ = [
+    "begin",
+    "child_of",
+    "execute",
+    "idempotency_key",
+    "mint_at_home",
+    "outcome_of",
+    "read_start",
+    "refuse_unnamed",
+]
+
+_log = get_logger()
 
 type Json = Any
 type Object = dict[str, Any]
@@ -35,6 +48,7 @@ type Object = dict[str, Any]
 _WINDOW_SECONDS = 300
 _LONGEST_POOL = 128  # a token of a subject, and subjects share one line of the protocol
 _LONGEST_KEY = 500  # a database index takes little more
+_AUDIT_SECONDS = 1.0
 _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 
 
@@ -43,62 +57,171 @@ _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
     status_code=200,
     summary="Start an execution",
     tags=["executions"],
-    operation_class=documented(ExecuteRequest, ExecuteAnswer),
+    operation_class=documented(
+        ExecuteRequest,
+        ExecuteAnswer,
+        errors={
+            404: "Playbook not found: examples/nothing",
+            422: "Either 'path' or 'catalog_id' must be provided",
+        },
+    ),
 )
 async def execute(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Pin the playbook's version, publish the start, answer after its commit."""
     wanted = read_start(await read_json(request, unique_keys=True))
+    refuse_unnamed(wanted)
+    key = idempotency_key(request)
+    reply = await begin(edge, wanted, key=key, call=call_of(request.scope))
+    body = body_of(reply)
+    EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
+    return json_answer(request, body)
+
+
+async def begin(
+    edge: Edge, wanted: Object, *, key: str | None, call: tuple[int, int] | None
+) -> RpcReply:
+    """Start what was read, under an id of the shard that remembers its keys.
+
+    Raises:
+        Refusal: nothing was started, or nobody could say.
+    """
     edge.writer.refuse_overload()
     reply = await edge.services.catalog(
         "resolve",
-        wanted.pop("look_up"),
+        wanted["look_up"],
         patience_seconds=edge.settings.resolve_patience_seconds,
     )
     found = body_of(reply)
     message = {
         "type": "execute",
         "v": 1,
-        "execution_id": edge.ids.next(),
+        "execution_id": _mint(edge, wanted, key),
         "catalog_id": int(found["catalog_id"]),
         "path": found["path"],
         "version": int(found["version"]),
-        "idempotency_key": idempotency_key(request),
-        **wanted,
+        "idempotency_key": key,
+        **{name: value for name, value in wanted.items() if name not in {"look_up", "problem"}},
     }
-    message |= await child_of(edge, message, call_of(request.scope))
+    message |= await child_of(edge, message, call)
     execution_id = message["execution_id"]
     reply = await start(edge, orjson.dumps(message), execution_id=execution_id)
-    body = body_of(reply)
+    if key is None and "dedup_key" in wanted and outcome_of(reply.body) == "duplicate":
+        await _note_suppressed(edge, message, int(reply.body["execution_id"]))
+    return reply
+
+
+def outcome_of(body: Json) -> str:
+    """Return what a start came to, as the metric says it."""
     is_duplicate = isinstance(body, dict) and body.get("status") == "duplicate"
-    EXECUTE_OUTCOMES.labels("single", "duplicate" if is_duplicate else "new").inc()
-    return json_answer(request, body)
+    return "duplicate" if is_duplicate else "new"
 
 
-def read_start(body: Json) -> Object:
-    """Check a request to start; returns message fields and the catalog's `look_up`.
+def refuse_unnamed(wanted: Object) -> None:
+    """Refuse a start whose shape is right, but which names nothing to start.
 
     Raises:
         Refusal: 422 with the contract's text.
     """
-    source = require_object(body, name="ExecuteRequest")
-    path = text_or_none(source, "path")
-    pool = _bounded(text_or_none(source, "execution_pool"), _LONGEST_POOL, "execution_pool")
-    catalog_id = id_or_none(source, "catalog_id")
+    if wanted["problem"] is not None:
+        raise Refusal(422, wanted["problem"])
+
+
+def _mint(edge: Edge, wanted: Object, key: str | None) -> int:
+    """Mint an execution id that lives where its keys are remembered.
+
+    Equal keys must meet on one shard: the second request is answered by the row that the first
+    has left there. A dedup key decides before an Idempotency-Key, which comes with the same
+    body each time and so with the same dedup key.
+    """
+    dedup_key = wanted.get("dedup_key")
+    if dedup_key is not None:
+        home = f"dedup:{wanted['parent_execution_id'] or 0}:{dedup_key}"
+    elif key is not None:
+        home = f"execute:{key}"
+    else:
+        return edge.ids.next()
+    return mint_at_home(edge, home)
+
+
+def mint_at_home(edge: Edge, home: str) -> int:
+    """Mint an id on the shard on which everything of this name meets."""
+    shards = edge.services.shard_count
+    digest = hashlib.blake2b(home.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    shard = int.from_bytes(digest) % max(shards, 1)
+    while shard_for(identifier := edge.ids.next(), shard_count=shards) != shard:
+        pass  # the next one falls elsewhere; after a few one falls here
+    return identifier
+
+
+async def _note_suppressed(edge: Edge, message: Object, original: int) -> None:
+    """Tell the subscription's log of a message that was not executed again (http-b 2.3)."""
+    scope = message["parent_execution_id"]
+    if scope is None:
+        return
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    row = {
+        "event_id": edge.ids.next(),
+        "execution_id": scope,
+        "event_type": "subscription.message.deduplicated",
+        "node_id": "subscription",
+        "node_name": "ingress",
+        "node_type": "subscription",
+        "status": "DEDUPLICATED",
+        "context": {
+            "subscription_id": str(scope),
+            "dedup_key": message["dedup_key"],
+            "original_execution_id": str(original),
+            "suppressed_execution_id": str(message["execution_id"]),
+            "duplicate_suppressed": True,
+        },
+        "meta": {"emitted_at": now, "emitter": "control_plane"},
+    }
+    try:
+        await edge.services.orchestrator(
+            "log.project",
+            {"events": [row], "only_to_known": True},
+            execution_id=scope,
+            patience_seconds=_AUDIT_SECONDS,
+        )
+    except Refusal as refusal:
+        _log.info("duplicate_not_noted", execution_id=scope, reason=refusal.text)
+
+
+def read_start(body: Json, *, where: str = "") -> Object:
+    """Check the shape of a request to start.
+
+    Returns message fields, the catalog's `look_up`, and the `problem` of a request that is well
+    formed but names nothing to start.
+
+    Args:
+        body: the decoded request.
+        where: its place in a larger body, for the texts.
+
+    Raises:
+        Refusal: 422 with the contract's text.
+    """
+    source = require_object(body, name="ExecuteRequest", path=where)
+    path = text_or_none(source, "path", path=where)
+    pool = _bounded(
+        text_or_none(source, "execution_pool", path=where), _LONGEST_POOL, "execution_pool"
+    )
+    catalog_id = id_or_none(source, "catalog_id", path=where)
     version = _version(source.get("version"))
-    wanted = {
+    wanted: Object = {
         "payload": _payload(source),
-        "parent_execution_id": id_or_none(source, "parent_execution_id"),
+        "parent_execution_id": id_or_none(source, "parent_execution_id", path=where),
         "execution_pool": pool,
         "trace": source.get("trace"),
         **_dedup(source.get("dedup")),
     }
-    if path is None and catalog_id is None:
-        raise Refusal(422, "Either 'path' or 'catalog_id' must be provided")
+    wanted["problem"] = None
     look_up: Object = {"catalog_id": catalog_id, "path": path, "version": version}
     if catalog_id is not None:
         look_up = {"catalog_id": catalog_id}
+    elif path is None:
+        wanted["problem"] = "Either 'path' or 'catalog_id' must be provided"
     elif version == "bad":
-        raise Refusal(422, "Invalid version number")
+        wanted["problem"] = "Invalid version number"
     wanted["look_up"] = {name: value for name, value in look_up.items() if value is not None}
     return wanted
 

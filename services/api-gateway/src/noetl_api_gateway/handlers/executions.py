@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import orjson
-from litestar import Response, get, post
+from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from noetl_contract.http.executions import (
-    CancelAnswer,
     CancellationCheck,
-    CancelRequest,
     EventsAnswer,
     ExecutionDetail,
     ExecutionEntry,
@@ -17,19 +14,21 @@ from noetl_contract.http.executions import (
 )
 
 from noetl_api_gateway.answers import json_answer
-from noetl_api_gateway.bodies import read_json_if_any
 from noetl_api_gateway.edge import Edge, OpenEdge
-from noetl_api_gateway.fields import path_id, query_flag, query_int, query_text
+from noetl_api_gateway.fields import (
+    path_id,
+    query_flag,
+    query_int,
+    query_text,
+)
 from noetl_api_gateway.openapi import documented
-from noetl_api_gateway.refusals import Refusal, unavailable
+from noetl_api_gateway.refusals import Refusal
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 from noetl_api_gateway.shell import is_browser_like
 from noetl_api_gateway.streams import EventStream, read_cursor
-from noetl_api_gateway.writes import NoAnswerError, Patience
 
 __all__ = [
-    "cancel",
     "cancellation_check",
     "execution_detail",
     "execution_events",
@@ -150,38 +149,6 @@ async def execution_events_stream(
     )
     await stream.open(read_cursor(request))
     return stream
-
-
-@post(
-    "/api/executions/{execution_id:str}/cancel",
-    status_code=200,
-    summary="Cancel an execution",
-    tags=["executions"],
-    operation_class=documented(CancelRequest, CancelAnswer),
-)
-async def cancel(
-    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """Cancel an execution; the body is read if there is one."""
-    number = path_id(execution_id)
-    body = await read_json_if_any(request)
-    wish: Object = body if isinstance(body, dict) else {}
-    reason = wish.get("reason")
-    message = {
-        "type": "cancel",
-        "v": 1,
-        "execution_id": number,
-        "reason": reason if isinstance(reason, str) else None,
-        "cascade": wish.get("cascade") is True,
-    }
-    patience = Patience(seconds=edge.settings.event_patience_seconds)
-    try:
-        reply = await edge.writer.send(
-            orjson.dumps(message), execution_id=number, patience=patience
-        )
-    except NoAnswerError as error:
-        raise unavailable("The cancellation was not committed in time") from error
-    return json_answer(request, body_of(reply))
 
 
 async def _read(edge: Edge, operation: str, wanted: Object) -> Any:

@@ -1,0 +1,55 @@
+"""`/api/subscriptions*` (http-b 11)."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["SubscriptionBody", "SubscriptionList", "SubscriptionRequest"]
+
+_EXAMPLE: Any = {
+    "subscription_id": "325077250000000001",
+    "path": "subscriptions/orders",
+    "catalog_id": "321000000000000009",
+    "state": "REGISTERED",
+    "last_event_type": "subscription.registered",
+    "updated_at": "2026-06-15T09:20:00.123456+00:00",
+}
+
+
+class SubscriptionRequest(BaseModel):
+    """The catalog path of a document of kind subscription."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"path": "subscriptions/orders"}]},
+    )
+
+    path: str
+
+
+class SubscriptionBody(BaseModel):
+    """A subscription and its state."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", json_schema_extra={"examples": [_EXAMPLE]}
+    )
+
+    subscription_id: str
+    path: str
+    catalog_id: str
+    state: str
+    last_event_type: str
+    updated_at: str | None = None
+
+
+class SubscriptionList(BaseModel):
+    """All subscriptions."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"subscriptions": [_EXAMPLE]}]},
+    )
+
+    subscriptions: list[SubscriptionBody]

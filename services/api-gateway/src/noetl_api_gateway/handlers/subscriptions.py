@@ -1,0 +1,147 @@
+"""`/api/subscriptions*` and the configuration of push listeners (http-b 10.9 and 11).
+
+The edge keeps what is registered and in which state it is. Nothing here receives messages: that
+is the business of the real worker's subscription pool and of the gateway.
+"""
+
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from noetl_contract.http.subscriptions import (
+    SubscriptionBody,
+    SubscriptionList,
+    SubscriptionRequest,
+)
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.bodies import read_json
+from noetl_api_gateway.edge import Edge, OpenEdge
+from noetl_api_gateway.fields import path_id, require_object, text
+from noetl_api_gateway.handlers.execute import mint_at_home
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.refusals import Refusal
+from noetl_api_gateway.request import AnyRequest
+from noetl_api_gateway.services import body_of
+
+__all__ = [
+    "change_subscription",
+    "get_subscription",
+    "list_subscriptions",
+    "register_subscription",
+    "registered",
+]
+
+type Json = Any
+type Object = dict[str, Any]
+
+_TAGS = ["subscriptions"]
+_KIND = "subscription"
+
+
+@get(
+    "/api/subscriptions",
+    summary="List subscriptions",
+    tags=_TAGS,
+    operation_class=documented(None, SubscriptionList),
+)
+async def list_subscriptions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """List the subscriptions of all shards, each shard's by id."""
+    found: list[Object] = []
+    for shard in range(edge.services.shard_count):
+        reply = await edge.services.projector("subscription.list", {}, shard=shard)
+        found += body_of(reply)["subscriptions"]
+    return json_answer(request, {"subscriptions": found})
+
+
+@post(
+    ["/api/subscriptions", "/api/subscriptions/register"],
+    status_code=200,
+    summary="Register the subscription of a path",
+    tags=_TAGS,
+    operation_class=documented(
+        SubscriptionRequest,
+        SubscriptionBody,
+        errors={
+            404: "Subscription not found: subscriptions/orders",
+            422: "Catalog entry 'a/b' is kind 'playbook', not 'subscription'",
+        },
+    ),
+)
+async def register_subscription(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """Register the newest version of a path, or return the open registration."""
+    source = require_object(await read_json(request), name="SubscriptionRequest")
+    return json_answer(request, await registered(edge, text(source, "path")))
+
+
+@get(
+    "/api/subscriptions/{subscription_id:str}",
+    summary="Read a subscription",
+    tags=_TAGS,
+    operation_class=documented(
+        None, SubscriptionBody, errors={404: "Subscription 5 not registered"}
+    ),
+)
+async def get_subscription(
+    request: AnyRequest, edge: OpenEdge, subscription_id: FromPath[str]
+) -> Response[bytes]:
+    """Read the state of a subscription."""
+    number = path_id(subscription_id)
+    reply = await edge.services.projector(
+        "subscription.get", {"subscription_id": number}, execution_id=number
+    )
+    return json_answer(request, body_of(reply))
+
+
+@post(
+    "/api/subscriptions/{subscription_id:str}/{action:str}",
+    status_code=200,
+    summary="Activate, pause, resume, drain or deactivate a subscription",
+    tags=_TAGS,
+    operation_class=documented(
+        None,
+        SubscriptionBody,
+        errors={
+            404: "Subscription 5 not registered",
+            422: "Unknown subscription action 'resurrect'",
+        },
+    ),
+)
+async def change_subscription(
+    request: AnyRequest, edge: OpenEdge, subscription_id: FromPath[str], action: FromPath[str]
+) -> Response[bytes]:
+    """Move a subscription on, if its state allows it."""
+    number = path_id(subscription_id)
+    reply = await edge.services.orchestrator(
+        "subscription.change",
+        {"subscription_id": number, "action": action[:100]},
+        execution_id=number,
+    )
+    return json_answer(request, body_of(reply))
+
+
+async def registered(edge: Edge, path: str) -> Object:
+    """Register a path; all registrations of one path meet on one shard.
+
+    Raises:
+        Refusal: no such entry, or it is of another kind.
+    """
+    reply = await edge.services.catalog("resolve", {"path": path})
+    if reply.status == 404:
+        raise Refusal(404, f"Subscription not found: {path[:500]}")
+    found = body_of(reply)
+    if str(found["kind"]).lower() != _KIND:
+        text_ = f"Catalog entry '{path[:500]}' is kind '{found['kind']}', not '{_KIND}'"
+        raise Refusal(422, text_)
+    subscription_id = mint_at_home(edge, f"subscription:{path}")
+    reply = await edge.services.orchestrator(
+        "subscription.register",
+        {
+            "subscription_id": subscription_id,
+            "path": path,
+            "catalog_id": int(found["catalog_id"]),
+        },
+        execution_id=subscription_id,
+    )
+    body: Object = body_of(reply)
+    return body
