@@ -67,6 +67,11 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("{% for i in [1] %}{{ loop }}{% endfor %}", '"<loop 0/1>"', REFUSED),
     ],
     "line-ends-in-tags": [Example("{{ 'a\r\nb' }}", r'"a\r\nb"', r'"a\nb"')],
+    "exponents": [
+        Example("x{{ a | tojson }}", '"x1e21"', '"x1e+21"', (("a", 1e21),), ("worker",)),
+        Example("{{ '%s|' | format(a) }}", '"1e+21|"', '"1000000000000000000000.0|"',
+                (("a", 1e21),)),
+    ],
     "numbers-beyond-64-bit": [
         Example("{{ [9223372036854775808] }}", "[9223372036854775808]",
                 '["9223372036854775808"]', (), ("server",)),
@@ -79,7 +84,7 @@ EXAMPLES: dict[str, list[Example]] = {
 _OPERATORS = re.compile(r" (?:if|and|or|not|is|in) |[=!<>]=|[<>~*+%-]|//?")
 _LAZY = re.compile(r"\*|range\(|\[[^\[\]]*:[^\[\]]*\]")
 _ORDER = re.compile(r"[<>]|sort|max|min|is |unique|groupby")
-_BARE = re.compile(r"\b(undefined|none|inf|-inf|NaN)\b")
+_BARE = re.compile(r"(?<![\w\"])(?:undefined|none|-?inf|NaN)\b")
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ _KINDS: dict[str, Callable[[Difference], bool]] = {
     "null-in-operator": lambda one: (
         _OPERATORS.search(one.template) is not None and _is_value_instead_of_text(one)
     ),
+    "exponents": lambda one: "tojson" in one.template and "1e+21" in repr(one.scope),
     "lists-that-are-lazy-there": lambda one: (
         _LAZY.search(one.template) is not None and _ORDER.search(one.template) is not None
     ),

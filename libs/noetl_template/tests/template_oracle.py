@@ -264,6 +264,19 @@ def json_or_none(text: str) -> object:
         return None
 
 
+def without_null(value: object) -> object:
+    """JSON that the binding turns into the reference's values."""
+    if value is None or isinstance(value, list | dict):
+        raise GapError  # nulls would be none, and containers print as Python
+    return value
+
+
+def scalar_only(value: object) -> object:
+    if isinstance(value, list | dict):
+        raise GapError
+    return value
+
+
 def worker_default(value: object, other: object = "") -> object:
     chosen = other if value is None else value
     # Containers come back as Python objects, and 2.0 arrives as 2.
@@ -297,7 +310,7 @@ SERVER_FILTERS = COMMON | {
     "items": mapping_only(lambda value: [[key, value[key]] for key in sorted(value)]),
     "get": mapping_only(lambda value, key: value.get(key)),
     "tojson": lambda value: compact(textual(value)),
-    "fromjson": on_text(strict_json),
+    "fromjson": on_text(lambda text: without_null(strict_json(text))),
 }
 WORKER_FILTERS = COMMON | {
     "d": worker_default,
@@ -306,7 +319,7 @@ WORKER_FILTERS = COMMON | {
     "float": or_zero,
     "length": lambda value: byte_length(value) if isinstance(value, str | list | dict) else 0,
     "len": lambda value: byte_length(value) if isinstance(value, str | list | dict) else 0,
-    "fromjson": on_text(json_or_none),
+    "fromjson": on_text(lambda text: scalar_only(json_or_none(text))),
     "join": join_list,
     "first": end_or_gap(0),
     "last": end_or_gap(-1),

@@ -179,7 +179,7 @@ def _floor_divide(left: float, right: float) -> float:
     quotient = _divide(left, right)
     if not math.isfinite(quotient):
         return quotient
-    whole = float(math.trunc(quotient))
+    whole = math.copysign(float(math.trunc(quotient)), quotient)  # -0.0 stays that
     if _remainder(left, right) < 0:
         return whole - math.copysign(1.0, right)
     return whole

@@ -138,7 +138,7 @@ class Dialect:
             case int():
                 return str(value)
             case float():
-                return float_text(value)
+                return nested_float_text(value) if depth else float_text(value)
             case None:
                 return "undefined" if self.undefined is None else "none"
             case Marker():
@@ -281,6 +281,15 @@ def float_text(value: float) -> str:
     if "e" in shortest:
         shortest = format(Decimal(shortest), "f")
     return shortest if "." in shortest else shortest + ".0"
+
+
+def nested_float_text(value: float) -> str:
+    """A float inside a printed container: with an exponent where it is large or tiny."""
+    shortest = repr(value)
+    mantissa, exponent, power = shortest.partition("e")
+    if exponent:
+        return f"{mantissa.removesuffix('.0')}e{int(power)}"
+    return float_text(value)
 
 
 def quoted(text: str) -> str:

@@ -65,7 +65,9 @@ def truncated(number: float) -> int:
     """The integer part, at the edge of 64 bits when it lies beyond."""
     if math.isnan(number):
         return 0
-    return int(max(float(INT64_MIN), min(number, float(INT64_MAX))))
+    if -(2.0**63) <= number < 2.0**63:
+        return int(number)
+    return INT64_MAX if number > 0 else INT64_MIN
 
 
 def strict_int(context: "RenderContext", value: Any) -> int:

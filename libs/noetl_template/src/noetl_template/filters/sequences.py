@@ -112,9 +112,7 @@ def sort(
             ]
         return context.dialect.sort_key(wanted)
 
-    # A reversed order keeps equal elements reversed, too.
-    result = sorted(context.dialect.elements(value), key=key)
-    return result[::-1] if reverse else result
+    return sorted(context.dialect.elements(value), key=key, reverse=bool(reverse))
 
 
 def unique(

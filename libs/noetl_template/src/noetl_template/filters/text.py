@@ -150,7 +150,7 @@ def _pretty(context: "RenderContext", value: Any, margin: str) -> str:
             ]
             return "{\n" + "".join(rows) + margin + "}"
         case _:
-            return context.dialect.printed(value)
+            return context.dialect.printed(value, depth=1)
 
 
 def format_text(context: "RenderContext", value: Any, *args: Any, **kwargs: Any) -> str:
