@@ -11,11 +11,14 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from noetl_worker.tools.fields import Fields
-from noetl_worker.tools.nats_operations import OPERATIONS, Call
+from noetl_worker.tools.nats_buckets import BUCKET_OPERATIONS
+from noetl_worker.tools.nats_call import Call
+from noetl_worker.tools.nats_streams import STREAM_OPERATIONS
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 __all__ = ["Nats", "create"]
 
+_OPERATIONS = BUCKET_OPERATIONS | STREAM_OPERATIONS
 _CLOSE_SECONDS = 2.0
 
 
@@ -31,9 +34,9 @@ class Nats:
         started = perf_counter()
         fields = Fields(context.render(config), kind="nats")
         name = fields.text("operation")
-        operation = OPERATIONS.get(name)
+        operation = _OPERATIONS.get(name)
         if operation is None:
-            valid = ", ".join(OPERATIONS)
+            valid = ", ".join(_OPERATIONS)
             raise ToolError(
                 "Configuration error", f"Unknown NATS operation '{name}'. Valid: {valid}"
             )
