@@ -1,6 +1,6 @@
 """What a command carries (engine 9.1 and 9.2, worker 8)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool
 from noetl_engine.playbook.model import Json as ModelJson
 from noetl_engine.rendering import render
+from noetl_engine.visible import needed_results
 
 __all__ = ["BuiltCommand", "Iteration", "build_claim", "build_command", "pool_of"]
 
@@ -92,9 +93,18 @@ def build_command(
     flat: Mapping[str, Json],
     iteration: Iteration | None = None,
     *,
+    results: Collection[str] = (),
     frame: int | None = None,
 ) -> BuiltCommand:
-    """Render a step's command in a flat context; ``frame`` is that of a cursor's body.
+    """Render a step's command in a flat context.
+
+    Args:
+        step: The step.
+        flat: The context.
+        iteration: The element it works on, in a loop.
+        results: Names in the context that are results of steps and nothing else; those that
+            the worker has no use for stay out of the command.
+        frame: That of a cursor's body.
 
     Raises:
         EvaluateError: A template fails.
@@ -107,7 +117,8 @@ def build_command(
     tool = step.tool
     if isinstance(tool, Pipeline):
         if inputs:
-            scope = scope_of({**flat, **inputs})
+            flat = {**flat, **inputs}
+            scope = scope_of(flat)
         kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope)
         policy = None
     else:
@@ -122,11 +133,24 @@ def build_command(
         context["policy"] = policy
     if step.output_select:
         context["output_select"] = list(step.output_select)
+    own = {*(iteration.variables() if iteration is not None else ()), *inputs}
+    results = [name for name in results if name not in own]
+    needed = needed_results(kind, context, results)
+    if len(needed) < len(results):
+        context["render_context"] = scope_of(_without(flat, set(results) - needed))
     cursor: dict[str, Json] | None = None
     if frame is not None and iteration is not None:
         cursor = {"phase": "body", "step": step.name, "frame": frame, "row": iteration.index}
     note = _note(tool, config)
     return BuiltCommand(step.name, kind, context, iteration, _time_limit(step), cursor, note)
+
+
+def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Json]:
+    """The context without some steps' results."""
+    kept = {name: value for name, value in flat.items() if name not in results}
+    envelopes = kept["steps"]
+    kept["steps"] = {name: value for name, value in envelopes.items() if name not in results}
+    return kept
 
 
 def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltCommand:

@@ -11,6 +11,10 @@ __all__ = ["Contexts", "Flat", "drained", "scope_of", "start_flat"]
 type Json = Any
 type Flat = Mapping[str, Json]
 
+_OWN_NAMES = frozenset(
+    {"ctx", "workload", "steps", "execution_id", "catalog_id", "path", "version", "iter"}
+)
+
 
 def scope_of(flat: Flat) -> dict[str, Json]:
     """What templates see: the flat context with its aliases."""
@@ -47,6 +51,12 @@ class Contexts:
         self._values = values
         self._version = -1
         self._flat: dict[str, Json] = {}
+
+    def results(self) -> frozenset[str]:
+        """Names in the context that are results of steps and nothing else."""
+        state = self._state
+        names = {name for name, step in state.steps.items() if step.result is not None}
+        return frozenset(names - state.variables.keys() - _OWN_NAMES)
 
     def flat(self) -> Flat:
         """The context as of the state's position; read it, never change it."""

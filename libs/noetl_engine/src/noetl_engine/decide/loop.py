@@ -151,9 +151,16 @@ def _build(turn: Turn, step: Step, loop: LoopState, flat: Flat, count: int) -> l
         elements = turn.memory.values.rows[loop.entered]["collection"]
     else:
         elements = _rows_of(turn, step.name, loop.rows_at)
+    # A name that an arc laid on top is no plain result, but then it isn't the same object either.
+    plain = turn.memory.contexts.flat()
+    results = [name for name in turn.memory.contexts.results() if flat.get(name) is plain.get(name)]
     return [
         build_command(
-            step, flat, Iteration(step.loop, index, loop.total, elements[index]), frame=loop.frame
+            step,
+            flat,
+            Iteration(step.loop, index, loop.total, elements[index]),
+            results=results,
+            frame=loop.frame,
         )
         for index in range(loop.issued, loop.issued + count)
     ]

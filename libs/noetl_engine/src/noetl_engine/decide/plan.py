@@ -242,6 +242,11 @@ class Plan:
             self._flat = {**flat, **self._fresh} if self._fresh else flat
         return self._flat
 
+    def plain_results(self) -> frozenset[str]:
+        """Names in that context that are results of steps and nothing else."""
+        names = self.turn.memory.contexts.results() | self.results.keys()
+        return frozenset(names - self._fresh.keys())
+
     def set_values(self, values: Mapping[str, Json]) -> None:
         """Make variables visible to the rest of the decision."""
         self._fresh.update(values)
@@ -263,16 +268,17 @@ class Plan:
             step = self.steps[entry.step]
             own = entry.own()
             flat = {**self.flat(), **own} if own else self.flat()
+            results = self.plain_results() - own.keys()
             if entry.is_cursor:
                 built.append(build_claim(step, flat, 0))
                 continue
             if entry.loop is None:
-                built.append(build_command(step, flat))
+                built.append(build_command(step, flat, results=results))
                 continue
             total = len(entry.elements)
             for index in entry.first_indexes(self.turn.room(flat) - len(built)):
                 iteration = Iteration(entry.loop, index, total, entry.elements[index])
-                built.append(build_command(step, flat, iteration))
+                built.append(build_command(step, flat, iteration, results=results))
         return built
 
     def write(self, commands: list[BuiltCommand]) -> None:

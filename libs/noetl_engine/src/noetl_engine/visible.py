@@ -1,0 +1,106 @@
+"""Which step results a command has to carry, because something on the worker may look them up.
+
+A command that carries every result makes each step of a long chain dearer than the one before.
+What stays out is only what provably nobody reads there: every doubt keeps everything.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+__all__ = ["FEWEST_RESULTS", "needed_results"]
+
+type Json = Any
+
+FEWEST_RESULTS: Final = 16
+"""Up to this number of results a command simply carries them all."""
+
+# Kinds whose configuration is all they see; code of other kinds may look at everything.
+_READ_BY_TEMPLATES_ONLY: Final = frozenset(
+    {
+        "artifact", "container", "duckdb", "ducklake", "http", "mcp", "nats", "noop", "playbook",
+        "postgres", "result_fetch", "shell", "snowflake", "transfer",
+    }
+)  # fmt: skip
+# The scope as a whole, or by a name that is computed: everything may be meant.
+_WHOLE_SCOPE: Final = re.compile(r"\b(?:debug|self|(?:ctx|steps)\b(?!\s*\.\s*[A-Za-z_]))")
+# By these words a script reaches the variables that it was not given as arguments.
+_REACHES_VARIABLES: Final = re.compile(
+    r"\b(?:context|variables|globals|locals|vars|dir|eval|exec|compile|inspect|gc|builtins|"
+    r"modules|stdin|_getframe|currentframe|tb_frame|__\w+__)\b"
+)
+
+
+def needed_results(kind: str, context: Mapping[str, Json], results: Collection[str]) -> set[str]:
+    """The results among ``results`` that a command's templates and code may look up.
+
+    Args:
+        kind: The tool's kind.
+        context: The command's context as built: configuration, arguments, rules, and the scope
+            under ``render_context``.
+        results: Names of steps with a result.
+    """
+    everything = set(results)
+    if len(results) <= FEWEST_RESULTS:
+        return everything
+    parts = {key: value for key, value in context.items() if key != "render_context"}
+    if not all(_is_read_by_templates_only(*tool) for tool in _tools(kind, parts["tool_config"])):
+        return everything
+    texts = list(_templates(parts))
+    needed = _mentioned(texts, everything)
+    scope = context["render_context"]
+    # Texts with template syntax that come in as values are rendered in their turn.
+    rest = {
+        key: value
+        for key, value in scope.items()
+        if key not in {"ctx", "steps"} and (key not in results or key in needed)
+    }
+    return everything if next(_templates(rest), None) is not None else needed
+
+
+def _tools(kind: str, config: Json) -> Iterator[tuple[str, Json]]:
+    """The tools that run: one, or those of a pipeline, whose items may be pipelines again."""
+    if kind != "task_sequence":
+        yield kind, config
+        return
+    items = config if isinstance(config, list) else (config or {}).get("tool_config")
+    for item in items if isinstance(items, list) else [{"": None}]:
+        for spec in item.values() if isinstance(item, dict) else [None]:
+            spec_kind = spec.get("kind") if isinstance(spec, dict) else None
+            yield from _tools(str(spec_kind), spec)
+
+
+def _is_read_by_templates_only(kind: str, config: Json) -> bool:
+    if kind in _READ_BY_TEMPLATES_ONLY:
+        return True
+    if kind != "python" or not isinstance(config, dict):
+        return False
+    code = config.get("code")
+    return isinstance(code, str) and not _reaches_variables(code)
+
+
+@lru_cache(maxsize=512)
+def _reaches_variables(code: str) -> bool:
+    return _REACHES_VARIABLES.search(code) is not None
+
+
+def _mentioned(texts: list[str], names: set[str]) -> set[str]:
+    if any(_WHOLE_SCOPE.search(text) for text in texts):
+        return names
+    # A name within another word counts too: better one too many.
+    return {name for name in names if any(name in text for text in texts)}
+
+
+def _templates(value: Json) -> Iterator[str]:
+    """The texts with template syntax anywhere in a value, keys included."""
+    if isinstance(value, str):
+        if "{{" in value or "{%" in value:
+            yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _templates(key)
+            yield from _templates(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _templates(inner)

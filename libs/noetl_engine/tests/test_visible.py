@@ -1,0 +1,104 @@
+"""A command leaves out only the results that nobody on the worker can look up."""
+
+from typing import Any
+
+import pytest
+from engine_driver import Run, make_playbook, make_step
+from noetl_engine.visible import FEWEST_RESULTS, needed_results
+
+RESULTS = {f"s{n}": {"n": n} for n in range(100, 100 + FEWEST_RESULTS + 1)}
+ALL = set(RESULTS)
+
+
+def needed(kind: str, config: Any, scope: dict[str, Any] | None = None, **parts: Any) -> set[str]:
+    flat = {**RESULTS, "steps": RESULTS, "a": 1, **(scope or {})}
+    context = {
+        "tool_config": config,
+        "args": {},
+        "render_context": {"workload": {}, **flat, "ctx": flat},
+        **parts,
+    }
+    return needed_results(kind, context, RESULTS)
+
+
+def test_a_few_results_are_all_carried() -> None:
+    few = list(RESULTS)[:FEWEST_RESULTS]
+    context = {"tool_config": {}, "args": {}, "render_context": {}}
+
+    assert needed_results("noop", context, few) == set(few)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "expected"),
+    [
+        ("noop", {}, set()),
+        ("http", {"url": "http://h/s101"}, set()),
+        ("http", {"url": "{{ s101.n }}", "headers": {"{{ s102 }}": "x"}}, {"s101", "s102"}),
+        ("postgres", {"query": "{% if steps.s103 %}1{% endif %}"}, {"s103"}),
+        ("postgres", {"query": "{{ ctx.s103.n }}"}, {"s103"}),
+        ("postgres", {"query": "{{ ctx['s103'] }}"}, ALL),
+        ("postgres", {"query": "{% for k in steps %}{{ k }}{% endfor %}"}, ALL),
+        ("noop", {"result": ["{{ debug() }}"]}, ALL),
+        ("python", {"code": "result = a + 1", "args": {"a": 1}}, set()),
+        ("python", {"code": "result = f(a)", "args": {"a": "{{ s101 }}"}}, {"s101"}),
+        ("python", {"code": "result = context['variables']['s101']"}, ALL),
+        ("python", {"code": "print(globals())"}, ALL),
+        ("python", {"script": {"uri": "file.py"}}, ALL),
+        ("rhai", {"code": "s101"}, ALL),
+        ("wordcount", {"text": "x"}, ALL),
+        ("task_sequence", [{"x": {"kind": "noop"}}, {"y": {"kind": "http"}}], set()),
+        ("task_sequence", [{"x": {"kind": "noop", "set": {"v": "{{ s105 }}"}}}], {"s105"}),
+        ("task_sequence", [{"x": {"kind": "python", "code": "variables"}}], ALL),
+        ("task_sequence", [{"x": {"kind": "task_sequence", "tool_config": "odd"}}], ALL),
+    ],
+)
+def test_what_is_looked_up_is_carried(kind: str, config: Any, expected: set[str]) -> None:
+    assert needed(kind, config) == expected
+
+
+def test_rules_and_arguments_count_too() -> None:
+    assert needed("noop", {}, policy={"rules": [{"when": "{{ s101 }}"}]}) == {"s101"}
+    assert needed("noop", {}, args={"x": "{{ s102 }}"}) == {"s102"}
+
+
+@pytest.mark.parametrize("scope", [{"a": "{{ s101 }}"}, {"workload": {"b": ["{% x %}"]}}])
+def test_values_that_are_templates_keep_everything(scope: dict[str, Any]) -> None:
+    """They come into the configuration on the worker and are rendered in their turn."""
+    assert needed("http", {"url": "{{ a }}"}, scope) == ALL
+
+
+def chain(length: int, **last: Any) -> Run:
+    steps = [make_step("start", "s1"), *(make_step(f"s{n}", f"s{n + 1}") for n in range(1, length))]
+    run = Run(make_playbook(*steps, make_step(f"s{length}", **last), workload={"s2": "mine"}))
+    run.start().work("start", data={"n": 0})
+    for n in range(1, length):
+        run.work(f"s{n}", data={"n": n})
+    return run
+
+
+def test_a_command_at_the_end_of_a_long_chain_is_no_larger() -> None:
+    scope = chain(60).find("s60").context["render_context"]
+
+    assert set(scope) == {"catalog_id", "ctx", "execution_id", "path", "steps", "workload"}
+    assert scope["steps"] == {}
+    assert scope["workload"] == {"s2": "mine"}
+    assert set(scope["ctx"]) == set(scope) - {"ctx"}
+
+
+def test_what_the_worker_renders_finds_its_results() -> None:
+    """Arguments of a step go to the worker as they are written."""
+    scope = chain(60, args={"x": "{{ s7.n }}"}).find("s60").context["render_context"]
+
+    assert scope["s7"]["n"] == 7
+    assert set(scope["steps"]) == {"s7"}
+    assert scope["ctx"]["s7"] == scope["s7"]
+
+
+def test_a_variable_with_the_name_of_a_step_stays() -> None:
+    steps = [make_step(f"s{n}", f"s{n + 1}") for n in range(1, 60)]
+    start = make_step("start", "s1", set={"ctx.s30": "by hand"})
+    run = Run(make_playbook(start, *steps, make_step("s60"))).start().work("start", data={})
+    for n in range(1, 60):
+        run.work(f"s{n}", data={"n": n})
+
+    assert run.find("s60").context["render_context"]["s30"] == "by hand"
