@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from .conftest import serving_backend
 
 @asynccontextmanager
 async def running(
-    nats_url: str, **changes: str
+    nats_url: str, *, verify: ssl.SSLContext | None = None, **changes: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
     """Run the module as a process."""
     port = free_port()
@@ -35,8 +36,9 @@ async def running(
         sys.executable, "-m", "noetl_api_gateway", env=environment, stdout=asyncio.subprocess.PIPE
     )
     try:
+        scheme = "http" if verify is None else "https"
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False
+            base_url=f"{scheme}://127.0.0.1:{port}", trust_env=False, verify=verify or True
         ) as client:
             await eventually(lambda: _answers(client), what="the port answers")
             yield process, client

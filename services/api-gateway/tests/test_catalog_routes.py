@@ -74,6 +74,30 @@ async def test_batch_of_a_wrong_shape_is_refused(nats_url: str) -> None:
         assert world.backend.requests("register.batch") == []
 
 
+async def test_batch_larger_than_a_message_goes_in_parts(world: World) -> None:
+    def register(request: Json) -> Json:
+        items = request["items"]
+        results = [
+            {"index": i, "status": "registered", "path": item["content"][:3]}
+            for i, item in enumerate(items)
+        ]
+        return {"registered": len(items), "failed": 0, "results": results}
+
+    world.backend.answer("register.batch", register)
+    contents = [f"{number:03}{'x' * 500_000}" for number in range(20)]
+
+    answer = await world.post(
+        "/api/catalog/register/batch", {"items": [{"content": content} for content in contents]}
+    )
+
+    body = answer.json()
+    assert (answer.status_code, body["registered"], body["failed"]) == (200, 20, 0)
+    assert [(one["index"], one["path"]) for one in body["results"]] == [
+        (number, f"{number:03}") for number in range(20)
+    ]
+    assert len(world.backend.requests("register.batch")) > 1
+
+
 async def test_agents_are_asked_for_with_the_lists_filters(world: World) -> None:
     world.backend.answer("agents", {"entries": []})
 

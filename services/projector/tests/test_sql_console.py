@@ -284,6 +284,20 @@ async def test_writes_are_committed_when_allowed(
     assert count == 1
 
 
+async def test_role_taken_by_a_statement_is_given_back(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    await pool.execute("CREATE ROLE noetl_nobody")
+    try:
+        async with serving(database, nats_url, sql_console_connections=1, **WRITES) as ask:
+            await run(ask, "SET ROLE noetl_nobody")
+            rows = await run(ask, "SELECT current_user::text AS u")
+    finally:
+        await pool.execute("DROP ROLE noetl_nobody")
+
+    assert rows == [{"u": database.user}]
+
+
 async def test_search_path_holds_for_one_statement(ask: Ask) -> None:
     query = "SELECT current_schema() AS s"
 

@@ -80,7 +80,6 @@ ROUTES: list[Any] = [
     catalog.resource,
     catalog.ui_schema,
     catalog.ui_schema_below_playbooks,
-    playbooks.register_batch,
     playbooks.list_agents,
     playbooks.read_content,
     playbooks.put_content,
@@ -198,7 +197,12 @@ def _routes(settings: Settings) -> list[Any]:
         route_handlers=[results.put_result],
         request_max_body_size=settings.max_result_body_bytes,
     )
-    routes = [*ROUTES, large]
+    batches = Router(
+        "/",
+        route_handlers=[playbooks.register_batch],
+        request_max_body_size=settings.max_batch_body_bytes,
+    )
+    routes = [*ROUTES, large, batches]
     return routes if settings.disable_metrics else [*routes, health.metrics]
 
 

@@ -1,7 +1,9 @@
 """Settings of the edge."""
 
+from typing import Self
+
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 __all__ = ["Settings"]
 
@@ -102,6 +104,9 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     sql_patience_seconds: float = Field(
         default=28.0, gt=0, description="Patience with one SQL statement, which is asked once."
     )
+    max_batch_body_bytes: int = Field(
+        default=32 * _MEBIBYTE, ge=1024, description="Largest body of a request to register many."
+    )
     max_batch_items: int = Field(
         default=1000, ge=1, description="Documents in one request to register many."
     )
@@ -130,6 +135,19 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
         "refused.",
     )
     disable_metrics: bool = Field(default=False, description="Do not serve /metrics.")
+    tls_cert: str = Field(default="", description="Certificate (PEM file); empty: plain HTTP.")
+    tls_key: str = Field(default="", description="Its private key (PEM file).")
+    tls_client_ca: str = Field(
+        default="", description="Clients must show a certificate that this one (PEM file) signed."
+    )
+
+    @model_validator(mode="after")
+    def _has_whole_tls(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError(
+                "TLS misconfigured: set both NOETL_TLS_CERT and NOETL_TLS_KEY (or neither)"
+            )
+        return self
 
     def login_provider(self) -> dict[str, str]:
         """Return what clients need to know of the login provider; empty without one."""

@@ -17,6 +17,7 @@ from noetl_projector.sql_text import Statement, StatementRefused
 
 if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
+    from asyncpg.transaction import Transaction
 
 __all__ = ["Outcome", "SqlConsole", "SqlFailed", "WritesRefused", "open_console"]
 
@@ -32,6 +33,7 @@ SELECT
     CASE WHEN $2::text <> '' THEN set_config('search_path', $2, true) END
 /* console_limits */
 """
+_RESET_ROLE = "SET SESSION AUTHORIZATION DEFAULT /* reset_role */"
 _GRACE_SECONDS = 2.0
 _FIRST_CHUNK = 8
 _LARGEST_CHUNK = 1000
@@ -116,8 +118,8 @@ class SqlConsole:
         finally:
             if is_done and may_write:
                 await transaction.commit()
-            elif not connection.is_closed():
-                await transaction.rollback()
+            else:
+                await _rolled_back(connection, transaction)
         return outcome
 
     async def _rows(self, connection: Connection, statement: Statement) -> Outcome:
@@ -185,7 +187,7 @@ class SqlConsole:
             try:
                 yield connection
             finally:
-                await self._pool.release(connection, timeout=_GRACE_SECONDS)
+                await self._release(connection)
             return
         connection = await self._elsewhere(target)
         try:
@@ -203,6 +205,17 @@ class SqlConsole:
             if (ours := translated(error)) is None:
                 raise
             raise ours from error
+
+    async def _release(self, connection: Any) -> None:
+        """Give a connection back as it was; a role that a statement took stays otherwise."""
+        try:
+            if self._settings.sql_console_writes and not connection.is_closed():
+                async with asyncio.timeout(_GRACE_SECONDS):
+                    await connection.execute(_RESET_ROLE)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            connection.terminate()
+        finally:
+            await self._pool.release(connection, timeout=_GRACE_SECONDS)
 
     async def _elsewhere(self, target: Target) -> Connection:
         settings = self._settings
@@ -257,6 +270,17 @@ async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
     finally:
         # Statements still running end with their connections.
         pool.terminate()
+
+
+async def _rolled_back(connection: Connection, transaction: "Transaction") -> None:
+    """Roll back, or end the connection when that takes long: the outcome is the same."""
+    if connection.is_closed():
+        return
+    try:
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await transaction.rollback()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
 
 
 def _own_login(settings: Settings) -> dict[str, Any]:

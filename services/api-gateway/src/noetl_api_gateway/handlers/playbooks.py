@@ -1,5 +1,6 @@
 """Routes of the catalog that UIs and `catalog load` call (http-a 3.7, cli-contract A3 and C2)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from litestar import Response, delete, get, post, put
@@ -18,7 +19,7 @@ from noetl_contract.http.catalog import (
 )
 from noetl_contract.subjects import rpc_subject
 
-from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.answers import encode, json_answer
 from noetl_api_gateway.asking import ask_once
 from noetl_api_gateway.bodies import read_json
 from noetl_api_gateway.edge import Edge, OpenEdge
@@ -78,8 +79,8 @@ async def register_batch(request: AnyRequest, edge: OpenEdge) -> Response[bytes]
     if len(items) > edge.settings.max_batch_items:
         most = edge.settings.max_batch_items
         raise Refusal(422, f"At most {most} items, {len(items)} were sent")
-    wanted = {"items": [_item(item, path=f"items[{i}]") for i, item in enumerate(items)]}
-    return await _once(request, edge, "register.batch", wanted)
+    wanted = [_item(item, path=f"items[{i}]") for i, item in enumerate(items)]
+    return json_answer(request, await _registered(edge, wanted))
 
 
 @post(
@@ -207,6 +208,31 @@ async def restore_versions(request: AnyRequest, edge: OpenEdge) -> Response[byte
     return await _moved(request, edge, "restore")
 
 
+async def _registered(edge: Edge, items: list[Object]) -> Object:
+    """Register items in parts that fit a message; their numbers go on from part to part."""
+    results: list[Object] = []
+    for part in _parts(items, most_bytes=edge.bus.largest_message // 2):
+        body = await _ask_once(edge, "register.batch", {"items": part})
+        begin = len(results)
+        results += [result | {"index": begin + result["index"]} for result in body["results"]]
+    failed = sum(result["status"] != "registered" for result in results)
+    return {"registered": len(results) - failed, "failed": failed, "results": results}
+
+
+def _parts(items: list[Object], *, most_bytes: int) -> Iterator[list[Object]]:
+    """Cut a list; an item that is too large by itself is a part, and refused behind."""
+    part: list[Object] = []
+    size = 0
+    for item in items:
+        item_size = len(encode(item))
+        if part and size + item_size > most_bytes:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += item_size
+    yield part
+
+
 async def _moved(request: AnyRequest, edge: Edge, operation: str) -> Response[bytes]:
     source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
     reply = await edge.services.catalog(operation, resource_wish(source))
@@ -217,17 +243,18 @@ async def _put(request: AnyRequest, edge: Edge) -> Response[bytes]:
     named = _playbook_id(request)
     source = require_object(await read_json(request, unique_keys=True), name="ContentRequest")
     wanted = {"content": decode_content(text(source, "content")), "instead_of": _named(named)}
-    return await _once(request, edge, "register", wanted)
+    return json_answer(request, await _ask_once(edge, "register", wanted))
 
 
-async def _once(request: AnyRequest, edge: Edge, operation: str, wanted: Object) -> Response[bytes]:
+async def _ask_once(edge: Edge, operation: str, wanted: Object) -> Object:
     reply = await ask_once(
         edge,
         rpc_subject("catalog", operation),
         wanted,
         patience_seconds=edge.settings.batch_patience_seconds,
     )
-    return json_answer(request, body_of(reply))
+    body: Object = body_of(reply)
+    return body
 
 
 def _item(item: Json, *, path: str) -> Object:
