@@ -125,6 +125,7 @@ def python(code: str, **more: str) -> str:
             "unreachable-arc",
             "the one before it has no 'when'",
         ),
+        (workflow(start("next: a"), f"step: a, {NOOP}, next: start"), "endless", "in a circle"),
         (workflow(start("next: ctx"), f"step: ctx, {NOOP}"), "reserved-name", "'ctx'"),
         (
             workflow(start(), tail="workbook: [{name: a, tool: {kind: noop}}]\n"),

@@ -41,6 +41,32 @@ def reachability_findings(root: MapNode) -> Iterator[Finding]:
         if name not in reached:
             message = f"step '{name}' never runs: no arc leads to it from 'start'"
             yield _about(step.node.entries["step"], step.path, "unreachable-step", message)
+    yield from _endless({name: steps[name] for name in reached})
+
+
+def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
+    """The first step of a cycle that has no way out."""
+    ending = {name for name, step in steps.items() if _may_end(step)}
+    while grown := {
+        name
+        for name, step in steps.items()
+        if name not in ending and any(arc.target in ending for arc in step.arcs())
+    }:
+        ending |= grown
+    stuck = [name for name in steps if name not in ending]
+    if stuck:
+        step = min((steps[name] for name in stuck), key=lambda one: one.node.line)
+        message = f"nothing ends after step '{step.name}': every way leads round in a circle"
+        yield _about(step.node.entries["step"], step.path, "endless", message)
+
+
+def _may_end(step: StepPart) -> bool:
+    """Whether a branch may end here: nothing follows, or every arc has a condition."""
+    return all(not _is_unconditional(arc.get("when")) for arc in step.arcs())
+
+
+def _is_unconditional(when: Node | None) -> bool:
+    return when is None or _is_null(when)
 
 
 def workbook_findings(root: MapNode) -> Iterator[Finding]:
@@ -104,7 +130,7 @@ def _router(step: StepPart) -> Iterator[Finding]:
         return
     for before, arc in pairwise(arcs):
         when = before.get("when")
-        if when is None or _is_null(when):
+        if _is_unconditional(when):
             message = (
                 f"the arc to '{arc.target}' is never taken: the one before it has no 'when' and "
                 "the mode is exclusive"
