@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, make_playbook, make_step
-from noetl_engine.visible import FEWEST_RESULTS, needed_results
+from noetl_engine.visible import FEWEST_RESULTS, LONGEST_LIST, needed_results
 
 RESULTS = {f"s{n}": {"n": n} for n in range(100, 100 + FEWEST_RESULTS + 1)}
 ALL = set(RESULTS)
@@ -22,10 +22,17 @@ def needed(kind: str, config: Any, scope: dict[str, Any] | None = None, **parts:
 
 
 def test_a_few_results_are_all_carried() -> None:
-    few = list(RESULTS)[:FEWEST_RESULTS]
-    context = {"tool_config": {}, "args": {}, "render_context": {}}
+    few = dict(list(RESULTS.items())[:FEWEST_RESULTS])
+    context = {"tool_config": {}, "args": {}, "render_context": few}
 
     assert needed_results("noop", context, few) == set(few)
+
+
+def test_the_result_of_a_long_loop_is_left_out_too() -> None:
+    scope = {"short": [1] * LONGEST_LIST, "long": [1] * (LONGEST_LIST + 1)}
+    context = {"tool_config": {"x": "{{ short }}"}, "args": {}, "render_context": scope}
+
+    assert needed_results("noop", context, scope) == {"short"}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["FEWEST_RESULTS", "needed_results"]
+__all__ = ["FEWEST_RESULTS", "LONGEST_LIST", "needed_results"]
 
 type Json = Any
 
 FEWEST_RESULTS: Final = 16
-"""Up to this number of results a command simply carries them all."""
+LONGEST_LIST: Final = 64
+"""Up to these numbers, of results and of the entries of each, a command simply carries all."""
 
 # Kinds whose configuration is all they see; code of other kinds may look at everything.
 _READ_BY_TEMPLATES_ONLY: Final = frozenset(
@@ -42,14 +43,14 @@ def needed_results(kind: str, context: Mapping[str, Json], results: Collection[s
         results: Names of steps with a result.
     """
     everything = set(results)
-    if len(results) <= FEWEST_RESULTS:
+    scope = context["render_context"]
+    if len(results) <= FEWEST_RESULTS and not any(_is_long(scope[name]) for name in results):
         return everything
     parts = {key: value for key, value in context.items() if key != "render_context"}
     if not all(_is_read_by_templates_only(*tool) for tool in _tools(kind, parts["tool_config"])):
         return everything
     texts = list(_templates(parts))
     needed = _mentioned(texts, everything)
-    scope = context["render_context"]
     # Texts with template syntax that come in as values are rendered in their turn.
     rest = {
         key: value
@@ -57,6 +58,10 @@ def needed_results(kind: str, context: Mapping[str, Json], results: Collection[s
         if key not in {"ctx", "steps"} and (key not in results or key in needed)
     }
     return everything if next(_templates(rest), None) is not None else needed
+
+
+def _is_long(result: Json) -> bool:
+    return isinstance(result, list) and len(result) > LONGEST_LIST
 
 
 def _tools(kind: str, config: Json) -> Iterator[tuple[str, Json]]:
