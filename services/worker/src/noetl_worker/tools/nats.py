@@ -13,12 +13,13 @@ from nats.errors import Error as NatsError
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.nats_buckets import BUCKET_OPERATIONS
 from noetl_worker.tools.nats_call import Call
+from noetl_worker.tools.nats_many import MANY_OPERATIONS
 from noetl_worker.tools.nats_streams import STREAM_OPERATIONS
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 __all__ = ["Nats", "create"]
 
-_OPERATIONS = BUCKET_OPERATIONS | STREAM_OPERATIONS
+_OPERATIONS = BUCKET_OPERATIONS | STREAM_OPERATIONS | MANY_OPERATIONS
 _CLOSE_SECONDS = 2.0
 
 
@@ -40,7 +41,7 @@ class Nats:
             raise ToolError(
                 "Configuration error", f"Unknown NATS operation '{name}'. Valid: {valid}"
             )
-        call = Call(fields, operation=name, most=self._most)
+        call = Call(fields, operation=name, most=self._most, variables=context.variables)
         wanted = operation.read(call)
         async with _connected(fields, context, seconds=self._seconds) as client:
             call.js = client.jetstream(timeout=self._seconds)

@@ -1,7 +1,7 @@
 """One call of the nats tool, and what an operation consists of."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -26,6 +26,8 @@ class Call:
     fields: Fields
     operation: str
     most: int
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """What templates see; some operations look values up without rendering them."""
     waits: float = 0.0
     """Seconds that the operation waits on purpose."""
     js: JetStreamContext = None  # type: ignore[assignment]  # known when connected
