@@ -26,6 +26,7 @@ __all__ = [
 
 _LONGEST_SUBJECT = 2048  # it shares a line of 4096 bytes with the reply subject and the sizes
 _HEADER_START = b"NATS/1.0\r\n"
+_PING = b"PING\r\n"
 _NOT_IN_SUBJECT = re.compile(r"[\s\x00]")
 _LINE_BREAKS = re.compile(r"[\r\n]+")
 
@@ -92,7 +93,10 @@ async def ping(client: Client, *, seconds: float) -> bool:
     sets a result on it when the answer comes, and a cancelled one ends its read loop.
     """
     answered = asyncio.get_running_loop().create_future()
-    await client._send_ping(answered)  # noqa: SLF001
+    # The client's own ping overtakes what waits to be written; this one waits in line.
+    client._pongs.append(answered)  # noqa: SLF001
+    await client._send_command(_PING)  # noqa: SLF001
+    await client._flush_pending()  # noqa: SLF001
     done, _ = await asyncio.wait([answered], timeout=seconds)
     return bool(done)
 
