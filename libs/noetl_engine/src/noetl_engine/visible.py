@@ -44,7 +44,7 @@ def needed_results(kind: str, context: Mapping[str, Json], results: Collection[s
     """
     everything = set(results)
     scope = context["render_context"]
-    if len(results) <= FEWEST_RESULTS and not any(_is_long(scope[name]) for name in results):
+    if len(results) <= FEWEST_RESULTS and not any(_is_long(scope.get(name)) for name in results):
         return everything
     parts = {key: value for key, value in context.items() if key != "render_context"}
     if not all(_is_read_by_templates_only(*tool) for tool in _tools(kind, parts["tool_config"])):
