@@ -104,5 +104,39 @@ def test_unknown_things_end_as_the_contract_says(noetl: Path, stack: Stack) -> N
     assert run(noetl, stack, "cancel", "1").returncode == 1
 
 
+def test_catalog_and_database_commands(noetl: Path, stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(SLOW.replace("cli/slow", "cli/loaded"))
+    (tmp_path / "listener.yaml").write_text(
+        "kind: Subscription\nmetadata: {name: s, path: cli/listener}\n"
+        "spec: {source: nats, mode: pull, dispatch: {playbook: cli/loaded}}\n"
+    )
+    good = run(noetl, stack, "catalog", "load", str(tmp_path))
+    (tmp_path / "bad.yaml").write_text("a: 1\n")
+    mixed = run(noetl, stack, "catalog", "load", str(tmp_path))
+
+    assert (good.returncode, mixed.returncode) == (0, 1)
+    assert "registered 2, failed 0" in good.stdout
+    assert "cli/loaded v2" in mixed.stdout
+    assert "bad.yaml: Missing 'metadata' section" in mixed.stdout
+    entry = json.loads(run(noetl, stack, "catalog", "get", "cli/loaded").stdout)
+    assert (entry["version"], entry["payload"]) == (2, None)
+    listeners = run(noetl, stack, "--gateway", "catalog", "list", "Subscription")
+    assert "cli/listener" in listeners.stdout
+
+    query = (
+        "SELECT path, max(version) AS v FROM catalog WHERE path LIKE 'cli/l%' GROUP BY 1 ORDER BY 1"
+    )
+    rows = json.loads(run(noetl, stack, "query", query, "--format", "json").stdout)
+    assert rows == {
+        "status": "ok",
+        "result": [{"path": "cli/listener", "v": 2}, {"path": "cli/loaded", "v": 2}],
+    }
+    written = run(noetl, stack, "query", "DELETE FROM catalog")
+    assert (written.returncode, "read-only transaction" in written.stderr) == (1, True)
+    for arguments in (("db", "init"), ("db", "validate")):
+        done = run(noetl, stack, *arguments)
+        assert (done.returncode, '"valid": true' in done.stdout) == (0, True), done.stdout
+
+
 def test_this_environment_has_no_real_cli() -> None:
     assert not Path(sys.executable).with_name("noetl").exists()

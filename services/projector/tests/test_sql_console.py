@@ -379,7 +379,11 @@ NOT_THERE = [
     ({"credential": "missing"}, 404, "Credential 'missing' not found"),
     ({"credential": "other"}, 400, "Credential 'other' is of type 'http', expected postgres"),
     ({"credential": "nowhere"}, 502, "The database that the request names can't be reached: "),
-    ({"database": "no such"}, 502, "The database that the request names can't be reached: "),
+    (
+        {"database": "no such"},
+        502,
+        'The database that the request names can\'t be reached: database "no such" does not exist',
+    ),
     ({"connection_string": "what"}, 422, "Invalid connection_string"),
 ]
 

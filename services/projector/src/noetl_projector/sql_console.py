@@ -243,7 +243,11 @@ class SqlConsole:
             OSError,
             TimeoutError,
         ) as error:
-            raise DatabaseNotReached(reason=type(error).__name__) from error
+            # PostgreSQL's own words name the role or the database, never the password.
+            words = (
+                str(error).partition("\n")[0] if isinstance(error, asyncpg.PostgresError) else ""
+            )
+            raise DatabaseNotReached(reason=words or type(error).__name__) from error
         return connection
 
 
