@@ -19,6 +19,7 @@ from noetl_catalog.entry_handlers import EntryHandlers
 from noetl_catalog.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.heartbeats import Heartbeats
 from noetl_catalog.register_handlers import RegisterHandlers
+from noetl_catalog.secrets_part import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 from noetl_catalog.store import Store
 from noetl_catalog.upkeep_handlers import UpkeepHandlers
@@ -46,10 +47,12 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         store = Store(pool)
         machines = MachineHandlers(store, settings=settings)
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
+        rpc = RpcClient(bus)
         async with (
             # Answered first, since this process leases from itself or from its twin.
             serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
-            lease_machine_id(RpcClient(bus), holder) as ids,
+            lease_machine_id(rpc, holder) as ids,
+            open_secrets(pool, store=store, rpc=rpc, ids=ids, settings=settings) as secret_parts,
         ):
             heartbeats = Heartbeats(store, ids=ids)
             parsers = asyncio.Semaphore(_PARSERS)
@@ -60,18 +63,20 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.spawn("heartbeats", heartbeats.run())
-            service.spawn("cleanup", run_cleanup(store, settings=settings))
-            routes = entries.routes() | register.routes() | runtimes.routes()
+            service.spawn("cleanup", run_cleanup(store, secret_parts, settings=settings))
+            secret_parts.join(service)
+            routes = entries.routes() | register.routes() | runtimes.routes() | secret_parts.routes
             routes |= UpkeepHandlers(pool).routes()
             async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 
 
-async def run_cleanup(store: Store, *, settings: Settings) -> None:
-    """Forget runtimes that were silent for long, until cancelled."""
+async def run_cleanup(store: Store, secret_parts: Secrets, *, settings: Settings) -> None:
+    """Forget runtimes that were silent for long and what expired, until cancelled."""
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)
+            await secret_parts.forget_old()
         except NoetlError as error:
             _log.warning("cleanup_failed", error=error.message)
         await asyncio.sleep(settings.runtime_cleanup_interval_seconds)

@@ -8,10 +8,14 @@ from noetl_common.settings import (
 )
 from pydantic import Field
 
+from noetl_catalog.secret_settings import SecretSettings
+
 __all__ = ["Settings"]
 
 
-class Settings(NatsSettings, ClusterDatabaseSettings, PlaybookSettings, ServiceSettings):
+class Settings(
+    NatsSettings, ClusterDatabaseSettings, PlaybookSettings, SecretSettings, ServiceSettings
+):
     """Everything the catalog service reads from its environment."""
 
     catalog_content_max_bytes: int = Field(

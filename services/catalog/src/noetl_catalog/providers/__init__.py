@@ -1,0 +1,1 @@
+"""Where secrets of playbooks' keychains come from (http-a 7.6)."""

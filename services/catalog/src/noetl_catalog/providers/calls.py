@@ -1,0 +1,132 @@
+"""Calls to providers: bounded in time and size, with errors that quote no secret."""
+
+import asyncio
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from noetl_catalog.secret_errors import ProviderFailed, ProviderMisconfigured
+
+__all__ = ["Calls", "after_seconds", "as_text", "read_file"]
+
+type Json = Any
+
+_LARGEST_ANSWER = 1 << 20
+_LONGEST_EXCERPT = 200
+
+
+class Calls:
+    """HTTP for one provider.
+
+    Args:
+        client: shared by all providers.
+        provider: as errors name it.
+        timeout_seconds: patience with one call.
+        failed: the error for what the network or the provider does; says whether workers ask
+            again.
+        ca_file: a certificate authority of the provider's own.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        provider: str,
+        timeout_seconds: float,
+        failed: type[ProviderFailed],
+        ca_file: str = "",
+    ) -> None:
+        self._client = client
+        self._provider = provider
+        self._timeout_seconds = timeout_seconds
+        self._failed = failed
+        self._ca_file = ca_file
+
+    def misconfigured(self, reason: str) -> ProviderMisconfigured:
+        """Build the error for a setting or reference without sense."""
+        return ProviderMisconfigured(provider=self._provider, reason=reason)
+
+    def failed(self, reason: str) -> ProviderFailed:
+        """Build the error for an answer without sense."""
+        return self._failed(provider=self._provider, reason=reason)
+
+    async def json(self, method: str, url: str, **options: Any) -> dict[str, Json]:
+        """Call and return a JSON object.
+
+        Raises:
+            ProviderFailed: no answer in time, not a 2xx, or no object.
+        """
+        body = await self.body(method, url, **options)
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise self.failed("the answer is not JSON") from None
+        if not isinstance(value, dict):
+            raise self.failed("the answer is not a JSON object")
+        return value
+
+    async def body(self, method: str, url: str, **options: Any) -> bytes:
+        """Call and return the bytes of a 2xx.
+
+        Raises:
+            ProviderFailed: no answer in time, not a 2xx, or more than a secret can have.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                if not self._ca_file:
+                    return await self._called(self._client, method, url, options)
+                trust = await asyncio.to_thread(_trust, self._ca_file)
+                async with httpx.AsyncClient(verify=trust, trust_env=False) as client:
+                    return await self._called(client, method, url, options)
+        except TimeoutError as error:
+            raise self.failed(f"no answer in {self._timeout_seconds:g} seconds") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self.failed(f"{type(error).__name__}: {error}") from error
+        except OSError as error:
+            raise self.misconfigured(f"its CA file can't be read: {error.strerror}") from error
+
+    async def _called(
+        self, client: httpx.AsyncClient, method: str, url: str, options: dict[str, Any]
+    ) -> bytes:
+        async with client.stream(method, url, timeout=self._timeout_seconds, **options) as answer:
+            body = bytearray()
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > _LARGEST_ANSWER:
+                    raise self.failed(f"the answer has more than {_LARGEST_ANSWER} bytes")
+        if not answer.is_success:
+            # What refuses holds no secret, and is all that operators get to see.
+            excerpt = body[: 4 * _LONGEST_EXCERPT].decode("utf-8", "replace")[:_LONGEST_EXCERPT]
+            raise self.failed(f"HTTP {answer.status_code} {excerpt}".rstrip())
+        return bytes(body)
+
+
+def after_seconds(seconds: Json) -> datetime | None:
+    """Return the moment that lies so many seconds ahead, if it is a number."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | str):
+        return None
+    try:
+        return datetime.now(UTC) + timedelta(seconds=float(seconds))
+    except (ValueError, OverflowError):
+        return None
+
+
+def as_text(value: Json) -> str:
+    """Return a secret as text; what is no text, as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+async def read_file(path: str) -> str | None:
+    """Return a mounted file without the space around it, None when it can't be read."""
+    try:
+        return (await asyncio.to_thread(Path(path).read_text)).strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)

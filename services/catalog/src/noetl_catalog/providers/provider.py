@@ -1,0 +1,26 @@
+"""What a provider of secrets is."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+__all__ = ["Provider", "Secret"]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret, and when its issuer lets it expire."""
+
+    value: str = field(repr=False)
+    expires_at: datetime | None = None
+
+
+class Provider(Protocol):
+    """One place that keeps or issues secrets."""
+
+    async def fetch(self, reference: str) -> Secret:
+        """Return the secret that a reference names.
+
+        Raises:
+            ProviderFailed: there is none, or it can't be had.
+        """

@@ -1,0 +1,53 @@
+"""Whether a keychain entry may be resolved in this region (http-a 8.1)."""
+
+from typing import Any
+
+from noetl_common import metrics
+
+from noetl_catalog.secret_errors import ResidencyViolation
+
+__all__ = ["check_residency", "decide_residency", "entry_region"]
+
+type Json = Any
+
+_POLICIES = frozenset({"none", "advisory", "strict"})
+_CHECKS = metrics.counter(
+    "noetl_secret_residency_check_total", "Residency checks", ["policy", "decision"]
+)
+
+
+def entry_region(entry: dict[str, Json], *, server_region: str) -> str:
+    """Return the region that an entry belongs to."""
+    region = entry.get("region")
+    return region if isinstance(region, str) and region else server_region
+
+
+def decide_residency(entry: dict[str, Json], *, server_region: str) -> tuple[str, str]:
+    """Return policy and decision, in the words of the metric."""
+    policy = entry.get("residency")
+    policy = policy if policy in _POLICIES else "none"
+    region = entry_region(entry, server_region=server_region)
+    if not region or policy == "none":
+        return policy, "allowed_no_policy"
+    if region == server_region:
+        return policy, "allowed_same_region"
+    allowed = entry.get("allowed_regions")
+    if server_region and isinstance(allowed, list) and server_region in allowed:
+        return policy, "allowed_in_allowlist"
+    return policy, "violation_allowed" if policy == "advisory" else "violation_blocked"
+
+
+def check_residency(entry: dict[str, Json], *, alias: str, server_region: str) -> None:
+    """Count the decision, and refuse what it blocks.
+
+    Raises:
+        ResidencyViolation: the entry may not be resolved here.
+    """
+    policy, decision = decide_residency(entry, server_region=server_region)
+    _CHECKS.labels(policy, decision).inc()
+    if decision == "violation_blocked":
+        raise ResidencyViolation(
+            credential=alias,
+            entry_region=entry_region(entry, server_region=server_region),
+            server_region=server_region,
+        )
