@@ -20,6 +20,7 @@ _TEXT_IDS = frozenset(
         "parent_execution_id",
         "parent_event_id",
         "runtime_id",
+        "audit_id",
     }
 )
 # Free JSON of playbooks and workers; an `execution_id` in there is not ours to change.

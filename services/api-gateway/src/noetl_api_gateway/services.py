@@ -37,6 +37,8 @@ class Services:
         try_seconds: patience with one try.
         patience_seconds: patience with all tries together.
         long_try_seconds: patience with a large result, on either way.
+        secret_try_seconds: patience with one try where others are asked in turn.
+        secret_patience_seconds: patience with all those tries together.
     """
 
     def __init__(
@@ -47,8 +49,12 @@ class Services:
         try_seconds: float,
         patience_seconds: float,
         long_try_seconds: float,
+        secret_try_seconds: float = 12.0,
+        secret_patience_seconds: float = 25.0,
     ) -> None:
         self._long_try_seconds = long_try_seconds
+        self._secret_try_seconds = secret_try_seconds
+        self._secret_patience_seconds = secret_patience_seconds
         self._bus = bus
         self._rpc = RpcClient(bus)
         self.shard_count = shard_count
@@ -61,6 +67,16 @@ class Services:
         """Ask the catalog service."""
         subject = rpc_subject("catalog", operation)
         return await self._ask(subject, request, patience_seconds)
+
+    async def secret(self, operation: str, request: Json) -> RpcReply:
+        """Ask the catalog service for what may need others behind it: providers, other regions.
+
+        Below the 30 s of real workers, who take no answer for a lost command.
+        """
+        subject = rpc_subject("catalog", operation)
+        return await self._ask(
+            subject, request, self._secret_patience_seconds, try_seconds=self._secret_try_seconds
+        )
 
     async def register(self, request: Json) -> RpcReply:
         """Register a document: asked once, since each time makes a version."""
@@ -181,12 +197,20 @@ class Services:
             return shard
         return shard_for(execution_id, shard_count=self.shard_count)
 
-    async def _ask(self, subject: str, request: Json, patience_seconds: float | None) -> RpcReply:
+    async def _ask(
+        self,
+        subject: str,
+        request: Json,
+        patience_seconds: float | None,
+        *,
+        try_seconds: float | None = None,
+    ) -> RpcReply:
+        longest = try_seconds or self._try_seconds
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         while True:
-            seconds = min(self._try_seconds, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
+            seconds = min(longest, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
             try:
                 return await self._rpc.call(
                     subject, request, timeout=seconds, wait_for_responder=True

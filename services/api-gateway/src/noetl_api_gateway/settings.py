@@ -44,6 +44,17 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     result_patience_seconds: float = Field(
         default=25.0, gt=0, description="Patience with storing or reading a large result."
     )
+    secret_try_seconds: float = Field(
+        default=12.0,
+        gt=0,
+        description="Patience with one request that may ask a provider of secrets in turn.",
+    )
+    secret_patience_seconds: float = Field(
+        default=25.0,
+        gt=0,
+        lt=30,
+        description="Patience with it and its repetitions; below the workers' timeout of 30 s.",
+    )
     claim_patience_seconds: float = Field(
         default=15.0, gt=0, description="Patience with a claim and its repetitions."
     )
@@ -80,9 +91,6 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     )
     edge_heartbeat_seconds: float = Field(
         default=2.0, gt=0, description="How often the edge tells the catalog that it is there."
-    )
-    cleanup_max_executions: int = Field(
-        default=1000, ge=1, description="Stuck executions cancelled by one request."
     )
     cleanup_max_executions: int = Field(
         default=1000, ge=1, description="Stuck executions cancelled by one request."
