@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from noetl_engine.playbook.lint import Severity, lint
+
 from noetl.commands.up import stop_signals
 from noetl.follow import source
 from noetl.follow.edge import Edge, RefusedError
@@ -167,6 +169,12 @@ class Job:
 
     def _refused(self, reason: str) -> int:
         sys.stderr.write(f"{self._located(reason)}\n")
+        for finding in lint(self._text):
+            # The contract's message is first; what it leaves out is said here.
+            if finding.severity is Severity.ERROR and finding.message not in reason:
+                sys.stderr.write(f"  {finding.line}:{finding.column}: {finding.message}\n")
+            elif finding.severity is Severity.ERROR and finding.hint:
+                sys.stderr.write(f"  {finding.line}:{finding.column}: {finding.hint}\n")
         return EXIT_FAILED
 
     def _located(self, reason: str) -> str:
