@@ -78,6 +78,8 @@ class Run:
     limits: Limits = field(default_factory=Limits)
     reload: Callable[[int], bool] = lambda _turn: False
     workers: Any = None
+    goes_on: bool = True
+    """Whether a fan-out that comes in parts is continued at once."""
 
     def __post_init__(self) -> None:
         self.execution = Execution.new(EXECUTION_ID)
@@ -151,7 +153,7 @@ class Run:
             self.ended.append(decision.ended)
             self.open.clear()
         self.log += notation(decision.events)
-        if decision.continue_later:
+        if decision.continue_later and self.goes_on:
             self.continues += 1
             self.decide(Continued())
 

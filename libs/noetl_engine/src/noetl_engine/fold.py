@@ -10,6 +10,8 @@ What the contract's columns don't show is in the row's ``note``:
     Of a ``command.claimed``: the rest of the hold.
 ``collection``, ``limit``, ``own``, ``args``
     Of a loop's ``step.enter``: what its iterations are made of.
+``queued``
+    Of a plain ``step.enter``: its command comes with a later part of the fan-out.
 ``awaits``, ``patience``
     Of a ``command.issued``: its tool waits for a child, or wants a callback waited for so long.
 ``parked``
@@ -39,6 +41,7 @@ from noetl_engine.state import (
     CommandState,
     LoopState,
     Phase,
+    Queued,
     ResultRef,
     State,
     StepState,
@@ -146,6 +149,7 @@ def _begin(state: State, step: StepState) -> None:
     step.open = 0
     step.command = None
     step.loop = None
+    step.queued = None
     step.error = None
     state.running[step.name] = None
     state.progress.current_step = step.name
@@ -166,8 +170,10 @@ def _on_enter(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     context = (row.result or {}).get("context") or {}
     is_cursor = context.get("__cursor_loop") is True
     total = 0 if is_cursor else context.get("iterations_expected")
+    own = tuple(note.get("own") or ())
+    if "queued" in note:
+        step.queued = Queued(row.position, own)
     if isinstance(total, int):
-        own = tuple(note.get("own") or ())
         step.loop = LoopState(row.position, total, note.get("limit"), own=own)
         step.loop.frame = 0 if is_cursor else None
 
@@ -207,6 +213,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         patience=note.get("patience"),
     )
     step.open += 1
+    step.queued = None
     if step.loop is None:
         step.command = row.event_id
     elif isinstance(cursor, dict) and claims:

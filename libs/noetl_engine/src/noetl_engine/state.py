@@ -22,6 +22,7 @@ __all__ = [
     "CommandState",
     "LoopState",
     "Phase",
+    "Queued",
     "ResultRef",
     "State",
     "StepState",
@@ -29,7 +30,7 @@ __all__ = [
     "load_state",
 ]
 
-SNAPSHOT_FORMAT = 2
+SNAPSHOT_FORMAT = 3
 
 # Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
 REMEMBERED_EVENTS = 384
@@ -120,6 +121,19 @@ class LoopState:
         return self.limit is None or self.in_flight < self.limit
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A plain step that is entered, its command to be issued by a later part (W9).
+
+    Attributes:
+        entered: Position of its ``step.enter``.
+        own: Positions of the ``ctx.updated`` rows whose values lie on top of the context.
+    """
+
+    entered: int
+    own: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class StepState:
     """One step that an event has named."""
@@ -133,6 +147,7 @@ class StepState:
     command: int | None = None
     """The open command of a plain step."""
     loop: LoopState | None = None
+    queued: Queued | None = None
     result: ResultRef | None = None
     arrivals: tuple[Arrival, ...] = ()
     error: str | None = None
@@ -275,6 +290,7 @@ def _dump_step(step: StepState) -> list[Any]:
         ],
         [[arrival.source, arrival.arc, arrival.set_position] for arrival in step.arrivals],
         step.error,
+        None if step.queued is None else [step.queued.entered, step.queued.own],
     ]  # fmt: skip
 
 
@@ -313,7 +329,7 @@ def load_state(snapshot: bytes) -> State:
 
 
 def _load_step(fields: list[Any]) -> StepState:
-    name, phase, runs, outcome, opened, command, loop, result, arrivals, error = fields
+    name, phase, runs, outcome, opened, command, loop, result, arrivals, error, queued = fields
     step = StepState(name, Phase(phase), runs, Phase(outcome), opened, command)
     if loop is not None:
         entered, total, limit, issued, finished, lost, own, *rest = loop
@@ -323,6 +339,8 @@ def _load_step(fields: list[Any]) -> StepState:
         step.result = ResultRef(kind, first, last, total, tuple(bare))
     step.arrivals = tuple(Arrival(*arrival) for arrival in arrivals)
     step.error = error
+    if queued is not None:
+        step.queued = Queued(queued[0], tuple(queued[1]))
     return step
 
 

@@ -54,7 +54,7 @@ class Memory:
             fold(state, row)
             if event_type == EventType.COMMAND_ISSUED and row.event_id in state.commands:
                 values.take_row(row)
-            elif event_type == EventType.STEP_ENTER and _begins_loop(state, row):
+            elif event_type == EventType.STEP_ENTER and _issues_later(state, row):
                 values.take_row(row)
                 if "collection" in note:
                     values.begin_loop(row.position)
@@ -99,9 +99,11 @@ class Memory:
             self.values.drop_iterations(entered)
 
 
-def _begins_loop(state: State, row: EventRow) -> bool:
+def _issues_later(state: State, row: EventRow) -> bool:
+    """Whether commands will be made of what a ``step.enter`` notes."""
     step = state.steps.get(row.node_name or "")
-    return step is not None and step.loop is not None and step.loop.entered == row.position
+    begun = None if step is None else step.loop or step.queued
+    return begun is not None and begun.entered == row.position
 
 
 def is_callback(row: EventRow) -> bool:

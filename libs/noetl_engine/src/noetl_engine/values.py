@@ -288,6 +288,8 @@ def needed_positions(state: State) -> set[int]:
     for step in state.steps.values():
         if step.result is not None:
             positions.update(step.result.bare)
+        if step.queued is not None:
+            positions.update((step.queued.entered, *step.queued.own))
         if step.loop is not None:
             positions.add(step.loop.entered)
             positions.add(step.loop.run_at)

@@ -12,7 +12,7 @@ from noetl_engine.decide.route import (
 )
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import Step
-from noetl_engine.state import CommandState, LoopState, Phase
+from noetl_engine.state import CommandState, LoopState, Phase, Queued
 from noetl_engine.turn import Turn
 from noetl_engine.values import tool_data
 
@@ -90,7 +90,7 @@ def _end_frame(turn: Turn, name: str, loop: LoopState) -> None:
     if sources:
         turn.apply(["variables", sources])
     try:
-        flat = _flat(turn, loop)
+        flat = _on_top(turn, loop)
         claim = build_claim(_step(turn, name), flat, (loop.frame or 0) + 1)
     except EvaluateError as error:
         fail_execution(turn, error)
@@ -99,8 +99,10 @@ def _end_frame(turn: Turn, name: str, loop: LoopState) -> None:
 
 
 def continue_loops(turn: Turn) -> None:
-    """Issue the next part of every loop that has more to issue (W9)."""
+    """Issue the next part of a fan-out: of branches first, then of loops (W9)."""
     turn.trigger = turn.state.start_event_id
+    if not turn.state.ended:
+        _issue_queued(turn)
     for name in list(turn.state.running):
         loop = turn.state.step(name).loop
         if loop is None or not loop.may_issue or turn.state.ended:
@@ -111,13 +113,43 @@ def continue_loops(turn: Turn) -> None:
             turn.decision.continue_later = True
 
 
+def _issue_queued(turn: Turn) -> None:
+    """Issue the commands of steps that are entered already, as many as there is room for."""
+    built: list[BuiltCommand] = []
+    try:
+        for name in turn.state.running:
+            queued = turn.state.step(name).queued
+            if queued is None:
+                continue
+            flat = _on_top(turn, queued)
+            if len(built) >= turn.room(flat):
+                turn.decision.continue_later = True
+                break
+            built.append(_build_queued(turn, name, flat))
+    except EvaluateError as error:
+        turn.decision.continue_later = False
+        fail_execution(turn, error)
+        return
+    for command in built:
+        turn.issue(command)
+
+
+def _build_queued(turn: Turn, name: str, flat: Flat) -> BuiltCommand:
+    step = turn.playbook.steps.get(name)
+    if step is None:
+        raise EvaluateError(f"the playbook has no step '{name}'")
+    if step.loop is not None:
+        return build_claim(step, flat, 0)
+    return build_command(step, flat, results=_plain_results(turn, flat))
+
+
 def _issue(turn: Turn, name: str, loop: LoopState, *, most: int | None = None) -> None:
     """Issue as many iterations as the loop's limit and the decision's room allow."""
     count = loop.total - loop.issued
     if loop.limit is not None:
         count = min(count, loop.limit - loop.in_flight)
     try:
-        flat = _flat(turn, loop)
+        flat = _on_top(turn, loop)
         count = min(count, turn.room(flat) if most is None else most)
         built = _build(turn, _step(turn, name), loop, flat, count)
     except EvaluateError as error:
@@ -134,14 +166,21 @@ def _step(turn: Turn, name: str) -> Step:
     return step
 
 
-def _flat(turn: Turn, loop: LoopState) -> Flat:
-    """The present context with what lay on top of it when the loop was entered."""
+def _on_top(turn: Turn, entry: LoopState | Queued) -> Flat:
+    """The present context with what lay on top of it when the step was entered."""
     values = turn.memory.values.rows
     flat = turn.memory.contexts.flat()
-    own: dict[str, Json] = dict(values[loop.entered].get("args") or {})
-    for position in loop.own:
+    own: dict[str, Json] = dict(values[entry.entered].get("args") or {})
+    for position in entry.own:
         own.update(values[position])
     return {**flat, **own} if own else flat
+
+
+def _plain_results(turn: Turn, flat: Flat) -> list[str]:
+    """Names in a context that are results of steps and nothing else."""
+    # One that an arc laid on top is no plain result, but then it isn't the same object either.
+    plain = turn.memory.contexts.flat()
+    return [name for name in turn.memory.contexts.results() if flat.get(name) is plain.get(name)]
 
 
 def _build(turn: Turn, step: Step, loop: LoopState, flat: Flat, count: int) -> list[BuiltCommand]:
@@ -151,9 +190,7 @@ def _build(turn: Turn, step: Step, loop: LoopState, flat: Flat, count: int) -> l
         elements = turn.memory.values.rows[loop.entered]["collection"]
     else:
         elements = _rows_of(turn, step.name, loop.rows_at)
-    # A name that an arc laid on top is no plain result, but then it isn't the same object either.
-    plain = turn.memory.contexts.flat()
-    results = [name for name in turn.memory.contexts.results() if flat.get(name) is plain.get(name)]
+    results = _plain_results(turn, flat)
     return [
         build_command(
             step,

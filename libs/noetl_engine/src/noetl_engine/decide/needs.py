@@ -114,7 +114,9 @@ def _check_loops(
     positions.update(also)
     loops: list[tuple[str, int, int]] = []
     for name in names:
-        loop = state.step(name).loop
+        step, loop = state.step(name), state.step(name).loop
+        if step.queued is not None:
+            positions.update((step.queued.entered, *step.queued.own))
         if loop is None:
             continue
         positions.update((loop.entered, loop.run_at, *loop.own))

@@ -73,6 +73,8 @@ class Entry:
     limit: int | None = None
     is_cursor: bool = False
     """Its elements are claimed one frame at a time."""
+    is_queued: bool = False
+    """Its command comes with a later part of the fan-out (W9)."""
 
     @property
     def is_empty(self) -> bool:
@@ -97,7 +99,7 @@ class Entry:
     def first_indexes(self, room: int) -> range:
         """The iterations to issue at once."""
         count = len(self.elements) if self.limit is None else min(self.limit, len(self.elements))
-        return range(min(count, max(room, 1)))
+        return range(min(count, room))
 
 
 @dataclass(slots=True)
@@ -258,7 +260,7 @@ class Plan:
         self._flat = None
 
     def build_commands(self) -> list[BuiltCommand]:
-        """Render the commands of all entered steps.
+        """Render the commands of the entered steps, as many as one decision may issue (W9).
 
         Raises:
             EvaluateError: A template fails.
@@ -269,6 +271,10 @@ class Plan:
             own = entry.own()
             flat = {**self.flat(), **own} if own else self.flat()
             results = self.plain_results() - own.keys()
+            room = self.turn.room(flat) - len(built)
+            entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
+            if room < 1:
+                continue
             if entry.is_cursor:
                 built.append(build_claim(step, flat, 0))
                 continue
@@ -276,7 +282,7 @@ class Plan:
                 built.append(build_command(step, flat, results=results))
                 continue
             total = len(entry.elements)
-            for index in entry.first_indexes(self.turn.room(flat) - len(built)):
+            for index in entry.first_indexes(room):
                 iteration = Iteration(entry.loop, index, total, entry.elements[index])
                 built.append(build_command(step, flat, iteration, results=results))
         return built
@@ -292,7 +298,7 @@ class Plan:
             turn.issue(command)
         for entry in self.entries:
             loop = turn.state.step(entry.step).loop
-            if loop is not None and loop.may_issue:
+            if entry.is_queued or (loop is not None and loop.may_issue):
                 turn.decision.continue_later = True
 
     def _write_variables(self, unit: Unit) -> None:
@@ -340,11 +346,13 @@ class Plan:
     def _write_entry(self, entry: Entry) -> None:
         turn = self.turn
         context = entry.args()
-        if entry.loop is None:
+        if entry.loop is None and not entry.is_queued:
             turn.append(turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context))
             return
-        note: dict[str, Json] = {"limit": entry.limit}
-        if not entry.is_cursor:
+        note: dict[str, Json] = {} if entry.loop is None else {"limit": entry.limit}
+        if entry.is_queued:
+            note["queued"] = True
+        if entry.loop is not None and not entry.is_cursor:
             note["collection"] = entry.elements
         own = [at for token in entry.tokens if (at := _row_of(token)) is not None]
         if own:
@@ -353,7 +361,7 @@ class Plan:
             note["args"] = dict(context)
         if entry.is_cursor:
             context["__cursor_loop"] = True
-        else:
+        elif entry.loop is not None:
             context["iterations_expected"] = len(entry.elements)
             context["iterator_var"] = entry.loop.iterator
         row = turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context, note=note)
