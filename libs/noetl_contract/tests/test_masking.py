@@ -18,6 +18,9 @@ _SECRETS: list[Any] = [
     {"concert": "x"},
     {"private-key": "x"},
     {"Connection-String": "x"},
+    {"headers": {"Set-Cookie": "sid=1"}},
+    {"response_headers": {"cookie": ["a", "b"]}},
+    {"headers": {"X-API-Key": "x"}},
     {"nested": [{"deep": {"ssh_key": "x"}}]},
     "Bearer x",
     "basic x",
@@ -36,6 +39,7 @@ _INNOCENT: list[Any] = [
     "bearerx",
     "ä" * 19,
     [1.5, {"items": ["a", "b"]}],
+    {"headers": {"content-type": "text/html", "x": {"cookie": "inside"}}, "cookie": "dough"},
 ]
 
 

@@ -12,6 +12,7 @@ from noetl_common.pg.queries import Queries
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_projector.dashboard import DashboardHandlers
+from noetl_projector.rebuild import Rebuild
 from noetl_projector.store import Store
 from noetl_testkit.postgres import Database
 
@@ -98,6 +99,24 @@ async def test_days_are_those_of_the_start_and_the_last_seven(
         (today - timedelta(days=6)).date().isoformat(): 2,
         today.date().isoformat(): 1,
     }
+
+
+async def test_rebuilding_counts_days_too(
+    ask: Ask, store: Store, add_log: AddLog, pool: Pool
+) -> None:
+    await add_log(1, [STARTED])
+    await add_log(2, [STARTED])
+    await store.move_executions([1])
+    rebuild = Rebuild(pool)
+
+    await rebuild.write_page(after=None, limit=100)
+    walked = (await ask("dashboard.widgets")).body["days"]
+    await pool.execute("UPDATE noetl.execution_day SET executions = 77")
+    await rebuild.count_again()
+    counted = (await ask("dashboard.widgets")).body["days"]
+
+    assert list(walked.values()) == [2]
+    assert counted == walked
 
 
 async def test_tables_are_those_of_our_schema(ask: Ask, pool: Pool) -> None:

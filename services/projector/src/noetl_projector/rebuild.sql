@@ -9,16 +9,32 @@ ORDER BY s.execution_id
 LIMIT $2;
 
 -- name: add_missing
--- Rows at position 0, so that the next statement can lock them. $1 execution ids
-INSERT INTO noetl.execution (
-    execution_id, catalog_id, parent_execution_id, path, status, start_time, position
+-- Rows at position 0, so that the next statement can lock them; each counts for the day of its
+-- start. $1 execution ids
+WITH added AS (
+    INSERT INTO noetl.execution (
+        execution_id, catalog_id, parent_execution_id, path, status, start_time, position
+    )
+    SELECT
+        s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
+    FROM noetl.execution_state AS s
+    WHERE s.execution_id = ANY($1::BIGINT[])
+    ORDER BY s.execution_id
+    ON CONFLICT (execution_id) DO NOTHING
+    RETURNING (start_time AT TIME ZONE 'UTC')::DATE AS day
+),
+
+days AS (
+    SELECT a.day, count(*) AS executions
+    FROM added AS a
+    GROUP BY a.day
 )
-SELECT
-    s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
-FROM noetl.execution_state AS s
-WHERE s.execution_id = ANY($1::BIGINT[])
-ORDER BY s.execution_id
-ON CONFLICT (execution_id) DO NOTHING;
+
+INSERT INTO noetl.execution_day AS stored (day, executions)
+SELECT d.day, d.executions
+FROM days AS d
+ORDER BY d.day
+ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.executions;
 
 -- name: rewrite
 -- Writes rows anew whatever they hold, unless they are ahead of the state that this statement
@@ -118,10 +134,22 @@ LOCK TABLE noetl.execution IN SHARE MODE;
 
 -- name: delete_counters
 -- All of them, to be counted again in the same transaction.
+WITH days AS (
+    DELETE FROM noetl.execution_day
+)
+
 DELETE FROM noetl.execution_counter;
 
 -- name: count_again
 -- The counters as the rows say.
+WITH days AS (
+    INSERT INTO noetl.execution_day (day, executions)
+    SELECT (e.start_time AT TIME ZONE 'UTC')::DATE, count(*)
+    FROM noetl.execution AS e
+    WHERE e.start_time IS NOT NULL
+    GROUP BY 1
+)
+
 INSERT INTO noetl.execution_counter (path, status, executions)
 SELECT coalesce(e.path, ''), e.status, count(*)
 FROM noetl.execution AS e

@@ -24,7 +24,7 @@ _SENSITIVE_KEY = re.compile(
 _SUSPICIOUS_TEXT = re.compile(
     "passw(?:or)?d|pwd|secret|token|bearer|basic |api[_-]?key|auth|credential|"
     "(?:private|ssh)[_-]?key|(?:gcp|azure|encryption|decrypt|master)[_-]key|"
-    "connection[_-]?string|passphrase|pem|cert|eyJ|private key-|[\\w+/=]{40}",
+    "connection[_-]?string|passphrase|pem|cert|eyJ|private key-|cookie|[\\w+/=]{40}",
     re.IGNORECASE,
 )
 _CODE_ALPHABET = str.maketrans("", "", "+/=")
@@ -50,12 +50,29 @@ def _masked(value: Json, depth: int) -> Json:
         return value
     if isinstance(value, dict):
         return {
-            key: MASK if _names_secret(key) else _masked(item, depth - 1)
+            key: MASK if _names_secret(key) else _masked_item(key, item, depth - 1)
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [_masked(item, depth - 1) for item in value]
     return value
+
+
+def _masked_item(key: str, item: Json, depth: int) -> Json:
+    shown = _masked(item, depth)
+    if isinstance(shown, dict) and _names_headers(key):
+        # The other names that headers hide are sensitive keys anyway.
+        return {name: MASK if _names_cookie(name) else value for name, value in shown.items()}
+    return shown
+
+
+@lru_cache(maxsize=8192)
+def _names_headers(key: str) -> bool:
+    return key.lower().endswith("headers")
+
+
+def _names_cookie(name: str) -> bool:
+    return name.lower().replace("_", "-") in {"cookie", "set-cookie"}
 
 
 @lru_cache(maxsize=8192)
