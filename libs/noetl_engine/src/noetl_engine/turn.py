@@ -329,15 +329,17 @@ class Turn:
         """How long a parked command waits: the setting, or longer if its tool wants so."""
         return max(self.facts.limits.callback_seconds, command.patience or 0.0)
 
-    def room(self, flat: Flat) -> int:
-        """Most commands with this context that the decision may still issue, at least one (W9).
+    def room(self, flat: Flat, *, wanted: int) -> int:
+        """How many of the wanted commands the decision may still issue, at least one (W9).
 
         Each carries the context, so a large one leaves room for few.
         """
+        if wanted <= 1:
+            return 1
         limits = self.facts.limits
         size = _CONTEXT_COPIES * rough_bytes(flat)
         by_bytes = limits.command_bytes_per_decision // max(size, 1)
-        return max(1, min(limits.commands_per_decision - self.issued, by_bytes))
+        return max(1, min(wanted, limits.commands_per_decision - self.issued, by_bytes))
 
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""

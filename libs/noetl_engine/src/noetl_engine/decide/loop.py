@@ -122,7 +122,7 @@ def _issue_queued(turn: Turn) -> None:
             if queued is None:
                 continue
             flat = _on_top(turn, queued)
-            if len(built) >= turn.room(flat):
+            if len(built) >= turn.room(flat, wanted=len(built) + 1):
                 turn.decision.continue_later = True
                 break
             built.append(_build_queued(turn, name, flat))
@@ -150,7 +150,7 @@ def _issue(turn: Turn, name: str, loop: LoopState, *, most: int | None = None) -
         count = min(count, loop.limit - loop.in_flight)
     try:
         flat = _on_top(turn, loop)
-        count = min(count, turn.room(flat) if most is None else most)
+        count = min(count, turn.room(flat, wanted=count) if most is None else most)
         built = _build(turn, _step(turn, name), loop, flat, count)
     except EvaluateError as error:
         fail_execution(turn, error)

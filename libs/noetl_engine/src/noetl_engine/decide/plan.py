@@ -96,10 +96,12 @@ class Entry:
             merged.update(token.values)
         return merged
 
-    def first_indexes(self, room: int) -> range:
-        """The iterations to issue at once."""
-        count = len(self.elements) if self.limit is None else min(self.limit, len(self.elements))
-        return range(min(count, room))
+    @property
+    def wanted(self) -> int:
+        """How many commands may be issued at once."""
+        if self.loop is None or self.is_cursor:
+            return 1
+        return len(self.elements) if self.limit is None else min(self.limit, len(self.elements))
 
 
 @dataclass(slots=True)
@@ -271,7 +273,7 @@ class Plan:
             own = entry.own()
             flat = {**self.flat(), **own} if own else self.flat()
             results = self.plain_results() - own.keys()
-            room = self.turn.room(flat) - len(built)
+            room = self.turn.room(flat, wanted=len(built) + entry.wanted) - len(built)
             entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
             if room < 1:
                 continue
@@ -282,7 +284,7 @@ class Plan:
                 built.append(build_command(step, flat, results=results))
                 continue
             total = len(entry.elements)
-            for index in entry.first_indexes(room):
+            for index in range(min(entry.wanted, room)):
                 iteration = Iteration(entry.loop, index, total, entry.elements[index])
                 built.append(build_command(step, flat, iteration, results=results))
         return built

@@ -69,7 +69,7 @@ def _begin_loop(
     most = turn.facts.limits.iterations_in_flight
     limit = limit_of(loop, scope, total=total, most=most)
     count = total if limit is None else min(limit, total)
-    count = min(count, turn.room(flat))
+    count = min(count, turn.room(flat, wanted=count))
     commands: list[BuiltCommand] = [
         build_command(step, flat, Iteration(loop, index, total, elements[index]))
         for index in range(count)
