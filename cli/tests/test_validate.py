@@ -89,3 +89,12 @@ def test_the_schema_is_printed() -> None:
 
     assert result.exit_code == 0
     Draft202012Validator.check_schema(json.loads(result.output))
+
+
+def test_kinds_of_the_setting_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write(tmp_path, other=GOOD.replace("noop", "wordcount"))
+    assert runner.invoke(app, ["validate", *paths]).exit_code == 1
+
+    monkeypatch.setenv("NOETL_EXTRA_TOOL_KINDS", "wordcount")
+    assert runner.invoke(app, ["validate", *paths]).exit_code == 0
+    assert "wordcount" in runner.invoke(app, ["schema"]).output

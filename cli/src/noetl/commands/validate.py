@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from noetl_common.settings import PlaybookSettings
 from noetl_engine.playbook.lint import Finding, Severity, lint
 
 from noetl.commands.options import JsonOption
@@ -22,7 +23,8 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Tell everything that is wrong or without effect in playbooks; exit code 1 for errors."""
-    found = {str(path): lint(_text(path)) for path in files}
+    more_kinds = PlaybookSettings().more_kinds()
+    found = {str(path): lint(_text(path), more_kinds=more_kinds) for path in files}
     if as_json:
         typer.echo(json.dumps([_report(name, findings) for name, findings in found.items()]))
     else:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from noetl_common.settings import PlaybookSettings
 from noetl_engine.playbook.lint import Severity, lint
 
 from noetl.commands.up import stop_signals
@@ -169,7 +170,7 @@ class Job:
 
     def _refused(self, reason: str) -> int:
         sys.stderr.write(f"{self._located(reason)}\n")
-        for finding in lint(self._text):
+        for finding in lint(self._text, more_kinds=PlaybookSettings().more_kinds()):
             # The contract's message is first; what it leaves out is said here.
             if finding.severity is Severity.ERROR and finding.message not in reason:
                 sys.stderr.write(f"  {finding.line}:{finding.column}: {finding.message}\n")

@@ -171,6 +171,13 @@ def test_names_that_may_be_missing_or_are_known_are_fine(template: str):
     assert lint(python("result = 1", input=f'{{a: "{template}"}}')) == []
 
 
+def test_kinds_from_other_packages_can_be_named():
+    text = workflow(start(tool="tool: {kind: wordcount}"))
+
+    assert the_only(text).rule == "shape"
+    assert lint(text, more_kinds={"wordcount"}) == []
+
+
 def test_a_result_that_sets_variables_makes_names_uncertain():
     text = python("result = {'_context_updates': {'x': 1}}") + '    set: {b: "{{ xyz }}"}\n'
 

@@ -62,6 +62,13 @@ def test_what_cannot_be_a_playbook_is_refused():
         assert not VALIDATOR.is_valid(value), value
 
 
+def test_kinds_from_other_packages_can_be_named():
+    text = document(workflow=[STEP | {"tool": {"kind": "wordcount"}}])
+
+    assert Draft202012Validator(json_schema(more_kinds={"wordcount"})).is_valid(text)
+    assert not VALIDATOR.is_valid(text)
+
+
 def test_every_key_is_explained():
     for name, level in LEVELS.items():
         assert level.doc, name

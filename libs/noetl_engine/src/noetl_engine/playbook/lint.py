@@ -3,6 +3,7 @@
 Pure and total: any text gives a list of findings, in document order.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from noetl_engine.playbook.lint_errors import PARSER_RULES, read_leniently
@@ -25,8 +26,10 @@ MAX_FINDINGS: Final = 1000
 _GRAVITY: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
-def lint(text: str, *, limits: YamlLimits | None = None) -> list[Finding]:
-    """Check a playbook.
+def lint(
+    text: str, *, limits: YamlLimits | None = None, more_kinds: Collection[str] = ()
+) -> list[Finding]:
+    """Check a playbook; ``more_kinds`` of tools are known beside ours.
 
     The parser accepts the text exactly when no finding is an error of ``PARSER_RULES``. Other
     errors name what the parser accepts and no execution survives.
@@ -36,7 +39,7 @@ def lint(text: str, *, limits: YamlLimits | None = None) -> list[Finding]:
         more.
     """
     source = Source(text)
-    findings, root = read_leniently(text, source, limits=limits)
+    findings, root = read_leniently(text, source, limits=limits, more_kinds=more_kinds)
     if root is not None:
         findings += _looks(root, source, findings)
     kept = sorted(findings, key=lambda found: _GRAVITY[found.severity])[:MAX_FINDINGS]

@@ -6,7 +6,7 @@ the parser is asked again, until it has nothing new to say: so linter and parser
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
@@ -31,7 +31,11 @@ _UNKNOWN_KIND: Final = re.compile(r"unknown tool kind '(.*)'")
 
 
 def read_leniently(
-    text: str, source: Source, *, limits: YamlLimits | None = None
+    text: str,
+    source: Source,
+    *,
+    limits: YamlLimits | None = None,
+    more_kinds: Collection[str] = (),
 ) -> tuple[list[Finding], MapNode | None]:
     """What the parser refuses, and the document without it.
 
@@ -47,7 +51,7 @@ def read_leniently(
     findings = [_yaml_finding(fault, source) for fault in faults]
     if root is None:
         return findings, None
-    findings += _refusals(root)
+    findings += _refusals(root, more_kinds)
     return findings, root if isinstance(root, MapNode) else None
 
 
@@ -64,13 +68,13 @@ def _yaml_finding(problem: Problem, source: Source) -> Finding:
     )
 
 
-def _refusals(root: Node) -> list[Finding]:
+def _refusals(root: Node, more_kinds: Collection[str]) -> list[Finding]:
     findings: list[Finding] = []
     seen: set[tuple[str, int | None, int | None]] = set()
     used: set[tuple[str, int, int]] = set()
     for _ in range(_MAX_ROUNDS):
         try:
-            read_playbook(root)
+            read_playbook(root, more_kinds=more_kinds)
         except PlaybookError as error:
             fresh = [
                 problem

@@ -1,9 +1,12 @@
 """The JSON Schema of playbooks, for editors. Permissive: unknown keys are never refused."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from noetl_engine.playbook.description import LEVELS, Key, Level, Schema
 from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.tools import TOOL_KINDS
 
 __all__ = ["SCHEMA_ID", "json_schema"]
 
@@ -16,11 +19,16 @@ _LEGACY_NEXT: Final[list[Json]] = [
 ]
 
 
-def json_schema() -> Schema:
-    """The schema, made from the description of the language."""
+def json_schema(*, more_kinds: Collection[str] = ()) -> Schema:
+    """The schema, made from the description of the language; ``more_kinds`` of tools are known."""
     definitions: dict[str, Json] = {
         name: _level(level) for name, level in sorted(LEVELS.items()) if name != "Playbook"
     }
+    if more_kinds:
+        kinds: list[Json] = [*TOOL_KINDS, *sorted(more_kinds)]
+        kind = Key(LEVELS["ToolSpec"].keys["kind"].doc, {"enum": kinds}, is_required=True)
+        keys = {**LEVELS["ToolSpec"].keys, "kind": kind}
+        definitions["ToolSpec"] = _level(replace(LEVELS["ToolSpec"], keys=keys))
     definitions["NextRouter"] = {"anyOf": [_level(LEVELS["NextRouter"]), *_LEGACY_NEXT]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
