@@ -137,6 +137,77 @@ async def test_threads_and_profiler_have_their_shapes(world: World) -> None:
     assert stop["message"] == "Memory profiling is not currently active"
 
 
+RUNTIME = {
+    "runtime_id": 383611777386247169,
+    "name": "w-1",
+    "kind": "worker_pool",
+    "labels": {"runtime_id": 5},
+    "runtime": {"execution_id": 7},
+}
+
+
+async def test_workers_leave_by_delete_and_by_post(world: World) -> None:
+    """Real workers use POST, the contract says DELETE (http-a 11.2)."""
+    done = {"status": "ok", "message": "Runtime worker_pool w-1 deregistered"}
+    world.backend.answer("runtime.deregister", done)
+    world.backend.asked.clear()
+    url = "/api/worker/pool/deregister"
+    body = {"name": "w-1", "component_type": "worker_pool"}
+
+    posted = await world.post(url, body)
+    deleted = await world.client.request("DELETE", url, json=body)
+    bare = await world.client.delete(url)
+    world.backend.answer(
+        "runtime.deregister", RpcReply(status=404, error="Runtime not found: worker_pool w-1")
+    )
+    unknown = await world.post(url, {"name": "w-1"})
+
+    assert posted.json() == deleted.json() == done
+    wanted = {"name": "w-1", "kind": "worker_pool"}
+    assert world.backend.requests("runtime.deregister") == [wanted] * 3
+    assert bare.status_code == 415
+    text = "Runtime not found: worker_pool w-1"
+    assert unknown.json() == {"error": text, "status": 404, "detail": text}
+
+
+async def test_ids_of_runtimes_are_integers_except_for_browsers(world: World) -> None:
+    world.backend.answer("runtime.register", RUNTIME)
+    world.backend.answer("runtime.pools", [RUNTIME])
+
+    registered = await world.post("/api/worker/pool/register", {"name": "w-1"})
+    listed = await world.get("/api/worker/pools?name=w&status=ready&kind=worker_pool")
+    in_browser = await world.get("/noetl/worker/pools")
+    twice = await world.get("/api/worker/pools?name=w&name=x")
+
+    assert (registered.json(), listed.json()) == (RUNTIME, [RUNTIME])
+    assert in_browser.json() == [RUNTIME | {"runtime_id": "383611777386247169"}]
+    assert world.backend.requests("runtime.pools") == [
+        {"kind": "worker_pool", "status": "ready", "name": "w"},
+        {},
+    ]
+    assert (twice.status_code, twice.json()["error"]) == (400, QUERY + "duplicate field `name`")
+
+
+async def test_health_has_the_contracts_keys_in_order(world: World) -> None:
+    health = await world.get("/api/health")
+    alias = await world.get("/noetl/health")
+    world.backend.answer("pool.status", RpcReply(status=503, error="no"))
+    pool = await world.get("/api/pool/status")
+
+    assert list(health.json()) == ["status", "database", "nats", "uptime_seconds", "version"]
+    assert list(alias.json()) == list(health.json())
+    assert list(pool.json()) == [
+        "pool_min",
+        "pool_max",
+        "pool_size",
+        "pool_available",
+        "requests_waiting",
+        "utilization",
+        "slots_available",
+        "status",
+    ]
+
+
 async def test_metrics_are_in_the_text_format(world: World) -> None:
     answer = await world.get("/metrics")
 

@@ -1,5 +1,6 @@
 """Batches, checks, forms, and versions that are taken out and put back (http-a 3.4, 3.7)."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -217,3 +218,82 @@ async def test_counts_are_of_playbooks_and_of_workers_heard_lately(ask: Ask) -> 
     await ask("runtime.deregister", name="w-2")
 
     assert (await ask("counts")).body == {"total_playbooks": 2, "total_workers": 1}
+
+
+async def test_bodies_have_every_key_in_the_contracts_order(ask: Ask) -> None:
+    registered = (await ask("register", content="kind: MCP\nmetadata: {name: bare}")).body
+    entry = (await ask("resource", path="bare")).body
+    listed = (await ask("list")).body["entries"]
+    runtime = (await ask("runtime.register", name="w-1")).body
+    pools = (await ask("runtime.pools")).body
+
+    assert list(registered) == ["status", "message", "path", "version", "catalog_id", "kind"]
+    assert registered == {
+        "status": "success",
+        "message": "Resource 'bare' version '1' registered.",
+        "path": "bare",
+        "version": 1,
+        "catalog_id": registered["catalog_id"],
+        "kind": "mcp",
+    }
+    assert isinstance(registered["catalog_id"], str)
+    assert entry == {
+        "catalog_id": registered["catalog_id"],
+        "path": "bare",
+        "kind": "mcp",
+        "version": 1,
+        "content": "kind: MCP\nmetadata: {name: bare}",
+        "layout": None,
+        "payload": None,
+        "meta": None,
+        "created_at": entry["created_at"],
+    }
+    assert list(entry) == [
+        "catalog_id",
+        "path",
+        "kind",
+        "version",
+        "content",
+        "layout",
+        "payload",
+        "meta",
+        "created_at",
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z", entry["created_at"])
+    assert listed == [entry]
+    assert list(runtime) == [
+        "runtime_id",
+        "name",
+        "kind",
+        "uri",
+        "status",
+        "labels",
+        "capabilities",
+        "capacity",
+        "runtime",
+        "heartbeat",
+        "created_at",
+        "updated_at",
+    ]
+    assert isinstance(runtime["runtime_id"], int)
+    nulls = [name for name, value in runtime.items() if value is None]
+    assert nulls == ["uri", "labels", "capabilities", "capacity", "runtime"]
+    assert (runtime["kind"], runtime["status"]) == ("worker_pool", "active")
+    assert pools == [runtime]
+
+
+async def test_pools_are_filtered_and_in_the_order_of_their_names(ask: Ask) -> None:
+    for name, status in (("b_1", "ready"), ("a_1", "ready"), ("a%2", "busy"), ("B_1", "ready")):
+        await ask("runtime.register", name=name, status=status)
+    await ask("runtime.register", name="edge", kind="server_api")
+
+    async def names(**query: str) -> list[str]:
+        return [row["name"] for row in (await ask("runtime.pools", **query)).body]
+
+    ready = await names(status="ready")
+    assert ready.index("a_1") < ready.index("b_1")
+    assert set(await names(name="_1")) == set(ready) == {"a_1", "b_1", "B_1"}
+    assert set(await names(name="b_")) == {"b_1"}
+    assert await names(name="%") == ["a%2"]
+    assert await names(status="READY") == []
+    assert await names(kind="server_api") == ["edge"]
