@@ -171,6 +171,13 @@ def test_names_that_may_be_missing_or_are_known_are_fine(template: str):
     assert lint(python("result = 1", input=f'{{a: "{template}"}}')) == []
 
 
+def test_retry_rules_speak_of_an_answer_and_only_their_syntax_is_checked():
+    rule = "tool: {kind: http, url: u, retry: [{when: '{{ response.status_code == 5 }}'}]}"
+
+    assert lint(workflow(start(tool=rule))) == []
+    assert the_only(workflow(start(tool=rule.replace("==", "= =")))).rule == "template"
+
+
 def test_kinds_from_other_packages_can_be_named():
     text = workflow(start(tool="tool: {kind: wordcount}"))
 

@@ -49,7 +49,8 @@ def template_findings(text: Text, names: Names, source: Source) -> Iterator[Find
     if text.use.is_code and _F_STRING.search(text.node.text):
         yield _braces(text, source, "an f-string's '{{' is rendered before Python sees it")
         return
-    yield from _undefined(text, found, names, source)
+    if not text.use.is_answer:
+        yield from _undefined(text, found, names, source)
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:

@@ -7,7 +7,7 @@ from typing import Final
 from noetl_engine.playbook.lint_names import BY_WORKER, iteration_names, rules_of
 from noetl_engine.playbook.lint_walk import StepPart, ToolPart, items_of, scalars_of, steps_of
 from noetl_engine.playbook.model import START_STEP, VERBATIM_TASK_KEYS
-from noetl_engine.playbook.yaml_dialect import MapNode, Node, Scalar
+from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar
 
 __all__ = ["Text", "Use", "texts_of"]
 
@@ -24,10 +24,13 @@ class Use:
     is_rule: bool = False
     is_code: bool = False
     is_value: bool = False
+    is_answer: bool = False
+    """It speaks of an answer whose names only the tool knows."""
 
 
 _GUARD: Final = Use(is_guard=True)
 _VALUE: Final = Use(is_value=True)
+_ANSWER: Final = Use(is_answer=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,9 @@ class _Step:
             if key == "spec":
                 yield from self._policy(tool, frozenset())
                 continue
+            if _holds_rules(key, entry):
+                yield from self._below(entry, f"{tool.path}.{key}", by_worker=True, use=_ANSWER)
+                continue
             use = _use_of(key)
             yield from self._below(entry, f"{tool.path}.{key}", use=use)
 
@@ -123,6 +129,8 @@ class _Step:
             path = f"{tool.path}.{key}"
             if key == "spec":
                 yield from self._policy(tool, names | earlier | own)
+            elif _holds_rules(key, entry):
+                yield from self._below(entry, path, by_worker=True, use=_ANSWER)
             elif key in VERBATIM_TASK_KEYS or key == "args":
                 seen = names | earlier | BY_WORKER
                 if key == "set":
@@ -152,6 +160,10 @@ class _Step:
     def _text(self, node: Scalar, path: str, **how: object) -> Text:
         how.setdefault("names", self.names)
         return Text(node=node, path=path, step=self.step.name, **how)  # type: ignore[arg-type]  # checked where they are given
+
+
+def _holds_rules(key: str, entry: Node) -> bool:
+    return key == "retry" and isinstance(entry, ListNode)
 
 
 def _use_of(key: str) -> Use:
