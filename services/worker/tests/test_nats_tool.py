@@ -150,7 +150,7 @@ async def test_a_stream_is_published_to_and_read(broker: Broker) -> None:
 async def test_a_consumer_is_read_in_batches(broker: Broker) -> None:
     stream = broker.names
     await broker.js.add_stream(name=stream, subjects=[f"{stream}.>"])
-    await broker.js.add_consumer(stream, durable_name="c", ack_policy="explicit", ack_wait=1)
+    await broker.js.add_consumer(stream, durable_name="c", ack_policy="explicit", ack_wait=60)
     for number in range(3):
         body = json.dumps(number).encode()
         await broker.js.publish(f"{stream}.x", body, headers={"N": str(number)})

@@ -1,5 +1,6 @@
 """Streams: each operation reads its fields first and runs then."""
 
+import asyncio
 from typing import Any
 
 from nats.errors import TimeoutError as NatsTimeoutError
@@ -12,6 +13,7 @@ __all__ = ["STREAM_OPERATIONS"]
 
 _LARGEST_BATCH = 1000
 _LONGEST_WAIT_MS = 5000
+_ACK_SECONDS = 5
 
 
 def _read_publish(call: Call) -> tuple[Any, ...]:
@@ -84,8 +86,9 @@ async def _js_consume(call: Call, wanted: tuple[Any, ...]) -> Data:
                 "headers": dict(one.headers or {}),
             }
         )
-        if ack:
-            await one.ack()
+    if ack:
+        # Confirmed: what is reported as taken must not come again.
+        await asyncio.gather(*(one.ack_sync(timeout=_ACK_SECONDS) for one in found))
     return {
         "stream": stream,
         "consumer": consumer,
