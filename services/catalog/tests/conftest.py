@@ -1,6 +1,7 @@
 """A store on a database of the test's own, and the whole service in process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -46,10 +47,10 @@ def store(pool: Pool) -> Store:
     return Store(pool)
 
 
-@pytest.fixture
-async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
-    """Ask a running catalog service."""
-    settings = make_settings(database, nats_url=nats_url)
+@asynccontextmanager
+async def asking(database: Database, nats_url: str, **overrides: Json) -> AsyncIterator[Ask]:
+    """Ask a catalog service that runs until the block ends."""
+    settings = make_settings(database, nats_url=nats_url, **overrides)
     async with (
         supervise(Service("catalog", settings), lambda service: open_parts(service, settings)),
         connect(settings, name="asker") as bus,
@@ -60,3 +61,10 @@ async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
             return await client.call(rpc_subject("catalog", operation), request, timeout=10)
 
         yield ask_catalog
+
+
+@pytest.fixture
+async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
+    """Ask a running catalog service."""
+    async with asking(database, nats_url) as made:
+        yield made

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from noetl_contract.rpc import RpcReply
+from noetl_testkit.postgres import Database
+
+from .conftest import asking
 
 type Json = Any
 type Ask = Callable[..., Awaitable[RpcReply]]
@@ -280,6 +283,17 @@ async def test_bodies_have_every_key_in_the_contracts_order(ask: Ask) -> None:
     assert nulls == ["uri", "labels", "capabilities", "capacity", "runtime"]
     assert (runtime["kind"], runtime["status"]) == ("worker_pool", "active")
     assert pools == [runtime]
+
+
+async def test_a_list_that_is_cut_says_so(database: Database, nats_url: str) -> None:
+    async with asking(database, nats_url, catalog_list_limit=2) as ask:
+        await ask("register", content=PLAYBOOK)
+        short = (await ask("list")).body
+        await ask("register", content=PLAYBOOK)
+        cut = (await ask("list")).body
+
+    assert list(short) == ["entries"]
+    assert (len(cut["entries"]), cut["truncated"]) == (2, True)
 
 
 async def test_pools_are_filtered_and_in_the_order_of_their_names(ask: Ask) -> None:

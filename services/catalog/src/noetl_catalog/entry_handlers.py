@@ -56,13 +56,13 @@ class EntryHandlers:
     async def on_list(self, request: Request) -> bytes:
         """List entries, newest first."""
         entries = await self._listed(CatalogListRequest.model_validate(request))
-        return encode_reply({"entries": [entry_body(entry) for entry in entries]})
+        return self._list_reply([entry_body(entry) for entry in entries])
 
     async def on_agents(self, request: Request) -> bytes:
         """List agents, newest first, with the metadata that says what they can do."""
         wanted = CatalogListRequest.model_validate(request | {"agent_only": True})
         entries = await self._listed(wanted)
-        return encode_reply({"entries": [agent_body(entry) for entry in entries]})
+        return self._list_reply([agent_body(entry) for entry in entries])
 
     async def on_resource(self, request: Request) -> RpcReply | bytes:
         """Return one entry whole."""
@@ -141,6 +141,13 @@ class EntryHandlers:
             silent_seconds=self._settings.runtime_offline_seconds
         )
         return RpcReply(body=counts)
+
+    def _list_reply(self, entries: list[Request]) -> bytes:
+        """Encode a list; ``truncated`` is there only when older entries may be left out."""
+        body: Request = {"entries": entries}
+        if len(entries) >= self._settings.catalog_list_limit:
+            body["truncated"] = True
+        return encode_reply(body)
 
     async def _listed(self, wanted: CatalogListRequest) -> list[Entry]:
         capabilities = list(wanted.capabilities or ())

@@ -6,7 +6,7 @@ types that Python has no equal for need no case of their own.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import asyncpg
@@ -15,6 +15,7 @@ import orjson
 __all__ = ["encode_row", "learn_types", "prepare_connection", "text_parameter"]
 
 type Json = Any
+type Decoder = Callable[[str], Json]
 type Connection = asyncpg.Connection[asyncpg.Record]
 
 _OFFSET = re.compile(r"([+-]\d\d)$")
@@ -22,24 +23,21 @@ _OFFSET = re.compile(r"([+-]\d\d)$")
 
 async def prepare_connection(connection: Connection) -> None:
     """Let PostgreSQL print and read the values of its own types."""
-    for name, decoder in _DECODERS.items():
-        await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=str, decoder=decoder, format="text"
-        )
-    _show_as_text(connection, [(_RECORD_OID, "record")])
+    rows = await connection.fetch(_OWN_TYPES, list(_DECODERS))
+    _show_as_text(connection, {row["oid"]: _DECODERS[row["name"]] for row in rows})
 
 
 async def learn_types(connection: Connection) -> None:
     """Let PostgreSQL print ranges and rows too, whose types come and go with the schema."""
     rows = await connection.fetch(_COMPOUND_TYPES)
-    _show_as_text(connection, [(row["oid"], row["name"]) for row in rows])
+    _show_as_text(connection, dict.fromkeys((row["oid"] for row in rows), str))
 
 
-def _show_as_text(connection: Connection, types: Iterable[tuple[int, str]]) -> None:
-    # The public method takes none of these, and their own codecs take no text.
+def _show_as_text(connection: Connection, decoders: Mapping[int, Decoder]) -> None:
+    # The public method takes no ranges and no rows, and needs a query for each type.
     settings = cast("Any", connection)._protocol.get_settings()  # noqa: SLF001
-    for oid, name in types:
-        settings.add_python_codec(oid, name, "any", [], "scalar", str, str, "text")
+    for oid, decoder in decoders.items():
+        settings.add_python_codec(oid, str(oid), "any", [], "scalar", str, decoder, "text")
 
 
 def text_parameter(value: Json) -> Json:
@@ -96,14 +94,19 @@ def _boolean(text: str) -> bool:
     return text == "t"
 
 
-_RECORD_OID = 2249
-_COMPOUND_TYPES = """
+_OWN_TYPES = """
 SELECT t.oid, t.typname::TEXT AS name
+FROM pg_catalog.pg_type AS t
+WHERE t.typnamespace = 'pg_catalog'::REGNAMESPACE AND t.typname = ANY($1::NAME[])
+/* list_own_types */
+"""
+_COMPOUND_TYPES = """
+SELECT t.oid
 FROM pg_catalog.pg_type AS t
 WHERE t.typtype IN ('c', 'r', 'm')
 /* list_compound_types */
 """
-_DECODERS: dict[str, Callable[[str], Json]] = {
+_DECODERS: dict[str, Decoder] = {
     **dict.fromkeys(("int2", "int4", "int8", "oid", "xid", "cid"), int),
     **dict.fromkeys(("float4", "float8"), _float),
     **dict.fromkeys(("json", "jsonb"), orjson.Fragment),
@@ -140,6 +143,7 @@ _DECODERS: dict[str, Callable[[str], Json]] = {
             "jsonpath",
             "xid8",
             "pg_snapshot",
+            "record",
         ),
         str,
     ),

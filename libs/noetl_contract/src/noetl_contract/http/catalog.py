@@ -149,11 +149,12 @@ class CatalogEntry(BaseModel):
 
 
 class CatalogListAnswer(BaseModel):
-    """Entries, newest first."""
+    """Entries, newest first; `truncated` is ours and there only when older ones are left out."""
 
     model_config = _TOLERANT
 
     entries: list[CatalogEntry]
+    truncated: bool | None = None
 
 
 class UiField(BaseModel):
