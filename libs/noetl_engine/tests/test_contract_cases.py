@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
 from noetl_engine.inputs import Cancelled, Continued, EventsPosted
-from noetl_engine.playbook.model import Playbook
+from noetl_engine.playbook.model import Playbook, Tool
 
 START = "started I(start) W(start)"
 DONE = "playbook.completed"
@@ -230,6 +230,18 @@ SECTION_16 = [
         f"{START} {enter('w')} {enter('g')} set {enter('w')} {enter('g')} set"
         f" {enter('end')} {DONE}",
         39,
+    ),
+    Case(
+        "fanout_reduce: two branches, a reduce step, no end",
+        make_playbook(
+            start("a", "b", mode="inclusive"),
+            make_step("a", "reduce"),
+            make_step("b", "reduce"),
+            make_step("reduce"),
+        ),
+        "start b a reduce",
+        f"{START} enter a enter b I(a) I(b) W(b) W(a) {enter('reduce')} {DONE}",
+        25,
     ),
     Case(
         "looped start over nothing",
@@ -680,3 +692,75 @@ def test_case_22_the_worker_of_a_dies() -> None:
     answer = run.finish(command, late).answer
     assert answer.body == {"status": "late", "reason": "finished"}
     assert len(run.rows) == 17
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"url": "http://h", "retry": {"max_attempts": 3}},
+        {"url": "http://h", "spec": {"policy": {"rules": [{"else": {"then": {"do": "retry"}}}]}}},
+    ],
+)
+def test_retry_policies_leave_no_rows(config: dict[str, Any]) -> None:
+    """http_retry_status_code: the worker tries again, the log shows one outcome."""
+    tool = Tool(kind="http", config=config, policy=config.get("spec", {}).get("policy"))
+    run = Run(make_playbook(start("end", tool=tool), make_step("end"))).start()
+    context = run.find("start").context
+    assert context.get("policy") == config.get("spec", {}).get("policy")
+    assert context["tool_config"].get("retry") == config.get("retry")
+    run.work_all()
+
+    assert len(run.rows) == 13
+
+
+def test_a_soft_error_writes_the_log_of_a_success() -> None:
+    logs = []
+    for status in ("success", "error", "timeout"):
+        run = Run(make_playbook(start("end"), make_step("end"))).start()
+        command = run.find("start")
+        run.finish(command, run.outcome_events(command, status=status, data={"n": 1}))
+        run.open.remove(command)
+        run.work("end")
+        assert run.rows_of("command.completed")[0].status == status
+        logs.append([row.event_type for row in run.rows])
+
+    assert logs[0] == logs[1] == logs[2]
+    assert len(logs[0]) == 13
+
+
+def test_a_large_result_changes_nothing_but_the_data() -> None:
+    """Stored outside; the chosen fields stay inline beside its reference."""
+    run = Run(make_playbook(start("end"), make_step("end"))).start()
+    command = run.find("start")
+    reference = {"kind": "result_ref", "ref": "noetl://execution/7000/result/start/1"}
+    data = {"_ref": reference["ref"], "count": 3}
+    result = {"status": "success", "context": {"data": data}, "reference": reference}
+    started, done, completed = run.outcome_events(command)
+    done = done.model_copy(update={"context": {**done.context, "result": result}})
+    run.finish(command, [started, done, completed])
+
+    scope = run.find("end").context["render_context"]
+    assert scope["start"] == {**data, "data": data}
+    assert run.rows_of("call.done")[0].result["context"]["result"]["reference"] == reference
+    run.open.remove(command)
+    run.work("end")
+    assert len(run.rows) == 13
+
+
+def test_a_cancel_during_a_step_leaves_only_the_worker_s_late_rows() -> None:
+    run = Run(make_playbook(start("end"), make_step("end"))).start()
+    command = run.find("start")
+    started, *rest = run.outcome_events(command)
+    run.work_start(command, started)
+    run.decide(Cancelled())
+    run.finish(command, rest)
+
+    assert [row.event_type for row in run.rows] == [
+        "playbook_started",
+        "command.issued",
+        "command.claimed",
+        "command.started",
+        "playbook_cancelled",
+        "call.done",
+        "command.completed",
+    ]
