@@ -269,6 +269,15 @@ async def test_reading_cannot_be_turned_into_writing(ask: Ask) -> None:
     assert (mode.status, after.status) == (500, 403)
 
 
+async def test_texts_of_statements_stay_out_of_the_logs(
+    ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = await ask("sql.execute", query="SELECT 'hunter2'::int")
+
+    assert (reply.status, "hunter2" in (reply.error or "")) == (500, True)
+    assert "hunter2" not in "".join(capsys.readouterr())
+
+
 async def test_writes_are_committed_when_allowed(
     database: Database, nats_url: str, pool: Pool
 ) -> None:

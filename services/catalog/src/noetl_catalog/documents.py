@@ -98,9 +98,7 @@ def document_findings(
         return in_text or [whole]
     if document.kind != "playbook":
         return []
-    # The linter knows our kinds only.
-    known = {f"unknown tool kind '{kind}'" for kind in more_kinds}
-    return [finding for finding in lint(content) if finding.hint not in known]
+    return lint(content, more_kinds=more_kinds)
 
 
 def kind_word(resource_type: str) -> str:

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
     from asyncpg.transaction import Transaction
 
-__all__ = ["Outcome", "SqlConsole", "SqlFailed", "WritesRefused", "open_console"]
+__all__ = [
+    "DatabaseNotReached",
+    "Outcome",
+    "SqlConsole",
+    "SqlFailed",
+    "WritesRefused",
+    "open_console",
+]
 
 type Json = Any
 type Connection = asyncpg.Connection[asyncpg.Record]

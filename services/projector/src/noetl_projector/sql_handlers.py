@@ -10,7 +10,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
 from noetl_projector.settings import Settings
-from noetl_projector.sql_console import SqlConsole
+from noetl_projector.sql_console import DatabaseNotReached, SqlConsole, SqlFailed
 from noetl_projector.sql_targets import Target, target_of_credential, target_of_text
 from noetl_projector.sql_text import Statement, read_statement
 
@@ -82,9 +82,13 @@ class SqlHandlers:
         """Run a statement; ``text`` of the answer is the body, whose numbers nobody rounds."""
         statement = read_statement(str(request["query"]), parameters=request.get("parameters"))
         target = await self._target(request)
-        outcome = await self._console.run(
-            statement, search_path=str(request.get("schema") or ""), target=target
-        )
+        try:
+            outcome = await self._console.run(
+                statement, search_path=str(request.get("schema") or ""), target=target
+            )
+        except (SqlFailed, DatabaseNotReached) as error:
+            # The client's mistakes, whose texts quote the statement: not for our logs.
+            return RpcReply(status=error.http_status, error=error.message)
         text = b'{"status":"ok","result":[' + b",".join(outcome.rows) + b"]"
         if outcome.is_cut:
             text += b',"truncated":true,"rows":%d' % len(outcome.rows)
