@@ -47,6 +47,7 @@ from noetl_api_gateway.handlers import (
     projections,
     replay,
     reruns,
+    result_lists,
     results,
     runtime,
     session,
@@ -127,6 +128,9 @@ ROUTES: list[Any] = [
     projections.rebuild_projection,
     results.resolve_result,
     results.get_result,
+    result_lists.list_results,
+    result_lists.delete_step_results,
+    result_lists.result_stats,
     workers.register_worker,
     workers.heartbeat_worker,
     workers.deregister_worker,
@@ -212,7 +216,7 @@ def create_app(settings: Settings | None = None) -> Shell:
 def _routes(settings: Settings) -> list[Any]:
     large = Router(
         "/",
-        route_handlers=[results.put_result],
+        route_handlers=[results.put_result, result_lists.delete_results],
         request_max_body_size=settings.max_result_body_bytes,
     )
     batches = Router(

@@ -22,6 +22,7 @@ from noetl_projector.projection import Projection
 from noetl_projector.rebuild import RebuildHandlers
 from noetl_projector.result_bodies.places import open_places
 from noetl_projector.result_bodies.removal import run_removal
+from noetl_projector.result_lists import ResultListHandlers
 from noetl_projector.results import ResultHandlers
 from noetl_projector.settings import Settings
 from noetl_projector.sql_console import open_console
@@ -95,6 +96,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             routes |= SqlHandlers(console, bus=bus, settings=settings).routes()
             routes |= LookupHandlers(pool, settings=settings).routes()
             routes |= RebuildHandlers(pool, store, settings=settings).routes()
+            routes |= ResultListHandlers(pool, settings=settings).routes()
             queue = f"{_NAME}_{settings.shard_index}"
             async with serve_rpc(bus, routes, queue=queue, concurrency=settings.rpc_concurrency):
                 yield

@@ -4,7 +4,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ResultPutAnswer", "ResultPutRequest", "StoredResult"]
+__all__ = [
+    "DeletedResults",
+    "ListedResult",
+    "ResultList",
+    "ResultPutAnswer",
+    "ResultPutRequest",
+    "ResultStats",
+    "StoreSize",
+    "StoredResult",
+]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
@@ -46,3 +55,58 @@ class StoredResult(BaseModel):
     sha256: str
     created_at: str
     data: Any
+
+
+class ListedResult(BaseModel):
+    """A stored result without what it holds (ours)."""
+
+    model_config = _TOLERANT
+
+    ref: str
+    name: str
+    scope: str
+    source_step: str | None
+    store: str
+    bytes: int
+    sha256: str
+    created_at: str
+    expires_at: str | None
+
+
+class ResultList(BaseModel):
+    """The stored results of an execution, oldest first (ours)."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    results: list[ListedResult]
+    count: int
+
+
+class DeletedResults(BaseModel):
+    """How many results were deleted (ours)."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    deleted: int
+
+
+class StoreSize(BaseModel):
+    """What lies in one place."""
+
+    model_config = _TOLERANT
+
+    store: str
+    results: int
+    bytes: int
+
+
+class ResultStats(BaseModel):
+    """What is stored, by where it lies (ours)."""
+
+    model_config = _TOLERANT
+
+    total_results: int
+    total_bytes: int
+    stores: list[StoreSize]

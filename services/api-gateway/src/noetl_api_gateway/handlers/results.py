@@ -15,6 +15,7 @@ from noetl_api_gateway.fields import (
     flag,
     parse_i64,
     path_id,
+    query_flag,
     query_text,
     require,
     require_object,
@@ -39,7 +40,7 @@ _OUTCOMES = {400: "bad_request", 404: "not_found"}
 
 
 @put(
-    "/api/result/{execution_id:str}",
+    ["/api/result/{execution_id:str}", "/api/temp/{execution_id:str}"],
     status_code=200,
     summary="Keep a large result",
     tags=["results"],
@@ -75,7 +76,7 @@ async def put_result(
 
 
 @get(
-    "/api/result/resolve",
+    ["/api/result/resolve", "/api/temp/resolve"],
     summary="Read a result by its URI",
     tags=["results"],
     operation_class=documented(None, Any),
@@ -102,7 +103,7 @@ async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]
 
 
 @get(
-    "/api/result/{execution_id:str}/{name:str}",
+    ["/api/result/{execution_id:str}/{name:str}", "/api/temp/{execution_id:str}/{name:str}"],
     summary="Read the newest result of a name",
     tags=["results"],
     operation_class=documented(None, StoredResult),
@@ -113,12 +114,16 @@ async def get_result(
     execution_id: FromPath[str],
     name: FromPath[str],
 ) -> Response[bytes]:
-    """Read the newest result that a step, or whatever gave it a name, has kept."""
+    """Read the newest result of a name; with `resolve=false` only what is known of it."""
     number = path_id(execution_id)
+    is_whole = query_flag(request.query_params, "resolve", default=True)
     reply = await edge.services.load_result(
         "result.get", {"execution_id": number, "name": name}, execution_id=number
     )
-    return json_answer(request, body_of(reply))
+    body = body_of(reply)
+    if not is_whole:
+        body = {name: value for name, value in body.items() if name != "data"}
+    return json_answer(request, body)
 
 
 def execution_of(uri: str) -> int:
