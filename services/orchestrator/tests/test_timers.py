@@ -69,7 +69,9 @@ async def test_w10_a_step_timeout_is_a_row_and_ends_the_command(shard: Shard) ->
 async def test_w10_a_timer_of_a_finished_command_goes_without_effect(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start(TIMED)
-    await shard.send(execution_id, shard.fast(await shard.command(execution_id)))
+    command = await shard.command(execution_id)
+    await shard.send(execution_id, shard.fast(command, "command.start"))
+    await shard.send(execution_id, shard.fast(command))
     types = await shard.types(execution_id)
     await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
 
