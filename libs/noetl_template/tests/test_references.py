@@ -60,3 +60,9 @@ def test_the_worker_has_filters_of_its_own():
     assert references("{{ a | len }}", by_worker=True)
     with pytest.raises(TemplateError):
         references("{{ a | len }}")
+
+
+def test_very_long_templates_are_checked_too():
+    assert len(references("{{ a.b }} " * 10_000)) == 10_000
+    with pytest.raises(TemplateError):
+        references("{{ a.b }} " * 10_000 + "{{ a b }}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from noetl_engine.playbook.lint import MAX_FINDINGS, Finding, Severity, lint
+from noetl_engine.playbook.lint import MAX_FINDINGS, MAX_TEXTS, Finding, Severity, lint
 from playbook_texts import HEADER, NOOP, end, start, workflow
 
 ABOVE = Path(__file__).resolve().parents
@@ -226,3 +226,18 @@ def test_the_number_of_findings_is_bounded_and_errors_stay():
 
     assert len(found) == MAX_FINDINGS
     assert [one for one in found if one.severity is Severity.ERROR]
+
+
+def test_the_number_of_texts_looked_at_is_bounded_and_said():
+    entries = ", ".join(f'a{n}: "x"' for n in range(MAX_TEXTS + 1))
+    found = lint(workflow(start(tool=f"tool: {{kind: noop, input: {{{entries}}}}}")))
+
+    assert [one.rule for one in found] == ["limit"]
+
+
+def test_many_wrong_names_get_only_so_many_guesses():
+    steps = [f"step: s{n}, {NOOP}, nex: 1" for n in range(400)]
+    found = [one for one in lint(workflow(*steps)) if one.rule == "unknown-key"]
+
+    assert len(found) == 400
+    assert 0 < sum("did you mean" in one.message for one in found) < 400

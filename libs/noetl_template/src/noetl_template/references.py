@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import jinja2
 from jinja2 import nodes
 
-from noetl_template.compiled import Compiler
+from noetl_template.compiled import Compiler, failed
 from noetl_template.environment import TemplateEnvironment
 from noetl_template.errors import TemplateError
 from noetl_template.functions import FUNCTIONS
@@ -17,6 +18,7 @@ __all__ = ["Reference", "references"]
 
 _TOLERANT_FILTERS: Final = frozenset({"default", "d"})
 _TOLERANT_TESTS: Final = frozenset({"defined", "undefined", "none", "true", "false"})
+_LONG_CHARS: Final = 50_000
 _OWN_NAMES: Final = frozenset({"loop", "self", "caller", "varargs", "kwargs", *FUNCTIONS})
 
 
@@ -44,8 +46,7 @@ class _Inspector:
         self._environment = TemplateEnvironment(dialect, yields_values=False)
 
     def references(self, text: str) -> tuple[Reference, ...]:
-        self._compiler.compile(text)
-        tree = self._environment.parse(text)
+        tree = self._parsed(text)
         self._refuse_unknown(tree, text)
         found = tuple(_read(tree, guarded=False))
         own = _OWN_NAMES | {
@@ -58,6 +59,16 @@ class _Inspector:
             for reference in found
             if reference.path[0] not in own
         )
+
+    def _parsed(self, text: str) -> nodes.Template:
+        if len(text) <= _LONG_CHARS:
+            self._compiler.compile(text)
+            return self._environment.parse(text)
+        # Code for very long texts takes seconds; their syntax is all that is checked.
+        try:
+            return self._environment.parse(text)
+        except (jinja2.TemplateError, RecursionError) as error:
+            raise failed(text, error) from error
 
     def _refuse_unknown(self, tree: nodes.Template, text: str) -> None:
         """Refuse unknown filters and tests, which rendering meets only on its way."""

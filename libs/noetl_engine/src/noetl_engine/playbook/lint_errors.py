@@ -4,17 +4,17 @@ The parser itself says what is wrong. Then the refused part is replaced by somet
 the parser is asked again, until it has nothing new to say: so linter and parser can't disagree.
 """
 
-import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
 from noetl_engine.playbook.lint_finding import Finding, Severity
+from noetl_engine.playbook.lint_guess import Guesser
 from noetl_engine.playbook.lint_mask import mask
 from noetl_engine.playbook.lint_place import place_of
 from noetl_engine.playbook.lint_source import Source
-from noetl_engine.playbook.lint_walk import items_of, steps_of, text_of
+from noetl_engine.playbook.lint_walk import items_of, text_of
 from noetl_engine.playbook.model import Problem
 from noetl_engine.playbook.parse import read_playbook
 from noetl_engine.playbook.tools import TOOL_KINDS
@@ -24,6 +24,7 @@ __all__ = ["PARSER_RULES", "read_leniently"]
 
 PARSER_RULES: Final = frozenset({"yaml", "shape", "rule"})
 _MAX_ROUNDS: Final = 50
+_MAX_NAMES: Final = 300
 _PLACE: Final = re.compile(r" at line \d+ column \d+$")
 _UNKNOWN_STEP: Final = re.compile(r"references unknown step '(.*)' in next")
 _UNKNOWN_ACTION: Final = re.compile(r"workbook action '(.*)' not found")
@@ -33,6 +34,7 @@ _UNKNOWN_KIND: Final = re.compile(r"unknown tool kind '(.*)'")
 def read_leniently(
     text: str,
     source: Source,
+    guess: Guesser,
     *,
     limits: YamlLimits | None = None,
     more_kinds: Collection[str] = (),
@@ -51,7 +53,7 @@ def read_leniently(
     findings = [_yaml_finding(fault, source) for fault in faults]
     if root is None:
         return findings, None
-    findings += _refusals(root, more_kinds)
+    findings += _refusals(root, guess, more_kinds)
     return findings, root if isinstance(root, MapNode) else None
 
 
@@ -68,7 +70,7 @@ def _yaml_finding(problem: Problem, source: Source) -> Finding:
     )
 
 
-def _refusals(root: Node, more_kinds: Collection[str]) -> list[Finding]:
+def _refusals(root: Node, guess: Guesser, more_kinds: Collection[str]) -> list[Finding]:
     findings: list[Finding] = []
     seen: set[tuple[str, int | None, int | None]] = set()
     used: set[tuple[str, int, int]] = set()
@@ -83,7 +85,7 @@ def _refusals(root: Node, more_kinds: Collection[str]) -> list[Finding]:
             ]
             seen |= {(problem.message, problem.line, problem.column) for problem in fresh}
             rule = "shape" if error.status == 400 else "rule"
-            findings += [_finding(problem, rule, root, used) for problem in fresh]
+            findings += [_finding(problem, rule, root, used, guess) for problem in fresh]
             if not fresh or not isinstance(root, MapNode):
                 break
             # Everything is tried: one part that can't be masked must not keep the others.
@@ -95,7 +97,13 @@ def _refusals(root: Node, more_kinds: Collection[str]) -> list[Finding]:
     return findings
 
 
-def _finding(problem: Problem, rule: str, root: Node, used: set[tuple[str, int, int]]) -> Finding:
+def _finding(
+    problem: Problem,
+    rule: str,
+    root: Node,
+    used: set[tuple[str, int, int]],
+    guess: Guesser,
+) -> Finding:
     message = _PLACE.sub("", problem.message)
     line, column = place_of(problem, root, used)
     used.add((message, line, column))
@@ -106,11 +114,11 @@ def _finding(problem: Problem, rule: str, root: Node, used: set[tuple[str, int, 
         line=line,
         column=column,
         path=problem.path,
-        hint=_hint(problem, message, root),
+        hint=_hint(problem, message, root, guess),
     )
 
 
-def _hint(problem: Problem, message: str, root: Node) -> str | None:
+def _hint(problem: Problem, message: str, root: Node, guess: Guesser) -> str | None:
     hint = problem.hint
     unknown = _UNKNOWN_KIND.search(hint or "")
     if unknown is not None:
@@ -119,15 +127,13 @@ def _hint(problem: Problem, message: str, root: Node) -> str | None:
         return hint
     unknown = _UNKNOWN_STEP.search(message)
     if unknown is not None:
-        return guess(unknown[1], [step.name for step in steps_of(root)]).removeprefix(", ") or hint
+        return guess(unknown[1], _names(root, "workflow", "step")).removeprefix(", ") or hint
     unknown = _UNKNOWN_ACTION.search(message)
     if unknown is not None:
-        tasks = [text_of(item, "name") or "" for item in items_of(root.entries.get("workbook"))]
-        return guess(unknown[1], tasks).removeprefix(", ") or hint
+        return guess(unknown[1], _names(root, "workbook", "name")).removeprefix(", ") or hint
     return hint
 
 
-def guess(word: str, known: Iterable[str]) -> str:
-    """``, did you mean '…'?`` when something known looks like the word."""
-    close = difflib.get_close_matches(word[:100], list(known)[:5000], n=1)
-    return f", did you mean '{close[0]}'?" if close and close[0] != word else ""
+def _names(root: MapNode, block: str, key: str) -> list[str]:
+    names = (text_of(item, key) for item in items_of(root.entries.get(block))[:_MAX_NAMES])
+    return [name for name in names if name is not None]

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from noetl_engine.playbook.description import LEVELS, Level
-from noetl_engine.playbook.lint_errors import guess
+from noetl_engine.playbook.description import LEVELS
 from noetl_engine.playbook.lint_finding import Finding, Severity
+from noetl_engine.playbook.lint_guess import Guesser
 from noetl_engine.playbook.lint_walk import items_of, steps_of
 from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar
 
@@ -29,42 +29,46 @@ _STRAYS: Final = {
 }
 
 
-def key_findings(root: MapNode) -> Iterator[Finding]:
+def key_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
     """Every key without effect."""
-    yield from _level(root, "Playbook", "")
-    yield from _level(root.entries.get("metadata"), "Metadata", "metadata")
+    yield from _level(guess, root, "Playbook", "")
+    yield from _level(guess, root.entries.get("metadata"), "Metadata", "metadata")
     for index, item in enumerate(items_of(root.entries.get("workbook"))):
-        yield from _level(item, "WorkbookTask", f"workbook[{index}]")
+        yield from _level(guess, item, "WorkbookTask", f"workbook[{index}]")
         if isinstance(item, MapNode):
-            yield from _level(item.entries.get("tool"), "ToolSpec", f"workbook[{index}].tool")
+            yield from _level(
+                guess, item.entries.get("tool"), "ToolSpec", f"workbook[{index}].tool"
+            )
     for step in steps_of(root):
         path = step.path
-        yield from _level(step.node, "Step", path)
-        yield from _level(step.get("spec"), "StepSpec", f"{path}.spec")
-        yield from _level(step.get("spec", "policy"), "StepPolicy", f"{path}.spec.policy")
-        yield from _level(step.get("output"), "StepOutput", f"{path}.output")
-        yield from _level(step.get("loop"), "LoopConfig", f"{path}.loop")
-        yield from _level(step.get("loop", "spec"), "LoopSpec", f"{path}.loop.spec")
-        yield from _level(step.get("loop", "spec", "frame"), "Frame", f"{path}.loop.spec.frame")
-        yield from _level(step.get("loop", "cursor"), "Cursor", f"{path}.loop.cursor")
-        yield from _router(step.get("next"), f"{path}.next")
+        yield from _level(guess, step.node, "Step", path)
+        yield from _level(guess, step.get("spec"), "StepSpec", f"{path}.spec")
+        yield from _level(guess, step.get("spec", "policy"), "StepPolicy", f"{path}.spec.policy")
+        yield from _level(guess, step.get("output"), "StepOutput", f"{path}.output")
+        yield from _level(guess, step.get("loop"), "LoopConfig", f"{path}.loop")
+        yield from _level(guess, step.get("loop", "spec"), "LoopSpec", f"{path}.loop.spec")
+        yield from _level(
+            guess, step.get("loop", "spec", "frame"), "Frame", f"{path}.loop.spec.frame"
+        )
+        yield from _level(guess, step.get("loop", "cursor"), "Cursor", f"{path}.loop.cursor")
+        yield from _router(guess, step.get("next"), f"{path}.next")
         for tool in step.tools():
-            yield from _level(tool.node, "ToolSpec", tool.path)
+            yield from _level(guess, tool.node, "ToolSpec", tool.path)
 
 
-def _router(router: Node | None, path: str) -> Iterator[Finding]:
+def _router(guess: Guesser, router: Node | None, path: str) -> Iterator[Finding]:
     if isinstance(router, ListNode):
         for index, target in enumerate(router.items):
-            yield from _level(target, "Target", f"{path}[{index}]")
+            yield from _level(guess, target, "Target", f"{path}[{index}]")
         return
-    yield from _level(router, "NextRouter", path)
+    yield from _level(guess, router, "NextRouter", path)
     if isinstance(router, MapNode):
-        yield from _level(router.entries.get("spec"), "NextSpec", f"{path}.spec")
+        yield from _level(guess, router.entries.get("spec"), "NextSpec", f"{path}.spec")
         for index, arc in enumerate(items_of(router.entries.get("arcs"))):
-            yield from _level(arc, "Arc", f"{path}.arcs[{index}]")
+            yield from _level(guess, arc, "Arc", f"{path}.arcs[{index}]")
 
 
-def _level(node: Node | None, name: str, path: str) -> Iterator[Finding]:
+def _level(guess: Guesser, node: Node | None, name: str, path: str) -> Iterator[Finding]:
     if not isinstance(node, MapNode):
         return
     level = LEVELS[name]
@@ -74,12 +78,13 @@ def _level(node: Node | None, name: str, path: str) -> Iterator[Finding]:
             if known.inert is not None and not _is_null(value):
                 yield _finding(node, key, path, "inert", f"'{key}' has no effect: {known.inert}")
             continue
-        finding = _stranger(node, key, name, level, path)
+        finding = _stranger(guess, node, key, name, path)
         if finding is not None:
             yield finding
 
 
-def _stranger(node: MapNode, key: str, name: str, level: Level, path: str) -> Finding | None:
+def _stranger(guess: Guesser, node: MapNode, key: str, name: str, path: str) -> Finding | None:
+    level = LEVELS[name]
     shown = key[:100]
     home = _HOME_OF.get(key)
     is_stray = home is not None and home[0] != name

@@ -23,33 +23,31 @@ class Names:
     """What is declared in the whole document.
 
     Attributes:
+        flat: Every name that stands for itself, and below ``ctx``.
         workload: Its keys, ``None`` when there is no mapping that could list them.
         steps: Names of the steps.
-        variables: What any ``set`` writes.
         is_certain: Whether these are all: a result may set variables of its own.
         keychain: Whether there is a keychain block.
     """
 
+    flat: frozenset[str]
     workload: frozenset[str] | None
     steps: frozenset[str]
-    variables: frozenset[str]
     is_certain: bool
     keychain: bool
-
-    @property
-    def flat(self) -> frozenset[str]:
-        """Every name that stands for itself, and below ``ctx``."""
-        return (self.workload or frozenset()) | self.steps | self.variables
 
 
 def names_of(root: MapNode) -> Names:
     """Collect the names of a document."""
     steps = steps_of(root)
     workload = root.entries.get("workload")
+    keys = frozenset(workload.entries) if isinstance(workload, MapNode) else None
+    names = frozenset(step.name for step in steps)
+    variables = frozenset(name for step in steps for name in _variables(step))
     return Names(
-        workload=frozenset(workload.entries) if isinstance(workload, MapNode) else None,
-        steps=frozenset(step.name for step in steps),
-        variables=frozenset(name for step in steps for name in _variables(step)),
+        flat=names | variables | (keys or frozenset()),
+        workload=keys,
+        steps=names,
         is_certain=not any(
             "_context_updates" in scalar.text
             for step in steps

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from noetl_engine.playbook.lint_walk import ArcPart, StepPart, items_of, steps_of
+from noetl_engine.playbook.lint_walk import ArcPart, StepPart, items_of, text_of
 from noetl_engine.playbook.model import Problem
 from noetl_engine.playbook.yaml_dialect import MapNode, Node
 
@@ -22,6 +22,7 @@ _STEP_KEY: Final = {
     "tool pipeline": ("tool",),
     "Duplicate step name": ("step",),
 }
+_STEP_PATH: Final = re.compile(r"workflow\[\d+\]")
 _PART: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -43,13 +44,22 @@ def place_of(problem: Problem, root: Node, used: set[tuple[str, int, int]]) -> t
 def _candidates(problem: Problem, root: Node) -> Iterator[Node]:
     if not isinstance(root, MapNode):
         return
-    step = next((part for part in steps_of(root) if part.path == problem.path), None)
+    step = step_at(root, problem.path)
     if step is not None:
         yield from _in_step(problem.message, step)
     elif problem.line is None or problem.path.endswith(".tool"):
         node = node_at(root, problem.path)
         if node is not None:
             yield node
+
+
+def step_at(root: MapNode, path: str) -> StepPart | None:
+    """The step a path names, nothing for paths of anything else."""
+    if _STEP_PATH.fullmatch(path) is None:
+        return None
+    node = node_at(root, path)
+    name = text_of(node, "step")
+    return StepPart(node, name, path) if isinstance(node, MapNode) and name is not None else None
 
 
 def _in_step(message: str, step: StepPart) -> Iterator[Node]:

@@ -13,8 +13,8 @@ from noetl_template import (
     render_expression,
 )
 
-from noetl_engine.playbook.lint_errors import guess
 from noetl_engine.playbook.lint_finding import Finding, Severity
+from noetl_engine.playbook.lint_guess import Guesser
 from noetl_engine.playbook.lint_names import ALWAYS, Names
 from noetl_engine.playbook.lint_source import Source
 from noetl_engine.playbook.lint_texts import Text
@@ -28,6 +28,7 @@ _F_STRING: Final = re.compile(r"""\b[rR]?[fF][rR]?(?:"|')[^"'\n]*\{\{""")
 # Numbers that don't survive as they are written; everything shorter reads the same.
 _LOSSY: Final = re.compile(r"[+-]?0\d+|\+\d+|[+-]?\d+\.\d*0|[+-]?\d[\d.]*[eE][+-]?\d+|\d{19,}")
 _OPERATOR: Final = re.compile(r"[=!<>]=|[<>]| (?:and|or|in|not|is) ")
+_MAX_VOCABULARY: Final = 300
 _UNLESS: Final = ": it is undefined unless the caller's payload has it"
 _BRACES: Final = (
     "the code is a template before it is Python: keep '{{' and '{%' out of it, "
@@ -35,7 +36,9 @@ _BRACES: Final = (
 )
 
 
-def template_findings(text: Text, names: Names, source: Source) -> Iterator[Finding]:
+def template_findings(
+    text: Text, names: Names, source: Source, guess: Guesser
+) -> Iterator[Finding]:
     """Check one text."""
     template, by_worker = _as_rendered(text)
     if template is None:
@@ -50,7 +53,7 @@ def template_findings(text: Text, names: Names, source: Source) -> Iterator[Find
         yield _braces(text, source, "an f-string's '{{' is rendered before Python sees it")
         return
     if not text.use.is_answer:
-        yield from _undefined(text, found, names, source)
+        yield from _undefined(text, found, names, source, guess)
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:
@@ -96,14 +99,20 @@ def _braces(text: Text, source: Source, what: str) -> Finding:
 
 
 def _undefined(
-    text: Text, found: tuple[Reference, ...], names: Names, source: Source
+    text: Text,
+    found: tuple[Reference, ...],
+    names: Names,
+    source: Source,
+    guess: Guesser,
 ) -> Iterator[Finding]:
-    reported: set[tuple[str, ...]] = set()
+    seen: set[tuple[str, ...]] = set()
     for reference in found:
-        message = None if reference.is_guarded else _what_is_missing(text, reference.path, names)
-        if message is None or reference.path[:2] in reported:
+        if reference.is_guarded or reference.path[:2] in seen:
             continue
-        reported.add(reference.path[:2])
+        seen.add(reference.path[:2])
+        message = _what_is_missing(text, reference.path, names, guess)
+        if message is None:
+            continue
         line, column = source.inside(text.node, reference.line)
         is_code = text.use.is_code
         yield Finding(
@@ -117,34 +126,40 @@ def _undefined(
         )
 
 
-def _what_is_missing(text: Text, path: tuple[str, ...], names: Names) -> str | None:
+def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Guesser) -> str | None:
     root, below = path[0], path[1] if len(path) > 1 else None
-    known = names.flat | text.names
-    if root in text.later and root not in known:
+    is_known = root in names.flat or root in text.names
+    if root in text.later and not is_known:
         return (
             f"'{root}' has no value yet when this is rendered: only 'input', 'set' and 'command' "
             "see earlier items of the pipeline"
         )
     if below is not None and root not in names.flat and root in {"steps", *_ALIASES}:
-        return _missing_below(root, below, text, names)
-    if root in known or root in ALWAYS or (root == "keychain" and names.keychain):
+        return _missing_below(root, below, text, names, guess)
+    if is_known or root in ALWAYS or (root == "keychain" and names.keychain):
         return None
     if root in {"output", "event"}:
         return f"'{root}' has no value here, only in a step's 'set' and in the 'when' of its arcs"
-    advice = guess(root, known) or _UNLESS
-    return f"'{root}' is no step, workload key or variable{advice}" if names.is_certain else None
+    if not names.is_certain:
+        return None
+    advice = guess(root, _vocabulary(text, names)) or _UNLESS
+    return f"'{root}' is no step, workload key or variable{advice}"
 
 
-def _missing_below(root: str, name: str, text: Text, names: Names) -> str | None:
+def _vocabulary(text: Text, names: Names) -> frozenset[str]:
+    """What may have been meant; joining large sets for every name would take long."""
+    return names.flat if len(names.flat) > _MAX_VOCABULARY else names.flat | text.names
+
+
+def _missing_below(root: str, name: str, text: Text, names: Names, guess: Guesser) -> str | None:
     if root == "steps":
         is_known = name in names.steps
         return None if is_known else f"no step is named '{name}'{guess(name, names.steps)}"
     if names.workload is None or not names.is_certain:
         return None  # the payload may bring anything
-    known = names.flat | text.names | ALWAYS
-    if name in known:
+    if name in names.flat or name in text.names or name in ALWAYS:
         return None
-    advice = guess(name, known) or _UNLESS
+    advice = guess(name, _vocabulary(text, names)) or _UNLESS
     what = "a workload key" if root == "workload" else "a workload key, step or variable"
     return f"'{root}.{name}' is not {what}{advice}"
 
