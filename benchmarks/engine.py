@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "libs" / "noetl_engine" / 
 
 from engine_driver import Run
 from noetl_engine.inputs import Started
+from noetl_engine.outputs import NewCommand
 from noetl_engine.playbook import parse_playbook
 
 HEAD = (
@@ -54,6 +55,28 @@ def fan(count: int, tool: str = "{kind: noop}") -> str:
     return text + "  - {step: join, tool: {kind: noop}}\n"
 
 
+def cycle(rounds: int) -> str:
+    """Return two steps that lead to each other, counting in a variable."""
+    return (
+        f"{HEAD}  - {{step: start, tool: {{kind: noop}}, next: [w]}}\n"
+        "  - {step: w, tool: {kind: noop}, next: [g]}\n"
+        "  - step: g\n    tool: {kind: noop}\n    set: {ctx.n: '{{ (n | default(0)) + 1 }}'}\n"
+        f"    next: {{arcs: [{{step: w, when: 'n < {rounds}'}}, {{step: last}}]}}\n"
+        "  - {step: last, tool: {kind: noop}}\n"
+    )
+
+
+def cursor() -> str:
+    """Return a cursor loop with frames of ten rows."""
+    return (
+        f"{HEAD}  - {{step: start, tool: {{kind: noop}}, next: [cur]}}\n"
+        "  - step: cur\n    loop:\n      iterator: row\n      cursor: {claim: SELECT 1}\n"
+        "      spec: {mode: cursor, frame: {max_rows: 10, row_concurrency: 5}}\n"
+        "    tool: {kind: python, code: result = row}\n    next: [last]\n"
+        "  - {step: last, tool: {kind: noop}}\n"
+    )
+
+
 def shapes(iterations: int) -> dict[str, str]:
     """Return the playbooks by name."""
     child = "{kind: playbook, path: bench/child, return_step: end}"
@@ -61,13 +84,23 @@ def shapes(iterations: int) -> dict[str, str]:
         "sequential": loop(iterations, "{mode: sequential}"),
         "parallel, 50 in flight": loop(iterations, "{mode: parallel, max_in_flight: 50}"),
         "parallel, all at once": loop(iterations, "{mode: parallel}"),
+        "cursor, frames of 10": cursor(),
+        "cycle of two steps": cycle(iterations // 2),
         "chain of 200": chain(200),
         "fan-out of 100 and join": fan(100),
         "100 children": fan(100, child),
     }
 
 
-def play(text: str, *, reload_every: int) -> tuple[Run, list[float], int]:
+def _data_of(command: NewCommand, number: int, most_rows: int) -> dict[str, object]:
+    cursor = command.meta.get("cursor") or {}
+    if cursor.get("phase") != "claim":
+        return {"n": number}
+    left = most_rows - 10 * cursor["frame"]
+    return {"rows": [{"id": row} for row in range(min(10, left))]}
+
+
+def play(text: str, *, reload_every: int, most_rows: int) -> tuple[Run, list[float], int]:
     """Run to the end; seconds per command, and the bytes of the largest snapshot."""
     run = Run(parse_playbook(text))
     run.decide(Started(execution_id=7000, catalog_id=42, path="bench/x", version=1, payload={}))
@@ -75,7 +108,7 @@ def play(text: str, *, reload_every: int) -> tuple[Run, list[float], int]:
     largest = 0
     while run.open:
         command = run.open.pop(0)
-        events = run.outcome_events(command, data={"n": len(spans)})
+        events = run.outcome_events(command, data=_data_of(command, len(spans), most_rows))
         if reload_every and len(spans) % reload_every == 0:
             run.take_snapshot()
             run.execution = run.restore()
@@ -105,13 +138,15 @@ def main() -> None:
     for name, text in shapes(options.iterations).items():
         if options.only and options.only not in name:
             continue
-        _run, spans, snapshot = play(text, reload_every=options.reload)
+        _run, spans, snapshot = play(
+            text, reload_every=options.reload, most_rows=options.iterations
+        )
         medians = tenths(spans)
         print(f"{name}: {len(spans)} commands, longest {1e3 * max(spans):.0f} ms")
         print("  µs by tenth: " + " ".join(f"{value:.0f}" for value in medians))
         print(f"  last tenth / second tenth: {medians[-1] / medians[1]:.2f}")
         tracemalloc.start()
-        run, spans, _ = play(text, reload_every=0)
+        run, spans, _ = play(text, reload_every=0, most_rows=options.iterations)
         size = run.execution.memory_size()
         run.rows.clear()
         run.decisions.clear()
