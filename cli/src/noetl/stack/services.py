@@ -13,6 +13,10 @@ from noetl.stack.errors import StackError
 EDGE = "api-gateway"
 WORKER = "worker"
 
+KEEPER = "catalog"
+# Also the beginning of the names of its version and of earlier keys.
+_KEY = "NOETL_ENCRYPTION_KEY"
+
 # Modules by service, in the order of the summary.
 MODULES: Mapping[str, str] = {
     EDGE: "noetl_api_gateway",
@@ -97,11 +101,12 @@ def environment_of(
     encryption_key: str,
 ) -> dict[str, str]:
     """The settings of one process on top of our environment, which may override the defaults."""
-    secret = {} if replica.service in FRONT else {"NOETL_ENCRYPTION_KEY": encryption_key}
+    # Only who stores secrets gets the key. A blank one is none, as it is for the service.
+    is_keeper = replica.service == KEEPER and not os.environ.get(_KEY, "").strip()
+    secret = {_KEY: encryption_key} if is_keeper else {}
     defaults = {
         "NOETL_PUBLIC_SERVER_URL": public,
         "NOETL_LOG_FORMAT": "json",
-        **secret,
         # Below the supervisor's own patience, after which it kills.
         "NOETL_SHUTDOWN_GRACE_SECONDS": "15",
     }
@@ -126,8 +131,12 @@ def environment_of(
         fixed["NOETL_SHARD_INDEX"] = str(replica.shard)
     # Who has no business in the database isn't told where it is.
     database = {} if replica.service in FRONT else databases.environment
-    inherited = {k: v for k, v in os.environ.items() if not _names_a_database(k)}
-    return {**defaults, **inherited, **database, **fixed}
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if not _names_a_database(k) and (replica.service == KEEPER or not k.startswith(_KEY))
+    }
+    return {**defaults, **inherited, **database, **secret, **fixed}
 
 
 def _names_a_database(variable: str) -> bool:
