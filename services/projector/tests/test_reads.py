@@ -2,8 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 
+import asyncpg
 from noetl_contract.rpc import RpcReply
 
+type Pool = asyncpg.Pool[asyncpg.Record]
 type AddLog = Callable[..., Awaitable[None]]
 type Ask = Callable[..., Awaitable[RpcReply]]
 
@@ -157,3 +159,31 @@ async def test_exists_tells_the_size_of_a_looped_start(ask: Ask, add_log: AddLog
 
     assert (await ask("executions.exists", execution_id=1)).body["commands_generated"] == 7
     assert (await ask("executions.exists", execution_id=2)).body["commands_generated"] == 1
+
+
+async def test_a_log_that_no_playbook_wrote_has_a_status_and_events(
+    ask: Ask, add_log: AddLog, pool: Pool
+) -> None:
+    registered = {"event_type": "subscription.registered", "node": "subscriptions/orders"}
+    await add_log(71, [registered, {"event_type": "subscription.activated"}])
+    await pool.execute("DELETE FROM noetl.execution_state")
+
+    status = (await ask("executions.status", execution_id=71)).body
+    events = (await ask("executions.events", execution_id=71, page=1, page_size=10)).body
+    detail = await ask("executions.get", execution_id=71)
+    listed = (await ask("executions.list")).body
+
+    assert (status["status"], status["progress"]["total_steps"]) == ("RUNNING", 0)
+    assert (events["path"], events["pagination"]["total_events"]) == ("subscriptions/orders", 2)
+    assert detail.status == 404
+    assert listed == []
+
+
+async def test_a_command_is_read_from_the_log_when_its_row_is_gone(
+    ask: Ask, add_log: AddLog
+) -> None:
+    await add_log(1, WHOLE)
+
+    body = (await ask("command.get", event_id=1002)).body
+
+    assert (body["execution_id"], body["node_name"], body["action"]) == (1, "start", "noop")

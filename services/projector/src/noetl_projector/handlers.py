@@ -92,8 +92,8 @@ class ExecutionHandlers:
         )
 
     async def on_status(self, request: Request) -> RpcReply | bytes:
-        """Return status and progress."""
-        state = await self._store.find_state(int(request["execution_id"]))
+        """Return status and progress, also of a log that no playbook wrote."""
+        state = await self._find_log(int(request["execution_id"]))
         if state is None:
             return _unknown(request)
         steps = await self._store.read_completed_steps(
@@ -103,7 +103,7 @@ class ExecutionHandlers:
 
     async def on_events(self, request: Request) -> RpcReply | bytes:
         """Return a page of events, newest first."""
-        state = await self._store.find_state(int(request["execution_id"]))
+        state = await self._find_log(int(request["execution_id"]))
         if state is None:
             return _unknown(request)
         events, pagination = await self._page(state, request, is_wanted=True)
@@ -200,6 +200,10 @@ class ExecutionHandlers:
                 "meta": command.meta,
             }
         )
+
+    async def _find_log(self, execution_id: int) -> State | None:
+        state = await self._store.find_state(execution_id)
+        return state or await self._store.find_log(execution_id)
 
     async def _newest(self, state: State) -> tuple[list[dict[str, Json]], dict[str, Json]]:
         """Return the newest events in ascending order, and what was left out."""

@@ -120,6 +120,23 @@ SELECT
 FROM noetl.execution_state AS s
 WHERE s.execution_id = $1;
 
+-- name: find_log
+-- The ends of a log that no playbook wrote: of a subscription, of projected events. $1 execution id
+SELECT
+    first.execution_id, first.catalog_id, coalesce(first.node_name, '') AS path,
+    first.parent_execution_id, last.position, last.event_type,
+    first.created_at AT TIME ZONE 'UTC' AS started_at,
+    last.created_at AT TIME ZONE 'UTC' AS ended_at
+FROM noetl.event AS first
+CROSS JOIN LATERAL (
+    SELECT e.position, e.event_type, e.created_at
+    FROM noetl.event AS e
+    WHERE e.execution_id = first.execution_id
+    ORDER BY e.position DESC
+    LIMIT 1
+) AS last
+WHERE first.execution_id = $1 AND first.position = 1;
+
 -- name: list_states
 -- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
 -- $3 status or null, $4 limit, $5 offset
@@ -247,6 +264,16 @@ INNER JOIN noetl.event AS e
     ON e.execution_id = c.execution_id
     AND e.event_id = c.event_id
 WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
+LIMIT 1;
+
+-- name: find_issued
+-- The same by the log alone: rows of commands go earlier than it. $1 and $2 as above
+SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
+FROM noetl.event AS e
+WHERE
+    e.event_id = $1
+    AND e.event_type = 'command.issued'
+    AND ($2::BIGINT IS NULL OR e.execution_id = $2)
 LIMIT 1;
 
 -- name: insert_result

@@ -9,6 +9,7 @@ import asyncpg
 from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import translate
 from noetl_common.pg.queries import Queries
+from noetl_contract.events import ExecutionStatus, status_of_terminal
 
 __all__ = ["LogRow", "NewResult", "State", "Store", "StoredCommand"]
 
@@ -140,6 +141,34 @@ class Store:
         row = await self._row("find_state", execution_id)
         return None if row is None else State.of(row)
 
+    async def find_log(self, execution_id: int) -> State | None:
+        """Return what a log without a state row says of itself; None without a log.
+
+        Its last row decides about its end: nobody folds it, and it may go on.
+        """
+        row = await self._row("find_log", execution_id)
+        if row is None:
+            return None
+        ended = status_of_terminal(row["event_type"] or "")
+        return State(
+            execution_id=row["execution_id"],
+            catalog_id=row["catalog_id"],
+            path=row["path"],
+            version=0,
+            parent_execution_id=row["parent_execution_id"],
+            status=ExecutionStatus.RUNNING if ended is None else ended,
+            position=row["position"],
+            started_at=row["started_at"],
+            ended_at=None if ended is None else row["ended_at"],
+            error=None,
+            total_steps=0,
+            completed_steps=0,
+            running_steps=0,
+            failed_steps=0,
+            soft_errors=0,
+            current_step=None,
+        )
+
     async def list_states(
         self,
         *,
@@ -206,6 +235,8 @@ class Store:
     ) -> StoredCommand | None:
         """Return a command by the id of its event."""
         row = await self._row("find_command", event_id, execution_id)
+        if row is None:
+            row = await self._row("find_issued", event_id, execution_id)
         if row is None:
             return None
         return StoredCommand(

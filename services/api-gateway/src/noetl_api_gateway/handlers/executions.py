@@ -1,5 +1,6 @@
 """`/api/executions*` (http-b 5 and 6)."""
 
+from datetime import datetime
 from typing import Any
 
 from litestar import Response, get
@@ -162,8 +163,13 @@ async def _merged_list(edge: Edge, asked: Object, shards: int) -> list[Object]:
     found: list[Object] = []
     for shard in range(shards):
         found += body_of(await edge.services.projector("executions.list", reach, shard=shard))
-    found.sort(key=lambda entry: (entry["started_at"], int(entry["execution_id"])), reverse=True)
+    found.sort(key=_begin, reverse=True)
     return found[asked["offset"] : asked["offset"] + asked["limit"]]
+
+
+def _begin(entry: Object) -> tuple[datetime, int]:
+    """Order by time; as texts, times with and without fractions of a second would be mixed up."""
+    return datetime.fromisoformat(entry["started_at"]), int(entry["execution_id"])
 
 
 def _page(request: AnyRequest) -> Object:

@@ -1,0 +1,71 @@
+"""Purging silent workers, and finding who listens where (http-b 9.2 and 10.9)."""
+
+import asyncpg
+from noetl_catalog.upkeep_handlers import UpkeepHandlers
+from noetl_common.pg.queries import Queries
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+DOCUMENT = """
+kind: Subscription
+metadata: {{path: {path}}}
+spec: {{mode: push, ingress: {{gateway_path: {gateway_path}}}}}
+"""
+
+
+async def test_every_statement_can_be_prepared(pool: Pool) -> None:
+    queries = Queries.load("noetl_catalog", "upkeep.sql")
+    async with pool.acquire() as connection:
+        for name in queries:
+            await connection.prepare(queries[name])
+
+
+async def test_only_worker_pools_that_are_silent_for_long_go(pool: Pool) -> None:
+    for number, (kind, minutes) in enumerate(
+        [("worker_pool", 90), ("worker_pool", 30), ("server_api", 90)]
+    ):
+        await pool.execute(
+            "INSERT INTO noetl.runtime (runtime_id, name, kind, status, heartbeat)"
+            " VALUES ($1, $2, $3, 'ready', now() - make_interval(mins => $4))",
+            number,
+            f"r{number}",
+            kind,
+            minutes,
+        )
+
+    reply = await UpkeepHandlers(pool).on_purge({"stale_minutes": 60})
+
+    assert reply.body == {"purged": 1}
+    rows = await pool.fetch("SELECT name FROM noetl.runtime ORDER BY 1")
+    assert [row["name"] for row in rows] == ["r1", "r2"]
+
+
+async def keep(pool: Pool, path: str, version: int, gateway_path: str, **columns: str) -> None:
+    await pool.execute(
+        "INSERT INTO noetl.catalog (catalog_id, path, version, kind, content)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        hash((path, version)) % 10**9,
+        path,
+        version,
+        columns.get("kind", "subscription"),
+        columns.get("content", DOCUMENT.format(path=path, gateway_path=gateway_path)),
+    )
+
+
+async def test_a_listener_is_found_by_the_last_part_of_the_newest_path(pool: Pool) -> None:
+    await keep(pool, "subscriptions/a", 1, "/hooks/orders")
+    await keep(pool, "subscriptions/a", 2, "/hooks/payments")
+    await keep(pool, "subscriptions/b", 1, "/x/orders/")
+    await keep(pool, "subscriptions/c", 1, "", content="a: [")
+    await keep(pool, "playbooks/d", 1, "/hooks/other", kind="playbook")
+    handlers = UpkeepHandlers(pool)
+
+    orders = await handlers.on_listener({"listener": "orders"})
+    other = await handlers.on_listener({"listener": "other"})
+
+    assert orders.body["path"] == "subscriptions/b"
+    assert orders.body["spec"]["ingress"] == {"gateway_path": "/x/orders/"}
+    assert (other.status, other.error) == (
+        404,
+        "No push subscription for ingress listener 'other'",
+    )
