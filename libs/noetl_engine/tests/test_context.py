@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_arc, make_playbook, make_step
+from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.model import Pipeline, Task, Tool
 from noetl_engine.values import unwrap, with_self_copy
 
@@ -306,3 +307,41 @@ def test_a_command_context_carries_nothing_it_does_not_need():
     context = Run(make_playbook(make_step("start"))).start().open[0].context
 
     assert set(context) == {"tool_config", "args", "render_context"}
+
+
+def test_keychain_is_no_name_of_templates_and_aliases_pass_as_they_are() -> None:
+    """Only the credential resolver reads the block; nothing secret gets into a command."""
+    text = (
+        "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: p}\n"
+        "keychain:\n- {name: api, provider: vault, map: {token: path#key}}\n"
+        "workflow:\n- step: start\n  tool:\n    kind: http\n    auth: api\n"
+        "    url: http://h\n    t: '{{ keychain.api.token }}'\n"
+        "    u: 'x{{ keychain.api.token }}y'\n"
+    )
+    run = Run(parse_playbook(text)).start()
+
+    command = run.find("start")
+    assert command.context["tool_config"] == {
+        "auth": "api",
+        "url": "http://h",
+        "t": None,
+        "u": "xy",
+    }
+    assert "keychain" not in command.context["render_context"]
+
+
+def test_what_an_iteration_sets_for_itself_stays_with_it() -> None:
+    playbook = make_playbook(
+        make_step("start", "lp"),
+        make_step("lp", "end", loop=make_loop([1, 2])),
+        make_step("end"),
+    )
+    run = Run(playbook).start().work("start")
+    updates = {"iter.own": 1, "ctx.shared": 2, "bare": 3}
+    run.work("lp:i0", data={"t": {}, "_context_updates": updates})
+    assert "own" not in run.find("lp:i1").context["render_context"]["iter"]
+    run.work("lp:i1")
+
+    scope = run.find("end").context["render_context"]
+    assert "own" not in scope
+    assert (scope["shared"], scope["bare"]) == (2, 3)
