@@ -279,6 +279,32 @@ VALUES: dict[str, tuple[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("args", "seen"),
+    [
+        ({"input_data": 5}, {"input_data": 5}),
+        (
+            {"input_data": {"a": 1, "b": 2}, "b": 3},
+            {"input_data": {"a": 1, "b": 2}, "a": 1, "b": 3},
+        ),
+        # What templates see of an object: with a copy of itself, which nobody passed.
+        (
+            {"input_data": {"a": 1, "data": {"a": 1}}},
+            {"input_data": {"a": 1, "data": {"a": 1}}, "a": 1},
+        ),
+        ({"input_data": {"data": [1]}}, {"input_data": {"data": [1]}, "data": [1]}),
+    ],
+)
+async def test_an_argument_called_input_data(
+    interpreters: InterpreterPool, args: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    code = "def main(**given): return [input_data, given]"
+
+    ended = await run(interpreters, code, args=args)
+
+    assert ended.value == [seen, args], ended.stderr
+
+
 @pytest.mark.parametrize("name", VALUES)
 async def test_the_value_of_a_script(interpreters: InterpreterPool, name: str) -> None:
     code, value = VALUES[name]

@@ -27,15 +27,20 @@ class Body:
             tree = _as_function(tree)
         self.code: CodeType = compile(tree, name, "exec", dont_inherit=True)
 
-    def evaluate(self, namespace: dict[str, Any]) -> Any:
-        """Run at module level; the value is `result`, a top-level `return`, or `main()`."""
+    def evaluate(self, namespace: dict[str, Any], args: dict[str, Any]) -> Any:
+        """Run at module level; the value is `result`, a top-level `return`, or `main()`.
+
+        Args:
+            namespace: the script's globals.
+            args: what `main` gets, whatever the script has made of its globals.
+        """
         exec(self.code, namespace)  # noqa: S102  our purpose
         if self.returns:
             run = namespace.pop(_FUNCTION)
             namespace["result"] = run(namespace["args"], namespace["input_data"])
         value = namespace.get("result")
         if value is None and callable(namespace.get("main")):
-            value = _call_main(namespace["main"], namespace["input_data"])
+            value = _call_main(namespace["main"], args)
         return value
 
 

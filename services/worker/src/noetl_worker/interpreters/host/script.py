@@ -129,7 +129,7 @@ class ScriptProcess:
                 self._traces.begin()
                 if "random" in source:
                     random.seed()  # also hides what a script before seeded
-            value = body.evaluate(_namespace(job))
+            value = body.evaluate(_namespace(job), dict(job["args"]))
             return 0, _encode(value), harmless
         except SystemExit as end:
             return _exit_status(end), None, harmless
@@ -200,8 +200,24 @@ def _namespace(job: dict[str, Any]) -> dict[str, Any]:
     namespace["sys"] = sys
     namespace["json"] = json
     namespace.update(args)
-    namespace["input_data"] = dict(args)
+    namespace["input_data"] = _input_data(args)
     return namespace
+
+
+def _input_data(args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments once more, for scripts that read them as a mapping.
+
+    Many playbooks pass an object under this very name and expect to read its fields. They find
+    them behind the arguments themselves, which win; the `data` that templates add to an object
+    as a copy of itself is none of its fields.
+    """
+    inner = args.get("input_data")
+    if not isinstance(inner, dict):
+        return dict(args)
+    fields = {name: value for name, value in inner.items() if name != "data"}
+    if inner.get("data") == fields:
+        inner = fields
+    return {**inner, **args}
 
 
 def _encode(value: Any) -> str | None:
