@@ -387,6 +387,49 @@ async def test_a_reading_that_cannot_be_recorded(
     assert len(kept["items"]) == 1
 
 
+async def test_no_secret_is_in_a_log_or_in_a_refusal(
+    database: Database,
+    nats_url: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever fails with a canary in it, only the reading that was asked for shows it."""
+    caplog.set_level("DEBUG")
+    bodies: list[tuple[str, Json]] = [
+        ("credential.create", {"name": {"x": CANARY}, "data": CANARY}),
+        ("credential.create", {"name": "n", "type": "t", "data": CANARY, "tags": CANARY}),
+        ("credential.create", {"name": "n\0", "type": "t", "data": CANARY}),
+        ("credential.create", {"data": CANARY}),
+        ("keychain.put", {"keychain_name": "k", "catalog_id": 1, "data": CANARY}),
+        ("keychain.put", {"data": CANARY, "renew_config": CANARY, "expires_at": CANARY}),
+        ("keychain.put", {"catalog_id": CANARY, "keychain_name": "k", "data": CANARY}),
+        ("credential.cross_region", {"alias": "a", "worker_public_key_b64": CANARY}),
+        ("wallet.rotate", {"table": CANARY}),
+    ]
+    async with open_world(database, nats_url) as world:
+        refused = [await world.ask(operation, **body) for operation, body in bodies]
+        await world.ok("credential.create", name="pg", type="t", data={"p": CANARY})
+        await world.ok("credential.get", identifier="pg", include_data=True)
+        await world.pool.execute(
+            "INSERT INTO noetl.credential (id, name, type, data_encrypted)"
+            " VALUES (1, 'x', 't', $1)",
+            f'{{"p":"{CANARY}"}}',
+        )
+        unreadable = await world.ask("credential.get", identifier="x", include_data=True)
+        await world.ok("wallet.rotate", table="credential")
+        readiness = await world.service.readiness()
+    async with open_world(database, nats_url, encryption_key=NEW_KEY) as world:
+        undecryptable = await world.ask("credential.get", identifier="pg", include_data=True)
+    logged = capsys.readouterr()
+
+    shown = [reply.model_dump_json() for reply in (*refused, unreadable, undecryptable)]
+    assert all(reply.status >= 400 for reply in (*refused, unreadable, undecryptable))
+    assert "record_not_rotated" in logged.out
+    for text in (*shown, logged.out, logged.err, caplog.text, str(readiness)):
+        assert CANARY not in text
+        assert KEY.get_secret_value() not in text
+
+
 async def test_every_statement_is_used_and_prepares(world: SecretWorld) -> None:
     statements = Queries.load("noetl_catalog", "secrets.sql")
     async with world.pool.acquire() as connection:

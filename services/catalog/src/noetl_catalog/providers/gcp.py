@@ -83,7 +83,7 @@ class GcpIam:
         endpoint = self._settings.gcp_iam_credentials_endpoint.rstrip("/")
         answer = await self._calls.json(
             "POST",
-            f"{endpoint}/projects/-/serviceAccounts/{quote(account)}:generateAccessToken",
+            f"{endpoint}/projects/-/serviceAccounts/{quote(account, safe='@')}:generateAccessToken",
             headers={"authorization": f"Bearer {own}"},
             json={
                 "scope": [scope or _SCOPE],
