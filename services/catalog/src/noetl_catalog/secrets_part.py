@@ -30,7 +30,7 @@ from noetl_catalog.settings import Settings
 from noetl_catalog.store import Store
 from noetl_catalog.wallet_handlers import WalletHandlers
 
-__all__ = ["Secrets", "open_secrets"]
+__all__ = ["KeyCheck", "Secrets", "open_secrets"]
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -52,22 +52,9 @@ class Secrets:
 
     def join(self, service: Service) -> None:
         """Add the readiness check and the background work."""
-        service.ready_when("encryption_key", self.check_key)
+        check = KeyCheck(self.keys, store=self.store, box=self.box)
+        service.ready_when("encryption_key", check.run)
         service.spawn("secret refresh", self.resolver.run())
-
-    async def check_key(self) -> None:
-        """Readiness check: there is a key, and it opens what was stored last (operations 2.8).
-
-        Raises:
-            NoetlError: it is missing, or another one.
-        """
-        if isinstance(self.keys, NoKeyManager):
-            raise KeyMissing
-        if not self.keys.is_durable:
-            return
-        newest = await self.store.probe_credential()
-        if newest is not None:
-            await self.box.open(newest.data_encrypted)
 
     async def forget_old(self) -> None:
         """Delete entries and records whose time is over; errors are the caller's.
@@ -82,6 +69,34 @@ class Secrets:
         days = settings.secret_audit_retention_days
         if days:
             await self.store.delete_old_audit(days=days, limit=_PURGED_AT_ONCE)
+
+
+class KeyCheck:
+    """Whether there is a key and it opens what was stored last (operations 2.8).
+
+    A key doesn't change while a process lives, so one success is enough.
+    """
+
+    def __init__(self, keys: KeyManager, *, store: SecretStore, box: SecretBox) -> None:
+        self._keys = keys
+        self._store = store
+        self._box = box
+        self._is_proven = not keys.is_durable
+
+    async def run(self) -> None:
+        """Readiness check.
+
+        Raises:
+            NoetlError: the key is missing, or another one.
+        """
+        if isinstance(self._keys, NoKeyManager):
+            raise KeyMissing
+        if self._is_proven:
+            return
+        newest = await self._store.probe_credential()
+        if newest is not None:
+            await self._box.open(newest.data_encrypted)
+            self._is_proven = True
 
 
 @asynccontextmanager
