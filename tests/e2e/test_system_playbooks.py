@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,9 +55,27 @@ FROM numbers
 """
 
 
+KNOWN: dict[int, dict[str, str]] = {}
+
+
+def values_of(stack: Stack) -> dict[str, str]:
+    """Return a stack's settings; each look of its own would start a process."""
+    if stack.port not in KNOWN:
+        KNOWN[stack.port] = stack.values()
+    return KNOWN[stack.port]
+
+
+def dsn_of(stack: Stack) -> str:
+    values = values_of(stack)
+    return (
+        f"postgresql://{values['POSTGRES_USER']}:{values['POSTGRES_PASSWORD']}"
+        f"@{values['POSTGRES_HOST']}:{values['POSTGRES_PORT']}/{values['POSTGRES_DB']}"
+    )
+
+
 def fetch(stack: Stack, statement: str, *values: object) -> list[Any]:
     async def run() -> list[Any]:
-        connection = await asyncpg.connect(stack.dsn())
+        connection = await asyncpg.connect(dsn_of(stack))
         try:
             return list(await connection.fetch(statement, *values))
         finally:
@@ -69,7 +88,7 @@ def published(stack: Stack) -> Counter[str]:
     """Count the messages of the stream of events by their ids."""
 
     async def run() -> Counter[str]:
-        client = await nats.connect(stack.values()["NOETL_NATS_URL"])
+        client = await nats.connect(values_of(stack)["NOETL_NATS_URL"])
         try:
             js = client.jetstream()
             reader = await js.pull_subscribe(
@@ -91,7 +110,7 @@ def published(stack: Stack) -> Counter[str]:
 @contextlib.contextmanager
 def system_worker(stack: Stack) -> Iterator[None]:
     """Run a worker of the system pool, who alone has the secrets."""
-    values = stack.values()
+    values = values_of(stack)
     address = urlsplit(values["NOETL_NATS_URL"])
     environment = {
         **os.environ,
@@ -136,7 +155,7 @@ def system_stack(**environment: str) -> Iterator[tuple[Stack, httpx.Client]]:
 
 
 def begin(stack: Stack, client: httpx.Client, name: str, **workload: Any) -> int:
-    address = urlsplit(stack.values()["NOETL_NATS_URL"])
+    address = urlsplit(values_of(stack)["NOETL_NATS_URL"])
     workload |= {"server_url": stack.url}
     if name == "outbox_publisher":
         workload |= {
@@ -193,6 +212,7 @@ def test_the_playbooks_do_what_the_services_leave() -> None:
         pending = client.get("/api/internal/outbox/pending-count", headers=AUTHORIZED).json()
         assert pending["pending"] >= ROWS
         assert published(stack) == Counter()
+        _check_internal_api(client)
 
         run(stack, client, "outbox_publisher", batch_size=min(500, ROWS // 3))
         run(stack, client, "projector", batch_size=min(1000, ROWS // 3))
@@ -208,6 +228,31 @@ def test_the_playbooks_do_what_the_services_leave() -> None:
 
         _project_events(stack, client)
         _clean_up(stack, client)
+
+
+def _check_internal_api(client: httpx.Client) -> None:
+    """What operators' own check of these routes asserts (http-b 14.1)."""
+    root = "/api/internal"
+    for headers in ({}, {"authorization": "Bearer WRONG"}, {"authorization": f"Basic {TOKEN}"}):
+        assert client.get(f"{root}/outbox/pending-count", headers=headers).status_code == 403
+    client.headers.update(AUTHORIZED)
+    claim = client.post(f"{root}/outbox/claim", json={"limit": 2}).json()
+    assert claim["claimed"] == len(claim["rows"]) == 2
+    row = client.post(f"{root}/outbox/claim", json={"limit": 1}).json()["rows"][0]
+    failed = {"outbox_id": row["outbox_id"], "error": "x", "attempts": row["attempts"]}
+    marked = client.post(f"{root}/outbox/mark-failed", json=failed).json()
+    assert (marked["marked"], marked["available_at_in"] >= 1) == (True, True)
+    for one in claim["rows"]:
+        back = {"outbox_id": one["outbox_id"], "error": "x", "max_delay_seconds": 1}
+        client.post(f"{root}/outbox/mark-failed", json=back).raise_for_status()
+    first = {"event_id": 1, "execution_id": 99991781514562, "event_type": "validation.test"}
+    events = [first, {**first, "event_id": 2}]
+    projected = client.post(f"{root}/events/project", json={"events": events}).json()
+    again = client.post(f"{root}/events/project", json={"events": [first]}).json()
+    assert projected == {"projected": 2, "duplicates": 0}
+    assert again == {"projected": 0, "duplicates": 1}
+    for name in AUTHORIZED:
+        del client.headers[name]
 
 
 def _project_events(stack: Stack, client: httpx.Client) -> None:
@@ -248,9 +293,87 @@ def _clean_up(stack: Stack, client: httpx.Client) -> None:
     assert [row["event_id"] for row in old] == list(range(1, 7))
 
 
+PLAYBOOK = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: waits, path: system_test/waits}
+workload: {n: 1}
+workflow:
+  - step: start
+    tool: {kind: container, image: x}
+"""
+SUBSCRIPTION = """
+apiVersion: noetl.io/v2
+kind: Subscription
+metadata: {name: orders, path: subscriptions/orders}
+spec:
+  source: webhook
+  mode: push
+  ingress: {gateway_path: /hooks/orders, verify: {type: bearer, secret: orders_key}}
+  dispatch: {playbook: system_test/waits}
+"""
+
+
+def _check_routes(client: httpx.Client) -> None:
+    """Starts, ends, replay and subscriptions on the whole stack."""
+    register(client, PLAYBOOK)
+    client.post(
+        "/api/catalog/register", json={"content": SUBSCRIPTION, "resource_type": "subscription"}
+    ).raise_for_status()
+    start = {"path": "system_test/waits", "payload": {"n": 5}, "execution_pool": "nobody"}
+    batch = client.post(
+        "/api/execute/batch",
+        json={"executions": [start, {"path": "nope"}, {**start, "dedup": {"key": "k"}}] * 2},
+    ).json()
+    assert [batch[name] for name in ("count", "started", "duplicates", "failed")] == [6, 3, 1, 2]
+    first, other, third = (
+        int(one["execution_id"]) for one in batch["results"] if one["status"] == "started"
+    )
+    again = [
+        client.post("/api/execute", json=start, headers={"idempotency-key": "i"}).json()
+        for _ in range(2)
+    ]
+    assert again[0]["execution_id"] == again[1]["execution_id"]
+
+    ended = {"status": "FAILED", "error": "forced by operator"}
+    finalized = client.post(f"/api/executions/{first}/finalize", json=ended).json()
+    assert finalized["message"] == "Execution finalized with status: FAILED"
+    once_more = client.post(f"/api/executions/{first}/finalize", json={"status": "COMPLETED"})
+    assert once_more.json()["message"] == "Execution already in FAILED state"
+    assert client.post(f"/api/executions/{other}/stop").json()["status"] == "cancelled"
+    rerun = int(client.post(f"/api/executions/{first}/rerun", json={}).json()["execution_id"])
+    assert client.get(f"/api/executions/{rerun}").json()["workload"] == {"n": 5}
+    log = client.get(f"/api/executions/{first}").json()["events"]
+    result = client.get(f"/api/events/{log[-1]['event_id']}/result").json()
+    assert (result["event_type"], result["error"]) == ("playbook_failed", "forced by operator")
+    for row in log:
+        query = {"execution_id": first, "as_of_event_id": row["event_id"]}
+        state = client.get("/api/replay/state", params=query).json()
+        assert state["event_count"] == row["position"]
+    assert state["execution"]["status"] == "FAILED"
+
+    callback = f"/api/internal/container-callback/{third}/start"
+    news = {"state": "succeeded", "job_name": "job-1"}
+    told = [client.post(callback, json=news, headers=AUTHORIZED) for _ in range(2)]
+    assert [one.status_code for one in told] == [202, 202]
+    assert told[0].json() == told[1].json()
+
+    one = client.post("/api/subscriptions/register", json={"path": "subscriptions/orders"}).json()
+    path = f"/api/subscriptions/{one['subscription_id']}"
+    assert client.post(f"{path}/activate").json()["state"] == "ACTIVE"
+    event = {"execution_id": one["subscription_id"], "event_type": "x", "step": "ingress"}
+    assert client.post("/api/events", json=event).json()["status"] == "ok"
+    assert client.get(path).json() in client.get("/api/subscriptions").json()["subscriptions"]
+    status = client.get(f"/api/executions/{one['subscription_id']}/status").json()
+    assert status["status"] == "RUNNING"
+    stuck = client.post("/api/executions/cleanup", json={"dry_run": True}).json()
+    assert stuck["message"] == "No stuck executions found older than 5 minutes"
+
+
 def test_beside_the_services_nothing_happens_twice() -> None:
     with system_stack() as (stack, client):
         fetch(stack, LAY_OUT, ROWS)
+        _check_routes(client)
         begun = [
             begin(stack, client, name, batch_size=50)
             for name in ["outbox_publisher", "projector"] * 3
@@ -259,8 +382,8 @@ def test_beside_the_services_nothing_happens_twice() -> None:
         run(stack, client, "projector")
 
         left = "SELECT count(*) FROM noetl.outbox WHERE outbox_id <= $1 AND status <> 'PUBLISHED'"
-        for _ in range(300):
-            if fetch(stack, left, ROWS)[0][0] == 0:
-                break
+        deadline = time.monotonic() + 60
+        while fetch(stack, left, ROWS)[0][0] and time.monotonic() < deadline:
+            time.sleep(0.1)
         assert_published_once(stack)
         assert_projected_once(stack)

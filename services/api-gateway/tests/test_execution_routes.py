@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from noetl_api_gateway.handlers.execute import mint_at_home
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.ingress import FinalizeMessage
@@ -352,28 +351,28 @@ async def test_replay_asks_for_one_cut_at_most(world: World) -> None:
         assert world.backend.requests("replay.state")[-1] == plain | change, query
 
 
-@pytest.mark.parametrize(
-    ("query", "text"),
-    [
-        ("", "missing field `execution_id`"),
-        ("execution_id=x", "execution_id: invalid digit found in string"),
-        (
-            "execution_id=1&as_of_event_id=1&as_of_time=2026-06-15T11:00:00Z",
-            "Use only one replay cutoff: as_of_event_id, as_of_position, or as_of_time",
-        ),
-        (
-            "execution_id=1&projection=x",
-            'unknown projection "x"; expected one of: execution, stage, frame, command',
-        ),
-        ("execution_id=1&as_of_time=yesterday", "as_of_time: input contains invalid characters"),
-        ("execution_id=1&resolve_payloads=yes", "was not `true` or `false`"),
-    ],
-)
-async def test_replay_names_what_it_cannot_take(world: World, query: str, text: str) -> None:
-    answer = await world.get(f"/api/replay/state?{query}")
+WRONG_REPLAYS: list[tuple[str, str]] = [
+    ("", "missing field `execution_id`"),
+    ("execution_id=x", "execution_id: invalid digit found in string"),
+    (
+        "execution_id=1&as_of_event_id=1&as_of_time=2026-06-15T11:00:00Z",
+        "Use only one replay cutoff: as_of_event_id, as_of_position, or as_of_time",
+    ),
+    (
+        "execution_id=1&projection=x",
+        'unknown projection "x"; expected one of: execution, stage, frame, command',
+    ),
+    ("execution_id=1&as_of_time=yesterday", "as_of_time: input contains invalid characters"),
+    ("execution_id=1&resolve_payloads=yes", "was not `true` or `false`"),
+]
 
-    assert answer.status_code == 400
-    assert text in answer.json()["error"]
+
+async def test_replay_names_what_it_cannot_take(world: World) -> None:
+    for query, text in WRONG_REPLAYS:
+        answer = await world.get(f"/api/replay/state?{query}")
+
+        assert answer.status_code == 400, query
+        assert text in answer.json()["error"]
 
 
 # -- logs without a playbook -------------------------------------------------------------------
