@@ -14,7 +14,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
@@ -60,6 +60,7 @@ from noetl_api_gateway.handlers import vars as variables
 from noetl_api_gateway.handlers.gate import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.health import HealthProbe
 from noetl_api_gateway.large_writes import LargeWrites
+from noetl_api_gateway.openapi_page import ReadingPage
 from noetl_api_gateway.presence import Presence, run_presence
 from noetl_api_gateway.refusals import RETRY_AFTER, Refusal, body_too_large
 from noetl_api_gateway.request import AnyRequest
@@ -204,7 +205,10 @@ def create_app(settings: Settings | None = None) -> Shell:
             title="NoETL",
             version="1",
             path="/schema",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json"), SwaggerRenderPlugin()],
+            description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
+            " strings; every refusal has the keys `error`, `status` and `detail`.",
+            use_handler_docstrings=True,
+            render_plugins=[JsonRenderPlugin(path="/openapi.json"), ReadingPage(path="/swagger")],
         ),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,

@@ -22,6 +22,44 @@ __all__ = ["documented", "error_example", "inlined_schema"]
 type Json = Any
 
 _UNAVAILABLE = "The catalog service did not answer in time"
+_BAD_BODY = {
+    400: "Failed to parse the request body as JSON: EOF while parsing a value at line 1 column 0",
+    413: "Failed to buffer the request body: length limit exceeded",
+    415: "Expected request with `Content-Type: application/json`",
+    422: "Failed to deserialize the JSON body into the target type: missing field `name`"
+    " at line 1 column 2",
+}
+_BAD_QUERY = {400: "Failed to deserialize query string: limit: invalid digit found in string"}
+_BAD_PATH = {400: "Invalid URL: Cannot parse `abc` to a `i64`"}
+
+_I64: dict[str, Json] = {
+    "type": "integer",
+    "format": "int64",
+    "minimum": -(1 << 63),
+    "maximum": (1 << 63) - 1,
+}
+_WORD: dict[str, Json] = {"type": "string", "minLength": 1}
+_PATH_PARAMETERS: dict[str, tuple[dict[str, Json], str, Json]] = {
+    "execution_id": (_I64, "the execution's id", 325077236512452608),
+    "catalog_id": (_I64, "the catalog entry's id", 321000000000000001),
+    "event_id": (_I64, "the event's id", 325077236516646912),
+    "request_id": (_I64, "id of the batch: that of one of its events", 325077260000000001),
+    "subscription_id": (_I64, "the subscription's id", 325077250000000001),
+    "playbook_id": (_WORD, "catalog id of a version, or the path of all of them", "demo/hello"),
+    "path": (_WORD, "path of the entry with `/ui_schema` behind it", "demo/hello/ui_schema"),
+    "identifier": (_WORD, "the credential's id or name", "pg_k8s"),
+    "keychain_name": (_WORD, "name of the keychain entry", "amadeus_token"),
+    "var_name": (_WORD, "name of the variable", "user_id"),
+    "name": (_WORD, "name of the result, mostly a step's", "fetch"),
+    "step_name": (_WORD, "name of the step", "fetch"),
+    "step": (_WORD, "name of the step", "train"),
+    "listener": (_WORD, "last segment of the listener's gateway path", "orders"),
+    "action": (
+        {"type": "string", "enum": ["activate", "pause", "resume", "drain", "deactivate"]},
+        "what is to become of the subscription",
+        "activate",
+    ),
+}
 
 
 def documented(
@@ -45,13 +83,15 @@ def documented(
         answer: model, or other type, of the 200 body.
         content_type: of the answer.
         query: type and meaning of each query parameter.
-        errors: the text of a typical refusal, by status; 503 is added, since every service
-            may be away.
+        errors: the text of a typical refusal, by status. Added are 503, since every service may
+            be away, and what bodies, queries and paths are refused with everywhere.
         others: types of bodies that other statuses than success and refusals have.
         is_body_required: whether the route wants a body.
         success: status of the answer.
     """
-    refusals = {503: _UNAVAILABLE} | dict(errors or {})
+    common = {503: _UNAVAILABLE}
+    common |= _BAD_QUERY if query else {}
+    common |= {} if body is None else _BAD_BODY
 
     @dataclass
     class Documented(Operation):
@@ -60,8 +100,10 @@ def documented(
                 self.request_body = RequestBody(
                     content={"application/json": _media(body)}, required=is_body_required
                 )
-            if query:
-                self.parameters = [*(self.parameters or []), *_parameters(query)]
+            in_path = [_in_path(found) for found in self.parameters or ()]
+            refusals = (_BAD_PATH if in_path else {}) | common | dict(errors or {})
+            if in_path or query:
+                self.parameters = [*in_path, *_parameters(query or {})]
             self.responses = {
                 str(success): OpenAPIResponse(
                     description="Done", content={content_type: _media(answer)}
@@ -73,9 +115,6 @@ def documented(
                     )
                     for status, kind in (others or {}).items()
                 },
-                "default": OpenAPIResponse(
-                    description="Refused", content={"application/json": _media(ErrorBody)}
-                ),
             }
 
     return Documented
@@ -104,6 +143,19 @@ def _parameters(query: Mapping[str, tuple[Any, str]]) -> list[Parameter]:
         )
         for name, (kind, meaning) in query.items()
     ]
+
+
+def _in_path(found: Any) -> Parameter:
+    """Describe a path parameter, which the framework knows as text only."""
+    schema, meaning, example = _PATH_PARAMETERS[found.name]
+    return Parameter(
+        name=found.name,
+        param_in="path",
+        required=True,
+        description=meaning,
+        schema=cast("Schema", dict(schema)),
+        example=example,
+    )
 
 
 def _refusal(status: int, text: str) -> OpenAPIResponse:

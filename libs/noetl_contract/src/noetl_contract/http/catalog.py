@@ -218,7 +218,20 @@ class UiSchema(BaseModel):
 class BatchRequest(BaseModel):
     """Documents to register one by one."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"},
+                        {"content": "x"},
+                    ]
+                }
+            ]
+        },
+    )
 
     items: list[RegisterRequest]
 
@@ -273,7 +286,13 @@ class BatchAnswer(BaseModel):
 class ContentRequest(BaseModel):
     """A document's text, raw or as base64."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"}]
+        },
+    )
 
     content: str
 

@@ -96,7 +96,19 @@ class BatchEvent(BaseModel):
 class EventBatchRequest(BaseModel):
     """Several events of one execution, written together."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": "325077236512452608",
+                    "worker_id": "w1",
+                    "events": [{"step": "start", "name": "call.done", "payload": {"output": 1}}],
+                }
+            ]
+        },
+    )
 
     execution_id: int | str
     worker_id: str | None = None

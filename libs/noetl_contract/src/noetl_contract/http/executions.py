@@ -158,7 +158,11 @@ class ExecutionStatusAnswer(BaseModel):
 class CancelRequest(BaseModel):
     """Why, and whether all descendants end too."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"reason": "not needed any more", "cascade": True}]},
+    )
 
     reason: str | None = None
     cascade: bool = False

@@ -21,7 +21,13 @@ _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 class ResultPutRequest(BaseModel):
     """A result to keep; `store`, `ttl`, `correlation` and `compress` are read by nobody."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"name": "fetch", "data": {"rows": [1, 2, 3]}, "source_step": "fetch"}]
+        },
+    )
 
     name: str
     data: Any

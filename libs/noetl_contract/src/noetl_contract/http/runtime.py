@@ -58,7 +58,11 @@ class RuntimeRegisterRequest(BaseModel):
 class RuntimeNameRequest(BaseModel):
     """Who is alive, or leaves."""
 
-    model_config = _TOLERANT
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"name": "w-1"}]},
+    )
 
     name: str
     kind: str = _KIND

@@ -25,7 +25,11 @@ __all__ = ["claim", "get_command"]
     "/api/commands/{event_id:str}",
     summary="Read a command",
     tags=["commands"],
-    operation_class=documented(None, CommandAnswer),
+    operation_class=documented(
+        None,
+        CommandAnswer,
+        errors={404: "command.issued event not found: 325077236516646912"},
+    ),
 )
 async def get_command(
     request: AnyRequest, edge: OpenEdge, event_id: FromPath[str]
@@ -51,7 +55,9 @@ async def get_command(
     status_code=200,
     summary="Claim a command",
     tags=["commands"],
-    operation_class=documented(ClaimBody, ClaimAnswer),
+    operation_class=documented(
+        ClaimBody, ClaimAnswer, errors={409: "Command already claimed by w-1"}
+    ),
 )
 async def claim(request: AnyRequest, edge: OpenEdge, event_id: FromPath[str]) -> Response[bytes]:
     """Ask the orchestrator for the command's lease.

@@ -40,6 +40,14 @@ __all__ = [
 
 type Object = dict[str, Any]
 
+_UNKNOWN = {404: "Execution not found: 325077236512452608"}
+_BAD_PAGE = "page_size must be between 10 and 2000, got 5"
+_EVENT_QUERY: dict[str, tuple[Any, str]] = {
+    "page": (int, "from 1"),
+    "page_size": (int, "10 to 2000, 100 if absent"),
+    "since_event_id": (int, "only events after about this one"),
+    "event_type": (str, "exact type"),
+}
 _PAGING = ("page", "page_size", "since_event_id", "event_type", "include_events")
 
 
@@ -47,7 +55,18 @@ _PAGING = ("page", "page_size", "since_event_id", "event_type", "include_events"
     "/api/executions",
     summary="List executions, newest first",
     tags=["executions"],
-    operation_class=documented(None, list[ExecutionEntry]),
+    operation_class=documented(
+        None,
+        list[ExecutionEntry],
+        query={
+            "catalog_id": (int, "of the playbook's version"),
+            "path": (str, "part of the playbook's path, in any case"),
+            "status": (str, "exact status"),
+            "limit": (int, "at most 100, 50 if absent"),
+            "offset": (int, "how many to leave out"),
+        },
+        errors={422: "limit + offset must not be negative"},
+    ),
 )
 async def list_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List executions of all shards."""
@@ -76,7 +95,12 @@ async def list_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes
     "/api/executions/{execution_id:str}",
     summary="Read an execution with its events",
     tags=["executions"],
-    operation_class=documented(None, ExecutionDetail),
+    operation_class=documented(
+        None,
+        ExecutionDetail,
+        query={**_EVENT_QUERY, "include_events": (bool, "whether events are wanted")},
+        errors={**_UNKNOWN, 422: _BAD_PAGE},
+    ),
 )
 async def execution_detail(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
@@ -93,7 +117,7 @@ async def execution_detail(
     "/api/executions/{execution_id:str}/status",
     summary="Read how an execution stands",
     tags=["executions"],
-    operation_class=documented(None, ExecutionStatusAnswer),
+    operation_class=documented(None, ExecutionStatusAnswer, errors=_UNKNOWN),
 )
 async def execution_status(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
@@ -121,7 +145,9 @@ async def cancellation_check(
     "/api/executions/{execution_id:str}/events",
     summary="Page through the events of an execution, newest first",
     tags=["executions"],
-    operation_class=documented(None, EventsAnswer),
+    operation_class=documented(
+        None, EventsAnswer, query=_EVENT_QUERY, errors={**_UNKNOWN, 422: _BAD_PAGE}
+    ),
 )
 async def execution_events(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
@@ -135,7 +161,17 @@ async def execution_events(
     "/api/executions/{execution_id:str}/events/stream",
     summary="Follow the events of an execution as they are committed",
     tags=["executions"],
-    operation_class=documented(None, str, content_type="text/event-stream"),
+    operation_class=documented(
+        None,
+        str,
+        content_type="text/event-stream",
+        query={
+            "last_event_id": (int, "go on after this event; the header `Last-Event-ID` wins"),
+            "since_event_id": (int, "the same"),
+            "event_type": (str, "exact type; may be given several times"),
+        },
+        errors=_UNKNOWN,
+    ),
 )
 async def execution_events_stream(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]

@@ -79,7 +79,12 @@ async def put_result(
     ["/api/result/resolve", "/api/temp/resolve"],
     summary="Read a result by its URI",
     tags=["results"],
-    operation_class=documented(None, Any),
+    operation_class=documented(
+        None,
+        Any,
+        query={"ref": (str, "`noetl://execution/<id>/result/<name>/<id>`")},
+        errors={404: "result not found"},
+    ),
 )
 async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Read the stored value itself."""
@@ -106,7 +111,12 @@ async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]
     ["/api/result/{execution_id:str}/{name:str}", "/api/temp/{execution_id:str}/{name:str}"],
     summary="Read the newest result of a name",
     tags=["results"],
-    operation_class=documented(None, StoredResult),
+    operation_class=documented(
+        None,
+        StoredResult,
+        query={"resolve": (bool, "false leaves out the data")},
+        errors={404: "result not found"},
+    ),
 )
 async def get_result(
     request: AnyRequest,

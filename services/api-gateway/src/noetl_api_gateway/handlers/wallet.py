@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Response, get, post
 from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
 from noetl_contract.http.keychain import AuditRecords, KeyStatus, RotatedTables
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
@@ -38,6 +38,8 @@ _FORBIDDEN = "Invalid service-account token for /api/internal/*."
 
 class RotateBody(BaseModel):
     """How much to rotate."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"batch_size": 100}]})
 
     batch_size: int = Field(default=100, description="records read and written at once")
     max_batches: int = Field(default=1000, description="batches per table")

@@ -1,0 +1,125 @@
+"""The OpenAPI document tells of every route all that somebody needs who wants to call it."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import jsonschema
+import pytest
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+from noetl_api_gateway.app import create_app
+from noetl_api_gateway.openapi_page import ReadingPage
+
+type Object = dict[str, Any]
+
+# Refusals (http-a 1.5, 4.6), `{path}/ui_schema` below a static name, and what no person calls.
+UNDOCUMENTED = {
+    "GET /api/catalog/playbooks/{path}",
+    "GET /metrics",
+    "POST /api/gcp/token",
+    "POST /api/keychain/catalog/{catalog_id}",
+}
+ERROR_KEYS = ["error", "status", "detail"]
+SICK = ("GET /api/health", "503")  # the answer's own shape (http-a 2.2)
+
+
+def routed() -> Litestar:
+    """Return the framework's application inside the edge."""
+    app = create_app()._app
+    assert isinstance(app, Litestar)
+    return app
+
+
+APP = routed()
+DOCUMENT: Object = json.loads(json.dumps(APP.openapi_schema.to_schema()))
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+every_route = pytest.mark.parametrize("name", sorted(OPERATIONS))
+
+
+def test_every_route_is_in_the_document() -> None:
+    served = {
+        f"{method} {re.sub(r':[a-z]+}', '}', route.path_format)}"
+        for route in APP.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.route_handler_map
+        if method != "OPTIONS" and not route.path.startswith("/schema")
+    }
+    assert served - set(OPERATIONS) <= UNDOCUMENTED
+    assert set(OPERATIONS) <= served
+
+
+@every_route
+def test_a_route_says_what_it_is_for(name: str) -> None:
+    operation = OPERATIONS[name]
+    for key in ("summary", "description", "tags", "operationId"):
+        assert operation.get(key), key
+
+
+@every_route
+def test_parameters_have_type_and_meaning(name: str) -> None:
+    parameters = OPERATIONS[name].get("parameters", [])
+    for parameter in parameters:
+        assert parameter.get("description"), parameter["name"]
+        assert parameter.get("schema"), parameter["name"]
+    in_path = [found["name"] for found in parameters if found["in"] == "path"]
+    assert sorted(in_path) == sorted(re.findall(r"{(\w+)}", name))
+
+
+@every_route
+def test_a_body_has_a_schema_and_an_example_that_fits(name: str) -> None:
+    body = OPERATIONS[name].get("requestBody")
+    takes_one = name.split(maxsplit=1)[0] in {"POST", "PUT"} and name not in WITHOUT_BODY
+    assert (body is not None) == (takes_one or name == "DELETE /api/worker/pool/deregister")
+    if body is not None:
+        media = body["content"]["application/json"]
+        assert "example" in media
+        jsonschema.validate(media["example"], media["schema"])
+
+
+WITHOUT_BODY = {
+    "POST /api/db/init",
+    "POST /api/profiler/memory/start",
+    "POST /api/profiler/memory/stop",
+    "POST /api/subscriptions/{subscription_id}/{action}",
+}
+
+
+@every_route
+def test_answers_have_schemas_and_refusals_show_their_body(name: str) -> None:
+    answers = OPERATIONS[name]["responses"]
+    assert [status for status in answers if status.startswith("2")]
+    assert "503" in answers
+    for status, answer in answers.items():
+        (media,) = answer["content"].values()
+        assert "schema" in media
+        if status.startswith(("4", "5")) and (name, status) != SICK:
+            assert list(media["example"]) == ERROR_KEYS
+            assert media["example"]["status"] == int(status)
+            jsonschema.validate(media["example"], media["schema"])
+
+
+def test_the_page_shows_every_route_and_loads_nothing() -> None:
+    class Reader(HTMLParser):
+        loads: list[str]
+        shown: set[str]
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            values = dict(attrs)
+            if tag in {"script", "link", "img", "iframe"} or "src" in values:
+                self.loads.append(tag)
+            if tag == "details" and values.get("id"):
+                self.shown.add(str(values["id"]))
+
+    reader = Reader()
+    reader.loads, reader.shown = [], set()
+    page = ReadingPage(path="/swagger").render(None, DOCUMENT).decode()
+    reader.feed(page)
+    assert reader.loads == []
+    assert "url(" not in page
+    assert reader.shown == {operation["operationId"] for operation in OPERATIONS.values()}
