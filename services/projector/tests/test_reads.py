@@ -187,3 +187,17 @@ async def test_a_command_is_read_from_the_log_when_its_row_is_gone(
     body = (await ask("command.get", event_id=1002)).body
 
     assert (body["execution_id"], body["node_name"], body["action"]) == (1, "start", "noop")
+
+
+async def test_origin_has_the_workload_as_it_was_sent(ask: Ask, add_log: AddLog) -> None:
+    """Keychain references are rendered with it; masking is for clients."""
+    await add_log(1, WHOLE, status="COMPLETED")
+
+    origin = await ask("executions.origin", execution_id=1)
+    shown = (await ask("executions.get", execution_id=1)).body
+    unknown = await ask("executions.origin", execution_id=99)
+
+    assert origin.body["workload"] == {"a": 1, "api_key": "k"}
+    assert origin.body["catalog_id"] == int(shown["catalog_id"])
+    assert shown["workload"]["api_key"] != "k"
+    assert unknown.status == 404
