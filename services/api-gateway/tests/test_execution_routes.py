@@ -375,6 +375,48 @@ async def test_replay_names_what_it_cannot_take(world: World) -> None:
         assert text in answer.json()["error"]
 
 
+async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
+    entry = {
+        "execution_id": EXECUTION_ID,
+        "status": "RUNNING",
+        "path": "p",
+        "event_count": 3,
+        "started_at": "2026-06-15T09:18:22Z",
+        "version": 1,
+    }
+    world.backend.answer("executions.list", [entry])
+    world.backend.answer("executions.get", {"execution_id": EXECUTION_ID})
+    world.backend.answer("executions.tail", {"events": [{"event_id": 5}], "position": 3})
+    root = "/api/ehdb/executions"
+
+    listed = (await world.get(f"{root}?status=RUNNING&limit=5")).json()
+    one = (await world.get(f"{root}/{EXECUTION_ID}")).json()
+    events = (await world.get(f"{root}/{EXECUTION_ID}/events")).json()
+    await world.get(f"{root}/{EXECUTION_ID}/events?after=5&limit=9999")
+
+    assert listed == {
+        "executions": [
+            {
+                "execution_id": EXECUTION_ID,
+                "status": "RUNNING",
+                "path": "p",
+                "events": 3,
+                "started_at": "2026-06-15T09:18:22Z",
+            }
+        ],
+        "count": 1,
+    }
+    assert one == {"execution_id": EXECUTION_ID}
+    assert events == {"execution_id": EXECUTION_ID, "events": [{"event_id": 5}], "count": 1}
+    assert world.backend.requests("executions.list") == [
+        {"status": "RUNNING", "limit": 5, "offset": 0}
+    ]
+    assert world.backend.requests("executions.tail") == [
+        {"execution_id": EXECUTION_ID, "limit": 100, "after_position": 0},
+        {"execution_id": EXECUTION_ID, "limit": 1000, "after_event_id": 5},
+    ]
+
+
 # -- logs without a playbook -------------------------------------------------------------------
 
 

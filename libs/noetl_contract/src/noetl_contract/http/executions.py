@@ -11,6 +11,9 @@ __all__ = [
     "CleanupAnswer",
     "CleanupRequest",
     "DetailEvent",
+    "EhdbEvents",
+    "EhdbExecution",
+    "EhdbExecutions",
     "EventsAnswer",
     "ExecutionDetail",
     "ExecutionEntry",
@@ -260,3 +263,34 @@ class CleanupAnswer(BaseModel):
     cancelled_count: int
     execution_ids: list[int | str]
     message: str
+
+
+class EhdbExecution(BaseModel):
+    """One execution in few words."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: str
+    path: str | None
+    events: int
+    started_at: str
+
+
+class EhdbExecutions(BaseModel):
+    """Executions, newest first."""
+
+    model_config = _TOLERANT
+
+    executions: list[EhdbExecution]
+    count: int
+
+
+class EhdbEvents(BaseModel):
+    """Events in the order of the log."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    events: list[DetailEvent]
+    count: int

@@ -31,6 +31,7 @@ from noetl_api_gateway.streams import EventStream, read_cursor
 
 __all__ = [
     "cancellation_check",
+    "entries_of",
     "execution_detail",
     "execution_events",
     "execution_events_stream",
@@ -82,13 +83,17 @@ async def list_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes
     }
     if wanted["limit"] <= 0 or wanted["offset"] < 0:
         return json_answer(request, [])
+    return json_answer(request, await entries_of(edge, wanted))
+
+
+async def entries_of(edge: Edge, wanted: Object) -> list[Object]:
+    """Return the entries of a page of the list, of all shards."""
     asked = {name: value for name, value in wanted.items() if value is not None}
     shards = edge.services.shard_count
     if shards <= 1:
-        return json_answer(
-            request, body_of(await edge.services.projector("executions.list", asked))
-        )
-    return json_answer(request, await _merged_list(edge, asked, shards))
+        found: list[Object] = body_of(await edge.services.projector("executions.list", asked))
+        return found
+    return await _merged_list(edge, asked, shards)
 
 
 @get(

@@ -1,0 +1,105 @@
+"""`/api/ehdb/executions*`: the same reads under the names that `noetl ehdb query` asks for."""
+
+from typing import Any
+
+from litestar import Response, get
+from litestar.params import FromPath
+from noetl_contract.http.executions import EhdbEvents, EhdbExecutions, ExecutionDetail
+
+from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.edge import OpenEdge
+from noetl_api_gateway.fields import path_id, query_int, query_text
+from noetl_api_gateway.handlers.executions import entries_of
+from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.request import AnyRequest
+from noetl_api_gateway.services import body_of
+
+__all__ = ["ehdb_events", "ehdb_execution", "ehdb_executions"]
+
+type Object = dict[str, Any]
+
+_TAGS = ["executions"]
+_UNKNOWN = {404: "Execution not found: 325077236512452608"}
+_MOST_EVENTS = 1000
+
+
+@get(
+    "/api/ehdb/executions",
+    summary="List executions in few words",
+    tags=_TAGS,
+    operation_class=documented(
+        None,
+        EhdbExecutions,
+        query={
+            "status": (str, "exact"),
+            "limit": (int, "100 at most"),
+            "offset": (int, "how many are passed over"),
+        },
+    ),
+)
+async def ehdb_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
+    """List executions, newest first."""
+    query = request.query_params
+    limit, offset = query_int(query, "limit", bits=32), query_int(query, "offset", bits=32)
+    wanted: Object = {
+        "status": query_text(query, "status"),
+        "limit": 50 if limit is None else max(1, min(limit, 100)),
+        "offset": max(0, offset or 0),
+    }
+    executions = [
+        {
+            "execution_id": entry["execution_id"],
+            "status": entry["status"],
+            "path": entry["path"],
+            "events": entry["event_count"],
+            "started_at": entry["started_at"],
+        }
+        for entry in await entries_of(edge, wanted)
+    ]
+    return json_answer(request, {"executions": executions, "count": len(executions)})
+
+
+@get(
+    "/api/ehdb/executions/{execution_id:str}",
+    summary="Read an execution with its events",
+    tags=_TAGS,
+    operation_class=documented(None, ExecutionDetail, errors=_UNKNOWN),
+)
+async def ehdb_execution(
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Read an execution as `/api/executions/{id}` shows it."""
+    number = path_id(execution_id)
+    reply = await edge.services.projector(
+        "executions.get", {"execution_id": number}, execution_id=number
+    )
+    return json_answer(request, body_of(reply))
+
+
+@get(
+    "/api/ehdb/executions/{execution_id:str}/events",
+    summary="Read events of an execution in the order of its log",
+    tags=_TAGS,
+    operation_class=documented(
+        None,
+        EhdbEvents,
+        query={"limit": (int, "1000 at most"), "after": (int, "what follows this event")},
+        errors=_UNKNOWN,
+    ),
+)
+async def ehdb_events(
+    request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Read what follows an event, oldest first."""
+    number = path_id(execution_id)
+    query = request.query_params
+    limit, after = query_int(query, "limit", bits=32), query_int(query, "after")
+    wanted: Object = {
+        "execution_id": number,
+        "limit": 100 if limit is None else max(1, min(limit, _MOST_EVENTS)),
+    }
+    wanted |= {"after_position": 0} if after is None else {"after_event_id": after}
+    reply = await edge.services.projector("executions.tail", wanted, execution_id=number)
+    events = body_of(reply)["events"]
+    body = {"execution_id": number, "events": events, "count": len(events)}
+    return json_answer(request, body)
