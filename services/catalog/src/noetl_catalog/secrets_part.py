@@ -8,7 +8,6 @@ import asyncpg
 import httpx
 from noetl_common.bus.rpc import RpcClient, RpcHandler
 from noetl_common.ids import SnowflakeIds
-from noetl_common.logging import get_logger
 from noetl_common.service import Service
 
 from noetl_catalog.broker import Brokers
@@ -36,7 +35,6 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 
 _CONNECTIONS = 64
 _PURGED_AT_ONCE = 10_000
-_log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
