@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +29,48 @@ workflow:
     tool: {kind: noop}
 """
 
+PARENT = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: parent, path: tests/parent}
+workflow:
+  - step: start
+    loop: {in: "{{ range(8) }}", iterator: n, spec: {mode: parallel}}
+    tool:
+      kind: playbook
+      path: tests/child
+      return_step: start
+      poll_interval: 1
+      args: {n: "{{ n }}"}
+    next: {arcs: [{step: end}]}
+  - step: end
+    tool:
+      kind: python
+      args: {found: "{{ start }}"}
+      code: "result = sorted(entry['data']['n'] for entry in found)"
+"""
+CHILD = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: child, path: tests/child}
+workload: {n: -1, seconds: 0}
+workflow:
+  - step: start
+    tool:
+      kind: python
+      args: {n: "{{ n }}", s: "{{ seconds }}"}
+      code: "import time; time.sleep(s); result = {'n': n}"
+"""
+WAITING = PARENT.replace("tests/parent", "tests/waiting").replace(
+    'args: {n: "{{ n }}"}', 'args: {n: "{{ n }}", seconds: 60}'
+)
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with running_stack(arguments=["--shards", "2"]) as running:
+    with running_stack(
+        arguments=["--shards", "2"], environment={"NOETL_REQUEST_PATIENCE_SECONDS": "3"}
+    ) as running:
         yield running
 
 
@@ -125,6 +164,43 @@ def test_everything_about_one_execution_is_found(client: httpx.Client) -> None:
         )
         # Without the execution in the address every shard is asked.
         assert client.get(f"/api/commands/{command_id}").json()["execution_id"] == one
+
+
+def test_children_live_on_any_shard(client: httpx.Client) -> None:
+    for text in (PARENT, CHILD):
+        register(client, text)
+    parent = execute(client, "tests/parent")
+    assert finish(client, parent, seconds=60) == "COMPLETED"
+
+    log = client.get(f"/api/executions/{parent}").json()["events"]
+    done = next(e for e in log if e["event_type"] == "call.done" and e["node_name"] == "end")
+    assert done["result"]["context"]["result"]["context"]["data"] == list(range(8))
+    listed = client.get("/api/executions", params={"limit": 100}).json()
+    mine = [one for one in listed if str(one["parent_execution_id"]) == str(parent)]
+    assert len(mine) == 8
+    assert {shard_of(int(one["execution_id"])) for one in mine} == {0, 1}
+
+
+def test_a_cancelled_parent_takes_its_children_along(client: httpx.Client) -> None:
+    for text in (WAITING, CHILD):
+        register(client, text)
+    parent = execute(client, "tests/waiting")
+    children: list[int] = []
+    deadline = time.monotonic() + 30
+    while len(children) < 4 and time.monotonic() < deadline:
+        listed = client.get("/api/executions", params={"limit": 100}).json()
+        children = [
+            int(one["execution_id"])
+            for one in listed
+            if str(one["parent_execution_id"]) == str(parent)
+        ]
+        time.sleep(0.2)
+    assert {shard_of(one) for one in children} == {0, 1}
+    answer = client.post(f"/api/executions/{parent}/cancel", json={"cascade": True})
+    answer.raise_for_status()
+
+    assert finish(client, parent) == "CANCELLED"
+    assert {finish(client, one, seconds=30) for one in children} == {"CANCELLED"}
 
 
 def test_a_frozen_and_killed_orchestrator_delays_its_shard_only(
