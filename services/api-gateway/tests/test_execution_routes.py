@@ -401,6 +401,7 @@ async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
                 "status": "RUNNING",
                 "path": "p",
                 "events": 3,
+                "event_count": 3,
                 "started_at": "2026-06-15T09:18:22Z",
             }
         ],

@@ -274,6 +274,7 @@ class EhdbExecution(BaseModel):
     status: str
     path: str | None
     events: int
+    event_count: int
     started_at: str
 
 

@@ -51,7 +51,9 @@ async def ehdb_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes
             "execution_id": entry["execution_id"],
             "status": entry["status"],
             "path": entry["path"],
+            # The documents name `events`; the published client reads `event_count`.
             "events": entry["event_count"],
+            "event_count": entry["event_count"],
             "started_at": entry["started_at"],
         }
         for entry in await entries_of(edge, wanted)
