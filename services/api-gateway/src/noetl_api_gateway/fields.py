@@ -222,11 +222,11 @@ def path_text(request: AnyRequest, segment: str, *, name: str) -> str:
 
 
 def query_text(query: Any, name: str) -> str | None:
-    """Return a query parameter that may occur once."""
+    """Return a query parameter that may occur once, no NUL in it (design W2)."""
     values: list[str] = query.getall(name, [])
     if len(values) > 1:
         raise bad_query(f"duplicate field `{name}`")
-    return values[0] if values else None
+    return values[0].replace("\0", REPLACEMENT) if values else None
 
 
 def query_int(query: Any, name: str, *, bits: int = 64) -> int | None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 if TYPE_CHECKING:
     from litestar.openapi.spec.schema import Schema
 
-__all__ = ["documented", "error_example", "inlined_schema"]
+__all__ = ["StreamedEvent", "documented", "error_example", "inlined_schema"]
 
 type Json = Any
 
@@ -60,6 +60,15 @@ _PATH_PARAMETERS: dict[str, tuple[dict[str, Json], str, Json]] = {
         "activate",
     ),
 }
+
+
+class StreamedEvent(BaseModel):
+    """One event of a stream; `data` is JSON on one line."""
+
+    event: str | None = None
+    id: str | None = None
+    data: str | None = None
+    retry: int | None = None
 
 
 def documented(

@@ -25,7 +25,7 @@ b.m{display:inline-block;min-width:4.2rem}
 b.get{color:#0b5}b.post{color:#06c}b.put{color:#a60}b.delete{color:#c22}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .6rem .2rem 0}
 td{border-top:1px solid #eee;vertical-align:top}
-nav a{margin-right:.8rem}.s{color:#555}
+nav a{margin-right:.8rem;display:inline-block}.s{color:#555}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}pre{background:#222}
 details,h2{border-color:#444}td{border-color:#333}.s{color:#aaa}}
 """

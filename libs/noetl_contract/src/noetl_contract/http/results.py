@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "DeletedResults",
@@ -60,7 +60,7 @@ class StoredResult(BaseModel):
     bytes: int
     sha256: str
     created_at: str
-    data: Any
+    data: Any = Field(default=None, description="absent with `resolve=false`")
 
 
 class ListedResult(BaseModel):

@@ -22,7 +22,7 @@ from noetl_api_gateway.fields import (
     query_int,
     query_text,
 )
-from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.openapi import StreamedEvent, documented
 from noetl_api_gateway.refusals import Refusal
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
@@ -168,7 +168,7 @@ async def execution_events(
     tags=["executions"],
     operation_class=documented(
         None,
-        str,
+        StreamedEvent,
         content_type="text/event-stream",
         query={
             "last_event_id": (int, "go on after this event; the header `Last-Event-ID` wins"),

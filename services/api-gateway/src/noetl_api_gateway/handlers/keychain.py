@@ -76,7 +76,11 @@ async def read_keychain_entry(
     status_code=200,
     summary="Store an entry",
     tags=["keychain"],
-    operation_class=documented(KeychainPutBody, KeychainStored),
+    operation_class=documented(
+        KeychainPutBody,
+        KeychainStored,
+        errors={404: "Catalog entry '321000000000000001' not found (keychain_catalog_id_fkey)"},
+    ),
 )
 async def store_keychain_entry(
     request: AnyRequest,

@@ -12,7 +12,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_api_gateway.answers import encode, json_answer
 from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import path_id
-from noetl_api_gateway.openapi import documented
+from noetl_api_gateway.openapi import StreamedEvent, documented
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
 
@@ -58,7 +58,7 @@ async def batch_status(
     "/api/events/batch/{request_id:str}/stream",
     summary="Ask what became of a batch of events, as an event stream",
     tags=["events"],
-    operation_class=documented(None, str, content_type="text/event-stream"),
+    operation_class=documented(None, StreamedEvent, content_type="text/event-stream"),
 )
 async def batch_status_stream(edge: OpenEdge, request_id: FromPath[str]) -> Stream:
     """Send the one status that a batch has here: completed, or not found."""
