@@ -184,6 +184,16 @@ async def test_answers_that_are_no_json(toolbox: ToolRegistry, url: str) -> None
     assert moved.data["body"] == "é"
 
 
+async def test_blanks_around_the_value_of_a_header_are_not_sent(
+    toolbox: ToolRegistry, url: str
+) -> None:
+    headers = {"X-Number": "Bearer {{ missing }}", "Accept": "\t"}
+    result = await call(toolbox, {"url": f"{url}/echo", "headers": headers})
+
+    assert result.status == "success"
+    assert result.to_json()["data"]["body"]["headers"]["x-number"] == "Bearer"
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 304])
 async def test_a_bad_status_is_a_soft_error(toolbox: ToolRegistry, url: str, status: int) -> None:
     result = await call(toolbox, {"url": f"{url}/status/{status}"})

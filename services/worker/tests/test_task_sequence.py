@@ -74,6 +74,22 @@ async def test_each_task_sees_the_ones_before(toolbox: ToolRegistry) -> None:
     assert result.data == {"a": {"n": 2}, "b": [2, 2, "o"]}
 
 
+async def test_an_input_may_have_the_name_of_the_label_it_reads(toolbox: ToolRegistry) -> None:
+    tool = Scripted(1)
+    await sequence(
+        with_tools(toolbox, scripted=tool),
+        {"score": {"kind": "noop", "result": {"n": 2, "who": "Ada"}}},
+        {
+            "b": {
+                "kind": "scripted",
+                "input": {"score": "{{ score.n }}", "who": "{{ score.who }}", "twice": "{{ who }}"},
+            }
+        },
+    )
+
+    assert tool.seen[0]["input"] == {"score": 2, "who": "Ada", "twice": "Ada"}
+
+
 async def test_input_becomes_variables_of_its_task_alone(toolbox: ToolRegistry) -> None:
     result = await sequence(
         toolbox,

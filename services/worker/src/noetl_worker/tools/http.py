@@ -109,10 +109,10 @@ class Http:
 
     def _request(self, call: _Call) -> httpx.Request:
         try:
-            headers = httpx.Headers(dict(call.headers))
+            headers = httpx.Headers(_trimmed(call.headers))
             if call.content_type is not None:
                 headers.setdefault("content-type", call.content_type)
-            headers.update(call.auth)
+            headers.update(_trimmed(call.auth))
             target = httpx.URL(call.url)
             if call.params:
                 target = target.copy_merge_params(call.params)
@@ -136,6 +136,15 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _transport_error(error, request) from error
         return _result(response, body, response_type=call.response_type)
+
+
+def _trimmed(headers: Mapping[str, str]) -> dict[str, str]:
+    """Drop the blanks around values.
+
+    They are no part of a value, but the client refuses them, and "Bearer " is what a header
+    becomes whose template has found nothing.
+    """
+    return {name: value.strip(" \t") for name, value in headers.items()}
 
 
 def _origin(url: str) -> tuple[str, str, int | None] | None:

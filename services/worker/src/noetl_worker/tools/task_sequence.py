@@ -119,14 +119,20 @@ class TaskSequence:
     ) -> tuple[Tried, Decision]:
         variables = dict(progress.variables)
         inner = context.with_variables(variables, timeout=None, auth=None)
-        given = task.spec.get("input", task.spec.get("args"))
-        if isinstance(given, dict):
-            variables.update({key: inner.render(value) for key, value in given.items()})
         spec = task.spec
+        place = "input" if "input" in spec else "args"
+        given = spec.get(place)
+        if isinstance(given, dict):
+            seen = {key: inner.render(value) for key, value in given.items()}
+            variables.update(seen)
         rules = {"retry": spec["retry"]} if isinstance(spec.get("retry"), list) else {}
         config = inner.render(
             {key: value for key, value in spec.items() if key not in _OWN_KEYS | rules.keys()}
         )
+        if isinstance(given, dict):
+            # An input may have the name of a label and hide it from the second rendering.
+            again = config[place]
+            config[place] = {k: v if (v := again.get(k)) is not None else seen[k] for k in seen}
         # They speak of answers that are not there yet.
         config.update(rules)
         auth = config.get("auth")
