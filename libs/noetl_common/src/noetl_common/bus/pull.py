@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery, ack_all
+from noetl_common.bus.permits import Permits
 from noetl_common.bus.standing import StandingPull
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
@@ -82,13 +83,16 @@ async def run_pull_each(
     handler: EachHandler,
     *,
     permits: int,
+    max_lent: int = 1000,
     max_attempts: int = 20,
     drain_seconds: float = 20.0,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
     """Hand each delivery to ``handler`` by itself, at most ``permits`` at once, until cancelled.
 
-    No more is asked for than permits are free. A handler that returns without an answer has
+    No more is asked for than permits are free. A handler that waits for other work of this
+    durable lends its permit meanwhile (``permit_lent``, at most ``max_lent`` at once): else
+    those who wait could keep out those they wait for. A handler that returns without an answer has
     succeeded (ack); one that raises a `Permanent` or validation error has met a message that
     can't be handled (dead letter); any other error means delivery again with a growing delay,
     and a dead letter after ``max_attempts``.
@@ -100,18 +104,20 @@ async def run_pull_each(
         BusClosed: the connection is gone for good.
     """
     running: set[asyncio.Task[None]] = set()
-    free = asyncio.Semaphore(permits)
 
     def in_use() -> int:
-        return len(running) + pull.queued
+        return len(running) - free.lent + pull.queued
+
+    async def handle(delivery: Delivery) -> None:
+        free.enter()
+        await _run_each(handler, delivery, max_attempts)
+
+    def finished(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        free.release()
 
     async with StandingPull(bus, spec, window=permits, in_use=in_use) as pull:
-
-        def finished(task: asyncio.Task[None]) -> None:
-            running.discard(task)
-            free.release()
-            pull.top_up()
-
+        free = Permits(permits, most_lent=max_lent, on_free=pull.top_up)
         try:
             while True:
                 await free.acquire()
@@ -120,7 +126,7 @@ async def run_pull_each(
                 except BaseException:
                     free.release()
                     raise
-                task = asyncio.create_task(_run_each(handler, delivery, max_attempts))
+                task = asyncio.create_task(handle(delivery))
                 running.add(task)
                 task.add_done_callback(finished)
         finally:

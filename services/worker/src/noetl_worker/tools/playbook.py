@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, Self
 
 import orjson
+from noetl_common.bus.permits import permit_lent
 
 from noetl_worker.tools.control_plane import ControlPlane
 from noetl_worker.tools.fields import Fields
@@ -101,7 +102,9 @@ class Playbook:
                     "async": True,
                 }
             )
-        return ToolResult(data=await _outcome(calls, child, execution_id, seconds=seconds))
+        # The child's commands may come to this very worker.
+        with permit_lent():
+            return ToolResult(data=await _outcome(calls, child, execution_id, seconds=seconds))
 
 
 async def _start(

@@ -1,0 +1,78 @@
+"""How many deliveries are worked on at once, and work that only waits for other work."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["Permits", "permit_lent"]
+
+# The permits of the delivery that the running task handles.
+_CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
+
+
+class Permits:
+    """A semaphore for one taker, whose holders may lend their permit while they wait.
+
+    Args:
+        count: permits.
+        most_lent: permits that may be lent at once; beyond that, waiting occupies its permit.
+        on_free: called when one has become free.
+    """
+
+    def __init__(
+        self, count: int, *, most_lent: int, on_free: Callable[[], None] = lambda: None
+    ) -> None:
+        # Below zero when somebody came back from waiting while all were taken.
+        self._left = count
+        self._most_lent = most_lent
+        self._on_free = on_free
+        self._freed = asyncio.Event()
+        self.lent = 0
+
+    async def acquire(self) -> None:
+        """Wait for a permit."""
+        while self._left <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+        self._left -= 1
+
+    def release(self) -> None:
+        """Give a permit back."""
+        self._left += 1
+        if self._left > 0:
+            self._freed.set()
+            self._on_free()
+
+    def enter(self) -> None:
+        """Make these the permits of the running task."""
+        _CURRENT.set(self)
+
+    @contextmanager
+    def lend(self) -> Iterator[None]:
+        """Let somebody else work while the block waits.
+
+        Who comes back goes on at once, even if all permits are taken by then: what it waited
+        for is done, and it has little left to do.
+        """
+        if self.lent >= self._most_lent:
+            yield
+            return
+        self.lent += 1
+        self.release()
+        try:
+            yield
+        finally:
+            self.lent -= 1
+            self._left -= 1
+
+
+@contextmanager
+def permit_lent() -> Iterator[None]:
+    """Lend the permit of the delivery this task works on, if it has one, for a wait."""
+    permits = _CURRENT.get()
+    if permits is None:
+        yield
+        return
+    with permits.lend():
+        yield
