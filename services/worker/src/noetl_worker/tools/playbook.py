@@ -20,6 +20,7 @@ __all__ = ["Playbook", "create"]
 _HTTP_SECONDS = 30
 _WAIT_SECONDS = 300
 _POLL_SECONDS = 2.0
+_FIRST_LOOK_SECONDS = 0.05
 _TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_ERROR = 2000
@@ -163,6 +164,8 @@ async def _outcome(
 ) -> dict[str, Any] | Any:
     """Wait for the child's end; return its step's data, or how it ended."""
     deadline = monotonic() + child.wait_seconds
+    # Many children are done in no time; the interval is for those that aren't.
+    pause = min(_FIRST_LOOK_SECONDS, child.poll_seconds)
     while True:
         left = deadline - monotonic()
         if left <= 0:
@@ -171,7 +174,8 @@ async def _outcome(
                 "execution_id": execution_id,
                 "timeout_seconds": int(child.wait_seconds),
             }
-        await asyncio.sleep(min(child.poll_seconds, left))
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 2, child.poll_seconds)
         document = await _status(calls, execution_id, seconds=seconds)
         if document is None:
             continue
