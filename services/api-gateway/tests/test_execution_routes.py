@@ -385,7 +385,11 @@ async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
         "version": 1,
     }
     world.backend.answer("executions.list", [entry])
-    world.backend.answer("executions.get", {"execution_id": EXECUTION_ID})
+    told = {"status": "RUNNING", "path": "p", "catalog_id": 7, "parent_execution_id": None}
+    told |= {"started_at": "2026-06-15T09:18:22Z", "completed_at": None}
+    detail = {"execution_id": EXECUTION_ID, **told, "pagination": {"total_events": 3}}
+    world.backend.answer("executions.get", detail)
+    world.backend.answer("executions.status", {"current_step": "start"})
     world.backend.answer("executions.tail", {"events": [{"event_id": 5}], "position": 3})
     root = "/api/ehdb/executions"
 
@@ -407,7 +411,9 @@ async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
         ],
         "count": 1,
     }
-    assert one == {"execution_id": EXECUTION_ID}
+    state = {"execution_id": EXECUTION_ID, **told, "event_count": 3}
+    state |= {"terminal": False, "current_node": "start"}
+    assert one == {**detail, "exists": True, "state": state}
     assert events == {"execution_id": EXECUTION_ID, "events": [{"event_id": 5}], "count": 1}
     assert world.backend.requests("executions.list") == [
         {"status": "RUNNING", "limit": 5, "offset": 0}

@@ -13,7 +13,9 @@ __all__ = [
     "DetailEvent",
     "EhdbEvents",
     "EhdbExecution",
+    "EhdbExecutionDetail",
     "EhdbExecutions",
+    "EhdbState",
     "EventsAnswer",
     "ExecutionDetail",
     "ExecutionEntry",
@@ -285,6 +287,30 @@ class EhdbExecutions(BaseModel):
 
     executions: list[EhdbExecution]
     count: int
+
+
+class EhdbState(BaseModel):
+    """How an execution stands, in few words."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: str
+    terminal: bool
+    current_node: str | None
+    path: str | None
+    catalog_id: int | str
+    parent_execution_id: int | str | None
+    event_count: int
+    started_at: str
+    completed_at: str | None
+
+
+class EhdbExecutionDetail(ExecutionDetail):
+    """An execution with its events, and how it stands."""
+
+    exists: Literal[True]
+    state: EhdbState
 
 
 class EhdbEvents(BaseModel):

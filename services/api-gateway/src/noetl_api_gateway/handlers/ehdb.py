@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.params import FromPath
-from noetl_contract.http.executions import EhdbEvents, EhdbExecutions, ExecutionDetail
+from noetl_contract.http.executions import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.edge import OpenEdge
@@ -21,6 +21,7 @@ type Object = dict[str, Any]
 _TAGS = ["executions"]
 _UNKNOWN = {404: "Execution not found: 325077236512452608"}
 _MOST_EVENTS = 1000
+_FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
 @get(
@@ -65,17 +66,34 @@ async def ehdb_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes
     "/api/ehdb/executions/{execution_id:str}",
     summary="Read an execution with its events",
     tags=_TAGS,
-    operation_class=documented(None, ExecutionDetail, errors=_UNKNOWN),
+    operation_class=documented(None, EhdbExecutionDetail, errors=_UNKNOWN),
 )
 async def ehdb_execution(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str]
 ) -> Response[bytes]:
-    """Read an execution as `/api/executions/{id}` shows it."""
+    """Read an execution as `/api/executions/{id}` shows it, and in few words for the client.
+
+    The published client takes it for unknown without `exists`, and prints `state`.
+    """
     number = path_id(execution_id)
-    reply = await edge.services.projector(
-        "executions.get", {"execution_id": number}, execution_id=number
+    wanted = {"execution_id": number}
+    detail = body_of(await edge.services.projector("executions.get", wanted, execution_id=number))
+    status = body_of(
+        await edge.services.projector("executions.status", wanted, execution_id=number)
     )
-    return json_answer(request, body_of(reply))
+    state = {
+        "execution_id": detail["execution_id"],
+        "status": detail["status"],
+        "terminal": detail["status"] in _FINAL,
+        "current_node": status["current_step"],
+        "path": detail["path"],
+        "catalog_id": detail["catalog_id"],
+        "parent_execution_id": detail["parent_execution_id"],
+        "event_count": detail["pagination"]["total_events"],
+        "started_at": detail["started_at"],
+        "completed_at": detail["completed_at"],
+    }
+    return json_answer(request, {**detail, "exists": True, "state": state})
 
 
 @get(
