@@ -1,0 +1,230 @@
+"""Playbooks as their authors write them, on the whole stack, over both worker transports.
+
+All of them are started first and looked at afterwards, so that they also run side by side.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import cases_core
+import cases_language
+import cases_tools
+import httpx
+import nats
+import pytest
+from acceptance_case import ANY, Case
+from cases_language import REFUSED
+from echo_host import ECHO, echo_host
+from mock_hosts import MockHosts
+from nats.js.api import StreamConfig
+from noetl_engine.playbook.lint import lint
+from proofs import Run
+from stack import Stack, events, execute, finish, running_stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+CASES = cases_core.CASES | cases_tools.CASES | cases_language.CASES
+FOLDER = Path(__file__).parent / "playbooks"
+DATABASE = "demo_noetl"
+TABLES = """
+CREATE SCHEMA heavy;
+CREATE TABLE heavy.source (
+    execution_id TEXT, item_id INTEGER, item_key TEXT, PRIMARY KEY (execution_id, item_id));
+CREATE TABLE heavy.results (
+    execution_id TEXT, item_id INTEGER, body JSONB, PRIMARY KEY (execution_id, item_id));
+"""
+"""What several playbooks use at once; making it in one of them would be a race."""
+
+HOSTS = {
+    "https://api.open-meteo.com/v1/forecast": "/internet",
+    "https://pcc-client-proxy-dev-324vm4y6ma-uc.a.run.app/api/anything": "/internet",
+    "https://httpbin.org/post": "/internet",
+    "http://noetl-server-rust.noetl.svc.cluster.local:8082": "",
+}
+"""Addresses in the playbooks with the path of the mock that stands for them."""
+
+
+@dataclass
+class Round:
+    """One stack with an execution of every playbook."""
+
+    stack: Stack
+    hosts: MockHosts
+    executions: dict[str, int]
+    answers: dict[str, httpx.Response]
+
+    def sql(self, statement: str) -> list[dict[str, Any]]:
+        return asyncio.run(_fetch(_dsn(self.stack), statement))
+
+
+@pytest.fixture(scope="module", params=["nats", "http"])
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Round]:
+    scratch = tmp_path_factory.mktemp("scratch")
+    with (
+        MockHosts().running() as hosts,
+        echo_host() as echo,
+        running_stack(environment={"NOETL_WORKER_TRANSPORT": request.param}) as stack,
+    ):
+        asyncio.run(_fetch(stack.dsn(), f"CREATE DATABASE {DATABASE}"))
+        asyncio.run(_fetch(_dsn(stack), TABLES))
+        asyncio.run(_prepare_broker(stack))
+        _store_credentials(stack)
+        with stack.client() as client:
+            answers = {}
+            for path in sorted(FOLDER.glob("*.yaml")):
+                text = path.read_text().replace(ECHO, echo)
+                for address, place in HOSTS.items():
+                    text = text.replace(address, hosts.url + place)
+                answer = client.post("/api/catalog/register", json={"content": hosts.rewrite(text)})
+                answers[path.stem] = answer
+            for name in REFUSED:
+                if answers[name].is_success:
+                    answers[name] = client.post("/api/execute", json={"path": f"acceptance/{name}"})
+            executions = {
+                name: execute(
+                    client,
+                    f"acceptance/{name}",
+                    **({"scratch": str(scratch)} | dict(case.payload)),
+                )
+                for name, case in CASES.items()
+            }
+        yield Round(stack, hosts, executions, answers)
+
+
+def _dsn(stack: Stack) -> str:
+    return stack.dsn().rpartition("/")[0] + f"/{DATABASE}"
+
+
+async def _fetch(dsn: str, statement: str) -> list[dict[str, Any]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        if ";" in statement:
+            await connection.execute(statement)
+            return []
+        return [dict(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+async def _prepare_broker(stack: Stack) -> None:
+    """Create what the nats tools use; the tools themselves create nothing."""
+    client = await nats.connect(stack.values()["NOETL_NATS_URL"])
+    try:
+        stream = client.jetstream()
+        await stream.create_key_value(bucket="acceptance")
+        await stream.create_object_store("acceptance_objects")
+        await stream.add_stream(StreamConfig(name="ACCEPTANCE", subjects=["acceptance.>"]))
+        await stream.add_consumer("ACCEPTANCE", durable_name="reader", ack_policy="explicit")
+    finally:
+        await client.close()
+
+
+def _store_credentials(stack: Stack) -> None:
+    values = stack.values()
+    access = {
+        "db_host": values["POSTGRES_HOST"],
+        "db_port": values["POSTGRES_PORT"],
+        "db_user": values["POSTGRES_USER"],
+        "db_password": values["POSTGRES_PASSWORD"],
+    }
+    address = urlsplit(values["NOETL_NATS_URL"])
+    broker = {
+        "nats_url": f"nats://{address.hostname}:{address.port}",
+        "nats_user": unquote(address.username or ""),
+        "nats_password": unquote(address.password or ""),
+    }
+    credentials = [
+        ("pg_k8s", "postgres", access | {"db_name": DATABASE}),
+        ("pg_local", "postgres", access | {"db_name": DATABASE}),
+        ("pg_noetl_k8s", "postgres", access | {"db_name": values["POSTGRES_DB"]}),
+        ("api_bearer", "bearer", {"token": "b-1234"}),
+        ("nats_here", "nats", broker),
+    ]
+    with stack.client() as client:
+        for name, kind, data in credentials:
+            body = {"name": name, "type": kind, "data": data}
+            client.post("/api/credentials", json=body).raise_for_status()
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_playbook_does_what_the_contract_says(played: Round, name: str) -> None:
+    case, execution_id = CASES[name], played.executions[name]
+    with played.stack.client() as client:
+        status = finish(client, execution_id, seconds=90)
+        log = events(client, execution_id)
+        errors = [text for event in log if (text := _error(event))]
+        assert status == case.status, errors
+
+        run = Run(
+            execution_id=execution_id, log=log, sql=played.sql, client=client, hosts=played.hosts
+        )
+        kinds = Counter(event["event_type"] for event in log)
+        assert kinds["playbook_started"] == 1
+        assert kinds["playbook.completed"] + kinds["playbook.failed"] == 1
+        if case.error:
+            assert any(case.error in error for error in errors), errors
+        if case.issued:
+            assert run.issued() == case.issued
+        if case.skipped is not None:
+            skipped = {e["node_name"] for e in log if e["event_type"] == "step.skipped"}
+            assert skipped == case.skipped
+        if case.log is not None:
+            assert len(log) == case.log
+        _check_data(run, case)
+        if case.soft_errors is not None:
+            answer = client.get(f"/api/executions/{execution_id}/status").json()
+            assert answer["soft_errors"] == case.soft_errors
+        if case.children is not None:
+            assert tuple(sorted(child["status"] for child in run.children())) == case.children
+    for statement, rows in case.rows.items():
+        assert played.sql(statement.format(id=execution_id)) == rows
+
+
+def _error(event: dict[str, Any]) -> str:
+    """Return the text that the regression runner looks at."""
+    context = (event.get("result") or {}).get("context")
+    return str(context.get("error") or "") if isinstance(context, dict) else ""
+
+
+def _check_data(run: Run, case: Case) -> None:
+    for place, expected in case.data.items():
+        step, _, task = place.partition(".")
+        found = run.data(step, task or None)
+        if isinstance(expected, dict):
+            assert isinstance(found, dict), (place, found)
+            wanted = {key: want for key, want in expected.items() if want is not ANY}
+            assert expected.keys() <= found.keys(), place
+            assert {key: found[key] for key in wanted} == wanted, place
+        else:
+            assert found == expected, place
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_playbook_is_refused(played: Round, name: str) -> None:
+    status, text = REFUSED[name]
+    answer = played.answers[name]
+
+    assert (answer.status_code, text in answer.json()["error"]) == (status, True), answer.text
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_linter_finds_errors_only_in_what_is_refused(path: Path) -> None:
+    errors = [finding for finding in lint(path.read_text()) if finding.severity == "error"]
+
+    assert bool(errors) == (path.stem in {*REFUSED} - NOT_SEEN), errors
+
+
+NOT_SEEN = {"start_loop_map"}
+"""What is refused depends on values that come with the start."""
+
+
+def test_every_playbook_has_its_outcome_written_down() -> None:
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*CASES, *REFUSED}
