@@ -69,3 +69,19 @@ async def test_a_listener_is_found_by_the_last_part_of_the_newest_path(pool: Poo
         404,
         "No push subscription for ingress listener 'other'",
     )
+
+
+async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> None:
+    await keep(pool, "subscriptions/a", 1, "/hooks/orders")
+    await keep(pool, "subscriptions/a", 2, "/hooks/payments")
+    await keep(pool, "subscriptions/b", 1, "/hooks/refunds")
+    await pool.execute(
+        "UPDATE noetl.catalog SET deleted_at = now() WHERE version = 2 OR path = 'subscriptions/b'"
+    )
+    handlers = UpkeepHandlers(pool)
+
+    replies = [await handlers.on_listener({"listener": name}) for name in ("payments", "refunds")]
+    orders = await handlers.on_listener({"listener": "orders"})
+
+    assert [reply.status for reply in replies] == [404, 404]
+    assert orders.body["path"] == "subscriptions/a"

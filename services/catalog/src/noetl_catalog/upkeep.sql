@@ -13,11 +13,12 @@ WITH removed AS (
 SELECT count(*) FROM removed;
 
 -- name: list_newest_subscriptions
--- The newest version of each path of that kind. $1 limit
+-- The newest version of each path of that kind, without those that were taken out. $1 limit
 SELECT n.path, n.catalog_id, n.content
 FROM (
     SELECT DISTINCT ON (c.path) c.path, c.catalog_id, c.content, c.kind
     FROM noetl.catalog AS c
+    WHERE c.deleted_at IS NULL
     ORDER BY c.path, c.version DESC
 ) AS n
 WHERE lower(n.kind) = 'subscription'
