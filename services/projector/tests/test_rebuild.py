@@ -144,3 +144,14 @@ async def test_requests_advance_what_is_behind_and_rebuild_page_by_page(
     assert none.body == {"advanced": 0, "checked": 0}
     assert first.body == {"rewritten": 5, "removed": 0, "after": 5}
     assert last.body == {"rewritten": 2, "removed": 0, "after": None}
+
+
+async def test_rebuilds_that_end_at_once_count_one_after_the_other(
+    pool: Pool, store: Store, add_log: AddLog
+) -> None:
+    await fill(store, add_log)
+    right = await counters(pool)
+
+    await asyncio.gather(*(Rebuild(pool).count_again() for _ in range(6)))
+
+    assert await counters(pool) == right

@@ -129,8 +129,8 @@ counted AS (
 SELECT count(*) FROM gone;
 
 -- name: lock_models
--- Nobody moves rows while they are counted; readers go on.
-LOCK TABLE noetl.execution IN SHARE MODE;
+-- Nobody moves rows while they are counted, and nobody else counts; readers go on.
+LOCK TABLE noetl.execution IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: delete_counters
 -- All of them, to be counted again in the same transaction.
