@@ -159,23 +159,27 @@ def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory) -> Non
 
 
 def test_server_and_worker_start_as_modules(file: Path, data: DataDirectory) -> None:
-    """What the NoETL command line runs for `server start` and `worker start`."""
+    """What the NoETL command line runs for `server start` and `worker start`.
+
+    It doesn't wait for the server, so the worker may well be there first.
+    """
     port = free_port()
     server = (sys.executable, "-m", "noetl.server", "--host", "127.0.0.1", "--port", str(port))
-    with started(data, *server, "--init-db", signal_number=signal.SIGTERM) as process:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "noetl.worker"],
-            env={**os.environ, "NOETL_DATA_DIR": str(data.root)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "noetl.worker"],
+        env={**os.environ, "NOETL_DATA_DIR": str(data.root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with started(data, *server, "--init-db", signal_number=signal.SIGTERM) as process:
             finished = run(
                 file, data, "--server-url", f"http://127.0.0.1:{port}", "--timeout", "60"
             )
-        finally:
             worker.terminate()
             worker.wait(timeout=60)
+    finally:
+        worker.kill()
 
     names = {entry["name"] for entry in (data.state() or {})["services"]}
     assert (finished.returncode, json.loads(finished.stdout)) == (0, {"before": 0}), finished.stderr

@@ -1,19 +1,23 @@
 """`python -m noetl.worker`: one worker, as the NoETL command line starts it.
 
 Settings come from the environment. What is missing there is taken from the local stack that runs in
-the data directory, if one does.
+the data directory; `noetl server start` returns before that stack is up, so it is waited for.
 """
 
 import os
 import sys
+import time
 
 import typer
 
 from noetl.commands.operate import current_state, nats_of
-from noetl.stack.datadir import locate
+from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
 from noetl.stack.process import free_port
 from noetl.stack.services import MODULES, WORKER, outside
+
+STACK_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
 
 
 def environment() -> dict[str, str]:
@@ -23,13 +27,25 @@ def environment() -> dict[str, str]:
         StackError: neither the environment nor a local stack says where NATS is.
     """
     values = dict(os.environ)
-    values["NOETL_NATS_URL"] = outside().nats_url or nats_of(locate(None))
+    values["NOETL_NATS_URL"] = outside().nats_url or _nats_of_stack(locate(None))
     url = values.get("NOETL_SERVER_URL") or current_state(locate(None)).get("url")
     values["NOETL_SERVER_URL"] = url or "http://localhost:8082"
     pool = values.get("WORKER_POOL_NAME") or values.get("NOETL_WORKER_POOL_NAME")
     values["WORKER_POOL_NAME"] = pool or "default"
     values.setdefault("NOETL_HTTP_PORT", str(free_port()))
     return values
+
+
+def _nats_of_stack(directory: DataDirectory) -> str:
+    deadline = time.monotonic() + STACK_SECONDS
+    while not _has_nats(directory) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    return nats_of(directory)
+
+
+def _has_nats(directory: DataDirectory) -> bool:
+    services = current_state(directory)["services"]
+    return any(service["name"] == "nats" and service["state"] == "ready" for service in services)
 
 
 def main() -> None:
