@@ -316,6 +316,41 @@ def test_a_workbook_reference_becomes_the_task(reference: str, args: object):
     assert tool.kind != "workbook"
 
 
+def test_what_a_jump_repeats_is_left_to_the_worker():
+    jump = "{do: jump, to: fetch, set: {iter.page: '{{ output.data.next }}'}}"
+    tool = start_of(
+        tool="tool: [{name: base, kind: noop, result: '{{ iter.page }}'}, "
+        "{name: fetch, kind: http, url: '{{ host }}/x', params: {page: '{{ iter.page }}'}, "
+        "headers: {X-Last: '{{ merge.last }}', X-Page: '{{ page }}'}}, "
+        "{name: merge, kind: python, code: result = 1, spec: {policy: {rules: "
+        f"[{{when: '{{{{ output.data.more }}}}', then: {jump}}}]}}}}}}, "
+        "{name: after, kind: noop, result: '{{ iter.page }}'}]"
+    ).tool
+
+    assert isinstance(tool, Pipeline)
+    kept = [sorted(task.verbatim) for task in tool.tasks]
+    assert kept == [[], ["headers", "params"], ["spec"], []]
+    assert "url" in tool.tasks[1].rendered
+
+
+@pytest.mark.parametrize(
+    ("action", "is_rendered"),
+    [
+        ("{do: jump, to: previous, set: {ctx.n: 1}}", False),
+        ("{do: jump, to: nowhere, set: {ctx.n: 1}}", True),
+        ("{do: continue, set: {ctx.n: 1}}", True),
+    ],
+)
+def test_a_task_that_is_not_repeated_is_rendered_by_the_server(action: str, *, is_rendered: bool):
+    tool = start_of(
+        tool="tool: [{name: first, kind: noop, result: '{{ ctx.n }}'}, {name: second, kind: noop, "
+        f"spec: {{policy: {{rules: [{{else: {{then: {action}}}}}]}}}}}}]"
+    ).tool
+
+    assert isinstance(tool, Pipeline)
+    assert ("result" in tool.tasks[0].rendered) is is_rendered
+
+
 def test_pipeline_items_of_kind_workbook_stay():
     tool = start_of(tool="tool: [{a: {kind: workbook, name: w}}]", tail=WORKBOOK).tool
 

@@ -7,6 +7,7 @@ So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a
 from collections.abc import Collection
 from typing import Final
 
+from noetl_engine.playbook.jumps import leave_repeated
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
 from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar, to_json
 
@@ -58,7 +59,7 @@ def read_tool(
             )
     if not node.items:
         problems.append("tool pipeline must have at least one task")
-    return Pipeline(tasks=tuple(tasks), line=node.line)
+    return Pipeline(tasks=leave_repeated(tasks), line=node.line)
 
 
 def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
