@@ -1,6 +1,7 @@
 """The SQL route against a real PostgreSQL: types, bounds, and nothing written (http-a 14.1)."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_projector.sql_console import open_console
 from noetl_projector.sql_handlers import SqlHandlers
+from noetl_projector.sql_login import Login, reader_of
+from noetl_projector.sql_text import Statement
 from noetl_testkit.postgres import Database
 
 from .conftest import make_settings
@@ -246,7 +249,6 @@ WRITING = [
     ("EXPLAIN ANALYZE UPDATE noetl.resource SET meta = NULL", "UPDATE"),
     ("CREATE TABLE noetl.x (a int)", "CREATE TABLE"),
     ("DO $$ BEGIN TRUNCATE noetl.resource; END $$", "TRUNCATE TABLE"),
-    ("SELECT nextval('noetl.outbox_outbox_id_seq')", "nextval()"),
 ]
 
 
@@ -467,3 +469,75 @@ async def test_session_check_tells_what_is_wrong(ask: Ask) -> None:
     assert 'relation "auth.' in no_tables.body["error"]
     assert nowhere.body["status"] == "error"
     assert (no_credential.status, no_credential.error) == (404, "Credential 'pg_auth' not found")
+
+
+ESCAPES = [
+    "DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''true'''; END $$",
+    "SELECT pg_read_file('PG_VERSION')",
+    "DO $$ BEGIN SET ROLE NONE; PERFORM pg_ls_dir('.'); END $$",
+    "DO $$ BEGIN RESET SESSION AUTHORIZATION; PERFORM pg_ls_dir('.'); END $$",
+    "LOAD '/tmp/x'",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    "SELECT nextval('noetl.outbox_outbox_id_seq')",
+    "SELECT pg_switch_wal()",
+    "SELECT pg_reload_conf()",
+]
+
+
+async def test_reading_reaches_nothing_beside_the_tables(
+    ask: Ask, database: Database, pool: Pool, subtests: pytest.Subtests
+) -> None:
+    """Also for a service that is a superuser itself, whatever database is named."""
+    assert await pool.fetchval("SELECT current_setting('is_superuser')") == "on"
+    places: list[dict[str, Json]] = [
+        {},
+        {"connection_string": f"user={database.user} dbname={database.name}"},
+    ]
+    for query in ESCAPES:
+        for place in places:
+            with subtests.test(query, place=place):
+                reply = await ask("sql.execute", query=query, **place)
+
+                # A library outside of the plugins' folder has a word of its own.
+                assert reply.status == 500
+                assert re.search("permission denied|not allowed", reply.error or ""), reply.error
+    assert await pool.fetchval("SELECT 1") == 1
+    rows = await run(ask, "SELECT session_user::text AS u", database="postgres")
+    assert rows == [{"u": reader_of(Login(database.user, database.password)).user}]
+
+
+async def test_names_are_found_as_the_service_finds_them(ask: Ask, pool: Pool) -> None:
+    query = "SELECT current_schemas(false)::text AS s"
+
+    assert await run(ask, query) == [{"s": await pool.fetchval(query)}]
+
+
+async def test_consoles_that_start_at_once_make_their_role_once(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    reader = reader_of(Login(database.user, database.password))
+    await pool.execute(f'DROP ROLE IF EXISTS "{reader.user}"')
+
+    async def who() -> Json:
+        async with open_console(make_settings(database, nats_url=nats_url)) as console:
+            outcome = await console.run(Statement("SELECT session_user::text AS u", ()))
+        return orjson.loads(outcome.rows[0])
+
+    assert await asyncio.gather(*(who() for _ in range(6))) == [{"u": reader.user}] * 6
+    await pool.execute(f"ALTER ROLE \"{reader.user}\" SUPERUSER PASSWORD 'other'")
+    assert await who() == {"u": reader.user}
+    assert not await pool.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = $1", reader.user)
+
+
+async def test_a_role_of_its_own_is_taken_as_it_is(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    await pool.execute("CREATE ROLE noetl_console LOGIN PASSWORD 'of-its-own'")
+    login = {"sql_console_user": "noetl_console", "sql_console_password": "of-its-own"}
+    try:
+        async with serving(database, nats_url, **login) as ask:
+            rows = await run(ask, "SELECT session_user::text AS u")
+    finally:
+        await pool.execute("DROP ROLE noetl_console")
+
+    assert rows == [{"u": "noetl_console"}]

@@ -50,6 +50,8 @@ def test_placeholders_get_numbers(
         ("/* x */ -- y\n ; begin", None, "BEGIN is not possible here"),
         ("start transaction", None, "START is not possible here"),
         ("COPY noetl.event TO PROGRAM 'sh'", None, "COPY is not possible here"),
+        ("/* /* */ */ COPY t TO '/x'", None, "COPY is not possible here"),
+        ("-- a\rCOPY t TO '/x'", None, "COPY is not possible here"),
         ("SELECT %(a)s", [1], "placeholders like %(name)s need an object"),
         ("SELECT %s", {"a": 1}, "placeholders like %s need a list"),
         ("SELECT %(a)s", {"b": 1}, "there is no parameter called a"),

@@ -98,14 +98,18 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         default=10_000, gt=0, description="Variables in one answer of the list."
     )
     sql_console_writes: bool = Field(
-        default=False, description="Let POST /api/postgres/execute write; it only reads otherwise."
+        default=False,
+        description="Let POST /api/postgres/execute write, as the service's own role; it only "
+        "reads otherwise.",
     )
     sql_console_elsewhere: bool = Field(
         default=True,
         description="Let it use databases that the request names by connection or credential.",
     )
     sql_console_user: str = Field(
-        default="", description="Role that its statements run as; empty: the service's own."
+        default="",
+        description="Role that its statements run as; empty: the service's own, or one made for "
+        "reading where that is a superuser.",
     )
     sql_console_password: SecretStr | None = Field(
         default=None, description="Password of that role."

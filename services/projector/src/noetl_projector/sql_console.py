@@ -12,6 +12,7 @@ from noetl_common.pg.errors import DatabaseUnavailable, translated
 
 from noetl_projector.settings import Settings
 from noetl_projector.sql_cells import encode_row, learn_types, prepare_connection, text_parameter
+from noetl_projector.sql_login import ConsoleLogin
 from noetl_projector.sql_targets import Target
 from noetl_projector.sql_text import Statement, StatementRefused
 
@@ -83,8 +84,9 @@ class Outcome:
 class SqlConsole:
     """Runs one statement at a time per slot; few slots, so that the service stays responsive."""
 
-    def __init__(self, pool: Pool, *, settings: Settings) -> None:
+    def __init__(self, pool: Pool, *, login: ConsoleLogin, settings: Settings) -> None:
         self._pool = pool
+        self._login = login
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.sql_console_connections)
         self._waiting = 0
@@ -225,19 +227,18 @@ class SqlConsole:
             await self._pool.release(connection, timeout=_GRACE_SECONDS)
 
     async def _elsewhere(self, target: Target) -> Connection:
-        settings = self._settings
-        own = _own_login(settings)
+        settings, own = self._settings, self._login.own
+        is_own = target.host is None and target.user in {None, own.user}
         # The own password goes to the own server only.
-        is_own = target.host is None
-        password = target.password or (own["password"] if is_own else "")
+        connect = self._login.connect if is_own and target.password is None else asyncpg.connect
         try:
-            connection: Connection = await asyncpg.connect(
-                host=target.host or str(own["host"]),
-                port=target.port or (int(own["port"]) if is_own else 5432),
-                user=target.user or (str(own["user"]) if is_own else "postgres"),
-                password=password,
-                database=target.database or (str(own["database"]) if is_own else target.user),
-                ssl=target.sslmode or ("prefer" if not is_own else None),
+            connection: Connection = await connect(
+                host=target.host or settings.postgres_host,
+                port=target.port or (5432 if target.host else settings.postgres_port),
+                user=target.user or ("postgres" if target.host else own.user),
+                password=target.password or "",
+                database=target.database or (target.user if target.host else settings.postgres_db),
+                ssl=target.sslmode or ("prefer" if target.host else None),
                 timeout=settings.postgres_connect_timeout_seconds,
                 statement_cache_size=0,
                 server_settings={"application_name": "noetl sql", "timezone": "UTC"},
@@ -261,13 +262,12 @@ class SqlConsole:
 @asynccontextmanager
 async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
     """Open the console; it connects when it is first used."""
-    own = _own_login(settings)
+    login = ConsoleLogin(settings)
     pool = await asyncpg.create_pool(
-        host=own["host"],
-        port=own["port"],
-        user=own["user"],
-        password=own["password"],
-        database=own["database"],
+        connect=login.connect,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
         min_size=0,
         max_size=settings.sql_console_connections,
         timeout=settings.postgres_connect_timeout_seconds,
@@ -277,7 +277,7 @@ async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
         init=prepare_connection,
     )
     try:
-        yield SqlConsole(pool, settings=settings)
+        yield SqlConsole(pool, login=login, settings=settings)
     finally:
         # Statements still running end with their connections.
         pool.terminate()
@@ -292,17 +292,6 @@ async def _rolled_back(connection: Connection, transaction: "Transaction") -> No
             await transaction.rollback()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
         connection.terminate()
-
-
-def _own_login(settings: Settings) -> dict[str, Any]:
-    password = settings.sql_console_password or settings.postgres_password
-    return {
-        "host": settings.postgres_host,
-        "port": settings.postgres_port,
-        "user": settings.sql_console_user or settings.postgres_user,
-        "password": password.get_secret_value(),
-        "database": settings.postgres_db,
-    }
 
 
 def _bound(prepared: "PreparedStatement[Any]", parameters: Sequence[Json]) -> list[Json]:

@@ -11,7 +11,8 @@ __all__ = ["Statement", "StatementRefused", "read_statement"]
 
 type Json = Any
 
-_SKIPPED = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])+", re.DOTALL)
+_BLANK = re.compile(r"(?:\s|--[^\n\r]*|[(;])+")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"[A-Za-z]+")
 # One call is one transaction that we begin and end; COPY speaks a protocol of its own, and can
 # start programs.
@@ -72,8 +73,7 @@ def read_statement(text: str, *, parameters: Json) -> Statement:
 
 
 def _refuse_our_business(text: str) -> None:
-    skipped = _SKIPPED.match(text)
-    word = _WORD.match(text, skipped.end() if skipped else 0)
+    word = _WORD.match(text, _first_word(text))
     command = word[0].lower() if word else ""
     if command in _OUR_BUSINESS:
         raise StatementRefused(
@@ -81,6 +81,24 @@ def _refuse_our_business(text: str) -> None:
         )
     if command == "copy":
         raise StatementRefused(reason="COPY is not possible here")
+
+
+def _first_word(text: str) -> int:
+    """Return where the command begins, behind blanks and comments, which nest."""
+    at, depth = 0, 0
+    while True:
+        if depth:
+            edge = _COMMENT_EDGE.search(text, at)
+            if edge is None:
+                return len(text)
+            depth += 1 if edge[0] == "/*" else -1
+            at = edge.end()
+        elif text.startswith("/*", at):
+            depth, at = 1, at + 2
+        elif blank := _BLANK.match(text, at):
+            at = blank.end()
+        else:
+            return at
 
 
 def _named(text: str, parameters: Mapping[str, Json]) -> Statement:
