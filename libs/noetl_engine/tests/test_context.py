@@ -242,6 +242,25 @@ def test_step_input_lies_below_the_arguments():
     }
 
 
+@pytest.mark.parametrize(
+    ("tool", "given"),
+    [
+        (Tool(kind="playbook", config={"path": "p", "payload": {"base": "{{ w }}"}}), {"base": 1}),
+        (Tool(kind="playbook", config={"path": "p"}), {}),
+        (Tool(kind="http", config={"url": "u", "payload": {"base": 1}}), {}),
+    ],
+)
+def test_the_payload_of_a_child_in_a_loop_is_not_hidden_by_the_element(
+    tool: Tool, given: dict[str, Any]
+) -> None:
+    loop = make_loop("{{ [5] }}", iterator="job")
+    step = make_step("start", tool=tool, loop=loop)
+    command = Run(make_playbook(step, workload={"w": 1})).start().open[0]
+
+    own = {"job": 5, "_index": 0, "_total": 1}
+    assert command.context["tool_config"]["args"] == {**given, **own}
+
+
 def test_arguments_that_are_no_object_stay_alone():
     tool = Tool(kind="shell", args=["x"], has_args=True)
     step = make_step("start", tool=tool, input={"a": 1})

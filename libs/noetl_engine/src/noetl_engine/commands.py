@@ -208,7 +208,9 @@ def _tool_config(
         args = {**inputs, **(args or {})}
     if iteration is not None:
         if args is None:
-            args = {}
+            # A playbook takes its arguments before its payload, and would never see that.
+            payload = config.get("payload") if tool.kind == PLAYBOOK else None
+            args = dict(payload) if isinstance(payload, dict) else {}
         if isinstance(args, dict):
             args = {**args, **iteration.variables()}
     if tool.has_args or args is not None:
