@@ -59,9 +59,10 @@ class Memory:
                 if "collection" in note:
                     values.begin_loop(row.position)
             return
+        # Before the row: what it ends is still read by the decision that follows.
+        values.prune(state)
         self._absorb_run(row, command)
         self.note_frames(note.get("ops", ()))
-        values.prune(state)
 
     def note_frames(self, operations: Iterable[list[Json]]) -> None:
         """Begin to keep the outcomes of a cursor's frame when its rows have come."""
