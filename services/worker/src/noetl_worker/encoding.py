@@ -1,6 +1,7 @@
 """JSON that PostgreSQL's jsonb takes."""
 
 import json
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -17,8 +18,12 @@ def encode(value: Any) -> bytes:
         data = orjson.dumps(value)
     except TypeError:
         # Integers beyond 64 bits, or text that is no Unicode.
-        data = json.dumps(_clean(value), default=str).encode()
+        return json.dumps(_clean(value), default=_text, allow_nan=False).encode()
     return orjson.dumps(_clean(value)) if _ESCAPED_NUL in data else data
+
+
+def _text(value: Any) -> Any:
+    return _clean(str(value))
 
 
 def _clean(value: Any) -> Any:
@@ -29,6 +34,9 @@ def _clean(value: Any) -> Any:
         except UnicodeEncodeError:
             return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return text
+    if isinstance(value, float):
+        # As the fast way does it.
+        return value if isfinite(value) else None
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
