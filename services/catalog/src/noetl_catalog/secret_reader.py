@@ -58,7 +58,8 @@ class SecretReader:
         await self._audit.record(
             body["name"], operation, reader=reader, kek_version=opened.key_version or None
         )
-        return body | {"data": opened.value}
+        times = {name: body.pop(name) for name in ("created_at", "updated_at")}
+        return {**body, "data": opened.value, **times}
 
     async def _found(self, identifier: str, reader: Reader) -> tuple[Body, Opened] | None:
         stored = await self._store.find_credential(identifier)

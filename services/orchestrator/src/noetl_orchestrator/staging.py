@@ -245,8 +245,8 @@ def repeated_answer(work: Work, message: Any, answer: Answer) -> Answer:
         return Answer(
             body={
                 "execution_id": work.execution_id,
-                "status": "cancelled",
                 "message": "Execution cancellation requested",
+                "status": "cancelled",
                 "cancelled_executions": [str(work.execution_id)],
             }
         )

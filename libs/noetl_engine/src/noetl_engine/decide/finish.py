@@ -48,8 +48,8 @@ def decide_cancel(turn: Turn, message: Cancelled) -> None:
     turn.decision.answer = Answer(
         body={
             "execution_id": state.execution_id,
-            "status": "cancelled",
             "message": "Execution cancellation requested",
+            "status": "cancelled",
             "cancelled_executions": [str(state.execution_id)],
         }
     )
