@@ -132,7 +132,7 @@ class EventResult(BaseModel):
 
     event_id: int
     execution_id: int | str
-    event_type: str
+    event_type: str | None
     node_name: str | None
     status: str
     result: Any

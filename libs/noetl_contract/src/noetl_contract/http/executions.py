@@ -58,7 +58,7 @@ class DetailEvent(BaseModel):
     model_config = _TOLERANT
 
     event_id: int
-    event_type: str
+    event_type: str | None
     node_id: str | None
     node_name: str | None
     status: str

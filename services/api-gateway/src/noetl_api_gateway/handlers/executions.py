@@ -66,7 +66,6 @@ _PAGING = ("page", "page_size", "since_event_id", "event_type", "include_events"
             "limit": (int, "at most 100, 50 if absent"),
             "offset": (int, "how many to leave out"),
         },
-        errors={422: "limit + offset must not be negative"},
     ),
 )
 async def list_executions(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:

@@ -80,7 +80,7 @@ async def delete_step_results(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str], step_name: FromPath[str]
 ) -> Response[bytes]:
     """Delete the results of one step, whatever their scope."""
-    wanted = {"execution_id": path_id(execution_id), "name": step_name}
+    wanted = {"execution_id": path_id(execution_id, index=0), "name": step_name}
     return json_answer(request, await _ask(edge, "result.delete", wanted))
 
 

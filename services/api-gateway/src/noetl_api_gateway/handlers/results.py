@@ -125,7 +125,7 @@ async def get_result(
     name: FromPath[str],
 ) -> Response[bytes]:
     """Read the newest result of a name; with `resolve=false` only what is known of it."""
-    number = path_id(execution_id)
+    number = path_id(execution_id, index=0)
     is_whole = query_flag(request.query_params, "resolve", default=True)
     reply = await edge.services.load_result(
         "result.get", {"execution_id": number, "name": name}, execution_id=number
