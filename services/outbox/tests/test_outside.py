@@ -87,6 +87,37 @@ async def test_claims_at_once_share_the_rows(ask: Ask, rows: Rows) -> None:
     assert sorted(taken) == list(range(1, 61))
 
 
+async def test_a_claim_of_large_rows_ends_before_the_memory_does(
+    rows: Rows, database: Database, nats_url: str, relaying: Any
+) -> None:
+    await rows.commit(*(rows.event(number) for number in range(1, 61)), age_seconds=5)
+    settings = {"outbox_relay_events": False, "outbox_outside_max_bytes": 1000}
+    async with relaying(database, nats_url, **settings):
+        claim = rpc_subject("outbox", "claim", shard=0)
+        replies = [
+            await RpcClient(rows.bus).call(claim, {"limit": 100}, timeout=10) for _ in range(3)
+        ]
+
+    assert [reply.body["claimed"] for reply in replies] == [50, 10, 0]
+    assert [row["event_id"] for row in replies[1].body["rows"]] == list(range(51, 61))
+
+
+async def test_a_lent_row_forgets_the_stream_that_lost_it(ask: Ask, rows: Rows) -> None:
+    """Otherwise each start of the relay would find it lost again."""
+    await rows.commit(rows.event(1), rows.event(2), age_seconds=5)
+    await rows.pool.execute(
+        "UPDATE noetl.outbox SET stream_created_at = now() - interval '1 day', stream_sequence = 7,"
+        " status = CASE outbox_id WHEN 1 THEN 'PENDING' ELSE 'PUBLISHED' END"
+    )
+
+    await ask("claim")
+    await ask("mark.published", outbox_ids=[1, 2])
+
+    found = [await rows.row(number) for number in (1, 2)]
+    assert [row["stream_sequence"] for row in found] == [None, 7]
+    assert [row["stream_created_at"] is None for row in found] == [True, False]
+
+
 async def test_a_forgotten_row_is_lent_again(ask: Ask, rows: Rows) -> None:
     await rows.commit(rows.event(1), age_seconds=5)
     await ask("claim")

@@ -20,6 +20,7 @@ type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 _MOST_ROWS = 1000
+_PAGE = 50
 _LARGEST_EXPONENT = 8
 
 
@@ -53,15 +54,27 @@ class OutsideHandlers:
         }
 
     async def on_claim(self, request: dict[str, Json]) -> bytes:
-        """Take rows for a while."""
+        """Take rows for a while, fewer than asked for when they are large."""
         limit = max(1, min(int(request.get("limit", 100)), _MOST_ROWS))
+        left = self._settings.outbox_outside_max_bytes
+        rows: list[bytes] = []
+        while left > 0 and len(rows) < limit:
+            page = await self._claim(min(_PAGE, limit - len(rows)))
+            rows += page
+            left -= sum(map(len, page))
+            if len(page) < _PAGE:
+                break
+        return encode_reply({"rows": list(map(orjson.Fragment, rows)), "claimed": len(rows)})
+
+    async def _claim(self, limit: int) -> list[bytes]:
         async with translate():
             records = await self._pool.fetch(
                 self._queries["claim_events"], self._grace, self._lease, limit
             )
-        limit = self._settings.outbox_event_max_bytes
-        rows = [_row_body(record, shard=self._shard, limit=limit) for record in records]
-        return encode_reply({"rows": rows, "claimed": len(rows)})
+        most = self._settings.outbox_event_max_bytes
+        return [
+            orjson.dumps(_row_body(record, shard=self._shard, limit=most)) for record in records
+        ]
 
     async def on_published(self, request: dict[str, Json]) -> RpcReply:
         """Mark rows as published."""

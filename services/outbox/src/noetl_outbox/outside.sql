@@ -45,10 +45,17 @@ LEFT JOIN noetl.event AS e
 ORDER BY c.outbox_id;
 
 -- name: mark_events_published
--- Marks event rows, whatever state they are in; how many there are. $1 ids
+-- Marks event rows, whatever state they are in; how many there are. Where in the stream they are
+-- is known only of those that the relay published. $1 ids
 WITH marked AS (
     UPDATE noetl.outbox
-    SET status = 'PUBLISHED', published_at = now(), last_error = NULL, updated_at = now()
+    SET
+        status = 'PUBLISHED',
+        published_at = now(),
+        last_error = NULL,
+        stream_created_at = CASE WHEN status = 'PUBLISHED' THEN stream_created_at END,
+        stream_sequence = CASE WHEN status = 'PUBLISHED' THEN stream_sequence END,
+        updated_at = now()
     WHERE outbox_id = ANY($1::BIGINT[]) AND kind = 'event'
     RETURNING 1
 )

@@ -50,6 +50,11 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     outbox_mark_interval_seconds: float = Field(
         default=0.02, ge=0, lt=1, description="Acknowledgements gathered into one statement."
     )
+    outbox_outside_max_bytes: int = Field(
+        default=16 << 20,
+        gt=0,
+        description="Bytes lent to others at once; the last page of 50 rows may go beyond.",
+    )
     outbox_event_max_bytes: int = Field(
         default=1 << 20, gt=0, description="Larger events travel without their payload."
     )
