@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_playbook, make_step
+from engine_driver import Run, make_loop, make_playbook, make_step
 from noetl_engine.visible import FEWEST_RESULTS, LONGEST_LIST, needed_results
 
 RESULTS = {f"s{n}": {"n": n} for n in range(100, 100 + FEWEST_RESULTS + 1)}
 ALL = set(RESULTS)
+END = make_step("end")
 
 
 def needed(kind: str, config: Any, scope: dict[str, Any] | None = None, **parts: Any) -> set[str]:
@@ -53,6 +54,16 @@ def test_the_result_of_a_long_loop_is_left_out_too() -> None:
         ("python", {"script": {"uri": "file.py"}}, ALL),
         ("rhai", {"code": "s101"}, ALL),
         ("wordcount", {"text": "x"}, ALL),
+        ("http", {"url": "{{ ctx.result[a] }}"}, ALL),
+        ("http", {"url": "{{ steps . result | tojson }}"}, ALL),
+        ("http", {"url": "{{ ctx.get(a) }}"}, ALL),
+        ("http", {"url": "{{ ctx.s101.result }}"}, {"s101"}),
+        ("python", {"code": "def main(s101): return s101"}, {"s101"}),
+        ("python", {"code": "g = (x for x in []).gi_frame.f_globals"}, ALL),
+        ("nats", {"operation": "js_publish_many", "messages_from": "s101.rows"}, {"s101"}),
+        ("nats", {"messages_from": "steps.s102.context.rows"}, {"s102"}),
+        ("task_sequence", [{"x": {"kind": "nats", "messages_from": "s101.rows"}}], {"s101"}),
+        ("task_sequence", {"tool_config": [{"x": {"kind": "noop"}}]}, ALL),
         ("task_sequence", [{"x": {"kind": "noop"}}, {"y": {"kind": "http"}}], set()),
         ("task_sequence", [{"x": {"kind": "noop", "set": {"v": "{{ s105 }}"}}}], {"s105"}),
         ("task_sequence", [{"x": {"kind": "python", "code": "variables"}}], ALL),
@@ -61,6 +72,25 @@ def test_the_result_of_a_long_loop_is_left_out_too() -> None:
 )
 def test_what_is_looked_up_is_carried(kind: str, config: Any, expected: set[str]) -> None:
     assert needed(kind, config) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "text", "expected"),
+    [
+        ({}, "{{ x.body }}", ALL),
+        ({"set": {"ctx.v": "{{ output }}"}}, "{{ ctx.v }}", ALL),
+        ({"spec": {"policy": {"rules": [{"then": {"set": {"v": "t"}}}]}}}, "{{ v }}", ALL),
+        ({"set": {"v": "{{ output.body }}"}}, "{{ a }}", set()),
+        ({}, "{{ s101 }}", {"s101"}),
+    ],
+)
+def test_what_a_pipeline_reads_and_renders_again_may_look_up_everything(
+    first: dict[str, Any], text: str, expected: set[str]
+) -> None:
+    """A text that its first task brings is rendered by the tool of its second one."""
+    tasks = [{"x": {"kind": "http", **first}}, {"y": {"kind": "shell", "command": text}}]
+
+    assert needed("task_sequence", tasks) == expected
 
 
 def test_rules_and_arguments_count_too() -> None:
@@ -109,3 +139,18 @@ def test_a_variable_with_the_name_of_a_step_stays() -> None:
         run.work(f"s{n}", data={"n": n})
 
     assert run.find("s60").context["render_context"]["s30"] == "by hand"
+
+
+@pytest.mark.parametrize("length", [2, 60])
+def test_a_variable_or_an_element_may_be_called_steps(length: int) -> None:
+    steps = [make_step("start", "s1", set={"ctx.steps": "mine"})]
+    steps += [make_step(f"s{n}", f"s{n + 1}") for n in range(1, length)]
+    loop = make_step(f"s{length}", "empty", loop=make_loop([1], iterator="steps"))
+    run = Run(make_playbook(*steps, loop, make_step("empty", "end", loop=make_loop([])), END))
+    run.start().work("start")
+    for n in range(1, length):
+        run.work(f"s{n}", data={"n": n})
+
+    assert run.find(f"s{length}:i0").context["render_context"]["steps"] == 1
+    run.work(f"s{length}:i0")
+    assert run.find("end").context["render_context"]["steps"] == "mine"

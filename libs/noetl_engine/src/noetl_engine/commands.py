@@ -149,7 +149,8 @@ def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Js
     """The context without some steps' results."""
     kept = {name: value for name, value in flat.items() if name not in results}
     envelopes = kept["steps"]
-    kept["steps"] = {name: value for name, value in envelopes.items() if name not in results}
+    if isinstance(envelopes, dict):  # and no variable or element of that name
+        kept["steps"] = {name: value for name, value in envelopes.items() if name not in results}
     return kept
 
 

@@ -24,13 +24,23 @@ _READ_BY_TEMPLATES_ONLY: Final = frozenset(
         "postgres", "result_fetch", "shell", "snowflake", "transfer",
     }
 )  # fmt: skip
-# The scope as a whole, or by a name that is computed: everything may be meant.
-_WHOLE_SCOPE: Final = re.compile(r"\b(?:debug|self|(?:ctx|steps)\b(?!\s*\.\s*[A-Za-z_]))")
-# By these words a script reaches the variables that it was not given as arguments.
+# The scope as a whole, or by a name that is computed: everything may be meant. On the worker
+# `.result` of an object is the object itself, and Jinja's objects have methods.
+_WHOLE_SCOPE: Final = re.compile(
+    r"\b(?:debug|self|(?:ctx|steps)\b"
+    r"(?!\s*\.\s*(?!(?:result|get|items|keys|values|copy)\b)[A-Za-z_]))"
+)
+# By these words a script reaches the variables that it was not given as arguments; the last two
+# are parameters that the Python worker fills.
 _REACHES_VARIABLES: Final = re.compile(
     r"\b(?:context|variables|globals|locals|vars|dir|eval|exec|compile|inspect|gc|builtins|"
-    r"modules|stdin|_getframe|currentframe|tb_frame|__\w+__)\b"
+    r"modules|stdin|_getframe|currentframe|tb_frame|gi_frame|cr_frame|walk_stack|f_globals|"
+    r"f_locals|f_back|__\w+__|ctx|steps)\b"
 )
+# What tools look up without a template.
+_PATHS: Final = ("messages_from",)
+# Keys of a pipeline's task that are rendered once; the tool renders the others again.
+_RENDERED_ONCE: Final = frozenset({"set", "spec"})
 
 
 def needed_results(kind: str, context: Mapping[str, Json], results: Collection[str]) -> set[str]:
@@ -47,10 +57,15 @@ def needed_results(kind: str, context: Mapping[str, Json], results: Collection[s
     if len(results) <= FEWEST_RESULTS and not any(_is_long(scope.get(name)) for name in results):
         return everything
     parts = {key: value for key, value in context.items() if key != "render_context"}
-    if not all(_is_read_by_templates_only(*tool) for tool in _tools(kind, parts["tool_config"])):
+    tools = list(_tools(kind, parts["tool_config"]))
+    if not all(_is_read_by_templates_only(*tool) for tool in tools):
+        return everything
+    if kind == "task_sequence" and _renders_its_own_data(parts["tool_config"]):
         return everything
     texts = list(_templates(parts))
-    needed = _mentioned(texts, everything)
+    needed = _mentioned([*texts, *_paths(tools)], everything)
+    # The Python worker fills parameters of `main` with variables of their names.
+    needed |= _named([config["code"] for tool, config in tools if tool == "python"], everything)
     # Texts with template syntax that come in as values are rendered in their turn.
     rest = {
         key: value
@@ -90,9 +105,48 @@ def _reaches_variables(code: str) -> bool:
     return _REACHES_VARIABLES.search(code) is not None
 
 
+def _renders_its_own_data(config: Json) -> bool:
+    """Whether a pipeline hands what its tasks bring to a tool, which renders it once more.
+
+    What comes from outside may be a template, whose names nobody knows yet.
+    """
+    if not isinstance(config, list):
+        return True
+    tasks = [(label, spec) for item in config for label, spec in item.items()]
+    made = {label for label, _ in tasks} | {"output"}
+    for _, spec in tasks:
+        rules = (spec.get("spec") or {}).get("policy") if isinstance(spec.get("spec"), dict) else {}
+        made.update(name.split(".")[0] for name in _assigned([spec.get("set"), rules]))
+    rest = [{key: spec[key] for key in spec.keys() - _RENDERED_ONCE} for _, spec in tasks]
+    return any(name in text for text in _templates(rest) for name in made)
+
+
+def _assigned(value: Json) -> Iterator[str]:
+    """The keys of objects, wherever they are: those of `set` blocks are among them."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield key
+            yield from _assigned(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _assigned(inner)
+
+
+def _paths(tools: list[tuple[str, Json]]) -> Iterator[str]:
+    for _, config in tools:
+        for key in _PATHS:
+            path = config.get(key) if isinstance(config, dict) else None
+            if isinstance(path, str):
+                yield path
+
+
 def _mentioned(texts: list[str], names: set[str]) -> set[str]:
     if any(_WHOLE_SCOPE.search(text) for text in texts):
         return names
+    return _named(texts, names)
+
+
+def _named(texts: list[str], names: set[str]) -> set[str]:
     # A name within another word counts too: better one too many.
     return {name for name in names if any(name in text for text in texts)}
 

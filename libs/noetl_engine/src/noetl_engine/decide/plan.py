@@ -241,7 +241,9 @@ class Plan:
         if self._flat is None:
             flat = self.turn.memory.contexts.flat()
             if self.results:
-                steps = {**flat.get("steps", {}), **self.results}
+                steps = flat.get("steps", {})
+                if isinstance(steps, dict):  # and no variable of that name
+                    steps = {**steps, **self.results}
                 flat = {**flat, **self.results, "steps": steps}
             self._flat = {**flat, **self._fresh} if self._fresh else flat
         return self._flat
