@@ -56,8 +56,12 @@ class Brokers:
         return region in self._registry
 
     def served(self, region: str, outcome: str) -> None:
-        """Count what this region did for another one."""
-        _CALLS.labels(region or "-", outcome).inc()
+        """Count what this region did for another one.
+
+        Anybody may call himself anything: regions that nobody configured are counted as one.
+        """
+        label = region if region in self._registry else "other"
+        _CALLS.labels(label if region else "-", outcome).inc()
 
     async def resolve(self, region: str, request: CrossRegionRequest) -> dict[str, Json]:
         """Return an envelope that the other region sealed for the worker.
