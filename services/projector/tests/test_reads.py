@@ -41,6 +41,15 @@ async def test_status_has_the_keys_of_both_shapes(ask: Ask, add_log: AddLog) -> 
     assert "error" not in body
 
 
+async def test_a_failed_execution_says_completed_too(ask: Ask, add_log: AddLog) -> None:
+    """The CLI shows RUNNING for whatever isn't completed."""
+    await add_log(1, [STARTED, {"event_type": "playbook.failed"}], status="FAILED")
+
+    body = (await ask("executions.status", execution_id=1)).body
+
+    assert (body["completed"], body["failed"]) == (True, True)
+
+
 async def test_a_cancelled_execution_says_completed_and_failed(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, [STARTED, {"event_type": "playbook_cancelled"}], status="CANCELLED")
 

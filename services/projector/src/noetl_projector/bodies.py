@@ -32,8 +32,8 @@ type Body = dict[str, Json]
 def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
     """Build the answer of ``/status``: the baseline's keys, then those the CLI reads.
 
-    A cancelled execution says ``completed`` and ``failed``, since the CLI's human view would
-    otherwise show it as COMPLETED (cli-contract A3).
+    The CLI's human view says RUNNING unless ``completed``, whatever ``failed`` says, and a
+    cancelled execution would be COMPLETED there if it had not ``failed`` (cli-contract A3).
     """
     is_cancelled = state.status == ExecutionStatus.CANCELLED
     body: Body = {
@@ -47,7 +47,7 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
             "failed_steps": state.failed_steps,
         },
         "is_cancelled": is_cancelled,
-        "completed": state.status in {ExecutionStatus.COMPLETED, ExecutionStatus.CANCELLED},
+        "completed": state.status != ExecutionStatus.RUNNING,
         "failed": state.status in {ExecutionStatus.FAILED, ExecutionStatus.CANCELLED},
         "completed_steps": list(completed_steps),
         **_times(state),
