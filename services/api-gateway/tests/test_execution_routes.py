@@ -235,7 +235,7 @@ async def test_finalize_checks_its_status_before_the_execution(world: World) -> 
 async def test_a_dry_cleanup_names_and_a_real_one_cancels(world: World) -> None:
     world.backend.answer("executions.stuck", {"execution_ids": [EXECUTION_ID, EXECUTION_ID + 1]})
 
-    dry = await world.post("/api/executions/cleanup", {"older_than_minutes": 9, "dry_run": True})
+    dry = await world.post("/noetl/executions/cleanup", {"older_than_minutes": 9, "dry_run": True})
     before = len(world.backend.ingress)
     real = await world.client.post("/api/executions/cleanup")
     shown = await world.post("/api/executions/cleanup", {}, origin="http://localhost:1")

@@ -17,13 +17,14 @@ from noetl_common.service import Service
 
 from noetl_api_gateway.metrics import http_metrics
 
-__all__ = ["ENCODED_SLASH", "Shell", "call_of", "is_browser_like"]
+__all__ = ["ENCODED_SLASH", "Shell", "call_of", "is_browser", "is_browser_like"]
 
 ENCODED_SLASH = "\ue02f"
 """Stands in a routed path for a slash that was percent-encoded, so that it splits no segment."""
 
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
-_BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"x-session-token", b"referer"})
+_BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"referer"})
+_TOKEN = b"x-session-token"
 _CALL = re.compile(r"/c/([0-9]{1,19})/([0-9]{1,19})(/api/.*)", re.DOTALL)
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _REQUEST_HEADERS = b"access-control-request-headers"
@@ -41,7 +42,13 @@ type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def is_browser_like(scope: Any) -> bool:
     """Whether ids in the answer must be strings: a browser rounds integers (cli-contract C3)."""
-    return bool(scope.get(_ALIAS)) or any(name in _BROWSER_MARKS for name, _ in scope["headers"])
+    has_token = any(name == _TOKEN for name, _ in scope["headers"])
+    return has_token or bool(scope.get(_ALIAS)) or is_browser(scope)
+
+
+def is_browser(scope: Any) -> bool:
+    """Whether a page asks; prefix and token alone may also come from the CLI (cli-contract A1)."""
+    return any(name in _BROWSER_MARKS for name, _ in scope["headers"])
 
 
 def call_of(scope: Any) -> tuple[int, int] | None:

@@ -31,7 +31,7 @@ from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal, unavailable
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
-from noetl_api_gateway.shell import is_browser_like
+from noetl_api_gateway.shell import is_browser
 from noetl_api_gateway.writes import NoAnswerError, Patience
 
 __all__ = ["cancel", "cleanup", "finalize"]
@@ -141,7 +141,8 @@ async def cleanup(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
         message = f"Successfully cancelled {len(found)} stuck executions {age}"
     if not found:
         message = f"No stuck executions found {age}"
-    shown = [str(one) for one in found] if is_browser_like(request.scope) else found
+    # The CLI lists integers only, also when it comes through a gateway.
+    shown = [str(one) for one in found] if is_browser(request.scope) else found
     return json_answer(
         request, {"cancelled_count": len(found), "execution_ids": shown, "message": message}
     )
