@@ -364,3 +364,20 @@ def test_what_an_iteration_sets_for_itself_stays_with_it() -> None:
     scope = run.find("end").context["render_context"]
     assert "own" not in scope
     assert (scope["shared"], scope["bare"]) == (2, 3)
+
+
+def test_what_a_sequential_iteration_sets_is_seen_by_the_next_one() -> None:
+    playbook = make_playbook(
+        make_step("start", "lp"),
+        make_step("lp", "end", loop=make_loop([1, 2, 3])),
+        make_step("end"),
+    )
+    run = Run(playbook).start().work("start")
+    run.work("lp:i0", data={"t": {}, "_context_updates": {"ctx.sum": 1}})
+    assert run.find("lp:i1").context["render_context"]["sum"] == 1
+    run.work("lp:i1", data={"t": {}, "_context_updates": {"ctx.sum": 3, "ctx.more": True}})
+    assert run.find("lp:i2").context["render_context"]["ctx"]["sum"] == 3
+    run.work("lp:i2")
+
+    scope = run.find("end").context["render_context"]
+    assert (scope["sum"], scope["more"]) == (3, True)

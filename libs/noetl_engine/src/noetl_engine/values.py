@@ -223,6 +223,13 @@ class Values:
         self.loops[ref.first] = result
         self._weigh(ref.first, rough_bytes(result))
 
+    def set_by_iteration(self, entered: int, index: int, position: int) -> dict[str, list[Json]]:
+        """Where the variables are that an ended iteration set; ``position`` has its outcome."""
+        iteration = self.iterations.get(entered, {}).get(index)
+        if iteration is None:  # it came before a restore
+            iteration = Iteration(index, position, self.rows[position])
+        return self._collect_updates([iteration])
+
     def end_frame(self, rows_at: int) -> dict[str, list[Json]]:
         """Forget the outcomes of a cursor's frame; where the variables they set are."""
         known = self.drop_iterations(rows_at)

@@ -34,9 +34,20 @@ def after_iteration(turn: Turn, command: CommandState, *, failed: bool) -> None:
     elif failed:
         route_failure(turn, name, step.error or "", ended=False)
     elif loop.may_issue:
+        if loop.limit == 1:
+            _publish(turn, command, loop)
         _issue(turn, name, loop, most=1)
     elif loop.frame is not None and not loop.in_flight:
         _end_frame(turn, name, loop)
+
+
+def _publish(turn: Turn, command: CommandState, loop: LoopState) -> None:
+    """Make durable what an iteration set, for the one that waited for its end."""
+    if command.index is None or command.call is None:
+        return
+    sources = turn.memory.values.set_by_iteration(loop.run_at, command.index, command.call)
+    if sources:
+        turn.apply(["variables", sources])
 
 
 def after_claim(turn: Turn, command: CommandState, *, failed: bool, error: bool) -> None:
