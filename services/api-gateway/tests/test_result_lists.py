@@ -53,3 +53,16 @@ async def test_a_result_is_stored_and_read_under_both_names(world: World, root: 
     assert whole.json() == stored
     assert bare.json() == {"ref": stored["ref"], "name": "a"}
     assert data.json() == [1]
+
+
+async def test_names_of_steps_are_read_as_in_every_address(world: World) -> None:
+    world.backend.answer("result.delete", {"execution_id": EXECUTION_ID, "deleted": 0})
+    path = f"/api/result/{EXECUTION_ID}/step"
+
+    replies = [await world.client.delete(f"{path}/{name}") for name in ("a%2Fb", "a%00b")]
+    refused = await world.client.delete(f"{path}/%FF")
+
+    assert [reply.status_code for reply in replies] == [200, 200]
+    names = [request["name"] for request in world.backend.requests("result.delete")]
+    assert names == ["a/b", "a\N{REPLACEMENT CHARACTER}b"]
+    assert refused.status_code == 400

@@ -8,7 +8,7 @@ from noetl_contract.http.results import DeletedResults, ResultList, ResultStats
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.edge import Edge, OpenEdge
-from noetl_api_gateway.fields import path_id, query_text
+from noetl_api_gateway.fields import path_id, path_text, query_text
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
 from noetl_api_gateway.request import AnyRequest
@@ -80,7 +80,10 @@ async def delete_step_results(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str], step_name: FromPath[str]
 ) -> Response[bytes]:
     """Delete the results of one step, whatever their scope."""
-    wanted = {"execution_id": path_id(execution_id, index=0), "name": step_name}
+    wanted = {
+        "execution_id": path_id(execution_id, index=0),
+        "name": path_text(request, step_name, name="step_name"),
+    }
     return json_answer(request, await _ask(edge, "result.delete", wanted))
 
 
