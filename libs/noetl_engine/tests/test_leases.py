@@ -543,7 +543,8 @@ def test_a_step_time_limit_counts_from_the_claim():
     run.wait(500)
     timer = run.claim(command, "w1").timers[0]
 
-    assert (timer.kind, timer.payload) == ("step_timeout", {"event_id": command.event_id})
+    assert timer.kind == "step_timeout"
+    assert timer.payload == {"event_id": command.event_id, "holds": 1}
     assert timer.due_at == run.now + timedelta(seconds=90)
     assert command.meta["timeout_seconds"] == 90
 
@@ -577,6 +578,16 @@ def test_the_time_limit_begins_anew_with_another_holder():
     run.wait(30)
 
     assert not run.decide(StepTimedOut(command.event_id)).events
+    assert not run.decide(StepTimedOut(command.event_id, holds=1)).events
+    assert run.decide(StepTimedOut(command.event_id, holds=2)).events
+
+
+def test_a_due_timer_counts_though_our_clock_is_behind_the_database_s():
+    run, command = with_time_limit()
+    run.claim(command, "w1")
+    run.wait(89.99)
+
+    assert run.decide(StepTimedOut(command.event_id, holds=1)).events
 
 
 def test_a_late_timer_finds_nothing_to_do():

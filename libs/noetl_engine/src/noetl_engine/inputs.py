@@ -107,6 +107,8 @@ class StepTimedOut:
     """A timer row of kind ``step_timeout`` is due."""
 
     event_id: int
+    holds: int | None = None
+    """Which hold of the command the timer was set for; rows of old don't say."""
 
 
 @dataclass(frozen=True, slots=True)

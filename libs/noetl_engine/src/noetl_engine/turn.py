@@ -308,7 +308,7 @@ class Turn:
                 timer_id=self.facts.new_id(),
                 due_at=command.claimed_at + timedelta(seconds=command.timeout_seconds),
                 kind="step_timeout",
-                payload={"event_id": command.event_id},
+                payload={"event_id": command.event_id, "holds": command.holds},
             )
         )
 

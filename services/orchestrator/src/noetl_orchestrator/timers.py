@@ -74,10 +74,12 @@ async def take_due_timers(
 
 
 def _input_of(timer: DueTimer) -> Input | None:
-    event_id = timer.payload.get("event_id") if isinstance(timer.payload, dict) else None
+    payload = timer.payload if isinstance(timer.payload, dict) else {}
+    event_id = payload.get("event_id")
     match timer.kind:
         case kind if kind == STEP_TIMEOUT_TIMER:
-            return StepTimedOut(event_id) if isinstance(event_id, int) else None
+            holds = payload.get("holds")
+            return StepTimedOut(event_id, holds) if isinstance(event_id, int) else None
         case kind if kind == CALLBACK_TIMER:
             return CallbackTimedOut(event_id) if isinstance(event_id, int) else None
         case kind if kind == CONTINUE_TIMER:
