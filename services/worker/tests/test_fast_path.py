@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -640,23 +641,23 @@ async def test_a_lost_command_is_killed_and_not_reported(
 
 
 async def test_a_lost_command_ends_its_script(
-    plane: ControlPlane, start_worker: StartWorker
+    plane: ControlPlane, start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    plane.start_answer = lambda _message, count: {"status": "lost"} if count == 2 else None
-    command = make_command("python", config={"code": "while True: pass"})
+    place = tmp_path / "pid"
+    # Not lost before it runs.
+    plane.start_answer = lambda _message, _count: {"status": "lost"} if place.exists() else None
+    code = (
+        f"import os\nopen({str(place) + '.new'!r}, 'w').write(str(os.getpid()))\n"
+        f"os.rename({str(place) + '.new'!r}, {str(place)!r})\nwhile True: pass"
+    )
+    command = make_command("python", config={"code": code})
 
     async with start_worker() as worker:
         await plane.notify(make_notification(1, command=command))
-        me = psutil.Process()
-
-        def scripts() -> list[psutil.Process]:
-            return [one for one in me.children(recursive=True) if one.cpu_times().user > 0.15]
-
-        await eventually(lambda: len(plane.of("start", 1)) == 2, what="it is lost")
+        await eventually(place.exists, what="it runs")
+        pid = int(await asyncio.to_thread(place.read_text))
+        await eventually(lambda: not psutil.pid_exists(pid), what="its process is gone")
         await eventually(lambda: 1 not in worker.transport._known, what="it is let go")
-        await eventually(
-            lambda: not any(one.cpu_percent(0.05) > 20 for one in scripts()), what="quiet"
-        )
 
     assert plane.of("outcome", 1) == []
 

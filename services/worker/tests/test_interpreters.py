@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ import psutil
 import pytest
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
-from noetl_worker.interpreters.interpreter import InterpreterLimits, InterpreterLost, Run
+from noetl_worker.interpreters.interpreter import (
+    Interpreter,
+    InterpreterLimits,
+    InterpreterLost,
+    Run,
+)
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 
 
@@ -508,3 +514,48 @@ async def test_closing_ends_running_scripts_and_removes_their_files(
         await running
     assert not os.path.exists(directory)  # noqa: ASYNC240, PTH110  a look, nothing slow
     assert [one for one in below if one.is_running()] == []
+
+
+async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    """The kernel closes its pipes before it sends the signal of its death."""
+    interpreter = Interpreter.start(
+        executable=None, limits=interpreter_limits, on_free=lambda _: None
+    )
+    await interpreter.ready()
+    asyncio.get_running_loop().remove_reader(interpreter._control)
+    with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230  it never blocks
+        for descriptor in (interpreter._job, interpreter._control):
+            os.dup2(nothing.fileno(), descriptor)
+
+    try:
+        await eventually(
+            lambda: not Path(interpreter._directory).exists(), what="the directory is gone"
+        )
+    finally:
+        interpreter.close()
+
+
+STARTS_AND_DIES = """
+import asyncio, os
+from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLimits
+async def start():
+    limits = InterpreterLimits(
+        memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000, jobs=1
+    )
+    one = Interpreter.start(executable=None, limits=limits, on_free=print)
+    print(one._directory, flush=True)
+    os.kill(os.getpid(), 9)
+asyncio.run(start())
+"""
+
+
+async def test_an_interpreter_that_starts_while_its_worker_dies_leaves_no_directory() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STARTS_AND_DIES, stdout=asyncio.subprocess.PIPE
+    )
+    said = (await asyncio.wait_for(process.communicate(), 30))[0].decode().strip()
+
+    assert "noetl-python-" in said
+    await eventually(lambda: not Path(said).exists(), what="the directory is gone")

@@ -24,12 +24,11 @@ def _find_prctl() -> Any:
 _prctl = _find_prctl()
 
 
-def arm_parent_death(number: int, *, parent: int) -> None:
-    """Ask for a signal when the parent ends; end at once if it has ended already."""
+def arm_parent_death(number: int, *, parent: int) -> bool:
+    """Ask for a signal when the parent ends; False if it has ended already."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
+    return os.getppid() == parent
 
 
 def adopt_orphans() -> None:

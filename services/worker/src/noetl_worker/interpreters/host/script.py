@@ -72,7 +72,8 @@ class ScriptProcess:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
-        limits.arm_parent_death(signal.SIGKILL, parent=self._parent)
+        if not limits.arm_parent_death(signal.SIGKILL, parent=self._parent):
+            os._exit(1)
         os.close(self._control)
         limits.apply_limits(self._limits)
 

@@ -44,15 +44,20 @@ class Zygote:
     def serve(self, *, parent: int) -> None:
         signal.signal(signal.SIGUSR1, self._on_kill)
         signal.signal(signal.SIGTERM, self._on_end)
-        limits.arm_parent_death(signal.SIGTERM, parent=parent)
+        if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
+            self._end()
         limits.adopt_orphans()
         load_harmless_modules()
         _prepare_interpreter()
         self._traces = Traces(jobs_limit=self.limits.get("jobs", 1))
         gc.collect()
         gc.freeze()
-        while True:
-            self._serve_one_process()
+        try:
+            while True:
+                self._serve_one_process()
+        except BrokenPipeError:
+            # The worker is gone. Its pipes end before the signal of its death comes.
+            self._end()
 
     def _serve_one_process(self) -> None:
         pid = os.fork()
@@ -82,6 +87,9 @@ class Zygote:
             _kill_group(self._child)
 
     def _on_end(self, _number: int, _frame: object) -> None:
+        self._end()
+
+    def _end(self) -> NoReturn:
         if self._child:
             _kill_group(self._child)
         self._end_descendants(seconds=1.0)
