@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from noetl_engine.inputs import Cancelled, Started
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.children import ChildHandler, Children
 from noetl_orchestrator.work import Group, Work
+from noetl_testkit.waiting import eventually
 
 from .conftest import LINEAR, Command, Shard
 
@@ -113,6 +115,34 @@ async def test_a_run_that_calls_before_its_start_is_in_the_log_is_the_first(shar
     await shard.send(execution_id, shard.fast(command, "command.start"))
 
     assert await reserve(shard, command) != before
+
+
+async def test_a_child_is_noted_before_its_command_ends_or_not_at_all(shard: Shard) -> None:
+    await shard.open_replica()
+    command = await begin_parent(shard)
+    end = "UPDATE noetl.command SET status = 'CANCELLED' WHERE event_id = $1"
+    async with shard.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(end, command.event_id)
+        noting = asyncio.create_task(reserve(shard, command))
+
+        async def is_waiting() -> bool:
+            return bool(
+                await shard.pool.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+                )
+            )
+
+        await eventually(lambda: _either(noting, is_waiting))
+        await transaction.commit()
+
+    assert (await noting).status == 409
+    assert await shard.pool.fetchval("SELECT count(*) FROM noetl.child") == 0
+
+
+async def _either(task: asyncio.Task[Json], condition: Callable[[], Awaitable[bool]]) -> bool:
+    return task.done() or await condition()
 
 
 async def test_starts_at_the_same_time_never_share_a_child(shard: Shard) -> None:

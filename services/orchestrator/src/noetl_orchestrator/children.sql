@@ -13,6 +13,9 @@ WITH command AS MATERIALIZED (
     FROM noetl.command AS c
     WHERE c.execution_id = $1::BIGINT
     AND c.event_id = $2::BIGINT
+    -- An end that is being committed is waited for, and waits for what is noted here: whoever
+    -- looks for children after it finds them all.
+    FOR SHARE
 ),
 
 known AS MATERIALIZED (
