@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.waiting import eventually
 from noetl_worker.settings import Settings
+from noetl_worker.tools.pg_address import PgAddress, parse_address
 from noetl_worker.tools.pg_pools import PgLimits, PgPools
 from noetl_worker.tools.policy import Attempts, PolicyLimits, Tried
 from noetl_worker.tools.postgres import Postgres
@@ -449,6 +451,12 @@ async def test_statements_with_a_will_of_their_own(
     assert sql.database.run("SELECT count(*) > 0 FROM pg_class WHERE relname = 'place'") == "t"
 
 
+async def test_a_comment_before_a_semicolon_does_not_swallow_it(sql: Session) -> None:
+    script = "CREATE TEMP TABLE one (a int) -- it\n; CREATE TEMP TABLE two (a int); SELECT 1 AS v"
+
+    assert (await sql.data(script))["rows"] == [{"v": 1}]
+
+
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
 async def test_text_that_postgresql_has_no_room_for(sql: Session, text: str) -> None:
     for query, params in (("SELECT $1", [text]), (f"SELECT '{text}'", [])):
@@ -621,6 +629,51 @@ async def test_connections_are_bounded_and_shared(sql: Session) -> None:
     )
 
     assert 1 <= len(set(pids)) <= LIMITS.pool_size
+
+
+async def test_a_call_that_is_ended_twice_gives_its_connection_back(
+    shared_database: Database,
+) -> None:
+    """The second time while the first one is still being cleaned up."""
+    shared_database.run(
+        "CREATE FUNCTION stubborn() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60);"
+        " RETURN 1; EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(1); RETURN 2; END $$"
+    )
+    tool = Postgres(PgPools(replace(LIMITS, pool_size=1)), most_seconds=60, result_bytes=1 << 20)
+    session = Session(tool, shared_database)
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    task = asyncio.ensure_future(session.run("SELECT stubborn()"))
+    await eventually(lambda: shared_database.run(asleep) == "1", what="the query runs")
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await session.value("1") == 1
+    await tool.close()
+
+
+async def test_calls_side_by_side_close_old_pools_once(shared_database: Database) -> None:
+    pools = PgPools(replace(LIMITS, pools=8, idle_seconds=0.001))
+    addresses = [
+        parse_address(
+            f"host={shared_database.host} port={shared_database.port}"
+            f" user={shared_database.user} password={shared_database.password}"
+            f" dbname={shared_database.name} application_name=n{number}"
+        )
+        for number in range(4)
+    ]
+
+    async def use(address: PgAddress) -> Any:
+        async with pools.connection(address) as connection:
+            return await connection.fetchval("SELECT 1")
+
+    for _ in range(3):
+        found = await asyncio.gather(*map(use, addresses))
+        assert found == [1] * len(addresses)
+    await pools.close()
 
 
 async def test_the_oldest_unused_pool_makes_room(sql: Session) -> None:

@@ -78,7 +78,8 @@ class PgPools:
             try:
                 yield connection
             finally:
-                await _released(entry.pool, connection)
+                # Also when it is cut short once more: the pool would miss it for ever.
+                await asyncio.shield(_released(entry.pool, connection))
         finally:
             entry.users -= 1
             entry.used_at = monotonic()
@@ -91,6 +92,9 @@ class PgPools:
 
     async def _entry(self, address: PgAddress) -> _Entry:
         for known, entry in list(self._entries.items()):
+            if self._entries.get(known) is not entry:
+                # Another call has closed it while we waited for one to close.
+                continue
             too_many = len(self._entries) >= self._limits.pools and address not in self._entries
             too_old = monotonic() - entry.used_at > 2 * self._limits.idle_seconds
             if known != address and entry.users == 0 and (too_many or too_old):

@@ -55,7 +55,8 @@ def split_statements(text: str) -> list[str]:
             depth = max(0, depth + _DEPTH.get(text[begin], 0))
             if text[begin] == ";" and depth == 0 and blocks == 0:
                 if has_content:
-                    statements.append(text[start:begin].strip())
+                    # The line's end may end a comment, so it stays.
+                    statements.append(text[start:begin].lstrip())
                 start, has_content, is_routine = end, False, False
                 continue
         has_content = has_content or kind != "space"
