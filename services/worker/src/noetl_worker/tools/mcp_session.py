@@ -162,11 +162,14 @@ class McpSession:
 
     async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
         """Give the lines of a stream; the last, unfinished one is none."""
-        rest = b""
+        rest: list[bytes] = []
         async for part in self._parts(response):
-            *lines, rest = (rest + part).split(b"\n")
-            for line in lines:
-                yield line.removesuffix(b"\r").decode("utf-8", "replace")
+            first, *others = part.split(b"\n")
+            # Joined once: a line may be as long as an answer.
+            rest.append(first)
+            for other in others:
+                yield b"".join(rest).removesuffix(b"\r").decode("utf-8", "replace")
+                rest = [other]
 
     async def _whole(self, response: httpx.Response) -> bytes:
         return b"".join([part async for part in self._parts(response)])
