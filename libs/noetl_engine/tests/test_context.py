@@ -366,13 +366,14 @@ def test_what_an_iteration_sets_for_itself_stays_with_it() -> None:
     assert (scope["shared"], scope["bare"]) == (2, 3)
 
 
-def test_what_a_sequential_iteration_sets_is_seen_by_the_next_one() -> None:
+@pytest.mark.parametrize("reload", [False, True])
+def test_what_a_sequential_iteration_sets_is_seen_by_the_next_one(*, reload: bool) -> None:
     playbook = make_playbook(
         make_step("start", "lp"),
         make_step("lp", "end", loop=make_loop([1, 2, 3])),
         make_step("end"),
     )
-    run = Run(playbook).start().work("start")
+    run = Run(playbook, reload=lambda _turn: reload).start().work("start")
     run.work("lp:i0", data={"t": {}, "_context_updates": {"ctx.sum": 1}})
     assert run.find("lp:i1").context["render_context"]["sum"] == 1
     run.work("lp:i1", data={"t": {}, "_context_updates": {"ctx.sum": 3, "ctx.more": True}})
