@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check test bench chaos fuzz lock
+.PHONY: setup demo check test bench chaos fuzz schemathesis lock
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src
 
@@ -25,6 +25,10 @@ chaos: setup
 
 fuzz: setup
 	.venv/bin/python tests/e2e/fuzz.py $(args)
+
+# Thousands of generated requests after the OpenAPI document; args=--max-examples=100 for more.
+schemathesis: setup
+	.venv/bin/python tests/conformance/generated.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:

@@ -1,18 +1,13 @@
 """The OpenAPI document tells of every route all that somebody needs who wants to call it."""
 
-import json
 import re
 from html.parser import HTMLParser
-from typing import Any
 
 import jsonschema
 import pytest
-from litestar import Litestar
 from litestar.routes import HTTPRoute
-from noetl_api_gateway.app import create_app
 from noetl_api_gateway.openapi_page import ReadingPage
-
-type Object = dict[str, Any]
+from routes import APP, DOCUMENT, OPERATIONS
 
 # Refusals (http-a 1.5, 4.6), `{path}/ui_schema` below a static name, and what no person calls.
 UNDOCUMENTED = {
@@ -25,20 +20,6 @@ ERROR_KEYS = ["error", "status", "detail"]
 SICK = ("GET /api/health", "503")  # the answer's own shape (http-a 2.2)
 
 
-def routed() -> Litestar:
-    """Return the framework's application inside the edge."""
-    app = create_app()._app
-    assert isinstance(app, Litestar)
-    return app
-
-
-APP = routed()
-DOCUMENT: Object = json.loads(json.dumps(APP.openapi_schema.to_schema()))
-OPERATIONS = {
-    f"{method.upper()} {path}": operation
-    for path, item in DOCUMENT["paths"].items()
-    for method, operation in item.items()
-}
 every_route = pytest.mark.parametrize("name", sorted(OPERATIONS))
 
 

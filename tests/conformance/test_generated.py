@@ -1,0 +1,19 @@
+"""A few hundred generated requests: no 500, no status or body that the document doesn't name."""
+
+import re
+
+import pytest
+from generated import defects, generate
+from stack import Stack
+
+FEW = ("--phases", "examples,fuzzing", "--max-examples", "3", "--generation-deterministic")
+
+
+@pytest.mark.e2e
+def test_generated_requests_are_answered_as_documented(stack: Stack) -> None:
+    code, printed = generate(stack, FEW, seconds=100)
+    assert code == 0, printed[-8000:]
+    counted = re.search(r"(\d+) generated, \1 passed", printed)
+    assert counted is not None, printed[-2000:]
+    assert int(counted[1]) > 300
+    assert defects(stack) == []

@@ -1,0 +1,73 @@
+"""Every route and every documented refusal, compared with golden answers."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import httpx
+import pytest
+from golden import TOKEN, Case, Story, load, stories
+from routes import OPERATIONS
+from stack import Stack
+
+# What `test_refusals.py` asks of all routes in the same way, and what only a sick stack answers.
+ELSEWHERE = {"413", "415", "503"}
+# Stored data that no route stores: data of another key, a listener that registration refuses.
+UNMADE = {
+    ("GET /api/credentials/{identifier}", "500"),
+    ("GET /api/internal/ingress/{listener}", "422"),
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("path", stories(), ids=lambda path: path.stem)
+def test_answers_are_golden(
+    path: Path, stack: Stack, client: httpx.Client, subtests: pytest.Subtests
+) -> None:
+    story = Story(client, {"token": TOKEN, "database": database(stack)})
+    for case in load(path):
+        with subtests.test(case.name):
+            found = story.tell(case)
+            assert not found, "\n".join([case.ask, *found])
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_every_route_and_refusal_has_a_case(name: str) -> None:
+    documented = {status for status in OPERATIONS[name]["responses"] if status not in ELSEWHERE}
+    told = {str(case.status) for case in cases() if route_of(case) == name}
+    told |= {status for route, status in UNMADE if route == name}
+    assert documented - told == set()
+
+
+def database(stack: Stack) -> str:
+    """Return the fields of a credential for the stack's database."""
+    values = stack.values()
+    names = ("HOST", "PORT", "USER", "PASSWORD", "DB")
+    shown = {f"db_{name.lower()}": values[f"POSTGRES_{name}"] for name in names}
+    return json.dumps({**shown, "db_name": values["POSTGRES_DB"]})
+
+
+@cache
+def cases() -> list[Case]:
+    return [case for path in stories() for case in load(path)]
+
+
+@cache
+def patterns() -> list[tuple[str, re.Pattern[str]]]:
+    """Return how paths of routes look, those with the fewest parameters first."""
+    names = sorted(OPERATIONS, key=lambda name: (name.count("{"), name))
+    found = []
+    for name in names:
+        method, _, path = name.partition(" ")
+        segment = ".+" if path == "/api/catalog/{path}" else "[^/]+"
+        parts = re.split(r"{\w+}", path)
+        found.append((name, re.compile(f"{method} " + segment.join(map(re.escape, parts)))))
+    return found
+
+
+@cache
+def route_of(case: Case) -> str | None:
+    path = re.sub(r"^/noetl/", "/api/", case.path)
+    asked = re.sub(r"\$\{\w+\}", "1", f"{case.method} {path}")
+    return next((name for name, pattern in patterns() if pattern.fullmatch(asked)), None)

@@ -1,0 +1,191 @@
+"""What the operators' validation scripts check (http-b 14.1, 14.2; sharding 7)."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from golden import TOKEN
+from stack import Stack, execute, free_port, register
+
+pytestmark = pytest.mark.e2e
+
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+PENDING = "/api/internal/outbox/pending-count"
+IDS = (1, 42, 9999999999, 320816801799737344, 9223372036854775807, -1)
+COUNTS = (2, 4, 16, 64, 1024)
+# sharding 1.1, a row for each id
+SHARDS = (
+    (1, 1, 5, 21, 405),
+    (1, 3, 3, 19, 851),
+    (1, 3, 7, 55, 823),
+    (0, 2, 14, 62, 702),
+    (0, 0, 12, 12, 780),
+    (1, 1, 9, 9, 713),
+)
+PAIRS = [
+    (execution_id, count, index)
+    for execution_id, row in zip(IDS, SHARDS, strict=True)
+    for count, index in zip(COUNTS, row, strict=True)
+]
+EXTREMES = [(-(1 << 63), 2), (-(1 << 63), 1024), (0, 2), (0, 1024), ((1 << 63) - 1, 1)]
+PLAYBOOK = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: harness, path: golden/harness}
+workflow:
+  - step: start
+    tool: {kind: noop}
+"""
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer WRONG", f"Basic {TOKEN}"])
+def test_the_gate_refuses(client: httpx.Client, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    assert client.get(PENDING, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("configured", [None, "", "  "])
+def test_without_a_configured_token_nobody_passes(stack: Stack, configured: str | None) -> None:
+    environment = {**os.environ, **stack.values()}
+    environment.pop("NOETL_INTERNAL_API_TOKEN", None)
+    port = free_port()
+    environment |= {"NOETL_HTTP_HOST": "127.0.0.1", "NOETL_HTTP_PORT": str(port)}
+    if configured is not None:
+        environment["NOETL_INTERNAL_API_TOKEN"] = configured
+    edge = subprocess.Popen(
+        [sys.executable, "-m", "noetl_api_gateway"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        answer = asked_until_it_answers(f"http://127.0.0.1:{port}{PENDING}", edge)
+    finally:
+        edge.terminate()
+        edge.wait(timeout=20)
+    assert answer.status_code == 503
+    assert answer.json()["error"].startswith(
+        "Internal API not configured: NOETL_INTERNAL_API_TOKEN env var unset on the server."
+    )
+
+
+def asked_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> httpx.Response:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            return httpx.get(url, headers=AUTHORIZED, timeout=10)
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    raise TimeoutError(f"nobody answers at {url}")
+
+
+def test_rows_are_counted_claimed_published_and_failed(stack: Stack, client: httpx.Client) -> None:
+    rows = asyncio.run(lay_out_rows(stack))
+    found = client.get(PENDING, headers=AUTHORIZED)
+    assert re.fullmatch(r'{"pending":\d+}', found.text)
+
+    claimed = post(client, "outbox/claim", {"limit": 2})
+    assert claimed["claimed"] == len(claimed["rows"]) > 0
+    ids = [row["outbox_id"] for row in claimed["rows"]]
+    assert ids == sorted(ids)
+    assert set(ids) <= set(rows)
+    row = claimed["rows"][0]
+    assert list(row) == [
+        "outbox_id",
+        "event_id",
+        "execution_id",
+        "subject",
+        "payload",
+        "payload_codec",
+        "attempts",
+    ]
+    assert row["attempts"] == 1
+    assert post(client, "outbox/mark-published", {"outbox_ids": ids}) == {"marked": len(ids)}
+
+    (last,) = post(client, "outbox/claim", {"limit": 1})["rows"]
+    failed = {"outbox_id": last["outbox_id"], "error": "no", "attempts": last["attempts"]}
+    assert post(client, "outbox/mark-failed", failed) == {"marked": True, "available_at_in": 1}
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"),
+    [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 64), (8, 128), (9, 256)],
+)
+def test_the_pause_doubles(client: httpx.Client, attempts: int, seconds: int) -> None:
+    failed = {"outbox_id": (1 << 63) - 1, "error": "no", "attempts": attempts}
+    answer = post(client, "outbox/mark-failed", failed)
+    assert answer == {"marked": True, "available_at_in": seconds}
+
+
+def test_events_are_projected_once(client: httpx.Client) -> None:
+    execution_id = int(f"9999{int(time.time())}")
+    events = [
+        {
+            "event_id": int(f"{execution_id}{number}"),
+            "execution_id": execution_id,
+            "event_type": "validation.test",
+            "status": "COMPLETED",
+        }
+        for number in (1, 2)
+    ]
+    assert post(client, "events/project", {"events": events}) == {"projected": 2, "duplicates": 0}
+    repeated = {"events": events[:1]}
+    assert post(client, "events/project", repeated) == {"projected": 0, "duplicates": 1}
+
+
+def test_shards_are_where_the_table_says(client: httpx.Client) -> None:
+    assert len(PAIRS) == 30
+    for execution_id, count, index in PAIRS:
+        query = {"execution_id": str(execution_id), "shard_count": count}
+        for path in ("/api/runtime/shard-info", "/sharding/preview"):
+            assert client.get(path, params=query).json()["shard_index"] == index, (path, query)
+
+
+def test_extreme_ids_have_a_shard_that_both_routes_agree_on(client: httpx.Client) -> None:
+    for execution_id, count in EXTREMES:
+        query = {"execution_id": str(execution_id), "shard_count": count}
+        one, other = (
+            client.get(path, params=query).json()
+            for path in ("/api/runtime/shard-info", "/sharding/preview")
+        )
+        assert one["execution_id"] == other["execution_id"] == execution_id
+        assert one["shard_index"] == other["shard_index"] < count
+
+
+def post(client: httpx.Client, path: str, body: Any) -> dict[str, Any]:
+    answer = client.post(f"/api/internal/{path}", json=body, headers=AUTHORIZED)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def lay_out_rows(stack: Stack) -> list[int]:
+    """Lay out three rows that the outbox service leaves to others for a while, lowest of all."""
+    with stack.client() as client:
+        register(client, PLAYBOOK)
+        execution_id = execute(client, "golden/harness")
+    connection = await asyncpg.connect(stack.dsn())
+    try:
+        return [
+            await connection.fetchval(
+                "INSERT INTO noetl.outbox"
+                " (outbox_id, execution_id, event_id, kind, subject, payload)"
+                " VALUES ($1, $2, $3, 'event', $4, $5::jsonb) RETURNING outbox_id",
+                number - 1000,
+                execution_id,
+                number,
+                f"noetl.events.default.default.{execution_id}.0",
+                json.dumps({"event_type": "validation.test"}),
+            )
+            for number in range(3)
+        ]
+    finally:
+        await connection.close()

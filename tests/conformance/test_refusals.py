@@ -1,0 +1,123 @@
+"""What every route refuses in the same words: bodies that are none, ids, methods (http-a 1.2)."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from golden import TOKEN
+from routes import OPERATIONS
+
+pytestmark = pytest.mark.e2e
+
+# These take a body of any kind or none, as their clients call them.
+LAX = {
+    "POST /api/executions/{execution_id}/cancel",
+    "POST /api/executions/{execution_id}/stop",
+    "POST /api/executions/{execution_id}/rerun",
+    "POST /api/executions/cleanup",
+    "POST /api/internal/cleanup/purge",
+    "POST /api/internal/projection/advance",
+    "POST /api/internal/projection/rebuild",
+}
+WITH_BODY = sorted(name for name in OPERATIONS if "requestBody" in OPERATIONS[name])
+STRICT = [name for name in WITH_BODY if name not in LAX]
+LIMIT = 2 * 1024 * 1024
+LARGE = ("/api/result/", "/api/temp/", "/api/catalog/register/batch")
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+# The container's callback reads its path after the body, and as text (http-b 10.8).
+ODD_PATHS = {"POST /api/internal/container-callback/{execution_id}/{step}"}
+BY_NUMBER = ("execution_id", "catalog_id", "event_id", "request_id", "subscription_id")
+
+
+def ask(client: httpx.Client, name: str, **sent: Any) -> httpx.Response:
+    method, _, path = name.partition(" ")
+    filled = re.sub(r"{(\w+)}", "1", path)
+    sent["headers"] = {**AUTHORIZED, **sent.get("headers", {})}
+    if path.startswith("/api/catalog/playbook"):
+        filled += "?playbook_id=golden"
+    return client.request(method, filled, **sent)
+
+
+def assert_refused(answer: httpx.Response, status: int, text: str) -> None:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert list(body) == ["error", "status", "detail"]
+    assert body["status"] == status
+    assert re.fullmatch(text, body["error"]), body["error"]
+    assert body["detail"] == body["error"]
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_bodies_need_a_content_type(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    for name in STRICT:
+        with subtests.test(name):
+            answer = ask(client, name, content=b"{}")
+            text = "Expected request with `Content-Type: application/json`"
+            assert_refused(answer, 415, re.escape(text))
+
+
+def test_bodies_are_json_objects(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    headers = {"content-type": "application/json"}
+    for name in STRICT:
+        with subtests.test(name):
+            answer = ask(client, name, content=b"", headers=headers)
+            text = "Failed to parse the request body as JSON: EOF while .* line 1 column 0"
+            assert_refused(answer, 400, text)
+            answer = ask(client, name, content=b"7", headers=headers)
+            text = (
+                "Failed to deserialize the JSON body into the target type: "
+                "invalid type: integer `7`, expected .+"
+            )
+            assert_refused(answer, 422, text)
+
+
+def test_bodies_have_a_limit(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    headers = {"content-type": "application/json"}
+    content = b'{"x":"' + b"x" * LIMIT + b'"}'
+    for name in WITH_BODY:
+        if name.partition(" ")[2].startswith(LARGE):
+            continue
+        with subtests.test(name):
+            answer = ask(client, name, content=content, headers=headers)
+            text = "Failed to buffer the request body: length limit exceeded"
+            assert_refused(answer, 413, text)
+
+
+def test_ids_are_numbers(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    for name in sorted(set(OPERATIONS) - ODD_PATHS):
+        method, _, path = name.partition(" ")
+        first = re.search(r"{(\w+)}", path)
+        if first is None or first[1] not in BY_NUMBER:
+            continue
+        with subtests.test(name):
+            path = re.sub(r"{\w+}", "pause", path.replace(first[0], "abc", 1))
+            sent = {"json": {}} if "requestBody" in OPERATIONS[name] else {}
+            answer = client.request(method, path, headers=AUTHORIZED, **sent)
+            which = "value at index 0 with value " if path.count("pause") else ""
+            assert_refused(answer, 400, f"Invalid URL: Cannot parse {which}`abc` to a `i64`")
+
+
+def test_other_methods_are_named(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    methods: dict[str, set[str]] = {}
+    for name in OPERATIONS:
+        method, _, path = name.partition(" ")
+        methods.setdefault(re.sub(r"{(\w+)}", "1", path), set()).add(method)
+    for path in sorted(methods):
+        with subtests.test(path):
+            answer = client.request("PATCH", path)
+            assert_refused(answer, 405, "Method Not Allowed")
+            allowed = answer.headers["allow"]
+            assert " " not in allowed
+            named = set(allowed.split(","))
+            assert named >= methods[path]
+            assert ("HEAD" in named) == ("GET" in named)
+            assert "OPTIONS" not in named
+
+
+def test_no_path_ends_with_a_slash(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    for name in sorted(OPERATIONS):
+        method, _, path = name.partition(" ")
+        with subtests.test(name):
+            answer = client.request(method, re.sub(r"{\w+}", "1", path) + "/", json={})
+            assert_refused(answer, 404, "Not Found")
