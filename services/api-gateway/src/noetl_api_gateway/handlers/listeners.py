@@ -9,6 +9,7 @@ from noetl_contract.http.internal import IngressAnswer
 
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.edge import Edge, OpenEdge
+from noetl_api_gateway.fields import path_text
 from noetl_api_gateway.handlers.gate import internal_token_guard
 from noetl_api_gateway.handlers.subscriptions import registered
 from noetl_api_gateway.openapi import documented
@@ -45,6 +46,7 @@ async def ingress_config(
     request: AnyRequest, edge: OpenEdge, listener: FromPath[str]
 ) -> Response[bytes]:
     """Find the subscription that listens there, and register it if it is not yet."""
+    listener = path_text(request, listener, name="listener")
     reply = await edge.services.catalog("subscription.listener", {"listener": listener})
     found = body_of(reply)
     path, spec = found["path"], found["spec"]

@@ -111,7 +111,7 @@ async def change_subscription(
     request: AnyRequest, edge: OpenEdge, subscription_id: FromPath[str], action: FromPath[str]
 ) -> Response[bytes]:
     """Move a subscription on, if its state allows it."""
-    number = path_id(subscription_id)
+    number = path_id(subscription_id, index=0)
     reply = await edge.services.orchestrator(
         "subscription.change",
         {"subscription_id": number, "action": action[:100]},

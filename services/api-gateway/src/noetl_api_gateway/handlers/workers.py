@@ -79,7 +79,7 @@ async def register_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes
     ),
 )
 async def heartbeat_worker(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
-    """Record that a worker is alive."""
+    """Record that a worker is alive; a row that was lost, not one that was removed, comes back."""
     source = await _read(request, "HeartbeatRequest")
     wanted = {"name": text(source, "name"), "kind": _kind(source), "over_edge": True}
     return await _written(request, edge, "runtime.heartbeat", wanted, "runtime_heartbeat")
