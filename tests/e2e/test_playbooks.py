@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 from mock_hosts import MockHosts
-from playbooks import read
 from proofs import PROOFS, Run
+from real_playbooks import read
 from stack import Stack, events, execute, finish, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
