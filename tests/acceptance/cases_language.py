@@ -157,6 +157,7 @@ REFUSED: dict[str, tuple[int, str]] = {
     "refused_no_tool": (400, "workflow[0]: missing field `tool`"),
     "refused_unknown_target": (422, "Step 'start' references unknown step 'end' in next.arcs"),
     "refused_case_block": (422, "'case' blocks are not allowed"),
+    "refused_sibling": (422, "tried to use * operator on unsupported types undefined and number"),
     "refused_twice": (422, "Duplicate step name: start"),
     "refused_number_header": (400, "untagged enum ToolDefinition"),
 }
