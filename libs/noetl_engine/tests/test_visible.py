@@ -104,6 +104,27 @@ def test_values_that_are_templates_keep_everything(scope: dict[str, Any]) -> Non
     assert needed("http", {"url": "{{ a }}"}, scope) == ALL
 
 
+def test_values_that_stay_are_looked_through_once() -> None:
+    many = [{"id": n} for n in range(5)]
+    fan_out = make_step("b", "end", loop=make_loop("{{ many }}", "parallel"))
+    few = make_loop(list(range(LONGEST_LIST + 1)), "parallel")
+    run = Run(
+        make_playbook(make_step("start", "b", loop=few), fan_out, END, workload={"many": many})
+    )
+    run.start()
+    for n in range(LONGEST_LIST + 1):
+        run.work(f"start:i{n}")
+    walked = run.execution._memory.contexts.walked
+    scope = run.find("b:i0").context["render_context"]
+
+    assert scope["steps"] == {}
+    assert set(walked) == {id(scope["many"]), id(scope["workload"])}
+    walked[id(scope["many"])] = (scope["many"], True)
+    context = {"tool_config": {}, "args": {}, "render_context": {**RESULTS, **scope}}
+    assert needed_results("noop", context, RESULTS, walked=walked) == ALL
+    assert needed_results("noop", context, RESULTS, own={"many"}, walked=walked) == set()
+
+
 def chain(length: int, **last: Any) -> Run:
     steps = [make_step("start", "s1"), *(make_step(f"s{n}", f"s{n + 1}") for n in range(1, length))]
     run = Run(make_playbook(*steps, make_step(f"s{length}", **last), workload={"s2": "mine"}))

@@ -9,7 +9,7 @@ from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool
 from noetl_engine.playbook.model import Json as ModelJson
 from noetl_engine.rendering import render
-from noetl_engine.visible import needed_results
+from noetl_engine.visible import Walked, needed_results
 
 __all__ = ["BuiltCommand", "Iteration", "build_claim", "build_command", "pool_of"]
 
@@ -94,6 +94,7 @@ def build_command(
     iteration: Iteration | None = None,
     *,
     results: Collection[str] = (),
+    walked: Walked | None = None,
     frame: int | None = None,
 ) -> BuiltCommand:
     """Render a step's command in a flat context.
@@ -104,6 +105,7 @@ def build_command(
         iteration: The element it works on, in a loop.
         results: Names in the context that are results of steps and nothing else; those that
             the worker has no use for stay out of the command.
+        walked: What is known of the context's values.
         frame: That of a cursor's body.
 
     Raises:
@@ -133,9 +135,9 @@ def build_command(
         context["policy"] = policy
     if step.output_select:
         context["output_select"] = list(step.output_select)
-    own = {*(iteration.variables() if iteration is not None else ()), *inputs}
+    own = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
     results = [name for name in results if name not in own]
-    needed = needed_results(kind, context, results)
+    needed = needed_results(kind, context, results, own=own, walked=walked)
     if len(needed) < len(results):
         context["render_context"] = scope_of(_without(flat, set(results) - needed))
     cursor: dict[str, Json] | None = None

@@ -1,10 +1,13 @@
 """The scope templates are rendered in (engine 5), built once per change of its parts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noetl_engine.state import State
 from noetl_engine.values import Values, context_updates
+
+if TYPE_CHECKING:
+    from noetl_engine.visible import Walked
 
 __all__ = ["Contexts", "Flat", "drained", "scope_of", "start_flat"]
 
@@ -51,6 +54,8 @@ class Contexts:
         self._values = values
         self._version = -1
         self._flat: dict[str, Json] = {}
+        self.walked: "Walked" = {}
+        """What the commands made so far know of the values in the context."""
 
     def results(self) -> frozenset[str]:
         """Names in the context that are results of steps and nothing else."""
@@ -63,6 +68,8 @@ class Contexts:
         if self._version != self._state.context_version:
             self._flat = self._build()
             self._version = self._state.context_version
+            alive = {id(value) for value in self._flat.values()}
+            self.walked = {at: known for at, known in self.walked.items() if at in alive}
         return self._flat
 
     def output_of(self, step: str) -> Json:

@@ -9,9 +9,11 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["FEWEST_RESULTS", "LONGEST_LIST", "needed_results"]
+__all__ = ["FEWEST_RESULTS", "LONGEST_LIST", "Walked", "needed_results"]
 
 type Json = Any
+type Walked = dict[int, tuple[Json, bool]]
+"""By their identity: values that stay the same, and whether a template is somewhere in them."""
 
 FEWEST_RESULTS: Final = 16
 LONGEST_LIST: Final = 64
@@ -43,7 +45,14 @@ _PATHS: Final = ("messages_from",)
 _RENDERED_ONCE: Final = frozenset({"set", "spec"})
 
 
-def needed_results(kind: str, context: Mapping[str, Json], results: Collection[str]) -> set[str]:
+def needed_results(
+    kind: str,
+    context: Mapping[str, Json],
+    results: Collection[str],
+    *,
+    own: Collection[str] = (),
+    walked: Walked | None = None,
+) -> set[str]:
     """The results among ``results`` that a command's templates and code may look up.
 
     Args:
@@ -51,6 +60,9 @@ def needed_results(kind: str, context: Mapping[str, Json], results: Collection[s
         context: The command's context as built: configuration, arguments, rules, and the scope
             under ``render_context``.
         results: Names of steps with a result.
+        own: Names in the scope that are this command's alone.
+        walked: What is known of the other values: they are large, and the next command has the
+            same ones.
     """
     everything = set(results)
     scope = context["render_context"]
@@ -67,12 +79,23 @@ def needed_results(kind: str, context: Mapping[str, Json], results: Collection[s
     # The Python worker fills parameters of `main` with variables of their names.
     needed |= _named([config["code"] for tool, config in tools if tool == "python"], everything)
     # Texts with template syntax that come in as values are rendered in their turn.
-    rest = {
-        key: value
-        for key, value in scope.items()
-        if key not in {"ctx", "steps"} and (key not in results or key in needed)
-    }
-    return everything if next(_templates(rest), None) is not None else needed
+    rest = (key for key in scope if key not in {"ctx", "steps"})
+    for key in rest:
+        if key in results and key not in needed:
+            continue
+        if _holds_template(scope[key], {} if walked is None or key in own else walked):
+            return everything
+    return needed
+
+
+def _holds_template(value: Json, walked: Walked) -> bool:
+    known = walked.get(id(value))
+    if known is not None and known[0] is value:
+        return known[1]
+    found = next(_templates(value), None) is not None
+    if isinstance(value, dict | list):
+        walked[id(value)] = (value, found)
+    return found
 
 
 def _is_long(result: Json) -> bool:

@@ -151,7 +151,8 @@ def _build_queued(turn: Turn, name: str, flat: Flat) -> BuiltCommand:
         raise EvaluateError(f"the playbook has no step '{name}'")
     if step.loop is not None:
         return build_claim(step, flat, 0)
-    return build_command(step, flat, results=_plain_results(turn, flat))
+    walked = turn.memory.contexts.walked
+    return build_command(step, flat, results=_plain_results(turn, flat), walked=walked)
 
 
 def _issue(turn: Turn, name: str, loop: LoopState, *, most: int | None = None) -> None:
@@ -208,6 +209,7 @@ def _build(turn: Turn, step: Step, loop: LoopState, flat: Flat, count: int) -> l
             flat,
             Iteration(step.loop, index, loop.total, elements[index]),
             results=results,
+            walked=turn.memory.contexts.walked,
             frame=loop.frame,
         )
         for index in range(loop.issued, loop.issued + count)

@@ -270,6 +270,7 @@ class Plan:
             EvaluateError: A template fails.
         """
         built: list[BuiltCommand] = []
+        walked = self.turn.memory.contexts.walked
         for entry in self.entries:
             step = self.steps[entry.step]
             own = entry.own()
@@ -283,12 +284,12 @@ class Plan:
                 built.append(build_claim(step, flat, 0))
                 continue
             if entry.loop is None:
-                built.append(build_command(step, flat, results=results))
+                built.append(build_command(step, flat, results=results, walked=walked))
                 continue
             total = len(entry.elements)
             for index in range(min(entry.wanted, room)):
                 iteration = Iteration(entry.loop, index, total, entry.elements[index])
-                built.append(build_command(step, flat, iteration, results=results))
+                built.append(build_command(step, flat, iteration, results=results, walked=walked))
         return built
 
     def write(self, commands: list[BuiltCommand]) -> None:
