@@ -11,7 +11,7 @@ import pytest
 from noetl_engine.commands import build_command
 from noetl_engine.playbook import PlaybookError, parse_playbook
 
-ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "uv.lock").exists())
+ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "Makefile").exists())
 EXAMPLE = ROOT / "examples" / "third_party_tool"
 
 # A worker's own way to its tools, in a process that has the package on its path.
