@@ -54,7 +54,7 @@ class Contexts:
         self._values = values
         self._version = -1
         self._flat: dict[str, Json] = {}
-        self.walked: "Walked" = {}
+        self.walked: Walked = {}
         """What the commands made so far know of the values in the context."""
 
     def results(self) -> frozenset[str]:
