@@ -226,3 +226,15 @@ async def test_a_server_that_hangs_is_given_up(toolbox: ToolRegistry) -> None:
         released.set()
 
     assert data["error"] == "MCP HTTP error: no answer in 0.1 seconds"
+
+
+async def test_a_tool_may_think_for_longer_than_the_client_waits(toolbox: ToolRegistry) -> None:
+    def slowly(asked: Asked) -> Said:
+        threading.Event().wait(0.3)
+        return Said(reply(asked) if asked.data else b"")
+
+    with tool_server(slowly) as server:
+        config = {"endpoint": server.url, "tool": "x", "timeout": 20}
+        data = await call(toolbox, config, seconds=0.1)
+
+    assert data["status"] == "ok"

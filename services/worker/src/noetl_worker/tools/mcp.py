@@ -71,7 +71,11 @@ class Mcp:
 
     async def _call(self, wanted: _Wanted) -> dict[str, Any]:
         session = McpSession(
-            self._client, wanted.endpoint, next_id=wanted.request_id, most=self._most_bytes
+            self._client,
+            wanted.endpoint,
+            next_id=wanted.request_id,
+            most=self._most_bytes,
+            seconds=wanted.seconds,
         )
         if wanted.method == "health":
             text = await session.read(_health_url(wanted.endpoint))

@@ -25,9 +25,17 @@ class McpSession:
     """Keeps the session's id and the number of the next request."""
 
     def __init__(
-        self, client: httpx.AsyncClient, endpoint: str, *, next_id: int, most: int
+        self,
+        client: httpx.AsyncClient,
+        endpoint: str,
+        *,
+        next_id: int,
+        most: int,
+        seconds: float,
     ) -> None:
         self._client = client
+        # A tool may think for longer than the client waits by itself.
+        self._seconds = seconds
         self._endpoint = endpoint
         self._next_id = next_id
         self._most = most
@@ -82,7 +90,7 @@ class McpSession:
             McpFailure: it can't be had.
         """
         try:
-            request = self._client.build_request("GET", url)
+            request = self._client.build_request("GET", url, timeout=self._seconds)
             response, data = await fetch(self._client, request, most=self._most)
         except (httpx.HTTPError, httpx.InvalidURL, AnswerTooLarge) as error:
             raise _unreachable(error) from error
@@ -98,7 +106,7 @@ class McpSession:
         with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
                 request = self._client.build_request(
-                    "DELETE", self._endpoint, headers=self._headers
+                    "DELETE", self._endpoint, headers=self._headers, timeout=_END_SECONDS
                 )
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
@@ -107,7 +115,11 @@ class McpSession:
         """Send a message; return the answer to the request of that number, if there is one."""
         try:
             request = self._client.build_request(
-                "POST", self._endpoint, content=orjson.dumps(body), headers=self._headers
+                "POST",
+                self._endpoint,
+                content=orjson.dumps(body),
+                headers=self._headers,
+                timeout=self._seconds,
             )
             response = await self._client.send(request, stream=True)
             try:
