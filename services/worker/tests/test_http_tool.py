@@ -62,7 +62,7 @@ class Echo(BaseHTTPRequestHandler):
     # The names are the standard library's.
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815
 
-    def respond(  # noqa: PLR0911  a table of routes
+    def respond(  # noqa: C901, PLR0911  a table of routes
         self, path: str, query: str, body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         match path:
@@ -76,6 +76,8 @@ class Echo(BaseHTTPRequestHandler):
                 return 200, {"Content-Type": "application/json", "X-One": "1"}, orjson.dumps(seen)
             case "/text":
                 return 200, {"Content-Type": "text/plain; charset=latin-1"}, "é".encode("latin-1")
+            case "/charset":
+                return 200, {"Content-Type": f"text/plain; charset={query}"}, "é-".encode()
             case "/busy":
                 return 429, {"Retry-After": "7"}, b'{"error": "busy"}'
             case "/moved":
@@ -382,3 +384,12 @@ async def test_an_answer_packed_several_times_stays_packed(toolbox: ToolRegistry
     result = await call(toolbox, {"url": f"{url}/chain", "response_type": "binary"})
 
     assert result.data["body"]["size"] < 1 << 16
+
+
+@pytest.mark.parametrize("name", ["idna", "punycode", "undefined", "unicode_escape", "hex", "no"])
+async def test_a_charset_that_is_none_is_not_used(
+    toolbox: ToolRegistry, url: str, name: str
+) -> None:
+    result = await call(toolbox, {"url": f"{url}/charset?{name}"})
+
+    assert result.value["body"] == "é-"

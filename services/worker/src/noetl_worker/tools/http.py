@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,19 @@ __all__ = ["Http", "create"]
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _RESPONSE_TYPES = ("json", "text", "binary")
+# Codecs of Python that are none of the web's; one takes minutes for a large text.
+_NO_CHARSETS = frozenset(
+    {
+        "idna",
+        "mbcs",
+        "oem",
+        "punycode",
+        "raw-unicode-escape",
+        "undefined",
+        "unicode-escape",
+        "utf-7",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +208,10 @@ def _charset(response: httpx.Response) -> str:
     name = response.charset_encoding or "utf-8"
     try:
         "".encode(name)
-    except LookupError:
+        known = codecs.lookup(name).name
+    except (LookupError, ValueError):
         return "utf-8"
-    return name
+    return "utf-8" if known in _NO_CHARSETS else name
 
 
 def _failure(status: int, headers: Mapping[str, str]) -> Failure:
