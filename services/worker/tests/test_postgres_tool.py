@@ -1,6 +1,7 @@
 """The postgres tool on a real server (tools 5)."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -629,6 +630,16 @@ async def test_connections_are_bounded_and_shared(sql: Session) -> None:
     )
 
     assert 1 <= len(set(pids)) <= LIMITS.pool_size
+
+
+async def test_large_rows_are_not_taken_many_at_once(sql: Session) -> None:
+    await sql.value("1")
+    tracemalloc.start()
+    try:
+        await sql.failure("SELECT repeat('x', 1 << 20) AS v FROM generate_series(1, 200)")
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_call_that_is_ended_twice_gives_its_connection_back(

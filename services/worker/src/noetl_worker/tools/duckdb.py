@@ -119,7 +119,7 @@ def _fetch(connection: Connection, sql: str, params: list[Any], script: _Script)
         readers = [reader(column[1]) for column in result.description or []]
     rows = RowBuffer(columns, as_objects=script.as_objects, most_bytes=script.result_bytes)
     try:
-        while found := result.fetchmany(_FETCHED_ROWS):
+        while found := result.fetchmany(rows.wanted):
             rows.add(
                 [[read(value) for read, value in zip(readers, row, strict=True)] for row in found]
             )

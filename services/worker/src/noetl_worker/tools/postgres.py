@@ -27,7 +27,6 @@ __all__ = ["Postgres", "create"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 
-_FETCHED_ROWS = 500
 # Splitting a longer script takes longer than a turn of the event loop should.
 _LONG_SCRIPT = 64 << 10
 
@@ -124,7 +123,7 @@ class Postgres:
         if is_ours:
             await connection.execute("BEGIN")
         cursor = await statement.cursor(*values)
-        while found := await cursor.fetch(_FETCHED_ROWS):
+        while found := await cursor.fetch(rows.wanted):
             rows.add(
                 [[read(value) for read, value in zip(readers, row, strict=True)] for row in found]
             )

@@ -10,6 +10,9 @@ from noetl_worker.tools.tool import Failure, ToolError, ToolResult, timed_out
 
 __all__ = ["RowBuffer", "affected", "over_time"]
 
+_FIRST_ROWS = 10
+_MOST_ROWS = 500
+_PIECE_BYTES = 4 << 20
 _COUNT = re.compile(r"(\d+)$")
 
 
@@ -38,6 +41,14 @@ class RowBuffer:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._rows: list[Any] = []
+
+    @property
+    def wanted(self) -> int:
+        """How many rows to take next: few until it is known how large they are."""
+        if not self._rows:
+            return _FIRST_ROWS
+        each = max(self._bytes // len(self._rows), 1)
+        return min(max(_PIECE_BYTES // each, 1), _MOST_ROWS, len(self._rows) * 10)
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Take rows of plain JSON values.
