@@ -168,6 +168,23 @@ async def test_sigterm_kills_what_outlives_the_grace(
     assert [one for one in below if one.is_running()] == []
 
 
+async def test_a_thread_that_never_ends_does_not_keep_the_worker(
+    plane: ControlPlane, nats_url: str, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    # Nobody writes; opening it waits where nothing can interrupt.
+    query = f"SELECT * FROM read_csv('{tmp_path / 'pipe'}')"
+    command = make_command("duckdb", config={"query": query, "timeout_seconds": 1})
+
+    async with running_worker(nats_url) as worker:
+        await plane.notify(make_notification(1, command=command))
+        result = await plane.result_of(1)
+        code = await worker.end(signal.SIGTERM)
+
+    assert result["status"] == "timeout"
+    assert code == 0
+
+
 async def test_sigkill_leaves_no_process_behind(
     plane: ControlPlane, nats_url: str, tmp_path: Path
 ) -> None:

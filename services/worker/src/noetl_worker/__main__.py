@@ -1,5 +1,8 @@
 """``python -m noetl_worker``."""
 
+import os
+import sys
+
 from noetl_common.service import run_service
 
 from noetl_worker.app import create_app
@@ -10,7 +13,13 @@ from noetl_worker.settings import Settings
 def main() -> None:
     """Run the worker until a signal comes."""
     hide_from_scripts()
-    run_service(create_app, Settings(), name="worker")
+    try:
+        run_service(create_app, Settings(), name="worker")
+    except SystemExit as end:
+        # Python would wait for its threads, and one that reads from a dead place never ends.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ type Connection = duckdb.DuckDBPyConnection
 
 _log = get_logger()
 _IN_MEMORY = ":memory:"
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 2.0
 _STOP_PAUSE_SECONDS = 0.05
 _SPILL_FACTOR = 4
 
