@@ -56,7 +56,7 @@ _WORDS = {
 _PLACE = re.compile("<(" + "|".join(_WORDS) + ")>")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Case:
     """One request and its answer."""
 

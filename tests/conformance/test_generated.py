@@ -6,7 +6,7 @@ import pytest
 from generated import defects, generate
 from stack import Stack
 
-FEW = ("--phases", "examples,fuzzing", "--max-examples", "3", "--generation-deterministic")
+FEW = ("--phases", "examples,fuzzing", "--max-examples", "2", "--generation-deterministic")
 
 
 @pytest.mark.e2e
@@ -15,5 +15,5 @@ def test_generated_requests_are_answered_as_documented(stack: Stack) -> None:
     assert code == 0, printed[-8000:]
     counted = re.search(r"(\d+) generated, \1 passed", printed)
     assert counted is not None, printed[-2000:]
-    assert int(counted[1]) > 300
+    assert int(counted[1]) > 200
     assert defects(stack) == []
