@@ -69,8 +69,10 @@ async def test_list_passes_its_filters_on(world: World) -> None:
     filters = {"resource_type": "Playbook", "path": "p", "capabilities": ["a"]}
 
     await world.post("/api/catalog/list", filters)
+    await world.post("/api/catalog/list", filters, origin="http://localhost:1")
 
-    assert world.backend.requests("list") == [filters | {"agent_only": False, "capability": None}]
+    asked = filters | {"agent_only": False, "capability": None}
+    assert world.backend.requests("list") == [asked, asked | {"for_page": True}]
 
 
 async def test_resource_takes_integers_and_texts(world: World) -> None:

@@ -191,6 +191,22 @@ async def test_agents_are_found_by_kind_metadata_or_labels(ask: Ask) -> None:
     assert [entry["payload"]["metadata"]["capabilities"] for entry in agents] == [["chat", "draw"]]
 
 
+async def test_a_page_finds_name_steps_and_day_where_it_looks(ask: Ask) -> None:
+    await ask("register", content=PLAYBOOK)
+    await ask("register", content="kind: MCP\nmetadata: {path: e, labels: {registered_at: x}}")
+
+    plain = (await ask("list")).body["entries"]
+    agent, playbook = (await ask("list", for_page=True)).body["entries"]
+
+    metadata = {"name": "hello", "path": "demo/hello"}
+    steps = [{"step": "start", "tool": {"kind": "noop"}}]
+    assert playbook["payload"] == {"level": "info", "metadata": metadata, "workflow": steps}
+    assert playbook["meta"] == {"registered_at": playbook["created_at"]}
+    assert agent["meta"] == {"registered_at": "x"}
+    assert [entry["payload"] for entry in plain] == [None, {"level": "info"}]
+    assert plain[1]["meta"] is None
+
+
 @pytest.mark.parametrize(
     ("version", "status", "error"),
     [

@@ -6,7 +6,7 @@ from noetl_contract.http.moments import rfc3339, rfc3339_or_none
 
 from noetl_catalog.store import Entry, Liveness, Runtime
 
-__all__ = ["agent_body", "entry_body", "liveness_body", "runtime_body"]
+__all__ = ["agent_body", "entry_body", "liveness_body", "page_body", "runtime_body"]
 
 type Json = Any
 
@@ -31,6 +31,20 @@ def agent_body(entry: Entry) -> dict[str, Json]:
     body = entry_body(entry)
     if entry.metadata is not None and (entry.payload is None or isinstance(entry.payload, dict)):
         body["payload"] = {"metadata": entry.metadata} | (entry.payload or {})
+    return body
+
+
+def page_body(entry: Entry) -> dict[str, Json]:
+    """Return an entry as a page shows and searches it.
+
+    Its list takes name, description and number of steps from ``payload`` and the day from ``meta``
+    (cli-contract C2); what the document itself has under these keys stays.
+    """
+    body = agent_body(entry)
+    if isinstance(entry.layout, list) and isinstance(body["payload"], dict):
+        body["payload"] = {"workflow": entry.layout} | body["payload"]
+    if entry.meta is None or isinstance(entry.meta, dict):
+        body["meta"] = {"registered_at": body["created_at"]} | (entry.meta or {})
     return body
 
 

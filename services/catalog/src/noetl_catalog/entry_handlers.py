@@ -12,7 +12,7 @@ from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc import RpcReply
 
 from noetl_catalog.documents import kind_word
-from noetl_catalog.entries import agent_body, entry_body
+from noetl_catalog.entries import agent_body, entry_body, page_body
 from noetl_catalog.lookup import (
     ENTRY_TEXTS,
     PLAYBOOK_TEXTS,
@@ -56,7 +56,8 @@ class EntryHandlers:
     async def on_list(self, request: Request) -> bytes:
         """List entries, newest first."""
         entries = await self._listed(CatalogListRequest.model_validate(request))
-        return self._list_reply([entry_body(entry) for entry in entries])
+        show = page_body if request.get("for_page") else entry_body
+        return self._list_reply([show(entry) for entry in entries])
 
     async def on_agents(self, request: Request) -> bytes:
         """List agents, newest first, with the metadata that says what they can do."""

@@ -35,6 +35,7 @@ from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
 from noetl_api_gateway.request import AnyRequest
 from noetl_api_gateway.services import body_of
+from noetl_api_gateway.shell import is_browser
 
 __all__ = [
     "decode_content",
@@ -103,7 +104,10 @@ async def register(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
 async def list_entries(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """List entries, newest first."""
     source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
-    return json_answer(request, body_of(await edge.services.catalog("list", list_wish(source))))
+    wanted = list_wish(source)
+    if is_browser(request.scope):
+        wanted["for_page"] = True
+    return json_answer(request, body_of(await edge.services.catalog("list", wanted)))
 
 
 @post(
