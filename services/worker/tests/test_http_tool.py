@@ -78,6 +78,8 @@ class Echo(BaseHTTPRequestHandler):
                 return 200, {"Content-Type": "text/plain; charset=latin-1"}, "é".encode("latin-1")
             case "/charset":
                 return 200, {"Content-Type": f"text/plain; charset={query}"}, "é-".encode()
+            case "/elsewhere":
+                return 302, {"Location": f"http://localhost:{query}/echo"}, b""
             case "/busy":
                 return 429, {"Retry-After": "7"}, b'{"error": "busy"}'
             case "/moved":
@@ -393,3 +395,15 @@ async def test_a_charset_that_is_none_is_not_used(
     result = await call(toolbox, {"url": f"{url}/charset?{name}"})
 
     assert result.value["body"] == "é-"
+
+
+@pytest.mark.parametrize(("path", "shown"), [("elsewhere?{port}", False), ("echo", True)])
+async def test_another_host_never_sees_an_api_key(
+    toolbox: ToolRegistry, url: str, path: str, *, shown: bool
+) -> None:
+    target = f"{url}/{path.format(port=url.rpartition(':')[2])}"
+    auth = {"type": "api_key", "token": "k-123", "header": "X-Secret"}
+
+    result = await call(toolbox, {"url": target}, auth=auth)
+
+    assert ("x-secret" in result.value["body"]["headers"]) is shown

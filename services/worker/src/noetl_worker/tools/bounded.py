@@ -1,6 +1,7 @@
 """One call over HTTP whose answer can't grow beyond a limit, whatever the server sends."""
 
 import zlib
+from collections.abc import Collection
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -30,12 +31,17 @@ def open_tool_client(*, seconds: float, trust_env: bool = True) -> httpx.AsyncCl
 
 
 async def fetch(
-    client: httpx.AsyncClient, request: httpx.Request, *, most: int
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    most: int,
+    private: Collection[str] = (),
 ) -> tuple[httpx.Response, bytes]:
     """Send, follow redirects, read the last answer.
 
     Not the client's own way: it reads the bodies of redirects whole and unpacks each piece,
-    through all codings, into memory before anybody can count it.
+    through all codings, into memory before anybody can count it. And of the headers it keeps
+    only `Authorization` from another host; ``private`` names those that are as secret.
 
     Raises:
         AnswerTooLarge: the body, unpacked, has more than ``most`` bytes.
@@ -47,9 +53,16 @@ async def fetch(
             if response.next_request is None:
                 return response, await _read(response, most)
             request = response.next_request
+            if _origin(request.url) != _origin(response.url):
+                for name in private:
+                    request.headers.pop(name, None)
         finally:
             await response.aclose()
     raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:

@@ -140,7 +140,9 @@ class Http:
         request = self._request(call)
         try:
             async with asyncio.timeout(call.seconds):
-                response, body = await fetch(self._client, request, most=self._body_bytes)
+                response, body = await fetch(
+                    self._client, request, most=self._body_bytes, private=call.auth
+                )
         except TimeoutError as error:
             timeout = httpx.ReadTimeout("operation timed out", request=request)
             raise _transport_error(timeout, request) from error
