@@ -26,9 +26,9 @@ chaos: setup
 fuzz: setup
 	.venv/bin/python tests/e2e/fuzz.py $(args)
 
-# Thousands of generated requests after the OpenAPI document; args=--max-examples=100 for more.
+# Thousands of generated requests after the OpenAPI document; args="--max-examples 100" for more.
 schemathesis: setup
-	.venv/bin/python tests/conformance/generated.py $(args)
+	PYTHONPATH=tests/e2e .venv/bin/python tests/conformance/generated.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:

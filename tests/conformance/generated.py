@@ -1,6 +1,6 @@
 """Requests that schemathesis generates from the OpenAPI document, against a running stack.
 
-By hand: ``make schemathesis``, or ``.venv/bin/python tests/conformance/generated.py -n 100``;
+By hand: ``make schemathesis``, or ``make schemathesis args="--max-examples 100"``;
 arguments go to ``schemathesis run``. What counts as a failure is in ``schemathesis.toml``.
 """
 
