@@ -491,13 +491,15 @@ def busy_below(pid: int) -> list[psutil.Process]:
     return [one for one in psutil.Process(pid).children() if one.cpu_times().user > 0.05]
 
 
-async def test_scripts_run_side_by_side(interpreters: InterpreterPool) -> None:
-    code = "import time; time.sleep(0.3); result = 1"
-    started = time.monotonic()
+async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path: Path) -> None:
+    # Each waits for the other three: one after the other, none would ever end.
+    code = (
+        "import os, time\nopen(f'{args[\"place\"]}/{os.getpid()}', 'w').close()\n"
+        "while len(os.listdir(args['place'])) < 4: time.sleep(0.01)\nresult = 1"
+    )
+    scripts = [run(interpreters, code, args={"place": str(tmp_path)}) for _ in range(4)]
 
-    await asyncio.gather(*(run(interpreters, code) for _ in range(4)))
-
-    assert time.monotonic() - started < 1.0
+    assert [one.value for one in await asyncio.gather(*scripts)] == [1, 1, 1, 1]
 
 
 async def test_closing_ends_running_scripts_and_removes_their_files(
