@@ -247,7 +247,7 @@ async def test_description_tells_of_queries_examples_and_refusals(world: World) 
     paths = (await world.get("/schema/openapi.json")).json()["paths"]
 
     vars_get = paths["/api/vars/{execution_id}/{var_name}"]["get"]
-    assert set(vars_get["responses"]) == {"200", "400", "404", "503", "default"}
+    assert set(vars_get["responses"]) == {"200", "400", "404", "503"}
     missing = vars_get["responses"]["404"]["content"]["application/json"]["example"]
     assert missing["error"] == "Variable not found: user_id for execution 383611777386247168"
     shard = paths["/api/runtime/shard-info"]["get"]

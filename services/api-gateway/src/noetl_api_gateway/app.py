@@ -212,7 +212,10 @@ def create_app(settings: Settings | None = None) -> Shell:
             description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
             " strings; every refusal has the keys `error`, `status` and `detail`.",
             use_handler_docstrings=True,
-            render_plugins=[JsonRenderPlugin(path="/openapi.json"), ReadingPage(path="/swagger")],
+            render_plugins=[
+                JsonRenderPlugin(path="/openapi.json"),
+                ReadingPage(path=["/", "/swagger"]),
+            ],
         ),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
