@@ -63,11 +63,14 @@ async def test_a_store_that_is_away_is_asked_again(shard: Shard) -> None:
     assert answers == []
 
 
-async def test_one_that_stands_for_nothing_is_a_dead_letter(shard: Shard) -> None:
+@pytest.mark.parametrize(("status", "says"), [(404, REF), (400, "no such form")])
+async def test_one_that_stands_for_nothing_is_a_dead_letter(
+    shard: Shard, status: int, says: str
+) -> None:
     execution_id = shard.ids.next()
 
     async def resolve(_request: dict[str, Any]) -> RpcReply:
-        return RpcReply(status=404, error="result not found")
+        return RpcReply(status=status, error="no such form")
 
     async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
         gone = await send(shard, execution_id)
@@ -75,7 +78,7 @@ async def test_one_that_stands_for_nothing_is_a_dead_letter(shard: Shard) -> Non
         await eventually(shard.ingress_is_empty, what="both were answered for good")
 
     assert [gone["status"], nonsense["status"]] == [422, 422]
-    assert REF in gone["error"]
+    assert says in gone["error"]
     assert len(await shard.dead_letters()) == 2
 
 

@@ -13,6 +13,7 @@ __all__ = ["StoredBodies", "StoredBodyGone"]
 
 _FETCH_SECONDS = 10.0
 _MISSING = 404
+_TOO_MANY = 429
 
 
 class StoredBodyGone(Permanent):
@@ -50,6 +51,9 @@ class StoredBodies:
             raise Unavailable(what="the result store") from error
         if reply.status == _MISSING:
             raise StoredBodyGone(reason=f"{stored.ref} is not in the result store")
+        if 400 <= reply.status < 500 and reply.status != _TOO_MANY:
+            # What is wrong with the reference doesn't pass by.
+            raise StoredBodyGone(reason=reply.error or f"status {reply.status}")
         if reply.status >= 300:
             raise Unavailable(what="the result store")
         return dump(reply.body)
