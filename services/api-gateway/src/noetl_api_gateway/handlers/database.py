@@ -46,6 +46,7 @@ _REQUIRED = (
         errors={
             403: "Database error: error returned from database: cannot execute INSERT in a"
             " read-only transaction; NOETL_SQL_CONSOLE_WRITES allows writing",
+            404: "Credential 'pg_local' not found",
             422: _NEITHER,
             500: 'Database error: error returned from database: relation "nope" does not exist',
         },
