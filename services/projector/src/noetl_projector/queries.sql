@@ -223,7 +223,8 @@ LIMIT 1;
 -- name: read_completed_steps
 -- Names of the steps that ended, newest first; those with an open command are not among them.
 -- $1 execution id, $2 limit of names. The newest rows of the log are looked at, not all of them.
-WITH newest AS (
+-- Each part is one pass: joined row by row, a loop's events times its commands would be looked at.
+WITH newest AS MATERIALIZED (
     SELECT
         e.node_name, e.event_type, e.position,
         coalesce(e.meta ->> 'late', 'false') = 'true' AS is_late
@@ -231,23 +232,28 @@ WITH newest AS (
     WHERE e.execution_id = $1
     ORDER BY e.position DESC
     LIMIT 20000
+),
+
+ended AS MATERIALIZED (
+    SELECT n.node_name, max(n.position) AS position
+    FROM newest AS n
+    WHERE
+        n.node_name IS NOT NULL
+        AND n.event_type IN ('command.completed', 'step.exit')
+        AND NOT n.is_late
+    GROUP BY n.node_name
+),
+
+open AS MATERIALIZED (
+    SELECT DISTINCT c.step_name
+    FROM noetl.command AS c
+    WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
 )
 
-SELECT n.node_name
-FROM newest AS n
-WHERE
-    n.node_name IS NOT NULL
-    AND n.event_type IN ('command.completed', 'step.exit')
-    AND NOT n.is_late
-    AND NOT EXISTS (
-        SELECT 1 FROM noetl.command AS c
-        WHERE
-            c.execution_id = $1
-            AND c.step_name = n.node_name
-            AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-    )
-GROUP BY n.node_name
-ORDER BY max(n.position) DESC
+SELECT e.node_name
+FROM ended AS e
+WHERE NOT EXISTS (SELECT 1 FROM open AS o WHERE o.step_name = e.node_name)
+ORDER BY e.position DESC
 LIMIT $2;
 
 -- name: read_expected_iterations
