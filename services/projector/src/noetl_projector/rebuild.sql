@@ -8,34 +8,6 @@ WHERE s.execution_id > $1
 ORDER BY s.execution_id
 LIMIT $2;
 
--- name: add_missing
--- Rows at position 0, so that the next statement can lock them; each counts for the day of its
--- start. $1 execution ids
-WITH added AS (
-    INSERT INTO noetl.execution (
-        execution_id, catalog_id, parent_execution_id, path, status, start_time, position
-    )
-    SELECT
-        s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
-    FROM noetl.execution_state AS s
-    WHERE s.execution_id = ANY($1::BIGINT[])
-    ORDER BY s.execution_id
-    ON CONFLICT (execution_id) DO NOTHING
-    RETURNING (start_time AT TIME ZONE 'UTC')::DATE AS day
-),
-
-days AS (
-    SELECT a.day, count(*) AS executions
-    FROM added AS a
-    GROUP BY a.day
-)
-
-INSERT INTO noetl.execution_day AS stored (day, executions)
-SELECT d.day, d.executions
-FROM days AS d
-ORDER BY d.day
-ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.executions;
-
 -- name: rewrite
 -- Writes rows anew whatever they hold, unless they are ahead of the state that this statement
 -- sees; the counters follow by the difference (P1). $1 execution ids
