@@ -1,11 +1,12 @@
 """A few lines of the NATS protocol for asking a server who it is, without an event loop."""
 
 import json
+import secrets
 import socket
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-INBOX = "_INBOX.noetl-probe"
+INBOX_PREFIX = "_INBOX.noetl-probe"
 
 
 class NatsProbeError(OSError):
@@ -17,6 +18,8 @@ class NatsProbe:
 
     def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
         parts = urlsplit(url)
+        # One of its own: on a shared inbox a probe takes the answer to another probe's question.
+        self._inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}"
         self._socket = socket.create_connection(
             (parts.hostname or "127.0.0.1", parts.port or 4222), timeout=timeout_seconds
         )
@@ -48,7 +51,8 @@ class NatsProbe:
     def request(self, subject: str, body: object = None) -> dict[str, Any]:
         """Asks and waits for the JSON answer."""
         payload = b"" if body is None else json.dumps(body).encode()
-        self._send(f"SUB {INBOX} 1\r\nUNSUB 1 1\r\nPUB {subject} {INBOX} {len(payload)}\r\n")
+        self._send(f"SUB {self._inbox} 1\r\nUNSUB 1 1\r\n")
+        self._send(f"PUB {subject} {self._inbox} {len(payload)}\r\n")
         self._socket.sendall(payload + b"\r\n")
         head = self._expect("MSG", "HMSG").split()
         size = int(head[-1])
