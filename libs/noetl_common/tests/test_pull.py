@@ -74,7 +74,7 @@ async def test_a_batch_does_not_wait_to_be_full(bus: Bus, place: Place) -> None:
             await bus.publish(place.subject(), str(monotonic()).encode(), message_id=str(number))
             await eventually(lambda: len(took) > number, every_seconds=0.001)  # noqa: B023 -- now
 
-    assert sorted(took)[10] < 0.05
+    assert sorted(took)[10] < 1
 
 
 async def test_the_next_batch_comes_when_the_handler_returns(bus: Bus, place: Place) -> None:

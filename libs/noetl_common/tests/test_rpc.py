@@ -1,7 +1,6 @@
 """Request/reply between services."""
 
 import asyncio
-from time import monotonic
 from typing import Any
 
 import orjson
@@ -101,11 +100,9 @@ async def test_a_request_of_the_wrong_shape_is_the_callers_mistake(
 
 
 async def test_without_a_service_the_call_fails_at_once(client: RpcClient, subject: str) -> None:
-    started = monotonic()
-    with pytest.raises(RpcUnavailable, match="nobody listens"):
-        await client.call(subject, {}, timeout=5)
-
-    assert monotonic() - started < 1
+    async with asyncio.timeout(30):
+        with pytest.raises(RpcUnavailable, match="nobody listens"):
+            await client.call(subject, {}, timeout=60)
 
 
 async def test_a_call_may_wait_for_its_service(bus: Bus, client: RpcClient, subject: str) -> None:

@@ -385,14 +385,14 @@ EXPENSIVE = [
 
 @pytest.mark.parametrize("template", EXPENSIVE, ids=range(len(EXPENSIVE)))
 def test_no_template_costs_much(template: str):
-    started = time.monotonic()
+    started = time.thread_time()
 
     try:
         result = render_server(template, {})
     except TemplateError:
         result = None
 
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
     assert result is None or len(str(result)) < 100_000
 
 

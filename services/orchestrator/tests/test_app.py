@@ -96,7 +96,7 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
     assert answer["body"]["status"] == "started"
     assert (claim.status, claim.body["node_id"]) == (200, "start")
     assert app.service.failure is None
-    assert took < 5.0
+    assert took < 30
     assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
 
 

@@ -112,7 +112,7 @@ async def test_a_hanging_script_is_killed_when_its_time_is_over(
     after = await run(interpreters, "result = x")
 
     assert ended.timed_out
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     assert after.value == 1
 
 

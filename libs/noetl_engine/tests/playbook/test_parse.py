@@ -402,12 +402,12 @@ def test_limits_are_the_callers():
 def test_a_large_playbook_parses_quickly():
     steps = [f"step: s{i}, {NOOP}, next: s{i + 1}" for i in range(3000)]
     text = workflow(start("next: s0"), *steps, f"step: s3000, {NOOP}")
-    started = time.monotonic()
+    started = time.thread_time()
 
     playbook = parse_playbook(text)
 
     assert len(playbook.steps) == 3002
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.shared

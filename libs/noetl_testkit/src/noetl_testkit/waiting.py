@@ -9,7 +9,7 @@ def wait_until(
     condition: Callable[[], object],
     *,
     what: str = "the condition holds",
-    timeout_seconds: float = 10.0,
+    timeout_seconds: float = 30.0,
     every_seconds: float = 0.02,
 ) -> None:
     """Blocks until the condition is true.
@@ -28,7 +28,7 @@ async def eventually(
     condition: Callable[[], Awaitable[object]] | Callable[[], object],
     *,
     what: str = "the condition holds",
-    timeout_seconds: float = 10.0,
+    timeout_seconds: float = 30.0,
     every_seconds: float = 0.02,
 ) -> None:
     """Waits in a coroutine until the condition, plain or awaitable, is true.
