@@ -34,7 +34,8 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
--- difference. $1 execution ids
+-- difference. A rebuild also writes rows anew that are there already, whatever they hold (P3).
+-- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
     SELECT e.execution_id, e.path, e.status, e.position
     FROM noetl.execution AS e
@@ -45,13 +46,13 @@ WITH old AS MATERIALIZED (
 
 fresh AS MATERIALIZED (
     SELECT
-        s.execution_id, s.path, s.status, s.position, s.ended_at, s.error,
-        last.event_id, last.event_type, last.node_name,
-        o.status AS old_status, o.position AS old_position
+        s.execution_id, s.catalog_id, s.parent_execution_id, s.path, s.status, s.position,
+        s.started_at, s.ended_at, s.error, last.event_id, last.event_type, last.node_name,
+        o.path AS old_path, o.status AS old_status, o.position AS old_position
     FROM old AS o
     INNER JOIN noetl.execution_state AS s
         ON s.execution_id = o.execution_id
-        AND s.position > o.position
+        AND (s.position > o.position OR ($2::BOOLEAN AND s.position = o.position))
     INNER JOIN noetl.event AS last
         ON last.execution_id = s.execution_id
         AND last.position = s.position
@@ -60,7 +61,11 @@ fresh AS MATERIALIZED (
 moved AS (
     UPDATE noetl.execution AS e
     SET
+        catalog_id = f.catalog_id,
+        parent_execution_id = f.parent_execution_id,
+        path = f.path,
         status = f.status,
+        start_time = f.started_at,
         end_time = f.ended_at,
         error = f.error,
         last_event_id = f.event_id,
@@ -78,7 +83,7 @@ differences AS (
     FROM (
         SELECT f.path, f.status, 1 AS change FROM fresh AS f
         UNION ALL
-        SELECT f.path, f.old_status, -1 FROM fresh AS f WHERE f.old_position > 0
+        SELECT coalesce(f.old_path, ''), f.old_status, -1 FROM fresh AS f WHERE f.old_position > 0
     ) AS d
     GROUP BY d.path, d.status
     HAVING sum(d.change) != 0

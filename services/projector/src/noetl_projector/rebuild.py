@@ -40,8 +40,8 @@ class Rebuild:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._sql = Queries.load("noetl_projector", "rebuild.sql")
-        # Rows begin alike, whoever finds them missing.
-        self._add_missing = Queries.load("noetl_projector")["add_missing_executions"]
+        # Rows begin and move alike, whoever looks at them.
+        self._model = Queries.load("noetl_projector")
 
     async def write_page(self, *, after: int | None, limit: int) -> RebuiltPage:
         """Rewrite one page, and remove rows of executions that are no more.
@@ -55,8 +55,8 @@ class Rebuild:
                 ids = [row["execution_id"] for row in page]
                 is_last = len(ids) < limit
                 last = _LAST_ID if is_last else ids[-1]
-                await connection.execute(self._add_missing, ids)
-                rewritten = await connection.fetchval(self._sql["rewrite"], ids)
+                await connection.execute(self._model["add_missing_executions"], ids)
+                rewritten = await connection.fetchval(self._model["move_executions"], ids, True)
                 removed = await connection.fetchval(self._sql["delete_orphans"], first, last)
         return RebuiltPage(int(rewritten), int(removed), None if is_last else last)
 

@@ -123,7 +123,7 @@ class Store:
         with translate():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(self._queries["add_missing_executions"], ids)
-                moved = await connection.fetchval(self._queries["move_executions"], ids)
+                moved = await connection.fetchval(self._queries["move_executions"], ids, False)
         return int(moved)
 
     async def read_clock(self) -> datetime:
