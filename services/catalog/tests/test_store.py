@@ -64,7 +64,7 @@ async def test_fifty_registrations_of_one_path_get_fifty_versions(store: Store) 
 
 async def test_unknown_kind_is_not_kept(store: Store) -> None:
     assert await store.insert_version(make_version(1, kind="gadget")) is None
-    assert await store.find_newest("demo/hello", whole=True) is None
+    assert await store.find_version("demo/hello", version=None, whole=True) is None
 
 
 async def test_newest_version_is_the_highest_of_its_path(store: Store) -> None:
@@ -72,7 +72,7 @@ async def test_newest_version_is_the_highest_of_its_path(store: Store) -> None:
     await store.insert_version(make_version(5))
     await store.insert_version(make_version(9, path="demo/other"))
 
-    newest = await store.find_newest("demo/hello", whole=False)
+    newest = await store.find_version("demo/hello", version=None, whole=False)
 
     assert newest is not None
     assert (newest.catalog_id, newest.version, newest.content) == (5, 2, None)

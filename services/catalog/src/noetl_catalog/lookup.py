@@ -70,7 +70,7 @@ async def find_entry(
         return refused(422, texts.neither)
     asked = request.get("version")
     if asked is None or asked == "latest":
-        entry = await store.find_newest(path, whole=whole, even_deleted=even_deleted)
+        entry = await store.find_version(path, version=None, whole=whole, even_deleted=even_deleted)
         return entry or refused(404, texts.no_path.format(name=path))
     version = _integer(asked)
     if version is None or (texts.has_strict_versions and not -32_768 <= version <= _LAST_VERSION):

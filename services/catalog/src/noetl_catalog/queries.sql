@@ -88,26 +88,9 @@ FROM noetl.catalog
 WHERE catalog_id = $1
     AND (deleted_at IS NULL OR $3::boolean);
 
--- name: find_newest
--- $1 path, $2 whether the large columns are wanted, $3 also what was taken out
-SELECT
-    catalog_id,
-    path,
-    kind,
-    version,
-    CASE WHEN $2::boolean THEN content END AS content,
-    CASE WHEN $2::boolean THEN layout END AS layout,
-    CASE WHEN $2::boolean THEN payload END AS payload,
-    meta,
-    created_at
-FROM noetl.catalog
-WHERE path = $1
-    AND (deleted_at IS NULL OR $3::boolean)
-ORDER BY version DESC
-LIMIT 1;
-
 -- name: find_version
--- $1 path, $2 version, $3 whether the large columns are wanted, $4 also what was taken out
+-- $1 path, $2 version or null for the newest, $3 whether the large columns are wanted, $4 also
+-- what was taken out
 SELECT
     catalog_id,
     path,
@@ -120,7 +103,15 @@ SELECT
     created_at
 FROM noetl.catalog
 WHERE path = $1
-    AND version = $2::smallint
+    AND version = COALESCE(
+        $2::smallint,
+        (
+            SELECT max(newest.version)
+            FROM noetl.catalog AS newest
+            WHERE newest.path = $1
+                AND (newest.deleted_at IS NULL OR $4::boolean)
+        )
+    )
     AND (deleted_at IS NULL OR $4::boolean);
 
 -- name: set_deleted

@@ -218,18 +218,10 @@ class Store:
             )
         return Entry(**row) if row else None
 
-    async def find_newest(
-        self, path: str, *, whole: bool, even_deleted: bool = False
-    ) -> Entry | None:
-        """Return the newest version of a path."""
-        async with translate():
-            row = await self._pool.fetchrow(self._sql["find_newest"], path, whole, even_deleted)
-        return Entry(**row) if row else None
-
     async def find_version(
-        self, path: str, *, version: int, whole: bool, even_deleted: bool = False
+        self, path: str, *, version: int | None, whole: bool, even_deleted: bool = False
     ) -> Entry | None:
-        """Return one version of a path."""
+        """Return one version of a path, or the newest."""
         async with translate():
             row = await self._pool.fetchrow(
                 self._sql["find_version"], path, version, whole, even_deleted
