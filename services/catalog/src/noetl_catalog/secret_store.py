@@ -77,11 +77,11 @@ class SecretStore:
                 await self._record(connection, audit)
         return found is not None
 
-    async def probe_credential(self) -> Credential | None:
-        """Return the record that was written last."""
+    async def probe_credential(self) -> str | None:
+        """Return the encrypted text that was written last."""
         async with translate():
-            row = await self._pool.fetchrow(self._sql["probe_credential"])
-        return Credential(**row) if row else None
+            text: str | None = await self._pool.fetchval(self._sql["probe_credential"])
+        return text
 
     async def use_keychain(self, cache_key: str) -> KeychainRow | None:
         """Return an entry; a living one counts the use."""

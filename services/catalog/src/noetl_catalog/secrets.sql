@@ -66,17 +66,8 @@ WHERE id = $1
 RETURNING id;
 
 -- name: probe_credential
--- The record whose key was wrapped last, for the check at start.
-SELECT
-    id,
-    name,
-    type,
-    data_encrypted,
-    meta,
-    tags,
-    description,
-    created_at,
-    updated_at
+-- The text whose key was wrapped last, for the check at start.
+SELECT data_encrypted
 FROM noetl.credential
 WHERE data_encrypted LIKE '{"v":%'
 ORDER BY updated_at DESC

@@ -93,7 +93,7 @@ class KeyCheck:
             return
         newest = await self._store.probe_credential()
         if newest is not None:
-            await self._box.open(newest.data_encrypted)
+            await self._box.open(newest)
             self._is_proven = True
 
 
