@@ -19,14 +19,7 @@ from pydantic import SecretStr
 
 
 def settings_of(database: Database, **changes: object) -> PostgresSettings:
-    known = {
-        "postgres_host": database.host,
-        "postgres_port": database.port,
-        "postgres_user": database.user,
-        "postgres_password": SecretStr(database.password),
-        "postgres_db": database.name,
-        "postgres_pool_max": 2,
-    }
+    known = {**database.settings, "postgres_pool_max": 2}
     return PostgresSettings.model_validate({**known, **changes})
 
 

@@ -66,11 +66,7 @@ async def open_world(
     """Run the service until the block ends."""
     settings = Settings(
         nats_url=SecretStr(nats_url),
-        postgres_host=database.host,
-        postgres_port=database.port,
-        postgres_user=database.user,
-        postgres_password=SecretStr(database.password),
-        postgres_db=database.name,
+        **database.settings,
         **{"encryption_key": KEY, **overrides},
     )
     service = Service("catalog", settings)

@@ -325,17 +325,7 @@ class Shard:
 
 def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settings:
     """Return settings of a test's servers."""
-    return Settings.model_validate(
-        {
-            "nats_url": nats_url,
-            "postgres_host": database.host,
-            "postgres_port": database.port,
-            "postgres_user": database.user,
-            "postgres_password": database.password,
-            "postgres_db": database.name,
-            **overrides,
-        }
-    )
+    return Settings.model_validate({"nats_url": nats_url, **database.settings, **overrides})
 
 
 @asynccontextmanager

@@ -27,15 +27,7 @@ type AddLog = Callable[..., Awaitable[None]]
 
 def make_settings(database: Database, *, nats_url: str = "", **overrides: Json) -> Settings:
     """Settings that lead to the servers of a test."""
-    return Settings(
-        nats_url=SecretStr(nats_url),
-        postgres_host=database.host,
-        postgres_port=database.port,
-        postgres_user=database.user,
-        postgres_password=SecretStr(database.password),
-        postgres_db=database.name,
-        **overrides,
-    )
+    return Settings(nats_url=SecretStr(nats_url), **database.settings, **overrides)
 
 
 @pytest.fixture

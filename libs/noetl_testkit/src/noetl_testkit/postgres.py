@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from noetl.stack import binaries, migrations
@@ -42,6 +43,17 @@ class Database:
             "POSTGRES_USER": self.user,
             "POSTGRES_PASSWORD": self.password,
             "POSTGRES_DB": self.name,
+        }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields of a service's settings that lead to it."""
+        return {
+            "postgres_host": self.host,
+            "postgres_port": self.port,
+            "postgres_user": self.user,
+            "postgres_password": self.password,
+            "postgres_db": self.name,
         }
 
     def run(self, sql: str) -> str:
