@@ -1,5 +1,6 @@
 """What the linter finds, and where."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ ABOVE = Path(__file__).resolve().parents
 EXAMPLES = [path for parent in ABOVE for path in sorted(parent.glob("examples/*.yaml"))]
 SHARED = [path for parent in ABOVE for path in sorted(parent.glob("shared/playbooks/**/*.yaml"))]
 GOOD = EXAMPLES + SHARED
+PAGES = [path for parent in ABOVE for path in sorted(parent.glob("docs/tools/*.md"))]
+SAMPLES = [
+    pytest.param(text, id=path.name)
+    for path in PAGES
+    for text in re.findall(
+        r"^```yaml\n(apiVersion.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE
+    )
+]
 
 MANY = """\
 apiVersion: noetl.io/v2
@@ -84,6 +93,11 @@ def test_good_playbooks_have_no_errors(path: Path):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_have_no_findings_at_all(path: Path):
     assert lint(path.read_text()) == []
+
+
+@pytest.mark.parametrize("text", SAMPLES)
+def test_samples_of_the_tools_pages_need_at_most_a_payload(text: str):
+    assert {found.rule for found in lint(text)} <= {"undefined-name"}
 
 
 def python(code: str, **more: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from noetl_engine.playbook.description import LEVELS
 from noetl_engine.playbook.lint_finding import Finding, Severity
 from noetl_engine.playbook.lint_guess import Guesser
-from noetl_engine.playbook.lint_walk import items_of, steps_of
+from noetl_engine.playbook.lint_walk import items_of, steps_of, text_of
 from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar
 
 __all__ = ["key_findings"]
@@ -27,6 +27,10 @@ _STRAYS: Final = {
     "Metadata": frozenset({"workflow", "workload", "workbook", "keychain"}),
     "ToolSpec": frozenset({"next", "loop", "step", "when", "tool"}),
 }
+
+
+# Kinds that have such a word for something of their own.
+_OWN_WORDS: Final = {"mcp": frozenset({"tool"})}
 
 
 def key_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
@@ -88,13 +92,17 @@ def _stranger(guess: Guesser, node: MapNode, key: str, name: str, path: str) -> 
     shown = key[:100]
     home = _HOME_OF.get(key)
     is_stray = home is not None and home[0] != name
-    if level.is_open and key not in _STRAYS.get(name, ()):
+    if level.is_open and key not in _STRAYS.get(name, frozenset()) - _own_words(node):
         return None
     if is_stray and home is not None and not (name == "Step" and home[0] == "Step"):
         message = f"'{shown}' has no effect here: it belongs {home[1]}"
         return _finding(node, key, path, "misplaced-key", message, hint="check the indentation")
     message = f"unknown key '{shown}' has no effect{guess(key, level.keys)}"
     return _finding(node, key, path, "unknown-key", message)
+
+
+def _own_words(node: MapNode) -> frozenset[str]:
+    return _OWN_WORDS.get(text_of(node, "kind") or "", frozenset())
 
 
 def _finding(
