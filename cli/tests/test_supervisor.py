@@ -192,6 +192,7 @@ def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path, count: int) -> None
 
     expected = [f"line {number}" for number in range(count)][-5:]
     assert logs.tail(path, lines=5) == expected
+    assert logs.tail(path, lines=0) == []
 
 
 @pytest.mark.parametrize(

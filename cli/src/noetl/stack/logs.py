@@ -36,7 +36,8 @@ def tail(path: Path, *, lines: int) -> list[str]:
                 data = file.read(step) + data
     except FileNotFoundError:
         return []
-    return data.decode(errors="replace").splitlines()[-lines:]
+    found = data.decode(errors="replace").splitlines()
+    return found[-lines:] if lines else []
 
 
 def follow(paths: Mapping[str, Path], *, every_seconds: float = 0.2) -> Iterator[tuple[str, str]]:
