@@ -2,14 +2,15 @@
 
 import pytest
 from noetl.stack.databases import Databases
-from noetl.stack.services import MODULES, PostgresAddress, environment_of, replicas
+from noetl.stack.services import MODULES, environment_of, replicas
+from noetl_common.shards import DatabaseAddress
 
 KEY = "NOETL_ENCRYPTION_KEY"
 MADE = "made by the stack"
 
 
 def keys() -> dict[str, dict[str, str]]:
-    address = PostgresAddress(host="h", port=1, user="u", password="p", database="d")
+    address = DatabaseAddress(host="h", port=1, user="u", password="p", database="d")
     found = {}
     for replica in replicas({}):
         environment = environment_of(

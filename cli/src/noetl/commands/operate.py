@@ -6,11 +6,12 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from noetl_common.shards import DatabaseAddress
 
 from noetl.commands.options import DataOption, JsonOption
 from noetl.stack import logs as log_files
 from noetl.stack import migrations
-from noetl.stack.databases import Databases, PostgresAddress, sharded_databases, single_database
+from noetl.stack.databases import Databases, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
@@ -125,7 +126,7 @@ def databases_of(directory: DataDirectory) -> Databases:
     if given is not None:
         return given
     identity = _known(directory)
-    server = PostgresAddress(
+    server = DatabaseAddress(
         host="127.0.0.1",
         port=identity.ports["postgres"],
         user=ROLE,

@@ -2,50 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import quote
+from dataclasses import dataclass, replace
 
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
 from noetl.stack.errors import StackError
 
-__all__ = ["Databases", "PostgresAddress", "databases_of", "sharded_databases", "single_database"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PostgresAddress:
-    """Where PostgreSQL is and how to log in."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    database: str
-
-    @property
-    def dsn(self) -> str:
-        """The address as one line, for the migration runner."""
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"postgres://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
-
-    @property
-    def entry(self) -> str:
-        """The address as the shard map writes it."""
-        return (
-            f"host={self.host};port={self.port};user={self.user};"
-            f"password={self.password};database={self.database}"
-        )
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The address as the variables that services read."""
-        return {
-            "POSTGRES_HOST": self.host,
-            "POSTGRES_PORT": str(self.port),
-            "POSTGRES_USER": self.user,
-            "POSTGRES_PASSWORD": self.password,
-            "POSTGRES_DB": self.database,
-        }
+__all__ = ["Databases", "databases_of", "sharded_databases", "single_database"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +21,12 @@ class Databases:
         is_sharded: whether services are told by the shard map, not by ``POSTGRES_*``.
     """
 
-    shards: tuple[PostgresAddress, ...]
-    cluster: PostgresAddress
+    shards: tuple[DatabaseAddress, ...]
+    cluster: DatabaseAddress
     is_sharded: bool
 
     @property
-    def all(self) -> list[PostgresAddress]:
+    def all(self) -> list[DatabaseAddress]:
         """Each database once; the cluster's first, since every service waits for it."""
         return list(dict.fromkeys((self.cluster, *self.shards)))
 
@@ -79,22 +42,16 @@ class Databases:
         }
 
 
-def single_database(address: PostgresAddress) -> Databases:
+def single_database(address: DatabaseAddress) -> Databases:
     """One database for everything."""
     return Databases(shards=(address,), cluster=address, is_sharded=False)
 
 
-def sharded_databases(server: PostgresAddress, count: int) -> Databases:
+def sharded_databases(server: DatabaseAddress, count: int) -> Databases:
     """Databases on one server: one a shard, and one for the cluster."""
 
-    def named(database: str) -> PostgresAddress:
-        return PostgresAddress(
-            host=server.host,
-            port=server.port,
-            user=server.user,
-            password=server.password,
-            database=database,
-        )
+    def named(database: str) -> DatabaseAddress:
+        return replace(server, database=database)
 
     shards = tuple(named(f"noetl_shard_{index}") for index in range(count))
     return Databases(shards=shards, cluster=named("noetl_cluster"), is_sharded=True)
@@ -114,19 +71,4 @@ def databases_of(environment: Mapping[str, str] | None = None) -> Databases | No
         raise StackError(error.message) from error
     if not shards:
         return None
-    found = tuple(map(_address, shards))
-    return Databases(
-        shards=found,
-        cluster=_address(cluster) if cluster is not None else found[0],
-        is_sharded=True,
-    )
-
-
-def _address(parsed: DatabaseAddress) -> PostgresAddress:
-    return PostgresAddress(
-        host=parsed.host,
-        port=parsed.port,
-        user=parsed.user,
-        password=parsed.password,
-        database=parsed.database,
-    )
+    return Databases(shards=shards, cluster=cluster or shards[0], is_sharded=True)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
-from noetl.stack.databases import Databases, PostgresAddress, databases_of, single_database
+from noetl_common.shards import DatabaseAddress
+
+from noetl.stack.databases import Databases, databases_of, single_database
 from noetl.stack.errors import StackError
 
 EDGE = "api-gateway"
@@ -157,7 +159,7 @@ def _nats_url(env: Mapping[str, str]) -> str | None:
     return f"{parts.scheme}://{login}@{unquote(parts.netloc)}"
 
 
-def _postgres(env: Mapping[str, str]) -> PostgresAddress | None:
+def _postgres(env: Mapping[str, str]) -> DatabaseAddress | None:
     host = env.get("POSTGRES_HOST")
     if not host:
         return None
@@ -166,7 +168,7 @@ def _postgres(env: Mapping[str, str]) -> PostgresAddress | None:
         port = "5432"
     if not re.fullmatch(r"\d{1,5}", port):
         raise StackError(f"POSTGRES_PORT must be a number, not {port!r}")
-    return PostgresAddress(
+    return DatabaseAddress(
         host=host,
         port=int(port),
         user=env.get("POSTGRES_USER") or "noetl",

@@ -11,14 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from noetl_common.shards import DatabaseAddress
+
 from noetl.stack import leftovers, migrations, services
 from noetl.stack.child import Child, ChildSpec, ChildState
-from noetl.stack.databases import (
-    Databases,
-    PostgresAddress,
-    sharded_databases,
-    single_database,
-)
+from noetl.stack.databases import Databases, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, Identity
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import status_of
@@ -214,7 +211,7 @@ class Supervisor:
         server = self._plan_postgres()
         return single_database(server) if count == 1 else sharded_databases(server, count)
 
-    def _plan_postgres(self) -> PostgresAddress:
+    def _plan_postgres(self) -> DatabaseAddress:
         instance = PostgresInstance(
             directory=self.plan.data.postgres,
             port=self._port("postgres"),
@@ -238,7 +235,7 @@ class Supervisor:
                 stop_grace_seconds=60,
             )
         )
-        return PostgresAddress(
+        return DatabaseAddress(
             host="127.0.0.1",
             port=instance.port,
             user=ROLE,

@@ -7,6 +7,7 @@ belongs to the cluster as a whole.
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from noetl_common.errors import Permanent
 
@@ -39,6 +40,31 @@ class DatabaseAddress:
     def place(self) -> tuple[str, int, str]:
         """What tells two databases apart."""
         return self.host, self.port, self.database
+
+    @property
+    def dsn(self) -> str:
+        """The address as one line, for clients of the database."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgres://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
+
+    @property
+    def entry(self) -> str:
+        """The address as the shard map writes it."""
+        return (
+            f"host={self.host};port={self.port};user={self.user};"
+            f"password={self.password};database={self.database}"
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The address as the variables that services read."""
+        return {
+            "POSTGRES_HOST": self.host,
+            "POSTGRES_PORT": str(self.port),
+            "POSTGRES_USER": self.user,
+            "POSTGRES_PASSWORD": self.password,
+            "POSTGRES_DB": self.database,
+        }
 
     def __repr__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
