@@ -28,9 +28,10 @@ from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts, ToolResult
 from noetl_worker.transports.edge import Edge
-from noetl_worker.transports.nats import NatsTransport, Timing
+from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.registration import Identity
 from noetl_worker.transports.stores import RpcResultStore
+from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.unconfirmed import Unconfirmed
 from worker_control_plane import (
     ControlPlane,

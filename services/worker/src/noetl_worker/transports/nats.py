@@ -2,23 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from time import monotonic, perf_counter, time
 from typing import Any, Literal
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import REPLY_HEADER
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
-from noetl_worker import encoding, metrics
+from noetl_worker import metrics
 from noetl_worker.commands import (
     Command,
     Notification,
@@ -31,11 +27,13 @@ from noetl_worker.reports import Outcome, Reporter
 from noetl_worker.results import ResultStore
 from noetl_worker.runner import Runner
 from noetl_worker.transports.known import KnownCommands
+from noetl_worker.transports.messages import Message, Messages, Place
 from noetl_worker.transports.registration import Identity
+from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
 from noetl_worker.transports.unconfirmed import Unconfirmed
 
-__all__ = ["NatsTransport", "Timing"]
+__all__ = ["NatsTransport"]
 
 _log = get_logger()
 
@@ -46,60 +44,15 @@ _UNREPORTABLE = Outcome(
 type Verdict = Literal["refused", "give_back"]
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The waits of worker 22.3."""
-
-    start_try_seconds: float = 2.0
-    start_tries: int = 5
-    start_nak_seconds: float = 5.0
-    claim_seconds: float = 5.0
-    claim_pause_seconds: float = 1.0
-    claim_longest_pause_seconds: float = 15.0
-    claim_give_up_seconds: float = 60.0
-    claim_nak_seconds: float = 15.0
-    answer_seconds: float = 5.0
-    longest_repeat_seconds: float = 60.0
-    outcome_try_seconds: float = 5.0
-    outcome_pause_seconds: float = 0.5
-    outcome_longest_pause_seconds: float = 15.0
-    look_seconds: float = 0.25
-
-
-class _Message:
-    """A start or an outcome that is repeated until it is answered."""
-
-    __slots__ = ("body", "due", "kind", "pause", "place", "reply", "tries", "unconfirmed")
-
-    def __init__(self, kind: str, body: bytes, place: "_Place", reply: str) -> None:
-        self.kind = kind
-        self.body = body
-        self.place = place
-        self.reply = reply
-        self.tries = 0
-        self.pause = 0.0
-        self.due = 0.0
-        self.unconfirmed = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Which run of which command a message is about."""
-
-    subject: str
-    event_id: int
-    attempts: int
-
-
 class _Run:
     """A command in hand: its start may still be unanswered, its tool may be running."""
 
     __slots__ = ("command", "is_lost", "is_running", "place", "start", "task")
 
-    def __init__(self, command: Command, place: _Place) -> None:
+    def __init__(self, command: Command, place: Place) -> None:
         self.command = command
         self.place = place
-        self.start: _Message | None = None
+        self.start: Message | None = None
         self.task: asyncio.Task[Any] | None = None
         self.is_running = False
         self.is_lost = False
@@ -121,7 +74,6 @@ class NatsTransport:
         fast_path: bool = True,
         timing: Timing | None = None,
     ) -> None:
-        self._bus = bus
         self._rpc = RpcClient(bus)
         self._identity = identity
         self._runner = runner
@@ -132,7 +84,9 @@ class NatsTransport:
         self._fast_path = fast_path
         self._timing = timing or Timing()
         self._known = KnownCommands()
-        self._messages: dict[str, _Message] = {}
+        self._messages = Messages(
+            bus, identity=identity, unconfirmed=unconfirmed, timing=self._timing
+        )
 
     # -- the worker itself ---------------------------------------------------------------
 
@@ -193,7 +147,7 @@ class NatsTransport:
         command = command_of(note)
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
-            run = _Run(command, _Place(subject, note.event_id, command.attempts))
+            run = _Run(command, Place(subject, note.event_id, command.attempts))
             started = await self._start(run, delivery)
             if started is not None:
                 return run if started else None
@@ -219,47 +173,39 @@ class NatsTransport:
                 # A refusal comes at once: the next try must not.
                 await asyncio.sleep(self._timing.start_try_seconds * number / 4)
             try:
-                ack = await self._bus.publish(
-                    place.subject,
-                    message.body,
-                    message_id=f"s:{place.event_id}:{place.attempts}",
-                    headers={REPLY_HEADER: message.reply},
-                    timeout=self._timing.start_try_seconds,
-                )
+                ack = await self._messages.publish(message, seconds=self._timing.start_try_seconds)
             except Permanent:
-                self._forget(message)
+                self._messages.forget(message)
                 raise
             except NoetlError as error:
                 _log.warning("start_not_stored", event_id=place.event_id, error=error.message)
                 continue
             if ack.duplicate:
-                self._forget(message)
+                self._messages.forget(message)
                 metrics.FAST_PATH.labels("duplicate").inc()
                 return None
             await delivery.ack()
             message.due = monotonic() + self._timing.answer_seconds
             metrics.FAST_PATH.labels("started").inc()
             return True
-        self._forget(message)
+        self._messages.forget(message)
         metrics.FAST_PATH.labels("nak").inc()
         metrics.PULLS.labels("retry_later").inc()
         await delivery.nak(self._timing.start_nak_seconds)
         return False
 
-    def _start_message(self, run: _Run) -> _Message:
-        events = [self._reporter.started(run.command)]
-        message = self._message("start", run, events)
-        run.start = message
-
-        def answered(incoming: Incoming) -> None:
-            status = _status_of(incoming)
+    def _start_message(self, run: _Run) -> Message:
+        def on_answer(message: Message, status: str | None) -> None:
             if status in {"held", "lost", "refused"}:
-                self._forget(message)
+                self._messages.forget(message)
                 if status == "lost":
                     self._lose(run)
 
-        self._expect(message, answered)
-        return message
+        events = [self._reporter.started(run.command)]
+        run.start = self._messages.make(
+            "start", run.command, run.place, events=events, on_answer=on_answer
+        )
+        return run.start
 
     def _lose(self, run: _Run) -> None:
         """Somebody else has the command: kill the tool, report nothing."""
@@ -287,12 +233,12 @@ class NatsTransport:
         await delivery.ack()
         metrics.FAST_PATH.labels("claimed").inc()
         subject = ingress_subject(shard, execution_id=answer.execution_id)
-        run = _Run(answer, _Place(subject, note.event_id, answer.attempts))
+        run = _Run(answer, Place(subject, note.event_id, answer.attempts))
         message = self._start_message(run)
         # The first id is the token of those who did not claim (worker 22.2).
         message.tries = 1
         message.due = monotonic() + self._timing.answer_seconds
-        await self._publish_quietly([message])
+        await self._messages.publish_quietly([message])
         return run
 
     async def _ask_for_command(
@@ -350,7 +296,7 @@ class NatsTransport:
         """Run the tool and publish the outcome, unless the command is lost."""
         outcome = await self._run_unless_lost(run)
         if run.start is not None:
-            self._forget(run.start)
+            self._messages.forget(run.start)
         if outcome is None:
             return
         message = self._outcome_message(run, outcome)
@@ -374,29 +320,25 @@ class NatsTransport:
         finally:
             run.is_running = False
 
-    def _outcome_message(self, run: _Run, outcome: Outcome) -> _Message:
-        command = run.command
-        events = [self._reporter.started(command), *self._reporter.ended(command, outcome)]
-        message = self._message("outcome", run, events)
-        message.unconfirmed = True
-        self._unconfirmed.add(len(message.body))
-
-        def answered(incoming: Incoming) -> None:
-            status = _status_of(incoming)
+    def _outcome_message(self, run: _Run, outcome: Outcome) -> Message:
+        def on_answer(message: Message, status: str | None) -> None:
             if status == "refused":
                 self._refused(message, run, outcome)
             elif status in {"ok", "late"}:
-                self._forget(message)
+                self._messages.forget(message)
             if status == "late":
                 # Somebody else's now; should he lose it, it may come back to us.
                 self._known.release(message.place.event_id)
 
-        self._expect(message, answered)
-        return message
+        command = run.command
+        events = [self._reporter.started(command), *self._reporter.ended(command, outcome)]
+        return self._messages.make(
+            "outcome", command, run.place, events=events, on_answer=on_answer
+        )
 
-    def _refused(self, message: _Message, run: _Run, outcome: Outcome) -> None:
+    def _refused(self, message: Message, run: _Run, outcome: Outcome) -> None:
         """Report that an outcome can't be reported; it would be refused for ever."""
-        self._forget(message)
+        self._messages.forget(message)
         event_id = message.place.event_id
         if outcome is _UNREPORTABLE:
             _log.error("outcome_dropped", event_id=event_id)
@@ -408,20 +350,14 @@ class NatsTransport:
         instead.pause = self._timing.answer_seconds
         instead.due = monotonic()
 
-    async def _publish_outcome(self, message: _Message, run: _Run, outcome: Outcome) -> None:
+    async def _publish_outcome(self, message: Message, run: _Run, outcome: Outcome) -> None:
         """Publish until the broker has it; it stays in memory until it is answered."""
         timing = self._timing
         place = message.place
         pause = timing.outcome_pause_seconds
-        while message.reply in self._messages:
+        while message in self._messages:
             try:
-                await self._bus.publish(
-                    place.subject,
-                    message.body,
-                    message_id=self._id_of(message),
-                    headers={REPLY_HEADER: message.reply},
-                    timeout=timing.outcome_try_seconds,
-                )
+                await self._messages.publish(message, seconds=timing.outcome_try_seconds)
             except Permanent:
                 self._refused(message, run, outcome)
                 return
@@ -436,77 +372,9 @@ class NatsTransport:
 
     # -- messages and their answers ------------------------------------------------------
 
-    def _message(self, kind: str, run: _Run, events: list[dict[str, Any]]) -> _Message:
-        command, place = run.command, run.place
-        body = encoding.encode(
-            {
-                "type": f"command.{kind}",
-                "v": 1,
-                "execution_id": command.execution_id,
-                "hold": {
-                    "event_id": place.event_id,
-                    "command_id": command.command_id,
-                    "step": command.step,
-                    "attempts": place.attempts,
-                    "worker_id": self._identity.worker_id,
-                    "instance": self._identity.instance,
-                },
-                "events": events,
-            }
-        )
-        return _Message(kind, body, place, self._bus.inbox().fresh_subject())
-
-    def _expect(self, message: _Message, answered: Any) -> None:
-        self._messages[message.reply] = message
-        self._bus.inbox().register(message.reply, answered)
-
-    def _forget(self, message: _Message) -> None:
-        if self._messages.pop(message.reply, None) is None:
-            return
-        self._bus.inbox().forget(message.reply)
-        if message.unconfirmed:
-            self._unconfirmed.remove(len(message.body))
-
-    def _id_of(self, message: _Message) -> str:
-        place = message.place
-        base = f"{message.kind[0]}:{place.event_id}:{place.attempts}"
-        if message.kind == "outcome" or message.tries:
-            base = f"{base}:{self._identity.instance}"
-        return f"{base}:{message.tries}" if message.tries else base
-
     async def run_confirmations(self) -> None:
-        """Send again, under the next id, what was stored and not answered."""
-        while True:
-            await asyncio.sleep(self._timing.look_seconds)
-            now = monotonic()
-            due = [one for one in self._messages.values() if one.due and one.due <= now]
-            if due:
-                for message in due:
-                    message.tries += 1
-                    self._set_next_due(message, now)
-                await self._publish_quietly(due)
-
-    def _set_next_due(self, message: _Message, now: float) -> None:
-        if message.kind == "start":
-            message.due = now + self._timing.answer_seconds
-            return
-        message.pause = min(message.pause * 2, self._timing.longest_repeat_seconds)
-        message.due = now + message.pause
-
-    async def _publish_quietly(self, messages: list[_Message]) -> None:
-        """Publish; what fails is due again anyway."""
-        outgoing = [
-            Outgoing(
-                message.place.subject,
-                message.body,
-                self._id_of(message),
-                {REPLY_HEADER: message.reply},
-            )
-            for message in messages
-        ]
-        for result in await self._bus.publish_many(outgoing, timeout=2.0):
-            if isinstance(result, NoetlError):
-                _log.info("repetition_not_stored", error=result.message)
+        """Send again what was stored and not answered."""
+        await self._messages.run_confirmations()
 
     async def settle(self, *, seconds: float) -> None:
         """Wait for the answers to the outcomes."""
@@ -515,14 +383,3 @@ class NatsTransport:
                 await self._unconfirmed.emptied()
         except TimeoutError:
             _log.warning("outcomes_unanswered", count=self._unconfirmed.count)
-
-
-def _status_of(incoming: Incoming) -> str | None:
-    try:
-        body = orjson.loads(incoming.data)
-    except orjson.JSONDecodeError:
-        return None
-    status = body.get("status") if isinstance(body, dict) else None
-    if isinstance(status, int) and 400 <= status < 500:
-        return "refused"
-    return status if isinstance(status, str) else None

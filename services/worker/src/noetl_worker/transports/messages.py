@@ -1,0 +1,173 @@
+"""Starts and outcomes of commands, repeated until they are answered (worker 22.3)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.publish import Outgoing, PubAck
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_contract.ingress import REPLY_HEADER
+
+from noetl_worker import encoding
+from noetl_worker.commands import Command
+from noetl_worker.transports.registration import Identity
+from noetl_worker.transports.timing import Timing
+from noetl_worker.transports.unconfirmed import Unconfirmed
+
+__all__ = ["Message", "Messages", "Place"]
+
+_log = get_logger()
+
+type Kind = Literal["start", "outcome"]
+type OnAnswer = Callable[["Message", str | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which run of which command a message is about."""
+
+    subject: str
+    event_id: int
+    attempts: int
+
+
+class Message:
+    """A start or an outcome; ``due`` is when it is sent again, 0 while it is not stored yet."""
+
+    __slots__ = ("body", "due", "kind", "pause", "place", "reply", "tries")
+
+    def __init__(self, kind: Kind, body: bytes, place: Place, reply: str) -> None:
+        self.kind = kind
+        self.body = body
+        self.place = place
+        self.reply = reply
+        self.tries = 0
+        self.pause = 0.0
+        self.due = 0.0
+
+
+class Messages:
+    """Those that wait for their answer, by the subject it comes on."""
+
+    def __init__(
+        self, bus: Bus, *, identity: Identity, unconfirmed: Unconfirmed, timing: Timing
+    ) -> None:
+        self._bus = bus
+        self._identity = identity
+        self._unconfirmed = unconfirmed
+        self._timing = timing
+        self._waiting: dict[str, Message] = {}
+
+    def __contains__(self, message: Message) -> bool:
+        return message.reply in self._waiting
+
+    def make(
+        self,
+        kind: Kind,
+        command: Command,
+        place: Place,
+        *,
+        events: list[dict[str, Any]],
+        on_answer: OnAnswer,
+    ) -> Message:
+        """Write a message and listen for its answers, of which ``on_answer`` gets the status."""
+        body = encoding.encode(
+            {
+                "type": f"command.{kind}",
+                "v": 1,
+                "execution_id": command.execution_id,
+                "hold": {
+                    "event_id": place.event_id,
+                    "command_id": command.command_id,
+                    "step": command.step,
+                    "attempts": place.attempts,
+                    "worker_id": self._identity.worker_id,
+                    "instance": self._identity.instance,
+                },
+                "events": events,
+            }
+        )
+        message = Message(kind, body, place, self._bus.inbox().fresh_subject())
+        if kind == "outcome":
+            self._unconfirmed.add(len(body))
+        self._waiting[message.reply] = message
+        self._bus.inbox().register(
+            message.reply, lambda incoming: on_answer(message, _status_of(incoming))
+        )
+        return message
+
+    def forget(self, message: Message) -> None:
+        """Send it no more; a second time changes nothing."""
+        if self._waiting.pop(message.reply, None) is None:
+            return
+        self._bus.inbox().forget(message.reply)
+        if message.kind == "outcome":
+            self._unconfirmed.remove(len(message.body))
+
+    async def publish(self, message: Message, *, seconds: float) -> PubAck:
+        """Publish once and wait until it is stored."""
+        return await self._bus.publish(
+            message.place.subject,
+            message.body,
+            message_id=self._id_of(message),
+            headers={REPLY_HEADER: message.reply},
+            timeout=seconds,
+        )
+
+    async def publish_quietly(self, messages: list[Message]) -> None:
+        """Publish; what fails is due again anyway."""
+        outgoing = [
+            Outgoing(
+                message.place.subject,
+                message.body,
+                self._id_of(message),
+                {REPLY_HEADER: message.reply},
+            )
+            for message in messages
+        ]
+        for result in await self._bus.publish_many(outgoing, timeout=2.0):
+            if isinstance(result, NoetlError):
+                _log.info("repetition_not_stored", error=result.message)
+
+    async def run_confirmations(self) -> None:
+        """Send again, under the next id, what was stored and not answered."""
+        while True:
+            await asyncio.sleep(self._timing.look_seconds)
+            now = monotonic()
+            due = [one for one in self._waiting.values() if one.due and one.due <= now]
+            if due:
+                for message in due:
+                    message.tries += 1
+                    self._set_next_due(message, now)
+                await self.publish_quietly(due)
+
+    def _set_next_due(self, message: Message, now: float) -> None:
+        if message.kind == "start":
+            message.due = now + self._timing.answer_seconds
+            return
+        message.pause = min(message.pause * 2, self._timing.longest_repeat_seconds)
+        message.due = now + message.pause
+
+    def _id_of(self, message: Message) -> str:
+        place = message.place
+        base = f"{message.kind[0]}:{place.event_id}:{place.attempts}"
+        if message.kind == "outcome" or message.tries:
+            base = f"{base}:{self._identity.instance}"
+        return f"{base}:{message.tries}" if message.tries else base
+
+
+def _status_of(incoming: Incoming) -> str | None:
+    try:
+        body = orjson.loads(incoming.data)
+    except orjson.JSONDecodeError:
+        return None
+    status = body.get("status") if isinstance(body, dict) else None
+    if isinstance(status, int) and 400 <= status < 500:
+        return "refused"
+    return status if isinstance(status, str) else None

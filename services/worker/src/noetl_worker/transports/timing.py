@@ -1,0 +1,25 @@
+"""How long a worker waits for what (worker 22.3)."""
+
+from dataclasses import dataclass
+
+__all__ = ["Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The waits of worker 22.3."""
+
+    start_try_seconds: float = 2.0
+    start_tries: int = 5
+    start_nak_seconds: float = 5.0
+    claim_seconds: float = 5.0
+    claim_pause_seconds: float = 1.0
+    claim_longest_pause_seconds: float = 15.0
+    claim_give_up_seconds: float = 60.0
+    claim_nak_seconds: float = 15.0
+    answer_seconds: float = 5.0
+    longest_repeat_seconds: float = 60.0
+    outcome_try_seconds: float = 5.0
+    outcome_pause_seconds: float = 0.5
+    outcome_longest_pause_seconds: float = 15.0
+    look_seconds: float = 0.25
