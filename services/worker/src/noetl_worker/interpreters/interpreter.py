@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import orjson
 
+from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
 
@@ -25,7 +26,6 @@ _BOOT = (
     "from host.zygote import main; del sys.path[0]; main()"
 )
 _HOST_DIRECTORY = str(Path(__file__).parent)
-_CHUNK = 256 << 10
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _MISSING: Any = object()
 
@@ -73,62 +73,6 @@ class Run:
         return self.value is not _MISSING
 
 
-class _Capture:
-    """One pipe of the interpreter: keeps the first bytes, counts and drops the rest."""
-
-    __slots__ = ("_limit", "_parts", "_size", "descriptor", "dropped")
-
-    def __init__(self, descriptor: int, *, limit: int) -> None:
-        os.set_blocking(descriptor, False)
-        self.descriptor = descriptor
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.dropped = 0
-
-    def read(self) -> bool:
-        """Take what is there; False when there was nothing."""
-        try:
-            part = os.read(self.descriptor, _CHUNK)
-        except BlockingIOError:
-            return False
-        if not part:
-            return False
-        room = self._limit - self._size
-        if len(part) > room:
-            self.dropped += len(part) - room
-            part = part[:room]
-        if part:
-            self._parts.append(part)
-            self._size += len(part)
-        return True
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def head(self, size: int) -> bytes:
-        """Return the first bytes without taking them."""
-        head = self._parts[0] if self._parts else b""
-        return head[:size] if len(head) >= size else b"".join(self._parts)[:size]
-
-    def drain(self) -> None:
-        while self.read():
-            pass
-
-    def take(self) -> bytes:
-        parts, self._parts = self._parts, []
-        self._size = 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def take_text(self) -> str:
-        text = self.take().decode("utf-8", errors="replace")
-        if self.dropped:
-            text += f"\n[{self.dropped} more bytes were dropped]"
-            self.dropped = 0
-        return text
-
-
 class Interpreter:
     """A zygote process with its pipes. One run at a time."""
 
@@ -155,9 +99,9 @@ class Interpreter:
         os.set_blocking(control, False)
         self._control_bytes = b""
         # Mark and length come on top of the result itself.
-        self._report = _Capture(report, limit=limits.result_bytes + 1024)
-        self._stdout = _Capture(stdout, limit=limits.output_bytes)
-        self._stderr = _Capture(stderr, limit=limits.output_bytes)
+        self._report = Capture(report, limit=limits.result_bytes + 1024)
+        self._stdout = Capture(stdout, limit=limits.output_bytes)
+        self._stderr = Capture(stderr, limit=limits.output_bytes)
         self._unsent = memoryview(b"")
         self._run: asyncio.Future[Run] | None = None
         self._started: asyncio.Future[None] = self._loop.create_future()
