@@ -1,5 +1,6 @@
 """Leases: who is judged, when, and what becomes of the command (L1-L5, O3)."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -155,13 +156,12 @@ async def test_l2_two_claims_at_once_give_one_hold(shard: Shard, replica: Replic
     await shard.open_replica()
     command = await shard.command(await shard.start())
 
-    answers = [
-        await claim
-        for claim in [
+    answers = await asyncio.gather(
+        *(
             shard.claim(command, worker=f"w{number}", instance=f"i{number}", replica=number % 2)
             for number in range(6)
-        ]
-    ]
+        )
+    )
 
     assert sorted(answer["status"] for answer in answers) == [200] + [409] * 5
     codes = {answer["detail"]["code"] for answer in answers if answer["status"] == 409}
@@ -180,6 +180,29 @@ async def test_l2_cancel_against_claim_is_decided_by_the_log(
 
     assert (claim["status"], claim["error"]) == (409, "Execution has been cancelled")
     assert claim["detail"]["code"] == "execution_cancelled"
+
+
+async def test_l2_a_cancel_and_a_claim_at_once_leave_one_order(
+    shard: Shard, replica: Replica
+) -> None:
+    """Two replicas decide at once: whoever is first in the log was right, the other knows it."""
+    del replica
+    await shard.open_replica()
+    for _ in range(4):
+        execution_id = await shard.start()
+        command = await shard.command(execution_id)
+
+        cancel, claim = await asyncio.gather(
+            shard.send(execution_id, {"type": "cancel", "execution_id": execution_id}),
+            shard.claim(command, replica=1),
+        )
+
+        types = (await shard.types(execution_id))[2:]
+        granted = claim["status"] == 200
+        assert cancel["body"]["status"] == "cancelled"
+        assert types == [*(["command.claimed"] if granted else []), "playbook_cancelled"]
+        assert granted or claim["detail"]["code"] == "execution_cancelled"
+        assert (await shard.command_row(command))["status"] == "CANCELLED"
 
 
 async def test_l2_the_same_claim_again_waits_for_the_start(shard: Shard, replica: Replica) -> None:
@@ -473,10 +496,16 @@ async def test_two_sweeps_at_once_announce_an_orphan_once(
     for one in (replica, other):
         await hear(shard, one, heartbeat_age=120)
 
-    await sweep(replica)
-    await sweep(other)
+    def announced() -> set[str]:
+        ids = {hint["message_id"] for hint in shard.hints if hint["kind"] == "command"}
+        return ids - {f"c:{held.event_id}:0"}
 
-    assert (await shard.command_row(held))["notifications"] == 1
+    await asyncio.gather(sweep(replica), sweep(other))
+    await eventually(announced)
+
+    # Both may have seen it; the broker stores one message of this id.
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+    assert announced() == {f"c:{held.event_id}:1"}
 
 
 # -- L5 --------------------------------------------------------------------------------------
@@ -575,6 +604,22 @@ async def test_o3_a_command_nobody_claims_is_sent_again_with_a_growing_pause(
     assert second == [f"c:{command.event_id}:0:n3"]
 
 
+async def test_o3_the_pause_grows_up_to_a_limit(shard: Shard, replica: Replica) -> None:
+    """Sent again ten times: the next time comes after a quarter of an hour, not half a day."""
+    command = await shard.command(await shard.start())
+    await publish_rows(shard, sequence=1)
+    await shard.pool.execute("UPDATE noetl.command SET notifications = 10")
+
+    await make_unclaimed(shard, minutes=14)
+    await replica.parts.sweeper.sweep_unclaimed()
+    too_early = await renotified(shard, command)
+    await make_unclaimed(shard, minutes=2)
+    await replica.parts.sweeper.sweep_unclaimed()
+
+    assert too_early == []
+    assert await renotified(shard, command) == [f"c:{command.event_id}:0:n11"]
+
+
 async def test_o3_what_merely_waits_in_the_stream_is_not_multiplied(
     shard: Shard, replica: Replica
 ) -> None:
@@ -586,6 +631,22 @@ async def test_o3_what_merely_waits_in_the_stream_is_not_multiplied(
     await replica.parts.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == []
+
+
+async def test_o3_what_waited_in_a_stream_that_is_gone_is_sent_again(
+    shard: Shard, replica: Replica
+) -> None:
+    await ensure_durable(shard.bus, pool_durable("shared"))
+    command = await shard.command(await shard.start())
+    await publish_rows(shard, sequence=1)
+    await shard.pool.execute(
+        "UPDATE noetl.outbox SET stream_created_at = stream_created_at - interval '1 day'"
+    )
+    await make_unclaimed(shard)
+
+    await replica.parts.sweeper.sweep_unclaimed()
+
+    assert await renotified(shard, command) == [f"c:{command.event_id}:0:n2"]
 
 
 async def test_o3_what_the_relay_still_has_is_left_to_it(shard: Shard, replica: Replica) -> None:

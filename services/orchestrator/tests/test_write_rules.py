@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.ingress import REPLY_HEADER, CommandOutcomeMessage, EventsMessage
+from noetl_engine.inputs import Cancelled, Claimed, CommandOutcome, Continued, EventsPosted
+from noetl_engine.outputs import Answer
 from noetl_orchestrator.commit import CommitParameters
 from noetl_orchestrator.store import Committed, Store
+from noetl_orchestrator.work import Group, NobodyWaits, RequestKey, Work
 from noetl_testkit.waiting import eventually
 
 from .conftest import LINEAR, Command, Replica, Shard
@@ -147,6 +150,126 @@ async def test_w1_what_another_replica_has_locked_is_left_out_whole(shard: Shard
         assert not waiting.done()
 
     assert await waiting == {"status": "ok"}
+
+
+class Noted(NobodyWaits):
+    """A caller that keeps its answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+    async def answered(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
+
+def beat(shard: Shard, command: Command, caller: NobodyWaits) -> Group:
+    """The input that a posted heartbeat of a command becomes."""
+    message = EventsMessage.model_validate(shard.event(command, "command.heartbeat", attempts=0))
+    posted = EventsPosted(tuple(message.events), batch=False)
+    return Group(command.execution_id, [Work(command.execution_id, posted, caller)])
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_w1_one_commit_leaves_out_who_has_moved_on_and_nobody_else(
+    shard: Shard, *, writes: bool
+) -> None:
+    """The position alone decides, for each execution, be there rows to append or an answer."""
+    stale = await shard.open_replica(loops=False)
+    turns = stale.parts.turns
+    await shard.open_replica()
+    moved, still = [await shard.command(await shard.start()) for _ in range(2)]
+    await turns.run([beat(shard, one, Noted()) for one in (moved, still)], lambda: None)
+    await shard.send(moved.execution_id, shard.fast(moved))
+    # The first replica has the execution as it was before: there this command is unknown.
+    second = await shard.command(moved.execution_id)
+    callers = Noted(), Noted()
+    behind = beat(shard, second, callers[0])
+    if not writes:
+        claim = Claimed(second.event_id, "w9", "i9", after_start=False, final=False)
+        behind.works[0].input = claim
+    gate = Gate(stale)
+
+    postponed = await turns.run([behind, beat(shard, still, callers[1])], lambda: None)
+    await stale.parts.store.close()
+
+    assert [group.execution_id for group, _ in postponed] == [moved.execution_id]
+    assert (callers[0].answers, len(callers[1].answers)) == ([], 1)
+    assert gate.commits == 1
+    assert await shard.types(still.execution_id) == [
+        "playbook_started",
+        "command.issued",
+        *["command.heartbeat"] * 2,
+    ]
+
+
+FAN_OUT = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: fan_out, path: tests/fan_out}
+workflow:
+  - step: start
+    tool: {kind: noop}
+    next: {arcs: [{step: many}]}
+  - step: many
+    loop: {in: "{{ range(5) }}", iterator: item, spec: {mode: parallel}}
+    tool: {kind: noop}
+"""
+WRITTEN = (
+    "event",
+    "command",
+    "execution_state",
+    "execution_snapshot",
+    "timer",
+    "outbox",
+    "request_key",
+)
+
+
+async def written(shard: Shard) -> dict[str, list[Any]]:
+    """Return all that commits write."""
+    return {
+        table: await shard.pool.fetch(f"SELECT * FROM noetl.{table} ORDER BY 1, 2")
+        for table in WRITTEN
+    }
+
+
+async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard) -> None:
+    """It would have appended, issued, changed, ended, timed, announced, kept and remembered."""
+    stale = await shard.open_replica(loops=False, snapshot_min_events=1, decision_commands=2)
+    turns = stale.parts.turns
+    await shard.open_replica()
+    command = await shard.command(await shard.start(FAN_OUT))
+    execution_id = command.execution_id
+    await shard.pool.execute(
+        "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)"
+        " VALUES (7, $1, now() + interval '1 hour', 'continue', '{}')",
+        execution_id,
+    )
+    outcome = CommandOutcomeMessage.model_validate(shard.fast(command))
+    keyed = beat(shard, command, Noted()).works[0]
+    keyed.keys = (RequestKey("s", "k", 60.0),)
+    busy = [
+        Work(execution_id, CommandOutcome(outcome.hold, tuple(outcome.events)), Noted()),
+        keyed,
+        Work(execution_id, Continued(), Noted(), timer_id=7),
+    ]
+    ending = [Work(execution_id, Cancelled(None), Noted())]
+
+    for works in (busy, ending):
+        await turns.run([beat(shard, command, Noted())], lambda: None)
+        await shard.send(execution_id, shard.event(command, "command.heartbeat", attempts=0))
+        before = await written(shard)
+        ((group, _),) = await turns.run([Group(execution_id, works)], lambda: None)
+
+        assert group.works == works
+        assert await written(shard) == before
+
+    # Nor was the relay told: what it hears after this came after all that.
+    await turns.run([beat(shard, command, Noted())], lambda: None)
+    await stale.parts.store.close()
+    announced = {row["outbox_id"] for row in (await written(shard))["outbox"]}
+    await eventually(lambda: {hint["outbox_id"] for hint in shard.hints} >= announced)
+    assert {hint["outbox_id"] for hint in shard.hints} == announced
 
 
 # -- W2 --------------------------------------------------------------------------------------
