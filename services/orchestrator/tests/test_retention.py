@@ -20,6 +20,19 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 OLD = first_id_of(datetime(2025, 3, 1, tzinfo=UTC))
 LONG_AGO = datetime(2025, 3, 2, tzinfo=UTC)
 CUTOFF = datetime(2026, 2, 1, tzinfo=UTC)
+# What belongs to an execution.
+TABLES = (
+    "event",
+    "command",
+    "execution_state",
+    "execution_snapshot",
+    "execution",
+    "timer",
+    "outbox",
+    "result_store",
+    "transient",
+    "child",
+)
 
 
 @pytest.fixture
@@ -81,6 +94,26 @@ async def add(pool: Pool, execution_id: int, *, ended_at: datetime | None = LONG
     )
     await pool.execute(
         "INSERT INTO noetl.outbox (execution_id, event_id, status) VALUES ($1, 1, 'PUBLISHED')",
+        execution_id,
+    )
+    await pool.execute(
+        "INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)"
+        " VALUES ($1, 1, 1, '')",
+        execution_id,
+    )
+    await pool.execute(
+        "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind)"
+        " VALUES ($1, $1, now(), 'k')",
+        execution_id,
+    )
+    await pool.execute(
+        "INSERT INTO noetl.transient (execution_id, var_name, var_type, var_value)"
+        " VALUES ($1, 'v', 'user_defined', '1')",
+        execution_id,
+    )
+    await pool.execute(
+        "INSERT INTO noetl.child (execution_id, event_id, child_id, path, payload_digest, run)"
+        " VALUES ($1, 1, 2, 'p', '', 1)",
         execution_id,
     )
 
@@ -155,9 +188,8 @@ async def test_an_old_partition_goes_with_all_that_belongs_to_it(
     assert dropped == ["event_pre_2026"]
     assert "event_pre_2026" not in await names(pool)
     assert "command_pre_2026" not in await names(pool, "command")
-    tables = ("event", "command", "execution_state", "execution", "result_store", "outbox")
-    assert [await count(pool, table, OLD) for table in tables] == [0] * 6
-    assert [await count(pool, table, young) for table in tables] == [1] * 6
+    assert {table: await count(pool, table, OLD) for table in TABLES} == dict.fromkeys(TABLES, 0)
+    assert {table: await count(pool, table, young) for table in TABLES} == dict.fromkeys(TABLES, 1)
     assert await pool.fetchval("SELECT executions FROM noetl.execution_counter") == 1
     assert await retention.drop_partitions(ended_before=CUTOFF) == []
 
@@ -171,6 +203,17 @@ async def test_a_partition_with_a_needed_execution_stays_whole(
 
     assert await retention.drop_partitions(ended_before=CUTOFF) == []
     assert await count(pool, "event", OLD) == await count(pool, "execution_state", OLD) == 1
+
+
+@pytest.mark.parametrize("status", ["PENDING", "FAILED", "IN_FLIGHT"])
+async def test_what_is_still_to_be_published_keeps_its_partition(
+    pool: Pool, retention: Retention, status: str
+) -> None:
+    await add(pool, OLD)
+    await pool.execute("UPDATE noetl.outbox SET status = $1", status)
+
+    assert await retention.drop_partitions(ended_before=CUTOFF) == []
+    assert await count(pool, "event", OLD) == await count(pool, "outbox", OLD) == 1
 
 
 async def test_an_open_subscription_keeps_its_partition(pool: Pool, retention: Retention) -> None:
