@@ -73,7 +73,7 @@ async def test_a_header_value_cannot_add_headers(bus: Bus, place: Place) -> None
         place.subject(), b"a", message_id="1", headers={"Reason": "one\r\nNats-Rollup: all"}
     )
 
-    raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', timeout=2)
+    raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', timeout=10)
     assert orjson.loads(raw.data)["message"]["seq"] == 1
     message = await bus.js.get_msg(place.stream.name, 1)
     assert message.headers == {"Reason": "one Nats-Rollup: all", "Nats-Msg-Id": "1"}

@@ -38,7 +38,7 @@ async def dead_letter(bus: Bus, place: Place) -> tuple[dict[str, str], bytes]:
     request = orjson.dumps({"last_by_subj": subject})
 
     async def exists() -> bool:
-        raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, timeout=2)
+        raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, timeout=10)
         return "message" in orjson.loads(raw.data)
 
     await eventually(exists, what="there is a dead letter")
@@ -266,18 +266,18 @@ async def test_a_dead_letter_that_cannot_be_stored_keeps_the_message(
 
 
 async def test_a_slow_handler_is_kept_alive(bus: Bus, place: Place) -> None:
-    """Five times the ack wait, and still one delivery; also what waits behind it in the queue."""
-    slow = place.with_durable(ack_wait=timedelta(seconds=0.4))
+    """Longer than the ack wait, and still one delivery; also what waits behind it in the queue."""
+    slow = place.with_durable(ack_wait=timedelta(seconds=1))
     await bus.publish_many([Outgoing(slow.subject(), b"%d" % n, f"{n}") for n in range(2)])
     deliveries: list[int] = []
 
     async def handle(batch: list[Delivery]) -> None:
         deliveries.extend(delivery.num_delivered for delivery in batch)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.5)
         ack_all(batch)
 
     async with running(run_pull(bus, slow.durable, handle, batch=1, prefetch=4)):
-        await eventually(lambda: is_settled(bus, slow, acked=2), timeout_seconds=15)
+        await eventually(lambda: is_settled(bus, slow, acked=2))
 
     assert deliveries == [1, 1]
 
@@ -304,11 +304,14 @@ async def test_no_more_is_delivered_than_permits_are_free(bus: Bus, place: Place
 
 async def test_two_consumers_share_the_work(bus: Bus, place: Place, nats_url: str) -> None:
     counts: Counter[str] = Counter()
+    both = asyncio.Event()
 
     def handler(name: str) -> Callable[[Delivery], Awaitable[None]]:
         async def handle(_delivery: Delivery) -> None:
             counts[name] += 1
-            await asyncio.sleep(0.001)
+            if len(counts) == 2:
+                both.set()
+            await both.wait()
 
         return handle
 
@@ -320,8 +323,8 @@ async def test_two_consumers_share_the_work(bus: Bus, place: Place, nats_url: st
         await bus.publish_many([Outgoing(place.subject(), b"", f"{n}") for n in range(200)])
         await eventually(lambda: is_settled(bus, place, acked=200))
 
+    assert counts.keys() == {"a", "b"}
     assert counts.total() == 200
-    assert min(counts["a"], counts["b"]) > 20
 
 
 async def test_when_cancelled_the_running_batch_finishes(bus: Bus, place: Place) -> None:
@@ -376,7 +379,7 @@ async def test_what_was_not_begun_goes_to_another_at_once(bus: Bus, place: Place
         ack_all(deliveries)
 
     async with running(run_pull(bus, patient.durable, handle)):
-        await eventually(lambda: len(rest) == 6, timeout_seconds=5)
+        await eventually(lambda: len(rest) == 6)
 
     assert sorted(rest) == [b"%d" % n for n in range(6)]
 
@@ -404,7 +407,7 @@ async def test_a_handler_that_outlives_its_grace_is_cancelled_and_its_message_co
         again.append(delivery.num_delivered)
 
     async with running(run_pull_each(bus, patient.durable, handle, permits=1)):
-        await eventually(lambda: again, timeout_seconds=5)
+        await eventually(lambda: again)
 
     assert again == [2]
 
@@ -421,7 +424,7 @@ async def test_a_deleted_durable_is_made_again(bus: Bus, place: Place) -> None:
         await eventually(lambda: is_settled(bus, place, acked=1))
         await bus.js.delete_consumer(place.stream.name, place.durable.name)
         await bus.publish(place.subject(), b"after", message_id="2")
-        await eventually(lambda: b"after" in handled, timeout_seconds=3)
+        await eventually(lambda: b"after" in handled)
 
     # Mostly from the start of the stream: the new durable knows nothing of the old one's acks,
     # unless the broker had not yet thrown the old one's state away.
@@ -442,7 +445,7 @@ async def test_a_stream_made_again_is_read_from_its_start(bus: Bus, place: Place
         await bus.js.delete_stream(place.stream.name)
         await ensure_topology(bus, [place.stream])
         await bus.publish(place.subject(), b"new", message_id="2")
-        await eventually(lambda: handled == [b"old", b"new"], timeout_seconds=3)
+        await eventually(lambda: handled == [b"old", b"new"])
 
 
 async def test_more_than_one_request_may_hold_in_bytes_does_not_stall(
@@ -479,4 +482,4 @@ async def test_an_idle_loop_shows_progress(bus: Bus, place: Place) -> None:
         ack_all(deliveries)
 
     async with running(run_pull(bus, place.durable, handle, on_progress=beat)):
-        await eventually(lambda: beats >= 2, timeout_seconds=5)
+        await eventually(lambda: beats >= 2)

@@ -38,7 +38,7 @@ async def test_a_dict_is_the_body_of_a_success(bus: Bus, client: RpcClient, subj
         return {"doubled": request["number"] * 2}
 
     async with serve_rpc(bus, {subject: double}, queue="q"):
-        reply = await client.call(subject, {"number": 21}, timeout=2)
+        reply = await client.call(subject, {"number": 21}, timeout=10)
 
     assert reply == RpcReply(status=200, body={"doubled": 42})
 
@@ -48,7 +48,7 @@ async def test_status_and_detail_travel(bus: Bus, client: RpcClient, subject: st
         return RpcReply(status=409, error="too late", detail={"since": 1})
 
     async with serve_rpc(bus, {subject: refuse}, queue="q"):
-        reply = await client.call(subject, b"{}", timeout=2)
+        reply = await client.call(subject, b"{}", timeout=10)
 
     assert reply == RpcReply(status=409, error="too late", detail={"since": 1})
 
@@ -58,7 +58,7 @@ async def test_encoded_json_passes_through(bus: Bus, client: RpcClient, subject:
         return encode_reply(orjson.Fragment(b'{"big":12345678901234567}'), status=201)
 
     async with serve_rpc(bus, {subject: stored}, queue="q"):
-        reply = await client.call(subject, {}, timeout=2)
+        reply = await client.call(subject, {}, timeout=10)
 
     assert reply == RpcReply(status=201, body={"big": 12345678901234567})
 
@@ -78,7 +78,7 @@ async def test_an_error_becomes_an_answer(
         raise failure
 
     async with serve_rpc(bus, {subject: fail}, queue="q"):
-        reply = await client.call(subject, {}, timeout=2)
+        reply = await client.call(subject, {}, timeout=10)
 
     assert reply.status == status
     assert "secret" not in str(reply)
@@ -91,9 +91,9 @@ async def test_a_request_of_the_wrong_shape_is_the_callers_mistake(
         return RpcReply(body=CancelMessage.model_validate(request).execution_id)
 
     async with serve_rpc(bus, {subject: strict}, queue="q"):
-        wrong = await client.call(subject, {"execution_id": "x"}, timeout=2)
-        broken = await client.call(subject, b"\xff", timeout=2)
-        listed = await client.call(subject, b"[]", timeout=2)
+        wrong = await client.call(subject, {"execution_id": "x"}, timeout=10)
+        broken = await client.call(subject, b"\xff", timeout=10)
+        listed = await client.call(subject, b"[]", timeout=10)
 
     assert (wrong.status, broken.status, listed.status) == (422, 400, 400)
     assert wrong.detail[0]["loc"] == ["execution_id"]
@@ -141,7 +141,8 @@ async def test_work_nobody_waits_for_is_dropped(bus: Bus, client: RpcClient, sub
         await eventually(lambda: worked == ["first"])
         with pytest.raises(RpcUnavailable):
             await client.call(subject, {"name": "impatient"}, timeout=0.1)
-        # Its patience counts from when the service got it, a little later than here.
+        # Its patience counts from when the service got it, which is now at the latest.
+        await bus.flush(10)
         await asyncio.sleep(0.1)
         go_on.set()
         await first

@@ -174,7 +174,7 @@ async def test_the_watch_looks_at_once_after_a_reconnect(
         await eventually(lambda: _has_durable(own_bus, place.durable))
         await asyncio.to_thread(own_nats.wipe)
         await eventually(lambda: own_bus.is_connected)
-        await eventually(lambda: _has_durable(own_bus, place.durable), timeout_seconds=3)
+        await eventually(lambda: _has_durable(own_bus, place.durable))
 
 
 async def test_what_is_refused_makes_the_bus_not_ready(bus: Bus, place: Place) -> None:
@@ -187,5 +187,5 @@ async def test_what_is_refused_makes_the_bus_not_ready(bus: Bus, place: Place) -
 
 
 async def _has_durable(bus: Bus, spec: DurableSpec) -> bool:
-    raw = await bus.request(f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}", timeout=2)
+    raw = await bus.request(f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}", timeout=10)
     return b'"error"' not in raw.data
