@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
@@ -69,20 +70,8 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
     async with connect(settings, name="test") as bus, catalog(bus):
         async with running(app):
             await eventually(lambda: is_ready(app))
-            message = {
-                "type": "execute",
-                "execution_id": EXECUTION_ID,
-                "catalog_id": 5,
-                "path": "p",
-                "version": 1,
-            }
             with bus.inbox().expect() as waiter:
-                await bus.publish(
-                    ingress_subject(0, execution_id=EXECUTION_ID),
-                    orjson.dumps(message),
-                    message_id="1",
-                    headers={REPLY_HEADER: waiter.subject},
-                )
+                await start(bus, headers={REPLY_HEADER: waiter.subject})
                 answer = orjson.loads(await waiter.wait(5.0))
             event_id = int(database.run("SELECT event_id FROM noetl.command"))
             claim = await RpcClient(bus).call(
@@ -98,6 +87,92 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
     assert app.service.failure is None
     assert took < 30
     assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
+
+
+async def test_the_loops_of_a_process_look_after_what_nobody_asks_for(
+    nats_url: str, database: Database
+) -> None:
+    """F3: leases above all; and timers, old request keys, partitions ahead."""
+    settings = settings_for(
+        nats_url,
+        database,
+        command_worker_heartbeat_stale_seconds=1,
+        command_claim_lease_seconds=1,
+        partitions_ahead_days=3650,
+    )
+    database.run(
+        "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)"
+        " VALUES (1, 1, now(), 'continue', '{}');"
+        "INSERT INTO noetl.request_key (scope, key, execution_id, seen_at)"
+        " VALUES ('s', 'k', 1, now() - interval '1 year')"
+    )
+    async with (
+        connect(settings, name="test") as bus,
+        catalog(bus),
+        open_pool(settings, name="test") as pool,
+        running(create_app(settings)),
+    ):
+        await start(bus)
+
+        async def command() -> asyncpg.Record | None:
+            return await pool.fetchrow("SELECT execution_id, event_id FROM noetl.command")
+
+        await eventually(command)
+        found = await command()
+        assert found is not None
+        claim = await RpcClient(bus).call(
+            rpc_subject("orchestrator", "claim", shard=0),
+            {**found, "worker_id": "silent"},
+            timeout=5.0,
+        )
+
+        async def are_done() -> bool:
+            return bool(
+                await pool.fetchval(
+                    "SELECT NOT EXISTS (SELECT FROM noetl.timer)"
+                    " AND NOT EXISTS (SELECT FROM noetl.request_key)"
+                    " AND to_regclass('noetl.event_2034_h1') IS NOT NULL"
+                    " AND EXISTS (SELECT FROM noetl.outbox WHERE message_id = $1)",
+                    f"c:{found['event_id']}:1",
+                )
+            )
+
+        await eventually(are_done)
+
+    assert claim.status == 200
+
+
+async def test_f5_a_process_whose_durable_vanished_goes_on(
+    nats_url: str, database: Database
+) -> None:
+    settings = settings_for(nats_url, database)
+    app = create_app(settings)
+    async with connect(settings, name="test") as bus, catalog(bus), running(app):
+        await eventually(lambda: is_ready(app))
+        await bus.js.delete_consumer(INGRESS.name, "orchestrator_0")
+        with bus.inbox().expect() as waiter:
+            await start(bus, headers={REPLY_HEADER: waiter.subject})
+            answer = orjson.loads(await waiter.wait(30.0))
+
+    assert answer["body"]["status"] == "started"
+    assert app.service.failure is None
+
+
+async def start(bus: Bus, **options: Json) -> None:
+    """Put a start on the ingress."""
+    message = {
+        "type": "execute",
+        "execution_id": EXECUTION_ID,
+        "catalog_id": 5,
+        "path": "p",
+        "version": 1,
+    }
+    await bus.publish(
+        ingress_subject(0, execution_id=EXECUTION_ID),
+        orjson.dumps(message),
+        message_id="1",
+        **options,
+    )
 
 
 async def test_s4_a_process_with_another_shard_map_refuses_to_start(
@@ -127,15 +202,7 @@ async def test_work_in_flight_is_answered_before_the_process_ends(
     ):
         async with running(app):
             await eventually(lambda: is_ready(app))
-            message = {
-                "type": "execute",
-                "execution_id": EXECUTION_ID,
-                "catalog_id": 5,
-                "path": "p",
-                "version": 1,
-            }
-            subject = ingress_subject(0, execution_id=EXECUTION_ID)
-            await bus.publish(subject, orjson.dumps(message), message_id="1")
+            await start(bus)
 
             async def has_begun() -> bool:
                 return bool(await pool.fetchval("SELECT count(*) FROM noetl.command"))
@@ -146,6 +213,7 @@ async def test_work_in_flight_is_answered_before_the_process_ends(
             await lock.start()
             await connection.execute("SELECT FROM noetl.execution_state FOR UPDATE")
             cancel = {"type": "cancel", "execution_id": EXECUTION_ID}
+            subject = ingress_subject(0, execution_id=EXECUTION_ID)
             await bus.publish(subject, orjson.dumps(cancel), message_id="2")
             intake = next(t for t in app.service._loops if t.get_name() == "intake")
 

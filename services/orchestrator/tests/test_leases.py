@@ -508,6 +508,31 @@ async def test_two_sweeps_at_once_announce_an_orphan_once(
     assert announced() == {f"c:{held.event_id}:1"}
 
 
+@pytest.mark.parametrize("turns", ["claimed anew", "finished"])
+async def test_an_orphan_that_is_none_any_more_is_not_announced(
+    shard: Shard, replica: Replica, held: Command, turns: str
+) -> None:
+    """Between the look and the repetition the command has gone on."""
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    store = replica.parts.store
+    notify_again = store.notify_again
+
+    async def too_late(*args: Any, **options: Any) -> Any:
+        if turns == "finished":
+            assert await shard.send(held.execution_id, shard.fast(held)) == {"status": "ok"}
+        else:
+            claim = await shard.claim(held, worker="w2", instance="i2")
+            assert claim["status"] == 200
+        return await notify_again(*args, **options)
+
+    store.notify_again = too_late  # type: ignore[method-assign]
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+    assert (await shard.command_row(held))["notifications"] == 0
+
+
 # -- L5 --------------------------------------------------------------------------------------
 
 
