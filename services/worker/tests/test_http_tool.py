@@ -324,6 +324,19 @@ async def test_auth_inside_a_pipeline_is_applied(toolbox: ToolRegistry, url: str
     assert result.data["a"]["body"]["headers"]["authorization"] == "Bearer t"
 
 
+@pytest.mark.parametrize("auth", [{"type": "oauth2"}, {"source": {"type": "x"}}, {}])
+async def test_auth_of_no_known_type_inside_a_pipeline_is_an_unknown_key(
+    toolbox: ToolRegistry, url: str, auth: dict[str, Any]
+) -> None:
+    task = {"kind": "http", "url": f"{url}/echo", "auth": auth}
+    context = ToolContext(variables={}, execution_id=7, step="s", server_url="", toolbox=toolbox)
+
+    result = await toolbox.run("task_sequence", {"tool_config": [{"a": task}]}, context)
+
+    assert result.status == "success"
+    assert "authorization" not in result.data["a"]["body"]["headers"]
+
+
 async def test_requests_run_side_by_side(toolbox: ToolRegistry, url: str) -> None:
     results = await asyncio.gather(*(call(toolbox, {"url": f"{url}/echo"}) for _ in range(20)))
 

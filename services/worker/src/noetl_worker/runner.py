@@ -19,12 +19,11 @@ from noetl_worker.results import ResultStore, reported_result
 from noetl_worker.scrub import NestedTooDeeply, mask
 from noetl_worker.single import run_single
 from noetl_worker.tools.policy import PolicyLimits
-from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, timed_out
+from noetl_worker.tools.tool import AUTH_TYPES, Toolbox, ToolContext, ToolError, timed_out
 
 __all__ = ["Runner"]
 
 _MALFORMED = "malformed tool config (pre-dispatch deserialization)"
-_AUTH_TYPES = frozenset({"bearer", "basic", "api_key", "gcp_adc", "none"})
 # Kinds for which an inserted `args` would be an error (worker 8.2).
 _WITHOUT_ARGS = frozenset({"container"})
 
@@ -181,7 +180,7 @@ def _lift(command: Command) -> _Lifted:
         config["retry"], retry = retry, None
     auth = config.get("auth")
     if isinstance(auth, dict):
-        if auth.get("type") not in _AUTH_TYPES:
+        if auth.get("type") not in AUTH_TYPES:
             raise _Malformed
         del config["auth"]
     elif auth is None:

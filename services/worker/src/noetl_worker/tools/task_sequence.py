@@ -14,7 +14,15 @@ from noetl_worker.tools.policy import (
     rules_of,
     write_nested,
 )
-from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.tools.tool import (
+    AUTH_TYPES,
+    Failure,
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolParts,
+    ToolResult,
+)
 
 __all__ = ["TaskSequence", "create"]
 
@@ -136,7 +144,8 @@ class TaskSequence:
         # They speak of answers that are not there yet.
         config.update(rules)
         auth = config.get("auth")
-        if isinstance(auth, dict):
+        if isinstance(auth, dict) and auth.get("type") in AUTH_TYPES:
+            # Any other object is a key the tool doesn't know: nothing is lifted here (worker 8.4).
             inner.auth = auth
             del config["auth"]
         tried = await attempt(context.toolbox.run(task.kind, config, inner))

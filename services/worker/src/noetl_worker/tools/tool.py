@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import httpx
 from noetl_template import TemplateError, render_worker
@@ -13,6 +13,7 @@ from noetl_worker.settings import Settings
 from noetl_worker.transports.edge import Edge
 
 __all__ = [
+    "AUTH_TYPES",
     "MISSING",
     "Credentials",
     "Failure",
@@ -22,6 +23,10 @@ __all__ = [
     "ToolParts",
     "ToolResult",
 ]
+
+
+AUTH_TYPES: Final = frozenset({"bearer", "basic", "api_key", "gcp_adc", "none"})
+"""The types an ``auth`` object may have (tools 2.5)."""
 
 
 class _Missing:
