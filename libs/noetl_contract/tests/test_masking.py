@@ -1,12 +1,10 @@
-"""What answers hide, and that the quick look never misses it."""
+"""What answers hide."""
 
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from noetl_contract.http.masking import MASK, masked, may_hold_secret
+from noetl_contract.http.masking import MASK, masked
 
 _SECRETS: list[Any] = [
     {"password": 1},
@@ -44,20 +42,13 @@ _INNOCENT: list[Any] = [
 
 
 @pytest.mark.parametrize("value", _SECRETS, ids=str)
-def test_secrets_are_masked_and_suspected(value: Any) -> None:
+def test_secrets_are_masked(value: Any) -> None:
     assert MASK in json.dumps(masked(value))
-    assert may_hold_secret(json.dumps(value, ensure_ascii=False))
 
 
 @pytest.mark.parametrize("value", _INNOCENT, ids=str)
 def test_everything_else_stays(value: Any) -> None:
     assert masked(value) == value
-
-
-def test_plain_results_are_not_even_read() -> None:
-    text = json.dumps({"status": "COMPLETED", "context": {"command_id": "3250:start:3251"}})
-
-    assert not may_hold_secret(text)
 
 
 def test_only_twenty_levels_are_looked_at() -> None:
@@ -66,23 +57,3 @@ def test_only_twenty_levels_are_looked_at() -> None:
         value = [value]
 
     assert masked(value) == value
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(_SECRETS[-7:]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.text() | st.sampled_from(["PASSWORD", "x-api_Key", "Kelvin-toKen", "pem"]),
-            inner,
-            max_size=3,
-        )
-    ),
-    max_leaves=10,
-)
-
-
-@given(_JSON)
-def test_quick_look_never_misses_what_is_masked(value: Any) -> None:
-    if not may_hold_secret(json.dumps(value, ensure_ascii=False)):
-        assert masked(value) == value

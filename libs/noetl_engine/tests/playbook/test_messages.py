@@ -13,7 +13,6 @@ VALID = '["continue", "retry", "break", "jump", "fail"]'
 TOOL = "workflow[0]: data did not match any variant of untagged enum ToolDefinition"
 NEXT = "workflow[0]: data did not match any variant of untagged enum NextSpec"
 AT = " at line 5 column 5"
-IN_IS_A_LIST = "workflow[0].loop.in: invalid type: sequence, expected a string at line 5 column 50"
 
 
 def refused(text: str) -> PlaybookError:

@@ -193,10 +193,10 @@ def test_the_step_may_name_the_mode_of_a_router_without_one():
     assert start_of(step_mode, own_mode).next.mode is RouterMode.EXCLUSIVE
 
 
-def test_a_step_without_next_is_terminal():
-    assert start_of().is_terminal
+def test_a_step_without_next_has_no_arcs():
+    assert start_of().arcs == ()
     assert start_of("next: null").next is None
-    assert not start_of("next: end").is_terminal
+    assert len(start_of("next: end").arcs) == 1
 
 
 @pytest.mark.parametrize(

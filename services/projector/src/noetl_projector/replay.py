@@ -21,12 +21,10 @@ from noetl_projector.replay_shapes import (
     new_stage,
 )
 
-__all__ = ["PROJECTIONS", "ReplayRow", "replayed"]
+__all__ = ["ReplayRow", "replayed"]
 
 type Json = Any
 type Object = dict[str, Json]
-
-PROJECTIONS = ("execution", "stage", "frame", "command", "business_object", "loop", "all")
 
 _ENTERED = frozenset({"step.enter", "step_enter", "step_started"})
 _LEFT = frozenset({"step.exit", "step_completed", "command.completed"})

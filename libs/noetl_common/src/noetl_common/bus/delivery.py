@@ -10,7 +10,6 @@ __all__ = ["Delivery", "DeliveryOwner", "ack_all"]
 
 _ACK = b"+ACK"
 _TERM = b"+TERM"
-_PROGRESS = b"+WPI"
 _V1_TOKENS = 9
 
 
@@ -96,12 +95,6 @@ class Delivery:
         if not self._answered:
             self._answered = True
             self._owner.answer(self, _TERM, final=True)
-
-    async def in_progress(self) -> None:
-        """The work goes on; the loop sends this by itself."""
-        if not self._answered:
-            self.touched = monotonic()
-            self._owner.answer(self, _PROGRESS, final=False)
 
     async def dead_letter(self, reason: str) -> None:
         """Keep a copy with the reason among the dead letters, then never deliver it again.

@@ -34,7 +34,6 @@ __all__ = [
     "deadline_of",
     "encode_error",
     "encode_reply",
-    "error_reply",
     "serve_rpc",
 ]
 
@@ -111,11 +110,6 @@ def encode_reply(body: Any, *, status: int = 200) -> bytes:
     return orjson.dumps(
         {"status": status, "body": body, "error": None, "detail": None}, default=str
     )
-
-
-def error_reply(error: NoetlError) -> RpcReply:
-    """Turn one of our errors into an answer."""
-    return RpcReply(status=error.http_status, error=error.message, detail=error.detail)
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ _HEARTBEAT_SECONDS = 1.0
 # Two heartbeats and some jitter: less would take a busy broker for a lost request.
 _SILENCE_SECONDS = 2.5
 _MOST_BYTES = 32 << 20
+_PROGRESS = b"+WPI"
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
 _ENDED = frozenset({"408", "409", "404"})
@@ -299,7 +300,7 @@ class StandingPull:
         for delivery in self._held:
             if now - delivery.touched >= third:
                 delivery.touched = now
-                self.answer(delivery, b"+WPI", final=False)
+                self.answer(delivery, _PROGRESS, final=False)
 
     def _unanswered(self) -> int:
         return len(self._held)

@@ -73,7 +73,6 @@ class Level:
 
 
 _IGNORED: Final = "it is ignored"
-_SET: Final = Key("Variables to write; the values are templates.", OBJECT)
 
 PLAYBOOK: Final = Level(
     doc="A workflow: steps, joined by arcs, that run tools.",

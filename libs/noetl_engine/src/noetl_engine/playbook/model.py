@@ -238,11 +238,6 @@ class Step:
         """The step's arcs, none for a terminal step."""
         return self.next.arcs if self.next is not None else ()
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing follows by construction."""
-        return not self.arcs
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkbookTask:
