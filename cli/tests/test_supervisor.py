@@ -1,11 +1,14 @@
 """Starting, refusing, draining, and noticing a process that hangs."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from noetl.stack import logs, migrations, services, topology
@@ -84,6 +87,76 @@ async def test_servers_of_ones_own_are_used_instead(
 
     assert (children, url) == ([], own_nats.url)
     assert address.run("SELECT count(*) FROM noetl.event") == "0"
+
+
+async def test_the_edge_is_looked_for_where_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    plan = plan_on_nothing(
+        tmp_path, host="127.0.0.2", modules={"api-gateway": "placeholder_service"}
+    )
+
+    async with running(plan) as supervisor:
+        await supervisor.wait_ready(60)
+        url = supervisor.url
+
+    assert url == f"http://127.0.0.2:{supervisor.edge_port}"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.77", "300.1.1.1"])
+async def test_an_address_that_is_not_ours_is_not_a_port_in_use(tmp_path: Path, host: str) -> None:
+    with pytest.raises(StackError, match=f"can't listen on {host}:"):
+        async with running(plan_on_nothing(tmp_path, port=free_port(), host=host)):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 -- nobody listens
+        ("::", "http://[::1]:80"),
+        ("::1", "http://[::1]:80"),
+        ("db.local", "http://db.local:80"),
+    ],
+)
+def test_the_url_is_one_that_this_machine_reaches(host: str, url: str) -> None:
+    assert services.public_url(host, 80) == url
+
+
+async def test_a_migration_is_ended_by_us_and_not_by_the_terminal(tmp_path: Path) -> None:
+    async with running(plan_on_nothing(tmp_path, migrate=True)):
+        await eventually(runners)
+        groups = {os.getpgid(pid) for pid in runners()}
+
+    # Ctrl-C goes to the whole group of the supervisor.
+    assert os.getpgid(0) not in groups
+    await eventually(lambda: not runners())
+
+
+def plan_on_nothing(tmp_path: Path, **more: Any) -> StackPlan:
+    """A plan with servers of one's own that are not there."""
+    outside = services.outside(
+        {
+            "NOETL_NATS_URL": f"nats://127.0.0.1:{free_port()}",
+            "POSTGRES_HOST": "127.0.0.1",
+            "POSTGRES_PORT": str(free_port()),
+        }
+    )
+    settings = {"port": None, "modules": {}, "migrate": False} | more
+    return StackPlan(data=DataDirectory(tmp_path / "data"), outside=outside, **settings)
+
+
+def runners() -> list[int]:
+    """Our living migration runners."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            before, _, after = path.read_text().rpartition(")")
+            state, parent = after.split()[:2]
+            if before.endswith("(dbmate") and state != "Z" and int(parent) == os.getpid():
+                found.append(int(path.parent.name))
+    return found
 
 
 async def test_a_service_that_never_starts_is_an_error_with_its_last_words(tmp_path: Path) -> None:

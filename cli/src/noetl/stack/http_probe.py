@@ -1,14 +1,16 @@
-"""One GET over loopback, without pulling an HTTP library into the supervisor."""
+"""One GET on this machine, without pulling an HTTP library into the supervisor."""
 
 import asyncio
 from contextlib import suppress
 
 
-async def status_of(port: int, path: str, *, timeout_seconds: float = 2.0) -> int | None:
+async def status_of(
+    port: int, path: str, *, host: str = "127.0.0.1", timeout_seconds: float = 2.0
+) -> int | None:
     """The status code of the answer; None when nobody answers as HTTP in time."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(host, port)
             try:
                 request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
                 writer.write(request.encode())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from noetl.stack import binaries
 from noetl.stack.errors import StackError
+from noetl.stack.process import with_parent_death
 
 # Lives in our schema; dbmate makes the schema when it is missing.
 MIGRATIONS_TABLE = "noetl.schema_migrations"
@@ -35,6 +36,18 @@ def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
     Raises:
         StackError: a migration failed; the message holds its complaint.
     """
+    with start(dsn, wait_seconds=wait_seconds) as runner:
+        return finish(runner)
+
+
+def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.Popen[str]:
+    """Starts the runner.
+
+    Args:
+        dsn: as for `migrate`.
+        wait_seconds: as for `migrate`.
+        is_ours: to end when we say so or die, and not by a Ctrl-C on the terminal.
+    """
     command = [
         str(binaries.dbmate()),
         f"--migrations-dir={folder()}",
@@ -46,14 +59,25 @@ def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
         "--strict",
     ]
     separator = "&" if "?" in dsn else "?"
-    done = subprocess.run(
-        command,
-        capture_output=True,
+    return subprocess.Popen(
+        with_parent_death(command, signal_name="KILL") if is_ours else command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         # The address holds the password, so it travels in the environment, not in the arguments.
         env={**os.environ, "DATABASE_URL": f"{dsn}{separator}sslmode=disable"},
+        start_new_session=is_ours,
     )
-    if done.returncode != 0:
-        raise StackError(f"migration failed: {(done.stderr or done.stdout).strip()[-2000:]}")
-    return done.stdout
+
+
+def finish(runner: subprocess.Popen[str]) -> str:
+    """Waits for the runner and returns what it said.
+
+    Raises:
+        StackError: it failed.
+    """
+    out, complaint = runner.communicate()
+    if runner.returncode != 0:
+        raise StackError(f"migration failed: {(complaint or out).strip()[-2000:]}")
+    return out

@@ -72,13 +72,18 @@ def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen on the port, counting connections that linger as free."""
-    with socket.socket() as probe:
+    return trouble_with_port(port, host) is None
+
+
+def trouble_with_port(port: int, host: str) -> OSError | None:
+    """What a server would run into that listened there; nothing when it could."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+    return None
 
 
 def birth(pid: int) -> str | None:

@@ -87,8 +87,13 @@ def replicas(
 
 def public_url(host: str, port: int) -> str:
     """The address under which workers on this machine reach the edge."""
-    reachable = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
-    return f"http://{reachable}:{port}"
+    name = reachable(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def reachable(host: str) -> str:
+    """The address by which this machine reaches who listens on the host."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
 
 
 def environment_of(

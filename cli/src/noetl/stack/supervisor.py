@@ -1,6 +1,7 @@
 """Starts a whole stack, keeps it running, stops it in good order."""
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -22,7 +23,7 @@ from noetl.stack.http_probe import status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.nats import NatsInstance
 from noetl.stack.postgres import PostgresInstance
-from noetl.stack.process import is_port_free, with_parent_death
+from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
@@ -128,7 +129,7 @@ class Supervisor:
                 await self._until_ready("postgres")
             if self.plan.migrate:
                 for database in self.databases.all:
-                    await asyncio.to_thread(migrations.migrate, database.dsn, wait_seconds=30)
+                    await _migrate(database.dsn)
         except StackError as error:
             self._failure = error
         self._migrated.set()
@@ -158,8 +159,11 @@ class Supervisor:
         wanted = self.plan.port
         if wanted is None:
             return self.plan.data.port(self._identity, EDGE)
-        if not is_port_free(wanted, self.plan.host):
+        trouble = trouble_with_port(wanted, self.plan.host)
+        if trouble is not None and trouble.errno == errno.EADDRINUSE:
             raise StackError(f"port {wanted} is in use; choose another with --port")
+        if trouble is not None:
+            raise StackError(f"can't listen on {self.plan.host}:{wanted}: {trouble.strerror}")
         self._identity.ports[EDGE] = wanted
         return wanted
 
@@ -257,9 +261,11 @@ class Supervisor:
             encryption_key=self._identity.encryption_key,
         )
 
+        host = services.reachable(self.plan.host) if is_edge else "127.0.0.1"
+
         def answers(path: str) -> Callable[[int], Awaitable[bool]]:
             async def probe(_: int) -> bool:
-                return await status_of(port, path) == 200
+                return await status_of(port, path, host=host) == 200
 
             return probe
 
@@ -305,6 +311,15 @@ class Supervisor:
                 for child in self.children
             ],
         }
+
+
+async def _migrate(dsn: str) -> None:
+    # Started here and not in the thread that waits, whose end would be the runner's as well.
+    runner = migrations.start(dsn, wait_seconds=30, is_ours=True)
+    try:
+        await asyncio.to_thread(migrations.finish, runner)
+    finally:
+        runner.kill()
 
 
 def _end_of(child: Child) -> str:
