@@ -351,6 +351,15 @@ async def test_replay_asks_for_one_cut_at_most(world: World) -> None:
         assert world.backend.requests("replay.state")[-1] == plain | change, query
 
 
+async def test_replay_leaves_ids_in_what_playbooks_wrote_alone(world: World) -> None:
+    thing = {"attributes": {"execution_id": 7}, "payload_refs": [{"reference": {"catalog_id": 8}}]}
+    world.backend.answer("replay.state", {"execution_id": 1, "business_objects": {"t/1": thing}})
+
+    shown = await world.get("/noetl/replay/state?execution_id=1")
+
+    assert shown.json() == {"execution_id": "1", "business_objects": {"t/1": thing}}
+
+
 WRONG_REPLAYS: list[tuple[str, str]] = [
     ("", "missing field `execution_id`"),
     ("execution_id=x", "execution_id: invalid digit found in string"),

@@ -40,6 +40,9 @@ _FREE = frozenset(
         "var_value",
         "default",
         "options",
+        "attributes",
+        "reference",
+        "directives",
     }
 )
 

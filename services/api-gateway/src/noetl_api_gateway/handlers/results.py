@@ -8,13 +8,14 @@ from litestar.params import FromPath
 from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.rpc import RpcReply
 
-from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.answers import encode, json_answer
 from noetl_api_gateway.bodies import read_json
 from noetl_api_gateway.edge import OpenEdge
 from noetl_api_gateway.fields import (
     flag,
     parse_i64,
     path_id,
+    path_text,
     query_flag,
     query_text,
     require,
@@ -104,7 +105,8 @@ async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]
     finally:
         RESULT_RESOLVES.labels(outcome).inc()
         RESULT_RESOLVE_DURATION.labels(outcome).observe(perf_counter() - started)
-    return json_answer(request, body)
+    # As it was stored: ids in there are not ours, so they stay numbers for browsers too.
+    return Response(encode(body), media_type="application/json")
 
 
 @get(
@@ -126,13 +128,14 @@ async def get_result(
 ) -> Response[bytes]:
     """Read the newest result of a name; with `resolve=false` only what is known of it."""
     number = path_id(execution_id, index=0)
+    named = path_text(request, name, name="name")
     is_whole = query_flag(request.query_params, "resolve", default=True)
     reply = await edge.services.load_result(
-        "result.get", {"execution_id": number, "name": name}, execution_id=number
+        "result.get", {"execution_id": number, "name": named}, execution_id=number
     )
     body = body_of(reply)
     if not is_whole:
-        body = {name: value for name, value in body.items() if name != "data"}
+        body = {key: value for key, value in body.items() if key != "data"}
     return json_answer(request, body)
 
 
