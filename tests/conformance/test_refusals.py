@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from golden import TOKEN
-from routes import OPERATIONS
+from routes import DOCUMENT, OPERATIONS
 
 pytestmark = pytest.mark.e2e
 
@@ -22,6 +22,14 @@ LAX = {
 }
 WITH_BODY = sorted(name for name in OPERATIONS if "requestBody" in OPERATIONS[name])
 STRICT = [name for name in WITH_BODY if name not in LAX]
+# The routes of workers, asked so often or with so much that a second parse counts.
+BUSY = {
+    "POST /api/commands/{event_id}/claim",
+    "POST /api/events",
+    "POST /api/events/batch",
+    "PUT /api/result/{execution_id}",
+    "PUT /api/temp/{execution_id}",
+}
 LIMIT = 2 * 1024 * 1024
 LARGE = ("/api/result/", "/api/temp/", "/api/catalog/register/batch")
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
@@ -72,6 +80,32 @@ def test_bodies_are_json_objects(client: httpx.Client, subtests: pytest.Subtests
             assert_refused(answer, 422, text)
 
 
+def test_bodies_have_each_field_once(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    headers = {"content-type": "application/json"}
+    for name in STRICT:
+        if name in BUSY:
+            continue
+        with subtests.test(name):
+            field = first_field(name)
+            content = f'{{"{field}":null,"{field}":null}}'.encode()
+            answer = ask(client, name, content=content, headers=headers)
+            text = (
+                "Failed to deserialize the JSON body into the target type: "
+                f"duplicate field `{field}`"
+            )
+            assert_refused(answer, 422, text)
+
+
+def first_field(name: str) -> str:
+    """Return a field that the route's body has."""
+    schema = OPERATIONS[name]["requestBody"]["content"]["application/json"]["schema"]
+    while "$ref" in schema or "oneOf" in schema or "anyOf" in schema:
+        schema = (schema.get("oneOf") or schema.get("anyOf") or [schema])[0]
+        if "$ref" in schema:
+            schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return str(next(iter(schema.get("properties", {"x": {}}))))
+
+
 def test_bodies_have_a_limit(client: httpx.Client, subtests: pytest.Subtests) -> None:
     headers = {"content-type": "application/json"}
     content = b'{"x":"' + b"x" * LIMIT + b'"}'
@@ -96,6 +130,21 @@ def test_ids_are_numbers(client: httpx.Client, subtests: pytest.Subtests) -> Non
             answer = client.request(method, path, headers=AUTHORIZED, **sent)
             which = "value at index 0 with value " if path.count("pause") else ""
             assert_refused(answer, 400, f"Invalid URL: Cannot parse {which}`abc` to a `i64`")
+
+
+def test_texts_in_paths_are_utf8(client: httpx.Client, subtests: pytest.Subtests) -> None:
+    body = {"state": "failed", "job_name": "golden"}
+    for name in sorted(OPERATIONS):
+        method, _, path = name.partition(" ")
+        texts = [part for part in re.findall(r"{(\w+)}", path) if part not in BY_NUMBER]
+        if not texts or "{path}" in path:
+            continue
+        with subtests.test(name):
+            path = re.sub(r"{\w+}", "1", path.replace(f"{{{texts[-1]}}}", "%ff"))
+            path = path.replace("/sealed", "/sealed?worker_id=w")
+            sent = {"json": body} if "requestBody" in OPERATIONS[name] else {}
+            answer = client.request(method, path, headers=AUTHORIZED, **sent)
+            assert_refused(answer, 400, f"Invalid URL: Invalid UTF-8 in `{texts[-1]}`")
 
 
 def test_other_methods_are_named(client: httpx.Client, subtests: pytest.Subtests) -> None:

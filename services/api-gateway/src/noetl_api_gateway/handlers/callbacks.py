@@ -15,6 +15,7 @@ from noetl_api_gateway.edge import OpenEdge
 from noetl_api_gateway.fields import (
     int_or_none,
     parse_i64,
+    path_text,
     require_object,
     text,
     text_or_none,
@@ -63,7 +64,8 @@ async def container_callback(
     request: AnyRequest, edge: OpenEdge, execution_id: FromPath[str], step: FromPath[str]
 ) -> Response[bytes]:
     """End the step that waits for the job; the same news again is answered like the first time."""
-    source = require_object(await read_json(request), name="ContainerCallback")
+    step = path_text(request, step, name="step")
+    source = require_object(await read_json(request, unique_keys=True), name="ContainerCallback")
     context = _read(source)
     state = context["terminal_state"]
     number = parse_i64(execution_id)

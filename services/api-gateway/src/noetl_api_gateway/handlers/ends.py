@@ -96,7 +96,7 @@ async def finalize(
 ) -> Response[bytes]:
     """End an execution; a finished one stays as it is."""
     number = path_id(execution_id)
-    source = require_object(await read_json(request), name="FinalizeRequest")
+    source = require_object(await read_json(request, unique_keys=True), name="FinalizeRequest")
     status, error = text(source, "status"), text_or_none(source, "error")
     if status not in _FINAL:
         raise Refusal(422, f"Invalid finalization status: {status[:100]}")

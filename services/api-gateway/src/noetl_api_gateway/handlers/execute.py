@@ -206,13 +206,13 @@ def read_start(body: Json, *, where: str = "") -> Object:
         text_or_none(source, "execution_pool", path=where), _LONGEST_POOL, "execution_pool"
     )
     catalog_id = id_or_none(source, "catalog_id", path=where)
-    version = _version(source.get("version"))
+    version = _version(source.get("version"), path=_inner(where, "version"))
     wanted: Object = {
-        "payload": _payload(source),
+        "payload": _payload(source, where),
         "parent_execution_id": id_or_none(source, "parent_execution_id", path=where),
         "execution_pool": pool,
         "trace": source.get("trace"),
-        **_dedup(source.get("dedup")),
+        **_dedup(source.get("dedup"), path=_inner(where, "dedup")),
     }
     wanted["problem"] = None
     look_up: Object = {"catalog_id": catalog_id, "path": path, "version": version}
@@ -321,39 +321,43 @@ def _bounded(value: str | None, limit: int, name: str) -> str | None:
     return value or None
 
 
-def _payload(source: Object) -> Object:
+def _inner(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _payload(source: Object, where: str) -> Object:
     merged: Object = {}
     for name in ("workload", "payload"):  # the canonical name wins key by key
         if name not in source:
             continue
         value = source[name]
         if not isinstance(value, dict):
-            raise wrong_type(value, expected="a map", path=name)
+            raise wrong_type(value, expected="a map", path=_inner(where, name))
         merged |= value
     return merged
 
 
-def _version(value: Json) -> int | str | None:
+def _version(value: Json, *, path: str) -> int | str | None:
     """Return the version, None for the newest, "bad" for a text that is no number."""
     if value is None or value == "latest":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise wrong_type(value, expected="a version number", path="version")
+        raise wrong_type(value, expected="a version number", path=path)
     if isinstance(value, int):
         return value
     digits = value.removeprefix("+")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else "bad"
 
 
-def _dedup(value: Json) -> Object:
+def _dedup(value: Json, *, path: str) -> Object:
     if value is None:
         return {}
-    source = require_object(value, name="DedupSpec", path="dedup")
-    key = text(source, "key", path="dedup")
+    source = require_object(value, name="DedupSpec", path=path)
+    key = text(source, "key", path=path)
     _bounded(key, _LONGEST_KEY, "dedup.key")
     seconds = source.get("window_secs", _WINDOW_SECONDS)
     if isinstance(seconds, bool) or not isinstance(seconds, int):
-        raise wrong_type(seconds, expected="u64", path="dedup.window_secs")
+        raise wrong_type(seconds, expected="u64", path=f"{path}.window_secs")
     if seconds < 0:
-        raise bad_shape(f"dedup.window_secs: invalid value: integer `{seconds}`, expected u64")
+        raise bad_shape(f"{path}.window_secs: invalid value: integer `{seconds}`, expected u64")
     return {"dedup_key": key, "dedup_window_seconds": min(seconds, _LONGEST_WINDOW_SECONDS)}

@@ -53,7 +53,7 @@ _PREFIXES = {
 )
 async def execute_batch(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Start each for itself; one that can't be started stops no other."""
-    source = require_object(await read_json(request), name="ExecuteBatchRequest")
+    source = require_object(await read_json(request, unique_keys=True), name="ExecuteBatchRequest")
     items = require(source, "executions")
     if not isinstance(items, list):
         raise wrong_type(items, expected="a sequence", path="executions")

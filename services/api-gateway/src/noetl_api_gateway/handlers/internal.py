@@ -74,7 +74,8 @@ async def claim_rows(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     asked = query_int(request.query_params, "limit")
     content = await read_bytes(request)
     # Without a body the query may say how many (http-b 10.3); otherwise it is read as always.
-    body = {} if asked is not None and not content.strip() else await read_json(request)
+    is_told = asked is None or content.strip()
+    body = await read_json(request, unique_keys=True) if is_told else {}
     source = require_object(body, name="ClaimRequest")
     default = 100 if asked is None else asked
     limit = max(1, min(int_like(source, "limit", default=default), 1000))
@@ -100,7 +101,7 @@ async def claim_rows(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
 )
 async def mark_published(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Mark rows; ids that no shard knows do not count."""
-    source = require_object(await read_json(request), name="MarkPublishedRequest")
+    source = require_object(await read_json(request, unique_keys=True), name="MarkPublishedRequest")
     ids = _ids(require(source, "outbox_ids"), path="outbox_ids")
     if not ids:
         raise Refusal(400, "outbox_ids must not be empty")
@@ -122,8 +123,9 @@ async def mark_published(request: AnyRequest, edge: OpenEdge) -> Response[bytes]
 )
 async def mark_failed(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Put a row back with a pause that doubles with each attempt."""
-    source = require_object(await read_json(request), name="MarkFailedRequest")
-    require(source, "outbox_id")
+    source = require_object(await read_json(request, unique_keys=True), name="MarkFailedRequest")
+    if require(source, "outbox_id") is None:
+        raise wrong_type(None, expected="i64", path="outbox_id")
     wanted = {
         "outbox_id": int_like(source, "outbox_id", default=0),
         "error": text(source, "error"),
@@ -163,7 +165,7 @@ async def count_pending(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
 )
 async def project_events(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Append events that their logs don't have yet; nothing is decided about them."""
-    source = require_object(await read_json(request), name="ProjectRequest")
+    source = require_object(await read_json(request, unique_keys=True), name="ProjectRequest")
     items = require(source, "events")
     if not isinstance(items, list):
         raise wrong_type(items, expected="a sequence", path="events")

@@ -17,7 +17,7 @@ from noetl_contract.http.subscriptions import (
 from noetl_api_gateway.answers import json_answer
 from noetl_api_gateway.bodies import read_json
 from noetl_api_gateway.edge import Edge, OpenEdge
-from noetl_api_gateway.fields import path_id, require_object, text
+from noetl_api_gateway.fields import path_id, path_text, require_object, text
 from noetl_api_gateway.handlers.execute import mint_at_home
 from noetl_api_gateway.openapi import documented
 from noetl_api_gateway.refusals import Refusal
@@ -70,7 +70,7 @@ async def list_subscriptions(request: AnyRequest, edge: OpenEdge) -> Response[by
 )
 async def register_subscription(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Register the newest version of a path, or return the open registration."""
-    source = require_object(await read_json(request), name="SubscriptionRequest")
+    source = require_object(await read_json(request, unique_keys=True), name="SubscriptionRequest")
     return json_answer(request, await registered(edge, text(source, "path")))
 
 
@@ -112,9 +112,10 @@ async def change_subscription(
 ) -> Response[bytes]:
     """Move a subscription on, if its state allows it."""
     number = path_id(subscription_id, index=0)
+    named = path_text(request, action, name="action")
     reply = await edge.services.orchestrator(
         "subscription.change",
-        {"subscription_id": number, "action": action[:100]},
+        {"subscription_id": number, "action": named[:100]},
         execution_id=number,
     )
     return json_answer(request, body_of(reply))
