@@ -21,6 +21,7 @@ import httpx
 import nats
 import pytest
 from nats.js.api import ConsumerConfig
+from noetl_testkit.waiting import wait_until
 from stack import Stack, execute, finish, free_port, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -213,6 +214,9 @@ def test_the_playbooks_do_what_the_services_leave() -> None:
         assert pending["pending"] >= ROWS
         assert published(stack) == Counter()
         _check_internal_api(client)
+        # Rows marked as failed wait for their next try, and the playbook takes what is due.
+        waiting = "SELECT count(*) FROM noetl.outbox WHERE outbox_id <= $1 AND available_at > now()"
+        wait_until(lambda: fetch(stack, waiting, ROWS)[0][0] == 0, what="all rows are due")
 
         run(stack, client, "outbox_publisher", batch_size=min(500, ROWS // 3))
         run(stack, client, "projector", batch_size=min(1000, ROWS // 3))
