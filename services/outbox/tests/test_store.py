@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from noetl_common.pg.queries import Queries
-from noetl_outbox.store import Page, Published, Store
+from noetl_outbox.store import Page, Published, Store, StreamState
 
 type Rows = Any
 
@@ -88,3 +88,111 @@ async def test_purge_leaves_fresh_rows_and_pages_over_all_old_ones(
 
     assert seen == [2, 2, 1, 0]
     assert await rows.statuses() == {"PUBLISHED": 2}
+
+
+# A stream that holds the messages 3 to 10, and one that was there before it.
+BIRTH = datetime(2026, 6, 15, tzinfo=UTC)
+EARLIER = BIRTH - timedelta(seconds=1)
+
+
+async def as_it_is(store: Store) -> StreamState:
+    return StreamState(BIRTH, 3, 10, await store.now())
+
+
+async def publish(
+    rows: Rows, row: Any, birth: datetime, sequence: int, *, age_seconds: float = 1.0
+) -> None:
+    """Mark a row as published to a stream."""
+    await rows.pool.execute(
+        "UPDATE noetl.outbox SET status = 'PUBLISHED', stream_created_at = $2,"
+        " stream_sequence = $3, published_at = now() - make_interval(secs => $4)"
+        " WHERE outbox_id = $1",
+        row["outbox_id"],
+        birth,
+        sequence,
+        age_seconds,
+    )
+
+
+async def taken_by_sweep(store: Store) -> set[str]:
+    return {row.message_id for row in await store.claim_due_rows(lease_seconds=60, limit=100)}
+
+
+async def test_o5_a_command_is_lost_for_one_of_three_reasons(rows: Rows, store: Store) -> None:
+    """A stream that was made anew does not know the old id; the same one may remember it."""
+    places = {
+        1: (EARLIER, 5),  # the stream is another one
+        2: (BIRTH, 11),  # it ends before
+        3: (BIRTH, 2),  # it begins after
+        4: (BIRTH, 3),
+        5: (BIRTH, 10),
+    }
+    claimed = {6: "CLAIMED", 7: "RUNNING", 8: "COMPLETED", 9: "CANCELLED"}
+    made = {number: rows.command(number) for number in (*places, *claimed)}
+    await rows.commit(*made.values())
+    for number, row in made.items():
+        await publish(rows, row, *places.get(number, (EARLIER, 11)))
+    for number, status in claimed.items():
+        await rows.pool.execute(
+            "UPDATE noetl.command SET status = $2 WHERE event_id = $1", number, status
+        )
+
+    returned = await store.return_lost_commands(await as_it_is(store))
+
+    assert returned == 3
+    assert await taken_by_sweep(store) == {"c:1:0", "c:2:0:r1", "c:3:0:r1"}
+
+
+async def test_o5_lost_events_and_messages_go_out_again_under_their_ids(
+    rows: Rows, store: Store
+) -> None:
+    """What the stream begins after was handled, or has expired; old events nobody waits for."""
+    places = {
+        1: (EARLIER, 5, 1),
+        2: (BIRTH, 11, 1),
+        3: (BIRTH, 2, 1),
+        4: (BIRTH, 10, 1),
+        5: (EARLIER, 5, 61),
+    }
+    for number, place in places.items():
+        for row in (
+            rows.event(number, message_id=f"e:{number}"),
+            rows.event(number, kind="message", message_id=f"m:{number}", payload={}),
+        ):
+            await rows.commit(row)
+            *where, age_seconds = place
+            await publish(rows, row, *where, age_seconds=age_seconds)
+    state = await as_it_is(store)
+
+    events = await store.return_lost_events(state, recent_seconds=60, limit=10)
+    messages = await store.return_lost_messages(state)
+
+    assert (events, messages) == (2, 3)
+    assert await taken_by_sweep(store) == {"e:1", "e:2", "m:1", "m:2", "m:5"}
+
+
+async def test_o5_what_was_published_after_the_look_is_not_lost(rows: Rows, store: Store) -> None:
+    """Its sequence is above the end that was seen."""
+    made = rows.event(2), rows.command(1), rows.event(3, kind="message")
+    await rows.commit(*made)
+    state = await as_it_is(store)
+    for row in made:
+        await publish(rows, row, BIRTH, 11, age_seconds=-1)
+
+    assert await store.return_lost_commands(state) == 0
+    assert await store.return_lost_events(state, recent_seconds=60, limit=10) == 0
+    assert await store.return_lost_messages(state) == 0
+
+
+async def test_messages_to_executions_are_kept_for_longer(rows: Rows, store: Store) -> None:
+    message = rows.event(1, kind="message")
+    await rows.commit(message)
+    await publish(rows, message, BIRTH, 1, age_seconds=100)
+    removed = []
+    for kept_seconds in (200, 60):
+        page = await store.purge_published(
+            retention_seconds=60, message_retention_seconds=kept_seconds, limit=10, after=Page()
+        )
+        removed.append(page.removed)
+
+    assert removed == [0, 1]
