@@ -1,6 +1,7 @@
 """What each route asks of the services, and what it answers."""
 
 import base64
+import re
 from typing import Any
 
 import orjson
@@ -482,6 +483,27 @@ async def test_metrics_count_by_closed_sets(world: World) -> None:
     text = (await world.get("/metrics")).text
     assert 'noetl_events_ingested_total{event_type="other",status="ok"}' in text
     assert 'route="/api/executions/{execution_id}"' in text
+
+
+async def test_metrics_count_what_reached_the_route(world: World) -> None:
+    """A body or query of another shape never gets there (http-b 0.2, 3.1, 8.2)."""
+
+    async def counted() -> list[float]:
+        text = (await world.get("/metrics")).text
+        events = r'noetl_events_ingested_total{event_type="other",status="error"} (.+)'
+        results = r'noetl_result_store_resolve_total{status="bad_request"} (.+)'
+        found = [re.search(pattern, text) for pattern in (events, results)]
+        return [0.0 if one is None else float(one[1]) for one in found]
+
+    events, results = await counted()
+
+    for wrong in ({"execution_id": "x"}, {"event_id": "x"}, {"step": 7}, {"event_id": 1.5}):
+        answer = await world.post("/api/events", EVENT | {"event_type": "made.up"} | wrong)
+        assert answer.status_code == 422
+    for query in ("", "?ref=x", "?ref=x&ref=y"):
+        assert (await world.get(f"/api/result/resolve{query}")).status_code == 400
+
+    assert await counted() == [events + 2, results + 1]
 
 
 @pytest.mark.parametrize("model", [ExecuteRequest, ExecuteAnswer, EventRequest, EventAnswer])

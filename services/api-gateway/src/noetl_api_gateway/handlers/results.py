@@ -89,12 +89,12 @@ async def put_result(
 )
 async def resolve_result(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Read the stored value itself."""
+    uri = query_text(request.query_params, "ref")
+    if uri is None:
+        raise bad_query("missing field `ref`")
     started = perf_counter()
     outcome = "error"
     try:
-        uri = query_text(request.query_params, "ref")
-        if uri is None:
-            raise bad_query("missing field `ref`")
         number = execution_of(uri)
         reply = await edge.services.load_result("result.resolve", {"ref": uri}, execution_id=number)
         outcome = _outcome(reply)
