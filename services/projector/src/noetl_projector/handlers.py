@@ -110,9 +110,9 @@ class ExecutionHandlers:
         return encode_reply(events_body(state, events=events, pagination=pagination))
 
     async def on_cancelled(self, request: Request) -> bytes:
-        """Say whether an execution was cancelled; an unknown one was not."""
+        """Say whether an execution was cancelled, as its status says; an unknown one was not."""
         execution_id = int(request["execution_id"])
-        state = await self._store.find_state(execution_id)
+        state = await self._find_log(execution_id)
         status = None if state is None else state.status
         is_cancelled = status == ExecutionStatus.CANCELLED
         return encode_reply(
