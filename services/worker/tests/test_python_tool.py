@@ -59,6 +59,9 @@ async def test_code_is_rendered_a_second_time(toolbox: ToolRegistry) -> None:
     [
         ("result = context['variables']['message']", "hi"),
         ("result = variables['n']", 5),
+        ("result = globals()['vari' + 'ables']['n']", 5),
+        ("exec('result = vari' + 'ables[\"n\"]')", 5),
+        ("result = vars()['con' + 'text']['vari' + 'ables']['n']", 5),
         (
             "result = [context['server_url'], context['step'], execution_id]",
             ["http://edge", "start", 7],

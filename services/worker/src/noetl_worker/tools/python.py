@@ -1,8 +1,9 @@
 """Runs a script in a warm interpreter of its own (tools 3)."""
 
 import json
+import re
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -23,6 +24,11 @@ from noetl_worker.tools.tool import (
 )
 
 __all__ = ["Python", "create"]
+
+# Substrings: `context` also finds `contextlib`, and one too many costs little.
+_REACHES_VARIABLES: Final = re.compile(
+    r"variables|context|globals|locals|vars\(|eval|exec|compile|__main__|inspect|modules|frame"
+)
 
 
 class Python:
@@ -52,9 +58,9 @@ class Python:
             "env": fields.texts("env"),
             "cwd": fields.optional_text("cwd"),
         }
-        # Large, and few scripts look at them: only for those whose text has the words.
+        # Large, and few scripts look at them: only for those whose text has a way to them.
         code = source.get("code")
-        if code is None or "variables" in code or "context" in code:
+        if code is None or _REACHES_VARIABLES.search(code) is not None:
             job["variables"] = context.variables
         try:
             run = await self._interpreters.run(
