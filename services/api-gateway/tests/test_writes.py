@@ -3,13 +3,15 @@
 import asyncio
 from typing import Any
 
+from noetl_api_gateway.settings import Settings
 from noetl_common.bus.delivery import Delivery
 from noetl_common.clock import unix_ms
 from noetl_contract.ingress import DEADLINE_HEADER
 from noetl_contract.rpc import RpcReply
-from noetl_contract.streams import INGRESS
+from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import eventually
+from pydantic import SecretStr
 
 from .conftest import EXECUTION_ID, World, make_world
 
@@ -29,6 +31,21 @@ async def _hold(_message: Any, _delivery: Delivery) -> None:
 
 async def _drop(_message: Any, _delivery: Delivery) -> None:
     """Acknowledge without an answer, like a commit whose reply got lost."""
+
+
+def test_each_waits_for_longer_than_whom_it_waits_for() -> None:
+    """W4: a replica, then the edge, then the real worker, which gives up after 30 s."""
+    settings = Settings(nats_url=SecretStr("nats://unused"))
+    start_seconds = (
+        settings.resolve_patience_seconds
+        + settings.start_patience_seconds
+        + settings.clock_allowance_seconds
+        + settings.exists_patience_seconds
+    )
+
+    assert ingress_durable(0).ack_wait.total_seconds() * 2 < settings.event_patience_seconds < 30
+    assert start_seconds < 30
+    assert settings.claim_hold_seconds < settings.claim_patience_seconds < 30
 
 
 async def test_event_is_held_until_its_commit(world: World) -> None:
