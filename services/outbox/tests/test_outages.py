@@ -4,7 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from noetl_contract.streams import COMMANDS, EVENTS
+from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
+from noetl_contract.subjects import ingress_subject
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
@@ -16,21 +17,26 @@ type RowsOn = Callable[[Database, str], AbstractAsyncContextManager[Rows]]
 QUICK = {"outbox_grace_seconds": 0.05, "outbox_poll_seconds": 0.1}
 
 
-async def test_wiped_store_gets_pending_commands_and_recent_events_again(
+async def test_wiped_store_gets_pending_commands_recent_events_and_messages_again(
     rows_on: RowsOn, relaying: Relaying, database: Database, own_nats: NatsServer
 ) -> None:
     async with rows_on(database, own_nats.url) as rows, relaying(database, own_nats.url, **QUICK):
         pending, done, event = rows.command(1), rows.command(2), rows.event(3)
-        await rows.commit(pending, event)
+        subject = ingress_subject(0, execution_id=4)
+        message = rows.event(4, kind="message", subject=subject, message_id="m:4:1", payload={})
+        await rows.commit(pending, event, message)
         await rows.commit(done, pending=False)
         await eventually(rows.all_published)
         own_nats.wipe()
         await eventually(lambda: _holds(rows, COMMANDS.name, 1), timeout_seconds=20)
         await eventually(lambda: _holds(rows, EVENTS.name, 1), timeout_seconds=20)
+        await eventually(lambda: _holds(rows, INGRESS.name, 1), timeout_seconds=20)
         await eventually(rows.all_published)
         commands = await rows.stored(COMMANDS.name)
+        messages = await rows.stored(INGRESS.name)
 
     assert [message_id for _, message_id, _ in commands] == ["c:1:0"]
+    assert messages == [(subject, "m:4:1", {})]
 
 
 async def test_command_that_its_stream_no_longer_holds_goes_out_under_another_id(
