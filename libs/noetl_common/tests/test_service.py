@@ -111,6 +111,7 @@ async def test_metrics_and_unknown_routes() -> None:
 
     assert "noetl_test_things_total" in shown.text
     assert "noetl_up 1.0" in shown.text
+    assert 'noetl_setting_info{name="log_level",value="info"} 1.0' in shown.text
     assert (unknown.status_code, posted.status_code) == (404, 405)
     assert unknown.json() == {"error": "not found", "status": 404, "detail": None}
 
@@ -300,6 +301,7 @@ def test_a_signal_ends_the_process_in_good_order(tmp_path: Path, number: signal.
     assert "loop ended" in output
     messages = [orjson.loads(line)["msg"] for line in output.splitlines() if line.startswith("{")]
     assert "service_stopped" in messages
+    assert "settings_in_effect" in messages
 
 
 def test_a_failed_loop_ends_the_process_with_an_error(tmp_path: Path) -> None:

@@ -104,3 +104,22 @@ def test_extra_tool_kinds_are_a_comma_list(
     monkeypatch.setenv("NOETL_EXTRA_TOOL_KINDS", text)
 
     assert kinds == PlaybookSettings().more_kinds()
+
+
+def test_f29_what_is_in_effect_is_told_without_secrets_and_logins() -> None:
+    settings = Settings(
+        nats_url=SecretStr("nats://u:canary@h:1"),
+        postgres_host="db",
+        postgres_password=SecretStr("canary"),
+        shards=SecretStr("host=a;user=u;password=canary"),
+        public_server_url="http://u:canary@edge:8082/x",
+        http_port=9,
+    )
+
+    told = settings.in_effect()
+
+    assert (told["nats_servers"], told["postgres_host"]) == ("nats://h:1", "db")
+    assert told["http_port"] == "9"
+    assert (told["shard_count"], told["cluster_id"]) == ("1", "noetl")
+    assert told["public_server_url"] == "http://edge:8082/x"
+    assert "canary" not in str(told)

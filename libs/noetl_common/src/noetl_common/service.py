@@ -48,6 +48,7 @@ class Service:
         self._loops: set[asyncio.Task[None]] = set()
         self._not_ready: str | None = _STARTING
         metrics.gauge("noetl_up", "1 while the process runs.").set(1)
+        _tell(settings)
 
     # -- for the parts -------------------------------------------------------------------
 
@@ -253,6 +254,17 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _tell(settings: ServiceSettings) -> None:
+    """Log and export what is in effect, so that two processes can be compared (F29)."""
+    told = settings.in_effect()
+    _log.info("settings_in_effect", settings=told)
+    info = metrics.gauge(
+        "noetl_setting_info", "1 for each setting in effect; no secrets.", ("name", "value")
+    )
+    for name, value in told.items():
+        info.labels(name, value).set(1)
 
 
 def _stop(server: uvicorn.Server, service: Service | None) -> None:

@@ -4,6 +4,7 @@ Only ``Settings()`` reads the environment. The names of variables are those of t
 document; ours have the prefix ``NOETL_``. A bad value is an error that names the variable.
 """
 
+import re
 import warnings
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,12 @@ __all__ = [
 ]
 
 
+# User and password in an address.
+_LOGIN = re.compile(r"//[^/@\s]*@")
+# Half of a login that cloud libraries want as plain text.
+_SECRET_NAMES = frozenset({"aws_access_key_id"})
+
+
 def _no_service_link(value: Any) -> Any:
     """Take the default where Kubernetes put the address of a Service into a port variable."""
     if isinstance(value, str) and value.startswith("tcp://"):
@@ -40,6 +47,16 @@ class _Piece(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
     )
+
+    def in_effect(self) -> dict[str, str]:
+        """Return what is set, but for secrets and logins: may be logged and exported (F29)."""
+        return {
+            name: _LOGIN.sub("//", str(value))
+            for name in type(self).model_fields
+            if (value := getattr(self, name)) is not None
+            and not isinstance(value, SecretStr)
+            and name not in _SECRET_NAMES
+        }
 
 
 class NatsSettings(_Piece):
@@ -64,6 +81,10 @@ class NatsSettings(_Piece):
     nats_stream_replicas: int = Field(
         default=1, ge=1, le=5, description="Copies of each stream that we create."
     )
+
+    def in_effect(self) -> dict[str, str]:
+        """Return what is set, with the addresses of the brokers without their login."""
+        return {**super().in_effect(), "nats_servers": ",".join(self.nats_servers())}
 
     def nats_servers(self) -> list[str]:
         """Return the addresses without user and password."""
