@@ -459,6 +459,22 @@ def test_a_start_of_a_command_that_another_run_finished_is_lost():
     assert answer.body == {"status": "lost", "reason": "finished"}
 
 
+@pytest.mark.parametrize("changes", [{"attempts": 1}, {"instance": "another"}])
+def test_the_fence_has_attempts_and_process(changes: dict[str, Any]):
+    """Of a run that nobody was granted, of another process under the same name: not this run."""
+    run, command = at_a()
+    if "instance" in changes:
+        run.work_start(command, run.outcome_events(command)[0])
+    before = types(run)
+    hold = Hold(**{**run.hold(command).model_dump(), **changes})
+
+    started, *rest = run.outcome_events(command)
+    assert run.decide(CommandStarted(hold, (started,))).answer.body["status"] == "lost"
+    assert types(run) == before
+    assert run.decide(CommandOutcome(hold, tuple(rest))).answer.body["status"] == "late"
+    assert run.ended == []
+
+
 def test_a_hold_of_another_command_id_fits_nothing():
     run, command = at_a()
     hold = run.hold(command)
