@@ -692,3 +692,29 @@ async def test_o3_a_claimed_command_is_not_sent_again(
     await replica.parts.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, held) == []
+
+
+# -- fairness --------------------------------------------------------------------------------
+
+
+async def test_f27_what_cannot_be_helped_does_not_keep_others_from_their_turn(
+    shard: Shard,
+) -> None:
+    """Each look takes one: the oldest, of whom nobody ever hears, does not come up every time."""
+    replica = await shard.open_replica(lease_sweep_limit=1)
+    commands = [await shard.command(await shard.start()) for _ in range(3)]
+    for command in commands[:2]:
+        await shard.send(command.execution_id, shard.fast(command, "command.start"))
+        await age_hold(shard, command, replica, 120)
+    await publish_rows(shard, sequence=1)
+    await make_unclaimed(shard)
+    await hear(shard, replica, heartbeat_age=120)
+
+    await sweep(replica)
+    first = [await renotified(shard, command) for command in commands]
+    for _ in range(2):
+        await sweep(replica)
+        await replica.parts.sweeper.sweep_unclaimed()
+
+    assert sorted(map(len, first)) == [0, 0, 1]
+    assert [len(await renotified(shard, command)) for command in commands] == [1, 1, 1]
