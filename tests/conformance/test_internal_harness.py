@@ -13,7 +13,8 @@ import asyncpg
 import httpx
 import pytest
 from golden import TOKEN
-from stack import Stack, free_port
+from noetl.stack.process import free_port
+from stack import Stack
 
 pytestmark = pytest.mark.e2e
 

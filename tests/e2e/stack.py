@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,16 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from noetl.stack.process import free_port
 
 READY_SECONDS = 60
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
-
-
-def free_port() -> int:
-    """Return a port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command() -> list[str]:

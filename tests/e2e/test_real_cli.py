@@ -17,8 +17,9 @@ import nats
 import pytest
 import yaml
 from nats.js.api import AckPolicy, ConsumerConfig
+from noetl.stack.process import free_port
 from real_cli import FAILS, PARENT, QUICK, WAITS, Cli
-from stack import READY_SECONDS, Stack, free_port
+from stack import READY_SECONDS, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

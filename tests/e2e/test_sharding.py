@@ -12,8 +12,9 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from noetl.stack.process import free_port
 from noetl_contract.sharding import shard_for
-from stack import Stack, command, execute, finish, free_port, register, running_stack
+from stack import Stack, command, execute, finish, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -35,7 +36,7 @@ kind: Playbook
 metadata: {name: parent, path: tests/parent}
 workflow:
   - step: start
-    loop: {in: "{{ range(8) }}", iterator: n, spec: {mode: parallel}}
+    loop: {in: "{{ range(12) }}", iterator: n, spec: {mode: parallel}}
     tool:
       kind: playbook
       path: tests/child
@@ -68,9 +69,9 @@ WAITING = PARENT.replace("tests/parent", "tests/waiting").replace(
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with running_stack(
-        arguments=["--shards", "2"], environment={"NOETL_REQUEST_PATIENCE_SECONDS": "3"}
-    ) as running:
+    # Scripts of cancelled children sleep on; at the end nobody waits for them.
+    environment = {"NOETL_REQUEST_PATIENCE_SECONDS": "3", "NOETL_SHUTDOWN_GRACE_SECONDS": "3"}
+    with running_stack(arguments=["--shards", "2"], environment=environment) as running:
         yield running
 
 
@@ -174,10 +175,10 @@ def test_children_live_on_any_shard(client: httpx.Client) -> None:
 
     log = client.get(f"/api/executions/{parent}").json()["events"]
     done = next(e for e in log if e["event_type"] == "call.done" and e["node_name"] == "end")
-    assert done["result"]["context"]["result"]["context"]["data"] == list(range(8))
+    assert done["result"]["context"]["result"]["context"]["data"] == list(range(12))
     listed = client.get("/api/executions", params={"limit": 100}).json()
     mine = [one for one in listed if str(one["parent_execution_id"]) == str(parent)]
-    assert len(mine) == 8
+    assert len(mine) == 12
     assert {shard_of(int(one["execution_id"])) for one in mine} == {0, 1}
 
 
@@ -187,7 +188,7 @@ def test_a_cancelled_parent_takes_its_children_along(client: httpx.Client) -> No
     parent = execute(client, "tests/waiting")
     children: list[int] = []
     deadline = time.monotonic() + 30
-    while len(children) < 4 and time.monotonic() < deadline:
+    while len(children) < 12 and time.monotonic() < deadline:
         listed = client.get("/api/executions", params={"limit": 100}).json()
         children = [
             int(one["execution_id"])

@@ -21,8 +21,9 @@ import httpx
 import nats
 import pytest
 from nats.js.api import ConsumerConfig
+from noetl.stack.process import free_port
 from noetl_testkit.waiting import wait_until
-from stack import Stack, execute, finish, free_port, register, running_stack
+from stack import Stack, execute, finish, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
