@@ -289,6 +289,32 @@ def test_a_service_link_of_kubernetes_is_not_a_port() -> None:
     assert found.databases.cluster.port == 5432
 
 
+@pytest.mark.parametrize("text", ["[]", "{}", '{"name": "x", "colour": "red"}', "{"])
+def test_an_identity_of_another_version_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "identity.json"
+    path.write_text(text)
+
+    with pytest.raises(StackError, match=str(path)):
+        DataDirectory(tmp_path).identity()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_a_state_that_a_power_cut_left_stops_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text)
+
+    assert DataDirectory(tmp_path).state() is None
+
+
+async def test_a_database_of_another_version_is_not_waited_for(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "data")
+    data.postgres.mkdir(mode=0o700, parents=True)
+    (data.postgres / "PG_VERSION").write_text("9\n")
+
+    with pytest.raises(StackError, match="initialized by PostgreSQL version 9"):
+        async with running(StackPlan(data=data, port=None, modules={})) as supervisor:
+            await supervisor.wait_ready(120)
+
+
 def test_topology_can_be_applied_twice(nats_url: str) -> None:
     first, second = topology.apply(nats_url), topology.apply(nats_url)
 

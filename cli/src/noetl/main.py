@@ -22,6 +22,7 @@ app.command()(operate.status)
 app.command()(operate.logs)
 app.command()(operate.migrate)
 app.command()(operate.topology)
+app.command()(operate.rebuild)
 app.command()(operate.env)
 
 

@@ -1,7 +1,8 @@
 """`python -m noetl.server`: edge, orchestrator, catalog, outbox and projector as one command.
 
 Takes the arguments with which the NoETL command line starts a server. It brings its own NATS and
-PostgreSQL unless the environment names others, and no worker: those are started apart.
+PostgreSQL unless the environment, or a file `.env` in the working directory, names others, and no
+worker: those are started apart.
 """
 
 import os
@@ -11,6 +12,7 @@ import typer
 
 from noetl.commands.options import DataOption
 from noetl.commands.up import serve
+from noetl.stack import dotenv_file
 from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
@@ -27,6 +29,7 @@ def start(
     data: DataOption = None,
 ) -> None:
     """Run the control plane without a worker until SIGINT or SIGTERM."""
+    dotenv_file.load()
     servers = outside()
     plan = StackPlan(
         data=locate(data),

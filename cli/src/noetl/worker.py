@@ -1,7 +1,8 @@
 """`python -m noetl.worker`: one worker, as the NoETL command line starts it.
 
-Settings come from the environment. What is missing there is taken from the local stack that runs in
-the data directory; `noetl server start` returns before that stack is up, so it is waited for.
+Settings come from the environment, then from a file `.env` in the working directory. What is
+missing there is taken from the local stack that runs in the data directory; `noetl server start`
+returns before that stack is up, so it is waited for.
 """
 
 import os
@@ -11,6 +12,7 @@ import time
 import typer
 
 from noetl.commands.operate import current_state, nats_of
+from noetl.stack import dotenv_file
 from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
 from noetl.stack.process import free_port
@@ -26,6 +28,7 @@ def environment() -> dict[str, str]:
     Raises:
         StackError: neither the environment nor a local stack says where NATS is.
     """
+    dotenv_file.load()
     values = dict(os.environ)
     values["NOETL_NATS_URL"] = outside().nats_url or _nats_of_stack(locate(None))
     url = values.get("NOETL_SERVER_URL") or current_state(locate(None)).get("url")

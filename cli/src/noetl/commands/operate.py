@@ -3,12 +3,13 @@
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from noetl_common.shards import DatabaseAddress
 
-from noetl.commands.options import DataOption, JsonOption
+from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack import logs as log_files
 from noetl.stack import migrations
 from noetl.stack.databases import Databases, sharded_databases, single_database
@@ -24,7 +25,7 @@ def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     state = current_state(directory)
     if as_json:
         typer.echo(json.dumps(state, indent=2))
-    else:
+    elif state["services"]:
         _print_table(state)
     if not state["running"]:
         if not as_json:
@@ -59,6 +60,8 @@ def logs(
             known = ", ".join(paths) or "none yet"
             raise StackError(f"no log of {service!r} in {directory.logs} (there are: {known})")
         paths = {service: paths[service]}
+    if not paths:
+        raise StackError(f"no logs in {directory.logs} yet")
     width = max(map(len, paths), default=0)
     for name, path in paths.items():
         for line in log_files.tail(path, lines=lines):
@@ -76,7 +79,7 @@ def migrate(*, data: DataOption = None) -> None:
     """Bring the schema up to date; safe to repeat."""
     said = [
         migrations.migrate(address.dsn, wait_seconds=30).strip()
-        for address in databases_of(locate(data)).all
+        for address in databases_of(locate(data), living=True).all
     ]
     typer.echo("\n".join(filter(None, said)) or "nothing to do")
 
@@ -86,9 +89,24 @@ def topology(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     # Loaded here, because the broker client takes half a second that `status` need not wait for.
     from noetl.stack.topology import apply  # noqa: PLC0415
 
+    log_to_stderr()
     directory = locate(data)
-    names = apply(nats_of(directory), shards=len(databases_of(directory).shards))
+    names = apply(nats_of(directory, living=True), shards=len(databases_of(directory).shards))
     typer.echo(json.dumps({"topology": names}) if as_json else "\n".join(names))
+
+
+def rebuild(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Write the read model anew from the log while the system runs; safe to repeat."""
+    from noetl.stack.rebuild import rebuild as walk  # noqa: PLC0415 -- as above
+
+    log_to_stderr()
+    directory = locate(data)
+    done = walk(nats_of(directory, living=True), shards=len(databases_of(directory).shards))
+    typer.echo(
+        json.dumps(asdict(done))
+        if as_json
+        else f"{done.rewritten} executions written anew, {done.removed} rows without one removed"
+    )
 
 
 def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -111,21 +129,21 @@ def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-def nats_of(directory: DataDirectory) -> str:
-    """Address of the NATS server: the environment's, or the stack's."""
+def nats_of(directory: DataDirectory, *, living: bool = False) -> str:
+    """Address of the NATS server: the environment's, or the stack's, which may have to run."""
     given = outside().nats_url
     if given is not None:
         return given
-    identity = _known(directory)
+    identity = _known(directory, living=living)
     return f"nats://{ROLE}:{identity.nats_password}@127.0.0.1:{identity.ports['nats']}"
 
 
-def databases_of(directory: DataDirectory) -> Databases:
-    """The databases: the environment's, or the stack's."""
+def databases_of(directory: DataDirectory, *, living: bool = False) -> Databases:
+    """The databases: the environment's, or the stack's, which may have to run."""
     given = outside().databases
     if given is not None:
         return given
-    identity = _known(directory)
+    identity = _known(directory, living=living)
     server = DatabaseAddress(
         host="127.0.0.1",
         port=identity.ports["postgres"],
@@ -137,13 +155,15 @@ def databases_of(directory: DataDirectory) -> Databases:
     return single_database(server) if count == 1 else sharded_databases(server, count)
 
 
-def _known(directory: DataDirectory) -> Any:
+def _known(directory: DataDirectory, *, living: bool) -> Any:
     identity = directory.identity() if (directory.root / "identity.json").is_file() else None
     if identity is None or not {"nats", "postgres"} & identity.ports.keys():
         raise StackError(
             f"no stack has run on {directory.root}: start one (noetl-server up), or set "
             "NOETL_NATS_URL and POSTGRES_HOST"
         )
+    if living and not directory.is_held():
+        raise StackError(f"no stack is running on {directory.root}: start it (noetl-server up)")
     return identity
 
 

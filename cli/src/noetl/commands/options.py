@@ -1,5 +1,6 @@
-"""Options that several commands share."""
+"""What several commands share."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,3 +16,11 @@ DataOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def log_to_stderr() -> None:
+    """What libraries have to tell goes where it doesn't mix with our output."""
+    # Loaded here: most commands log nothing.
+    import structlog  # noqa: PLC0415
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -25,7 +25,7 @@ def run(
         str | None, typer.Option(metavar="URL", help="Use this server instead of a local stack.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Cancel it after that long.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Cancel it after that long.")
     ] = None,
 ) -> None:
     """Run a playbook and follow it live; the result goes to stdout.

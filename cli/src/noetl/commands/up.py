@@ -36,7 +36,7 @@ def up(
         ),
     ] = None,
     ready_timeout: Annotated[
-        float, typer.Option(help="Seconds until not being ready is a failure.")
+        float, typer.Option(min=0, help="Seconds until not being ready is a failure.")
     ] = 120,
 ) -> None:
     """Start NATS, PostgreSQL and all services; Ctrl-C drains them.

@@ -102,10 +102,18 @@ class DataDirectory:
         return False
 
     def identity(self) -> Identity:
-        """The stack's identity, made on the first call."""
-        known = _read_json(self.root / "identity.json")
+        """The stack's identity, made on the first call.
+
+        Raises:
+            StackError: the file is damaged, or another version's.
+        """
+        path = self.root / "identity.json"
+        known = _read_json(path)
         if known is not None:
-            return Identity(**known)
+            try:
+                return Identity(**known)
+            except TypeError as error:
+                raise StackError(f"{path} is damaged or of another version: {error}") from error
         made = Identity(
             name=f"noetl-{secrets.token_hex(6)}",
             nats_password=secrets.token_hex(16),
@@ -128,8 +136,12 @@ class DataDirectory:
         return identity.ports[process]
 
     def state(self) -> dict[str, Any] | None:
-        """What the supervisor last said about its processes."""
-        return _read_json(self.root / "state.json")
+        """What the supervisor last said about its processes; nothing when that is illegible."""
+        try:
+            state: Any = _read_json(self.root / "state.json")
+        except StackError:
+            return None  # not written durably, and the next start writes it anew
+        return state if isinstance(state, dict) else None
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replaces the state in one step, so that readers never see half of it."""

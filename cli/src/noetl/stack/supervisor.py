@@ -66,7 +66,7 @@ class Supervisor:
         self._identity = identity
         self._listener = listener
         self._failure: BaseException | None = None
-        self._migrated = asyncio.Event()
+        self._is_migrated = False
         self._changed = asyncio.Event()
         self.edge_port = self._edge_port()
         self.children: list[Child] = []
@@ -92,10 +92,9 @@ class Supervisor:
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._migrated.wait()
-                if self._failure is not None:
-                    raise self._failure
-                while not all(child.state is ChildState.READY for child in self.children):
+                while not (self._is_migrated and self._are_ready()):
+                    if self._failure is not None:
+                        raise self._failure
                     self._refuse_crash_loops()
                     self._changed.clear()
                     await self._changed.wait()
@@ -132,13 +131,18 @@ class Supervisor:
                     await _migrate(database.dsn)
         except StackError as error:
             self._failure = error
-        self._migrated.set()
+        else:
+            self._is_migrated = True
+        self._changed.set()
 
     async def _until_ready(self, name: str) -> None:
         child = next(child for child in self.children if child.spec.name == name)
         while child.state is not ChildState.READY:
             self._changed.clear()
             await self._changed.wait()
+
+    def _are_ready(self) -> bool:
+        return all(child.state is ChildState.READY for child in self.children)
 
     def _refuse_crash_loops(self) -> None:
         for child in self.children:

@@ -1,0 +1,21 @@
+"""The file `.env` of the working directory, which the contract's entry points read at start."""
+
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from noetl.stack.errors import StackError
+
+FILE = Path(".env")
+
+
+def load() -> None:
+    """Takes over the variables of the file that the environment doesn't have.
+
+    Raises:
+        StackError: the file is there and can't be read.
+    """
+    try:
+        load_dotenv(FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StackError(f"can't read {FILE.absolute()}: {error}") from error

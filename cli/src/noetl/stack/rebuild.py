@@ -1,0 +1,61 @@
+"""The read model made anew, page by page, by the projectors that own it (design P3)."""
+
+import asyncio
+from dataclasses import dataclass
+
+from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_contract.subjects import rpc_subject
+
+from noetl.stack.errors import StackError
+from noetl.stack.topology import connected
+
+PAGE = 1000
+PAGE_SECONDS = 60.0
+
+
+@dataclass
+class Rebuilt:
+    """How many rows were written anew, and how many belonged to no execution."""
+
+    rewritten: int = 0
+    removed: int = 0
+
+
+def rebuild(nats_url: str, *, shards: int = 1, page: int = PAGE) -> Rebuilt:
+    """Has the rows of every execution of every shard written anew.
+
+    Raises:
+        StackError: the broker or a projector doesn't answer, or refuses.
+    """
+    return asyncio.run(_rebuild(nats_url, shards, page))
+
+
+async def _rebuild(nats_url: str, shards: int, page: int) -> Rebuilt:
+    done = Rebuilt()
+    async with connected(nats_url, name="noetl-server rebuild") as bus:
+        client = RpcClient(bus)
+        for shard in range(shards):
+            await _rebuild_shard(client, shard, page, done)
+    return done
+
+
+async def _rebuild_shard(client: RpcClient, shard: int, page: int, done: Rebuilt) -> None:
+    subject = rpc_subject("projector", "projection.rebuild", shard=shard)
+    after: int | None = None
+    while True:
+        try:
+            reply = await client.call(
+                subject,
+                {"after": after, "limit": page},
+                timeout=PAGE_SECONDS,
+                wait_for_responder=True,
+            )
+        except RpcUnavailable as error:
+            raise StackError(f"the projector of shard {shard} gives {error.message}") from error
+        if reply.status != 200:
+            raise StackError(f"the projector of shard {shard} answered: {reply.error}")
+        done.rewritten += reply.body["rewritten"]
+        done.removed += reply.body["removed"]
+        after = reply.body["after"]
+        if after is None:
+            return
