@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
+import cases_combined
 import cases_core
 import cases_flow
 import cases_language
@@ -31,7 +32,13 @@ from stack import Stack, events, execute, finish, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-CASES = cases_core.CASES | cases_flow.CASES | cases_tools.CASES | cases_language.CASES
+CASES = (
+    cases_core.CASES
+    | cases_flow.CASES
+    | cases_tools.CASES
+    | cases_language.CASES
+    | cases_combined.CASES
+)
 FOLDER = Path(__file__).parent / "playbooks"
 DATABASE = "demo_noetl"
 TABLES = """
