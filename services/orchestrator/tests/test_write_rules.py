@@ -361,6 +361,24 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     assert (await shard.types(execution_id))[-1] == "playbook.failed"
 
 
+async def test_w2_a_claim_that_cannot_be_stored_is_its_claimers_fault_alone(
+    shard: Shard,
+) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+
+    refused = await shard.claim(command, worker="w\0")
+    granted = await shard.claim(command, worker="w2")
+
+    assert (refused["status"], granted["status"]) == (422, 200)
+    assert await shard.types(execution_id) == [
+        "playbook_started",
+        "command.issued",
+        "command.claimed",
+    ]
+
+
 async def test_w2_nul_characters_that_come_past_the_edge_are_replaced(shard: Shard) -> None:
     await shard.open_replica()
     execution_id = await shard.start()
