@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from noetl_contract.rpc import RpcReply
@@ -329,6 +330,34 @@ async def test_open_streams_are_bounded_and_given_back(nats_url: str) -> None:
                 return answer.status_code == 200
 
         await eventually(is_free, what="the place is free again")
+
+
+async def test_head_of_a_stream_ends_and_keeps_no_place(nats_url: str) -> None:
+    async with make_world(nats_url, max_event_streams=1) as world:
+        Log(world).append("playbook_started", 1)
+        one = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(
+            base_url=world.client.base_url, limits=one, trust_env=False
+        ) as client:
+            head = await client.head(PATH)
+            health = await client.get("/health")
+
+        async def is_free() -> bool:
+            async with world.client.stream("GET", PATH) as answer:
+                return answer.status_code == 200
+
+        assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream")
+        assert health.status_code == 200
+        await eventually(is_free, what="the place is free again")
+
+
+async def test_one_place_to_go_on_from(world: World) -> None:
+    Log(world).append("playbook_started", 1)
+
+    answer = await world.get(f"{PATH}?last_event_id=1&last_event_id=2")
+
+    text = "Failed to deserialize query string: duplicate field `last_event_id`"
+    assert (answer.status_code, answer.json()["error"]) == (400, text)
 
 
 async def test_stop_of_the_process_ends_open_streams(nats_url: str) -> None:

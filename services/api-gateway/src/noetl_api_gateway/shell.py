@@ -178,9 +178,16 @@ def _with_headers(send: Send, headers: tuple[Header, ...]) -> Send:
 
 
 def _without_body(send: Send) -> Send:
+    """Answer the head alone: it is complete with the first piece of a body, also of a stream."""
+    is_over = False
+
     async def cutting(message: Message) -> None:
+        nonlocal is_over
+        if is_over:
+            return
         if message["type"] == "http.response.body":
-            message["body"] = b""
+            is_over = True
+            message = {"type": message["type"], "body": b"", "more_body": False}
         await send(message)
 
     return cutting

@@ -19,7 +19,7 @@ from noetl_contract.subjects import events_of_execution_filter
 
 from noetl_api_gateway.answers import encode, with_text_ids
 from noetl_api_gateway.edge import Edge
-from noetl_api_gateway.fields import parse_i64
+from noetl_api_gateway.fields import parse_i64, query_text
 from noetl_api_gateway.metrics import OPEN_STREAMS
 from noetl_api_gateway.refusals import Refusal, busy
 from noetl_api_gateway.request import AnyRequest
@@ -52,8 +52,8 @@ def read_cursor(request: AnyRequest) -> int | None:
     query = request.query_params
     raw = (
         request.headers.get("last-event-id")
-        or query.get("last_event_id")
-        or query.get("since_event_id")
+        or query_text(query, "last_event_id")
+        or query_text(query, "since_event_id")
     )
     if raw is None or raw == "":
         return None
