@@ -58,8 +58,13 @@ async def test_p1_concurrent_projectors_count_each_execution_once(
         await add_log(execution_id, [STARTED])
 
     await asyncio.gather(*(store.move_executions(range(1, 41)) for _ in range(4)))
+    begun = await counters_of(pool)
+    for execution_id in range(1, 41):
+        await add_log(execution_id, [STARTED, ENDED], status="COMPLETED")
+    await asyncio.gather(*(store.move_executions(range(1, 41)) for _ in range(4)))
 
-    assert await counters_of(pool) == {("tests/x", "RUNNING"): 40}
+    assert begun == {("tests/x", "RUNNING"): 40}
+    assert await counters_of(pool) == {("tests/x", "COMPLETED"): 40}
 
 
 async def test_p2_sweep_finds_what_no_message_told_of(
