@@ -363,6 +363,20 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     assert (await shard.types(execution_id))[-1] == "playbook.failed"
 
 
+async def test_w2_what_has_ended_is_not_failed_again(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+    await finish(shard, execution_id)
+    before = await shard.types(execution_id)
+
+    bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
+    answer = await shard.send(execution_id, bad)
+
+    assert answer["status"] == 422
+    assert await shard.types(execution_id) == before
+
+
 async def test_w2_a_claim_that_cannot_be_stored_is_its_claimers_fault_alone(
     shard: Shard,
 ) -> None:
