@@ -96,6 +96,7 @@ CLAIMS: list[tuple[Json, str, int]] = [
     ({"limit": None}, "", 100),
     ({}, "?limit=7", 7),
     ({"limit": 2}, "?limit=7", 2),
+    ({"limit": 2}, "?limit=x", 2),
     (b"", "?limit=7", 7),
 ]
 
@@ -108,6 +109,15 @@ async def test_a_claim_asks_for_as_many_rows_as_it_says(world: World) -> None:
         assert (status, answer) == (200, {"rows": [ROW], "claimed": 1})
         assert list(answer) == ["rows", "claimed"]
         assert world.backend.requests("outbox.claim")[-1] == {"limit": limit}, (body, query)
+
+
+async def test_ids_of_the_internal_api_are_numbers_for_everybody(world: World) -> None:
+    """As http-b 0.3 says; the gateway's alias and a browser's mark change nothing."""
+    world.backend.answer("outbox.claim", {"rows": [ROW], "claimed": 1})
+
+    answer = await world.post("/noetl/internal/outbox/claim", {}, origin="http://x", **AUTHORIZED)
+
+    assert answer.json()["rows"] == [ROW]
 
 
 WRONG: list[tuple[str, Json, int, str]] = [

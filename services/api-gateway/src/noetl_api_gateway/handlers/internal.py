@@ -18,7 +18,7 @@ from noetl_contract.http.internal import (
     PurgeRequest,
 )
 
-from noetl_api_gateway.answers import json_answer
+from noetl_api_gateway.answers import encode, json_answer
 from noetl_api_gateway.bodies import decode, read_bytes, read_json
 from noetl_api_gateway.edge import Edge, OpenEdge
 from noetl_api_gateway.fields import (
@@ -71,12 +71,12 @@ _TAGS = ["internal"]
 )
 async def claim_rows(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
     """Borrow rows, those of the lowest ids first; they come back when the lease is over."""
-    asked = query_int(request.query_params, "limit")
-    content = await read_bytes(request)
-    # Without a body the query may say how many (http-b 10.3); otherwise it is read as always.
-    is_told = asked is None or content.strip()
+    query = request.query_params
+    # Where the body doesn't say how many, or is none, the query may (http-b 10.3).
+    is_told = "limit" not in query or (await read_bytes(request)).strip()
     body = await read_json(request, unique_keys=True) if is_told else {}
     source = require_object(body, name="ClaimRequest")
+    asked = query_int(query, "limit") if source.get("limit") is None else None
     default = 100 if asked is None else asked
     limit = max(1, min(int_like(source, "limit", default=default), 1000))
     rows: list[Object] = []
@@ -84,7 +84,9 @@ async def claim_rows(request: AnyRequest, edge: OpenEdge) -> Response[bytes]:
         if len(rows) < limit:
             wanted = {"limit": limit - len(rows)}
             rows += body_of(await edge.services.outbox("claim", wanted, shard=shard))["rows"]
-    return json_answer(request, {"rows": rows, "claimed": len(rows)})
+    # Ids of the internal API are numbers for everybody (http-b 0.3).
+    answer = encode({"rows": rows, "claimed": len(rows)})
+    return Response(answer, media_type="application/json")
 
 
 @post(
