@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -29,13 +30,27 @@ type Json = Any
 EXECUTION_ID = 383_000_000_000_000_000
 
 
+@dataclass
+class DatabaseTime:
+    """The clock of the cluster's database, as the catalog tells it."""
+
+    ahead_ms: int = 0
+    lease_seconds: float = 30.0
+
+
 @asynccontextmanager
-async def catalog(bus: Bus) -> AsyncIterator[None]:
+async def catalog(bus: Bus, time: DatabaseTime | None = None) -> AsyncIterator[None]:
     """Play the catalog service."""
+    known = time or DatabaseTime()
 
     async def lease(_: dict[str, Json]) -> dict[str, Json]:
         now = unix_ms()
-        return {"machine_id": 7, "lease_seconds": 30, "high_water_ms": now, "now_ms": now}
+        return {
+            "machine_id": 7,
+            "lease_seconds": known.lease_seconds,
+            "high_water_ms": now,
+            "now_ms": now + known.ahead_ms,
+        }
 
     async def content(request: dict[str, Json]) -> dict[str, Json]:
         return {**request, "path": "p", "version": 1, "kind": "playbook", "content": LINEAR}
@@ -175,6 +190,38 @@ async def start(bus: Bus, **options: Json) -> None:
     )
 
 
+async def test_s1_a_process_whose_clock_is_off_is_not_ready_and_begins_nothing(
+    nats_url: str, database: Database
+) -> None:
+    settings = settings_for(nats_url, database)
+    app = create_app(settings)
+    time = DatabaseTime(lease_seconds=1.0)
+    async with connect(settings, name="test") as bus, catalog(bus, time), running(app):
+        await eventually(lambda: is_ready(app))
+        time.ahead_ms = 3_600_000
+
+        async def is_off() -> bool:
+            return (await app.service.readiness())["ids"] == "not ready"
+
+        await eventually(is_off)
+        with bus.inbox().expect() as waiter:
+            await start(bus, headers={REPLY_HEADER: waiter.subject})
+            # Taken, and held: without ids there is no decision.
+            await eventually(lambda: _unanswered(bus))
+            written = database.run("SELECT count(*) FROM noetl.event")
+            time.ahead_ms = 0
+            answer = orjson.loads(await waiter.wait(30.0))
+        await eventually(lambda: is_ready(app))
+
+    assert written == "0"
+    assert answer["body"]["status"] == "started"
+
+
+async def _unanswered(bus: Bus) -> bool:
+    info = await bus.js.consumer_info(INGRESS.name, "orchestrator_0")
+    return info.num_ack_pending == 1
+
+
 async def test_s4_a_process_with_another_shard_map_refuses_to_start(
     nats_url: str, database: Database
 ) -> None:
@@ -216,12 +263,7 @@ async def test_work_in_flight_is_answered_before_the_process_ends(
             subject = ingress_subject(0, execution_id=EXECUTION_ID)
             await bus.publish(subject, orjson.dumps(cancel), message_id="2")
             intake = next(t for t in app.service._loops if t.get_name() == "intake")
-
-            async def is_taken() -> bool:
-                consumer = await bus.js.consumer_info(INGRESS.name, "orchestrator_0")
-                return consumer.num_ack_pending == 1
-
-            await eventually(is_taken)
+            await eventually(lambda: _unanswered(bus))
             asyncio.get_running_loop().call_later(
                 0.5, lambda: asyncio.ensure_future(lock.rollback())
             )

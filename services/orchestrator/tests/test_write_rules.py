@@ -528,6 +528,29 @@ async def test_w3_repetitions_inside_one_turn_are_answered_like_the_first(shard:
     assert (types.count("call.done"), types.count("command.completed")) == (1, 1)
 
 
+async def test_w3_equal_ids_meet_in_one_turn(shard: Shard) -> None:
+    """The second gets a fresh id at once; no key has to refuse the commit first."""
+    replica = await shard.open_replica(loops=False)
+    await shard.open_replica()
+    command = await shard.command(await shard.start())
+    caller = Noted()
+    first = beat(shard, command, caller)
+    posted = first.works[0].input
+    assert isinstance(posted, EventsPosted)
+    other = posted.events[0].model_copy(update={"worker_id": "w2"})
+    second = EventsPosted((other,), batch=False)
+    first.works.append(Work(command.execution_id, second, caller))
+    gate = Gate(replica)
+
+    assert await replica.parts.turns.run([first], lambda: None) == []
+    await replica.parts.store.close()
+
+    assert gate.commits == 1
+    ids = [answer.body["event_id"] for answer in caller.answers]
+    assert ids[0] == other.event_id
+    assert [row["event_id"] for row in await shard.log(command.execution_id)][2:] == ids
+
+
 # -- W4 --------------------------------------------------------------------------------------
 
 
