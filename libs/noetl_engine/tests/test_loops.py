@@ -142,6 +142,21 @@ def test_variables_of_iterations_are_taken_in_index_order(*, reload: bool) -> No
     assert "mine" not in context
 
 
+@pytest.mark.parametrize("mode", ["sequential", "parallel"])
+@pytest.mark.parametrize("reload", [False, True])
+def test_what_a_loop_sets_is_rendered_with_what_its_iterations_set(
+    mode: str, *, reload: bool
+) -> None:
+    run = looping(make_loop([1, 2], mode), set={"copy": "{{ ctx.sum }}", "sum": "9"})
+    if reload:
+        run.reload = lambda _turn: run.take_snapshot() or True
+    for index in (0, 1):
+        run.work(f"lp:i{index}", data={"_context_updates": {"ctx.sum": index + 1}, "t": {}})
+    context = run.find("end").context["render_context"]
+
+    assert (context["copy"], context["sum"]) == (2, 2)
+
+
 def test_arc_values_reach_every_iteration():
     playbook = make_playbook(
         make_step(

@@ -129,12 +129,18 @@ class Router:
         if step is None:
             return
         output = self._output_of(name)
+        sources = self._sources_of(name)
+        updates = self._values_of(sources)
         if step.set:
-            scope = {**scope_of(plan.flat()), "output": output}
+            # The iterations of a loop end before it does, a step's own rules count after its `set`.
+            flat = {**plan.flat(), **updates} if step.loop is not None else plan.flat()
+            scope = {**scope_of(flat), "output": output}
             values, failed = render_set(step.set, scope)
             plan.unit.variables.append(Variables(name, values, failed))
             plan.set_values(values)
-        self._take_context_updates(name)
+        if sources:
+            plan.unit.from_results = SetFrom(sources)
+            plan.set_values(updates)
         event = {"name": "loop.done" if step.loop is not None else "call.done"}
         scope = {**scope_of(plan.flat()), "output": output, "event": event}
         self._route(step, self._matching(step, scope, range(len(step.arcs))))
@@ -152,27 +158,25 @@ class Router:
             return self.plan.results[name]
         return self.turn.memory.contexts.output_of(name)
 
-    def _take_context_updates(self, name: str) -> None:
-        """Make what policy rules set durable, once per completion (R12)."""
-        plan, memory = self.plan, self.turn.memory
-        if name in plan.results:
-            return
+    def _sources_of(self, name: str) -> dict[str, list[Json]]:
+        """Where the variables are that policy rules set; they count once per completion (R12)."""
+        memory = self.turn.memory
+        if name in self.plan.results:
+            return {}
         ref = self.turn.state.step(name).result
-        sources: dict[str, list[Json]] = {}
         if ref is not None and ref.kind == "loop":
-            sources = memory.values.updates.pop(ref.first, {})
-        elif ref is not None and ref.kind == "row":
-            for key in context_updates(memory.values.rows[ref.last]):
-                sources[bare_name(key)] = [ref.last, key]
-        if sources:
-            plan.unit.from_results = SetFrom(sources)
-            rows = memory.values.rows
-            plan.set_values(
-                {
-                    variable: context_updates(rows[position]).get(key)
-                    for variable, (position, key) in sources.items()
-                }
-            )
+            return memory.values.updates.pop(ref.first, {})
+        if ref is not None and ref.kind == "row":
+            updates = context_updates(memory.values.rows[ref.last])
+            return {bare_name(key): [ref.last, key] for key in updates}
+        return {}
+
+    def _values_of(self, sources: dict[str, list[Json]]) -> dict[str, Json]:
+        rows = self.turn.memory.values.rows
+        return {
+            variable: context_updates(rows[position]).get(key)
+            for variable, (position, key) in sources.items()
+        }
 
     def _matching(self, step: Step, scope: Scope, indexes: Iterable[int]) -> list[int]:
         router = step.next
