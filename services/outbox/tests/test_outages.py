@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import pytest
+from noetl_common.pg.identity import WrongDatabase
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
 from noetl_contract.subjects import ingress_subject
 from noetl_testkit.nats import NatsServer
@@ -94,6 +96,18 @@ async def test_database_that_comes_back_is_swept(
                 count = await rows.count(EVENTS.name)
 
     assert count == 99
+
+
+async def test_s4_a_relay_with_another_shard_map_refuses_the_database(
+    relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    database.run(
+        "INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)"
+        " VALUES ('noetl', 0, 2)"
+    )
+    with pytest.raises(WrongDatabase, match="shard 0 of 2"):
+        async with relaying(database, nats_url):
+            pass
 
 
 async def _holds(rows: Rows, stream: str, wanted: int) -> bool:
