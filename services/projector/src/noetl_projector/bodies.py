@@ -36,6 +36,7 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
     cancelled execution would be COMPLETED there if it had not ``failed`` (cli-contract A3).
     """
     is_cancelled = state.status == ExecutionStatus.CANCELLED
+    is_running = state.status == ExecutionStatus.RUNNING
     body: Body = {
         "execution_id": state.execution_id,
         "status": state.status,
@@ -43,11 +44,12 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
         "progress": {
             "total_steps": state.total_steps,
             "completed_steps": state.completed_steps,
-            "running_steps": state.running_steps,
+            # A step that its execution's end has cut off does not run any more.
+            "running_steps": state.running_steps if is_running else 0,
             "failed_steps": state.failed_steps,
         },
         "is_cancelled": is_cancelled,
-        "completed": state.status != ExecutionStatus.RUNNING,
+        "completed": not is_running,
         "failed": state.status in {ExecutionStatus.FAILED, ExecutionStatus.CANCELLED},
         "completed_steps": list(completed_steps),
         **_times(state),
