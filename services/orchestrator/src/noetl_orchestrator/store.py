@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -403,31 +403,8 @@ def _message_columns(messages: Sequence[OutboxRow]) -> list[list[Any]]:
 def _by_execution(rows: Iterable[_Row]) -> dict[int, list[EventRow]]:
     found: dict[int, list[EventRow]] = {}
     for row in rows:
-        found.setdefault(row["execution_id"], []).append(_event(row))
+        found.setdefault(row["execution_id"], []).append(EventRow(**row))
     return found
-
-
-def _event(row: _Row) -> EventRow:
-    return EventRow(
-        execution_id=row["execution_id"],
-        position=row["position"],
-        event_id=row["event_id"],
-        event_type=row["event_type"],
-        created_at=row["created_at"].astimezone(UTC),
-        catalog_id=row["catalog_id"],
-        node_id=row["node_id"],
-        node_name=row["node_name"],
-        node_type=row["node_type"],
-        status=row["status"],
-        parent_event_id=row["parent_event_id"],
-        parent_execution_id=row["parent_execution_id"],
-        context=row["context"],
-        result=row["result"],
-        meta=row["meta"],
-        error=row["error"],
-        worker_id=row["worker_id"],
-        note=row["note"],
-    )
 
 
 def _held_command(row: _Row) -> HeldCommand:

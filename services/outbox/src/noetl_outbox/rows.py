@@ -1,7 +1,7 @@
 """Outbox rows and the messages made of them (design O1, O4; worker 22.2)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -36,6 +36,8 @@ class Record(Protocol):
 
 
 _KINDS = frozenset({"event", "command", "message"})
+# A note is for the fold alone.
+_EVENT_COLUMNS = tuple(field.name for field in fields(EventRow) if field.name != "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def stored_row(record: Record, *, shard: int) -> Row:
     if record["kind"] == "event":
         subject = subject or event_subject(record["execution_id"], shard=shard)
         if record["event_type"] is not None:
-            payload = envelope(_event(record))
+            payload = envelope(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))
     return Row(
         outbox_id=record["outbox_id"],
         kind=record["kind"],
@@ -170,28 +172,6 @@ def _without_command(payload: Json) -> Json:
         return payload
     fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "until"}}
     return payload | {"fast": fast}
-
-
-def _event(record: Record) -> EventRow:
-    return EventRow(
-        execution_id=record["execution_id"],
-        position=record["position"],
-        event_id=record["event_id"],
-        event_type=record["event_type"],
-        created_at=record["created_at"],
-        catalog_id=record["catalog_id"],
-        node_id=record["node_id"],
-        node_name=record["node_name"],
-        node_type=record["node_type"],
-        status=record["status"],
-        parent_event_id=record["parent_event_id"],
-        parent_execution_id=record["parent_execution_id"],
-        context=record["context"],
-        result=record["result"],
-        meta=record["meta"],
-        error=record["error"],
-        worker_id=record["worker_id"],
-    )
 
 
 def _message_id(record: Record) -> str:
