@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,8 @@ def operator(*words: str, **environment: str) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize(
     ("module", "line", "own", "said"),
     [
-        ("noetl.server", "NOETL_PORT=many", {}, "NOETL_PORT must be a number, not 'many'"),
+        ("noetl.server", "NOETL_PORT=many", {}, "must be a number from 1 to 65535, not 'many'"),
+        ("noetl.server", "NOETL_PORT=70000", {}, "not '70000'"),
         ("noetl.server", "export NOETL_PORT='many'", {"NOETL_PORT": "few"}, "not 'few'"),
         ("noetl.worker", "NOETL_NATS_URL=there", {}, "NOETL_NATS_URL must look like"),
     ],
@@ -109,3 +111,33 @@ def test_the_entry_points_read_a_file_of_settings(
 
     assert (refused.returncode, refused.stdout) == (1, "")
     assert said in refused.stderr
+
+
+def test_a_worker_that_waits_for_its_stack_says_so_and_can_be_interrupted(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "noetl.worker"],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "NOETL_NATS_URL"},
+        text=True,
+    )
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate()
+
+    assert said == f"noetl.worker: waiting for a stack on {tmp_path / '.noetl'}\n"
+    assert "Traceback" not in rest
+    assert process.returncode == 130
+
+
+def test_the_worker_has_a_help() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "noetl.worker", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Run a worker" in done.stdout

@@ -20,11 +20,14 @@ from noetl.stack.supervisor import DEFAULT_PORT, StackPlan
 
 READY_SECONDS = 120.0
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command()
 def start(
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
     init_db: Annotated[bool, typer.Option("--init-db", help="Migrate the schema first.")] = False,
     data: DataOption = None,
 ) -> None:
@@ -47,15 +50,15 @@ def _port() -> int:
     text = os.environ.get("NOETL_PORT") or str(DEFAULT_PORT)
     if text.startswith("tcp://"):  # what Kubernetes puts there for a Service named noetl
         return DEFAULT_PORT
-    if not text.isdecimal():
-        raise StackError(f"NOETL_PORT must be a number, not {text!r}")
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise StackError(f"NOETL_PORT must be a number from 1 to 65535, not {text!r}")
     return int(text)
 
 
 def main() -> None:
     """Runs the command."""
     try:
-        typer.run(start)
+        app()
     except StackError as error:
         typer.echo(f"noetl.server: {error}", err=True)
         raise SystemExit(1) from None

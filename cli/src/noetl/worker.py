@@ -21,6 +21,8 @@ from noetl.stack.services import MODULES, WORKER, outside
 STACK_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
 
 def environment() -> dict[str, str]:
     """The worker's settings.
@@ -41,6 +43,8 @@ def environment() -> dict[str, str]:
 
 def _nats_of_stack(directory: DataDirectory) -> str:
     deadline = time.monotonic() + STACK_SECONDS
+    if not _has_nats(directory):
+        typer.echo(f"noetl.worker: waiting for a stack on {directory.root}", err=True)
     while not _has_nats(directory) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
     return nats_of(directory)
@@ -51,14 +55,21 @@ def _has_nats(directory: DataDirectory) -> bool:
     return any(service["name"] == "nats" and service["state"] == "ready" for service in services)
 
 
+@app.command()
+def start() -> None:
+    """Run a worker, for the stack on $NOETL_DATA_DIR unless settings name another."""
+    values = environment()
+    # The same process, so that its pid file stays right.
+    os.execve(sys.executable, [sys.executable, "-m", MODULES[WORKER]], values)  # noqa: S606 -- no shell wanted
+
+
 def main() -> None:
-    """Becomes the worker: the same process, so that its pid file stays right."""
+    """Becomes the worker."""
     try:
-        values = environment()
+        app()
     except StackError as error:
         typer.echo(f"noetl.worker: {error}", err=True)
         raise SystemExit(1) from None
-    os.execve(sys.executable, [sys.executable, "-m", MODULES[WORKER]], values)  # noqa: S606 -- no shell wanted
 
 
 if __name__ == "__main__":
