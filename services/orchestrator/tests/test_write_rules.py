@@ -363,6 +363,44 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     assert (await shard.types(execution_id))[-1] == "playbook.failed"
 
 
+async def test_w2_a_failure_ends_what_another_replica_issues_meanwhile(shard: Shard) -> None:
+    """It waits for the other's commit, and sees the command that came with it."""
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+    bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
+    async with shard.pool.acquire() as other, other.transaction():
+        await other.execute(
+            "UPDATE noetl.execution_state SET position = 3 WHERE execution_id = $1", execution_id
+        )
+        await other.execute(
+            "INSERT INTO noetl.event (execution_id, catalog_id, event_id, position, event_type)"
+            " VALUES ($1, 1, 7, 3, 'command.issued')",
+            execution_id,
+        )
+        await other.execute(
+            "INSERT INTO noetl.command (command_id, event_id, execution_id, catalog_id, step_name,"
+            " status, meta) VALUES (7, 7, $1, 1, 'second', 'PENDING', '{\"command_id\": \"x\"}')",
+            execution_id,
+        )
+        refusing = asyncio.create_task(shard.send(execution_id, bad))
+
+        async def waits() -> bool:
+            return bool(
+                await shard.pool.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND datname = current_database())"
+                )
+            )
+
+        await eventually(waits)
+    answer = await refusing
+
+    assert answer["status"] == 422
+    assert (await shard.types(execution_id))[-1] == "playbook.failed"
+    assert await shard.open_commands(execution_id) == []
+
+
 async def test_w2_what_has_ended_is_not_failed_again(shard: Shard) -> None:
     await shard.open_replica()
     execution_id = await shard.start()

@@ -2,7 +2,7 @@
 
 import re
 
-from noetl_common.errors import NoetlError
+from noetl_common.errors import Conflict, NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.inputs import Claimed, Started
 from noetl_engine.outputs import Answer
@@ -20,6 +20,8 @@ __all__ = ["Refusals"]
 _log = get_logger()
 
 _PAUSE_SECONDS = 2.0
+# How often an execution may move on before its failure waits for another delivery.
+_TRIES = 5
 # The driver quotes the whole argument between these two.
 _QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
 
@@ -68,15 +70,20 @@ class Refusals:
     async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
         new_id = self._encoder.new_id
         event_id = new_id()
-        position = await self._store.fail_execution(
-            execution_id,
-            event_id=event_id,
-            error=error,
-            reason=f"{kind}_error",
-            outbox_id=new_id(),
-            subject=self._encoder.announcer.event_subject(execution_id),
-            messages=await self._cancels_of_children(execution_id, event_id),
-        )
+        for _ in range(_TRIES):
+            position = await self._store.fail_execution(
+                execution_id,
+                event_id=event_id,
+                error=error,
+                reason=f"{kind}_error",
+                outbox_id=new_id(),
+                subject=self._encoder.announcer.event_subject(execution_id),
+                messages=await self._cancels_of_children(execution_id, event_id),
+            )
+            if position != 0:
+                break
+        else:
+            raise Conflict(what=f"execution {execution_id}")
         self._cache.forget(execution_id)
         if position is not None:
             metrics.EXECUTIONS_FAILED.inc()
