@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from worker_control_plane import (
 )
 from worker_edge import make_credentials, scripted_edge
 
+# Ids of two workers never meet.
+WORKERS = count(1)
 QUICK = Timing(
     start_try_seconds=0.5,
     start_tries=3,
@@ -123,7 +126,7 @@ def start_worker(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
         **unconfirmed: int,
     ) -> AsyncIterator[Worker]:
         settings = Settings(worker_id=name)
-        ids = iter(range(hash(name) % 1000 * 10**9, 10**15))
+        ids = count(next(WORKERS) * 10**9)
         gate, other = Gate(), OtherTransport()
         async with (
             httpx.AsyncClient() as http,
