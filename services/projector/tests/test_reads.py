@@ -158,6 +158,24 @@ async def test_list_filters_everything_newest_first(ask: Ask, add_log: AddLog) -
     assert [entry["execution_id"] for entry in completed] == [2]
 
 
+async def test_s2_nothing_is_ordered_by_an_id(ask: Ask, add_log: AddLog, pool: Pool) -> None:
+    """Ids come from clocks that may be wrong: start times order a list, positions a log."""
+    low_id_last = [STARTED, {**ISSUED, "event_id": 5}, {**ENDED, "event_id": 2}]
+    for execution_id in (1, 2, 3):
+        await add_log(execution_id, low_id_last, status="COMPLETED")
+    await pool.execute(
+        "UPDATE noetl.execution_state SET started_at = now() - execution_id * interval '1 hour'"
+    )
+
+    listed = (await ask("executions.list")).body
+    page = (await ask("executions.events", execution_id=1, page=1, page_size=10)).body
+    detail = (await ask("executions.get", execution_id=1)).body
+
+    assert [entry["execution_id"] for entry in listed] == [1, 2, 3]
+    assert [event["event_id"] for event in page["events"]] == [2, 5, 1001]
+    assert [event["event_id"] for event in detail["events"]] == [1001, 5, 2]
+
+
 async def test_exists_tells_the_size_of_a_looped_start(ask: Ask, add_log: AddLog) -> None:
     enter = {
         "event_type": "step.enter",
