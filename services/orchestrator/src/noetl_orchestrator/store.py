@@ -276,7 +276,8 @@ class Store:
     ) -> int | None:
         """End a running execution without folding; returns the position of its last row.
 
-        ``messages`` go out with it.
+        None if it has ended already, 0 if it has moved on meanwhile and goes on. ``messages`` go
+        out with the end.
         """
         async with translate():
             rows = await self._turn_rows(
