@@ -74,14 +74,16 @@ def test_standard_input_can_be_checked() -> None:
 
 
 @pytest.mark.parametrize("data", [None, b"\xff\xfe\x00"])
-def test_what_cannot_be_read_is_named(tmp_path: Path, data: bytes | None) -> None:
+def test_what_cannot_be_read_is_named_beside_the_rest(tmp_path: Path, data: bytes | None) -> None:
     path = tmp_path / "file.yaml"
     if data is not None:
         path.write_bytes(data)
-    result = runner.invoke(app, ["validate", str(path)])
+    (good,) = write(tmp_path, good=GOOD)
+    result = runner.invoke(app, ["validate", str(path), good])
 
     assert result.exit_code == 1
-    assert str(path) in str(result.exception)
+    assert result.stdout == f"{good}: ok\n"
+    assert str(path) in result.stderr
 
 
 def test_the_schema_is_printed() -> None:

@@ -11,6 +11,7 @@ from noetl.stack.errors import StackError
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="The NoETL control plane on one machine, and its operator commands.",
 )

@@ -16,7 +16,7 @@ from noetl.stack.datadir import locate
 from noetl.stack.services import outside
 from noetl.stack.supervisor import DEFAULT_PORT, StackPlan, Supervisor, running
 
-CountOption = typer.Option(min=1, max=64)
+CountOption = typer.Option(min=1, max=64, help="Processes of this service.")
 
 
 def up(

@@ -24,13 +24,21 @@ def validate(
 ) -> None:
     """Tell everything that is wrong or without effect in playbooks; exit code 1 for errors."""
     more_kinds = PlaybookSettings().more_kinds()
-    found = {str(path): lint(_text(path), more_kinds=more_kinds) for path in files}
+    found: dict[str, list[Finding]] = {}
+    unread: list[StackError] = []
+    for path in files:
+        try:
+            found[str(path)] = lint(_text(path), more_kinds=more_kinds)
+        except StackError as error:
+            unread.append(error)
     if as_json:
         typer.echo(json.dumps([_report(name, findings) for name, findings in found.items()]))
     else:
         for name, findings in found.items():
             _print(name, findings)
-    if any(_is_refused(findings) for findings in found.values()):
+    for error in unread:
+        typer.echo(f"noetl-server: {error}", err=True)
+    if unread or any(_is_refused(findings) for findings in found.values()):
         raise typer.Exit(1)
 
 
