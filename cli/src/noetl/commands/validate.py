@@ -36,8 +36,8 @@ def validate(
     else:
         for name, findings in found.items():
             _print(name, findings)
-    for error in unread:
-        typer.echo(f"noetl-server: {error}", err=True)
+    for trouble in unread:
+        typer.echo(f"noetl-server: {trouble}", err=True)
     if unread or any(_is_refused(findings) for findings in found.values()):
         raise typer.Exit(1)
 
