@@ -18,6 +18,7 @@ from noetl_projector.sql_handlers import SqlHandlers
 from noetl_projector.sql_login import Login, reader_of
 from noetl_projector.sql_text import Statement
 from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import eventually
 
 from .conftest import make_settings
 
@@ -355,17 +356,36 @@ async def test_more_statements_than_connections_wait_and_are_refused_in_the_end(
     limits = {
         "sql_console_connections": 1,
         "sql_console_queue": 1,
-        "sql_console_wait_seconds": 0.3,
-        "sql_console_timeout_seconds": 1.5,
+        "sql_console_wait_seconds": 1.0,
     }
+    holder = await asyncpg.connect(database.dsn)
     async with serving(database, nats_url, **limits) as ask:
-        replies = await asyncio.gather(
-            *(ask("sql.execute", query="SELECT pg_sleep(1)") for _ in range(3))
-        )
 
-    assert sorted(reply.status for reply in replies) == [200, 503, 503]
-    assert {reply.error for reply in replies} == {
-        None,
+        async def is_connected() -> bool:
+            return (await ask("sql.execute", query="SELECT 1")).status == 200
+
+        async def is_held() -> bool:
+            return bool(
+                await holder.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+                )
+            )
+
+        await eventually(is_connected)
+        await holder.execute("SELECT pg_advisory_lock(1)")
+        running = asyncio.create_task(
+            ask("sql.execute", query="SELECT 1 FROM pg_advisory_xact_lock(1)")
+        )
+        await eventually(is_held)
+        others = await asyncio.gather(*(ask("sql.execute", query="SELECT 1") for _ in range(2)))
+        await holder.execute("SELECT pg_advisory_unlock(1)")
+        first = await running
+    await holder.close()
+
+    assert first.status == 200
+    assert [reply.status for reply in others] == [503, 503]
+    assert {reply.error for reply in others} == {
         "the database is not available: too many statements are waiting",
         "the database is not available: pool timed out while waiting for an open connection",
     }
