@@ -99,6 +99,11 @@ def test_a_stack_comes_up_runs_a_playbook_and_goes_down(file: Path, data: DataDi
             capture_output=True,
             check=True,
         )
+        rebuilt = subprocess.run(
+            [COMMAND, "rebuild", "--json", "--data", str(data.root)],
+            capture_output=True,
+            check=True,
+        )
 
     entries = {entry["name"]: entry for entry in json.loads(status.stdout)["services"]}
     assert (finished.returncode, json.loads(finished.stdout)) == (0, {"before": 0}), finished.stderr
@@ -109,6 +114,7 @@ def test_a_stack_comes_up_runs_a_playbook_and_goes_down(file: Path, data: DataDi
     }
     assert {(entry["state"], entry["restarts"]) for entry in entries.values()} == {("ready", 0)}
     assert entries["api-gateway"]["port"] == port
+    assert json.loads(rebuilt.stdout) == {"rewritten": 1, "removed": 0}
 
 
 def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataDirectory) -> None:
