@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_contract.ingress import REPLY_HEADER, CommandOutcomeMessage, EventsMessage
-from noetl_engine.inputs import Cancelled, Claimed, CommandOutcome, Continued, EventsPosted
+from noetl_engine.inputs import Cancelled, Claimed, CommandOutcome, Continued, EventsPosted, Started
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.commit import CommitParameters
 from noetl_orchestrator.store import Committed, Store
@@ -716,6 +717,29 @@ async def test_w5_a_copy_past_its_deadline_of_a_committed_start_is_answered_like
             break
 
     assert (answer["status"], (answer["body"] or {}).get("status")) == (200, "started")
+
+
+async def test_w5_a_redelivered_start_is_looked_up_whatever_its_deadline(shard: Shard) -> None:
+    """It may have been committed in time, its answer lost; then that answer is still true."""
+    replica = await shard.open_replica()
+    message = shard.start_message()
+    execution_id = message["execution_id"]
+    await shard.send(execution_id, message)
+    caller = Noted()
+    again = Started(
+        execution_id=execution_id,
+        catalog_id=message["catalog_id"],
+        path=message["path"],
+        version=1,
+        payload={},
+    )
+    over = datetime(2026, 1, 1, tzinfo=UTC)
+    work = Work(execution_id, again, caller, deadline=over, is_repeated=True)
+
+    await replica.parts.turns.run([Group(execution_id, [work])], lambda: None)
+
+    (answer,) = caller.answers
+    assert (answer.status, answer.body["status"]) == (200, "started")
 
 
 @pytest.mark.parametrize("field", ["idempotency_key", "dedup_key"])
