@@ -63,6 +63,8 @@ class FakeEdge:
     refusal: tuple[int, str] | None = None
     has_stream: bool = True
     breaks_after: int | None = None
+    ends_cancelled: bool = True
+    is_closed: bool = False
     started: dict[str, Any] = field(default_factory=dict)
     cancelled: dict[str, Any] | None = None
     resumed_after: list[str] = field(default_factory=list)
@@ -92,6 +94,7 @@ def serving(edge: FakeEdge) -> Iterator[FakeEdge]:
     try:
         yield edge
     finally:
+        edge.is_closed = True
         server.shutdown()
         thread.join()
         server.server_close()
@@ -121,8 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"execution_id": str(EXECUTION), "status": "started"})
         else:
             self.edge.cancelled = body
-            self.edge.status = "CANCELLED"
-            self.edge.add(event(59, "playbook_cancelled", "playbook"))
+            if self.edge.ends_cancelled:
+                self.edge.status = "CANCELLED"
+                self.edge.add(event(59, "playbook_cancelled", "playbook"))
             self._answer(200, {"status": "cancelled"})
 
     def do_GET(self) -> None:
@@ -147,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
         while True:
             with self.edge.changed:
                 while len(self.edge.events) <= sent:
+                    if self.edge.is_closed:
+                        return
                     self.edge.changed.wait(0.05)
                 item = self.edge.events[sent]
             sent += 1

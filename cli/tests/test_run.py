@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from fake_edge import EXECUTION, FakeEdge, done, event, failed, of_command, serving
+from noetl.follow import job
 from noetl.follow.edge import Edge
+from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
 from noetl_testkit.waiting import wait_until
 
@@ -198,6 +200,26 @@ def test_a_run_over_its_time_is_cancelled_and_fails(file: Path) -> None:
 
     assert finished.returncode == 1
     assert edge.cancelled == {"reason": "noetl-server run: timed out after 0.2 s", "cascade": True}
+
+
+async def test_a_cancellation_that_nobody_confirms_is_not_waited_for(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job, "CANCEL_SECONDS", 0.2)
+    with serving(FakeEdge(events=[STARTED], ends_cancelled=False)) as edge:
+        run_over_time = job.Job(
+            file=file,
+            text=PLAYBOOK,
+            workload={},
+            timeout=0.1,
+            server_url=edge.url,
+            data=DataDirectory(file.parent),
+        )
+        code = await run_over_time.run()
+
+    assert code == 1
+    assert edge.cancelled is not None
+    assert f"execution {EXECUTION} may go on" in capsys.readouterr().err
 
 
 def test_a_server_that_is_not_there_is_one_line(file: Path) -> None:

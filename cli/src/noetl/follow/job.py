@@ -148,9 +148,15 @@ class Job:
         self, edge: Edge, view: View, reason: str, reading: "asyncio.Task[None]"
     ) -> None:
         view.say(f"{reason}: cancelling execution {self._execution_id}")
-        async with asyncio.timeout(CANCEL_SECONDS):
-            await edge.cancel(self._execution_id, f"noetl-server run: {reason}")
-            await reading
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await edge.cancel(self._execution_id, f"noetl-server run: {reason}")
+                await reading
+        except TimeoutError:
+            view.say(
+                f"the server did not confirm it within {CANCEL_SECONDS:g} s; "
+                f"execution {self._execution_id} may go on"
+            )
 
     def _headline(self) -> str:
         return f"{self._title}: {self._progress.ending or 'running'}"
