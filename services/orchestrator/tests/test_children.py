@@ -37,7 +37,12 @@ PIPELINE = PARENT.replace(
 
 
 async def reserve(
-    shard: Shard, command: Command, payload: Json = None, *, child_id: int | None = None
+    shard: Shard,
+    command: Command,
+    payload: Json = None,
+    *,
+    child_id: int | None = None,
+    path: str = "tests/child",
 ) -> Json:
     handler = ChildHandler(Children(shard.pool), shard=0, shard_count=1)
     digest = hashlib.sha256(orjson.dumps(payload)).hexdigest()
@@ -46,7 +51,7 @@ async def reserve(
             "execution_id": command.execution_id,
             "event_id": command.event_id,
             "child_id": child_id or shard.ids.next(),
-            "path": "tests/child",
+            "path": path,
             "payload_digest": digest,
         }
     )
@@ -105,6 +110,18 @@ async def test_the_kth_start_of_a_new_run_finds_the_kth_child_of_the_run_before(
     await issue_again(shard, command)
     again = [await reserve(shard, command, payload) for payload in ("a", "a", "a", "b")]
     assert again == [first[0], first[2], fresh, first[1]]
+
+
+async def test_a_child_is_found_by_path_and_payload(shard: Shard) -> None:
+    """A new run may call in another order; nobody gets another playbook's child."""
+    await shard.open_replica()
+    command = await begin_parent(shard)
+    first, second = [await reserve(shard, command, "a", path=path) for path in ("one", "two")]
+
+    await issue_again(shard, command)
+    again = [await reserve(shard, command, "a", path=path) for path in ("two", "one")]
+
+    assert again == [second, first]
 
 
 async def test_a_run_that_calls_before_its_start_is_in_the_log_is_the_first(shard: Shard) -> None:
