@@ -61,6 +61,7 @@ class FakeEdge:
     events: list[Event] = field(default_factory=list)
     status: str = "COMPLETED"
     refusal: tuple[int, str] | None = None
+    is_stranger: bool = False
     has_stream: bool = True
     breaks_after: int | None = None
     ends_cancelled: bool = True
@@ -113,7 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == "/api/catalog/register":
+        if self.edge.is_stranger:
+            self._answer(200, {"hello": "there"})
+        elif self.path == "/api/catalog/register":
             if self.edge.refusal:
                 code, text = self.edge.refusal
                 self._answer(code, {"error": text, "status": code})

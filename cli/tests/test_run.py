@@ -222,12 +222,21 @@ async def test_a_cancellation_that_nobody_confirms_is_not_waited_for(
     assert f"execution {EXECUTION} may go on" in capsys.readouterr().err
 
 
-def test_a_server_that_is_not_there_is_one_line(file: Path) -> None:
-    finished = run(FakeEdge(url="http://127.0.0.1:9"), file)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "nowhere"])
+def test_a_server_that_is_not_there_is_one_line(file: Path, url: str) -> None:
+    finished = run(FakeEdge(url=url), file)
 
     assert finished.returncode == 1
     assert finished.stderr.strip().splitlines()[-1].startswith("noetl-server: no answer from")
     assert "Traceback" not in finished.stderr
+
+
+def test_another_server_is_named_as_such(file: Path) -> None:
+    with serving(FakeEdge(is_stranger=True)) as edge:
+        finished = run(edge, file)
+
+    assert finished.returncode == 1
+    assert finished.stderr == (f"noetl-server: {edge.url} doesn't answer as a NoETL server does\n")
 
 
 @pytest.mark.parametrize("word", ["novalue", "=x"])

@@ -66,7 +66,10 @@ class Edge:
         body = await self._post(
             "/api/catalog/register", {"content": content, "resource_type": "Playbook"}
         )
-        return Registered(str(body["path"]), int(body["version"]))
+        try:
+            return Registered(str(body["path"]), int(body["version"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._no_edge() from error
 
     async def execute(self, playbook: Registered, workload: dict[str, Any]) -> str:
         """Starts a playbook and returns the execution's id."""
@@ -79,6 +82,8 @@ class Edge:
                 "resource_kind": "playbook",
             },
         )
+        if "execution_id" not in body:
+            raise self._no_edge()
         return str(body["execution_id"])
 
     async def cancel(self, execution_id: str, reason: str) -> None:
@@ -178,15 +183,21 @@ class Edge:
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self._send("POST", path, body)
-        value: dict[str, Any] = answer.json()
-        return value
+        try:
+            value: Any = answer.json()
+        except ValueError as error:
+            raise self._no_edge() from error
+        return value if isinstance(value, dict) else {}
+
+    def _no_edge(self) -> StackError:
+        return StackError(f"{self._client.base_url} doesn't answer as a NoETL server does")
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None
     ) -> httpx.Response:
         try:
             answer = await self._client.request(method, path, json=body)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL, OverflowError) as error:
             raise StackError(
                 f"no answer from {self._client.base_url}: {error or type(error).__name__}"
             ) from error
