@@ -222,9 +222,14 @@ async def test_a_cancellation_that_nobody_confirms_is_not_waited_for(
     assert f"execution {EXECUTION} may go on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "nowhere"])
-def test_a_server_that_is_not_there_is_one_line(file: Path, url: str) -> None:
-    finished = run(FakeEdge(url=url), file)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[", "http://a b:x"])
+def test_an_address_without_sense_is_refused(url: str) -> None:
+    with pytest.raises(StackError, match="is no address of a server"):
+        Edge(url)
+
+
+def test_a_server_that_is_not_there_is_one_line(file: Path) -> None:
+    finished = run(FakeEdge(url="http://127.0.0.1:9"), file)
 
     assert finished.returncode == 1
     assert finished.stderr.strip().splitlines()[-1].startswith("noetl-server: no answer from")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -41,6 +42,10 @@ class Edge:
     def __init__(self, url: str, *, patience_seconds: float = RECONNECT_PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
         self._heard_at = 0.0
+        try:
+            _ = urlsplit(url).port, httpx.URL(url)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise StackError(f"{url} is no address of a server: {error}") from error
         self._client = httpx.AsyncClient(
             base_url=url, timeout=httpx.Timeout(CALL_SECONDS, connect=5.0), trust_env=False
         )
@@ -197,7 +202,7 @@ class Edge:
     ) -> httpx.Response:
         try:
             answer = await self._client.request(method, path, json=body)
-        except (httpx.TransportError, httpx.InvalidURL, OverflowError) as error:
+        except httpx.TransportError as error:
             raise StackError(
                 f"no answer from {self._client.base_url}: {error or type(error).__name__}"
             ) from error
