@@ -104,4 +104,5 @@ def test_the_page_shows_every_route_and_loads_nothing() -> None:
     reader.feed(page)
     assert reader.loads == []
     assert "url(" not in page
+    assert "`" not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
     assert reader.shown == {operation["operationId"] for operation in OPERATIONS.values()}

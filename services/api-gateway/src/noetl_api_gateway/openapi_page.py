@@ -1,6 +1,7 @@
 """The OpenAPI document as one page to read, which loads nothing from elsewhere."""
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -49,7 +50,7 @@ def _page(document: Object) -> Iterator[str]:
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])}</title>"
     yield "<meta name=viewport content='width=device-width'>"
     yield f"<style>{_STYLE}</style><h1>{escape(info['title'])} {escape(info['version'])}</h1>"
-    yield f"<p>{escape(info.get('description', ''))}</p><nav>"
+    yield f"<p>{_prose(info.get('description', ''))}</p><nav>"
     yield from (f"<a href='#{escape(tag)}'>{escape(tag)}</a>" for tag in tags)
     yield "</nav>"
     for tag, operations in tags.items():
@@ -70,22 +71,22 @@ def _operations_by_tag(document: Object) -> dict[str, list[tuple[str, str, Objec
 def _operation(method: str, path: str, operation: Object) -> Iterator[str]:
     yield f"<details id='{escape(operation['operationId'])}'><summary>"
     yield f"<b class='m {method}'>{method.upper()}</b><code>{escape(path)}</code> "
-    yield f"<span class=s>{escape(operation.get('summary', ''))}</span></summary><div class=in>"
-    yield f"<p>{escape(operation.get('description', ''))}</p>"
+    yield f"<span class=s>{_prose(operation.get('summary', ''))}</span></summary><div class=in>"
+    yield f"<p>{_prose(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):
         yield "<h3>Parameters</h3><table><tr><th>name<th>in<th>type<th>meaning"
         for found in parameters:
             wanted = " (required)" if found.get("required") else ""
             yield f"<tr><td><code>{escape(found['name'])}</code><td>{escape(found['in'])}{wanted}"
             yield f"<td>{escape(_type(found.get('schema', {})))}"
-            yield f"<td>{escape(found.get('description', ''))}"
+            yield f"<td>{_prose(found.get('description', ''))}"
         yield "</table>"
     if body := operation.get("requestBody"):
         yield f"<h3>Request body{'' if body.get('required') else ' (optional)'}</h3>"
         yield from _content(body["content"])
     yield "<h3>Answers</h3>"
     for status, answer in operation["responses"].items():
-        yield f"<details><summary><b>{escape(status)}</b> {escape(answer['description'])}</summary>"
+        yield f"<details><summary><b>{escape(status)}</b> {_prose(answer['description'])}</summary>"
         yield from _content(answer.get("content", {}))
         yield "</details>"
     yield "</div></details>"
@@ -106,6 +107,11 @@ def _type(schema: Object) -> str:
     if words := schema.get("enum"):
         return ", ".join(map(str, words))
     return str(schema.get("type", "any"))
+
+
+def _prose(text: str) -> str:
+    """Return text with its words in backticks as code."""
+    return re.sub("(`+)([^`]+)\\1", r"<code>\2</code>", escape(text))
 
 
 def _code(value: Json) -> str:
