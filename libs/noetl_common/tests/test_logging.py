@@ -38,6 +38,22 @@ def test_our_lines_and_the_libraries_lines_are_json(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("_restored")
+def test_a_pool_that_can_not_reconnect_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(ServiceSettings(log_format="json"), "orchestrator")
+    pool = logging.getLogger("asyncpg.pool")
+    refusal = ConnectionRefusedError(111, "refused")
+    pool.warning("retrying %s", "soon", exc_info=refusal)
+    pool.error("broken", exc_info=refusal)
+    warning, error = lines(capsys)
+
+    assert warning["msg"] == "retrying soon: ConnectionRefusedError(111, 'refused')"
+    assert "exception" not in warning
+    assert "ConnectionRefusedError" in str(error["exception"])
+
+
+@pytest.mark.usefixtures("_restored")
 def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
     configure(ServiceSettings(log_format="json", log_level="warning"), "x")
     get_logger().info("quiet")

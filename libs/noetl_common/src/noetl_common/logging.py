@@ -51,6 +51,7 @@ def configure(settings: ServiceSettings, service: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    handler.addFilter(_outage_in_one_line)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.INFO))
@@ -90,6 +91,15 @@ def masked(value: Any, *, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [masked(item, depth=depth + 1) for item in value]
     return value
+
+
+def _outage_in_one_line(record: logging.LogRecord) -> bool:
+    """The pool's tries to reconnect come with a trace each, of which the last word is enough."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and record.name.startswith("asyncpg") and record.levelno < logging.ERROR:
+        record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
+        record.exc_info = None
+    return True
 
 
 def _service_adder(service: str) -> Processor:
