@@ -236,6 +236,23 @@ async def test_row_that_never_fits_is_parked_its_execution_fails_and_others_go_o
     assert [body["event_id"] for _, _, body in await rows.stored(COMMANDS.name)] == [3]
 
 
+async def test_what_was_published_is_removed_after_its_time(
+    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+) -> None:
+    soon = {"outbox_retention_seconds": 0.05, "outbox_purge_interval_seconds": 0.05}
+    async with relaying(database, nats_url, **AT_ONCE, **soon):
+        await rows.commit(rows.event(1), rows.command(2, pool="nobody"))
+        await eventually(lambda: _counts(rows, EVENTS.name, 1))
+
+        async def is_removed() -> bool:
+            return bool(await rows.statuses() == {"PUBLISHED": 1})
+
+        await eventually(is_removed)
+
+    # The command may have to go out again: nobody has claimed it.
+    assert await rows.pool.fetchval("SELECT kind FROM noetl.outbox") == "command"
+
+
 async def test_garbage_hints_are_ignored(
     rows: Rows, relaying: Relaying, database: Database, nats_url: str
 ) -> None:
