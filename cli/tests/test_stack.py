@@ -141,9 +141,19 @@ def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataD
 def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
     file: Path, data: DataDirectory
 ) -> None:
-    finished = run(file, data, "--set", "seconds=0.1")
+    with subprocess.Popen(
+        [COMMAND, "run", str(file), "--data", str(data.root), "--set", "seconds=0.1"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        wait_until(data.is_held, what="the first run has a stack", timeout_seconds=60)
+        # It finds the stack of the first one, which ends earlier.
+        second = run(file, data, "--set", "seconds=1")
+        said, _ = first.communicate(timeout=90)
 
-    assert (finished.returncode, json.loads(finished.stdout)) == (0, {"before": 0.1})
+    assert (first.returncode, json.loads(said)) == (0, {"before": 0.1})
+    assert (second.returncode, json.loads(second.stdout)) == (0, {"before": 1}), second.stderr
+    assert "starting a local stack" not in second.stderr
     assert not data.is_held()
     assert {entry["state"] for entry in (data.state() or {})["services"]} == {"stopped"}
 

@@ -85,7 +85,8 @@ class Job:
         if self._server_url is not None:
             yield self._server_url.rstrip("/")
         elif self._data.is_held():
-            yield await self._attach()
+            with self._data.use():
+                yield await self._attach()
         else:
             plan = StackPlan(data=self._data, port=None, outside=outside())
             async with running(plan) as supervisor:
@@ -93,11 +94,23 @@ class Job:
                     view.say(f"starting a local stack in {self._data.root}")
                     await supervisor.wait_ready(READY_SECONDS)
                 yield supervisor.url
+                await self._until_unused()
+
+    async def _until_unused(self) -> None:
+        """Leaves the stack to other runs that found it here, unless we are interrupted."""
+        if self._data.is_used():
+            sys.stderr.write("another run uses the local stack, which stays until that has ended\n")
+        while True:
+            if self._stop.event.is_set() or not self._data.is_used():
+                return
+            await asyncio.sleep(0.1)
 
     async def _attach(self) -> str:
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 while True:
+                    if not self._data.is_held():
+                        raise StackError(f"the stack in {self._data.root} has just been stopped")
                     state = self._data.state() or {}
                     services = state.get("services", [])
                     if services and all(service["state"] == "ready" for service in services):

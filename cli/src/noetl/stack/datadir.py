@@ -101,6 +101,30 @@ class DataDirectory:
             os.close(handle)
         return False
 
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Tells whoever holds the directory that his stack is needed during the block."""
+        handle = os.open(self._users, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(handle)
+
+    def is_used(self) -> bool:
+        """Whether somebody else needs the stack of the directory."""
+        try:
+            handle = os.open(self._users, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def identity(self) -> Identity:
         """The stack's identity, made on the first call.
 
@@ -150,6 +174,10 @@ class DataDirectory:
     @property
     def _lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def _users(self) -> Path:
+        return self.root / "users"
 
 
 def locate(data: Path | None) -> DataDirectory:
