@@ -13,6 +13,7 @@ from noetl_contract.subjects import ingress_subject
 from noetl_engine.inputs import Cancelled, Started
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.children import ChildHandler, Children
+from noetl_orchestrator.notifications import Announcer, ChildToCancel
 from noetl_orchestrator.work import Group, Work
 from noetl_testkit.waiting import eventually
 
@@ -218,6 +219,23 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
     await shard.send(parent, cancel)
     rows = await shard.pool.fetch("SELECT execution_id FROM noetl.outbox WHERE kind = 'message'")
     assert [row["execution_id"] for row in rows] == [far]
+
+
+def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
+    announcer = Announcer(
+        shard=0,
+        shard_count=4,
+        server_url="http://edge",
+        fast_path_seconds=30,
+        fast_path_max_bytes=0,
+        hint_payload_max_bytes=0,
+    )
+    for child_id in range(20):
+        child = ChildToCancel(child_id, 5, None, cascade=False)
+        row = announcer.cancel_of_child(child, owner=1, outbox_id=9)
+        shard = shard_for(child_id, shard_count=4)
+
+        assert row.subject == ingress_subject(shard, execution_id=child_id)
 
 
 # -- reached by an end -------------------------------------------------------------------
