@@ -523,22 +523,15 @@ LIMIT 1;
 
 -- name: fail_execution
 -- Ends an execution whose message can't be stored, without folding anything (W2). One that moves
--- on while its row is waited for is left alone, position 0: this statement can't see its commands.
+-- on while its row is waited for is left alone: this statement can't see its new commands.
 -- $1 execution id, $2 event id, $3 error, $4 reason word, $5 outbox id, $6 subject,
--- $7-$13 outbox rows for the children it waits for.
-WITH seen AS MATERIALIZED (
-    SELECT s.position
-    FROM noetl.execution_state AS s
-    WHERE s.execution_id = $1::BIGINT
-    AND s.status = 'RUNNING'
-),
-
-target AS MATERIALIZED (
+-- $7-$13 outbox rows for the children it waits for, $14 position.
+WITH target AS MATERIALIZED (
     SELECT s.execution_id, s.catalog_id, s.position, s.parent_execution_id
     FROM noetl.execution_state AS s
     WHERE s.execution_id = $1::BIGINT
     AND s.status = 'RUNNING'
-    AND s.position = (SELECT n.position FROM seen AS n)
+    AND s.position = $14::BIGINT
     FOR UPDATE
 ),
 
@@ -605,8 +598,8 @@ children AS (
     WHERE EXISTS (SELECT FROM target)
 )
 
-SELECT coalesce((SELECT t.position + 1 FROM target AS t), 0) AS position
-FROM seen;
+SELECT t.position + 1 AS position
+FROM target AS t;
 
 -- name: take_timers
 -- Takes timers that are due; they are due again in $1 seconds unless a commit does away with them.

@@ -68,26 +68,35 @@ class Refusals:
         await work.caller.refused(text, Answer(status=status, error=text))
 
     async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
-        new_id = self._encoder.new_id
-        event_id = new_id()
-        for _ in range(_TRIES):
-            position = await self._store.fail_execution(
-                execution_id,
-                event_id=event_id,
-                error=error,
-                reason=f"{kind}_error",
-                outbox_id=new_id(),
-                subject=self._encoder.announcer.event_subject(execution_id),
-                messages=await self._cancels_of_children(execution_id, event_id),
-            )
-            if position != 0:
-                break
-        else:
-            raise Conflict(what=f"execution {execution_id}")
+        position = await self._end(execution_id, error, f"{kind}_error")
         self._cache.forget(execution_id)
         if position is not None:
             metrics.EXECUTIONS_FAILED.inc()
             _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
+
+    async def _end(self, execution_id: int, error: str, reason: str) -> int | None:
+        """Append the failure; returns its position, None if the execution doesn't run."""
+        new_id = self._encoder.new_id
+        event_id = new_id()
+        tried: int | None = None
+        for _ in range(_TRIES):
+            found = (await self._store.load_executions([execution_id])).get(execution_id)
+            if found is None or found.position == tried:
+                return None
+            tried = found.position
+            position = await self._store.fail_execution(
+                execution_id,
+                expected=tried,
+                event_id=event_id,
+                error=error,
+                reason=reason,
+                outbox_id=new_id(),
+                subject=self._encoder.announcer.event_subject(execution_id),
+                messages=await self._cancels_of_children(execution_id, event_id),
+            )
+            if position is not None:
+                return position
+        raise Conflict(what=f"execution {execution_id}")
 
     async def _cancels_of_children(self, execution_id: int, event_id: int) -> list[OutboxRow]:
         """What tells the children still waited for that nobody waits any more (R8)."""

@@ -267,6 +267,7 @@ class Store:
         self,
         execution_id: int,
         *,
+        expected: int,
         event_id: int,
         error: str,
         reason: str,
@@ -276,8 +277,8 @@ class Store:
     ) -> int | None:
         """End a running execution without folding; returns the position of its last row.
 
-        None if it has ended already, 0 if it has moved on meanwhile and goes on. ``messages`` go
-        out with the end.
+        None if it isn't at the expected position, or has ended already. ``messages`` go out with
+        the end.
         """
         async with translate():
             rows = await self._turn_rows(
@@ -289,6 +290,7 @@ class Store:
                 outbox_id,
                 subject,
                 *_message_columns(messages),
+                expected,
             )
         return rows[0]["position"] if rows else None
 
