@@ -123,3 +123,24 @@ def test_f29_what_is_in_effect_is_told_without_secrets_and_logins() -> None:
     assert (told["shard_count"], told["cluster_id"]) == ("1", "noetl")
     assert told["public_server_url"] == "http://edge:8082/x"
     assert "canary" not in str(told)
+
+
+@pytest.mark.parametrize("password", ["can@ary", "can/ary", "can#ary", "can?ary"])
+def test_f29_a_login_that_is_not_encoded_is_not_told_either(password: str) -> None:
+    settings = Settings(
+        nats_url=SecretStr(f"nats://u:{password}@h:1/, nats://g:2"),
+        public_server_url=f"http://u:{password}@edge:8082/x,http://v:{password}@other",
+    )
+
+    told = settings.in_effect()
+
+    assert told["nats_servers"] == "nats://h:1,nats://g:2"
+    assert "ary" not in str(told)
+    assert "can" not in str(told)
+    assert told["public_server_url"].endswith("other")
+
+
+def test_f29_addresses_without_a_login_are_told_whole() -> None:
+    address = "http://edge:8082/x,https://other/y?z=1"
+
+    assert Settings(public_server_url=address).in_effect()["public_server_url"] == address

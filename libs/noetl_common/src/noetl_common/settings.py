@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 
-# User and password in an address.
-_LOGIN = re.compile(r"//[^/@\s]*@")
+# User and password in an address, up to its last "@": not everybody encodes a password.
+_LOGIN = re.compile(r"//(?:(?!://)\S)*@")
 # Half of a login that cloud libraries want as plain text.
 _SECRET_NAMES = frozenset({"aws_access_key_id"})
 
@@ -90,8 +90,11 @@ class NatsSettings(_Piece):
         """Return the addresses without user and password."""
         found = []
         for entry in self.nats_url.get_secret_value().split(","):
-            parts = urlsplit(entry.strip() if "://" in entry else f"nats://{entry.strip()}")
-            found.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+            address = entry.strip() if "://" in entry else f"nats://{entry.strip()}"
+            scheme, _, rest = address.partition("://")
+            # Without the login first: a password that isn't encoded may have what ends a host.
+            parts = urlsplit(f"{scheme}://{rest.rpartition('@')[2]}")
+            found.append(f"{parts.scheme}://{parts.netloc}")
         return found
 
     def nats_login(self) -> tuple[str, str] | None:
