@@ -243,7 +243,9 @@ async def test_logins_of_http(
     assert dict(context.secrets) == {"ENV": "from-the-environment", **secrets}
 
 
-@pytest.mark.parametrize("auth", [5, True, [], {"kind": "bearer"}, {"type": "oauth"}])
+@pytest.mark.parametrize(
+    "auth", [5, True, [], {"kind": "bearer"}, {"type": "oauth"}, {"type": ["bearer"]}]
+)
 async def test_what_is_no_login_is_malformed(bench: Bench, auth: Any) -> None:
     outcome = await bench.run("http", {"url": "u", "auth": auth})
 

@@ -324,7 +324,9 @@ async def test_auth_inside_a_pipeline_is_applied(toolbox: ToolRegistry, url: str
     assert result.data["a"]["body"]["headers"]["authorization"] == "Bearer t"
 
 
-@pytest.mark.parametrize("auth", [{"type": "oauth2"}, {"source": {"type": "x"}}, {}])
+@pytest.mark.parametrize(
+    "auth", [{"type": "oauth2"}, {"source": {"type": "x"}}, {}, {"type": ["bearer"]}]
+)
 async def test_auth_of_no_known_type_inside_a_pipeline_is_an_unknown_key(
     toolbox: ToolRegistry, url: str, auth: dict[str, Any]
 ) -> None:

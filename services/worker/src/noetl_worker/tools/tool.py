@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-AUTH_TYPES: Final = frozenset({"bearer", "basic", "api_key", "gcp_adc", "none"})
-"""The types an ``auth`` object may have (tools 2.5)."""
+AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
+"""The types an ``auth`` object may have (tools 2.5); no set: a playbook may write a list there."""
 
 
 class _Missing:
