@@ -1,9 +1,11 @@
 """Answers about executions come from the log (http-b 5 and 6, cli-contract A3)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 from noetl_contract.rpc import RpcReply
+from noetl_testkit.waiting import eventually
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type AddLog = Callable[..., Awaitable[None]]
@@ -39,6 +41,29 @@ async def test_status_has_the_keys_of_both_shapes(ask: Ask, add_log: AddLog) -> 
     assert body["completed_steps"] == ["start"]
     assert body["progress"]["total_steps"] == 2
     assert "error" not in body
+
+
+async def test_a_status_is_of_one_moment(ask: Ask, add_log: AddLog, pool: Pool) -> None:
+    await add_log(1, [STARTED, ISSUED])
+
+    async with pool.acquire() as holder:
+
+        async def is_held() -> bool:
+            return bool(
+                await holder.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_locks"
+                    " WHERE NOT granted AND relation = 'noetl.command'::REGCLASS)"
+                )
+            )
+
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE noetl.command")
+            asked = asyncio.create_task(ask("executions.status", execution_id=1))
+            await eventually(is_held)
+            await add_log(1, WHOLE, status="COMPLETED")
+    body = (await asked).body
+
+    assert (body["status"], body["completed_steps"]) == ("COMPLETED", ["start"])
 
 
 async def test_a_failed_execution_says_completed_too(ask: Ask, add_log: AddLog) -> None:

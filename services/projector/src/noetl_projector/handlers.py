@@ -93,12 +93,13 @@ class ExecutionHandlers:
 
     async def on_status(self, request: Request) -> RpcReply | bytes:
         """Return status and progress, also of a log that no playbook wrote."""
-        state = await self._find_log(int(request["execution_id"]))
+        execution_id = int(request["execution_id"])
+        state, steps = await self._store.find_status(
+            execution_id, limit=self._settings.completed_steps_max
+        )
+        state = state or await self._store.find_log(execution_id)
         if state is None:
             return _unknown(request)
-        steps = await self._store.read_completed_steps(
-            state.execution_id, limit=self._settings.completed_steps_max
-        )
         return encode_reply(status_body(state, completed_steps=steps))
 
     async def on_events(self, request: Request) -> RpcReply | bytes:

@@ -225,9 +225,11 @@ WHERE
 ORDER BY e.position DESC
 LIMIT 1;
 
--- name: read_completed_steps
--- Names of the steps that ended, newest first; those with an open command are not among them.
--- $1 execution id, $2 limit of names. The newest rows of the log are looked at, not all of them.
+-- name: find_status
+-- The state row of an execution, nulls without one, and the names of the steps that ended in the
+-- order in which they did; those with an open command are not among them. $1 execution id, $2 limit
+-- of names, of which the newest stay. The newest rows of the log are looked at, not all of them.
+-- One statement, so that all of it is of one moment.
 -- Each part is one pass: joined row by row, a loop's events times its commands would be looked at.
 WITH newest AS MATERIALIZED (
     SELECT
@@ -253,13 +255,24 @@ open AS MATERIALIZED (
     SELECT DISTINCT c.step_name
     FROM noetl.command AS c
     WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+),
+
+named AS (
+    SELECT e.node_name, e.position
+    FROM ended AS e
+    WHERE NOT EXISTS (SELECT 1 FROM open AS o WHERE o.step_name = e.node_name)
+    ORDER BY e.position DESC
+    LIMIT $2
 )
 
-SELECT e.node_name
-FROM ended AS e
-WHERE NOT EXISTS (SELECT 1 FROM open AS o WHERE o.step_name = e.node_name)
-ORDER BY e.position DESC
-LIMIT $2;
+SELECT
+    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
+    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
+    s.failed_steps, s.soft_errors, s.current_step,
+    array(SELECT n.node_name FROM named AS n ORDER BY n.position) AS names
+FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
+LEFT JOIN noetl.execution_state AS s
+    ON s.execution_id = asked.execution_id;
 
 -- name: read_expected_iterations
 -- How many commands a looped start generates; no row without a loop. $1 execution id

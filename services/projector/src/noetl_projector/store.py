@@ -141,6 +141,13 @@ class Store:
         row = await self._row("find_state", execution_id)
         return None if row is None else State.of(row)
 
+    async def find_status(self, execution_id: int, *, limit: int) -> tuple[State | None, list[str]]:
+        """Return the state row and the names of ended steps in the order in which they ended."""
+        rows = await self._rows("find_status", execution_id, limit)
+        values = dict(rows[0])
+        names: list[str] = values.pop("names")
+        return (None if values["execution_id"] is None else State(**values)), names
+
     async def find_log(self, execution_id: int) -> State | None:
         """Return what a log without a state row says of itself; None without a log.
 
@@ -219,11 +226,6 @@ class Store:
     async def read_last_result(self, execution_id: int, *, position: int) -> Json:
         """Return the data of the last call, None when the end of the log holds none."""
         return await self._value("read_last_result", execution_id, position)
-
-    async def read_completed_steps(self, execution_id: int, *, limit: int) -> list[str]:
-        """Return names of ended steps in the order in which they ended."""
-        rows = await self._rows("read_completed_steps", execution_id, limit)
-        return [row["node_name"] for row in reversed(rows)]
 
     async def read_expected_iterations(self, execution_id: int) -> int | None:
         """Return the size of a looped start's collection, None without a loop."""
