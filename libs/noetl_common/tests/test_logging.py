@@ -86,6 +86,18 @@ def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("_restored")
+def test_what_is_no_json_of_the_encoder_is_logged_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(ServiceSettings(log_format="json"), "x")
+    get_logger().info("odd", path="caf\udce9", count=1 << 80, keys={(1, 2): 3})
+
+    (line,) = lines(capsys)
+    assert line["msg"] == "odd"
+    assert line["count"] == 1 << 80
+
+
+@pytest.mark.usefixtures("_restored")
 def test_pretty_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure(ServiceSettings(log_format="pretty"), "x")
     get_logger().info("hello", who="you", token="hunter2")

@@ -144,3 +144,9 @@ def test_f29_addresses_without_a_login_are_told_whole() -> None:
     address = "http://edge:8082/x,https://other/y?z=1"
 
     assert Settings(public_server_url=address).in_effect()["public_server_url"] == address
+
+
+def test_f29_a_variable_that_is_no_utf8_is_told_escaped() -> None:
+    told = Settings(public_server_url="http://caf\udce9").in_effect()
+
+    assert told["public_server_url"] == "http://caf\\udce9"

@@ -1,5 +1,6 @@
 """Logs: JSON lines on stdout, or pretty on a terminal; ours and the libraries' alike."""
 
+import json
 import logging
 import re
 import sys
@@ -116,4 +117,8 @@ def _pretty_renderers() -> list[Processor]:
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     event["msg"] = event.pop("event", "")
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # large integers, text that is no UTF-8: whoever logs must go on
+        line = json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)
+        return line.encode(errors="replace").decode()

@@ -51,7 +51,8 @@ class _Piece(BaseSettings):
     def in_effect(self) -> dict[str, str]:
         """Return what is set, but for secrets and logins: may be logged and exported (F29)."""
         return {
-            name: _LOGIN.sub("//", str(value))
+            # What the environment has is not always UTF-8, as logs and metrics are.
+            name: _LOGIN.sub("//", str(value)).encode(errors="backslashreplace").decode()
             for name in type(self).model_fields
             if (value := getattr(self, name)) is not None
             and not isinstance(value, SecretStr)
