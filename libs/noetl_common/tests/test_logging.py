@@ -75,6 +75,7 @@ def test_secrets_never_reach_a_line(capsys: pytest.CaptureFixture[str]) -> None:
             password=secret,
             nested={"list": [{"api_key": secret}]},
             url=f"nats://u:{secret}@h:4222",
+            not_encoded=f"nats://u:p@{secret}@h:4222,nats://u:{secret}@g:4222",
             header=f"Bearer {secret}",
         )
     logging.getLogger("lib").warning("Authorization: Bearer %s", secret)

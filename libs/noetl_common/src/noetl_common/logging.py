@@ -19,7 +19,7 @@ _SECRET_KEY = re.compile(
     r"passw|secret|token|authorization|credential|cookie|api_?key|private_?key|encryption_?key",
     re.IGNORECASE,
 )
-_URL_LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]+(?=@)")
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/\s]+(?=@)")
 _BEARER = re.compile(r"(?i)\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}")
 _DEEPEST = 6
 
