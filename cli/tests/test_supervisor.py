@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,31 @@ def test_a_directory_can_be_held_once(tmp_path: Path) -> None:
 
     assert held
     assert not data.is_held()
+
+
+def test_who_looks_at_a_directory_keeps_nobody_from_holding_it(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "data")
+    with data.hold():
+        pass
+    with ThreadPoolExecutor() as pool:
+        looks = pool.submit(lambda: [data.is_held() for _ in range(20_000)])
+        while not looks.done():
+            with data.hold():
+                pass
+
+    assert False in looks.result()
+
+
+def test_the_state_of_a_killed_stack_is_not_that_of_the_next(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "data")
+    killed = {"url": "http://it", "services": [{"name": "it", "state": "ready"}]}
+    with data.hold():
+        data.save_state(killed)
+
+    with data.hold():
+        assert (data.state(), data.last_state()) == (None, killed)
+    with data.hold():
+        assert data.last_state() == killed
 
 
 def test_ports_are_outside_the_range_of_outgoing_connections() -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,13 @@ class DataDirectory:
                 f"can't use {self.root} as data directory: {error.strerror}"
             ) from error
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _take(handle):
                 raise DataDirectoryInUseError(
                     f"a stack is running on {self.root} already (noetl-server status); "
                     "use another directory with --data"
-                ) from None
+                )
+            with suppress(FileNotFoundError):
+                self._state.replace(self._last_state)
             yield
         finally:
             os.close(handle)
@@ -161,19 +161,27 @@ class DataDirectory:
 
     def state(self) -> dict[str, Any] | None:
         """What the supervisor last said about its processes; nothing when that is illegible."""
-        try:
-            state: Any = _read_json(self.root / "state.json")
-        except StackError:
-            return None  # not written durably, and the next start writes it anew
-        return state if isinstance(state, dict) else None
+        return _read_state(self._state)
+
+    def last_state(self) -> dict[str, Any] | None:
+        """What the supervisor before the one that holds the directory last said."""
+        return _read_state(self._last_state)
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replaces the state in one step, so that readers never see half of it."""
-        _write_json(self.root / "state.json", state, durable=False)
+        _write_json(self._state, state, durable=False)
 
     @property
     def _lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def _state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def _last_state(self) -> Path:
+        return self.root / "last_state.json"
 
     @property
     def _users(self) -> Path:
@@ -183,6 +191,18 @@ class DataDirectory:
 def locate(data: Path | None) -> DataDirectory:
     """The data directory: the given one, `$NOETL_DATA_DIR`, or `.noetl` right here."""
     return DataDirectory(data or Path(os.environ.get("NOETL_DATA_DIR") or DEFAULT_NAME))
+
+
+def _take(handle: int) -> bool:
+    """Takes the lock; not if somebody holds it. Who looks has a share in it for a moment only."""
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
 
 
 def _new_key() -> str:
@@ -197,6 +217,14 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise StackError(f"{path} is damaged: {error}") from error
     return value
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
+    try:
+        state: Any = _read_json(path)
+    except StackError:
+        return None  # not written durably, and the next start writes it anew
+    return state if isinstance(state, dict) else None
 
 
 def _write_json(path: Path, value: dict[str, Any], *, durable: bool) -> None:

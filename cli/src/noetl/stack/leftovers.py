@@ -16,7 +16,7 @@ def clear(data: DataDirectory) -> None:
     Call it only while holding the directory: then whoever is left belongs to nobody. PostgreSQL's
     processes are not touched here, its launcher waits for them: they are writing their data.
     """
-    state = data.state() or {}
+    state = data.last_state() or {}
     leaders = {
         entry["pid"]: entry.get("birth")
         for entry in state.get("services", [])
