@@ -34,6 +34,26 @@ def test_what_needs_a_stack_says_so_at_once(tmp_path: Path, command: str) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("own", "command", "said"),
+    [("nats", "migrate", "POSTGRES_HOST"), ("postgres", "env", "NOETL_NATS_URL")],
+)
+def test_a_server_that_the_stack_did_not_bring_has_to_be_named(
+    tmp_path: Path, own: str, command: str, said: str
+) -> None:
+    directory = DataDirectory(tmp_path / "data")
+    with directory.hold():
+        identity = directory.identity()
+        directory.port(identity, own)
+        directory.save_identity(identity)
+
+        refused = operator(command, "--data", str(directory.root))
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("noetl-server: ")
+    assert f"set {said}" in refused.stderr
+
+
 def test_the_topology_alone_goes_to_stdout(own_nats: NatsServer) -> None:
     done = operator("topology", "--json", NOETL_NATS_URL=own_nats.url, POSTGRES_HOST="nowhere")
 

@@ -13,7 +13,7 @@ from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack import logs as log_files
 from noetl.stack import migrations
 from noetl.stack.databases import Databases, sharded_databases, single_database
-from noetl.stack.datadir import DataDirectory, locate
+from noetl.stack.datadir import DataDirectory, Identity, locate
 from noetl.stack.errors import StackError
 from noetl.stack.services import outside
 from noetl.stack.supervisor import ROLE
@@ -134,7 +134,7 @@ def nats_of(directory: DataDirectory, *, living: bool = False) -> str:
     given = outside().nats_url
     if given is not None:
         return given
-    identity = _known(directory, living=living)
+    identity = _known(directory, "nats", living=living)
     return f"nats://{ROLE}:{identity.nats_password}@127.0.0.1:{identity.ports['nats']}"
 
 
@@ -143,7 +143,7 @@ def databases_of(directory: DataDirectory, *, living: bool = False) -> Databases
     given = outside().databases
     if given is not None:
         return given
-    identity = _known(directory, living=living)
+    identity = _known(directory, "postgres", living=living)
     server = DatabaseAddress(
         host="127.0.0.1",
         port=identity.ports["postgres"],
@@ -155,13 +155,16 @@ def databases_of(directory: DataDirectory, *, living: bool = False) -> Databases
     return single_database(server) if count == 1 else sharded_databases(server, count)
 
 
-def _known(directory: DataDirectory, *, living: bool) -> Any:
+def _known(directory: DataDirectory, server: str, *, living: bool) -> Identity:
     identity = directory.identity() if (directory.root / "identity.json").is_file() else None
     if identity is None or not {"nats", "postgres"} & identity.ports.keys():
         raise StackError(
             f"no stack has run on {directory.root}: start one (noetl-server up), or set "
             "NOETL_NATS_URL and POSTGRES_HOST"
         )
+    if server not in identity.ports:
+        variable = "NOETL_NATS_URL" if server == "nats" else "POSTGRES_HOST or NOETL_SHARDS"
+        raise StackError(f"the stack on {directory.root} uses a server of yours: set {variable}")
     if living and not directory.is_held():
         raise StackError(f"no stack is running on {directory.root}: start it (noetl-server up)")
     return identity
