@@ -1,11 +1,13 @@
 """`run`: what it asks of the edge, what it prints, how it exits."""
 
+import asyncio
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from noetl.follow import job
 from noetl.follow.edge import Edge
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import StackError
-from noetl_testkit.waiting import wait_until
+from noetl.stack.services import Outside
+from noetl_testkit.waiting import eventually, wait_until
 
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
@@ -220,6 +223,42 @@ async def test_a_cancellation_that_nobody_confirms_is_not_waited_for(
     assert code == 1
     assert edge.cancelled is not None
     assert f"execution {EXECUTION} may go on" in capsys.readouterr().err
+
+
+def local(file: Path, data: DataDirectory) -> job.Job:
+    return job.Job(file=file, text=PLAYBOOK, workload={}, timeout=None, server_url=None, data=data)
+
+
+async def test_a_stack_that_another_run_starts_meanwhile_is_used(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = DataDirectory(tmp_path / "data")
+    with serving(FakeEdge(events=[STARTED, COMPLETED])) as edge, ExitStack() as other:
+
+        def outside() -> Outside:
+            """What is asked between the look for a stack and the start of one."""
+            other.enter_context(data.hold())
+            data.save_state({"url": edge.url, "services": [{"state": "ready"}]})
+            return Outside()
+
+        monkeypatch.setattr(job, "outside", outside)
+        code = await local(file, data).run()
+
+    assert code == 0
+
+
+async def test_a_stack_that_ends_before_a_run_could_use_it_is_replaced(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The start of a stack of its own gets no further than here.
+    monkeypatch.setenv("NOETL_NATS_URL", "there")
+    data = DataDirectory(tmp_path / "data")
+    with data.hold():
+        waiting = asyncio.create_task(local(file, data).run())
+        await eventually(data.is_used)
+
+    with pytest.raises(StackError, match="NOETL_NATS_URL must look like"):
+        await waiting
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[", "http://a b:x"])

@@ -1,11 +1,10 @@
 """One playbook run from start to exit code."""
 
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
 from noetl.follow.view import View, terminal_view
 from noetl.stack.datadir import DataDirectory
-from noetl.stack.errors import StackError
+from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside
 from noetl.stack.supervisor import StackPlan, running
 
@@ -84,17 +83,23 @@ class Job:
     async def _server(self) -> AsyncIterator[str]:
         if self._server_url is not None:
             yield self._server_url.rstrip("/")
-        elif self._data.is_held():
-            with self._data.use():
-                yield await self._attach()
-        else:
+            return
+        while True:  # until the stack of another run is up, or ours is
+            if self._data.is_held():
+                with self._data.use():
+                    url = await self._attach()
+                    if url is not None:
+                        yield url
+                        return
             plan = StackPlan(data=self._data, port=None, outside=outside())
-            async with running(plan) as supervisor:
-                with terminal_view() as view:
-                    view.say(f"starting a local stack in {self._data.root}")
-                    await supervisor.wait_ready(READY_SECONDS)
-                yield supervisor.url
-                await self._until_unused()
+            with suppress(DataDirectoryInUseError):
+                async with running(plan) as supervisor:
+                    with terminal_view() as view:
+                        view.say(f"starting a local stack in {self._data.root}")
+                        await supervisor.wait_ready(READY_SECONDS)
+                    yield supervisor.url
+                    await self._until_unused()
+                    return
 
     async def _until_unused(self) -> None:
         """Leaves the stack to other runs that found it here, unless we are interrupted."""
@@ -105,17 +110,17 @@ class Job:
                 return
             await asyncio.sleep(0.1)
 
-    async def _attach(self) -> str:
+    async def _attach(self) -> str | None:
+        """The address of the stack that is here, once it is ready; None if it ends before."""
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
-                while True:
-                    if not self._data.is_held():
-                        raise StackError(f"the stack in {self._data.root} has just been stopped")
+                while self._data.is_held():
                     state = self._data.state() or {}
                     services = state.get("services", [])
                     if services and all(service["state"] == "ready" for service in services):
                         return str(state["url"])
                     await asyncio.sleep(0.1)
+                return None
         except TimeoutError:
             raise StackError(
                 f"the stack in {self._data.root} is not ready; see noetl-server status"
@@ -145,7 +150,7 @@ class Job:
         finally:
             asked.cancel()
             reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StackError):
+            with suppress(asyncio.CancelledError, StackError):
                 await reading
 
     async def _read(self, edge: Edge, view: View) -> None:
