@@ -54,6 +54,14 @@ def test_a_server_that_the_stack_did_not_bring_has_to_be_named(
     assert f"set {said}" in refused.stderr
 
 
+def test_a_stack_that_has_no_process_yet_is_starting(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path / "data")
+    with directory.hold():
+        shown = operator("status", "--data", str(directory.root))
+
+    assert (shown.returncode, shown.stdout) == (0, f"a stack is starting on {directory.root}\n")
+
+
 def test_the_topology_alone_goes_to_stdout(own_nats: NatsServer) -> None:
     done = operator("topology", "--json", NOETL_NATS_URL=own_nats.url, POSTGRES_HOST="nowhere")
 

@@ -27,6 +27,8 @@ def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(state, indent=2))
     elif state["services"]:
         _print_table(state)
+    elif state["running"]:
+        typer.echo(f"a stack is starting on {directory.root}")
     if not state["running"]:
         if not as_json:
             typer.echo(f"no stack is running on {directory.root}", err=True)
