@@ -1,9 +1,17 @@
 """How the tests are spread over processes (``make test`` starts two)."""
 
+import signal
+
 import pytest
 
 # Kill and freeze processes and look at the time that takes: never two of them at once.
 _DELICATE = frozenset({"test_kills.py", "test_silent_edge.py", "test_sharding.py"})
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell's background job inherits SIGINT as ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

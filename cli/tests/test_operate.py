@@ -152,7 +152,7 @@ def test_a_worker_that_waits_for_its_stack_says_so_and_can_be_interrupted(tmp_pa
     assert process.stderr is not None
     said = process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate()
+    _, rest = process.communicate(timeout=30)
 
     assert said == f"noetl.worker: waiting for a stack on {tmp_path / '.noetl'}\n"
     assert "Traceback" not in rest
