@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from real_cli import FAILS
 from stack import Stack, running_stack
 from ui_client import MODES, ORIGIN, Page, check, double, printed, shown_text
 
@@ -27,18 +28,6 @@ workload:
 workflow:
   - step: start
     tool: {kind: python, args: {word: "{{ workload.word }}"}, code: "result = {'text': word}"}
-"""
-FAILS = """\
-apiVersion: noetl.io/v2
-kind: Playbook
-metadata: {name: fails, path: PATH}
-workflow:
-  - step: start
-    tool: {kind: noop}
-    next: {arcs: [{step: each}]}
-  - step: each
-    loop: {in: "{{ start.nothing }}", iterator: row}
-    tool: {kind: noop}
 """
 # Below "subscription/" it goes to a pool that has no worker here: it runs until it is cancelled.
 WAITS = """\

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from noetl.stack import binaries, migrations
 from noetl.stack.postgres import PostgresInstance
 from noetl.stack.process import free_port, start
+from noetl_common.shards import DatabaseAddress
 
 from noetl_testkit.waiting import wait_until
 
@@ -31,19 +31,12 @@ class Database:
     @property
     def dsn(self) -> str:
         """The address as one line."""
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"postgres://{login}@{self.host}:{self.port}/{self.name}"
+        return self._address.dsn
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that point a service at it."""
-        return {
-            "POSTGRES_HOST": self.host,
-            "POSTGRES_PORT": str(self.port),
-            "POSTGRES_USER": self.user,
-            "POSTGRES_PASSWORD": self.password,
-            "POSTGRES_DB": self.name,
-        }
+        return self._address.environment
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -55,6 +48,16 @@ class Database:
             "postgres_password": self.password,
             "postgres_db": self.name,
         }
+
+    @property
+    def _address(self) -> DatabaseAddress:
+        return DatabaseAddress(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=self.name,
+        )
 
     def run(self, sql: str) -> str:
         """Runs statements and returns the rows, one a line, columns separated by `|`."""
