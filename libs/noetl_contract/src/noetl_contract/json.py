@@ -1,0 +1,45 @@
+"""JSON as it travels: one name for free values, one encoder for everybody."""
+
+import json
+from typing import Any
+
+import orjson
+
+__all__ = ["Json", "JsonObject", "embed", "encode", "encode_text"]
+
+type Json = Any
+"""Any JSON value whose shape only its author knows: workloads, results, contexts."""
+
+type JsonObject = dict[str, Json]
+"""A JSON object whose keys only its author knows."""
+
+
+def encode(value: Json) -> bytes:
+    """Return compact JSON; integers beyond 64 bits and deep nesting take a slower encoder.
+
+    Raises:
+        TypeError: the value is not JSON.
+        ValueError: a text in it is not Unicode (a lone surrogate) or a container holds itself.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def encode_text(value: Json) -> str | None:
+    """Return JSON text for a database column; None stays NULL.
+
+    Raises:
+        TypeError, ValueError: as `encode`.
+    """
+    return None if value is None else encode(value).decode()
+
+
+def embed(value: Json) -> orjson.Fragment | None:
+    """Return JSON that orjson copies into a larger document unchanged; None stays null.
+
+    Raises:
+        TypeError, ValueError: as `encode`.
+    """
+    return None if value is None else orjson.Fragment(encode(value))
