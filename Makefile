@@ -2,7 +2,7 @@
 
 .PHONY: setup demo check test bench chaos fuzz schemathesis lock
 
-MEMBERS := $(wildcard libs/*/src services/*/src) cli/src
+MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
 setup:
 	@tools/bootstrap
