@@ -45,7 +45,7 @@ class NatsServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Starts and waits until it is ready."""
+        """Start the server and wait until it is ready."""
         self.instance.prepare()
         process = start(self.instance.command(), log=self.instance.directory / "nats.log")
         self._process = process
@@ -58,11 +58,11 @@ class NatsServer:
             raise RuntimeError((self.instance.directory / "nats.log").read_text()[-2000:])
 
     def stop(self) -> None:
-        """Stops in good order."""
+        """Stop the server in good order."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it at once, as a power cut would."""
+        """Kill the server, as a power cut would."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -85,7 +85,7 @@ class NatsServer:
 
 @contextmanager
 def running_nats(directory: Path) -> Iterator[NatsServer]:
-    """A server of one's own for as long as the block lasts."""
+    """Run a server during the block."""
     server = NatsServer(directory)
     try:
         server.start()
@@ -96,7 +96,7 @@ def running_nats(directory: Path) -> Iterator[NatsServer]:
 
 @contextmanager
 def without_leftover_streams(url: str) -> Iterator[None]:
-    """Deletes the streams that the block made; those that were there before stay."""
+    """Delete the streams made during the block; earlier streams stay."""
     with NatsProbe(url) as probe:
         before = set(probe.stream_names())
     yield
@@ -111,7 +111,7 @@ def foreign_nats_url() -> str | None:
 
 
 def wait_for_stream(url: str, name: str, *, timeout_seconds: float = 10.0) -> None:
-    """Waits until a stream exists."""
+    """Wait until a stream exists."""
 
     def exists() -> bool:
         with NatsProbe(url) as probe:

@@ -46,20 +46,20 @@ def nats_url(nats_server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def bus_prefix() -> str:
-    """A word no other test uses, for names of streams and first tokens of subjects."""
+    """Return a word no other test uses, for names of streams and first tokens of subjects."""
     return f"t{secrets.token_hex(5)}"
 
 
 @pytest.fixture
 def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
-    """A NATS server for this test alone, to be killed, restarted and wiped."""
+    """Run a NATS server for this test alone, to be killed, restarted and wiped."""
     with running_nats(tmp_path / "own-nats") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """The PostgreSQL server that all tests of the run share."""
+    """Run the PostgreSQL server that all tests of the run share."""
     foreign = foreign_postgres()
     if foreign is not None:
         yield foreign
@@ -77,28 +77,28 @@ def database_template(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def database(postgres_server: PostgresServer, database_template: str) -> Iterator[Database]:
-    """A migrated database for this test alone."""
+    """Create a migrated database for this test alone."""
     with postgres_server.fresh(template=database_template) as fresh:
         yield fresh
 
 
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer) -> Iterator[Database]:
-    """A database without our schema for this test alone."""
+    """Create a database without our schema for this test alone."""
     with postgres_server.fresh() as fresh:
         yield fresh
 
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[OwnPostgresServer]:
-    """A PostgreSQL server for this test alone, to be killed and restarted."""
+    """Run a PostgreSQL server for this test alone, to be killed and restarted."""
     with running_postgres(tmp_path / "own-postgres") as server:
         yield server
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_stray_settings() -> Iterator[None]:
-    """Keeps settings of the caller's shell out of services that tests start."""
+    """Keep settings of the caller's shell out of services that tests start."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if _is_stray(name)}
     yield
     os.environ.update(kept)

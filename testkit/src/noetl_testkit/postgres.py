@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from noetl.stack import binaries, migrations
 from noetl.stack.postgres import PostgresInstance
 from noetl.stack.process import free_port, start
 from noetl_common.shards import DatabaseAddress
+from noetl_contract.json import JsonObject
 
 from noetl_testkit.waiting import wait_until
 
@@ -39,7 +39,7 @@ class Database:
         return self._address.environment
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """The fields of a service's settings that lead to it."""
         return {
             "postgres_host": self.host,
@@ -60,7 +60,7 @@ class Database:
         )
 
     def run(self, sql: str) -> str:
-        """Runs statements and returns the rows, one a line, columns separated by `|`."""
+        """Run statements and return the rows, one a line, columns separated by `|`."""
         done = subprocess.run(
             [str(binaries.postgres("psql")), "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql],
             env={
@@ -95,7 +95,7 @@ class PostgresServer:
 
     @contextmanager
     def fresh(self, *, template: str = "template0") -> Iterator[Database]:
-        """A database that is gone after the block."""
+        """Create a database and drop it after the block."""
         name = f"test_{secrets.token_hex(6)}"
         self.maintenance.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
@@ -105,7 +105,7 @@ class PostgresServer:
 
     @contextmanager
     def migrated_template(self) -> Iterator[str]:
-        """A migrated database to clone from: name of it."""
+        """Return the name of a migrated database to clone from."""
         with self.fresh() as database:
             migrations.migrate(database.dsn)
             yield database.name
@@ -141,7 +141,7 @@ class OwnPostgresServer(PostgresServer):
         return self._process.pid
 
     def start(self) -> None:
-        """Starts and waits until it is ready; a failed start is tried again as `up` does."""
+        """Start the server and wait until it is ready; retry a failed start as `up` does."""
         for attempts_left in reversed(range(5)):
             self.instance.prepare()
             log = self.instance.directory.with_name(self.instance.directory.name + ".log")
@@ -159,11 +159,11 @@ class OwnPostgresServer(PostgresServer):
                 raise RuntimeError(log.read_text()[-2000:])
 
     def stop(self) -> None:
-        """Stops in good order."""
+        """Stop the server in good order."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Ends the server process at once; its backends notice by themselves."""
+        """Kill the server process; its backends notice by themselves."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -180,7 +180,7 @@ class OwnPostgresServer(PostgresServer):
 
 @contextmanager
 def running_postgres(directory: Path, *, durable: bool = False) -> Iterator[OwnPostgresServer]:
-    """A server of one's own for as long as the block lasts."""
+    """Run a server during the block."""
     server = OwnPostgresServer(directory, durable=durable)
     try:
         server.start()
@@ -190,7 +190,7 @@ def running_postgres(directory: Path, *, durable: bool = False) -> Iterator[OwnP
 
 
 def foreign_postgres() -> PostgresServer | None:
-    """The server that the caller of the tests wants used, which must let us make databases."""
+    """Return the server named by the environment; its login must be allowed to create databases."""
     host = os.environ.get("POSTGRES_HOST")
     if not host:
         return None

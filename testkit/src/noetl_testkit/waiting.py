@@ -31,7 +31,7 @@ async def eventually(
     timeout_seconds: float = 30.0,
     every_seconds: float = 0.02,
 ) -> None:
-    """Waits in a coroutine until the condition, plain or awaitable, is true.
+    """Wait in a coroutine until the condition, plain or awaitable, is true.
 
     Raises:
         TimeoutError: it did not become true in time.

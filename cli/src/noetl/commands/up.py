@@ -57,7 +57,7 @@ def up(
 
 
 def serve(plan: StackPlan, *, ready_timeout: float) -> None:
-    """Runs a stack until it is told to end by SIGINT or SIGTERM."""
+    """Run a stack until SIGINT or SIGTERM."""
     asyncio.run(_serve(plan, ready_timeout=ready_timeout))
 
 
@@ -90,7 +90,7 @@ class StopSignals:
         self.on_second: Callable[[], object] = lambda: None
 
     def handle(self) -> None:
-        """Takes note of one signal."""
+        """Record one signal."""
         if self.event.is_set():
             _say("killing")
             self.on_second()

@@ -58,7 +58,7 @@ def sharded_databases(server: DatabaseAddress, count: int) -> Databases:
 
 
 def databases_of(environment: Mapping[str, str] | None = None) -> Databases | None:
-    """The databases that the shard map in the environment names; None without one.
+    """Return the databases of the shard map in the environment; None without a map.
 
     Raises:
         StackError: the map is malformed; the text says where.

@@ -28,12 +28,12 @@ class ServerUser:
     gid: int | None = None
 
     def give(self, path: Path) -> None:
-        """Makes the user the owner of a file or folder."""
+        """Make the user the owner of a file or folder."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
     def let_through(self, folder: Path, program: Path) -> None:
-        """Opens the way to what lies in a folder, and checks that it leads there.
+        """Make the contents of a folder reachable for the user, and check that they are.
 
         Raises:
             StackError: the folder or the program is out of the user's reach.
@@ -52,7 +52,7 @@ class ServerUser:
 
 @functools.cache
 def server_user() -> ServerUser:
-    """The way that works here: as we are, in a user namespace, or as a dedicated user."""
+    """Return the first that works: the present user, a user namespace, or a dedicated user."""
     if os.geteuid() != 0:
         return ServerUser()
     return _in_user_namespace() or _dedicated_user()

@@ -22,7 +22,7 @@ def folder() -> Path:
 
 
 def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
-    """Applies every pending migration, making the database if it is missing.
+    """Apply every pending migration; create the database if it is missing.
 
     Idempotent. Exactly one runner at a time: the one who starts the stack, or a job in a cluster.
 
@@ -41,7 +41,7 @@ def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
 
 
 def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.Popen[str]:
-    """Starts the runner.
+    """Start the migration runner.
 
     Args:
         dsn: as for `migrate`.
@@ -72,7 +72,7 @@ def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.P
 
 
 def finish(runner: subprocess.Popen[str]) -> str:
-    """Waits for the runner and returns what it said.
+    """Wait for the runner and return its output.
 
     Raises:
         StackError: it failed.

@@ -41,7 +41,7 @@ class NatsInstance:
         return self.directory / "jetstream"
 
     def prepare(self) -> None:
-        """Writes the configuration; safe to repeat before every start."""
+        """Write the configuration; safe to repeat before every start."""
         self.directory.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in self._settings().items())
         target = self.directory / "nats.conf"
@@ -52,7 +52,7 @@ class NatsInstance:
         temporary.replace(target)
 
     def command(self) -> list[str]:
-        """The command line; JetStream survives a kill, so the server need not outlive us."""
+        """Return the command line; JetStream survives a kill, so the server need not outlive us."""
         program = [str(binaries.nats_server()), "-c", str(self.directory / "nats.conf")]
         return with_parent_death(program, signal_name="TERM")
 

@@ -3,8 +3,10 @@
 import json
 import secrets
 import socket
-from typing import Any, Self
+from typing import Self
 from urllib.parse import unquote, urlsplit
+
+from noetl_contract.json import JsonObject
 
 INBOX_PREFIX = "_INBOX.noetl-probe"
 
@@ -26,8 +28,8 @@ class NatsProbe:
         try:
             self._stream = self._socket.makefile("rb")
             greeting = self._expect("INFO")
-            self.info: dict[str, Any] = json.loads(greeting.partition(" ")[2])
-            login: dict[str, Any] = {"verbose": False, "pedantic": False, "headers": True}
+            self.info: JsonObject = json.loads(greeting.partition(" ")[2])
+            login: JsonObject = {"verbose": False, "pedantic": False, "headers": True}
             if parts.username:
                 login |= {"user": unquote(parts.username), "pass": unquote(parts.password or "")}
             self._send(f"CONNECT {json.dumps(login)}\r\nPING\r\n")
@@ -43,12 +45,12 @@ class NatsProbe:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if hasattr(self, "_stream"):
             self._stream.close()
         self._socket.close()
 
-    def request(self, subject: str, body: object = None) -> dict[str, Any]:
+    def request(self, subject: str, body: object = None) -> JsonObject:
         """Asks and waits for the JSON answer."""
         payload = b"" if body is None else json.dumps(body).encode()
         self._send(f"SUB {self._inbox} 1\r\nUNSUB 1 1\r\n")
@@ -59,7 +61,7 @@ class NatsProbe:
         data = self._stream.read(size + 2)[:size]
         if head[0] == "HMSG":
             raise NatsProbeError(f"nobody answers on {subject}")
-        answer: dict[str, Any] = json.loads(data)
+        answer: JsonObject = json.loads(data)
         return answer
 
     def stream_names(self) -> list[str]:
@@ -74,7 +76,7 @@ class NatsProbe:
                 return names
 
     def delete_stream(self, name: str) -> None:
-        """Deletes a stream with all that it holds; a missing one is fine."""
+        """Delete a stream with its messages; a missing stream is fine."""
         self.request(f"$JS.API.STREAM.DELETE.{name}")
 
     def _expect(self, *verbs: str) -> str:

@@ -72,7 +72,7 @@ class PostgresInstance:
     orphan_patience_seconds: float = 1.0
 
     def prepare(self) -> None:
-        """Makes the data directory ready for a start; safe to repeat before every start.
+        """Prepare the data directory; safe to repeat before every start.
 
         Raises:
             StackError: initdb failed, or processes of an earlier server can't be got rid of.
@@ -83,7 +83,7 @@ class PostgresInstance:
         self._write_configuration()
 
     def command(self) -> list[str]:
-        """The command line; when we die it ends as after an orderly, fast stop."""
+        """Return the command line; the server does a fast shutdown when our process dies."""
         program = [str(binaries.postgres("postgres")), "-D", str(self.directory)]
         return with_parent_death(program, signal_name="INT", user_switch=server_user().switch)
 

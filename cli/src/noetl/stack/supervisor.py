@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from noetl_common.shards import DatabaseAddress
+from noetl_contract.json import JsonObject
 
 from noetl.stack import leftovers, migrations, services
 from noetl.stack.child import Child, ChildSpec, ChildState
@@ -85,7 +85,7 @@ class Supervisor:
         return services.public_url(self.plan.host, self.edge_port)
 
     async def wait_ready(self, timeout_seconds: float) -> None:
-        """Waits until the schema is there and every process says that it is ready.
+        """Wait until the schema is there and every process says that it is ready.
 
         Raises:
             StackError: it isn't in time, or can't become so; the message says what is missing.
@@ -105,7 +105,7 @@ class Supervisor:
             ) from None
 
     def kill(self) -> None:
-        """Ends everything at once."""
+        """Kill every process."""
         for child in self.children:
             child.kill()
 
@@ -296,8 +296,8 @@ class Supervisor:
         self.plan.data.save_state(self.snapshot())
         self._listener(child)
 
-    def snapshot(self) -> dict[str, Any]:
-        """The state as `noetl-server status` shows it."""
+    def snapshot(self) -> JsonObject:
+        """Return the state as `noetl-server status` shows it."""
         return {
             "pid": os.getpid(),
             "url": self.url,
@@ -334,7 +334,7 @@ def _end_of(child: Child) -> str:
 async def running(
     plan: StackPlan, *, listener: Callable[[Child], None] = lambda _: None
 ) -> AsyncIterator[Supervisor]:
-    """A stack for as long as the block lasts; drained after it, killed when that is cancelled.
+    """Run a stack during the block; drain it afterwards, kill it when the drain is cancelled.
 
     Raises:
         StackError: it can't be started; the message says why.

@@ -22,7 +22,7 @@ POOL = "shared"
 
 
 def apply(nats_url: str, *, shards: int = 1) -> list[str]:
-    """Creates or updates everything that a stack needs.
+    """Create or update the streams and durables that a stack needs.
 
     Idempotent, and safe while services do the same.
 
@@ -37,7 +37,7 @@ def apply(nats_url: str, *, shards: int = 1) -> list[str]:
 
 @asynccontextmanager
 async def connected(nats_url: str, *, name: str) -> AsyncIterator[Bus]:
-    """A connection for the block.
+    """Open a connection for the block.
 
     Raises:
         StackError: there is none in time.
