@@ -21,10 +21,10 @@ from noetl_contract.subjects import ingress_subject, outbox_hint_subject
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
 from noetl_orchestrator.app import running_turns
-from noetl_orchestrator.intake import run_intake
-from noetl_orchestrator.parts import Parts, assemble
-from noetl_orchestrator.playbooks import PlaybookNotUsable
-from noetl_orchestrator.replicas import run_presence
+from noetl_orchestrator.ingress.consumer import run_intake
+from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
+from noetl_orchestrator.memory.replicas import run_presence
+from noetl_orchestrator.orchestrator import Parts, assemble
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
 

@@ -23,7 +23,7 @@ from noetl_orchestrator.app import create_app
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from .conftest import LINEAR, settings_for
+from services.orchestrator.tests.conftest import LINEAR, settings_for
 
 type Json = Any
 
