@@ -10,12 +10,11 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
 
-from services.orchestrator.tests.conftest import Command, Replica, Shard
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Replica, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-type Json = Any
 
 
 # An id that the messages can hold and the database can't.

@@ -106,8 +106,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
             retention = Retention(background_pool)
             log_handlers = LogHandlers(
                 Appends(background_pool),
-                cache=parts.cache,
-                replicas=parts.replicas,
+                on_moved=parts.replicas.forget_and_tell,
                 new_id=ids.next,
                 shard=settings.shard_index,
                 shard_count=settings.shard_count,

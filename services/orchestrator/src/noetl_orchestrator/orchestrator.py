@@ -24,10 +24,11 @@ from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
 from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
+from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.prepare import Preparation
-from noetl_orchestrator.turn.request_keys import RequestBook
+from noetl_orchestrator.turn.request_keys import RequestKeys
 from noetl_orchestrator.turn.turn import Turns
 
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -106,7 +107,6 @@ def assemble(
 
     replicas = Replicas(bus, cache, shard=shard)
     loader = Loader(store, executions)
-    requests = RequestBook(store)
     turns = Turns(
         store=store,
         loader=loader,
@@ -115,10 +115,10 @@ def assemble(
             cache=cache,
             loader=loader,
             playbooks=playbooks,
-            requests=requests,
+            request_keys=RequestKeys(store),
             most_events=settings.turn_events_per_execution,
         ),
-        requests=requests,
+        child_cancels=ChildCancels(store),
         encoder=Encoder(
             announcer,
             ids.next,

@@ -2,7 +2,7 @@
 
 import time
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w7_a_claim_is_answered_503_only_after_its_patience(shard: Shard) -> None:

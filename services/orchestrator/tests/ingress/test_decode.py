@@ -1,6 +1,6 @@
 """Messages that the ingress reads or refuses."""
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w2_nul_characters_that_come_past_the_edge_are_replaced(shard: Shard) -> None:

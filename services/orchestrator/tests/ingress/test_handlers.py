@@ -3,7 +3,8 @@
 from noetl_contract.ingress import REPLY_HEADER
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Command, Shard
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w4_garbage_is_answered_and_kept_with_its_reason(shard: Shard) -> None:

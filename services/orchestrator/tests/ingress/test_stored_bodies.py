@@ -9,7 +9,7 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 SUBJECT = rpc_subject("projector", "result.resolve", shard=0)
 REF = "noetl://execution/1/result/ingress/2"

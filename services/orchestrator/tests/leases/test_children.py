@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_contract.json import Json
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
 from noetl_engine.inputs import Cancelled, Started
@@ -17,9 +18,9 @@ from noetl_orchestrator.log.outbox_rows import Announcer, ChildToCancel
 from noetl_orchestrator.turn.inputs import Group, Work
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import LINEAR, Command, Shard
-
-type Json = Any
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.playbooks import LINEAR
+from services.orchestrator.tests.shard import Shard
 
 PARENT = """
 apiVersion: noetl.io/v2

@@ -1,13 +1,11 @@
 """Containers that wait for a callback, and cursors whose rows are read again from the log."""
 
-from typing import Any
-
+from noetl_contract.json import Json, JsonObject
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Command, Shard
-
-type Json = Any
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Shard
 
 CONTAINER = """
 apiVersion: noetl.io/v2
@@ -41,14 +39,14 @@ workflow:
 """
 
 
-def leave(shard: Shard, command: Command) -> dict[str, Json]:
+def leave(shard: Shard, command: Command) -> JsonObject:
     """The worker's last word about a job that runs on."""
     message = shard.fast(command)
     started, _, completed = message["events"]
     return {**message, "events": [started, completed]}
 
 
-def callback(shard: Shard, execution_id: int, state: str = "succeeded") -> dict[str, Json]:
+def callback(shard: Shard, execution_id: int, state: str = "succeeded") -> JsonObject:
     return {
         "type": "events",
         "execution_id": execution_id,

@@ -11,9 +11,8 @@ from noetl_contract.streams import pool_durable
 from noetl_orchestrator.leases.worker_liveness import Liveness
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Command, Replica, Shard
-
-type Json = Any
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Replica, Shard
 
 
 async def hear(

@@ -8,7 +8,7 @@ from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Replica, Shard
+from services.orchestrator.tests.shard import Replica, Shard
 
 TIMED = """
 apiVersion: noetl.io/v2

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.appends import Appends
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
-type Json = Any
 type Ask = Callable[..., Awaitable[RpcReply]]
 
 STRANGER = 99991781514562
@@ -24,8 +24,7 @@ async def ask(shard: Shard) -> AsyncIterator[Ask]:
     replica = await shard.open_replica()
     handlers = LogHandlers(
         Appends(shard.pool),
-        cache=replica.parts.cache,
-        replicas=replica.parts.replicas,
+        on_moved=replica.parts.replicas.forget_and_tell,
         new_id=shard.ids.next,
         shard=0,
         shard_count=1,
@@ -48,7 +47,7 @@ async def log(shard: Shard, execution_id: int) -> list[Any]:
     return list(rows)
 
 
-def envelope(number: int, **fields: Json) -> dict[str, Json]:
+def envelope(number: int, **fields: Json) -> JsonObject:
     return {
         "event_id": number,
         "execution_id": STRANGER,
@@ -179,7 +178,7 @@ async def test_a_subscription_walks_through_its_states(ask: Ask, shard: Shard) -
     ],
 )
 async def test_a_change_is_refused_by_name(
-    ask: Ask, request_: dict[str, Json], status: int, text: str
+    ask: Ask, request_: JsonObject, status: int, text: str
 ) -> None:
     reply = await ask("subscription.change", **request_)
 

@@ -14,7 +14,7 @@ from noetl_orchestrator.log.connections import TurnConnections, make_pool_status
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import settings_for
+from services.orchestrator.tests.shard import settings_for
 from services.orchestrator.tests.test_app import catalog, is_ready, running
 
 type Pool = asyncpg.Pool[asyncpg.Record]

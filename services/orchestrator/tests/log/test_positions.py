@@ -1,6 +1,6 @@
 """W12: all rows of a log share one sequence of positions."""
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w12_whatever_appends_takes_the_next_position(shard: Shard) -> None:

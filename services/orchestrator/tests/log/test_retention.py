@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
@@ -12,9 +11,8 @@ from noetl_orchestrator.log.purge_handler import PurgeHandler
 from noetl_orchestrator.log.retention import Retention, first_id_of, next_halves
 from noetl_testkit.postgres import Database
 
-from services.orchestrator.tests.conftest import settings_for
+from services.orchestrator.tests.shard import settings_for
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 OLD = first_id_of(datetime(2025, 3, 1, tzinfo=UTC))

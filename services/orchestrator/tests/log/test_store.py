@@ -9,7 +9,7 @@ from noetl_common.pg.queries import Queries
 from noetl_orchestrator.log.store import Store
 from noetl_testkit.postgres import Database
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 QUERIES = Queries.load("noetl_orchestrator.log")
 

@@ -6,8 +6,9 @@ from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import LOOP, Shard
 from services.orchestrator.tests.gates import finish
+from services.orchestrator.tests.playbooks import LOOP
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w11_a_restart_reads_snapshot_and_tail_only(shard: Shard) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 
-from services.orchestrator.tests.conftest import LINEAR, Shard
 from services.orchestrator.tests.gates import (
     finish,
 )
+from services.orchestrator.tests.playbooks import LINEAR
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_s5_the_pinned_version_is_used_whatever_the_catalog_says_later(

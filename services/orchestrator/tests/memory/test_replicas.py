@@ -5,7 +5,7 @@ from typing import Any
 from noetl_orchestrator import metrics
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 
 def conflicts() -> float:

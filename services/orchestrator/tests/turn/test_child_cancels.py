@@ -2,7 +2,7 @@
 
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w10_a_cascading_cancel_is_an_outbox_row_for_each_child(shard: Shard) -> None:

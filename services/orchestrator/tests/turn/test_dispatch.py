@@ -8,10 +8,10 @@ from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
 from services.orchestrator.tests.gates import (
     Gate,
 )
+from services.orchestrator.tests.shard import Shard
 
 
 def work(execution_id: int, reason: str = "") -> Work:

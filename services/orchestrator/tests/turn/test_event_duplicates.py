@@ -7,13 +7,14 @@ from noetl_engine.inputs import EventsPosted
 from noetl_orchestrator.turn.inputs import Work
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import LOOP, Shard
 from services.orchestrator.tests.gates import (
     Gate,
     Noted,
     beat,
     forget_ids,
 )
+from services.orchestrator.tests.playbooks import LOOP
+from services.orchestrator.tests.shard import Shard
 
 
 @pytest.mark.parametrize("is_remembered", [True, False])

@@ -10,7 +10,6 @@ from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.turn.inputs import Group, Work
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
 from services.orchestrator.tests.gates import (
     FAN_OUT,
     Gate,
@@ -19,6 +18,7 @@ from services.orchestrator.tests.gates import (
     finish,
     written,
 )
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w1_two_replicas_never_fork_a_log(shard: Shard) -> None:

@@ -7,12 +7,12 @@ import orjson
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
 from services.orchestrator.tests.gates import (
     TOO_LARGE,
     Gate,
     finish,
 )
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w2_one_unstorable_row_in_a_full_batch_harms_nobody_else(shard: Shard) -> None:

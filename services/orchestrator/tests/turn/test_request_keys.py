@@ -10,12 +10,12 @@ from noetl_engine.inputs import Started
 from noetl_orchestrator.turn.inputs import Group, Work
 from noetl_testkit.waiting import eventually
 
-from services.orchestrator.tests.conftest import Shard
 from services.orchestrator.tests.gates import (
     PATIENCE_MS,
     Gate,
     Noted,
 )
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w5_a_start_past_its_deadline_is_dropped(shard: Shard) -> None:

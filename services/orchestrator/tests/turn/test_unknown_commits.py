@@ -2,8 +2,8 @@
 
 from noetl_common.pg.errors import DatabaseUnavailable
 
-from services.orchestrator.tests.conftest import Shard
 from services.orchestrator.tests.gates import Gate, finish
+from services.orchestrator.tests.shard import Shard
 
 
 async def test_w8_a_lost_commit_answer_leads_to_one_effect(shard: Shard) -> None:

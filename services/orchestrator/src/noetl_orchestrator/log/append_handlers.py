@@ -1,6 +1,6 @@
 """What operators and subscriptions put into the log (http-b 10.7 and 11)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from noetl_common.bus.rpc import RpcHandler
@@ -13,8 +13,6 @@ from noetl_contract.subjects import event_subject, rpc_subject
 from noetl_engine.decide.rows import meta_of, result_of
 
 from noetl_orchestrator.log.appends import Appended, Appends, NewRow, Subscription
-from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.memory.replicas import Replicas
 
 type Request = JsonObject
 
@@ -56,6 +54,10 @@ _PROJECTED = frozenset(
 )
 
 
+type OnMoved = Callable[[Mapping[int, int]], Awaitable[None]]
+"""Takes the new last positions of executions, by execution id."""
+
+
 class LogHandlers:
     """Appends rows that nobody decides about; the edge has checked what they are made of."""
 
@@ -63,15 +65,13 @@ class LogHandlers:
         self,
         appends: Appends,
         *,
-        cache: ExecutionCache,
-        replicas: Replicas,
+        on_moved: OnMoved,
         new_id: Callable[[], int],
         shard: int,
         shard_count: int,
     ) -> None:
         self._appends = appends
-        self._cache = cache
-        self._replicas = replicas
+        self._on_moved = on_moved
         self._new_id = new_id
         self._shard = shard
         self._shard_count = shard_count
@@ -101,7 +101,7 @@ class LogHandlers:
             return _of_another_shard(min(strangers))
         is_bound = request.get("only_to_known") is True
         appended = await self._appends.append(rows, only_to_known=is_bound) or []
-        await self._tell(appended)
+        await self._on_moved(_last_positions(appended))
         return RpcReply(body={"projected": len(appended), "duplicates": len(rows) - len(appended)})
 
     async def on_post(self, request: Request) -> RpcReply:
@@ -202,15 +202,6 @@ class LogHandlers:
             **columns,
         )
 
-    async def _tell(self, appended: Iterable[Appended]) -> None:
-        """Let go what caches hold of logs that have grown."""
-        ends: dict[int, int] = {}
-        for row in appended:
-            ends[row.execution_id] = max(row.position, ends.get(row.execution_id, 0))
-        for execution_id in ends:
-            self._cache.forget(execution_id)
-        await self._replicas.tell(list(ends.items()))
-
     def _is_ours(self, execution_id: int) -> bool:
         return shard_for(execution_id, shard_count=self._shard_count) == self._shard
 
@@ -225,6 +216,14 @@ def subscription_body(found: Subscription) -> JsonObject:
         "last_event_type": found.last_event_type,
         "updated_at": found.updated_at.astimezone(UTC).isoformat(),
     }
+
+
+def _last_positions(appended: Iterable[Appended]) -> dict[int, int]:
+    """Return the last position of each log that has grown."""
+    positions: dict[int, int] = {}
+    for row in appended:
+        positions[row.execution_id] = max(row.position, positions.get(row.execution_id, 0))
+    return positions
 
 
 def _of_another_shard(execution_id: int) -> RpcReply:

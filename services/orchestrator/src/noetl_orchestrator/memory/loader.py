@@ -1,6 +1,7 @@
 """From stored rows to executions in memory: snapshot and tail, never the whole log (W11)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
@@ -11,7 +12,6 @@ from noetl_engine.outputs import NeedRows
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import LoadedExecution
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionLike
-from noetl_orchestrator.turn.unit_of_work import Staged
 
 _log = get_logger()
 
@@ -26,6 +26,51 @@ class ExecutionFactory(Protocol):
         self, execution_id: int, snapshot: bytes | None, tail: Iterable[EventRow]
     ) -> ExecutionLike:
         """Return an execution as of the last event of the tail."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowRequest:
+    """Rows that one execution's decision asks for.
+
+    Attributes:
+        stored_position: last position in the database.
+        new_rows: rows of this turn, which the database does not have yet.
+    """
+
+    execution_id: int
+    execution: ExecutionLike
+    need: NeedRows
+    stored_position: int
+    new_rows: Sequence[EventRow]
+
+    def places(self) -> list[tuple[int, int]]:
+        """Return (execution id, position) of the single rows to read."""
+        return [
+            (self.execution_id, position)
+            for position in sorted(self.need.positions)
+            if position <= self.stored_position
+        ]
+
+    def spans(self) -> list[tuple[int, str, int, int]]:
+        """Return (execution id, step, first, last position) of the iterations to read."""
+        return [
+            (self.execution_id, step, first, min(last, self.stored_position))
+            for step, first, last in self.need.iterations
+            if first <= self.stored_position
+        ]
+
+    def provide(self, rows: Iterable[EventRow], iterations: Iterable[EventRow]) -> None:
+        """Give the execution the rows that were read, and those of this turn."""
+        known = (*iterations, *_new_iterations(self.new_rows))
+        self.execution.provide(
+            [*rows, *(row for row in self.new_rows if row.position in self.need.positions)],
+            {
+                (step, first, last): [
+                    row for row in known if row.node_name == step and first <= row.position <= last
+                ]
+                for step, first, last in self.need.iterations
+            },
+        )
 
 
 class Loader:
@@ -76,40 +121,18 @@ class Loader:
             entry.tail_bytes += sum(_size(row) for row in rows)
         return helpless
 
-    async def provide(self, needs: Sequence[tuple[Staged, NeedRows]]) -> None:
+    async def provide(self, requests: Sequence[RowRequest]) -> None:
         """Read the rows that decisions ask for, with at most two queries for all."""
         places: list[tuple[int, int]] = []
         spans: list[tuple[int, str, int, int]] = []
-        for staged, need in needs:
-            stored = staged.expected
-            places += [
-                (staged.execution_id, position)
-                for position in sorted(need.positions)
-                if position <= stored
-            ]
-            spans += [
-                (staged.execution_id, step, first, min(last, stored))
-                for step, first, last in need.iterations
-                if first <= stored
-            ]
+        for request in requests:
+            places += request.places()
+            spans += request.spans()
         rows = await self._store.load_rows(places) if places else {}
         iterations = await self._store.load_iterations(spans) if spans else {}
-        for staged, need in needs:
-            known = (*iterations.get(staged.execution_id, ()), *_new_iterations(staged.events))
-            staged.entry.execution.provide(
-                [
-                    *rows.get(staged.execution_id, ()),
-                    *(row for row in staged.events if row.position in need.positions),
-                ],
-                {
-                    (step, first, last): [
-                        row
-                        for row in known
-                        if row.node_name == step and first <= row.position <= last
-                    ]
-                    for step, first, last in need.iterations
-                },
-            )
+        for request in requests:
+            execution_id = request.execution_id
+            request.provide(rows.get(execution_id, ()), iterations.get(execution_id, ()))
 
     async def _restore(self, state: LoadedExecution, tail: list[EventRow]) -> CachedExecution:
         snapshot_position, snapshot = state.snapshot_position, state.snapshot

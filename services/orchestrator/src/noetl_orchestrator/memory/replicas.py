@@ -8,7 +8,7 @@ messages may be lost: the position check of the commit is what keeps the log in 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from noetl_common.bus.broker import Bus, Subscription
@@ -53,6 +53,12 @@ class Replicas:
         """Tell siblings the new positions of executions."""
         if moved and self.are_there:
             await self.send(moved)
+
+    async def forget_and_tell(self, moved: Mapping[int, int]) -> None:
+        """Drop cached executions whose log has grown, and tell siblings their positions."""
+        for execution_id in moved:
+            self._cache.forget(execution_id)
+        await self.tell(list(moved.items()))
 
     async def send(self, moved: Sequence[tuple[int, int]]) -> None:
         """Tell of positions, or with none that this process is there."""

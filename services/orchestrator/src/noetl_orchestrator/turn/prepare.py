@@ -13,7 +13,7 @@ from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.inputs import Group, Work
-from noetl_orchestrator.turn.request_keys import RequestBook
+from noetl_orchestrator.turn.request_keys import RequestKeys
 from noetl_orchestrator.turn.unit_of_work import Staged
 
 _PLAYBOOK_PATIENCE_SECONDS = 0.25
@@ -56,14 +56,14 @@ class Preparation:
         cache: ExecutionCache,
         loader: Loader,
         playbooks: Playbooks,
-        requests: RequestBook,
+        request_keys: RequestKeys,
         most_events: int,
     ) -> None:
         self._most_events = most_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
-        self._requests = requests
+        self._request_keys = request_keys
 
     async def prepare(self, groups: list[Group]) -> Plan:
         """Find state and playbook of each group; what has neither is settled or postponed.
@@ -72,7 +72,7 @@ class Preparation:
             BadDecision: a running execution's playbook can't be used.
         """
         plan = Plan()
-        groups = await self._requests.without_repetitions(groups, plan.settled)
+        groups = await self._request_keys.without_repetitions(groups, plan.settled)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded

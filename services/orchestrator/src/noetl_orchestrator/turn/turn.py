@@ -18,14 +18,14 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
-from noetl_orchestrator.memory.loader import Loader
+from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.encode import Encoded, Encoder, parameters
 from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
 from noetl_orchestrator.turn.prepare import TOO_LATE, BadDecision, Plan, Preparation
 from noetl_orchestrator.turn.refusals import Refusals
-from noetl_orchestrator.turn.request_keys import RequestBook
 from noetl_orchestrator.turn.unit_of_work import Staged
 
 _log = get_logger()
@@ -48,7 +48,7 @@ class Turns:
         loader: Loader,
         cache: ExecutionCache,
         preparation: Preparation,
-        requests: RequestBook,
+        child_cancels: ChildCancels,
         encoder: Encoder,
         dispatcher: Dispatcher,
         clock: DatabaseClock,
@@ -61,7 +61,7 @@ class Turns:
         self._loader = loader
         self._cache = cache
         self._preparation = preparation
-        self._requests = requests
+        self._child_cancels = child_cancels
         self._encoder = encoder
         self._dispatcher = dispatcher
         self._clock = clock
@@ -147,7 +147,18 @@ class Turns:
                     group = Group(staged.execution_id, list(staged.works))
                     raise BadDecision("decision", group, error) from error
             if needs:
-                await self._loader.provide(needs)
+                await self._loader.provide(
+                    [
+                        RowRequest(
+                            staged.execution_id,
+                            staged.entry.execution,
+                            need,
+                            staged.expected,
+                            staged.events,
+                        )
+                        for staged, need in needs
+                    ]
+                )
             undecided = [staged for staged, _ in needs]
 
     def _refuse_start(self, staged: Staged, refused: StartRefused, plan: Plan) -> None:
@@ -159,8 +170,8 @@ class Turns:
             plan.postponed.append((Group(staged.execution_id, others), 0.0))
 
     async def _encode(self, plan: Plan, facts: Facts) -> tuple[list[Encoded], list[Staged]]:
-        children = await self._requests.children_to_cancel(plan.staged)
-        await self._requests.tell_callers(plan.staged, children)
+        children = await self._child_cancels.children_to_cancel(plan.staged)
+        await self._child_cancels.tell_callers(plan.staged, children)
         shares: list[Encoded] = []
         checks: list[Staged] = []
         for staged in plan.staged:
@@ -237,7 +248,7 @@ class Turns:
         After the commit no more can be noted: the commands that start them are cancelled.
         """
         try:
-            children = await self._requests.children_to_cancel(ended)
+            children = await self._child_cancels.children_to_cancel(ended)
             messages = [
                 row
                 for owner, found in children.items()
