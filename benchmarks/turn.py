@@ -26,9 +26,9 @@ from noetl_contract.ingress import Hold, WireEvent
 from noetl_engine.inputs import CommandOutcome, CommandStarted, Started
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.parts import Parts, assemble
+from noetl_orchestrator.orchestrator import Parts, assemble
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.work import Work
+from noetl_orchestrator.turn.inputs import Work
 from noetl_testkit.postgres import Database, running_postgres
 
 

@@ -4,7 +4,9 @@ from noetl_contract.notification import CommandNotification
 from noetl_contract.sharding import shard_for
 from noetl_testkit.waiting import eventually
 
-from .conftest import LOOP, Command, Shard
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.playbooks import LOOP
+from services.orchestrator.tests.shard import Shard
 
 RUN = ["command.claimed", "command.started", "call.done", "command.completed"]
 

@@ -4,7 +4,7 @@ from noetl_contract.streams import COMMANDS, INGRESS
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
 
-from .conftest import settings_for
+from services.orchestrator.tests.shard import settings_for
 
 # A worker tries to publish its first start for so long (worker 22.3).
 START_RETRIES_SECONDS = 10

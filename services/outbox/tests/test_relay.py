@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from noetl_common.bus.topology import ensure_durable
+from noetl_contract.json import Json
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, DurableSpec, pool_durable
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-type Json = Any
 type Rows = Any
 type Relaying = Callable[..., Any]
 

@@ -100,7 +100,7 @@ async def as_it_is(store: Store) -> StreamState:
 
 
 async def publish(
-    rows: Rows, row: Any, birth: datetime, sequence: int, *, age_seconds: float = 1.0
+    rows: Rows, row: Any, created_at: datetime, sequence: int, *, age_seconds: float = 1.0
 ) -> None:
     """Mark a row as published to a stream."""
     await rows.pool.execute(
@@ -108,7 +108,7 @@ async def publish(
         " stream_sequence = $3, published_at = now() - make_interval(secs => $4)"
         " WHERE outbox_id = $1",
         row["outbox_id"],
-        birth,
+        created_at,
         sequence,
         age_seconds,
     )

@@ -19,23 +19,21 @@ from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook import parse_playbook
 
-from noetl_orchestrator.appends import Appends
-from noetl_orchestrator.children import ChildHandler, Children
-from noetl_orchestrator.intake import run_intake
-from noetl_orchestrator.internal import LogHandlers
-from noetl_orchestrator.leases import run_sweep
-from noetl_orchestrator.liveness import run_liveness
-from noetl_orchestrator.parts import Parts, assemble
-from noetl_orchestrator.playbooks import catalog_content
-from noetl_orchestrator.pool_status import make_pool_status
-from noetl_orchestrator.replicas import run_presence
-from noetl_orchestrator.retention import Retention
+from noetl_orchestrator.ingress.consumer import run_intake
+from noetl_orchestrator.leases.children import ChildHandler, Children
+from noetl_orchestrator.leases.sweeper import run_sweep
+from noetl_orchestrator.leases.timers import run_timers
+from noetl_orchestrator.leases.worker_liveness import run_liveness
+from noetl_orchestrator.log.append_handlers import LogHandlers
+from noetl_orchestrator.log.appends import Appends
+from noetl_orchestrator.log.connections import make_pool_status
+from noetl_orchestrator.log.purge_handler import PurgeHandler, run_partitions
+from noetl_orchestrator.log.retention import Retention
+from noetl_orchestrator.memory.playbooks import catalog_content
+from noetl_orchestrator.memory.replicas import run_presence
+from noetl_orchestrator.orchestrator import Parts, assemble
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.timers import run_timers
 from noetl_orchestrator.upkeep import run_upkeep
-from noetl_orchestrator.upkeep_log import PurgeHandler, run_partitions
-
-__all__ = ["NAME", "create_app", "running_turns"]
 
 _log = get_logger()
 
@@ -108,8 +106,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
             retention = Retention(background_pool)
             log_handlers = LogHandlers(
                 Appends(background_pool),
-                cache=parts.cache,
-                replicas=parts.replicas,
+                on_moved=parts.replicas.forget_and_tell,
                 new_id=ids.next,
                 shard=settings.shard_index,
                 shard_count=settings.shard_count,

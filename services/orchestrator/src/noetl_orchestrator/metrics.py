@@ -2,25 +2,6 @@
 
 from noetl_common.metrics import counter, gauge, histogram
 
-__all__ = [
-    "BATCH_INPUTS",
-    "CACHE_BYTES",
-    "CACHE_EXECUTIONS",
-    "COMMANDS_STRANDED",
-    "COMMIT_SECONDS",
-    "CONFLICTS",
-    "DATABASE_HELD_UP",
-    "DEAD_LETTERS",
-    "DECIDE_SECONDS",
-    "EXECUTIONS_FAILED",
-    "LATE",
-    "LEASES_NOT_JUDGED",
-    "RECLAIMED",
-    "SNAPSHOTS",
-    "STARTS_DROPPED",
-    "WAITING_INPUTS",
-]
-
 _FAST = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 DECIDE_SECONDS = histogram(

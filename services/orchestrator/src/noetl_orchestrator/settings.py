@@ -10,8 +10,6 @@ from noetl_engine.inputs import Limits
 from noetl_engine.playbook.model import LONGEST_SECONDS
 from pydantic import AliasChoices, Field
 
-__all__ = ["Settings"]
-
 
 class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSettings):
     """The environment of an orchestrator process."""

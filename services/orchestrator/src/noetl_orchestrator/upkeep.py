@@ -7,12 +7,10 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.cache import ExecutionCache
-from noetl_orchestrator.database_clock import DatabaseClock
-from noetl_orchestrator.dispatch import Dispatcher
-from noetl_orchestrator.store import Store
-
-__all__ = ["run_upkeep"]
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.memory.database_clock import DatabaseClock
+from noetl_orchestrator.turn.dispatch import Dispatcher
 
 _log = get_logger()
 _INTERVAL_SECONDS = 5.0

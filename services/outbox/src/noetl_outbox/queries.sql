@@ -8,7 +8,7 @@ SELECT clock_timestamp();
 -- Rows whose time has come, oldest first, skipping those another relay holds. Fresh rows are left
 -- to their hint for a while; rows in flight come back when their lease is over (their
 -- available_at). Events are read from the log.
--- $1 grace, $2 lease, $3 at most so many, $4 kinds of rows
+-- $1 grace, $2 lease, $3 most rows, $4 kinds of rows
 WITH due AS (
     SELECT outbox_id
     FROM noetl.outbox
@@ -133,13 +133,12 @@ LEFT JOIN noetl.event AS event
 ORDER BY claimed.outbox_id;
 
 -- name: mark_published
--- Many acknowledgements at once. A row that was put back under another message id meanwhile is
--- not the one that was published.
--- $1 outbox ids, $2 message ids, $3 births of the streams, $4 sequences
+-- Marks many rows at once, except those that were put back under another message id meanwhile.
+-- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
 WITH published AS (
-    SELECT stored.outbox_id, ack.birth, ack.sequence
+    SELECT stored.outbox_id, ack.stream_created_at, ack.sequence
     FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[])
-        AS ack (outbox_id, message_id, birth, sequence)
+        AS ack (outbox_id, message_id, stream_created_at, sequence)
     INNER JOIN noetl.outbox AS stored
         ON stored.outbox_id = ack.outbox_id
         AND stored.message_id = ack.message_id
@@ -152,7 +151,7 @@ SET
     status = 'PUBLISHED',
     published_at = now(),
     last_error = NULL,
-    stream_created_at = published.birth,
+    stream_created_at = published.stream_created_at,
     stream_sequence = published.sequence,
     updated_at = now()
 FROM published
@@ -171,8 +170,7 @@ WHERE stored.outbox_id = failure.outbox_id
     AND stored.status = 'IN_FLIGHT';
 
 -- name: park_row
--- Gives a row up for good and, unless it only told of an event, lets its execution fail by a
--- message to it. The negative event id keeps the message apart from the row itself.
+-- Gives up a row for good and, unless it is an event's, inserts a message that fails its execution. The negative event id keeps the message apart from the row itself.
 -- $1 outbox id, $2 reason, $3 subject of the message or null, $4 its id, $5 its body
 WITH parked AS (
     UPDATE noetl.outbox
@@ -191,9 +189,9 @@ WHERE $3::text IS NOT NULL
 ON CONFLICT (execution_id, event_id, kind) DO NOTHING;
 
 -- name: return_lost_commands
--- Notifications that a stream no longer holds, of commands nobody has claimed, go out at once
--- (O5). In a younger stream their message id is unknown; in the same one it may be remembered.
--- $1 birth of the stream, $2 its first and $3 its last sequence, $4 when these were asked for,
+-- Puts back notifications of unclaimed commands that a stream no longer holds (O5). A younger
+-- stream does not know their message id; the same stream may remember it, so the id changes.
+-- $1 creation time of the stream, $2 its first and $3 its last sequence, $4 when these were asked for,
 -- $5 grace of the sweep
 UPDATE noetl.outbox AS stored
 SET
@@ -220,9 +218,9 @@ WHERE command.status = 'PENDING'
     );
 
 -- name: return_lost_events
--- Recent events that a stream no longer holds are told again, for those who listen.
--- $1 birth of the stream, $2 its last sequence, $3 when these were asked for, $4 how recent,
--- $5 grace of the sweep, $6 at most so many
+-- Puts back recent events that a stream no longer holds, for its subscribers.
+-- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 how recent,
+-- $5 grace of the sweep, $6 most rows
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
@@ -243,8 +241,8 @@ WHERE stored.outbox_id IN (
 );
 
 -- name: return_lost_messages
--- Messages to executions that a lost ingress may not have handed out yet; repeated ones change
--- nothing there. $1 birth of the stream, $2 its last sequence, $3 when these were asked for,
+-- Puts back messages to executions that a lost ingress may not have delivered; repeated ones
+-- change nothing. $1 creation time of the stream, $2 its last sequence, $3 when these were asked for,
 -- $4 grace of the sweep
 UPDATE noetl.outbox AS stored
 SET
@@ -258,8 +256,8 @@ WHERE stored.status = 'PUBLISHED'
     AND (stored.stream_created_at < $1 OR stored.stream_sequence > $2);
 
 -- name: purge_published
--- Looks at one page of old published rows and removes those nobody needs: commands that are not
--- finished keep theirs (O5), messages live longer.
+-- Looks at one page of old published rows and removes those not needed: unfinished commands keep
+-- their rows (O5), messages are kept for longer.
 -- $1 age, $2 age of messages, $3 rows in a page, $4 and $5 where the page before ended
 WITH page AS (
     SELECT outbox_id, kind, execution_id, event_id, published_at
@@ -304,7 +302,7 @@ SELECT
     ) AS last_outbox_id;
 
 -- name: measure
--- Depth and age of what is not published; counted up to a bound.
+-- Number and age of due rows, counted up to a bound; number of parked rows.
 SELECT
     count(*) AS waiting,
     COALESCE(extract(EPOCH FROM now() - min(available_at)), 0)::float8 AS oldest_seconds,

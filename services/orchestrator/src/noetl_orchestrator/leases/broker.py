@@ -1,0 +1,57 @@
+"""Questions of the sweep to the broker."""
+
+from datetime import datetime, timedelta
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.errors import NoetlError
+from noetl_contract.json import JsonObject
+from noetl_contract.streams import COMMANDS, INGRESS, pool_durable
+
+_API_SECONDS = 2.0
+
+
+class BrokerView:
+    """What the sweep asks the broker."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def oldest_ingress_seconds(self) -> float | None:
+        """Return the age of the oldest ingress message, 0 without one, None if unknown.
+
+        The age of the oldest of all shards: with a slow neighbour this shard judges later,
+        never too early.
+        """
+        info = await self._info(f"STREAM.INFO.{INGRESS.name}")
+        if info is None:
+            return None
+        state = info["state"]
+        if not state["messages"]:
+            return 0.0
+        now = _broker_time(info["ts"])
+        return (now - _broker_time(state["first_ts"])).total_seconds()
+
+    async def delivered_up_to(self, pool: str) -> tuple[datetime, int] | None:
+        """Return the birth of the command stream and the last sequence a pool was given."""
+        durable = pool_durable(pool)
+        stream = await self._info(f"STREAM.INFO.{COMMANDS.name}")
+        consumer = await self._info(f"CONSUMER.INFO.{COMMANDS.name}.{durable.name}")
+        if stream is None or consumer is None:
+            return None
+        return _broker_time(stream["created"]), int(consumer["delivered"]["stream_seq"])
+
+    async def _info(self, operation: str) -> JsonObject | None:
+        try:
+            incoming = await self._bus.request(f"$JS.API.{operation}", timeout=_API_SECONDS)
+        except NoetlError:
+            return None
+        answer: JsonObject = orjson.loads(incoming.data)
+        return None if "error" in answer else answer
+
+
+def _broker_time(text: str) -> datetime:
+    """Read the broker's time; it may have nine digits after the point or none."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    moment = datetime.fromisoformat(f"{whole}+00:00")
+    return moment + timedelta(microseconds=int(fraction[:6].ljust(6, "0")) if fraction else 0)

@@ -1,0 +1,271 @@
+"""What leaves with a commit: events, notifications of commands, messages to other executions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from noetl_contract.events import EventRow, envelope, format_time
+from noetl_contract.ingress import CancelMessage
+from noetl_contract.json import Json, JsonObject, embed
+from noetl_contract.sharding import shard_for
+from noetl_contract.subjects import (
+    command_subject,
+    event_subject,
+    ingress_subject,
+    pool_segment,
+)
+from noetl_engine.outputs import NewCommand
+
+
+@dataclass(slots=True)
+class OutboxRow:
+    """One row for the relay.
+
+    Attributes:
+        owner: the execution whose commit writes it.
+        execution_id: the execution it is about.
+        payload: what the row stores; None for events, which are read from the log.
+        hinted: what the hint carries instead; None leaves it to the relay to read.
+    """
+
+    outbox_id: int
+    owner: int
+    execution_id: int
+    event_id: int
+    kind: str
+    subject: str
+    message_id: str
+    payload: str | None
+    hinted: str | None
+
+    def stored(self) -> tuple[Json, ...]:
+        """Return the columns that the commit writes."""
+        return (
+            self.outbox_id,
+            self.owner,
+            self.execution_id,
+            self.event_id,
+            self.kind,
+            self.subject,
+            self.message_id,
+            self.payload,
+        )
+
+    def stored_again(self, *, holds: int) -> JsonObject:
+        """Return the row as a repetition puts it back, if the command still has these holds."""
+        return {
+            "execution_id": self.execution_id,
+            "event_id": self.event_id,
+            "holds": holds,
+            "outbox_id": self.outbox_id,
+            "subject": self.subject,
+            "message_id": self.message_id,
+            "payload": None if self.payload is None else orjson.Fragment(self.payload),
+        }
+
+    def hint(self) -> bytes:
+        """Return the row as the hint carries it."""
+        return orjson.dumps(
+            {
+                "outbox_id": self.outbox_id,
+                "kind": self.kind,
+                "execution_id": self.execution_id,
+                "event_id": self.event_id,
+                "subject": self.subject,
+                "message_id": self.message_id,
+                "payload": None if self.hinted is None else orjson.Fragment(self.hinted),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChildToCancel:
+    """A child that the end of its parent reaches.
+
+    Attributes:
+        event_id: the parent's terminal event.
+        cascade: whether it goes on to everything the child has started.
+    """
+
+    execution_id: int
+    event_id: int
+    reason: str | None
+    cascade: bool
+
+
+def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
+    """Return the message id of a notification (O1).
+
+    A deliberate repetition at the same attempt gets an id of its own: the broker would swallow
+    the old one for the whole dedupe window.
+    """
+    base = f"c:{event_id}:{holds}"
+    return f"{base}:n{repetition}" if repetition else base
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Builds outbox rows.
+
+    Attributes:
+        server_url: base address that workers call back to.
+        fast_path_max_bytes: largest notification with its command inside; 0 switches it off.
+        hint_payload_max_bytes: larger payloads are not hinted.
+    """
+
+    shard: int
+    shard_count: int
+    server_url: str
+    fast_path_seconds: float
+    fast_path_max_bytes: int
+    hint_payload_max_bytes: int
+
+    def event_subject(self, execution_id: int) -> str:
+        """Return the subject of all events of an execution."""
+        return event_subject(execution_id, shard=self.shard)
+
+    def event(
+        self, row: EventRow, *, subject: str, outbox_id: int, texts: Mapping[str, str | None]
+    ) -> OutboxRow:
+        """Announce an event; ``texts`` holds its JSON columns, encoded already."""
+        body = envelope(row)
+        for name, text in texts.items():
+            if text is not None and name in body:
+                body[name] = orjson.Fragment(text)
+        text = orjson.dumps(body).decode()
+        is_small = len(text) <= self.hint_payload_max_bytes
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=row.execution_id,
+            execution_id=row.execution_id,
+            event_id=row.event_id,
+            kind="event",
+            subject=subject,
+            message_id=f"e:{row.execution_id}:{row.position}",
+            payload=None,
+            hinted=text if is_small else None,
+        )
+
+    def command(
+        self, execution_id: int, command: NewCommand, *, outbox_id: int, now: datetime
+    ) -> OutboxRow:
+        """Announce a new command; the hint carries it whole when it is small (worker 22.2)."""
+        plain = self.notification(
+            execution_id=execution_id,
+            event_id=command.event_id,
+            command_id=command.command_id,
+            step=command.step,
+            trace=command.trace,
+            attempts=0,
+        )
+        payload = orjson.dumps(plain).decode()
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=execution_id,
+            execution_id=execution_id,
+            event_id=command.event_id,
+            kind="command",
+            subject=command_subject(
+                pool_segment(execution_pool=command.pool, playbook_path=None),
+                execution_id=execution_id,
+            ),
+            message_id=command_message_id(command.event_id, holds=0),
+            payload=payload,
+            hinted=self._inlined(plain, command, now=now) or payload,
+        )
+
+    def _inlined(self, plain: JsonObject, command: NewCommand, *, now: datetime) -> str | None:
+        if not self.fast_path_max_bytes:
+            return None
+        until = now + timedelta(seconds=self.fast_path_seconds)
+        inside = {
+            "action": command.tool_kind,
+            "context": embed(command.context),
+            "meta": embed(command.meta),
+        }
+        fast = {**plain["fast"], "until": format_time(until), "command": inside}
+        text = orjson.dumps({**plain, "fast": fast}).decode()
+        return text if len(text) <= self.fast_path_max_bytes else None
+
+    def repetition(
+        self,
+        *,
+        execution_id: int,
+        event_id: int,
+        command_id: str,
+        step: str,
+        trace: Json,
+        pool: str,
+        holds: int,
+        number: int,
+        outbox_id: int,
+    ) -> OutboxRow:
+        """Announce a command once more; ``number`` counts the times at these holds."""
+        payload = orjson.dumps(
+            self.notification(
+                execution_id=execution_id,
+                event_id=event_id,
+                command_id=command_id,
+                step=step,
+                trace=trace,
+                attempts=holds,
+            )
+        ).decode()
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=execution_id,
+            execution_id=execution_id,
+            event_id=event_id,
+            kind="command",
+            subject=command_subject(pool, execution_id=execution_id),
+            message_id=command_message_id(event_id, holds=holds, repetition=number),
+            payload=payload,
+            hinted=payload,
+        )
+
+    def notification(
+        self,
+        *,
+        execution_id: int,
+        event_id: int,
+        command_id: str,
+        step: str,
+        trace: Json,
+        attempts: int,
+    ) -> JsonObject:
+        """Return the body of a notification without the command itself.
+
+        ``server_url`` names the command (L6): the worker keeps the path in front of every call.
+        """
+        body: JsonObject = {
+            "execution_id": execution_id,
+            "event_id": event_id,
+            "command_id": command_id,
+            "step": step,
+            "server_url": f"{self.server_url}/c/{execution_id}/{event_id}",
+        }
+        if trace is not None:
+            body["trace"] = trace
+        body["fast"] = {"v": 1, "shard": self.shard, "attempts": attempts}
+        return body
+
+    def cancel_of_child(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
+        """Cancel a child on whatever shard it is (W10)."""
+        child_id = child.execution_id
+        message = CancelMessage(
+            execution_id=child_id, reason=child.reason, cascade=child.cascade, by_parent=True
+        )
+        payload = message.model_dump_json()
+        shard = shard_for(child_id, shard_count=self.shard_count)
+        return OutboxRow(
+            outbox_id=outbox_id,
+            owner=owner,
+            execution_id=child_id,
+            event_id=child.event_id,
+            kind="message",
+            subject=ingress_subject(shard, execution_id=child_id),
+            message_id=f"m:{child_id}:{child.event_id}",
+            payload=payload,
+            hinted=payload,
+        )
