@@ -11,11 +11,11 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
-from noetl_projector.handlers import ExecutionHandlers
-from noetl_projector.result_bodies.places import open_places
-from noetl_projector.results import ResultHandlers
+from noetl_projector.executions.handlers import ExecutionHandlers
+from noetl_projector.results.bodies.places import open_places
+from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.settings import Settings
-from noetl_projector.store import Store
+from noetl_projector.executions.store import Store
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 

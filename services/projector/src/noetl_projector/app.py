@@ -15,23 +15,22 @@ from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import EVENTS, projector_durable
 
-from noetl_projector.dashboard import DashboardHandlers
-from noetl_projector.handlers import ExecutionHandlers
-from noetl_projector.lookups import LookupHandlers
-from noetl_projector.projection import Projection
-from noetl_projector.rebuild import RebuildHandlers
-from noetl_projector.result_bodies.places import open_places
-from noetl_projector.result_bodies.removal import run_removal
-from noetl_projector.result_lists import ResultListHandlers
-from noetl_projector.results import ResultHandlers
+from noetl_projector.dashboard.handlers import DashboardHandlers
+from noetl_projector.executions.handlers import ExecutionHandlers
+from noetl_projector.executions.event_handlers import LookupHandlers
+from noetl_projector.projection.follower import Projection
+from noetl_projector.projection.rebuild import RebuildHandlers
+from noetl_projector.results.bodies.places import open_places
+from noetl_projector.results.bodies.removal import run_removal
+from noetl_projector.results.list_handlers import ResultListHandlers
+from noetl_projector.results.handlers import ResultHandlers
 from noetl_projector.settings import Settings
-from noetl_projector.sql_console import open_console
-from noetl_projector.sql_handlers import SqlHandlers
-from noetl_projector.store import Store
-from noetl_projector.sweep import run_sweep
-from noetl_projector.vars import VarHandlers
+from noetl_projector.sql_console.console import open_console
+from noetl_projector.sql_console.handlers import SqlHandlers
+from noetl_projector.executions.store import Store
+from noetl_projector.projection.sweep import run_sweep
+from noetl_projector.variables.handlers import VarHandlers
 
-__all__ = ["SCHEMA", "create_app", "open_parts"]
 
 SCHEMA = "0008"
 _NAME = "projector"
