@@ -6,7 +6,6 @@ from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSe
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 
-
 class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the projector reads from its environment."""
 

@@ -2,23 +2,20 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_common.pg.queries import Queries
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_projector.dashboard.handlers import DashboardHandlers
-from noetl_projector.projection.rebuild import Rebuild
-from noetl_projector.executions.store import Store
+from noetl_projector.dashboard.store import DashboardStore
+from noetl_projector.projection.store import ProjectionStore
 from noetl_testkit.postgres import Database
 
-from .conftest import make_settings
+from services.projector.tests.conftest import make_settings
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 type AddLog = Callable[..., Awaitable[None]]
 type Ask = Callable[..., Awaitable[RpcReply]]
@@ -30,7 +27,7 @@ ENDED = {"event_type": "playbook.completed"}
 @pytest.fixture
 async def ask(database: Database, nats_url: str, pool: Pool) -> AsyncIterator[Ask]:
     settings = make_settings(database, nats_url=nats_url)
-    routes = DashboardHandlers(pool, settings=settings).routes()
+    routes = DashboardHandlers(DashboardStore(pool), settings=settings).routes()
     async with connect(settings, name="test") as bus, serve_rpc(bus, routes, queue="test"):
         client = RpcClient(bus)
 
@@ -41,22 +38,12 @@ async def ask(database: Database, nats_url: str, pool: Pool) -> AsyncIterator[As
         yield ask_dashboard
 
 
-@pytest.mark.parametrize("file", ["dashboard.sql", "vars.sql"])
-async def test_every_statement_can_be_prepared(pool: Pool, file: str) -> None:
-    queries = Queries.load("noetl_projector", file)
-    async with pool.acquire() as connection:
-        for name in queries:
-            await connection.prepare(queries[name])
-
-    assert len(queries) >= 4
-
-
 async def test_empty_system_has_no_numbers(ask: Ask) -> None:
     assert (await ask("dashboard.counters")).body == {}
     assert (await ask("dashboard.widgets")).body == {"days": {}, "recent": []}
 
 
-async def test_numbers_follow_the_logs(ask: Ask, store: Store, add_log: AddLog) -> None:
+async def test_numbers_follow_the_logs(ask: Ask, store: ProjectionStore, add_log: AddLog) -> None:
     await add_log(1, [STARTED])
     await add_log(2, [STARTED, ENDED], status="COMPLETED")
     await add_log(3, [STARTED, ENDED], status="FAILED", path="tests/y")
@@ -81,7 +68,7 @@ async def test_numbers_follow_the_logs(ask: Ask, store: Store, add_log: AddLog) 
 
 
 async def test_days_are_those_of_the_start_and_the_last_seven(
-    ask: Ask, store: Store, add_log: AddLog, pool: Pool
+    ask: Ask, store: ProjectionStore, add_log: AddLog, pool: Pool
 ) -> None:
     today = datetime.now(UTC)
     for number, days in enumerate([0, 6, 6, 7, 400], 1):
@@ -102,17 +89,17 @@ async def test_days_are_those_of_the_start_and_the_last_seven(
 
 
 async def test_rebuilding_counts_days_too(
-    ask: Ask, store: Store, add_log: AddLog, pool: Pool
+    ask: Ask, store: ProjectionStore, add_log: AddLog, pool: Pool
 ) -> None:
     await add_log(1, [STARTED])
     await add_log(2, [STARTED])
     await store.move_executions([1])
-    rebuild = Rebuild(pool)
+    rebuild = ProjectionStore(pool)
 
-    await rebuild.write_page(after=None, limit=100)
+    await rebuild.rebuild_page(after=None, limit=100)
     walked = (await ask("dashboard.widgets")).body["days"]
     await pool.execute("UPDATE noetl.execution_day SET executions = 77")
-    await rebuild.count_again()
+    await rebuild.recount()
     counted = (await ask("dashboard.widgets")).body["days"]
 
     assert list(walked.values()) == [2]

@@ -6,13 +6,7 @@ from noetl_common.pg.queries import Queries
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 
-QUERIES = Queries.load("noetl_projector")
-
-
-async def test_every_statement_can_be_prepared(pool: Pool) -> None:
-    async with pool.acquire() as connection:
-        for name in QUERIES:
-            await connection.prepare(QUERIES[name])
+QUERIES = Queries.load("noetl_projector.executions")
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from noetl_common.service import Service, supervise
 from noetl_contract.streams import EVENTS, projector_durable
 from noetl_contract.subjects import event_subject
 from noetl_projector.app import open_parts
-from noetl_projector.projection.follower import Projection
-from noetl_projector.executions.store import Store
+from noetl_projector.projection.follower import Follower
+from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import run_sweep
 from noetl_testkit.bus import running
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from .conftest import make_settings
+from services.projector.tests.conftest import make_settings
 
 type AddLog = Callable[..., Awaitable[None]]
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -39,7 +39,7 @@ async def bus(database: Database, nats_url: str) -> AsyncIterator[Bus]:
         yield opened
 
 
-class AwayStore(Store):
+class AwayStore(ProjectionStore):
     """A store whose database is away until it is told otherwise."""
 
     def __init__(self, pool: Pool) -> None:
@@ -71,7 +71,7 @@ async def test_p1_a_message_is_acknowledged_when_its_row_was_moved_and_not_befor
 ) -> None:
     """F16: what was only fetched comes again, and an outage is waited out."""
     store = AwayStore(pool)
-    projection = Projection(store, settings=make_settings(database))
+    projection = Follower(store, settings=make_settings(database))
     await add_log(1, [STARTED])
     await bus.publish(event_subject(1, shard=0), b"not even read", message_id="e:1:1")
     async with running(run_pull(bus, DURABLE, projection.on_messages, batch=10)):
@@ -90,7 +90,7 @@ async def test_p1_a_message_is_acknowledged_when_its_row_was_moved_and_not_befor
 
 
 async def test_p2_each_look_reaches_back_behind_the_one_before(
-    database: Database, pool: Pool, store: Store, add_log: AddLog
+    database: Database, pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     """An end may be committed under a time before a look that did not see it yet."""
     settings = make_settings(database, sweep_interval_seconds=0.05, sweep_first_reach_seconds=3600)

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
-from noetl_projector.projection.rebuild import Rebuild, RebuildHandlers
-from noetl_projector.executions.store import Store
+from noetl_projector.projection.handlers import ProjectionHandlers
+from noetl_projector.projection.store import ProjectionStore
 from noetl_testkit.postgres import Database
 
-from .conftest import make_settings
+from services.projector.tests.conftest import make_settings
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 type AddLog = Callable[..., Awaitable[None]]
@@ -34,18 +34,18 @@ async def counters(pool: Pool) -> dict[str, int]:
     return {row["status"]: row["executions"] for row in found}
 
 
-async def walk(rebuild: Rebuild, *, limit: int) -> int:
+async def walk(rebuild: ProjectionStore, *, limit: int) -> int:
     after, pages = None, 0
     while True:
-        page = await rebuild.write_page(after=after, limit=limit)
+        page = await rebuild.rebuild_page(after=after, limit=limit)
         pages += 1
         after = page.after
         if after is None:
-            await rebuild.count_again()
+            await rebuild.recount()
             return pages
 
 
-async def fill(store: Store, add_log: AddLog) -> None:
+async def fill(store: ProjectionStore, add_log: AddLog) -> None:
     for number in EXECUTIONS:
         events = [STARTED, ENDED] if number % 2 else [STARTED]
         await add_log(number, events, status="COMPLETED" if number % 2 else "RUNNING")
@@ -53,7 +53,7 @@ async def fill(store: Store, add_log: AddLog) -> None:
 
 
 async def test_wrong_missing_and_left_over_rows_are_made_right(
-    pool: Pool, store: Store, add_log: AddLog
+    pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     await fill(store, add_log)
     right = (await rows(pool), await counters(pool))
@@ -69,28 +69,30 @@ async def test_wrong_missing_and_left_over_rows_are_made_right(
             stray,
         )
 
-    pages = await walk(Rebuild(pool), limit=3)
+    pages = await walk(ProjectionStore(pool), limit=3)
 
     assert pages == 3
     assert (await rows(pool), await counters(pool)) == right
     assert right[1] == {"COMPLETED": 4, "RUNNING": 3}
 
 
-async def test_a_second_rebuild_changes_nothing(pool: Pool, store: Store, add_log: AddLog) -> None:
+async def test_a_second_rebuild_changes_nothing(
+    pool: Pool, store: ProjectionStore, add_log: AddLog
+) -> None:
     await fill(store, add_log)
     before = (await rows(pool), await counters(pool))
 
-    await walk(Rebuild(pool), limit=100)
-    await walk(Rebuild(pool), limit=1)
+    await walk(ProjectionStore(pool), limit=100)
+    await walk(ProjectionStore(pool), limit=1)
 
     assert (await rows(pool), await counters(pool)) == before
 
 
 async def test_what_goes_on_meanwhile_is_neither_lost_nor_counted_twice(
-    pool: Pool, store: Store, add_log: AddLog
+    pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     await fill(store, add_log)
-    rebuild, done = Rebuild(pool), asyncio.Event()
+    rebuild, done = ProjectionStore(pool), asyncio.Event()
 
     async def keep_rebuilding() -> int:
         rounds = 0
@@ -115,21 +117,21 @@ async def test_what_goes_on_meanwhile_is_neither_lost_nor_counted_twice(
 
 
 async def test_a_row_ahead_of_its_state_is_left_alone(
-    pool: Pool, store: Store, add_log: AddLog
+    pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     """The state is read before the row is locked: the projection may have been faster."""
     await fill(store, add_log)
     await pool.execute("UPDATE noetl.execution SET position = 50 WHERE execution_id = 3")
 
-    await Rebuild(pool).write_page(after=None, limit=100)
+    await ProjectionStore(pool).rebuild_page(after=None, limit=100)
 
     assert (await rows(pool))[2][2] == 50
 
 
 async def test_requests_advance_what_is_behind_and_rebuild_page_by_page(
-    database: Database, pool: Pool, store: Store, add_log: AddLog
+    database: Database, store: ProjectionStore, add_log: AddLog
 ) -> None:
-    handlers = RebuildHandlers(pool, store, settings=make_settings(database))
+    handlers = ProjectionHandlers(store, settings=make_settings(database))
     for number in EXECUTIONS:
         await add_log(number, [STARTED])
 
@@ -147,11 +149,11 @@ async def test_requests_advance_what_is_behind_and_rebuild_page_by_page(
 
 
 async def test_rebuilds_that_end_at_once_count_one_after_the_other(
-    pool: Pool, store: Store, add_log: AddLog
+    pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     await fill(store, add_log)
     right = await counters(pool)
 
-    await asyncio.gather(*(Rebuild(pool).count_again() for _ in range(6)))
+    await asyncio.gather(*(ProjectionStore(pool).recount() for _ in range(6)))
 
     assert await counters(pool) == right

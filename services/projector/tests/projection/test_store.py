@@ -7,7 +7,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from noetl_projector.projection.follower import execution_of_subject
-from noetl_projector.executions.store import Store
+from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import sweep
 
 type AddLog = Callable[..., Awaitable[None]]
@@ -28,7 +28,7 @@ async def counters_of(pool: Pool) -> dict[tuple[str, str], int]:
 
 
 async def test_p1_a_message_moves_the_row_to_where_the_log_is(
-    store: Store, pool: Pool, add_log: AddLog
+    store: ProjectionStore, pool: Pool, add_log: AddLog
 ) -> None:
     await add_log(1, [STARTED])
     await store.move_executions([1])
@@ -42,7 +42,7 @@ async def test_p1_a_message_moves_the_row_to_where_the_log_is(
 
 
 async def test_p1_a_repeated_message_changes_nothing(
-    store: Store, pool: Pool, add_log: AddLog
+    store: ProjectionStore, pool: Pool, add_log: AddLog
 ) -> None:
     await add_log(1, [STARTED])
     await store.move_executions([1])
@@ -52,7 +52,7 @@ async def test_p1_a_repeated_message_changes_nothing(
 
 
 async def test_p1_concurrent_projectors_count_each_execution_once(
-    store: Store, pool: Pool, add_log: AddLog
+    store: ProjectionStore, pool: Pool, add_log: AddLog
 ) -> None:
     for execution_id in range(1, 41):
         await add_log(execution_id, [STARTED])
@@ -68,7 +68,7 @@ async def test_p1_concurrent_projectors_count_each_execution_once(
 
 
 async def test_p2_sweep_finds_what_no_message_told_of(
-    store: Store, pool: Pool, add_log: AddLog
+    store: ProjectionStore, pool: Pool, add_log: AddLog
 ) -> None:
     await add_log(1, [STARTED])
     await store.move_executions([1])
@@ -86,7 +86,7 @@ async def test_p2_sweep_finds_what_no_message_told_of(
     assert await sweep(store, ended_after=ended_after, limit=10) == 0
 
 
-async def test_an_unknown_execution_is_left_alone(store: Store, pool: Pool) -> None:
+async def test_an_unknown_execution_is_left_alone(store: ProjectionStore, pool: Pool) -> None:
     assert await store.move_executions([12345]) == 0
     assert await rows_of(pool) == {}
 

@@ -19,11 +19,11 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
 from noetl_projector.results.bodies.places import Places, open_places
-from noetl_projector.results.bodies.removal import remove_bodies
 from noetl_projector.results.bodies.s3 import S3Place
 from noetl_projector.results.handlers import ResultHandlers
+from noetl_projector.results.removal import remove_bodies
+from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
-from noetl_projector.executions.store import Store
 from pydantic import SecretStr, ValidationError
 
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -51,7 +51,7 @@ class Bench:
 
     ask: Callable[..., Awaitable[RpcReply]]
     places: Places
-    store: Store
+    store: ResultStore
     pool: Pool
     bus: Bus
 
@@ -81,7 +81,7 @@ type StartBench = Callable[..., AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
-def start(nats_url: str, store: Store, pool: Pool, s3_url: str) -> StartBench:
+def start(nats_url: str, pool: Pool, s3_url: str) -> StartBench:
     @asynccontextmanager
     async def begin(kind: str, **changes: Any) -> AsyncIterator[Bench]:
         values: dict[str, Any] = {
@@ -94,6 +94,7 @@ def start(nats_url: str, store: Store, pool: Pool, s3_url: str) -> StartBench:
             "result_transfer_seconds": 5.0,
         }
         settings = Settings(nats_url=SecretStr(nats_url), **{**values, **changes})
+        store = ResultStore(pool)
         async with connect(settings, name="test") as bus:
             places = open_places(settings, bus)
             handlers = ResultHandlers(

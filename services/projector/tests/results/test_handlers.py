@@ -9,7 +9,7 @@ from noetl_common.bus.broker import connect
 from noetl_common.bus.inbox import Incoming
 from noetl_common.settings import NatsSettings
 from noetl_contract.rpc import RpcReply
-from noetl_projector.results.handlers import InvalidUri, ResultUri
+from noetl_projector.results.uri import InvalidUri, ResultUri
 from pydantic import SecretStr
 
 type Ask = Callable[..., Awaitable[RpcReply]]

@@ -2,11 +2,11 @@
 
 import asyncpg
 import pytest
-from noetl_common.pg.queries import Queries
 from noetl_projector.results.list_handlers import ResultListHandlers
+from noetl_projector.results.store import ResultStore
 from noetl_testkit.postgres import Database
 
-from .conftest import make_settings
+from services.projector.tests.conftest import make_settings
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -27,14 +27,7 @@ async def handlers(database: Database, pool: Pool) -> ResultListHandlers:
             name,
             scope,
         )
-    return ResultListHandlers(pool, settings=make_settings(database))
-
-
-async def test_every_statement_can_be_prepared(pool: Pool) -> None:
-    queries = Queries.load("noetl_projector", "result_lists.sql")
-    async with pool.acquire() as connection:
-        for name in queries:
-            await connection.prepare(queries[name])
+    return ResultListHandlers(ResultStore(pool), settings=make_settings(database))
 
 
 async def test_results_are_listed_by_scope_and_name(handlers: ResultListHandlers) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import asyncpg
 import orjson
 import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_projector.sql_console.console import open_console
@@ -20,9 +20,8 @@ from noetl_projector.sql_console.text import Statement
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from .conftest import make_settings
+from services.projector.tests.conftest import make_settings
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Ask = Callable[..., Awaitable[RpcReply]]
 
@@ -34,7 +33,7 @@ NO_SQL = "Database error: error returned from database: "
 async def serving(database: Database, nats_url: str, **changes: Json) -> AsyncIterator[Ask]:
     """Serve the SQL operations, with a catalog that knows some credentials."""
     settings = make_settings(database, nats_url=nats_url, **changes)
-    credentials: dict[str, Json] = {
+    credentials: JsonObject = {
         "here": {
             "type": "postgres",
             "data": {
@@ -49,7 +48,7 @@ async def serving(database: Database, nats_url: str, **changes: Json) -> AsyncIt
         "nowhere": {"type": "postgres", "data": {"host": "127.0.0.1", "port": 1}},
     }
 
-    async def credential(request: dict[str, Json]) -> RpcReply:
+    async def credential(request: JsonObject) -> RpcReply:
         found = credentials.get(request["identifier"])
         if found is None:
             name = request["identifier"]
@@ -509,7 +508,7 @@ async def test_reading_reaches_nothing_beside_the_tables(
 ) -> None:
     """Also for a service that is a superuser itself, whatever database is named."""
     assert await pool.fetchval("SELECT current_setting('is_superuser')") == "on"
-    places: list[dict[str, Json]] = [
+    places: list[JsonObject] = [
         {},
         {"connection_string": f"user={database.user} dbname={database.name}"},
     ]

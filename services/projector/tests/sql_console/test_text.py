@@ -1,12 +1,9 @@
 """Placeholders, refused commands and names of databases (http-a 14.1)."""
 
-from typing import Any
-
 import pytest
+from noetl_contract.json import Json
 from noetl_projector.sql_console.targets import Target, target_of_credential, target_of_text
 from noetl_projector.sql_console.text import StatementRefused, read_statement
-
-type Json = Any
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
 """Variables of executions (http-a 10)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import asyncpg
 import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_contract.http.vars import VarEntry
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
-from noetl_projector.variables.handlers import VarHandlers
+from noetl_projector.variables.handlers import VariableHandlers
+from noetl_projector.variables.store import VariableStore
 from noetl_testkit.postgres import Database
 
-from .conftest import make_settings
+from services.projector.tests.conftest import make_settings
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Ask = Callable[..., Awaitable[RpcReply]]
 
@@ -23,7 +23,7 @@ type Ask = Callable[..., Awaitable[RpcReply]]
 @pytest.fixture
 async def ask(database: Database, nats_url: str, pool: Pool) -> AsyncIterator[Ask]:
     settings = make_settings(database, nats_url=nats_url)
-    routes = VarHandlers(pool, settings=settings).routes()
+    routes = VariableHandlers(VariableStore(pool), settings=settings).routes()
     async with connect(settings, name="test") as bus, serve_rpc(bus, routes, queue="test"):
         client = RpcClient(bus)
 
@@ -34,7 +34,7 @@ async def ask(database: Database, nats_url: str, pool: Pool) -> AsyncIterator[As
         yield ask_vars
 
 
-def var(name: str, value: Json, **others: str) -> dict[str, Json]:
+def var(name: str, value: Json, **others: str) -> JsonObject:
     return {"var_name": name, "var_value": value} | others
 
 

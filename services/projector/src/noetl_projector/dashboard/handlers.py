@@ -1,22 +1,16 @@
-"""Numbers of the dashboard and what tables there are (http-a 13 and 14.2).
+"""Numbers of the dashboard, and the tables of the schema, one function per request.
 
 Nothing here counts executions: the projection keeps the counters.
 """
 
-from typing import Any
-
-import asyncpg
 from noetl_common.bus.rpc import RpcHandler
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
 from noetl_contract.http.moments import rfc3339
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
+from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.settings import Settings
-
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 _DAYS = 7
 _RECENT = 10
@@ -25,10 +19,9 @@ _RECENT = 10
 class DashboardHandlers:
     """Answers from the read model of one shard; the edge adds the shards up."""
 
-    def __init__(self, pool: Pool, *, settings: Settings) -> None:
-        self._pool = pool
+    def __init__(self, store: DashboardStore, *, settings: Settings) -> None:
+        self._store = store
         self._settings = settings
-        self._sql = Queries.load("noetl_projector", "dashboard.sql")
 
     def routes(self) -> dict[str, RpcHandler]:
         """Return the handlers by subject."""
@@ -43,35 +36,30 @@ class DashboardHandlers:
             for name, handler in handlers.items()
         }
 
-    async def on_counters(self, _request: Request) -> RpcReply:
-        """Return how many executions have each status."""
-        with translate():
-            rows = await self._pool.fetch(self._sql["sum_counters"])
-        return RpcReply(body={row["status"]: row["executions"] for row in rows})
+    async def on_counters(self, _request: JsonObject) -> RpcReply:
+        """Return the number of executions by status."""
+        return RpcReply(body=await self._store.sum_counters())
 
-    async def on_widgets(self, _request: Request) -> RpcReply:
+    async def on_widgets(self, _request: JsonObject) -> RpcReply:
         """Return executions by day, and the newest ones."""
-        with translate():
-            days = await self._pool.fetch(self._sql["list_days"], _DAYS)
-            recent = await self._pool.fetch(self._sql["list_recent"], _RECENT)
+        days = await self._store.list_days(days=_DAYS)
+        recent = await self._store.list_recent(limit=_RECENT)
         return RpcReply(
             body={
-                "days": {row["day"].isoformat(): row["executions"] for row in days},
+                "days": {day.isoformat(): executions for day, executions in days.items()},
                 "recent": [
                     {
-                        "execution_id": row["execution_id"],
-                        "path": row["path"],
-                        "status": row["status"],
-                        "started_at": rfc3339(row["started_at"]),
+                        "execution_id": execution.execution_id,
+                        "path": execution.path,
+                        "status": execution.status,
+                        "started_at": rfc3339(execution.started_at),
                     }
-                    for row in recent
+                    for execution in recent
                 ],
             }
         )
 
-    async def on_tables(self, _request: Request) -> RpcReply:
+    async def on_tables(self, _request: JsonObject) -> RpcReply:
         """Return the tables of our schema; ``exists`` is false without the schema."""
-        with translate():
-            rows = await self._pool.fetch(self._sql["list_tables"])
-        tables = [row["table_name"] for row in rows if row["table_name"] is not None]
-        return RpcReply(body={"exists": bool(rows), "tables": tables})
+        tables = await self._store.list_tables()
+        return RpcReply(body={"exists": tables is not None, "tables": tables or []})

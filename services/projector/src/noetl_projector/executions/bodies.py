@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from noetl_contract.events import ExecutionStatus
@@ -13,13 +12,12 @@ from noetl_contract.http.moments import (
     rfc3339,
     rfc3339_or_none,
 )
+from noetl_contract.json import Json, JsonObject
 
 from noetl_projector.executions.store import LogRow, State
 
 
-
-
-def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
+def status_body(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
     """Build the answer of ``/status``: the baseline's keys, then those the CLI reads.
 
     The CLI's human view says RUNNING unless ``completed``, whatever ``failed`` says, and a
@@ -27,7 +25,7 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
     """
     is_cancelled = state.status == ExecutionStatus.CANCELLED
     is_running = state.status == ExecutionStatus.RUNNING
-    body: Body = {
+    body: JsonObject = {
         "execution_id": state.execution_id,
         "status": state.status,
         "current_step": state.current_step,
@@ -51,7 +49,7 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> Body:
     return body
 
 
-def entry_body(state: State) -> Body:
+def entry_body(state: State) -> JsonObject:
     """Build one entry of the list."""
     return {
         "execution_id": state.execution_id,
@@ -75,10 +73,10 @@ def detail_body(
     *,
     workload: Json,
     result: Json,
-    events: Sequence[Body],
+    events: Sequence[JsonObject],
     includes_events: bool,
-    pagination: Body,
-) -> Body:
+    pagination: JsonObject,
+) -> JsonObject:
     """Build the answer of ``/api/executions/{id}``."""
     return {
         "execution_id": state.execution_id,
@@ -102,7 +100,9 @@ def detail_body(
     }
 
 
-def events_body(state: State, *, events: Sequence[Body], pagination: Body) -> Body:
+def events_body(
+    state: State, *, events: Sequence[JsonObject], pagination: JsonObject
+) -> JsonObject:
     """Build the answer of ``/api/executions/{id}/events``."""
     return {
         "execution_id": state.execution_id,
@@ -113,7 +113,7 @@ def events_body(state: State, *, events: Sequence[Body], pagination: Body) -> Bo
     }
 
 
-def pagination_body(*, page: int, page_size: int, total: int) -> Body:
+def pagination_body(*, page: int, page_size: int, total: int) -> JsonObject:
     """Say where a page lies; an empty log has one page."""
     pages = max(1, -(-total // page_size))
     return {
@@ -128,7 +128,7 @@ def pagination_body(*, page: int, page_size: int, total: int) -> Body:
 
 def event_bodies(
     rows: Sequence[LogRow], *, execution_id: int, max_bytes: int, newest_first: bool
-) -> list[Body]:
+) -> list[JsonObject]:
     """Build the events of an answer, secrets masked.
 
     When the contexts and results together pass ``max_bytes``, those of the older events are
@@ -136,16 +136,16 @@ def event_bodies(
     """
     order = rows if newest_first else tuple(reversed(rows))
     left = max_bytes
-    bodies: list[Body] = []
+    bodies: list[JsonObject] = []
     for row in order:
         left -= len(orjson.dumps(row.context)) + len(orjson.dumps(row.result))
         bodies.append(_event_body(row, execution_id=execution_id, is_whole=left >= 0))
     return bodies if newest_first else bodies[::-1]
 
 
-def _event_body(row: LogRow, *, execution_id: int, is_whole: bool) -> Body:
+def _event_body(row: LogRow, *, execution_id: int, is_whole: bool) -> JsonObject:
     created = rfc3339(row.created_at)
-    body: Body = {
+    body: JsonObject = {
         "event_id": row.event_id,
         "event_type": row.event_type,
         "node_id": row.node_id,
@@ -168,7 +168,7 @@ def _event_body(row: LogRow, *, execution_id: int, is_whole: bool) -> Body:
     return body
 
 
-def _times(state: State) -> Body:
+def _times(state: State) -> JsonObject:
     seconds = duration_seconds(state.started_at, state.ended_at or datetime.now(UTC))
     return {
         "start_time": rfc3339(state.started_at),

@@ -1,10 +1,10 @@
 """Reads of executions and commands, one function per request (docs/architecture.md)."""
 
 import asyncio
-from typing import Any
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
@@ -16,10 +16,9 @@ from noetl_projector.executions.bodies import (
     pagination_body,
     status_body,
 )
+from noetl_projector.executions.store import ExecutionStore, State
+from noetl_projector.rpc import refused
 from noetl_projector.settings import Settings
-from noetl_projector.executions.store import State, Store
-
-
 
 # A browser rounds an id to a double: up to 64 off at today's size (http-b 6.1).
 _ROUNDING = 128
@@ -28,7 +27,7 @@ _ROUNDING = 128
 class ExecutionHandlers:
     """Answers from the log and its state row, never from the read model (design 4)."""
 
-    def __init__(self, store: Store, *, settings: Settings) -> None:
+    def __init__(self, store: ExecutionStore, *, settings: Settings) -> None:
         self._store = store
         self._settings = settings
 
@@ -51,7 +50,7 @@ class ExecutionHandlers:
             for name, handler in handlers.items()
         }
 
-    async def on_list(self, request: Request) -> bytes:
+    async def on_list(self, request: JsonObject) -> bytes:
         """List executions, newest first."""
         states = await self._store.list_states(
             catalog_id=request.get("catalog_id"),
@@ -62,7 +61,7 @@ class ExecutionHandlers:
         )
         return encode_reply([entry_body(state) for state in states])
 
-    async def on_get(self, request: Request) -> RpcReply | bytes:
+    async def on_get(self, request: JsonObject) -> RpcReply | bytes:
         """Return an execution with its events: the newest ones ascending, or a page."""
         state = await self._store.find_state(int(request["execution_id"]))
         if state is None:
@@ -88,7 +87,7 @@ class ExecutionHandlers:
             )
         )
 
-    async def on_status(self, request: Request) -> RpcReply | bytes:
+    async def on_status(self, request: JsonObject) -> RpcReply | bytes:
         """Return status and progress, also of a log that no playbook wrote."""
         execution_id = int(request["execution_id"])
         state, steps = await self._store.find_status(
@@ -99,7 +98,7 @@ class ExecutionHandlers:
             return _unknown(request)
         return encode_reply(status_body(state, completed_steps=steps))
 
-    async def on_events(self, request: Request) -> RpcReply | bytes:
+    async def on_events(self, request: JsonObject) -> RpcReply | bytes:
         """Return a page of events, newest first."""
         state = await self._find_log(int(request["execution_id"]))
         if state is None:
@@ -107,7 +106,7 @@ class ExecutionHandlers:
         events, pagination = await self._page(state, request, is_wanted=True)
         return encode_reply(events_body(state, events=events, pagination=pagination))
 
-    async def on_cancelled(self, request: Request) -> bytes:
+    async def on_cancelled(self, request: JsonObject) -> bytes:
         """Say whether an execution was cancelled, as its status says; an unknown one was not."""
         execution_id = int(request["execution_id"])
         state = await self._find_log(execution_id)
@@ -124,7 +123,7 @@ class ExecutionHandlers:
             }
         )
 
-    async def on_exists(self, request: Request) -> bytes:
+    async def on_exists(self, request: JsonObject) -> bytes:
         """Say whether an execution was started (design W5)."""
         execution_id = int(request["execution_id"])
         state = await self._store.find_state(execution_id)
@@ -140,7 +139,7 @@ class ExecutionHandlers:
             }
         )
 
-    async def on_origin(self, request: Request) -> RpcReply | bytes:
+    async def on_origin(self, request: JsonObject) -> RpcReply | bytes:
         """Say what an execution runs, with its workload unmasked: for services, no client's."""
         state = await self._store.find_state(int(request["execution_id"]))
         if state is None:
@@ -148,7 +147,7 @@ class ExecutionHandlers:
         workload = await self._store.read_start(state.execution_id)
         return encode_reply({"catalog_id": state.catalog_id, "workload": workload})
 
-    async def on_tail(self, request: Request) -> RpcReply | bytes:
+    async def on_tail(self, request: JsonObject) -> RpcReply | bytes:
         """Return events after a position or an event, ascending, and where the log stands."""
         execution_id = int(request["execution_id"])
         # The state is read first: its position is then never past what the rows hold.
@@ -182,7 +181,7 @@ class ExecutionHandlers:
             }
         )
 
-    async def on_command(self, request: Request) -> RpcReply | bytes:
+    async def on_command(self, request: JsonObject) -> RpcReply | bytes:
         """Return a command as it was issued, whole: its reader is a worker (http-b 4.1)."""
         event_id = int(request["event_id"])
         command = await self._store.find_command(event_id, execution_id=request.get("execution_id"))
@@ -219,7 +218,7 @@ class ExecutionHandlers:
         return events, pagination_body(page=1, page_size=limit, total=state.position)
 
     async def _page(
-        self, state: State, request: Request, *, is_wanted: bool
+        self, state: State, request: JsonObject, *, is_wanted: bool
     ) -> tuple[list[JsonObject], JsonObject]:
         """Return a page in descending order."""
         page, page_size = int(request["page"]), int(request["page_size"])
@@ -251,10 +250,5 @@ class ExecutionHandlers:
         return events, pagination
 
 
-def refused(status: int, text: str) -> RpcReply:
-    """Build the answer to a request that is not met."""
-    return RpcReply(status=status, error=text)
-
-
-def _unknown(request: Request) -> RpcReply:
+def _unknown(request: JsonObject) -> RpcReply:
     return refused(404, f"Execution not found: {request['execution_id']}")

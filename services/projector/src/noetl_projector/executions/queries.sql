@@ -1,120 +1,8 @@
--- Statements of the projector service, on its shard's database.
+-- Reads of executions, their events and their commands, on the shard's database.
 
 -- name: probe
 -- Whether the database answers.
 SELECT 1;
-
--- name: add_missing_executions
--- A row at position 0 for each execution that the read model lacks, so that the next statement
--- can lock it; both are one transaction. Each counts for the day of its start. $1 execution ids
-WITH added AS (
-    INSERT INTO noetl.execution (
-        execution_id, catalog_id, parent_execution_id, path, status, start_time, position
-    )
-    SELECT
-        s.execution_id, s.catalog_id, s.parent_execution_id, s.path, '', s.started_at, 0
-    FROM noetl.execution_state AS s
-    WHERE s.execution_id = ANY($1::BIGINT[])
-    ORDER BY s.execution_id
-    ON CONFLICT (execution_id) DO NOTHING
-    RETURNING (start_time AT TIME ZONE 'UTC')::DATE AS day
-),
-
-days AS (
-    SELECT a.day, count(*) AS executions
-    FROM added AS a
-    GROUP BY a.day
-)
-
-INSERT INTO noetl.execution_day AS stored (day, executions)
-SELECT d.day, d.executions
-FROM days AS d
-ORDER BY d.day
-ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.executions;
-
--- name: move_executions
--- Moves rows to the position of the state row where that is further, and the counters by the
--- difference. A rebuild also writes rows anew that are there already, whatever they hold (P3).
--- $1 execution ids, $2 also rows at the position of their state
-WITH old AS MATERIALIZED (
-    SELECT e.execution_id, e.path, e.status, e.position
-    FROM noetl.execution AS e
-    WHERE e.execution_id = ANY($1::BIGINT[])
-    ORDER BY e.execution_id
-    FOR UPDATE
-),
-
-fresh AS MATERIALIZED (
-    SELECT
-        s.execution_id, s.catalog_id, s.parent_execution_id, s.path, s.status, s.position,
-        s.started_at, s.ended_at, s.error, last.event_id, last.event_type, last.node_name,
-        o.path AS old_path, o.status AS old_status, o.position AS old_position
-    FROM old AS o
-    INNER JOIN noetl.execution_state AS s
-        ON s.execution_id = o.execution_id
-        AND (s.position > o.position OR ($2::BOOLEAN AND s.position = o.position))
-    INNER JOIN noetl.event AS last
-        ON last.execution_id = s.execution_id
-        AND last.position = s.position
-),
-
-moved AS (
-    UPDATE noetl.execution AS e
-    SET
-        catalog_id = f.catalog_id,
-        parent_execution_id = f.parent_execution_id,
-        path = f.path,
-        status = f.status,
-        start_time = f.started_at,
-        end_time = f.ended_at,
-        error = f.error,
-        last_event_id = f.event_id,
-        last_event_type = f.event_type,
-        last_node_name = f.node_name,
-        position = f.position,
-        updated_at = clock_timestamp()
-    FROM fresh AS f
-    WHERE e.execution_id = f.execution_id
-    RETURNING e.execution_id
-),
-
-differences AS (
-    SELECT d.path, d.status, sum(d.change) AS change
-    FROM (
-        SELECT f.path, f.status, 1 AS change FROM fresh AS f
-        UNION ALL
-        SELECT coalesce(f.old_path, ''), f.old_status, -1 FROM fresh AS f WHERE f.old_position > 0
-    ) AS d
-    GROUP BY d.path, d.status
-    HAVING sum(d.change) != 0
-),
-
-counted AS (
-    INSERT INTO noetl.execution_counter AS c (path, status, executions)
-    SELECT d.path, d.status, d.change FROM differences AS d
-    ORDER BY d.path, d.status
-    ON CONFLICT (path, status) DO UPDATE SET executions = c.executions + excluded.executions
-    RETURNING 1
-)
-
-SELECT count(*) FROM moved;
-
--- name: read_clock
--- This database's time.
-SELECT clock_timestamp();
-
--- name: find_lagging
--- Executions whose row is behind their log, of those that run and those that ended lately.
--- $1 ended after, $2 limit
-SELECT s.execution_id
-FROM noetl.execution_state AS s
-LEFT JOIN noetl.execution AS e
-    ON e.execution_id = s.execution_id
-WHERE
-    (s.status = 'RUNNING' OR s.ended_at > $1)
-    AND (e.position IS NULL OR e.position < s.position)
-ORDER BY s.execution_id
-LIMIT $2;
 
 -- name: find_state
 -- The state row of an execution. $1 execution id
@@ -300,103 +188,30 @@ WHERE
     AND ($2::BIGINT IS NULL OR e.execution_id = $2)
 LIMIT 1;
 
--- name: insert_result
--- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution id, $3 name,
--- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store,
--- $10 location or null, $11 seconds until it is deleted or null
-WITH kept AS (
-    INSERT INTO noetl.result_store (
-        result_id, execution_id, name, scope, source_step, data, bytes, sha256, store, location,
-        expires_at
-    )
-    VALUES (
-        $1, $2, $3, $4, $5, ($6::TEXT)::JSONB, $7, $8, $9, $10,
-        now() + make_interval(secs => $11)
-    )
-    ON CONFLICT (result_id) DO NOTHING
-    RETURNING store, location
-)
-
-DELETE FROM noetl.result_body_removal AS d
-USING kept
-WHERE d.store = kept.store AND d.location = kept.location;
-
--- name: delete_expired_results
--- Deletes results whose time is over; their bodies go with them. $1 most
-WITH expired AS (
-    SELECT r.result_id
-    FROM noetl.result_store AS r
-    WHERE r.expires_at <= now()
-    ORDER BY r.expires_at
-    LIMIT $1
-    FOR UPDATE SKIP LOCKED
-),
-
-deleted AS (
-    DELETE FROM noetl.result_store AS r
-    USING expired
-    WHERE r.result_id = expired.result_id
-    RETURNING r.result_id
-)
-
-SELECT count(*) AS deleted
-FROM deleted;
-
--- name: announce_body
--- Says that a body is about to be written: without a result it goes again.
--- $1 store, $2 location, $3 seconds until then
-INSERT INTO noetl.result_body_removal AS r (store, location, due_at)
-VALUES ($1, $2, now() + make_interval(secs => $3))
-ON CONFLICT (store, location) DO UPDATE
-    SET due_at = GREATEST(r.due_at, EXCLUDED.due_at);
-
--- name: forget_removal
--- $1 store, $2 location
-DELETE FROM noetl.result_body_removal
-WHERE store = $1 AND location = $2;
-
--- name: keep_named_bodies
--- Forgets what is due but named by a result.
-DELETE FROM noetl.result_body_removal AS d
-USING noetl.result_store AS r
-WHERE d.due_at <= now() AND r.store = d.store AND r.location = d.location;
-
--- name: take_removals
--- Bodies due for removal, put off for whoever comes next. $1 most
-WITH due AS (
-    SELECT d.store, d.location
-    FROM noetl.result_body_removal AS d
-    WHERE
-        d.due_at <= now()
-        AND NOT EXISTS (
-            SELECT FROM noetl.result_store AS r
-            WHERE r.store = d.store AND r.location = d.location
-        )
-    ORDER BY d.due_at
-    LIMIT $1
-    FOR UPDATE SKIP LOCKED
-)
-
-UPDATE noetl.result_body_removal AS d
-SET
-    tries = d.tries + 1,
-    due_at = now() + LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(d.tries, 6)))
-FROM due
-WHERE d.store = due.store AND d.location = due.location
-RETURNING d.store, d.location;
-
--- name: find_result
--- A result's data as text, or where it lies. $1 execution id, $2 name, $3 result id
-SELECT r.data::TEXT AS data, r.store, r.location, r.bytes, r.sha256
-FROM noetl.result_store AS r
-WHERE r.execution_id = $1 AND r.name = $2 AND r.result_id = $3;
-
--- name: find_newest_result
--- The newest result of a name. $1 execution id, $2 name
+-- name: find_event
+-- The event of an id; ids repeat between executions, so it is the newest one. $1 event id
 SELECT
-    r.result_id, r.name, r.scope, r.source_step, r.bytes, r.sha256, r.created_at,
-    r.data::TEXT AS data, r.store, r.location
-FROM noetl.result_store AS r
-WHERE r.execution_id = $1 AND r.name = $2
-ORDER BY r.result_id DESC
+    e.execution_id, e.event_id, e.event_type, e.node_name, e.status, e.result, e.error, e.created_at
+FROM noetl.event AS e
+WHERE e.event_id = $1
+ORDER BY e.created_at DESC
 LIMIT 1;
+
+-- name: find_batch_key
+-- The key under which a batch of events was sent. $1 execution id, $2 id of one of its events
+SELECT r.key
+FROM noetl.request_key AS r
+WHERE
+    r.scope = 'events:' || $1::BIGINT
+    AND r.answer -> 'event_ids' @> to_jsonb($2::BIGINT)
+LIMIT 1;
+
+-- name: find_stuck
+-- Executions that run for longer than so many minutes. $1 minutes, $2 limit
+SELECT s.execution_id
+FROM noetl.execution_state AS s
+WHERE
+    s.status = 'RUNNING'
+    AND s.started_at < clock_timestamp() - make_interval(mins => $1::INTEGER)
+ORDER BY s.started_at, s.execution_id
+LIMIT $2;

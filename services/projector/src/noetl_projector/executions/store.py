@@ -1,6 +1,5 @@
-"""The projector's statements: the read model, reads of the log, stored results."""
+"""Reads of state rows, logs and commands."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -10,7 +9,7 @@ from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import translate
 from noetl_common.pg.queries import Queries
 from noetl_contract.events import ExecutionStatus, status_of_terminal
-
+from noetl_contract.json import Json
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -81,28 +80,32 @@ class StoredCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class NewResult:
-    """A result to keep; ``text`` is its compact JSON with sorted keys, None if elsewhere."""
+class StoredEvent:
+    """An event and its result."""
 
-    result_id: int
     execution_id: int
-    name: str
-    scope: str
-    source_step: str | None
-    text: str | None
-    size: int
-    sha256: str
-    store: str = "db"
-    location: str | None = None
-    expires_seconds: float | None = None
+    event_id: int
+    event_type: str
+    node_name: str | None
+    status: str | None
+    result: Json
+    error: str | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: asyncpg.Record) -> Self:
+        """Read a row whose columns have these names; its time is UTC without a zone."""
+        values = dict(row)
+        values["created_at"] = values["created_at"].replace(tzinfo=UTC)
+        return cls(**values)
 
 
-class Store:
-    """One method a statement; errors are translated to ours."""
+class ExecutionStore:
+    """One method per statement or transaction; errors of the driver leave as ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._queries = Queries.load("noetl_projector")
+        self._sql = Queries.load("noetl_projector.executions")
 
     async def is_reachable(self) -> bool:
         """Say whether the database answers."""
@@ -111,28 +114,6 @@ class Store:
         except NoetlError:
             return False
         return True
-
-    async def move_executions(self, execution_ids: Sequence[int]) -> int:
-        """Bring rows of the read model to where the logs are.
-
-        Repeating it changes nothing. Returns how many rows moved.
-        """
-        ids = list(execution_ids)
-        with translate():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(self._queries["add_missing_executions"], ids)
-                moved = await connection.fetchval(self._queries["move_executions"], ids, False)
-        return int(moved)
-
-    async def read_clock(self) -> datetime:
-        """Return the database's time."""
-        moment: datetime = await self._value("read_clock")
-        return moment
-
-    async def find_lagging(self, *, ended_after: datetime, limit: int) -> list[int]:
-        """Return executions whose row is behind their log."""
-        rows = await self._rows("find_lagging", ended_after, limit)
-        return [row["execution_id"] for row in rows]
 
     async def find_state(self, execution_id: int) -> State | None:
         """Return the state row of an execution."""
@@ -247,65 +228,29 @@ class Store:
             meta=row["meta"],
         )
 
-    async def insert_result(self, result: NewResult) -> None:
-        """Keep a result; repeating it changes nothing."""
-        with translate():
-            await self._pool.execute(
-                self._queries["insert_result"],
-                result.result_id,
-                result.execution_id,
-                result.name,
-                result.scope,
-                result.source_step,
-                result.text,
-                result.size,
-                result.sha256,
-                result.store,
-                result.location,
-                result.expires_seconds,
-            )
+    async def find_event(self, event_id: int) -> StoredEvent | None:
+        """Return the newest event of an id; ids repeat between executions."""
+        row = await self._row("find_event", event_id)
+        return None if row is None else StoredEvent.of(row)
 
-    async def delete_expired_results(self, *, limit: int) -> int:
-        """Delete results whose time is over; return how many."""
-        return int(await self._value("delete_expired_results", limit))
+    async def find_batch_key(self, execution_id: int, *, event_id: int) -> str | None:
+        """Return the key under which the batch of an event was sent; None without a key."""
+        key: str | None = await self._value("find_batch_key", execution_id, event_id)
+        return key
 
-    async def find_result(
-        self, execution_id: int, *, name: str, result_id: int
-    ) -> JsonObject | None:
-        """Return a result's JSON text in ``data``, or where it lies, with size and checksum."""
-        row = await self._row("find_result", execution_id, name, result_id)
-        return None if row is None else dict(row)
-
-    async def announce_body(self, store: str, *, location: str, seconds: float) -> None:
-        """Have a body removed after a time unless a result names it then."""
-        with translate():
-            await self._pool.execute(self._queries["announce_body"], store, location, seconds)
-
-    async def forget_removal(self, store: str, *, location: str) -> None:
-        """Remove a body no more."""
-        with translate():
-            await self._pool.execute(self._queries["forget_removal"], store, location)
-
-    async def take_removals(self, *, limit: int) -> list[tuple[str, str]]:
-        """Return stores and locations of bodies that are due for removal."""
-        with translate():
-            await self._pool.execute(self._queries["keep_named_bodies"])
-        rows = await self._rows("take_removals", limit)
-        return [(row["store"], row["location"]) for row in rows]
-
-    async def find_newest_result(self, execution_id: int, *, name: str) -> JsonObject | None:
-        """Return the newest result of a name with what is known of it; ``data`` is JSON text."""
-        row = await self._row("find_newest_result", execution_id, name)
-        return None if row is None else dict(row)
+    async def find_stuck(self, *, older_than_minutes: int, limit: int) -> list[int]:
+        """Return executions that run for longer than a time, oldest first."""
+        rows = await self._rows("find_stuck", older_than_minutes, limit)
+        return [row["execution_id"] for row in rows]
 
     async def _row(self, name: str, *values: object) -> asyncpg.Record | None:
         with translate():
-            return await self._pool.fetchrow(self._queries[name], *values)
+            return await self._pool.fetchrow(self._sql[name], *values)
 
     async def _rows(self, name: str, *values: object) -> list[asyncpg.Record]:
         with translate():
-            return await self._pool.fetch(self._queries[name], *values)
+            return await self._pool.fetch(self._sql[name], *values)
 
     async def _value(self, name: str, *values: object) -> Any:
         with translate():
-            return await self._pool.fetchval(self._queries[name], *values)
+            return await self._pool.fetchval(self._sql[name], *values)

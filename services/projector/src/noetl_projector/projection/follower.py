@@ -9,20 +9,23 @@ from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
 
+from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
-from noetl_projector.executions.store import Store
-
 
 _RETRY_SECONDS = 0.5
 _log = get_logger()
 _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that were moved on.")
 
 
-class Projection:
+class Follower:
     """Hears of events and brings the rows of their executions up to date."""
 
     def __init__(
-        self, store: Store, *, settings: Settings, on_progress: Callable[[], None] = lambda: None
+        self,
+        store: ProjectionStore,
+        *,
+        settings: Settings,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._settings = settings

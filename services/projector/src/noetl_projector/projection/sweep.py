@@ -8,9 +8,8 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
 
+from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
-from noetl_projector.executions.store import Store
-
 
 _log = get_logger()
 # What ends during a look may be committed under a time before it.
@@ -18,7 +17,7 @@ _OVERLAP = timedelta(seconds=60)
 
 
 async def run_sweep(
-    store: Store, *, settings: Settings, on_progress: Callable[[], None] = lambda: None
+    store: ProjectionStore, *, settings: Settings, on_progress: Callable[[], None] = lambda: None
 ) -> None:
     """Compare the read model with the logs every interval, until cancelled."""
     lagging = gauge("noetl_projection_lagging", "Executions that the last sweep found behind.")
@@ -36,7 +35,7 @@ async def run_sweep(
         await asyncio.sleep(settings.sweep_interval_seconds)
 
 
-async def sweep(store: Store, *, ended_after: datetime, limit: int) -> int:
+async def sweep(store: ProjectionStore, *, ended_after: datetime, limit: int) -> int:
     """Bring up to date what runs, or ended after a time, and is behind; how many were."""
     count = 0
     while True:

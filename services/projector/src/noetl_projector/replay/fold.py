@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from noetl_contract.events import status_of_terminal
+from noetl_contract.json import Json, JsonObject
 
 from noetl_projector.replay.shapes import (
     COMMAND_OPTIONAL,
@@ -20,8 +20,6 @@ from noetl_projector.replay.shapes import (
     new_object,
     new_stage,
 )
-
-
 
 _ENTERED = frozenset({"step.enter", "step_enter", "step_started"})
 _LEFT = frozenset({"step.exit", "step_completed", "command.completed"})
@@ -55,12 +53,12 @@ def replayed(
     tenant_id: str,
     organization_id: str,
     projection: str,
-) -> Object:
+) -> JsonObject:
     """Fold rows in the order of the log into the whole answer, checksums included."""
     fold = _Fold()
     for row in rows:
         fold.take(row)
-    body: Object = {
+    body: JsonObject = {
         "tenant_id": tenant_id,
         "organization_id": organization_id,
         "execution_id": execution_id,
@@ -70,7 +68,7 @@ def replayed(
     if fold.last is not None:
         body["last_event_id"] = fold.last.event_id
         body["last_event_type"] = fold.last.event_type
-    maps: Object = {
+    maps: JsonObject = {
         "execution": _without_none(fold.execution, EXECUTION_OPTIONAL),
         "stages": _sorted(fold.stages, STAGE_OPTIONAL),
         "frames": _sorted(fold.frames, FRAME_OPTIONAL),
@@ -97,12 +95,16 @@ class _Fold:
     def __init__(self) -> None:
         self.count = 0
         self.last: ReplayRow | None = None
-        self.execution: Object = {"status": "UNKNOWN", "last_node_name": None, "payload_refs": []}
-        self.stages: dict[str, Object] = {}
-        self.frames: dict[str, Object] = {}
-        self.commands: dict[str, Object] = {}
-        self.objects: dict[str, Object] = {}
-        self.loops: dict[str, Object] = {}
+        self.execution: JsonObject = {
+            "status": "UNKNOWN",
+            "last_node_name": None,
+            "payload_refs": [],
+        }
+        self.stages: dict[str, JsonObject] = {}
+        self.frames: dict[str, JsonObject] = {}
+        self.commands: dict[str, JsonObject] = {}
+        self.objects: dict[str, JsonObject] = {}
+        self.loops: dict[str, JsonObject] = {}
         self._ended = False
 
     def take(self, row: ReplayRow) -> None:
@@ -265,7 +267,7 @@ def _take_object(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None:
     one["last_event_type"] = row.event_type
 
 
-def _change_attributes(one: Object, details: Mapping[str, Json]) -> None:
+def _change_attributes(one: JsonObject, details: Mapping[str, Json]) -> None:
     """Replace the attributes by a state, then lay a patch over them."""
     if isinstance(details.get("state"), dict):
         one["attributes"] = dict(details["state"])
@@ -312,7 +314,7 @@ def _object_names(row: ReplayRow, meta: Mapping[str, Json]) -> tuple[str, str] |
     return None
 
 
-def _payload_ref(row: ReplayRow) -> Object:
+def _payload_ref(row: ReplayRow) -> JsonObject:
     return {
         "event_id": row.event_id,
         "reference": row.reference,
@@ -320,7 +322,7 @@ def _payload_ref(row: ReplayRow) -> Object:
     }
 
 
-def _summary(reference: Json) -> Object:
+def _summary(reference: Json) -> JsonObject:
     """Gather what is known of a reference; what is not there is left out."""
     if not isinstance(reference, dict):
         return {}
@@ -357,12 +359,12 @@ def _integer(value: Json, default: int) -> int:
     return value if _is_integer(value) else default
 
 
-def _sorted(found: Mapping[str, Object], optional: frozenset[str]) -> dict[str, Object]:
+def _sorted(found: Mapping[str, JsonObject], optional: frozenset[str]) -> dict[str, JsonObject]:
     by_bytes: Callable[[str], bytes] = str.encode
     return {key: _without_none(found[key], optional) for key in sorted(found, key=by_bytes)}
 
 
-def _without_none(body: Object, optional: frozenset[str]) -> Object:
+def _without_none(body: JsonObject, optional: frozenset[str]) -> JsonObject:
     return {k: v for k, v in body.items() if v is not None or k not in optional}
 
 

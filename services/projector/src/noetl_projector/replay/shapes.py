@@ -1,8 +1,6 @@
 """What the maps of a replayed state are made of, before any row (http-b 7)."""
 
-from typing import Any
-
-
+from noetl_contract.json import JsonObject
 
 # Keys that are left out while nothing is known of them.
 EXECUTION_OPTIONAL = frozenset({"last_node_name"})
@@ -55,7 +53,7 @@ OBJECT_OPTIONAL = frozenset(
 LOOP_OPTIONAL = frozenset({"step_name", "total", "last_event_id"})
 
 
-def new_stage(stage_id: str) -> Object:
+def new_stage(stage_id: str) -> JsonObject:
     """A stage of which nothing was heard."""
     return {
         "stage_id": stage_id,
@@ -74,7 +72,7 @@ def new_stage(stage_id: str) -> Object:
     }
 
 
-def new_frame(frame_id: str) -> Object:
+def new_frame(frame_id: str) -> JsonObject:
     """A frame of which nothing was heard."""
     return {
         "frame_id": frame_id,
@@ -93,7 +91,7 @@ def new_frame(frame_id: str) -> Object:
     }
 
 
-def new_command(command_id: str) -> Object:
+def new_command(command_id: str) -> JsonObject:
     """A command of which nothing was heard."""
     return {
         "command_id": command_id,
@@ -111,7 +109,7 @@ def new_command(command_id: str) -> Object:
     }
 
 
-def new_object(key: str, kind: str, identifier: str) -> Object:
+def new_object(key: str, kind: str, identifier: str) -> JsonObject:
     """A business object of which nothing was heard."""
     return {
         "object_key": key,

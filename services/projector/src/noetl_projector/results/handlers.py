@@ -2,79 +2,33 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.moments import rfc3339
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
-from noetl_projector.executions.handlers import refused
 from noetl_projector.results.bodies.places import Places
+from noetl_projector.results.store import NewResult, ResultStore
+from noetl_projector.results.uri import InvalidUri, ResultUri
+from noetl_projector.rpc import refused
 from noetl_projector.settings import Settings
-from noetl_projector.executions.store import NewResult, Store
 
-
-
-_SCHEME = "noetl://"
 _FETCH_SECONDS = 20.0
 _WITHOUT_RESULT_SECONDS = 3600.0
 """After this a body whose result never came is removed; far above any transfer's time."""
-
-
-class InvalidUri(ValueError):
-    """A text that names no result; the message says what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResultUri:
-    """``noetl://execution/<execution_id>/result/<name>/<result_id>``."""
-
-    execution_id: int
-    name: str
-    result_id: int
-
-    def __str__(self) -> str:
-        """Spell the URI; the name is put in as it is."""
-        return f"{_SCHEME}execution/{self.execution_id}/result/{self.name}/{self.result_id}"
-
-    @classmethod
-    def parse(cls, text: str) -> "ResultUri":
-        """Read a URI.
-
-        Raises:
-            InvalidUri: it is none.
-        """
-        if not text.startswith(_SCHEME):
-            raise InvalidUri(f"URI must start with '{_SCHEME}', got: \"{text}\"")
-        parts = text.removeprefix(_SCHEME).split("/")
-        if len(parts) < 5:
-            raise InvalidUri(
-                f"URI must have 5 path segments after '{_SCHEME}', got {len(parts)}: \"{text}\""
-            )
-        name = "/".join(parts[3:-1])
-        if parts[0] != "execution" or parts[2] != "result" or not name:
-            raise InvalidUri(
-                f'URI must be {_SCHEME}execution/<id>/result/<name>/<id>, got: "{text}"'
-            )
-        try:
-            execution_id, result_id = int(parts[1]), int(parts[-1])
-        except ValueError:
-            raise InvalidUri(f'URI must name two integer ids, got: "{text}"') from None
-        if not all(-(1 << 63) <= number < 1 << 63 for number in (execution_id, result_id)):
-            raise InvalidUri(f'URI must name 64-bit ids, got: "{text}"')
-        return cls(execution_id=execution_id, name=name, result_id=result_id)
 
 
 class ResultHandlers:
     """Keeps results and finds them again."""
 
     def __init__(
-        self, store: Store, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
+        self, store: ResultStore, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
     ) -> None:
         self._store = store
         self._bus = bus
@@ -97,7 +51,7 @@ class ResultHandlers:
             for name, handler in handlers.items()
         }
 
-    async def on_put(self, request: Request) -> RpcReply:
+    async def on_put(self, request: JsonObject) -> RpcReply:
         """Keep a result; under the sender's id it may be sent again (design W13).
 
         What is too large for a message is fetched, in parts, from the subject in ``data_at``.
@@ -105,7 +59,7 @@ class ResultHandlers:
         async with self._transfers:
             return await self._put(request)
 
-    async def _put(self, request: Request) -> RpcReply:
+    async def _put(self, request: JsonObject) -> RpcReply:
         source = request.get("data_at")
         if source is None:
             data = request["data"]
@@ -171,7 +125,7 @@ class ResultHandlers:
         )
         return orjson.Fragment(body)
 
-    async def on_resolve(self, request: Request) -> RpcReply | bytes:
+    async def on_resolve(self, request: JsonObject) -> RpcReply | bytes:
         """Return the stored value itself."""
         try:
             uri = ResultUri.parse(str(request["ref"]))
@@ -185,7 +139,7 @@ class ResultHandlers:
                 return refused(404, "result not found")
             return encode_reply(await self._body_of(found))
 
-    async def on_get(self, request: Request) -> RpcReply | bytes:
+    async def on_get(self, request: JsonObject) -> RpcReply | bytes:
         """Return the newest result of a name."""
         execution_id, name = int(request["execution_id"]), str(request["name"])
         async with self._transfers:

@@ -8,16 +8,15 @@ from noetl_common.logging import get_logger
 from noetl_common.metrics import counter
 
 from noetl_projector.results.bodies.places import Places
+from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
-from noetl_projector.executions.store import Store
-
 
 _log = get_logger()
 _REMOVED = counter("noetl_result_bodies_removed_total", "Bodies outside the database.", ("status",))
 
 
 async def run_removal(
-    store: Store,
+    store: ResultStore,
     places: Places,
     *,
     settings: Settings,
@@ -36,7 +35,7 @@ async def run_removal(
         await asyncio.sleep(settings.result_removal_interval_seconds)
 
 
-async def remove_bodies(store: Store, places: Places, *, limit: int) -> int:
+async def remove_bodies(store: ResultStore, places: Places, *, limit: int) -> int:
     """Remove bodies that are due; return how many were taken in hand.
 
     Taking one in hand puts off when it is due next, so that replicas share the work, a body

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import asyncpg
 import orjson
-
+from noetl_contract.json import Json
 
 type Decoder = Callable[[str], Json]
 type Connection = asyncpg.Connection[asyncpg.Record]

@@ -9,9 +9,15 @@ import asyncpg
 import orjson
 from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import DatabaseUnavailable, translated
+from noetl_contract.json import Json
 
 from noetl_projector.settings import Settings
-from noetl_projector.sql_console.cells import encode_row, learn_types, prepare_connection, text_parameter
+from noetl_projector.sql_console.cells import (
+    encode_row,
+    learn_types,
+    prepare_connection,
+    text_parameter,
+)
 from noetl_projector.sql_console.login import ConsoleLogin
 from noetl_projector.sql_console.targets import Target
 from noetl_projector.sql_console.text import Statement, StatementRefused

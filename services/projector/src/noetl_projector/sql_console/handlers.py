@@ -1,11 +1,10 @@
 """The SQL route and the check of browser sessions, one function per request (http-a 14.1, 15.1)."""
 
-from typing import Any
-
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcHandler
 from noetl_common.errors import NoetlError
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
@@ -13,8 +12,6 @@ from noetl_projector.settings import Settings
 from noetl_projector.sql_console.console import DatabaseNotReached, SqlConsole, SqlFailed
 from noetl_projector.sql_console.targets import Target, target_of_credential, target_of_text
 from noetl_projector.sql_console.text import Statement, read_statement
-
-
 
 _CREDENTIAL_SECONDS = 5.0
 # The names of roles differ between installations' schemas.
@@ -75,7 +72,7 @@ class SqlHandlers:
             for name, handler in handlers.items()
         }
 
-    async def on_execute(self, request: Request) -> RpcReply:
+    async def on_execute(self, request: JsonObject) -> RpcReply:
         """Run a statement; ``text`` of the answer is the body, whose numbers nobody rounds."""
         statement = read_statement(str(request["query"]), parameters=request.get("parameters"))
         target = await self._target(request)
@@ -91,7 +88,7 @@ class SqlHandlers:
             text += b',"truncated":true,"rows":%d' % len(outcome.rows)
         return RpcReply(body={"text": (text + b"}").decode()})
 
-    async def on_validate_session(self, request: Request) -> RpcReply:
+    async def on_validate_session(self, request: JsonObject) -> RpcReply:
         """Say who a session token belongs to; what the database says against it is a 200 too."""
         target = await self._credential(str(request.get("credential") or "pg_auth"))
         statement = Statement(_SESSION.text.strip(), (request["session_token"],))
@@ -106,7 +103,7 @@ class SqlHandlers:
         user = {name: row[name] for name in ("user_id", "email", "display_name", "roles")}
         return RpcReply(body=_session_body(user=user, expires_at=expires_at))
 
-    async def _target(self, request: Request) -> Target | None:
+    async def _target(self, request: JsonObject) -> Target | None:
         """Return the database that a request names; the most exact name counts."""
         connection, credential = request.get("connection_string"), request.get("credential")
         if not (connection or credential or request.get("database")):
@@ -142,7 +139,7 @@ def _refusal(reply: RpcReply) -> NoetlError:
 
 def _session_body(
     *, user: Json = None, expires_at: str | None = None, error: str | None = None
-) -> Request:
+) -> JsonObject:
     return {
         "status": "ok" if error is None else "error",
         "valid": user is not None,

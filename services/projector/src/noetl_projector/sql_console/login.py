@@ -17,7 +17,6 @@ from noetl_common.logging import get_logger
 
 from noetl_projector.settings import Settings
 
-
 type Connection = asyncpg.Connection[asyncpg.Record]
 
 _log = get_logger()

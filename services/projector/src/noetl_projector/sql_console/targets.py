@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from noetl_projector.sql_console.text import StatementRefused
+from noetl_contract.json import Json
 
+from noetl_projector.sql_console.text import StatementRefused
 
 type SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 

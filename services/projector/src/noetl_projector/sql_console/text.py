@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noetl_common.errors import Invalid
-
-
+from noetl_contract.json import Json
 
 _BLANK = re.compile(r"(?:\s|--[^\n\r]*|[(;])+")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")

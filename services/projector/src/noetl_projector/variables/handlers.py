@@ -1,30 +1,23 @@
-"""Variables of executions, one function per request (http-a 10)."""
+"""Variables of executions, one function per request."""
 
-from typing import Any
-
-import asyncpg
 import orjson
 from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.vars import VAR_TYPES, NewVar
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 
 from noetl_projector.settings import Settings
+from noetl_projector.variables.store import Variable, VariableStore
 
 
-type Pool = asyncpg.Pool[asyncpg.Record]
+class VariableHandlers:
+    """Reads and writes of variables; the execution need not exist."""
 
-
-class VarHandlers:
-    """Reads and writes of ``noetl.transient``; nobody checks that an execution exists."""
-
-    def __init__(self, pool: Pool, *, settings: Settings) -> None:
-        self._pool = pool
+    def __init__(self, store: VariableStore, *, settings: Settings) -> None:
+        self._store = store
         self._settings = settings
-        self._sql = Queries.load("noetl_projector", "vars.sql")
 
     def routes(self) -> dict[str, RpcHandler]:
         """Return the handlers by subject."""
@@ -41,22 +34,21 @@ class VarHandlers:
             for name, handler in handlers.items()
         }
 
-    async def on_list(self, request: Request) -> bytes:
-        """List all variables by name; that is no access."""
-        with translate():
-            rows = await self._pool.fetch(
-                self._sql["list_vars"], int(request["execution_id"]), self._settings.vars_list_limit
-            )
-        return encode_reply([_body(row) for row in rows])
+    async def on_list(self, request: JsonObject) -> bytes:
+        """List all variables by name; this does not count as an access."""
+        variables = await self._store.list_variables(
+            int(request["execution_id"]), limit=self._settings.vars_list_limit
+        )
+        return encode_reply([_body(variable) for variable in variables])
 
-    async def on_get(self, request: Request) -> RpcReply | bytes:
+    async def on_get(self, request: JsonObject) -> RpcReply | bytes:
         """Return one variable after counting the access."""
-        with translate():
-            row = await self._pool.fetchrow(self._sql["read_var"], *_key(request))
-        return _unknown(request) if row is None else encode_reply(_body(row))
+        execution_id, name = _key(request)
+        variable = await self._store.read_variable(execution_id, name=name)
+        return _unknown(request) if variable is None else encode_reply(_body(variable))
 
-    async def on_set(self, request: Request) -> RpcReply:
-        """Write variables; those before one of a wrong type are kept, as they always were."""
+    async def on_set(self, request: JsonObject) -> RpcReply:
+        """Write variables; those before the first of an unknown type are kept."""
         execution_id = int(request["execution_id"])
         wanted = [NewVar.model_validate(item) for item in request["variables"]]
         wrong = next(
@@ -65,61 +57,45 @@ class VarHandlers:
         # The last of a name wins, as if they were written one by one.
         last = {item.var_name: item for item in wanted[:wrong]}
         if last:
-            with translate():
-                await self._pool.execute(
-                    self._sql["set_vars"],
-                    execution_id,
-                    list(last),
-                    [item.var_type for item in last.values()],
-                    [_text(item.var_value) for item in last.values()],
-                    [item.source_step for item in last.values()],
-                )
+            await self._store.set_variables(execution_id, list(last.values()))
         if wrong is not None:
             return RpcReply(status=422, error=f"Invalid var_type: {wanted[wrong].var_type}")
         return RpcReply(
             body={"execution_id": execution_id, "status": "ok", "variables_set": len(wanted)}
         )
 
-    async def on_delete(self, request: Request) -> RpcReply:
+    async def on_delete(self, request: JsonObject) -> RpcReply:
         """Remove one variable."""
         execution_id, name = _key(request)
-        with translate():
-            found = await self._pool.fetchval(self._sql["delete_var"], execution_id, name)
-        if found is None:
+        if not await self._store.delete_variable(execution_id, name=name):
             return _unknown(request)
         return RpcReply(body={"execution_id": execution_id, "var_name": name, "status": "deleted"})
 
-    async def on_clear(self, request: Request) -> RpcReply:
+    async def on_clear(self, request: JsonObject) -> RpcReply:
         """Remove all variables."""
         execution_id = int(request["execution_id"])
-        with translate():
-            count = await self._pool.fetchval(self._sql["delete_vars"], execution_id)
+        count = await self._store.delete_variables(execution_id)
         return RpcReply(
             body={"execution_id": execution_id, "status": "ok", "variables_deleted": count}
         )
 
 
-def _key(request: Request) -> tuple[int, str]:
+def _key(request: JsonObject) -> tuple[int, str]:
     return int(request["execution_id"]), str(request["var_name"])
 
 
-def _unknown(request: Request) -> RpcReply:
+def _unknown(request: JsonObject) -> RpcReply:
     execution_id, name = _key(request)
     return RpcReply(status=404, error=f"Variable not found: {name} for execution {execution_id}")
 
 
-def _text(value: Json) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _body(row: asyncpg.Record) -> Request:
+def _body(variable: Variable) -> JsonObject:
     return {
-        "var_name": row["var_name"],
-        "var_type": row["var_type"],
-        # As text, so that no number is rounded on its way.
-        "var_value": orjson.Fragment(row["var_value"]),
-        "source_step": row["source_step"],
-        "created_at": rfc3339(row["created_at"]),
-        "accessed_at": rfc3339(row["accessed_at"]),
-        "access_count": row["access_count"],
+        "var_name": variable.var_name,
+        "var_type": variable.var_type,
+        "var_value": orjson.Fragment(variable.var_value),
+        "source_step": variable.source_step,
+        "created_at": rfc3339(variable.created_at),
+        "accessed_at": rfc3339(variable.accessed_at),
+        "access_count": variable.access_count,
     }

@@ -16,7 +16,6 @@ from noetl_common.bus.broker import Bus
 
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
 
-
 _PROBE_SECONDS = 2.0
 
 

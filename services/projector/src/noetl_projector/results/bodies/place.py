@@ -5,7 +5,6 @@ from typing import Protocol
 from noetl_common.errors import NoetlError, Transient
 
 
-
 class PlaceUnavailable(Transient):
     """The place does not answer, or refuses us."""
 

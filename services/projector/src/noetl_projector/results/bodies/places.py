@@ -13,7 +13,6 @@ from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUn
 from noetl_projector.results.bodies.s3 import S3Place
 from noetl_projector.settings import Settings
 
-
 _PROBE_LASTS_SECONDS = 5.0
 _LONG_BODY = 1 << 20
 
