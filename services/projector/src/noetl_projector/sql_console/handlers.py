@@ -45,6 +45,14 @@ class CredentialUnusable(NoetlError):
     http_status = 400
 
 
+class CredentialNotRead(NoetlError):
+    """The catalog refused the credential that a request names; its text and status go on."""
+
+    def __init__(self, text: str, *, status: int) -> None:
+        super().__init__(text)
+        self.http_status = status
+
+
 class ElsewhereRefused(NoetlError):
     """Other databases than our own are switched off."""
 
@@ -124,17 +132,12 @@ class SqlHandlers:
             timeout=_CREDENTIAL_SECONDS,
         )
         if reply.status != 200:
-            raise _refusal(reply)
+            text = reply.error or "the credential can't be read"
+            raise CredentialNotRead(text, status=reply.status)
         kind = str(reply.body.get("type"))
         if kind.lower() not in {"postgres", "postgresql"}:
             raise CredentialUnusable(name=name, kind=kind)
         return target_of_credential(reply.body.get("data") or {})
-
-
-def _refusal(reply: RpcReply) -> NoetlError:
-    error = NoetlError(reply.error or "the credential can't be read")
-    error.http_status = reply.status
-    return error
 
 
 def _session_body(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-import orjson
 from noetl_common.pg.errors import translate
 from noetl_common.pg.queries import Queries
 from noetl_contract.http.vars import NewVar
+from noetl_contract.json import encode
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 
@@ -53,7 +53,7 @@ class VariableStore:
                 execution_id,
                 [item.var_name for item in variables],
                 [item.var_type for item in variables],
-                [orjson.dumps(item.var_value).decode() for item in variables],
+                [encode(item.var_value).decode() for item in variables],
                 [item.source_step for item in variables],
             )
 
