@@ -5,8 +5,6 @@ from typing import Literal
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-__all__ = ["Settings"]
-
 
 class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the projector reads from its environment."""

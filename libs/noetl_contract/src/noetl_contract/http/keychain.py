@@ -19,7 +19,6 @@ __all__ = [
     "KeychainState",
     "KeychainStored",
     "RotateRequest",
-    "RotateSlice",
     "RotatedTable",
     "RotatedTables",
 ]
@@ -151,14 +150,6 @@ class RotatedTable(BaseModel):
     skipped: int = 0
     failed: int = 0
     last_id: int = 0
-
-
-class RotateSlice(RotatedTable):
-    """What one request of a rotation did, and where the next one goes on."""
-
-    after: str
-    batches: int
-    done: bool
 
 
 class RotatedTables(BaseModel):

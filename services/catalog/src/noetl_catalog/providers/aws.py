@@ -10,9 +10,7 @@ import orjson
 from noetl_catalog.providers.aws_signature import AwsLogin, signed_headers
 from noetl_catalog.providers.calls import Calls, as_text, read_file
 from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.provider_settings import ProviderSettings
-
-__all__ = ["AwsSecrets", "AwsSts"]
+from noetl_catalog.providers.settings import ProviderSettings
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _STS_REGION = "us-east-1"

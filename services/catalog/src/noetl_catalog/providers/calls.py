@@ -8,12 +8,9 @@ from typing import Any
 
 import httpx
 import orjson
+from noetl_contract.json import Json, JsonObject
 
-from noetl_catalog.secret_errors import ProviderFailed, ProviderMisconfigured
-
-__all__ = ["Calls", "after_seconds", "as_text", "read_file"]
-
-type Json = Any
+from noetl_catalog.providers.errors import ProviderFailed, ProviderMisconfigured
 
 _LARGEST_ANSWER = 1 << 20
 _LONGEST_EXCERPT = 200
@@ -54,7 +51,7 @@ class Calls:
         """Build the error for an answer without sense."""
         return self._failed(provider=self._provider, reason=reason)
 
-    async def json(self, method: str, url: str, **options: Any) -> dict[str, Json]:
+    async def json(self, method: str, url: str, **options: Any) -> JsonObject:
         """Call and return a JSON object.
 
         Raises:

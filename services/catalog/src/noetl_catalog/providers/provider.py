@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-__all__ = ["Provider", "Secret"]
-
 
 @dataclass(frozen=True, slots=True)
 class Secret:

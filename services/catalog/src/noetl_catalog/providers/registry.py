@@ -8,18 +8,16 @@ from noetl_common import metrics
 from noetl_catalog.providers.aws import AwsSecrets, AwsSts
 from noetl_catalog.providers.azure import AzureOauth, AzureVault
 from noetl_catalog.providers.calls import Calls
-from noetl_catalog.providers.gcp import GcpIam, GcpSecrets
-from noetl_catalog.providers.k8s import K8s
-from noetl_catalog.providers.provider import Provider
-from noetl_catalog.providers.provider_settings import ProviderSettings
-from noetl_catalog.providers.vault import Vault
-from noetl_catalog.secret_errors import (
+from noetl_catalog.providers.errors import (
     ProviderFailed,
     ProviderMisconfigured,
     ProviderUnreachable,
 )
-
-__all__ = ["Providers", "UnknownProvider"]
+from noetl_catalog.providers.gcp import GcpIam, GcpSecrets
+from noetl_catalog.providers.k8s import K8s
+from noetl_catalog.providers.provider import Provider
+from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.vault import Vault
 
 _SUPPORTED = "gcp, gcp_iam, k8s, vault, aws, aws_sts, azure, azure_oauth"
 _ALIASES: Mapping[str, str] = {

@@ -1,0 +1,55 @@
+"""Removing bodies whose results are gone, or never came."""
+
+import asyncio
+from collections.abc import Callable
+
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_common.metrics import counter
+
+from noetl_projector.results.bodies.places import Places
+from noetl_projector.results.store import ResultStore
+from noetl_projector.settings import Settings
+
+_log = get_logger()
+_REMOVED = counter("noetl_result_bodies_removed_total", "Bodies outside the database.", ("status",))
+
+
+async def run_removal(
+    store: ResultStore,
+    places: Places,
+    *,
+    settings: Settings,
+    on_progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Remove what is due, every interval, until cancelled."""
+    while True:
+        on_progress()
+        try:
+            while await store.delete_expired_results(limit=settings.result_removal_batch):
+                on_progress()
+            while await remove_bodies(store, places, limit=settings.result_removal_batch):
+                on_progress()
+        except NoetlError as error:
+            _log.warning("result_removal_failed", error=error.message)
+        await asyncio.sleep(settings.result_removal_interval_seconds)
+
+
+async def remove_bodies(store: ResultStore, places: Places, *, limit: int) -> int:
+    """Remove bodies that are due; return how many were taken in hand.
+
+    Taking one in hand puts off when it is due next, so that replicas share the work, a body
+    that can't be removed is tried again later, and a crash loses nothing. One that a result
+    names is left alone and forgotten.
+    """
+    taken = await store.take_removals(limit=limit)
+    for name, location in taken:
+        try:
+            await places.delete(name, location)
+        except NoetlError as error:
+            _REMOVED.labels("error").inc()
+            _log.warning("result_body_not_removed", store=name, error=error.message)
+            continue
+        await store.forget_removal(name, location=location)
+        _REMOVED.labels("ok").inc()
+    return len(taken)
