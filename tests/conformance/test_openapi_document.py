@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import jsonschema
 import pytest
 from litestar.routes import HTTPRoute
-from noetl_api_gateway.openapi_page import ReadingPage
+from noetl_api_gateway.http.openapi_page import ReadingPage
 from routes import APP, DOCUMENT, OPERATIONS
 
 # Refusals, `{path}/ui_schema` below a static name, and what no person calls.

@@ -14,8 +14,6 @@ from noetl_common.logging import configure
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.settings import Settings
 
-__all__ = ["main"]
-
 
 class _Server(uvicorn.Server):
     """Leaves signals to us: the original raises them again after an orderly end."""

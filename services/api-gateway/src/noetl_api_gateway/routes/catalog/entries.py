@@ -1,0 +1,217 @@
+"""`/api/catalog/*` (http-a 3)."""
+
+import base64
+import binascii
+from time import perf_counter
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from noetl_contract.http.catalog import (
+    CatalogEntry,
+    CatalogListAnswer,
+    CatalogListRequest,
+    RegisterAnswer,
+    RegisterRequest,
+    ResourceRequest,
+    UiSchema,
+)
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest, read_json, without_nul
+from noetl_api_gateway.http.fields import (
+    flag,
+    is_i64,
+    path_text,
+    query_text,
+    require_object,
+    text,
+    text_or_none,
+    wrong_type,
+)
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.shell import is_browser
+from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
+from noetl_api_gateway.upstream.services import body_of
+
+type Object = dict[str, Any]
+
+_NOT_FOUND = "Catalog entry 'demo/hello' not found"
+
+
+@post(
+    "/api/catalog/register",
+    status_code=200,
+    summary="Register a document as the next version of its path",
+    tags=["catalog"],
+    operation_class=documented(
+        RegisterRequest,
+        RegisterAnswer,
+        errors={
+            400: "Failed to parse the request body as JSON: EOF while parsing a value"
+            " at line 1 column 0",
+            413: "Failed to buffer the request body: length limit exceeded",
+            415: "Expected request with `Content-Type: application/json`",
+            422: "Missing 'metadata' section",
+        },
+    ),
+)
+async def register(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Decode the document and hand it to the catalog."""
+    source = require_object(await read_json(request, unique_keys=True), name="RegisterRequest")
+    content = decode_content(text(source, "content"))
+    resource_type = text(source, "resource_type", default="Playbook")
+    started = perf_counter()
+    outcome = "error"
+    try:
+        reply = await gateway.services.register(
+            {"content": content, "resource_type": resource_type}
+        )
+        body = body_of(reply)
+        outcome = "ok"
+    finally:
+        WRITES.labels("catalog_register", outcome).inc()
+        WRITE_DURATION.labels("catalog_register").observe(perf_counter() - started)
+    return json_answer(request, body)
+
+
+@post(
+    "/api/catalog/list",
+    status_code=200,
+    summary="List all versions of all entries",
+    tags=["catalog"],
+    operation_class=documented(
+        CatalogListRequest,
+        CatalogListAnswer,
+        errors={
+            422: "Failed to deserialize the JSON body into the target type: resource_type:"
+            " invalid type: boolean `true`, expected a string"
+        },
+    ),
+)
+async def list_entries(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """List entries, newest first."""
+    source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
+    wanted = list_wish(source)
+    if is_browser(request.scope):
+        wanted["for_page"] = True
+    return json_answer(request, body_of(await gateway.services.catalog("list", wanted)))
+
+
+@post(
+    "/api/catalog/resource",
+    status_code=200,
+    summary="Read one entry by id or path",
+    tags=["catalog"],
+    operation_class=documented(
+        ResourceRequest,
+        CatalogEntry,
+        errors={404: _NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
+    ),
+)
+async def resource(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Read one entry; `catalog_id` wins over `path`."""
+    source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
+    reply = await gateway.services.catalog("resource", resource_wish(source))
+    return json_answer(request, body_of(reply))
+
+
+@get(
+    "/api/catalog/{path:path}",
+    summary="`/api/catalog/{path}/ui_schema`: the form that a document's workload asks for",
+    tags=["catalog"],
+    operation_class=documented(
+        None,
+        UiSchema,
+        query={"version": (str, "a number, or `latest`")},
+        errors={
+            404: "no route matched GET /api/catalog/demo/hello",
+            422: "Invalid version number",
+        },
+    ),
+)
+async def ui_schema(
+    request: AnyRequest,
+    gateway: OpenGateway,
+    path: FromPath[str],  # noqa: ARG001 -- for the description
+) -> Response[bytes]:
+    """Infer a form from the document of a path, which may have slashes."""
+    return await _ui_schema(request, gateway)
+
+
+@get("/api/catalog/playbooks/{path:path}", include_in_schema=False)
+async def ui_schema_below_playbooks(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Infer a form; the router doesn't find the other route for what begins like this one."""
+    return await _ui_schema(request, gateway)
+
+
+async def _ui_schema(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
+    asked: str = request.scope["path"]
+    tail = path_text(request, asked.removeprefix("/api/catalog/"), name="path")
+    if not tail.endswith("/ui_schema"):
+        raise Refusal(404, f"no route matched GET /api/catalog/{tail}")
+    wanted = {
+        "path": tail.removesuffix("/ui_schema"),
+        "version": query_text(request.query_params, "version") or "latest",
+    }
+    if not wanted["path"]:
+        raise Refusal(422, "ui_schema path must not be empty")
+    return json_answer(request, body_of(await gateway.services.catalog("ui_schema", wanted)))
+
+
+def list_wish(source: Object) -> Object:
+    """Return which entries a body asks for."""
+    return {
+        "resource_type": text_or_none(source, "resource_type"),
+        "path": text_or_none(source, "path"),
+        "agent_only": flag(source, "agent_only", default=False),
+        "capability": text_or_none(source, "capability"),
+        "capabilities": _texts_or_none(source, "capabilities"),
+    }
+
+
+def resource_wish(source: Object) -> Object:
+    """Return which entry a body names."""
+    wanted = {
+        "catalog_id": _text_or_integer(source, "catalog_id"),
+        "path": text_or_none(source, "path"),
+        "version": _text_or_integer(source, "version"),
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def decode_content(content: str) -> str:
+    """Return the document: decoded when the text is base64 of UTF-8, else as it stands."""
+    return str(without_nul(_from_base64(content) or content))
+
+
+def _from_base64(content: str) -> str | None:
+    try:
+        decoded = base64.b64decode(content, validate=True)
+        # Python takes stray trailing bits that the contract's decoder refuses.
+        if base64.b64encode(decoded) != content.encode():
+            return None
+        return decoded.decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _texts_or_none(source: Object, name: str) -> list[str] | None:
+    value = source.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise wrong_type(value, expected="a sequence", path=name)
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise wrong_type(item, expected="a string", path=f"{name}[{index}]")
+    return value
+
+
+def _text_or_integer(source: Object, name: str) -> str | int | None:
+    value = source.get(name)
+    if value is None or isinstance(value, str) or is_i64(value):
+        return value
+    raise wrong_type(value, expected="a string", path=name)

@@ -1,0 +1,264 @@
+"""Routes of the catalog that UIs and `catalog load` call (http-a 3.7, cli-contract A3 and C2)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
+from noetl_contract.http.catalog import (
+    BatchAnswer,
+    BatchRequest,
+    CatalogListAnswer,
+    CatalogListRequest,
+    ContentAnswer,
+    ContentRequest,
+    MovedAnswer,
+    RegisterAnswer,
+    ResourceRequest,
+    ValidateAnswer,
+)
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import encode, json_answer
+from noetl_api_gateway.http.bodies import AnyRequest, read_json
+from noetl_api_gateway.http.fields import (
+    is_i64,
+    parse_i64,
+    path_text,
+    query_text,
+    require,
+    require_object,
+    text,
+    text_or_none,
+    wrong_type,
+)
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal, bad_query
+from noetl_api_gateway.http.token_guard import optional_token_guard
+from noetl_api_gateway.routes.catalog.entries import decode_content, list_wish, resource_wish
+from noetl_api_gateway.upstream.services import body_of
+
+type Json = Any
+type Object = dict[str, Any]
+
+_NOT_FOUND = "Catalog entry 'demo/hello' not found"
+_PLAYBOOK_ID = {"playbook_id": (str, "catalog id or path of a playbook")}
+_NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
+
+
+@post(
+    "/api/catalog/register/batch",
+    status_code=200,
+    summary="Register many documents; those that are refused stop none of the others",
+    tags=["catalog"],
+    operation_class=documented(
+        BatchRequest, BatchAnswer, errors={422: "At most 1000 items, 1001 were sent"}
+    ),
+)
+async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Register each item as `register` would."""
+    source = require_object(await read_json(request, unique_keys=True), name="BatchRequest")
+    items = require(source, "items")
+    if not isinstance(items, list):
+        raise wrong_type(items, expected="a sequence", path="items")
+    if len(items) > gateway.settings.max_batch_items:
+        most = gateway.settings.max_batch_items
+        raise Refusal(422, f"At most {most} items, {len(items)} were sent")
+    wanted = [_item(item, path=f"items[{i}]") for i, item in enumerate(items)]
+    return json_answer(request, await _registered(gateway, wanted))
+
+
+@post(
+    "/api/catalog/agents/list",
+    status_code=200,
+    summary="List agents, by what they can do",
+    tags=["catalog"],
+    operation_class=documented(CatalogListRequest, CatalogListAnswer),
+)
+async def list_agents(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """List agents, newest first; their `payload.metadata` tells what they can do."""
+    source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
+    return json_answer(
+        request, body_of(await gateway.services.catalog("agents", list_wish(source)))
+    )
+
+
+@get(
+    "/api/catalog/playbook/content",
+    summary="Read the text of a playbook",
+    tags=["catalog"],
+    operation_class=documented(
+        None, ContentAnswer, query=_PLAYBOOK_ID, errors={400: _NO_ID, 404: _NOT_FOUND}
+    ),
+)
+async def read_content(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Read the text that an id or a path names."""
+    entry = body_of(await gateway.services.catalog("resource", _named(_playbook_id(request))))
+    names = ("catalog_id", "path", "version", "kind", "content")
+    return json_answer(request, {name: entry[name] for name in names})
+
+
+@put(
+    "/api/catalog/playbook/content",
+    status_code=200,
+    summary="Register a text as the next version of a playbook",
+    tags=["catalog"],
+    operation_class=documented(
+        ContentRequest,
+        RegisterAnswer,
+        query=_PLAYBOOK_ID,
+        errors={
+            400: _NO_ID,
+            404: _NOT_FOUND,
+            422: "The document belongs to 'demo/other', not to 'demo/hello'",
+        },
+    ),
+)
+async def put_content(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Register the next version of the playbook that is being edited."""
+    return await _put(request, gateway)
+
+
+@put(
+    "/api/catalog/playbook",
+    status_code=200,
+    summary="Register a text as the next version of a playbook, as older UIs ask for it",
+    tags=["catalog"],
+    operation_class=documented(
+        ContentRequest,
+        RegisterAnswer,
+        query=_PLAYBOOK_ID,
+        errors={400: _NO_ID, 404: _NOT_FOUND},
+    ),
+)
+async def put_playbook(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Register the next version of the playbook that is being edited."""
+    return await _put(request, gateway)
+
+
+@delete(
+    "/api/catalog/playbooks/{playbook_id:path}",
+    status_code=200,
+    summary="Take a playbook out: one version by its id, all of them by its path",
+    tags=["catalog"],
+    operation_class=documented(None, MovedAnswer, errors={404: _NOT_FOUND}),
+    guards=[optional_token_guard],
+)
+async def delete_playbook(
+    request: AnyRequest, gateway: OpenGateway, playbook_id: FromPath[str]
+) -> Response[bytes]:
+    """Take a playbook out; executions of it go on."""
+    named = path_text(request, playbook_id.removeprefix("/"), name="playbook_id")
+    return json_answer(request, body_of(await gateway.services.catalog("delete", _named(named))))
+
+
+@post(
+    "/api/catalog/playbooks/validate",
+    status_code=200,
+    summary="Say everything that is wrong with a document, without keeping it",
+    tags=["catalog"],
+    operation_class=documented(ContentRequest, ValidateAnswer),
+)
+async def validate_playbook(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Check a document."""
+    source = require_object(await read_json(request, unique_keys=True), name="ValidateRequest")
+    wanted = {
+        "content": decode_content(text(source, "content")),
+        "resource_type": text(source, "resource_type", default="Playbook"),
+    }
+    return json_answer(request, body_of(await gateway.services.catalog("validate", wanted)))
+
+
+@post(
+    "/api/catalog/delete",
+    status_code=200,
+    summary="Take versions out: nothing starts with them, executions that run them go on",
+    tags=["catalog"],
+    operation_class=documented(ResourceRequest, MovedAnswer, errors={404: _NOT_FOUND}),
+    guards=[optional_token_guard],
+)
+async def delete_versions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Take out one version, or with a path alone all of them."""
+    return await _moved(request, gateway, "delete")
+
+
+@post(
+    "/api/catalog/restore",
+    status_code=200,
+    summary="Put versions back that were taken out",
+    tags=["catalog"],
+    operation_class=documented(ResourceRequest, MovedAnswer, errors={404: _NOT_FOUND}),
+    guards=[optional_token_guard],
+)
+async def restore_versions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Put back one version, or with a path alone all of them."""
+    return await _moved(request, gateway, "restore")
+
+
+async def _registered(gateway: Gateway, items: list[Object]) -> Object:
+    """Register items in parts that fit a message; their numbers go on from part to part."""
+    results: list[Object] = []
+    for part in _parts(items, most_bytes=gateway.bus.largest_message // 2):
+        body = await _ask_once(gateway, "register.batch", {"items": part})
+        begin = len(results)
+        results += [result | {"index": begin + result["index"]} for result in body["results"]]
+    failed = sum(result["status"] != "registered" for result in results)
+    return {"registered": len(results) - failed, "failed": failed, "results": results}
+
+
+def _parts(items: list[Object], *, most_bytes: int) -> Iterator[list[Object]]:
+    """Cut a list; an item that is too large by itself is a part, and refused behind."""
+    part: list[Object] = []
+    size = 0
+    for item in items:
+        item_size = len(encode(item))
+        if part and size + item_size > most_bytes:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += item_size
+    yield part
+
+
+async def _moved(request: AnyRequest, gateway: Gateway, operation: str) -> Response[bytes]:
+    source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
+    reply = await gateway.services.catalog(operation, resource_wish(source))
+    return json_answer(request, body_of(reply))
+
+
+async def _put(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
+    named = _playbook_id(request)
+    source = require_object(await read_json(request, unique_keys=True), name="ContentRequest")
+    wanted = {"content": decode_content(text(source, "content")), "instead_of": _named(named)}
+    return json_answer(request, await _ask_once(gateway, "register", wanted))
+
+
+async def _ask_once(gateway: Gateway, operation: str, wanted: Object) -> Object:
+    reply = await gateway.services.once(
+        "catalog", operation, wanted, patience_seconds=gateway.settings.batch_patience_seconds
+    )
+    body: Object = body_of(reply)
+    return body
+
+
+def _item(item: Json, *, path: str) -> Object:
+    source = require_object(item, name="RegisterRequest", path=path)
+    return {
+        "content": decode_content(text(source, "content", path=path)),
+        "resource_type": text_or_none(source, "resource_type", path=path) or "Playbook",
+    }
+
+
+def _playbook_id(request: AnyRequest) -> str:
+    value = query_text(request.query_params, "playbook_id")
+    if not value:
+        raise bad_query("missing field `playbook_id`")
+    return value
+
+
+def _named(playbook_id: str) -> Object:
+    """Return what to look up: an id is a number, everything else a path."""
+    number = parse_i64(playbook_id)
+    if number is not None and is_i64(number):
+        return {"catalog_id": playbook_id}
+    return {"path": playbook_id}

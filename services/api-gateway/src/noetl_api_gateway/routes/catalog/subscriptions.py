@@ -1,0 +1,141 @@
+"""`/api/subscriptions*` and the configuration of push listeners (http-b 10.9 and 11).
+
+The edge keeps what is registered and in which state it is. Nothing here receives messages: that
+is the business of the real worker's subscription pool and of the gateway.
+"""
+
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from noetl_contract.http.subscriptions import (
+    SubscriptionBody,
+    SubscriptionList,
+    SubscriptionRequest,
+)
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest, read_json
+from noetl_api_gateway.http.fields import path_id, path_text, require_object, text
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.upstream.homes import mint_at_home
+from noetl_api_gateway.upstream.services import body_of
+
+type Json = Any
+type Object = dict[str, Any]
+
+_TAGS = ["subscriptions"]
+_KIND = "subscription"
+
+
+@get(
+    "/api/subscriptions",
+    summary="List subscriptions",
+    tags=_TAGS,
+    operation_class=documented(None, SubscriptionList),
+)
+async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """List the subscriptions of all shards, each shard's by id."""
+    found: list[Object] = []
+    for shard in range(gateway.services.shard_count):
+        reply = await gateway.services.projector("subscription.list", {}, shard=shard)
+        found += body_of(reply)["subscriptions"]
+    return json_answer(request, {"subscriptions": found})
+
+
+@post(
+    ["/api/subscriptions", "/api/subscriptions/register"],
+    status_code=200,
+    summary="Register the subscription of a path",
+    tags=_TAGS,
+    operation_class=documented(
+        SubscriptionRequest,
+        SubscriptionBody,
+        errors={
+            404: "Subscription not found: subscriptions/orders",
+            422: "Catalog entry 'a/b' is kind 'playbook', not 'subscription'",
+        },
+    ),
+)
+async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Register the newest version of a path, or return the open registration."""
+    source = require_object(await read_json(request, unique_keys=True), name="SubscriptionRequest")
+    return json_answer(request, await registered(gateway, text(source, "path")))
+
+
+@get(
+    "/api/subscriptions/{subscription_id:str}",
+    summary="Read a subscription",
+    tags=_TAGS,
+    operation_class=documented(
+        None, SubscriptionBody, errors={404: "Subscription 5 not registered"}
+    ),
+)
+async def get_subscription(
+    request: AnyRequest, gateway: OpenGateway, subscription_id: FromPath[str]
+) -> Response[bytes]:
+    """Read the state of a subscription."""
+    number = path_id(subscription_id)
+    reply = await gateway.services.projector(
+        "subscription.get", {"subscription_id": number}, execution_id=number
+    )
+    return json_answer(request, body_of(reply))
+
+
+@post(
+    "/api/subscriptions/{subscription_id:str}/{action:str}",
+    status_code=200,
+    summary="Activate, pause, resume, drain or deactivate a subscription",
+    tags=_TAGS,
+    operation_class=documented(
+        None,
+        SubscriptionBody,
+        errors={
+            404: "Subscription 5 not registered",
+            422: "Unknown subscription action 'resurrect'",
+        },
+    ),
+)
+async def change_subscription(
+    request: AnyRequest, gateway: OpenGateway, subscription_id: FromPath[str], action: FromPath[str]
+) -> Response[bytes]:
+    """Move a subscription on, if its state allows it."""
+    number = path_id(subscription_id, index=0)
+    named = path_text(request, action, name="action")
+    reply = await gateway.services.orchestrator(
+        "subscription.change",
+        {"subscription_id": number, "action": named[:100]},
+        execution_id=number,
+    )
+    return json_answer(request, body_of(reply))
+
+
+async def registered(gateway: Gateway, path: str) -> Object:
+    """Register a path; all registrations of one path meet on one shard.
+
+    Raises:
+        Refusal: no such entry, or it is of another kind.
+    """
+    reply = await gateway.services.catalog("resolve", {"path": path})
+    if reply.status == 404:
+        raise Refusal(404, f"Subscription not found: {path[:500]}")
+    found = body_of(reply)
+    if str(found["kind"]).lower() != _KIND:
+        text_ = f"Catalog entry '{path[:500]}' is kind '{found['kind']}', not '{_KIND}'"
+        raise Refusal(422, text_)
+    subscription_id = mint_at_home(
+        gateway.ids, f"subscription:{path}", shard_count=gateway.services.shard_count
+    )
+    reply = await gateway.services.orchestrator(
+        "subscription.register",
+        {
+            "subscription_id": subscription_id,
+            "path": path,
+            "catalog_id": int(found["catalog_id"]),
+        },
+        execution_id=subscription_id,
+    )
+    body: Object = body_of(reply)
+    return body

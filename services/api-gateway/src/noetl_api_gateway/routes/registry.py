@@ -1,0 +1,140 @@
+"""All routes of the process."""
+
+from typing import Any
+
+from litestar import Router
+
+from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, subscriptions
+from noetl_api_gateway.routes.executions import (
+    ehdb,
+    ends,
+    reads,
+    replay,
+    rerun,
+    result_lists,
+    results,
+    start,
+    start_batch,
+    variables,
+)
+from noetl_api_gateway.routes.internal import callbacks, outbox, projections
+from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
+from noetl_api_gateway.routes.system import dashboard, database, health, process, runtime
+from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
+from noetl_api_gateway.settings import Settings
+
+ROUTES: list[Any] = [
+    health.live,
+    health.health,
+    health.pool_status,
+    entries.register,
+    entries.list_entries,
+    entries.resource,
+    entries.ui_schema,
+    entries.ui_schema_below_playbooks,
+    playbooks.list_agents,
+    playbooks.read_content,
+    playbooks.put_content,
+    playbooks.put_playbook,
+    playbooks.delete_playbook,
+    playbooks.validate_playbook,
+    playbooks.delete_versions,
+    playbooks.restore_versions,
+    start.execute,
+    start_batch.execute_batch,
+    rerun.rerun,
+    events.post_event,
+    events.post_events,
+    commands.get_command,
+    commands.claim,
+    ehdb.ehdb_executions,
+    ehdb.ehdb_execution,
+    ehdb.ehdb_events,
+    reads.list_executions,
+    reads.execution_detail,
+    reads.execution_status,
+    reads.execution_events,
+    reads.execution_events_stream,
+    ends.cancel,
+    ends.finalize,
+    ends.cleanup,
+    reads.cancellation_check,
+    event_reads.event_result,
+    event_reads.batch_status,
+    event_reads.batch_status_stream,
+    replay.replay_state,
+    subscriptions.list_subscriptions,
+    subscriptions.register_subscription,
+    subscriptions.get_subscription,
+    subscriptions.change_subscription,
+    outbox.claim_rows,
+    outbox.mark_published,
+    outbox.mark_failed,
+    outbox.count_pending,
+    outbox.project_events,
+    outbox.purge,
+    callbacks.container_callback,
+    listeners.ingress_config,
+    projections.advance_projection,
+    projections.rebuild_projection,
+    results.resolve_result,
+    results.get_result,
+    result_lists.list_results,
+    result_lists.delete_step_results,
+    result_lists.result_stats,
+    pools.register_worker,
+    pools.heartbeat_worker,
+    pools.deregister_worker,
+    pools.post_deregister_worker,
+    pools.list_workers,
+    credentials.create_credential,
+    credentials.list_credentials,
+    credentials.read_credential,
+    credentials.read_sealed_credential,
+    credentials.delete_credential,
+    credentials.gcp_token,
+    keychain.list_keychain_entries,
+    keychain.no_keychain_post,
+    keychain.read_keychain_entry,
+    keychain.store_keychain_entry,
+    keychain.delete_keychain_entry,
+    wallet.resolve_across_regions,
+    wallet.rotate_keys,
+    wallet.key_status,
+    wallet.secret_audit,
+    variables.list_vars,
+    variables.get_var,
+    variables.set_vars,
+    variables.delete_var,
+    variables.delete_vars,
+    runtime.contract,
+    runtime.shard_info,
+    runtime.sharding_preview,
+    process.status,
+    process.threads,
+    process.profiler_status,
+    process.start_profiler,
+    process.stop_profiler,
+    dashboard.stats,
+    dashboard.widgets,
+    database.execute_sql,
+    database.init_database,
+    database.validate_database,
+    sessions.validate_session,
+]
+
+
+def route_handlers(settings: Settings) -> list[Any]:
+    """Return all routes, those with body limits of their own in routers."""
+    large = Router(
+        "/",
+        route_handlers=[results.put_result, result_lists.delete_results],
+        request_max_body_size=settings.max_result_body_bytes,
+    )
+    batches = Router(
+        "/",
+        route_handlers=[playbooks.register_batch],
+        request_max_body_size=settings.max_batch_body_bytes,
+    )
+    routes = [*ROUTES, large, batches]
+    return routes if settings.disable_metrics else [*routes, health.metrics]
