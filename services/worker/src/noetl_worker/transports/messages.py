@@ -14,11 +14,11 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import REPLY_HEADER
 
-from noetl_worker import encoding
+from noetl_worker import jsonb
 from noetl_worker.commands import Command
-from noetl_worker.transports.registration import Identity
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.timing import Timing
-from noetl_worker.transports.unconfirmed import Unconfirmed
 
 __all__ = ["Message", "Messages", "Place"]
 
@@ -56,11 +56,11 @@ class Messages:
     """Those that wait for their answer, by the subject it comes on."""
 
     def __init__(
-        self, bus: Bus, *, identity: Identity, unconfirmed: Unconfirmed, timing: Timing
+        self, bus: Bus, *, identity: Identity, pending_outcomes: PendingOutcomes, timing: Timing
     ) -> None:
         self._bus = bus
         self._identity = identity
-        self._unconfirmed = unconfirmed
+        self._pending_outcomes = pending_outcomes
         self._timing = timing
         self._waiting: dict[str, Message] = {}
 
@@ -77,7 +77,7 @@ class Messages:
         on_answer: OnAnswer,
     ) -> Message:
         """Write a message and listen for its answers, of which ``on_answer`` gets the status."""
-        body = encoding.encode(
+        body = jsonb.encode(
             {
                 "type": f"command.{kind}",
                 "v": 1,
@@ -95,7 +95,7 @@ class Messages:
         )
         message = Message(kind, body, place, self._bus.inbox().fresh_subject())
         if kind == "outcome":
-            self._unconfirmed.add(len(body))
+            self._pending_outcomes.add(len(body))
         self._waiting[message.reply] = message
         self._bus.inbox().register(
             message.reply, lambda incoming: on_answer(message, _status_of(incoming))
@@ -108,7 +108,7 @@ class Messages:
             return
         self._bus.inbox().forget(message.reply)
         if message.kind == "outcome":
-            self._unconfirmed.remove(len(message.body))
+            self._pending_outcomes.remove(len(message.body))
 
     async def publish(self, message: Message, *, seconds: float) -> PubAck:
         """Publish once and wait until it is stored."""

@@ -23,15 +23,15 @@ from noetl_worker.commands import (
     decode_claim,
     decode_notification,
 )
-from noetl_worker.reports import Outcome, Reporter
-from noetl_worker.results import ResultStore
-from noetl_worker.runner import Runner
-from noetl_worker.transports.known import KnownCommands
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import ResultStore
+from noetl_worker.run.reports import Outcome, Reporter
+from noetl_worker.run.runner import Runner
+from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.messages import Message, Messages, Place
-from noetl_worker.transports.registration import Identity
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
-from noetl_worker.transports.unconfirmed import Unconfirmed
 
 __all__ = ["NatsTransport"]
 
@@ -70,7 +70,7 @@ class NatsTransport:
         reporter: Reporter,
         results: ResultStore,
         other: Transport,
-        unconfirmed: Unconfirmed,
+        pending_outcomes: PendingOutcomes,
         fast_path: bool = True,
         timing: Timing | None = None,
     ) -> None:
@@ -80,12 +80,12 @@ class NatsTransport:
         self._reporter = reporter
         self._results = results
         self._other = other
-        self._unconfirmed = unconfirmed
+        self._pending_outcomes = pending_outcomes
         self._fast_path = fast_path
         self._timing = timing or Timing()
         self._known = KnownCommands()
         self._messages = Messages(
-            bus, identity=identity, unconfirmed=unconfirmed, timing=self._timing
+            bus, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
         )
 
     # -- the worker itself ---------------------------------------------------------------
@@ -303,7 +303,7 @@ class NatsTransport:
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         await self._publish_outcome(message, run, outcome)
-        await self._unconfirmed.room()
+        await self._pending_outcomes.room()
 
     async def _run_unless_lost(self, run: _Run) -> Outcome | None:
         run.task = asyncio.current_task()
@@ -380,6 +380,6 @@ class NatsTransport:
         """Wait for the answers to the outcomes."""
         try:
             async with asyncio.timeout(seconds):
-                await self._unconfirmed.emptied()
+                await self._pending_outcomes.emptied()
         except TimeoutError:
-            _log.warning("outcomes_unanswered", count=self._unconfirmed.count)
+            _log.warning("outcomes_unanswered", count=self._pending_outcomes.count)
