@@ -516,7 +516,9 @@ async def test_an_unanswered_outcome_is_sent_again_with_growing_pauses(
     async with start_worker() as worker:
         await plane.notify(make_notification(1, command=make_command()))
         await eventually(lambda: len(plane.of("outcome", 1)) == 3, what="three outcomes")
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="it is answered")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="it is answered"
+        )
 
     base = f"o:1:0:{worker.instance}"
     outcome_ids = [one for one in plane.message_ids if one.startswith("o")]
@@ -534,7 +536,9 @@ async def test_a_late_outcome_is_forgotten_and_its_command_may_come_back(
     async with start_worker() as worker:
         await plane.notify(note)
         await plane.outcome(1)
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="it is forgotten")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="it is forgotten"
+        )
         plane.outcome_answer = lambda _message, _count: {"status": "ok"}
         plane.claim_answer = lambda _request, _count: granted(note, make_command(), attempts=2)
         await plane.notify(make_notification(1))
@@ -557,7 +561,9 @@ async def test_nothing_is_pulled_while_too_many_outcomes_wait(
         before = plane.of("start", 3)
         answered = True
         await plane.outcome(3)
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="all are answered")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="all are answered"
+        )
 
     assert before == []
 
@@ -589,7 +595,9 @@ async def test_a_broker_restart_loses_nothing(
         await asyncio.to_thread(own_nats.start)
         for event_id in range(1, 5):
             await plane.outcome(event_id, seconds=30)
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="all are answered")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="all are answered"
+        )
 
     assert worker.gate.runs == 4
 
@@ -609,7 +617,9 @@ async def test_a_wiped_store_gets_its_outcomes_again(
         await eventually(
             lambda: len(plane.of("outcome", 1)) > before, what="again", timeout_seconds=30
         )
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="it is answered")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="it is answered"
+        )
 
 
 async def test_a_start_that_is_not_stored_runs_nothing_and_comes_back(
@@ -689,7 +699,9 @@ async def test_an_outcome_that_is_refused_for_good_is_replaced_by_a_failure(
     async with start_worker() as worker:
         await plane.notify(make_notification(1, command=make_command()))
         await eventually(lambda: len(plane.of("outcome", 1)) == 2, what="the failure")
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="it is answered")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="it is answered"
+        )
 
     assert len(set(plane.message_ids)) == len(plane.message_ids)
     assert "refused the result" in plane.of("outcome", 1)[1]["events"][-1]["context"]["error"]
@@ -703,4 +715,6 @@ async def test_refusing_even_the_failure_ends_the_matter(
     async with start_worker() as worker:
         await plane.notify(make_notification(1, command=make_command()))
         await eventually(lambda: len(plane.of("outcome", 1)) == 2, what="the failure")
-        await eventually(lambda: worker.transport._pending_outcomes.count == 0, what="it is dropped")
+        await eventually(
+            lambda: worker.transport._pending_outcomes.count == 0, what="it is dropped"
+        )
