@@ -7,11 +7,11 @@ from typing import Any
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import (
     Command,
-    Notification,
     UndecodableClaim,
     decode_claim,
     decode_notification,
@@ -112,7 +112,7 @@ class HttpTransport:
             # What was not reported comes back one day, perhaps to us.
             (self._known.finish if reported else self._known.release)(note.event_id)
 
-    async def _claim(self, note: Notification, delivery: Delivery) -> Command | None:
+    async def _claim(self, note: CommandNotification, delivery: Delivery) -> Command | None:
         try:
             status, body = await self._edge.call_json(
                 "POST",

@@ -11,17 +11,18 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
 from noetl_worker import metrics
 from noetl_worker.commands import (
     Command,
-    Notification,
     UndecodableClaim,
     command_of,
     decode_claim,
     decode_notification,
+    fresh_until,
 )
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
@@ -141,7 +142,9 @@ class NatsTransport:
         finally:
             self._known.let_go(note.event_id)
 
-    async def _take(self, note: Notification, delivery: Delivery, *, shard: int) -> _Run | None:
+    async def _take(
+        self, note: CommandNotification, delivery: Delivery, *, shard: int
+    ) -> _Run | None:
         """Get the right to run a command; None when it is somebody else's."""
         subject = ingress_subject(shard, execution_id=note.execution_id)
         command = command_of(note)
@@ -154,12 +157,12 @@ class NatsTransport:
             after_start = True
         return await self._claim(note, delivery, shard=shard, after_start=after_start)
 
-    def _is_fresh(self, note: Notification, delivery: Delivery) -> bool:
+    def _is_fresh(self, note: CommandNotification, delivery: Delivery) -> bool:
         return (
             self._fast_path
             and delivery.num_delivered == 1
             and note.fast is not None
-            and time() < note.fast.until
+            and time() < fresh_until(note.fast)
         )
 
     # -- start ---------------------------------------------------------------------------
@@ -218,7 +221,7 @@ class NatsTransport:
     # -- claim ---------------------------------------------------------------------------
 
     async def _claim(
-        self, note: Notification, delivery: Delivery, *, shard: int, after_start: bool
+        self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
     ) -> _Run | None:
         answer = await self._ask_for_command(note, shard=shard, after_start=after_start)
         if answer == "refused":
@@ -242,7 +245,7 @@ class NatsTransport:
         return run
 
     async def _ask_for_command(
-        self, note: Notification, *, shard: int, after_start: bool
+        self, note: CommandNotification, *, shard: int, after_start: bool
     ) -> Command | Verdict:
         timing = self._timing
         subject = rpc_subject("orchestrator", "claim", shard=shard)
@@ -271,7 +274,7 @@ class NatsTransport:
             pause = min(pause * 2, timing.claim_longest_pause_seconds)
 
     async def _ask_once(
-        self, subject: str, request: bytes, note: Notification
+        self, subject: str, request: bytes, note: CommandNotification
     ) -> Command | Verdict | None:
         """Ask once; None means: ask again."""
         try:
