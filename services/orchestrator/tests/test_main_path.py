@@ -1,6 +1,6 @@
 """From the start of an execution to its end, over both protocols."""
 
-from noetl_contract.notification import CommandNotification
+from noetl_contract.commands import CommandNotification
 from noetl_contract.sharding import shard_for
 from noetl_testkit.waiting import eventually
 

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
+from noetl_worker.control_plane.edge import Edge
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.sealed import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
-from noetl_worker.transports.edge import Edge
 
 type Answer = tuple[int, Any]
 

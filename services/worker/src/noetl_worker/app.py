@@ -14,26 +14,26 @@ from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS
 
+from noetl_worker.bounded_http import open_tool_client
+from noetl_worker.control_plane.edge import Edge, open_edge
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.sealed import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.interpreter import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
-from noetl_worker.reports import Reporter
-from noetl_worker.runner import Runner
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.reports import Reporter
+from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
-from noetl_worker.tools.bounded import open_tool_client
-from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
-from noetl_worker.transports.edge import Edge, open_edge
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
-from noetl_worker.transports.registration import Identity
-from noetl_worker.transports.stores import EdgeResultStore, RpcResultStore
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.transport import Transport
-from noetl_worker.transports.unconfirmed import Unconfirmed
 
 __all__ = ["create_app"]
 
@@ -153,7 +153,7 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
         reporter=reporter,
         results=RpcResultStore(bus, edge=edge_results, next_id=ids.next),
         other=over_http,
-        unconfirmed=Unconfirmed(
+        pending_outcomes=PendingOutcomes(
             most=settings.worker_unconfirmed_max,
             most_bytes=settings.worker_unconfirmed_max_bytes,
         ),

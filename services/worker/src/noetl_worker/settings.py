@@ -8,7 +8,7 @@ from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from noetl_worker.tools.sql_settings import SqlSettings
+from noetl_worker.sql_settings import SqlSettings
 
 __all__ = ["Settings"]
 

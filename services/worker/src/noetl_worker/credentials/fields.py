@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from noetl_worker.credentials.credential import Credential, CredentialError
-from noetl_worker.scrub import is_sensitive
+from noetl_worker.redaction import is_sensitive
 
 __all__ = ["Applied", "apply_type"]
 

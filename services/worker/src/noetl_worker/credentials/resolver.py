@@ -10,9 +10,9 @@ from typing import Any
 
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.fields import Applied, apply_type
-from noetl_worker.credentials.known import KnownSecrets
+from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.source import CredentialSource
-from noetl_worker.credentials.verbatim import is_template, verbatim
+from noetl_worker.template_literals import is_template, literal
 from noetl_worker.tools.tool import ToolContext
 
 __all__ = ["CommandCredentials"]
@@ -99,7 +99,7 @@ class CommandCredentials:
         own = {name: value for name, value in config.items() if name not in {"auth", "credential"}}
         for name, value in applied.fields.items():
             if own.get(name) is None:
-                own[name] = verbatim(value)
+                own[name] = literal(value)
         if applied.secret is not None:
             context = replace(context, secrets={**context.secrets, alias: applied.secret})
         return own, applied.auth, context

@@ -12,10 +12,10 @@ from noetl_common.logging import get_logger
 from noetl_common.retry import retry
 
 from noetl_worker import metrics
+from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError, decode_credential
 from noetl_worker.credentials.sealed import SealingKey, Unsealable
-from noetl_worker.transports.edge import Edge, EdgeUnreachable
 
 __all__ = ["CredentialSource", "EdgeCredentials"]
 

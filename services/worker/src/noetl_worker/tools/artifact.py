@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from noetl_worker.control_plane.edge import Edge
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.result_fetch import check_transport, resolve
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-from noetl_worker.transports.edge import Edge
 
 __all__ = ["Artifact", "create"]
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.settings import Settings
-from noetl_worker.tools.bounded import AnswerTooLarge, fetch
 from noetl_worker.tools.tool import Failure, ToolError
 
 __all__ = ["CLOUD_PLATFORM", "GoogleTokens"]

@@ -10,10 +10,10 @@ from typing import Any, Self
 import orjson
 from noetl_common.bus.permits import permit_lent
 
-from noetl_worker.tools.control_plane import ControlPlane
+from noetl_worker.control_plane.edge import Edge
+from noetl_worker.tools.edge_calls import EdgeCalls
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
-from noetl_worker.transports.edge import Edge
 
 __all__ = ["Playbook", "create"]
 
@@ -89,7 +89,7 @@ class Playbook:
                 "ExecutionContext.server_url is required for playbook tool",
             )
         seconds = float(_HTTP_SECONDS if context.timeout is None else max(context.timeout, 1))
-        calls = ControlPlane(self._edge, context, most=self._most)
+        calls = EdgeCalls(self._edge, context, most=self._most)
         started = await _start(calls, child, context, seconds=seconds)
         execution_id = str(started["execution_id"])
         if child.return_step is None:
@@ -109,7 +109,7 @@ class Playbook:
 
 
 async def _start(
-    calls: ControlPlane, child: _Child, context: ToolContext, *, seconds: float
+    calls: EdgeCalls, child: _Child, context: ToolContext, *, seconds: float
 ) -> dict[str, Any]:
     """Start the child once, however often that must be tried."""
     headers = _start_key(child, context)
@@ -160,7 +160,7 @@ def _start_key(child: _Child, context: ToolContext) -> dict[str, str]:
 
 
 async def _outcome(
-    calls: ControlPlane, child: _Child, execution_id: str, *, seconds: float
+    calls: EdgeCalls, child: _Child, execution_id: str, *, seconds: float
 ) -> dict[str, Any] | Any:
     """Wait for the child's end; return its step's data, or how it ended."""
     deadline = monotonic() + child.wait_seconds
@@ -188,9 +188,7 @@ async def _outcome(
             return document
 
 
-async def _status(
-    calls: ControlPlane, execution_id: str, *, seconds: float
-) -> dict[str, Any] | None:
+async def _status(calls: EdgeCalls, execution_id: str, *, seconds: float) -> dict[str, Any] | None:
     """Return the child's status document, None if it can't be had now."""
     for path in (f"/api/executions/{execution_id}/status", f"/api/executions/{execution_id}"):
         try:
@@ -204,7 +202,7 @@ async def _status(
 
 
 async def _calls_done(
-    calls: ControlPlane, execution_id: str, *, seconds: float
+    calls: EdgeCalls, execution_id: str, *, seconds: float
 ) -> AsyncIterator[dict[str, Any]]:
     """Give the `call.done` events, newest first."""
     for page in range(1, _MOST_PAGES + 1):

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from noetl_worker.tools.control_plane import ControlPlane
+from noetl_worker.control_plane.edge import Edge
+from noetl_worker.tools.edge_calls import EdgeCalls
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-from noetl_worker.transports.edge import Edge
 
 __all__ = ["ResultFetch", "check_transport", "create", "resolve"]
 
@@ -47,7 +47,7 @@ async def resolve(edge: Edge, context: ToolContext, ref: str, *, most: int) -> A
     Raises:
         ToolError: there is no such result, or it is too large.
     """
-    calls = ControlPlane(edge, context, most=most)
+    calls = EdgeCalls(edge, context, most=most)
     reply = await calls.get("/api/result/resolve", seconds=_SECONDS, params={"ref": ref})
     if not reply.is_good:
         raise ToolError(

@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 import httpx
 from noetl_template import TemplateError, render_worker
 
+from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
-from noetl_worker.transports.edge import Edge
 
 __all__ = [
     "AUTH_TYPES",

@@ -7,21 +7,21 @@ from typing import Any
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
 
-from noetl_worker import encoding, metrics
+from noetl_worker import jsonb, metrics
 from noetl_worker.commands import (
     Command,
-    Notification,
     UndecodableClaim,
     decode_claim,
     decode_notification,
 )
-from noetl_worker.reports import Reporter
-from noetl_worker.results import ResultStore
-from noetl_worker.runner import Runner
-from noetl_worker.transports.edge import Edge, EdgeUnreachable
-from noetl_worker.transports.known import KnownCommands
-from noetl_worker.transports.registration import Identity
+from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import ResultStore
+from noetl_worker.run.reports import Reporter
+from noetl_worker.run.runner import Runner
+from noetl_worker.transports.known_commands import KnownCommands
 
 __all__ = ["HttpTiming", "HttpTransport"]
 
@@ -112,7 +112,7 @@ class HttpTransport:
             # What was not reported comes back one day, perhaps to us.
             (self._known.finish if reported else self._known.release)(note.event_id)
 
-    async def _claim(self, note: Notification, delivery: Delivery) -> Command | None:
+    async def _claim(self, note: CommandNotification, delivery: Delivery) -> Command | None:
         try:
             status, body = await self._edge.call_json(
                 "POST",
@@ -169,7 +169,7 @@ class HttpTransport:
         that it will never be accepted: giving up would make its tool run again.
         """
         event_type = str(event["event_type"])
-        body = encoding.encode(event)
+        body = jsonb.encode(event)
         pause = self._timing.post_pause_seconds
         tries = 0
         started = perf_counter()

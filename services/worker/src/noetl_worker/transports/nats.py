@@ -11,27 +11,28 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
+from noetl_contract.commands import CommandNotification
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
 from noetl_worker import metrics
 from noetl_worker.commands import (
     Command,
-    Notification,
     UndecodableClaim,
     command_of,
     decode_claim,
     decode_notification,
+    fresh_until,
 )
-from noetl_worker.reports import Outcome, Reporter
-from noetl_worker.results import ResultStore
-from noetl_worker.runner import Runner
-from noetl_worker.transports.known import KnownCommands
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import ResultStore
+from noetl_worker.run.reports import Outcome, Reporter
+from noetl_worker.run.runner import Runner
+from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.messages import Message, Messages, Place
-from noetl_worker.transports.registration import Identity
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
-from noetl_worker.transports.unconfirmed import Unconfirmed
 
 __all__ = ["NatsTransport"]
 
@@ -70,7 +71,7 @@ class NatsTransport:
         reporter: Reporter,
         results: ResultStore,
         other: Transport,
-        unconfirmed: Unconfirmed,
+        pending_outcomes: PendingOutcomes,
         fast_path: bool = True,
         timing: Timing | None = None,
     ) -> None:
@@ -80,12 +81,12 @@ class NatsTransport:
         self._reporter = reporter
         self._results = results
         self._other = other
-        self._unconfirmed = unconfirmed
+        self._pending_outcomes = pending_outcomes
         self._fast_path = fast_path
         self._timing = timing or Timing()
         self._known = KnownCommands()
         self._messages = Messages(
-            bus, identity=identity, unconfirmed=unconfirmed, timing=self._timing
+            bus, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
         )
 
     # -- the worker itself ---------------------------------------------------------------
@@ -141,7 +142,9 @@ class NatsTransport:
         finally:
             self._known.let_go(note.event_id)
 
-    async def _take(self, note: Notification, delivery: Delivery, *, shard: int) -> _Run | None:
+    async def _take(
+        self, note: CommandNotification, delivery: Delivery, *, shard: int
+    ) -> _Run | None:
         """Get the right to run a command; None when it is somebody else's."""
         subject = ingress_subject(shard, execution_id=note.execution_id)
         command = command_of(note)
@@ -154,12 +157,12 @@ class NatsTransport:
             after_start = True
         return await self._claim(note, delivery, shard=shard, after_start=after_start)
 
-    def _is_fresh(self, note: Notification, delivery: Delivery) -> bool:
+    def _is_fresh(self, note: CommandNotification, delivery: Delivery) -> bool:
         return (
             self._fast_path
             and delivery.num_delivered == 1
             and note.fast is not None
-            and time() < note.fast.until
+            and time() < fresh_until(note.fast)
         )
 
     # -- start ---------------------------------------------------------------------------
@@ -218,7 +221,7 @@ class NatsTransport:
     # -- claim ---------------------------------------------------------------------------
 
     async def _claim(
-        self, note: Notification, delivery: Delivery, *, shard: int, after_start: bool
+        self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
     ) -> _Run | None:
         answer = await self._ask_for_command(note, shard=shard, after_start=after_start)
         if answer == "refused":
@@ -242,7 +245,7 @@ class NatsTransport:
         return run
 
     async def _ask_for_command(
-        self, note: Notification, *, shard: int, after_start: bool
+        self, note: CommandNotification, *, shard: int, after_start: bool
     ) -> Command | Verdict:
         timing = self._timing
         subject = rpc_subject("orchestrator", "claim", shard=shard)
@@ -271,7 +274,7 @@ class NatsTransport:
             pause = min(pause * 2, timing.claim_longest_pause_seconds)
 
     async def _ask_once(
-        self, subject: str, request: bytes, note: Notification
+        self, subject: str, request: bytes, note: CommandNotification
     ) -> Command | Verdict | None:
         """Ask once; None means: ask again."""
         try:
@@ -303,7 +306,7 @@ class NatsTransport:
         # Remembered before it can be answered: the answer may take it back.
         self._known.finish(run.place.event_id)
         await self._publish_outcome(message, run, outcome)
-        await self._unconfirmed.room()
+        await self._pending_outcomes.room()
 
     async def _run_unless_lost(self, run: _Run) -> Outcome | None:
         run.task = asyncio.current_task()
@@ -380,6 +383,6 @@ class NatsTransport:
         """Wait for the answers to the outcomes."""
         try:
             async with asyncio.timeout(seconds):
-                await self._unconfirmed.emptied()
+                await self._pending_outcomes.emptied()
         except TimeoutError:
-            _log.warning("outcomes_unanswered", count=self._unconfirmed.count)
+            _log.warning("outcomes_unanswered", count=self._pending_outcomes.count)

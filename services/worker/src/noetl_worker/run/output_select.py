@@ -1,0 +1,58 @@
+"""Picks named parts of a result that is stored elsewhere (worker 15.1)."""
+
+import re
+from typing import Any
+
+from noetl_worker import jsonb
+
+__all__ = ["flattened", "select_output"]
+
+_LARGEST_SELECTION_BYTES = 8 << 10
+_PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def select_output(data: Any, paths: Any) -> dict[str, Any]:
+    """Return the named parts; missing ones, null ones and what exceeds 8 KiB are left out."""
+    if not isinstance(paths, list) or not paths:
+        return {}
+    view = flattened(data)
+    selected: dict[str, Any] = {}
+    room = _LARGEST_SELECTION_BYTES
+    for path in paths:
+        if not isinstance(path, str):
+            continue
+        name, value = _look_up(view, path)
+        if name is None or value is None:
+            continue
+        size = len(jsonb.encode({name: value}))
+        if size <= room:
+            room -= size
+            selected[name] = value
+    return selected
+
+
+def flattened(data: Any) -> Any:
+    """Return data as templates see it: a pipeline's labels merged to the top (worker 11)."""
+    if not isinstance(data, dict) or not data:
+        return data
+    merged = dict(data)
+    if all(isinstance(item, dict) for item in data.values()):
+        for label in sorted(data):
+            merged.update(data[label])
+    merged.setdefault("data", data)
+    return merged
+
+
+def _look_up(view: Any, path: str) -> tuple[str | None, Any]:
+    name = None
+    for key, index in _PART.findall(path):
+        if index:
+            if not isinstance(view, list) or int(index) >= len(view):
+                return None, None
+            view = view[int(index)]
+        else:
+            name = key
+            if not isinstance(view, dict) or key not in view:
+                return None, None
+            view = view[key]
+    return name, view

@@ -1,0 +1,54 @@
+"""A single tool with its policy and its ``retry`` (worker 15.1)."""
+
+from typing import Any
+
+from noetl_worker.run.policy import Attempts, PolicyLimits, attempt, rules_of
+from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult
+
+__all__ = ["run_single"]
+
+
+async def run_single(
+    toolbox: Toolbox,
+    kind: str,
+    config: dict[str, Any],
+    context: ToolContext,
+    *,
+    policy: Any,
+    retry: dict[str, Any] | None,
+    limits: PolicyLimits,
+) -> ToolResult:
+    """Run a tool, again as often as its policy and its ``retry`` say.
+
+    Raises:
+        ToolError: it raised, and nothing softened that.
+    """
+    rules = rules_of(policy)
+    if not rules and not retry:
+        return await toolbox.run(kind, config, context)
+    attempts = Attempts(limits=limits, retry=retry)
+    updates: dict[str, Any] = {}
+    while True:
+        tried = await attempt(toolbox.run(kind, config, context))
+        decision = attempts.decide(rules, tried, context=context, label=context.step)
+        updates.update(decision.updates)
+        if decision.wait is not None:
+            await attempts.pause(decision.wait)
+            continue
+        break
+    result = tried.result
+    if result is not None:
+        if decision.action == "fail" and result.status != "error":
+            result.status = "error"
+            result.error = f"policy rule triggered fail for '{context.step}'"
+    elif decision.action in {"continue", "break", "jump"}:
+        # A raised error becomes a soft one: the step completes with its text.
+        result = ToolResult(status="error", error=str(tried.error), failure=tried.failure)
+    else:
+        raise tried.error if tried.error is not None else ToolError("Execution failed", "no result")
+    if updates:
+        data = result.value
+        # Something else than an object keeps the name templates know it by.
+        base = data if isinstance(data, dict) else {"data": data}
+        result.data = {**base, "_context_updates": updates}
+    return result
