@@ -81,6 +81,7 @@ def test_everything_is_told_at_once_with_its_place():
         (25, 26, "error", "shape"),
         (25, 37, "error", "rule"),
         (27, 5, "warning", "misplaced-key"),
+        (30, 37, "warning", "undefined-name"),
         (30, 62, "error", "shape"),
     ]
 

@@ -2,7 +2,7 @@
 
 import yaml
 from jsonschema import Draft202012Validator
-from noetl_engine.playbook.description import LEVELS
+from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.schema import SCHEMA_ID, json_schema
 from test_lint import GOOD
 

@@ -2,7 +2,7 @@
 
 import pytest
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.yaml_dialect import MapNode, YamlLimits, compose, to_json
+from noetl_engine.playbook.yaml import MapNode, YamlLimits, compose, to_json
 
 
 def read(text: str) -> object:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar, compose, to_json
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, compose, to_json
 
 __all__ = ["Form", "read_form"]
 

@@ -11,7 +11,7 @@ from noetl_common.pg.queries import Queries
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.yaml_dialect import compose, to_json
+from noetl_engine.playbook.yaml import compose, to_json
 
 __all__ = ["UpkeepHandlers"]
 

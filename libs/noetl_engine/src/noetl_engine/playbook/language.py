@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noetl_engine.playbook.model import Json
-from noetl_engine.playbook.tools import TOOL_KINDS
+from noetl_engine.playbook.parse.tools import TOOL_KINDS
 
 __all__ = ["LEVELS", "Key", "Level"]
 

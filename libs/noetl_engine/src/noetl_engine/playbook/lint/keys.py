@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from noetl_engine.playbook.description import LEVELS
-from noetl_engine.playbook.lint_finding import Finding, Severity
-from noetl_engine.playbook.lint_guess import Guesser
-from noetl_engine.playbook.lint_walk import items_of, steps_of, text_of
-from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar
-
-__all__ = ["key_findings"]
+from noetl_engine.playbook.language import LEVELS
+from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.guess import Guesser
+from noetl_engine.playbook.lint.parts import items_of, steps_of, text_of
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
 # Where a key belongs that stands somewhere else, and how that place is called.
 _HOMES: Final = (

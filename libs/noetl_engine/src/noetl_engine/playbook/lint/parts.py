@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar
-
-__all__ = ["ArcPart", "StepPart", "ToolPart", "items_of", "scalars_of", "steps_of", "text_of"]
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,21 @@ class ArcPart:
 
 @dataclass(frozen=True, slots=True)
 class StepPart:
-    """One step."""
+    """One step; a step without a readable name is called by its path."""
 
     node: MapNode
     name: str
     path: str
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it has a name of its own."""
+        return text_of(self.node, "step") is not None
+
+    @property
+    def name_node(self) -> Node:
+        """The node of its name."""
+        return self.node.entries.get("step", self.node)
 
     def get(self, *keys: str) -> Node | None:
         """A value below the step."""
@@ -73,25 +81,30 @@ class StepPart:
 
     def arcs(self) -> Iterator[ArcPart]:
         """Every way out, whatever the notation."""
+        for path, item in self.written_arcs():
+            target = item.entries.get("step") if isinstance(item, MapNode) else item
+            if isinstance(target, Scalar) and isinstance(target.value, str):
+                yield ArcPart(item, target.value, path)
+
+    def written_arcs(self) -> Iterator[tuple[str, Node]]:
+        """Yield everything that stands in the place of an arc, with its path."""
         router = self.node.entries.get("next")
         path = f"{self.path}.next"
         if isinstance(router, MapNode):
             router, path = router.entries.get("arcs"), f"{path}.arcs"
-        elif isinstance(router, Scalar) and isinstance(router.value, str):
-            yield ArcPart(router, router.value, path)
+        elif isinstance(router, Scalar) and router.value is not None:
+            yield path, router
         for index, item in enumerate(items_of(router)):
-            target = item.text if isinstance(item, Scalar) else text_of(item, "step")
-            if target is not None:
-                yield ArcPart(item, target, f"{path}[{index}]")
+            yield f"{path}[{index}]", item
 
 
 def steps_of(root: MapNode) -> list[StepPart]:
-    """The steps that have a name."""
+    """Return the steps in document order."""
     steps = []
     for index, item in enumerate(items_of(root.entries.get("workflow"))):
-        name = text_of(item, "step")
-        if isinstance(item, MapNode) and name is not None:
-            steps.append(StepPart(item, name, f"workflow[{index}]"))
+        path = f"workflow[{index}]"
+        if isinstance(item, MapNode):
+            steps.append(StepPart(item, text_of(item, "step") or path, path))
     return steps
 
 

@@ -4,8 +4,6 @@ import difflib
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["Guesser"]
-
 _MAX_GUESSES: Final = 200
 _MAX_KNOWN: Final = 300
 _MAX_WORD_CHARS: Final = 100

@@ -2,22 +2,18 @@
 
 from typing import Final
 
-from noetl_engine.playbook.decode import Reader, described
 from noetl_engine.playbook.model import Cursor, Frame, JsonObject, Loop, LoopMode
-from noetl_engine.playbook.yaml_dialect import Scalar
+from noetl_engine.playbook.parse.reader import Reader
+from noetl_engine.playbook.yaml import Scalar
 
 _MODES: Final = tuple(mode.value for mode in LoopMode)
 _FRAME_NUMBERS: Final = ("max_seconds", "lease_seconds", "heartbeat_seconds")
 
 
 def read_loop(reader: Reader) -> Loop:
-    """Read the ``loop`` of a step.
-
-    Raises:
-        DecodeError: A value has the wrong type.
-    """
+    """Read the ``loop`` of a step."""
     collection = reader.text("in")
-    iterator = reader.required_text("iterator")
+    iterator = reader.required_text("iterator", instead="?")
     mode, max_in_flight, frame = LoopMode.SEQUENTIAL, None, Frame()
     spec = reader.mapping("spec")
     if spec is not None:
@@ -41,8 +37,8 @@ def _max_in_flight(spec: Reader) -> int | str | None:
     if isinstance(node, Scalar) and isinstance(node.value, str):
         if "{{" in node.value or "{%" in node.value:
             return node.value
-        message = f"invalid type: {described(node)}, expected i32"
-        raise spec.fail(message, node=node, key="max_in_flight")
+        spec.refuse_type(node, "i32", "max_in_flight")
+        return None
     return spec.int32("max_in_flight")
 
 

@@ -5,14 +5,16 @@ scalars by YAML 1.1, expands merge keys, accepts duplicate keys and lets aliases
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import yaml
 
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.model import Json, Problem
-from noetl_engine.playbook.scalars import ScalarError, plain_value, tagged_value
+from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.problem import Code, Problem, problem_at
+from noetl_engine.playbook.yaml.nodes import ListNode, MapNode, Node, Scalar
+from noetl_engine.playbook.yaml.scalars import ScalarError, plain_value, tagged_value
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,55 +34,6 @@ class YamlLimits:
     max_depth: int = 100
     max_nodes: int = 500_000
     max_expanded_chars: int = 64 * 1024 * 1024
-
-
-@dataclass(slots=True, kw_only=True)
-class Node:
-    """One value of the document.
-
-    Attributes:
-        line: One-based.
-        column: One-based.
-        nodes: How many values it contains with aliases expanded, itself included.
-        chars: How many characters its scalars have with aliases expanded.
-    """
-
-    line: int
-    column: int
-    nodes: int = 1
-    chars: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Scalar(Node):
-    """Text, with the value it stands for.
-
-    Attributes:
-        style: How it is written: ``|`` or ``>`` for blocks, a quote, empty for plain text.
-    """
-
-    text: str
-    value: Json
-    style: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class ListNode(Node):
-    """A sequence."""
-
-    items: list[Node] = field(default_factory=list)
-
-
-@dataclass(slots=True, kw_only=True)
-class MapNode(Node):
-    """A mapping with unique keys, in document order.
-
-    Attributes:
-        places: One-based line and column of each key.
-    """
-
-    entries: dict[str, Node] = field(default_factory=dict)
-    places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def compose(
@@ -111,28 +64,6 @@ def compose(
         raise _error(_parser_message(error), error.problem_mark) from error
     except yaml.YAMLError as error:
         raise _error(str(error).partition("\n")[0], None) from error
-
-
-def to_json(node: Node) -> Json:
-    """The node as JSON. What an alias repeats is made once and shared."""
-    return _to_json(node, {})
-
-
-def _to_json(node: Node, done: dict[int, Json]) -> Json:
-    if isinstance(node, Scalar):
-        return node.value
-    known = done.get(id(node))
-    if known is not None:
-        return known
-    value: Json
-    if isinstance(node, ListNode):
-        value = [_to_json(item, done) for item in node.items]
-    elif isinstance(node, MapNode):
-        value = {key: _to_json(entry, done) for key, entry in node.entries.items()}
-    else:
-        value = None
-    done[id(node)] = value
-    return value
 
 
 class _Composer:
@@ -274,28 +205,16 @@ class _Composer:
 
     def _check_expansion(self, node: Node, path: str) -> None:
         if node.nodes > self._limits.max_nodes or node.chars > self._limits.max_expanded_chars:
-            place = Problem(message="", line=node.line, column=node.column, path=path)
-            raise at("repetition limit exceeded", place)
-
-
-def at(message: str, place: Problem) -> DecodeError:
-    """An error with its place written out as the reference does."""
-    prefix = f"{place.path}: " if place.path else ""
-    suffix = "" if place.line is None else f" at line {place.line} column {place.column}"
-    return DecodeError(
-        Problem(
-            message=f"{prefix}{message}{suffix}",
-            line=place.line,
-            column=place.column,
-            path=place.path,
-        )
-    )
+            raise _error_at("repetition limit exceeded", node.line, node.column, path)
 
 
 def _error(message: str, mark: Any, path: str = "") -> DecodeError:
-    if mark is None:
-        return at(message, Problem(message="", path=path))
-    return at(message, Problem(message="", line=mark.line + 1, column=mark.column + 1, path=path))
+    line, column = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
+    return _error_at(message, line, column, path)
+
+
+def _error_at(message: str, line: int | None, column: int | None, path: str) -> DecodeError:
+    return DecodeError(problem_at(message, line=line, column=column, path=path, code=Code.YAML))
 
 
 def _parser_message(error: yaml.MarkedYAMLError) -> str:

@@ -3,9 +3,7 @@
 import re
 from typing import Final
 
-from noetl_engine.playbook.yaml_dialect import Scalar
-
-__all__ = ["Source"]
+from noetl_engine.playbook.yaml import Scalar
 
 _TAB_INDENT: Final = re.compile(r" *\t\s*\S")
 _BARE_TEMPLATE: Final = re.compile(r"(?:^|[:\-\[,]\s+)\{\{")

@@ -13,17 +13,14 @@ from noetl_template import (
     render_expression,
 )
 
-from noetl_engine.playbook.lint_finding import Finding, Severity
-from noetl_engine.playbook.lint_guess import Guesser
-from noetl_engine.playbook.lint_names import ALWAYS, Names
-from noetl_engine.playbook.lint_source import Source
-from noetl_engine.playbook.lint_texts import Text
-from noetl_engine.playbook.rules import is_expression
-
-__all__ = ["template_findings"]
+from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.guess import Guesser
+from noetl_engine.playbook.lint.names import ALWAYS, Names
+from noetl_engine.playbook.lint.source import Source
+from noetl_engine.playbook.lint.texts import Text
+from noetl_engine.playbook.parse.rules import is_expression
 
 _ALIASES: Final = frozenset({"ctx", "workload"})
-_PLACE: Final = re.compile(r" \(line (\d+)\)$")
 _F_STRING: Final = re.compile(r"""\b[rR]?[fF][rR]?(?:"|')[^"'\n]*\{\{""")
 # Numbers that don't survive as they are written; everything shorter reads the same.
 _LOSSY: Final = re.compile(r"[+-]?0\d+|\+\d+|[+-]?\d+\.\d*0|[+-]?\d[\d.]*[eE][+-]?\d+|\d{19,}")
@@ -70,12 +67,11 @@ def _as_rendered(text: Text) -> tuple[str | None, bool]:
 
 
 def _syntax_error(text: Text, error: TemplateError, source: Source) -> Finding:
-    place = _PLACE.search(error.reason)
-    line, column = source.inside(text.node, int(place[1]) if place else 1)
+    line, column = source.inside(text.node, error.line or 1)
     return Finding(
         severity=Severity.ERROR,
         rule="template",
-        message=f"Step '{text.step}': {_PLACE.sub('', error.reason)}",
+        message=f"Step '{text.step}': {error.problem}",
         line=line,
         column=column,
         path=text.path,

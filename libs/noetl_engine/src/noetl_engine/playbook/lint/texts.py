@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from noetl_engine.playbook.lint_names import BY_WORKER, iteration_names, rules_of
-from noetl_engine.playbook.lint_walk import StepPart, ToolPart, items_of, scalars_of, steps_of
+from noetl_engine.playbook.lint.names import BY_WORKER, iteration_names, rules_of
+from noetl_engine.playbook.lint.parts import StepPart, ToolPart, items_of, scalars_of, steps_of
 from noetl_engine.playbook.model import START_STEP, VERBATIM_TASK_KEYS
-from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar
-
-__all__ = ["Text", "Use", "texts_of"]
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
 _OUTCOME: Final = frozenset({"output", "event"})
 _RULE_NAMES: Final = frozenset({"output", "_attempt", "_task"})

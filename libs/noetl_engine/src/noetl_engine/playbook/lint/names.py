@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.lint_walk import StepPart, items_of, scalars_of, steps_of, text_of
-from noetl_engine.playbook.yaml_dialect import MapNode, Node
+from noetl_engine.playbook.lint.parts import StepPart, items_of, scalars_of, steps_of, text_of
+from noetl_engine.playbook.yaml import MapNode, Node
 from noetl_engine.values import bare_name
-
-__all__ = ["ALWAYS", "BY_WORKER", "Names", "iteration_names", "names_of"]
 
 ALWAYS: Final = frozenset(
     {"workload", "ctx", "steps", "execution_id", "catalog_id", "path", "version", "iter"}

@@ -4,12 +4,15 @@ The reference tries the shapes one after the other and, when none fits, says onl
 So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.jumps import leave_repeated
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
-from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar, to_json
+from noetl_engine.playbook.parse.jumps import leave_repeated
+from noetl_engine.playbook.parse.reader import is_absent
+from noetl_engine.playbook.problem import Code
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
 
 TOOL_KINDS: Final = (
     "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
@@ -28,38 +31,45 @@ _ARGUMENT_KEYS: Final = ("input", "args")
 class Mismatch(Exception):
     """A value doesn't have the shape that was tried."""
 
-    def __init__(self, hint: str, node: Node) -> None:
+    def __init__(self, hint: str, node: Node, *, kind: str | None = None) -> None:
         super().__init__(hint)
         self.hint = hint
         self.node = node
+        self.kind = kind
+
+    @property
+    def code(self) -> Code:
+        """The class of the problem: an unknown kind of tool, or any wrong shape."""
+        return Code.SHAPE if self.kind is None else Code.UNKNOWN_KIND
 
 
-def read_tool(
-    node: Node, problems: list[str], *, more_kinds: Collection[str] = ()
-) -> Tool | Pipeline:
+type Refuse = Callable[[Mismatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTool:
+    """The tool of a step with the nodes it was read from: of the tool, or of each task."""
+
+    tool: Tool | Pipeline
+    nodes: tuple[Node, ...]
+
+
+def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -> ReadTool:
     """Read the ``tool`` of a step.
 
-    Items without exactly one label are left out and named in ``problems``: they are refused
-    later, by validation. ``more_kinds`` are accepted beside ours.
-
-    Raises:
-        Mismatch: It has none of the accepted shapes.
+    Tools of none of the accepted shapes are refused and replaced by one that does nothing; items
+    without a label are left out. ``more_kinds`` are accepted beside ours.
     """
-    if isinstance(node, MapNode):
-        return read_single(node, more_kinds=more_kinds)
     if not isinstance(node, ListNode):
-        raise Mismatch("tool must be a mapping with a kind, or a list of such items", node)
+        wrong = "tool must be a mapping with a kind, or a list of such items"
+        return ReadTool(_tool_or_noop(node, refuse, more_kinds, wrong), (node,))
     tasks: list[Task] = []
-    for index, item in enumerate(node.items):
-        read = _read_item(item, more_kinds)
-        tasks += read[:1]
-        if len(read) != 1:
-            problems.append(
-                f"pipeline task[{index}] must have exactly one labeled entry (got {len(read)})"
-            )
-    if not node.items:
-        problems.append("tool pipeline must have at least one task")
-    return Pipeline(tasks=leave_repeated(tasks), line=node.line)
+    nodes: list[Node] = []
+    for item in node.items:
+        for task, entry in _read_item(item, refuse, more_kinds)[:1]:
+            tasks.append(task)
+            nodes.append(entry)
+    return ReadTool(Pipeline(tasks=leave_repeated(tasks), line=node.line), tuple(nodes))
 
 
 def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
@@ -114,26 +124,43 @@ def _policy(spec: Json) -> Json:
     return spec.get("policy") if isinstance(spec, dict) else None
 
 
-def _read_item(node: Node, more_kinds: Collection[str]) -> list[Task]:
-    """The one task of a flat item, or those of a labelled one."""
-    if not isinstance(node, MapNode):
-        raise Mismatch("a pipeline item must be a mapping", node)
-    if "kind" in node.entries and not isinstance(node.entries["kind"], MapNode):
-        return [_task(_read_label(node), read_single(node, more_kinds=more_kinds))]
+def is_flat(item: MapNode) -> bool:
+    """Return whether a pipeline item is the tool itself, not a label with a tool below."""
+    return "kind" in item.entries and not isinstance(item.entries["kind"], MapNode)
+
+
+def _read_item(item: Node, refuse: Refuse, more_kinds: Collection[str]) -> list[tuple[Task, Node]]:
+    """Return the one task of a flat item, or those of a labelled one, with their nodes."""
+    wrong = "a pipeline item must be a mapping"
+    if not isinstance(item, MapNode):
+        return [(_task("", _tool_or_noop(item, refuse, more_kinds, wrong)), item)]
+    if is_flat(item):
+        label = _read_label(item, refuse)
+        return [(_task(label, _tool_or_noop(item, refuse, more_kinds, wrong)), item)]
+    wrong = "a labelled pipeline item must contain a tool mapping"
     return [
-        _task(label, _read_labelled(entry, more_kinds)) for label, entry in node.entries.items()
+        (_task(label, _tool_or_noop(entry, refuse, more_kinds, wrong)), entry)
+        for label, entry in item.entries.items()
     ]
 
 
-def _read_labelled(node: Node, more_kinds: Collection[str]) -> Tool:
-    if not isinstance(node, MapNode):
-        raise Mismatch("a labelled pipeline item must contain a tool mapping", node)
-    return read_single(node, more_kinds=more_kinds)
+def _tool_or_noop(node: Node, refuse: Refuse, more_kinds: Collection[str], wrong: str) -> Tool:
+    if isinstance(node, MapNode):
+        try:
+            return read_single(node, more_kinds=more_kinds)
+        except Mismatch as mismatch:
+            refuse(mismatch)
+    else:
+        refuse(Mismatch(wrong, node))
+    return Tool(kind="noop", line=node.line)
 
 
-def _read_label(node: MapNode) -> str:
+def _read_label(node: MapNode, refuse: Refuse) -> str:
     name = node.entries.get("name")
-    _expect_text(name, "name")
+    try:
+        _expect_text(name, "name")
+    except Mismatch as mismatch:
+        refuse(mismatch)
     return name.value if isinstance(name, Scalar) and isinstance(name.value, str) else ""
 
 
@@ -155,23 +182,20 @@ def _read_kind(node: MapNode, more_kinds: Collection[str]) -> str:
     if not isinstance(kind, Scalar) or not isinstance(kind.value, str):
         raise Mismatch("tool kind must be a word", kind)
     if kind.value not in TOOL_KINDS and kind.value not in more_kinds:
-        raise Mismatch(f"unknown tool kind '{kind.value[:100]}'", kind)
+        word = kind.value[:100]
+        raise Mismatch(f"unknown tool kind '{word}'", kind, kind=word)
     return kind.value
 
 
-def _is_absent(node: Node | None) -> bool:
-    return node is None or (isinstance(node, Scalar) and node.value is None)
-
-
 def _expect_text(node: Node | None, key: str) -> None:
-    if node is None or _is_absent(node):
+    if node is None or is_absent(node):
         return
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         raise Mismatch(f"{key} must be a string", node)
 
 
 def _expect_mapping(node: Node | None, key: str) -> None:
-    if node is not None and not _is_absent(node) and not isinstance(node, MapNode):
+    if node is not None and not is_absent(node) and not isinstance(node, MapNode):
         raise Mismatch(f"{key} must be a mapping", node)
 
 
@@ -185,7 +209,7 @@ def _expect_text_values(headers: Node | None) -> None:
 
 
 def _expect_eval(node: Node | None) -> None:
-    if node is None or _is_absent(node):
+    if node is None or is_absent(node):
         return
     if not isinstance(node, ListNode):
         raise Mismatch("eval must be a list", node)

@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
-from noetl_engine.playbook.lint_finding import Finding, Severity
-from noetl_engine.playbook.lint_names import ALWAYS
-from noetl_engine.playbook.lint_walk import StepPart, ToolPart, items_of, steps_of, text_of
+from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.names import ALWAYS
+from noetl_engine.playbook.lint.parts import StepPart, ToolPart, items_of, steps_of, text_of
 from noetl_engine.playbook.model import START_STEP
-from noetl_engine.playbook.yaml_dialect import MapNode, Node, Scalar
-
-__all__ = ["flow_findings", "reachability_findings", "workbook_findings"]
+from noetl_engine.playbook.yaml import MapNode, Node, Scalar
 
 _NOT_RUN: Final = frozenset(
     {"playbooks", "secrets", "iterator", "snowflake_transfer", "gcs", "gateway"}
@@ -28,7 +26,7 @@ def flow_findings(root: MapNode) -> Iterator[Finding]:
 
 def reachability_findings(root: MapNode) -> Iterator[Finding]:
     """Steps that no way from the start leads to."""
-    steps = {step.name: step for step in steps_of(root)}
+    steps = {step.name: step for step in steps_of(root) if step.is_named}
     if START_STEP not in steps:
         return
     reached, waiting = {START_STEP}, [START_STEP]
@@ -40,7 +38,7 @@ def reachability_findings(root: MapNode) -> Iterator[Finding]:
     for name, step in steps.items():
         if name not in reached:
             message = f"step '{name}' never runs: no arc leads to it from 'start'"
-            yield _about(step.node.entries["step"], step.path, "unreachable-step", message)
+            yield _about(step.name_node, step.path, "unreachable-step", message)
     yield from _endless({name: steps[name] for name in reached})
 
 
@@ -57,7 +55,7 @@ def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
     if stuck:
         step = min((steps[name] for name in stuck), key=lambda one: one.node.line)
         message = f"nothing ends after step '{step.name}': every way leads round in a circle"
-        yield _about(step.node.entries["step"], step.path, "endless", message)
+        yield _about(step.name_node, step.path, "endless", message)
 
 
 def _may_end(step: StepPart) -> bool:
@@ -99,10 +97,9 @@ def _unused(root: MapNode, tasks: Mapping[str, MapNode]) -> Iterator[Finding]:
 
 
 def _step(step: StepPart) -> Iterator[Finding]:
-    name = step.node.entries["step"]
     if step.name in _RESERVED:
         message = f"'{step.name}' is a name of the language: templates can't tell it from the step"
-        yield _about(name, step.path, "reserved-name", message)
+        yield _about(step.name_node, step.path, "reserved-name", message)
     guard = step.get("when")
     if step.name == START_STEP and guard is not None:
         message = "'when' has no effect on the start step: it always runs"
@@ -122,7 +119,7 @@ def _router(step: StepPart) -> Iterator[Finding]:
         message = f"unknown mode '{mode.text[:50]}' means exclusive"
         yield _about(mode, f"{step.path}.next.spec.mode", "inert", message)
     arcs = list(step.arcs())
-    if router is not None and not arcs and not _is_null(router):
+    if router is not None and not _is_null(router) and not any(step.written_arcs()):
         message = f"'next' of step '{step.name}' leads nowhere: the branch ends here"
         yield _about(router, f"{step.path}.next", "inert", message)
     is_inclusive = isinstance(mode, Scalar) and mode.text.lower() == "inclusive"

@@ -2,62 +2,62 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final
 
-from noetl_engine.playbook.decode import Reader, is_null
-from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.loops import read_loop
 from noetl_engine.playbook.model import (
     LONGEST_SECONDS,
     AdmitRule,
     Json,
     JsonObject,
     Pipeline,
-    Problem,
-    Router,
     Step,
     Tool,
 )
-from noetl_engine.playbook.routers import read_router
-from noetl_engine.playbook.tools import Mismatch, output_paths, read_tool
+from noetl_engine.playbook.parse.loops import read_loop
+from noetl_engine.playbook.parse.reader import Reader
+from noetl_engine.playbook.parse.routers import ReadRouter, read_router
+from noetl_engine.playbook.parse.tools import Mismatch, ReadTool, output_paths, read_tool
+from noetl_engine.playbook.problem import Code, Problem, problem_at
+from noetl_engine.playbook.yaml import MapNode, Node
 
 _TIMEOUT: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|m|h)?\s*", re.ASCII)
 _UNIT_SECONDS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
 
 
-@dataclass(slots=True)
-class Notes:
-    """What is found while reading steps but isn't about shapes.
+@dataclass(frozen=True, slots=True)
+class ReadStep:
+    """A step with the nodes it was read from.
 
     Attributes:
-        warnings: What is accepted and can't be used.
-        tool_problems: What validation refuses about a step's tool, by the step's position.
-        more_kinds: Tool kinds that are accepted beside ours.
+        step: The step; values that were refused are left out.
+        reader: Its mapping.
+        tools: The node of its tool, or of each task of its pipeline.
+        arcs: The node of each of its arcs.
     """
 
-    warnings: list[Problem] = field(default_factory=list)
-    tool_problems: dict[int, list[str]] = field(default_factory=dict)
-    more_kinds: Collection[str] = ()
+    step: Step
+    reader: Reader
+    tools: tuple[Node, ...]
+    arcs: tuple[Node, ...]
+
+    @property
+    def node(self) -> MapNode:
+        """The mapping of the step."""
+        return self.reader.node
 
 
-def read_step(reader: Reader, index: int, notes: Notes) -> Step:
-    """Read a step.
-
-    Raises:
-        DecodeError: A value has the wrong shape.
-    """
-    name = reader.required_text("step")
-    tool_problems: list[str] = []
-    tool = _tool(reader, tool_problems, notes.more_kinds)
-    notes.tool_problems[index] = tool_problems
-    warnings = notes.warnings
+def read_step(reader: Reader, warnings: list[Problem], more_kinds: Collection[str]) -> ReadStep:
+    """Read a step; what is accepted without any use is added to the warnings."""
+    name = reader.required_text("step", instead=reader.path)
+    read = _tool(reader, more_kinds)
     spec = reader.mapping("spec")
     loop = reader.mapping("loop")
-    return Step(
+    router = _router(reader, spec.text("next_mode") if spec else None)
+    step = Step(
         name=name,
-        tool=tool,
-        next=_router(reader, spec.text("next_mode") if spec else None),
+        tool=read.tool,
+        next=router.router if router else None,
         loop=read_loop(loop) if loop else None,
         when=reader.text("when"),
         admit=_admit(spec, warnings) if spec else (),
@@ -65,41 +65,44 @@ def read_step(reader: Reader, index: int, notes: Notes) -> Step:
         args=_object(reader, "args"),
         input=_input(reader, warnings),
         timeout_seconds=_timeout(spec, warnings) if spec else None,
-        output_select=_output_select(reader, tool),
+        output_select=_output_select(reader, read.tool),
         description=reader.text("desc"),
         line=reader.node.line,
         column=reader.node.column,
     )
+    return ReadStep(step, reader, read.nodes, router.nodes if router else ())
 
 
-def _tool(reader: Reader, problems: list[str], more_kinds: Collection[str]) -> Tool | Pipeline:
+def _tool(reader: Reader, more_kinds: Collection[str]) -> ReadTool:
+    def refuse(mismatch: Mismatch) -> None:
+        _refuse_variant(reader, "ToolDefinition", mismatch, mismatch.code)
+
     node = reader.required("tool")
-    try:
-        return read_tool(node, problems, more_kinds=more_kinds)
-    except Mismatch as mismatch:
-        raise _no_variant(reader, "ToolDefinition", mismatch) from mismatch
-
-
-def _router(reader: Reader, step_mode: str | None) -> Router | None:
-    node = reader.present("next")
     if node is None:
-        return None
-    try:
-        return read_router(node, step_mode=step_mode)
-    except Mismatch as mismatch:
-        raise _no_variant(reader, "NextSpec", mismatch) from mismatch
+        return ReadTool(Tool(kind="noop"), (reader.node,))
+    return read_tool(node, refuse, more_kinds=more_kinds)
 
 
-def _no_variant(reader: Reader, union: str, mismatch: Mismatch) -> DecodeError:
-    """The reference's message for any wrong tool or router, with our hint beside it."""
-    general = reader.fail(f"data did not match any variant of untagged enum {union}").problem
-    return DecodeError(
-        Problem(
-            message=general.message,
-            line=mismatch.node.line,
-            column=mismatch.node.column,
-            path=general.path,
+def _router(reader: Reader, step_mode: str | None) -> ReadRouter | None:
+    def refuse(mismatch: Mismatch) -> None:
+        _refuse_variant(reader, "NextSpec", mismatch, Code.NEXT)
+
+    node = reader.present("next")
+    return None if node is None else read_router(node, refuse, step_mode=step_mode)
+
+
+def _refuse_variant(reader: Reader, union: str, mismatch: Mismatch, code: Code) -> None:
+    """Report the reference's text for any wrong tool or router, with our hint beside it."""
+    text = f"data did not match any variant of untagged enum {union}"
+    step, wrong = reader.node, mismatch.node
+    problem = problem_at(text, line=step.line, column=step.column, path=reader.path, code=code)
+    reader.report(
+        replace(
+            problem,
+            line=wrong.line,
+            column=wrong.column,
             hint=mismatch.hint,
+            word=mismatch.kind,
         )
     )
 
@@ -115,7 +118,7 @@ def _input(reader: Reader, warnings: list[Problem]) -> JsonObject:
     if isinstance(value, dict):
         return value
     if value is not None:
-        warnings.append(_warning(reader, "input", "input is not a mapping and is ignored"))
+        warnings.append(reader.warn("input", "input is not a mapping and is ignored"))
     return {}
 
 
@@ -138,7 +141,7 @@ def _timeout(spec: Reader, warnings: list[Problem]) -> float | None:
         return seconds
     what = "longer than a year" if seconds > 0 else "not a duration like 30, 30s, 5m or 1h"
     message = f"timeout '{text[:50]}' is {what} and is ignored"
-    warnings.append(_warning(spec, "timeout", message))
+    warnings.append(spec.warn("timeout", message))
     return None
 
 
@@ -152,7 +155,7 @@ def _admit(spec: Reader, warnings: list[Problem]) -> tuple[AdmitRule, ...]:
     known = tuple(rule for rule in read if rule is not None)
     if len(known) < len(read):
         warnings.append(
-            _warning(spec, "policy", "admit has rules that are not understood and are ignored")
+            spec.warn("policy", "admit has rules that are not understood and are ignored")
         )
     return known
 
@@ -172,14 +175,3 @@ def _admit_rule(rule: Json) -> AdmitRule | None:
     if isinstance(when, bool):
         return AdmitRule(when=str(when).lower(), allow=allow)
     return AdmitRule(when=when, allow=allow) if isinstance(when, str) else None
-
-
-def _warning(reader: Reader, key: str, message: str) -> Problem:
-    node = reader.node.entries[key]
-    return Problem(message=message, line=node.line, column=node.column, path=reader.path_of(key))
-
-
-def names_a_case(reader: Reader) -> bool:
-    """Whether a step has the forbidden ``case`` block."""
-    case = reader.node.entries.get("case")
-    return case is not None and not is_null(case)
