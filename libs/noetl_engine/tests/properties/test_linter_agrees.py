@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from noetl_engine.playbook import PlaybookError, parse_playbook
 from noetl_engine.playbook.lint import PARSER_RULES, Finding, Severity, lint
 from noetl_engine.playbook.yaml import YamlLimits
-from test_garbage import JSON, VALID, places, with_value
+from random_documents import JSON, VALID, places, with_value
 
 EXAMPLES = sorted((Path(__file__).parents[4] / "examples").glob("*.yaml"))
 TEXTS = [yaml.safe_dump(VALID), *(path.read_text() for path in EXAMPLES)]

@@ -10,8 +10,6 @@ from typing import Final
 from noetl_engine.playbook.model import Json
 from noetl_engine.playbook.parse.tools import TOOL_KINDS
 
-__all__ = ["LEVELS", "Key", "Level"]
-
 type Schema = dict[str, Json]
 
 ANY: Final[Schema] = {}

@@ -8,8 +8,6 @@ from noetl_engine.playbook.language import LEVELS, Key, Level, Schema
 from noetl_engine.playbook.model import Json
 from noetl_engine.playbook.parse.tools import TOOL_KINDS
 
-__all__ = ["SCHEMA_ID", "json_schema"]
-
 SCHEMA_ID: Final = "https://noetl.io/schema/playbook.schema.json"
 # The old notations of `next` beside the router.
 _LEGACY_NEXT: Final[list[Json]] = [

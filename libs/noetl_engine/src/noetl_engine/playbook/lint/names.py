@@ -6,7 +6,7 @@ from typing import Final
 
 from noetl_engine.playbook.lint.parts import StepPart, items_of, scalars_of, steps_of, text_of
 from noetl_engine.playbook.yaml import MapNode, Node
-from noetl_engine.values import bare_name
+from noetl_engine.state.results import bare_name
 
 ALWAYS: Final = frozenset(
     {"workload", "ctx", "steps", "execution_id", "catalog_id", "path", "version", "iter"}

@@ -13,8 +13,6 @@ from typing import Final
 
 from noetl_engine.playbook.model import Json, Task
 
-__all__ = ["leave_repeated"]
-
 _BACK: Final = frozenset({"previous", "prev"})
 _KEPT: Final = frozenset({"kind", "name"})
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from noetl_contract.events import EventRow
 
-__all__ = ["command_id_of", "command_number", "fingerprint", "micros", "moment_of", "worker_of"]
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")

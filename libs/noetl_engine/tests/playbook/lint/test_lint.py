@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pytest
 from noetl_engine.playbook.lint import MAX_FINDINGS, MAX_TEXTS, Finding, Severity, lint
-from playbook_texts import HEADER, NOOP, end, start, workflow
+from playbook_texts import EXAMPLES, GOOD, HEADER, NOOP, end, start, workflow
 
 ABOVE = Path(__file__).resolve().parents
-# Examples in folders may bring tools of their own.
-EXAMPLES = [path for parent in ABOVE for path in sorted(parent.glob("examples/*.yaml"))]
-SHARED = [path for parent in ABOVE for path in sorted(parent.glob("shared/playbooks/**/*.yaml"))]
-GOOD = EXAMPLES + SHARED
 PAGES = [path for parent in ABOVE for path in sorted(parent.glob("docs/tools/*.md"))]
 SAMPLES = [
     pytest.param(text, id=path.name)

@@ -1,7 +1,7 @@
 """Which tool kinds a playbook may name, and what of a tool travels unrendered."""
 
 import pytest
-from noetl_engine.commands import build_command
+from noetl_engine.commands.build import build_command
 from noetl_engine.playbook import PlaybookError, parse_playbook
 from playbook_texts import HEADER, end, start, workflow
 

@@ -1,19 +1,17 @@
 """The values that rows hold, kept in memory beside the state and read again when missing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from noetl_contract.events import EventRow, EventType
 
-from noetl_engine.identity import command_id_of
-from noetl_engine.state import ResultRef, State
-
-__all__ = ["Iteration", "Values", "bare_name", "rough_bytes", "unwrap", "with_self_copy"]
+from noetl_engine.state.identity import command_id_of
+from noetl_engine.state.model import ResultRef, State
+from noetl_engine.state.results import bare_name, context_updates, unwrap, with_self_copy
 
 type Json = Any
 
-_SCOPE_WORDS = ("ctx.", "iter.", "step.")
 _NODE_BYTES = 64
 _COUNTED_NODES = 2000
 # A command's own share; the large part of its context is shared with the other values.
@@ -22,66 +20,8 @@ _PRUNE_ABOVE = 64
 _ENTRY_BYTES = 200
 
 
-def bare_name(key: str) -> str:
-    """A ``set`` key without its scope word, which carries no meaning on this side."""
-    for word in _SCOPE_WORDS:
-        if key.startswith(word):
-            return key[len(word) :]
-    return key
-
-
-def _flattened(data: Json) -> Json:
-    """Merge the fields of an object of objects to the top, labels kept, later keys winning."""
-    if not isinstance(data, dict) or not data:
-        return data
-    if not all(isinstance(value, dict) for value in data.values()):
-        return data
-    merged = dict(data)
-    for label in sorted(data):
-        merged.update(data[label])
-    return merged
-
-
-def unwrap(result: Json) -> Json:
-    """The data of a stored result as templates see it, but for the self copy."""
-    if not isinstance(result, dict):
-        return result
-    context = result.get("context")
-    if not isinstance(context, dict):
-        return result if context is None else context
-    inner = context.get("result")
-    inner = inner.get("context") if isinstance(inner, dict) else None
-    if isinstance(inner, dict) and "data" in inner:
-        return _flattened(inner["data"])
-    if "data" in context:
-        return _flattened(context["data"])
-    return context
-
-
-def with_self_copy(data: Json) -> Json:
-    """Add a ``data`` entry with a copy of itself to an object that has none."""
-    if isinstance(data, dict) and "data" not in data:
-        return {**data, "data": data}
-    return data
-
-
-def tool_data(result: Json) -> Json:
-    """The tool's own data in a ``call.done`` result, before any flattening."""
-    context = result.get("context") if isinstance(result, dict) else None
-    inner = context.get("result") if isinstance(context, dict) else None
-    inner = inner.get("context") if isinstance(inner, dict) else None
-    return inner.get("data") if isinstance(inner, dict) else None
-
-
-def context_updates(result: Json) -> Mapping[str, Json]:
-    """What the policy rules of a pipeline set for later steps."""
-    data = tool_data(result)
-    updates = data.get("_context_updates") if isinstance(data, dict) else None
-    return updates if isinstance(updates, dict) else {}
-
-
 @dataclass(slots=True)
-class Iteration:
+class IterationResult:
     """One ended iteration of a loop: where its outcome is and what it was."""
 
     index: int
@@ -128,7 +68,7 @@ class Values:
     """
 
     rows: dict[int, Json] = field(default_factory=dict)
-    iterations: dict[int, dict[int, Iteration]] = field(default_factory=dict)
+    iterations: dict[int, dict[int, IterationResult]] = field(default_factory=dict)
     complete: set[int] = field(default_factory=set)
     loops: dict[int, list[Json]] = field(default_factory=dict)
     """Results of ended loops, by the position of their entry."""
@@ -177,7 +117,7 @@ class Values:
             case _:
                 pass
 
-    def take_iteration(self, entered: int, iteration: Iteration) -> None:
+    def take_iteration(self, entered: int, iteration: IterationResult) -> None:
         """Keep the outcome of an iteration; a later run's replaces an earlier one's."""
         self.iterations.setdefault(entered, {})[iteration.index] = iteration
         kept = self._iteration_bytes.get(entered, 0)
@@ -188,7 +128,7 @@ class Values:
         self.iterations[entered] = {}
         self.complete.add(entered)
 
-    def drop_iterations(self, entered: int) -> dict[int, Iteration]:
+    def drop_iterations(self, entered: int) -> dict[int, IterationResult]:
         """Forget the outcomes of a loop, giving them away."""
         self._iteration_bytes.pop(entered, None)
         self.complete.discard(entered)
@@ -204,7 +144,7 @@ class Values:
             if index is None or "command" not in note:
                 continue
             named = note.get("command_id")
-            iteration = Iteration(index, row.position, row.result, command_id=named)
+            iteration = IterationResult(index, row.position, row.result, command_id=named)
             self.take_iteration(entered, iteration)
         for iteration in known.values():
             self.take_iteration(entered, iteration)
@@ -227,7 +167,7 @@ class Values:
         """Where the variables are that an ended iteration set; ``position`` has its outcome."""
         iteration = self.iterations.get(entered, {}).get(index)
         if iteration is None:  # it came before a restore
-            iteration = Iteration(index, position, self.rows[position])
+            iteration = IterationResult(index, position, self.rows[position])
         return self._collect_updates([iteration])
 
     def end_frame(self, rows_at: int) -> dict[str, list[Json]]:
@@ -235,7 +175,7 @@ class Values:
         known = self.drop_iterations(rows_at)
         return self._collect_updates([known[index] for index in sorted(known)])
 
-    def _collect_updates(self, iterations: list[Iteration]) -> dict[str, list[Json]]:
+    def _collect_updates(self, iterations: list[IterationResult]) -> dict[str, list[Json]]:
         """Where the variables set by iterations are, the last index winning (R10)."""
         found: dict[str, list[Json]] = {}
         rows: dict[int, Json] = {}
@@ -248,11 +188,11 @@ class Values:
             self.put(position, rows[position])
         return found
 
-    def _bare(self, position: int) -> Iteration:
+    def _bare(self, position: int) -> IterationResult:
         result = self.rows[position]
         context = result.get("context") if isinstance(result, dict) else None
         command_id = context.get("command_id") if isinstance(context, dict) else None
-        return Iteration(index_of(command_id) or 0, position, result, bare=True)
+        return IterationResult(index_of(command_id) or 0, position, result, bare=True)
 
     def drop(self, position: int) -> None:
         """Forget a row's value."""

@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["FEWEST_RESULTS", "LONGEST_LIST", "Walked", "needed_results"]
-
 type Json = Any
 type Walked = dict[int, tuple[Json, bool]]
 """By their identity: values that stay the same, and whether a template is somewhere in them."""

@@ -12,9 +12,7 @@ from noetl_template import (
 
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import AdmitRule, Step
-from noetl_engine.values import bare_name
-
-__all__ = ["admits", "condition_holds", "render", "render_collection", "render_set"]
+from noetl_engine.state.results import bare_name
 
 type Json = Any
 type Scope = Mapping[str, Json]

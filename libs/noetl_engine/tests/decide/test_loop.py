@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
-from noetl_engine.collection import MAX_COUNT, elements_of
+from noetl_engine.commands.collection import MAX_COUNT, elements_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Continued, Limits
 from noetl_engine.playbook.model import Pipeline, Task, Tool

@@ -6,8 +6,6 @@ import orjson
 
 from noetl_engine.errors import EvaluateError
 
-__all__ = ["elements_of", "type_word"]
-
 type Json = Any
 
 # Elements made of a number: beyond this a typing error is more likely than a wish.

@@ -4,14 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from noetl_engine.context import scope_of
+from noetl_engine.commands.needed_results import Walked, needed_results
+from noetl_engine.commands.rendering import render
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool
 from noetl_engine.playbook.model import Json as ModelJson
-from noetl_engine.rendering import render
-from noetl_engine.visible import Walked, needed_results
-
-__all__ = ["BuiltCommand", "Iteration", "build_claim", "build_command", "pool_of"]
+from noetl_engine.state.context import scope_of
 
 type Json = Any
 
@@ -21,7 +19,7 @@ FRAME_ROWS = "__frame_max_rows"
 
 
 @dataclass(frozen=True, slots=True)
-class Iteration:
+class LoopElement:
     """Which element of a loop a command works on."""
 
     loop: Loop
@@ -41,7 +39,7 @@ class BuiltCommand:
     step: str
     tool_kind: str
     context: Json
-    iteration: Iteration | None = None
+    iteration: LoopElement | None = None
     timeout_seconds: int | float | None = None
     cursor: Mapping[str, Json] | None = None
     """Phase, step and frame of a cursor loop's command; the row of a body is added."""
@@ -91,7 +89,7 @@ def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
 def build_command(
     step: Step,
     flat: Mapping[str, Json],
-    iteration: Iteration | None = None,
+    iteration: LoopElement | None = None,
     *,
     results: Collection[str] = (),
     walked: Walked | None = None,
@@ -201,7 +199,7 @@ def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json
 
 
 def _tool_config(
-    tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: Iteration | None
+    tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: LoopElement | None
 ) -> Json:
     config: dict[str, Json] = render(_without_rules(tool), scope) if tool.config else {}
     if isinstance(tool.config.get("retry"), list):

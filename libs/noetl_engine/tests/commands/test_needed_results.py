@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from engine_driver import Run, make_loop, make_playbook, make_step
-from noetl_engine.visible import FEWEST_RESULTS, LONGEST_LIST, needed_results
+from noetl_engine.commands.needed_results import FEWEST_RESULTS, LONGEST_LIST, needed_results
 
 RESULTS = {f"s{n}": {"n": n} for n in range(100, 100 + FEWEST_RESULTS + 1)}
 ALL = set(RESULTS)

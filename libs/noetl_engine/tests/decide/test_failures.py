@@ -2,9 +2,9 @@
 
 import pytest
 from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from noetl_engine.decide.graph import names_event
 from noetl_engine.inputs import EventsPosted
 from noetl_engine.playbook.model import Tool
-from noetl_engine.routing import names_event
 
 
 @pytest.mark.parametrize(

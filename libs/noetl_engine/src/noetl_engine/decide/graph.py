@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from noetl_engine.playbook.model import START_STEP, Playbook
 
-__all__ = ["Graph", "graph_of"]
-
 _KEPT_GRAPHS = 512
 
 # `event` as a name of its own: not an attribute, not inside a string.

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from noetl_engine.state import State
-from noetl_engine.values import Values, context_updates
+from noetl_engine.state.model import State
+from noetl_engine.state.results import context_updates
+from noetl_engine.state.values import Values
 
 if TYPE_CHECKING:
-    from noetl_engine.visible import Walked
-
-__all__ = ["Contexts", "Flat", "drained", "scope_of", "start_flat"]
+    from noetl_engine.commands.needed_results import Walked
 
 type Json = Any
 type Flat = Mapping[str, Json]

@@ -6,9 +6,7 @@ The same code runs when the decision is made and when the log is replayed.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from noetl_engine.state import Arrival, Phase, State, StepState
-
-__all__ = ["apply_operations", "drop_arrivals"]
+from noetl_engine.state.model import Arrival, Phase, State, StepState
 
 type Json = Any
 

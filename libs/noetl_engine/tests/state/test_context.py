@@ -6,7 +6,7 @@ import pytest
 from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.model import Pipeline, Task, Tool
-from noetl_engine.values import unwrap, with_self_copy
+from noetl_engine.state.results import unwrap, with_self_copy
 
 
 def done(data: Any) -> Any:

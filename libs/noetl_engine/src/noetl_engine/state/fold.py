@@ -34,9 +34,8 @@ from noetl_contract.events import (
     ExecutionStatus,
 )
 
-from noetl_engine.identity import command_id_of, fingerprint, moment_of, worker_of
-from noetl_engine.operations import apply_operations, drop_arrivals
-from noetl_engine.state import (
+from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
+from noetl_engine.state.model import (
     REMEMBERED_EVENTS,
     CommandState,
     LoopState,
@@ -46,8 +45,7 @@ from noetl_engine.state import (
     State,
     StepState,
 )
-
-__all__ = ["SOFT_SUCCESS", "fold"]
+from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
 
 type Json = Any
 
