@@ -28,7 +28,7 @@ from noetl_engine.inputs import (
 )
 from noetl_engine.lease import holder_gone
 from noetl_engine.outputs import Decision
-from noetl_engine.state import CommandState
+from noetl_engine.state.model import CommandState
 
 MODEL = Path(__file__).parents[4] / "shared" / "models" / "fast_path.py"
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
-from noetl_engine.fold import fold
 from noetl_engine.inputs import (
     Claimed,
     CommandOutcome,
@@ -19,7 +18,9 @@ from noetl_engine.inputs import (
     Input,
     Limits,
 )
-from noetl_engine.state import State, dump_state
+from noetl_engine.state.fold import fold
+from noetl_engine.state.model import State
+from noetl_engine.state.snapshot import dump_state
 
 LIMITS = Limits(rounds_per_decision=50)
 MAX_COMMANDS = 40

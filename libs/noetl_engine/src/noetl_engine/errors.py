@@ -1,7 +1,5 @@
 """What an engine call may raise."""
 
-__all__ = ["EngineError", "EvaluateError", "StartRefused"]
-
 
 class EngineError(Exception):
     """Root of the engine's errors."""

@@ -7,24 +7,6 @@ from typing import Any
 
 from noetl_contract.ingress import Hold, WireEvent
 
-__all__ = [
-    "CallbackTimedOut",
-    "Cancelled",
-    "Claimed",
-    "CommandExhausted",
-    "CommandOutcome",
-    "CommandStarted",
-    "Continued",
-    "EventsPosted",
-    "Facts",
-    "Finalized",
-    "Input",
-    "Limits",
-    "Started",
-    "StepTimedOut",
-    "WorkerSeen",
-]
-
 type Json = Any
 
 

@@ -7,9 +7,7 @@ The rules are those of worker.md 22.4 and 22.5; the sweep of the orchestrator as
 from datetime import datetime, timedelta
 
 from noetl_engine.inputs import Facts, WorkerSeen
-from noetl_engine.state import CommandState
-
-__all__ = ["fits", "gone_reason", "holder_gone", "is_holder"]
+from noetl_engine.state.model import CommandState
 
 
 def is_holder(command: CommandState, *, worker_id: str | None, instance: str | None) -> bool:

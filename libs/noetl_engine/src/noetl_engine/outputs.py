@@ -6,8 +6,6 @@ from typing import Any
 
 from noetl_contract.events import EventRow, ExecutionStatus
 
-__all__ = ["Answer", "CommandChange", "Decision", "NeedRows", "NewCommand", "NewTimer", "Progress"]
-
 type Json = Any
 
 

@@ -123,28 +123,25 @@ def _bounded(chunks: Iterator[str], budget: Budget) -> Iterator[str]:
 
 def failed(source: str, error: Exception) -> TemplateError:
     """The error a caller sees for anything a template raised."""
+    line: int | None = None
     match error:
         case EvaluationError():
-            reason = str(error)
-        case jinja2.TemplateSyntaxError(message=message, lineno=line):
-            reason = _syntax_problem(message or "invalid template", line)
+            problem, line = str(error), error.line
+        case jinja2.TemplateSyntaxError(message=message, lineno=number):
+            problem, line = f"syntax error: {message or 'invalid template'}", number
         case jinja2.TemplateRuntimeError(message=message):
-            reason = _unknown_name(message or "") or f"invalid operation: {message}"
+            problem = _unknown_name(message or "") or f"invalid operation: {message}"
         case RecursionError():
-            reason = "template is nested too deeply"
+            problem = "template is nested too deeply"
         case MemoryError():
-            reason = "template needs too much memory"
+            problem = "template needs too much memory"
         case SyntaxError():
-            reason = "syntax error: template is nested too deeply"
+            problem = "syntax error: template is nested too deeply"
         case TypeError() if "positional argument" in str(error) or "takes" in str(error):
-            reason = "too many arguments"
+            problem = "too many arguments"
         case _:
-            reason = f"invalid operation: {error}"
-    return TemplateError(reason, template=source)
-
-
-def _syntax_problem(message: str, line: int) -> str:
-    return f"syntax error: {message} (line {line})"
+            problem = f"invalid operation: {error}"
+    return TemplateError(problem, template=source, line=line)
 
 
 def _unknown_name(message: str) -> str | None:

@@ -33,7 +33,7 @@ def prepare(tree: nodes.Template) -> nodes.Template:
     forbidden = next(tree.find_all(tuple(_FORBIDDEN)), None)
     if forbidden is not None:
         word = _FORBIDDEN[type(forbidden)]
-        raise EvaluationError(f"statement '{word}' is not available (line {forbidden.lineno})")
+        raise EvaluationError(f"statement '{word}' is not available", line=forbidden.lineno)
     loop_names = {
         name.name
         for loop in tree.find_all(nodes.For)

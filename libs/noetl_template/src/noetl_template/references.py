@@ -76,8 +76,8 @@ class _Inspector:
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             if node.name not in known[type(node)]:
                 word = "filter" if isinstance(node, nodes.Filter) else "test"
-                reason = f"unknown {word}: {word} {node.name} is unknown (line {node.lineno})"
-                raise TemplateError(reason, template=text)
+                problem = f"unknown {word}: {word} {node.name} is unknown"
+                raise TemplateError(problem, template=text, line=node.lineno)
 
 
 _SERVER: Final = _Inspector(SERVER)

@@ -4,11 +4,9 @@ from noetl_contract.events import EventRow, EventType
 from noetl_contract.ingress import WireEvent
 
 from noetl_engine.decide.rows import attempts_of, command_id_of_event, worker_id_of
-from noetl_engine.identity import command_number
 from noetl_engine.lease import fits
-from noetl_engine.state import CommandState, State
-
-__all__ = ["find_awaiting", "parks"]
+from noetl_engine.state.identity import command_number
+from noetl_engine.state.model import CommandState, State
 
 
 def parks(row: EventRow, command: CommandState) -> bool:

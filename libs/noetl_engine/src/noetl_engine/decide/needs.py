@@ -7,7 +7,6 @@ from noetl_contract.events import EventType
 from noetl_contract.ingress import WireEvent
 
 from noetl_engine.decide.callback import find_awaiting
-from noetl_engine.identity import command_number
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
@@ -19,11 +18,10 @@ from noetl_engine.inputs import (
     StepTimedOut,
 )
 from noetl_engine.outputs import NeedRows
-from noetl_engine.state import CommandState, State
-from noetl_engine.turn import Memory
-from noetl_engine.values import context_positions
-
-__all__ = ["check_rows"]
+from noetl_engine.state.identity import command_number
+from noetl_engine.state.memory import Memory
+from noetl_engine.state.model import CommandState, State
+from noetl_engine.state.values import context_positions
 
 _ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 

@@ -6,20 +6,9 @@ from typing import Any
 from noetl_contract.events import EventRow, EventType, status_from_type
 from noetl_contract.ingress import WireEvent
 
-from noetl_engine.identity import fingerprint, micros
-from noetl_engine.state import CommandState
-from noetl_engine.turn import Turn
-
-__all__ = [
-    "Known",
-    "attempts_of",
-    "command_id_of_event",
-    "meta_of",
-    "recall",
-    "result_of",
-    "worker_id_of",
-    "worker_row",
-]
+from noetl_engine.decide.draft import Draft
+from noetl_engine.state.identity import fingerprint, micros
+from noetl_engine.state.model import CommandState
 
 type Json = Any
 
@@ -75,7 +64,7 @@ def mark_of(event: WireEvent) -> int:
     return fingerprint(event.event_type, command_id_of_event(event), worker_id_of(event))
 
 
-def recall(turn: Turn, event: WireEvent) -> Known | None:
+def recall(draft: Draft, event: WireEvent) -> Known | None:
     """Find an event among the newest ones: same id, type, command and worker (R15, W3).
 
     What lies further back is found by the store's key, whose owner then answers for it.
@@ -84,18 +73,18 @@ def recall(turn: Turn, event: WireEvent) -> Known | None:
     if sent is None:
         return None
     mark = mark_of(event)
-    recent = turn.state.recent
+    recent = draft.state.recent
     kept = recent.get(sent)
     if kept is not None and kept >> 1 == mark:
         return Known(sent, bool(kept & 1))
-    renamed = turn.state.renamed.get(f"{sent}:{mark}")
+    renamed = draft.state.renamed.get(f"{sent}:{mark}")
     if renamed is not None:
         return Known(renamed, bool(recent.get(renamed, 0) & 1))
     return None
 
 
 def worker_row(
-    turn: Turn,
+    draft: Draft,
     event: WireEvent,
     *,
     command: CommandState | None,
@@ -103,7 +92,7 @@ def worker_row(
     late: bool = False,
 ) -> EventRow:
     """Build the row of a worker event (data 4.3); ``command`` only where it takes effect."""
-    state, facts = turn.state, turn.facts
+    state, facts = draft.state, draft.facts
     event_id = event.event_id
     note: dict[str, Json] = {}
     if event_id is None:

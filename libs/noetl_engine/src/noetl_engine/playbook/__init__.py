@@ -15,7 +15,6 @@ from noetl_engine.playbook.model import (
     Metadata,
     Pipeline,
     Playbook,
-    Problem,
     Router,
     RouterForm,
     RouterMode,
@@ -25,7 +24,8 @@ from noetl_engine.playbook.model import (
     WorkbookTask,
 )
 from noetl_engine.playbook.parse import parse_playbook
-from noetl_engine.playbook.yaml_dialect import YamlLimits
+from noetl_engine.playbook.problem import Problem
+from noetl_engine.playbook.yaml import YamlLimits
 
 __all__ = [
     "START_STEP",

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from noetl_engine.playbook.problem import Problem
+
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 type JsonObject = Mapping[str, Json]
 
@@ -265,25 +267,6 @@ class Metadata:
     description: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     raw: JsonObject = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something the author should know, with its place in the text.
-
-    Attributes:
-        message: One sentence; the exact contract text for errors.
-        line: One-based line, ``None`` when the place is unknown.
-        column: One-based column, ``None`` when the place is unknown.
-        path: Dotted path in the document, for example ``workflow[2].tool``.
-        hint: What exactly is wrong, where the contract's message is too general to say it.
-    """
-
-    message: str
-    line: int | None = None
-    column: int | None = None
-    path: str = ""
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from noetl_engine.playbook.description import LEVELS, Key, Level, Schema
+from noetl_engine.playbook.language import LEVELS, Key, Level, Schema
 from noetl_engine.playbook.model import Json
-from noetl_engine.playbook.tools import TOOL_KINDS
-
-__all__ = ["SCHEMA_ID", "json_schema"]
+from noetl_engine.playbook.parse.tools import TOOL_KINDS
 
 SCHEMA_ID: Final = "https://noetl.io/schema/playbook.schema.json"
 # The old notations of `next` beside the router.

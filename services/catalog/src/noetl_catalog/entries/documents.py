@@ -8,7 +8,7 @@ from noetl_contract.json import Json
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Finding, Severity, lint
-from noetl_engine.playbook.yaml_dialect import compose, to_json
+from noetl_engine.playbook.yaml import compose, to_json
 
 from noetl_catalog.entries.subscription import subscription_problem
 

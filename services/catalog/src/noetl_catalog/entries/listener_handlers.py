@@ -7,7 +7,7 @@ from noetl_common.bus.rpc import RpcHandler
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.yaml_dialect import compose, to_json
+from noetl_engine.playbook.yaml import compose, to_json
 
 from noetl_catalog.entries.store import EntryStore, SubscriptionDocument
 from noetl_catalog.rpc import by_subject, refused

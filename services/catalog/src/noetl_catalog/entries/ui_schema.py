@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.yaml_dialect import ListNode, MapNode, Node, Scalar, compose, to_json
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, compose, to_json
 
 _KEY = re.compile(r" {2,}([A-Za-z_][A-Za-z0-9_-]*)\s*:")
 _DIRECTIVE = re.compile(r"#\s*ui:([A-Za-z_][A-Za-z0-9_]*)(?:\s*=\s*([^#]*))?")
