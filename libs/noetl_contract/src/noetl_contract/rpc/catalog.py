@@ -215,6 +215,22 @@ class ContentRequest(BaseModel):
 class EntryContent(ResolvedEntry):
     """The text of one version; it never changes, so it may be cached for ever."""
 
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "catalog_id": 767225066105864194,
+                    "path": "demo/hello",
+                    "version": 3,
+                    "kind": "playbook",
+                    "content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
+                }
+            ]
+        },
+    )
+
     content: str
 
 
@@ -425,6 +441,20 @@ class MachineLeaseRequest(BaseModel):
 
 class MachineRenewRequest(MachineLeaseRequest):
     """The lease to renew."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "holder": "outbox:host-1:4711",
+                    "high_water_ms": 1781524800000,
+                    "machine_id": 3,
+                }
+            ]
+        },
+    )
 
     machine_id: int
 

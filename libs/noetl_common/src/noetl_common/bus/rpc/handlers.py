@@ -9,7 +9,7 @@ from noetl_contract.operation import Operation
 from noetl_contract.rpc.reply import Refusal
 from pydantic import BaseModel
 
-from noetl_common.bus.rpc.replies import encode_error, envelope
+from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
 
 __all__ = ["Encoded", "Handler", "Outcome", "encoded", "handle"]
 
@@ -62,7 +62,11 @@ def handle[Request: BaseModel, Answer](
     """
 
     async def answer(data: bytes) -> Outcome:
-        found = await function(operation.decode_request(data))
+        try:
+            request = operation.decode_request(data)
+        except ValueError as error:
+            return reply_to_wrong_request(error, has_details=has_details)
+        found = await function(request)
         if isinstance(found, Encoded):
             return 200, envelope(found.body)
         if isinstance(found, Refusal):

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.logging import get_logger
 
-__all__ = ["encode_error", "encode_reply", "envelope", "reply_to_error"]
+__all__ = ["encode_error", "encode_reply", "envelope", "reply_to_error", "reply_to_wrong_request"]
 
 _log = get_logger()
 
@@ -32,38 +32,34 @@ def encode_error(status: int, error: str, detail: Json = None) -> bytes:
 
 
 def reply_to_error(error: Exception, *, name: str, has_details: bool) -> tuple[int, bytes]:
-    """Return status and answer for an error; an unexpected one is logged and told to nobody.
+    """Return status and answer for an error of a handler; an unexpected one is only logged.
 
     Args:
-        error: of the decoding of the request or of its handler.
+        error: what the handler raised.
         name: of the operation, for the log.
         has_details: whether the answer may tell the error's context, where a secret may be.
     """
-    match error:
-        case NoetlError():
-            status = error.http_status
-            if status >= 500 and not isinstance(error, Transient):
-                _log.error("rpc_failed", operation=name, error=error.message)
-            return status, encode_error(
-                status, error.message, error.detail if has_details else None
-            )
-        case ValidationError():
-            return _reply_to_shape(error, has_details=has_details)
-        case orjson.JSONDecodeError():
-            return 400, encode_error(400, f"the request is no JSON object: {error}")
-        case _:
-            _log.error("rpc_failed", operation=name, exc_info=error)
-            return 500, encode_error(500, "internal error")
+    if not isinstance(error, NoetlError):
+        _log.error("rpc_failed", operation=name, exc_info=error)
+        return 500, encode_error(500, "internal error")
+    status = error.http_status
+    if status >= 500 and not isinstance(error, Transient):
+        _log.error("rpc_failed", operation=name, error=error.message)
+    return status, encode_error(status, error.message, error.detail if has_details else None)
 
 
-def _reply_to_shape(error: ValidationError, *, has_details: bool) -> tuple[int, bytes]:
+def reply_to_wrong_request(error: ValueError, *, has_details: bool) -> tuple[int, bytes]:
+    """Return status and answer for a request that is no JSON or has the wrong shape."""
+    if not isinstance(error, ValidationError):
+        return 400, encode_error(400, f"the request is no JSON object: {error}")
     problems = error.errors(include_url=False, include_context=False, include_input=False)
+    if any(problem["type"] == "model_type" and not problem["loc"] for problem in problems):
+        return 400, encode_error(400, "the request is no JSON object: not an object")
     if has_details:
-        if any(problem["type"] == "model_type" and not problem["loc"] for problem in problems):
-            return 400, encode_error(400, "the request is no JSON object: not an object")
         return 422, encode_error(422, "the request has the wrong shape", problems)
-    text = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'request'}: {problem['msg']}"
-        for problem in problems
-    )
+    text = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in problems)
     return 422, encode_error(422, text)
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, path)) or "request"

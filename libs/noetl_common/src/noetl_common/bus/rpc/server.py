@@ -15,11 +15,12 @@ import orjson
 from nats.aio.msg import Msg
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import family
+from pydantic import ValidationError
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc.handlers import Handler, Outcome
 from noetl_common.bus.rpc.listener import Listener
-from noetl_common.bus.rpc.replies import encode_error, encode_reply
+from noetl_common.bus.rpc.replies import encode_error, reply_to_wrong_request
 from noetl_common.bus.rpc.rules import Route, Rules
 
 __all__ = ["RpcHandler", "serve_rpc"]
@@ -100,16 +101,19 @@ def _typed(handler: Handler, shard: int | None) -> Route:
 
 def _untyped(subject: str, handler: RpcHandler) -> Route:
     async def answer(data: bytes) -> Outcome:
-        request = orjson.loads(data or b"{}")
+        try:
+            request = orjson.loads(data or b"{}")
+        except orjson.JSONDecodeError as error:
+            return reply_to_wrong_request(error, has_details=True)
         if not isinstance(request, dict):
             return 400, encode_error(400, "the request is no JSON object: not an object")
-        found = await handler(request)
+        try:
+            found = await handler(request)
+        except ValidationError as error:
+            return reply_to_wrong_request(error, has_details=True)
         if isinstance(found, bytes):
             return 200, found
-        if not isinstance(found, RpcReply):
-            return 200, encode_reply(found)
-        if found.error is not None:
-            return found.status, encode_error(found.status, found.error, found.detail)
-        return found.status, encode_reply(found.body, status=found.status)
+        reply = found if isinstance(found, RpcReply) else RpcReply(body=found)
+        return reply.status, orjson.dumps(dict(reply), default=str)
 
     return Route(subject, family(subject), answer, has_details=True)
