@@ -70,6 +70,8 @@ class KeychainPutBody(BaseModel):
 class KeychainPut(KeychainPutBody):
     """An entry to store, with its name."""
 
+    model_config = ConfigDict(json_schema_extra={})
+
     catalog_id: int
     keychain_name: str
 
