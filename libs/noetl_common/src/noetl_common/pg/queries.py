@@ -8,6 +8,7 @@ from typing import Self
 
 __all__ = ["Queries"]
 
+_USUAL_FILE = "queries.sql"
 _NAME = re.compile(r"^--\s*name:\s*(\S+)\s*$")
 
 
@@ -23,14 +24,21 @@ class Queries:
         self._statements = statements
 
     @classmethod
-    def load(cls, package: str | ModuleType, file: str = "queries.sql") -> Self:
-        """Read a package's file.
+    def load(cls, package: str | ModuleType, *names: str) -> Self:
+        """Read files of a package; ``queries.sql`` when none is named.
 
         Raises:
-            FileNotFoundError: the package has none.
-            ValueError: the file is not in the form described.
+            FileNotFoundError: the package lacks one of them.
+            ValueError: a file is not in the form described, or two have the same statement.
         """
-        return cls.parse((files(package) / file).read_text(encoding="utf-8"))
+        found: dict[str, str] = {}
+        for name in names or (_USUAL_FILE,):
+            one = cls.parse((files(package) / name).read_text(encoding="utf-8"))
+            for statement in one:
+                if statement in found:
+                    raise ValueError(f"the statement {statement} is in two files of {package}")
+                found[statement] = one[statement]
+        return cls(found)
 
     @classmethod
     def parse(cls, text: str) -> Self:
