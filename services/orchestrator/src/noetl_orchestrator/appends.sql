@@ -1,5 +1,10 @@
 -- Rows that reach the log without a decision of the engine (design W12).
 
+-- list: subscription
+SELECT
+    s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+FROM noetl.subscription AS s;
+
 -- name: lock_states
 -- The state rows of executions, locked in the order in which commits lock them. $1 ids
 SELECT s.execution_id, s.catalog_id, s.position
@@ -114,13 +119,13 @@ SELECT pg_advisory_xact_lock(hashtextextended('noetl.subscription:' || $1::TEXT,
 
 -- name: find_registered
 -- The subscription of a path that is not deactivated. $1 path
-SELECT s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+SELECT {subscription}
 FROM noetl.subscription AS s
 WHERE s.path = $1 AND s.state <> 'DEACTIVATED';
 
 -- name: lock_subscription
 -- A subscription, for a change of its state. $1 id
-SELECT s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+SELECT {subscription}
 FROM noetl.subscription AS s
 WHERE s.subscription_id = $1
 FOR UPDATE;
@@ -131,4 +136,4 @@ INSERT INTO noetl.subscription AS s (subscription_id, path, catalog_id, state, l
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (subscription_id) DO UPDATE
 SET state = excluded.state, last_event_type = excluded.last_event_type, updated_at = now()
-RETURNING s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at;
+RETURNING {subscription};

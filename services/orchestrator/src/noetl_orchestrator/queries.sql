@@ -337,11 +337,7 @@ WHERE s.execution_id = ANY($1::BIGINT[]);
 
 -- name: load_tails
 -- Events of many executions: $1 execution ids, $2 positions known, $3 positions wanted.
-SELECT
-    e.execution_id, e.position, e.event_id, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
-    e.error, e.worker_id, e.note
+SELECT {log_row}
 FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS w (execution_id, known, wanted)
 INNER JOIN noetl.event AS e
     ON e.execution_id = w.execution_id
@@ -351,11 +347,7 @@ ORDER BY e.execution_id, e.position;
 
 -- name: load_rows
 -- Single rows of logs: $1 execution ids, $2 positions.
-SELECT
-    e.execution_id, e.position, e.event_id, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
-    e.error, e.worker_id, e.note
+SELECT {log_row}
 FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, position)
 INNER JOIN noetl.event AS e
     ON e.execution_id = w.execution_id
@@ -363,11 +355,7 @@ INNER JOIN noetl.event AS e
 
 -- name: load_iterations
 -- The results of a loop: $1 execution ids, $2 steps, $3 first and $4 last positions.
-SELECT
-    e.execution_id, e.position, e.event_id, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
-    e.error, e.worker_id, e.note
+SELECT {log_row}
 FROM
     unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[])
         AS w (execution_id, step, first_position, last_position)

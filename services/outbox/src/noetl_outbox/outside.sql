@@ -33,11 +33,8 @@ claimed AS (
 
 SELECT
     c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload,
-    c.payload_codec, c.attempts, e.position, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id,
-    CASE WHEN e.event_type = 'command.issued' THEN e.context END AS context,
-    e.result, e.meta, e.error, e.worker_id
+    c.payload_codec, c.attempts,
+    {published_log_row}
 FROM claimed AS c
 LEFT JOIN noetl.event AS e
     ON e.execution_id = c.execution_id

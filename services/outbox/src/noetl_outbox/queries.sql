@@ -41,35 +41,14 @@ claimed AS (
         stored.attempts
 )
 SELECT
-    claimed.outbox_id,
-    claimed.kind,
-    claimed.execution_id,
-    claimed.event_id,
-    claimed.subject,
-    claimed.message_id,
-    claimed.payload,
-    claimed.attempts,
-    event.position,
-    event.event_type,
-    event.created_at AT TIME ZONE 'UTC' AS created_at,
-    event.catalog_id,
-    event.node_id,
-    event.node_name,
-    event.node_type,
-    event.status,
-    event.parent_event_id,
-    event.parent_execution_id,
-    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
-    event.result,
-    event.meta,
-    event.error,
-    event.worker_id
-FROM claimed
-LEFT JOIN noetl.event AS event
-    ON claimed.kind = 'event'
-    AND event.execution_id = claimed.execution_id
-    AND event.event_id = claimed.event_id
-ORDER BY claimed.outbox_id;
+    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
+    {published_log_row}
+FROM claimed AS c
+LEFT JOIN noetl.event AS e
+    ON c.kind = 'event'
+    AND e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+ORDER BY c.outbox_id;
 
 -- name: claim_named_rows
 -- The same for rows that a hint named without their payload. $1 outbox ids, $2 lease
@@ -102,35 +81,14 @@ claimed AS (
         stored.attempts
 )
 SELECT
-    claimed.outbox_id,
-    claimed.kind,
-    claimed.execution_id,
-    claimed.event_id,
-    claimed.subject,
-    claimed.message_id,
-    claimed.payload,
-    claimed.attempts,
-    event.position,
-    event.event_type,
-    event.created_at AT TIME ZONE 'UTC' AS created_at,
-    event.catalog_id,
-    event.node_id,
-    event.node_name,
-    event.node_type,
-    event.status,
-    event.parent_event_id,
-    event.parent_execution_id,
-    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
-    event.result,
-    event.meta,
-    event.error,
-    event.worker_id
-FROM claimed
-LEFT JOIN noetl.event AS event
-    ON claimed.kind = 'event'
-    AND event.execution_id = claimed.execution_id
-    AND event.event_id = claimed.event_id
-ORDER BY claimed.outbox_id;
+    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
+    {published_log_row}
+FROM claimed AS c
+LEFT JOIN noetl.event AS e
+    ON c.kind = 'event'
+    AND e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+ORDER BY c.outbox_id;
 
 -- name: mark_published
 -- Many acknowledgements at once. A row that was put back under another message id meanwhile is

@@ -1,5 +1,10 @@
 -- Reads of the log and of the state beside those of executions.
 
+-- list: subscription
+SELECT
+    s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+FROM noetl.subscription AS s;
+
 -- name: find_event
 -- The event of an id; ids repeat between executions, so it is the newest one. $1 event id
 SELECT
@@ -64,13 +69,13 @@ LIMIT $2;
 
 -- name: list_subscriptions
 -- All subscriptions by id, up to a limit. $1 limit
-SELECT s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+SELECT {subscription}
 FROM noetl.subscription AS s
 ORDER BY s.subscription_id
 LIMIT $1;
 
 -- name: find_subscription
 -- $1 id
-SELECT s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+SELECT {subscription}
 FROM noetl.subscription AS s
 WHERE s.subscription_id = $1;
