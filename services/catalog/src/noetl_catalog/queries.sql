@@ -8,8 +8,8 @@ SELECT 1;
 -- Serialises the versions of one path until the transaction ends, and looks the kind up.
 -- $1 path, $2 kind
 SELECT
-    pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::text, 0)),
-    EXISTS (SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
+    pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::TEXT, 0)),
+    EXISTS(SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
 
 -- name: insert_version
 -- The next version of a path; runs under lock_path.
@@ -20,16 +20,16 @@ INSERT INTO noetl.catalog (
 )
 SELECT
     $1,
-    $2::text,
-    (COALESCE(MAX(version), 0) + 1)::smallint,
-    $3::varchar,
+    $2::TEXT,
+    (coalesce(max(version), 0) + 1)::SMALLINT,
+    $3::VARCHAR,
     $4,
     $5,
     $6,
     $7,
     $8
 FROM noetl.catalog
-WHERE path = $2::text
+WHERE path = $2::TEXT
 RETURNING version;
 
 -- name: list_entries
@@ -49,23 +49,23 @@ SELECT
     metadata
 FROM noetl.catalog
 WHERE deleted_at IS NULL
-    AND ($1::text IS NULL OR lower(kind) = $1)
-    AND ($2::text IS NULL OR path = $2)
+    AND ($1::TEXT IS NULL OR lower(kind) = $1)
+    AND ($2::TEXT IS NULL OR path = $2)
     AND (
-        NOT $3::boolean
+        NOT $3::BOOLEAN
         OR kind = 'agent'
-        OR COALESCE(metadata -> 'agent', 'null')
-            NOT IN ('null', 'false', '0', '""', '[]', '{}')
-        OR COALESCE(meta -> 'agent', 'null') NOT IN ('null', 'false', '0', '""', '[]', '{}')
+        OR coalesce(metadata -> 'agent', 'null')
+        NOT IN ('null', 'false', '0', '""', '[]', '{}')
+        OR coalesce(meta -> 'agent', 'null') NOT IN ('null', 'false', '0', '""', '[]', '{}')
     )
     AND (
-        cardinality($4::text[]) = 0
+        cardinality($4::TEXT[]) = 0
         OR CASE
             WHEN jsonb_typeof(metadata -> 'capabilities') = 'array'
                 THEN metadata -> 'capabilities' ?& $4
             WHEN jsonb_typeof(meta -> 'capabilities') = 'array'
                 THEN meta -> 'capabilities' ?& $4
-            ELSE false
+            ELSE FALSE
         END
     )
 ORDER BY created_at DESC, catalog_id DESC
@@ -79,14 +79,14 @@ SELECT
     path,
     kind,
     version,
-    CASE WHEN $2::boolean THEN content END AS content,
-    CASE WHEN $2::boolean THEN layout END AS layout,
-    CASE WHEN $2::boolean THEN payload END AS payload,
+    CASE WHEN $2::BOOLEAN THEN content END AS content,
+    CASE WHEN $2::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $2::BOOLEAN THEN payload END AS payload,
     meta,
     created_at
 FROM noetl.catalog
 WHERE catalog_id = $1
-    AND (deleted_at IS NULL OR $3::boolean);
+    AND (deleted_at IS NULL OR $3::BOOLEAN);
 
 -- name: find_version
 -- $1 path, $2 version or null for the newest, $3 whether the large columns are wanted, $4 also
@@ -96,31 +96,31 @@ SELECT
     path,
     kind,
     version,
-    CASE WHEN $3::boolean THEN content END AS content,
-    CASE WHEN $3::boolean THEN layout END AS layout,
-    CASE WHEN $3::boolean THEN payload END AS payload,
+    CASE WHEN $3::BOOLEAN THEN content END AS content,
+    CASE WHEN $3::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $3::BOOLEAN THEN payload END AS payload,
     meta,
     created_at
 FROM noetl.catalog
 WHERE path = $1
-    AND version = COALESCE(
-        $2::smallint,
+    AND version = coalesce(
+        $2::SMALLINT,
         (
             SELECT max(newest.version)
             FROM noetl.catalog AS newest
             WHERE newest.path = $1
-                AND (newest.deleted_at IS NULL OR $4::boolean)
+                AND (newest.deleted_at IS NULL OR $4::BOOLEAN)
         )
     )
-    AND (deleted_at IS NULL OR $4::boolean);
+    AND (deleted_at IS NULL OR $4::BOOLEAN);
 
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing.
 -- $1 path, $2 version or null for all, $3 whether they are out
 UPDATE noetl.catalog
-SET deleted_at = CASE WHEN $3::boolean THEN now() END
+SET deleted_at = CASE WHEN $3::BOOLEAN THEN now() END
 WHERE path = $1
-    AND ($2::smallint IS NULL OR version = $2)
+    AND ($2::SMALLINT IS NULL OR version = $2)
     AND (deleted_at IS NULL) = $3
 RETURNING version;
 
@@ -133,7 +133,7 @@ SELECT
     ) AS total_playbooks,
     (
         SELECT count(*) FROM noetl.runtime
-        WHERE kind = 'worker_pool' AND deregistered_at IS NULL AND heartbeat > now() - $1::interval
+        WHERE kind = 'worker_pool' AND deregistered_at IS NULL AND heartbeat > now() - $1::INTERVAL
     ) AS total_workers;
 
 -- name: register_runtime
@@ -155,23 +155,25 @@ INSERT INTO noetl.runtime AS stored (
     over_edge
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (kind, name) DO UPDATE SET
-    uri = excluded.uri,
-    status = excluded.status,
-    labels = excluded.labels,
-    capabilities = excluded.capabilities,
-    capacity = excluded.capacity,
-    runtime = excluded.runtime,
-    over_edge = excluded.over_edge,
-    heartbeat = now(),
-    updated_at = now(),
-    deregistered_at = NULL,
-    instance = COALESCE(excluded.instance, stored.instance),
-    process_since = CASE
-        WHEN excluded.instance IS NOT NULL AND excluded.instance IS DISTINCT FROM stored.instance
-            THEN now()
-        ELSE stored.process_since
-    END
+ON CONFLICT (kind, name) DO UPDATE
+    SET
+        uri = excluded.uri,
+        status = excluded.status,
+        labels = excluded.labels,
+        capabilities = excluded.capabilities,
+        capacity = excluded.capacity,
+        runtime = excluded.runtime,
+        over_edge = excluded.over_edge,
+        heartbeat = now(),
+        updated_at = now(),
+        deregistered_at = NULL,
+        instance = coalesce(excluded.instance, stored.instance),
+        process_since = CASE
+            WHEN excluded.instance IS NOT NULL
+                AND excluded.instance IS DISTINCT FROM stored.instance
+                THEN now()
+            ELSE stored.process_since
+        END
 RETURNING
     runtime_id,
     name,
@@ -191,9 +193,10 @@ RETURNING
 -- A runtime that has left stays left. $1 kinds, $2 names, $3 whether they came over the edge
 WITH beats AS (
     SELECT kind, name, bool_or(over_edge) AS over_edge
-    FROM unnest($1::text[], $2::text[], $3::boolean[]) AS beat (kind, name, over_edge)
+    FROM unnest($1::TEXT[], $2::TEXT[], $3::BOOLEAN[]) AS beat (kind, name, over_edge)
     GROUP BY kind, name
 ),
+
 held AS (
     SELECT
         stored.runtime_id,
@@ -206,6 +209,7 @@ held AS (
     ORDER BY stored.runtime_id
     FOR NO KEY UPDATE OF stored
 ),
+
 touched AS (
     UPDATE noetl.runtime AS stored
     SET heartbeat = now(), updated_at = now(), over_edge = held.over_edge
@@ -213,6 +217,7 @@ touched AS (
     WHERE stored.runtime_id = held.runtime_id
         AND held.deregistered_at IS NULL
 )
+
 SELECT kind, name, deregistered_at IS NULL AS is_alive
 FROM held;
 
@@ -221,8 +226,9 @@ FROM held;
 -- $1 runtime ids, $2 kinds, $3 names, $4 whether they came over the edge
 INSERT INTO noetl.runtime (runtime_id, kind, name, status, over_edge)
 SELECT runtime_id, kind, name, 'ready', over_edge
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[])
-    AS beat (runtime_id, kind, name, over_edge)
+FROM
+    unnest($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::BOOLEAN[])
+        AS beat (runtime_id, kind, name, over_edge)
 ORDER BY kind, name
 ON CONFLICT (kind, name) DO NOTHING;
 
@@ -252,8 +258,8 @@ SELECT
     updated_at
 FROM noetl.runtime
 WHERE kind = $1
-    AND ($2::text IS NULL OR status = $2)
-    AND ($3::text IS NULL OR position($3 IN name) > 0)
+    AND ($2::TEXT IS NULL OR status = $2)
+    AND ($3::TEXT IS NULL OR position($3 IN name) > 0)
     AND deregistered_at IS NULL
 ORDER BY kind, name
 LIMIT $4;
@@ -276,7 +282,7 @@ LEFT JOIN noetl.runtime AS runtime ON runtime.kind IN ('worker_pool', 'server_ap
 -- name: delete_silent_runtimes
 -- $1 silent for so long
 DELETE FROM noetl.runtime
-WHERE heartbeat < now() - $1::interval;
+WHERE heartbeat < now() - $1::INTERVAL;
 
 -- name: lock_machines
 -- Serialises leasing until the transaction ends.
@@ -300,40 +306,43 @@ WITH candidates AS (
     FROM noetl.machine_lease
     WHERE lease_until < now()
 ),
+
 chosen AS (
     SELECT machine_id
     FROM candidates
     ORDER BY preference, lease_until, machine_id
     LIMIT 1
 )
+
 INSERT INTO noetl.machine_lease AS stored (machine_id, holder, lease_until, high_water_ms)
-SELECT machine_id, $1::text, now() + $3::interval, $2::bigint
+SELECT machine_id, $1::TEXT, now() + $3::INTERVAL, $2::BIGINT
 FROM chosen
-ON CONFLICT (machine_id) DO UPDATE SET
-    holder = excluded.holder,
-    lease_until = excluded.lease_until,
-    high_water_ms = GREATEST(
-        stored.high_water_ms,
-        excluded.high_water_ms,
-        CASE
-            WHEN stored.holder <> excluded.holder
-                THEN (extract(EPOCH FROM stored.lease_until + $4::interval) * 1000)::bigint
-        END
-    )
+ON CONFLICT (machine_id) DO UPDATE
+    SET
+        holder = excluded.holder,
+        lease_until = excluded.lease_until,
+        high_water_ms = greatest(
+            stored.high_water_ms,
+            excluded.high_water_ms,
+            CASE
+                WHEN stored.holder != excluded.holder
+                    THEN (extract(EPOCH FROM stored.lease_until + $4::INTERVAL) * 1000)::BIGINT
+            END
+        )
 RETURNING
     machine_id,
     high_water_ms,
-    (extract(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now_ms;
+    (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: renew_machine
 -- $1 machine id, $2 holder, $3 high water, $4 lease
 UPDATE noetl.machine_lease
 SET
-    lease_until = now() + $4::interval,
-    high_water_ms = GREATEST(high_water_ms, $3)
+    lease_until = now() + $4::INTERVAL,
+    high_water_ms = greatest(high_water_ms, $3)
 WHERE machine_id = $1
     AND holder = $2
 RETURNING
     machine_id,
     high_water_ms,
-    (extract(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now_ms;
+    (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;

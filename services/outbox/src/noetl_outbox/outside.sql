@@ -10,7 +10,7 @@ WITH due AS (
         o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
         AND o.kind = 'event'
         AND o.available_at <= now()
-        AND (o.status <> 'PENDING' OR o.available_at <= now() - $1::INTERVAL)
+        AND (o.status != 'PENDING' OR o.available_at <= now() - $1::INTERVAL)
     ORDER BY o.outbox_id
     LIMIT $3
     FOR UPDATE SKIP LOCKED
@@ -67,7 +67,7 @@ SET
     available_at = now() + $3::INTERVAL,
     last_error = left($2, 2000),
     updated_at = now()
-WHERE outbox_id = $1 AND kind = 'event' AND status <> 'PUBLISHED';
+WHERE outbox_id = $1 AND kind = 'event' AND status != 'PUBLISHED';
 
 -- name: count_pending_events
 -- How many event rows wait for their publication.

@@ -146,13 +146,14 @@ SELECT
     first.created_at AT TIME ZONE 'UTC' AS started_at,
     last.created_at AT TIME ZONE 'UTC' AS ended_at
 FROM noetl.event AS first
-CROSS JOIN LATERAL (
-    SELECT e.position, e.event_type, e.created_at
-    FROM noetl.event AS e
-    WHERE e.execution_id = first.execution_id
-    ORDER BY e.position DESC
-    LIMIT 1
-) AS last
+CROSS JOIN
+    LATERAL (
+        SELECT e.position, e.event_type, e.created_at
+        FROM noetl.event AS e
+        WHERE e.execution_id = first.execution_id
+        ORDER BY e.position DESC
+        LIMIT 1
+    ) AS last
 WHERE first.execution_id = $1 AND first.position = 1;
 
 -- name: list_states
@@ -303,9 +304,9 @@ WHERE
 LIMIT 1;
 
 -- name: insert_result
--- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution id, $3 name,
--- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store,
--- $10 location or null, $11 seconds until it is deleted or null
+-- Keeps a result, and with it its body; the same id again is the same result.
+-- $1 id, $2 execution id, $3 name, $4 scope, $5 step, $6 data as text or null, $7 bytes,
+-- $8 sha256, $9 store, $10 location or null, $11 seconds until it is deleted or null
 WITH kept AS (
     INSERT INTO noetl.result_store (
         result_id, execution_id, name, scope, source_step, data, bytes, sha256, store, location,
@@ -350,7 +351,7 @@ FROM deleted;
 INSERT INTO noetl.result_body_removal AS r (store, location, due_at)
 VALUES ($1, $2, now() + make_interval(secs => $3))
 ON CONFLICT (store, location) DO UPDATE
-    SET due_at = GREATEST(r.due_at, EXCLUDED.due_at);
+    SET due_at = greatest(r.due_at, excluded.due_at);
 
 -- name: forget_removal
 -- $1 store, $2 location
@@ -382,7 +383,7 @@ WITH due AS (
 UPDATE noetl.result_body_removal AS d
 SET
     tries = d.tries + 1,
-    due_at = now() + LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(d.tries, 6)))
+    due_at = now() + least(INTERVAL '1 hour', INTERVAL '1 minute' * power(2, least(d.tries, 6)))
 FROM due
 WHERE d.store = due.store AND d.location = due.location
 RETURNING d.store, d.location;
