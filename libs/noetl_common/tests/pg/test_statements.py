@@ -13,7 +13,8 @@ from noetl_common.pg.queries import Queries
 from noetl_testkit.postgres import Database
 
 CALLS = {"fetch", "fetchrow", "fetchone", "fetchval", "execute"}
-IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
+HOLDERS = {"_sql", "_queries", "_model"}
 
 
 def walk(place: Traversable, suffix: str) -> Iterator[Traversable]:
@@ -39,31 +40,48 @@ def statements(package: str) -> dict[str, str]:
 
 
 def names_in(source: str) -> tuple[set[str], set[str]]:
-    """Text patterns of all strings in Python code, and the names it runs statements by."""
-    texts: set[str] = set()
+    """Patterns of all names in Python code, and the names by which it runs statements."""
+    patterns: set[str] = set()
     run: set[str] = set()
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and is_name(node):
+            patterns.add(str(node.value))
         match node:
-            case ast.Constant(value=str(text)) if IDENTIFIER.fullmatch(text):
-                texts.add(text)
-            case ast.JoinedStr(values=values):
-                parts = [
-                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w+"
-                    for part in values
-                ]
-                if set(parts) != {r"\w+"}:
-                    texts.add("".join(parts))
-        match node:
-            case ast.Call(
-                func=ast.Attribute(attr=method), args=[ast.Constant(value=str(name)), *_]
-            ) if method in CALLS and IDENTIFIER.fullmatch(name):
-                run.add(name)
+            case ast.Call(func=ast.Attribute(attr=method), args=[name, *_]) if method in CALLS:
+                pass
             case ast.Subscript(
-                value=ast.Attribute(attr="_sql" | "_queries" | "_model"),
-                slice=ast.Constant(value=str(name)),
+                value=ast.Attribute(attr="_sql" | "_queries" | "_model"), slice=name
             ):
-                run.add(name)
-    return texts, run
+                pass
+            case _:
+                continue
+        match name:
+            case ast.Constant() if is_name(name):
+                run.add(str(name.value))
+            case ast.JoinedStr(values=parts):  # computed: `page_{table}`
+                patterns.add("".join(pattern_of(part) for part in parts))
+    return patterns, run
+
+
+def is_name(node: ast.Constant) -> bool:
+    return isinstance(node.value, str) and IDENTIFIER.fullmatch(node.value) is not None
+
+
+def pattern_of(part: ast.expr) -> str:
+    return re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z]+"
+
+
+def test_names_are_found_in_code() -> None:
+    source = """
+async def read(self, table):
+    await self._db.fetch("list_things", 1)
+    await self._rows("find_thing")
+    await self._db.fetch(f"page_{table}")
+    await connection.execute("SELECT 1")
+    key = f"{table}_{table}"
+"""
+
+    assert names_in(source) == ({"list_things", "find_thing", "page_[a-z]+"}, {"list_things"})
 
 
 PACKAGES = [name for name in packages() if statements(name)]
