@@ -11,7 +11,7 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports && .venv/bin/sqlfluff lint -q libs services migrations
 
 # Two processes, unless both would have to share servers that somebody named.
 test: setup

@@ -61,7 +61,7 @@ CREATE TABLE noetl.event (
         result IS NULL OR (
             jsonb_typeof(result) = 'object'
             AND jsonb_typeof(result -> 'status') = 'string'
-            AND (result - 'status' - 'reference' - 'context') = '{}'::jsonb
+            AND (result - 'status' - 'reference' - 'context') = '{}'::JSONB
             AND (NOT result ? 'reference' OR jsonb_typeof(result -> 'reference') = 'object')
             AND (NOT result ? 'context' OR jsonb_typeof(result -> 'context') = 'object')
         )
@@ -138,7 +138,9 @@ CREATE TABLE noetl.execution_state (
     soft_errors INTEGER NOT NULL DEFAULT 0,
     current_step TEXT
 ) WITH (fillfactor = 50);
-CREATE INDEX idx_execution_state_started ON noetl.execution_state (started_at DESC, execution_id DESC);
+CREATE INDEX idx_execution_state_started ON noetl.execution_state (
+    started_at DESC, execution_id DESC
+);
 CREATE INDEX idx_execution_state_running ON noetl.execution_state (execution_id)
     WHERE status = 'RUNNING';
 -- Set once, at the end: for the projector's look at what has ended (P2).
@@ -192,7 +194,7 @@ CREATE TABLE noetl.timer (
     execution_id BIGINT NOT NULL,
     due_at TIMESTAMPTZ NOT NULL,
     kind TEXT NOT NULL,
-    payload JSONB NOT NULL DEFAULT '{}'::jsonb,
+    payload JSONB NOT NULL DEFAULT '{}'::JSONB,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE INDEX idx_timer_due ON noetl.timer (due_at);
@@ -257,7 +259,9 @@ CREATE TABLE noetl.execution (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     position BIGINT NOT NULL DEFAULT 0
 );
-CREATE INDEX idx_execution_list_page ON noetl.execution (start_time DESC NULLS LAST, execution_id DESC);
+CREATE INDEX idx_execution_list_page ON noetl.execution (
+    start_time DESC NULLS LAST, execution_id DESC
+);
 
 -- One row per (day, path, status): counters are differences of old and new execution rows (P1).
 CREATE TABLE noetl.execution_counter (

@@ -24,7 +24,7 @@ CREATE TABLE noetl.catalog (
     layout JSONB,
     payload JSONB,
     meta JSONB,
-    created_at TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp,
     credential_id INTEGER,
     UNIQUE (path, version)
 );

@@ -11,7 +11,7 @@ CREATE TABLE noetl.credential (
     data_encrypted TEXT NOT NULL,
     schema JSONB,
     meta JSONB,
-    tags TEXT [],
+    tags TEXT[],
     description TEXT,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -33,7 +33,7 @@ CREATE TABLE noetl.keychain (
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     accessed_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     access_count INTEGER DEFAULT 0,
-    auto_renew BOOLEAN DEFAULT false,
+    auto_renew BOOLEAN DEFAULT FALSE,
     renew_config JSONB,
     CONSTRAINT keychain_catalog_id_fkey FOREIGN KEY (catalog_id)
     REFERENCES noetl.catalog (catalog_id),

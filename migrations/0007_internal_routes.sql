@@ -21,7 +21,7 @@ CREATE TABLE noetl.subscription (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX idx_subscription_path ON noetl.subscription (path)
-    WHERE state <> 'DEACTIVATED';
+    WHERE state != 'DEACTIVATED';
 
 -- Finished commands are removed by age.
 CREATE INDEX idx_command_completed ON noetl.command (completed_at)

@@ -10,7 +10,7 @@ WITH due AS (
         o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
         AND o.kind = 'event'
         AND o.available_at <= now()
-        AND (o.status <> 'PENDING' OR o.available_at <= now() - $1::INTERVAL)
+        AND (o.status != 'PENDING' OR o.available_at <= now() - $1::INTERVAL)
     ORDER BY o.outbox_id
     LIMIT $3
     FOR UPDATE SKIP LOCKED
@@ -33,11 +33,8 @@ claimed AS (
 
 SELECT
     c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload,
-    c.payload_codec, c.attempts, e.position, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id,
-    CASE WHEN e.event_type = 'command.issued' THEN e.context END AS context,
-    e.result, e.meta, e.error, e.worker_id
+    c.payload_codec, c.attempts,
+    {published_log_row}
 FROM claimed AS c
 LEFT JOIN noetl.event AS e
     ON e.execution_id = c.execution_id
@@ -70,7 +67,7 @@ SET
     available_at = now() + $3::INTERVAL,
     last_error = left($2, 2000),
     updated_at = now()
-WHERE outbox_id = $1 AND kind = 'event' AND status <> 'PUBLISHED';
+WHERE outbox_id = $1 AND kind = 'event' AND status != 'PUBLISHED';
 
 -- name: count_pending_events
 -- How many event rows wait for their publication.

@@ -8,8 +8,8 @@ SELECT 1;
 -- Serialises the versions of one path until the transaction ends, and looks the kind up.
 -- $1 path, $2 kind
 SELECT
-    pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::text, 0)),
-    EXISTS (SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
+    pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::TEXT, 0)),
+    EXISTS(SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
 
 -- name: insert_version
 -- The next version of a path; runs under lock_path.
@@ -20,16 +20,16 @@ INSERT INTO noetl.catalog (
 )
 SELECT
     $1,
-    $2::text,
-    (COALESCE(MAX(version), 0) + 1)::smallint,
-    $3::varchar,
+    $2::TEXT,
+    (coalesce(max(version), 0) + 1)::SMALLINT,
+    $3::VARCHAR,
     $4,
     $5,
     $6,
     $7,
     $8
 FROM noetl.catalog
-WHERE path = $2::text
+WHERE path = $2::TEXT
 RETURNING version;
 
 -- name: list_entries
@@ -49,23 +49,23 @@ SELECT
     metadata
 FROM noetl.catalog
 WHERE deleted_at IS NULL
-    AND ($1::text IS NULL OR lower(kind) = $1)
-    AND ($2::text IS NULL OR path = $2)
+    AND ($1::TEXT IS NULL OR lower(kind) = $1)
+    AND ($2::TEXT IS NULL OR path = $2)
     AND (
-        NOT $3::boolean
+        NOT $3::BOOLEAN
         OR kind = 'agent'
-        OR COALESCE(metadata -> 'agent', 'null')
-            NOT IN ('null', 'false', '0', '""', '[]', '{}')
-        OR COALESCE(meta -> 'agent', 'null') NOT IN ('null', 'false', '0', '""', '[]', '{}')
+        OR coalesce(metadata -> 'agent', 'null')
+        NOT IN ('null', 'false', '0', '""', '[]', '{}')
+        OR coalesce(meta -> 'agent', 'null') NOT IN ('null', 'false', '0', '""', '[]', '{}')
     )
     AND (
-        cardinality($4::text[]) = 0
+        cardinality($4::TEXT[]) = 0
         OR CASE
             WHEN jsonb_typeof(metadata -> 'capabilities') = 'array'
                 THEN metadata -> 'capabilities' ?& $4
             WHEN jsonb_typeof(meta -> 'capabilities') = 'array'
                 THEN meta -> 'capabilities' ?& $4
-            ELSE false
+            ELSE FALSE
         END
     )
 ORDER BY created_at DESC, catalog_id DESC
@@ -79,14 +79,14 @@ SELECT
     path,
     kind,
     version,
-    CASE WHEN $2::boolean THEN content END AS content,
-    CASE WHEN $2::boolean THEN layout END AS layout,
-    CASE WHEN $2::boolean THEN payload END AS payload,
+    CASE WHEN $2::BOOLEAN THEN content END AS content,
+    CASE WHEN $2::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $2::BOOLEAN THEN payload END AS payload,
     meta,
     created_at
 FROM noetl.catalog
 WHERE catalog_id = $1
-    AND (deleted_at IS NULL OR $3::boolean);
+    AND (deleted_at IS NULL OR $3::BOOLEAN);
 
 -- name: find_version
 -- $1 path, $2 version or null for the newest, $3 whether the large columns are wanted, $4 also
@@ -96,31 +96,31 @@ SELECT
     path,
     kind,
     version,
-    CASE WHEN $3::boolean THEN content END AS content,
-    CASE WHEN $3::boolean THEN layout END AS layout,
-    CASE WHEN $3::boolean THEN payload END AS payload,
+    CASE WHEN $3::BOOLEAN THEN content END AS content,
+    CASE WHEN $3::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $3::BOOLEAN THEN payload END AS payload,
     meta,
     created_at
 FROM noetl.catalog
 WHERE path = $1
-    AND version = COALESCE(
-        $2::smallint,
+    AND version = coalesce(
+        $2::SMALLINT,
         (
             SELECT max(newest.version)
             FROM noetl.catalog AS newest
             WHERE newest.path = $1
-                AND (newest.deleted_at IS NULL OR $4::boolean)
+                AND (newest.deleted_at IS NULL OR $4::BOOLEAN)
         )
     )
-    AND (deleted_at IS NULL OR $4::boolean);
+    AND (deleted_at IS NULL OR $4::BOOLEAN);
 
 -- name: set_deleted
 -- Takes versions out or puts them back; a second time changes nothing.
 -- $1 path, $2 version or null for all, $3 whether they are out
 UPDATE noetl.catalog
-SET deleted_at = CASE WHEN $3::boolean THEN now() END
+SET deleted_at = CASE WHEN $3::BOOLEAN THEN now() END
 WHERE path = $1
-    AND ($2::smallint IS NULL OR version = $2)
+    AND ($2::SMALLINT IS NULL OR version = $2)
     AND (deleted_at IS NULL) = $3
 RETURNING version;
 
@@ -133,7 +133,7 @@ SELECT
     ) AS total_playbooks,
     (
         SELECT count(*) FROM noetl.runtime
-        WHERE kind = 'worker_pool' AND deregistered_at IS NULL AND heartbeat > now() - $1::interval
+        WHERE kind = 'worker_pool' AND deregistered_at IS NULL AND heartbeat > now() - $1::INTERVAL
     ) AS total_workers;
 
 -- name: list_newest_subscriptions

@@ -19,23 +19,25 @@ INSERT INTO noetl.runtime AS stored (
     over_edge
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (kind, name) DO UPDATE SET
-    uri = excluded.uri,
-    status = excluded.status,
-    labels = excluded.labels,
-    capabilities = excluded.capabilities,
-    capacity = excluded.capacity,
-    runtime = excluded.runtime,
-    over_edge = excluded.over_edge,
-    heartbeat = now(),
-    updated_at = now(),
-    deregistered_at = NULL,
-    instance = COALESCE(excluded.instance, stored.instance),
-    process_since = CASE
-        WHEN excluded.instance IS NOT NULL AND excluded.instance IS DISTINCT FROM stored.instance
-            THEN now()
-        ELSE stored.process_since
-    END
+ON CONFLICT (kind, name) DO UPDATE
+    SET
+        uri = excluded.uri,
+        status = excluded.status,
+        labels = excluded.labels,
+        capabilities = excluded.capabilities,
+        capacity = excluded.capacity,
+        runtime = excluded.runtime,
+        over_edge = excluded.over_edge,
+        heartbeat = now(),
+        updated_at = now(),
+        deregistered_at = NULL,
+        instance = coalesce(excluded.instance, stored.instance),
+        process_since = CASE
+            WHEN excluded.instance IS NOT NULL
+                AND excluded.instance IS DISTINCT FROM stored.instance
+                THEN now()
+            ELSE stored.process_since
+        END
 RETURNING
     runtime_id,
     name,
@@ -55,9 +57,10 @@ RETURNING
 -- A runtime that has left stays left. $1 kinds, $2 names, $3 whether they came over the edge
 WITH beats AS (
     SELECT kind, name, bool_or(over_edge) AS over_edge
-    FROM unnest($1::text[], $2::text[], $3::boolean[]) AS beat (kind, name, over_edge)
+    FROM unnest($1::TEXT[], $2::TEXT[], $3::BOOLEAN[]) AS beat (kind, name, over_edge)
     GROUP BY kind, name
 ),
+
 held AS (
     SELECT
         stored.runtime_id,
@@ -70,6 +73,7 @@ held AS (
     ORDER BY stored.runtime_id
     FOR NO KEY UPDATE OF stored
 ),
+
 touched AS (
     UPDATE noetl.runtime AS stored
     SET heartbeat = now(), updated_at = now(), over_edge = held.over_edge
@@ -77,6 +81,7 @@ touched AS (
     WHERE stored.runtime_id = held.runtime_id
         AND held.deregistered_at IS NULL
 )
+
 SELECT kind, name, deregistered_at IS NULL AS is_alive
 FROM held;
 
@@ -85,8 +90,8 @@ FROM held;
 -- $1 runtime ids, $2 kinds, $3 names, $4 whether they came over the edge
 INSERT INTO noetl.runtime (runtime_id, kind, name, status, over_edge)
 SELECT runtime_id, kind, name, 'ready', over_edge
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[])
-    AS beat (runtime_id, kind, name, over_edge)
+FROM unnest($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::BOOLEAN[])
+        AS beat (runtime_id, kind, name, over_edge)
 ORDER BY kind, name
 ON CONFLICT (kind, name) DO NOTHING;
 
@@ -116,8 +121,8 @@ SELECT
     updated_at
 FROM noetl.runtime
 WHERE kind = $1
-    AND ($2::text IS NULL OR status = $2)
-    AND ($3::text IS NULL OR position($3 IN name) > 0)
+    AND ($2::TEXT IS NULL OR status = $2)
+    AND ($3::TEXT IS NULL OR position($3 IN name) > 0)
     AND deregistered_at IS NULL
 ORDER BY kind, name
 LIMIT $4;
@@ -140,7 +145,7 @@ LEFT JOIN noetl.runtime AS runtime ON runtime.kind IN ('worker_pool', 'server_ap
 -- name: delete_silent_runtimes
 -- $1 silent for so long
 DELETE FROM noetl.runtime
-WHERE heartbeat < now() - $1::interval;
+WHERE heartbeat < now() - $1::INTERVAL;
 
 -- name: lock_machines
 -- Serialises leasing until the transaction ends.
@@ -164,43 +169,46 @@ WITH candidates AS (
     FROM noetl.machine_lease
     WHERE lease_until < now()
 ),
+
 chosen AS (
     SELECT machine_id
     FROM candidates
     ORDER BY preference, lease_until, machine_id
     LIMIT 1
 )
+
 INSERT INTO noetl.machine_lease AS stored (machine_id, holder, lease_until, high_water_ms)
-SELECT machine_id, $1::text, now() + $3::interval, $2::bigint
+SELECT machine_id, $1::TEXT, now() + $3::INTERVAL, $2::BIGINT
 FROM chosen
-ON CONFLICT (machine_id) DO UPDATE SET
-    holder = excluded.holder,
-    lease_until = excluded.lease_until,
-    high_water_ms = GREATEST(
-        stored.high_water_ms,
-        excluded.high_water_ms,
-        CASE
-            WHEN stored.holder <> excluded.holder
-                THEN (extract(EPOCH FROM stored.lease_until + $4::interval) * 1000)::bigint
-        END
-    )
+ON CONFLICT (machine_id) DO UPDATE
+    SET
+        holder = excluded.holder,
+        lease_until = excluded.lease_until,
+        high_water_ms = greatest(
+            stored.high_water_ms,
+            excluded.high_water_ms,
+            CASE
+                WHEN stored.holder != excluded.holder
+                    THEN (extract(EPOCH FROM stored.lease_until + $4::INTERVAL) * 1000)::BIGINT
+            END
+        )
 RETURNING
     machine_id,
     high_water_ms,
-    (extract(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now_ms;
+    (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: renew_machine
 -- $1 machine id, $2 holder, $3 high water, $4 lease
 UPDATE noetl.machine_lease
 SET
-    lease_until = now() + $4::interval,
-    high_water_ms = GREATEST(high_water_ms, $3)
+    lease_until = now() + $4::INTERVAL,
+    high_water_ms = greatest(high_water_ms, $3)
 WHERE machine_id = $1
     AND holder = $2
 RETURNING
     machine_id,
     high_water_ms,
-    (extract(EPOCH FROM clock_timestamp()) * 1000)::bigint AS now_ms;
+    (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: delete_silent_workers
 -- Remove worker pools that were silent for so many minutes. $1 minutes

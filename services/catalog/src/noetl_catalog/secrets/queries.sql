@@ -14,8 +14,8 @@ SELECT
     created_at,
     updated_at
 FROM noetl.credential
-WHERE id = $1::bigint OR name = $2::text
-ORDER BY (id = $1::bigint) IS TRUE DESC
+WHERE id = $1::BIGINT OR name = $2::TEXT
+ORDER BY (id = $1::BIGINT) IS TRUE DESC
 LIMIT 1;
 
 -- name: list_credentials
@@ -31,8 +31,8 @@ SELECT
     created_at,
     updated_at
 FROM noetl.credential
-WHERE ($1::text IS NULL OR type = $1)
-    AND ($2::text IS NULL OR name ILIKE '%' || $2 || '%' OR description ILIKE '%' || $2 || '%')
+WHERE ($1::TEXT IS NULL OR type = $1)
+    AND ($2::TEXT IS NULL OR name ILIKE '%' || $2 || '%' OR description ILIKE '%' || $2 || '%')
 ORDER BY created_at DESC, id DESC
 LIMIT $3;
 
@@ -41,13 +41,14 @@ LIMIT $3;
 -- $1 id, $2 name, $3 type, $4 encrypted data, $5 meta, $6 tags, $7 description
 INSERT INTO noetl.credential AS c (id, name, type, data_encrypted, meta, tags, description)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (name) DO UPDATE SET
-    type = excluded.type,
-    data_encrypted = excluded.data_encrypted,
-    meta = excluded.meta,
-    tags = excluded.tags,
-    description = excluded.description,
-    updated_at = now()
+ON CONFLICT (name) DO UPDATE
+    SET
+        type = excluded.type,
+        data_encrypted = excluded.data_encrypted,
+        meta = excluded.meta,
+        tags = excluded.tags,
+        description = excluded.description,
+        updated_at = now()
 RETURNING
     c.id,
     c.name,
@@ -78,7 +79,7 @@ LIMIT 1;
 -- $1 cache key
 UPDATE noetl.keychain
 SET
-    access_count = COALESCE(access_count, 0) + 1,
+    access_count = coalesce(access_count, 0) + 1,
     accessed_at = now()
 WHERE cache_key = $1 AND expires_at >= now()
 RETURNING
@@ -91,11 +92,11 @@ RETURNING
     execution_id,
     data_encrypted,
     expires_at,
-    false AS is_expired,
+    FALSE AS is_expired,
     created_at,
     accessed_at,
     access_count,
-    COALESCE(auto_renew, false) AS auto_renew,
+    coalesce(auto_renew, FALSE) AS auto_renew,
     renew_config;
 
 -- name: find_keychain
@@ -113,8 +114,8 @@ SELECT
     expires_at < now() AS is_expired,
     created_at,
     accessed_at,
-    COALESCE(access_count, 0) AS access_count,
-    COALESCE(auto_renew, false) AS auto_renew,
+    coalesce(access_count, 0) AS access_count,
+    coalesce(auto_renew, FALSE) AS auto_renew,
     renew_config
 FROM noetl.keychain
 WHERE cache_key = $1;
@@ -139,17 +140,18 @@ INSERT INTO noetl.keychain AS k (
     renew_config
 )
 VALUES (
-    $1, $2, $3, COALESCE($4, 'secret'), COALESCE($5, 'secret'), $6, $7, $8, $9,
-    COALESCE($10::timestamptz, now() + $11::interval),
+    $1, $2, $3, coalesce($4, 'secret'), coalesce($5, 'secret'), $6, $7, $8, $9,
+    coalesce($10::TIMESTAMPTZ, now() + $11::INTERVAL),
     $12, $13
 )
-ON CONFLICT (cache_key) DO UPDATE SET
-    credential_type = COALESCE($4, k.credential_type),
-    cache_type = COALESCE($5, k.cache_type),
-    data_encrypted = excluded.data_encrypted,
-    expires_at = excluded.expires_at,
-    auto_renew = excluded.auto_renew,
-    renew_config = excluded.renew_config
+ON CONFLICT (cache_key) DO UPDATE
+    SET
+        credential_type = coalesce($4, k.credential_type),
+        cache_type = coalesce($5, k.cache_type),
+        data_encrypted = excluded.data_encrypted,
+        expires_at = excluded.expires_at,
+        auto_renew = excluded.auto_renew,
+        renew_config = excluded.renew_config
 RETURNING k.expires_at;
 
 -- name: delete_keychain
@@ -173,8 +175,8 @@ SELECT
     expires_at < now() AS is_expired,
     created_at,
     accessed_at,
-    COALESCE(access_count, 0) AS access_count,
-    COALESCE(auto_renew, false) AS auto_renew,
+    coalesce(access_count, 0) AS access_count,
+    coalesce(auto_renew, FALSE) AS auto_renew,
     renew_config
 FROM noetl.keychain
 WHERE catalog_id = $1
@@ -184,13 +186,14 @@ LIMIT $2;
 -- name: delete_expired_keychain
 -- Entries that expired long ago. $1 how long, $2 at most so many
 DELETE FROM noetl.keychain
-WHERE cache_key IN (
-    SELECT old.cache_key
-    FROM noetl.keychain AS old
-    WHERE old.expires_at < now() - $1::interval AND old.auto_renew IS NOT true
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
-);
+WHERE
+    cache_key IN (
+        SELECT old.cache_key
+        FROM noetl.keychain AS old
+        WHERE old.expires_at < now() - $1::INTERVAL AND old.auto_renew IS NOT TRUE
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    );
 
 -- name: find_public_key
 -- The key that a worker registered for sealed answers. $1 worker
@@ -234,30 +237,31 @@ SELECT
     kek_version,
     notes
 FROM noetl.secret_audit
-WHERE ($1::text IS NULL OR credential = $1)
-    AND ($2::bigint IS NULL OR execution_id = $2)
-    AND ($3::timestamptz IS NULL OR occurred_at >= $3)
-    AND ($4::timestamptz IS NULL OR occurred_at < $4)
+WHERE ($1::TEXT IS NULL OR credential = $1)
+    AND ($2::BIGINT IS NULL OR execution_id = $2)
+    AND ($3::TIMESTAMPTZ IS NULL OR occurred_at >= $3)
+    AND ($4::TIMESTAMPTZ IS NULL OR occurred_at < $4)
 ORDER BY occurred_at DESC, audit_id DESC
 LIMIT $5;
 
 -- name: delete_old_audit
 -- $1 how old, $2 at most so many
 DELETE FROM noetl.secret_audit
-WHERE audit_id IN (
-    SELECT old.audit_id
-    FROM noetl.secret_audit AS old
-    WHERE old.occurred_at < now() - $1::interval
-    LIMIT $2
-);
+WHERE
+    audit_id IN (
+        SELECT old.audit_id
+        FROM noetl.secret_audit AS old
+        WHERE old.occurred_at < now() - $1::INTERVAL
+        LIMIT $2
+    );
 
 -- name: page_credential
 -- Records in order of key. $1 after this id, $2 at most so many
 SELECT
-    id::text AS key,
+    id::TEXT AS key,
     data_encrypted
 FROM noetl.credential
-WHERE id > $1::text::bigint
+WHERE id > $1::TEXT::BIGINT
 ORDER BY id
 LIMIT $2;
 
@@ -267,7 +271,7 @@ SELECT
     cache_key AS key,
     data_encrypted
 FROM noetl.keychain
-WHERE cache_key > $1::text
+WHERE cache_key > $1::TEXT
 ORDER BY cache_key
 LIMIT $2;
 
@@ -275,15 +279,15 @@ LIMIT $2;
 -- New texts for records that nobody wrote meanwhile. $1 keys, $2 texts read, $3 new texts
 UPDATE noetl.credential AS c
 SET data_encrypted = turned.text
-FROM unnest($1::text [], $2::text [], $3::text []) AS turned (key, seen, text)
-WHERE c.id = turned.key::bigint AND c.data_encrypted = turned.seen
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS turned (key, seen, text)
+WHERE c.id = turned.key::BIGINT AND c.data_encrypted = turned.seen
 RETURNING turned.key;
 
 -- name: turn_keychain
 -- New texts for records that nobody wrote meanwhile. $1 keys, $2 texts read, $3 new texts
 UPDATE noetl.keychain AS k
 SET data_encrypted = turned.text
-FROM unnest($1::text [], $2::text [], $3::text []) AS turned (key, seen, text)
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS turned (key, seen, text)
 WHERE k.cache_key = turned.key AND k.data_encrypted = turned.seen
 RETURNING turned.key;
 
@@ -291,10 +295,11 @@ RETURNING turned.key;
 -- Records by the version of the key that wraps theirs; other forms are `invalid`.
 SELECT
     records.origin,
-    COALESCE(
+    coalesce(
         substring(
             records.data_encrypted FROM
-            '^\s*\{"v":\d+,"alg":"[^"]*","ct":"[^"]*","dek":\{"p":"[^"]*","kid":"[^"]*","kv":"([^"]*)"'
+            '^\s*\{"v":\d+,"alg":"[^"]*","ct":"[^"]*",'
+            '"dek":\{"p":"[^"]*","kid":"[^"]*","kv":"([^"]*)"'
         ),
         'invalid'
     ) AS version,

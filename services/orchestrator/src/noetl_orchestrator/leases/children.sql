@@ -12,7 +12,7 @@ WITH command AS MATERIALIZED (
         c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open
     FROM noetl.command AS c
     WHERE c.execution_id = $1::BIGINT
-    AND c.event_id = $2::BIGINT
+        AND c.event_id = $2::BIGINT
     -- An end that is being committed is waited for, and waits for what is noted here: whoever
     -- looks for children after it finds them all.
     FOR SHARE
@@ -23,11 +23,11 @@ known AS MATERIALIZED (
     FROM noetl.child AS k
     CROSS JOIN command AS c
     WHERE k.execution_id = $1::BIGINT
-    AND k.event_id = $2::BIGINT
-    AND k.path = $3::TEXT
-    AND k.payload_digest = $4::TEXT
-    AND k.run < c.run
-    AND c.is_open
+        AND k.event_id = $2::BIGINT
+        AND k.path = $3::TEXT
+        AND k.payload_digest = $4::TEXT
+        AND k.run < c.run
+        AND c.is_open
     ORDER BY k.child_id
     LIMIT 1
 ),
@@ -37,9 +37,9 @@ found AS (
     SET run = c.run
     FROM command AS c
     WHERE k.execution_id = $1::BIGINT
-    AND k.event_id = $2::BIGINT
-    AND k.child_id = (SELECT n.child_id FROM known AS n)
-    AND k.run < c.run
+        AND k.event_id = $2::BIGINT
+        AND k.child_id = (SELECT n.child_id FROM known AS n)
+        AND k.run < c.run
     RETURNING k.child_id
 ),
 
@@ -48,7 +48,7 @@ added AS (
     SELECT $1::BIGINT, $2::BIGINT, $5::BIGINT, $3::TEXT, $4::TEXT, c.run
     FROM command AS c
     WHERE c.is_open
-    AND NOT EXISTS (SELECT FROM known)
+        AND NOT EXISTS (SELECT FROM known)
     ON CONFLICT (execution_id, event_id, child_id) DO UPDATE SET run = excluded.run
     RETURNING child_id
 )
@@ -69,4 +69,4 @@ ON CONFLICT (execution_id, event_id, child_id) DO NOTHING;
 SELECT e.meta -> 'trace'
 FROM noetl.event AS e
 WHERE e.execution_id = $1::BIGINT
-AND e.position = 1;
+    AND e.position = 1;

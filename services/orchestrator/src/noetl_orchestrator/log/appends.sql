@@ -1,5 +1,10 @@
 -- Rows that reach the log without a decision of the engine (design W12).
 
+-- list: subscription
+SELECT
+    s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+FROM noetl.subscription AS s;
+
 -- name: lock_states
 -- The state rows of executions, locked in the order in which commits lock them. $1 ids
 SELECT s.execution_id, s.catalog_id, s.position
@@ -24,39 +29,41 @@ GROUP BY e.execution_id;
 -- $1 rows, $2 execution ids and $3 their last positions
 WITH given AS MATERIALIZED (
     SELECT *
-    FROM json_to_recordset($1::JSON) AS g (
-        number INTEGER,
-        execution_id BIGINT,
-        event_id BIGINT,
-        catalog_id BIGINT,
-        parent_event_id BIGINT,
-        event_type TEXT,
-        node_id TEXT,
-        node_name TEXT,
-        node_type TEXT,
-        status TEXT,
-        error TEXT,
-        stack_trace TEXT,
-        duration DOUBLE PRECISION,
-        context JSONB,
-        result JSONB,
-        meta JSONB,
-        tenant_id TEXT,
-        organization_id TEXT,
-        created_at TIMESTAMPTZ,
-        worker_id TEXT,
-        outbox_id BIGINT,
-        subject TEXT
-    )
+    FROM
+        json_to_recordset($1::JSON) AS g (
+            number INTEGER,
+            execution_id BIGINT,
+            event_id BIGINT,
+            catalog_id BIGINT,
+            parent_event_id BIGINT,
+            event_type TEXT,
+            node_id TEXT,
+            node_name TEXT,
+            node_type TEXT,
+            status TEXT,
+            error TEXT,
+            stack_trace TEXT,
+            duration DOUBLE PRECISION,
+            context JSONB,
+            result JSONB,
+            meta JSONB,
+            tenant_id TEXT,
+            organization_id TEXT,
+            created_at TIMESTAMPTZ,
+            worker_id TEXT,
+            outbox_id BIGINT,
+            subject TEXT
+        )
 ),
 
 fresh AS (
     SELECT DISTINCT ON (g.execution_id, g.event_id) g.*
     FROM given AS g
-    WHERE NOT EXISTS (
-        SELECT FROM noetl.event AS e
-        WHERE e.execution_id = g.execution_id AND e.event_id = g.event_id
-    )
+    WHERE
+        NOT EXISTS (
+            SELECT FROM noetl.event AS e
+            WHERE e.execution_id = g.execution_id AND e.event_id = g.event_id
+        )
     ORDER BY g.execution_id, g.event_id, g.number
 ),
 
@@ -114,13 +121,13 @@ SELECT pg_advisory_xact_lock(hashtextextended('noetl.subscription:' || $1::TEXT,
 
 -- name: find_registered
 -- The subscription of a path that is not deactivated. $1 path
-SELECT s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+SELECT {subscription}
 FROM noetl.subscription AS s
-WHERE s.path = $1 AND s.state <> 'DEACTIVATED';
+WHERE s.path = $1 AND s.state != 'DEACTIVATED';
 
 -- name: lock_subscription
 -- A subscription, for a change of its state. $1 id
-SELECT s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at
+SELECT {subscription}
 FROM noetl.subscription AS s
 WHERE s.subscription_id = $1
 FOR UPDATE;
@@ -130,5 +137,5 @@ FOR UPDATE;
 INSERT INTO noetl.subscription AS s (subscription_id, path, catalog_id, state, last_event_type)
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (subscription_id) DO UPDATE
-SET state = excluded.state, last_event_type = excluded.last_event_type, updated_at = now()
-RETURNING s.subscription_id, s.path, s.catalog_id, s.state, s.last_event_type, s.updated_at;
+    SET state = excluded.state, last_event_type = excluded.last_event_type, updated_at = now()
+RETURNING {subscription};

@@ -11,21 +11,22 @@
 -- while the tables were small must not scan them for ever.
 WITH wanted AS MATERIALIZED (
     SELECT *
-    FROM json_to_recordset($1::JSON) AS w (
-        execution_id BIGINT,
-        expected BIGINT,
-        position BIGINT,
-        status TEXT,
-        ended_at TIMESTAMPTZ,
-        error TEXT,
-        total_steps INTEGER,
-        completed_steps INTEGER,
-        running_steps INTEGER,
-        failed_steps INTEGER,
-        soft_errors INTEGER,
-        current_step TEXT,
-        snapshot_position BIGINT
-    )
+    FROM
+        json_to_recordset($1::JSON) AS w (
+            execution_id BIGINT,
+            expected BIGINT,
+            position BIGINT,
+            status TEXT,
+            ended_at TIMESTAMPTZ,
+            error TEXT,
+            total_steps INTEGER,
+            completed_steps INTEGER,
+            running_steps INTEGER,
+            failed_steps INTEGER,
+            soft_errors INTEGER,
+            current_step TEXT,
+            snapshot_position BIGINT
+        )
 ),
 
 clash AS MATERIALIZED (
@@ -41,7 +42,7 @@ clash AS MATERIALIZED (
             coalesce(e.meta -> 'late', 'false') = 'true' AS late
         FROM noetl.event AS e
         WHERE e.execution_id = p.execution_id
-        AND e.event_id = p.event_id
+            AND e.event_id = p.event_id
         LIMIT 1
     ) AS f
 ),
@@ -49,13 +50,14 @@ clash AS MATERIALIZED (
 locked AS MATERIALIZED (
     SELECT f.execution_id
     FROM wanted AS w
-    CROSS JOIN LATERAL (
-        SELECT s.execution_id
-        FROM noetl.execution_state AS s
-        WHERE s.execution_id = w.execution_id
-        AND s.position = w.expected
-        FOR UPDATE SKIP LOCKED
-    ) AS f
+    CROSS JOIN
+        LATERAL (
+            SELECT s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE s.execution_id = w.execution_id
+                AND s.position = w.expected
+            FOR UPDATE SKIP LOCKED
+        ) AS f
     WHERE w.execution_id NOT IN (SELECT c.execution_id FROM clash AS c)
 ),
 
@@ -76,7 +78,7 @@ moved AS (
         updated_at = clock_timestamp()
     FROM wanted AS w
     WHERE s.execution_id = w.execution_id
-    AND w.execution_id = ANY(ARRAY(SELECT l.execution_id FROM locked AS l))
+        AND w.execution_id = ANY(ARRAY(SELECT l.execution_id FROM locked AS l))
     RETURNING s.execution_id
 ),
 
@@ -91,26 +93,27 @@ begun AS (
         n.position, n.started_at, n.ended_at, n.error, n.total_steps, n.completed_steps,
         n.running_steps, n.failed_steps, n.soft_errors, n.current_step,
         coalesce(n.snapshot_position, 0)
-    FROM json_to_recordset($2::JSON) AS n (
-        execution_id BIGINT,
-        catalog_id BIGINT,
-        path TEXT,
-        version INTEGER,
-        parent_execution_id BIGINT,
-        status TEXT,
-        position BIGINT,
-        started_at TIMESTAMPTZ,
-        ended_at TIMESTAMPTZ,
-        error TEXT,
-        total_steps INTEGER,
-        completed_steps INTEGER,
-        running_steps INTEGER,
-        failed_steps INTEGER,
-        soft_errors INTEGER,
-        current_step TEXT,
-        snapshot_position BIGINT,
-        deadline TIMESTAMPTZ
-    )
+    FROM
+        json_to_recordset($2::JSON) AS n (
+            execution_id BIGINT,
+            catalog_id BIGINT,
+            path TEXT,
+            version INTEGER,
+            parent_execution_id BIGINT,
+            status TEXT,
+            position BIGINT,
+            started_at TIMESTAMPTZ,
+            ended_at TIMESTAMPTZ,
+            error TEXT,
+            total_steps INTEGER,
+            completed_steps INTEGER,
+            running_steps INTEGER,
+            failed_steps INTEGER,
+            soft_errors INTEGER,
+            current_step TEXT,
+            snapshot_position BIGINT,
+            deadline TIMESTAMPTZ
+        )
     WHERE n.deadline IS NULL OR n.deadline > clock_timestamp()
     ORDER BY n.execution_id
     ON CONFLICT (execution_id) DO NOTHING
@@ -130,7 +133,7 @@ checked AS (
         SELECT s.execution_id
         FROM noetl.execution_state AS s
         WHERE s.execution_id = k.execution_id
-        AND s.position = k.expected
+            AND s.position = k.expected
         LIMIT 1
     ) AS f
 ),
@@ -146,17 +149,18 @@ new_events AS (
         n.created_at AT TIME ZONE 'UTC', n.event_type, n.node_id, n.node_name, n.node_type,
         n.status, n.context::JSONB, n.result::JSONB, n.meta::JSONB, n.error, n.worker_id,
         n.position, n.note::JSONB
-    FROM unnest(
-        $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[],
-        $27::TIMESTAMPTZ[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[],
-        $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::BIGINT[],
-        $39::TEXT[]
-    ) AS n (
-        execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
-        created_at, event_type, node_id, node_name, node_type, status,
-        context, result, meta, error, worker_id, position,
-        note
-    )
+    FROM
+        unnest(
+            $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[],
+            $27::TIMESTAMPTZ[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[],
+            $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::BIGINT[],
+            $39::TEXT[]
+        ) AS n (
+            execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
+            created_at, event_type, node_id, node_name, node_type, status,
+            context, result, meta, error, worker_id, position,
+            note
+        )
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
 ),
@@ -172,28 +176,29 @@ new_commands AS (
         n.tool_kind, n.status, n.worker_id, n.claimed_at, n.started_at, n.completed_at, n.attempt,
         n.iter_index, n.meta, n.error, n.latest_event_id, n.pool, n.instance, n.holds,
         n.lease_until, clock_timestamp(), 1
-    FROM json_to_recordset($5::JSON) AS n (
-        event_id BIGINT,
-        execution_id BIGINT,
-        catalog_id BIGINT,
-        parent_execution_id BIGINT,
-        step_name TEXT,
-        tool_kind TEXT,
-        status TEXT,
-        worker_id TEXT,
-        claimed_at TIMESTAMPTZ,
-        started_at TIMESTAMPTZ,
-        completed_at TIMESTAMPTZ,
-        attempt INTEGER,
-        iter_index INTEGER,
-        meta JSONB,
-        error TEXT,
-        latest_event_id BIGINT,
-        pool TEXT,
-        instance TEXT,
-        holds INTEGER,
-        lease_until TIMESTAMPTZ
-    )
+    FROM
+        json_to_recordset($5::JSON) AS n (
+            event_id BIGINT,
+            execution_id BIGINT,
+            catalog_id BIGINT,
+            parent_execution_id BIGINT,
+            step_name TEXT,
+            tool_kind TEXT,
+            status TEXT,
+            worker_id TEXT,
+            claimed_at TIMESTAMPTZ,
+            started_at TIMESTAMPTZ,
+            completed_at TIMESTAMPTZ,
+            attempt INTEGER,
+            iter_index INTEGER,
+            meta JSONB,
+            error TEXT,
+            latest_event_id BIGINT,
+            pool TEXT,
+            instance TEXT,
+            holds INTEGER,
+            lease_until TIMESTAMPTZ
+        )
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
 ),
@@ -214,24 +219,25 @@ changed_commands AS (
         error = n.error,
         latest_event_id = coalesce(n.latest_event_id, c.latest_event_id),
         updated_at = clock_timestamp()
-    FROM json_to_recordset($6::JSON) AS n (
-        execution_id BIGINT,
-        event_id BIGINT,
-        status TEXT,
-        worker_id TEXT,
-        instance TEXT,
-        attempt INTEGER,
-        holds INTEGER,
-        claimed_at TIMESTAMPTZ,
-        started_at TIMESTAMPTZ,
-        completed_at TIMESTAMPTZ,
-        lease_until TIMESTAMPTZ,
-        error TEXT,
-        latest_event_id BIGINT
-    )
+    FROM
+        json_to_recordset($6::JSON) AS n (
+            execution_id BIGINT,
+            event_id BIGINT,
+            status TEXT,
+            worker_id TEXT,
+            instance TEXT,
+            attempt INTEGER,
+            holds INTEGER,
+            claimed_at TIMESTAMPTZ,
+            started_at TIMESTAMPTZ,
+            completed_at TIMESTAMPTZ,
+            lease_until TIMESTAMPTZ,
+            error TEXT,
+            latest_event_id BIGINT
+        )
     WHERE c.execution_id = n.execution_id
-    AND c.event_id = n.event_id
-    AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
+        AND c.event_id = n.event_id
+        AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
 ),
 
 cancelled_commands AS (
@@ -243,21 +249,22 @@ cancelled_commands AS (
         updated_at = clock_timestamp()
     FROM json_to_recordset($7::JSON) AS n (execution_id BIGINT, spared BIGINT[])
     WHERE c.execution_id = n.execution_id
-    AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
-    AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-    AND c.event_id != ALL(n.spared)
+        AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
+        AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+        AND c.event_id != ALL(n.spared)
 ),
 
 new_timers AS (
     INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
     SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
-    FROM json_to_recordset($8::JSON) AS n (
-        timer_id BIGINT,
-        execution_id BIGINT,
-        due_at TIMESTAMPTZ,
-        kind TEXT,
-        payload JSONB
-    )
+    FROM
+        json_to_recordset($8::JSON) AS n (
+            timer_id BIGINT,
+            execution_id BIGINT,
+            due_at TIMESTAMPTZ,
+            kind TEXT,
+            payload JSONB
+        )
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
 ),
@@ -265,10 +272,10 @@ new_timers AS (
 done_timers AS (
     DELETE FROM noetl.timer AS t
     WHERE t.timer_id = ANY($9::BIGINT[])
-    AND (
-        t.execution_id IN (SELECT k.execution_id FROM kept AS k)
-        OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
-    )
+        AND (
+            t.execution_id IN (SELECT k.execution_id FROM kept AS k)
+            OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+        )
 ),
 
 new_outbox AS (
@@ -278,10 +285,11 @@ new_outbox AS (
     SELECT
         n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
         n.payload::JSONB
-    FROM unnest(
-        $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::TEXT[], $19::TEXT[],
-        $20::TEXT[], $21::TEXT[]
-    ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
+    FROM
+        unnest(
+            $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::TEXT[], $19::TEXT[],
+            $20::TEXT[], $21::TEXT[]
+        ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
     INNER JOIN kept AS k
         ON k.execution_id = n.owner
 ),
@@ -293,22 +301,23 @@ new_snapshots AS (
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
     ON CONFLICT (execution_id) DO UPDATE
-    SET
-        position = excluded.position,
-        format = excluded.format,
-        state = excluded.state,
-        updated_at = clock_timestamp()
+        SET
+            position = excluded.position,
+            format = excluded.format,
+            state = excluded.state,
+            updated_at = clock_timestamp()
 ),
 
 new_keys AS (
     INSERT INTO noetl.request_key (scope, key, execution_id, answer)
     SELECT n.scope, n.key, n.execution_id, n.answer
-    FROM json_to_recordset($10::JSON) AS n (
-        scope TEXT,
-        key TEXT,
-        execution_id BIGINT,
-        answer JSONB
-    )
+    FROM
+        json_to_recordset($10::JSON) AS n (
+            scope TEXT,
+            key TEXT,
+            execution_id BIGINT,
+            answer JSONB
+        )
     INNER JOIN kept AS k
         ON k.execution_id = n.execution_id
     ORDER BY n.scope, n.key
@@ -337,11 +346,7 @@ WHERE s.execution_id = ANY($1::BIGINT[]);
 
 -- name: load_tails
 -- Events of many executions: $1 execution ids, $2 positions known, $3 positions wanted.
-SELECT
-    e.execution_id, e.position, e.event_id, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
-    e.error, e.worker_id, e.note
+SELECT {log_row}
 FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS w (execution_id, known, wanted)
 INNER JOIN noetl.event AS e
     ON e.execution_id = w.execution_id
@@ -351,11 +356,7 @@ ORDER BY e.execution_id, e.position;
 
 -- name: load_rows
 -- Single rows of logs: $1 execution ids, $2 positions.
-SELECT
-    e.execution_id, e.position, e.event_id, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
-    e.error, e.worker_id, e.note
+SELECT {log_row}
 FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, position)
 INNER JOIN noetl.event AS e
     ON e.execution_id = w.execution_id
@@ -363,11 +364,7 @@ INNER JOIN noetl.event AS e
 
 -- name: load_iterations
 -- The results of a loop: $1 execution ids, $2 steps, $3 first and $4 last positions.
-SELECT
-    e.execution_id, e.position, e.event_id, e.event_type,
-    e.created_at AT TIME ZONE 'UTC' AS created_at, e.catalog_id, e.node_id, e.node_name,
-    e.node_type, e.status, e.parent_event_id, e.parent_execution_id, e.context, e.result, e.meta,
-    e.error, e.worker_id, e.note
+SELECT {log_row}
 FROM
     unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[])
         AS w (execution_id, step, first_position, last_position)
@@ -375,8 +372,8 @@ INNER JOIN noetl.event AS e
     ON e.execution_id = w.execution_id
     AND e.position BETWEEN w.first_position AND w.last_position
 WHERE e.event_type = 'call.done'
-AND e.node_name = w.step
-AND coalesce(e.meta -> 'late', 'false') != 'true'
+    AND e.node_name = w.step
+    AND coalesce(e.meta -> 'late', 'false') != 'true'
 ORDER BY e.execution_id, e.position;
 
 -- name: check_positions
@@ -393,7 +390,7 @@ WITH checked AS (
 done_timers AS (
     DELETE FROM noetl.timer AS t
     WHERE t.timer_id = ANY($3::BIGINT[])
-    AND t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+        AND t.execution_id IN (SELECT c.execution_id FROM checked AS c)
 )
 
 SELECT
@@ -412,8 +409,8 @@ let_go AS (
     DELETE FROM noetl.request_key AS r
     USING asked AS a
     WHERE r.scope = a.scope
-    AND r.key = a.key
-    AND r.seen_at < clock_timestamp() - make_interval(secs => a.seconds)
+        AND r.key = a.key
+        AND r.seen_at < clock_timestamp() - make_interval(secs => a.seconds)
     RETURNING r.scope, r.key
 )
 
@@ -422,20 +419,22 @@ FROM asked AS a
 INNER JOIN noetl.request_key AS r
     ON r.scope = a.scope
     AND r.key = a.key
-WHERE NOT EXISTS (
-    SELECT FROM let_go AS g WHERE g.scope = r.scope AND g.key = r.key
-);
+WHERE
+    NOT EXISTS (
+        SELECT FROM let_go AS g WHERE g.scope = r.scope AND g.key = r.key
+    );
 
 -- name: purge_request_keys
 -- Forgets keys older than $1 seconds, at most $2 of them.
 DELETE FROM noetl.request_key
-WHERE (scope, key) IN (
-    SELECT r.scope, r.key
-    FROM noetl.request_key AS r
-    WHERE r.seen_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
-    ORDER BY r.seen_at
-    LIMIT $2::INTEGER
-);
+WHERE
+    (scope, key) IN (
+        SELECT r.scope, r.key
+        FROM noetl.request_key AS r
+        WHERE r.seen_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+        ORDER BY r.seen_at
+        LIMIT $2::INTEGER
+    );
 
 -- name: find_traces
 -- The trace of executions, from their first event.
@@ -451,14 +450,14 @@ INNER JOIN noetl.event AS e
 SELECT s.parent_execution_id, s.execution_id
 FROM noetl.execution_state AS s
 WHERE s.parent_execution_id = ANY($1::BIGINT[])
-AND s.status = 'RUNNING'
+    AND s.status = 'RUNNING'
 UNION
 SELECT k.execution_id, k.child_id
 FROM noetl.child AS k
 LEFT JOIN noetl.execution_state AS s
     ON s.execution_id = k.child_id
 WHERE k.execution_id = ANY($1::BIGINT[])
-AND coalesce(s.status, 'RUNNING') = 'RUNNING'
+    AND coalesce(s.status, 'RUNNING') = 'RUNNING'
 ORDER BY 1, 2;
 
 -- name: find_awaited
@@ -479,9 +478,10 @@ ORDER BY 1, 2;
 INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
 SELECT
     n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload::JSONB
-FROM unnest(
-    $1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[]
-) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+FROM
+    unnest(
+        $1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[]
+    ) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
 ON CONFLICT (execution_id, event_id, kind) DO NOTHING
 RETURNING outbox_id;
 
@@ -493,8 +493,8 @@ INNER JOIN noetl.event AS e
     ON e.execution_id = c.execution_id
     AND e.event_id = c.event_id
 WHERE c.execution_id = $1::BIGINT
-AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-AND e.note -> 'awaits' = 'true';
+    AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    AND e.note -> 'awaits' = 'true';
 
 -- name: find_descendants
 -- Everything unfinished below an execution, over finished ones too, at most $2.
@@ -530,8 +530,8 @@ WITH target AS MATERIALIZED (
     SELECT s.execution_id, s.catalog_id, s.position, s.parent_execution_id
     FROM noetl.execution_state AS s
     WHERE s.execution_id = $1::BIGINT
-    AND s.status = 'RUNNING'
-    AND s.position = $14::BIGINT
+        AND s.status = 'RUNNING'
+        AND s.position = $14::BIGINT
     FOR UPDATE
 ),
 
@@ -573,7 +573,7 @@ cancelled AS (
         updated_at = clock_timestamp()
     FROM target AS t
     WHERE c.execution_id = t.execution_id
-    AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+        AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
 ),
 
 announced AS (
@@ -591,10 +591,11 @@ children AS (
     SELECT
         n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
         n.payload::JSONB
-    FROM unnest(
-        $7::BIGINT[], $8::BIGINT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::TEXT[],
-        $13::TEXT[]
-    ) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+    FROM
+        unnest(
+            $7::BIGINT[], $8::BIGINT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::TEXT[],
+            $13::TEXT[]
+        ) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
     WHERE EXISTS (SELECT FROM target)
 )
 
@@ -605,14 +606,15 @@ FROM target AS t;
 -- Takes timers that are due; they are due again in $1 seconds unless a commit does away with them.
 UPDATE noetl.timer
 SET due_at = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
-WHERE timer_id IN (
-    SELECT t.timer_id
-    FROM noetl.timer AS t
-    WHERE t.due_at <= clock_timestamp()
-    ORDER BY t.due_at
-    LIMIT $2::INTEGER
-    FOR UPDATE SKIP LOCKED
-)
+WHERE
+    timer_id IN (
+        SELECT t.timer_id
+        FROM noetl.timer AS t
+        WHERE t.due_at <= clock_timestamp()
+        ORDER BY t.due_at
+        LIMIT $2::INTEGER
+        FOR UPDATE SKIP LOCKED
+    )
 RETURNING timer_id, execution_id, kind, payload;
 
 -- name: delete_timers
@@ -629,16 +631,16 @@ FROM (
     SELECT l.execution_id, l.event_id
     FROM noetl.command AS l
     WHERE l.status IN ('CLAIMED', 'RUNNING')
-    AND (
-        l.lease_until < clock_timestamp()
-        OR (l.worker_id = ANY($2::TEXT[]) AND l.notifications = 0)
-    )
+        AND (
+            l.lease_until < clock_timestamp()
+            OR (l.worker_id = ANY($2::TEXT[]) AND l.notifications = 0)
+        )
     ORDER BY l.lease_until
     LIMIT $3::INTEGER
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE c.execution_id = due.execution_id
-AND c.event_id = due.event_id
+    AND c.event_id = due.event_id
 RETURNING
     c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
     c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
@@ -655,19 +657,19 @@ FROM (
     SELECT p.execution_id, p.event_id
     FROM noetl.command AS p
     WHERE p.status = 'PENDING'
-    AND p.created_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
-    AND p.notified_at < clock_timestamp() - make_interval(
-        secs => least(
-            $1::DOUBLE PRECISION * power(2, least(greatest(p.notifications, 1) - 1, 20)),
-            $2::DOUBLE PRECISION
+        AND p.created_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+        AND p.notified_at < clock_timestamp() - make_interval(
+            secs => least(
+                $1::DOUBLE PRECISION * power(2, least(greatest(p.notifications, 1) - 1, 20)),
+                $2::DOUBLE PRECISION
+            )
         )
-    )
     ORDER BY p.notified_at
     LIMIT $3::INTEGER
     FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE c.execution_id = due.execution_id
-AND c.event_id = due.event_id
+    AND c.event_id = due.event_id
 RETURNING
     c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
     c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
@@ -687,15 +689,16 @@ INNER JOIN noetl.outbox AS o
 -- $2 seconds to the next look at a held command, doubled each time up to $3.
 WITH wanted AS MATERIALIZED (
     SELECT *
-    FROM json_to_recordset($1::JSON) AS w (
-        execution_id BIGINT,
-        event_id BIGINT,
-        holds INTEGER,
-        outbox_id BIGINT,
-        subject TEXT,
-        message_id TEXT,
-        payload JSONB
-    )
+    FROM
+        json_to_recordset($1::JSON) AS w (
+            execution_id BIGINT,
+            event_id BIGINT,
+            holds INTEGER,
+            outbox_id BIGINT,
+            subject TEXT,
+            message_id TEXT,
+            payload JSONB
+        )
 ),
 
 still AS MATERIALIZED (
@@ -719,15 +722,15 @@ looked_at AS (
         lease_until = CASE
             WHEN c.status = 'PENDING' THEN NULL
             ELSE clock_timestamp() + make_interval(
-                secs => least(
-                    $2::DOUBLE PRECISION * power(2, least(c.notifications, 20)),
-                    $3::DOUBLE PRECISION
+                    secs => least(
+                        $2::DOUBLE PRECISION * power(2, least(c.notifications, 20)),
+                        $3::DOUBLE PRECISION
+                    )
                 )
-            )
         END
     FROM still AS s
     WHERE c.execution_id = s.execution_id
-    AND c.event_id = s.event_id
+        AND c.event_id = s.event_id
 ),
 
 put_back AS (
@@ -741,19 +744,19 @@ put_back AS (
         ON s.execution_id = w.execution_id
         AND s.event_id = w.event_id
     ON CONFLICT (execution_id, event_id, kind) DO UPDATE
-    SET
-        status = 'PENDING',
-        message_id = excluded.message_id,
-        subject = excluded.subject,
-        payload = excluded.payload,
-        attempts = 0,
-        available_at = clock_timestamp(),
-        locked_at = NULL,
-        published_at = NULL,
-        last_error = NULL,
-        stream_created_at = NULL,
-        stream_sequence = NULL,
-        updated_at = clock_timestamp()
+        SET
+            status = 'PENDING',
+            message_id = excluded.message_id,
+            subject = excluded.subject,
+            payload = excluded.payload,
+            attempts = 0,
+            available_at = clock_timestamp(),
+            locked_at = NULL,
+            published_at = NULL,
+            last_error = NULL,
+            stream_created_at = NULL,
+            stream_sequence = NULL,
+            updated_at = clock_timestamp()
     RETURNING outbox_id, execution_id, event_id
 )
 

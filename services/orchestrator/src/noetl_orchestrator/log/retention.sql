@@ -11,7 +11,9 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('noetl.partitions', 0));
 -- name: list_partitions
 -- The partitions of the log and of the commands, with their bounds as the server prints them.
 SELECT
-    parent.relname AS parent, part.relname AS name, pg_get_expr(part.relpartbound, part.oid) AS bound
+    parent.relname AS parent,
+    part.relname AS name,
+    pg_get_expr(part.relpartbound, part.oid) AS bound
 FROM pg_inherits AS i
 INNER JOIN pg_class AS part
     ON part.oid = i.inhrelid
@@ -27,7 +29,8 @@ WHERE n.nspname = 'noetl' AND parent.relname IN ('event', 'command');
 SELECT ARRAY[
     format('CREATE TABLE noetl.%I (LIKE noetl.%I INCLUDING ALL)', $2::TEXT, $1::TEXT),
     format(
-        'ALTER TABLE noetl.%I ADD CONSTRAINT bounds CHECK (execution_id >= %s AND execution_id < %s)',
+        'ALTER TABLE noetl.%I ADD CONSTRAINT bounds'
+        ' CHECK (execution_id >= %s AND execution_id < %s)',
         $2::TEXT, $3::BIGINT, $4::BIGINT
     ),
     format(
@@ -55,7 +58,7 @@ SELECT
         SELECT FROM noetl.subscription AS s
         WHERE
             s.subscription_id >= $1 AND s.subscription_id < $2
-            AND (s.state <> 'DEACTIVATED' OR s.updated_at > $3)
+            AND (s.state != 'DEACTIVATED' OR s.updated_at > $3)
     )
     OR EXISTS (
         SELECT FROM noetl.outbox AS o

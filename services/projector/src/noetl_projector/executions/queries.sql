@@ -21,13 +21,14 @@ SELECT
     first.created_at AT TIME ZONE 'UTC' AS started_at,
     last.created_at AT TIME ZONE 'UTC' AS ended_at
 FROM noetl.event AS first
-CROSS JOIN LATERAL (
-    SELECT e.position, e.event_type, e.created_at
-    FROM noetl.event AS e
-    WHERE e.execution_id = first.execution_id
-    ORDER BY e.position DESC
-    LIMIT 1
-) AS last
+CROSS JOIN
+    LATERAL (
+        SELECT e.position, e.event_type, e.created_at
+        FROM noetl.event AS e
+        WHERE e.execution_id = first.execution_id
+        ORDER BY e.position DESC
+        LIMIT 1
+    ) AS last
 WHERE first.execution_id = $1 AND first.position = 1;
 
 -- name: list_states

@@ -4,22 +4,28 @@
 -- The position of the last row up to a cutoff, all of which may be null.
 -- $1 execution id, $2 event id, $3 position, $4 time
 SELECT CASE
-    WHEN $2::BIGINT IS NOT NULL THEN coalesce(
-        (SELECT e.position FROM noetl.event AS e WHERE e.execution_id = $1 AND e.event_id = $2),
-        (
-            SELECT max(e.position) FROM noetl.event AS e
-            WHERE e.execution_id = $1 AND e.event_id <= $2
-        ),
-        0
-    )
+    WHEN $2::BIGINT IS NOT NULL
+        THEN coalesce(
+                (
+                    SELECT e.position
+                    FROM noetl.event AS e
+                    WHERE e.execution_id = $1 AND e.event_id = $2
+                ),
+                (
+                    SELECT max(e.position) FROM noetl.event AS e
+                    WHERE e.execution_id = $1 AND e.event_id <= $2
+                ),
+                0
+            )
     WHEN $3::BIGINT IS NOT NULL THEN $3
-    WHEN $4::TIMESTAMPTZ IS NOT NULL THEN coalesce(
-        (
-            SELECT max(e.position) FROM noetl.event AS e
-            WHERE e.execution_id = $1 AND e.created_at <= $4 AT TIME ZONE 'UTC'
-        ),
-        0
-    )
+    WHEN $4::TIMESTAMPTZ IS NOT NULL
+        THEN coalesce(
+                (
+                    SELECT max(e.position) FROM noetl.event AS e
+                    WHERE e.execution_id = $1 AND e.created_at <= $4 AT TIME ZONE 'UTC'
+                ),
+                0
+            )
     ELSE 9223372036854775807
 END AS position;
 

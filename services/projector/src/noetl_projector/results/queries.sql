@@ -1,7 +1,8 @@
 -- The result store and the removal of bodies, on the shard's database.
 
 -- name: insert_result
--- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution id, $3 name,
+-- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution
+-- id, $3 name,
 -- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store,
 -- $10 location or null, $11 seconds until it is deleted or null
 WITH kept AS (
@@ -48,7 +49,7 @@ FROM deleted;
 INSERT INTO noetl.result_body_removal AS r (store, location, due_at)
 VALUES ($1, $2, now() + make_interval(secs => $3))
 ON CONFLICT (store, location) DO UPDATE
-    SET due_at = GREATEST(r.due_at, EXCLUDED.due_at);
+    SET due_at = greatest(r.due_at, excluded.due_at);
 
 -- name: forget_removal
 -- $1 store, $2 location
@@ -80,7 +81,7 @@ WITH due AS (
 UPDATE noetl.result_body_removal AS d
 SET
     tries = d.tries + 1,
-    due_at = now() + LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(d.tries, 6)))
+    due_at = now() + least(INTERVAL '1 hour', INTERVAL '1 minute' * power(2, least(d.tries, 6)))
 FROM due
 WHERE d.store = due.store AND d.location = due.location
 RETURNING d.store, d.location;

@@ -24,8 +24,9 @@ RETURNING
 -- once. $1 execution id, $2 names, $3 types, $4 values as JSON text, $5 steps
 INSERT INTO noetl.transient (execution_id, var_name, var_type, var_value, source_step)
 SELECT $1, n.var_name, n.var_type, n.var_value::JSONB, n.source_step
-FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[])
-    AS n (var_name, var_type, var_value, source_step)
+FROM
+    unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[])
+        AS n (var_name, var_type, var_value, source_step)
 ORDER BY n.var_name
 ON CONFLICT (execution_id, var_name) DO UPDATE SET
     var_type = excluded.var_type,
@@ -46,4 +47,5 @@ WITH deleted AS (
     WHERE v.execution_id = $1
     RETURNING 1
 )
+
 SELECT count(*) FROM deleted;
