@@ -19,7 +19,7 @@ def find(root: Path) -> Iterator[str]:
 
 
 def _deptry(member: Path) -> list[str]:
-    done = subprocess.run(  # noqa: S603 (constant words)
+    done = subprocess.run(
         [sys.executable, "-m", "deptry", "src", "--no-ansi"],
         cwd=member,
         capture_output=True,
