@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check test bench chaos fuzz schemathesis lock
+.PHONY: setup demo check docs test bench chaos fuzz schemathesis lock
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -11,7 +11,11 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports && .venv/bin/sqlfluff lint -q libs services migrations
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/docs && .venv/bin/lint-imports && .venv/bin/sqlfluff lint -q libs services migrations
+
+# The pages of docs/ that are written from the code.
+docs: setup
+	.venv/bin/python tools/docs/pages.py
 
 # Two processes, unless both would have to share servers that somebody named.
 test: setup

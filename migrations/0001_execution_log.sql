@@ -1,5 +1,5 @@
 -- migrate:up
--- The tables of one shard: the log, the commands, the state, the outbox (contract: data 2.3-2.10).
+-- The tables of one shard: the log, the commands, the state, the outbox.
 -- Ids are snowflakes with milliseconds since 2024-01-01 in the bits from 22 up, so partitions by
 -- range of execution_id are partitions by time.
 SET lock_timeout = '4s';
@@ -52,7 +52,7 @@ CREATE TABLE noetl.event (
     command_id BIGINT,
     stage_id BIGINT,
     frame_id BIGINT,
-    -- ours: the order of the log, and what a completion decided (engine R2)
+    -- ours: the order of the log, and what a completion decided (R2)
     position BIGINT NOT NULL,
     note JSONB,
     PRIMARY KEY (execution_id, event_id),
@@ -100,7 +100,7 @@ CREATE TABLE noetl.command (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     stage_id BIGINT,
     frame_id BIGINT,
-    -- ours: the lease (worker 22.4 and 22.5) and the pool that the notification goes to
+    -- ours: the lease and the pool that the notification goes to
     pool TEXT NOT NULL DEFAULT 'shared',
     instance TEXT,
     holds INTEGER NOT NULL DEFAULT 0,
@@ -110,7 +110,7 @@ CREATE TABLE noetl.command (
     PRIMARY KEY (execution_id, event_id)
 ) PARTITION BY RANGE (execution_id);
 
--- A claim names the event only (worker 7.1).
+-- A claim names the event only.
 CREATE INDEX idx_command_event_id ON noetl.command (event_id);
 -- The sweep's three questions: never claimed, lease over, whose.
 CREATE INDEX idx_command_pending ON noetl.command (created_at) WHERE status = 'PENDING';
@@ -178,7 +178,7 @@ CREATE TABLE noetl.outbox (
     last_error TEXT,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    -- the PubAck (design O5)
+    -- the PubAck (O5)
     stream_created_at TIMESTAMPTZ,
     stream_sequence BIGINT,
     UNIQUE (execution_id, event_id, kind)
@@ -200,7 +200,7 @@ CREATE TABLE noetl.timer (
 CREATE INDEX idx_timer_due ON noetl.timer (due_at);
 CREATE INDEX idx_timer_execution ON noetl.timer (execution_id);
 
--- Keys that make a repeated request harmless: Idempotency-Key and dedup.key (design W5).
+-- Keys that make a repeated request harmless: Idempotency-Key and dedup.key (W5).
 CREATE TABLE noetl.request_key (
     scope TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -271,7 +271,7 @@ CREATE TABLE noetl.execution_counter (
     PRIMARY KEY (path, status)
 );
 
--- The shard map every process checks before it serves (design S4).
+-- The shard map every process checks before it serves (S4).
 CREATE TABLE noetl.shard_identity (
     only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
     cluster_id TEXT NOT NULL,

@@ -1,5 +1,5 @@
 -- migrate:up
--- Stored credentials, the keychain and who read what (contract: data 2.6, 2.7, 2.10).
+-- Stored credentials, the keychain and who read what.
 SET lock_timeout = '4s';
 SET statement_timeout = '5s';
 
@@ -7,7 +7,7 @@ CREATE TABLE noetl.credential (
     id BIGINT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     type TEXT NOT NULL,
-    -- An envelope record (http-a 5.3); text on purpose, see data 6.1.
+    -- An envelope record; text on purpose.
     data_encrypted TEXT NOT NULL,
     schema JSONB,
     meta JSONB,

@@ -19,6 +19,7 @@ __all__ = [
     "KeychainState",
     "KeychainStored",
     "RotateRequest",
+    "RotateSlice",
     "RotatedTable",
     "RotatedTables",
 ]
@@ -152,6 +153,14 @@ class RotatedTable(BaseModel):
     skipped: int = 0
     failed: int = 0
     last_id: int = 0
+
+
+class RotateSlice(RotatedTable):
+    """Count what one request of a rotation did, and where the next request goes on."""
+
+    after: str
+    batches: int
+    done: bool
 
 
 class RotatedTables(BaseModel):
