@@ -1,4 +1,4 @@
-"""Aliases of playbooks, resolved by providers: kept, renewed, locked to regions (http-a 7.6, 8)."""
+"""Aliases of playbooks, resolved by providers: cached, renewed, locked to regions."""
 
 import asyncio
 import base64
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from noetl_catalog.secrets.keychain.residency import decide_residency
-from noetl_catalog.secrets.keychain.resolver import kept_seconds
+from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_contract.json import Json
 from noetl_testkit.postgres import Database
@@ -265,7 +265,7 @@ async def test_another_region_seals_for_our_worker(
             failures.append((reply.status, reply.error))
         request = orjson.loads(clouds.calls[-1].body)
         token = clouds.calls[-1].headers["authorization"]
-        # What the peer would answer, made by the service itself as the one in that region.
+        # The answer of the peer, made by the service itself in the place of that region.
         there = request | {"expected_entry_region": "us-east-1", "alias": "whole"}
         envelope = await here.ok("credential.cross_region", **there)
         clouds.answer(path, envelope)
@@ -343,4 +343,4 @@ def test_how_long_a_secret_is_kept(left: float | None, kept: float | None) -> No
     now = datetime.now(UTC)
     expires_at = None if left is None else now + timedelta(seconds=left)
 
-    assert kept_seconds(expires_at, now=now, settings=SecretSettings()) == kept
+    assert cache_seconds(expires_at, now=now, settings=SecretSettings()) == kept

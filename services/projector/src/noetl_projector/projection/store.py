@@ -26,7 +26,7 @@ class RebuiltPage:
 
 
 class ProjectionStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

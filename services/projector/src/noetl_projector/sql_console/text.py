@@ -1,4 +1,4 @@
-"""What a statement of the SQL route may be, and its placeholders (http-a 14.1)."""
+"""Checks of a statement of the SQL route, and its placeholders."""
 
 import re
 from collections.abc import Mapping

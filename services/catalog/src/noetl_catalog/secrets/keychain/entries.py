@@ -1,4 +1,4 @@
-"""The keychain of a playbook: which secrets its author named."""
+"""Keychain entries: their keys, and their definitions in playbooks."""
 
 import asyncio
 from collections import OrderedDict
@@ -13,7 +13,7 @@ SCOPES = frozenset({"local", "global", "shared"})
 
 
 class KeychainEntries:
-    """Reads entries out of registered playbooks; a version never changes, so they are kept."""
+    """Entries of registered playbooks, cached: a version never changes."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class KeychainEntries:
 
 
 def cache_key(name: str, *, catalog_id: int, scope_type: str, execution_id: int | None) -> str:
-    """Return the key; a scope that nobody knows is like the global one."""
+    """Return the key of an entry; unknown scopes count as global."""
     match scope_type:
         case "local":
             return f"{name}:{catalog_id}:{'local' if execution_id is None else execution_id}"
