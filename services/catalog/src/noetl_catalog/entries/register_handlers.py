@@ -186,16 +186,16 @@ class RegisterHandlers:
 def _batch_result(index: int, reply: RpcReply) -> JsonObject:
     if reply.status != 200:
         return {"index": index, "status": "error", "error": reply.error}
-    kept = reply.body
+    stored = reply.body
     result = {
         "index": index,
         "status": "registered",
-        "path": kept["path"],
-        "version": kept["version"],
-        "kind": kept["kind"],
-        "catalog_id": kept["catalog_id"],
+        "path": stored["path"],
+        "version": stored["version"],
+        "kind": stored["kind"],
+        "catalog_id": stored["catalog_id"],
     }
-    return result | {name: kept[name] for name in ("problems",) if name in kept}
+    return result | {name: stored[name] for name in ("problems",) if name in stored}
 
 
 def _resource_type(request: JsonObject) -> str:

@@ -1,7 +1,7 @@
 """Settings of keys, credentials and the keychain."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from noetl_common.logging import get_logger
 from pydantic import BeforeValidator, Field, SecretStr
@@ -11,7 +11,7 @@ _TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 _log = get_logger()
 
 
-def _switch(value: Any) -> bool:
+def _switch(value: object) -> bool:
     """Read a switch; any other text than a yes is a no: a typing error must not open anything."""
     return str(value).strip().lower() in _TRUE_WORDS
 

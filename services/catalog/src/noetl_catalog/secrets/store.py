@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import asyncpg
 from noetl_common.pg.errors import translate
@@ -180,7 +180,7 @@ class SecretStore:
         Returns the keys of the records written.
         """
         async with translate():
-            rows: list[Any] = await self._pool.fetch(
+            rows = await self._pool.fetch(
                 self._sql[f"rewrap_{table}"],
                 [key for key, _, _ in changes],
                 [seen for _, seen, _ in changes],

@@ -112,7 +112,7 @@ async def refusal(world: SecretWorld, alias: str, **request: Json) -> tuple[int,
     return reply.status, reply.error
 
 
-async def test_alias_is_resolved_once_and_kept_encrypted(
+async def test_alias_is_resolved_once_and_cached_encrypted(
     world: SecretWorld, clouds: Clouds
 ) -> None:
     first, *others = await asyncio.gather(*(resolve(world, "whole") for _ in range(5)))
@@ -202,7 +202,7 @@ async def test_token_is_renewed_before_it_expires(world: SecretWorld, clouds: Cl
     assert (await resolve(world, "short"))["data"] == "fresh"
 
 
-async def test_token_about_to_expire_is_not_kept(world: SecretWorld, clouds: Clouds) -> None:
+async def test_token_about_to_expire_is_not_cached(world: SecretWorld, clouds: Clouds) -> None:
     path = "/tenant/oauth2/v2.0/token"
     clouds.answer(path, {"access_token": "brief", "expires_in": 30})
 
@@ -339,7 +339,7 @@ def test_residency_table(entry: Json, region: str, decision: tuple[str, str]) ->
 @pytest.mark.parametrize(
     ("left", "kept"), [(None, 600), (30, None), (60, None), (62, 5), (300, 240), (7200, 600)]
 )
-def test_how_long_a_secret_is_kept(left: float | None, kept: float | None) -> None:
+def test_how_long_a_secret_is_cached(left: float | None, kept: float | None) -> None:
     now = datetime.now(UTC)
     expires_at = None if left is None else now + timedelta(seconds=left)
 

@@ -112,7 +112,7 @@ WHERE
 ORDER BY s.execution_id
 LIMIT $2;
 
--- name: read_page
+-- name: page_executions
 -- Executions behind an id, in the order of their ids. $1 after, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s

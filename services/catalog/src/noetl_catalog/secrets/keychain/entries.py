@@ -18,16 +18,16 @@ class KeychainEntries:
     def __init__(self, store: EntryStore, *, settings: EntrySettings) -> None:
         self._store = store
         self._settings = settings
-        self._kept: OrderedDict[int, dict[str, JsonObject]] = OrderedDict()
+        self._cache: OrderedDict[int, dict[str, JsonObject]] = OrderedDict()
 
     async def find(self, catalog_id: int, alias: str) -> JsonObject | None:
         """Return an entry as it was written, None when the playbook has none or can't be read."""
-        entries = self._kept.get(catalog_id)
+        entries = self._cache.get(catalog_id)
         if entries is None:
             entries = await self._read(catalog_id)
-            self._kept[catalog_id] = entries
-            while len(self._kept) > self._settings.catalog_content_cache_entries:
-                self._kept.popitem(last=False)
+            self._cache[catalog_id] = entries
+            while len(self._cache) > self._settings.catalog_content_cache_entries:
+                self._cache.popitem(last=False)
         return entries.get(alias)
 
     async def _read(self, catalog_id: int) -> dict[str, JsonObject]:
