@@ -1,4 +1,4 @@
-"""A store on a database of the test's own, and the whole service in process."""
+"""A store on a database of its own for each test, and the whole service in process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

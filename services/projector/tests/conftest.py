@@ -1,4 +1,4 @@
-"""A store on a database of the test's own, log rows in it, and the service in process."""
+"""A store on a database of its own for each test, log rows in it, and the service in process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 

@@ -36,8 +36,8 @@ _log = get_logger()
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Build the service; nothing connects before its lifespan begins."""
-    known = settings or Settings()
-    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+    chosen = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, chosen), chosen)
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
         rpc = RpcClient(bus)
         async with (
-            # Answered first, since this process leases from itself or from its twin.
+            # Served first: this process leases its own machine id here, or from a replica.
             serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
             lease_machine_id(rpc, holder) as ids,
             open_secrets(
@@ -84,7 +84,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
 
 
 async def run_cleanup(store: RuntimeStore, secret_parts: Secrets, *, settings: Settings) -> None:
-    """Forget runtimes that were silent for long and what expired, until cancelled."""
+    """Delete silent runtimes and expired secrets in intervals, until cancelled."""
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)

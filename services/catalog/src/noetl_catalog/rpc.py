@@ -6,7 +6,7 @@ from noetl_contract.subjects import rpc_subject
 
 
 def by_subject(handlers: dict[str, RpcHandler]) -> dict[str, RpcHandler]:
-    """Return handlers of operations by the subjects they are asked on."""
+    """Return handlers by the subjects of their operations."""
     return {rpc_subject("catalog", name): handler for name, handler in handlers.items()}
 
 

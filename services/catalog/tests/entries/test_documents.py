@@ -1,4 +1,4 @@
-"""What documents say about themselves, and the rules of subscriptions."""
+"""Documents and the columns derived from them, and the rules of subscriptions."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Batches, checks, forms, and versions that are taken out and put back (http-a 3.4, 3.7)."""
+"""Batches, validation, forms, and versions that are deleted and restored."""
 
 import re
 from collections.abc import Awaitable, Callable

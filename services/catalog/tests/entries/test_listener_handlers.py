@@ -1,4 +1,4 @@
-"""Subscriptions found by the name they listen at."""
+"""Subscriptions found by the last part of their gateway path."""
 
 import asyncpg
 from noetl_catalog.entries.listener_handlers import ListenerHandlers

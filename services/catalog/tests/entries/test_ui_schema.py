@@ -1,4 +1,4 @@
-"""Form fields inferred from a workload (http-a 3.4, 3.5)."""
+"""Form fields inferred from a workload."""
 
 import pytest
 from noetl_catalog.entries.ui_schema import read_form

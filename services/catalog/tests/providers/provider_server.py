@@ -1,4 +1,4 @@
-"""The clouds, as far as providers of secrets ask them: one HTTP server that notes what it got."""
+"""Stand-ins of the clouds for providers of secrets: one HTTP server that records requests."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Call:
 
 @dataclass
 class Clouds:
-    """What is answered by path, and what was asked."""
+    """Answers by path, and the requests received."""
 
     url: str = ""
     answers: dict[str, tuple[int, Json]] = field(default_factory=dict)

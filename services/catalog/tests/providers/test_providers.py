@@ -323,9 +323,9 @@ async def test_cloud_kms_wraps_and_tells_versions_apart(
     data_key = orjson.loads(clouds.calls[-1].body)["plaintext"]
     clouds.answer(f"/kms/{KMS_KEY}:decrypt", {"plaintext": data_key})
     opened = await box.open(closed.text)
-    unturned = await box.turned(closed.text)
+    unturned = await box.rewrap(closed.text)
     clouds.answer(f"/kms/{KMS_KEY}", {"primary": {"name": f"{KMS_KEY}/cryptoKeyVersions/8"}})
-    turned = await box.turned(closed.text)
+    turned = await box.rewrap(closed.text)
 
     record = orjson.loads(closed.text)
     assert record["dek"] == {
@@ -383,7 +383,7 @@ async def test_insecure_key_and_plain_rows_only_behind_their_switches(
     settings = SecretSettings(allow_insecure_default_key=" Yes ", allow_plain_secrets="maybe")  # type: ignore[arg-type] # as the environment has it
     keys = open_key_manager(settings, client=client, providers=make_settings(clouds))
     plain = SecretBox(keys, allows_plain=True)
-    turned = await plain.turned('{"b":1,"a":2}')
+    turned = await plain.rewrap('{"b":1,"a":2}')
 
     assert (settings.allow_insecure_default_key, settings.allow_plain_secrets) == (True, False)
     assert (keys.is_durable, (await plain.open('{"a":2}')).value) == (False, {"a": 2})

@@ -1,4 +1,4 @@
-"""A catalog service with keys, its database, and somebody who answers for the executions."""
+"""A catalog service with keys, its database, and a stand-in of the projector."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -27,13 +27,13 @@ NEW_KEY = SecretStr(base64.b64encode(b"n" * 32).decode())
 
 @dataclass
 class SecretWorld:
-    """The running service and what it stands on."""
+    """The running service, its database and its client."""
 
     client: RpcClient
     pool: Pool
     service: Service
     executions: dict[int, Json] = field(default_factory=dict)
-    """What `executions.origin` answers, by execution."""
+    """Answers of `executions.origin`, by execution."""
 
     async def ask(self, operation: str, **request: Json) -> RpcReply:
         """Ask the service."""

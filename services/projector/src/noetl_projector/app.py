@@ -48,8 +48,8 @@ _NAME = "projector"
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Build the service; nothing connects before its lifespan begins."""
-    known = settings or Settings()
-    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+    chosen = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, chosen), chosen)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Numbers of the dashboard come from the projection (http-a 13)."""
+"""Numbers of the dashboard come from the projection."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Answers about executions come from the log (http-b 5 and 6, cli-contract A3)."""
+"""Answers about executions come from the log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -67,7 +67,7 @@ async def test_a_status_is_of_one_moment(ask: Ask, add_log: AddLog, pool: Pool) 
 
 
 async def test_a_failed_execution_says_completed_too(ask: Ask, add_log: AddLog) -> None:
-    """The CLI shows RUNNING for whatever isn't completed."""
+    """The CLI shows RUNNING for every execution that isn't completed."""
     await add_log(1, [STARTED, {"event_type": "playbook.failed"}], status="FAILED")
 
     body = (await ask("executions.status", execution_id=1)).body

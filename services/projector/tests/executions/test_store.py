@@ -1,4 +1,4 @@
-"""Every statement fits the migrated schema, and pages are read from indexes."""
+"""Pages of executions and events are read from indexes."""
 
 import asyncpg
 import pytest
@@ -22,7 +22,7 @@ async def test_f9_a_page_is_read_from_an_index_in_its_order(
 ) -> None:
     """However many executions there are and however long the log is: nothing is sorted first."""
     async with pool.acquire() as connection, connection.transaction():
-        # The tables are empty: what the planner can do, not what is cheapest just now.
+        # The tables are empty: the plan shows the possible, not the cheapest way.
         for way in ("seqscan", "bitmapscan", "sort"):
             await connection.execute(f"SET LOCAL enable_{way} = off")
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")

@@ -1,4 +1,4 @@
-"""The projector's loops: what was moved is acknowledged, looks overlap, maps agree (P1, P2, S4)."""
+"""Background loops: moved rows are acknowledged, sweeps overlap, shard maps agree (P1, P2, S4)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -69,7 +69,7 @@ async def unacknowledged(bus: Bus) -> int:
 async def test_p1_a_message_is_acknowledged_when_its_row_was_moved_and_not_before(
     database: Database, pool: Pool, bus: Bus, add_log: AddLog
 ) -> None:
-    """F16: what was only fetched comes again, and an outage is waited out."""
+    """F16: messages without an acknowledgement come again, and an outage is waited out."""
     store = AwayStore(pool)
     projection = Follower(store, settings=make_settings(database))
     await add_log(1, [STARTED])

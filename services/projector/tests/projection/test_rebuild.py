@@ -1,4 +1,4 @@
-"""The read model is made anew while the system runs (design P3)."""
+"""The read model is rebuilt while the system runs (P3)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The read model follows the log whatever the messages do (design P1)."""
+"""The read model follows the log, independent of the messages (P1)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Bodies of results in every place: kept, found again, checked, removed (docs/results.md)."""
+"""Bodies of results in every place: stored, read, verified, removed (docs/results.md)."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -47,7 +47,7 @@ def s3_url() -> Iterator[str]:
 
 @dataclass
 class Bench:
-    """Handlers over one setting, and what they work on."""
+    """Handlers with one kind of place, their store and their bus."""
 
     ask: Callable[..., Awaitable[RpcReply]]
     places: Places
@@ -271,7 +271,7 @@ async def test_a_place_that_is_away_refuses_and_unreadies(start: StartBench) -> 
         assert str(reply.error).startswith("the result store 's3' is not available: ")
         assert not await bench.places.is_ready()
         assert (await bench.resolve()).status == 404
-        # What can't be removed now is tried again later.
+        # A failed removal is tried again later.
         await bench.make_due()
         assert await remove_bodies(bench.store, bench.places, limit=10) == 1
         assert await remove_bodies(bench.store, bench.places, limit=10) == 0

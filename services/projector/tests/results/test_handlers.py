@@ -1,4 +1,4 @@
-"""Large results (http-b 8)."""
+"""References of results, and results in the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What is kept of executions' results, and doing away with it (http-b 8.3)."""
+"""Lists, deletion and statistics of stored results."""
 
 import asyncpg
 import pytest

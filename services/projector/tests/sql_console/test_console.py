@@ -1,4 +1,4 @@
-"""The SQL route against a real PostgreSQL: types, bounds, and nothing written (http-a 14.1)."""
+"""The SQL route against a real PostgreSQL: types, bounds, and nothing written."""
 
 import asyncio
 import re
@@ -506,7 +506,7 @@ ESCAPES = [
 async def test_reading_reaches_nothing_beside_the_tables(
     ask: Ask, database: Database, pool: Pool, subtests: pytest.Subtests
 ) -> None:
-    """Also for a service that is a superuser itself, whatever database is named."""
+    """Also for a service that is a superuser itself, for every named database."""
     assert await pool.fetchval("SELECT current_setting('is_superuser')") == "on"
     places: list[JsonObject] = [
         {},

@@ -1,4 +1,4 @@
-"""Placeholders, refused commands and names of databases (http-a 14.1)."""
+"""Placeholders, refused commands and names of databases."""
 
 import pytest
 from noetl_contract.json import Json

@@ -1,4 +1,4 @@
-"""Variables of executions (http-a 10)."""
+"""Variables of executions."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""How entries and runtimes look in answers (http-a 3.2, 3.7, 11)."""
+"""Entries as answers show them."""
 
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import JsonObject
@@ -22,7 +22,7 @@ def entry_body(entry: Entry) -> JsonObject:
 
 
 def agent_body(entry: Entry) -> JsonObject:
-    """Return an agent; UIs read its abilities in ``payload.metadata`` (cli-contract C2)."""
+    """Return an agent; UIs read its abilities in ``payload.metadata``."""
     body = entry_body(entry)
     if entry.metadata is not None and (entry.payload is None or isinstance(entry.payload, dict)):
         body["payload"] = {"metadata": entry.metadata} | (entry.payload or {})
@@ -33,7 +33,7 @@ def page_body(entry: Entry) -> JsonObject:
     """Return an entry as a page shows and searches it.
 
     Its list takes name, description and number of steps from ``payload`` and the day from ``meta``
-    (cli-contract C2); what the document itself has under these keys stays.
+    there; keys that the document itself has stay.
     """
     body = agent_body(entry)
     if isinstance(entry.layout, list) and isinstance(body["payload"], dict):

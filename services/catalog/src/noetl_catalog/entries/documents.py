@@ -1,4 +1,4 @@
-"""What a registered document says about itself (http-a 3.1)."""
+"""Registered documents and the columns derived from them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class InvalidDocument(Permanent):
 class Document:
     """A document with the columns derived from it.
 
-    ``problems`` says why a playbook would be refused at execution; it is registered all the
-    same (http-a 3.1, step 6).
+    ``problems`` are the reasons for which an execution would refuse a playbook; the document is
+    registered nevertheless.
     """
 
     path: str
@@ -48,9 +48,9 @@ class Document:
 def read_document(
     content: str, *, resource_type: str, more_kinds: Collection[str] = ()
 ) -> Document:
-    """Read a document; slow for a large one, so it belongs into a thread.
+    """Read a document; run it in a thread, since large documents take long.
 
-    ``more_kinds`` of tools are accepted beside ours.
+    ``more_kinds`` of tools are accepted in addition to the built-in kinds.
 
     Raises:
         InvalidDocument: no YAML, no metadata, no path, or a subscription that breaks a rule.
@@ -83,7 +83,7 @@ def read_document(
 def document_findings(
     content: str, *, resource_type: str, more_kinds: Collection[str] = ()
 ) -> list[Finding]:
-    """Return everything about a document: why it is refused or cannot run, and what is doubtful."""
+    """Return all findings of a document: reasons for refusal, errors of a run, and warnings."""
     try:
         document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
     except InvalidDocument as error:
@@ -98,7 +98,7 @@ def document_findings(
 
 
 def kind_word(resource_type: str) -> str:
-    """Return the stored kind for a word that clients use, in any case (http-a 3.2)."""
+    """Return the stored kind for a client's word, in upper or lower case."""
     word = resource_type.strip().lower()
     return _KIND_ALIASES.get(word, word)
 

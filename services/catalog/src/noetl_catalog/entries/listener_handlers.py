@@ -45,7 +45,7 @@ def _find(documents: Sequence[SubscriptionDocument], listener: str) -> JsonObjec
 
 
 def _spec(content: str | None) -> Mapping[str, Json]:
-    """Return the `spec` of a document; one that is unreadable listens nowhere."""
+    """Return the `spec` of a document; an unreadable document listens nowhere."""
     try:
         document = to_json(compose(content or ""))
     except DecodeError:

@@ -33,9 +33,9 @@ WHERE path = $2::TEXT
 RETURNING version;
 
 -- name: list_entries
--- All versions, newest first. An agent is what is of that kind or calls itself one.
+-- All versions, newest first. Agents are of that kind, or their metadata says so.
 -- $1 kind or null, $2 path or null, $3 whether only agents, $4 capabilities that it must have,
--- $5 at most so many
+-- $5 limit
 SELECT
     catalog_id,
     path,
@@ -73,7 +73,7 @@ LIMIT $5;
 
 -- name: find_by_id
 -- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise),
--- $3 also what was taken out
+-- $3 whether deleted versions count
 SELECT
     catalog_id,
     path,

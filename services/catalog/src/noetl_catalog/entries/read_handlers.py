@@ -1,4 +1,4 @@
-"""Reads of documents, one function per request (docs/architecture.md)."""
+"""Reads of documents, one function per request."""
 
 import asyncio
 from collections import OrderedDict
@@ -52,7 +52,7 @@ class EntryHandlers:
         return self._list_reply([show(entry) for entry in entries])
 
     async def on_agents(self, request: JsonObject) -> bytes:
-        """List agents, newest first, with the metadata that says what they can do."""
+        """List agents, newest first, with the metadata about their abilities."""
         wanted = CatalogListRequest.model_validate(request | {"agent_only": True})
         entries = await self._listed(wanted)
         return self._list_reply([agent_body(entry) for entry in entries])
@@ -86,7 +86,7 @@ class EntryHandlers:
         )
 
     async def on_resolve(self, request: JsonObject) -> RpcReply:
-        """Say which version an execution would run."""
+        """Return the version that an execution would run."""
         found = await find_entry(self._store, request, whole=False, texts=PLAYBOOK_TEXTS)
         if isinstance(found, RpcReply):
             return found
@@ -100,7 +100,7 @@ class EntryHandlers:
         )
 
     async def on_content(self, request: JsonObject) -> RpcReply | bytes:
-        """Return the text of one version, which never changes; also one that was taken out."""
+        """Return the text of one version, deleted ones included; it never changes."""
         catalog_id = int(request["catalog_id"])
         cached = self._contents.get(catalog_id)
         if cached is not None:

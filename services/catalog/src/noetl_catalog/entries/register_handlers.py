@@ -1,4 +1,4 @@
-"""Writes of documents: versions are added, checked, taken out and put back."""
+"""Writes of documents: versions are added, validated, deleted and restored."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ from noetl_catalog.rpc import by_subject, refused
 
 
 class RegisterHandlers:
-    """Playbooks and other documents as they come in and go."""
+    """Playbooks and other documents, registered, deleted and restored."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class RegisterHandlers:
         )
 
     async def on_register(self, request: JsonObject) -> RpcReply:
-        """Keep a document as the next version of its path.
+        """Store a document as the next version of its path.
 
         With ``instead_of``, the id or path of an entry, the document must belong to its path.
         """
@@ -64,7 +64,7 @@ class RegisterHandlers:
         return await self._register(request, path=path)
 
     async def on_register_batch(self, request: JsonObject) -> RpcReply:
-        """Keep many documents; one that is refused is no obstacle to the others."""
+        """Store many documents; a refused document does not affect the others."""
         results: list[JsonObject] = []
         for index, item in enumerate(request["items"]):
             try:
@@ -81,7 +81,7 @@ class RegisterHandlers:
         )
 
     async def on_validate(self, request: JsonObject) -> RpcReply:
-        """Say everything that is wrong with a document, without keeping it."""
+        """Return all findings of a document without storing it."""
         content = str(request["content"])
         try:
             async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
@@ -107,7 +107,7 @@ class RegisterHandlers:
         return await self._moved(request, is_deletion=True)
 
     async def on_restore(self, request: JsonObject) -> RpcReply:
-        """Put back what was taken out."""
+        """Restore deleted versions."""
         return await self._moved(request, is_deletion=False)
 
     async def _moved(self, request: JsonObject, *, is_deletion: bool) -> RpcReply:
@@ -186,16 +186,16 @@ class RegisterHandlers:
 def _batch_result(index: int, reply: RpcReply) -> JsonObject:
     if reply.status != 200:
         return {"index": index, "status": "error", "error": reply.error}
-    kept = reply.body
+    stored = reply.body
     result = {
         "index": index,
         "status": "registered",
-        "path": kept["path"],
-        "version": kept["version"],
-        "kind": kept["kind"],
-        "catalog_id": kept["catalog_id"],
+        "path": stored["path"],
+        "version": stored["version"],
+        "kind": stored["kind"],
+        "catalog_id": stored["catalog_id"],
     }
-    return result | {name: kept[name] for name in ("problems",) if name in kept}
+    return result | {name: stored[name] for name in ("problems",) if name in stored}
 
 
 def _resource_type(request: JsonObject) -> str:

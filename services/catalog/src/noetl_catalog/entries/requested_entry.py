@@ -1,4 +1,4 @@
-"""Finding the entry that a request names, with the contract's texts (http-a 3.3, http-b 2.1)."""
+"""The entry that a request names, or the contract's text of the refusal."""
 
 import re
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ _DECIMAL = re.compile(r"[+-]?[0-9]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
-class LookupTexts:
-    """How a look-up that finds nothing is answered.
+class RefusalTexts:
+    """Texts of refusals.
 
-    ``has_strict_versions``: a number that no version can have is no version number at all,
-    instead of one that is not there.
+    ``has_strict_versions``: a number out of the range of versions is invalid (422) instead of not
+    found (404).
     """
 
     neither: str
@@ -28,14 +28,14 @@ class LookupTexts:
     has_strict_versions: bool
 
 
-ENTRY_TEXTS = LookupTexts(
+ENTRY_TEXTS = RefusalTexts(
     neither="Either 'catalog_id' or 'path' must be provided",
     no_id="Catalog entry '{name}' not found",
     no_path="Catalog entry '{name}' not found",
     no_version="Catalog entry '{name}' version {version} not found",
     has_strict_versions=True,
 )
-PLAYBOOK_TEXTS = LookupTexts(
+PLAYBOOK_TEXTS = RefusalTexts(
     neither="Either 'path' or 'catalog_id' must be provided",
     no_id="Catalog entry not found: {name}",
     no_path="Playbook not found: {name}",
@@ -49,7 +49,7 @@ async def find_entry(
     request: JsonObject,
     *,
     whole: bool,
-    texts: LookupTexts,
+    texts: RefusalTexts,
     even_deleted: bool = False,
 ) -> Entry | RpcReply:
     """Find the entry that ``catalog_id``, or else ``path`` and ``version``, name."""

@@ -1,4 +1,4 @@
-"""The catalog's rows: playbooks, runtimes, machine ids."""
+"""Rows of documents and their versions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A document to keep, with what is derived from it."""
+    """A document to store, and the columns derived from it."""
 
     catalog_id: int
     path: str
@@ -62,7 +62,7 @@ class SubscriptionDocument:
 
 
 class EntryStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -1,4 +1,4 @@
-"""Validation of documents of kind Subscription; the first broken rule decides (http-a 3.6)."""
+"""Validation of documents of kind Subscription; the first broken rule decides."""
 
 from collections.abc import Mapping, Sequence
 

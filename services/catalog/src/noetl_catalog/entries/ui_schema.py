@@ -1,4 +1,4 @@
-"""Form fields inferred from a document's workload and the comments beside it (http-a 3.5)."""
+"""Form fields inferred from a document's workload and from its comments."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a UI needs to ask for the values of a workload."""
+    """Fields of the form in which a UI asks for a workload."""
 
     title: str | None = None
     description: str | None = None
@@ -32,7 +32,7 @@ class Form:
 
 @dataclass(slots=True)
 class _Directive:
-    """What the comments of one line say about its key."""
+    """Comments of one line about its key."""
 
     is_secret: bool = False
     options: list[str] | None = None
@@ -56,7 +56,7 @@ class _Directive:
 
 
 def read_form(content: str) -> Form:
-    """Read a document; one that cannot be read has an empty form, never an error."""
+    """Read a document; the form of an unreadable document is empty, never an error."""
     try:
         root = compose(content)
     except DecodeError:
@@ -110,7 +110,7 @@ def _kind(node: Node) -> str:
 
 
 def _directives(content: str) -> dict[str, _Directive]:
-    """Scan the lines of every block called ``workload``, at whatever depth it is."""
+    """Scan the lines of every block called ``workload``, at any depth."""
     found: dict[str, _Directive] = {}
     block_indent: int | None = None
     child_indent: int | None = None

@@ -2,10 +2,10 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_catalog.providers.aws_signature import AwsLogin, signed_headers
 from noetl_catalog.providers.calls import Calls, as_text, read_file
@@ -109,7 +109,7 @@ class AwsSts:
         )
         return self._keys(answer)
 
-    def _keys(self, answer: dict[str, Any]) -> Secret:
+    def _keys(self, answer: JsonObject) -> Secret:
         try:
             found = answer["AssumeRoleWithWebIdentityResponse"]
             keys = found["AssumeRoleWithWebIdentityResult"]["Credentials"]

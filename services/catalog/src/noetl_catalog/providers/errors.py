@@ -1,4 +1,4 @@
-"""Reasons why a provider gives no secret; no message holds one."""
+"""Reasons for which a provider gives no secret; no message holds a secret."""
 
 from noetl_common.errors import Permanent
 

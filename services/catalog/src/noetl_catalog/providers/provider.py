@@ -1,4 +1,4 @@
-"""What a provider of secrets is."""
+"""The interface of a provider of secrets."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

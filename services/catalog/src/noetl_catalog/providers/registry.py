@@ -38,7 +38,7 @@ _MAKERS: Mapping[str, Callable[[Calls, ProviderSettings], Provider]] = {
     "azure": AzureVault,
     "azure_oauth": AzureOauth,
 }
-# Only these say by their status that asking again may help (http-a 7.6).
+# Only failures of these tell workers by their status to ask again.
 _RETRYABLE = frozenset({"gcp", "k8s", "vault"})
 _BUILDS = metrics.counter(
     "noetl_secret_provider_build_total", "Providers made", ["provider", "region", "status"]
@@ -52,7 +52,7 @@ class UnknownProvider(ProviderMisconfigured):
 
 
 class Providers:
-    """Makes providers."""
+    """Factory of providers by name."""
 
     def __init__(
         self, client: httpx.AsyncClient, settings: ProviderSettings, *, region: str = ""
@@ -69,7 +69,7 @@ class Providers:
         """Return a provider.
 
         Raises:
-            UnknownProvider: nobody has that name.
+            UnknownProvider: there is no provider of that name.
         """
         kind = _ALIASES.get(name, name)
         make = _MAKERS.get(kind)

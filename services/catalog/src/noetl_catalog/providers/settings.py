@@ -16,7 +16,7 @@ class ProviderSettings(BaseSettings):
     )
 
     secret_provider_timeout_seconds: float = Field(
-        default=8.0, gt=0, description="Patience with one call to a provider of secrets."
+        default=8.0, gt=0, description="Timeout of one call to a provider of secrets."
     )
 
     gcp_sm_endpoint: str = Field(
@@ -24,7 +24,7 @@ class ProviderSettings(BaseSettings):
         description="Google's secret manager.",
     )
     gcp_metadata_token_url: str = Field(
-        default=f"{_METADATA}/token", description="Where Google's access tokens come from."
+        default=f"{_METADATA}/token", description="Source of Google's access tokens."
     )
     gcp_project: str = Field(
         default="",
@@ -114,7 +114,7 @@ class ProviderSettings(BaseSettings):
     azure_keyvault_api_version: str = Field(default="7.4", description="Their API version.")
     azure_imds_token_url: str = Field(
         default="http://169.254.169.254/metadata/identity/oauth2/token",
-        description="Where Azure's access tokens come from.",
+        description="Source of Azure's access tokens.",
     )
     azure_keyvault_token: SecretStr = Field(
         default=_NO_SECRET,

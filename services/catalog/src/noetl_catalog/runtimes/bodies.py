@@ -25,7 +25,7 @@ def runtime_body(runtime: Runtime) -> JsonObject:
 
 
 def liveness_body(liveness: Liveness) -> JsonObject:
-    """Return what leases are judged by."""
+    """Return the heartbeats of workers and edges, by which leases are judged."""
     return {
         "now": rfc3339(liveness.now),
         "edges": {

@@ -1,4 +1,4 @@
-"""Runtimes and machine ids, one function per request (docs/architecture.md)."""
+"""Runtimes, one function per request."""
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_common.ids import SnowflakeIds
@@ -22,7 +22,7 @@ _RUNTIME_KINDS = frozenset({"worker_pool", "server_api", "broker"})
 
 
 class RuntimeHandlers:
-    """Workers and other processes that say that they are there."""
+    """Workers and other processes, from registration to deregistration."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class RuntimeHandlers:
         return RpcReply(body=runtime_body(runtime))
 
     async def on_heartbeat(self, request: JsonObject) -> RpcReply:
-        """Record that a runtime is alive; one whose row was lost gets a new one."""
+        """Record a heartbeat; a runtime whose row was lost gets a new row."""
         wanted = RuntimeBeat.model_validate(request)
         if wanted.kind not in _RUNTIME_KINDS or not await self._heartbeats.beat(
             wanted.kind, name=wanted.name, over_edge=wanted.over_edge
@@ -101,7 +101,7 @@ class RuntimeHandlers:
         return RpcReply(body=[runtime_body(runtime) for runtime in runtimes])
 
     async def on_liveness(self, _request: JsonObject) -> bytes:
-        """Return what leases are judged by."""
+        """Return the heartbeats of workers and edges, by which leases are judged."""
         return encode_reply(liveness_body(await self._store.list_liveness()))
 
     async def on_purge(self, request: JsonObject) -> RpcReply:
@@ -112,7 +112,7 @@ class RuntimeHandlers:
 
 
 def _instance(runtime: Json) -> str | None:
-    """Return what tells this process from an earlier one of the same name (worker 5.1)."""
+    """Return the value that tells processes of one name apart; None without one."""
     if not isinstance(runtime, dict):
         return None
     for name in ("instance", "worker_public_key"):

@@ -15,7 +15,7 @@ _MOST_AT_ONCE = 1000
 
 
 class Heartbeats:
-    """What arrives while one statement runs goes into the next one."""
+    """Batches: heartbeats that arrive while one statement runs go into the next."""
 
     def __init__(self, store: RuntimeStore, *, ids: SnowflakeIds) -> None:
         self._store = store

@@ -10,7 +10,7 @@ from noetl_catalog.runtimes.store import MachineLease, RuntimeStore
 
 
 class MachineHandlers:
-    """Leases of the machine ids in snowflakes (design S1)."""
+    """Leases of the machine ids in snowflakes (S1)."""
 
     def __init__(self, store: RuntimeStore, *, settings: RuntimeSettings) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class MachineHandlers:
         return by_subject({"machine.lease": self.on_lease, "machine.renew": self.on_renew})
 
     async def on_lease(self, request: JsonObject) -> RpcReply:
-        """Lease a machine id nobody else has."""
+        """Lease a free machine id."""
         lease = await self._store.lease_machine(
             str(request["holder"]),
             high_water_ms=int(request.get("high_water_ms") or 0),

@@ -2,7 +2,7 @@
 
 -- name: register_runtime
 -- Writes a registration whole. Another instance than the stored one is a new process, whose
--- beginning voids older claims; a registration that names none changes neither (worker 5.1).
+-- beginning voids older claims; a registration that names none changes neither.
 -- $1 runtime id if new, $2 name, $3 kind, $4 uri, $5 status, $6 labels, $7 capabilities,
 -- $8 capacity, $9 runtime, $10 instance or null, $11 whether it came over the edge
 INSERT INTO noetl.runtime AS stored (
@@ -86,7 +86,7 @@ SELECT kind, name, deregistered_at IS NULL AS is_alive
 FROM held;
 
 -- name: insert_heard_runtimes
--- Rows for heartbeats of runtimes whose row was lost (http-a 11.3).
+-- Rows for heartbeats of runtimes whose row was lost.
 -- $1 runtime ids, $2 kinds, $3 names, $4 whether they came over the edge
 INSERT INTO noetl.runtime (runtime_id, kind, name, status, over_edge)
 SELECT runtime_id, kind, name, 'ready', over_edge
@@ -105,7 +105,7 @@ WHERE kind = $1
 RETURNING runtime_id;
 
 -- name: list_runtimes
--- $1 kind, $2 status or null, $3 part of the name or null, $4 at most so many
+-- $1 kind, $2 status or null, $3 part of the name or null, $4 limit
 SELECT
     runtime_id,
     name,
@@ -128,8 +128,8 @@ ORDER BY kind, name
 LIMIT $4;
 
 -- name: list_liveness
--- What leases are judged by, workers and edges; times are this database's. Without any there is
--- one row, which has the time only.
+-- Heartbeats of workers and edges, by which leases are judged; times are this database's. Without
+-- any there is one row with the time only.
 SELECT
     clock.now,
     runtime.kind,
@@ -143,7 +143,7 @@ FROM (SELECT now() AS now) AS clock
 LEFT JOIN noetl.runtime AS runtime ON runtime.kind IN ('worker_pool', 'server_api');
 
 -- name: delete_silent_runtimes
--- $1 silent for so long
+-- $1 interval of silence
 DELETE FROM noetl.runtime
 WHERE heartbeat < now() - $1::INTERVAL;
 
@@ -154,7 +154,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('noetl.machine_lease', 0));
 -- name: lease_machine
 -- The holder's own id again, else one never used, else the one expired longest ago. Whoever had
 -- it minted at most until its lease ended, by a clock that is off by the allowance at most.
--- Id 0 is what generators outside use by default, so it stays unused.
+-- Id 0 is the default of generators outside, so it stays unused.
 -- $1 holder, $2 the holder's high water, $3 lease, $4 clock allowance
 WITH candidates AS (
     SELECT machine_id, 1 AS preference, lease_until
@@ -211,7 +211,7 @@ RETURNING
     (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: delete_silent_workers
--- Remove worker pools that were silent for so many minutes. $1 minutes
+-- Worker pools that were silent for longer. $1 minutes
 WITH removed AS (
     DELETE FROM noetl.runtime
     WHERE

@@ -15,10 +15,10 @@ class RuntimeSettings(BaseSettings):
         default=10_000, gt=0, description="Runtimes in one answer of the pools list."
     )
     runtime_retention_seconds: float = Field(
-        default=86_400.0, gt=0, description="A runtime silent for longer is forgotten."
+        default=86_400.0, gt=0, description="A runtime silent for longer is deleted."
     )
     runtime_cleanup_interval_seconds: float = Field(
-        default=600.0, gt=0, description="How often silent runtimes are looked for."
+        default=600.0, gt=0, description="Interval of the search for silent runtimes."
     )
     machine_lease_seconds: float = Field(
         default=30.0, gt=0, description="How long a machine id is leased without renewal."

@@ -49,7 +49,7 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat; ``over_edge`` is the way it came, which is the way silence is judged by."""
+    """A heartbeat; ``over_edge`` tells its path, on which silence will be judged."""
 
     kind: str
     name: str
@@ -58,7 +58,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a heartbeat met: a row that is alive, or one that has left."""
+    """The row that a heartbeat met, alive or deregistered."""
 
     kind: str
     name: str
@@ -67,7 +67,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """What leases need to know of a worker; all times are the cluster database's."""
+    """Facts about a worker that leases depend on; all times are the cluster database's."""
 
     heartbeat_at: datetime
     process_since: datetime
@@ -103,7 +103,7 @@ class MachineLease:
 
 
 class RuntimeStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -151,7 +151,7 @@ class RuntimeStore:
             )
 
     async def deregister_runtime(self, kind: str, *, name: str) -> bool:
-        """Mark a runtime as left; False when there is none that has not left yet."""
+        """Mark a runtime as left; False when it has left already or does not exist."""
         async with translate():
             found = await self._pool.fetchval(self._sql["deregister_runtime"], kind, name)
         return found is not None
@@ -167,7 +167,7 @@ class RuntimeStore:
         return [Runtime(**row) for row in rows]
 
     async def list_liveness(self) -> Liveness:
-        """Return what leases are judged by."""
+        """Return the heartbeats of workers and edges, by which leases are judged."""
         async with translate():
             rows = await self._pool.fetch(self._sql["list_liveness"])
         return Liveness(
@@ -193,7 +193,7 @@ class RuntimeStore:
         )
 
     async def delete_silent_runtimes(self, *, silent_seconds: float) -> None:
-        """Forget runtimes that nobody has heard of for long."""
+        """Delete runtimes that were silent for longer."""
         async with translate():
             await self._pool.execute(
                 self._sql["delete_silent_runtimes"], timedelta(seconds=silent_seconds)
@@ -202,7 +202,7 @@ class RuntimeStore:
     async def lease_machine(
         self, holder: str, *, high_water_ms: int, lease_seconds: float, allowance_seconds: float
     ) -> MachineLease | None:
-        """Lease a machine id; asked again by the same holder, the same one. None: all taken."""
+        """Lease a machine id, the same for the same holder; None when all are taken."""
         async with translate(), self._pool.acquire() as connection, connection.transaction():
             await connection.execute(self._sql["lock_machines"])
             row = await connection.fetchrow(
@@ -217,7 +217,7 @@ class RuntimeStore:
     async def renew_machine(
         self, machine_id: int, *, holder: str, high_water_ms: int, lease_seconds: float
     ) -> MachineLease | None:
-        """Prolong a lease; None when somebody else has the machine id now."""
+        """Prolong a lease; None when the machine id has another holder."""
         async with translate():
             row = await self._pool.fetchrow(
                 self._sql["renew_machine"],

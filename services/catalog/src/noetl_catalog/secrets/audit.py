@@ -1,4 +1,4 @@
-"""Who read or changed which secret (http-a 8.6)."""
+"""The audit: reads and changes of secrets, with their readers."""
 
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ _log = get_logger()
 
 
 class Operation(StrEnum):
-    """What was done; the first four are the contract's words."""
+    """Audited operations; the first four words are the contract's."""
 
     GET_SEALED = "get_sealed"
     CROSS_REGION = "cross_region_broker_serve"
@@ -33,7 +33,7 @@ class Operation(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What came of it; the last two are ours."""
+    """Results of audited operations; the contract lacks the last two."""
 
     OK = "ok"
     RESIDENCY_VIOLATION = "residency_violation"
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 
 class Reader:
-    """On whose behalf something is read."""
+    """The worker and the execution for which a secret is read."""
 
     __slots__ = ("execution_id", "parent_execution_id", "worker_id")
 
@@ -65,10 +65,10 @@ class Reader:
 
 
 class Audit:
-    """Makes records, and writes those of readings.
+    """Records of the audit.
 
-    A reading is recorded before it is answered. When that fails, the secret is handed out all the
-    same and the loss is counted, unless the strict setting says otherwise.
+    A read is recorded before it is answered. When recording fails, the secret is handed out
+    nevertheless and the loss is counted; the strict setting refuses the read instead.
     """
 
     def __init__(self, store: SecretStore, *, ids: SnowflakeIds, settings: SecretSettings) -> None:
@@ -88,7 +88,7 @@ class Audit:
         kek_version: str | None = None,
         notes: str | None = None,
     ) -> AuditRow:
-        """Make a record, for a store that writes it with the change itself.
+        """Build a record, for the transaction of the change itself.
 
         Raises:
             NotMinting: no ids are made at the moment.
@@ -119,10 +119,10 @@ class Audit:
         kek_version: str | None = None,
         notes: str | None = None,
     ) -> None:
-        """Record a reading.
+        """Record a read.
 
         Raises:
-            NoetlError: it can't be, and the setting wants it.
+            NoetlError: recording failed, and the setting is strict.
         """
         try:
             row = self.row(

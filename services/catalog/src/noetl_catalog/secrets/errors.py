@@ -1,4 +1,4 @@
-"""Why a secret is not handed out; no message holds one."""
+"""Reasons for which a secret is not handed out; no message holds a secret."""
 
 from noetl_common.errors import Permanent
 

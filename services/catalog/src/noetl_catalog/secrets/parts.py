@@ -14,7 +14,7 @@ from noetl_catalog.providers.registry import Providers
 from noetl_catalog.providers.settings import ProviderSettings
 from noetl_catalog.secrets.audit import Audit
 from noetl_catalog.secrets.audit_handlers import AuditHandlers
-from noetl_catalog.secrets.credentials.cross_region import Brokers
+from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.handlers import CredentialHandlers
 from noetl_catalog.secrets.credentials.reader import SecretReader
 from noetl_catalog.secrets.keychain.entries import KeychainEntries
@@ -54,7 +54,7 @@ class Secrets:
         service.spawn("secret refresh", self.resolver.run())
 
     async def forget_old(self) -> None:
-        """Delete entries and records whose time is over; errors are the caller's.
+        """Delete expired keychain entries and old audit records.
 
         Raises:
             NoetlError: the database does not answer.
@@ -104,9 +104,9 @@ async def open_secrets(
             box=box,
             reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
             audit=audit,
-            brokers=Brokers(
+            cross_region=CrossRegionClient(
                 client,
-                registry=settings.brokers(),
+                registry=settings.region_addresses(),
                 token=settings.internal_api_token,
                 timeout_seconds=settings.secret_broker_timeout_secs,
             ),

@@ -19,7 +19,7 @@ ORDER BY (id = $1::BIGINT) IS TRUE DESC
 LIMIT 1;
 
 -- name: list_credentials
--- $1 type or null, $2 part of name or description or null, $3 at most so many
+-- $1 type or null, $2 part of name or description or null, $3 limit
 SELECT
     id,
     name,
@@ -161,7 +161,7 @@ WHERE cache_key = $1
 RETURNING cache_key;
 
 -- name: list_keychain
--- $1 catalog id, $2 at most so many
+-- $1 catalog id, $2 limit
 SELECT
     cache_key,
     keychain_name,
@@ -184,10 +184,9 @@ ORDER BY created_at DESC, cache_key ASC
 LIMIT $2;
 
 -- name: delete_expired_keychain
--- Entries that expired long ago. $1 how long, $2 at most so many
+-- Entries that expired long ago. $1 interval, $2 limit
 DELETE FROM noetl.keychain
-WHERE
-    cache_key IN (
+WHERE cache_key IN (
         SELECT old.cache_key
         FROM noetl.keychain AS old
         WHERE old.expires_at < now() - $1::INTERVAL AND old.auto_renew IS NOT TRUE
@@ -222,7 +221,7 @@ ON CONFLICT (audit_id) DO NOTHING;
 
 -- name: list_audit
 -- Newest first. $1 credential or null, $2 execution id or null, $3 from or null, $4 to or null,
--- $5 at most so many
+-- $5 limit
 SELECT
     audit_id,
     occurred_at,
@@ -245,10 +244,9 @@ ORDER BY occurred_at DESC, audit_id DESC
 LIMIT $5;
 
 -- name: delete_old_audit
--- $1 how old, $2 at most so many
+-- $1 age, $2 limit
 DELETE FROM noetl.secret_audit
-WHERE
-    audit_id IN (
+WHERE audit_id IN (
         SELECT old.audit_id
         FROM noetl.secret_audit AS old
         WHERE old.occurred_at < now() - $1::INTERVAL
@@ -256,7 +254,7 @@ WHERE
     );
 
 -- name: page_credential
--- Records in order of key. $1 after this id, $2 at most so many
+-- Records in order of key. $1 after this id, $2 limit
 SELECT
     id::TEXT AS key,
     data_encrypted
@@ -266,7 +264,7 @@ ORDER BY id
 LIMIT $2;
 
 -- name: page_keychain
--- Records in order of key. $1 after this cache key, $2 at most so many
+-- Records in order of key. $1 after this cache key, $2 limit
 SELECT
     cache_key AS key,
     data_encrypted
@@ -275,21 +273,21 @@ WHERE cache_key > $1::TEXT
 ORDER BY cache_key
 LIMIT $2;
 
--- name: turn_credential
--- New texts for records that nobody wrote meanwhile. $1 keys, $2 texts read, $3 new texts
+-- name: rewrap_credential
+-- New texts for records unchanged since their read. $1 keys, $2 texts read, $3 new texts
 UPDATE noetl.credential AS c
-SET data_encrypted = turned.text
-FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS turned (key, seen, text)
-WHERE c.id = turned.key::BIGINT AND c.data_encrypted = turned.seen
-RETURNING turned.key;
+SET data_encrypted = rewrapped.text
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS rewrapped (key, seen, text)
+WHERE c.id = rewrapped.key::BIGINT AND c.data_encrypted = rewrapped.seen
+RETURNING rewrapped.key;
 
--- name: turn_keychain
--- New texts for records that nobody wrote meanwhile. $1 keys, $2 texts read, $3 new texts
+-- name: rewrap_keychain
+-- New texts for records unchanged since their read. $1 keys, $2 texts read, $3 new texts
 UPDATE noetl.keychain AS k
-SET data_encrypted = turned.text
-FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS turned (key, seen, text)
-WHERE k.cache_key = turned.key AND k.data_encrypted = turned.seen
-RETURNING turned.key;
+SET data_encrypted = rewrapped.text
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS rewrapped (key, seen, text)
+WHERE k.cache_key = rewrapped.key AND k.data_encrypted = rewrapped.seen
+RETURNING rewrapped.key;
 
 -- name: count_key_versions
 -- Records by the version of the key that wraps theirs; other forms are `invalid`.

@@ -1,4 +1,4 @@
-"""Answers to requests about secrets that fail: a text and nothing beside it."""
+"""Refusals of requests about secrets: a text without context."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _log = get_logger()
 
 
 def secret_routes(handlers: Mapping[str, RpcHandler]) -> dict[str, RpcHandler]:
-    """Return handlers by subject whose errors carry no context: that may hold what was sent."""
+    """Return handlers by subject whose errors carry no context: it may hold a secret."""
     return by_subject({name: _plain(name, handler) for name, handler in handlers.items()})
 
 

@@ -1,4 +1,4 @@
-"""What the tables of secrets hold; no representation shows an encrypted text."""
+"""Rows of the tables of secrets; no `repr` shows an encrypted text."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,7 @@ from noetl_contract.json import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCredential:
-    """A credential to store; what is None becomes NULL."""
+    """A credential to store; None becomes NULL."""
 
     id: int
     name: str
@@ -36,7 +36,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKeychain:
-    """An entry to store; without an expiry it lives for so long."""
+    """An entry to store; without an expiry it lives for ``life_seconds``."""
 
     cache_key: str
     keychain_name: str
@@ -76,7 +76,7 @@ class KeychainRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
-    """Who did what with which secret, and what came of it."""
+    """A record of the audit: reader, operation, secret and outcome."""
 
     audit_id: int
     credential: str
@@ -94,7 +94,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which rows of the audit to list."""
+    """Criteria of an audit list."""
 
     credential: str | None = None
     execution_id: int | None = None

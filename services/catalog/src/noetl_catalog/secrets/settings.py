@@ -1,7 +1,7 @@
 """Settings of keys, credentials and the keychain."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from noetl_common.logging import get_logger
 from pydantic import BeforeValidator, Field, SecretStr
@@ -11,8 +11,8 @@ _TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 _log = get_logger()
 
 
-def _switch(value: Any) -> bool:
-    """Anything but a yes is a no, as ever: a typing error must not open anything."""
+def _switch(value: object) -> bool:
+    """Read a switch; any other text than a yes is a no: a typing error must not open anything."""
     return str(value).strip().lower() in _TRUE_WORDS
 
 
@@ -20,7 +20,7 @@ type Switch = Annotated[bool, BeforeValidator(_switch)]
 
 
 class SecretSettings(BaseSettings):
-    """What the catalog service needs for secrets."""
+    """Keys, lifetimes, residency and limits of secrets."""
 
     model_config = SettingsConfigDict(
         env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
@@ -50,13 +50,13 @@ class SecretSettings(BaseSettings):
     kms_provider: str = Field(default="local", description="`local` or `gcp-kms`.")
     gcp_kms_key: str = Field(default="", description="Name of the key for `gcp-kms`.")
     gcp_kms_endpoint: str = Field(
-        default="https://cloudkms.googleapis.com/v1", description="Where that KMS is."
+        default="https://cloudkms.googleapis.com/v1", description="Address of that KMS."
     )
     secret_audit_required: Switch = Field(
-        default=False, description="A secret whose reading can't be recorded isn't handed out."
+        default=False, description="Refuse a secret when its read can't be recorded."
     )
     secret_audit_retention_days: float = Field(
-        default=0.0, ge=0, description="Days that records of readings are kept; 0: for ever."
+        default=0.0, ge=0, description="Days that audit records are kept; 0: for ever."
     )
     keychain_retention_seconds: float = Field(
         default=86_400.0,
@@ -76,23 +76,23 @@ class SecretSettings(BaseSettings):
         default=60.0,
         ge=0,
         validation_alias="KEYCHAIN_CACHE_DYNAMIC_SAFETY_MARGIN_SECS",
-        description="A secret that expires sooner isn't kept.",
+        description="A secret that expires sooner isn't cached.",
     )
     keychain_cache_refresh_window_secs: float = Field(
         default=60.0,
         ge=0,
         validation_alias="KEYCHAIN_CACHE_REFRESH_WINDOW_SECS",
-        description="A kept secret that expires sooner is resolved anew in the background.",
+        description="A cached secret that expires sooner is resolved again in the background.",
     )
-    server_region: str = Field(default="", description="Where this cluster is, for residency.")
+    server_region: str = Field(default="", description="Region of this cluster, for residency.")
     secret_broker_registry: str = Field(
         default="", description="JSON object of other regions and the base URLs of their edges."
     )
     secret_broker_timeout_secs: float = Field(
-        default=10.0, gt=0, description="Patience with another region."
+        default=10.0, gt=0, description="Timeout of a call to another region."
     )
     internal_api_token: SecretStr = Field(
-        default=SecretStr(""), description="Bearer token that other regions' edges want."
+        default=SecretStr(""), description="Bearer token for the edges of other regions."
     )
     credential_list_limit: int = Field(
         default=10_000, gt=0, description="Credentials in one answer of the list, newest first."
@@ -101,8 +101,8 @@ class SecretSettings(BaseSettings):
         default=3.0, gt=0, description="How long one request rotates keys before it answers."
     )
 
-    def brokers(self) -> dict[str, str]:
-        """Return base URLs by region; what is no JSON object counts as none, with a warning."""
+    def region_addresses(self) -> dict[str, str]:
+        """Return base URLs by region; none, with a warning, when the setting is no JSON object."""
         if not self.secret_broker_registry.strip():
             return {}
         try:

@@ -1,9 +1,9 @@
-"""The rows of credentials, keychain and audit."""
+"""Rows of credentials, the keychain and the audit."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import asyncpg
 from noetl_common.pg.errors import translate
@@ -26,9 +26,9 @@ _I64 = range(-(1 << 63), 1 << 63)
 
 
 class SecretStore:
-    """One method per statement or transaction; errors of the driver leave as ours.
+    """One method per statement or transaction; errors of the driver become ours.
 
-    What changes or uses a row takes the record for the audit, and both are one transaction.
+    A change of a row and its audit record are one transaction.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -68,7 +68,7 @@ class SecretStore:
         return Credential(**row)
 
     async def delete_credential(self, credential_id: int, *, audit: AuditRow) -> bool:
-        """Delete a credential; False when somebody else was first."""
+        """Delete a credential; False when it is gone already."""
         async with self._transaction() as connection:
             found = await connection.fetchval(self._sql["delete_credential"], credential_id)
             if found is not None:
@@ -82,7 +82,7 @@ class SecretStore:
         return text
 
     async def use_keychain(self, cache_key: str) -> KeychainRow | None:
-        """Return an entry; a living one counts the use."""
+        """Return an entry; a valid one counts the use."""
         async with translate():
             row = await self._pool.fetchrow(self._sql["use_keychain"], cache_key)
             if row is None:
@@ -117,7 +117,7 @@ class SecretStore:
         return KeychainRow(**row)
 
     async def delete_keychain(self, cache_key: str, *, audit: AuditRow) -> bool:
-        """Delete an entry; False when there is none."""
+        """Delete an entry; False when it does not exist."""
         async with self._transaction() as connection:
             found = await connection.fetchval(self._sql["delete_keychain"], cache_key)
             if found is not None:
@@ -125,13 +125,13 @@ class SecretStore:
         return found is not None
 
     async def list_keychain(self, catalog_id: int, *, limit: int) -> list[KeychainRow]:
-        """Return the entries of a catalog entry without their data, newest first."""
+        """Return the keychain entries of a catalog entry without their data, newest first."""
         async with translate():
             rows = await self._pool.fetch(self._sql["list_keychain"], catalog_id, limit)
         return [KeychainRow(**row) for row in rows]
 
     async def delete_expired_keychain(self, *, expired_seconds: float, limit: int) -> None:
-        """Forget entries that expired long ago, those that renew themselves apart."""
+        """Delete entries that expired long ago, except those that renew themselves."""
         async with translate():
             await self._pool.execute(
                 self._sql["delete_expired_keychain"], timedelta(seconds=expired_seconds), limit
@@ -144,7 +144,7 @@ class SecretStore:
         return key
 
     async def insert_audit(self, row: AuditRow) -> None:
-        """Record a reading."""
+        """Record a read."""
         async with self._transaction() as connection:
             await self._record(connection, row)
 
@@ -162,7 +162,7 @@ class SecretStore:
         return [AuditRow(**row) for row in rows]
 
     async def delete_old_audit(self, *, days: float, limit: int) -> None:
-        """Forget records that are older."""
+        """Delete older audit records."""
         async with translate():
             await self._pool.execute(self._sql["delete_old_audit"], timedelta(days=days), limit)
 
@@ -172,19 +172,19 @@ class SecretStore:
             rows = await self._pool.fetch(self._sql[f"page_{table}"], after, limit)
         return [(row["key"], row["data_encrypted"]) for row in rows]
 
-    async def turn_records(
-        self, table: Table, turns: Sequence[tuple[str, str, str]]
+    async def rewrap_records(
+        self, table: Table, changes: Sequence[tuple[str, str, str]]
     ) -> frozenset[str]:
-        """Put new texts, ``(key, text read, new text)``, where nobody wrote meanwhile.
+        """Write new texts, ``(key, text read, new text)``, over records unchanged since their read.
 
-        Returns the keys of those that were put.
+        Returns the keys of the records written.
         """
         async with translate():
-            rows: list[Any] = await self._pool.fetch(
-                self._sql[f"turn_{table}"],
-                [key for key, _, _ in turns],
-                [seen for _, seen, _ in turns],
-                [text for _, _, text in turns],
+            rows = await self._pool.fetch(
+                self._sql[f"rewrap_{table}"],
+                [key for key, _, _ in changes],
+                [seen for _, seen, _ in changes],
+                [text for _, _, text in changes],
             )
         return frozenset(row["key"] for row in rows)
 

@@ -1,7 +1,7 @@
-"""Other regions as they are counted (http-a 8.2)."""
+"""Metrics of other regions."""
 
 import httpx
-from noetl_catalog.secrets.credentials.cross_region import Brokers
+from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
@@ -15,7 +15,7 @@ def counted(region: str) -> float:
 
 async def test_names_that_callers_make_up_are_counted_as_one() -> None:
     async with httpx.AsyncClient() as client:
-        brokers = Brokers(
+        brokers = CrossRegionClient(
             client,
             registry={"eu-west-9": "http://localhost"},
             token=SecretStr(""),

@@ -396,7 +396,7 @@ async def test_no_secret_is_in_a_log_or_in_a_refusal(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever fails with a canary in it, only the reading that was asked for shows it."""
+    """Errors with the canary in their request never show it; only the requested read does."""
     caplog.set_level("DEBUG")
     bodies: list[tuple[str, dict[str, object]]] = [
         ("credential.create", {"name": {"x": CANARY}, "data": CANARY}),

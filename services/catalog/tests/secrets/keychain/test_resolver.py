@@ -1,4 +1,4 @@
-"""Aliases of playbooks, resolved by providers: kept, renewed, locked to regions (http-a 7.6, 8)."""
+"""Aliases of playbooks, resolved by providers: cached, renewed, locked to regions."""
 
 import asyncio
 import base64
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from noetl_catalog.secrets.keychain.residency import decide_residency
-from noetl_catalog.secrets.keychain.resolver import kept_seconds
+from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_contract.json import Json
 from noetl_testkit.postgres import Database
@@ -112,7 +112,7 @@ async def refusal(world: SecretWorld, alias: str, **request: Json) -> tuple[int,
     return reply.status, reply.error
 
 
-async def test_alias_is_resolved_once_and_kept_encrypted(
+async def test_alias_is_resolved_once_and_cached_encrypted(
     world: SecretWorld, clouds: Clouds
 ) -> None:
     first, *others = await asyncio.gather(*(resolve(world, "whole") for _ in range(5)))
@@ -202,7 +202,7 @@ async def test_token_is_renewed_before_it_expires(world: SecretWorld, clouds: Cl
     assert (await resolve(world, "short"))["data"] == "fresh"
 
 
-async def test_token_about_to_expire_is_not_kept(world: SecretWorld, clouds: Clouds) -> None:
+async def test_token_about_to_expire_is_not_cached(world: SecretWorld, clouds: Clouds) -> None:
     path = "/tenant/oauth2/v2.0/token"
     clouds.answer(path, {"access_token": "brief", "expires_in": 30})
 
@@ -265,7 +265,7 @@ async def test_another_region_seals_for_our_worker(
             failures.append((reply.status, reply.error))
         request = orjson.loads(clouds.calls[-1].body)
         token = clouds.calls[-1].headers["authorization"]
-        # What the peer would answer, made by the service itself as the one in that region.
+        # The answer of the peer, made by the service itself in the place of that region.
         there = request | {"expected_entry_region": "us-east-1", "alias": "whole"}
         envelope = await here.ok("credential.cross_region", **there)
         clouds.answer(path, envelope)
@@ -339,8 +339,8 @@ def test_residency_table(entry: Json, region: str, decision: tuple[str, str]) ->
 @pytest.mark.parametrize(
     ("left", "kept"), [(None, 600), (30, None), (60, None), (62, 5), (300, 240), (7200, 600)]
 )
-def test_how_long_a_secret_is_kept(left: float | None, kept: float | None) -> None:
+def test_how_long_a_secret_is_cached(left: float | None, kept: float | None) -> None:
     now = datetime.now(UTC)
     expires_at = None if left is None else now + timedelta(seconds=left)
 
-    assert kept_seconds(expires_at, now=now, settings=SecretSettings()) == kept
+    assert cache_seconds(expires_at, now=now, settings=SecretSettings()) == kept

@@ -41,7 +41,7 @@ class DashboardHandlers:
         return RpcReply(body=await self._store.sum_counters())
 
     async def on_widgets(self, _request: JsonObject) -> RpcReply:
-        """Return executions by day, and the newest ones."""
+        """Return the number of executions by day, and the newest executions."""
         days = await self._store.list_days(days=_DAYS)
         recent = await self._store.list_recent(limit=_RECENT)
         return RpcReply(

@@ -14,7 +14,7 @@ WHERE d.day > (now() AT TIME ZONE 'UTC')::DATE - $1::INTEGER
 ORDER BY d.day;
 
 -- name: list_recent
--- The newest executions. $1 at most so many
+-- The newest executions. $1 limit
 SELECT s.execution_id, s.path, s.status, s.started_at
 FROM noetl.execution_state AS s
 ORDER BY s.started_at DESC, s.execution_id DESC

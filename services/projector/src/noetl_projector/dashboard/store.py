@@ -12,7 +12,7 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 
 @dataclass(frozen=True, slots=True)
 class RecentExecution:
-    """An execution of the list of the newest ones."""
+    """An execution in the list of the newest."""
 
     execution_id: int
     path: str
@@ -21,7 +21,7 @@ class RecentExecution:
 
 
 class DashboardStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -1,4 +1,4 @@
-"""Answers about executions, built from state rows and log rows (http-b 1, 5 and 6)."""
+"""Answers about executions, built from state rows and log rows."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
     """Build the answer of ``/status``: the baseline's keys, then those the CLI reads.
 
     The CLI's human view says RUNNING unless ``completed``, whatever ``failed`` says, and a
-    cancelled execution would be COMPLETED there if it had not ``failed`` (cli-contract A3).
+    cancelled execution would be COMPLETED there if it had not ``failed``.
     """
     is_cancelled = state.status == ExecutionStatus.CANCELLED
     is_running = state.status == ExecutionStatus.RUNNING
@@ -114,7 +114,7 @@ def events_body(
 
 
 def pagination_body(*, page: int, page_size: int, total: int) -> JsonObject:
-    """Say where a page lies; an empty log has one page."""
+    """Return the position of a page; an empty log has one page."""
     pages = max(1, -(-total // page_size))
     return {
         "page": page,

@@ -1,4 +1,4 @@
-"""Reads of executions and commands, one function per request (docs/architecture.md)."""
+"""Reads of executions and commands, one function per request."""
 
 import asyncio
 
@@ -20,12 +20,12 @@ from noetl_projector.executions.store import ExecutionStore, State
 from noetl_projector.rpc import refused
 from noetl_projector.settings import Settings
 
-# A browser rounds an id to a double: up to 64 off at today's size (http-b 6.1).
+# A browser rounds an id to a double: up to 64 off at today's size.
 _ROUNDING = 128
 
 
 class ExecutionHandlers:
-    """Answers from the log and its state row, never from the read model (design 4)."""
+    """Answers from the log and its state row, never from the read model."""
 
     def __init__(self, store: ExecutionStore, *, settings: Settings) -> None:
         self._store = store
@@ -107,7 +107,7 @@ class ExecutionHandlers:
         return encode_reply(events_body(state, events=events, pagination=pagination))
 
     async def on_cancelled(self, request: JsonObject) -> bytes:
-        """Say whether an execution was cancelled, as its status says; an unknown one was not."""
+        """Return whether an execution was cancelled; an unknown execution was not."""
         execution_id = int(request["execution_id"])
         state = await self._find_log(execution_id)
         status = None if state is None else state.status
@@ -124,7 +124,7 @@ class ExecutionHandlers:
         )
 
     async def on_exists(self, request: JsonObject) -> bytes:
-        """Say whether an execution was started (design W5)."""
+        """Return whether an execution was started, and its number of first commands (W5)."""
         execution_id = int(request["execution_id"])
         state = await self._store.find_state(execution_id)
         commands = 0
@@ -140,7 +140,7 @@ class ExecutionHandlers:
         )
 
     async def on_origin(self, request: JsonObject) -> RpcReply | bytes:
-        """Say what an execution runs, with its workload unmasked: for services, no client's."""
+        """Return catalog entry and workload of an execution, unmasked: for services only."""
         state = await self._store.find_state(int(request["execution_id"]))
         if state is None:
             return _unknown(request)
@@ -150,7 +150,7 @@ class ExecutionHandlers:
     async def on_tail(self, request: JsonObject) -> RpcReply | bytes:
         """Return events after a position or an event, ascending, and where the log stands."""
         execution_id = int(request["execution_id"])
-        # The state is read first: its position is then never past what the rows hold.
+        # The state is read first, so that its position is never past the rows.
         state = await self._store.find_state(execution_id)
         if state is None:
             return _unknown(request)
@@ -182,7 +182,7 @@ class ExecutionHandlers:
         )
 
     async def on_command(self, request: JsonObject) -> RpcReply | bytes:
-        """Return a command as it was issued, whole: its reader is a worker (http-b 4.1)."""
+        """Return a command as issued, unmasked: its reader is a worker."""
         event_id = int(request["event_id"])
         command = await self._store.find_command(event_id, execution_id=request.get("execution_id"))
         if command is None:
@@ -203,7 +203,7 @@ class ExecutionHandlers:
         return state or await self._store.find_log(execution_id)
 
     async def _newest(self, state: State) -> tuple[list[JsonObject], JsonObject]:
-        """Return the newest events in ascending order, and what was left out."""
+        """Return the newest events in ascending order, and their page of the log."""
         limit = self._settings.detail_events_max
         rows = await self._store.read_after(
             state.execution_id, position=max(0, state.position - limit), limit=limit

@@ -58,7 +58,7 @@ ORDER BY e.position
 LIMIT $3;
 
 -- name: find_position
--- The position behind which a reader goes on who has seen an event. An id that the log lacks was
+-- The position after an event that a reader has seen. An id that the log lacks was
 -- rounded by a browser: before the first row above the rounding, and the log's end if there is
 -- none. $1 execution id, $2 event id, $3 rounding
 SELECT coalesce(
@@ -96,7 +96,7 @@ WHERE
     AND ($3::TEXT IS NULL OR e.event_type = $3);
 
 -- name: read_start
--- What an execution was started with. $1 execution id
+-- The workload of an execution. $1 execution id
 SELECT e.context -> 'workload' AS workload
 FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position = 1;
@@ -180,7 +180,8 @@ WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
 LIMIT 1;
 
 -- name: find_issued
--- The same by the log alone: rows of commands go earlier than it. $1 and $2 as above
+-- The same from the log alone, whose rows outlive those of commands. $1 event id,
+-- $2 execution id or null
 SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
 FROM noetl.event AS e
 WHERE
@@ -208,7 +209,7 @@ WHERE
 LIMIT 1;
 
 -- name: find_stuck
--- Executions that run for longer than so many minutes. $1 minutes, $2 limit
+-- Executions that run for longer, oldest first. $1 minutes, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
 WHERE

@@ -101,14 +101,14 @@ class StoredEvent:
 
 
 class ExecutionStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._sql = Queries.load("noetl_projector.executions")
 
     async def is_reachable(self) -> bool:
-        """Say whether the database answers."""
+        """Return whether the database answers."""
         try:
             await self._value("probe")
         except NoetlError:
@@ -128,9 +128,9 @@ class ExecutionStore:
         return (None if values["execution_id"] is None else State(**values)), names
 
     async def find_log(self, execution_id: int) -> State | None:
-        """Return what a log without a state row says of itself; None without a log.
+        """Return a state made of the ends of a log without a state row; None without a log.
 
-        Its last row decides about its end: nobody folds it, and it may go on.
+        Its last row decides whether it has ended: no playbook folds it, and it may go on.
         """
         row = await self._row("find_log", execution_id)
         if row is None:
@@ -174,7 +174,7 @@ class ExecutionStore:
         return [LogRow.of(row) for row in rows]
 
     async def find_position(self, execution_id: int, *, event_id: int, rounding: int) -> int:
-        """Return the position after which a reader goes on who has seen an event (P4)."""
+        """Return the position after an event that a reader has seen (P4)."""
         return int(await self._value("find_position", execution_id, event_id, rounding))
 
     async def read_page(

@@ -1,4 +1,4 @@
-"""The read model: one row per execution, moved to where its log is (design P1)."""
+"""The follower of the logs: moves rows of the read model as events arrive (P1)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ _MOVED = counter("noetl_projection_moved_total", "Rows of the read model that we
 
 
 class Follower:
-    """Hears of events and brings the rows of their executions up to date."""
+    """Consumer of event messages that moves the rows of their executions."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class Follower:
     async def on_messages(self, deliveries: Sequence[Delivery]) -> None:
         """Move the rows of a batch's executions, then acknowledge the batch.
 
-        A message says only that there is something to read: what it holds is not looked at.
-        An outage is not an attempt; the batch is held until the database is back. After a batch
-        that was not full it rests, so that the next one gathers what arrives meanwhile: a row
-        is then moved a few times a second at most, however many events its execution has.
+        A message is only a hint that there are new rows: its content is not read. An outage is
+        not an attempt; the batch is held until the database is back. A pause follows a batch
+        that was not full, so that the next batch gathers more: a row is then moved a few times
+        a second at most, no matter how many events its execution has.
         """
         ids = {execution_of_subject(delivery.subject) for delivery in deliveries} - {None}
         wanted = sorted(number for number in ids if number is not None)

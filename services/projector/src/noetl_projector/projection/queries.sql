@@ -30,7 +30,7 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
--- difference. A rebuild also writes rows anew that are there already, whatever they hold (P3).
+-- difference. A rebuild also rewrites rows at that position, whatever their content (P3).
 -- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
     SELECT e.execution_id, e.path, e.status, e.position
@@ -100,7 +100,7 @@ SELECT count(*) FROM moved;
 SELECT clock_timestamp();
 
 -- name: find_lagging
--- Executions whose row is behind their log, of those that run and those that ended lately.
+-- Executions whose row is behind their log, among those that run or ended lately.
 -- $1 ended after, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
@@ -112,7 +112,7 @@ WHERE
 ORDER BY s.execution_id
 LIMIT $2;
 
--- name: read_page
+-- name: page_executions
 -- Executions behind an id, in the order of their ids. $1 after, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
@@ -121,7 +121,7 @@ ORDER BY s.execution_id
 LIMIT $2;
 
 -- name: delete_orphans
--- Rows of executions that are no more, from one id up to another. $1 after, $2 up to
+-- Rows of executions that are gone, in a range of ids. $1 after, $2 up to
 WITH gone AS (
     DELETE FROM noetl.execution AS e
     WHERE
@@ -147,11 +147,11 @@ counted AS (
 SELECT count(*) FROM gone;
 
 -- name: lock_rows
--- Nobody moves rows while they are counted, and nobody else counts; readers go on.
+-- Rows don't move during the count, and there is one count at a time; readers go on.
 LOCK TABLE noetl.execution IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: delete_counters
--- All of them, to be counted again in the same transaction.
+-- All counters; the same transaction counts again.
 WITH days AS (
     DELETE FROM noetl.execution_day
 )
@@ -159,7 +159,7 @@ WITH days AS (
 DELETE FROM noetl.execution_counter;
 
 -- name: recount
--- The counters as the rows say.
+-- Counters from the rows.
 WITH days AS (
     INSERT INTO noetl.execution_day (day, executions)
     SELECT (e.start_time AT TIME ZONE 'UTC')::DATE, count(*)

@@ -26,7 +26,7 @@ class RebuiltPage:
 
 
 class ProjectionStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -63,7 +63,7 @@ class ProjectionStore:
         first = _FIRST_ID if after is None else after
         with translate():
             async with self._pool.acquire() as connection, connection.transaction():
-                page = await connection.fetch(self._sql["read_page"], first, limit)
+                page = await connection.fetch(self._sql["page_executions"], first, limit)
                 ids = [row["execution_id"] for row in page]
                 is_last = len(ids) < limit
                 last = _LAST_ID if is_last else ids[-1]

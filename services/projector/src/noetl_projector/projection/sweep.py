@@ -1,4 +1,4 @@
-"""Finding what no message told of: the lost last event, a wiped stream (design P2)."""
+"""The sweep: rows of the read model that no message moved, after lost messages (P2)."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
 
 _log = get_logger()
-# What ends during a look may be committed under a time before it.
+# An execution that ends during a sweep may be committed with an earlier time.
 _OVERLAP = timedelta(seconds=60)
 
 
@@ -36,7 +36,7 @@ async def run_sweep(
 
 
 async def sweep(store: ProjectionStore, *, ended_after: datetime, limit: int) -> int:
-    """Bring up to date what runs, or ended after a time, and is behind; how many were."""
+    """Move lagging rows of executions that run or ended after a time; return how many."""
     count = 0
     while True:
         behind = await store.find_lagging(ended_after=ended_after, limit=limit)

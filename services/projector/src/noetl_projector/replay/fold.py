@@ -1,4 +1,4 @@
-"""An execution's state folded from its log up to any event (http-b 7)."""
+"""The state of an execution, folded from its log up to any event."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,7 @@ _SUMMARY_NAMES = {"sha256": ("sha256", "digest"), "ref": ("ref", "rows_ref.ref",
 
 @dataclass(frozen=True, slots=True)
 class ReplayRow:
-    """What the fold needs of a row; `reference` and `meta` with secrets masked."""
+    """Columns of a row that the fold needs; `reference` and `meta` must be masked before."""
 
     event_id: int
     event_type: str
@@ -113,7 +113,7 @@ class _Fold:
         self.last = row
         meta: Mapping[str, Json] = row.meta if isinstance(row.meta, dict) else {}
         if meta.get("late") is True:
-            return  # kept for the record, decides nothing (design L1)
+            return  # a late row stays in the log but decides nothing (L1)
         self._take_execution(row)
         for take in (_take_stage, _take_frame, _take_command, _take_loop, _take_object):
             take(self, row, meta)
@@ -323,7 +323,7 @@ def _payload_ref(row: ReplayRow) -> JsonObject:
 
 
 def _summary(reference: Json) -> JsonObject:
-    """Gather what is known of a reference; what is not there is left out."""
+    """Gather the known values of a reference; missing ones are left out."""
     if not isinstance(reference, dict):
         return {}
     found = {}

@@ -1,8 +1,8 @@
-"""What the maps of a replayed state are made of, before any row (http-b 7)."""
+"""Empty entries of the maps of a replayed state."""
 
 from noetl_contract.json import JsonObject
 
-# Keys that are left out while nothing is known of them.
+# Keys that are left out while their value is unknown.
 EXECUTION_OPTIONAL = frozenset({"last_node_name"})
 STAGE_OPTIONAL = frozenset(
     {
@@ -54,7 +54,7 @@ LOOP_OPTIONAL = frozenset({"step_name", "total", "last_event_id"})
 
 
 def new_stage(stage_id: str) -> JsonObject:
-    """A stage of which nothing was heard."""
+    """Return a stage before its first row."""
     return {
         "stage_id": stage_id,
         "status": "UNKNOWN",
@@ -73,7 +73,7 @@ def new_stage(stage_id: str) -> JsonObject:
 
 
 def new_frame(frame_id: str) -> JsonObject:
-    """A frame of which nothing was heard."""
+    """Return a frame before its first row."""
     return {
         "frame_id": frame_id,
         "stage_id": None,
@@ -92,7 +92,7 @@ def new_frame(frame_id: str) -> JsonObject:
 
 
 def new_command(command_id: str) -> JsonObject:
-    """A command of which nothing was heard."""
+    """Return a command before its first row."""
     return {
         "command_id": command_id,
         "stage_id": None,
@@ -110,7 +110,7 @@ def new_command(command_id: str) -> JsonObject:
 
 
 def new_object(key: str, kind: str, identifier: str) -> JsonObject:
-    """A business object of which nothing was heard."""
+    """Return a business object before its first row."""
     return {
         "object_key": key,
         "object_type": kind,

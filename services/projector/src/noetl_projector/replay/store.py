@@ -13,7 +13,7 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 
 
 class ReplayStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -1,4 +1,4 @@
-"""Large results, kept outside the log (http-b 8)."""
+"""Large results, stored outside the log, one function per request."""
 
 import asyncio
 import hashlib
@@ -21,11 +21,11 @@ from noetl_projector.settings import Settings
 
 _FETCH_SECONDS = 20.0
 _WITHOUT_RESULT_SECONDS = 3600.0
-"""After this a body whose result never came is removed; far above any transfer's time."""
+"""After this a body without a result is removed; far longer than any transfer."""
 
 
 class ResultHandlers:
-    """Keeps results and finds them again."""
+    """One method per request."""
 
     def __init__(
         self, store: ResultStore, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
@@ -52,9 +52,9 @@ class ResultHandlers:
         }
 
     async def on_put(self, request: JsonObject) -> RpcReply:
-        """Keep a result; under the sender's id it may be sent again (design W13).
+        """Store a result; repeating the request with the sender's id stores it once (W13).
 
-        What is too large for a message is fetched, in parts, from the subject in ``data_at``.
+        Data too large for a message is fetched, in parts, from the subject in ``data_at``.
         """
         async with self._transfers:
             return await self._put(request)
@@ -77,7 +77,7 @@ class ResultHandlers:
             result_id=self._ids.next() if given is None else int(given),
         )
         scope = str(request.get("scope") or "execution")
-        # Results last as long as their execution; what the edge keeps here does not (W13).
+        # Results last as long as their execution; what the edge stores expires sooner (W13).
         lasts = request.get("expires_seconds")
         result = NewResult(
             result_id=uri.result_id,

@@ -1,4 +1,4 @@
-"""What is kept of executions' results, and doing away with it (http-b 8.3)."""
+"""Lists, deletion and statistics of stored results, one function per request."""
 
 from noetl_common.bus.rpc import RpcHandler
 from noetl_contract.http.moments import rfc3339, rfc3339_or_none
@@ -34,7 +34,7 @@ class ResultListHandlers:
         }
 
     async def on_list(self, request: JsonObject) -> RpcReply:
-        """List the results of an execution, without what they hold."""
+        """List the results of an execution, without their data."""
         execution_id = int(request["execution_id"])
         rows = await self._store.list_results(
             execution_id,
@@ -60,7 +60,7 @@ class ResultListHandlers:
         return RpcReply(body=body)
 
     async def on_delete(self, request: JsonObject) -> RpcReply:
-        """Delete results of an execution; how many."""
+        """Delete results of an execution; return how many."""
         execution_id = int(request["execution_id"])
         count = await self._store.delete_results(
             execution_id, scope=request.get("scope"), name=request.get("name")
@@ -68,5 +68,5 @@ class ResultListHandlers:
         return RpcReply(body={"execution_id": execution_id, "deleted": count})
 
     async def on_stats(self, _request: JsonObject) -> RpcReply:
-        """Say how many results are kept, and how large they are, by where they lie."""
+        """Return number and size of the stored results by store."""
         return RpcReply(body={"stores": await self._store.measure_results()})

@@ -23,7 +23,7 @@ USING kept
 WHERE d.store = kept.store AND d.location = kept.location;
 
 -- name: delete_expired_results
--- Deletes results whose time is over; their bodies go with them. $1 most
+-- Expired results; their bodies go with them. $1 limit
 WITH expired AS (
     SELECT r.result_id
     FROM noetl.result_store AS r
@@ -44,7 +44,7 @@ SELECT count(*) AS deleted
 FROM deleted;
 
 -- name: announce_body
--- Says that a body is about to be written: without a result it goes again.
+-- Schedules the removal of a body about to be written; its result will cancel it.
 -- $1 store, $2 location, $3 seconds until then
 INSERT INTO noetl.result_body_removal AS r (store, location, due_at)
 VALUES ($1, $2, now() + make_interval(secs => $3))
@@ -57,13 +57,13 @@ DELETE FROM noetl.result_body_removal
 WHERE store = $1 AND location = $2;
 
 -- name: keep_named_bodies
--- Forgets what is due but named by a result.
+-- Removals that are due, although a result names the body, are cancelled.
 DELETE FROM noetl.result_body_removal AS d
 USING noetl.result_store AS r
 WHERE d.due_at <= now() AND r.store = d.store AND r.location = d.location;
 
 -- name: take_removals
--- Bodies due for removal, put off for whoever comes next. $1 most
+-- Claims bodies due for removal by postponing them. $1 limit
 WITH due AS (
     SELECT d.store, d.location
     FROM noetl.result_body_removal AS d
@@ -130,7 +130,7 @@ WITH gone AS (
 SELECT count(*) FROM gone;
 
 -- name: measure_results
--- How much is kept where.
+-- Number and size of results by store.
 SELECT r.store, count(*) AS results, coalesce(sum(r.bytes), 0)::BIGINT AS bytes
 FROM noetl.result_store AS r
 GROUP BY r.store

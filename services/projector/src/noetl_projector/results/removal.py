@@ -1,4 +1,4 @@
-"""Removing bodies whose results are gone, or never came."""
+"""Removal of bodies whose results are gone or were never stored."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ async def run_removal(
     settings: Settings,
     on_progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Remove what is due, every interval, until cancelled."""
+    """Delete expired results and bodies due for removal, every interval, until cancelled."""
     while True:
         on_progress()
         try:
@@ -36,11 +36,10 @@ async def run_removal(
 
 
 async def remove_bodies(store: ResultStore, places: Places, *, limit: int) -> int:
-    """Remove bodies that are due; return how many were taken in hand.
+    """Remove bodies that are due; return how many were claimed.
 
-    Taking one in hand puts off when it is due next, so that replicas share the work, a body
-    that can't be removed is tried again later, and a crash loses nothing. One that a result
-    names is left alone and forgotten.
+    A claim postpones the next attempt, so that replicas share the work, a failed removal is
+    repeated later, and a crash loses nothing. A body that a result names stays.
     """
     taken = await store.take_removals(limit=limit)
     for name, location in taken:

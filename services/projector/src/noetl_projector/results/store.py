@@ -14,7 +14,7 @@ type Pool = asyncpg.Pool[asyncpg.Record]
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result to keep; ``text`` is its compact JSON with sorted keys, None if elsewhere."""
+    """A result to store; ``text`` is its compact JSON with sorted keys, None if elsewhere."""
 
     result_id: int
     execution_id: int
@@ -45,14 +45,14 @@ class ListedResult:
 
 
 class ResultStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._sql = Queries.load("noetl_projector.results")
 
     async def insert_result(self, result: NewResult) -> None:
-        """Keep a result; repeating it changes nothing."""
+        """Store a result; repeating it changes nothing."""
         with translate():
             await self._pool.execute(
                 self._sql["insert_result"],
@@ -70,35 +70,35 @@ class ResultStore:
             )
 
     async def delete_expired_results(self, *, limit: int) -> int:
-        """Delete results whose time is over; return how many."""
+        """Delete expired results; return how many."""
         return int(await self._value("delete_expired_results", limit))
 
     async def find_result(
         self, execution_id: int, *, name: str, result_id: int
     ) -> JsonObject | None:
-        """Return a result's JSON text in ``data``, or where it lies, with size and checksum."""
+        """Return a result's JSON text in ``data``, or its location, with size and checksum."""
         row = await self._row("find_result", execution_id, name, result_id)
         return None if row is None else dict(row)
 
     async def announce_body(self, store: str, *, location: str, seconds: float) -> None:
-        """Have a body removed after a time unless a result names it then."""
+        """Schedule the removal of a body, unless a result names it by then."""
         with translate():
             await self._pool.execute(self._sql["announce_body"], store, location, seconds)
 
     async def forget_removal(self, store: str, *, location: str) -> None:
-        """Remove a body no more."""
+        """Cancel the removal of a body."""
         with translate():
             await self._pool.execute(self._sql["forget_removal"], store, location)
 
     async def take_removals(self, *, limit: int) -> list[tuple[str, str]]:
-        """Return stores and locations of bodies that are due for removal."""
+        """Claim bodies that are due for removal; return their stores and locations."""
         with translate():
             await self._pool.execute(self._sql["keep_named_bodies"])
         rows = await self._rows("take_removals", limit)
         return [(row["store"], row["location"]) for row in rows]
 
     async def find_newest_result(self, execution_id: int, *, name: str) -> JsonObject | None:
-        """Return the newest result of a name with what is known of it; ``data`` is JSON text."""
+        """Return the newest result of a name; ``data`` is JSON text."""
         row = await self._row("find_newest_result", execution_id, name)
         return None if row is None else dict(row)
 

@@ -6,7 +6,7 @@ _SCHEME = "noetl://"
 
 
 class InvalidUri(ValueError):
-    """A text that names no result; the message says what is wrong with it."""
+    """The text is not the reference of a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ResultUri:
         """Read a URI.
 
         Raises:
-            InvalidUri: it is none.
+            InvalidUri: the text is not a reference.
         """
         if not text.startswith(_SCHEME):
             raise InvalidUri(f"URI must start with '{_SCHEME}', got: \"{text}\"")

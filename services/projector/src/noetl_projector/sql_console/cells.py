@@ -1,7 +1,7 @@
-"""Values of any PostgreSQL type as JSON, without losing anything (http-a 14.1).
+"""Values of any PostgreSQL type as JSON, without loss.
 
-PostgreSQL prints the values and reads the parameters itself: nothing is rounded on the way, and
-types that Python has no equal for need no case of their own.
+PostgreSQL prints the values and reads the parameters itself: nothing is rounded, and types
+without an equivalent in Python need no case of their own.
 """
 
 import math

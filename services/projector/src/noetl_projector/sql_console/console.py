@@ -1,4 +1,4 @@
-"""The SQL route: one statement, bounded, on connections of its own (http-a 14.1)."""
+"""The SQL console: one statement at a time, bounded, on connections of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -62,7 +62,7 @@ class WritesRefused(NoetlError):
 
 
 class DatabaseNotReached(NoetlError):
-    """The database that the request names does not let us in."""
+    """The database that the request names refuses the connection."""
 
     template = "The database that the request names can't be reached: {reason}"
     http_status = 502
@@ -79,7 +79,7 @@ class Outcome:
 
 
 class SqlConsole:
-    """Runs one statement at a time per slot; few slots, so that the service stays responsive."""
+    """Slots that run one statement each; few of them keep the service responsive."""
 
     def __init__(self, pool: Pool, *, login: ConsoleLogin, settings: Settings) -> None:
         self._pool = pool
@@ -311,7 +311,7 @@ def _bound(prepared: "PreparedStatement[Any]", parameters: Sequence[Json]) -> li
 def _ours(error: Exception) -> NoetlError:
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
         return WritesRefused(reason=str(error))
-    # Before the outages: a statement that was cancelled is one of them.
+    # Before the outages, which include cancelled statements.
     if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
         return SqlFailed(reason=str(error) or "canceling statement due to statement timeout")
     if isinstance(error, asyncpg.UnsupportedClientFeatureError):

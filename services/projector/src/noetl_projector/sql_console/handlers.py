@@ -1,4 +1,4 @@
-"""The SQL route and the check of browser sessions, one function per request (http-a 14.1, 15.1)."""
+"""The SQL route and the check of browser sessions, one function per request."""
 
 import orjson
 from noetl_common.bus.broker import Bus
@@ -54,14 +54,14 @@ class CredentialNotRead(NoetlError):
 
 
 class ElsewhereRefused(NoetlError):
-    """Other databases than our own are switched off."""
+    """Databases other than the service's own are switched off."""
 
     template = "Other databases are switched off (NOETL_SQL_CONSOLE_ELSEWHERE)"
     http_status = 403
 
 
 class SqlHandlers:
-    """Runs statements that clients send, and one that we know."""
+    """Statements of clients, and the statement that checks a session."""
 
     def __init__(self, console: SqlConsole, *, bus: Bus, settings: Settings) -> None:
         self._console = console
@@ -81,7 +81,7 @@ class SqlHandlers:
         }
 
     async def on_execute(self, request: JsonObject) -> RpcReply:
-        """Run a statement; ``text`` of the answer is the body, whose numbers nobody rounds."""
+        """Run a statement; ``text`` of the answer is the body, so that no number is rounded."""
         statement = read_statement(str(request["query"]), parameters=request.get("parameters"))
         target = await self._target(request)
         try:
@@ -89,7 +89,7 @@ class SqlHandlers:
                 statement, search_path=str(request.get("schema") or ""), target=target
             )
         except (SqlFailed, DatabaseNotReached) as error:
-            # The client's mistakes, whose texts quote the statement: not for our logs.
+            # Mistakes of the client: their texts quote the statement, so they are not logged.
             return RpcReply(status=error.http_status, error=error.message)
         text = b'{"status":"ok","result":[' + b",".join(outcome.rows) + b"]"
         if outcome.is_cut:
@@ -97,7 +97,7 @@ class SqlHandlers:
         return RpcReply(body={"text": (text + b"}").decode()})
 
     async def on_validate_session(self, request: JsonObject) -> RpcReply:
-        """Say who a session token belongs to; what the database says against it is a 200 too."""
+        """Return the user of a session token; errors of the database are a 200 too."""
         target = await self._credential(str(request.get("credential") or "pg_auth"))
         statement = Statement(_SESSION.text.strip(), (request["session_token"],))
         try:

@@ -1,8 +1,8 @@
-"""Who the statements of the SQL route are on our own server (http-a 14.1).
+"""The role under which statements of the SQL route run on the service's own server.
 
-A transaction that may only read keeps nobody from files, programs and other sessions who is a
-superuser. Then the statements run as a role that may read tables and nothing else, made when it
-is first needed; no setting or statement leads back, since it is its own login.
+A read-only transaction does not keep a superuser from files, programs and other sessions. For a
+superuser the statements run as a role that may only read tables, created when it is first needed.
+It is a login of its own, so no setting or statement leads back.
 """
 
 import base64
@@ -53,23 +53,23 @@ class Login:
 
 
 class ConsoleLogin:
-    """Opens connections to our own server for statements that clients send."""
+    """Connections to the service's own server for statements of clients."""
 
     def __init__(self, settings: Settings) -> None:
         password = settings.sql_console_password or settings.postgres_password
         self.own = Login(
             settings.sql_console_user or settings.postgres_user, password.get_secret_value()
         )
-        # Whoever names a role for the route, or lets it write, has decided what it may do.
+        # With a configured role, or with writes allowed, the operator has chosen the rights.
         is_decided = bool(settings.sql_console_user) or settings.sql_console_writes
         self._chosen = self.own if is_decided else None
         self._search_path = ""
 
     async def connect(self, *args: Any, **arguments: Any) -> Connection:
-        """Connect as who may run statements; takes what ``asyncpg.connect`` does but the login.
+        """Connect as the role for statements; arguments as of ``asyncpg.connect`` without login.
 
         Raises:
-            asyncpg.PostgresError: the server does not let us in.
+            asyncpg.PostgresError: the server refuses the login.
         """
         if self._chosen is None:
             own = await _connected(self.own, *args, **arguments)
@@ -101,7 +101,7 @@ class ConsoleLogin:
                 asyncpg.DuplicateObjectError,
                 asyncpg.InternalServerError,  # "tuple concurrently updated"
             ) as error:
-                # Somebody makes it just now, perhaps at another database: it's the server's.
+                # A replica creates the role just now; roles belong to the server, not a database.
                 _log.info("sql_reader_made_by_others", error=str(error))
             finally:
                 await own.close()
@@ -116,7 +116,7 @@ def reader_of(own: Login) -> Login:
 
 
 async def _make(own: Connection, reader: Login) -> None:
-    """Make the role, or make it right."""
+    """Create the role, or correct it."""
     async with own.transaction():
         # The server may log the statement: it gets the verifier, never the password.
         statements = await own.fetchval(
@@ -136,7 +136,7 @@ async def _connected(login: Login, *args: Any, **arguments: Any) -> Connection:
 
 
 def _verifier(password: str) -> str:
-    """Return what PostgreSQL keeps of a password for SCRAM (RFC 5803)."""
+    """Return the verifier that PostgreSQL stores for a password (SCRAM, RFC 5803)."""
     salt = secrets.token_bytes(_SALT_BYTES)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -1,4 +1,4 @@
-"""Which database a statement of the SQL route is for (http-a 14.1)."""
+"""The database that a request of the SQL route names."""
 
 import re
 from collections.abc import Mapping
@@ -41,10 +41,11 @@ class Target:
 def target_of_text(connection_string: str) -> Target:
     """Read a connection string, an address or ``key=value`` pairs.
 
-    Only what names a server and a login is taken: a request must not make us read files.
+    Only server and login are taken: a request must not make the service read files.
 
     Raises:
-        StatementRefused: it can't be read; its text is not repeated, it may hold a password.
+        StatementRefused: the text is unreadable; the error does not quote it, it may hold a
+            password.
     """
     if "://" in connection_string:
         return _of_address(connection_string)
@@ -105,13 +106,13 @@ def _of_address(address: str) -> Target:
 
 
 def _of_pairs(pairs: Mapping[str, str]) -> Target:
-    known: dict[str, Any] = {_NAMES[name]: value for name, value in pairs.items() if name in _NAMES}
-    if "port" in known:
-        if not (known["port"].isascii() and known["port"].isdigit()):
+    parts: dict[str, Any] = {_NAMES[name]: value for name, value in pairs.items() if name in _NAMES}
+    if "port" in parts:
+        if not (parts["port"].isascii() and parts["port"].isdigit()):
             raise StatementRefused(reason="Invalid port of the connection")
-        known["port"] = int(known["port"])
-    if known.get("sslmode") not in {None, *_SSL_MODES}:
+        parts["port"] = int(parts["port"])
+    if parts.get("sslmode") not in {None, *_SSL_MODES}:
         raise StatementRefused(reason="Invalid sslmode of the connection")
-    if str(known.get("host", "")).startswith("/"):
+    if str(parts.get("host", "")).startswith("/"):
         raise StatementRefused(reason="The connection must name a host, not a path")
-    return Target(**known)
+    return Target(**parts)

@@ -1,9 +1,8 @@
-"""What a statement of the SQL route may be, and its placeholders (http-a 14.1)."""
+"""Checks of a statement of the SQL route, and its placeholders."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from noetl_common.errors import Invalid
 from noetl_contract.json import Json
@@ -130,7 +129,7 @@ def _marked(text: str, values: tuple[Json, ...]) -> Statement:
     return Statement(_replaced(text, number), values)
 
 
-def _replaced(text: str, number: Any) -> str:
+def _replaced(text: str, number: Callable[[re.Match[str]], str]) -> str:
     """Replace placeholders by numbers, and doubled percent signs by single ones."""
     made: list[str] = []
     end = 0

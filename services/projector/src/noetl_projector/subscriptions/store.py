@@ -23,7 +23,7 @@ class Subscription:
 
 
 class SubscriptionStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -36,7 +36,7 @@ class SubscriptionStore:
         return [Subscription(**row) for row in rows]
 
     async def find_subscription(self, subscription_id: int) -> Subscription | None:
-        """Return a subscription; None without one of this id."""
+        """Return a subscription; None when the id is unknown."""
         with translate():
             row = await self._pool.fetchrow(self._sql["find_subscription"], subscription_id)
         return Subscription(**row) if row else None

@@ -1,7 +1,7 @@
 -- Statements about variables of executions, on the shard's database.
 
 -- name: list_vars
--- $1 execution id, $2 at most so many
+-- $1 execution id, $2 limit
 SELECT
     v.var_name, v.var_type, v.var_value::TEXT AS var_value, v.source_step, v.created_at,
     v.accessed_at, v.access_count

@@ -27,7 +27,7 @@ class Variable:
 
 
 class VariableStore:
-    """One method per statement or transaction; errors of the driver leave as ours."""
+    """One method per statement or transaction; errors of the driver become ours."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -58,7 +58,7 @@ class VariableStore:
             )
 
     async def delete_variable(self, execution_id: int, *, name: str) -> bool:
-        """Delete a variable; False when there is none."""
+        """Delete a variable; False when it does not exist."""
         with translate():
             found = await self._pool.fetchval(self._sql["delete_var"], execution_id, name)
         return found is not None

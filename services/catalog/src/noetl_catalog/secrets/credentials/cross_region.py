@@ -1,4 +1,4 @@
-"""Other regions, asked for secrets that may not leave them (http-a 8.2)."""
+"""Client of other regions, for secrets that may not leave them unsealed."""
 
 from collections.abc import Mapping
 
@@ -24,14 +24,14 @@ _DURATION = metrics.histogram(
 )
 
 
-class Brokers:
+class CrossRegionClient:
     """The edges of other regions, by region.
 
     Args:
         client: without a base address.
         registry: base addresses by region.
-        token: what they want as internal token; empty for none.
-        timeout_seconds: patience with one call.
+        token: their internal token; empty for none.
+        timeout_seconds: of one call.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Brokers:
         self._timeout_seconds = timeout_seconds
 
     def has(self, region: str) -> bool:
-        """Whether a region can be asked."""
+        """Whether the registry has a region."""
         return region in self._registry
 
     def served(self, region: str, outcome: str) -> None:
-        """Count what this region did for another one.
+        """Count an answer of this region to another one.
 
-        Anybody may call himself anything: regions that nobody configured are counted as one.
+        Callers name their region freely: all regions outside the registry share one label.
         """
         label = region if region in self._registry else "other"
         _CALLS.labels(label if region else "-", outcome).inc()
@@ -63,7 +63,7 @@ class Brokers:
         """Return an envelope that the other region sealed for the worker.
 
         Raises:
-            BrokerUnreachable: it gave none.
+            BrokerUnreachable: no answer, or an answer without an envelope.
         """
         base = self._registry[region]
         with _DURATION.labels(region).time():

@@ -1,4 +1,4 @@
-"""Stored credentials, one function per request (docs/architecture.md)."""
+"""Stored credentials, one function per request."""
 
 import orjson
 from noetl_common import metrics
@@ -19,7 +19,7 @@ from noetl_contract.rpc import RpcReply
 
 from noetl_catalog.rpc import refused
 from noetl_catalog.secrets.audit import Audit, Operation, Outcome, Reader
-from noetl_catalog.secrets.credentials.cross_region import Brokers
+from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.reader import SecretReader, credential_body
 from noetl_catalog.secrets.errors import BrokerUnreachable, ResidencyViolation
 from noetl_catalog.secrets.keys.box import SecretBox
@@ -41,7 +41,7 @@ class CredentialHandlers:
         box: SecretBox,
         reader: SecretReader,
         audit: Audit,
-        brokers: Brokers,
+        cross_region: CrossRegionClient,
         ids: SnowflakeIds,
         settings: SecretSettings,
     ) -> None:
@@ -49,7 +49,7 @@ class CredentialHandlers:
         self._box = box
         self._reader = reader
         self._audit = audit
-        self._brokers = brokers
+        self._cross_region = cross_region
         self._ids = ids
         self._settings = settings
 
@@ -135,7 +135,7 @@ class CredentialHandlers:
         try:
             body = await self._reader.read(wanted.identifier, Operation.GET_SEALED, reader=reader)
         except ResidencyViolation as error:
-            return await self._brokered(wanted, error, recipient=recipient, reader=reader)
+            return await self._ask_region(wanted, error, recipient=recipient, reader=reader)
         except NoetlError:
             _SEALED.labels("credential_error").inc()
             raise
@@ -156,7 +156,7 @@ class CredentialHandlers:
         reader = _reader(wanted, worker_id=wanted.worker_id)
         own = self._settings.server_region
         if wanted.expected_entry_region != own:
-            self._brokers.served(wanted.expected_entry_region, "wrong_region")
+            self._cross_region.served(wanted.expected_entry_region, "wrong_region")
             await self._record_cross(wanted, Outcome.WRONG_REGION, reader)
             return refused(
                 403,
@@ -171,23 +171,23 @@ class CredentialHandlers:
                 " got {length}",
             )
         except BadKey as error:
-            self._brokers.served(wanted.requesting_region, "bad_pubkey")
+            self._cross_region.served(wanted.requesting_region, "bad_pubkey")
             await self._record_cross(wanted, Outcome.NO_PUBKEY, reader)
             return refused(400, error.message)
         try:
             body = await self._reader.read(wanted.alias, Operation.CROSS_REGION, reader=reader)
         except NoetlError:
-            self._brokers.served(wanted.requesting_region, "resolve_error")
+            self._cross_region.served(wanted.requesting_region, "resolve_error")
             raise
         if body is None:
-            self._brokers.served(wanted.requesting_region, "resolve_error")
+            self._cross_region.served(wanted.requesting_region, "resolve_error")
             return _not_found(wanted.alias)
         try:
             envelope = seal(orjson.dumps(body), recipient=recipient)
         except NoetlError:
-            self._brokers.served(wanted.requesting_region, "seal_error")
+            self._cross_region.served(wanted.requesting_region, "seal_error")
             raise
-        self._brokers.served(wanted.requesting_region, "ok")
+        self._cross_region.served(wanted.requesting_region, "ok")
         return RpcReply(body=envelope)
 
     async def _recipient(self, worker_id: str) -> bytes:
@@ -210,16 +210,16 @@ class CredentialHandlers:
             _SEALED.labels("worker_not_found").inc()
             raise
 
-    async def _brokered(
+    async def _ask_region(
         self, wanted: SealedRead, error: ResidencyViolation, *, recipient: bytes, reader: Reader
     ) -> RpcReply:
-        """Let the region that has the secret seal it, if it can be asked (http-a 8.2)."""
+        """Let the secret's own region seal it, if the registry has that region."""
         region = str(error.context["entry_region"])
-        if not self._brokers.has(region):
+        if not self._cross_region.has(region):
             _SEALED.labels("residency_violation").inc()
             raise error
         try:
-            envelope = await self._brokers.resolve(
+            envelope = await self._cross_region.resolve(
                 region,
                 CrossRegionRequest.of(
                     wanted,

@@ -1,4 +1,4 @@
-"""Reading a secret for somebody: stored ones first, then the keychain of the playbook."""
+"""Reads of secrets: stored credentials first, then the keychain of the playbook."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,14 +16,14 @@ from noetl_catalog.secrets.store import SecretStore
 
 
 class Resolving(Protocol):
-    """Finds what an alias stands for in an execution."""
+    """Resolution of an alias in the playbook of an execution."""
 
     async def resolve(self, alias: str, *, execution_id: int) -> Opened | None:
         """Return the secret; None when the playbook has no such alias."""
 
 
 class SecretReader:
-    """Decrypts, resolves and records; the one place through which credentials leave."""
+    """Decryption, resolution and audit; all credentials leave through here."""
 
     def __init__(
         self, store: SecretStore, *, box: SecretBox, resolver: Resolving, audit: Audit
@@ -36,7 +36,7 @@ class SecretReader:
     async def read(
         self, identifier: str, operation: Operation, *, reader: Reader
     ) -> JsonObject | None:
-        """Return the credential object with its data; None when nothing goes by the name.
+        """Return the credential object with its data; None when the name is unknown.
 
         Raises:
             ResidencyViolation: the secret may not be resolved here.
@@ -71,7 +71,7 @@ class SecretReader:
 
 
 def credential_body(credential: Credential) -> JsonObject:
-    """Return a credential without its data; what is NULL is left out (http-a 4)."""
+    """Return a credential without its data; NULLs are left out."""
     body: JsonObject = {"id": str(credential.id), "name": credential.name, "type": credential.type}
     for name in ("meta", "tags", "description"):
         value = getattr(credential, name)

@@ -1,4 +1,4 @@
-"""The keychain of a playbook: which secrets its author named."""
+"""Keychain entries: their keys, and their definitions in playbooks."""
 
 import asyncio
 from collections import OrderedDict
@@ -13,21 +13,21 @@ SCOPES = frozenset({"local", "global", "shared"})
 
 
 class KeychainEntries:
-    """Reads entries out of registered playbooks; a version never changes, so they are kept."""
+    """Entries of registered playbooks, cached: a version never changes."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings) -> None:
         self._store = store
         self._settings = settings
-        self._kept: OrderedDict[int, dict[str, JsonObject]] = OrderedDict()
+        self._cache: OrderedDict[int, dict[str, JsonObject]] = OrderedDict()
 
     async def find(self, catalog_id: int, alias: str) -> JsonObject | None:
         """Return an entry as it was written, None when the playbook has none or can't be read."""
-        entries = self._kept.get(catalog_id)
+        entries = self._cache.get(catalog_id)
         if entries is None:
             entries = await self._read(catalog_id)
-            self._kept[catalog_id] = entries
-            while len(self._kept) > self._settings.catalog_content_cache_entries:
-                self._kept.popitem(last=False)
+            self._cache[catalog_id] = entries
+            while len(self._cache) > self._settings.catalog_content_cache_entries:
+                self._cache.popitem(last=False)
         return entries.get(alias)
 
     async def _read(self, catalog_id: int) -> dict[str, JsonObject]:
@@ -48,7 +48,7 @@ class KeychainEntries:
 
 
 def cache_key(name: str, *, catalog_id: int, scope_type: str, execution_id: int | None) -> str:
-    """Return the key; a scope that nobody knows is like the global one."""
+    """Return the key of an entry; unknown scopes count as global."""
     match scope_type:
         case "local":
             return f"{name}:{catalog_id}:{'local' if execution_id is None else execution_id}"

@@ -20,7 +20,7 @@ class Execution:
 
 
 class Executions:
-    """Asks the projector of the execution's shard."""
+    """Client of the projector of an execution's shard."""
 
     def __init__(self, rpc: RpcClient, *, shard_count: int) -> None:
         self._rpc = rpc

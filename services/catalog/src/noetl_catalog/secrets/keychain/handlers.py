@@ -1,4 +1,4 @@
-"""Entries of the keychain, one function per request (docs/architecture.md)."""
+"""Entries of the keychain, one function per request."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -111,7 +111,7 @@ class KeychainHandlers:
         )
 
     async def on_delete(self, request: JsonObject) -> RpcReply:
-        """Delete an entry, if there is one."""
+        """Delete an entry; a missing entry is no error."""
         wanted = KeychainRead.model_validate(request)
         key = _key(wanted)
         record = self._audit.row(
@@ -162,7 +162,7 @@ def _key(wanted: KeychainRead | KeychainPut) -> str:
 
 
 def _expiry(wanted: KeychainPut) -> datetime | None:
-    """Return the expiry that was asked for; a moment wins over a span.
+    """Return the requested expiry; a moment wins over a span.
 
     Raises:
         OverflowError: the span leads out of the calendar.

@@ -1,4 +1,4 @@
-"""Whether a keychain entry may be resolved in this region (http-a 8.1)."""
+"""Residency: the regions in which a keychain entry may be resolved."""
 
 from noetl_common import metrics
 from noetl_contract.json import JsonObject
@@ -33,7 +33,7 @@ def decide_residency(entry: JsonObject, *, server_region: str) -> tuple[str, str
 
 
 def check_residency(entry: JsonObject, *, alias: str, server_region: str) -> None:
-    """Count the decision, and refuse what it blocks.
+    """Count the decision, and raise when it blocks.
 
     Raises:
         ResidencyViolation: the entry may not be resolved here.

@@ -1,4 +1,4 @@
-"""From an alias in a playbook's keychain to a secret of a provider (http-a 7.6)."""
+"""Resolution of a keychain alias: an execution's playbook, a provider, a cache."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ _RESOLVE_DURATION = metrics.histogram(
 _LIFE = metrics.histogram(
     "noetl_secret_dynamic_ttl_seconds", "Lifetimes of dynamic secrets", buckets=_LIFE_BUCKETS
 )
-_SKIPS = metrics.counter("noetl_secret_cache_skip_total", "Secrets not kept", ["reason"])
+_SKIPS = metrics.counter("noetl_secret_cache_skip_total", "Secrets not cached", ["reason"])
 _REFRESHED = metrics.counter("noetl_secret_refresh_total", "Refreshes ahead of expiry", ["outcome"])
 _REFRESH_DURATION = metrics.histogram(
     "noetl_secret_refresh_duration_seconds", "Their latency", buckets=_B3
@@ -70,9 +70,9 @@ class _Fetched:
 
 
 class KeychainResolver:
-    """Looks into the cache, asks the provider, and renews what is about to expire.
+    """Secrets from the cache, else from the provider; renewed shortly before they expire.
 
-    What several ask for at once is fetched once per process.
+    Concurrent requests for one secret are fetched once per process.
     """
 
     def __init__(
@@ -111,16 +111,16 @@ class KeychainResolver:
         if execution is None:
             return None
         wanted = _Wanted(alias, execution_id, execution)
-        kept = await self._kept(wanted)
-        if kept is not None:
-            return kept
+        cached = await self._cached(wanted)
+        if cached is not None:
+            return cached
         lock = self._locks.get(wanted.cache_key)
         if lock is None:
             lock = self._locks[wanted.cache_key] = asyncio.Lock()
         has_waited = lock.locked()
         async with lock:
-            kept = await self._kept(wanted) if has_waited else None
-            return kept or await self._resolve_anew(wanted)
+            cached = await self._cached(wanted) if has_waited else None
+            return cached or await self._resolve_anew(wanted)
 
     async def run(self) -> None:
         """Renew secrets in the background until cancelled."""
@@ -136,7 +136,7 @@ class KeychainResolver:
         region = self._settings.server_region
         check_residency(entry, alias=wanted.alias, server_region=region)
         fetched = await self._measured(provider, lambda: self._fetch(provider, entry, wanted))
-        await self._keep(wanted, fetched)
+        await self._cache(wanted, fetched)
         return Opened(fetched.value, "")
 
     async def _fetch(self, name: str, entry: JsonObject, wanted: _Wanted) -> _Fetched:
@@ -177,8 +177,8 @@ class KeychainResolver:
 
     # -- the cache -----------------------------------------------------------------------
 
-    async def _kept(self, wanted: _Wanted) -> Opened | None:
-        """Return what is kept; whatever goes wrong with it, it can be fetched again."""
+    async def _cached(self, wanted: _Wanted) -> Opened | None:
+        """Return the cached secret; None on any failure, since it can be fetched again."""
         try:
             row = await self._store.use_keychain(wanted.cache_key)
             if row is None or row.is_expired:
@@ -190,9 +190,9 @@ class KeychainResolver:
         self._refresh_if_due(row, wanted)
         return opened
 
-    async def _keep(self, wanted: _Wanted, fetched: _Fetched) -> None:
-        """Keep a secret as long as it is good; not being able to is no failure."""
-        life = kept_seconds(fetched.expires_at, now=datetime.now(UTC), settings=self._settings)
+    async def _cache(self, wanted: _Wanted, fetched: _Fetched) -> None:
+        """Cache a secret while it is valid; a failure to cache is not an error."""
+        life = cache_seconds(fetched.expires_at, now=datetime.now(UTC), settings=self._settings)
         if life is None:
             _SKIPS.labels("already_expired").inc()
             return
@@ -242,19 +242,19 @@ class KeychainResolver:
                     if await self._resolve_anew(wanted) is not None:
                         outcome = "succeeded"
             except NoetlError as error:
-                # The row stays as it is: whoever asks after its end gets the error.
+                # The row stays: requests after its expiry get the error.
                 _log.warning("secret_refresh_failed", code=error.code, error=error.message)
-            except Exception:  # noqa: BLE001 -- task supervisor: nobody waits for this one
+            except Exception:  # noqa: BLE001 -- task supervisor: no request waits for it
                 _log.exception("secret_refresh_failed")
             finally:
                 self._refreshing.discard((wanted.execution.catalog_id, wanted.alias))
                 _REFRESHED.labels(outcome).inc()
 
 
-def kept_seconds(
+def cache_seconds(
     expires_at: datetime | None, *, now: datetime, settings: SecretSettings
 ) -> float | None:
-    """Return for how long a secret is kept, None when it is about to expire."""
+    """Return the lifetime in the cache; None when the secret is about to expire."""
     longest = settings.keychain_cache_seconds
     if expires_at is None:
         return longest

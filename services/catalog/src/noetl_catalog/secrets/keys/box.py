@@ -1,4 +1,4 @@
-"""From values to what the encrypted columns hold, and back."""
+"""Encryption of values for the database, and decryption of every stored form."""
 
 import base64
 import binascii
@@ -25,14 +25,14 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A value, and what it was protected by: a key's version, or the name of an old form."""
+    """A value, and the version of its key, or the name of an old form."""
 
     value: Json = field(repr=False)
     key_version: str
 
 
 class SecretBox:
-    """Encrypts new values and decrypts all forms that were ever stored.
+    """Encryption of new values, and decryption of all forms that were ever stored.
 
     Args:
         keys: wraps the data keys.
@@ -55,7 +55,7 @@ class SecretBox:
         """Decrypt a stored text.
 
         Raises:
-            NotAnEnvelope: it is in no readable form.
+            NotAnEnvelope: the form of the text is unknown.
             DecryptionFailed: no known key opens it.
             WrongProvider: another key manager wrapped its key.
         """
@@ -65,13 +65,13 @@ class SecretBox:
         except orjson.JSONDecodeError:
             raise DecryptionFailed(reason="the plaintext is not JSON") from None
 
-    async def turned(self, text: str) -> str | None:
-        """Return a stored text under the current key; None when it is already.
+    async def rewrap(self, text: str) -> str | None:
+        """Return a stored text under the current key; None when it needs no change.
 
-        The encrypted data stays as it is; only old forms are encrypted anew.
+        The encrypted data stays the same; only old forms are encrypted again.
 
         Raises:
-            NotAnEnvelope: it is in no readable form.
+            NotAnEnvelope: the form of the text is unknown.
             DecryptionFailed: no known key opens it.
             WrongProvider: another key manager wrapped its key.
         """
@@ -99,7 +99,7 @@ class SecretBox:
         return envelope.open(await self._keys.unwrap(envelope.dek)), envelope.dek.version
 
     def _old_plaintext(self, text: str, error: NotAnEnvelope) -> tuple[bytes, str]:
-        """Read the forms of earlier servers (http-a 5.4)."""
+        """Read the forms of earlier servers: without a data key, or plain JSON."""
         try:
             blob = base64.b64decode(text.strip(), validate=True)
         except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""Data keys wrapped by Google's key management (http-a 5.3)."""
+"""Data keys wrapped by Google's key management."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ class KmsFailed(ProviderFailed):
 
 
 class GcpKeyManager:
-    """Asks Google; the configured local key is for what was stored without data keys."""
+    """Keys in Google's KMS; the configured local key opens texts without a data key."""
 
     is_durable = True
 
@@ -91,7 +91,7 @@ class GcpKeyManager:
         return _version_in(name) == dek.version
 
     def open_bare(self, blob: bytes, /) -> bytes:
-        """Open with the configured local key, if there is one."""
+        """Open with the configured local key."""
         return self._local.open_bare(blob)
 
     async def _post(self, what: str, key: str, body: dict[str, str]) -> dict[str, object]:
@@ -135,7 +135,7 @@ def open_key_manager(
         case "gcp-kms" | "gcp" if "/cryptoKeys/" not in settings.gcp_kms_key:
             raise BadKey(reason="NOETL_GCP_KMS_KEY must name a key: projects/…/cryptoKeys/<key>")
         case "gcp-kms" | "gcp" if isinstance(local, NoKeyManager):
-            # Wanted even with a KMS (http-a 5.1): everything is refused by its name until then.
+            # The local key is required even with a KMS: without it every operation is refused.
             return local
         case "gcp-kms" | "gcp":
             return GcpKeyManager(

@@ -1,4 +1,4 @@
-"""What operators do with keys and ask about readings (docs/architecture.md)."""
+"""Rotation of keys and its progress, one function per request."""
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_contract.http.keychain import RotateRequest
@@ -16,7 +16,7 @@ _MOST_BATCHES = 1_000_000
 
 
 class RotationHandlers:
-    """Rotation, its state, and the audit."""
+    """One method per request."""
 
     def __init__(
         self, store: SecretStore, *, rotation: KeyRotation, settings: SecretSettings
@@ -35,7 +35,7 @@ class RotationHandlers:
         )
 
     async def on_rotate(self, request: JsonObject) -> RpcReply:
-        """Rotate a slice of one table; the caller asks on until it is done."""
+        """Rotate a slice of one table; the caller repeats until it is done."""
         wanted = RotateRequest.model_validate(request)
         if wanted.table not in {"credential", "keychain"}:
             return refused(422, "table is neither credential nor keychain")

@@ -1,4 +1,4 @@
-"""Who wraps data keys: the configured key, a cloud KMS, or nobody yet."""
+"""Managers that wrap data keys: by the configured key, or by none yet."""
 
 from typing import Protocol
 
@@ -21,11 +21,11 @@ class KeyMissing(Unavailable):
 
 
 class KeyManager(Protocol):
-    """Wraps and unwraps data keys."""
+    """A manager that wraps and unwraps data keys."""
 
     @property
     def is_durable(self) -> bool:
-        """Whether the next process will be able to unwrap what this one wrapped."""
+        """Whether the next process will be able to unwrap this process's data keys."""
 
     async def wrap(self, data_key: bytes, /) -> WrappedKey:
         """Wrap a data key with the current version."""
@@ -34,10 +34,10 @@ class KeyManager(Protocol):
         """Return a data key, whichever known version wrapped it."""
 
     async def is_current(self, dek: WrappedKey, /) -> bool:
-        """Whether rotation has nothing to do."""
+        """Whether the current key wraps a data key."""
 
     def open_bare(self, blob: bytes, /) -> bytes:
-        """Open what was encrypted without a data key."""
+        """Open a text that was encrypted without a data key."""
 
 
 class LocalKeyManager:
@@ -70,7 +70,7 @@ class LocalKeyManager:
 
 
 class NoKeyManager:
-    """Refuses everything by name, so that the rest of the service can work."""
+    """Refusal of every operation, so that the rest of the service can work."""
 
     is_durable = False
 

@@ -6,7 +6,7 @@ from noetl_catalog.secrets.store import SecretStore
 
 
 class KeyCheck:
-    """Whether there is a key and it opens what was stored last (operations 2.8).
+    """Whether a key is configured and opens the newest stored credential.
 
     A key doesn't change while a process lives, so one success is enough.
     """
@@ -21,7 +21,7 @@ class KeyCheck:
         """Readiness check.
 
         Raises:
-            NoetlError: the key is missing, or another one.
+            NoetlError: the key is missing or wrong.
         """
         if isinstance(self._keys, NoKeyManager):
             raise KeyMissing

@@ -1,4 +1,4 @@
-"""Wrapping the data keys of stored secrets anew, in batches and from any record on."""
+"""Rotation: data keys of stored secrets wrapped by the current key, in batches."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -18,7 +18,7 @@ _log = get_logger()
 
 @dataclass(slots=True)
 class Slice:
-    """What was done, and after which record to go on."""
+    """Counts of one slice, and the record after which the next slice begins."""
 
     after: str
     processed: int = 0
@@ -30,7 +30,7 @@ class Slice:
 
 
 class KeyRotation:
-    """Goes through a table in order of its key. Doing so again does nothing twice.
+    """A walk through a table in order of its key; repeating it changes nothing.
 
     Records stay readable all the time: the earlier key is still configured, and a record is
     replaced only as it was read, so that no newer secret is overwritten.
@@ -43,7 +43,7 @@ class KeyRotation:
     async def rotate(
         self, table: Table, *, after: str, batch_size: int, max_batches: int, seconds: float
     ) -> Slice:
-        """Rotate until a number of batches or a time is used up.
+        """Rotate until the number of batches or the time is used up.
 
         Raises:
             Transient: the database or the key manager does not answer.
@@ -62,29 +62,29 @@ class KeyRotation:
     async def _rotate_page(
         self, table: Table, page: list[tuple[str, str]], work: Slice, end: float
     ) -> int:
-        """Rotate what there is time for, at least one record; return how many."""
-        turns: list[tuple[str, str, str]] = []
+        """Rotate records while there is time, at least one; return how many."""
+        changes: list[tuple[str, str, str]] = []
         taken = 0
         for key, text in page:
             if taken and monotonic() >= end:
                 break
             taken += 1
-            status, turned = await self._turned(table, key, text)
-            if turned is None:
+            status, rewrapped = await self._rewrap(table, key, text)
+            if rewrapped is None:
                 self._count(table, status, work)
             else:
-                turns.append((key, text, turned))
-        put = await self._store.turn_records(table, turns) if turns else frozenset()
-        for key, _, _ in turns:
-            # Somebody stored a newer secret meanwhile, under the key of that moment.
-            self._count(table, "rewrapped" if key in put else "skipped", work)
+                changes.append((key, text, rewrapped))
+        written = await self._store.rewrap_records(table, changes) if changes else frozenset()
+        for key, _, _ in changes:
+            # A newer secret was stored meanwhile, under the key of that moment.
+            self._count(table, "rewrapped" if key in written else "skipped", work)
         if taken:
             work.after = page[taken - 1][0]
         return taken
 
-    async def _turned(self, table: Table, key: str, text: str) -> tuple[str, str | None]:
+    async def _rewrap(self, table: Table, key: str, text: str) -> tuple[str, str | None]:
         try:
-            turned = await self._box.turned(text)
+            rewrapped = await self._box.rewrap(text)
         except Transient:
             raise
         except NotAnEnvelope as error:
@@ -94,7 +94,7 @@ class KeyRotation:
         except NoetlError as error:
             status, problem = "failed", error.message
         else:
-            return "skipped", turned
+            return "skipped", rewrapped
         _log.warning("record_not_rotated", table=table, record=key, error=problem)
         return status, None
 

@@ -43,7 +43,7 @@ class ObjectStorePlace:
         return f"{self._bucket}/{key}"
 
     async def put(self, location: str, body: bytes) -> None:
-        """Keep a body, in chunks."""
+        """Store a body, in chunks."""
         bucket, _, key = location.partition("/")
         with _translated(location):
             async with asyncio.timeout(self._seconds):
@@ -79,7 +79,7 @@ class ObjectStorePlace:
                 return
 
     async def is_ready(self) -> bool:
-        """Say whether the bucket is there, made if need be."""
+        """Return whether the bucket exists, after creating it if necessary."""
         with _translated(self._bucket):
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._open(self._bucket, is_wanted=True)

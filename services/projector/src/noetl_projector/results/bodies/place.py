@@ -1,4 +1,4 @@
-"""A place for bodies: what one does, and how it fails."""
+"""The interface of a place for bodies, and its errors."""
 
 from typing import Protocol
 
@@ -6,25 +6,25 @@ from noetl_common.errors import NoetlError, Transient
 
 
 class PlaceUnavailable(Transient):
-    """The place does not answer, or refuses us."""
+    """The place does not answer, or refuses access."""
 
     template = "the result store '{store}' is not available: {reason}"
 
 
 class BodyGone(NoetlError):
-    """A result is known, its body is not where it was put."""
+    """The body of a known result is missing."""
 
     template = "the body of the result is gone from '{store}': {location}"
 
 
 class BodyDamaged(NoetlError):
-    """A body is not the one that was put there."""
+    """A body differs from the one that was stored."""
 
     template = "the body of the result in '{store}' is damaged, its checksum differs: {location}"
 
 
 class BodyPlace(Protocol):
-    """Keeps bodies under locations that name everything needed to find them again."""
+    """A store of bodies under locations that suffice to find them again."""
 
     name: str
     """As in result rows and answers."""
@@ -33,10 +33,10 @@ class BodyPlace(Protocol):
         """Return where a new body of this key goes."""
 
     async def put(self, location: str, body: bytes) -> None:
-        """Keep a body; twice is once.
+        """Store a body; repeating it changes nothing.
 
         Raises:
-            PlaceUnavailable: it may be there or not.
+            PlaceUnavailable: the body may be stored or not.
         """
 
     async def get(self, location: str, *, size: int) -> bytes:
@@ -44,16 +44,16 @@ class BodyPlace(Protocol):
 
         Raises:
             PlaceUnavailable: no answer.
-            BodyGone: there is none.
-            BodyDamaged: what is there is not what was put.
+            BodyGone: it is missing.
+            BodyDamaged: it differs from the one that was stored.
         """
 
     async def delete(self, location: str) -> None:
-        """Remove a body; one that is gone is fine.
+        """Remove a body; a missing body is no error.
 
         Raises:
             PlaceUnavailable: it may still be there.
         """
 
     async def is_ready(self) -> bool:
-        """Say whether it answers."""
+        """Return whether the place answers."""

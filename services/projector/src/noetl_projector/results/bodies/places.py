@@ -1,4 +1,4 @@
-"""The place for new bodies, and those where older ones lie."""
+"""All places: the one for new bodies, and those of older bodies."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Places:
         """Return a body and compare its checksum.
 
         Raises:
-            NoetlError: it can't be had, or it is not what was put there.
+            NoetlError: the body is unavailable, missing or damaged.
         """
         body = await self._place(store).get(location, size=size)
         found = await asyncio.to_thread(_digest, body) if len(body) > _LONG_BODY else _digest(body)
@@ -47,7 +47,7 @@ class Places:
         await self._place(store).delete(location)
 
     async def is_ready(self) -> bool:
-        """Say whether new bodies can be kept; asked anew every few seconds."""
+        """Return whether new bodies can be stored; the answer is cached for some seconds."""
         if self.chosen is None or monotonic() < self._was_ready_until:
             return True
         try:

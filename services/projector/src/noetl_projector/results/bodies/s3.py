@@ -1,4 +1,4 @@
-"""Bodies in S3, or whatever speaks its protocol."""
+"""Bodies in S3 or a compatible store."""
 
 import asyncio
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class S3Place:
         return f"{self._settings.result_s3_bucket}/{self._settings.result_s3_prefix}{key}"
 
     async def put(self, location: str, body: bytes) -> None:
-        """Keep a body; a large one goes in pieces."""
+        """Store a body; a large one in pieces."""
         store, path = self._find(location)
         with _translated(location):
             async with asyncio.timeout(self._seconds):
@@ -68,7 +68,7 @@ class S3Place:
                     return
 
     async def is_ready(self) -> bool:
-        """Say whether the bucket answers that it lacks a certain object."""
+        """Return whether the bucket can be listed."""
         store, path = self._find(self.location("probe"))
         with _translated(self._settings.result_s3_bucket):
             async with asyncio.timeout(_PROBE_SECONDS):
