@@ -6,7 +6,7 @@ from noetl_testkit.postgres import Database
 
 from services.orchestrator.tests.shard import settings_for
 
-# A worker tries to publish its first start for so long (worker 22.3).
+# A worker tries to publish its first start for so long.
 START_RETRIES_SECONDS = 10
 
 

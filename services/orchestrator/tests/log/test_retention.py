@@ -1,4 +1,4 @@
-"""Partitions are made ahead, and dropped only when nobody needs them (design S3; http-b 9.2)."""
+"""Partitions are created ahead, and dropped only when they are not needed (S3)."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
