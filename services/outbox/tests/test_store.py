@@ -146,7 +146,7 @@ async def test_o5_a_command_is_lost_for_one_of_three_reasons(rows: Rows, store: 
 async def test_o5_lost_events_and_messages_go_out_again_under_their_ids(
     rows: Rows, store: Store
 ) -> None:
-    """What the stream begins after was handled, or has expired; old events nobody waits for."""
+    """Rows before the first sequence were handled or have expired; old events are not needed."""
     places = {
         1: (EARLIER, 5, 1),
         2: (BIRTH, 11, 1),

@@ -115,7 +115,7 @@ async def test_the_kth_start_of_a_new_run_finds_the_kth_child_of_the_run_before(
 
 
 async def test_a_child_is_found_by_path_and_payload(shard: Shard) -> None:
-    """A new run may call in another order; nobody gets another playbook's child."""
+    """A new run may call in another order; no start gets another playbook's child."""
     await shard.open_replica()
     command = await begin_parent(shard)
     first, second = [await reserve(shard, command, "a", path=path) for path in ("one", "two")]
@@ -262,7 +262,7 @@ async def test_a_cancel_goes_on_to_the_child_that_is_waited_for(shard: Shard, te
     assert (await shard.state(child_id))["status"] == "CANCELLED"
 
 
-async def test_a_child_that_nobody_waits_for_runs_on_unless_the_cancel_cascades(
+async def test_a_child_without_a_waiting_parent_continues_unless_the_cancel_cascades(
     shard: Shard,
 ) -> None:
     await shard.open_replica()

@@ -94,7 +94,7 @@ async def test_l2_cancel_against_claim_is_decided_by_the_log(
 async def test_l2_a_cancel_and_a_claim_at_once_leave_one_order(
     shard: Shard, replica: Replica
 ) -> None:
-    """Two replicas decide at once: whoever is first in the log was right, the other knows it."""
+    """Two replicas decide at once: the first one in the log wins, and the other learns it."""
     del replica
     await shard.open_replica()
     for _ in range(4):

@@ -70,7 +70,7 @@ async def context_of(shard: Shard, command: Command) -> Json:
     )
 
 
-async def test_a_parked_command_is_nobody_s_until_its_callback(shard: Shard) -> None:
+async def test_a_parked_command_has_no_holder_until_its_callback(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start(CONTAINER)
     command = await shard.command(execution_id)

@@ -12,7 +12,7 @@ from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
 
 
-async def test_l3_nobody_is_judged_while_heartbeats_cannot_be_heard(
+async def test_l3_no_worker_is_judged_while_heartbeats_cannot_be_heard(
     shard: Shard, replica: Replica, held: Command
 ) -> None:
     await age_hold(shard, held, replica, 3600)
@@ -25,7 +25,7 @@ async def test_l3_nobody_is_judged_while_heartbeats_cannot_be_heard(
     assert claim["detail"]["code"] == "active_claim"
 
 
-async def test_l3_nobody_is_judged_while_the_ingress_is_behind(
+async def test_l3_no_worker_is_judged_while_the_ingress_is_behind(
     shard: Shard, replica: Replica, held: Command
 ) -> None:
     await age_hold(shard, held, replica, 120)

@@ -32,7 +32,7 @@ async def publish_rows(shard: Shard, *, sequence: int) -> None:
     )
 
 
-async def test_o3_a_command_nobody_claims_is_sent_again_with_a_growing_pause(
+async def test_o3_an_unclaimed_command_is_sent_again_with_a_growing_pause(
     shard: Shard, replica: Replica
 ) -> None:
     command = await shard.command(await shard.start())
@@ -124,7 +124,7 @@ async def test_o3_a_claimed_command_is_not_sent_again(
 async def test_f27_what_cannot_be_helped_does_not_keep_others_from_their_turn(
     shard: Shard,
 ) -> None:
-    """Each look takes one: the oldest, of whom nobody ever hears, does not come up every time."""
+    """Each look takes one command, so an oldest one without answer must not come up each time."""
     replica = await shard.open_replica(lease_sweep_limit=1)
     commands = [await shard.command(await shard.start()) for _ in range(3)]
     for command in commands[:2]:

@@ -31,7 +31,7 @@ def _full(text: str) -> str:
     return f"2026-01-01T{text}Z" if len(text) == 8 else text
 
 
-def test_l3_after_an_outage_everybody_is_given_time_to_be_heard() -> None:
+def test_l3_after_an_outage_all_workers_get_time_to_be_heard() -> None:
     liveness = make_liveness()
 
     assert tell(liveness, "01:00:00") == "01:00:00"

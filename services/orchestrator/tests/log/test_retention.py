@@ -225,7 +225,7 @@ async def test_an_open_subscription_keeps_its_partition(pool: Pool, retention: R
     assert await retention.drop_partitions(ended_before=CUTOFF) == []
 
 
-async def test_nobody_waits_long_for_a_locked_log(pool: Pool, retention: Retention) -> None:
+async def test_no_transaction_waits_long_for_a_locked_log(pool: Pool, retention: Retention) -> None:
     await add(pool, OLD)
     async with pool.acquire() as reader, reader.transaction():
         await reader.execute("LOCK TABLE noetl.event IN ACCESS SHARE MODE")

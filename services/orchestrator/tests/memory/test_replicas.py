@@ -69,7 +69,7 @@ async def test_a_copy_that_cannot_catch_up_is_read_anew(shard: Shard) -> None:
     await shard.log(execution_id)
 
 
-async def test_nobody_is_told_while_nobody_is_there(shard: Shard) -> None:
+async def test_no_position_is_sent_without_siblings(shard: Shard) -> None:
     replica = await shard.open_replica()
     told: list[Any] = []
     await shard.bus.subscribe("noetl_hint.moved.0", lambda message: told.append(message.data))

@@ -117,7 +117,7 @@ async def test_w1_what_another_replica_has_locked_is_left_out_whole(shard: Shard
 
 
 @pytest.mark.parametrize("writes", [True, False])
-async def test_w1_one_commit_leaves_out_who_has_moved_on_and_nobody_else(
+async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
     shard: Shard, *, writes: bool
 ) -> None:
     """The position alone decides, for each execution, be there rows to append or an answer."""

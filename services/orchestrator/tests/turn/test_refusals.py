@@ -15,7 +15,7 @@ from services.orchestrator.tests.gates import (
 from services.orchestrator.tests.shard import Shard
 
 
-async def test_w2_one_unstorable_row_in_a_full_batch_harms_nobody_else(shard: Shard) -> None:
+async def test_w2_one_unstorable_row_in_a_full_batch_harms_no_other_execution(shard: Shard) -> None:
     """The bad message goes to the dead letters, its execution fails, the others go on."""
     replica = await shard.open_replica(turns_in_flight=1)
     executions = [await shard.start() for _ in range(12)]
