@@ -16,7 +16,7 @@ _FINISHED = "Command already reached terminal state"
 
 
 class ClaimHandler:
-    """Answers ``noetl_rpc.orchestrator.<shard>.claim``."""
+    """Answer ``noetl_rpc.orchestrator.<shard>.claim``."""
 
     def __init__(
         self,

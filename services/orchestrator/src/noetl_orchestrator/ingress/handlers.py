@@ -33,7 +33,7 @@ type EncodeReply = Callable[[Answer], bytes]
 
 
 class IngressHandler:
-    """Turns ingress messages into inputs; each is answered when its turn is over.
+    """Turn ingress messages into inputs; each is answered when its turn is over.
 
     Attributes:
         settled: called when a message was answered, to request more.

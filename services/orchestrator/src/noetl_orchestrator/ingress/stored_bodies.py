@@ -20,7 +20,7 @@ class StoredBodyGone(Permanent):
 
 
 class StoredBodies:
-    """Fetches bodies from the projector of a shard."""
+    """Fetch bodies from the projector of a shard."""
 
     def __init__(self, bus: Bus, *, shard: int) -> None:
         self._rpc = RpcClient(bus)

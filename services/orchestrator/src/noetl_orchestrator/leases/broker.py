@@ -12,7 +12,7 @@ _API_SECONDS = 2.0
 
 
 class BrokerView:
-    """Asks the broker for positions of streams and consumers."""
+    """Ask the broker for positions of streams and consumers."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

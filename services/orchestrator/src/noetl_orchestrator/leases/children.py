@@ -54,7 +54,7 @@ class Children:
 
 
 class ChildHandler:
-    """Answers ``noetl_rpc.orchestrator.<shard>.child``."""
+    """Answer ``noetl_rpc.orchestrator.<shard>.child``."""
 
     def __init__(self, children: Children, *, shard: int, shard_count: int) -> None:
         self._children = children

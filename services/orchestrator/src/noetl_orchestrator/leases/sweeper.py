@@ -42,7 +42,7 @@ class SweepSettings:
 
 
 class Sweeper:
-    """Looks for orphaned and unclaimed commands of a shard."""
+    """Look for orphaned and unclaimed commands of a shard."""
 
     def __init__(
         self,

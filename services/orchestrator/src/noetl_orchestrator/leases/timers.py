@@ -21,7 +21,7 @@ CALLBACK_TIMER = "callback_timeout"
 
 
 class TimerCaller:
-    """Deletes a timer whose execution is gone; otherwise the commit deletes it."""
+    """Delete a timer whose execution is gone; otherwise the commit deletes it."""
 
     def __init__(self, store: Store, timer_id: int) -> None:
         self._store = store

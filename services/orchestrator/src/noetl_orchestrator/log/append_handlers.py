@@ -59,7 +59,7 @@ type OnMoved = Callable[[Mapping[int, int]], Awaitable[None]]
 
 
 class LogHandlers:
-    """Appends rows without a decision of the engine; the edge has checked their fields."""
+    """Append rows without a decision of the engine; the edge has checked their fields."""
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class Subscription:
 
 
 class Appends:
-    """Appends to logs; each method is one transaction."""
+    """Append to logs; each method is one transaction."""
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool

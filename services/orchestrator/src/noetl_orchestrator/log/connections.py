@@ -28,7 +28,7 @@ class _Held:
 
 
 class TurnConnections:
-    """Lends connections of a pool and keeps them for the next turn.
+    """Lend connections of a pool and keep them for the next turn.
 
     Plans of prepared statements are dropped regularly: a plan made while the tables were small
     would otherwise scan them until the server analyses them.

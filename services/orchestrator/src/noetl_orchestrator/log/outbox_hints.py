@@ -11,7 +11,7 @@ _log = get_logger()
 
 
 class OutboxHints:
-    """Sends committed outbox rows to the relay of a shard.
+    """Send committed outbox rows to the relay of a shard.
 
     Args:
         max_bytes: a larger commit takes several hints; a larger row is left to the sweep.

@@ -106,7 +106,7 @@ def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str
 
 @dataclass(frozen=True, slots=True)
 class OutboxRows:
-    """Builds outbox rows.
+    """Build outbox rows.
 
     Attributes:
         server_url: base address for calls of workers.

@@ -48,7 +48,7 @@ async def run_partitions(
 
 
 class PurgeHandler:
-    """Answers ``purge``: deletes old commands, and drops partitions that are not needed."""
+    """Answer ``purge``: delete old commands, and drop partitions that are not needed."""
 
     def __init__(self, retention: Retention, *, shard: int, commands_at_once: int) -> None:
         self._retention = retention

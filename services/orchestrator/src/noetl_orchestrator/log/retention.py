@@ -53,7 +53,7 @@ def next_halves(after: int, *, until: datetime) -> list[tuple[str, int, int]]:
 
 
 class Retention:
-    """Creates and drops partitions, and deletes old commands."""
+    """Create and drop partitions, and delete old commands."""
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool

@@ -57,7 +57,7 @@ class CachedExecution:
 
 
 class ExecutionCache:
-    """Keeps the most recently used executions.
+    """Keep the most recently used executions.
 
     An entry is valid for its position; the commit checks whether it is still the newest. No two
     turns share an execution, and a failed commit drops its executions.

@@ -12,7 +12,7 @@ _INACCURACY = timedelta(seconds=5)
 
 
 class DatabaseClock:
-    """Estimates the database's time; exact to about half a round trip."""
+    """Estimate the database's time; exact to about half a round trip."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

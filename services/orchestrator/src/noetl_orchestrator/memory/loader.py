@@ -74,7 +74,7 @@ class RowRequest:
 
 
 class Loader:
-    """Reads executions, and the rows that a decision asks for.
+    """Read executions, and the rows that a decision asks for.
 
     Args:
         factory: the engine.

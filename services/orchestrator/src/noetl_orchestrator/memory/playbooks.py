@@ -47,7 +47,7 @@ def catalog_content(rpc: RpcClient, *, timeout_seconds: float = 5.0) -> FetchCon
 
 
 class Playbooks:
-    """Fetches, parses and keeps playbooks; equal requests share one fetch.
+    """Fetch, parse and keep playbooks; equal requests share one fetch.
 
     Args:
         fetch: returns the text.

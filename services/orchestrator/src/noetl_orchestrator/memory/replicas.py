@@ -23,7 +23,7 @@ _ABSENCE_SECONDS = 5.0
 
 
 class Replicas:
-    """Receives positions from siblings, and sends them while there are siblings."""
+    """Receive positions from siblings, and send them while there are siblings."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class TurnParts:
 
 
 class TurnAttempt:
-    """Processes groups of inputs in one commit."""
+    """Process groups of inputs in one commit."""
 
     def __init__(self, parts: TurnParts) -> None:
         self._parts = parts

@@ -12,7 +12,7 @@ _MOST_DESCENDANTS = 10_000
 
 
 class ChildCancels:
-    """Finds the children to cancel, and names them in answers."""
+    """Find the children to cancel, and name them in answers."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -11,7 +11,7 @@ type Postponed = tuple[Group, float]
 
 
 class Dispatcher:
-    """Hands groups of inputs to turns.
+    """Hand groups of inputs to turns.
 
     The position check separates replicas; this class separates the turns of one process, to avoid
     conflicts between them.

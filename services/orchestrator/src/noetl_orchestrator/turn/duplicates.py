@@ -23,7 +23,7 @@ type PostedEvents = EventsPosted | CommandStarted | CommandOutcome
 
 
 class EventDuplicates:
-    """Knows the events that one execution stores in a turn."""
+    """Remember the events that one execution stores in a turn."""
 
     def __init__(self) -> None:
         self._new: dict[int, tuple[EventIdentity, TurnInput]] = {}

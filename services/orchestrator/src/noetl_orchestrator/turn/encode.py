@@ -43,7 +43,7 @@ class EncodedUnit:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes units of work; an error here concerns one execution only.
+    """Encode units of work; an error here concerns one execution only.
 
     Attributes:
         snapshot_min_events: events after which a snapshot is written, if they are larger than

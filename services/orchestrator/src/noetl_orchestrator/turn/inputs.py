@@ -12,7 +12,7 @@ from noetl_orchestrator.log.keys import EventIdentity, RequestKey
 
 
 class Caller(Protocol):
-    """Receives the result of one input. Exactly one of the last three methods is called."""
+    """Receive the result of one input. Exactly one of the last three methods is called."""
 
     @property
     def is_waiting(self) -> bool:

@@ -48,7 +48,7 @@ class PreparedTurn:
 
 
 class Preparation:
-    """Reads the state and the playbooks that a turn needs."""
+    """Read the state and the playbooks that a turn needs."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^
 
 
 class Refusals:
-    """Refuses inputs and fails their executions."""
+    """Refuse inputs and fail their executions."""
 
     def __init__(self, store: Store, cache: ExecutionCache, encoder: Encoder) -> None:
         self._store = store

@@ -13,7 +13,7 @@ from noetl_orchestrator.turn.inputs import Group, TurnInput
 
 
 class RequestKeys:
-    """Answers repeated requests from their keys (W5), and gives starts their parent's trace."""
+    """Answer repeated requests from their keys (W5), and give starts their parent's trace."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -22,7 +22,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Turns:
-    """Processes groups of inputs. One object serves all turns of a process."""
+    """Process groups of inputs. One object serves all turns of a process."""
 
     def __init__(self, parts: TurnParts) -> None:
         self._parts = parts

@@ -92,7 +92,7 @@ class NewRows:
 
 @dataclass(slots=True, eq=False)
 class UnitOfWork:
-    """Decides the inputs of one execution, and collects the rows and answers.
+    """Decide the inputs of one execution, and collect the rows and answers.
 
     Attributes:
         entry: the execution; in memory it has moved on already.
