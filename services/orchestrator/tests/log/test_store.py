@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import noetl_orchestrator.log.store
+import pytest
 from noetl_common.pg.queries import Queries
 from noetl_orchestrator.log.store import Store
 from noetl_testkit.postgres import Database
@@ -14,11 +15,21 @@ from services.orchestrator.tests.shard import Shard
 QUERIES = Queries.load("noetl_orchestrator.log")
 
 
-async def test_every_statement_can_be_prepared(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("room", "file"),
+    [
+        ("log", "queries.sql"),
+        ("log", "appends.sql"),
+        ("log", "retention.sql"),
+        ("leases", "children.sql"),
+    ],
+)
+async def test_every_statement_can_be_prepared(database: Database, room: str, file: str) -> None:
+    queries = Queries.load(f"noetl_orchestrator.{room}", file)
     connection = await asyncpg.connect(database.dsn)
     try:
-        for name in QUERIES:
-            await connection.prepare(QUERIES[name])
+        for name in queries:
+            await connection.prepare(queries[name])
     finally:
         await connection.close()
 
