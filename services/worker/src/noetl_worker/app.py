@@ -186,7 +186,6 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
         file_bytes=settings.worker_python_file_bytes,
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
-        jobs=settings.worker_python_jobs,
     )
     async with interpreter_pool(
         executable=settings.python_path or None,

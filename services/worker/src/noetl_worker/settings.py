@@ -132,9 +132,6 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
     worker_python_warm: int = Field(
         default=2, ge=0, description="Python interpreters started ahead of the first script."
     )
-    worker_python_jobs: int = Field(
-        default=1000, ge=1, description="Scripts without traces that may share one process."
-    )
     worker_python_memory_bytes: int = Field(
         default=1024 * _MEBIBYTE, ge=0, description="Address space of one script; 0: no limit."
     )

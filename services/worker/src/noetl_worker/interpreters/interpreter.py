@@ -48,8 +48,6 @@ class InterpreterLimits:
     file_bytes: int
     output_bytes: int
     result_bytes: int
-    jobs: int
-    """Scripts that may share one process."""
 
 
 @dataclass(slots=True)
@@ -113,7 +111,6 @@ class Interpreter:
         self._expected = 0
         self._early_report: dict[str, Any] | None = None
         self.is_lost = False
-        self.jobs_done = 0
         self._loop.add_reader(control, self._on_control)
         self._loop.add_reader(report, self._on_report)
         self._loop.add_reader(stdout, self._stdout.read)
@@ -146,7 +143,6 @@ class Interpreter:
         bounds = {
             "memory_bytes": limits.memory_bytes,
             "file_bytes": limits.file_bytes,
-            "jobs": limits.jobs,
         }
         try:
             process = subprocess.Popen(  # noqa: S603  the configured interpreter
@@ -307,11 +303,8 @@ class Interpreter:
             return
         report = self._decode_report()
         if report is None:
-            # Its process may wait for the next script already; it won't end by itself.
             self._unreadable = True
             self.kill_script()
-        elif report.get("shared") is True:
-            self._finish(self._run_of(report, exit_code=int(report["status"])))
         else:
             self._early_report = report  # counts when its process has ended
 
@@ -375,7 +368,6 @@ class Interpreter:
             self._last_kill.cancel()
             self._last_kill = None
         self._report.dropped = 0
-        self.jobs_done += 1
         future, self._run = self._run, None
         if self._unsent:
             # The rest of the job would be the beginning of the next one.

@@ -19,7 +19,7 @@ from noetl_worker.interpreters.interpreter import (
 __all__ = ["InterpreterPool", "interpreter_pool"]
 
 _log = get_logger()
-_PATIENCE_SECONDS = 0.02
+_GROWTH_DELAY_SECONDS = 0.02
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +39,7 @@ class InterpreterPool:
     """Hands each script to a warm interpreter; never more than ``size`` at once.
 
     It grows by one at a time, and only when a script has waited for a while: starting an
-    interpreter costs as much as hundreds of short scripts. A script that finds all of them busy
+    interpreter costs as much as dozens of short scripts. A script that finds all of them busy
     gets the first that is free, new or not.
     """
 
@@ -118,8 +118,8 @@ class InterpreterPool:
             interpreter.close()
 
     async def _take(self) -> Interpreter:
-        # The last one used comes first: its process has most likely seen the script before.
-        # One whose process has just ended is forking the next one.
+        # The last one used comes first, as its memory is in the caches most likely; but one
+        # whose process has just ended is still forking the next one.
         chosen = next((one for one in reversed(self._idle) if one.has_process), None)
         if chosen is None and self._idle:
             chosen = self._idle[0]
@@ -146,7 +146,7 @@ class InterpreterPool:
         if not self._waiting or self._starting is not None or len(self._all) >= self._size:
             return
         loop = asyncio.get_running_loop()
-        left = self._waiting[0].since + _PATIENCE_SECONDS - loop.time()
+        left = self._waiting[0].since + _GROWTH_DELAY_SECONDS - loop.time()
         if left > 0 and self._all:
             if self._growth is None:
                 self._growth = loop.call_later(left, self._look_again)

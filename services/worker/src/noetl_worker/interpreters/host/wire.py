@@ -13,5 +13,3 @@ READY = b"REDY"
 """A process waits for a job."""
 ENDED = b"ENDD"
 """The process is gone, and whatever it left behind."""
-
-__all__ = ["CONTROL", "ENDED", "LENGTH", "READY", "REPORT_MARK"]
