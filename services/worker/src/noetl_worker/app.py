@@ -35,8 +35,6 @@ from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.transport import Transport
 
-__all__ = ["create_app"]
-
 _log = get_logger()
 
 
@@ -165,7 +163,7 @@ def _machine_id(settings: Settings) -> int:
     """The bits of event ids that are ours.
 
     Not leased: a worker must go on while the catalog is away, and equal ids of two workers are
-    told apart where they are stored (design W3).
+    told apart where they are stored (W3).
     """
     if settings.snowflake_node_id is not None:
         return settings.snowflake_node_id & 0x3FF

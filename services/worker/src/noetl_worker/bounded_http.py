@@ -6,8 +6,6 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-__all__ = ["AnswerTooLarge", "fetch", "open_tool_client"]
-
 _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _MOST_REDIRECTS = 10
 _GZIP_MEMBER = b"\x1f\x8b"

@@ -13,8 +13,6 @@ from noetl_worker.interpreters.guard import overgrown
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.transports.transport import Transport
 
-__all__ = ["register_until_done", "run_guard", "run_heartbeats", "run_lag_watch"]
-
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5

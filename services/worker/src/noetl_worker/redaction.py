@@ -1,11 +1,10 @@
-"""Takes secrets out of results before they leave the worker (worker 12)."""
+"""Takes secrets out of results before they leave the worker."""
 
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-__all__ = ["DEEPEST", "REDACTED", "NestedTooDeeply", "is_heavy", "is_sensitive", "mask", "scrub"]
+from noetl_contract.json import Json
 
 REDACTED = "[REDACTED]"
 DEEPEST = 100
@@ -48,7 +47,7 @@ class NestedTooDeeply(ValueError):
         super().__init__(f"the result is nested more than {DEEPEST} levels deep")
 
 
-def scrub(value: Any, *, secrets: Sequence[str] = (), _room: int = DEEPEST) -> Any:
+def scrub(value: Json, *, secrets: Sequence[str] = (), _room: int = DEEPEST) -> Json:
     """Return the value with whatever looks secret replaced; shares what needs no change.
 
     Args:
@@ -85,7 +84,7 @@ def mask(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def is_heavy(value: Any) -> bool:
+def is_heavy(value: Json) -> bool:
     """Whether scrubbing and encoding a value would be felt by others on the event loop."""
     chars, items = _HEAVY_CHARS, _HEAVY_ITEMS
     waiting = [value]

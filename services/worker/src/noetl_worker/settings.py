@@ -1,4 +1,4 @@
-"""Settings of the worker; names as worker.md 3 has them, ours with the prefix ``NOETL_``."""
+"""Settings of the worker: the names of the reference, and ours with the prefix ``NOETL_``."""
 
 from typing import Any, Literal
 from uuid import uuid4
@@ -9,8 +9,6 @@ from noetl_contract.subjects import pool_segment
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.sql_settings import SqlSettings
-
-__all__ = ["Settings"]
 
 _MEBIBYTE = 1 << 20
 _SHARED_POOLS = frozenset({"", "default", "shared"})

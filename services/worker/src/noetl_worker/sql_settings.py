@@ -3,8 +3,6 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-__all__ = ["SqlSettings"]
-
 _MEBIBYTE = 1 << 20
 
 

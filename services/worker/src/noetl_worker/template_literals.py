@@ -4,17 +4,15 @@ A tool renders its whole configuration. A password that happens to contain templ
 be run as a template; instead it becomes one that yields exactly this text.
 """
 
-from typing import Any
-
-__all__ = ["is_template", "literal"]
+from noetl_contract.json import Json
 
 
 def is_template(text: str) -> bool:
-    """Whether the worker's rules take a text for a template (worker 8.5)."""
+    """Whether the worker's rules take a text for a template."""
     return "{{" in text or "{%" in text
 
 
-def literal(value: Any) -> Any:
+def literal(value: Json) -> Json:
     """Return what renders to the value."""
     if isinstance(value, str):
         return f'{{{{ "{_escaped(value)}" | tojson }}}}' if is_template(value) else value

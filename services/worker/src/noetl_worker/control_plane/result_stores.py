@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.logging import get_logger
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
-
-__all__ = ["INLINE_LIMIT_BYTES", "EdgeResultStore", "ResultStore", "RpcResultStore", "StoredResult"]
 
 INLINE_LIMIT_BYTES = 102_400
 
@@ -51,7 +50,7 @@ class ResultStore(Protocol):
 
 
 class EdgeResultStore:
-    """`PUT /api/result/{execution_id}` (worker 11)."""
+    """`PUT /api/result/{execution_id}`."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
@@ -121,7 +120,7 @@ class RpcResultStore:
         return _stored(reply.body)
 
 
-def _request(command: Command, document: bytes) -> dict[str, Any]:
+def _request(command: Command, document: bytes) -> JsonObject:
     return {
         "name": command.step,
         "data": orjson.Fragment(document),
@@ -130,7 +129,7 @@ def _request(command: Command, document: bytes) -> dict[str, Any]:
     }
 
 
-def _stored(body: Any) -> StoredResult | None:
+def _stored(body: Json) -> StoredResult | None:
     """Read the answer; `ref`, `store` and `scope` are required."""
     if not isinstance(body, dict):
         return None

@@ -8,8 +8,6 @@ from weakref import WeakValueDictionary
 
 from noetl_worker.credentials.credential import Credential
 
-__all__ = ["CredentialCache"]
-
 type Key = tuple[int, str]
 
 

@@ -6,10 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from urllib.parse import quote
 
-__all__ = ["KnownSecrets"]
-
 _SHORTEST = 8
-"""As for texts that look secret (worker 12): shorter ones occur in honest output by chance."""
+"""As for texts that look secret: shorter ones occur in honest output by chance."""
 
 
 class KnownSecrets:

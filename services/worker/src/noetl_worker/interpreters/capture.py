@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["Capture"]
-
 _CHUNK = 256 << 10
 
 

@@ -6,8 +6,6 @@ import os
 import signal
 from collections import defaultdict
 
-__all__ = ["end_strays", "hide_from_scripts", "overgrown"]
-
 _PASSES = 50
 _PR_SET_DUMPABLE = 4
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
-
-__all__ = ["Interpreter", "InterpreterLimits", "InterpreterLost", "Run", "StartFailed"]
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop()); "
@@ -109,7 +108,7 @@ class Interpreter:
         self._script_pid = 0
         self._last_kill: asyncio.TimerHandle | None = None
         self._expected = 0
-        self._early_report: dict[str, Any] | None = None
+        self._early_report: JsonObject | None = None
         self.is_lost = False
         self._loop.add_reader(control, self._on_control)
         self._loop.add_reader(report, self._on_report)
@@ -333,7 +332,7 @@ class Interpreter:
         report = self._early_report or self._decode_report()
         self._finish(self._run_of(report, exit_code=exit_code))
 
-    def _decode_report(self) -> dict[str, Any] | None:
+    def _decode_report(self) -> JsonObject | None:
         data = self._report.take()
         if len(data) < _HEAD_SIZE or not data.startswith(REPORT_MARK):
             return None
@@ -348,7 +347,7 @@ class Interpreter:
             return None
         return report if isinstance(report, dict) else None
 
-    def _run_of(self, report: dict[str, Any] | None, *, exit_code: int) -> Run:
+    def _run_of(self, report: JsonObject | None, *, exit_code: int) -> Run:
         self._stdout.drain()
         self._stderr.drain()
         return Run(

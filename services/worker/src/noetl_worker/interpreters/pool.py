@@ -16,8 +16,6 @@ from noetl_worker.interpreters.interpreter import (
     StartFailed,
 )
 
-__all__ = ["InterpreterPool", "interpreter_pool"]
-
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
 

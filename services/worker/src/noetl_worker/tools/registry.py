@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["GROUP", "ToolRegistry", "load_tools"]
 
 GROUP = "noetl.tools"
 _WHY_NOT = {
@@ -37,7 +36,7 @@ class ToolRegistry:
         """The kinds it can run."""
         return sorted(self._tools)
 
-    async def run(self, kind: str, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, kind: str, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a tool of a kind.
 
         Raises:

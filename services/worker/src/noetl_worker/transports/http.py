@@ -1,13 +1,13 @@
-"""The reference's protocol: claim, started, call, completed (worker 5, 7 and 10)."""
+"""The reference's protocol: claim, started, call, completed."""
 
 import asyncio
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
+from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import (
@@ -22,8 +22,6 @@ from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
 from noetl_worker.transports.known_commands import KnownCommands
-
-__all__ = ["HttpTiming", "HttpTransport"]
 
 _GRANTED = frozenset({200, 201})
 _LATER = frozenset({408, 429, 502, 503, 504})
@@ -79,7 +77,7 @@ class HttpTransport:
         """Take us out."""
         await self._pool_call("deregister", self._identity.deregistration())
 
-    async def _pool_call(self, operation: str, body: dict[str, Any]) -> int | None:
+    async def _pool_call(self, operation: str, body: JsonObject) -> int | None:
         try:
             status, answer = await self._edge.call_json(
                 "POST", f"/api/worker/pool/{operation}", body
@@ -162,7 +160,7 @@ class HttpTransport:
                 return False
         return True
 
-    async def _post(self, command: Command, event: dict[str, Any], *, forever: bool) -> bool:
+    async def _post(self, command: Command, event: JsonObject, *, forever: bool) -> bool:
         """Post an event until it is accepted; its id stays the same, so twice is once.
 
         Four tries as the reference. An outcome is repeated beyond that, unless the edge says

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from time import monotonic
 
-__all__ = ["KnownCommands"]
-
 _REMEMBER_SECONDS = 600.0
 
 
 class KnownCommands:
-    """Tells whether a notification is about something this process has in hand (worker 22.3).
+    """Tells whether a notification is about something this process has in hand.
 
     Finished ones are remembered for at least ten minutes, at most twenty: two sets that take
     turns cost less than a time for each.

@@ -1,4 +1,4 @@
-"""The fast path: start and outcome as messages (worker 22.3)."""
+"""The fast path: start and outcome as messages."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
@@ -33,8 +34,6 @@ from noetl_worker.transports.messages import Message, Messages, Place
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
-
-__all__ = ["NatsTransport"]
 
 _log = get_logger()
 
@@ -105,7 +104,7 @@ class NatsTransport:
         """Take us out of the catalog."""
         await self._ask_catalog("runtime.deregister", self._identity.deregistration())
 
-    async def _ask_catalog(self, operation: str, request: dict[str, Any]) -> RpcReply | None:
+    async def _ask_catalog(self, operation: str, request: JsonObject) -> RpcReply | None:
         try:
             reply = await self._rpc.call(
                 rpc_subject("catalog", operation), request, timeout=self._timing.claim_seconds
@@ -238,7 +237,7 @@ class NatsTransport:
         subject = ingress_subject(shard, execution_id=answer.execution_id)
         run = _Run(answer, Place(subject, note.event_id, answer.attempts))
         message = self._start_message(run)
-        # The first id is the token of those who did not claim (worker 22.2).
+        # The first id is the token of those who did not claim.
         message.tries = 1
         message.due = monotonic() + self._timing.answer_seconds
         await self._messages.publish_quietly([message])

@@ -4,11 +4,9 @@ import asyncio
 
 from noetl_worker import metrics
 
-__all__ = ["PendingOutcomes"]
-
 
 class PendingOutcomes:
-    """Counts them and their bytes; above the bound no new command may begin (worker 22.3)."""
+    """Counts them and their bytes; above the bound no new command may begin."""
 
     def __init__(self, *, most: int, most_bytes: int) -> None:
         self._most = most

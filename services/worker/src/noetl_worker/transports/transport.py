@@ -4,8 +4,6 @@ from typing import Protocol
 
 from noetl_common.bus.delivery import Delivery
 
-__all__ = ["Transport"]
-
 
 class Transport(Protocol):
     """Claims commands, reports their outcomes, shows that the worker lives."""

@@ -1,4 +1,4 @@
-"""One script in a Kubernetes Job: its objects, its end, its output (tools 17)."""
+"""One script in a Kubernetes Job: its objects, its end, its output."""
 
 import asyncio
 import contextlib
@@ -27,10 +27,9 @@ from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import ConfigMap, Pod, Secret
 from lightkube.types import CascadeType, PatchType
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["CLUSTER_ERRORS", "JobEnd", "JobPlan", "KubeJob"]
 
 # What lightkube raises: `ApiError` is one of its HTTP client's errors, whose root this is.
 CLUSTER_ERRORS: tuple[type[Exception], ...] = (ApiError.__mro__[2], OSError, TimeoutError)
@@ -47,7 +46,7 @@ class JobPlan:
     name: str
     namespace: str
     script: str
-    args: dict[str, Any]
+    args: JsonObject
     image: str
     pull_policy: str
     dependencies: list[str]

@@ -11,8 +11,6 @@ from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["Attachment", "attach", "attachments"]
-
 _FILES = {"csv": "read_csv", "json": "read_json", "parquet": "read_parquet"}
 _KINDS = ("csv", "duckdb", "json", "parquet", "postgres", "sqlite")
 _INSTALLED = "SELECT 1 FROM duckdb_extensions() WHERE extension_name = $1 AND installed"

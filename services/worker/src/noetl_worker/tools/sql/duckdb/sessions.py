@@ -14,8 +14,6 @@ from noetl_common.logging import get_logger
 from noetl_worker.settings import Settings
 from noetl_worker.tools.tool import Failure, ToolError
 
-__all__ = ["DuckDbs", "DuckSession", "duckdb_error", "local_path"]
-
 type Connection = duckdb.DuckDBPyConnection
 
 _log = get_logger()

@@ -1,10 +1,8 @@
-"""What PostgreSQL and its driver complain about, in the contract's words (tools 5)."""
+"""What PostgreSQL and its driver complain about, in the contract's words."""
 
 import asyncpg
 
 from noetl_worker.tools.tool import Failure, ToolError
-
-__all__ = ["PG_ERRORS", "described", "no_connection", "pg_error"]
 
 PG_ERRORS = (
     asyncpg.PostgresError,

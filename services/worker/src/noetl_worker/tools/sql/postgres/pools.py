@@ -10,14 +10,13 @@ from typing import Any
 
 import asyncpg
 from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject
 
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, no_connection, pg_error
 from noetl_worker.tools.sql.postgres.values import prepare_values
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["PgLimits", "PgPools", "open_connection"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -159,7 +158,7 @@ def _new_pool(address: PgAddress, limits: PgLimits) -> Pool:
     )
 
 
-def _arguments(address: PgAddress, limits: PgLimits) -> dict[str, Any]:
+def _arguments(address: PgAddress, limits: PgLimits) -> JsonObject:
     return {
         **address.arguments(),
         "timeout": limits.connect_seconds,

@@ -19,8 +19,6 @@ from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Rows, chunked
 from noetl_worker.tools.tool import ToolContext, ToolError
 
-__all__ = ["duckdb_rows", "http_rows", "postgres_rows", "set_formats"]
-
 type Connection = asyncpg.Connection[asyncpg.Record]
 
 _PASSED_ON = ("headers", "params", "json", "form", "body", "timeout_seconds")
@@ -45,7 +43,7 @@ async def http_rows(
         ToolError: there is no good answer, or no rows in it.
     """
     fields = SqlFields(dict(source), kind="transfer")
-    call: dict[str, Any] = {
+    call = {
         "url": fields.text("url"),
         "method": "POST" if fields.optional_text("method") == "POST" else "GET",
         **{name: source[name] for name in _PASSED_ON if source.get(name) is not None},

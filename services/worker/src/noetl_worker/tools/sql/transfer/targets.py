@@ -18,8 +18,6 @@ from noetl_worker.tools.sql.transfer.rows import Batch, Plan
 from noetl_worker.tools.sql.transfer.sources import set_formats
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["Target", "Writing", "duckdb_target", "postgres_target"]
-
 type Connection = asyncpg.Connection[asyncpg.Record]
 
 _COLUMNS = """
