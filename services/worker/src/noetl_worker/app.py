@@ -1,4 +1,4 @@
-"""Builds the worker: the one place where its parts come together."""
+"""Build the worker; all its parts are made here."""
 
 import asyncio
 import os
@@ -160,7 +160,7 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
 
 
 def _machine_id(settings: Settings) -> int:
-    """The bits of event ids that are ours.
+    """Return the machine bits of this worker's event ids.
 
     Not leased: a worker must go on while the catalog is away, and equal ids of two workers are
     told apart where they are stored (W3).
@@ -172,7 +172,7 @@ def _machine_id(settings: Settings) -> int:
 
 
 def _secrets(settings: Settings) -> dict[str, str]:
-    """The variables that the operator lets tools use."""
+    """Return the environment variables that the operator lets tools use."""
     names = (name.strip() for name in settings.keychain_env_vars.split(","))
     return {name: value for name in names if name and (value := os.environ.get(name))}
 

@@ -1,4 +1,4 @@
-"""JSON that PostgreSQL's jsonb takes."""
+"""JSON that PostgreSQL's jsonb accepts: no NUL characters, no lone surrogates."""
 
 import json
 from math import isfinite

@@ -1,4 +1,4 @@
-"""What a worker does beside its commands: show that it lives, watch its lag and its scripts."""
+"""Background loops: heartbeats, the durable's lag, the guard of scripts."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _log = get_logger()
 
 
 async def register_until_done(transport: Transport) -> None:
-    """Register; a worker nobody knows may not hold commands."""
+    """Register; an unregistered worker may not hold commands."""
     pause = _FIRST_PAUSE_SECONDS
     while not await transport.register():
         await asyncio.sleep(pause)
@@ -29,7 +29,7 @@ async def register_until_done(transport: Transport) -> None:
 
 
 async def run_heartbeats(transport: Transport, *, seconds: float, beat: Callable[[], None]) -> None:
-    """Show that the worker lives; register again (as the same process) when it was forgotten."""
+    """Send heartbeats; register again, as the same process, when the catalog has no record."""
     while True:
         await asyncio.sleep(seconds)
         beat()

@@ -1,4 +1,4 @@
-"""Values that survive the rendering of a tool's configuration as they are.
+"""Template literals: values that rendering leaves as they are.
 
 A tool renders its whole configuration. A password that happens to contain template marks would
 be run as a template; instead it becomes one that yields exactly this text.
@@ -8,12 +8,12 @@ from noetl_contract.json import Json
 
 
 def is_template(text: str) -> bool:
-    """Whether the worker's rules take a text for a template."""
+    """Tell whether a text counts as a template by the worker's rules."""
     return "{{" in text or "{%" in text
 
 
 def literal(value: Json) -> Json:
-    """Return what renders to the value."""
+    """Return a template that renders to exactly this value."""
     if isinstance(value, str):
         return f'{{{{ "{_escaped(value)}" | tojson }}}}' if is_template(value) else value
     if isinstance(value, dict):

@@ -259,7 +259,7 @@ async def test_a_password_is_no_template(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("text", ["{{ 1 }}", 'a{%"\\ b', '{"x":{{}}}', "{{ž😀\n\t", "12{{", "{{#}"])
-def test_verbatim_texts_render_to_themselves(text: str) -> None:
+def test_literals_render_to_themselves(text: str) -> None:
     assert render_worker({"a": [literal(text)]}, {}) == {"a": [text]}
 
 

@@ -20,7 +20,7 @@ class EdgeUnreachable(Exception):
 
 
 class Edge:
-    """JSON in, status and body out; one connection pool for all addresses."""
+    """HTTP client of the control plane; one connection pool for all addresses."""
 
     def __init__(self, client: httpx.AsyncClient, *, default_url: str) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""What a worker says about itself."""
+"""The identity of a worker, and its registration with the catalog."""
 
 import socket
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from noetl_worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this process is: the worker's name, and what tells it from an earlier process."""
+    """The worker's name, and an instance id that differs for each process of that name."""
 
     worker_id: str
     instance: str

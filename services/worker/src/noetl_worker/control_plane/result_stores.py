@@ -1,4 +1,4 @@
-"""Where large results go: to the edge, or to the projector by message."""
+"""Stores for large results: the edge over HTTP, or the projector by message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ INLINE_LIMIT_BYTES = 102_400
 _SCOPE = "execution"
 _PUT_SECONDS = 20.0
 _ROOM = 64 << 10
-"""What a request needs beside the document."""
+"""Bytes of a request beside the document."""
 _EVENTS_ROOM = 16 << 10
-"""What an outcome needs beside the result."""
+"""Bytes of an outcome beside the result."""
 
 _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """Where a large result went."""
+    """Reference to a stored result."""
 
     ref: str
     store: str
@@ -39,14 +39,14 @@ class StoredResult:
 
 
 class ResultStore(Protocol):
-    """Keeps what does not fit an event."""
+    """Store for results that are too large for an event."""
 
     @property
     def inline_limit(self) -> int:
         """Bytes of the largest document that goes into the event itself."""
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Keep a document under the step's name; None if that failed."""
+        """Store a document under the step's name; None if that failed."""
 
 
 class EdgeResultStore:
@@ -61,7 +61,7 @@ class EdgeResultStore:
         return INLINE_LIMIT_BYTES
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Keep a document; tried once, as the reference does."""
+        """Store a document; tried once, as the reference does."""
         body = orjson.dumps(_request(command, document))
         try:
             status, answer = await self._edge.call(
@@ -82,7 +82,7 @@ class EdgeResultStore:
 
 
 class RpcResultStore:
-    """The projector's `result.put`; what is above the broker's limit goes to the edge."""
+    """Store by the projector's `result.put`; above the broker's limit, by the edge."""
 
     def __init__(self, bus: Bus, *, edge: ResultStore, next_id: Callable[[], int]) -> None:
         self._bus = bus
@@ -96,7 +96,7 @@ class RpcResultStore:
         return min(INLINE_LIMIT_BYTES, self._bus.largest_message - _EVENTS_ROOM)
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Keep a document under an id of ours, so that asking twice keeps it once."""
+        """Store a document; repeating the call stores it once, as the worker chooses the id."""
         if len(document) + _ROOM > self._bus.largest_message:
             return await self._edge.put(command, document)
         request = {

@@ -1,4 +1,4 @@
-"""One credential as the control plane hands it out."""
+"""A credential as the control plane hands it out."""
 
 from dataclasses import dataclass, field
 

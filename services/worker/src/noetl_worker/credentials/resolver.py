@@ -1,4 +1,4 @@
-"""Puts credentials where a tool's configuration names them.
+"""Put credentials where a tool's configuration names them.
 
 What is resolved goes into the configuration a tool is called with and into its map of secrets.
 It never enters the variables of templates, and every secret text is made known for masking.

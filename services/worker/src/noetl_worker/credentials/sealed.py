@@ -18,11 +18,11 @@ _NONCE_BYTES = 12
 
 
 class Unsealable(Exception):
-    """An envelope that is none, or was not made for us; the message names the reason."""
+    """A broken envelope, or one for another worker; the message names the reason."""
 
 
 class SealingKey:
-    """A pair of keys; made anew for each process, the private half never leaves it."""
+    """A key pair for this process; the private key never leaves it."""
 
     def __init__(self, private: bytes | None = None) -> None:
         self._private = (

@@ -1,4 +1,4 @@
-"""Asks the edge for a credential.
+"""Look-up of credentials at the edge.
 
 Over both transports: a credential in a message would pass a broker that others listen to too,
 and the edge can seal it for this process.
@@ -25,7 +25,7 @@ _log = get_logger()
 
 
 class CredentialSource(Protocol):
-    """Where credentials come from."""
+    """Source of credentials."""
 
     async def find(self, alias: str, *, execution_id: int, server_url: str) -> Credential:
         """Return a credential.
@@ -40,7 +40,7 @@ class _LaterError(Exception):
 
 
 class EdgeCredentials:
-    """Looks up by HTTP, tries again while that may help, and keeps answers for a moment."""
+    """Look credentials up over HTTP, with retries and a short-lived cache."""
 
     def __init__(
         self,

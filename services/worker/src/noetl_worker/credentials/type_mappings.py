@@ -1,4 +1,4 @@
-"""What the fields of a credential mean to a tool, by the credential's type."""
+"""Map the fields of a credential to a tool's configuration, by the credential's type."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ _BROKER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a credential adds to a tool."""
+    """The additions of a credential to a tool's configuration."""
 
     fields: JsonObject = field(default_factory=dict, repr=False)
     """Values for the configuration, where it has none of its own."""

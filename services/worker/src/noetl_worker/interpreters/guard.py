@@ -29,7 +29,7 @@ def overgrown(roots: list[int], limit: int) -> list[int]:
 
 
 def end_strays(directory: str) -> None:
-    """Kill what still runs with the environment of an interpreter that is gone.
+    """Kill processes that have the environment of an interpreter that has ended.
 
     A script that kills or stops its parent takes away the one that would have done this.
     """
@@ -51,7 +51,7 @@ def _pids() -> list[int]:
 
 
 def _environment_of(pid: int) -> list[bytes]:
-    # Empty for one that has ended, also while nobody has waited for it.
+    # Empty for a zombie.
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
             return file.read().split(b"\0")

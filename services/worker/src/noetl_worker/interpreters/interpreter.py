@@ -1,4 +1,4 @@
-"""One warm interpreter as the worker sees it: jobs in, runs out."""
+"""A warm interpreter, seen from the worker: send jobs, receive their results."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ class InterpreterLimits:
 
 @dataclass(slots=True)
 class Run:
-    """How a script ended. ``exit_code`` is negative for a signal."""
+    """End of a script. ``exit_code`` is negative for a signal."""
 
     exit_code: int = 0
     value: Any = _MISSING
@@ -404,12 +404,12 @@ class Interpreter:
                 future.set_exception(InterpreterLost("the interpreter ended"))
         if not self._started.done():
             self._started.set_exception(InterpreterLost("the interpreter ended at its start"))
-            self._started.exception()  # seen: nobody needs to wait for it
+            self._started.exception()  # read, so that asyncio does not log it as unread
         self._on_free(self)
 
 
 def _environment(directory: str) -> dict[str, str]:
-    """What a script sees of the environment: enough to find programs, nothing of ours."""
+    """Return the environment of scripts: enough to find programs, nothing of the worker's."""
     kept = {name: value for name in ("PATH", "TZ") if (value := os.environ.get(name))}
     return {
         "PATH": os.defpath,

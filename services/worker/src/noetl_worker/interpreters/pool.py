@@ -34,7 +34,7 @@ class _Waiter:
 
 
 class InterpreterPool:
-    """Hands each script to a warm interpreter; never more than ``size`` at once.
+    """Hand each script to a warm interpreter; at most ``size`` scripts at once.
 
     It grows by one at a time, and only when a script has waited for a while: starting an
     interpreter costs as much as dozens of short scripts. A script that finds all of them busy
@@ -86,7 +86,7 @@ class InterpreterPool:
                 one.kill_script()
 
     def close(self) -> None:
-        """End all interpreters and what runs in them."""
+        """End all interpreters with their scripts."""
         self._closed = True
         for interpreter in (*self._all, *self._alone):
             interpreter.end()
@@ -138,7 +138,7 @@ class InterpreterPool:
             raise
 
     def _grow_when_due(self) -> None:
-        """Start one more if somebody has waited for long; look again later if not yet."""
+        """Start an interpreter if a script has waited for long; else look again later."""
         while self._waiting and self._waiting[0].future.done():
             self._waiting.popleft()
         if not self._waiting or self._starting is not None or len(self._all) >= self._size:
@@ -178,7 +178,7 @@ class InterpreterPool:
         self._starting = interpreter
 
     def _freed(self, interpreter: Interpreter) -> None:
-        """An interpreter has started, ended its script, or is gone."""
+        """React to an interpreter that has started, ended its script, or died."""
         if self._closed:
             return
         is_new = interpreter is self._starting
@@ -206,7 +206,7 @@ class InterpreterPool:
         return False
 
     def _refuse(self, reason: str) -> None:
-        """Tell those who wait that there is nothing to wait for."""
+        """Fail the waiting scripts if there is no interpreter left."""
         _log.warning("interpreter_not_started", error=reason)
         if self._all:
             return

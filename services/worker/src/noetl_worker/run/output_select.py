@@ -1,4 +1,4 @@
-"""Picks named parts of a result that is stored elsewhere."""
+"""Selection of named parts of a stored result."""
 
 import re
 
@@ -12,7 +12,7 @@ _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def select_output(data: Json, paths: Json) -> JsonObject:
-    """Return the named parts; missing ones, null ones and what exceeds 8 KiB are left out."""
+    """Return the named parts without missing and null ones, up to 8 KiB."""
     if not isinstance(paths, list) or not paths:
         return {}
     view = flattened(data)

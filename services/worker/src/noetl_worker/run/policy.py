@@ -19,7 +19,7 @@ _WAITING_STATUSES = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class PolicyLimits:
-    """Bounds that no playbook lifts."""
+    """Upper bounds of the worker on what playbooks ask for."""
 
     max_attempts: int = 100
     max_wait_seconds: float = 60.0
@@ -40,13 +40,13 @@ class Tried:
 
     @property
     def failure(self) -> Failure:
-        """Return what went wrong."""
+        """Return the failure; empty when the try succeeded."""
         source = self.error if self.result is None else self.result
         return (source.failure if source is not None else None) or Failure()
 
     @property
     def message(self) -> str:
-        """Return the text of what went wrong."""
+        """Return the error text."""
         if self.result is None:
             return str(self.error)
         return self.result.error or self.result.status
@@ -54,7 +54,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules say about a try."""
+    """The decision of the rules after a try."""
 
     action: str | None = None
     """The word after ``do``; None when no rule matched or the rule has none."""
@@ -62,7 +62,7 @@ class Decision:
     wait: float | None = None
     """Seconds before the next try; None when there is none."""
     updates: JsonObject = field(default_factory=dict)
-    """What the matched rule ``set``, under the keys as written."""
+    """Variables that the matched rule sets, under the keys as written."""
 
 
 async def attempt(run: Awaitable[ToolResult]) -> Tried:
@@ -95,7 +95,7 @@ class Attempts:
         context: ToolContext,
         label: str,
     ) -> Decision:
-        """Find the first matching rule and say what it means for this try.
+        """Decide by the first matching rule.
 
         Raises:
             ToolError: a template of its ``set`` is wrong.

@@ -13,7 +13,7 @@ _LARGEST_ERROR_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended: a status and its reported result, or an error text."""
+    """End of a command: a status and its reported result, or an error text."""
 
     status: str = "success"
     result: Mapping[str, Json] | None = None
@@ -21,7 +21,7 @@ class Outcome:
 
 
 class Reporter:
-    """Builds event bodies; ids and times are the worker's."""
+    """Build event bodies; ids and times are the worker's."""
 
     def __init__(
         self,

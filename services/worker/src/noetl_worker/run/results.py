@@ -21,7 +21,7 @@ _log = get_logger()
 async def reported_result(
     command: Command, result: ToolResult, store: ResultStore, *, secrets: Sequence[str] = ()
 ) -> JsonObject:
-    """Return what goes into `call.done` as `result`; no text of ``secrets`` is in it."""
+    """Return the `result` of `call.done`, without the texts of ``secrets``."""
     body = result.to_json()
     if is_heavy(body):
         # 32 MB of text take 0.2 s; on the event loop heartbeats would wait for that.

@@ -1,4 +1,4 @@
-"""From a command to its outcome; knows nothing of how either travels."""
+"""Run a command to its outcome, independent of the transport."""
 
 import asyncio
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class _Lifted:
 
 
 class Runner:
-    """Runs one command at a time per call; holds what all commands share."""
+    """Run commands; holds the parts that all commands share."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class _Task:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a pipeline knows while it runs."""
+    """State of a running pipeline."""
 
     variables: JsonObject
     results: JsonObject = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Gets a stored result by its reference, the form that playbooks use."""
+"""The artifact tool: get a stored result by its reference."""
 
 from noetl_contract.json import JsonObject
 

@@ -1,4 +1,4 @@
-"""Where tools reach the control plane, and how they ask it."""
+"""Calls of tools to the control plane; failures become tool errors."""
 
 import re
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def base_of(context: ToolContext) -> str:
 
 
 class EdgeCalls:
-    """The edge, as one command's tool sees it."""
+    """The edge for the tools of one command."""
 
     def __init__(self, edge: Edge, context: ToolContext, *, most: int) -> None:
         self._edge = edge

@@ -1,4 +1,4 @@
-"""Reads tool configurations, with the reference's decoder messages."""
+"""Typed reading of tool configurations, with the error texts of the reference's decoder."""
 
 import json
 
@@ -8,7 +8,7 @@ from noetl_worker.tools.tool import ToolError
 
 
 class Fields:
-    """One configuration of one kind; unknown keys are ignored."""
+    """A configuration of a tool kind; unknown keys are ignored."""
 
     def __init__(self, config: JsonObject, *, kind: str) -> None:
         self._config = config
@@ -112,7 +112,7 @@ class Fields:
         return found
 
     def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
-        """Return one of some words."""
+        """Return the value of a field that has a closed set of words."""
         if name not in self._config:
             return default
         value = self.text(name)

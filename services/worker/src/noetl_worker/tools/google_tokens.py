@@ -30,7 +30,7 @@ _MOST_SCOPES = 64
 
 
 class GoogleTokens:
-    """Fetches tokens and keeps each until shortly before its end."""
+    """Fetch tokens; each is cached until shortly before it expires."""
 
     def __init__(self, client: httpx.AsyncClient, settings: Settings) -> None:
         self._client = client

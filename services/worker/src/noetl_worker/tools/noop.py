@@ -1,4 +1,4 @@
-"""Does nothing and says so."""
+"""The noop tool: return the configured result."""
 
 from noetl_contract.json import JsonObject
 
@@ -6,7 +6,7 @@ from noetl_worker.tools.tool import Tool, ToolContext, ToolParts, ToolResult
 
 
 class Noop:
-    """Returns what it was told."""
+    """Return the configured result."""
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Return ``result``, or a message."""

@@ -1,4 +1,4 @@
-"""Starts another playbook, and waits for it if a step of it is wanted."""
+"""The playbook tool: start a child execution, and wait for it when a step's result is asked for."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ _ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """What is to be started."""
+    """A child to start."""
 
     body: JsonObject
     path: Json
@@ -80,7 +80,7 @@ class Playbook:
         self._least_poll_seconds = least_poll_seconds
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
-        """Start a child. It goes on whatever becomes of this tool."""
+        """Start a child. It goes on when this tool is cancelled or fails."""
         config = context.render(config)
         child = _Child.read(config, context, least_poll=self._least_poll_seconds)
         if not context.server_url:
@@ -230,7 +230,7 @@ async def _calls_done(
 
 
 def _data_of(result: Json) -> Json:
-    """Return what templates see of a `call.done`."""
+    """Return the data of a `call.done` as templates see it."""
     for key in ("context", "result", "context", "data"):
         result = result.get(key) if isinstance(result, dict) else None
     return merge_labels(result) if isinstance(result, dict) else result

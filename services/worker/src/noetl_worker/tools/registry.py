@@ -1,4 +1,4 @@
-"""Finds tools by kind."""
+"""Tools by kind."""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -20,7 +20,7 @@ _WHY_NOT = {
     "snowflake_transfer": "use transfer",
     "subscription": "read a stream by nats with js_consume",
 }
-"""What to use instead of kinds that a playbook may name and no worker of ours runs."""
+"""Advice for kinds that playbooks may name but this worker does not run."""
 
 type ToolFactory = Callable[[ToolParts], Tool]
 
@@ -55,7 +55,7 @@ class ToolRegistry:
         return await tool.run(config, context)
 
     async def close(self) -> None:
-        """Give back what the tools hold between runs."""
+        """Release connections and databases that tools hold between runs."""
         for tool in self._tools.values():
             close = getattr(tool, "close", None)
             if close is not None:

@@ -1,4 +1,4 @@
-"""Fetches a stored result by its reference."""
+"""The result_fetch tool: fetch a stored result by its reference."""
 
 from noetl_contract.json import Json, JsonObject
 

@@ -1,4 +1,4 @@
-"""What a tool is: a kind, a run, a result."""
+"""The interface of tools, also of those from other packages."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ MISSING = _Missing()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong, as policies see it."""
+    """A failure as policies see it."""
 
     kind: str = "unknown"
     retryable: bool = False
@@ -40,7 +40,7 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class ToolResult:
-    """What a tool returned; a bad status is a result, not an error."""
+    """Result of a tool; an expected failure is a result with a bad status, not an error."""
 
     status: str = "success"
     data: Json = MISSING
@@ -85,7 +85,7 @@ def timed_out(seconds: float) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class ToolContext:
-    """What surrounds one run of a tool."""
+    """Variables, credentials and limits of one run of a tool."""
 
     variables: JsonObject
     execution_id: int
@@ -99,9 +99,9 @@ class ToolContext:
     """Resolves aliases; without it a tool that names one is refused."""
     toolbox: "Toolbox"
     event_id: int = 0
-    """Of the command; 0 when nobody knows."""
+    """Event id of the command; 0 when unknown."""
     child_starts: Counter[str] = field(default_factory=Counter)
-    """How often this run has started a child the same way; shared by the tasks of a pipeline."""
+    """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 
     def render(self, value: Json, *, extra: Mapping[str, Json] | None = None) -> Json:
         """Render by the worker's rules, with more variables if given.
@@ -137,10 +137,10 @@ class Toolbox(Protocol):
 
 
 class Tool(Protocol):
-    """One kind. Gets its configuration as the control plane rendered it."""
+    """A tool kind."""
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
-        """Do the work.
+        """Run with a configuration as the control plane rendered it.
 
         Raises:
             ToolError: it could not be done at all.
@@ -149,7 +149,7 @@ class Tool(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolParts:
-    """What tools are made of; a factory takes what it needs."""
+    """Shared parts; a factory takes those its tool needs."""
 
     settings: Settings
     http: httpx.AsyncClient

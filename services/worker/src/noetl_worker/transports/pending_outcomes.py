@@ -1,4 +1,4 @@
-"""Outcomes that wait for their answer."""
+"""The bound on outcomes that wait for their answer."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from noetl_worker import metrics
 
 
 class PendingOutcomes:
-    """Counts them and their bytes; above the bound no new command may begin."""
+    """Count and bytes of unanswered outcomes; above a bound no command may begin."""
 
     def __init__(self, *, most: int, most_bytes: int) -> None:
         self._most = most
@@ -20,23 +20,23 @@ class PendingOutcomes:
 
     @property
     def count(self) -> int:
-        """How many wait."""
+        """Number of unanswered outcomes."""
         return self._count
 
     def add(self, size: int) -> None:
-        """One more waits."""
+        """Count an outcome."""
         self._count += 1
         self._bytes += size
         self._changed()
 
     def remove(self, size: int) -> None:
-        """One has its answer."""
+        """Stop counting an outcome, which has its answer."""
         self._count -= 1
         self._bytes -= size
         self._changed()
 
     async def room(self) -> None:
-        """Wait until the bound is not reached."""
+        """Wait until there is room below the bound."""
         await self._room.wait()
 
     async def emptied(self) -> None:

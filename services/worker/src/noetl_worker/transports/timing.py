@@ -1,4 +1,4 @@
-"""How long a worker waits for what."""
+"""Timeouts and pauses of the fast path."""
 
 from dataclasses import dataclass
 

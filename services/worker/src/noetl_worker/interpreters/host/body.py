@@ -1,4 +1,4 @@
-"""From a script's text to the value it gives."""
+"""Compile a script and evaluate it."""
 
 from __future__ import annotations
 

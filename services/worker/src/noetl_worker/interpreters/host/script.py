@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ScriptProcess:
-    """Waits for its one job, runs it, reports, ends."""
+    """Wait for a job, run it, report, end."""
 
     def __init__(
         self, *, job: int, report: int, control: int, limits: dict[str, int], parent: int
@@ -159,7 +159,7 @@ def _namespace(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _input_data(args: dict[str, Any]) -> dict[str, Any]:
-    """The arguments once more, for scripts that read them as a mapping.
+    """Return the arguments again, for scripts that read them as a mapping.
 
     Many playbooks pass an object under this very name and expect to read its fields. They find
     them behind the arguments themselves, which win; the `data` that templates add to an object
@@ -213,7 +213,7 @@ def _print_error(error: BaseException, name: str) -> None:
 
 
 def _end_interpreter() -> None:
-    """Do what a normal exit does: wait for threads, run the exit functions."""
+    """End as at a normal exit: wait for threads, run the exit functions."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  as the exit does
         atexit._run_exitfuncs()  # noqa: SLF001

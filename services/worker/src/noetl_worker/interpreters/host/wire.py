@@ -1,4 +1,4 @@
-"""What travels between the worker and a warm interpreter.
+"""Frames between the worker and a warm interpreter.
 
 A job is a length and JSON; a report is a mark, a length and JSON; a control record is
 ``(kind, pid, wait status)``.

@@ -36,7 +36,7 @@ _LOADED_MODULES = (
 
 
 class Zygote:
-    """Serves until its parent ends."""
+    """The parent of script processes; ends with the worker."""
 
     def __init__(self, *, job: int, report: int, control: int, limits: dict[str, int]) -> None:
         self.job = job

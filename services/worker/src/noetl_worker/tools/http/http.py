@@ -1,4 +1,4 @@
-"""Calls a URL."""
+"""The http tool: call a URL."""
 
 import asyncio
 import base64

@@ -21,7 +21,7 @@ _TRUE = frozenset({"true", "1", "yes"})
 
 @dataclass(frozen=True, slots=True)
 class RepeatLimits:
-    """Bounds that no playbook lifts."""
+    """Upper bounds of the worker on what playbooks ask for."""
 
     attempts: int
     wait_seconds: float
@@ -31,7 +31,7 @@ class RepeatLimits:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How the next page's request differs from the last one's."""
+    """Differences between the request for the next page and the last request."""
 
     url: str | None
     params: Mapping[str, str]
@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One ``{when, then}``."""
+    """A rule ``{when, then}``."""
 
     when: Json
     most: int
@@ -105,7 +105,7 @@ def _rule(entry: Json, index: int) -> Rule:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a call has gathered."""
+    """State of a call: tries, pages and gathered data."""
 
     pages: int = 0
     attempt: int = 1
@@ -113,7 +113,7 @@ class _Progress:
     gathered: Json = field(default_factory=list)
 
     def add(self, rule: Rule, body: Json) -> None:
-        """Take what a page brought."""
+        """Gather the data of a page."""
         value = _at(body, rule.path)
         if value is None:
             return

@@ -1,4 +1,4 @@
-"""Calls a Model Context Protocol server over HTTP."""
+"""The mcp tool: call a Model Context Protocol server over HTTP."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ class _Wanted:
 
 
 class Mcp:
-    """The mcp tool. What goes wrong at the server is data, as in the reference."""
+    """The mcp tool. Errors of the server are data, as in the reference."""
 
     def __init__(
         self,

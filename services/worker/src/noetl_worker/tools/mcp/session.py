@@ -16,11 +16,11 @@ _LONGEST_ERROR = 500
 
 
 class McpFailure(Exception):
-    """The server could not be asked, or refused; its text says at which level."""
+    """The server was unreachable or refused; the text names the level of the error."""
 
 
 class McpSession:
-    """Keeps the session's id and the number of the next request."""
+    """A session: its id and the number of the next request."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class McpSession:
         self._has_begun = False
 
     async def begin(self, hello: JsonObject) -> Json:
-        """Introduce ourselves; returns what the server says of itself.
+        """Initialize the session; return the server's description of itself.
 
         Raises:
             McpFailure: it can't be reached or refuses.
@@ -171,7 +171,7 @@ class McpSession:
         return None
 
     async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
-        """Give the lines of a stream; the last, unfinished one is none."""
+        """Yield the complete lines of a stream; an unfinished last line is dropped."""
         rest: list[bytes] = []
         async for part in self._parts(response):
             first, *others = part.split(b"\n")

@@ -1,4 +1,4 @@
-"""Publishing many messages in one call (ours): what relays of an outbox need."""
+"""Publish many messages in one call, as an outbox relay needs it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""One call of the nats tool, and what an operation consists of."""
+"""A call of the nats tool, and the form of its operations."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Call:
     operation: str
     most: int
     variables: Mapping[str, Json] = field(default_factory=dict)
-    """What templates see; some operations look values up without rendering them."""
+    """Template variables; some operations look values up without rendering them."""
     waits: float = 0.0
     """Seconds that the operation waits on purpose."""
     js: JetStreamContext = None  # type: ignore[assignment]  # known when connected
@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: what it reads of the configuration, what it does with that."""
+    """An operation: a reader of its fields, and the action."""
 
     read: Callable[[Call], tuple[Json, ...]]
     run: Callable[[Call, tuple[Json, ...]], Awaitable[JsonObject]]

@@ -1,4 +1,4 @@
-"""One script in a Kubernetes Job: its objects, its end, its output."""
+"""A script in a Kubernetes Job: its objects, its end, its output."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ _CLEANING_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
-    """What to run, and how."""
+    """A script with the settings of its job."""
 
     name: str
     namespace: str
@@ -67,7 +67,7 @@ class JobPlan:
 
 @dataclass(slots=True)
 class JobEnd:
-    """How a job ended."""
+    """End of a job."""
 
     status: str
     succeeded: int = 0
@@ -100,7 +100,7 @@ class KubeJob:
             with contextlib.suppress(*CLUSTER_ERRORS):
                 await self._read_output(end)
         except BaseException:
-            # Nobody waits for it any more.
+            # No caller waits for it any more.
             await self._tidy(with_job=True)
             raise
         await self._tidy(with_job=end.status == "timeout")

@@ -1,4 +1,4 @@
-"""Runs a script in a warm interpreter of its own."""
+"""The python tool: run a script in a process of its own."""
 
 import json
 import re
@@ -110,7 +110,7 @@ def _data(run: Run) -> Any:
     if run.has_value and run.value is not None:
         return run.value
     if not run.has_value:
-        # The script was cut short: what it printed counts if it is JSON.
+        # The script was cut short: its output counts if it is JSON.
         try:
             printed = orjson.loads(run.stdout)
         except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Runs a python script as a Kubernetes Job and waits for it."""
+"""The script tool: run a Python script as a Kubernetes Job and wait for it."""
 
 import re
 import secrets
@@ -18,7 +18,7 @@ from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolP
 _TYPES = ("gcs", "s3", "http", "local", "inline")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _POLL_SECONDS = 2.0
-# A ConfigMap holds a mebibyte, with what belongs to it.
+# A ConfigMap holds a mebibyte, metadata included.
 _LARGEST_SCRIPT = 1_000_000
 
 # An incomplete configuration is an assertion of lightkube.
@@ -46,7 +46,7 @@ class Script:
         self._poll_seconds = poll_seconds
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
-        """Run a job; one that fails is a result."""
+        """Run a job; a failed job is a result, not an error."""
         started = perf_counter()
         plan = await self._plan(context.render(config), context)
         try:

@@ -1,4 +1,4 @@
-"""Runs a command line.
+"""The shell tool: run a command line.
 
 In a process of a warm interpreter, which becomes the shell: so a command has the limits, the
 clean environment and the private directory of a script, and ends with all it started when its

@@ -1,4 +1,4 @@
-"""Where a script comes from: the playbook, a file, a URL, Google's storage."""
+"""Sources of scripts: the playbook, a file, a URL, Google's storage."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ class _Download:
 
 
 class ScriptSource:
-    """Reads the part of a configuration that says what to run."""
+    """Read the script of a configuration."""
 
     def __init__(self, client: httpx.AsyncClient, google: GoogleTokens, *, storage: str) -> None:
         self._client = client
@@ -39,7 +39,7 @@ class ScriptSource:
         self._storage = (storage if "://" in storage else f"http://{storage}").rstrip("/")
 
     async def read(self, config: JsonObject, fields: Fields, context: ToolContext) -> JsonObject:
-        """Return the part of a job that says what to run.
+        """Return the script's part of a job.
 
         Raises:
             ToolError: there is no script, or it can't be had.

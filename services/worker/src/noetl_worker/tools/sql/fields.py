@@ -1,4 +1,4 @@
-"""What the configurations of the database tools have in common."""
+"""Fields common to the configurations of the database tools."""
 
 from noetl_contract.json import Json
 

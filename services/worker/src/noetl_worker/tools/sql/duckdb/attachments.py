@@ -1,4 +1,4 @@
-"""What a `duckdb` call has beside its own tables: other databases and files."""
+"""Other databases and files attached to a `duckdb` call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Runs SQL on DuckDB."""
+"""The duckdb tool: run SQL on DuckDB."""
 
 import asyncio
 from dataclasses import dataclass

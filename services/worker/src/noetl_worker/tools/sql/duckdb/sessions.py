@@ -53,12 +53,12 @@ class DuckSession:
                 _log.warning("duckdb_not_stopped", seconds=_STOP_SECONDS)
                 return
         self.is_lost = False
-        # Taken, so that nobody misses it.
+        # Retrieved, so that asyncio does not log it as lost.
         future.cancelled() or future.exception()
 
 
 class DuckDbs:
-    """Opens databases within the worker's limits."""
+    """Open databases within the worker's limits."""
 
     def __init__(self, settings: Settings) -> None:
         self._memory = settings.worker_duckdb_memory_bytes

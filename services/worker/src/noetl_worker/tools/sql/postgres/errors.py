@@ -1,4 +1,4 @@
-"""What PostgreSQL and its driver complain about, in the contract's words."""
+"""Errors of PostgreSQL and its driver as tool errors."""
 
 import asyncpg
 
@@ -11,7 +11,7 @@ PG_ERRORS = (
     OSError,
     UnicodeError,
 )
-"""What a call of the driver raises, beside time being over."""
+"""Exceptions of the driver, timeouts apart."""
 
 _DEADLOCKS = frozenset({"40001", "40P01"})
 _TIMEOUT = "57014"

@@ -1,4 +1,4 @@
-"""Runs SQL on PostgreSQL."""
+"""The postgres tool: run SQL on PostgreSQL."""
 
 import asyncio
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ type Batch = list[list[Json]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What a source has."""
+    """Columns and batches of a source."""
 
     columns: list[str]
     types: list[str]
@@ -26,7 +26,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which column goes where."""
+    """Mapping of source columns to target columns."""
 
     columns: list[str]
     """Names in the target."""

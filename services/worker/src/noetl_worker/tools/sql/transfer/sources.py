@@ -1,4 +1,4 @@
-"""Where a `transfer` reads."""
+"""Sources of a `transfer`."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

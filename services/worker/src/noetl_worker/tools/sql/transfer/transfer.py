@@ -1,4 +1,4 @@
-"""Moves rows between HTTP, PostgreSQL and DuckDB."""
+"""The transfer tool: move rows between HTTP, PostgreSQL and DuckDB."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
