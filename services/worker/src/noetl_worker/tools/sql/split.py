@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator
 
-__all__ = ["is_row_query", "needs_input", "placeholders", "split_statements"]
-
 _DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$")
 _SPACE = re.compile(r"\s+")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
@@ -22,7 +20,7 @@ type _Token = tuple[str, int, int]
 
 
 def is_row_query(statement: str) -> bool:
-    """Tell whether a statement's rows are its result: only its first word counts (tools 5)."""
+    """Tell whether a statement's rows are its result: only its first word counts."""
     return _ROWS.match(statement) is not None
 
 

@@ -12,8 +12,6 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["PgAddress", "address_of", "parse_address"]
-
 _DEFAULT_PORT = 5432
 _DEFAULT_NAME = "postgres"
 _SSL_FIELDS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword")

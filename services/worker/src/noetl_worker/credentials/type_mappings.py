@@ -1,14 +1,13 @@
-"""What the fields of a credential mean to a tool, by the credential's type (worker 9.4)."""
+"""Map the fields of a credential to a tool's configuration, by the credential's type."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.redaction import is_sensitive
-
-__all__ = ["Applied", "apply_type"]
 
 _LARGEST_PORT = 65_535
 _POSTGRES = ("host", "port", "user", "password", "name")
@@ -20,16 +19,14 @@ _BROKER = (
     ("nats_password", "password"), ("nats_token", "token"),
 )  # fmt: skip
 
-type Fields = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a credential adds to a tool."""
+    """The additions of a credential to a tool's configuration."""
 
-    fields: Fields = field(default_factory=dict, repr=False)
+    fields: JsonObject = field(default_factory=dict, repr=False)
     """Values for the configuration, where it has none of its own."""
-    auth: dict[str, Any] | None = None
+    auth: JsonObject | None = None
     """An ``auth`` object; names its secret."""
     secret: str | None = field(default=None, repr=False)
     """That secret, for the map of secrets under the alias."""
@@ -73,7 +70,7 @@ def _snowflake(credential: Credential) -> Applied:
 
 def _broker(credential: Credential) -> Applied:
     data = credential.data
-    found: Fields = {}
+    found: JsonObject = {}
     for name, target in _BROKER:
         if data.get(name) is not None:
             found.setdefault(target, data[name])
@@ -123,20 +120,20 @@ _TYPES: Mapping[str, Callable[[Credential], Applied]] = {
 }
 
 
-def _first(data: Mapping[str, Any], *names: str) -> Any:
+def _first(data: Mapping[str, Json], *names: str) -> Json:
     return next((data[name] for name in names if data.get(name) is not None), None)
 
 
-def _text(data: Mapping[str, Any], *names: str) -> str:
+def _text(data: Mapping[str, Json], *names: str) -> str:
     """Return the first of some fields that is a text, else an empty one."""
     return next((data[name] for name in names if isinstance(data.get(name), str)), "")
 
 
-def _without_null(fields: Mapping[str, Any]) -> Fields:
+def _without_null(fields: Mapping[str, Json]) -> JsonObject:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _port(value: Any) -> int:
+def _port(value: Json) -> int:
     problem = "invalid digit found in string"
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -150,7 +147,7 @@ def _port(value: Any) -> int:
     return number
 
 
-def _hidden(data: Mapping[str, Any], *others: str) -> tuple[str, ...]:
+def _hidden(data: Mapping[str, Json], *others: str) -> tuple[str, ...]:
     """Return the secret texts of a credential.
 
     Which they are is told by the names of the fields; hosts, users and databases are no secret
@@ -159,7 +156,7 @@ def _hidden(data: Mapping[str, Any], *others: str) -> tuple[str, ...]:
     return (*others, *_secret_texts(data, is_secret=False))
 
 
-def _secret_texts(value: Any, *, is_secret: bool) -> Iterator[str]:
+def _secret_texts(value: Json, *, is_secret: bool) -> Iterator[str]:
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _secret_texts(item, is_secret=is_secret or is_sensitive(name))
