@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from noetl_contract.tools import TOOL_KINDS
+
 from noetl_engine.playbook.model import Json
-from noetl_engine.playbook.parse.tools import TOOL_KINDS
 
 type Schema = dict[str, Json]
 
@@ -328,6 +329,7 @@ TOOL: Final = Level(
         "input": Key("Arguments.", ANY),
         "args": Key("Other name of input.", ANY),
         "auth": Key("Credential alias.", ANY),
+        "credential": Key("Other name of auth.", ANY),
         "libs": Key("Libraries.", ANY),
         "command": Key("Command line or SQL.", ANY),
         "output_select": Key("Fields that stay inline when the result is stored.", ANY),

@@ -6,13 +6,10 @@ from typing import Final
 
 from noetl_engine.playbook.lint.finding import Finding, Severity
 from noetl_engine.playbook.lint.names import ALWAYS
-from noetl_engine.playbook.lint.parts import StepPart, ToolPart, items_of, steps_of, text_of
+from noetl_engine.playbook.lint.parts import StepPart, items_of, steps_of, text_of
 from noetl_engine.playbook.model import START_STEP
 from noetl_engine.playbook.yaml import MapNode, Node, Scalar
 
-_NOT_RUN: Final = frozenset(
-    {"playbooks", "secrets", "iterator", "snowflake_transfer", "gcs", "gateway"}
-)
 _RESERVED: Final = ALWAYS | {"output", "event", "_index", "_total", "__frame_max_rows"}
 
 
@@ -20,8 +17,6 @@ def flow_findings(root: MapNode) -> Iterator[Finding]:
     """What each step says that is not as it looks."""
     for step in steps_of(root):
         yield from _step(step)
-        for tool in step.tools():
-            yield from _tool(step, tool)
 
 
 def reachability_findings(root: MapNode) -> Iterator[Finding]:
@@ -150,18 +145,6 @@ def _dotted_keys(step: StepPart) -> Iterator[Finding]:
                 line, column = block.places.get(key, (block.line, block.column))
                 yield Finding(severity=Severity.WARNING, rule="inert", message=message,
                               line=line, column=column, path=f"{path}.{key[:100]}")  # fmt: skip
-
-
-def _tool(step: StepPart, tool: ToolPart) -> Iterator[Finding]:
-    kind = tool.node.entries.get("kind")
-    if kind is None:
-        return
-    if tool.kind in _NOT_RUN:
-        message = f"no worker runs tool kind '{tool.kind}': the step fails"
-        yield _about(kind, f"{tool.path}.kind", "tool-not-run", message)
-    if tool.kind == "workbook" and step.is_pipeline:
-        message = "workbook references are not resolved inside a pipeline: the step fails"
-        yield _about(kind, f"{tool.path}.kind", "tool-not-run", message)
 
 
 def _about(

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from noetl_contract.tools import TOOLS
+
 from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.lint.finding import Finding, Severity
 from noetl_engine.playbook.lint.guess import Guesser
@@ -25,10 +27,6 @@ _STRAYS: Final = {
     "Metadata": frozenset({"workflow", "workload", "workbook", "keychain"}),
     "ToolSpec": frozenset({"next", "loop", "step", "when", "tool"}),
 }
-
-
-# Kinds that have such a word for something of their own.
-_OWN_WORDS: Final = {"mcp": frozenset({"tool"})}
 
 
 def key_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
@@ -100,7 +98,9 @@ def _stranger(guess: Guesser, node: MapNode, key: str, name: str, path: str) -> 
 
 
 def _own_words(node: MapNode) -> frozenset[str]:
-    return _OWN_WORDS.get(text_of(node, "kind") or "", frozenset())
+    """Return the keys of the tool's own kind."""
+    kind = TOOLS.get(text_of(node, "kind") or "")
+    return kind.names if kind is not None else frozenset()
 
 
 def _finding(

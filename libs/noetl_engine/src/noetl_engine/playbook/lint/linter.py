@@ -20,6 +20,7 @@ from noetl_engine.playbook.lint.refusals import refusal_findings
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.lint.templates import template_findings
 from noetl_engine.playbook.lint.texts import Text, texts_of
+from noetl_engine.playbook.lint.tools import tool_findings
 from noetl_engine.playbook.parse import read_document
 from noetl_engine.playbook.problem import Code, Problem
 from noetl_engine.playbook.yaml import MapNode, Node, YamlLimits, compose
@@ -73,6 +74,7 @@ def _findings(
 ) -> list[Finding]:
     """Return the findings about a document that the parser has nothing to say to."""
     findings = [*key_findings(root, guess), *flow_findings(root), *workbook_findings(root)]
+    findings += tool_findings(root, guess)
     if not any(problem.code in _ABOUT_ARCS for problem in problems):
         findings += reachability_findings(root)
     names = names_of(root)

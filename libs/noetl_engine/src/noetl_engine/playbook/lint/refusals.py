@@ -3,11 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+from noetl_contract.tools import TOOL_KINDS
+
 from noetl_engine.playbook.lint.finding import Finding, Severity
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import items_of, text_of
 from noetl_engine.playbook.lint.source import Source
-from noetl_engine.playbook.parse.tools import TOOL_KINDS
 from noetl_engine.playbook.problem import Code, Problem
 from noetl_engine.playbook.yaml import MapNode, Node
 

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from noetl_contract.tools import TOOL_KINDS
+
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
 from noetl_engine.playbook.model import (
     JsonObject,
@@ -16,7 +18,7 @@ from noetl_engine.playbook.model import (
 from noetl_engine.playbook.parse.reader import Reader, described, is_null
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step
-from noetl_engine.playbook.parse.tools import TOOL_KINDS, Mismatch, read_single
+from noetl_engine.playbook.parse.tools import Mismatch, read_single
 from noetl_engine.playbook.parse.warnings import unknown_keys
 from noetl_engine.playbook.parse.workbook import resolve_reference
 from noetl_engine.playbook.problem import Code, Problem, problem_at

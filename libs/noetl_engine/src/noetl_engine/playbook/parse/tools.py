@@ -8,18 +8,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from noetl_contract.tools import TOOL_KINDS
+
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
 from noetl_engine.playbook.parse.jumps import leave_repeated
 from noetl_engine.playbook.parse.reader import is_absent
 from noetl_engine.playbook.problem import Code
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
 
-TOOL_KINDS: Final = (
-    "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
-    "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
-    "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
-    "subscription", "mcp", "result_fetch",
-)  # fmt: skip
 _TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
 # Typed keys are absent when null; all others keep a null.
 _TYPED_KEYS: Final = frozenset(
