@@ -9,10 +9,11 @@ from typing import Any, Final
 import jinja2
 from jinja2 import nodes
 
-from noetl_template.environment import RenderContext, TemplateEnvironment
+from noetl_template.environment.context import RenderContext
+from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.errors import EvaluationError, TemplateError
 from noetl_template.limits import Budget, Limits
-from noetl_template.prepare import prepare, single_expression
+from noetl_template.syntax.prepare import prepare, single_expression
 from noetl_template.values import Dialect
 
 # What a template may raise while it is compiled or runs. RecursionError is a RuntimeError,

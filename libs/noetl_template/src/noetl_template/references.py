@@ -8,13 +8,11 @@ import jinja2
 from jinja2 import nodes
 
 from noetl_template.compiled import Compiler, failed
-from noetl_template.environment import TemplateEnvironment
+from noetl_template.environment.environment import TemplateEnvironment
+from noetl_template.environment.functions import FUNCTIONS
 from noetl_template.errors import TemplateError
-from noetl_template.functions import FUNCTIONS
 from noetl_template.limits import Limits
 from noetl_template.values import SERVER, WORKER, Dialect
-
-__all__ = ["Reference", "references"]
 
 _TOLERANT_FILTERS: Final = frozenset({"default", "d"})
 _TOLERANT_TESTS: Final = frozenset({"defined", "undefined", "none", "true", "false"})

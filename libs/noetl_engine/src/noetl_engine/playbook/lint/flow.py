@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at, finding_at_key
 from noetl_engine.playbook.lint.names import ALWAYS
 from noetl_engine.playbook.lint.parts import StepPart, items_of, steps_of, text_of
 from noetl_engine.playbook.model import START_STEP
-from noetl_engine.playbook.yaml import MapNode, Node, Scalar
+from noetl_engine.playbook.yaml import MapNode, Node, Scalar, is_null
 
 _RESERVED: Final = ALWAYS | {"output", "event", "_index", "_total", "__frame_max_rows"}
 
@@ -33,7 +33,7 @@ def reachability_findings(root: MapNode) -> Iterator[Finding]:
     for name, step in steps.items():
         if name not in reached:
             message = f"step '{name}' never runs: no arc leads to it from 'start'"
-            yield _about(step.name_node, step.path, "unreachable-step", message)
+            yield finding_at(step.name_node, step.path, "unreachable-step", message)
     yield from _endless({name: steps[name] for name in reached})
 
 
@@ -50,7 +50,7 @@ def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
     if stuck:
         step = min((steps[name] for name in stuck), key=lambda one: one.node.line)
         message = f"nothing ends after step '{step.name}': every way leads round in a circle"
-        yield _about(step.name_node, step.path, "endless", message)
+        yield finding_at(step.name_node, step.path, "endless", message)
 
 
 def _may_end(step: StepPart) -> bool:
@@ -59,7 +59,7 @@ def _may_end(step: StepPart) -> bool:
 
 
 def _is_unconditional(when: Node | None) -> bool:
-    return when is None or _is_null(when)
+    return when is None or is_null(when)
 
 
 def workbook_findings(root: MapNode) -> Iterator[Finding]:
@@ -74,7 +74,9 @@ def workbook_findings(root: MapNode) -> Iterator[Finding]:
         if text_of(tool, "kind") == "workbook" and isinstance(tool, MapNode):
             what = "itself" if text_of(tool, "name") == name else "another workbook task"
             message = f"workbook task '{name}' names {what}: references are resolved only in steps"
-            yield _about(tool, f"workbook.{name}", "workbook-cycle", message, Severity.ERROR)
+            yield finding_at(
+                tool, f"workbook.{name}", "workbook-cycle", message, severity=Severity.ERROR
+            )
     yield from _unused(root, tasks)
 
 
@@ -88,21 +90,21 @@ def _unused(root: MapNode, tasks: Mapping[str, MapNode]) -> Iterator[Finding]:
     for name, task in tasks.items():
         if name not in used:
             message = f"workbook task '{name}' is used by no step"
-            yield _about(task, f"workbook.{name}", "unused-task", message)
+            yield finding_at(task, f"workbook.{name}", "unused-task", message)
 
 
 def _step(step: StepPart) -> Iterator[Finding]:
     if step.name in _RESERVED:
         message = f"'{step.name}' is a name of the language: templates can't tell it from the step"
-        yield _about(step.name_node, step.path, "reserved-name", message)
+        yield finding_at(step.name_node, step.path, "reserved-name", message)
     guard = step.get("when")
     if step.name == START_STEP and guard is not None:
         message = "'when' has no effect on the start step: it always runs"
-        yield _about(guard, f"{step.path}.when", "inert", message)
+        yield finding_at(guard, f"{step.path}.when", "inert", message)
     limit = step.get("loop", "spec", "max_in_flight")
     if limit is not None and text_of(step.get("loop", "spec"), "mode") != "parallel":
         message = "'max_in_flight' has no effect: only 'mode: parallel' runs iterations together"
-        yield _about(limit, f"{step.path}.loop.spec.max_in_flight", "inert", message)
+        yield finding_at(limit, f"{step.path}.loop.spec.max_in_flight", "inert", message)
     yield from _router(step)
     yield from _dotted_keys(step)
 
@@ -112,11 +114,11 @@ def _router(step: StepPart) -> Iterator[Finding]:
     mode = step.get("next", "spec", "mode")
     if isinstance(mode, Scalar) and mode.text.lower() not in {"exclusive", "inclusive"}:
         message = f"unknown mode '{mode.text[:50]}' means exclusive"
-        yield _about(mode, f"{step.path}.next.spec.mode", "inert", message)
+        yield finding_at(mode, f"{step.path}.next.spec.mode", "inert", message)
     arcs = list(step.arcs())
-    if router is not None and not _is_null(router) and not any(step.written_arcs()):
+    if router is not None and not is_null(router) and not any(step.written_arcs()):
         message = f"'next' of step '{step.name}' leads nowhere: the branch ends here"
-        yield _about(router, f"{step.path}.next", "inert", message)
+        yield finding_at(router, f"{step.path}.next", "inert", message)
     is_inclusive = isinstance(mode, Scalar) and mode.text.lower() == "inclusive"
     if is_inclusive or not isinstance(router, MapNode):
         return
@@ -127,7 +129,7 @@ def _router(step: StepPart) -> Iterator[Finding]:
                 f"the arc to '{arc.target}' is never taken: the one before it has no 'when' and "
                 "the mode is exclusive"
             )
-            yield _about(arc.node, arc.path, "unreachable-arc", message)
+            yield finding_at(arc.node, arc.path, "unreachable-arc", message)
             return
 
 
@@ -135,25 +137,11 @@ def _dotted_keys(step: StepPart) -> Iterator[Finding]:
     blocks = [(step.get("set"), f"{step.path}.set")]
     blocks += [(arc.get("set"), f"{arc.path}.set") for arc in step.arcs()]
     for block, path in blocks:
-        for key in block.entries if isinstance(block, MapNode) else ():
+        if not isinstance(block, MapNode):
+            continue
+        for key in block.entries:
             scope, dot, _ = key.partition(".")
             if dot and scope not in {"ctx", "iter", "step"}:
-                message = (
-                    f"no template can read '{key[:100]}': write 'ctx.{key[:100].partition('.')[2]}'"
-                )
-                assert isinstance(block, MapNode)  # noqa: S101 - only then it has keys
-                line, column = block.places.get(key, (block.line, block.column))
-                yield Finding(severity=Severity.WARNING, rule="inert", message=message,
-                              line=line, column=column, path=f"{path}.{key[:100]}")  # fmt: skip
-
-
-def _about(
-    node: Node, path: str, rule: str, message: str, severity: Severity = Severity.WARNING
-) -> Finding:
-    return Finding(
-        severity=severity, rule=rule, message=message, line=node.line, column=node.column, path=path
-    )
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
+                shown = key[:100]
+                message = f"no template can read '{shown}': write 'ctx.{shown.partition('.')[2]}'"
+                yield finding_at_key(block, key, path, "inert", message)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.flow import (
     flow_findings,
     reachability_findings,
@@ -87,11 +87,5 @@ def _findings(
 
 
 def _unread(text: Text) -> Finding:
-    return Finding(
-        severity=Severity.INFO,
-        rule="limit",
-        message=f"only the first {MAX_TEXTS} texts were looked at",
-        line=text.node.line,
-        column=text.node.column,
-        path=text.path,
-    )
+    message = f"only the first {MAX_TEXTS} texts were looked at"
+    return finding_at(text.node, text.path, "limit", message, severity=Severity.INFO)

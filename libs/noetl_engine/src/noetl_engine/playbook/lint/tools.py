@@ -6,10 +6,10 @@ from typing import Final
 from noetl_contract.tools import TOOLS, ToolKind
 
 from noetl_engine.playbook.language import LEVELS
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, finding_at, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import StepPart, ToolPart, steps_of
-from noetl_engine.playbook.yaml import MapNode, Node, Scalar
+from noetl_engine.playbook.yaml import MapNode, Scalar
 
 _FAILS: Final = "the step fails"
 
@@ -28,14 +28,15 @@ def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
     node = tool.node.entries["kind"]
     if not kind.is_run and not kind.is_run_elsewhere:
         message = f"no worker runs tool kind '{kind.name}': {_FAILS}"
-        yield _finding("tool-not-run", message, node, f"{tool.path}.kind", hint=kind.instead)
+        path = f"{tool.path}.kind"
+        yield finding_at(node, path, "tool-not-run", message, hint=kind.instead)
     if kind.name == "workbook" and step.is_pipeline:
         message = f"workbook references are not resolved inside a pipeline: {_FAILS}"
-        yield _finding("tool-not-run", message, node, f"{tool.path}.kind")
+        yield finding_at(node, f"{tool.path}.kind", "tool-not-run", message)
     for names in kind.missing(_values(tool.node)):
         wanted = " or ".join(f"'{name}'" for name in names)
         message = f"tool kind '{kind.name}' needs {wanted}: {_FAILS}"
-        yield _finding("missing-key", message, node, tool.path)
+        yield finding_at(node, tool.path, "missing-key", message)
 
 
 def _values(node: MapNode) -> Mapping[str, object]:
@@ -55,25 +56,5 @@ def _strangers(tool: ToolPart, kind: ToolKind, guess: Guesser) -> Iterator[Findi
             continue
         advice = guess(key, known)
         if advice:
-            line, column = tool.node.places.get(key, (tool.node.line, tool.node.column))
-            shown = key[:100]
-            yield Finding(
-                severity=Severity.WARNING,
-                rule="unknown-key",
-                message=f"unknown key '{shown}' has no effect{advice}",
-                line=line,
-                column=column,
-                path=f"{tool.path}.{shown}",
-            )
-
-
-def _finding(rule: str, message: str, node: Node, path: str, *, hint: str | None = None) -> Finding:
-    return Finding(
-        severity=Severity.WARNING,
-        rule=rule,
-        message=message,
-        line=node.line,
-        column=node.column,
-        path=path,
-        hint=hint,
-    )
+            message = f"unknown key '{key[:100]}' has no effect{advice}"
+            yield finding_at_key(tool.node, key, tool.path, "unknown-key", message)

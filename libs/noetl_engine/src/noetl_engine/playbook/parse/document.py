@@ -15,14 +15,14 @@ from noetl_engine.playbook.model import (
     Tool,
     WorkbookTask,
 )
-from noetl_engine.playbook.parse.reader import Reader, described, is_null
+from noetl_engine.playbook.parse.reader import Reader, described
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step
 from noetl_engine.playbook.parse.tools import Mismatch, read_single
 from noetl_engine.playbook.parse.warnings import unknown_keys
 from noetl_engine.playbook.parse.workbook import resolve_reference
 from noetl_engine.playbook.problem import Code, Problem, problem_at
-from noetl_engine.playbook.yaml import MapNode, Node, Scalar, YamlLimits, compose
+from noetl_engine.playbook.yaml import MapNode, Node, Scalar, YamlLimits, compose, is_null
 
 _RESIDENCIES: Final = ("none", "advisory", "strict")
 _KEYCHAIN_TEXTS: Final = ("credential", "token_type", "scope", "provider", "auth", "region")

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from noetl_engine.playbook.model import Arc, Json, Router, RouterForm, RouterMode
-from noetl_engine.playbook.parse.reader import is_absent
 from noetl_engine.playbook.parse.tools import Mismatch, Refuse
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from noetl_engine.playbook.model import START_STEP, Json, LoopMode, RouterForm, Tool
-from noetl_engine.playbook.parse.reader import is_absent
 from noetl_engine.playbook.parse.steps import ReadStep
 from noetl_engine.playbook.parse.tools import is_flat
 from noetl_engine.playbook.problem import Code, Problem
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_absent
 
 API_VERSION: Final = "noetl.io/v2"
 KIND: Final = "Playbook"

@@ -12,9 +12,8 @@ from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
 from noetl_engine.playbook.parse.jumps import leave_repeated
-from noetl_engine.playbook.parse.reader import is_absent
 from noetl_engine.playbook.problem import Code
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
 _TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
 # Typed keys are absent when null; all others keep a null.

@@ -54,6 +54,16 @@ class MapNode(Node):
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
+def is_null(node: Node) -> bool:
+    """Return whether a node is the null scalar."""
+    return isinstance(node, Scalar) and node.value is None
+
+
+def is_absent(node: Node | None) -> bool:
+    """Return whether a value is missing or null."""
+    return node is None or is_null(node)
+
+
 def to_json(node: Node) -> Json:
     """The node as JSON. What an alias repeats is made once and shared."""
     return _to_json(node, {})
