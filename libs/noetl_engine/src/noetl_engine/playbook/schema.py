@@ -7,7 +7,7 @@ from typing import Final
 from noetl_contract.tools import CREDENTIAL_KEYS, TOOL_KINDS, TOOLS, KeyType, ToolKey, ToolKind
 
 from noetl_engine.playbook.language import LEVELS, Key, Level, Schema
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.model import Value
 
 SCHEMA_ID: Final = "https://noetl.io/schema/playbook.schema.json"
 # Types of values; a text may be a template of any of them.
@@ -25,7 +25,7 @@ _TYPES: Final[dict[KeyType, tuple[str, ...]]] = {
 }
 _TEMPLATE: Final = r"\{[{%]"
 # The old notations of `next` beside the router.
-_LEGACY_NEXT: Final[list[Json]] = [
+_LEGACY_NEXT: Final[list[Value]] = [
     {"type": "string"},
     {"type": "array", "items": {"type": "string"}},
     {"type": "array", "items": {"$ref": "#/$defs/Target"}},
@@ -34,7 +34,7 @@ _LEGACY_NEXT: Final[list[Json]] = [
 
 def json_schema(*, more_kinds: Collection[str] = ()) -> Schema:
     """Return the schema of the language and its tools; ``more_kinds`` of tools are known."""
-    definitions: dict[str, Json] = {
+    definitions: dict[str, Value] = {
         name: _level(level) for name, level in sorted(LEVELS.items()) if name != "Playbook"
     }
     definitions["ToolSpec"] = _tool(more_kinds)
@@ -51,10 +51,10 @@ def json_schema(*, more_kinds: Collection[str] = ()) -> Schema:
 def _tool(more_kinds: Collection[str]) -> Schema:
     level = LEVELS["ToolSpec"]
     if more_kinds:
-        kinds: list[Json] = [*TOOL_KINDS, *sorted(more_kinds)]
+        kinds: list[Value] = [*TOOL_KINDS, *sorted(more_kinds)]
         kind = Key(level.keys["kind"].doc, {"enum": kinds}, is_required=True)
         level = replace(level, keys={**level.keys, "kind": kind})
-    rules: list[Json] = [
+    rules: list[Value] = [
         {"if": _has_word("kind", kind.name), "then": _kind(kind)}
         for kind in TOOLS.values()
         if kind.keys
@@ -64,12 +64,12 @@ def _tool(more_kinds: Collection[str]) -> Schema:
 
 def _kind(kind: ToolKind) -> Schema:
     """Return the schema of one kind's configuration, beside that of every tool."""
-    rules: list[Json] = [_one_of_them(names, kind.by_credential) for names in kind.required]
+    rules: list[Value] = [_one_of_them(names, kind.by_credential) for names in kind.required]
     if kind.variants is not None:
         rules += [
             {
                 "if": _has_word(kind.variants.key, word),
-                "then": {"required": list[Json](names)},
+                "then": {"required": list[Value](names)},
             }
             for word, names in kind.variants.required.items()
         ]
@@ -97,12 +97,12 @@ def _tool_key(key: ToolKey) -> Schema:
     if key.default is not None:
         schema["default"] = key.default
     if key.choices:
-        template: Json = {"type": "string", "pattern": _TEMPLATE}
+        template: Value = {"type": "string", "pattern": _TEMPLATE}
         return {**schema, "anyOf": [{"enum": [*key.choices, None]}, template]}
     types = _TYPES[key.type]
     if not types:
         return schema
-    return {**schema, "type": list[Json]([*types, "null"])}
+    return {**schema, "type": list[Value]([*types, "null"])}
 
 
 def _level(level: Level) -> Schema:
@@ -111,14 +111,14 @@ def _level(level: Level) -> Schema:
         "type": "object",
         "properties": {name: _key(key) for name, key in sorted(level.keys.items())},
     }
-    required: list[Json] = [name for name, key in level.keys.items() if key.is_required]
+    required: list[Value] = [name for name, key in level.keys.items() if key.is_required]
     if required:
         schema["required"] = sorted(required, key=str)
     return schema
 
 
 def _key(key: Key) -> Schema:
-    """The schema of a value; null counts as absent where the key may be."""
+    """Return the schema of a value; null counts as absent where the key may be."""
     doc = key.doc if key.inert is None else f"{key.doc} No effect: {key.inert}."
     if key.is_required or not key.schema:
         return {"description": doc, **key.schema}

@@ -4,7 +4,7 @@ What the contract's columns don't show is in the row's ``note``:
 
 ``command``, ``at``, ``sent``
     A worker row that belongs to an open command: the ``command.issued`` id, the database's time
-    (microseconds), and the id as sent when it differs from the stored one (design W3).
+    (microseconds), and the id as sent when it differs from the stored one (W3).
     Worker rows without it, and every row with ``inert``, change nothing but the position.
 ``instance``, ``attempts``, ``holds``
     Of a ``command.claimed``: the rest of the hold.
@@ -23,7 +23,6 @@ What the contract's columns don't show is in the row's ``note``:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from noetl_contract.events import (
     CANCELLED_TYPES,
@@ -33,6 +32,7 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
+from noetl_contract.json import Json
 
 from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
 from noetl_engine.state.model import (
@@ -46,8 +46,6 @@ from noetl_engine.state.model import (
     StepState,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
-
-type Json = Any
 
 _NO_NOTE: Mapping[str, Json] = {}
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
@@ -208,7 +206,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         claims=claims,
         awaits=note.get("awaits", False),
         parks=row.node_type in PARKING_KINDS,
-        patience=note.get("patience"),
+        callback_seconds=note.get("patience"),
     )
     step.open += 1
     step.queued = None
@@ -250,7 +248,7 @@ def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandStat
 
 
 def _on_heard(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    """Any other event of a run, known or not, is at least a sign of life."""
+    """Take any other event of a run: at least a sign of life."""
     _heard(state, row, note)
 
 
@@ -274,7 +272,7 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
 
 
 def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    """The end of a parked command, or of one that will park; no worker's sign of life."""
+    """End a parked command, or one that will park; this is no sign of life of a worker."""
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return

@@ -75,31 +75,31 @@ class RenderContext(Context):
         return text
 
     def iterate(self, value: Any, weight: int = 0) -> list[Any]:
-        """The elements of a ``for``; each round is paid for with the weight of the body."""
+        """Return the elements of a ``for``; each round is paid for with the weight of the body."""
         elements = self.dialect.elements(value)
         self.budget.spend(64 * len(elements) * (1 + weight // 64))
         return elements
 
     def compare(self, operator: str, left: Any, right: Any) -> bool:
-        """One comparison."""
+        """Return the result of one comparison."""
         return operators.compare(self.dialect, self.budget, operator, left, right)
 
     def concatenate(self, *values: Any) -> str:
-        """The ``~`` operator."""
+        """Return the ``~`` operator."""
         return operators.concatenate(self.dialect, self.budget, values)
 
     def cut(self, value: Any, start: Any = None, stop: Any = None, step: Any = None) -> Any:
-        """A slice."""
+        """Return a slice."""
         return operators.cut(self.dialect, value, start, stop, step)
 
     def result_of(self, value: Any) -> Any:
-        """``.result`` of a step's data: the data itself when it has no such key."""
+        """Return ``.result`` of a step's data: the data itself when it has no such key."""
         if isinstance(value, Mapping) and "result" not in value:
             return value
         return self.environment.getattr(value, "result")
 
     def call_name(self, name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call what a name stands for."""
+        """Call the function behind a name."""
         if isinstance(function, TemplateFunction | Macro | LoopContext):
             return self.environment.call(self, function, *args, **kwargs)
         raise EvaluationError(f"unknown function: {name} is unknown")

@@ -131,12 +131,12 @@ class TemplateEnvironment(DialectEnvironment):
         return operators.unary(operator, arg)
 
     def from_tree(self, tree: nodes.Template) -> jinja2.Template:
-        """A runnable template of a prepared syntax tree."""
+        """Return a runnable template of a prepared syntax tree."""
         return self.template_class.from_code(self, self.compile(tree), self.globals)
 
 
 def _undefined_of(dialect: Dialect) -> type[Undefined]:
-    """The class generated code makes undefined values of: it gives the dialect's own one."""
+    """Return the class generated code makes undefined values of: it gives the dialect's own one."""
 
     class DialectUndefined(Undefined):
         def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:

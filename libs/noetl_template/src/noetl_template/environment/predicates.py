@@ -137,5 +137,5 @@ _PREDICATES: Final[dict[str, Predicate]] = {
 
 
 def predicates_of(_dialect: Dialect) -> dict[str, Callable[..., Any]]:
-    """The tests by name; both dialects have the same."""
+    """Return the tests by name; both dialects have the same."""
     return Registry((name, pass_context(predicate)) for name, predicate in _PREDICATES.items())

@@ -101,14 +101,14 @@ _WORKER: Final[dict[str, Filter]] = {
 
 
 def filters_of(dialect: Dialect) -> dict[str, Callable[..., Any]]:
-    """The filters by name."""
+    """Return the filters by name."""
     own = _SERVER if dialect is SERVER else _WORKER
     named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
     return Registry({**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)})
 
 
 def _accounted(function: Filter) -> Callable[..., Any]:
-    """Pay for what goes in and comes out, and name wrong arguments as the reference does."""
+    """Account for input and output of a filter, and name wrong arguments as the reference does."""
 
     @pass_context
     @wraps(function)

@@ -10,7 +10,7 @@ from noetl_template.values import Kind
 
 
 def default(context: RenderContext, value: Any, other: Any = "") -> Any:
-    """Replaces undefined and none; an empty string is a value."""
+    """Replace undefined and none; an empty string is a value."""
     return other if context.dialect.kind(value) in {Kind.UNDEFINED, Kind.NONE} else value
 
 
@@ -20,7 +20,7 @@ def builtin_default(
     other: Any = "",
     lax: Any = False,  # noqa: FBT002 - positional in templates
 ) -> Any:
-    """Replaces undefined; with ``lax`` everything falsy."""
+    """Replace undefined; with ``lax`` everything falsy."""
     absent = context.dialect.kind(value) is Kind.UNDEFINED
     return other if absent or (lax and not value) else value
 
@@ -74,7 +74,7 @@ def _length(value: Any) -> int | None:
 
 
 def count(context: RenderContext, value: Any) -> int:
-    """The built-in: text counts in characters."""
+    """Return the built-in: text counts in characters."""
     if isinstance(value, str | list | Mapping):
         return len(value)
     kind = context.dialect.kind(value).word
@@ -82,7 +82,7 @@ def count(context: RenderContext, value: Any) -> int:
 
 
 def lenient_join(context: RenderContext, value: Any, separator: Any = "") -> str:
-    """Prints what is no list."""
+    """Join a list; print any other value."""
     if not isinstance(value, list):
         return context.dialect.text(value)
     return join_elements(context, value, context.dialect.text(separator))

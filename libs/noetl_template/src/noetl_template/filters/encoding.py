@@ -12,12 +12,12 @@ from noetl_template.values import INT64_MAX, INT64_MIN, dump_json, float_text
 
 
 def exact_json(context: RenderContext, value: Any) -> str:
-    """The worker's ``tojson``."""
+    """Return the worker's ``tojson``."""
     return dump_json(context.dialect.json_ready(value))
 
 
 def textual_json(context: RenderContext, value: Any) -> str:
-    """The server's ``tojson``."""
+    """Return the server's ``tojson``."""
     return dump_json(with_textual_floats(context.dialect.json_ready(value)))
 
 

@@ -55,12 +55,12 @@ def total(context: RenderContext, value: Any) -> Any:
 
 
 def parse_float(text: str) -> float | None:
-    """A number in the reference's notation, or nothing."""
+    """Return a number in the reference's notation, or nothing."""
     return float(text) if _FLOAT.fullmatch(text) else None
 
 
 def truncated(number: float) -> int:
-    """The integer part, at the edge of 64 bits when it lies beyond."""
+    """Return the integer part, at the edge of 64 bits when it lies beyond."""
     if math.isnan(number):
         return 0
     if -(2.0**63) <= number < 2.0**63:

@@ -152,7 +152,7 @@ def _pretty(context: RenderContext, value: Any, margin: str) -> str:
 
 
 def format_text(context: RenderContext, value: Any, *args: Any, **kwargs: Any) -> str:
-    """``printf`` notation."""
+    """Format values by ``printf`` notation."""
     if not isinstance(value, str):
         raise EvaluationError("invalid operation: value is not a string")
     remaining = list(args)

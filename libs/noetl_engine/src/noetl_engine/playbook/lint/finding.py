@@ -1,4 +1,4 @@
-"""What the linter has to say about one place of a playbook."""
+"""Findings of the linter."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What never runs, or runs otherwise than it looks."""
+"""Steps and arcs that never run, or not as they look."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -14,13 +14,13 @@ _RESERVED: Final = ALWAYS | {"output", "event", "_index", "_total", "__frame_max
 
 
 def flow_findings(root: MapNode) -> Iterator[Finding]:
-    """What each step says that is not as it looks."""
+    """Yield the parts of steps that have another effect than their looks."""
     for step in steps_of(root):
         yield from _step(step)
 
 
 def reachability_findings(root: MapNode) -> Iterator[Finding]:
-    """Steps that no way from the start leads to."""
+    """Yield the steps that no path from the start reaches, and cycles without an end."""
     steps = {step.name: step for step in steps_of(root) if step.is_named}
     if START_STEP not in steps:
         return
@@ -38,7 +38,7 @@ def reachability_findings(root: MapNode) -> Iterator[Finding]:
 
 
 def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
-    """The first step of a cycle that has no way out."""
+    """Yield the first step of a cycle that has no way out."""
     ending = {name for name, step in steps.items() if _may_end(step)}
     while grown := {
         name
@@ -54,7 +54,7 @@ def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
 
 
 def _may_end(step: StepPart) -> bool:
-    """Whether a branch may end here: nothing follows, or every arc has a condition."""
+    """Return whether a branch may end here: nothing follows, or every arc has a condition."""
     return all(not _is_unconditional(arc.get("when")) for arc in step.arcs())
 
 
@@ -63,7 +63,7 @@ def _is_unconditional(when: Node | None) -> bool:
 
 
 def workbook_findings(root: MapNode) -> Iterator[Finding]:
-    """Tasks that name tasks, which is never resolved, and tasks nobody names."""
+    """Yield workbook tasks that refer to tasks, and tasks that no step uses."""
     tasks: dict[str, MapNode] = {}
     for item in items_of(root.entries.get("workbook")):
         name = text_of(item, "name")

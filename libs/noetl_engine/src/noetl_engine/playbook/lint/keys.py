@@ -1,4 +1,4 @@
-"""Keys nobody listens to: unknown ones, ones at the wrong level, ones that never had an effect."""
+"""Keys without effect: unknown ones, misplaced ones, and old ones."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -30,7 +30,7 @@ _STRAYS: Final = {
 
 
 def key_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
-    """Every key without effect."""
+    """Yield every key without effect."""
     yield from _level(guess, root, "Playbook", "")
     yield from _level(guess, root.entries.get("metadata"), "Metadata", "metadata")
     for index, item in enumerate(items_of(root.entries.get("workbook"))):

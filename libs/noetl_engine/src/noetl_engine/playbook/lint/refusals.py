@@ -1,4 +1,4 @@
-"""Findings for the problems of the parser: why it refuses a playbook."""
+"""Findings for the problems of the parser."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final

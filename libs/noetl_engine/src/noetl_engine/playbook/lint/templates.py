@@ -1,4 +1,4 @@
-"""What is wrong inside templates: syntax, names without a value, texts that mislead."""
+"""Mistakes inside templates: syntax, names without a value, misleading texts."""
 
 import re
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def template_findings(
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:
-    """The template that is rendered, and whether by the worker; nothing for mere data."""
+    """Return the template that is rendered, and whether by the worker; nothing for mere data."""
     content = text.node.text
     if text.by_worker:
         return (content if has_worker_syntax(content) else None), True
@@ -143,7 +143,7 @@ def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Gue
 
 
 def _vocabulary(text: Text, names: Names) -> frozenset[str]:
-    """What may have been meant; joining large sets for every name would take long."""
+    """Return the known names; large sets are not joined, which would take long."""
     return names.flat if len(names.flat) > _MAX_VOCABULARY else names.flat | text.names
 
 

@@ -8,11 +8,11 @@ from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
 from noetl_engine.playbook.model import (
-    JsonObject,
     KeychainEntry,
     Metadata,
     Playbook,
     Tool,
+    ValueMap,
     WorkbookTask,
 )
 from noetl_engine.playbook.parse.reader import Reader, described
@@ -111,7 +111,7 @@ class _Document:
         self._warnings: list[Problem] = []
 
     def read(self) -> Playbook:
-        """Return the playbook; what is refused is left out or replaced by something harmless."""
+        """Return the playbook; refused parts are left out or replaced by harmless ones."""
         root = self._root
         api_version, kind, metadata, workload = self._read_header()
         keychain = self._read_keychain()
@@ -133,7 +133,7 @@ class _Document:
             warnings=tuple(sorted(warnings, key=lambda problem: problem.line or 0)),
         )
 
-    def _read_header(self) -> tuple[str, str, Metadata, JsonObject]:
+    def _read_header(self) -> tuple[str, str, Metadata, ValueMap]:
         root = self._root
         missing = [key for key in _HEADER if key not in root.node.entries]
         self.problems += [

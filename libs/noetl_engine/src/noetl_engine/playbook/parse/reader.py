@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.problem import Code, Problem, problem_at
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_null, to_json
 
@@ -79,12 +79,12 @@ class Reader:
         self.refuse(f"invalid type: {kind_of(node)}, expected a string", node=node, key=key)
         return None
 
-    def json(self, key: str) -> Json:
+    def json(self, key: str) -> Value:
         """Return any value; null when absent."""
         node = self.node.entries.get(key)
         return None if node is None else to_json(node)
 
-    def all(self) -> dict[str, Json]:
+    def all(self) -> dict[str, Value]:
         """Return the whole mapping as JSON."""
         return {key: to_json(node) for key, node in self.node.entries.items()}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.model import Value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Scalar(Node):
     """
 
     text: str
-    value: Json
+    value: Value
     style: str = ""
 
 
@@ -64,18 +64,18 @@ def is_absent(node: Node | None) -> bool:
     return node is None or is_null(node)
 
 
-def to_json(node: Node) -> Json:
-    """The node as JSON. What an alias repeats is made once and shared."""
+def to_json(node: Node) -> Value:
+    """Return the node as JSON. Repeats by an alias are shared, not copied."""
     return _to_json(node, {})
 
 
-def _to_json(node: Node, done: dict[int, Json]) -> Json:
+def _to_json(node: Node, done: dict[int, Value]) -> Value:
     if isinstance(node, Scalar):
         return node.value
     known = done.get(id(node))
     if known is not None:
         return known
-    value: Json
+    value: Value
     if isinstance(node, ListNode):
         value = [_to_json(item, done) for item in node.items]
     elif isinstance(node, MapNode):
