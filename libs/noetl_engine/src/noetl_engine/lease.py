@@ -1,7 +1,7 @@
 """Leases: the holder of a command, messages of earlier runs, and lost holders.
 
-The rules are those of worker.md 22.4 and 22.5; the sweep of the orchestrator asks
-:func:`gone_reason` with what the command table shows, a claim with the state.
+The sweep of the orchestrator asks :func:`gone_reason` with the rows of the command table, a claim
+asks with the state (L1 to L4).
 """
 
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The JSON Schema: valid itself, true about real playbooks, and telling."""
+"""The JSON Schema: valid, true about real playbooks, with a description of every key."""
 
 import yaml
 from jsonschema import Draft202012Validator

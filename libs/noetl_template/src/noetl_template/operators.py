@@ -8,7 +8,7 @@ from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
 from noetl_template.values import Dialect, Kind
 
-# The reference computes integers in 128 bits and refuses what doesn't fit.
+# The reference computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127

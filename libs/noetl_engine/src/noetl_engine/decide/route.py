@@ -316,7 +316,7 @@ class Routing:
     def _follow(self, step: Step, entry: Entry, scope: Scope) -> tuple[str, int] | None:
         plan = self.plan
         if step.name in plan.chained:
-            # No row will say that what had arrived here is gone.
+            # No row shows that the arrivals here are gone.
             plan.unit.moves.append(Discard([step.name]))
             return None
         plan.chained.add(step.name)

@@ -1,6 +1,6 @@
 """Evolve: one row at a time, in place. Never fails, never decides (docs/adr/0001).
 
-What the contract's columns don't show is in the row's ``note``:
+Facts that the contract's columns don't show are in the row's ``note``:
 
 ``command``, ``at``, ``sent``
     A worker row that belongs to an open command: the ``command.issued`` id, the database's time
@@ -9,11 +9,11 @@ What the contract's columns don't show is in the row's ``note``:
 ``instance``, ``attempts``, ``holds``
     Of a ``command.claimed``: the rest of the hold.
 ``collection``, ``limit``, ``own``, ``args``
-    Of a loop's ``step.enter``: what its iterations are made of.
+    Of a loop's ``step.enter``: the parts of its iterations.
 ``queued``
     Of a plain ``step.enter``: its command comes with a later part of the fan-out.
 ``awaits``, ``patience``
-    Of a ``command.issued``: its tool waits for a child, or wants a callback waited for so long.
+    Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds.
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
 ``callback``, ``index``
@@ -316,7 +316,7 @@ def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     _count_soft_error(state, row)
     loop = step.loop
     if command.claims:
-        return  # what the rows it brought lead to is an operation of the decision
+        return  # the decision notes the effect of its rows as an operation
     came = command.call or command.callback
     if loop is None:
         if command.call is None and command.callback is not None:

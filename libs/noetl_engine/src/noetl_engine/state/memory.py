@@ -41,7 +41,7 @@ class Memory:
                 if "collection" in note:
                     values.begin_loop(row.position)
             return
-        # Before the row: what it ends is still read by the decision that follows.
+        # Before the row: the decision that follows still reads the values that it ends.
         values.prune(state)
         self._absorb_run(row, command)
         self.note_frames(note.get("ops", ()))

@@ -196,7 +196,7 @@ class State:
     waiting: dict[str, None] = field(default_factory=dict)
     """Joins that hold arrivals."""
     failed: list[str] = field(default_factory=list)
-    """Steps whose failure nobody handled, in order of failure."""
+    """Steps with an unhandled failure, in order of failure."""
     commands: dict[int, CommandState] = field(default_factory=dict)
     variables: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     """Row of a durable variable; with a key: an entry of a pipeline's ``_context_updates``."""

@@ -1,4 +1,4 @@
-"""What the linter finds, and where."""
+"""Findings of the linter with their places."""
 
 import re
 from pathlib import Path

@@ -28,7 +28,7 @@ from noetl_engine.playbook.yaml import MapNode, Node, YamlLimits, compose
 MAX_FINDINGS: Final = 1000
 MAX_TEXTS: Final = 10_000
 _GRAVITY: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-# With these an arc is missing that may be the one that leads to a step.
+# With these problems an arc is missing, perhaps the arc that leads to a step.
 _ABOUT_ARCS: Final = frozenset({Code.NEXT, Code.UNKNOWN_STEP})
 
 
