@@ -1,4 +1,4 @@
-"""The contract's playbooks, every tool succeeding with empty data: the row counts of engine 16."""
+"""The contract's playbooks with tools that succeed with empty data: its numbers of rows."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The playbook language as data: every mapping with its keys, what they mean and who listens.
+"""The playbook language as data: its mappings with their keys, meaning and effect.
 
 The JSON Schema is made from this, and the linter knows unknown, misplaced and inert keys by it.
 """
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from noetl_engine.playbook.model import Json
-from noetl_engine.playbook.parse.tools import TOOL_KINDS
+from noetl_contract.tools import TOOL_KINDS
 
-type Schema = dict[str, Json]
+from noetl_engine.playbook.model import Value
+
+type Schema = dict[str, Value]
 
 ANY: Final[Schema] = {}
 STRING: Final[Schema] = {"type": "string"}
@@ -24,17 +25,17 @@ LIST: Final[Schema] = {"type": "array"}
 
 
 def one_of(*words: str) -> Schema:
-    """One of a few words."""
+    """Return the schema of one of a few words."""
     return {"enum": list(words)}
 
 
 def reference(level: str) -> Schema:
-    """A mapping described elsewhere."""
+    """Return the schema of a mapping that is described elsewhere."""
     return {"$ref": f"#/$defs/{level}"}
 
 
 def list_of(item: Schema) -> Schema:
-    """A list whose items look alike."""
+    """Return the schema of a list with items of one kind."""
     return {"type": "array", "items": item}
 
 
@@ -242,7 +243,7 @@ LOOP: Final = Level(
         "in": Key("The elements, usually a template.", TEXT),
         "iterator": Key("Name of the element.", TEXT, is_required=True),
         "spec": Key("Mode and limits.", reference("LoopSpec")),
-        "cursor": Key("Where a cursor loop gets its rows from.", reference("Cursor")),
+        "cursor": Key("The query of a cursor loop.", reference("Cursor")),
         "mode": Key(
             "Old place of the mode.",
             one_of("sequential", "parallel", "cursor"),
@@ -277,7 +278,7 @@ FRAME: Final = Level(
     },
 )  # fmt: skip
 CURSOR: Final = Level(
-    doc="Where a cursor loop gets its rows from.",
+    doc="The query of a cursor loop.",
     keys={
         "kind": Key("Tool kind that runs the claim.", TEXT),
         "auth": Key("Credential alias; never a template.", TEXT),
@@ -328,6 +329,7 @@ TOOL: Final = Level(
         "input": Key("Arguments.", ANY),
         "args": Key("Other name of input.", ANY),
         "auth": Key("Credential alias.", ANY),
+        "credential": Key("Other name of auth.", ANY),
         "libs": Key("Libraries.", ANY),
         "command": Key("Command line or SQL.", ANY),
         "output_select": Key("Fields that stay inline when the result is stored.", ANY),

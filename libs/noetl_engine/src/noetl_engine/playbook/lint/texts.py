@@ -1,4 +1,4 @@
-"""Every template of a playbook, with who renders it and what it can see there."""
+"""Templates of a playbook with their renderer and the names they see."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _RULE_NAMES: Final = frozenset({"output", "_attempt", "_task"})
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a text is for."""
+    """Purpose of a text."""
 
     is_guard: bool = False
     is_collection: bool = False
@@ -55,7 +55,7 @@ class Text:
 
 
 def texts_of(root: MapNode) -> Iterator[Text]:
-    """The texts of all steps, in document order of the steps."""
+    """Yield the texts of all steps, in document order of the steps."""
     for step in steps_of(root):
         yield from _Step(step).texts()
 

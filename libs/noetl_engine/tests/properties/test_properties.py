@@ -1,4 +1,4 @@
-"""What holds for any playbook and any order, repetition and loss of messages."""
+"""Promises for any playbook and any order, repetition and loss of messages."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""The sandboxed Jinja environment of a dialect, and the context templates run in."""
+"""The sandboxed Jinja environment of a dialect."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn, override
@@ -8,17 +8,16 @@ from jinja2 import nodes
 from jinja2.lexer import Lexer
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext, Macro, Undefined
-from jinja2.sandbox import SandboxedEnvironment
-from jinja2.utils import Namespace, missing
+from jinja2.utils import Namespace
 
 from noetl_template import operators
-from noetl_template.codegen import TextGenerator, ValueGenerator
+from noetl_template.environment.context import DialectEnvironment, RenderContext, TemplateFunction
+from noetl_template.environment.functions import FUNCTIONS
+from noetl_template.environment.predicates import predicates_of
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import filters_of
-from noetl_template.functions import FUNCTIONS, TemplateFunction
-from noetl_template.lexer import ReferenceLexer
-from noetl_template.limits import Budget
-from noetl_template.predicates import predicates_of
+from noetl_template.syntax.codegen import TextGenerator, ValueGenerator
+from noetl_template.syntax.lexer import ReferenceLexer
 from noetl_template.values import Dialect, Group, Kind
 
 _LOOP_NAMES = frozenset(
@@ -27,87 +26,10 @@ _LOOP_NAMES = frozenset(
         "previtem", "nextitem",
     }
 )  # fmt: skip
-_LOOP_CALLS = frozenset({"cycle", "changed"})
 _OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
 
-class RenderContext(Context):
-    """The names one render sees: the caller's scope itself, then the functions."""
-
-    environment: "TemplateEnvironment"
-
-    def __init__(
-        self, environment: "TemplateEnvironment", scope: Mapping[str, Any], budget: Budget
-    ) -> None:
-        # The base class would copy the scope; this sets the same attributes around it.
-        self.parent = scope  # type: ignore[assignment]  # only ever read
-        self.vars = {}
-        self.environment = environment
-        self.eval_ctx = environment.plain_eval_context
-        self.exported_vars = set()
-        self.name = None
-        self.globals_keys = set()
-        self.blocks = {}
-        self.budget = budget
-        self.dialect = environment.dialect
-
-    @override
-    def resolve_or_missing(self, key: str) -> Any:
-        if key in self.vars:
-            return self.vars[key]
-        try:
-            value = self.parent[key]
-        except KeyError:
-            return FUNCTIONS.get(key, missing)
-        return self.dialect.incoming(value)
-
-    def text(self, value: Any) -> str:
-        """Print one expression into the output."""
-        text = self.dialect.text(value)
-        self.budget.check_length(len(text))
-        self.budget.spend(len(text))
-        return text
-
-    def iterate(self, value: Any, weight: int = 0) -> list[Any]:
-        """The elements of a ``for``; each round is paid for with the weight of the body."""
-        elements = self.dialect.elements(value)
-        self.budget.spend(64 * len(elements) * (1 + weight // 64))
-        return elements
-
-    def compare(self, operator: str, left: Any, right: Any) -> bool:
-        """One comparison."""
-        return operators.compare(self.dialect, self.budget, operator, left, right)
-
-    def concatenate(self, *values: Any) -> str:
-        """The ``~`` operator."""
-        return operators.concatenate(self.dialect, self.budget, values)
-
-    def cut(self, value: Any, start: Any = None, stop: Any = None, step: Any = None) -> Any:
-        """A slice."""
-        return operators.cut(self.dialect, value, start, stop, step)
-
-    def result_of(self, value: Any) -> Any:
-        """``.result`` of a step's data: the data itself when it has no such key."""
-        if isinstance(value, Mapping) and "result" not in value:
-            return value
-        return self.environment.getattr(value, "result")
-
-    def call_name(self, name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call what a name stands for."""
-        if isinstance(function, TemplateFunction | Macro | LoopContext):
-            return self.environment.call(self, function, *args, **kwargs)
-        raise EvaluationError(f"unknown function: {name} is unknown")
-
-    def call_method(self, value: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call an attribute; only ``loop`` has any that can be called."""
-        if isinstance(value, LoopContext) and name in _LOOP_CALLS:
-            self.budget.spend()
-            return getattr(value, name)(*args, **kwargs)
-        kind = self.dialect.kind(value).word
-        raise EvaluationError(f"unknown method: {kind} has no method named {name}")
-
-
-class TemplateEnvironment(SandboxedEnvironment):
+class TemplateEnvironment(DialectEnvironment):
     """Jinja with the reference's operators, filters and look-ups, for one dialect.
 
     Nothing reaches a Python attribute: look-ups know maps, lists, strings and ``loop`` only, and
@@ -132,6 +54,7 @@ class TemplateEnvironment(SandboxedEnvironment):
             cache_size=0,
         )
         self.dialect = dialect
+        self.functions = FUNCTIONS
         self.code_generator_class = ValueGenerator if yields_values else TextGenerator
         self.plain_eval_context = EvalContext(self)
         self.filters = filters_of(dialect)
@@ -208,12 +131,12 @@ class TemplateEnvironment(SandboxedEnvironment):
         return operators.unary(operator, arg)
 
     def from_tree(self, tree: nodes.Template) -> jinja2.Template:
-        """A runnable template of a prepared syntax tree."""
+        """Return a runnable template of a prepared syntax tree."""
         return self.template_class.from_code(self, self.compile(tree), self.globals)
 
 
 def _undefined_of(dialect: Dialect) -> type[Undefined]:
-    """The class generated code makes undefined values of: it gives the dialect's own one."""
+    """Return the class generated code makes undefined values of: it gives the dialect's own one."""
 
     class DialectUndefined(Undefined):
         def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:

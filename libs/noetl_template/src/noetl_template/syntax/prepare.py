@@ -1,4 +1,4 @@
-"""What happens to a syntax tree between parsing and code generation."""
+"""Changes of a syntax tree between parsing and code generation."""
 
 from typing import Any, Final, override
 
@@ -45,7 +45,7 @@ def prepare(tree: nodes.Template) -> nodes.Template:
 
 
 def single_expression(tree: nodes.Template) -> tuple[str, nodes.Expr, str] | None:
-    """The expression of a template that is nothing but one, with the whitespace around it."""
+    """Return the only expression of a template, with the whitespace around it."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
         return None
     around = ["", ""]
@@ -92,7 +92,7 @@ class _Rewriter(NodeTransformer):
         return self.generic_visit(node, *args, **kwargs)
 
     def _comes_from_a_step(self, node: nodes.Expr) -> bool:
-        """Whether a value is reached from a scope name by map keys only, never through a list.
+        """Return whether a value is reached from a scope name by map keys only, not by lists.
 
         The reference wraps maps below step data, but not those inside lists.
         """

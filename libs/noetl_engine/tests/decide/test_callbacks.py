@@ -1,4 +1,4 @@
-"""Containers: a step is parked until its callback (engine 15, case 21)."""
+"""Containers: a step is parked until its callback (case 21 of the contract)."""
 
 from typing import Any
 

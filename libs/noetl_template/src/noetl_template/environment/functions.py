@@ -1,30 +1,15 @@
 """The functions templates may call: ``range``, ``dict`` and ``namespace``."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from jinja2.utils import Namespace
 
+from noetl_template.environment.context import RenderContext, TemplateFunction
 from noetl_template.errors import EvaluationError
 
-if TYPE_CHECKING:
-    from noetl_template.environment import RenderContext
 
-
-@dataclass(frozen=True, slots=True)
-class TemplateFunction:
-    """A function of ours; nothing else found under a name can be called."""
-
-    name: str
-    run: "Callable[..., Any]"
-
-    def call(self, context: "RenderContext", *args: Any, **kwargs: Any) -> Any:
-        """Run it for one render."""
-        return self.run(context, *args, **kwargs)
-
-
-def _range(context: "RenderContext", start: Any, stop: Any = None, step: Any = 1) -> list[int]:
+def _range(context: RenderContext, start: Any, stop: Any = None, step: Any = 1) -> list[int]:
     if stop is context.dialect.undefined or stop is None:
         start, stop = 0, start
     if not all(isinstance(bound, int) for bound in (start, stop, step)):
@@ -39,7 +24,7 @@ def _range(context: "RenderContext", start: Any, stop: Any = None, step: Any = 1
     return list(numbers)
 
 
-def _dict(_context: "RenderContext", value: Any = None, /, **entries: Any) -> dict[str, Any]:
+def _dict(_context: RenderContext, value: Any = None, /, **entries: Any) -> dict[str, Any]:
     if not value and not isinstance(value, bool | int | float | str | list):
         value = {}
     if not isinstance(value, Mapping):
@@ -47,7 +32,7 @@ def _dict(_context: "RenderContext", value: Any = None, /, **entries: Any) -> di
     return {**value, **entries}
 
 
-def _namespace(context: "RenderContext", value: Any = None, /, **entries: Any) -> Namespace:
+def _namespace(context: RenderContext, value: Any = None, /, **entries: Any) -> Namespace:
     return Namespace(_dict(context, value, **entries))
 
 
