@@ -11,7 +11,6 @@ from noetl_common.bus.rpc import (
     RpcClient,
     RpcHandler,
     RpcUnavailable,
-    deadline_of,
     encode_reply,
     serve_rpc,
 )
@@ -341,8 +340,3 @@ def test_parts_join_in_any_order_and_with_repetitions() -> None:
 
     assert all(whole is None for whole in joined)
     assert collector.add(*pieces[0]) == body
-
-
-def test_an_illegible_deadline_is_none() -> None:
-    assert deadline_of({DEADLINE_HEADER: "soon"}) is None
-    assert deadline_of({DEADLINE_HEADER: "17"}) == 17

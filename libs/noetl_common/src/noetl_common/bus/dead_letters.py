@@ -1,6 +1,7 @@
 """Where messages go that nobody can handle: a stream for people to read."""
 
 import orjson
+from noetl_contract.message_ids import dead_letter_id
 from noetl_contract.streams import DurableSpec
 from noetl_contract.subjects import dead_letter_subject
 
@@ -29,8 +30,9 @@ async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> 
     if len(body) > limit:
         body = body[:limit]
         headers["Noetl-Dead-Cut"] = str(len(delivery.data))
-    # The time makes it unique where a wiped stream counts from one again.
-    message_id = f"d:{spec.stream}:{delivery.stream_sequence}:{delivery.stored_at_ns}"
+    message_id = dead_letter_id(
+        spec.stream, sequence=delivery.stream_sequence, stored_at_ns=delivery.stored_at_ns
+    )
     try:
         await bus.publish(
             dead_letter_subject(spec.stream), body, message_id=message_id, headers=headers
