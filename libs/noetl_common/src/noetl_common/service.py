@@ -1,10 +1,9 @@
 """How a process lives: parts are opened, loops run, health is told, the end is orderly."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -14,6 +13,7 @@ import uvloop
 from noetl_common import metrics
 from noetl_common.health import HealthRoutes
 from noetl_common.logging import configure, get_logger
+from noetl_common.server import serve
 from noetl_common.settings import ServiceSettings
 
 __all__ = [
@@ -235,25 +235,7 @@ async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], setting
         lifespan="on",
         timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
     )
-    server = _Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, server, service)
-    watching = asyncio.create_task(_end_when_failed(server, service))
-    try:
-        await server.serve()
-    finally:
-        watching.cancel()
-    failed = not server.started or (service is not None and service.failure is not None)
-    return 1 if failed else 0
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: the original raises them again after an orderly end."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    return await serve(config, service)
 
 
 def _tell(settings: ServiceSettings) -> None:
@@ -265,20 +247,6 @@ def _tell(settings: ServiceSettings) -> None:
     )
     for name, value in told.items():
         info.labels(name, value).set(1)
-
-
-def _stop(server: uvicorn.Server, service: Service | None) -> None:
-    if service is not None:
-        service.drain()
-    # A second signal means: now.
-    server.force_exit = server.should_exit
-    server.should_exit = True
-
-
-async def _end_when_failed(server: uvicorn.Server, service: Service | None) -> None:
-    if service is not None:
-        await service.failed.wait()
-        server.should_exit = True
 
 
 def _service_of(app: object) -> Service | None:

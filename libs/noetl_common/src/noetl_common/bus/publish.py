@@ -4,19 +4,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import orjson
+from nats.aio.client import Client
 from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
 from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
-from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.inbox import Inbox, Incoming
 from noetl_common.errors import NoetlError, TooLarge
-
-if TYPE_CHECKING:
-    from noetl_common.bus.broker import Bus
 
 __all__ = ["MESSAGE_ID_HEADER", "Outgoing", "PubAck", "Publisher"]
 
@@ -71,10 +69,24 @@ class _InFlight:
             self.answer.set_result(incoming)
 
 
+class Connection(Protocol):
+    """The part of the bus that a publisher needs."""
+
+    nc: Client
+    answers: Inbox
+
+    @property
+    def largest_message(self) -> int:
+        """Most bytes of one message."""
+
+    async def wait_connected(self) -> None:
+        """Wait until there is a connection."""
+
+
 class Publisher:
     """Publishes with acknowledgements; messages with an id survive a reconnect by repetition."""
 
-    def __init__(self, bus: "Bus") -> None:
+    def __init__(self, bus: Connection) -> None:
         self._bus = bus
         self._in_flight: dict[str, _InFlight] = {}
         self._published = metrics.counter(
