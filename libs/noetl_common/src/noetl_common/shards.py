@@ -1,4 +1,4 @@
-"""The shard map: which database belongs to which shard (contract: sharding, section 4).
+"""The shard map: which database belongs to which shard.
 
 ``NOETL_SHARDS`` is a list by commas of ``key=value`` pairs by semicolons; the place in the list
 is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for what

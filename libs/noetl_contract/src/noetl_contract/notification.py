@@ -1,4 +1,4 @@
-"""The notification on ``noetl.commands.<pool>.<execution_id>`` (messaging 2.2, worker 22.2)."""
+"""The notification of a command, on ``noetl.commands.<pool>.<execution_id>``."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ _MODEL = ConfigDict(frozen=True, extra="ignore")
 
 
 class FastCommand(BaseModel):
-    """What a claim would answer, carried inside the notification."""
+    """The command itself, as a claim would answer it."""
 
     model_config = _MODEL
 
@@ -20,7 +20,7 @@ class FastCommand(BaseModel):
 
 
 class FastPath(BaseModel):
-    """The extra key that only our worker reads.
+    """The fence of the fast path; only our worker reads this key.
 
     ``command`` and ``until`` (RFC 3339) are there only in the first publication, the one
     made from the hint.
@@ -36,7 +36,7 @@ class FastPath(BaseModel):
 
 
 class CommandNotification(BaseModel):
-    """One command to fetch. Ids are integers: a string ends the real worker's process."""
+    """One command to claim. Ids are integers: text ends the process of an outside worker."""
 
     model_config = _MODEL
 

@@ -1,4 +1,4 @@
-"""One wildcard subscription for every answer this process waits for."""
+"""The inbox: one wildcard subscription for all answers that the process waits for."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Incoming:
 
     @property
     def is_no_responders(self) -> bool:
-        """Whether this is the broker saying that nobody listens."""
+        """Whether this is the broker's word that no service listens."""
         return not self.data and self.headers.get("Status") == "503"
 
 
@@ -41,7 +41,7 @@ class Sink:
         self._on_error = on_error
 
     def cancelled(self) -> bool:
-        """Say that we still listen."""
+        """Tell the client that the subscription goes on."""
         return False
 
     def set_result(self, message: Msg) -> None:
@@ -65,7 +65,7 @@ class Waiter:
         """Return the body of the answer.
 
         Raises:
-            BusUnavailable: no answer in time, or nobody listens.
+            BusUnavailable: no answer in time, or no service listens.
         """
         incoming = await self.wait_message(timeout)
         if incoming.is_no_responders:
@@ -143,7 +143,7 @@ class Inbox:
         self._waiting.pop(subject, None)
 
     def deliver(self, message: Msg) -> None:
-        """Hand a message to whoever waits for it."""
+        """Hand a message to its waiter, if there is one."""
         take = self._waiting.get(message.subject)
         if take is not None:
             take(Incoming(message.subject, message.data, message.headers or {}, message.reply))

@@ -1,4 +1,4 @@
-"""Bodies above the broker's limit travel as numbered parts (design, section 1)."""
+"""Bodies above the broker's limit, which travel as numbered parts."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,7 +8,7 @@ __all__ = ["PART_HEADER", "PartCollector", "split"]
 
 PART_HEADER = "Noetl-Part"
 LARGEST_JOINED = 256 << 20
-"""No answer is put together beyond this: a runaway sender must not eat the memory."""
+"""Largest answer that is joined: a runaway sender must not fill the memory."""
 
 
 def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryview]]:
@@ -21,7 +21,7 @@ def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryvi
 
 
 class PartCollector:
-    """Joins parts, in whatever order and however often they come."""
+    """Joins parts in any order, repetitions included."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}

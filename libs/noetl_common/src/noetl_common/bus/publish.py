@@ -220,13 +220,13 @@ class Publisher:
         self._in_flight.pop(entry.reply, None)
         self._bus.answers.forget(entry.reply)
         if entry.answer.done():
-            # Looked at, so that nobody complains about an error nobody waited for any more.
+            # Retrieved, or asyncio would log an error of a publish that was given up.
             entry.answer.cancelled() or entry.answer.exception()
         else:
             entry.answer.cancel()
 
     def on_disconnected(self) -> None:
-        """Give up what can't be repeated: whether it was stored is unknown."""
+        """Fail messages without an id: whether they were stored is unknown."""
         for entry in self._in_flight.values():
             if not entry.repeatable and not entry.answer.done():
                 entry.answer.set_exception(
@@ -234,7 +234,7 @@ class Publisher:
                 )
 
     async def on_reconnected(self) -> None:
-        """Send again what waits for its acknowledgement; its id makes that harmless."""
+        """Send unacknowledged messages again; their ids make that harmless."""
         for entry in list(self._in_flight.values()):
             if not entry.answer.done():
                 await wire.write(self._bus.nc, entry.data)

@@ -1,8 +1,8 @@
 """Streams and durables: brought to their declared configuration, and kept there.
 
-The store may vanish at any time, and a real worker that comes first makes streams and durables
-with its client's defaults (design O5). So every service creates or updates what it needs, at
-start and while it runs; callers don't disturb each other.
+The store may vanish at any time, and an outside worker that comes first makes streams and
+durables with its client's defaults (O5). So every service creates or updates the streams and
+durables it needs, at start and while it runs; services doing so at the same time is harmless.
 """
 
 import asyncio
@@ -80,11 +80,11 @@ async def run_topology_watch(
     interval: float = 5.0,
     on_stream_recreated: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Keep streams and durables there until cancelled; looks at once after a reconnect.
+    """Keep streams and durables in place until cancelled; check at once after a reconnect.
 
-    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. When a stream
-    is another one than before (its store was lost), ``on_stream_recreated`` gets its name,
-    after everything has been made again.
+    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. When a stream was
+    created anew, because its store was lost, ``on_stream_recreated`` gets its name after all
+    streams and durables are in place again.
 
     Raises:
         TopologyRefused: the broker answers, but refused for too long; the process should end.
@@ -129,8 +129,8 @@ async def stream_identity(bus: Bus, name: str) -> StreamIdentity:
 async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
     """Create or update one stream and return its ``STREAM.INFO``.
 
-    What the broker can't change (storage) or an operator may have chosen (replicas above ours)
-    stays as it is.
+    The storage, which the broker can't change, and a larger number of replicas, which an
+    operator may have chosen, stay as they are.
     """
     declared = _stream_config(spec, replicas=bus.settings.nats_stream_replicas)
     info = await jetstream.call(bus, f"STREAM.INFO.{spec.name}")
@@ -193,7 +193,7 @@ async def _put_durable(bus: Bus, spec: DurableSpec, config: dict[str, Any]) -> d
 
 
 class _Watch:
-    """What the watch remembers between two looks."""
+    """The state of the watch between two checks."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class _Watch:
         )
 
     async def look(self) -> None:
-        """Make what is missing, export lag, report streams that are not the old ones."""
+        """Create missing streams and durables, export lag, report streams created anew."""
         try:
             reborn = [spec.name for spec in self._streams if await self._is_reborn(spec)]
             for durable in self._durables:
@@ -286,7 +286,7 @@ def _durable_config(spec: DurableSpec) -> dict[str, Any]:
 
 
 def _differs(existing: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Compare what we want with what is there; the broker leaves out what is empty."""
+    """Compare two configurations; the broker leaves empty values out."""
     keys = existing.keys() | wanted.keys()
     return any((existing.get(key) or None) != (wanted.get(key) or None) for key in keys)
 

@@ -1,4 +1,4 @@
-"""The one cipher of stored secrets: AES-256-GCM with the nonce in front (http-a 5.2)."""
+"""The one cipher of stored secrets: AES-256-GCM with the nonce in front."""
 
 import secrets
 from collections.abc import Callable

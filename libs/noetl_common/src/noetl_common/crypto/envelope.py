@@ -1,4 +1,4 @@
-"""The record that encrypted columns hold (http-a 5.3).
+"""The record that encrypted columns hold .
 
 Each record has a data key of its own, which is stored beside it, wrapped by the key manager.
 Only the wrapped key changes when the master key is rotated.

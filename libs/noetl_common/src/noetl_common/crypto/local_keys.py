@@ -122,7 +122,7 @@ class LocalKeys:
         return True
 
     def open_bare(self, blob: bytes) -> bytes:
-        """Open what versions without data keys stored (http-a 5.4).
+        """Decrypt a record that a version without data keys stored.
 
         Raises:
             DecryptionFailed: no configured key does.

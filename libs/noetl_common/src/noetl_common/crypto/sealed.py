@@ -1,4 +1,4 @@
-"""An answer that only one worker can read (http-a 6)."""
+"""Sealed answers: encrypted for the key of one worker."""
 
 import base64
 import binascii
