@@ -162,7 +162,7 @@ async def test_the_next_holder_mints_above_the_one_before(bus: Bus) -> None:
 
 
 async def test_without_renewal_no_ids_are_made(bus: Bus) -> None:
-    """Nobody knows whether the machine id belongs to somebody else by now."""
+    """The machine id may belong to another process by now."""
     catalog = FakeCatalog(lease_seconds=1.0)
     async with asyncio.timeout(10):
         serving = catalog.served(bus)

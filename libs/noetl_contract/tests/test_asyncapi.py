@@ -7,9 +7,9 @@ import jsonschema
 import orjson
 import pytest
 from noetl_contract import streams, subjects
-from noetl_contract.asyncapi import asyncapi_document
 from noetl_contract.channels import CHANNELS, name_of_subject
-from noetl_contract.messages_page import messages_page
+from noetl_contract.documents.asyncapi import asyncapi_document
+from noetl_contract.documents.messages import messages_page
 from noetl_contract.rpc.registry import all_operations
 
 # From the npm package @asyncapi/specs 6.8.1 (Apache 2.0): schemas/3.0.0-without-$id.json.
@@ -70,5 +70,5 @@ def test_subjects_have_the_name_of_their_channel(subject: str, name: str | None)
 
 
 def test_the_page_is_fresh() -> None:
-    """Else: python -m noetl_contract.messages_page > docs/messages.md."""
+    """Else: python -m noetl_contract.documents.messages > docs/messages.md."""
     assert _PAGE.read_text() == messages_page()

@@ -38,7 +38,7 @@ _CLOCK_ALLOWANCE_MS = 5_000
 
 
 class SnowflakeIds:
-    """Makes ids that only grow within a process, whatever the clock does.
+    """Ids that only grow within a process, whatever the clock does.
 
     Above the sequence's end and while the clock stands or goes back, the generator moves its
     own millisecond on instead of waiting.
@@ -62,7 +62,7 @@ class SnowflakeIds:
 
     @property
     def high_water_ms(self) -> int:
-        """The Unix millisecond of the newest id; nobody else may mint at or below it."""
+        """The Unix millisecond of the newest id; no other holder may use it or one below."""
         return self._last + EPOCH_MS
 
     @property

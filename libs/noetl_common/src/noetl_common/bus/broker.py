@@ -14,9 +14,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common import metrics
-from noetl_common.bus import parts, wire
+from noetl_common.bus import wire
 from noetl_common.bus.errors import BusClosed, BusUnavailable
-from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter
+from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
@@ -183,7 +183,7 @@ class Bus:
         if len(body) <= limit:
             await wire.write(self.nc, wire.command(subject, body))
             return
-        for headers, part in parts.split(body, limit=limit):
+        for headers, part in split(body, limit=limit):
             await wire.write(self.nc, wire.command(subject, bytes(part), headers=headers))
 
     async def request(

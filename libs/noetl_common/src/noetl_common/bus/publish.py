@@ -153,7 +153,7 @@ class Publisher:
         results: list[PubAck | NoetlError | None],
         again: list[int],
     ) -> None:
-        """Write all, then collect; those that met no stream are left for a second try."""
+        """Write all, then collect; messages that no stream took are left for a second try."""
         sent: list[tuple[int, _InFlight]] = []
         try:
             await self._bus.wait_connected()

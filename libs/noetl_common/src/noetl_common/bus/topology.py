@@ -37,7 +37,7 @@ _MOST_FAILURES = 24
 
 
 class StreamIdentity(NamedTuple):
-    """Tells a stream from another one of the same name."""
+    """The creation time and sequences of a stream, which tell it from a later one."""
 
     created_at: datetime
     first_seq: int
@@ -103,9 +103,9 @@ async def run_topology_watch(
             await bus.wait_connected()
             await watch.look()
             # After a failure the next look comes sooner: something is missing now.
-            patience = interval if watch.failures == 0 else min(interval, 0.5)
+            pause = interval if watch.failures == 0 else min(interval, 0.5)
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(pause):
                     await wake.wait()
             except TimeoutError:
                 continue

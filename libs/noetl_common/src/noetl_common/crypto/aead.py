@@ -28,7 +28,7 @@ def decrypt(key: bytes, blob: bytes) -> bytes:
     """Return what `encrypt` was given.
 
     Raises:
-        DecryptionFailed: another key, or not what was encrypted.
+        DecryptionFailed: another key, or a damaged text.
     """
     if len(blob) < NONCE_BYTES:
         raise DecryptionFailed("Ciphertext too short (missing nonce)")

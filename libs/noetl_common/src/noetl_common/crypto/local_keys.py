@@ -18,7 +18,7 @@ _MANAGER = "LocalDevKms"
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """32 bytes and the version they are known by."""
+    """32 bytes and their version."""
 
     version: str
     material: bytes = field(repr=False)
@@ -62,12 +62,12 @@ class LocalKeys:
     """Wraps with the current key, unwraps with every key.
 
     Args:
-        current: what new records are wrapped with.
-        earlier: what records that were not rotated yet may be wrapped with.
-        random: where nonces come from.
+        current: the key that wraps new records.
+        earlier: keys of records that were not rotated yet.
+        random: makes nonces.
 
     Raises:
-        BadKey: two keys go by the same version, so that nobody could tell which is in use.
+        BadKey: two keys have the same version, so the key in use is unknown.
     """
 
     def __init__(

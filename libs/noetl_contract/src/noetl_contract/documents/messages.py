@@ -1,4 +1,4 @@
-"""The page `docs/messages.md`: ``python -m noetl_contract.messages_page > docs/messages.md``."""
+"""The page `docs/messages.md`: ``python -m noetl_contract.documents.messages > docs/messages.md``."""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["messages_page"]
 _HEAD = """\
 # Messages
 
-Written by `python -m noetl_contract.messages_page`; don't change it by hand.
+Written by `python -m noetl_contract.documents.messages`; don't change it by hand.
 The same declarations make the AsyncAPI document at `/schema/asyncapi`.
 
 ## Requests
