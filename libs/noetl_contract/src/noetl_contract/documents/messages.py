@@ -1,4 +1,4 @@
-"""The page `docs/messages.md`: ``python -m noetl_contract.documents.messages > docs/messages.md``."""
+"""The page of messages: ``python -m noetl_contract.documents.messages > docs/messages.md``."""
 
 import sys
 from collections.abc import Iterator
