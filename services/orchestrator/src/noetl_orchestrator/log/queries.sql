@@ -622,8 +622,9 @@ DELETE FROM noetl.timer
 WHERE timer_id = ANY($1::BIGINT[]);
 
 -- name: take_expired_leases
--- Held commands with an expired lease; the next look is in $1 seconds. Commands of the workers in
--- $2 are due regardless of their lease, unless their notification was repeated already. $3 most rows.
+-- Held commands with an expired lease; the next look is in $1 seconds. Commands of the workers
+-- in $2 are due regardless of their lease, unless their notification was repeated already.
+-- $3 most rows.
 UPDATE noetl.command AS c
 SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
 FROM (

@@ -1,6 +1,5 @@
 """Requests to other services."""
 
-import asyncio
 from time import monotonic
 from typing import Any
 
@@ -14,6 +13,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.rpc.headers import headers_of
 from noetl_common.errors import NoetlError, Unavailable
+from noetl_common.retry import backoff
 
 __all__ = ["RpcClient", "RpcRefused", "RpcUnavailable"]
 
@@ -129,8 +129,12 @@ class RpcClient:
         """
         body = request if isinstance(request, bytes) else orjson.dumps(request)
         end = monotonic() + timeout
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
+        reason = ""
+        async for _ in backoff(
+            first_seconds=_FIRST_PAUSE_SECONDS,
+            longest_seconds=_LONGEST_PAUSE_SECONDS,
+            total_seconds=timeout if wait_for_responder else 0,
+        ):
             left = end - monotonic()
             try:
                 incoming = await self._bus.request(
@@ -139,9 +143,6 @@ class RpcClient:
                 return RpcReply.model_validate_json(incoming.data)
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")
-                if not wait_for_responder or monotonic() + pause >= end:
-                    raise RpcUnavailable(what=subject, reason=reason) from error
             except ValidationError as error:
                 raise RpcUnavailable(what=subject, reason="an answer without sense") from error
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        raise RpcUnavailable(what=subject, reason=reason)
