@@ -1,10 +1,26 @@
-"""Cuts SQL text into statements, and finds the parameters in it."""
+"""SQL text: its tokens, its statements, and the parameters in it.
+
+Quotes, dollar quotes and comments end where PostgreSQL ends them; DuckDB reads them alike.
+"""
 
 import re
 from collections.abc import Iterator
+from typing import Literal
+
+__all__ = [
+    "Token",
+    "TokenKind",
+    "code_and_quotes",
+    "is_row_query",
+    "needs_input",
+    "placeholders",
+    "split_statements",
+    "tokens",
+]
 
 _DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$")
 _SPACE = re.compile(r"\s+")
+_LINE_END = re.compile(r"[\n\r]")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 # A number is a word, too: what matters is that a `$` inside belongs to it.
 _WORD = re.compile(r"[\w\u0080-\uffff][\w$\u0080-\uffff]*")
@@ -15,7 +31,8 @@ _ROWS = re.compile(r"\s*(?:SELECT|WITH)", re.IGNORECASE)
 
 _DEPTH = {"(": 1, ")": -1}
 
-type _Token = tuple[str, int, int]
+type TokenKind = Literal["space", "word", "text", "parameter", "other"]
+type Token = tuple[TokenKind, int, int]
 """Kind, start and end. A comment is ``space``; quoted things are ``text``."""
 
 
@@ -25,11 +42,11 @@ def is_row_query(statement: str) -> bool:
 
 
 def needs_input(statement: str) -> bool:
-    """Tell whether a statement would wait for data from us (``COPY … FROM STDIN``)."""
+    """Tell whether a statement would wait for data from its client (``COPY … FROM STDIN``)."""
     if "stdin" not in statement.lower():
         return False
     words = [
-        statement[begin:end].upper() for kind, begin, end in _tokens(statement) if kind == "word"
+        statement[begin:end].upper() for kind, begin, end in tokens(statement) if kind == "word"
     ]
     return bool(words) and words[0] == "COPY" and "STDIN" in words
 
@@ -43,7 +60,7 @@ def split_statements(text: str) -> list[str]:
     statements: list[str] = []
     start, depth, blocks = 0, 0, 0
     has_content = is_routine = False
-    for kind, begin, end in _tokens(text):
+    for kind, begin, end in tokens(text):
         if kind == "word":
             if not has_content:
                 is_routine = _ROUTINE.match(text, begin) is not None
@@ -65,9 +82,26 @@ def split_statements(text: str) -> list[str]:
 
 def placeholders(text: str) -> Iterator[tuple[int, int, int]]:
     """Return number, start and end of each ``$n``, in order."""
-    for kind, begin, end in _tokens(text):
+    for kind, begin, end in tokens(text):
         if kind == "parameter":
             yield int(text[begin + 1 : end]), begin, end
+
+
+def code_and_quotes(text: str) -> Iterator[tuple[bool, str]]:
+    """Return the pieces of a text in order, and whether each is code.
+
+    The other pieces are quoted texts and comments.
+    """
+    start, was_code = 0, True
+    for kind, begin, _ in tokens(text):
+        is_comment = kind == "space" and text[begin] in "-/"
+        is_code = kind != "text" and not is_comment
+        if is_code != was_code:
+            if begin > start:
+                yield was_code, text[start:begin]
+            start, was_code = begin, is_code
+    if start < len(text):
+        yield was_code, text[start:]
 
 
 def _blocks_after(word: str, blocks: int) -> int:
@@ -76,7 +110,8 @@ def _blocks_after(word: str, blocks: int) -> int:
     return blocks - 1 if word == "END" and blocks else blocks
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def tokens(text: str) -> Iterator[Token]:
+    """Return all tokens in order; together they are the whole text."""
     position, length = 0, len(text)
     while position < length:
         kind, end = _token(text, position)
@@ -84,7 +119,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         position = end
 
 
-def _token(text: str, at: int) -> tuple[str, int]:
+def _token(text: str, at: int) -> tuple[TokenKind, int]:
     character = text[at]
     if found := _SPACE.match(text, at):
         return "space", found.end()
@@ -102,7 +137,7 @@ def _token(text: str, at: int) -> tuple[str, int]:
     )
 
 
-def _dollar(text: str, at: int) -> tuple[str, int]:
+def _dollar(text: str, at: int) -> tuple[TokenKind, int]:
     if found := _DOLLAR_TAG.match(text, at):
         end = text.find(found.group(), found.end())
         return "text", len(text) if end < 0 else end + len(found.group())
@@ -123,8 +158,8 @@ def _quoted_end(text: str, at: int, *, escapes: bool) -> int:
 def _comment_end(text: str, at: int) -> int:
     """Find the end of a comment; those in blocks nest."""
     if text.startswith("--", at):
-        end = text.find("\n", at)
-        return len(text) if end < 0 else end + 1
+        line = _LINE_END.search(text, at)
+        return len(text) if line is None else line.end()
     depth = 0
     for found in _COMMENT_EDGE.finditer(text, at):
         depth += 1 if found.group() == "/*" else -1
