@@ -1,12 +1,12 @@
 """Checks of a statement of the SQL route, and its placeholders."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 from noetl_common.errors import Invalid
-from noetl_common.pg.sql_text import code_and_quotes, placeholders, tokens
+from noetl_common.pg.sql_text import code_and_quotes, tokens
 from noetl_contract.json import Json
 
 # One call is one transaction that we begin and end; COPY speaks a protocol of its own, and can
@@ -14,9 +14,12 @@ from noetl_contract.json import Json
 _OUR_BUSINESS = frozenset(
     {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"}
 )
+# A `$` behind a letter, digit or `$` belongs to a name.
+_NATIVE = re.compile(r"(?<![\w$])\$\d")
 _MARK = re.compile(r"%\((?P<name>[^)]+)\)s|%s")
 
 type _Number = Callable[[str | None], str]
+type _Pieces = Sequence[tuple[bool, str]]
 
 
 class StatementRefused(Invalid):
@@ -45,18 +48,19 @@ def read_statement(text: str, *, parameters: Json) -> Statement:
     _refuse_our_business(text)
     if parameters is None:
         return Statement(text, ())
-    is_native = any(placeholders(text))
-    is_foreign = any(is_code and _MARK.search(piece) for is_code, piece in code_and_quotes(text))
+    pieces = list(code_and_quotes(text))
+    is_native = any(is_code and _NATIVE.search(piece) for is_code, piece in pieces)
+    is_foreign = any(is_code and _MARK.search(piece) for is_code, piece in pieces)
     if isinstance(parameters, Mapping):
         if is_native or not is_foreign:
             if not parameters:
                 return Statement(text, ())
             raise StatementRefused(reason="parameters by name need placeholders like %(name)s")
-        return _named(text, parameters)
+        return _named(pieces, parameters)
     values = tuple(parameters) if isinstance(parameters, list) else (parameters,)
     if is_native or not is_foreign:
         return Statement(text, values)
-    return _marked(text, values)
+    return _marked(pieces, values)
 
 
 def _refuse_our_business(text: str) -> None:
@@ -79,7 +83,7 @@ def _first_word(text: str) -> str:
     return ""
 
 
-def _named(text: str, parameters: Mapping[str, Json]) -> Statement:
+def _named(pieces: _Pieces, parameters: Mapping[str, Json]) -> Statement:
     names: dict[str, int] = {}
 
     def number(name: str | None) -> str:
@@ -89,11 +93,11 @@ def _named(text: str, parameters: Mapping[str, Json]) -> Statement:
             raise StatementRefused(reason=f"there is no parameter called {name}")
         return f"${names.setdefault(name, len(names) + 1)}"
 
-    numbered = _replaced(text, number)
+    numbered = _replaced(pieces, number)
     return Statement(numbered, tuple(parameters[name] for name in names))
 
 
-def _marked(text: str, values: tuple[Json, ...]) -> Statement:
+def _marked(pieces: _Pieces, values: tuple[Json, ...]) -> Statement:
     numbers = count(1)
 
     def number(name: str | None) -> str:
@@ -101,13 +105,13 @@ def _marked(text: str, values: tuple[Json, ...]) -> Statement:
             raise StatementRefused(reason="placeholders like %(name)s need an object of parameters")
         return f"${next(numbers)}"
 
-    return Statement(_replaced(text, number), values)
+    return Statement(_replaced(pieces, number), values)
 
 
-def _replaced(text: str, number: _Number) -> str:
+def _replaced(pieces: _Pieces, number: _Number) -> str:
     """Replace placeholders by numbers, and doubled percent signs by single ones."""
     made: list[str] = []
-    for is_code, piece in code_and_quotes(text):
+    for is_code, piece in pieces:
         end = 0
         for mark in _MARK.finditer(piece) if is_code else ():
             made += [piece[end : mark.start()].replace("%%", "%"), number(mark["name"])]
