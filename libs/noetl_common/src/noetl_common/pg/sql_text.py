@@ -18,22 +18,47 @@ __all__ = [
     "tokens",
 ]
 
+type TokenKind = Literal["space", "word", "text", "parameter", "other"]
+type Token = tuple[TokenKind, int, int]
+"""Kind, start and end. A comment is ``space``; quoted things are ``text``."""
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+|--[^\n\r]*[\n\r]?)
+    | (?P<word>[\w\u0080-\uffff][\w$\u0080-\uffff]*)  # a number, too: a `$` inside belongs to it
+    | (?P<text>'[^']*'?|"[^"]*"?)  # a doubled quote ends one text and begins the next
+    | (?P<parameter>\$\d+)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# As many tokens as possible that are neither quotes nor comments.
+_CODE = re.compile(
+    r"""
+    (?:
+        (?![eE]')[\w\u0080-\uffff][\w$\u0080-\uffff]*
+        | [^\w\u0080-\uffff'"$/-]+
+        | \$\d+
+        | \$(?!(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)
+        | -(?!-) | /(?!\*)
+    )++
+    """,
+    re.VERBOSE,
+)
 _DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$")
-_SPACE = re.compile(r"\s+")
-_LINE_END = re.compile(r"[\n\r]")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-# A number is a word, too: what matters is that a `$` inside belongs to it.
-_WORD = re.compile(r"[\w\u0080-\uffff][\w$\u0080-\uffff]*")
 _ESCAPED = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
-_PARAMETER = re.compile(r"\$(\d+)")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _ROUTINE = re.compile(r"CREATE(?:\s+OR\s+REPLACE)?\s+(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 _ROWS = re.compile(r"\s*(?:SELECT|WITH)", re.IGNORECASE)
 
 _DEPTH = {"(": 1, ")": -1}
-
-type TokenKind = Literal["space", "word", "text", "parameter", "other"]
-type Token = tuple[TokenKind, int, int]
-"""Kind, start and end. A comment is ``space``; quoted things are ``text``."""
+_KINDS: dict[str | None, TokenKind] = {
+    "space": "space",
+    "word": "word",
+    "text": "text",
+    "parameter": "parameter",
+    "other": "other",
+}
 
 
 def is_row_query(statement: str) -> bool:
@@ -92,16 +117,12 @@ def code_and_quotes(text: str) -> Iterator[tuple[bool, str]]:
 
     The other pieces are quoted texts and comments.
     """
-    start, was_code = 0, True
-    for kind, begin, _ in tokens(text):
-        is_comment = kind == "space" and text[begin] in "-/"
-        is_code = kind != "text" and not is_comment
-        if is_code != was_code:
-            if begin > start:
-                yield was_code, text[start:begin]
-            start, was_code = begin, is_code
-    if start < len(text):
-        yield was_code, text[start:]
+    position = 0
+    while position < len(text):
+        code = _CODE.match(text, position)
+        end = next(tokens(text, start=position))[2] if code is None else code.end()
+        yield code is not None, text[position:end]
+        position = end
 
 
 def _blocks_after(word: str, blocks: int) -> int:
@@ -110,59 +131,39 @@ def _blocks_after(word: str, blocks: int) -> int:
     return blocks - 1 if word == "END" and blocks else blocks
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str, *, start: int = 0) -> Iterator[Token]:
     """Return all tokens in order; together they are the whole text."""
-    position, length = 0, len(text)
-    while position < length:
-        kind, end = _token(text, position)
+    position = start
+    while found := _TOKEN.match(text, position):
+        kind, end = _KINDS[found.lastgroup], found.end()
+        # The rest of the text decides how far these go.
+        match text[position]:
+            case "e" | "E" if end == position + 1 and text.startswith("'", end):
+                kind, end = "text", _escaped_end(text, end)
+            case "/" if text.startswith("*", end):
+                kind, end = "space", _comment_end(text, position)
+            case "$" if tag := _DOLLAR_TAG.match(text, position):
+                kind, end = "text", _end_behind(text, tag[0], tag.end())
         yield kind, position, end
         position = end
 
 
-def _token(text: str, at: int) -> tuple[TokenKind, int]:
-    character = text[at]
-    if found := _SPACE.match(text, at):
-        return "space", found.end()
-    if text.startswith(("--", "/*"), at):
-        return "space", _comment_end(text, at)
-    if found := _WORD.match(text, at):
-        # `E'…'` is the one prefix that changes how a quoted text ends.
-        if found.group() not in {"e", "E"} or not text.startswith("'", found.end()):
-            return "word", found.end()
-        return "text", _quoted_end(text, found.end(), escapes=True)
-    if character == "$":
-        return _dollar(text, at)
-    return (
-        ("text", _quoted_end(text, at, escapes=False)) if character in "'\"" else ("other", at + 1)
-    )
+def _end_behind(text: str, mark: str, at: int) -> int:
+    end = text.find(mark, at)
+    return len(text) if end < 0 else end + len(mark)
 
 
-def _dollar(text: str, at: int) -> tuple[TokenKind, int]:
-    if found := _DOLLAR_TAG.match(text, at):
-        end = text.find(found.group(), found.end())
-        return "text", len(text) if end < 0 else end + len(found.group())
-    if found := _PARAMETER.match(text, at):
-        return "parameter", found.end()
-    return "other", at + 1
-
-
-def _quoted_end(text: str, at: int, *, escapes: bool) -> int:
-    # A doubled quote ends one quoted text and begins the next: the same for our purpose.
-    if not escapes:
-        end = text.find(text[at], at + 1)
-        return len(text) if end < 0 else end + 1
+def _escaped_end(text: str, at: int) -> int:
+    """Find the end of a text with backslashes; ``E'…'`` is the one prefix that allows them."""
     found = _ESCAPED.match(text, at)
     return len(text) if found is None else found.end()
 
 
 def _comment_end(text: str, at: int) -> int:
-    """Find the end of a comment; those in blocks nest."""
-    if text.startswith("--", at):
-        line = _LINE_END.search(text, at)
-        return len(text) if line is None else line.end()
+    """Find the end of a comment in a block; these nest."""
     depth = 0
     for found in _COMMENT_EDGE.finditer(text, at):
-        depth += 1 if found.group() == "/*" else -1
+        depth += 1 if found[0] == "/*" else -1
         if depth == 0:
             return found.end()
     return len(text)
