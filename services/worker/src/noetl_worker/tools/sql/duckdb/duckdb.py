@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import duckdb
+from noetl_common.pg.sql_text import is_row_query, split_statements
 from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
@@ -14,7 +15,6 @@ from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error, local_
 from noetl_worker.tools.sql.duckdb.values import readable, reader
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.result import RowBuffer, over_time
-from noetl_worker.tools.sql.split import is_row_query, split_statements
 from noetl_worker.tools.tool import Tool, ToolContext, ToolParts, ToolResult
 
 type Connection = duckdb.DuckDBPyConnection

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import asyncpg
+from noetl_common.pg.sql_text import is_row_query, needs_input, split_statements
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.sql.fields import SqlFields
@@ -15,7 +16,6 @@ from noetl_worker.tools.sql.postgres.params import prepare_with_texts
 from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
 from noetl_worker.tools.sql.postgres.values import reader
 from noetl_worker.tools.sql.result import RowBuffer, affected, over_time
-from noetl_worker.tools.sql.split import is_row_query, needs_input, split_statements
 from noetl_worker.tools.tool import (
     Tool,
     ToolContext,
