@@ -82,3 +82,13 @@ def test_a_broken_rule_is_told(
     plant(name, f"import {imported}\n")
 
     assert any(rule in told for told in broken())
+
+
+def test_circles_are_told(
+    plant: Callable[[str, str], None], broken: Callable[[], list[str]]
+) -> None:
+    plant("noetl_worker/tools/__init__.py", "")
+    plant("noetl_worker/tools/http.py", "import noetl_worker.tools.fields\n")
+    plant("noetl_worker/tools/fields.py", "import noetl_worker.tools.http\n")
+
+    assert any("without circles" in told for told in broken())
