@@ -10,12 +10,14 @@ from pathlib import Path
 
 import configuration
 import metrics
+import rules
 
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
     "docs/configuration.md": configuration.page,
     "docs/metrics.md": metrics.page,
+    "docs/rules.md": rules.page,
 }
 
 

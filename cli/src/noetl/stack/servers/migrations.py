@@ -4,9 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from noetl.stack import binaries
 from noetl.stack.errors import StackError
 from noetl.stack.process import with_parent_death
+from noetl.stack.servers import binaries
 
 # Lives in our schema; dbmate makes the schema when it is missing.
 MIGRATIONS_TABLE = "noetl.schema_migrations"
@@ -14,7 +14,7 @@ MIGRATIONS_TABLE = "noetl.schema_migrations"
 
 def folder() -> Path:
     """Where the migration files are: in the installed package, or at the top of the checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     for candidate in (package / "migrations", package.parents[2] / "migrations"):
         if candidate.is_dir():
             return candidate

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from noetl.stack import binaries
 from noetl.stack.errors import StackError
-from noetl.stack.identity import ServerUser, server_user
 from noetl.stack.process import processes_in, send, with_parent_death
+from noetl.stack.servers import binaries
+from noetl.stack.servers.identity import ServerUser, server_user
 
 # Lines of postmaster.pid: pid, data directory, start, port, socket, host, memory, status.
 PIDFILE_STATUS_LINE = 7

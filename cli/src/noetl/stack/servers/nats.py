@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from noetl.stack import binaries
-from noetl.stack.nats_probe import NatsProbe
 from noetl.stack.process import with_parent_death
+from noetl.stack.servers import binaries
+from noetl.stack.servers.nats_probe import NatsProbe
 
 MEGABYTE = 1024 * 1024
 
