@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from noetl_contract.http.scalars import Flag
+
 __all__ = [
     "DeletedResults",
     "ListedResult",
@@ -33,6 +35,9 @@ class ResultPutRequest(BaseModel):
     data: Any
     scope: str = "execution"
     source_step: str | None = None
+    store: str | None = None
+    ttl: str | None = None
+    compress: Flag = False
 
 
 class ResultPutAnswer(BaseModel):

@@ -14,28 +14,21 @@ from noetl_contract.http.catalog import (
     ContentRequest,
     MovedAnswer,
     RegisterAnswer,
+    RegisterRequest,
     ResourceRequest,
     ValidateAnswer,
 )
+from noetl_contract.http.scalars import is_i64, parse_i64
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    is_i64,
-    parse_i64,
-    path_text,
-    query_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import present, read_body
+from noetl_api_gateway.http.fields import path_text, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
-from noetl_api_gateway.routes.catalog.entries import decode_content, list_wish, resource_wish
+from noetl_api_gateway.routes.catalog.entries import decode_content
 from noetl_api_gateway.upstream.services import body_of
 
 type Json = Any
@@ -57,14 +50,14 @@ _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 )
 async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register each item as `register` would."""
-    source = require_object(await read_json(request, unique_keys=True), name="BatchRequest")
-    items = require(source, "items")
-    if not isinstance(items, list):
-        raise wrong_type(items, expected="a sequence", path="items")
+    items = (await read_body(request, BatchRequest)).items
     if len(items) > gateway.settings.max_batch_items:
         most = gateway.settings.max_batch_items
         raise Refusal(422, f"At most {most} items, {len(items)} were sent")
-    wanted = [_item(item, path=f"items[{i}]") for i, item in enumerate(items)]
+    wanted = [
+        {"content": decode_content(item.content), "resource_type": item.resource_type}
+        for item in items
+    ]
     return json_answer(request, await _registered(gateway, wanted))
 
 
@@ -77,10 +70,8 @@ async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[
 )
 async def list_agents(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List agents, newest first; their `payload.metadata` tells what they can do."""
-    source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
-    return json_answer(
-        request, body_of(await gateway.services.catalog("agents", list_wish(source)))
-    )
+    wanted = dict(await read_body(request, CatalogListRequest))
+    return json_answer(request, body_of(await gateway.services.catalog("agents", wanted)))
 
 
 @get(
@@ -157,14 +148,14 @@ async def delete_playbook(
     status_code=200,
     summary="Say everything that is wrong with a document, without keeping it",
     tags=["catalog"],
-    operation_class=documented(ContentRequest, ValidateAnswer),
+    operation_class=documented(RegisterRequest, ValidateAnswer),
 )
 async def validate_playbook(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Check a document."""
-    source = require_object(await read_json(request, unique_keys=True), name="ValidateRequest")
+    wish = await read_body(request, RegisterRequest)
     wanted = {
-        "content": decode_content(text(source, "content")),
-        "resource_type": text(source, "resource_type", default="Playbook"),
+        "content": decode_content(wish.content),
+        "resource_type": wish.resource_type,
     }
     return json_answer(request, body_of(await gateway.services.catalog("validate", wanted)))
 
@@ -221,15 +212,15 @@ def _parts(items: list[Object], *, most_bytes: int) -> Iterator[list[Object]]:
 
 
 async def _moved(request: AnyRequest, gateway: Gateway, operation: str) -> Response[bytes]:
-    source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
-    reply = await gateway.services.catalog(operation, resource_wish(source))
+    wanted = present(await read_body(request, ResourceRequest))
+    reply = await gateway.services.catalog(operation, wanted)
     return json_answer(request, body_of(reply))
 
 
 async def _put(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
     named = _playbook_id(request)
-    source = require_object(await read_json(request, unique_keys=True), name="ContentRequest")
-    wanted = {"content": decode_content(text(source, "content")), "instead_of": _named(named)}
+    content = (await read_body(request, ContentRequest)).content
+    wanted = {"content": decode_content(content), "instead_of": _named(named)}
     return json_answer(request, await _ask_once(gateway, "register", wanted))
 
 
@@ -239,14 +230,6 @@ async def _ask_once(gateway: Gateway, operation: str, wanted: Object) -> Object:
     )
     body: Object = body_of(reply)
     return body
-
-
-def _item(item: Json, *, path: str) -> Object:
-    source = require_object(item, name="RegisterRequest", path=path)
-    return {
-        "content": decode_content(text(source, "content", path=path)),
-        "resource_type": text_or_none(source, "resource_type", path=path) or "Playbook",
-    }
 
 
 def _playbook_id(request: AnyRequest) -> str:

@@ -16,8 +16,9 @@ from noetl_contract.http.subscriptions import (
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import path_id, path_text, require_object, text
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_id, path_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.homes import mint_at_home
@@ -61,8 +62,8 @@ async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Respo
 )
 async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register the newest version of a path, or return the open registration."""
-    source = require_object(await read_json(request, unique_keys=True), name="SubscriptionRequest")
-    return json_answer(request, await registered(gateway, text(source, "path")))
+    path = (await read_body(request, SubscriptionRequest)).path
+    return json_answer(request, await registered(gateway, path))
 
 
 @get(

@@ -15,12 +15,13 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
 from noetl_contract.events import status_of_terminal
 from noetl_contract.http.masking import masked
+from noetl_contract.http.scalars import parse_i64
 from noetl_contract.subjects import events_of_execution_filter
 
 from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.http.answers import encode, with_text_ids
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import parse_i64, query_text
+from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import Refusal, busy
 from noetl_api_gateway.metrics import OPEN_STREAMS
 from noetl_api_gateway.upstream.services import body_of

@@ -17,12 +17,7 @@ from noetl_contract.http.executions import (
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import (
-    path_id,
-    query_flag,
-    query_int,
-    query_text,
-)
+from noetl_api_gateway.http.fields import path_id, query_flag, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser_like

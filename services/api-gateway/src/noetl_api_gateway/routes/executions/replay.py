@@ -4,11 +4,12 @@ from typing import Any
 
 from litestar import Response, get
 from noetl_contract.http.replay import ReplayAnswer
+from noetl_contract.http.scalars import parse_moment
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import query_int, query_text, rfc3339_time
+from noetl_api_gateway.http.fields import query_int, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.upstream.services import body_of
@@ -49,7 +50,7 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
         raise bad_query("missing field `execution_id`")
     event_id, position = query_int(query, "as_of_event_id"), query_int(query, "as_of_position")
     moment = query_text(query, "as_of_time")
-    time = None if moment is None else rfc3339_time(moment)
+    time = None if moment is None else parse_moment(moment)
     if moment is not None and time is None:
         raise bad_query("as_of_time: input contains invalid characters")
     limit = query_int(query, "limit")
@@ -74,7 +75,7 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
         "limit": _DEFAULT_EVENTS if limit is None else max(1, min(limit, _MOST_EVENTS)),
         "as_of_event_id": event_id,
         "as_of_position": position,
-        "as_of_time": time,
+        "as_of_time": None if time is None else time.isoformat(),
     }
     reply = await gateway.services.projector("replay.state", wanted, execution_id=execution_id)
     return json_answer(request, body_of(reply))

@@ -14,17 +14,9 @@ from noetl_contract.http.vars import (
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    missing,
-    path_id,
-    path_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_id, path_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.upstream.services import body_of
 
@@ -77,8 +69,8 @@ async def set_vars(
 ) -> Response[bytes]:
     """Write variables: a list of them, or a map of names to values as workers send it."""
     number = path_id(execution_id)
-    source = require_object(await read_json(request, unique_keys=True), name="SetVarsRequest")
-    wanted = {"execution_id": number, "variables": _variables(source)}
+    variables = (await read_body(request, VarsRequest)).variables
+    wanted = {"execution_id": number, "variables": [dict(variable) for variable in variables]}
     return await _asked(request, gateway, "set", wanted)
 
 
@@ -123,40 +115,4 @@ def _key(request: AnyRequest, execution_id: str, var_name: str) -> Object:
     return {
         "execution_id": path_id(execution_id, index=0),
         "var_name": path_text(request, var_name, name="var_name"),
-    }
-
-
-def _variables(source: Object) -> list[Object]:
-    """Read the three forms of the body (http-a 10.3, 10.6)."""
-    if "variables" not in source:
-        # Workers post the bare map.
-        if not source:
-            raise missing("variables")
-        return _of_map(source, var_type=_USER_DEFINED, source_step=None)
-    variables = source["variables"]
-    if isinstance(variables, dict):
-        return _of_map(
-            variables,
-            var_type=text(source, "var_type", default=_USER_DEFINED),
-            source_step=text_or_none(source, "source_step"),
-        )
-    if not isinstance(variables, list):
-        raise wrong_type(variables, expected="a sequence", path="variables")
-    return [_variable(item, path=f"variables[{index}]") for index, item in enumerate(variables)]
-
-
-def _of_map(values: Object, *, var_type: str, source_step: str | None) -> list[Object]:
-    return [
-        {"var_name": name, "var_value": value, "var_type": var_type, "source_step": source_step}
-        for name, value in values.items()
-    ]
-
-
-def _variable(item: Json, *, path: str) -> Object:
-    source = require_object(item, name="VarItem", path=path)
-    return {
-        "var_name": text(source, "var_name", path=path),
-        "var_value": require(source, "var_value", path=path),
-        "var_type": text(source, "var_type", default=_USER_DEFINED, path=path),
-        "source_step": text_or_none(source, "source_step", path=path),
     }

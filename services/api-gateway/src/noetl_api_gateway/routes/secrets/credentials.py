@@ -15,23 +15,12 @@ from noetl_contract.http.credentials import (
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    MISSING,
-    path_text,
-    query_flag,
-    query_int,
-    query_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import present, read_body
+from noetl_api_gateway.http.fields import path_text, query_flag, query_int, query_text
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_query, bad_shape
+from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
-from noetl_api_gateway.routes.secrets.quiet import without_values
 from noetl_api_gateway.upstream.services import body_of
 
 type Json = Any
@@ -60,9 +49,7 @@ _UNREADABLE = "Decryption failed: aead::Error"
 )
 async def create_credential(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Hand the credential over, encrypted nowhere before the service that stores it."""
-    body = await read_json(request, unique_keys=True)
-    with without_values():
-        wanted = _wanted(require_object(body, name="CreateCredentialRequest"))
+    wanted = present(await read_body(request, CredentialCreate), "data")
     started = perf_counter()
     outcome = "error"
     try:
@@ -171,42 +158,3 @@ async def delete_credential(
 async def gcp_token() -> Response[bytes]:
     """Refuse by name: tokens come from keychain entries with `provider: gcp_iam`."""
     raise Refusal(404, "The GCP token API is not enabled")
-
-
-def _wanted(source: Object) -> Object:
-    """Take the fields, also in the spellings of Python's server (http-a 21, extension 5)."""
-    if "type" in source and "credential_type" in source:
-        raise bad_shape("duplicate field `type`")
-    name = "credential_type" if "credential_type" in source else "type"
-    wanted = {
-        "name": text(source, "name"),
-        "type": text(source, name, default="generic"),
-        "data": require(source, "data"),
-        "meta": source.get("meta"),
-        "tags": _tags(source),
-        "description": text_or_none(source, "description"),
-    }
-    return {key: value for key, value in wanted.items() if key == "data" or value is not None}
-
-
-def _tags(source: Object) -> list[str] | None:
-    value = source.get("tags", MISSING)
-    if value is MISSING or value is None:
-        return None
-    if isinstance(value, str):
-        return [tag.strip() for tag in value.split(",") if tag.strip()]
-    if not isinstance(value, list):
-        raise wrong_type(value, expected="a sequence", path="tags")
-    return [_tag(item, f"tags[{index}]") for index, item in enumerate(value)]
-
-
-def _tag(value: Json, path: str) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return str(value)
-        case _:
-            raise wrong_type(value, expected="a string", path=path)

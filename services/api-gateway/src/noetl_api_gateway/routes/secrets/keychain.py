@@ -14,26 +14,12 @@ from noetl_contract.http.keychain import (
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    MISSING,
-    flag,
-    id_or_none,
-    int_or_none,
-    missing,
-    path_id,
-    path_text,
-    query_int,
-    query_text,
-    require_object,
-    text,
-    text_or_none,
-    time_or_none,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import present, read_body
+from noetl_api_gateway.http.fields import path_id, path_text, query_int, query_text
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_shape
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
-from noetl_api_gateway.routes.secrets.quiet import without_values
 from noetl_api_gateway.upstream.services import body_of
 
 type Json = Any
@@ -84,9 +70,7 @@ async def store_keychain_entry(
         "catalog_id": path_id(catalog_id, index=0),
         "keychain_name": path_text(request, keychain_name, name="keychain_name"),
     }
-    body = await read_json(request, unique_keys=True)
-    with without_values():
-        wanted = named | _wanted(require_object(body, name="SetKeychainRequest"))
+    wanted = named | present(await read_body(request, KeychainPutBody), "data")
     started = perf_counter()
     outcome = "error"
     try:
@@ -144,32 +128,3 @@ def _named(request: AnyRequest, catalog_id: str, keychain_name: str) -> Object:
         "execution_id": query_int(query, "execution_id"),
         "scope_type": query_text(query, "scope_type") or "global",
     }
-
-
-def _wanted(source: Object) -> Object:
-    """Take the fields, also in the spellings of Python's server (http-a 21, extension 6)."""
-    data = _either(source, "data", "token_data")
-    if data is MISSING:
-        raise missing("data")
-    _either(source, "expires_in", "ttl_seconds")  # refuses both at once
-    life = "ttl_seconds" if "ttl_seconds" in source else "expires_in"
-    wanted = {
-        "data": data,
-        "scope_type": text(source, "scope_type", default="global"),
-        "execution_id": id_or_none(source, "execution_id"),
-        "parent_execution_id": id_or_none(source, "parent_execution_id"),
-        "expires_at": time_or_none(source, "expires_at"),
-        "expires_in": int_or_none(source, life, bits=64),
-        "auto_renew": flag(source, "auto_renew", default=False),
-        "renew_config": source.get("renew_config"),
-        "credential_type": text_or_none(source, "credential_type"),
-        "cache_type": text_or_none(source, "cache_type"),
-    }
-    return {name: value for name, value in wanted.items() if name == "data" or value is not None}
-
-
-def _either(source: Object, name: str, other: str) -> Json:
-    """Return a field that goes by two names, of which only one may be there."""
-    if name in source and other in source:
-        raise bad_shape(f"duplicate field `{name}`")
-    return source.get(name, source.get(other, MISSING))

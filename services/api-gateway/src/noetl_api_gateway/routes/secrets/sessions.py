@@ -5,8 +5,8 @@ from noetl_contract.http.database import SessionAnswer, SessionRequest
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import require_object, text
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.services import body_of
@@ -29,14 +29,11 @@ from noetl_api_gateway.upstream.services import body_of
 )
 async def validate_session(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Look a token up in the database that a credential names."""
-    source = require_object(await read_json(request, unique_keys=True), name="SessionRequest")
-    token = text(source, "session_token").strip()
+    wish = await read_body(request, SessionRequest)
+    token = wish.session_token.strip()
     if not token:
         raise Refusal(422, "session_token must not be empty")
-    wanted = {
-        "session_token": token,
-        "credential": text(source, "credential", default="pg_auth"),
-    }
+    wanted = {"session_token": token, "credential": wish.credential}
     return json_answer(
         request, body_of(await gateway.services.projector("sessions.validate", wanted))
     )

@@ -8,12 +8,13 @@ from typing import Any
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
 from noetl_contract.http.runtime import RuntimeContract, ShardInfo, ShardPreview
+from noetl_contract.http.scalars import parse_i64
 from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.answers import encode
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import parse_i64, query_text
+from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.settings import Settings

@@ -13,16 +13,10 @@ from noetl_contract.http.runtime import (
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    int_or_none,
-    query_text,
-    require_object,
-    text,
-    text_or_none,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import bad_shape
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.upstream.services import body_of
 
@@ -44,19 +38,8 @@ _NOT_FOUND = "Runtime not found: worker_pool w-1"
 )
 async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register a worker, or renew its registration."""
-    source = await _read(request, "RegisterRequest")
-    wanted = {
-        "name": text(source, "name"),
-        "kind": _kind(source),
-        "uri": text_or_none(source, "uri"),
-        "status": text(source, "status", default="active"),
-        "labels": source.get("labels"),
-        "capabilities": source.get("capabilities"),
-        "capacity": int_or_none(source, "capacity", bits=32),
-        "runtime": source.get("runtime"),
-        "over_edge": True,
-    }
-    text_or_none(source, "hostname")  # checked and not kept, as ever
+    wanted = dict(await read_body(request, RuntimeRegisterRequest)) | {"over_edge": True}
+    del wanted["hostname"]  # checked and not kept, as ever
     return await _written(request, gateway, "runtime.register", wanted, "runtime_register")
 
 
@@ -71,8 +54,7 @@ async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response
 )
 async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Record that a worker is alive; a row that was lost, not one that was removed, comes back."""
-    source = await _read(request, "HeartbeatRequest")
-    wanted = {"name": text(source, "name"), "kind": _kind(source), "over_edge": True}
+    wanted = dict(await read_body(request, RuntimeNameRequest)) | {"over_edge": True}
     return await _written(request, gateway, "runtime.heartbeat", wanted, "runtime_heartbeat")
 
 
@@ -128,14 +110,9 @@ async def list_workers(request: AnyRequest, gateway: OpenGateway) -> Response[by
 
 
 async def _deregistered(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
-    source = await _read(request, "DeregisterRequest")
-    wanted = {"name": text(source, "name"), "kind": _kind(source)}
+    wanted = dict(await read_body(request, RuntimeNameRequest))
     reply = await gateway.services.catalog("runtime.deregister", wanted)
     return json_answer(request, body_of(reply))
-
-
-async def _read(request: AnyRequest, name: str) -> Object:
-    return require_object(await read_json(request, unique_keys=True), name=name)
 
 
 async def _written(
@@ -150,10 +127,3 @@ async def _written(
         WRITES.labels(endpoint, outcome).inc()
         WRITE_DURATION.labels(endpoint).observe(perf_counter() - started)
     return json_answer(request, body)
-
-
-def _kind(source: Object) -> str:
-    if "kind" in source and "component_type" in source:
-        raise bad_shape("duplicate field `kind`")
-    name = "kind" if "kind" in source else "component_type"
-    return text(source, name, default="worker_pool")
