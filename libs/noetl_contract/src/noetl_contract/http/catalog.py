@@ -1,4 +1,4 @@
-"""`/api/catalog/*` (http-a 3)."""
+"""`/api/catalog/*`."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""`/api/credentials` and the sealed way to them (http-a 4, 6 and 8)."""
+"""`/api/credentials` and the sealed way to them."""
 
 import base64
 from typing import Annotated, Any, Self

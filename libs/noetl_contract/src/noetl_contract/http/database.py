@@ -1,4 +1,4 @@
-"""`/api/postgres/execute`, `/api/db/*` and `/api/auth/session/validate` (http-a 14, 15)."""
+"""`/api/postgres/execute`, `/api/db/*` and `/api/auth/session/validate`."""
 
 from typing import Any, Literal
 

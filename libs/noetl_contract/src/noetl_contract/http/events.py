@@ -1,4 +1,4 @@
-"""`/api/events*`: reports of workers, and events by their ids (http-b 3, 6.3 and 6.4)."""
+"""`/api/events*`: reports of workers, and events by their ids."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""`POST /api/execute`, `/api/execute/batch` and `…/rerun` (http-b 2)."""
+"""`POST /api/execute`, `/api/execute/batch` and `…/rerun`."""
 
 from typing import Annotated, Any, Literal
 
@@ -35,7 +35,7 @@ Version = Annotated[int | str, PlainValidator(_version, json_schema_input_type=i
 
 
 class DedupWindow(BaseModel):
-    """Starts with the same key within the window are one start (http-b 2.3)."""
+    """Starts with the same key within the window are one start."""
 
     model_config = _TOLERANT
 

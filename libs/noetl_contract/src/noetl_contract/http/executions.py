@@ -1,4 +1,4 @@
-"""`/api/executions*` (http-b 5 and 6)."""
+"""`/api/executions*`."""
 
 from typing import Annotated, Any, Literal
 
@@ -142,7 +142,7 @@ class ExecutionProgress(BaseModel):
 
 
 class ExecutionStatusAnswer(BaseModel):
-    """How an execution stands (cli-contract A3); `error` is there only when there is one."""
+    """How an execution stands; `error` is there only when there is one."""
 
     model_config = _TOLERANT
 
@@ -252,7 +252,7 @@ class CleanupRequest(BaseModel):
         json_schema_extra={"examples": [{"older_than_minutes": 5, "dry_run": True}]},
     )
 
-    older_than_minutes: Annotated[I32, Field(ge=1)] | None = 5
+    older_than_minutes: I32 | None = Field(default=5, json_schema_extra={"minimum": 1})
     dry_run: Flag = False
 
 

@@ -1,4 +1,4 @@
-"""`/api/internal/*`: the system pool's and operators' routes (http-b 9.2 and 10)."""
+"""`/api/internal/*`: the system pool's and operators' routes."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""`/api/keychain` and what operators see of keys and readings (http-a 7 and 8)."""
+"""`/api/keychain` and what operators see of keys and readings."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""`/api/result/*`: large results, kept outside the log (http-b 8, worker 11)."""
+"""`/api/result/*`: large results, kept outside the log."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/api/worker/pool/*` and `/api/worker/pools` (http-a 11, worker 5)."""
+"""`/api/worker/pool/*` and `/api/worker/pools`."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class RuntimeRegisterRequest(Aliased):
     """A worker, server or broker says that it is there.
 
     A new value of `runtime.worker_public_key` or `runtime.instance` shows a new process, whose
-    predecessor's claims are void; without either this is only a heartbeat (worker 5.1).
+    predecessor's claims are void; without either this is only a heartbeat.
     """
 
     model_config = ConfigDict(

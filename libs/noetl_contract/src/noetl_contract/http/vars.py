@@ -1,4 +1,4 @@
-"""`/api/vars/*` (http-a 10)."""
+"""`/api/vars/*`."""
 
 from typing import Any, Literal
 

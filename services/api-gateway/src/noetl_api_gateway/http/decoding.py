@@ -49,10 +49,6 @@ _RULES: dict[tuple[str, str, str], tuple[int, str]] = {
         422,
         "execution_ids names {actual_length} executions, {max_length} at most",
     ),
-    ("CleanupRequest", "older_than_minutes", "greater_than_equal"): (
-        422,
-        "older_than_minutes must be at least {ge}, got {input}",
-    ),
     ("ExecuteBatchRequest", "executions", "too_short"): (
         422,
         "execute batch requires a non-empty 'executions' array",
@@ -111,9 +107,10 @@ def validated[Model: BaseModel](model: type[Model], value: Json) -> Model:
         raise _refusal(error, is_secret=is_secret) from None
 
 
-def present(model: BaseModel, *always: str) -> JsonObject:
-    """Return the fields of a model that are not null, and those that are always sent."""
-    return {name: value for name, value in model if value is not None or name in always}
+def present(model: BaseModel) -> JsonObject:
+    """Return the fields of a model that are not null, and those that a body must have."""
+    fields = type(model).model_fields
+    return {name: value for name, value in model if value is not None or fields[name].is_required()}
 
 
 def _refuse_both_names(model: str, value: Mapping[str, Json]) -> None:

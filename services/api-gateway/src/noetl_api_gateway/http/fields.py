@@ -1,13 +1,12 @@
-"""Taking typed fields out of decoded JSON, with the contract's texts for wrong ones.
+"""Parameters of paths and queries, with the contract's texts for wrong ones."""
 
-Plain functions instead of models: the event route handles every event of every worker, and
-the texts are the contract's (http-a 1.2), not a validation library's.
-"""
-
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.http.bodies import REPLACEMENT, AnyRequest
 from noetl_api_gateway.http.refusals import Refusal, bad_query, bad_url
@@ -16,6 +15,8 @@ from noetl_api_gateway.http.shell import ENCODED_SLASH
 LONGEST_KEY = 500
 """Characters of an idempotency or deduplication key: a database index takes little more."""
 
+_IDS = frozenset({"catalog_id", "event_id", "execution_id", "request_id", "subscription_id"})
+_PARAMETER = re.compile(r"{(\w+):\w+}")
 _TRUE_WORDS = frozenset({"true", "1", "on", "yes", "t", "y"})
 _FALSE_WORDS = frozenset({"false", "0", "off", "no", "f", "n"})
 
@@ -67,8 +68,30 @@ def path_text(request: AnyRequest, segment: str, *, name: str) -> str:
     return segment.replace(ENCODED_SLASH, "/").replace("\0", REPLACEMENT)
 
 
+def path_names(path: str) -> list[str]:
+    """Return the names of a path's parameters: `{name:type}`."""
+    return _PARAMETER.findall(path)
+
+
+def path_fields(request: AnyRequest, names: Sequence[str]) -> JsonObject:
+    """Return the parameters of a path, ids as numbers.
+
+    Raises:
+        Refusal: 400 with the contract's text.
+    """
+    raw: Mapping[str, str] = request.path_params
+    fields: JsonObject = {}
+    for index, name in enumerate(names):
+        segment = raw[name].removeprefix("/")
+        if name in _IDS:
+            fields[name] = path_id(segment, index=index if len(names) > 1 else None)
+        else:
+            fields[name] = path_text(request, segment, name=name)
+    return fields
+
+
 def query_text(query: Any, name: str) -> str | None:
-    """Return a query parameter that may occur once, no NUL in it (design W2)."""
+    """Return a query parameter that may occur once, no NUL in it (W2)."""
     values: list[str] = query.getall(name, [])
     if len(values) > 1:
         raise bad_query(f"duplicate field `{name}`")

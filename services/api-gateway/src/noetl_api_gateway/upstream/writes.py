@@ -1,4 +1,4 @@
-"""Publishing what must not be lost, and waiting for its commit (design section 3, W4-W7).
+"""Publishing what must not be lost, and waiting for its commit (W4-W7).
 
 A message is held until its answer has come: the broker's acknowledgement is not acceptance
 (W6). While no answer comes, the stream is asked from time to time whether it still has the

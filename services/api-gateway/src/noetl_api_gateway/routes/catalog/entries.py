@@ -1,9 +1,8 @@
-"""`/api/catalog/*` (http-a 3)."""
+"""`/api/catalog/*`."""
 
 import base64
 import binascii
 from time import perf_counter
-from typing import Any
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -20,15 +19,14 @@ from noetl_contract.http.catalog import (
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest, without_nul
-from noetl_api_gateway.http.decoding import present, read_body
+from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_text, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
+from noetl_api_gateway.routes.forwarding import Forward, forwarding
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
 
 _NOT_FOUND = "Catalog entry 'demo/hello' not found"
 
@@ -91,24 +89,6 @@ async def list_entries(request: AnyRequest, gateway: OpenGateway) -> Response[by
     return json_answer(request, body_of(await gateway.services.catalog("list", wanted)))
 
 
-@post(
-    "/api/catalog/resource",
-    status_code=200,
-    summary="Read one entry by id or path",
-    tags=["catalog"],
-    operation_class=documented(
-        ResourceRequest,
-        CatalogEntry,
-        errors={404: _NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
-    ),
-)
-async def resource(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Read one entry; `catalog_id` wins over `path`."""
-    wanted = present(await read_body(request, ResourceRequest))
-    reply = await gateway.services.catalog("resource", wanted)
-    return json_answer(request, body_of(reply))
-
-
 @get(
     "/api/catalog/{path:path}",
     summary="`/api/catalog/{path}/ui_schema`: the form that a document's workload asks for",
@@ -166,3 +146,25 @@ def _from_base64(content: str) -> str | None:
         return decoded.decode()
     except (binascii.Error, ValueError):
         return None
+
+
+ROUTES = [
+    register,
+    list_entries,
+    ui_schema,
+    ui_schema_below_playbooks,
+    *forwarding(
+        Forward(
+            method="POST",
+            path="/api/catalog/resource",
+            name="resource",
+            target=("catalog", "resource"),
+            body=ResourceRequest,
+            answer=CatalogEntry,
+            summary="Read one entry by id or path",
+            description="Read one entry; `catalog_id` wins over `path`.",
+            tags=["catalog"],
+            errors={404: _NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
+        ),
+    ),
+]

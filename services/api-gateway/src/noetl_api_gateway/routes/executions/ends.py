@@ -1,4 +1,4 @@
-"""Ends that come from outside: cancel, finalize, cleanup (http-b 5.4, 5.6 and 9.1)."""
+"""Ends that come from outside: cancel, finalize, cleanup."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ from noetl_api_gateway.http.bodies import (
 from noetl_api_gateway.http.decoding import read_body, validated
 from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import unavailable
+from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.upstream.services import body_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, Patience
@@ -103,6 +103,8 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     content = await read_bytes(request)
     wish = validated(CleanupRequest, decode(content) if content.strip() else {})
     minutes = _STUCK_MINUTES if wish.older_than_minutes is None else wish.older_than_minutes
+    if minutes < 1:
+        raise Refusal(422, f"older_than_minutes must be at least 1, got {minutes}")
     found = await _stuck(gateway, minutes=minutes)
     age = f"older than {minutes} minutes"
     if wish.dry_run:
@@ -154,3 +156,6 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
 
     ends = await asyncio.gather(*(cancel_one(one) for one in found))
     return [one for one in ends if one is not None]
+
+
+ROUTES = [cancel, finalize, cleanup]

@@ -1,6 +1,6 @@
-"""`GET /api/replay/state` (http-b 7): the state of an execution up to any event."""
+"""`GET /api/replay/state`: the state of an execution up to any event."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litestar import Response, get
 from noetl_contract.http.replay import ReplayAnswer
@@ -13,6 +13,9 @@ from noetl_api_gateway.http.fields import query_int, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.upstream.services import body_of
+
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
 
 _PROJECTIONS = ("execution", "stage", "frame", "command", "business_object", "loop", "all")
 _MOST_EVENTS = 100_000
@@ -67,7 +70,7 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
         raise Refusal(400, f'unknown projection "{projection[:100]}"; expected one of: {names}')
     if position is not None and position >= _FIRST_EVENT_ID:
         event_id, position = position, None
-    wanted: dict[str, Any] = {
+    wanted: JsonObject = {
         "execution_id": execution_id,
         "tenant_id": query_text(query, "tenant_id") or "default",
         "organization_id": query_text(query, "organization_id") or "default",
@@ -83,3 +86,6 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
 
 _FIRST_EVENT_ID = 1 << 40
 """Above every position, below every id of the generators: the baseline takes ids for positions."""
+
+
+ROUTES = [replay_state]

@@ -1,4 +1,4 @@
-"""`POST /api/executions/{id}/rerun` (http-b 2.5)."""
+"""`POST /api/executions/{id}/rerun`."""
 
 from litestar import Response, post
 from litestar.params import FromPath
@@ -44,3 +44,6 @@ async def rerun(
     body = body_of(await begin(gateway, wanted, key=idempotency_key(request), call=None))
     EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
     return json_answer(request, body)
+
+
+ROUTES = [rerun]

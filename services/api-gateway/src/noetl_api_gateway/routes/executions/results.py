@@ -1,4 +1,4 @@
-"""`/api/result/*`: large results (http-b 8, worker 11)."""
+"""`/api/result/*`: large results."""
 
 from time import perf_counter
 from typing import Any
@@ -153,3 +153,7 @@ def _shown(uri: str) -> str:
 
 def _outcome(reply: RpcReply) -> str:
     return "ok" if 200 <= reply.status < 300 else _OUTCOMES.get(reply.status, "error")
+
+
+ROUTES = [resolve_result, get_result]
+LARGE_ROUTES = [put_result]

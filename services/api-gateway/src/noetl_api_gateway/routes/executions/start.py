@@ -1,4 +1,4 @@
-"""`POST /api/execute` (http-b 2.1)."""
+"""`POST /api/execute`."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -150,7 +150,7 @@ def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
 
 
 async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: int) -> None:
-    """Tell the subscription's log of a message that was not executed again (http-b 2.3)."""
+    """Tell the subscription's log of a message that was not executed again."""
     scope = message.parent_execution_id
     if scope is None:
         return
@@ -261,3 +261,6 @@ async def _outcome_in_log(gateway: Gateway, execution_id: int) -> RpcReply:
         "commands_generated": known.get("commands_generated") or 0,
     }
     return RpcReply(status=200, body=body)
+
+
+ROUTES = [execute]

@@ -1,4 +1,4 @@
-"""`POST /api/execute/batch` (http-b 2.2): many starts, one answer."""
+"""`POST /api/execute/batch`: many starts, one answer."""
 
 import asyncio
 
@@ -116,3 +116,6 @@ def _failed(index: int, status: int, text: str) -> JsonObject:
         "commands_generated": 0,
         "error": f"{prefix}: {text}",
     }
+
+
+ROUTES = [execute_batch]

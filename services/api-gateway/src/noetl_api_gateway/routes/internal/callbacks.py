@@ -1,4 +1,4 @@
-"""`POST /api/internal/container-callback/{execution_id}/{step}` (http-b 10.8)."""
+"""`POST /api/internal/container-callback/{execution_id}/{step}`."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -96,3 +96,6 @@ def _key(step: str, job_name: str, state: str) -> str:
     if len(key) <= 400:
         return key
     return f"callback:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+ROUTES = [container_callback]

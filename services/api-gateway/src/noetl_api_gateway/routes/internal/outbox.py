@@ -1,7 +1,6 @@
-"""`/api/internal/*` for operators and the system pool (http-b 9.2 and 10), behind the gate."""
+"""`/api/internal/*` for operators and the system pool, behind the gate."""
 
 import asyncio
-from typing import Any
 
 from litestar import Response, get, post
 from noetl_contract.http.internal import (
@@ -18,6 +17,7 @@ from noetl_contract.http.internal import (
     PurgeAnswer,
     PurgeRequest,
 )
+from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer
@@ -28,9 +28,6 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.metrics import PURGED
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
-type Object = dict[str, Any]
 
 _WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
 _TAGS = ["internal"]
@@ -53,19 +50,19 @@ _TAGS = ["internal"]
 async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Borrow rows, those of the lowest ids first; they come back when the lease is over."""
     query = request.query_params
-    # Where the body doesn't say how many, or is none, the query may (http-b 10.3).
+    # Where the body doesn't say how many, or is none, the query may.
     is_told = "limit" not in query or (await read_bytes(request)).strip()
     body = await read_json(request, unique_keys=True) if is_told else {}
     asked = validated(ClaimRowsRequest, body).limit
     if asked is None:
         asked = query_int(query, "limit")
     limit = max(1, min(100 if asked is None else asked, 1000))
-    rows: list[Object] = []
+    rows: list[JsonObject] = []
     for shard in range(gateway.services.shard_count):
         if len(rows) < limit:
             wanted = {"limit": limit - len(rows)}
             rows += body_of(await gateway.services.outbox("claim", wanted, shard=shard))["rows"]
-    # Ids of the internal API are numbers for everybody (http-b 0.3).
+    # Ids of the internal API are numbers for everybody.
     answer = encode({"rows": rows, "claimed": len(rows)})
     return Response(answer, media_type="application/json")
 
@@ -137,7 +134,7 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
     """Append events that their logs don't have yet; nothing is decided about them."""
     events = (await read_body(request, ProjectRequest)).events
     envelopes = [_row(event) for event in events]
-    shards: dict[int, list[Object]] = {}
+    shards: dict[int, list[JsonObject]] = {}
     for envelope in envelopes:
         shard = gateway.services.shard_of(envelope["execution_id"])
         shards.setdefault(shard, []).append(envelope)
@@ -162,7 +159,7 @@ async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Remove old commands and silent workers, and drop partitions of the log that nobody needs."""
     wish = validated(PurgeRequest, await _optional_body(request))
     patience = gateway.settings.result_patience_seconds
-    body: Object = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
+    body: JsonObject = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
     dropped: list[str] = []
     wanted = {
         "command_retention_days": wish.command_retention_days,
@@ -189,7 +186,7 @@ async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 
 async def _optional_body(request: AnyRequest) -> Json:
-    """Return the body; no content type means none, and JSON must not be empty (http-b 9.2)."""
+    """Return the body; no content type means none, and JSON must not be empty."""
     if request.headers.get("content-type") is None and not (await read_bytes(request)).strip():
         return {}
     if request.headers.get("content-type") is None:
@@ -197,7 +194,7 @@ async def _optional_body(request: AnyRequest) -> Json:
     return await read_json(request)
 
 
-async def _ask_all(gateway: Gateway, operation: str, wanted: Object) -> list[Object]:
+async def _ask_all(gateway: Gateway, operation: str, wanted: JsonObject) -> list[JsonObject]:
     """Ask the outboxes of all shards; an id says nothing about its shard."""
     shards = range(gateway.services.shard_count)
     replies = await asyncio.gather(
@@ -206,7 +203,7 @@ async def _ask_all(gateway: Gateway, operation: str, wanted: Object) -> list[Obj
     return [body_of(reply) for reply in replies]
 
 
-def _row(event: ProjectedEvent) -> Object:
+def _row(event: ProjectedEvent) -> JsonObject:
     """Return what is stored of an event that others wrote."""
     moment = event.timestamp or event.created_at
     row = {name: value for name, value in event if name != "timestamp"}
@@ -214,3 +211,6 @@ def _row(event: ProjectedEvent) -> Object:
         "execution_id": event.execution_id or 0,
         "created_at": None if moment is None else moment.isoformat(),
     }
+
+
+ROUTES = [claim_rows, mark_published, mark_failed, count_pending, project_events, purge]

@@ -1,6 +1,6 @@
-"""The read model moved on or made anew by request (ours; system/projector, design P3)."""
+"""The read model moved on or made anew by request (ours, P3)."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litestar import Response, post
 from noetl_contract.http.internal import (
@@ -19,7 +19,8 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.upstream.services import body_of
 
-type Json = Any
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
 
 _WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
 _MOST_NAMED = 5000
@@ -40,7 +41,7 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     named = wish.execution_ids
     body = {"advanced": 0, "checked": 0}
     for shard in range(gateway.services.shard_count):
-        wanted: dict[str, Json] = {"limit": limit}
+        wanted: JsonObject = {"limit": limit}
         if named is not None:
             wanted["execution_ids"] = [
                 one for one in named if gateway.services.shard_of(one) == shard
@@ -72,3 +73,6 @@ async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
         patience_seconds=gateway.settings.result_patience_seconds,
     )
     return json_answer(request, body_of(reply))
+
+
+ROUTES = [advance_projection, rebuild_projection]

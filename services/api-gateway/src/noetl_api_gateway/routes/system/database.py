@@ -1,8 +1,7 @@
-"""`/api/postgres/execute` and `/api/db/*` (http-a 14)."""
+"""`/api/postgres/execute` and `/api/db/*`."""
 
 import base64
 import binascii
-from typing import Any
 
 from litestar import Response, get, post
 from noetl_contract.http.database import DbInitAnswer, DbValidateAnswer, SqlAnswer, SqlRequest
@@ -14,8 +13,6 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
 
 _NEITHER = "Either 'query' or 'procedure' must be provided"
 _REQUIRED = (
@@ -130,3 +127,6 @@ def _decoded(encoded: str) -> str:
         return decoded.decode().strip()
     except UnicodeDecodeError as error:
         raise Refusal(422, f"Invalid UTF-8 in query: {error}") from error
+
+
+ROUTES = [execute_sql, init_database, validate_database]

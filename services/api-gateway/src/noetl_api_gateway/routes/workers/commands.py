@@ -1,4 +1,4 @@
-"""`GET /api/commands/{event_id}` and `POST …/claim` (http-b 4, worker 7, operations F15)."""
+"""`GET /api/commands/{event_id}` and `POST …/claim` (F15)."""
 
 import asyncio
 from typing import Any
@@ -125,3 +125,6 @@ def _named_execution(request: AnyRequest, event_id: int) -> int | None:
 
 def _shards(gateway: Gateway, named: int | None) -> range:
     return range(1 if named is not None else gateway.services.shard_count)
+
+
+ROUTES = [get_command, claim]

@@ -160,3 +160,6 @@ def _event_id(value: int | str | None) -> int | None:
     if not is_i64(number):
         raise Refusal(422, f"Invalid event_id: {str(value)[:200]}")
     return number
+
+
+ROUTES = [post_event, post_events]
