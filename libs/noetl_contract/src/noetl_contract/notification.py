@@ -1,8 +1,10 @@
 """The notification of a command, on ``noetl.commands.<pool>.<execution_id>``."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from noetl_contract.json import Json, JsonObject
 
 __all__ = ["CommandNotification", "FastCommand", "FastPath"]
 
@@ -15,8 +17,8 @@ class FastCommand(BaseModel):
     model_config = _MODEL
 
     action: str
-    context: Any = None
-    meta: Any = None
+    context: Json = None
+    meta: Json = None
 
 
 class FastPath(BaseModel):
@@ -45,5 +47,5 @@ class CommandNotification(BaseModel):
     command_id: str
     step: str
     server_url: str
-    trace: dict[str, Any] | None = None
+    trace: JsonObject | None = None
     fast: FastPath | None = None
