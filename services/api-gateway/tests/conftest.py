@@ -13,8 +13,8 @@ import orjson
 import pytest
 import uvicorn
 from noetl_api_gateway.app import create_app
+from noetl_api_gateway.http.shell import Shell
 from noetl_api_gateway.settings import Settings
-from noetl_api_gateway.shell import Shell
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.pull import run_pull_each

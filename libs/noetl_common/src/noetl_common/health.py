@@ -10,15 +10,15 @@ __all__ = ["HealthRoutes", "HealthSource"]
 
 
 class HealthSource(Protocol):
-    """Who knows how the process is."""
+    """The state of the process."""
 
     name: str
 
     async def readiness(self) -> dict[str, str]:
-        """``ok`` or the reason why not, by check."""
+        """Return ``ok`` or the reason why not, by check."""
 
     def stuck_loops(self) -> dict[str, float]:
-        """Loops that were silent for too long."""
+        """Return loops that were silent for too long, with the seconds."""
 
 
 class HealthRoutes:

@@ -95,7 +95,7 @@ def masked(value: Any, *, depth: int = 0) -> Any:
 
 
 def _outage_in_one_line(record: logging.LogRecord) -> bool:
-    """The pool's tries to reconnect come with a trace each, of which the last word is enough."""
+    """Shorten the traces of the pool's attempts to reconnect to their error."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and record.name.startswith("asyncpg") and record.levelno < logging.ERROR:
         record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
@@ -119,6 +119,6 @@ def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     event["msg"] = event.pop("event", "")
     try:
         return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # large integers, text that is no UTF-8: whoever logs must go on
+    except orjson.JSONEncodeError:  # large integers, text that is no UTF-8: the caller must go on
         line = json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)
         return line.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""The error body every refused request carries (design, section 7)."""
+"""The body of every HTTP error."""
 
 from typing import Any
 

@@ -1,34 +1,10 @@
-"""Metrics of the edge; contract names first (http-a 18, http-b 13)."""
+"""Metrics of the edge; contract names first."""
 
 from functools import cache
 
 from noetl_common.metrics import counter, gauge, histogram
 from noetl_contract.events import EventType
 from prometheus_client import Counter, Histogram
-
-__all__ = [
-    "CALLBACKS",
-    "EVENTS_INGESTED",
-    "EVENT_DURATION",
-    "EXECUTE_BATCH_SIZE",
-    "EXECUTE_OUTCOMES",
-    "HTTP_DURATION",
-    "HTTP_REQUESTS",
-    "INGRESS_BACKLOG",
-    "OPEN_STREAMS",
-    "PUBLISHED_AGAIN",
-    "PURGED",
-    "RESULT_PUTS",
-    "RESULT_PUT_DURATION",
-    "RESULT_RESOLVES",
-    "RESULT_RESOLVE_DURATION",
-    "STALE_CALLBACKS",
-    "WRITES",
-    "WRITE_DURATION",
-    "event_label",
-    "event_metrics",
-    "http_metrics",
-]
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _WORKER_TYPES = {"command.heartbeat", "case.evaluated"}

@@ -5,8 +5,6 @@ from typing import Self
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
 from pydantic import Field, SecretStr, model_validator
 
-__all__ = ["Settings"]
-
 _MEBIBYTE = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""An answer that only one worker can read (http-a 6)."""
+"""Sealed answers: encrypted for the key of one worker."""
 
 import base64
 import binascii
@@ -25,8 +25,8 @@ def decode_public_key(text: str, *, base64_text: str, length_text: str) -> bytes
 
     Args:
         text: base64 of 32 bytes.
-        base64_text: what to say of bad base64, with `{error}`.
-        length_text: what to say of another length, with `{length}`.
+        base64_text: error text for bad base64, with `{error}`.
+        length_text: error text for another length, with `{length}`.
 
     Raises:
         BadKey: it is no key.

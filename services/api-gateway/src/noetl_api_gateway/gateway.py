@@ -1,0 +1,61 @@
+"""What handlers need, opened once: the connection, the ids, the writer, the services."""
+
+import asyncio
+from dataclasses import dataclass
+
+from litestar.di import NamedDependency
+from noetl_common.bus.broker import Bus
+from noetl_common.ids import SnowflakeIds
+from noetl_common.service import Service
+
+from noetl_api_gateway.http.refusals import unavailable
+from noetl_api_gateway.process_figures import ProcessFigures
+from noetl_api_gateway.settings import Settings
+from noetl_api_gateway.upstream.health import HealthProbe
+from noetl_api_gateway.upstream.services import Services
+from noetl_api_gateway.upstream.writes import IngressWriter
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The open parts of a running edge."""
+
+    settings: Settings
+    bus: Bus
+    ids: SnowflakeIds
+    writer: IngressWriter
+    services: Services
+    probe: HealthProbe
+    closing: asyncio.Event
+    open_streams: int = 0
+
+
+class GatewayProcess(Service):
+    """The process, and its parts once they are open: the port answers before that."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("api-gateway", settings)
+        self.gateway_settings = settings
+        self.closing = asyncio.Event()
+        self.figures = ProcessFigures()
+        self.gateway: Gateway | None = None
+
+    def drain(self) -> None:
+        """Fail readiness and end open streams; requests are served on."""
+        super().drain()
+        self.closing.set()
+
+    def opened_gateway(self) -> Gateway:
+        """Return the open parts.
+
+        Raises:
+            Refusal: 503 while the broker or the catalog service is awaited.
+        """
+        if self.gateway is None:
+            raise unavailable("The service is starting and waits for its dependencies")
+        return self.gateway
+
+
+OpenGateway = NamedDependency[Gateway]
+TheProcess = NamedDependency[GatewayProcess]
+"""How handlers name them as parameters."""

@@ -1,0 +1,1 @@
+"""HTTP as the contract spells it: bodies, parameters, answers, refusals, descriptions."""

@@ -1,0 +1,75 @@
+"""Bodies as they leave: compact JSON, ids as the asker can read them."""
+
+import json
+
+import orjson
+from litestar import Response
+from noetl_contract.json import Json
+
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.shell import is_browser_like
+
+_TEXT_IDS = frozenset(
+    {
+        "execution_id",
+        "catalog_id",
+        "parent_execution_id",
+        "parent_event_id",
+        "runtime_id",
+        "audit_id",
+    }
+)
+# Free JSON of playbooks and workers; an `execution_id` in there is not ours to change.
+_FREE = frozenset(
+    {
+        "workload",
+        "result",
+        "context",
+        "meta",
+        "data",
+        "payload",
+        "layout",
+        "labels",
+        "capabilities",
+        "runtime",
+        "content",
+        "var_value",
+        "default",
+        "options",
+        "attributes",
+        "reference",
+        "directives",
+    }
+)
+
+
+def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Response[bytes]:
+    """Encode a body for this asker."""
+    shown = with_text_ids(body) if is_browser_like(request.scope) else body
+    return Response(encode(shown), status_code=status, media_type="application/json")
+
+
+def encode(body: Json) -> bytes:
+    """Encode as compact JSON; values that orjson has no room for go the slow way."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # integers beyond 64 bits, deep nesting
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def with_text_ids(body: Json) -> Json:
+    """Return the body with integer ids of executions and their like as decimal strings."""
+    match body:
+        case dict():
+            return {key: _shown(key, value) for key, value in body.items()}
+        case list():
+            return [with_text_ids(item) for item in body]
+        case _:
+            return body
+
+
+def _shown(key: str, value: Json) -> Json:
+    if key in _TEXT_IDS:
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        return str(value) if is_integer else value
+    return value if key in _FREE else with_text_ids(value)

@@ -1,0 +1,86 @@
+"""Errors to response bodies: the one table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from litestar import Response
+from litestar.exceptions import HTTPException
+from noetl_common.errors import NoetlError, Transient
+from noetl_common.logging import get_logger
+
+from noetl_api_gateway.http.bodies import AnyRequest, ClientGoneError
+from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, body_too_large
+
+_log = get_logger()
+
+
+def error_answer(
+    status: int, text: str, *, detail: Any = None, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    """Build the body that every refused request gets."""
+    body = {"error": text, "status": status, "detail": text if detail is None else detail}
+    return Response(
+        orjson.dumps(body, default=str),
+        status_code=status,
+        media_type="application/json",
+        headers=dict(headers or {}),
+    )
+
+
+def on_refusal(_request: AnyRequest, error: Refusal) -> Response[bytes]:
+    """Answer what the edge refused, or what a service refused behind it.
+
+    UIs show `detail`, so it repeats the text; only workers read more of it, at a claim that
+    comes too late.
+    """
+    detail = error.detail if error.status == 409 else None
+    return error_answer(error.status, error.text, detail=detail, headers=error.headers)
+
+
+def on_our_error(_request: AnyRequest, error: NoetlError) -> Response[bytes]:
+    """Answer one of our errors with its own status; what may pass by asks to come again."""
+    is_transient = isinstance(error, Transient)
+    headers = {RETRY_AFTER: "1"} if is_transient else {}
+    if error.http_status >= 500 and not is_transient:
+        _log.error("request_failed", code=error.code, error=error.message)
+    return error_answer(error.http_status, error.message, headers=headers)
+
+
+def on_http_error(_request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """Answer what the framework refused: unknown path, wrong method, oversized body."""
+    if error.status_code == 413:
+        return on_refusal(_request, body_too_large())
+    if error.status_code == 405:
+        return error_answer(405, "Method Not Allowed", headers=_allow(error.headers))
+    text = "Not Found" if error.status_code == 404 else error.detail
+    return error_answer(error.status_code, text)
+
+
+def on_client_gone(_request: AnyRequest, _error: ClientGoneError) -> Response[bytes]:
+    """Answer nobody: the client closed the connection before its request was whole."""
+    return error_answer(400, "The request was not sent completely")
+
+
+def on_anything_else(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer a defect of ours; what it was is in the log only."""
+    _log.error("request_failed", path=request.scope.get("path_template"), exc_info=error)
+    return error_answer(500, "Internal server error")
+
+
+EXCEPTIONS: Any = {
+    Refusal: on_refusal,
+    NoetlError: on_our_error,
+    ClientGoneError: on_client_gone,
+    HTTPException: on_http_error,
+    Exception: on_anything_else,
+}
+
+
+def _allow(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Name the allowed methods as the contract does: no `OPTIONS`, GET implies HEAD."""
+    listed = (headers or {}).get("allow", "")
+    methods = [word.strip() for word in listed.split(",") if word.strip() not in {"", "OPTIONS"}]
+    if "GET" in methods:
+        methods.insert(methods.index("GET") + 1, "HEAD")
+    return {"allow": ",".join(methods)}

@@ -1,0 +1,78 @@
+"""The gate of `/api/internal/*`: one shared bearer token."""
+
+import hmac
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from noetl_api_gateway.http.refusals import Refusal
+
+type Connection = ASGIConnection[Any, Any, Any, Any]
+
+INTERNAL_TOKEN_STATE = "internal_api_token"  # noqa: S105 -- a name, not a token
+"""Where the application keeps the configured token."""
+
+_NOT_CONFIGURED = (
+    "Internal API not configured: NOETL_INTERNAL_API_TOKEN env var unset on the server. Set it"
+    " to the system worker pool's ServiceAccount token before calling /api/internal/* endpoints."
+)
+_NO_HEADER = "Internal API requires Authorization header with Bearer token."
+_NOT_ASCII = "Internal API Authorization header is not valid ASCII."
+_NOT_BEARER = "Internal API requires 'Bearer <token>' Authorization scheme."
+_WRONG = "Invalid service-account token for /api/internal/*."
+
+
+def require_internal_token(connection: Connection) -> None:
+    """Let a request pass that carries the internal token.
+
+    Raises:
+        Refusal: 503 when no token is configured, 403 for whatever else is sent.
+    """
+    expected = _configured(connection)
+    if not expected:
+        raise Refusal(503, _NOT_CONFIGURED)
+    _compare(connection, expected)
+
+
+def require_internal_token_if_set(connection: Connection) -> None:
+    """Ask for the token only where one is configured.
+
+    Raises:
+        Refusal: 403, the configured token was not sent.
+    """
+    expected = _configured(connection)
+    if expected:
+        _compare(connection, expected)
+
+
+async def internal_token_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Gate a route: `guards=[internal_token_guard]`; runs before path and body are looked at."""
+    require_internal_token(connection)
+
+
+async def optional_token_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Gate a route that the contract leaves open where no token is configured."""
+    require_internal_token_if_set(connection)
+
+
+def _configured(connection: Connection) -> bytes:
+    # Stripped: a secret mounted from a file ends in a newline (D17).
+    token = connection.app.state[INTERNAL_TOKEN_STATE].get_secret_value()
+    return str(token).strip().encode()
+
+
+def _compare(connection: Connection, expected: bytes) -> None:
+    sent = next(
+        (value for name, value in connection.scope["headers"] if name == b"authorization"), None
+    )
+    if sent is None:
+        raise Refusal(403, _NO_HEADER)
+    if not sent.isascii():
+        raise Refusal(403, _NOT_ASCII)
+    scheme, _, token = sent.strip().partition(b" ")
+    token = token.strip()
+    if scheme.lower() != b"bearer" or not token:
+        raise Refusal(403, _NOT_BEARER)
+    if not hmac.compare_digest(token, expected):
+        raise Refusal(403, _WRONG)

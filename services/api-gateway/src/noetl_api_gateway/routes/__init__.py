@@ -1,0 +1,1 @@
+"""Routes, one folder per group of resources."""

@@ -1,0 +1,1 @@
+"""Routes of the catalog and of subscriptions."""

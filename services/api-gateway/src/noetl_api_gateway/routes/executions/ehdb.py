@@ -1,0 +1,129 @@
+"""`/api/ehdb/executions*`: the same reads under the names that `noetl ehdb query` asks for."""
+
+from typing import TYPE_CHECKING
+
+from litestar import Response, get
+from litestar.params import FromPath
+from noetl_contract.http.executions import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
+
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.fields import path_id, query_int, query_text
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.routes.executions.reads import entries_of
+from noetl_api_gateway.upstream.services import body_of
+
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
+
+_TAGS = ["executions"]
+_UNKNOWN = {404: "Execution not found: 325077236512452608"}
+_MOST_EVENTS = 1000
+_FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+
+
+@get(
+    "/api/ehdb/executions",
+    summary="List executions in few words",
+    tags=_TAGS,
+    operation_class=documented(
+        None,
+        EhdbExecutions,
+        query={
+            "status": (str, "exact"),
+            "limit": (int, "100 at most"),
+            "offset": (int, "how many are passed over"),
+        },
+    ),
+)
+async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """List executions, newest first."""
+    query = request.query_params
+    limit, offset = query_int(query, "limit", bits=32), query_int(query, "offset", bits=32)
+    wanted: JsonObject = {
+        "status": query_text(query, "status"),
+        "limit": 50 if limit is None else max(1, min(limit, 100)),
+        "offset": max(0, offset or 0),
+    }
+    executions = [
+        {
+            "execution_id": entry["execution_id"],
+            "status": entry["status"],
+            "path": entry["path"],
+            # The documents name `events`; the published client reads `event_count`.
+            "events": entry["event_count"],
+            "event_count": entry["event_count"],
+            "started_at": entry["started_at"],
+        }
+        for entry in await entries_of(gateway, wanted)
+    ]
+    return json_answer(request, {"executions": executions, "count": len(executions)})
+
+
+@get(
+    "/api/ehdb/executions/{execution_id:str}",
+    summary="Read an execution with its events",
+    tags=_TAGS,
+    operation_class=documented(None, EhdbExecutionDetail, errors=_UNKNOWN),
+)
+async def ehdb_execution(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Read an execution as `/api/executions/{id}` shows it, and in few words for the client.
+
+    The published client takes it for unknown without `exists`, and prints `state`.
+    """
+    number = path_id(execution_id)
+    wanted = {"execution_id": number}
+    detail = body_of(
+        await gateway.services.projector("executions.get", wanted, execution_id=number)
+    )
+    status = body_of(
+        await gateway.services.projector("executions.status", wanted, execution_id=number)
+    )
+    state = {
+        "execution_id": detail["execution_id"],
+        "status": detail["status"],
+        "terminal": detail["status"] in _FINAL,
+        "current_node": status["current_step"],
+        "path": detail["path"],
+        "catalog_id": detail["catalog_id"],
+        "parent_execution_id": detail["parent_execution_id"],
+        "event_count": detail["pagination"]["total_events"],
+        "started_at": detail["started_at"],
+        "completed_at": detail["completed_at"],
+    }
+    return json_answer(request, {**detail, "exists": True, "state": state})
+
+
+@get(
+    "/api/ehdb/executions/{execution_id:str}/events",
+    summary="Read events of an execution in the order of its log",
+    tags=_TAGS,
+    operation_class=documented(
+        None,
+        EhdbEvents,
+        query={"limit": (int, "1000 at most"), "after": (int, "what follows this event")},
+        errors=_UNKNOWN,
+    ),
+)
+async def ehdb_events(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Read what follows an event, oldest first."""
+    number = path_id(execution_id)
+    query = request.query_params
+    limit, after = query_int(query, "limit", bits=32), query_int(query, "after")
+    wanted: JsonObject = {
+        "execution_id": number,
+        "limit": 100 if limit is None else max(1, min(limit, _MOST_EVENTS)),
+    }
+    wanted |= {"after_position": 0} if after is None else {"after_event_id": after}
+    reply = await gateway.services.projector("executions.tail", wanted, execution_id=number)
+    events = body_of(reply)["events"]
+    body = {"execution_id": number, "events": events, "count": len(events)}
+    return json_answer(request, body)
+
+
+ROUTES = [ehdb_executions, ehdb_execution, ehdb_events]

@@ -1,0 +1,251 @@
+"""The event stream of one execution: `…/events/stream` (P4).
+
+The log is the source. A stream subscribes to the execution's events, reads the log up to its end,
+and then sends from the messages what follows on the position it has sent. What is missing there
+for more than a moment is read from the log, and a silent stream looks into the log from time to
+time; so order, repetition and loss of messages do not matter. What waits for a slow client is
+bounded: what finds no room is read later.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import orjson
+from noetl_common.bus.inbox import Incoming
+from noetl_common.logging import get_logger
+from noetl_contract.events import status_of_terminal
+from noetl_contract.http.masking import masked
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.json import JsonObject
+from noetl_contract.subjects import events_of_execution_filter
+
+from noetl_api_gateway.gateway import Gateway
+from noetl_api_gateway.http.answers import encode, with_text_ids
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.fields import query_text
+from noetl_api_gateway.http.refusals import Refusal, busy
+from noetl_api_gateway.metrics import OPEN_STREAMS
+from noetl_api_gateway.upstream.services import body_of
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
+
+
+_log = get_logger()
+
+
+_GAP_SECONDS = 0.05  # how long a missing message may be late before the log is asked
+_SHOWN = ("event_id", "event_type", "node_name", "status", "created_at", "result", "error")
+_HEADERS = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def read_cursor(request: AnyRequest) -> int | None:
+    """Return the id of the last event that the client has.
+
+    Raises:
+        Refusal: 400 when it is not a number.
+    """
+    query = request.query_params
+    raw = (
+        request.headers.get("last-event-id")
+        or query_text(query, "last_event_id")
+        or query_text(query, "since_event_id")
+    )
+    if raw is None or raw == "":
+        return None
+    number = parse_i64(raw.strip())
+    if number is None:
+        raise Refusal(400, f"Last-Event-ID is not a number: {raw[:100]}")
+    return number
+
+
+class EventStream:
+    """An answer that stays open; an ASGI application.
+
+    Args:
+        edge: the open parts.
+        execution_id: whose events.
+        types: event types to send; empty means all.
+        has_text_ids: send ids as strings.
+    """
+
+    def __init__(
+        self, gateway: Gateway, *, execution_id: int, types: frozenset[str], has_text_ids: bool
+    ) -> None:
+        self._gateway = gateway
+        self._execution_id = execution_id
+        self._types = types
+        self._has_text_ids = has_text_ids
+        self._position = 0
+        self._heard: dict[int, JsonObject] = {}
+        self._wake = asyncio.Event()
+
+    async def open(self, last_event_id: int | None) -> None:
+        """Find the position to go on from.
+
+        Raises:
+            Refusal: 404 for an unknown execution, 503 when too many streams are open.
+        """
+        if self._gateway.open_streams >= self._gateway.settings.max_event_streams:
+            raise busy("Too many event streams are open")
+        page = await self._tail(limit=1, after_event_id=last_event_id)
+        self._position = page["after_position"]
+
+    async def __call__(self, _scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Send events until the execution ends, the client leaves, or the process stops."""
+        self._gateway.open_streams += 1
+        OPEN_STREAMS.inc()
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(_client_gone(receive))
+                pump = group.create_task(self._pump(send))
+                closing = group.create_task(self._gateway.closing.wait())
+                await asyncio.wait({watcher, pump, closing}, return_when="FIRST_COMPLETED")
+                is_heard = not watcher.done()
+                for task in (watcher, pump, closing):
+                    task.cancel()
+            if is_heard:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._gateway.open_streams -= 1
+            OPEN_STREAMS.dec()
+
+    async def _pump(self, send: "Send") -> None:
+        await _write(send, b"retry: 3000\n\n")
+        # Subscribed before the first read: what is committed after it is heard of.
+        subject = events_of_execution_filter(self._execution_id)
+        subscription = await self._gateway.bus.subscribe(subject, self._on_message)
+        try:
+            await self._follow(send)
+        finally:
+            await subscription.unsubscribe()
+
+    def _on_message(self, message: Incoming) -> None:
+        """Keep what may be sent without asking; the log has whatever is dropped here."""
+        event = _live_event(message.data)
+        if event is not None and len(self._heard) < self._gateway.settings.stream_page_size:
+            self._heard[event["position"]] = event
+        self._wake.set()
+
+    async def _follow(self, send: "Send") -> None:
+        settings = self._gateway.settings
+        loop = asyncio.get_running_loop()
+        spoke_at = loop.time()
+        is_behind = True
+        gap_since: float | None = None
+        while True:
+            self._wake.clear()
+            page, is_full = self._take_heard(), False
+            if is_behind and not page["events"]:
+                page = await self._read_log()
+                is_full = len(page["events"]) >= settings.stream_page_size
+            for event in page["events"]:
+                if self._wants(event):
+                    await _write(send, self._message(event))
+                    spoke_at = loop.time()
+                self._position = event["position"]
+                ended = status_of_terminal(event["event_type"])
+                if ended is not None:
+                    await _write(send, self._end(ended))
+                    return
+            if is_full:
+                continue
+            if _has_ended(page) and self._position >= page["position"]:
+                await _write(send, self._end(page["status"]))
+                return
+            # Something later was heard already: what is missing is either on its way, moments
+            # away, or has to be read.
+            has_gap = bool(self._heard)
+            gap_since = (gap_since or loop.time()) if has_gap else None
+            is_woken = await self._wait(_GAP_SECONDS if has_gap else settings.stream_poll_seconds)
+            is_overdue = gap_since is not None and loop.time() - gap_since >= _GAP_SECONDS
+            is_behind = not is_woken or is_overdue or not self._heard
+            if loop.time() - spoke_at >= settings.stream_heartbeat_seconds:
+                await _write(send, b": keep-alive\n\n")
+                spoke_at = loop.time()
+
+    def _take_heard(self) -> JsonObject:
+        """Take the events that follow on what was sent, from the messages."""
+        events: list[JsonObject] = []
+        while (event := self._heard.pop(self._position + len(events) + 1, None)) is not None:
+            events.append(event)
+        reached = self._position + len(events)
+        for position in [position for position in self._heard if position <= reached]:
+            del self._heard[position]
+        return {"events": events}
+
+    async def _read_log(self) -> JsonObject:
+        try:
+            return await self._tail(limit=self._gateway.settings.stream_page_size)
+        except Refusal as refusal:
+            _log.info("event_stream_waits", reason=refusal.text)
+            return {"events": []}
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for a message; False when none came in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _tail(self, *, limit: int, after_event_id: int | None = None) -> JsonObject:
+        wanted = {"execution_id": self._execution_id, "limit": limit}
+        if after_event_id is None:
+            wanted["after_position"] = self._position
+        else:
+            wanted["after_event_id"] = after_event_id
+        reply = await self._gateway.services.projector(
+            "executions.tail", wanted, execution_id=self._execution_id
+        )
+        page: JsonObject = body_of(reply)
+        return page
+
+    def _wants(self, event: JsonObject) -> bool:
+        return not self._types or event["event_type"] in self._types
+
+    def _message(self, event: JsonObject) -> bytes:
+        shown: JsonObject = {name: event.get(name) for name in _SHOWN}
+        shown["status"] = shown["status"] or "UNKNOWN"
+        return b"id: %d\nevent: event\ndata: %s\n\n" % (event["event_id"], self._data(shown))
+
+    def _end(self, status: str) -> bytes:
+        return b"event: end\ndata: %s\n\n" % self._data({"status": status}, first=True)
+
+    def _data(self, body: JsonObject, *, first: bool = False) -> bytes:
+        own = {"execution_id": self._execution_id}
+        whole = own | body if first else body | own
+        return encode(with_text_ids(whole) if self._has_text_ids else whole)
+
+
+def _live_event(data: bytes) -> JsonObject | None:
+    """Read an event from its message, secrets masked; None when only the log has it whole."""
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(event, dict) or event.get("payload_omitted"):
+        return None
+    if not isinstance(event.get("position"), int) or not isinstance(event.get("event_id"), int):
+        return None
+    event["result"] = masked(event.get("result"))
+    return event
+
+
+def _has_ended(page: JsonObject) -> bool:
+    return page.get("status") not in {None, "RUNNING"}
+
+
+async def _write(send: "Send", chunk: bytes) -> None:
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _client_gone(receive: "Receive") -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,49 @@
+"""`POST /api/executions/{id}/rerun`."""
+
+from litestar import Response, post
+from litestar.params import FromPath
+from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest, RerunRequest
+
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes
+from noetl_api_gateway.http.decoding import validated
+from noetl_api_gateway.http.fields import idempotency_key, path_id
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
+from noetl_api_gateway.routes.executions.start import begin, outcome_of
+from noetl_api_gateway.upstream.services import body_of
+
+
+@post(
+    "/api/executions/{execution_id:str}/rerun",
+    status_code=200,
+    summary="Start an execution once more",
+    tags=["executions"],
+    operation_class=documented(
+        RerunRequest,
+        ExecuteAnswer,
+        errors={404: "Execution not found: 325077236512452608"},
+        is_body_required=False,
+    ),
+)
+async def rerun(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Start the same version with the stored workload; keys of the request lie over it."""
+    number = path_id(execution_id)
+    content = await read_bytes(request)
+    changes = validated(RerunRequest, decode(content) if content.strip() else {}).workload or {}
+    reply = await gateway.services.projector(
+        "executions.origin", {"execution_id": number}, execution_id=number
+    )
+    origin = body_of(reply)
+    stored = origin["workload"] if isinstance(origin["workload"], dict) else {}
+    wanted = ExecuteRequest(catalog_id=int(origin["catalog_id"]), payload={**stored, **changes})
+    # Not a child of the command that may have called: it is started anew each time.
+    body = body_of(await begin(gateway, wanted, key=idempotency_key(request), call=None))
+    EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
+    return json_answer(request, body)
+
+
+ROUTES = [rerun]

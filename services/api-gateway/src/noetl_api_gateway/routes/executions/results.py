@@ -1,0 +1,159 @@
+"""`/api/result/*`: large results."""
+
+from time import perf_counter
+from typing import Any
+
+from litestar import Response, get, put
+from litestar.params import FromPath
+from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.rpc import RpcReply
+
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import encode, json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_id, path_text, query_flag, query_text
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal, bad_query
+from noetl_api_gateway.metrics import (
+    RESULT_PUT_DURATION,
+    RESULT_PUTS,
+    RESULT_RESOLVE_DURATION,
+    RESULT_RESOLVES,
+)
+from noetl_api_gateway.upstream.services import body_of
+
+_SCHEME = "noetl://"
+_OUTCOMES = {400: "bad_request", 404: "not_found"}
+
+
+@put(
+    ["/api/result/{execution_id:str}", "/api/temp/{execution_id:str}"],
+    status_code=200,
+    summary="Keep a large result",
+    tags=["results"],
+    operation_class=documented(ResultPutRequest, ResultPutAnswer),
+)
+async def put_result(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Keep a result; each call keeps another one."""
+    number = path_id(execution_id)
+    kept = await read_body(request, ResultPutRequest, unique_keys=False)
+    wanted = {
+        "execution_id": number,
+        # Minted here, so that a repeated request keeps one result (W13).
+        "result_id": gateway.ids.next(),
+        "name": kept.name,
+        "data": kept.data,
+        "scope": kept.scope,
+        "source_step": kept.source_step,
+    }
+    started = perf_counter()
+    outcome = "error"
+    try:
+        body = body_of(await gateway.services.store_result(wanted, execution_id=number))
+        outcome = "ok"
+    finally:
+        RESULT_PUTS.labels(outcome).inc()
+        RESULT_PUT_DURATION.labels(outcome).observe(perf_counter() - started)
+    return json_answer(request, body)
+
+
+@get(
+    ["/api/result/resolve", "/api/temp/resolve"],
+    summary="Read a result by its URI",
+    tags=["results"],
+    operation_class=documented(
+        None,
+        Any,
+        query={"ref": (str, "`noetl://execution/<id>/result/<name>/<id>`")},
+        errors={404: "result not found"},
+    ),
+)
+async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Read the stored value itself."""
+    uri = query_text(request.query_params, "ref")
+    if uri is None:
+        raise bad_query("missing field `ref`")
+    started = perf_counter()
+    outcome = "error"
+    try:
+        number = execution_of(uri)
+        reply = await gateway.services.load_result(
+            "result.resolve", {"ref": uri}, execution_id=number
+        )
+        outcome = _outcome(reply)
+        body = body_of(reply)
+    except Refusal as refusal:
+        outcome = _OUTCOMES.get(refusal.status, "error")
+        raise
+    finally:
+        RESULT_RESOLVES.labels(outcome).inc()
+        RESULT_RESOLVE_DURATION.labels(outcome).observe(perf_counter() - started)
+    # As it was stored: ids in there are not ours, so they stay numbers for browsers too.
+    return Response(encode(body), media_type="application/json")
+
+
+@get(
+    ["/api/result/{execution_id:str}/{name:str}", "/api/temp/{execution_id:str}/{name:str}"],
+    summary="Read the newest result of a name",
+    tags=["results"],
+    operation_class=documented(
+        None,
+        StoredResult,
+        query={"resolve": (bool, "false leaves out the data")},
+        errors={404: "result not found"},
+    ),
+)
+async def get_result(
+    request: AnyRequest,
+    gateway: OpenGateway,
+    execution_id: FromPath[str],
+    name: FromPath[str],
+) -> Response[bytes]:
+    """Read the newest result of a name; with `resolve=false` only what is known of it."""
+    number = path_id(execution_id, index=0)
+    named = path_text(request, name, name="name")
+    is_whole = query_flag(request.query_params, "resolve", default=True)
+    reply = await gateway.services.load_result(
+        "result.get", {"execution_id": number, "name": named}, execution_id=number
+    )
+    body = body_of(reply)
+    if not is_whole:
+        body = {key: value for key, value in body.items() if key != "data"}
+    return json_answer(request, body)
+
+
+def execution_of(uri: str) -> int:
+    """Return the execution that a result URI names.
+
+    Raises:
+        Refusal: 400 with the contract's text.
+    """
+    shown = _shown(uri)
+    if not uri.startswith(_SCHEME):
+        raise Refusal(400, f"URI must start with '{_SCHEME}', got: {shown}")
+    parts = uri.removeprefix(_SCHEME).split("/")
+    if len(parts) < 5:
+        text_ = f"URI must have 5 path segments after '{_SCHEME}', got {len(parts)}: {shown}"
+        raise Refusal(400, text_)
+    if parts[0] != "execution" or parts[2] != "result":
+        raise Refusal(400, f"URI must be noetl://execution/<id>/result/<name>/<id>, got: {shown}")
+    execution_id, result_id = parse_i64(parts[1]), parse_i64(parts[-1])
+    if execution_id is None or result_id is None or not "/".join(parts[3:-1]):
+        raise Refusal(400, f"URI must name an execution and a result by number, got: {shown}")
+    return execution_id
+
+
+def _shown(uri: str) -> str:
+    return f'"{uri[:200]}"'
+
+
+def _outcome(reply: RpcReply) -> str:
+    return "ok" if 200 <= reply.status < 300 else _OUTCOMES.get(reply.status, "error")
+
+
+ROUTES = [resolve_result, get_result]
+LARGE_ROUTES = [put_result]

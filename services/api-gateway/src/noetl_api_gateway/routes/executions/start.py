@@ -1,0 +1,266 @@
+"""`POST /api/execute`."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import orjson
+from litestar import Response, post
+from noetl_common.logging import get_logger
+from noetl_contract.http.execute import DedupWindow, ExecuteAnswer, ExecuteRequest
+from noetl_contract.ingress import ExecuteMessage
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import RpcReply
+from noetl_contract.sharding import shard_for
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import idempotency_key
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal, unavailable
+from noetl_api_gateway.http.shell import call_of
+from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
+from noetl_api_gateway.upstream.homes import mint_at_home
+from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.upstream.writes import NoAnswerError, Patience
+
+_log = get_logger()
+
+
+_WINDOW_SECONDS = 300
+_AUDIT_SECONDS = 1.0
+_LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
+
+
+@post(
+    "/api/execute",
+    status_code=200,
+    summary="Start an execution",
+    tags=["executions"],
+    operation_class=documented(
+        ExecuteRequest,
+        ExecuteAnswer,
+        errors={
+            404: "Playbook not found: examples/nothing",
+            422: "Either 'path' or 'catalog_id' must be provided",
+        },
+    ),
+)
+async def execute(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Pin the playbook's version, publish the start, answer after its commit."""
+    wanted = await read_body(request, ExecuteRequest)
+    refuse_unnamed(wanted)
+    key = idempotency_key(request)
+    reply = await begin(gateway, wanted, key=key, call=call_of(request.scope))
+    body = body_of(reply)
+    EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
+    return json_answer(request, body)
+
+
+async def begin(
+    gateway: Gateway, wanted: ExecuteRequest, *, key: str | None, call: tuple[int, int] | None
+) -> RpcReply:
+    """Start an execution under an id of the shard that remembers its keys.
+
+    Raises:
+        Refusal: nothing was started, or it is not known whether.
+    """
+    gateway.writer.refuse_overload()
+    reply = await gateway.services.catalog(
+        "resolve", _entry_of(wanted), patience_seconds=gateway.settings.resolve_patience_seconds
+    )
+    found = body_of(reply)
+    dedup = wanted.dedup
+    message = ExecuteMessage(
+        execution_id=_mint(gateway, wanted, key),
+        catalog_id=int(found["catalog_id"]),
+        path=found["path"],
+        version=int(found["version"]),
+        payload={**wanted.workload, **wanted.payload},
+        parent_execution_id=wanted.parent_execution_id,
+        execution_pool=wanted.execution_pool or None,
+        trace=wanted.trace,
+        dedup_key=None if dedup is None else dedup.key,
+        dedup_window_seconds=min(_window_of(dedup), _LONGEST_WINDOW_SECONDS),
+        idempotency_key=key,
+    )
+    message = await _as_child(gateway, message, call)
+    reply = await _committed(gateway, message)
+    if key is None and dedup is not None and outcome_of(reply.body) == "duplicate":
+        await _note_suppressed(gateway, message, int(reply.body["execution_id"]))
+    return reply
+
+
+def outcome_of(body: Json) -> str:
+    """Return what a start came to, as the metric says it."""
+    is_duplicate = isinstance(body, dict) and body.get("status") == "duplicate"
+    return "duplicate" if is_duplicate else "new"
+
+
+def refuse_unnamed(wanted: ExecuteRequest) -> None:
+    """Refuse a start whose shape is right, but which names nothing to start.
+
+    Raises:
+        Refusal: 422 with the contract's text.
+    """
+    _entry_of(wanted)
+
+
+def _entry_of(wanted: ExecuteRequest) -> JsonObject:
+    """Return the fields by which the catalog looks the playbook up."""
+    if wanted.catalog_id is not None:
+        return {"catalog_id": wanted.catalog_id}
+    if wanted.path is None:
+        raise Refusal(422, "Either 'path' or 'catalog_id' must be provided")
+    version = _version_number(wanted.version)
+    return {"path": wanted.path} | ({} if version is None else {"version": version})
+
+
+def _version_number(version: int | str | None) -> int | None:
+    """Return the version, None for the newest."""
+    if version is None or version == "latest":
+        return None
+    if isinstance(version, int):
+        return version
+    digits = version.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise Refusal(422, "Invalid version number")
+    return int(digits)
+
+
+def _window_of(dedup: DedupWindow | None) -> int:
+    return _WINDOW_SECONDS if dedup is None else dedup.window_secs
+
+
+def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
+    """Mint an execution id that lives where its keys are remembered.
+
+    Equal keys must meet on one shard: the second request is answered by the row that the first
+    has left there. A dedup key decides before an Idempotency-Key, which comes with the same
+    body each time and so with the same dedup key.
+    """
+    if wanted.dedup is not None:
+        home = f"dedup:{wanted.parent_execution_id or 0}:{wanted.dedup.key}"
+    elif key is not None:
+        home = f"execute:{key}"
+    else:
+        return gateway.ids.next()
+    return mint_at_home(gateway.ids, home, shard_count=gateway.services.shard_count)
+
+
+async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: int) -> None:
+    """Tell the subscription's log of a message that was not executed again."""
+    scope = message.parent_execution_id
+    if scope is None:
+        return
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    row = {
+        "event_id": gateway.ids.next(),
+        "execution_id": scope,
+        "event_type": "subscription.message.deduplicated",
+        "node_id": "subscription",
+        "node_name": "ingress",
+        "node_type": "subscription",
+        "status": "DEDUPLICATED",
+        "context": {
+            "subscription_id": str(scope),
+            "dedup_key": message.dedup_key,
+            "original_execution_id": str(original),
+            "suppressed_execution_id": str(message.execution_id),
+            "duplicate_suppressed": True,
+        },
+        "meta": {"emitted_at": now, "emitter": "control_plane"},
+    }
+    try:
+        await gateway.services.orchestrator(
+            "log.project",
+            {"events": [row], "only_to_known": True},
+            execution_id=scope,
+            patience_seconds=_AUDIT_SECONDS,
+        )
+    except Refusal as refusal:
+        _log.info("duplicate_not_noted", execution_id=scope, reason=refusal.text)
+
+
+async def _as_child(
+    gateway: Gateway, message: ExecuteMessage, call: tuple[int, int] | None
+) -> ExecuteMessage:
+    """Return the start under the id that the parent's shard has for it (L6).
+
+    A command that is issued again gets the child it had started before; the start is then sent
+    once more under that child's id, which has one effect. A child on another shard than its
+    parent is noted there, so that a cancel reaches it, and takes over the parent's trace.
+
+    ``call`` is the execution and event id of the command whose run calls, if it is one.
+
+    Raises:
+        Refusal: the command is over; 503 when the parent's shard can't be asked.
+    """
+    parent, event_id = call or (message.parent_execution_id, None)
+    shards = gateway.services.shard_count
+    if parent is None:
+        return message
+    child_id = message.execution_id
+    is_near = shard_for(parent, shard_count=shards) == shard_for(child_id, shard_count=shards)
+    if event_id is None and is_near:
+        return message
+    payload = orjson.dumps(message.payload, option=orjson.OPT_SORT_KEYS)
+    asked = {
+        "execution_id": parent,
+        "event_id": event_id,
+        "child_id": child_id,
+        "path": message.path,
+        "payload_digest": hashlib.sha256(payload).hexdigest(),
+    }
+    patience = gateway.settings.resolve_patience_seconds
+    reply = await gateway.services.orchestrator(
+        "child", asked, execution_id=parent, patience_seconds=patience
+    )
+    found = body_of(reply)
+    trace = found.get("trace") if message.trace is None else message.trace
+    return message.model_copy(update={"execution_id": int(found["child_id"]), "trace": trace})
+
+
+async def _committed(gateway: Gateway, message: ExecuteMessage) -> RpcReply:
+    """Publish a start and return its outcome, from the log where no answer came (W5).
+
+    Raises:
+        Refusal: 503 means that the execution was not started and will not be; 504 that nobody
+            could say.
+    """
+    settings = gateway.settings
+    patience = Patience(
+        seconds=settings.start_patience_seconds,
+        linger_seconds=settings.clock_allowance_seconds,
+        early=True,
+    )
+    try:
+        return await gateway.writer.send(message, patience=patience)
+    except NoAnswerError:
+        return await _outcome_in_log(gateway, message.execution_id)
+
+
+async def _outcome_in_log(gateway: Gateway, execution_id: int) -> RpcReply:
+    try:
+        reply = await gateway.services.projector(
+            "executions.exists",
+            {"execution_id": execution_id},
+            execution_id=execution_id,
+            patience_seconds=gateway.settings.exists_patience_seconds,
+        )
+        known = body_of(reply)
+    except Refusal as refusal:
+        text = f"It is not known whether execution {execution_id} has started"
+        raise Refusal(504, text) from refusal
+    if not known["exists"]:
+        raise unavailable("The execution was not started: no orchestrator answered in time")
+    body = {
+        "execution_id": str(execution_id),
+        "status": "started",
+        "commands_generated": known.get("commands_generated") or 0,
+    }
+    return RpcReply(status=200, body=body)
+
+
+ROUTES = [execute]

@@ -1,0 +1,121 @@
+"""`POST /api/execute/batch`: many starts, one answer."""
+
+import asyncio
+
+from litestar import Response, post
+from noetl_common.errors import NoetlError
+from noetl_contract.http.execute import ExecuteBatchAnswer, ExecuteBatchRequest, ExecuteRequest
+from noetl_contract.json import JsonObject
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import idempotency_key
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.metrics import EXECUTE_BATCH_SIZE, EXECUTE_OUTCOMES
+from noetl_api_gateway.routes.executions.start import (
+    begin,
+    outcome_of,
+    refuse_unnamed,
+)
+from noetl_api_gateway.upstream.services import body_of
+
+_AT_ONCE = 16
+_PREFIXES = {
+    400: "Bad request",
+    404: "Resource not found",
+    409: "Conflict",
+    422: "Validation error",
+    503: "NATS error",
+}
+
+
+@post(
+    "/api/execute/batch",
+    status_code=200,
+    summary="Start many executions",
+    tags=["executions"],
+    operation_class=documented(
+        ExecuteBatchRequest,
+        ExecuteBatchAnswer,
+        errors={422: "execute batch requires a non-empty 'executions' array"},
+    ),
+)
+async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Start each for itself; one that can't be started stops no other."""
+    starts = (await read_body(request, ExecuteBatchRequest)).executions
+    EXECUTE_BATCH_SIZE.observe(len(starts))
+    results = await _started(gateway, starts, key=idempotency_key(request))
+    counts = {"started": 0, "duplicate": 0, "error": 0}
+    for result in results:
+        counts[result["status"]] += 1
+    return json_answer(
+        request,
+        {
+            "count": len(results),
+            "started": counts["started"],
+            "duplicates": counts["duplicate"],
+            "failed": counts["error"],
+            "results": results,
+        },
+    )
+
+
+async def _started(
+    gateway: Gateway, starts: list[ExecuteRequest], *, key: str | None
+) -> list[JsonObject]:
+    """Start side by side, but those of one dedup key one after the other: the first one counts."""
+    places = asyncio.Semaphore(_AT_ONCE)
+    results: list[JsonObject] = [{}] * len(starts)
+    lines: dict[object, list[int]] = {}
+    for index, wanted in enumerate(starts):
+        dedup = wanted.dedup
+        name = index if dedup is None else (wanted.parent_execution_id, dedup.key)
+        lines.setdefault(name, []).append(index)
+
+    async def run(line: list[int]) -> None:
+        for index in line:
+            async with places:
+                item_key = None if key is None else f"{key}:{index}"
+                results[index] = await _start(gateway, starts[index], index=index, key=item_key)
+
+    async with asyncio.TaskGroup() as tasks:
+        for line in lines.values():
+            tasks.create_task(run(line))
+    return results
+
+
+async def _start(
+    gateway: Gateway, wanted: ExecuteRequest, *, index: int, key: str | None
+) -> JsonObject:
+    try:
+        refuse_unnamed(wanted)
+        body = body_of(await begin(gateway, wanted, key=key, call=None))
+    except Refusal as refusal:
+        return _failed(index, refusal.status, refusal.text)
+    except NoetlError as error:
+        return _failed(index, error.http_status, error.message)
+    outcome = outcome_of(body)
+    EXECUTE_OUTCOMES.labels("batch", outcome).inc()
+    return {
+        "index": index,
+        "status": "duplicate" if outcome == "duplicate" else "started",
+        "execution_id": body["execution_id"],
+        "commands_generated": body["commands_generated"],
+    }
+
+
+def _failed(index: int, status: int, text: str) -> JsonObject:
+    EXECUTE_OUTCOMES.labels("batch", "error").inc()
+    prefix = _PREFIXES.get(status, "Internal error")
+    return {
+        "index": index,
+        "status": "error",
+        "commands_generated": 0,
+        "error": f"{prefix}: {text}",
+    }
+
+
+ROUTES = [execute_batch]

@@ -1,0 +1,1 @@
+"""Routes behind the internal token."""

@@ -1,0 +1,101 @@
+"""`POST /api/internal/container-callback/{execution_id}/{step}`."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from litestar import Response, post
+from litestar.params import FromPath
+from noetl_contract.http.internal import CallbackAnswer, CallbackRequest
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.ingress import EventsMessage, WireEvent
+from noetl_contract.json import JsonObject
+
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_text
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.token_guard import internal_token_guard
+from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
+from noetl_api_gateway.upstream.services import body_of
+
+
+@post(
+    "/api/internal/container-callback/{execution_id:str}/{step:str}",
+    status_code=202,
+    guards=[internal_token_guard],
+    summary="Say how a container job has ended",
+    tags=["internal"],
+    operation_class=documented(
+        CallbackRequest,
+        CallbackAnswer,
+        errors={
+            403: "Invalid service-account token for /api/internal/*.",
+            422: "container-callback: step path param is empty",
+        },
+        success=202,
+    ),
+)
+async def container_callback(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], step: FromPath[str]
+) -> Response[bytes]:
+    """End the step that waits for the job; the same news again is answered like the first time."""
+    step = path_text(request, step, name="step")
+    told = await read_body(request, CallbackRequest)
+    state = told.state
+    number = parse_i64(execution_id)
+    if number is None:
+        shown = execution_id[:100]
+        text_ = f"container-callback: execution_id '{shown}' is not parseable as i64"
+        raise Refusal(422, text_)
+    if not step.strip():
+        raise Refusal(422, "container-callback: step path param is empty")
+    status = "COMPLETED" if state == "succeeded" else "FAILED"
+    event = WireEvent(
+        event_type="call.done",
+        step=step,
+        event_id=gateway.ids.next(),
+        status=status,
+        context=_context(told),
+        meta={"node_type": "container"},
+    )
+    message = EventsMessage(
+        execution_id=number, events=[event], idempotency_key=_key(step, told.job_name, state)
+    )
+    seconds = gateway.settings.event_patience_seconds
+    reply = await gateway.writer.deliver(message, seconds=seconds)
+    if reply.status == 404:
+        STALE_CALLBACKS.labels(state).inc()
+        return json_answer(request, {"status": "accepted_stale"}, status=202)
+    body = body_of(reply)
+    CALLBACKS.labels(state).inc()
+    answer = {"status": "accepted_in_flight", "event_id": str(body["event_id"])}
+    return json_answer(request, answer, status=202)
+
+
+def _context(told: CallbackRequest) -> JsonObject:
+    """Return what the event tells of the job; what is not known stays null."""
+    completed_at = (told.completed_at or datetime.now(UTC)).isoformat()
+    return {
+        "terminal_state": told.state,
+        "job_name": told.job_name,
+        "job_uid": told.job_uid,
+        "completed_at": completed_at.replace("+00:00", "Z"),
+        "exit_code": told.exit_code,
+        "reason": told.reason,
+        "stdout_uri": told.stdout_uri,
+        "stderr_uri": told.stderr_uri,
+    }
+
+
+def _key(step: str, job_name: str, state: str) -> str:
+    """Name the news; a digest stands for long names, as the key has to fit an index."""
+    key = f"callback:{step}:{job_name}:{state}"
+    if len(key) <= 400:
+        return key
+    return f"callback:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+ROUTES = [container_callback]

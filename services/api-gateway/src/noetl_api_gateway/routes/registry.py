@@ -1,0 +1,73 @@
+"""All routes of the process."""
+
+from litestar import Router
+from litestar.types import ControllerRouterHandler
+
+from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, subscriptions
+from noetl_api_gateway.routes.executions import (
+    ehdb,
+    ends,
+    reads,
+    replay,
+    rerun,
+    result_lists,
+    results,
+    start,
+    start_batch,
+    variables,
+)
+from noetl_api_gateway.routes.internal import callbacks, outbox, projections
+from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
+from noetl_api_gateway.routes.system import dashboard, database, health, process, runtime
+from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
+from noetl_api_gateway.settings import Settings
+
+_MODULES = (
+    entries,
+    listeners,
+    playbooks,
+    subscriptions,
+    ehdb,
+    ends,
+    reads,
+    replay,
+    rerun,
+    result_lists,
+    results,
+    start,
+    start_batch,
+    variables,
+    callbacks,
+    outbox,
+    projections,
+    credentials,
+    keychain,
+    sessions,
+    wallet,
+    dashboard,
+    database,
+    health,
+    process,
+    runtime,
+    commands,
+    event_reads,
+    events,
+    pools,
+)
+
+
+def route_handlers(settings: Settings) -> list[ControllerRouterHandler]:
+    """Return all routes, those with body limits of their own in routers."""
+    large = Router(
+        "/",
+        route_handlers=[*results.LARGE_ROUTES, *result_lists.LARGE_ROUTES],
+        request_max_body_size=settings.max_result_body_bytes,
+    )
+    batches = Router(
+        "/",
+        route_handlers=playbooks.BATCH_ROUTES,
+        request_max_body_size=settings.max_batch_body_bytes,
+    )
+    routes = [handler for module in _MODULES for handler in module.ROUTES]
+    metrics = [] if settings.disable_metrics else [health.metrics]
+    return [*routes, large, batches, *metrics]

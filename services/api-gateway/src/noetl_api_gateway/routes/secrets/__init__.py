@@ -1,0 +1,1 @@
+"""Routes of credentials, keychains, keys and sessions."""

@@ -1,0 +1,132 @@
+"""`/api/postgres/execute` and `/api/db/*`."""
+
+import base64
+import binascii
+
+from litestar import Response, get, post
+from noetl_contract.http.database import DbInitAnswer, DbValidateAnswer, SqlAnswer, SqlRequest
+
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.upstream.services import body_of
+
+_NEITHER = "Either 'query' or 'procedure' must be provided"
+_REQUIRED = (
+    "resource",
+    "catalog",
+    "transient",
+    "event",
+    "credential",
+    "runtime",
+    "schedule",
+    "keychain",
+)
+
+
+@post(
+    "/api/postgres/execute",
+    status_code=200,
+    summary="Run one SQL statement, for reading unless a setting allows more",
+    tags=["database"],
+    operation_class=documented(
+        SqlRequest,
+        SqlAnswer,
+        errors={
+            403: "Database error: error returned from database: cannot execute INSERT in a"
+            " read-only transaction; NOETL_SQL_CONSOLE_WRITES allows writing",
+            404: "Credential 'pg_local' not found",
+            422: _NEITHER,
+            500: 'Database error: error returned from database: relation "nope" does not exist',
+        },
+    ),
+)
+async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Run a statement on the database of a shard, or one that the request names."""
+    if not gateway.settings.sql_execute_enabled:
+        raise Refusal(403, "POST /api/postgres/execute is switched off at this edge")
+    wish = await read_body(request, SqlRequest)
+    shard = wish.shard or 0
+    if not 0 <= shard < max(gateway.services.shard_count, 1):
+        raise Refusal(422, f"There is no shard {shard}")
+    wanted = {
+        "query": _query(wish),
+        "parameters": wish.parameters,
+        "schema": wish.search_path,
+        "database": wish.database,
+        "credential": wish.credential,
+        "connection_string": wish.connection_string,
+    }
+    reply = await gateway.services.once(
+        "projector",
+        "sql.execute",
+        wanted,
+        shard=shard,
+        patience_seconds=gateway.settings.sql_patience_seconds,
+    )
+    # Passed on as text: reading it here would round its numbers.
+    body: str = body_of(reply)["text"]
+    return Response(body.encode(), status_code=200, media_type="application/json")
+
+
+@post(
+    "/api/db/init",
+    status_code=200,
+    summary="Say whether the schema is there; nothing is created",
+    tags=["database"],
+    operation_class=documented(None, DbInitAnswer),
+)
+async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Look for the schema; services never migrate."""
+    found = body_of(await gateway.services.projector("schema.tables", {}))
+    message = (
+        "Schema 'noetl' already exists. Run noetlctl db init to reinitialize."
+        if found["exists"]
+        else "Schema 'noetl' does not exist. Run noetlctl db init to create it."
+    )
+    answer = DbInitAnswer(status="ok", message=message, valid=found["exists"])
+    return json_answer(request, answer.model_dump())
+
+
+@get(
+    "/api/db/validate",
+    summary="Name the tables of the schema and those that are missing",
+    tags=["database"],
+    operation_class=documented(None, DbValidateAnswer),
+)
+async def validate_database(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Compare the tables that there are with those that must be there."""
+    tables = body_of(await gateway.services.projector("schema.tables", {}))["tables"]
+    absent = [name for name in _REQUIRED if name not in tables]
+    message = f"Missing tables: {', '.join(absent)}" if absent else "Database schema is valid"
+    answer = DbValidateAnswer(
+        status="ok", message=message, valid=not absent, tables=tables, missing=absent
+    )
+    return json_answer(request, answer.model_dump())
+
+
+def _query(wish: SqlRequest) -> str:
+    """Return the statement: `query_base64`, else `query`, else `procedure`."""
+    if wish.query_base64 is not None:
+        return _decoded(wish.query_base64)
+    chosen = wish.procedure if wish.query is None else wish.query
+    if chosen is None:
+        raise Refusal(422, _NEITHER)
+    return chosen.strip()
+
+
+def _decoded(encoded: str) -> str:
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refusal(422, f"Invalid base64: {error}") from error
+    try:
+        return decoded.decode().strip()
+    except UnicodeDecodeError as error:
+        raise Refusal(422, f"Invalid UTF-8 in query: {error}") from error
+
+
+ROUTES = [execute_sql, init_database, validate_database]

@@ -1,0 +1,72 @@
+"""`/health`, `/api/health`, `/api/pool/status`, `/metrics`."""
+
+import time
+
+import orjson
+from litestar import Response, get
+from noetl_common.metrics import render
+from noetl_contract.http.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
+from pydantic import BaseModel
+
+from noetl_api_gateway.gateway import GatewayProcess, TheProcess
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.upstream.health import health_of_starting
+
+# The framework adds the charset.
+_TEXT_FORMAT = "text/plain; version=0.0.4"
+_STARTED = time.monotonic()
+
+
+@get(
+    "/health",
+    summary="Whether the process answers",
+    tags=["health"],
+    operation_class=documented(None, LiveAnswer),
+)
+async def live() -> Response[bytes]:
+    """Answer without asking anybody."""
+    return _model(LiveAnswer())
+
+
+@get(
+    "/api/health",
+    summary="Whether requests can be served now",
+    tags=["health"],
+    operation_class=documented(None, HealthAnswer, others={503: HealthAnswer}),
+)
+async def health(service: TheProcess) -> Response[bytes]:
+    """Tell how broker and database are; 503 when one is not usable."""
+    answer = await _health(service)
+    return _model(answer, status=200 if answer.status == "ok" else 503)
+
+
+@get(
+    "/api/pool/status",
+    summary="The orchestrator's connection pool",
+    tags=["health"],
+    operation_class=documented(None, PoolStatusAnswer),
+)
+async def pool_status(service: TheProcess) -> Response[bytes]:
+    """Tell how busy the pool is that executions run on."""
+    gateway = service.gateway
+    return _model(PoolStatusAnswer() if gateway is None else await gateway.probe.pool_status())
+
+
+@get("/metrics", include_in_schema=False)
+async def metrics() -> Response[bytes]:
+    """Serve the process's metrics."""
+    return Response(render(), media_type=_TEXT_FORMAT)
+
+
+async def _health(service: GatewayProcess) -> HealthAnswer:
+    if service.gateway is None:
+        return health_of_starting(int(time.monotonic() - _STARTED))
+    return await service.gateway.probe.health()
+
+
+def _model(answer: BaseModel, *, status: int = 200) -> Response[bytes]:
+    body = orjson.dumps(answer.model_dump())
+    return Response(body, status_code=status, media_type="application/json")
+
+
+ROUTES = [live, health, pool_status]

@@ -1,0 +1,130 @@
+"""`GET /api/commands/{event_id}` and `POST …/claim` (F15)."""
+
+import asyncio
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from noetl_contract.http.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.rpc import RpcReply
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_id
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.shell import call_of
+from noetl_api_gateway.upstream.services import body_of
+
+
+@get(
+    "/api/commands/{event_id:str}",
+    summary="Read a command",
+    tags=["commands"],
+    operation_class=documented(
+        None,
+        CommandAnswer,
+        errors={404: "command.issued event not found: 325077236516646912"},
+    ),
+)
+async def get_command(
+    request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]
+) -> Response[bytes]:
+    """Read a command as it was issued, without claiming it."""
+    number = path_id(event_id)
+    named = _named_execution(request, number)
+    reply = RpcReply(status=404, error=f"command.issued event not found: {number}")
+    for shard in _shards(gateway, named):
+        reply = await gateway.services.projector(
+            "command.get",
+            {"event_id": number, "execution_id": named},
+            execution_id=named,
+            shard=shard,
+        )
+        if reply.status != 404:
+            break
+    return json_answer(request, body_of(reply))
+
+
+@post(
+    "/api/commands/{event_id:str}/claim",
+    status_code=200,
+    summary="Claim a command",
+    tags=["commands"],
+    operation_class=documented(
+        ClaimBody, ClaimAnswer, errors={409: "Command already claimed by w-1"}
+    ),
+)
+async def claim(
+    request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]
+) -> Response[bytes]:
+    """Ask the orchestrator for the command's lease.
+
+    A worker takes a refused claim back into its queue without delay, so trouble is held for a
+    moment before it is answered (W7); a command that every shard denies is gone for good, and
+    404 would only bring it back (F15).
+    """
+    number = path_id(event_id)
+    worker_id = (await read_body(request, ClaimBody, unique_keys=False)).worker_id
+    hold_until = asyncio.get_running_loop().time() + gateway.settings.claim_hold_seconds
+    try:
+        body = await _claimed(gateway, number, worker_id, _named_execution(request, number))
+    except Refusal as refusal:
+        if refusal.status in {429, 503}:
+            await asyncio.sleep(max(0.0, hold_until - asyncio.get_running_loop().time()))
+        raise
+    return json_answer(request, body)
+
+
+async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int | None) -> Any:
+    patience = gateway.settings.claim_patience_seconds
+    if named is None and gateway.services.shard_count > 1:
+        named = await _find_execution(gateway, event_id, patience)
+    reply = await gateway.services.orchestrator(
+        "claim",
+        {"event_id": event_id, "worker_id": worker_id, "execution_id": named},
+        execution_id=named,
+        patience_seconds=patience,
+    )
+    if reply.status == 404:
+        raise _gone()
+    return body_of(reply)
+
+
+async def _find_execution(gateway: Gateway, event_id: int, patience: float) -> int:
+    """Ask all shards for the command; one that cannot be asked may be the one that has it."""
+    asked = (
+        gateway.services.projector(
+            "command.get", {"event_id": event_id}, shard=shard, patience_seconds=patience
+        )
+        for shard in range(gateway.services.shard_count)
+    )
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, RpcReply) and reply.status == 200:
+            return int(reply.body["execution_id"])
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+        if reply.status != 404:
+            body_of(reply)
+    raise _gone()
+
+
+def _gone() -> Refusal:
+    message = "Command already reached terminal state"
+    return Refusal(409, message, detail={"code": "already_terminal", "message": message})
+
+
+def _named_execution(request: AnyRequest, event_id: int) -> int | None:
+    call = call_of(request.scope)
+    return call[0] if call is not None and call[1] == event_id else None
+
+
+def _shards(gateway: Gateway, named: int | None) -> range:
+    return range(1 if named is not None else gateway.services.shard_count)
+
+
+ROUTES = [get_command, claim]

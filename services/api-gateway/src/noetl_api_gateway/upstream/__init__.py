@@ -1,0 +1,1 @@
+"""Requests and messages to the services behind the edge."""

@@ -1,0 +1,49 @@
+"""Messages above the broker's limit: kept first, then sent as a reference (W13)."""
+
+from collections.abc import Callable
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_contract.ingress import StoredMessage
+
+from noetl_api_gateway.upstream.services import Services, body_of
+
+_HEADER_ROOM = 1024
+_NAME = "ingress"
+_KEPT_SECONDS = 7 * 86_400
+"""As long as a dead letter that refers to it."""
+
+
+class LargeWrites:
+    """Hands large messages to the result store, in parts of what the broker takes."""
+
+    def __init__(self, bus: Bus, services: Services, *, next_id: Callable[[], int]) -> None:
+        self._bus = bus
+        self._services = services
+        self._next_id = next_id
+
+    def is_needed(self, body: bytes) -> bool:
+        """Whether a message does not fit."""
+        return len(body) + _HEADER_ROOM > self._bus.largest_message
+
+    async def keep(self, body: bytes, *, execution_id: int, seconds: float) -> bytes:
+        """Keep a message and return the one that is sent in its place.
+
+        Raises:
+            Refusal: the store refuses it, or does not answer in time.
+        """
+        wanted = {
+            "execution_id": execution_id,
+            # Minted here: the store keeps one, however often it is asked.
+            "result_id": self._next_id(),
+            "name": _NAME,
+            "data": orjson.Fragment(body),
+            "scope": _NAME,
+            "expires_seconds": _KEPT_SECONDS,
+        }
+        reply = await self._services.store_result(
+            wanted, execution_id=execution_id, patience_seconds=seconds
+        )
+        kept = body_of(reply)
+        stored = StoredMessage(execution_id=execution_id, ref=kept["ref"], size=len(body))
+        return stored.model_dump_json().encode()

@@ -1,0 +1,344 @@
+"""Publishing what must not be lost, and waiting for its commit (W4-W7).
+
+A message is held until its answer has come: the broker's acknowledgement is not acceptance
+(W6). While no answer comes, the stream is asked from time to time whether it still has the
+message. If it has, the message waits its turn. If not, either the store was wiped or the answer
+was lost on the way; in both cases the same content goes out again as the next attempt, and keys
+make the second time harmless.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from dataclasses import dataclass
+from itertools import count
+from typing import Self
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
+from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
+from noetl_common.bus.publish import PubAck
+from noetl_common.clock import unix_ms
+from noetl_common.logging import get_logger
+from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER, STORED_HEADER, IngressMessage
+from noetl_contract.rpc import RpcReply
+from noetl_contract.sharding import shard_for
+from noetl_contract.subjects import ingress_subject
+
+from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
+from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
+from noetl_api_gateway.upstream.ingress_stream import count_messages, holds_message
+from noetl_api_gateway.upstream.large_writes import LargeWrites
+
+_log = get_logger()
+
+_PAUSE_SECONDS = 0.2
+_SHORTEST_EXCHANGE_SECONDS = 0.1
+_PAUSE_AFTER_503_SECONDS = 1.0
+_PUBLISH_SECONDS = 5.0
+_LONGEST_SILENCE_SECONDS = 8.0
+
+
+class NoAnswerError(Exception):
+    """Nobody answered within the patience; the message may still be waiting in the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a write waits.
+
+    Attributes:
+        seconds: until the deadline that the message carries.
+        linger_seconds: listening on after the deadline, for a commit just before it.
+        early: refuse at once what cannot be published now, instead of waiting (W7).
+    """
+
+    seconds: float
+    linger_seconds: float = 0.0
+    early: bool = False
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What the ingress stream holds, as last seen."""
+
+    limit: int
+    messages: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether new executions are to be refused."""
+        return self.messages >= self.limit
+
+
+def encode_message(message: IngressMessage) -> bytes:
+    """Encode a message; orjson writes free JSON faster than pydantic does."""
+    return orjson.dumps(message, default=vars)
+
+
+class IngressWriter:
+    """Publishes to the ingress stream and returns what the orchestrator answered.
+
+    Args:
+        bus: the connection.
+        shard_count: shards of the cluster.
+        max_waiting: writes held at once; one more waits for its turn, or is refused if early.
+        check_seconds: silence after which the stream is asked for the message.
+        backlog: refuses new starts while it is full.
+        large: keeps what does not fit a message of the broker.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        shard_count: int,
+        max_waiting: int,
+        check_seconds: float,
+        backlog: Backlog,
+        large: LargeWrites,
+    ) -> None:
+        self._bus = bus
+        self._inbox = bus.inbox()
+        self._shard_count = shard_count
+        self._max_waiting = max_waiting
+        self._places = asyncio.Semaphore(max_waiting)
+        self._check_seconds = check_seconds
+        self._backlog = backlog
+        self._large = large
+        self._attempt_prefix = secrets.token_hex(8)
+        self._attempts = count(1)
+
+    def refuse_overload(self) -> None:
+        """Refuse an early write before any work is done for it.
+
+        Raises:
+            Refusal: 503; the broker is away, or too much is waiting already.
+        """
+        if not self._bus.is_connected:
+            raise unavailable("The message broker is not reachable")
+        if self._backlog.is_full:
+            raise busy("Too many messages are waiting to be processed")
+        if self._places.locked():
+            raise busy(f"{self._max_waiting} writes are waiting already")
+
+    async def send(self, message: IngressMessage, *, patience: Patience) -> RpcReply:
+        """Publish a message and wait for the answer to its commit.
+
+        Args:
+            message: the execution it is about decides the shard.
+            patience: how long to wait.
+
+        Raises:
+            NoAnswerError: no answer within the patience.
+            Refusal: for an early write only, 503; the message was not and will not be accepted.
+        """
+        deadline = asyncio.get_running_loop().time() + patience.seconds
+        execution_id = message.execution_id
+        body = encode_message(message)
+        if patience.early:
+            self.refuse_overload()
+        try:
+            # A place that comes in the last moment is of no use any more.
+            async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise NoAnswerError from error
+        try:
+            is_stored = self._large.is_needed(body)
+            if is_stored:
+                body = await self._keep(body, execution_id, patience, deadline)
+            with _Answers(self._inbox) as answers:
+                write = self._write(body, execution_id, patience, deadline, answers.subject)
+                if is_stored:
+                    write.headers[STORED_HEADER] = "1"
+                return await self._exchange(write, answers, deadline=deadline, patience=patience)
+        finally:
+            self._places.release()
+
+    async def deliver(self, message: IngressMessage, *, seconds: float) -> RpcReply:
+        """Hold a worker's message until its commit, as long as the timeout goes (W7).
+
+        Raises:
+            Refusal: 503 when no answer came; the message may be accepted yet, and the worker's
+                repetition, which carries the same ids, ends in the same effect.
+        """
+        try:
+            return await self.send(message, patience=Patience(seconds=seconds))
+        except NoAnswerError as error:
+            raise unavailable("The event was not committed in time") from error
+
+    async def _keep(
+        self, body: bytes, execution_id: int, patience: Patience, deadline: float
+    ) -> bytes:
+        """Keep a large message; nothing has been accepted while that fails."""
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                return await self._large.keep(body, execution_id=execution_id, seconds=left)
+            except Refusal as refusal:
+                if refusal.status != 503 or patience.early:
+                    raise
+                # A worker is slowed down, not refused (W7).
+                if left <= _PAUSE_AFTER_503_SECONDS:
+                    raise NoAnswerError from refusal
+            await asyncio.sleep(_PAUSE_AFTER_503_SECONDS)
+
+    def _write(
+        self, body: bytes, execution_id: int, patience: Patience, deadline: float, reply: str
+    ) -> "_Write":
+        shard = shard_for(execution_id, shard_count=self._shard_count)
+        left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
+        return _Write(
+            subject=ingress_subject(shard, execution_id=execution_id),
+            body=body,
+            headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
+            is_early=patience.early,
+        )
+
+    async def _exchange(
+        self, write: "_Write", answers: "_Answers", *, deadline: float, patience: Patience
+    ) -> RpcReply:
+        loop = asyncio.get_running_loop()
+        silence = self._check_seconds
+        while (left := deadline - loop.time()) > 0:
+            if write.ack is None:
+                await self._publish(write, seconds=min(_PUBLISH_SECONDS, left))
+            pause = silence if write.ack is not None else _PAUSE_SECONDS
+            reply = await answers.next(min(pause, deadline - loop.time()))
+            if reply is None:
+                silence = min(silence * 2, _LONGEST_SILENCE_SECONDS)
+                await self._check(write)
+            elif reply.status == 503 and not write.is_early:
+                # A worker is slowed down, not refused (W7): its message goes out again.
+                write.ack = None
+                await asyncio.sleep(min(_PAUSE_AFTER_503_SECONDS, deadline - loop.time()))
+            elif reply.status != 503:
+                return reply
+        return await _last_answer(answers, seconds=patience.linger_seconds)
+
+    async def _publish(self, write: "_Write", *, seconds: float) -> None:
+        if not self._bus.is_connected:
+            write.refuse_if_early("The message broker is not reachable")
+            return
+        write.message_id = f"{self._attempt_prefix}.{next(self._attempts)}"
+        try:
+            write.ack = await self._bus.publish(
+                write.subject,
+                write.body,
+                message_id=write.message_id,
+                headers=write.headers,
+                timeout=seconds,
+            )
+        except StreamFull:
+            write.refuse_if_early("The ingress stream takes no more messages")
+        except BusClosed:
+            raise
+        except BusUnavailable as error:
+            _log.warning("ingress_publish_failed", reason=error.message)
+            write.is_doubtful = True
+
+    async def _check(self, write: "_Write") -> None:
+        """Forget the acknowledgement if the stream has the message no longer."""
+        if write.ack is None:
+            return
+        try:
+            is_there = await holds_message(self._bus, write.ack.sequence, write.message_id)
+        except BusUnavailable:
+            return
+        if not is_there:
+            _log.info("ingress_published_again", subject=write.subject)
+            PUBLISHED_AGAIN.inc()
+            write.ack = None
+            write.is_doubtful = True
+
+
+@dataclass(slots=True)
+class _Write:
+    subject: str
+    body: bytes
+    headers: dict[str, str]
+    is_early: bool
+    ack: PubAck | None = None
+    message_id: str = ""
+    is_doubtful: bool = False
+
+    def refuse_if_early(self, text: str) -> None:
+        # Once it may have been committed the deadline has to be waited for (W5).
+        if self.is_early and not self.is_doubtful:
+            raise unavailable(text)
+
+
+class _Answers:
+    """All answers to one write: attempts may be answered several times, a 503 first."""
+
+    __slots__ = ("_arrived", "_inbox", "_parts", "_waiting", "subject")
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.subject = inbox.fresh_subject()
+        self._inbox = inbox
+        self._waiting: deque[bytes] = deque()
+        self._arrived: asyncio.Future[None] | None = None
+        self._parts = PartCollector()
+
+    def __enter__(self) -> Self:
+        self._inbox.register(self.subject, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inbox.forget(self.subject)
+
+    def _take(self, incoming: Incoming) -> None:
+        body: bytes | None = incoming.data
+        if PartCollector.is_part(incoming.headers):
+            body = self._parts.add(incoming.headers, incoming.data)
+        if body is None:
+            return
+        self._waiting.append(body)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    async def next(self, seconds: float) -> RpcReply | None:
+        """Return the next answer, None when none comes in time."""
+        if not self._waiting:
+            self._arrived = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(max(0.0, seconds)):
+                    await self._arrived
+            except TimeoutError:
+                return None
+            finally:
+                self._arrived = None
+        return RpcReply.model_validate_json(self._waiting.popleft())
+
+
+async def _last_answer(answers: _Answers, *, seconds: float) -> RpcReply:
+    """Listen on after the deadline.
+
+    A 503 says that one copy of the message came too late. Another copy, or another delivery of
+    the same one, may have been committed before, so it is no answer (W5).
+
+    Raises:
+        NoAnswerError: nothing else came.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (reply := await answers.next(until - loop.time())) is not None:
+        if reply.status != 503:
+            return reply
+    raise NoAnswerError
+
+
+async def run_backlog_watch(bus: Bus, backlog: Backlog, *, interval_seconds: float) -> None:
+    """Keep the backlog up to date until cancelled."""
+    while True:
+        try:
+            backlog.messages = await count_messages(bus)
+        except BusClosed:
+            raise
+        except BusUnavailable as error:
+            _log.debug("ingress_not_counted", reason=error.message)
+        else:
+            INGRESS_BACKLOG.set(backlog.messages)
+        await asyncio.sleep(interval_seconds)

@@ -1,0 +1,522 @@
+"""What each route asks of the services, and what it answers."""
+
+import base64
+import re
+from typing import Any
+
+import orjson
+import pytest
+from noetl_contract.http.events import EventAnswer, EventRequest
+from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
+from noetl_contract.rpc import RpcReply
+from pydantic import BaseModel
+
+from ..conftest import EXECUTION_ID, World
+
+EVENT = {
+    "execution_id": EXECUTION_ID,
+    "event_type": "call.done",
+    "step": "start",
+    "status": "COMPLETED",
+    "created_at": "2026-06-15T09:18:22.901123456Z",
+    "event_id": 325077238110482432,
+    "worker_id": "w-1",
+    "meta": {"attempts": 0},
+    "context": {"command_id": "c", "call_index": 0, "result": {"status": "success"}},
+}
+
+
+async def test_health_answers_without_asking_anybody(world: World) -> None:
+    answer = await world.get("/health")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_api_health_tells_about_broker_and_database(world: World) -> None:
+    body = (await world.get("/api/health")).json()
+
+    assert body | {"uptime_seconds": 0, "version": ""} == {
+        "status": "ok",
+        "database": "connected",
+        "nats": "connected",
+        "uptime_seconds": 0,
+        "version": "",
+    }
+
+
+async def test_register_decodes_base64(world: World) -> None:
+    kept = {"status": "success", "path": "demo/hello", "version": 1, "catalog_id": "11"}
+    world.backend.answer("register", kept)
+    text = "kind: Playbook\nmetadata: {path: demo/hëllo}\n"
+    content = base64.b64encode(text.encode()).decode()
+
+    answer = await world.post("/api/catalog/register", {"content": content})
+
+    assert (answer.status_code, answer.json()) == (200, kept)
+    assert world.backend.requests("register") == [{"content": text, "resource_type": "Playbook"}]
+
+
+@pytest.mark.parametrize("content", ["kind: Playbook", "YWJj\nZGVm", "/+8=", "YR=="])
+async def test_register_takes_other_text_as_it_is(world: World, content: str) -> None:
+    world.backend.answer("register", {})
+
+    await world.post("/api/catalog/register", {"content": content, "resource_type": "MCP"})
+
+    assert world.backend.requests("register") == [{"content": content, "resource_type": "MCP"}]
+
+
+async def test_list_passes_its_filters_on(world: World) -> None:
+    world.backend.answer("list", {"entries": []})
+    filters = {"resource_type": "Playbook", "path": "p", "capabilities": ["a"]}
+
+    await world.post("/api/catalog/list", filters)
+    await world.post("/api/catalog/list", filters, origin="http://localhost:1")
+
+    asked = filters | {"agent_only": False, "capability": None}
+    assert world.backend.requests("list") == [asked, asked | {"for_page": True}]
+
+
+async def test_resource_takes_integers_and_texts(world: World) -> None:
+    world.backend.answer("resource", {"path": "p"})
+
+    await world.post("/api/catalog/resource", {"path": "p", "version": 2})
+    await world.post("/api/catalog/resource", {"catalog_id": "12"})
+
+    assert world.backend.requests("resource") == [
+        {"path": "p", "version": 2},
+        {"catalog_id": "12"},
+    ]
+
+
+async def test_execute_pins_the_version_and_answers_after_the_commit(world: World) -> None:
+    answer = await world.post(
+        "/api/execute",
+        {
+            "path": "demo/hello",
+            "version": "3",
+            "workload": {"a": 1, "b": 1},
+            "payload": {"b": 2},
+            "parent_execution_id": "77",
+            "execution_pool": "",
+            "dedup": {"key": "k"},
+            "resource_kind": "playbook",
+        },
+        Idempotency_Key="once",
+    )
+
+    (message,) = world.backend.ingress
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "execution_id": str(message["execution_id"]),
+        "status": "started",
+        "commands_generated": 1,
+    }
+    assert world.backend.requests("resolve") == [{"path": "demo/hello", "version": 3}]
+    assert message == {
+        "type": "execute",
+        "v": 1,
+        "execution_id": message["execution_id"],
+        "catalog_id": 11,
+        "path": "demo/hello",
+        "version": 3,
+        "payload": {"a": 1, "b": 2},
+        "parent_execution_id": 77,
+        "execution_pool": None,
+        "trace": None,
+        "dedup_key": "k",
+        "dedup_window_seconds": 300,
+        "idempotency_key": "once",
+    }
+    assert (message["execution_id"] >> 12) & 1023 == 7
+
+
+async def test_execute_by_catalog_id_ignores_path_and_version(world: World) -> None:
+    await world.post("/api/execute", {"catalog_id": "11", "path": "x", "version": "junk"})
+
+    assert world.backend.requests("resolve") == [{"catalog_id": 11}]
+
+
+async def test_execute_passes_the_catalogs_refusal_on(world: World) -> None:
+    world.backend.answer("resolve", RpcReply(status=404, error="Playbook not found: nope"))
+
+    answer = await world.post("/api/execute", {"path": "nope"})
+
+    text = "Playbook not found: nope"
+    assert answer.status_code == 404
+    assert answer.json() == {"error": text, "status": 404, "detail": text}
+    assert world.backend.ingress == []
+
+
+async def test_event_is_passed_as_the_worker_sent_it(world: World) -> None:
+    answer = await world.post("/api/events", EVENT)
+
+    (message,) = world.backend.ingress
+    assert answer.json() == {
+        "status": "ok",
+        "event_id": 325077238110482432,
+        "commands_generated": 0,
+    }
+    assert (message["execution_id"], message["batch"]) == (EXECUTION_ID, False)
+    event = message["events"][0]
+    assert event.pop("created_at").isoformat() == "2026-06-15T09:18:22.901123+00:00"
+    assert event == {
+        "event_type": "call.done",
+        "step": "start",
+        "event_id": 325077238110482432,
+        "status": "COMPLETED",
+        "context": EVENT["context"],
+        "meta": {"attempts": 0},
+        "worker_id": "w-1",
+        "result_kind": "data",
+        "result_uri": None,
+        "event_ids": None,
+        "actionable": True,
+        "informative": True,
+    }
+
+
+async def test_event_fields_have_other_names_and_defaults(world: World) -> None:
+    body = {"execution_id": str(EXECUTION_ID), "name": "call.error", "step": "s", "payload": 1}
+
+    await world.post("/api/events", body | {"context": {"not": "this"}})
+
+    event = world.backend.ingress[0]["events"][0]
+    assert (event["event_type"], event["context"], event["status"]) == ("call.error", 1, "FAILED")
+    assert event["event_id"] > 0
+
+
+async def test_nul_characters_are_replaced(world: World) -> None:
+    body = b'{"execution_id":1,"name":"x","step":"a\\u0000b","context":{"k\\u0000":["\\u0000"]}}'
+
+    await world.post("/api/events", body)
+
+    event = world.backend.ingress[0]["events"][0]
+    assert (event["step"], event["context"]) == ("a\ufffdb", {"k\ufffd": ["\ufffd"]})
+
+
+async def test_batch_gets_ids_of_the_server(world: World) -> None:
+    item = {"step": "start", "event_id": 5, "status": "X", "meta": {"a": 1}}
+    answer = await world.post(
+        "/api/events/batch",
+        {
+            "execution_id": str(EXECUTION_ID),
+            "worker_id": "w1",
+            "events": [
+                item | {"name": "call.done", "payload": {"output": 1}},
+                item | {"event_type": "command.failed", "actionable": True},
+            ],
+        },
+        Idempotency_Key="w1:1:ab",
+    )
+
+    (message,) = world.backend.ingress
+    first, second = message["events"]
+    assert answer.json()["event_ids"] == [first["event_id"], second["event_id"]]
+    assert first["event_id"] > 5
+    assert (first["status"], second["status"]) == ("COMPLETED", "FAILED")
+    assert (first["actionable"], second["actionable"]) == (False, True)
+    assert (first["meta"], first["worker_id"]) == (None, "w1")
+    assert (message["batch"], message["idempotency_key"]) == (True, "w1:1:ab")
+
+
+async def test_empty_batch_is_done_before_the_execution_id_is_read(world: World) -> None:
+    answer = await world.post("/api/events/batch", {"execution_id": "x", "events": []})
+
+    assert answer.json() == {"status": "ok", "event_ids": [], "commands_generated": 0}
+    assert world.backend.ingress == []
+
+
+async def test_command_is_read_and_claimed(world: World) -> None:
+    command: dict[str, Any] = {
+        "execution_id": EXECUTION_ID,
+        "node_id": "start",
+        "node_name": "start",
+        "action": "python",
+        "context": {"execution_id": 5},
+        "meta": {},
+    }
+    world.backend.answer("command.get", command)
+    world.backend.answer("claim", {"status": "ok", "event_id": 9, **command})
+
+    read = await world.get("/api/commands/9")
+    claimed = await world.post("/api/commands/9/claim", {"worker_id": "w", "locality": "x"})
+
+    assert read.json() == command
+    assert claimed.json() == {"status": "ok", "event_id": 9, **command}
+    assert world.backend.requests("claim") == [
+        {"event_id": 9, "worker_id": "w", "execution_id": None}
+    ]
+
+
+async def test_claim_knows_its_execution_from_the_servers_url(world: World) -> None:
+    world.backend.answer("claim", {"status": "ok"})
+
+    await world.post(f"/c/{EXECUTION_ID}/9/api/commands/9/claim", {"worker_id": "w"})
+
+    assert world.backend.requests("claim")[0]["execution_id"] == EXECUTION_ID
+
+
+async def test_claim_conflict_carries_its_code(world: World) -> None:
+    message = "Command already claimed by w-2"
+    detail = {"code": "active_claim", "message": message}
+    world.backend.answer("claim", RpcReply(status=409, error=message, detail=detail))
+
+    answer = await world.post("/api/commands/9/claim", {"worker_id": "w"})
+
+    assert answer.status_code == 409
+    assert answer.json() == {"error": message, "status": 409, "detail": detail}
+
+
+async def test_claim_of_a_command_that_nobody_knows_is_acknowledged_away(world: World) -> None:
+    world.backend.answer("claim", RpcReply(status=404, error="command.issued event not found: 9"))
+
+    answer = await world.post("/api/commands/9/claim", {"worker_id": "w"})
+
+    assert answer.status_code == 409
+    assert answer.json()["error"] == "Command already reached terminal state"
+    assert answer.json()["detail"]["code"] == "already_terminal"
+
+
+READS = [
+    ("", "executions.get", {"execution_id": EXECUTION_ID}),
+    ("/status", "executions.status", {"execution_id": EXECUTION_ID}),
+    ("/cancellation-check", "executions.cancelled", {"execution_id": EXECUTION_ID}),
+    (
+        "?page=2&page_size=10",
+        "executions.get",
+        {
+            "execution_id": EXECUTION_ID,
+            "page": 2,
+            "page_size": 10,
+            "since_event_id": None,
+            "event_type": None,
+            "include_events": True,
+        },
+    ),
+    (
+        "/events?since_event_id=5&event_type=call.done",
+        "executions.events",
+        {
+            "execution_id": EXECUTION_ID,
+            "page": 1,
+            "page_size": 100,
+            "since_event_id": 5,
+            "event_type": "call.done",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("rest", "operation", "request_"), READS)
+async def test_reads_of_an_execution(
+    world: World, rest: str, operation: str, request_: dict[str, Any]
+) -> None:
+    world.backend.answer(operation, {"execution_id": EXECUTION_ID})
+
+    answer = await world.get(f"/api/executions/{EXECUTION_ID}{rest}")
+
+    assert answer.json() == {"execution_id": EXECUTION_ID}
+    assert world.backend.requests(operation) == [request_]
+
+
+async def test_list_is_bounded(world: World) -> None:
+    world.backend.answer("executions.list", [{"execution_id": EXECUTION_ID}])
+
+    found = await world.get("/api/executions?limit=5000&path=hello&status=RUNNING&catalog_id=4")
+
+    assert found.json() == [{"execution_id": EXECUTION_ID}]
+    assert world.backend.requests("executions.list") == [
+        {"catalog_id": 4, "path": "hello", "status": "RUNNING", "limit": 100, "offset": 0}
+    ]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "offset=-1", "limit=-5&offset=2"])
+async def test_list_of_nothing(world: World, query: str) -> None:
+    assert (await world.get(f"/api/executions?{query}")).json() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "cascade"),
+    [
+        (b"", None, False),
+        (b"not json", None, False),
+        (b"[1]", None, False),
+        (b'{"reason":"why","cascade":true}', "why", True),
+        (b'{"reason":5,"cascade":"yes"}', None, False),
+    ],
+)
+async def test_cancel_reads_a_body_if_there_is_one(
+    world: World, *, body: bytes, reason: str | None, cascade: bool
+) -> None:
+    path = f"/api/executions/{EXECUTION_ID}/cancel"
+
+    answer = await world.client.post(path, content=body, headers={"content-type": "text/plain"})
+
+    (message,) = world.backend.ingress
+    assert answer.json()["cancelled_executions"] == [str(EXECUTION_ID)]
+    assert (message["reason"], message["cascade"]) == (reason, cascade)
+
+
+async def test_worker_lives_and_leaves(world: World) -> None:
+    world.backend.answer("runtime.register", {"runtime_id": 5, "name": "w"})
+    world.backend.answer("runtime.heartbeat", {"status": "ok", "message": "Heartbeat recorded"})
+    gone = {"status": "ok", "message": "Runtime worker_pool w deregistered"}
+    world.backend.answer("runtime.deregister", gone)
+    world.backend.answer("runtime.pools", [])
+    name = {"name": "w", "component_type": "worker_pool"}
+
+    registered = await world.post(
+        "/api/worker/pool/register", name | {"runtime": {"kind": "rust"}, "hostname": "h"}
+    )
+    beaten = await world.post("/api/worker/pool/heartbeat", {"name": "w"})
+    posted = await world.post("/api/worker/pool/deregister", name)
+    deleted = await world.client.request("DELETE", "/api/worker/pool/deregister", json=name)
+    pools = await world.get("/api/worker/pools?name=w")
+
+    assert registered.json() == {"runtime_id": 5, "name": "w"}
+    assert beaten.json()["message"] == "Heartbeat recorded"
+    assert (posted.json(), deleted.json()) == (gone, gone)
+    assert pools.json() == []
+    known = {"name": "w", "kind": "worker_pool"}
+    assert world.backend.requests("runtime.deregister") == [known, known]
+    assert [one for one in world.backend.requests("runtime.heartbeat") if one["name"] == "w"] == [
+        known | {"over_edge": True}
+    ]
+    assert [one for one in world.backend.requests("runtime.register") if one["name"] == "w"] == [
+        known | {"status": "active", "runtime": {"kind": "rust"}, "over_edge": True}
+    ]
+
+
+async def test_pool_status_is_the_orchestrators_or_unavailable(world: World) -> None:
+    figures = {
+        "pool_min": 1,
+        "pool_max": 10,
+        "pool_size": 3,
+        "pool_available": 2,
+        "requests_waiting": 0,
+        "utilization": 0.1,
+        "slots_available": 9,
+        "status": "ok",
+    }
+    world.backend.answer("pool.status", RpcReply(status=503, error="no"))
+    without = (await world.get("/api/pool/status")).json()
+    world.backend.answer("pool.status", figures)
+
+    assert (await world.get("/api/pool/status")).json() == figures
+    assert without == dict.fromkeys(figures, 0) | {"status": "unavailable"}
+
+
+async def test_result_is_kept_and_resolved(world: World) -> None:
+    uri = f"noetl://execution/{EXECUTION_ID}/result/a/b/77"
+    world.backend.answer("result.put", {"ref": uri})
+    world.backend.answer("result.resolve", {"rows": [1]})
+
+    kept = await world.client.put(
+        f"/api/result/{EXECUTION_ID}", json={"name": "a/b", "data": None, "ttl": "1h"}
+    )
+    read = await world.client.get("/api/result/resolve", params={"ref": uri})
+
+    assert (kept.json(), read.json()) == ({"ref": uri}, {"rows": [1]})
+    (request,) = world.backend.requests("result.put")
+    assert request.pop("result_id") > 0
+    assert request == {
+        "execution_id": EXECUTION_ID,
+        "name": "a/b",
+        "data": None,
+        "scope": "execution",
+        "source_step": None,
+    }
+    assert world.backend.requests("result.resolve") == [{"ref": uri}]
+
+
+async def test_result_larger_than_a_message_is_fetched_in_parts(world: World) -> None:
+    value = ["x" * 1000] * 20_000
+    fetched: list[Any] = []
+
+    async def fetch(request: dict[str, Any]) -> Any:
+        incoming = await world.backend.bus.request(request["data_at"], timeout=10)
+        fetched.append(orjson.loads(incoming.data))
+        return {"ref": "r"}
+
+    world.backend.answer("result.put", fetch)
+
+    kept = await world.client.put(
+        f"/api/result/{EXECUTION_ID}", json={"name": "large", "data": value}
+    )
+
+    assert kept.json() == {"ref": "r"}
+    assert fetched == [value]
+    (request,) = world.backend.requests("result.put")
+    assert (request["name"], "data" in request) == ("large", False)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://x"}, {"Sec-Fetch-Site": "none"}, {"X-Session-Token": "t"}, {}],
+)
+async def test_ids_are_strings_for_browsers(world: World, headers: dict[str, str]) -> None:
+    body = {
+        "execution_id": EXECUTION_ID,
+        "parent_execution_id": None,
+        "workload": {"execution_id": 5},
+        "events": [{"event_id": 7, "catalog_id": 8, "result": {"catalog_id": 9}}],
+    }
+    world.backend.answer("executions.get", body)
+    root = "/api" if headers else "/noetl"
+
+    answer = await world.client.get(f"{root}/executions/{EXECUTION_ID}", headers=headers)
+
+    assert answer.json() == {
+        "execution_id": str(EXECUTION_ID),
+        "parent_execution_id": None,
+        "workload": {"execution_id": 5},
+        "events": [{"event_id": 7, "catalog_id": "8", "result": {"catalog_id": 9}}],
+    }
+
+
+async def test_metrics_count_by_closed_sets(world: World) -> None:
+    await world.post("/api/events", EVENT | {"event_type": "made.up"})
+    await world.get("/api/executions/x")
+
+    text = (await world.get("/metrics")).text
+    assert 'noetl_events_ingested_total{event_type="other",status="ok"}' in text
+    assert 'route="/api/executions/{execution_id}"' in text
+
+
+async def test_metrics_count_what_reached_the_route(world: World) -> None:
+    """A body or query of another shape never gets there."""
+
+    async def counted() -> list[float]:
+        text = (await world.get("/metrics")).text
+        events = r'noetl_events_ingested_total{event_type="other",status="error"} (.+)'
+        results = r'noetl_result_store_resolve_total{status="bad_request"} (.+)'
+        found = [re.search(pattern, text) for pattern in (events, results)]
+        return [0.0 if one is None else float(one[1]) for one in found]
+
+    events, results = await counted()
+
+    for wrong in ({"execution_id": "x"}, {"event_id": "x"}, {"step": 7}, {"event_id": 1.5}):
+        answer = await world.post("/api/events", EVENT | {"event_type": "made.up"} | wrong)
+        assert answer.status_code == 422
+    for query in ("", "?ref=x", "?ref=x&ref=y"):
+        assert (await world.get(f"/api/result/resolve{query}")).status_code == 400
+
+    assert await counted() == [events + 2, results + 1]
+
+
+@pytest.mark.parametrize("model", [ExecuteRequest, ExecuteAnswer, EventRequest, EventAnswer])
+def test_examples_are_what_they_describe(model: type[BaseModel]) -> None:
+    examples = model.model_json_schema()["examples"]
+
+    for example in examples:
+        assert model.model_validate(example).model_dump(exclude_unset=True) == example
+
+
+async def test_description_is_served(world: World) -> None:
+    description = (await world.get("/schema/openapi.json")).json()
+
+    event = description["paths"]["/api/events"]["post"]
+    schema = event["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["execution_id", "step"]
+    assert "event_ids" in str(description["paths"]["/api/events/batch"])
+    assert "$ref" not in str(description["paths"])

@@ -1,0 +1,331 @@
+"""What a write waits for, when it is sent again, and what its refusal means (W4-W7)."""
+
+import asyncio
+from typing import Any
+
+from noetl_api_gateway.settings import Settings
+from noetl_common.bus.delivery import Delivery
+from noetl_common.clock import unix_ms
+from noetl_contract.ingress import DEADLINE_HEADER
+from noetl_contract.rpc import RpcReply
+from noetl_contract.streams import INGRESS, ingress_durable
+from noetl_testkit.nats import NatsServer
+from noetl_testkit.waiting import eventually
+from pydantic import SecretStr
+
+from ..conftest import EXECUTION_ID, World, make_world
+
+EVENT = {
+    "execution_id": EXECUTION_ID,
+    "event_type": "command.completed",
+    "step": "start",
+    "event_id": 5,
+}
+OK = {"status": "ok", "event_id": 5, "commands_generated": 0}
+
+
+async def _hold(_message: Any, _delivery: Delivery) -> None:
+    """Neither answer nor acknowledge, like an orchestrator that hangs."""
+    await asyncio.Event().wait()
+
+
+async def _drop(_message: Any, _delivery: Delivery) -> None:
+    """Acknowledge without an answer, like a commit whose reply got lost."""
+
+
+def test_each_waits_for_longer_than_whom_it_waits_for() -> None:
+    """W4: a replica, then the edge, then the real worker, which gives up after 30 s."""
+    settings = Settings(nats_url=SecretStr("nats://unused"))
+    start_seconds = (
+        settings.resolve_patience_seconds
+        + settings.start_patience_seconds
+        + settings.clock_allowance_seconds
+        + settings.exists_patience_seconds
+    )
+
+    assert ingress_durable(0).ack_wait.total_seconds() * 2 < settings.event_patience_seconds < 30
+    assert start_seconds < 30
+    assert settings.claim_hold_seconds < settings.claim_patience_seconds < 30
+
+
+async def test_event_is_held_until_its_commit(world: World) -> None:
+    committed = asyncio.Event()
+
+    async def commit(_message: Any, _delivery: Delivery) -> RpcReply:
+        await committed.wait()
+        return RpcReply(body=OK)
+
+    world.backend.on_ingress = commit
+    posting = asyncio.create_task(world.post("/api/events", EVENT))
+    await eventually(lambda: world.backend.ingress, what="the event is with the orchestrator")
+
+    assert not posting.done()
+    committed.set()
+    assert (await posting).json() == OK
+
+
+async def test_event_whose_reply_was_lost_is_sent_again_as_another_attempt(world: World) -> None:
+    async def commit(message: Any, delivery: Delivery) -> RpcReply | None:
+        if len(world.backend.ingress) < 2:
+            return await _drop(message, delivery)
+        return RpcReply(body=OK)
+
+    world.backend.on_ingress = commit
+
+    answer = await world.post("/api/events", EVENT)
+
+    first, second = world.backend.attempts
+    assert answer.json() == OK
+    assert first != second
+    assert world.backend.ingress[0] == world.backend.ingress[1]
+
+
+async def test_event_that_waits_its_turn_is_not_sent_again(nats_url: str) -> None:
+    async with make_world(nats_url, event_patience_seconds=1.5) as world:
+        world.backend.on_ingress = _hold
+
+        answer = await world.post("/api/events", EVENT)
+
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert len(world.backend.ingress) == 1
+
+
+async def test_event_survives_a_wiped_store(own_nats: NatsServer) -> None:
+    async with make_world(own_nats.url, event_patience_seconds=20) as world:
+        world.backend.on_ingress = _hold
+        posting = asyncio.create_task(world.post("/api/events", EVENT))
+        await eventually(lambda: world.backend.ingress, what="the event was stored")
+        world.backend.on_ingress = None
+        await asyncio.to_thread(own_nats.wipe)
+
+        answer = await posting
+
+        assert answer.json() == OK
+
+
+async def test_event_waits_out_a_restart_of_the_broker(own_nats: NatsServer) -> None:
+    async with make_world(own_nats.url, event_patience_seconds=20) as world:
+        await asyncio.to_thread(own_nats.kill)
+        posting = asyncio.create_task(world.post("/api/events", EVENT))
+        await asyncio.to_thread(own_nats.start)
+
+        answer = await posting
+
+        assert answer.json() == OK
+
+
+async def test_event_is_slowed_down_by_a_503_and_not_refused(world: World) -> None:
+    async def busy_once(_message: Any, _delivery: Delivery) -> RpcReply:
+        if len(world.backend.ingress) < 2:
+            return RpcReply(status=503, error="busy")
+        return RpcReply(body=OK)
+
+    world.backend.on_ingress = busy_once
+
+    assert (await world.post("/api/events", EVENT)).json() == OK
+
+
+async def test_event_is_held_while_the_stream_is_full(world: World) -> None:
+    js = world.backend.bus.js
+    name = INGRESS.name
+    info = await js.stream_info(name)
+    await js.update_stream(info.config.evolve(max_msgs=1))
+    await js.publish("noetl_ingress.1.1", b"{}")
+    posting = asyncio.create_task(world.post("/api/events", EVENT))
+    starting = await world.post("/api/execute", {"path": "p"})
+
+    assert (starting.status_code, starting.headers["retry-after"]) == (503, "1")
+    assert not posting.done()
+    await js.purge_stream(name)
+    assert (await posting).json() == OK
+
+
+async def test_deadline_travels_with_the_message(world: World) -> None:
+    seen: list[str] = []
+
+    async def note(_message: Any, delivery: Delivery) -> RpcReply:
+        seen.append(delivery.headers[DEADLINE_HEADER])
+        return RpcReply(body={"execution_id": "1", "status": "started", "commands_generated": 1})
+
+    world.backend.on_ingress = note
+
+    await world.post("/api/execute", {"path": "p"})
+    await world.post("/api/execute", {"path": "p"})
+
+    first, second = map(int, seen)
+    assert 0 <= second - first < 5000
+
+
+async def test_start_without_a_reply_is_asked_for(world: World) -> None:
+    world.backend.on_ingress = _hold
+    world.backend.answer(
+        "executions.exists", {"exists": True, "status": "RUNNING", "commands_generated": 4}
+    )
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    (message,) = world.backend.ingress
+    assert answer.json() == {
+        "execution_id": str(message["execution_id"]),
+        "status": "started",
+        "commands_generated": 4,
+    }
+
+
+async def test_start_that_did_not_happen_is_503(world: World) -> None:
+    world.backend.on_ingress = _hold
+    began = asyncio.get_running_loop().time()
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    waited = asyncio.get_running_loop().time() - began
+    assert answer.status_code == 503
+    assert "was not started" in answer.json()["error"]
+    # Deadline and clock allowance of the test's settings are over before anybody is asked.
+    assert waited >= 1.3
+
+
+async def test_start_that_nobody_can_tell_about_is_504(world: World) -> None:
+    world.backend.on_ingress = _hold
+    world.backend.answer("executions.exists", RpcReply(status=503, error="no database"))
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    execution_id = world.backend.ingress[0]["execution_id"]
+    assert answer.status_code == 504
+    assert str(execution_id) in answer.json()["error"]
+
+
+async def test_late_reply_to_a_start_counts(world: World) -> None:
+    async def late(message: Any, delivery: Delivery) -> RpcReply:
+        deadline_ms = int(delivery.headers[DEADLINE_HEADER])
+        await eventually(lambda: unix_ms() > deadline_ms + 50, what="the deadline is over")
+        body = {"execution_id": str(message["execution_id"]), "status": "started"}
+        return RpcReply(body=body | {"commands_generated": 9})
+
+    world.backend.on_ingress = late
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    assert answer.json()["commands_generated"] == 9
+
+
+async def test_start_of_which_one_copy_came_too_late_is_asked_for(world: World) -> None:
+    """The first copy was committed and its reply lost; the second one is refused as too late."""
+
+    async def lose_then_refuse(message: Any, delivery: Delivery) -> RpcReply | None:
+        if len(world.backend.ingress) < 2:
+            return await _drop(message, delivery)
+        return RpcReply(status=503, error="The start came too late; nothing was started")
+
+    world.backend.on_ingress = lose_then_refuse
+    world.backend.answer(
+        "executions.exists", {"exists": True, "status": "RUNNING", "commands_generated": 4}
+    )
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    assert answer.status_code == 200
+    assert answer.json()["commands_generated"] == 4
+
+
+async def test_start_that_may_be_committed_is_not_refused_when_sent_again(world: World) -> None:
+    """It was taken from the stream and its reply lost, then the stream is full: ask the log."""
+    js = world.backend.bus.js
+    config = (await js.stream_info(INGRESS.name)).config
+    await js.publish("noetl_ingress.1.1", b"{}")
+
+    async def lose(message: Any, delivery: Delivery) -> RpcReply | None:
+        await js.update_stream(config.evolve(max_msgs=1))
+        return await _drop(message, delivery)
+
+    world.backend.on_ingress = lose
+    world.backend.answer(
+        "executions.exists", {"exists": True, "status": "RUNNING", "commands_generated": 4}
+    )
+
+    answer = await world.post("/api/execute", {"path": "p"})
+
+    assert len(world.backend.ingress) == 1
+    assert answer.status_code == 200
+    assert answer.json()["commands_generated"] == 4
+
+
+async def test_start_is_refused_at_once_without_a_broker(own_nats: NatsServer) -> None:
+    # Whoever waits longer than his client does not answer at all.
+    for_ever = {"start_patience_seconds": 600.0, "resolve_patience_seconds": 600.0}
+    async with make_world(own_nats.url, **for_ever) as world:
+        await asyncio.to_thread(own_nats.kill)
+
+        async def is_noticed() -> bool:
+            return bool((await world.get("/api/health")).json()["nats"] != "connected")
+
+        await eventually(is_noticed, what="the edge knows that the broker is away")
+        answer = await world.post("/api/execute", {"path": "p"})
+
+        assert answer.status_code == 503
+        await asyncio.to_thread(own_nats.start)
+
+
+async def test_start_is_refused_while_the_backlog_is_long(nats_url: str) -> None:
+    async with make_world(nats_url, max_ingress_backlog=2) as world:
+        for _ in range(3):
+            await world.backend.bus.js.publish("noetl_ingress.1.1", b"{}")
+
+        async def is_refused() -> bool:
+            answer = await world.post("/api/execute", {"path": "p"})
+            return answer.status_code == 503 and "waiting" in answer.json()["error"]
+
+        await eventually(is_refused, what="the start is refused")
+        event = await world.post("/api/events", EVENT)
+
+        assert event.json() == OK
+
+
+async def test_writes_waiting_at_once_are_bounded(nats_url: str) -> None:
+    async with make_world(nats_url, max_waiting_writes=2, event_patience_seconds=1.0) as world:
+        world.backend.on_ingress = _hold
+        waiting = [asyncio.create_task(world.post("/api/events", EVENT)) for _ in range(3)]
+        await eventually(lambda: len(world.backend.ingress) == 2, what="two are waiting")
+
+        start = await world.post("/api/execute", {"path": "p"})
+        answers = [await posting for posting in waiting]
+
+        assert start.status_code == 503
+        assert [answer.status_code for answer in answers] == [503] * 3
+        assert len(world.backend.ingress) == 2
+
+
+async def test_claim_in_trouble_is_held_before_it_is_503(world: World) -> None:
+    world.backend.answer("claim", RpcReply(status=503, error="undecided"))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    answer = await world.post("/api/commands/9/claim", {"worker_id": "w"})
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert loop.time() - began >= 0.4
+
+
+async def test_claim_is_looked_up_among_shards(nats_url: str) -> None:
+    async with make_world(nats_url, shard_count=2) as world:
+        world.backend.answer("command.get", RpcReply(status=404, error="no"))
+
+        answer = await world.post("/api/commands/9/claim", {"worker_id": "w"})
+
+        # The second shard has no projector here: it may be the one that has the command.
+        assert answer.status_code == 503
+
+
+async def test_register_is_asked_for_once(world: World) -> None:
+    async def too_slow() -> Any:
+        await asyncio.sleep(1.2)  # longer than the patience in the settings of the tests
+        return {}
+
+    world.backend.answer("register", lambda _request: too_slow())
+
+    answer = await world.post("/api/catalog/register", {"content": "x"})
+
+    assert answer.status_code == 503
+    assert len(world.backend.requests("register")) == 1
