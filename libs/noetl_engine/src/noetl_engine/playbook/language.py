@@ -132,6 +132,7 @@ EXECUTOR: Final = Level(
         ),
     },
 )
+# In the order of the reference's decoder, whose first message counts.
 KEYCHAIN_ENTRY: Final = Level(
     doc="A credential the playbook needs.",
     is_open=True,
@@ -141,11 +142,11 @@ KEYCHAIN_ENTRY: Final = Level(
             name: Key(f"The credential's {name.replace('_', ' ')}.", TEXT)
             for name in ("credential", "token_type", "scope", "provider", "auth", "region")
         },
-        "map": Key("Fields by name.", OBJECT),
-        "residency": Key("Where it may be used.", one_of("none", "advisory", "strict")),
-        "allowed_regions": Key("Regions it may be used in.", LIST),
         "no_broker_fallback": Key("Never ask the broker.", BOOLEAN),
         "auto_renew": Key("Renew before it ends.", BOOLEAN),
+        "residency": Key("Where it may be used.", one_of("none", "advisory", "strict")),
+        "allowed_regions": Key("Regions it may be used in.", LIST),
+        "map": Key("Fields by name.", OBJECT),
     },
 )
 WORKBOOK_TASK: Final = Level(

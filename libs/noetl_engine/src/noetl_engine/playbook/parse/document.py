@@ -7,6 +7,7 @@ from typing import Final
 from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
+from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.model import (
     KeychainEntry,
     Metadata,
@@ -24,9 +25,6 @@ from noetl_engine.playbook.parse.workbook import resolve_reference
 from noetl_engine.playbook.problem import Code, Problem, problem_at
 from noetl_engine.playbook.yaml import MapNode, Node, Scalar, YamlLimits, compose, is_null
 
-_RESIDENCIES: Final = ("none", "advisory", "strict")
-_KEYCHAIN_TEXTS: Final = ("credential", "token_type", "scope", "provider", "auth", "region")
-_KEYCHAIN_FLAGS: Final = ("no_broker_fallback", "auto_renew")
 _HEADER: Final = ("apiVersion", "kind", "metadata", "workflow")
 _CASE_ADVICE: Final = (
     "'case' blocks are not allowed in canonical format. Use 'step.when' for enable guards and "
@@ -171,15 +169,7 @@ class _Document:
         entries = []
         for entry in self._root.readers("keychain", "KeychainEntry") or ():
             name = entry.required_text("name", instead=entry.path)
-            for key in _KEYCHAIN_TEXTS:
-                entry.text(key)
-            for key in _KEYCHAIN_FLAGS:
-                entry.boolean(key)
-            entry.word("residency", _RESIDENCIES)
-            entry.items("allowed_regions")
-            named = entry.mapping("map")
-            if named is not None:
-                named.texts()
+            entry.check(LEVELS["KeychainEntry"])
             entries.append(KeychainEntry(name=name, raw=entry.all()))
         return tuple(entries)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from noetl_engine.playbook.language import BOOLEAN, LIST, OBJECT, TEXT, Level, Schema
 from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.problem import Code, Problem, problem_at
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_null, to_json
@@ -125,6 +126,27 @@ class Reader:
             else:
                 self.refuse_type(item, f"struct {expected}", place)
         return readers
+
+    def check(self, level: Level) -> None:
+        """Report the optional values that have another shape than the language describes."""
+        for name, key in level.keys.items():
+            if not key.is_required:
+                self._check(name, key.schema)
+
+    def _check(self, key: str, schema: Schema) -> None:
+        words = schema.get("enum")
+        if isinstance(words, list):
+            self.word(key, tuple(str(word) for word in words))
+        elif schema == BOOLEAN:
+            self.boolean(key)
+        elif schema == LIST:
+            self.items(key)
+        elif schema == OBJECT:
+            named = self.mapping(key)
+            if named is not None:
+                named.texts()
+        elif schema == TEXT:
+            self.text(key)
 
     def int32(self, key: str) -> int | None:
         """Return an integer, nothing when absent or null."""
