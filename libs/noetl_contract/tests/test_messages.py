@@ -5,6 +5,14 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 from noetl_contract import message_ids
+from noetl_contract.commands import (
+    CommandMessage,
+    CommandNotification,
+    FastCommand,
+    FastCommandBody,
+    FastPath,
+    FastPathBody,
+)
 from noetl_contract.events import EventRow, event_message
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
@@ -82,3 +90,15 @@ def test_a_repetition_of_a_command_has_an_id_of_its_own() -> None:
 def test_an_illegible_deadline_is_none() -> None:
     assert deadline_of({DEADLINE_HEADER: "soon"}) is None
     assert deadline_of({DEADLINE_HEADER: "17"}) == 17
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (CommandMessage, CommandNotification),
+        (FastPathBody, FastPath),
+        (FastCommandBody, FastCommand),
+    ],
+)
+def test_what_is_sent_of_a_command_has_the_keys_that_are_read(sent: type, read: type) -> None:
+    assert list(sent.__annotations__) == list(read.__annotations__)
