@@ -8,6 +8,7 @@ from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -42,13 +43,14 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus)
         shard = settings.shard_index
+        database = Database(pool)
         store = Store(
-            pool,
+            database,
             shard=shard,
             grace_seconds=settings.outbox_grace_seconds,
             relays_events=settings.outbox_relay_events,
         )
-        publishers = ExternalPublishers(pool, settings=settings)
+        publishers = ExternalPublishers(database, settings=settings)
         pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
         creation_times = CreationTimes()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
@@ -78,7 +80,11 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
         try:
             async with serve_rpc(
-                bus, publishers.routes(), queue=_NAME, concurrency=_REQUESTS_AT_ONCE
+                bus,
+                publishers.handlers(),
+                queue=_NAME,
+                shard=shard,
+                concurrency=_REQUESTS_AT_ONCE,
             ):
                 yield
         finally:
