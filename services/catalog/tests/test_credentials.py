@@ -13,7 +13,7 @@ from noetl_common.pg.queries import Queries
 from noetl_contract.http.credentials import CredentialBody
 from noetl_contract.http.keychain import KeychainEntryBody
 from noetl_testkit.postgres import Database
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from pydantic import SecretStr
 
 from .secret_world import CANARY, KEY, NEW_KEY, SecretWorld, open_world

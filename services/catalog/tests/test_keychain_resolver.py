@@ -13,7 +13,7 @@ from noetl_catalog.residency import decide_residency
 from noetl_catalog.secret_settings import SecretSettings
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from prometheus_client import REGISTRY
 
 from .provider_server import Clouds, running_clouds

@@ -12,13 +12,9 @@ import psutil
 import pytest
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
-from noetl_worker.interpreters.interpreter import (
-    Interpreter,
-    InterpreterLimits,
-    InterpreterLost,
-    Run,
-)
+from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.interpreters.process import InterpreterLimits
 
 
 def make_job(code: str, **changes: Any) -> bytes:
@@ -541,7 +537,8 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
 
 STARTS_AND_DIES = """
 import asyncio, os
-from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLimits
+from noetl_worker.interpreters.interpreter import Interpreter
+from noetl_worker.interpreters.process import InterpreterLimits
 async def start():
     limits = InterpreterLimits(
         memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000
