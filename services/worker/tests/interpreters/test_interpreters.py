@@ -207,7 +207,7 @@ time.sleep(1000)
 
     assert (await running).exit_code == -9
     assert len(bomb) > 20
-    # Dead, if perhaps not yet buried by whoever inherited them.
+    # Dead, if perhaps not yet buried by their new parent.
     await eventually(lambda: not any(is_alive(one.pid) for one in bomb), what="all have ended")
 
 
@@ -292,7 +292,7 @@ VALUES: dict[str, tuple[str, Any]] = {
             {"input_data": {"a": 1, "b": 2}, "b": 3},
             {"input_data": {"a": 1, "b": 2}, "a": 1, "b": 3},
         ),
-        # What templates see of an object: with a copy of itself, which nobody passed.
+        # What templates see of an object: with a copy of itself, which was not passed.
         (
             {"input_data": {"a": 1, "data": {"a": 1}}},
             {"input_data": {"a": 1, "data": {"a": 1}}, "a": 1},

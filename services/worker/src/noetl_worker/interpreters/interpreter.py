@@ -129,7 +129,7 @@ class Interpreter:
         """Wait until the first process waits for its job; raises `InterpreterLost`."""
         await asyncio.shield(self._started)
 
-    async def run(self, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109
+    async def run(self, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109  only the time of the script counts
         """Run one script; cancelling kills it.
 
         Raises:

@@ -90,7 +90,7 @@ def _command(
     options = ["-I", "-X", "utf8"] if executable else ["-I", "-S", "-X", "utf8"]
     bounds = {"memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes}
     return [
-        executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001
+        executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001  the one outside of environments
         *options,
         "-c",
         _BOOT,
