@@ -3,6 +3,8 @@
 import re
 from typing import Any, ClassVar
 
+from noetl_contract.json import JsonObject
+
 __all__ = [
     "Conflict",
     "Invalid",
@@ -44,7 +46,7 @@ class NoetlError(Exception):
         super().__init__(self.message)
 
     @property
-    def detail(self) -> dict[str, Any]:
+    def detail(self) -> JsonObject:
         """Code and context, for the body of the error."""
         return {"code": self.code, **self.context}
 

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_common import metrics
 
@@ -53,5 +54,5 @@ class HealthRoutes:
         return _json(404, {"error": "not found", "status": 404, "detail": None})
 
 
-def _json(status: int, body: dict[str, Any]) -> tuple[int, bytes, bytes]:
+def _json(status: int, body: JsonObject) -> tuple[int, bytes, bytes]:
     return status, b"application/json", orjson.dumps(body)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import orjson
 import structlog
+from noetl_contract.json import Json
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from noetl_common.settings import ServiceSettings
@@ -76,7 +77,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return cast("EventDict", masked(event))
 
 
-def masked(value: Any, *, depth: int = 0) -> Any:
+def masked(value: Json, *, depth: int = 0) -> Json:
     """Return a copy of a JSON-like value without its secrets."""
     if isinstance(value, str):
         return _BEARER.sub(rf"\1 {MASK}", _URL_LOGIN.sub(MASK, value))

@@ -1,8 +1,8 @@
 """The body of every HTTP error."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
+
+from noetl_contract.json import Json
 
 __all__ = ["ErrorBody"]
 
@@ -14,4 +14,4 @@ class ErrorBody(BaseModel):
 
     error: str
     status: int
-    detail: Any = None
+    detail: Json = None

@@ -8,8 +8,9 @@ durables it needs, at start and while it runs; services doing so at the same tim
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from noetl_contract.json import JsonObject
 from noetl_contract.streams import STREAMS, DurableSpec, StreamSpec
 
 from noetl_common import metrics
@@ -126,7 +127,7 @@ async def stream_identity(bus: Bus, name: str) -> StreamIdentity:
     return StreamIdentity(info.created_at, info.first_sequence, info.last_sequence)
 
 
-async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
+async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
     """Create or update one stream and return its ``STREAM.INFO``.
 
     The storage, which the broker can't change, and a larger number of replicas, which an
@@ -155,7 +156,7 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
     return info
 
 
-async def ensure_durable(bus: Bus, spec: DurableSpec) -> dict[str, Any]:
+async def ensure_durable(bus: Bus, spec: DurableSpec) -> JsonObject:
     """Create or update one durable pull consumer and return its ``CONSUMER.INFO``."""
     declared = _durable_config(spec)
     info = await jetstream.call(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
@@ -180,7 +181,7 @@ async def ensure_durable(bus: Bus, spec: DurableSpec) -> dict[str, Any]:
     return info
 
 
-async def _put_durable(bus: Bus, spec: DurableSpec, config: dict[str, Any]) -> dict[str, Any]:
+async def _put_durable(bus: Bus, spec: DurableSpec, config: JsonObject) -> JsonObject:
     # Without a filter in the subject the call is the same for any number of filters.
     info = await jetstream.call(
         bus,
@@ -252,13 +253,13 @@ class _Watch:
         if self.failures >= _MOST_FAILURES:
             raise TopologyRefused(what="streams and durables", reason=error.message) from error
 
-    def _export(self, spec: DurableSpec, info: dict[str, Any]) -> None:
+    def _export(self, spec: DurableSpec, info: JsonObject) -> None:
         self._pending.labels(spec.stream, spec.name).set(info.get("num_pending", 0))
         self._unacked.labels(spec.stream, spec.name).set(info.get("num_ack_pending", 0))
         self._redelivered.labels(spec.stream, spec.name).set(info.get("num_redelivered", 0))
 
 
-def _stream_config(spec: StreamSpec, *, replicas: int) -> dict[str, Any]:
+def _stream_config(spec: StreamSpec, *, replicas: int) -> JsonObject:
     return {
         "name": spec.name,
         "subjects": list(spec.subjects),
@@ -276,7 +277,7 @@ def _stream_config(spec: StreamSpec, *, replicas: int) -> dict[str, Any]:
     }
 
 
-def _durable_config(spec: DurableSpec) -> dict[str, Any]:
+def _durable_config(spec: DurableSpec) -> JsonObject:
     return {
         "filter_subject": spec.filter_subject,
         "ack_wait": _ns(spec.ack_wait),
@@ -285,7 +286,7 @@ def _durable_config(spec: DurableSpec) -> dict[str, Any]:
     }
 
 
-def _differs(existing: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def _differs(existing: JsonObject, wanted: JsonObject) -> bool:
     """Compare two configurations; the broker leaves empty values out."""
     keys = existing.keys() | wanted.keys()
     return any((existing.get(key) or None) != (wanted.get(key) or None) for key in keys)

@@ -1,10 +1,9 @@
 """Requests to other services."""
 
 from time import monotonic
-from typing import Any
 
 import orjson
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.operation import Operation, encode_value
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel, ValidationError
@@ -44,7 +43,7 @@ class RpcRefused(NoetlError):
         return self.http_status
 
     @property
-    def detail(self) -> Any:
+    def detail(self) -> Json:
         """What the service told beside the text."""
         return self.told
 
