@@ -67,25 +67,25 @@ class _Rewriter(NodeTransformer):
     def __init__(self, loop_names: set[str]) -> None:
         self.loop_names = loop_names
 
-    def visit_For(self, node: nodes.For, *args: Value, **kwargs: Value) -> nodes.Node:  # noqa: N802
+    def visit_For(self, node: nodes.For, *args: Value, **kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
         weight = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         self.generic_visit(node, *args, **kwargs)
         node.iter = _private_filter(node.iter, ITERATE, nodes.Const(weight))
         return node
 
-    def visit_Name(self, node: nodes.Name, *_args: Value, **_kwargs: Value) -> nodes.Node:  # noqa: N802
+    def visit_Name(self, node: nodes.Name, *_args: Value, **_kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
         if node.name == "self" and node.ctx == "load":
             return _private_filter(nodes.Const("self"), LOOK_UP)
         return node
 
-    def visit_Getattr(  # noqa: N802
+    def visit_Getattr(  # noqa: N802 - named after the node
         self, node: nodes.Getattr, *args: Value, **kwargs: Value
     ) -> nodes.Node:
         if node.attr == "result":
             _mark(node, self._comes_from_a_step(node.node))
         return self.generic_visit(node, *args, **kwargs)
 
-    def visit_Getitem(  # noqa: N802
+    def visit_Getitem(  # noqa: N802 - named after the node
         self, node: nodes.Getitem, *args: Value, **kwargs: Value
     ) -> nodes.Node:
         if isinstance(node.arg, nodes.Const) and node.arg.value == "result":
