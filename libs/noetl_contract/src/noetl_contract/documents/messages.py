@@ -1,6 +1,5 @@
 """The page of messages: ``python -m noetl_contract.documents.messages > docs/messages.md``."""
 
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -126,7 +125,3 @@ def _deeper(field: JsonObject, defs: JsonObject, *, depth: int) -> str:
     """Return the shape of a field that has fields itself."""
     text = _text(field, defs, depth=depth + 1)
     return f": {text}" if "{" in text and text != "{}" else ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(messages_page())
