@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.sequences import look_up_strictly
 

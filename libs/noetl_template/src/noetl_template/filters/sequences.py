@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cmp_to_key
 from typing import Any
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.values import Group, Kind
 
