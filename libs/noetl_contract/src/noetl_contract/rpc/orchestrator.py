@@ -11,8 +11,8 @@ from noetl_contract.http.internal import ProjectAnswer
 from noetl_contract.http.subscriptions import SubscriptionBody
 from noetl_contract.ingress import EventsMessage
 from noetl_contract.json import Json
-from noetl_contract.operation import Operation
 from noetl_contract.rpc.models import MODEL, Nothing
+from noetl_contract.rpc.operation import Operation
 
 __all__ = [
     "CHILD",
