@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     CatalogEntry,
     CatalogListAnswer,

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from noetl_contract.http.runtime import (
+from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
     RuntimeEntry,

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
     CredentialBody,
     CredentialCreate,
     CredentialDeleted,
@@ -13,7 +13,7 @@ from noetl_contract.http.credentials import (
     SealedEnvelope,
     SealedRead,
 )
-from noetl_contract.http.keychain import (
+from noetl_contract.http.secrets.keychain import (
     AuditQuery,
     AuditRecords,
     KeychainEntryList,

@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noetl_contract.http.commands import CommandAnswer
-from noetl_contract.http.events import BatchStatus, EventResult
-from noetl_contract.http.executions import (
+from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
+from noetl_contract.http.executions.events import BatchStatus, EventResult
+from noetl_contract.http.executions.reads import (
     CancellationCheck,
     DetailEvent,
     EventsAnswer,
@@ -12,8 +12,8 @@ from noetl_contract.http.executions import (
     ExecutionEntry,
     ExecutionStatusAnswer,
 )
-from noetl_contract.http.replay import ReplayAnswer
-from noetl_contract.http.subscriptions import SubscriptionBody, SubscriptionList
+from noetl_contract.http.executions.replay import ReplayAnswer
+from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
 from noetl_contract.rpc.models import MODEL, Nothing
 from noetl_contract.rpc.operation import Operation

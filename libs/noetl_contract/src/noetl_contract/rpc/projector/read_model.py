@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from noetl_contract.http.internal import AdvanceAnswer, RebuildAnswer
+from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
 from noetl_contract.rpc.models import MODEL, Nothing
 from noetl_contract.rpc.operation import Operation
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from noetl_contract.http.results import (
+from noetl_contract.http.executions.results import (
     DeletedResults,
     ResultList,
     ResultPutAnswer,

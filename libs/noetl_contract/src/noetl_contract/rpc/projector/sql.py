@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noetl_contract.http.database import SessionAnswer, SessionRequest
+from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.json import Json
 from noetl_contract.rpc.models import SECRET_MODEL
 from noetl_contract.rpc.operation import Operation

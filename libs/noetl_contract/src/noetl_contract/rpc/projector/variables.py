@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from noetl_contract.http.vars import (
+from noetl_contract.http.executions.variables import (
     NewVar,
     VarDeletedAnswer,
     VarEntry,
