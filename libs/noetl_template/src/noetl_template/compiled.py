@@ -9,7 +9,7 @@ from typing import Final
 import jinja2
 from jinja2 import nodes
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.errors import EvaluationError, TemplateError
 from noetl_template.limits import Budget, Limits

@@ -11,7 +11,7 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.utils import Namespace
 
 from noetl_template import operators
-from noetl_template.environment.context import DialectEnvironment, RenderContext, TemplateFunction
+from noetl_template.context import DialectEnvironment, RenderContext, TemplateFunction
 from noetl_template.environment.functions import FUNCTIONS
 from noetl_template.environment.predicates import predicates_of
 from noetl_template.errors import EvaluationError

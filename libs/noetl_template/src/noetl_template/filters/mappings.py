@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.values import Value
 

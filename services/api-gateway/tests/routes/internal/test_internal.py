@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     CallbackAnswer,
     ClaimedRows,

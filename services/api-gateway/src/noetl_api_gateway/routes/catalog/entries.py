@@ -6,7 +6,7 @@ from time import perf_counter
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
     CatalogListRequest,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from litestar import Response, get, post, put
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchRequest,
     CatalogListAnswer,

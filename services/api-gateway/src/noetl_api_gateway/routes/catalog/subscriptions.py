@@ -5,7 +5,7 @@ is the business of the real worker's subscription pool and of the gateway.
 """
 
 from litestar import Response, get, post
-from noetl_contract.http.subscriptions import (
+from noetl_contract.http.catalog.subscriptions import (
     SubscriptionBody,
     SubscriptionList,
     SubscriptionRequest,

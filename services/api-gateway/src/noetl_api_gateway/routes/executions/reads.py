@@ -5,7 +5,7 @@ from datetime import datetime
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
-from noetl_contract.http.executions import (
+from noetl_contract.http.executions.reads import (
     CancellationCheck,
     EventsAnswer,
     ExecutionDetail,

@@ -1,7 +1,7 @@
 """Lists, deletions and sizes of stored results, also under `/api/temp`."""
 
 from litestar import Response, get
-from noetl_contract.http.results import DeletedResults, ResultList, ResultStats
+from noetl_contract.http.executions.results import DeletedResults, ResultList, ResultStats
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import OpenGateway

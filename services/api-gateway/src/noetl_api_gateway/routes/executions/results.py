@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Response, get, put
 from litestar.params import FromPath
-from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
+from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.rpc import RpcReply
 

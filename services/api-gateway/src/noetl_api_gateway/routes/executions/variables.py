@@ -1,6 +1,6 @@
 """`/api/vars/*`: variables of executions."""
 
-from noetl_contract.http.vars import (
+from noetl_contract.http.executions.variables import (
     VarDeletedAnswer,
     VarEntry,
     VarsDeletedAnswer,

@@ -1,7 +1,7 @@
 """`/api/credentials`, and `/api/gcp/token`."""
 
 from litestar import Response, post
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
     CredentialBody,
     CredentialCreate,
     CredentialDeleted,

@@ -1,7 +1,7 @@
 """`/api/keychain`."""
 
 from litestar import Response, post
-from noetl_contract.http.keychain import (
+from noetl_contract.http.secrets.keychain import (
     KeychainEntryList,
     KeychainPutBody,
     KeychainState,

@@ -1,6 +1,6 @@
 """`/api/auth/session/validate`, which a gateway in front of the edge asks."""
 
-from noetl_contract.http.database import SessionAnswer, SessionRequest
+from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.http.refusals import Refusal

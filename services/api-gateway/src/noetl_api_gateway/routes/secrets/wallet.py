@@ -1,9 +1,14 @@
 """Keys, other regions and the audit."""
 
 from litestar import Response, post
-from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
-from noetl_contract.http.keychain import AuditRecords, KeyStatus, RotatedTables, RotateKeysRequest
 from noetl_contract.http.scalars import parse_moment
+from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
+from noetl_contract.http.secrets.keychain import (
+    AuditRecords,
+    KeyStatus,
+    RotatedTables,
+    RotateKeysRequest,
+)
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from noetl_contract.http.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway

@@ -1,6 +1,6 @@
 """`/api/worker/*`."""
 
-from noetl_contract.http.runtime import (
+from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeEntry,
     RuntimeNameRequest,
