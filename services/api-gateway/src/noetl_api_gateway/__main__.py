@@ -16,7 +16,7 @@ from noetl_api_gateway.settings import Settings
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: the original raises them again after an orderly end."""
+    """Capture no signals: the original raises them again after an orderly end."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -25,11 +25,11 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings) -> int:
-    """Serve until a signal or a failure; returns the exit code.
+    """Serve until a signal or a failure; return the exit code.
 
-    SIGTERM fails readiness first and closes the port after the drain delay, because whoever
-    sends requests here learns of it late, and a refused connection ends a real worker
-    . SIGINT and a second signal close at once.
+    SIGTERM fails readiness first and closes the port after the drain delay, because load
+    balancers notice late, and a refused connection ends a worker. SIGINT and a second signal
+    close at once.
     """
     shell = create_app(settings)
     service = shell.service
@@ -82,7 +82,7 @@ async def serve(settings: Settings) -> int:
 
 
 def main() -> None:
-    """Serve, and exit with what came of it."""
+    """Serve, and exit with the exit code."""
     settings = Settings()
     configure(settings, "api-gateway")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,12 +7,12 @@ A row says everything: path, parameters, model of the body, operation, texts of 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 
@@ -21,7 +21,7 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import present, read_body
 from noetl_api_gateway.http.fields import path_fields, path_names, query_flag, query_int, query_text
-from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.openapi import TypeForm, documented
 from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.upstream.services import body_of
@@ -65,17 +65,17 @@ class Forward:
         body: model of the body; its fields are sent.
         query: parameters; those that are absent are not sent.
         prepare: last changes to the fields that are sent.
-        shard_by: field that names the execution whose shard is asked.
+        shard_by: field with the id of the execution whose shard answers.
         guards: checks before path and body are looked at.
         errors: texts of typical refusals, by status.
-        write: label in the metrics of writes; None for what is not measured.
+        write: label in the metrics of writes; None for routes that are not measured.
     """
 
     method: Method
     path: str | Sequence[str]
     name: str
     target: Target
-    answer: Any
+    answer: TypeForm
     summary: str
     description: str
     tags: Sequence[str]
@@ -152,7 +152,7 @@ def query_fields(request: AnyRequest, parameters: Mapping[str, Query]) -> JsonOb
     return fields
 
 
-async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Any:
+async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Json:
     if row.write is None:
         return body_of(await _asked(gateway, row, wanted))
     started = perf_counter()
@@ -167,7 +167,7 @@ async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Any:
 
 
 async def _asked(gateway: Gateway, row: Forward, wanted: JsonObject) -> RpcReply:
-    """Send the request: the one place that knows what a target is."""
+    """Send the request; no other code reads a target."""
     service, operation = row.target
     services = gateway.services
     execution_id = None if row.shard_by is None else int(wanted[row.shard_by])

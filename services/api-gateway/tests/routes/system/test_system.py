@@ -2,7 +2,6 @@
 
 import json
 import os
-from typing import Any
 
 import pytest
 from noetl_contract.http import catalog, dashboard, database, runtime
@@ -12,8 +11,6 @@ from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 
 from ...conftest import World, make_world
-
-type Json = Any
 
 QUERY = "Failed to deserialize query string: "
 

@@ -114,7 +114,7 @@ async def ui_schema(
 
 @get("/api/catalog/playbooks/{path:path}", include_in_schema=False)
 async def ui_schema_below_playbooks(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Infer a form; the router doesn't find the other route for what begins like this one."""
+    """Infer a form; the router doesn't find the other route below this prefix."""
     return await _ui_schema(request, gateway)
 
 

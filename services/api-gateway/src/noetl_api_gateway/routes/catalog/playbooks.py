@@ -146,7 +146,7 @@ async def _put(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
 
 async def _ask_once(gateway: Gateway, operation: str, wanted: JsonObject) -> JsonObject:
     reply = await gateway.services.once(
-        "catalog", operation, wanted, patience_seconds=gateway.settings.batch_patience_seconds
+        "catalog", operation, wanted, timeout_seconds=gateway.settings.batch_patience_seconds
     )
     body: JsonObject = body_of(reply)
     return body
@@ -160,7 +160,7 @@ def _playbook_id(request: AnyRequest) -> str:
 
 
 def _named(playbook_id: str) -> JsonObject:
-    """Return what to look up: an id is a number, everything else a path."""
+    """Return the look-up fields: a number is an id, everything else a path."""
     number = parse_i64(playbook_id)
     if number is not None and is_i64(number):
         return {"catalog_id": playbook_id}

@@ -19,7 +19,7 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Forward, forwarding
-from noetl_api_gateway.upstream.homes import mint_at_home
+from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.services import body_of
 
 _TAGS = ["subscriptions"]
@@ -74,7 +74,7 @@ async def registered(gateway: Gateway, path: str) -> JsonObject:
     if str(found["kind"]).lower() != _KIND:
         text_ = f"Catalog entry '{path[:500]}' is kind '{found['kind']}', not '{_KIND}'"
         raise Refusal(422, text_)
-    subscription_id = mint_at_home(
+    subscription_id = mint_on_shard_of(
         gateway.ids, f"subscription:{path}", shard_count=gateway.services.shard_count
     )
     reply = await gateway.services.orchestrator(

@@ -24,7 +24,7 @@ _WRONG_SCOPE = {400: "scope must be one of: step, execution, workflow, permanent
     operation_class=documented(None, ResultStats),
 )
 async def result_stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Add up what all shards keep."""
+    """Add up the results of all shards."""
     sums: dict[str, JsonObject] = {}
     for shard in range(gateway.services.shard_count):
         for one in body_of(await gateway.services.projector("result.stats", {}, shard=shard))[

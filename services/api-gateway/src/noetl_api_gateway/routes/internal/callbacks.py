@@ -41,7 +41,7 @@ from noetl_api_gateway.upstream.services import body_of
 async def container_callback(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], step: FromPath[str]
 ) -> Response[bytes]:
-    """End the step that waits for the job; the same news again is answered like the first time."""
+    """End the step that waits for the job; a repeated callback is answered like the first."""
     step = path_text(request, step, name="step")
     told = await read_body(request, CallbackRequest)
     state = told.state
@@ -76,7 +76,7 @@ async def container_callback(
 
 
 def _context(told: CallbackRequest) -> JsonObject:
-    """Return what the event tells of the job; what is not known stays null."""
+    """Return the event's description of the job; unknown fields are null."""
     completed_at = (told.completed_at or datetime.now(UTC)).isoformat()
     return {
         "terminal_state": told.state,
@@ -91,7 +91,7 @@ def _context(told: CallbackRequest) -> JsonObject:
 
 
 def _key(step: str, job_name: str, state: str) -> str:
-    """Name the news; a digest stands for long names, as the key has to fit an index."""
+    """Return the idempotency key; a digest replaces long names, as the key has to fit an index."""
     key = f"callback:{step}:{job_name}:{state}"
     if len(key) <= 400:
         return key

@@ -1,4 +1,4 @@
-"""The read model moved on or made anew by request (ours, P3)."""
+"""Routes that advance or rebuild the read model (P3)."""
 
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ _MOST_NAMED = 5000
     operation_class=documented(AdvanceRequest, AdvanceAnswer, errors=_WRONG_TOKEN),
 )
 async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Move the named executions on, or without names whatever is found behind."""
+    """Advance the named executions, or without names all that lag behind."""
     wish = await read_body(request, AdvanceRequest, unique_keys=False)
     limit = max(1, min(wish.limit, _MOST_NAMED))
     named = wish.execution_ids
@@ -70,7 +70,7 @@ async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
         "projection.rebuild",
         wanted,
         shard=shard,
-        patience_seconds=gateway.settings.result_patience_seconds,
+        timeout_seconds=gateway.settings.result_patience_seconds,
     )
     return json_answer(request, body_of(reply))
 

@@ -65,7 +65,7 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
         "sql.execute",
         wanted,
         shard=shard,
-        patience_seconds=gateway.settings.sql_patience_seconds,
+        timeout_seconds=gateway.settings.sql_patience_seconds,
     )
     # Passed on as text: reading it here would round its numbers.
     body: str = body_of(reply)["text"]

@@ -1,4 +1,4 @@
-"""`/api/worker/*`."""
+"""`/api/worker/*`: registration and heartbeats."""
 
 from noetl_contract.http.runtime import (
     RuntimeAcknowledgement,
@@ -15,7 +15,7 @@ _TAGS = ["workers"]
 
 
 def _over_http(wanted: JsonObject) -> JsonObject:
-    """Mark what came over HTTP; the host's name is checked and not kept, as ever."""
+    """Mark a message that came over HTTP; the host's name is checked and not kept."""
     wanted.pop("hostname", None)
     return wanted | {"over_edge": True}
 

@@ -29,7 +29,7 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.upstream.services import body_of
-from noetl_api_gateway.upstream.writes import NoAnswerError, Patience
+from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _WORDS = {"cancel": "cancellation", "finalize": "finalization"}
 _STUCK_MINUTES = 5
@@ -99,7 +99,7 @@ async def finalize(
     ),
 )
 async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Cancel, or with `dry_run` only name, what was started long ago and has not ended."""
+    """Cancel executions that run for too long; with `dry_run` only name them."""
     content = await read_bytes(request)
     wish = validated(CleanupRequest, decode(content) if content.strip() else {})
     minutes = _STUCK_MINUTES if wish.older_than_minutes is None else wish.older_than_minutes
@@ -123,15 +123,15 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> RpcReply:
     """Publish a cancel or finalize and wait for its commit."""
-    patience = Patience(seconds=gateway.settings.event_patience_seconds)
+    wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
-        return await gateway.writer.send(message, patience=patience)
+        return await gateway.writer.send(message, wait=wait)
     except NoAnswerError as error:
         raise unavailable(f"The {_WORDS[message.type]} was not committed in time") from error
 
 
 async def _stuck(gateway: Gateway, *, minutes: int) -> list[int]:
-    """Find what runs for too long on all shards, the oldest first."""
+    """Find executions of all shards that run for too long, the oldest first."""
     limit = gateway.settings.cleanup_max_executions
     asked = {"older_than_minutes": minutes, "limit": limit}
     found: list[int] = []
