@@ -50,10 +50,10 @@ _NOT_FOUND = "Catalog entry 'demo/hello' not found"
 )
 async def register(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Decode the document and hand it to the catalog."""
-    wish = await read_body(request, RegisterRequest)
+    sent = await read_body(request, RegisterRequest)
     document = {
-        "content": decode_content(wish.content),
-        "resource_type": wish.resource_type,
+        "content": decode_content(sent.content),
+        "resource_type": sent.resource_type,
     }
     started = perf_counter()
     outcome = "error"

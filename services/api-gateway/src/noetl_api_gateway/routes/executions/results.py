@@ -40,15 +40,15 @@ async def put_result(
 ) -> Response[bytes]:
     """Keep a result; each call keeps another one."""
     number = path_id(execution_id)
-    kept = await read_body(request, ResultPutRequest, unique_keys=False)
+    sent = await read_body(request, ResultPutRequest, unique_keys=False)
     wanted = {
         "execution_id": number,
         # Minted here, so that a repeated request keeps one result (W13).
         "result_id": gateway.ids.next(),
-        "name": kept.name,
-        "data": kept.data,
-        "scope": kept.scope,
-        "source_step": kept.source_step,
+        "name": sent.name,
+        "data": sent.data,
+        "scope": sent.scope,
+        "source_step": sent.source_step,
     }
     started = perf_counter()
     outcome = "error"

@@ -157,13 +157,13 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
 )
 async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Remove old commands and silent workers; drop partitions of the log past retention."""
-    wish = validated(PurgeRequest, await _optional_body(request))
+    sent = validated(PurgeRequest, await _optional_body(request))
     timeout = gateway.settings.result_patience_seconds
     body: JsonObject = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
     dropped: list[str] = []
     wanted = {
-        "command_retention_days": wish.command_retention_days,
-        "event_retention_days": wish.event_retention_days,
+        "command_retention_days": sent.command_retention_days,
+        "event_retention_days": sent.event_retention_days,
     }
     for shard in range(gateway.services.shard_count):
         reply = await gateway.services.orchestrator(
@@ -172,7 +172,7 @@ async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
         done = body_of(reply)
         body["commands_purged"] += done["commands_purged"]
         dropped += done["event_partitions_dropped"]
-    minutes = wish.runtime_stale_minutes
+    minutes = sent.runtime_stale_minutes
     if minutes > 0:
         reply = await gateway.services.catalog("runtime.purge", {"stale_minutes": minutes})
         body["runtime_purged"] = body_of(reply)["purged"]

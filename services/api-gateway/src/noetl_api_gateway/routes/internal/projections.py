@@ -36,9 +36,9 @@ _MOST_NAMED = 5000
 )
 async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Advance the named executions, or without names all that lag behind."""
-    wish = await read_body(request, AdvanceRequest, unique_keys=False)
-    limit = max(1, min(wish.limit, _MOST_NAMED))
-    named = wish.execution_ids
+    sent = await read_body(request, AdvanceRequest, unique_keys=False)
+    limit = max(1, min(sent.limit, _MOST_NAMED))
+    named = sent.execution_ids
     body = {"advanced": 0, "checked": 0}
     for shard in range(gateway.services.shard_count):
         wanted: JsonObject = {"limit": limit}
@@ -61,11 +61,11 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
 )
 async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rewrite executions behind `after`; `after` of the answer is null when the walk is over."""
-    wish = await read_body(request, RebuildRequest, unique_keys=False)
-    shard = wish.shard
+    sent = await read_body(request, RebuildRequest, unique_keys=False)
+    shard = sent.shard
     if not 0 <= shard < max(gateway.services.shard_count, 1):
         raise Refusal(422, f"There is no shard {shard}")
-    wanted = {"after": wish.after, "limit": wish.limit}
+    wanted = {"after": sent.after, "limit": sent.limit}
     reply = await gateway.services.projector(
         "projection.rebuild",
         wanted,

@@ -32,9 +32,9 @@ _FORBIDDEN = "Invalid service-account token for /api/internal/*."
 )
 async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rotate table by table, slice by slice; asked again after an interruption it goes on."""
-    wish = await read_body(request, RotateKeysRequest)
-    batch_size = max(1, 100 if wish.batch_size is None else wish.batch_size)
-    max_batches = max(1, 1000 if wish.max_batches is None else wish.max_batches)
+    sent = await read_body(request, RotateKeysRequest)
+    batch_size = max(1, 100 if sent.batch_size is None else sent.batch_size)
+    max_batches = max(1, 1000 if sent.max_batches is None else sent.max_batches)
     body = {
         table: await _rotated(gateway, table, batch_size=batch_size, max_batches=max_batches)
         for table in _TABLES
