@@ -1,8 +1,8 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check test bench chaos fuzz schemathesis lock
+.PHONY: setup demo check docs test bench chaos fuzz schemathesis lock
 
-MEMBERS := $(wildcard libs/*/src services/*/src) cli/src
+MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
 setup:
 	@tools/bootstrap
@@ -11,7 +11,11 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) && .venv/bin/lint-imports
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/docs/pages.py --check
+
+# The pages of docs/ that are written from the code.
+docs: setup
+	.venv/bin/python tools/docs/pages.py
 
 # Two processes, unless both would have to share servers that somebody named.
 test: setup

@@ -1,5 +1,5 @@
 -- migrate:up
--- The tables of one shard: the log, the commands, the state, the outbox (contract: data 2.3-2.10).
+-- The tables of one shard: the log, the commands, the state, the outbox.
 -- Ids are snowflakes with milliseconds since 2024-01-01 in the bits from 22 up, so partitions by
 -- range of execution_id are partitions by time.
 SET lock_timeout = '4s';
@@ -52,7 +52,7 @@ CREATE TABLE noetl.event (
     command_id BIGINT,
     stage_id BIGINT,
     frame_id BIGINT,
-    -- ours: the order of the log, and what a completion decided (engine R2)
+    -- ours: the order of the log, and what a completion decided (R2)
     position BIGINT NOT NULL,
     note JSONB,
     PRIMARY KEY (execution_id, event_id),
@@ -61,7 +61,7 @@ CREATE TABLE noetl.event (
         result IS NULL OR (
             jsonb_typeof(result) = 'object'
             AND jsonb_typeof(result -> 'status') = 'string'
-            AND (result - 'status' - 'reference' - 'context') = '{}'::jsonb
+            AND (result - 'status' - 'reference' - 'context') = '{}'::JSONB
             AND (NOT result ? 'reference' OR jsonb_typeof(result -> 'reference') = 'object')
             AND (NOT result ? 'context' OR jsonb_typeof(result -> 'context') = 'object')
         )
@@ -100,7 +100,7 @@ CREATE TABLE noetl.command (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     stage_id BIGINT,
     frame_id BIGINT,
-    -- ours: the lease (worker 22.4 and 22.5) and the pool that the notification goes to
+    -- ours: the lease and the pool that the notification goes to
     pool TEXT NOT NULL DEFAULT 'shared',
     instance TEXT,
     holds INTEGER NOT NULL DEFAULT 0,
@@ -110,9 +110,9 @@ CREATE TABLE noetl.command (
     PRIMARY KEY (execution_id, event_id)
 ) PARTITION BY RANGE (execution_id);
 
--- A claim names the event only (worker 7.1).
+-- A claim names the event only.
 CREATE INDEX idx_command_event_id ON noetl.command (event_id);
--- The sweep's three questions: never claimed, lease over, whose.
+-- For the sweep: commands never claimed, with an expired lease, of one worker.
 CREATE INDEX idx_command_pending ON noetl.command (created_at) WHERE status = 'PENDING';
 CREATE INDEX idx_command_leased ON noetl.command (lease_until)
     WHERE status IN ('CLAIMED', 'RUNNING');
@@ -138,7 +138,9 @@ CREATE TABLE noetl.execution_state (
     soft_errors INTEGER NOT NULL DEFAULT 0,
     current_step TEXT
 ) WITH (fillfactor = 50);
-CREATE INDEX idx_execution_state_started ON noetl.execution_state (started_at DESC, execution_id DESC);
+CREATE INDEX idx_execution_state_started ON noetl.execution_state (
+    started_at DESC, execution_id DESC
+);
 CREATE INDEX idx_execution_state_running ON noetl.execution_state (execution_id)
     WHERE status = 'RUNNING';
 -- Set once, at the end: for the projector's look at what has ended (P2).
@@ -176,7 +178,7 @@ CREATE TABLE noetl.outbox (
     last_error TEXT,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    -- the PubAck (design O5)
+    -- the PubAck (O5)
     stream_created_at TIMESTAMPTZ,
     stream_sequence BIGINT,
     UNIQUE (execution_id, event_id, kind)
@@ -192,13 +194,13 @@ CREATE TABLE noetl.timer (
     execution_id BIGINT NOT NULL,
     due_at TIMESTAMPTZ NOT NULL,
     kind TEXT NOT NULL,
-    payload JSONB NOT NULL DEFAULT '{}'::jsonb,
+    payload JSONB NOT NULL DEFAULT '{}'::JSONB,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE INDEX idx_timer_due ON noetl.timer (due_at);
 CREATE INDEX idx_timer_execution ON noetl.timer (execution_id);
 
--- Keys that make a repeated request harmless: Idempotency-Key and dedup.key (design W5).
+-- Keys that make a repeated request harmless: Idempotency-Key and dedup.key (W5).
 CREATE TABLE noetl.request_key (
     scope TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -257,7 +259,9 @@ CREATE TABLE noetl.execution (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     position BIGINT NOT NULL DEFAULT 0
 );
-CREATE INDEX idx_execution_list_page ON noetl.execution (start_time DESC NULLS LAST, execution_id DESC);
+CREATE INDEX idx_execution_list_page ON noetl.execution (
+    start_time DESC NULLS LAST, execution_id DESC
+);
 
 -- One row per (day, path, status): counters are differences of old and new execution rows (P1).
 CREATE TABLE noetl.execution_counter (
@@ -267,7 +271,7 @@ CREATE TABLE noetl.execution_counter (
     PRIMARY KEY (path, status)
 );
 
--- The shard map every process checks before it serves (design S4).
+-- The shard map every process checks before it serves (S4).
 CREATE TABLE noetl.shard_identity (
     only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
     cluster_id TEXT NOT NULL,

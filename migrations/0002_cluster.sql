@@ -1,5 +1,5 @@
 -- migrate:up
--- Cluster-wide tables (contract: data 2.1, 2.2, 2.8). No foreign key crosses to a shard.
+-- Cluster-wide tables. No foreign key crosses to a shard.
 SET lock_timeout = '4s';
 SET statement_timeout = '5s';
 
@@ -24,7 +24,7 @@ CREATE TABLE noetl.catalog (
     layout JSONB,
     payload JSONB,
     meta JSONB,
-    created_at TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp,
     credential_id INTEGER,
     UNIQUE (path, version)
 );
@@ -42,14 +42,14 @@ CREATE TABLE noetl.runtime (
     heartbeat TIMESTAMPTZ NOT NULL DEFAULT now(),
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    -- ours: the process behind the name and since when (design L4)
+    -- ours: the process behind the name and since when (L4)
     instance TEXT,
     process_since TIMESTAMPTZ NOT NULL DEFAULT now(),
     deregistered_at TIMESTAMPTZ,
     UNIQUE (kind, name)
 );
 
--- Leased machine ids of the id generators (design S1).
+-- Leased machine ids of the id generators (S1).
 CREATE TABLE noetl.machine_lease (
     machine_id INTEGER PRIMARY KEY CHECK (machine_id BETWEEN 0 AND 1023),
     holder TEXT NOT NULL,
@@ -57,7 +57,7 @@ CREATE TABLE noetl.machine_lease (
     high_water_ms BIGINT NOT NULL DEFAULT 0
 );
 
--- Present for GET /api/db/validate; nothing writes it (data 1.5).
+-- Present for GET /api/db/validate; nothing writes it.
 CREATE TABLE noetl.schedule (
     schedule_id BIGINT PRIMARY KEY,
     meta JSONB

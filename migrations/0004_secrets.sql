@@ -1,5 +1,5 @@
 -- migrate:up
--- Stored credentials, the keychain and who read what (contract: data 2.6, 2.7, 2.10).
+-- Stored credentials, the keychain and who read what.
 SET lock_timeout = '4s';
 SET statement_timeout = '5s';
 
@@ -7,11 +7,11 @@ CREATE TABLE noetl.credential (
     id BIGINT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     type TEXT NOT NULL,
-    -- An envelope record (http-a 5.3); text on purpose, see data 6.1.
+    -- An envelope record; text on purpose.
     data_encrypted TEXT NOT NULL,
     schema JSONB,
     meta JSONB,
-    tags TEXT [],
+    tags TEXT[],
     description TEXT,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -33,7 +33,7 @@ CREATE TABLE noetl.keychain (
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     accessed_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     access_count INTEGER DEFAULT 0,
-    auto_renew BOOLEAN DEFAULT false,
+    auto_renew BOOLEAN DEFAULT FALSE,
     renew_config JSONB,
     CONSTRAINT keychain_catalog_id_fkey FOREIGN KEY (catalog_id)
     REFERENCES noetl.catalog (catalog_id),

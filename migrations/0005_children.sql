@@ -1,7 +1,7 @@
 -- migrate:up
 -- Which child executions a command has started, on the shard of the parent: a command that is
 -- issued again finds them instead of starting second ones, and an end reaches them on whatever
--- shard they are (design L6, section 7).
+-- shard they are (L6).
 SET lock_timeout = '4s';
 SET statement_timeout = '5s';
 

@@ -1,5 +1,5 @@
 -- migrate:up
--- What the catalog's and the dashboard's routes need (contract: http-a 3 and 13).
+-- What the catalog's and the dashboard's routes need.
 SET lock_timeout = '4s';
 SET statement_timeout = '5s';
 

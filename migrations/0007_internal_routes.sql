@@ -1,5 +1,5 @@
 -- migrate:up
--- What the routes of operators and subscriptions need (http-b 6.3 and 11).
+-- What the routes of operators and subscriptions need.
 SET lock_timeout = '4s';
 -- The index reads the log once; on a log that is years old this takes longer than the usual 5 s.
 SET statement_timeout = '600s';
@@ -21,7 +21,7 @@ CREATE TABLE noetl.subscription (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX idx_subscription_path ON noetl.subscription (path)
-    WHERE state <> 'DEACTIVATED';
+    WHERE state != 'DEACTIVATED';
 
 -- Finished commands are removed by age.
 CREATE INDEX idx_command_completed ON noetl.command (completed_at)

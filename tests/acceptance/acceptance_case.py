@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from noetl_contract.json import Json
 
 ANY = object()
 
@@ -15,15 +16,15 @@ class Case:
     issued: Mapping[str, int] = field(default_factory=dict)
     """Commands by step; steps that are not named here must have none."""
     skipped: frozenset[str] | set[str] | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Json] = field(default_factory=dict)
     """The newest data of a step, or of ``step.task``; of a mapping the keys that are named."""
     error: str = ""
     """A part of the text of the failure."""
     log: int | None = None
     """Rows of the log, where the contract gives the number."""
-    rows: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, Json] = field(default_factory=dict)
     """Statements (``{id}`` is the execution) with the rows they give."""
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Json] = field(default_factory=dict)
     children: tuple[str, ...] | None = None
     """States of the child executions, sorted."""
     soft_errors: int | None = None

@@ -1,4 +1,4 @@
-"""The shapes of the core set (tools, 23.3)."""
+"""The shapes of the core set."""
 
 from acceptance_case import ANY, Case
 
@@ -227,7 +227,7 @@ CASES: dict[str, Case] = {
                 "small": ["_ref", "data", "tier"],
                 "medium": "medium",
                 "large": ["_ref", "data"],
-                # The result is stored, and only `_ref` is left of it (worker 11).
+                # The result is stored, and only `_ref` is left of it.
                 "size": None,
             },
         },

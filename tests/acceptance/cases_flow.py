@@ -107,7 +107,7 @@ CASES: dict[str, Case] = {
         error="procedure pg_catalog.nothing_like_this() does not exist (SQLSTATE 42883)",
         data={
             "start": {"affected_rows": 1},
-            # A comment before the SELECT hides it (tools 5).
+            # A comment before the SELECT hides it.
             "query": {"affected_rows": 1},
             "only_select": {
                 "rows": [

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -26,6 +25,7 @@ from cases_language import REFUSED
 from echo_host import ECHO, echo_host
 from mock_hosts import MockHosts
 from nats.js.api import StreamConfig
+from noetl_contract.json import JsonObject
 from noetl_engine.playbook.lint import lint
 from proofs import Run
 from stack import Stack, events, execute, finish, running_stack
@@ -68,7 +68,7 @@ class Round:
     executions: dict[str, int]
     answers: dict[str, httpx.Response]
 
-    def sql(self, statement: str) -> list[dict[str, Any]]:
+    def sql(self, statement: str) -> list[JsonObject]:
         return asyncio.run(_fetch(_dsn(self.stack), statement))
 
 
@@ -112,7 +112,7 @@ def _dsn(stack: Stack) -> str:
     return stack.dsn().rpartition("/")[0] + f"/{DATABASE}"
 
 
-async def _fetch(dsn: str, statement: str) -> list[dict[str, Any]]:
+async def _fetch(dsn: str, statement: str) -> list[JsonObject]:
     connection = await asyncpg.connect(dsn)
     try:
         if ";" in statement:
@@ -208,7 +208,7 @@ def _children(client: httpx.Client, execution_id: int) -> Iterator[str]:
             return
 
 
-def _error(event: dict[str, Any]) -> str:
+def _error(event: JsonObject) -> str:
     """Return the text that the regression runner looks at."""
     context = (event.get("result") or {}).get("context")
     return str(context.get("error") or "") if isinstance(context, dict) else ""

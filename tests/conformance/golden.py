@@ -23,14 +23,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
+from noetl_contract.json import Json
 
 __all__ = ["FOLDER", "TOKEN", "Case", "Story", "load", "stories"]
 
-type Json = Any
 
 TOKEN = "golden-token"
 FOLDER = Path(__file__).parent / "cases"
@@ -178,7 +177,7 @@ class Story:
         return _NOTHING
 
 
-_NOTHING: Any = object()
+_NOTHING: Json = object()
 
 
 def _at(body: Json, place: str) -> Json:

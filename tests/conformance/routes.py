@@ -1,14 +1,12 @@
 """The routes of the edge, as its OpenAPI document names them."""
 
 import json
-from typing import Any
 
 from litestar import Litestar
 from noetl_api_gateway.app import create_app
+from noetl_contract.json import JsonObject
 
 __all__ = ["APP", "DOCUMENT", "OPERATIONS"]
-
-type Object = dict[str, Any]
 
 
 def _routed() -> Litestar:
@@ -18,8 +16,8 @@ def _routed() -> Litestar:
 
 
 APP = _routed()
-DOCUMENT: Object = json.loads(json.dumps(APP.openapi_schema.to_schema()))
-OPERATIONS: dict[str, Object] = {
+DOCUMENT: JsonObject = json.loads(json.dumps(APP.openapi_schema.to_schema()))
+OPERATIONS: dict[str, JsonObject] = {
     f"{method.upper()} {path}": operation
     for path, item in DOCUMENT["paths"].items()
     for method, operation in item.items()

@@ -1,4 +1,4 @@
-"""What the operators' validation scripts check (http-b 14.1, 14.2; sharding 7)."""
+"""What the operators' validation scripts check."""
 
 import asyncio
 import json
@@ -7,13 +7,13 @@ import re
 import subprocess
 import sys
 import time
-from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 from golden import TOKEN
 from noetl.stack.process import free_port
+from noetl_contract.json import Json, JsonObject
 from stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -22,7 +22,7 @@ AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 PENDING = "/api/internal/outbox/pending-count"
 IDS = (1, 42, 9999999999, 320816801799737344, 9223372036854775807, -1)
 COUNTS = (2, 4, 16, 64, 1024)
-# sharding 1.1, a row for each id
+# One row for each id: the shard of the id for each number of shards.
 SHARDS = (
     (1, 1, 5, 21, 405),
     (1, 3, 3, 19, 851),
@@ -104,7 +104,7 @@ def test_rows_are_counted_claimed_published_and_failed(stack: Stack, client: htt
     assert post(client, "outbox/mark-failed", failed) == {"marked": True, "available_at_in": 1}
 
 
-def claimed_before_the_relay(stack: Stack, client: httpx.Client, count: int) -> dict[str, Any]:
+def claimed_before_the_relay(stack: Stack, client: httpx.Client, count: int) -> JsonObject:
     """Lay out rows and claim them; the outbox service, which looks each second, may be first."""
     for _ in range(10):
         rows = asyncio.run(lay_out_rows(stack, count))
@@ -159,7 +159,7 @@ def test_extreme_ids_have_a_shard_that_both_routes_agree_on(client: httpx.Client
         assert one["shard_index"] == other["shard_index"] < count
 
 
-def post(client: httpx.Client, path: str, body: Any) -> dict[str, Any]:
+def post(client: httpx.Client, path: str, body: Json) -> JsonObject:
     answer = client.post(f"/api/internal/{path}", json=body, headers=AUTHORIZED)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())

@@ -1,4 +1,4 @@
-"""What an event says of its execution, in every answer that tells of it (http-b 0.7, 1, 3)."""
+"""What an event says of its execution, in every answer that tells of it."""
 
 import json
 

@@ -9,7 +9,7 @@ from litestar.routes import HTTPRoute
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from routes import APP, DOCUMENT, OPERATIONS
 
-# Refusals (http-a 1.5, 4.6), `{path}/ui_schema` below a static name, and what no person calls.
+# Refusals, `{path}/ui_schema` below a static name, and what no person calls.
 UNDOCUMENTED = {
     "GET /api/catalog/playbooks/{path}",
     "GET /metrics",
@@ -17,7 +17,7 @@ UNDOCUMENTED = {
     "POST /api/keychain/catalog/{catalog_id}",
 }
 ERROR_KEYS = ["error", "status", "detail"]
-SICK = ("GET /api/health", "503")  # the answer's own shape (http-a 2.2)
+SICK = ("GET /api/health", "503")  # the answer's own shape
 
 
 def test_every_route_is_in_the_document() -> None:

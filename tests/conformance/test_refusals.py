@@ -1,4 +1,4 @@
-"""What every route refuses in the same words: bodies that are none, ids, methods (http-a 1.2)."""
+"""What every route refuses in the same words: bodies that are none, ids, methods."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ BUSY = {
 LIMIT = 2 * 1024 * 1024
 LARGE = ("/api/result/", "/api/temp/", "/api/catalog/register/batch")
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
-# The container's callback reads its path after the body, and as text (http-b 10.8).
+# The container's callback reads its path after the body, and as text.
 ODD_PATHS = {"POST /api/internal/container-callback/{execution_id}/{step}"}
 BY_NUMBER = ("execution_id", "catalog_id", "event_id", "request_id", "subscription_id")
 

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import nats
 from nats.aio.client import Client
+from noetl_contract.json import Json, JsonObject
 from stack import Stack, execute, finish, register, running_stack
 
 PLAYBOOK = """
@@ -32,7 +33,7 @@ workflow:
   - step: end
     tool: {kind: noop}
 """
-ODDITIES: tuple[Any, ...] = (
+ODDITIES: tuple[Json, ...] = (
     None, True, 0, -1, 1.5, 1e308, 2**63, -(2**63) - 1, 10**40, "", " ", "\x00", "NaN", "💥" * 40,
     "a" * 5_000, [], {}, [[[[[[[[]]]]]]]], {"": {"": {"": None}}}, [1, "2", None, {"a": []}],
     "2026-13-45T99:99:99Z", "{{ 1 / 0 }}", "%00", "../../..", {"$ref": "#"},
@@ -41,7 +42,7 @@ AT_ONCE = 16
 SECONDS = 30.0
 
 
-def mutated(seed: Any, chance: random.Random) -> Any:
+def mutated(seed: Json, chance: random.Random) -> Json:
     """Return a copy with one to four places changed, removed, doubled or renamed."""
     value = json.loads(json.dumps(seed))
     for _ in range(chance.randint(1, 4)):
@@ -63,7 +64,7 @@ def mutated(seed: Any, chance: random.Random) -> Any:
     return value
 
 
-def _places(value: Any) -> Any:
+def _places(value: Json) -> Json:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield value, key
@@ -91,9 +92,9 @@ def broken(body: bytes, chance: random.Random) -> bytes:
     )
 
 
-def event_seeds(execution_ids: list[int], log: list[dict[str, Any]]) -> list[Any]:
+def event_seeds(execution_ids: list[int], log: list[JsonObject]) -> list[Json]:
     """Return what real workers post, for executions that run and that have ended."""
-    seeds: list[Any] = []
+    seeds: list[Json] = []
     for execution_id in execution_ids:
         for event in log:
             if not event["event_type"].startswith(("command.", "call.", "step.")):
@@ -114,9 +115,9 @@ def event_seeds(execution_ids: list[int], log: list[dict[str, Any]]) -> list[Any
     return seeds
 
 
-def ingress_seeds(execution_ids: list[int], log: list[dict[str, Any]]) -> list[Any]:
+def ingress_seeds(execution_ids: list[int], log: list[JsonObject]) -> list[Json]:
     """Return messages as the edge and the fast path send them."""
-    seeds: list[Any] = []
+    seeds: list[Json] = []
     for execution_id in execution_ids:
         issued = next(event for event in log if event["event_type"] == "command.issued")
         hold = {
@@ -147,7 +148,7 @@ def ingress_seeds(execution_ids: list[int], log: list[dict[str, Any]]) -> list[A
 
 
 async def post_events(
-    url: str, seeds: list[Any], *, cases: int, chance: random.Random
+    url: str, seeds: list[Json], *, cases: int, chance: random.Random
 ) -> Counter[int]:
     """Post mutated events and count statuses."""
     statuses: Counter[int] = Counter()
@@ -189,7 +190,7 @@ async def post_events(
 
 
 async def publish_ingress(
-    nats_url: str, seeds: list[Any], *, cases: int, chance: random.Random
+    nats_url: str, seeds: list[Json], *, cases: int, chance: random.Random
 ) -> Counter[str]:
     """Publish mutated messages, each under its subject or another's, and wait for the answers."""
     counts: Counter[str] = Counter()

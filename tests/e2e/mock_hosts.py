@@ -1,4 +1,4 @@
-"""Stand-ins for the hosts that the real playbooks name (contract: tools, sections 23.2 and 24)."""
+"""Stand-ins for the hosts that the real playbooks name."""
 
 import base64
 import binascii
@@ -9,14 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from noetl_contract.json import Json
 
 PAGINATED_API = "http://paginated-api.test-server.svc.cluster.local:5555"
 INTERNET = ("https://jsonplaceholder.typicode.com", "https://httpbin.org")
 TOTAL = 35
 
-type Answer = tuple[int, Any, dict[str, str]]
+type Answer = tuple[int, Json, dict[str, str]]
 
 
 class Api:
@@ -196,7 +197,7 @@ class Api:
         }
 
 
-def _ok(body: Any) -> Answer:
+def _ok(body: Json) -> Answer:
     return 200, body, {}
 
 

@@ -1,14 +1,14 @@
-"""What each real playbook must have done, beyond being COMPLETED (contract: tools, 23.3)."""
+"""What each real playbook must have done, beyond being COMPLETED."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 from mock_hosts import MockHosts
+from noetl_contract.json import Json, JsonObject
 
-type Rows = list[dict[str, Any]]
+type Rows = list[JsonObject]
 
 
 @dataclass(kw_only=True)
@@ -16,17 +16,17 @@ class Run:
     """A finished run with everything a proof looks at."""
 
     execution_id: int
-    log: list[dict[str, Any]]
+    log: list[JsonObject]
     sql: Callable[[str], Rows]
     client: httpx.Client
     hosts: MockHosts
 
-    def data(self, step: str, task: str | None = None) -> Any:
+    def data(self, step: str, task: str | None = None) -> Json:
         """Return what a step gave last; of a pipeline, what one of its tasks gave."""
         data = self.results(step)[-1].get("data")
         return data if task is None else data[task]
 
-    def results(self, step: str) -> list[dict[str, Any]]:
+    def results(self, step: str) -> list[JsonObject]:
         """Return a step's results in order, as its worker reported them."""
         return [
             event["result"]["context"]["result"]["context"]
@@ -46,7 +46,7 @@ class Run:
             event["event_type"] == "step.enter" and event["node_name"] == step for event in self.log
         )
 
-    def children(self) -> list[dict[str, Any]]:
+    def children(self) -> list[JsonObject]:
         """Return the executions that name this one as their parent."""
         listed = self.client.get("/api/executions", params={"limit": 100}).json()
         return [

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from noetl_contract.json import Json
 from stack import Stack, finish
 
 QUICK = """\
@@ -68,8 +68,8 @@ class Cli:
     def __call__(self, *arguments: str, code: int = 0, said: str = "", answer: str = "") -> str:
         """Run a command that must end with the code and say the words; return what it printed.
 
-        A success says them on stdout. So does nothing that was refused, even where the code is 0
-        (A2), so stderr is returned when nothing is on stdout.
+        A success says them on stdout. So does nothing that was refused, even where the code is 0,
+        so stderr is returned when nothing is on stdout.
         """
         out, err = self.ended(*arguments, code=code, answer=answer)
         assert said in (out if code == 0 else err), (arguments, out, err)
@@ -97,7 +97,7 @@ class Cli:
         assert done.returncode == code, (arguments, out, err)
         return out, err
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str) -> Json:
         """Run a command and return what it printed as JSON."""
         return json.loads(self.ended(*arguments)[0])
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 from noetl.stack.process import free_port
+from noetl_contract.json import Json, JsonObject
 
 READY_SECONDS = 60
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
@@ -74,7 +74,7 @@ class Stack:
             return False
         return bool(services) and all(service["state"] == "ready" for service in services.values())
 
-    def services(self) -> dict[str, dict[str, Any]]:
+    def services(self) -> dict[str, JsonObject]:
         """Return what ``status --json`` says, by service name."""
         done = subprocess.run(
             [*command(), "status", "--json", "--data", str(self.data)],
@@ -153,14 +153,14 @@ def running_stack(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def register(client: httpx.Client, text: str) -> dict[str, Any]:
+def register(client: httpx.Client, text: str) -> JsonObject:
     """Register a playbook and return the answer."""
     answer = client.post("/api/catalog/register", json={"content": text})
     answer.raise_for_status()
     return dict(answer.json())
 
 
-def execute(client: httpx.Client, path: str, **workload: Any) -> int:
+def execute(client: httpx.Client, path: str, **workload: Json) -> int:
     """Start an execution and return its id."""
     answer = client.post("/api/execute", json={"path": path, "workload": workload})
     answer.raise_for_status()
@@ -176,7 +176,7 @@ def finish(
         TimeoutError: it has not ended; the text names the step it is at.
     """
     deadline = time.monotonic() + seconds
-    body: dict[str, Any] = {}
+    body: JsonObject = {}
     while time.monotonic() < deadline:
         body = client.get(f"/api/executions/{execution_id}/status").json()
         if body.get("status") in FINISHED:
@@ -185,7 +185,7 @@ def finish(
     raise TimeoutError(f"{execution_id} is still at {body.get('current_step')}: {body}")
 
 
-def events(client: httpx.Client, execution_id: int) -> list[dict[str, Any]]:
+def events(client: httpx.Client, execution_id: int) -> list[JsonObject]:
     """Return an execution's whole log, oldest first."""
     answer = client.get(f"/api/executions/{execution_id}")
     answer.raise_for_status()

@@ -27,6 +27,7 @@ import nats
 import pytest
 import yaml
 from nats.js.errors import NotFoundError
+from noetl_contract.json import JsonObject
 from stack import FINISHED, Stack, events, execute, finish, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -98,7 +99,7 @@ def echoing(canaries: Canaries) -> Iterator[None]:
         server.server_close()
 
 
-def tools(echo: str) -> dict[str, list[dict[str, Any]]]:
+def tools(echo: str) -> dict[str, list[JsonObject]]:
     """Return, by kind, tools that use the secret and fail, or at least give it back."""
     http = {"url": f"{echo}/x?n={{{{ workload.n }}}}", "method": "GET"}
     table = {"type": "postgres", "auth": "canary_pg", "table": "t", "query": "SELECT 1"}
@@ -146,7 +147,7 @@ def tools(echo: str) -> dict[str, list[dict[str, Any]]]:
     }  # fmt: skip
 
 
-def playbook(kind: str, number: int, tool: dict[str, Any], *, pipeline: bool) -> dict[str, Any]:
+def playbook(kind: str, number: int, tool: JsonObject, *, pipeline: bool) -> JsonObject:
     """Return a playbook with one tool, alone or in a pipeline."""
     spec = {"kind": kind, **tool}
     return {

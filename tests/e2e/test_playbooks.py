@@ -3,11 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import asyncpg
 import pytest
 from mock_hosts import MockHosts
+from noetl_contract.json import JsonObject
 from proofs import PROOFS, Run
 from real_playbooks import read
 from stack import Stack, events, execute, finish, register, running_stack
@@ -21,7 +21,7 @@ ROWS = {
     "root_scripts/test_implicit_end_routing.yaml": 13,
     "actions_test.yaml": 48,
 }
-"""Rows of a log where the contract gives the number (engine 16)."""
+"""Rows of a log where the contract gives the number."""
 
 DATABASE = "demo_noetl"
 
@@ -55,7 +55,7 @@ def _store_credentials(stack: Stack) -> None:
             client.post("/api/credentials", json=body).raise_for_status()
 
 
-async def _fetch(dsn: str, statement: str) -> list[dict[str, Any]]:
+async def _fetch(dsn: str, statement: str) -> list[JsonObject]:
     connection = await asyncpg.connect(dsn)
     try:
         return [dict(row) for row in await connection.fetch(statement)]

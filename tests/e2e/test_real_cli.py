@@ -1,4 +1,4 @@
-"""The real command line from PyPI against the stack it started (contract: cli-contract, A1-A3)."""
+"""The real command line from PyPI against the stack it started."""
 
 import json
 import re
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A throwaway environment for the real binary: it must not share ours (design 6)."""
+    """A throwaway environment for the real binary: it must not share ours."""
     folder = tmp_path_factory.mktemp("real-cli")
     venv.create(folder, with_pip=True)
     done = subprocess.run(
@@ -61,7 +61,7 @@ def plain(home: Path) -> Iterator[Cli]:
 
 @pytest.fixture(params=["api", "noetl"])
 def cli(request: pytest.FixtureRequest, plain: Cli) -> Cli:
-    """The binary as it speaks to a server, and as it speaks to a gateway (A1, D6)."""
+    """The binary as it speaks to a server, and as it speaks to a gateway."""
     options: tuple[str, ...] = ("--server-url", f"{plain.stack.url}/")
     if request.param == "noetl":
         options += ("--gateway", "--session-token", "a-token")
@@ -88,7 +88,7 @@ def test_register_run_and_status(cli: Cli, pytestconfig: pytest.Config) -> None:
     cli("catalog", "register", example, said="Playbook registered successfully")
     execution_id = cli.end("examples/hello")
 
-    # The id is printed with its quotes in JSON (A3): scripts copy the line.
+    # The id is printed with its quotes in JSON: scripts copy the line.
     cli("run", "examples/hello", "-r", "distributed", said='noetl status "')
     for command in (("status",), ("execute", "status")):
         human = cli(*command, execution_id, said="COMPLETED")
@@ -207,7 +207,7 @@ async def test_cleanup_finds_what_runs_for_too_long(cli: Cli) -> None:
 
 
 def test_what_is_refused_without_a_failing_exit_code(cli: Cli) -> None:
-    """The commands of the second row of A2: only their text tells."""
+    """Commands whose exit code is always 0: only their text tells."""
     missing = {
         ("status", "1"): "Failed to get status: 404 Not Found - ",
         ("execute", "status", "1"): "Failed to get status: 404 Not Found - ",
@@ -250,7 +250,7 @@ def test_catalog_commands(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_credentials(cli: Cli, tmp_path: Path) -> None:
-    name = f"{cli.root.replace('/', ' ')} secret"  # a slash would not be encoded (A3)
+    name = f"{cli.root.replace('/', ' ')} secret"  # a slash would not be encoded
     one = {"name": name, "type": "generic", "data": {"token": "s3cret"}, "tags": ["x"]}
     (tmp_path / "one.json").write_text(json.dumps(one))
     # The CLI takes a file for a credential when these words stand in it.
@@ -274,7 +274,7 @@ def test_query_and_database_commands(cli: Cli) -> None:
     query = ("query", f"SELECT path, version AS v FROM catalog WHERE path = '{path}'")
     rows = {"status": "ok", "result": [{"path": path, "v": 1}]}
     assert cli.json(*query, "--format", "json") == rows
-    # A table is drawn of lists only; ours are objects, as the scripts need them (A3).
+    # A table is drawn of lists only; ours are objects, as the scripts need them.
     assert cli(*query) == ""
     cli("query", "SELECT 1 AS n WHERE false", said="(0 rows)")
     where = cli.json("query", "SELECT current_schema() AS s", "-s", "public", "--format", "json")

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -22,6 +21,7 @@ import nats
 import pytest
 from nats.js.api import ConsumerConfig
 from noetl.stack.process import free_port
+from noetl_contract.json import Json
 from noetl_testkit.waiting import wait_until
 from stack import Stack, execute, finish, register, running_stack
 
@@ -75,8 +75,8 @@ def dsn_of(stack: Stack) -> str:
     )
 
 
-def fetch(stack: Stack, statement: str, *values: object) -> list[Any]:
-    async def run() -> list[Any]:
+def fetch(stack: Stack, statement: str, *values: object) -> list[Json]:
+    async def run() -> list[Json]:
         connection = await asyncpg.connect(dsn_of(stack))
         try:
             return list(await connection.fetch(statement, *values))
@@ -156,7 +156,7 @@ def system_stack(**environment: str) -> Iterator[tuple[Stack, httpx.Client]]:
         yield stack, client
 
 
-def begin(stack: Stack, client: httpx.Client, name: str, **workload: Any) -> int:
+def begin(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> int:
     address = urlsplit(values_of(stack)["NOETL_NATS_URL"])
     workload |= {"server_url": stack.url}
     if name == "outbox_publisher":
@@ -168,7 +168,7 @@ def begin(stack: Stack, client: httpx.Client, name: str, **workload: Any) -> int
     return execute(client, f"system/{name}", **workload)
 
 
-def run(stack: Stack, client: httpx.Client, name: str, **workload: Any) -> None:
+def run(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> None:
     """Run a system playbook to its good end."""
     execution_id = begin(stack, client, name, **workload)
     assert finish(client, execution_id, seconds=200) == "COMPLETED"
@@ -236,7 +236,7 @@ def test_the_playbooks_do_what_the_services_leave() -> None:
 
 
 def _check_internal_api(client: httpx.Client) -> None:
-    """What operators' own check of these routes asserts (http-b 14.1)."""
+    """What operators' own check of these routes asserts."""
     root = "/api/internal"
     for headers in ({}, {"authorization": "Bearer WRONG"}, {"authorization": f"Basic {TOKEN}"}):
         assert client.get(f"{root}/outbox/pending-count", headers=headers).status_code == 403

@@ -1,13 +1,13 @@
-"""What the web UI does, with the eyes of a browser (contract: cli-contract, C1-C3 and D5)."""
+"""What the web UI does, with the eyes of a browser."""
 
 import json
 from collections.abc import Iterator
 from datetime import datetime
 from types import NoneType
-from typing import Any
 
 import httpx
 import pytest
+from noetl_contract.json import Json
 from real_cli import FAILS
 from stack import Stack, running_stack
 from ui_client import MODES, ORIGIN, Page, check, double, printed, shown_text
@@ -105,7 +105,7 @@ def root(request: pytest.FixtureRequest) -> str:
 
 
 def test_from_the_list_to_the_detail_cancel_rerun_and_run(page: Page, root: str) -> None:
-    """D5; and D6 with the gateway's prefix and a token."""
+    """A page runs, cancels and reruns; behind a gateway with prefix and token."""
     path = f"subscription/{root}"
     registered = page.register(WAITS.replace("PATH", root))
     run = {"catalog_id": registered["catalog_id"], "workload": {"n": 1}}
@@ -235,7 +235,7 @@ def test_what_the_run_dialog_may_send(page: Page, root: str) -> None:
     ids = [page.register(SAYS.replace("PATH", root))["catalog_id"] for _ in range(2)]
     page.register(WAITS.replace("PATH", root))
 
-    def ran(**body: Any) -> tuple[int, str]:
+    def ran(**body: Json) -> tuple[int, str]:
         answer = page.post("/execute", {"resource_kind": "playbook"} | body)
         check(answer, {"execution_id": str, "status": str, "commands_generated": int})
         detail = page.get(f"/executions/{answer['execution_id']}")
@@ -369,7 +369,7 @@ def test_preflight_and_foreign_origins(stack: Stack) -> None:
 
 
 def test_scripts_get_integers(stack: Stack) -> None:
-    """The other side of C3: ids are strings for pages only."""
+    """Ids are strings for pages only."""
     with Page(stack.url, MODES["direct"]) as page, httpx.Client(base_url=stack.url) as client:
         page.register(SAYS.replace("PATH", "ui/script"))
         started = client.post("/api/execute", json={"path": "ui/script"}).json()

@@ -1,4 +1,4 @@
-"""A client that sends and reads as a web page does (contract: cli-contract, C1)."""
+"""A client that sends and reads as a web page does."""
 
 import contextlib
 import json
@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 
 import httpx
+from noetl_contract.json import Json, JsonObject
 
 ORIGIN = "http://localhost:5173"
 TERMINAL = {"COMPLETED", "FAILED", "CANCELED", "CANCELLED", "ERROR"}
@@ -67,7 +68,7 @@ class Page:
 
     def ask(
         self, method: str, path: str, body: object = None, *, status: int = 200, **query: object
-    ) -> Any:
+    ) -> Json:
         """Call a route and return its body as a page reads it."""
         answer = self._client.request(
             method,
@@ -77,29 +78,29 @@ class Page:
         )
         assert answer.status_code == status, (method, path, answer.status_code, answer.text)
         if "Origin" in self.mode.headers:
-            # Without it the page could not read the answer; errors need it as well (C1).
+            # Without it the page could not read the answer; errors need it as well.
             assert answer.headers["access-control-allow-origin"] in {ORIGIN, "*"}
         body = json.loads(answer.text, parse_int=double)
         if status >= 400:
-            # The Run dialog shows `detail` (C1, C3).
+            # The Run dialog shows `detail`.
             assert isinstance(body, dict)
             assert (body["status"], body["detail"]) == (status, body["error"])
         return body
 
-    def get(self, path: str, **query: object) -> Any:
+    def get(self, path: str, **query: object) -> Json:
         """Read a route."""
         return self.ask("GET", path, **query)
 
-    def post(self, path: str, body: object, **query: object) -> Any:
+    def post(self, path: str, body: object, **query: object) -> Json:
         """Post to a route."""
         return self.ask("POST", path, body, **query)
 
-    def register(self, text: str) -> dict[str, Any]:
+    def register(self, text: str) -> JsonObject:
         """Register a document as the editor does: as plain text."""
         body = self.post("/catalog/register", {"content": text, "resource_type": "Playbook"})
         return dict(body)
 
-    def listed(self, path: str, is_good: Callable[[Any], bool]) -> Any:
+    def listed(self, path: str, is_good: Callable[[Json], bool]) -> Json:
         """Poll the list, as each open page does, until a playbook's newest entry is good."""
         return until(
             lambda: next((e for e in self.get("/executions") if e["path"] == path), None), is_good
@@ -134,7 +135,7 @@ def _messages(lines: Iterator[str]) -> Iterator[dict[str, str]]:
             message = {}
 
 
-def until(ask: Callable[[], Any], is_good: Callable[[Any], bool]) -> Any:
+def until(ask: Callable[[], Json], is_good: Callable[[Json], bool]) -> Json:
     """Ask until the answer is good.
 
     Raises:
@@ -149,7 +150,7 @@ def until(ask: Callable[[], Any], is_good: Callable[[Any], bool]) -> Any:
     raise TimeoutError(f"still {body}")
 
 
-def check(body: Mapping[str, Any], shape: Shape) -> None:
+def check(body: Mapping[str, Json], shape: Shape) -> None:
     """Compare names and types: a type, a tuple of types, or a shape of what lies below."""
     for name, wanted in shape.items():
         assert name in body, (name, sorted(body))
@@ -162,8 +163,8 @@ def check(body: Mapping[str, Any], shape: Shape) -> None:
         assert type(value) in kinds, (name, value, kinds)
 
 
-def shown_text(detail: Mapping[str, Any]) -> str | None:
-    """Find what the result card shows: in the result, then in the events, newest first (C2)."""
+def shown_text(detail: Mapping[str, Json]) -> str | None:
+    """Find what the result card shows: in the result, then in the events, newest first."""
     places = [detail["result"]]
     for key in ("result", "context"):
         places += [event[key] for event in detail["events"]]

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from noetl_contract.events import EventRow
 from noetl_contract.ingress import WireEvent
+from noetl_contract.json import Json, JsonObject
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import (
     Cancelled,
@@ -44,7 +44,7 @@ class History:
 
     playbook: str
     rows: list[EventRow]
-    result: dict[str, Any]
+    result: JsonObject
 
     @property
     def execution_id(self) -> int:
@@ -59,7 +59,7 @@ def read(path: Path) -> History:
 
 def write(path: Path, history: History) -> None:
     """Write a file that :func:`read` reads."""
-    lines: list[Any] = [{"playbook": history.playbook}]
+    lines: list[Json] = [{"playbook": history.playbook}]
     for row in history.rows:
         values = {key: value for key, value in asdict(row).items() if value is not None}
         lines.append(values | {"created_at": row.created_at.isoformat()})
@@ -67,12 +67,12 @@ def write(path: Path, history: History) -> None:
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def _row(values: dict[str, Any]) -> EventRow:
+def _row(values: JsonObject) -> EventRow:
     moment = datetime.fromisoformat(values.pop("created_at")).astimezone(UTC)
     return EventRow(created_at=moment, **values)
 
 
-def folded(rows: list[EventRow]) -> dict[str, Any]:
+def folded(rows: list[EventRow]) -> JsonObject:
     """What a log amounts to, in words that outlive the engine's own format of its state."""
     execution = Execution.restore(rows[0].execution_id, None, rows)
     state = execution._memory.state

@@ -28,7 +28,7 @@ app.command()(operate.env)
 
 
 def main() -> None:
-    """Runs the command; what goes wrong as foreseen is one line on stderr and exit code 1."""
+    """Run the command; an expected error is one line on stderr and exit code 1."""
     try:
         app()
     except StackError as error:

@@ -56,7 +56,7 @@ def _port() -> int:
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     try:
         app()
     except StackError as error:

@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def environment() -> dict[str, str]:
-    """The worker's settings.
+    """Return the worker's settings.
 
     Raises:
         StackError: neither the environment nor a local stack says where NATS is.

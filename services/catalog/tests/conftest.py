@@ -1,24 +1,23 @@
-"""A store on a database of the test's own, and the whole service in process."""
+"""A store on a database of its own for each test, and the whole service in process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 import pytest
 from noetl_catalog.app import open_parts
+from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.settings import Settings
-from noetl_catalog.store import Store
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.pg.pool import open_pool
 from noetl_common.service import Service, supervise
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Ask = Callable[..., Awaitable[RpcReply]]
 
@@ -35,8 +34,8 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def store(pool: Pool) -> Store:
-    return Store(pool)
+def store(pool: Pool) -> EntryStore:
+    return EntryStore(pool)
 
 
 @asynccontextmanager

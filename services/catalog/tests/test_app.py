@@ -23,7 +23,7 @@ workflow:
 
 
 def has_exactly(model: type[BaseModel], body: dict[str, object]) -> None:
-    """The body is what the contract's model says, with no key more."""
+    """The body fits the contract's model and has no other key."""
     TypeAdapter(model).validate_python(body, strict=True)
     assert set(body) <= set(model.model_fields)
 

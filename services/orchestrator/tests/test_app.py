@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 import orjson
@@ -16,6 +15,7 @@ from noetl_common.pg.identity import WrongDatabase
 from noetl_common.pg.pool import open_pool
 from noetl_common.service import ServiceApp, supervise
 from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import INGRESS
 from noetl_contract.subjects import ingress_subject, rpc_subject
@@ -23,9 +23,8 @@ from noetl_orchestrator.app import create_app
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from .conftest import LINEAR, settings_for
-
-type Json = Any
+from services.orchestrator.tests.playbooks import LINEAR
+from services.orchestrator.tests.shard import settings_for
 
 EXECUTION_ID = 383_000_000_000_000_000
 
@@ -43,7 +42,7 @@ async def catalog(bus: Bus, time: DatabaseTime | None = None) -> AsyncIterator[N
     """Play the catalog service."""
     known = time or DatabaseTime()
 
-    async def lease(_: dict[str, Json]) -> dict[str, Json]:
+    async def lease(_: JsonObject) -> JsonObject:
         now = unix_ms()
         return {
             "machine_id": 7,
@@ -52,10 +51,10 @@ async def catalog(bus: Bus, time: DatabaseTime | None = None) -> AsyncIterator[N
             "now_ms": now + known.ahead_ms,
         }
 
-    async def content(request: dict[str, Json]) -> dict[str, Json]:
+    async def content(request: JsonObject) -> JsonObject:
         return {**request, "path": "p", "version": 1, "kind": "playbook", "content": LINEAR}
 
-    async def liveness(_: dict[str, Json]) -> RpcReply:
+    async def liveness(_: JsonObject) -> RpcReply:
         return RpcReply(body={"now": "2026-01-01T00:00:00Z", "workers": {}})
 
     handlers = {
@@ -104,7 +103,7 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
     assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
 
 
-async def test_the_loops_of_a_process_look_after_what_nobody_asks_for(
+async def test_the_loops_of_a_process_work_without_a_request(
     nats_url: str, database: Database
 ) -> None:
     """F3: leases above all; and timers, old request keys, partitions ahead."""

@@ -1,4 +1,4 @@
-"""Servers die while work is in flight; nothing is lost, nothing is done twice."""
+"""Servers die while inputs are in flight; nothing is lost, nothing is done twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import OwnPostgresServer
 from noetl_testkit.waiting import eventually
 
-from .conftest import Shard, opened_shard
+from services.orchestrator.tests.shard import Shard, opened_shard
 
 
 async def persistently(shard: Shard, execution_id: int, message: dict[str, object]) -> object:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import asyncpg
 import orjson
@@ -15,14 +14,14 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.pg.pool import open_pool
 from noetl_common.service import Service, supervise
 from noetl_contract.events import EventRow, envelope
+from noetl_contract.json import Json
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import command_subject, event_subject, outbox_hint_subject
-from noetl_outbox.app import open_parts
+from noetl_outbox.app import open_relay
 from noetl_outbox.settings import Settings
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 EXECUTION_ID = 325077236512452608
@@ -50,7 +49,7 @@ FROM unnest($1::bigint[], $2::bigint[], $5::bigint[]) AS e (execution_id, event_
 
 @dataclass
 class Rows:
-    """Makes what a commit would have written, and looks at what became of it."""
+    """Inserts rows like a commit, and reads them back."""
 
     pool: Pool
     bus: Bus
@@ -212,7 +211,7 @@ async def relaying_on(
 ) -> AsyncIterator[Service]:
     settings = make_settings(database, nats_url=nats_url, **overrides)
     service = Service("outbox", settings)
-    async with supervise(service, lambda known: open_parts(known, settings)):
+    async with supervise(service, lambda known: open_relay(known, settings)):
         yield service
         assert service.failure is None
     await asyncio.sleep(0)

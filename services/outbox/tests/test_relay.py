@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from noetl_common.bus.topology import ensure_durable
+from noetl_contract.json import Json
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, DurableSpec, pool_durable
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-type Json = Any
 type Rows = Any
 type Relaying = Callable[..., Any]
 
@@ -249,7 +249,7 @@ async def test_what_was_published_is_removed_after_its_time(
 
         await eventually(is_removed)
 
-    # The command may have to go out again: nobody has claimed it.
+    # The unclaimed command may have to go out again.
     assert await rows.pool.fetchval("SELECT kind FROM noetl.outbox") == "command"
 
 

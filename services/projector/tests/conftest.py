@@ -1,7 +1,6 @@
-"""A store on a database of the test's own, log rows in it, and the service in process."""
+"""A store on a database of its own for each test, log rows in it, and the service in process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import asyncpg
 import pytest
@@ -9,17 +8,24 @@ from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
-from noetl_projector.handlers import ExecutionHandlers
-from noetl_projector.result_bodies.places import open_places
-from noetl_projector.results import ResultHandlers
+from noetl_projector.executions.event_handlers import EventHandlers
+from noetl_projector.executions.handlers import ExecutionHandlers
+from noetl_projector.executions.store import ExecutionStore
+from noetl_projector.projection.store import ProjectionStore
+from noetl_projector.replay.handlers import ReplayHandlers
+from noetl_projector.replay.store import ReplayStore
+from noetl_projector.results.bodies.places import open_places
+from noetl_projector.results.handlers import ResultHandlers
+from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
-from noetl_projector.store import Store
+from noetl_projector.subscriptions.handlers import SubscriptionHandlers
+from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Ask = Callable[..., Awaitable[RpcReply]]
 type AddLog = Callable[..., Awaitable[None]]
@@ -37,8 +43,8 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def store(pool: Pool) -> Store:
-    return Store(pool)
+def store(pool: Pool) -> ProjectionStore:
+    return ProjectionStore(pool)
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def add_log(pool: Pool) -> AddLog:
 
     async def add(
         execution_id: int,
-        events: list[dict[str, Json]],
+        events: list[JsonObject],
         *,
         status: str = "RUNNING",
         path: str = "tests/x",
@@ -98,15 +104,19 @@ def add_log(pool: Pool) -> AddLog:
 
 
 @pytest.fixture
-async def ask(database: Database, nats_url: str, store: Store) -> AsyncIterator[Ask]:
+async def ask(database: Database, nats_url: str, pool: Pool) -> AsyncIterator[Ask]:
     """Ask the projector's handlers over the bus."""
     settings = make_settings(
         database, nats_url=nats_url, detail_events_max=5, detail_bytes_max=3000
     )
-    routes = ExecutionHandlers(store, settings=settings).routes()
+    executions = ExecutionStore(pool)
+    routes = ExecutionHandlers(executions, settings=settings).routes()
+    routes |= EventHandlers(executions, settings=settings).routes()
+    routes |= ReplayHandlers(ReplayStore(pool), settings=settings).routes()
+    routes |= SubscriptionHandlers(SubscriptionStore(pool), settings=settings).routes()
     async with connect(settings, name="test") as bus:
         results = ResultHandlers(
-            store,
+            ResultStore(pool),
             bus=bus,
             settings=settings,
             ids=SnowflakeIds(7),

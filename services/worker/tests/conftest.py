@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from noetl_worker.bounded_http import open_tool_client
+from noetl_worker.control_plane.edge import open_edge
 from noetl_worker.interpreters.interpreter import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 from noetl_worker.settings import Settings
-from noetl_worker.tools.bounded import open_tool_client
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
-from noetl_worker.transports.edge import open_edge
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -20,7 +20,6 @@ LIMITS = InterpreterLimits(
     file_bytes=8 << 20,
     output_bytes=64 << 10,
     result_bytes=4 << 20,
-    jobs=50,
 )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
+from noetl_worker.control_plane.edge import Edge
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.sealed import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
-from noetl_worker.transports.edge import Edge
 
 type Answer = tuple[int, Any]
 
@@ -54,7 +54,7 @@ class ScriptedEdge:
     def answer(self, method: str, path: str, body: Any) -> Answer:
         count = len([one for one in list(self.calls) if one[1] == path])
         self.calls.append((method, path, body))
-        # In front of every call of a run (design L6).
+        # In front of every call of a run (L6).
         path = path.removeprefix("/c/7/1")
         parts = path.split("/")
         if path.startswith("/api/commands/"):

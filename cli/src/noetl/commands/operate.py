@@ -4,17 +4,18 @@ import json
 import shlex
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from noetl_common.shards import DatabaseAddress
+from noetl_contract.json import JsonObject
 
 from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack import logs as log_files
-from noetl.stack import migrations
-from noetl.stack.databases import Databases, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, Identity, locate
 from noetl.stack.errors import StackError
+from noetl.stack.servers import migrations
+from noetl.stack.servers.databases import Databases, sharded_databases, single_database
 from noetl.stack.services import outside
 from noetl.stack.supervisor import ROLE
 
@@ -35,8 +36,8 @@ def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def current_state(directory: DataDirectory) -> dict[str, Any]:
-    """The stack's last words, corrected when it died without saying so."""
+def current_state(directory: DataDirectory) -> JsonObject:
+    """Return the stack's last recorded state, corrected when it died without recording that."""
     state = directory.state() or {"services": []}
     is_running = directory.is_held()
     if not is_running:
@@ -89,7 +90,7 @@ def migrate(*, data: DataOption = None) -> None:
 def topology(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Create or update the streams and durables; safe to repeat."""
     # Loaded here, because the broker client takes half a second that `status` need not wait for.
-    from noetl.stack.topology import apply  # noqa: PLC0415
+    from noetl.stack.servers.topology import apply  # noqa: PLC0415
 
     log_to_stderr()
     directory = locate(data)
@@ -141,7 +142,7 @@ def nats_of(directory: DataDirectory, *, living: bool = False) -> str:
 
 
 def databases_of(directory: DataDirectory, *, living: bool = False) -> Databases:
-    """The databases: the environment's, or the stack's, which may have to run."""
+    """Return the databases that the environment names, or those of the running stack."""
     given = outside().databases
     if given is not None:
         return given
@@ -172,7 +173,7 @@ def _known(directory: DataDirectory, server: str, *, living: bool) -> Identity:
     return identity
 
 
-def _print_table(state: dict[str, Any]) -> None:
+def _print_table(state: JsonObject) -> None:
     columns = ("name", "pid", "port", "state", "restarts")
     rows = [[service.get(column) for column in columns] for service in state["services"]]
     texts = [list(columns), *(["-" if cell is None else str(cell) for cell in r] for r in rows)]

@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def log_to_stderr() -> None:
-    """What libraries have to tell goes where it doesn't mix with our output."""
+    """Send the logs of libraries to stderr, away from the command's output."""
     # Loaded here: most commands log nothing.
     import structlog  # noqa: PLC0415
 

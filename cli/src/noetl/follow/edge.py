@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
+from noetl_contract.json import Json, JsonObject
 
 from noetl.stack.errors import StackError
 
@@ -62,7 +63,7 @@ class Edge:
         await self._client.aclose()
 
     async def register(self, text: str) -> Registered:
-        """Registers a playbook.
+        """Register a playbook.
 
         Raises:
             RefusedError: it is not a valid playbook.
@@ -76,8 +77,8 @@ class Edge:
         except (KeyError, TypeError, ValueError) as error:
             raise self._no_edge() from error
 
-    async def execute(self, playbook: Registered, workload: dict[str, Any]) -> str:
-        """Starts a playbook and returns the execution's id."""
+    async def execute(self, playbook: Registered, workload: JsonObject) -> str:
+        """Start a playbook and return the id of the execution."""
         body = await self._post(
             "/api/execute",
             {
@@ -102,12 +103,12 @@ class Edge:
                 raise
 
     async def status(self, execution_id: str) -> str:
-        """The execution's status word."""
+        """Return the status of the execution."""
         answer = await self._send("GET", f"/api/executions/{execution_id}/status")
         return str(answer.json().get("status"))
 
-    async def events(self, execution_id: str) -> AsyncIterator[dict[str, Any]]:
-        """The execution's events in log order, each once, until it has ended.
+    async def events(self, execution_id: str) -> AsyncIterator[JsonObject]:
+        """Yield the events of the execution in log order, each once, until it has ended.
 
         Survives restarts of the edge: the stream is resumed after the last event seen. Where there
         is no stream, the detail route is polled.
@@ -143,7 +144,7 @@ class Edge:
 
     async def _stream(
         self, execution_id: str, last: str | None
-    ) -> AsyncIterator[tuple[str, str | None, dict[str, Any]]]:
+    ) -> AsyncIterator[tuple[str, str | None, JsonObject]]:
         headers = {"Accept": "text/event-stream"}
         if last is not None:
             headers["Last-Event-ID"] = last
@@ -173,7 +174,7 @@ class Edge:
                         yield name, event_id, json.loads(data)
                         name, event_id, data = "message", None, ""
 
-    async def _poll(self, execution_id: str, seen: set[str]) -> AsyncIterator[dict[str, Any]]:
+    async def _poll(self, execution_id: str, seen: set[str]) -> AsyncIterator[JsonObject]:
         while True:
             answer = await self._send("GET", f"/api/executions/{execution_id}")
             body = answer.json()
@@ -186,10 +187,10 @@ class Edge:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, path: str, body: JsonObject) -> JsonObject:
         answer = await self._send("POST", path, body)
         try:
-            value: Any = answer.json()
+            value: Json = answer.json()
         except ValueError as error:
             raise self._no_edge() from error
         return value if isinstance(value, dict) else {}
@@ -197,9 +198,7 @@ class Edge:
     def _no_edge(self) -> StackError:
         return StackError(f"{self._client.base_url} doesn't answer as a NoETL server does")
 
-    async def _send(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> httpx.Response:
+    async def _send(self, method: str, path: str, body: JsonObject | None = None) -> httpx.Response:
         try:
             answer = await self._client.request(method, path, json=body)
         except httpx.TransportError as error:

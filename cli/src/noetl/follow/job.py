@@ -6,12 +6,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from noetl_common.settings import PlaybookSettings
+from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.lint import Severity, lint
 
-from noetl.commands.up import stop_signals
 from noetl.follow import source
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
@@ -19,6 +18,7 @@ from noetl.follow.view import View, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside
+from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import StackPlan, running
 
 EXIT_FAILED = 1
@@ -36,7 +36,7 @@ class Job:
         *,
         file: Path,
         text: str,
-        workload: dict[str, Any],
+        workload: JsonObject,
         timeout: float | None,
         server_url: str | None,
         data: DataDirectory,
@@ -111,7 +111,7 @@ class Job:
             await asyncio.sleep(0.1)
 
     async def _attach(self) -> str | None:
-        """The address of the stack that is here, once it is ready; None if it ends before."""
+        """Return the address of the running stack once it is ready; None if it ends before."""
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 while self._data.is_held():
@@ -133,7 +133,7 @@ class Job:
         view.say(self._title)
 
     async def _follow(self, edge: Edge, view: View) -> int | None:
-        """Shows events until the end; an exit code when it is not the execution's own."""
+        """Show events until the end; return an exit code when the execution did not decide it."""
         reading = asyncio.create_task(self._read(edge, view))
         asked = asyncio.create_task(self._stop.event.wait())
         try:
@@ -207,7 +207,7 @@ class Job:
         return f"{self._file}:{line}: {reason}" if line else f"{self._file}: {reason}"
 
 
-def _print_result(result: Any) -> None:
+def _print_result(result: Json) -> None:
     if isinstance(result, str):
         sys.stdout.write(result + "\n")
     elif result is not None:

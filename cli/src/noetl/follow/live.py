@@ -37,7 +37,7 @@ class LiveView:
         )
 
     def say(self, text: str) -> None:
-        """Shows the line above the steps."""
+        """Show a line above the steps."""
         self._text = text
 
     def changed(self, progress: Progress, step: StepProgress) -> None:

@@ -3,19 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-ENDINGS = {
-    "playbook.completed": "COMPLETED",
-    "playbook_completed": "COMPLETED",
-    "workflow.completed": "COMPLETED",
-    "playbook.failed": "FAILED",
-    "playbook_failed": "FAILED",
-    "workflow.failed": "FAILED",
-    "playbook_cancelled": "CANCELLED",
-    "playbook.cancelled": "CANCELLED",
-    "execution.cancelled": "CANCELLED",
-}
+from noetl_contract.events import status_of_terminal
+from noetl_contract.json import Json, JsonObject
 
 
 class StepState(StrEnum):
@@ -39,7 +29,7 @@ class StepProgress:
     ended_at: datetime | None = None
     expected: int | None = None
     done_commands: set[str] = field(default_factory=set)
-    result: Any = None
+    result: Json = None
     error: str | None = None
 
     @property
@@ -64,11 +54,11 @@ class Progress:
     error: str | None = None
     last_result_of: str | None = None
 
-    def apply(self, event: dict[str, Any]) -> StepProgress | None:
-        """Takes in one event; the step whose state it changed, if any."""
+    def apply(self, event: JsonObject) -> StepProgress | None:
+        """Apply one event; return the step whose state it changed, if any."""
         kind, name = str(event.get("event_type")), event.get("node_name")
-        if kind in ENDINGS:
-            self.ending = self.ending or ENDINGS[kind]
+        if ending := status_of_terminal(kind):
+            self.ending = self.ending or str(ending)
             self.error = self.error or event.get("error") or _context(event).get("error")
             return None
         if not name or kind == "playbook_started":
@@ -84,11 +74,11 @@ class Progress:
         return [step for step in self.steps.values() if step.state is StepState.FAILED]
 
     @property
-    def result(self) -> Any:
+    def result(self) -> Json:
         """What the step that finished last returned."""
         return self.steps[self.last_result_of].result if self.last_result_of else None
 
-    def _apply_to(self, step: StepProgress, kind: str, event: dict[str, Any]) -> None:
+    def _apply_to(self, step: StepProgress, kind: str, event: JsonObject) -> None:
         moment = _moment(event)
         match kind:
             case "step.enter":
@@ -117,7 +107,7 @@ class Progress:
         step.expected, step.error = None, None
         step.done_commands = set()
 
-    def _take_result(self, step: StepProgress, event: dict[str, Any]) -> None:
+    def _take_result(self, step: StepProgress, event: JsonObject) -> None:
         inner = _context(event).get("result")
         outcome = inner.get("context") if isinstance(inner, dict) else None
         if not isinstance(outcome, dict):
@@ -127,20 +117,20 @@ class Progress:
         # A soft error completes its step all the same; whoever looks on should see it.
         step.error = str(outcome["error"]) if outcome.get("error") else None
 
-    def _complete(self, step: StepProgress, event: dict[str, Any], moment: datetime | None) -> None:
+    def _complete(self, step: StepProgress, event: JsonObject, moment: datetime | None) -> None:
         step.done_commands.add(str(_context(event).get("command_id") or event.get("event_id")))
         if step.expected is None or len(step.done_commands) >= step.expected:
             step.state, step.ended_at = StepState.DONE, moment
             self.last_result_of = step.name
 
 
-def _context(event: dict[str, Any]) -> dict[str, Any]:
+def _context(event: JsonObject) -> JsonObject:
     result = event.get("result")
     context = result.get("context") if isinstance(result, dict) else None
     return context if isinstance(context, dict) else {}
 
 
-def _moment(event: dict[str, Any]) -> datetime | None:
+def _moment(event: JsonObject) -> datetime | None:
     try:
         return datetime.fromisoformat(str(event.get("created_at")))
     except ValueError:

@@ -21,7 +21,7 @@ def step_lines(text: str) -> dict[str, int]:
 
 
 def line_of(message: str, text: str) -> int | None:
-    """The line that a complaint is about: the one it gives, or that of a step it names."""
+    """Return the line that an error message is about: its own, or that of a step it names."""
     given = re.search(r"\bat line (\d+)\b", message)
     if given:
         return int(given[1])

@@ -16,22 +16,22 @@ class View(Protocol):
     """Something that shows progress."""
 
     def say(self, text: str) -> None:
-        """Shows one line of prose."""
+        """Show one line of prose."""
 
     def changed(self, progress: Progress, step: StepProgress) -> None:
-        """Shows that a step changed."""
+        """Show that a step changed."""
 
 
 class PlainView:
     """One line per change, for pipes and logs."""
 
     def say(self, text: str) -> None:
-        """Prints the line."""
+        """Print the line."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
     def changed(self, progress: Progress, step: StepProgress) -> None:
-        """Prints the step's line, but only each tenth of a loop."""
+        """Print the line of the step; of a loop only every tenth iteration."""
         del progress
         if step.is_loop and step.state is StepState.RUNNING and not _is_tenth(step):
             return
@@ -40,7 +40,7 @@ class PlainView:
 
 @contextmanager
 def terminal_view() -> Iterator[View]:
-    """The view that suits where stderr goes."""
+    """Return the view for a terminal or for a file, as stderr is."""
     if not sys.stderr.isatty():
         yield PlainView()
         return

@@ -18,7 +18,7 @@ LONGEST_ERROR = 100
 
 
 def describe(step: StepProgress, now: datetime | None = None) -> str:
-    """Name, loop progress, time, and what is unusual; a running step is timed until `now`."""
+    """Return name, loop progress, time and errors of a step, timed until `now`."""
     parts = [step.name]
     if step.is_loop:
         parts.append(f"{len(step.done_commands)}/{step.expected}")
@@ -34,7 +34,7 @@ def describe(step: StepProgress, now: datetime | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person would say it."""
+    """Return a duration in words."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < MINUTE:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl.stack.errors import StackError
 
 
-def workload(payload: str | None, assignments: Sequence[str]) -> dict[str, Any]:
+def workload(payload: str | None, assignments: Sequence[str]) -> JsonObject:
     """One object from a JSON text and `key=value` words, the words winning.
 
     Values are JSON where they parse as JSON, else text; dots in keys nest.
@@ -31,7 +32,7 @@ def workload(payload: str | None, assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _payload(text: str | None) -> dict[str, Any]:
+def _payload(text: str | None) -> JsonObject:
     if text is None:
         return {}
     try:
@@ -43,7 +44,7 @@ def _payload(text: str | None) -> dict[str, Any]:
     return values
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> Json:
     try:
         return json.loads(text)
     except ValueError:

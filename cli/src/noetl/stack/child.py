@@ -92,7 +92,7 @@ class Child:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Keeps the process running; returns after `stop`, and whatever happens it has ended.
+        """Keep the process running until `stop`; the process has ended when this returns or raises.
 
         Has to run in the main thread: the kernel ends children with the thread that made them.
         """
@@ -136,7 +136,7 @@ class Child:
             await self._ended.wait()
 
     def kill(self) -> None:
-        """Ends the process at once and for good."""
+        """Kill the process and don't start it again."""
         self._stopping.set()
         self._kill()
 

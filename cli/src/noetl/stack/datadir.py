@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.process import free_port, is_port_free
@@ -61,7 +62,7 @@ class DataDirectory:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Holds the directory for the block; the kernel lets go of it when the process dies.
+        """Lock the directory during the block; the kernel releases the lock when the process dies.
 
         Raises:
             DataDirectoryInUseError: another stack holds it.
@@ -126,7 +127,7 @@ class DataDirectory:
         return False
 
     def identity(self) -> Identity:
-        """The stack's identity, made on the first call.
+        """Return the stack's identity, made on the first call.
 
         Raises:
             StackError: the file is damaged, or another version's.
@@ -148,27 +149,27 @@ class DataDirectory:
         return made
 
     def save_identity(self, identity: Identity) -> None:
-        """Stores the identity durably: without its passwords the data can't be opened."""
+        """Store the identity durably: without its passwords the data can't be opened."""
         _write_json(self.root / "identity.json", asdict(identity), durable=True)
 
     def port(self, identity: Identity, process: str) -> int:
-        """The recorded port of a process, or a new one when somebody else took it."""
+        """Return the recorded port of a process, or a new one when another program uses it."""
         known = identity.ports.get(process)
         others = {port for name, port in identity.ports.items() if name != process}
         if known is None or known in others or not is_port_free(known):
             identity.ports[process] = free_port(taken=others)
         return identity.ports[process]
 
-    def state(self) -> dict[str, Any] | None:
-        """What the supervisor last said about its processes; nothing when that is illegible."""
+    def state(self) -> JsonObject | None:
+        """Return the state that the supervisor wrote last; empty when it is illegible."""
         return _read_state(self._state)
 
-    def last_state(self) -> dict[str, Any] | None:
-        """What the supervisor before the one that holds the directory last said."""
+    def last_state(self) -> JsonObject | None:
+        """Return the last state of the supervisor before the present one."""
         return _read_state(self._last_state)
 
-    def save_state(self, state: dict[str, Any]) -> None:
-        """Replaces the state in one step, so that readers never see half of it."""
+    def save_state(self, state: JsonObject) -> None:
+        """Replace the state in one step, so that readers never see half of it."""
         _write_json(self._state, state, durable=False)
 
     @property
@@ -189,12 +190,12 @@ class DataDirectory:
 
 
 def locate(data: Path | None) -> DataDirectory:
-    """The data directory: the given one, `$NOETL_DATA_DIR`, or `.noetl` right here."""
+    """Return the data directory: the given one, `$NOETL_DATA_DIR`, or `./.noetl`."""
     return DataDirectory(data or Path(os.environ.get("NOETL_DATA_DIR") or DEFAULT_NAME))
 
 
 def _take(handle: int) -> bool:
-    """Takes the lock; not if somebody holds it. Who looks has a share in it for a moment only."""
+    """Take the lock unless another process holds it; `status` shares it for a moment only."""
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -209,9 +210,9 @@ def _new_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> JsonObject | None:
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
+        value: JsonObject = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -219,15 +220,15 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def _read_state(path: Path) -> dict[str, Any] | None:
+def _read_state(path: Path) -> JsonObject | None:
     try:
-        state: Any = _read_json(path)
+        state: Json = _read_json(path)
     except StackError:
         return None  # not written durably, and the next start writes it anew
     return state if isinstance(state, dict) else None
 
 
-def _write_json(path: Path, value: dict[str, Any], *, durable: bool) -> None:
+def _write_json(path: Path, value: JsonObject, *, durable: bool) -> None:
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600)

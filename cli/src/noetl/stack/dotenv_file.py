@@ -10,7 +10,7 @@ FILE = Path(".env")
 
 
 def load() -> None:
-    """Takes over the variables of the file that the environment doesn't have.
+    """Add the variables of the file that the environment doesn't have.
 
     Raises:
         StackError: the file is there and can't be read.

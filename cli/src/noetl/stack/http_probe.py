@@ -7,7 +7,7 @@ from contextlib import suppress
 async def status_of(
     port: int, path: str, *, host: str = "127.0.0.1", timeout_seconds: float = 2.0
 ) -> int | None:
-    """The status code of the answer; None when nobody answers as HTTP in time."""
+    """Return the status code of the answer; None without an HTTP answer in time."""
     try:
         async with asyncio.timeout(timeout_seconds):
             reader, writer = await asyncio.open_connection(host, port)

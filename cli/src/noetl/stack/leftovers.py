@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 10.0
 
 
 def clear(data: DataDirectory) -> None:
-    """Ends processes of an earlier stack of this directory that are still there.
+    """End processes of an earlier stack of this directory that still run.
 
     Call it only while holding the directory: then whoever is left belongs to nobody. PostgreSQL's
     processes are not touched here, its launcher waits for them: they are writing their data.

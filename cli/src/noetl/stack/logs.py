@@ -16,7 +16,7 @@ async def run_log_limits(
     limit_bytes: int = LIMIT_BYTES,
     every_seconds: float = 10.0,
 ) -> None:
-    """Keeps each file below a limit for ever, with one older part beside it."""
+    """Keep each log file below a limit until cancelled, with one older part beside it."""
     while True:
         for path in files():
             await asyncio.to_thread(_cut, path, limit_bytes)
@@ -24,7 +24,7 @@ async def run_log_limits(
 
 
 def tail(path: Path, *, lines: int) -> list[str]:
-    """The last lines of a file; none when there is no file."""
+    """Return the last lines of a file; none when there is no file."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
@@ -41,7 +41,7 @@ def tail(path: Path, *, lines: int) -> list[str]:
 
 
 def follow(paths: Mapping[str, Path], *, every_seconds: float = 0.2) -> Iterator[tuple[str, str]]:
-    """New lines of several files as (name, line), for ever."""
+    """Yield new lines of several files as (name, line), without end."""
     positions = {name: _size(path) for name, path in paths.items()}
     while True:
         for name, path in paths.items():

@@ -20,7 +20,7 @@ FIRST_PORT, LAST_PORT = 15_000, 32_000
 def with_parent_death(
     argv: Sequence[str], *, signal_name: str, user_switch: Sequence[str] = ()
 ) -> list[str]:
-    """The command line that makes a process end when its parent does.
+    """Return the command line that makes a process end when its parent does.
 
     The kernel ties the signal to the *thread* that started the child: start children from the
     main thread. It also forgets the signal when credentials change, so a switch of user or user
@@ -41,7 +41,7 @@ def with_parent_death(
 def start(
     argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Starts a process in a session of its own, output appended to a log file.
+    """Start a process in a session of its own, output appended to a log file.
 
     The session keeps a Ctrl-C on the terminal away from it: who drains whom, and in which order,
     is the supervisor's decision.
@@ -58,7 +58,7 @@ def start(
 
 
 def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:
-    """A TCP port nobody listens on right now, other than those in `taken`.
+    """Return a free TCP port, none of those in `taken`.
 
     Below the range from which the kernel gives ports to outgoing connections: there a server that
     restarts could find its port lent out, to one of its own waiting clients for example.
@@ -76,7 +76,7 @@ def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def trouble_with_port(port: int, host: str) -> OSError | None:
-    """What a server would run into that listened there; nothing when it could."""
+    """Return the error that a server listening there would meet; None when it could listen."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -87,7 +87,7 @@ def trouble_with_port(port: int, host: str) -> OSError | None:
 
 
 def birth(pid: int) -> str | None:
-    """A token that differs between two processes that had the same pid; None when there is none.
+    """Return a token that tells two processes with the same pid apart; None without a process.
 
     Zombies count as gone. Without `/proc` the token only says that the process exists.
     """
@@ -108,7 +108,7 @@ def session_members(leader: int) -> list[int]:
 
 
 def processes_in(folder: Path, *, name: str) -> Iterator[int]:
-    """Processes of that name that work inside the folder; nothing where there is no `/proc`."""
+    """Yield processes of that name that work inside `folder`; none without `/proc`."""
     wanted = os.path.realpath(folder)
     for pid in _pids():
         entry = PROC / str(pid)
@@ -122,7 +122,7 @@ def processes_in(folder: Path, *, name: str) -> Iterator[int]:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Sends a signal to a process that may be gone already."""
+    """Send a signal to a process that may be gone already."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 

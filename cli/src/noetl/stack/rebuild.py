@@ -1,4 +1,4 @@
-"""The read model made anew, page by page, by the projectors that own it (design P3)."""
+"""Rebuild the read model page by page; the projectors do the work (P3)."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_contract.subjects import rpc_subject
 
 from noetl.stack.errors import StackError
-from noetl.stack.topology import connected
+from noetl.stack.servers.topology import connected
 
 PAGE = 1000
 PAGE_SECONDS = 60.0
@@ -15,14 +15,14 @@ PAGE_SECONDS = 60.0
 
 @dataclass
 class Rebuilt:
-    """How many rows were written anew, and how many belonged to no execution."""
+    """Count of rows written again, and of rows removed because they belonged to no execution."""
 
     rewritten: int = 0
     removed: int = 0
 
 
 def rebuild(nats_url: str, *, shards: int = 1, page: int = PAGE) -> Rebuilt:
-    """Has the rows of every execution of every shard written anew.
+    """Rebuild the read model of all shards.
 
     Raises:
         StackError: the broker or a projector doesn't answer, or refuses.

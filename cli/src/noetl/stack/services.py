@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from noetl_common.shards import DatabaseAddress
 
-from noetl.stack.databases import Databases, databases_of, single_database
 from noetl.stack.errors import StackError
+from noetl.stack.servers.databases import Databases, databases_of, single_database
 
 EDGE = "api-gateway"
 WORKER = "worker"
@@ -43,7 +43,7 @@ class Outside:
 
 
 def outside(environment: Mapping[str, str] | None = None) -> Outside:
-    """Reads which servers are somebody else's.
+    """Read which servers the environment names instead of ours.
 
     Raises:
         StackError: a variable can't be understood.
@@ -72,7 +72,7 @@ class Replica:
 def replicas(
     counts: Mapping[str, int], modules: Mapping[str, str] = MODULES, *, shards: int = 1
 ) -> list[Replica]:
-    """The processes of all services; a service with one process gives it its own name."""
+    """Return the processes of all services; a single process has the name of its service."""
     made = []
     for service, module in modules.items():
         places = range(shards) if shards > 1 and service in SHARDED else (None,)
@@ -86,13 +86,13 @@ def replicas(
 
 
 def public_url(host: str, port: int) -> str:
-    """The address under which workers on this machine reach the edge."""
+    """Return the address under which workers on this machine reach the edge."""
     name = reachable(host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def reachable(host: str) -> str:
-    """The address by which this machine reaches who listens on the host."""
+    """Return the address by which this machine reaches a server that listens on `host`."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
 
 
@@ -107,7 +107,7 @@ def environment_of(
     public: str,
     encryption_key: str,
 ) -> dict[str, str]:
-    """The settings of one process on top of our environment, which may override the defaults."""
+    """Return the environment of one process; our own environment may override the settings."""
     # Only who stores secrets gets the key. A blank one is none, as it is for the service.
     is_keeper = replica.service == KEEPER and not os.environ.get(_KEY, "").strip()
     secret = {_KEY: encryption_key} if is_keeper else {}

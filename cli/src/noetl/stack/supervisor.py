@@ -10,20 +10,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from noetl_common.shards import DatabaseAddress
+from noetl_contract.json import JsonObject
 
-from noetl.stack import leftovers, migrations, services
+from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
-from noetl.stack.databases import Databases, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, Identity
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import status_of
 from noetl.stack.logs import run_log_limits, tail
-from noetl.stack.nats import NatsInstance
-from noetl.stack.postgres import PostgresInstance
 from noetl.stack.process import trouble_with_port, with_parent_death
+from noetl.stack.servers import migrations
+from noetl.stack.servers.databases import Databases, sharded_databases, single_database
+from noetl.stack.servers.nats import NatsInstance
+from noetl.stack.servers.postgres import PostgresInstance
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
@@ -85,7 +86,7 @@ class Supervisor:
         return services.public_url(self.plan.host, self.edge_port)
 
     async def wait_ready(self, timeout_seconds: float) -> None:
-        """Waits until the schema is there and every process says that it is ready.
+        """Wait until the schema is there and every process says that it is ready.
 
         Raises:
             StackError: it isn't in time, or can't become so; the message says what is missing.
@@ -105,7 +106,7 @@ class Supervisor:
             ) from None
 
     def kill(self) -> None:
-        """Ends everything at once."""
+        """Kill every process."""
         for child in self.children:
             child.kill()
 
@@ -296,8 +297,8 @@ class Supervisor:
         self.plan.data.save_state(self.snapshot())
         self._listener(child)
 
-    def snapshot(self) -> dict[str, Any]:
-        """The state as `noetl-server status` shows it."""
+    def snapshot(self) -> JsonObject:
+        """Return the state as `noetl-server status` shows it."""
         return {
             "pid": os.getpid(),
             "url": self.url,
@@ -334,7 +335,7 @@ def _end_of(child: Child) -> str:
 async def running(
     plan: StackPlan, *, listener: Callable[[Child], None] = lambda _: None
 ) -> AsyncIterator[Supervisor]:
-    """A stack for as long as the block lasts; drained after it, killed when that is cancelled.
+    """Run a stack during the block; drain it afterwards, kill it when the drain is cancelled.
 
     Raises:
         StackError: it can't be started; the message says why.

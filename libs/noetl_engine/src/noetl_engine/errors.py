@@ -1,6 +1,4 @@
-"""What an engine call may raise."""
-
-__all__ = ["EngineError", "EvaluateError", "StartRefused"]
+"""Errors of engine calls."""
 
 
 class EngineError(Exception):

@@ -6,6 +6,7 @@ from typing import assert_never
 from noetl_contract.events import EventRow, ExecutionStatus
 
 from noetl_engine.decide.claim import decide_claim
+from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
@@ -34,10 +35,9 @@ from noetl_engine.inputs import (
 )
 from noetl_engine.outputs import Answer, Decision, Progress
 from noetl_engine.playbook.model import Playbook
-from noetl_engine.state import State, dump_state, load_state
-from noetl_engine.turn import Memory, Turn
-
-__all__ = ["Execution"]
+from noetl_engine.state.memory import Memory
+from noetl_engine.state.model import State
+from noetl_engine.state.snapshot import dump_state, load_state
 
 _STATE_BYTES = 2000
 _COMMAND_BYTES = 600
@@ -55,7 +55,7 @@ class Execution:
 
     @classmethod
     def new(cls, execution_id: int) -> "Execution":
-        """An execution before its start."""
+        """Return an execution before its start."""
         return cls(State(execution_id))
 
     @classmethod
@@ -123,7 +123,7 @@ class Execution:
         return self._memory.state.error
 
     def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision:
-        """Decide what a message causes, and fold it.
+        """Decide on an input and fold the decision.
 
         The answer's ``fast`` of a claim over messages lacks the ``shard``, which the service
         adds.
@@ -133,14 +133,14 @@ class Execution:
             StartRefused: The start is refused; nothing was changed.
         """
         memory = self._memory
-        turn = Turn(memory, playbook, facts)
+        draft = Draft(memory, playbook, facts)
         if memory.state.position == 0 and not isinstance(message, Started):
             text = f"Execution not found: {self.execution_id}"
-            turn.decision.answer = Answer(status=404, error=text)
-            return turn.finish()
+            draft.decision.answer = Answer(status=404, error=text)
+            return draft.finish()
         check_rows(memory, message)
-        _dispatch(turn, message)
-        return turn.finish()
+        _dispatch(draft, message)
+        return draft.finish()
 
     def provide(
         self,
@@ -159,7 +159,7 @@ class Execution:
                 values.updates.pop(first, None)
 
     def snapshot(self) -> bytes:
-        """The state, without results: with the rows after it as good as the whole log."""
+        """Return the state, without results: with the rows after it as good as the whole log."""
         return dump_state(self._memory.state)
 
     def memory_size(self) -> int:
@@ -169,29 +169,29 @@ class Execution:
         return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
 
 
-def _dispatch(turn: Turn, message: Input) -> None:  # noqa: C901 - one case per input
+def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
     match message:
         case Started():
-            decide_start(turn, message)
+            decide_start(draft, message)
         case EventsPosted():
-            decide_events(turn, message)
+            decide_events(draft, message)
         case CommandStarted():
-            decide_start_of_command(turn, message)
+            decide_start_of_command(draft, message)
         case CommandOutcome():
-            decide_outcome(turn, message)
+            decide_outcome(draft, message)
         case Claimed():
-            decide_claim(turn, message)
+            decide_claim(draft, message)
         case Cancelled():
-            decide_cancel(turn, message)
+            decide_cancel(draft, message)
         case Finalized():
-            decide_finalize(turn, message)
+            decide_finalize(draft, message)
         case CommandExhausted():
-            decide_exhausted(turn, message)
+            decide_exhausted(draft, message)
         case StepTimedOut():
-            decide_timeout(turn, message)
+            decide_timeout(draft, message)
         case CallbackTimedOut():
-            decide_callback_timeout(turn, message)
+            decide_callback_timeout(draft, message)
         case Continued():
-            continue_loops(turn)
+            continue_loops(draft)
         case _:
             assert_never(message)

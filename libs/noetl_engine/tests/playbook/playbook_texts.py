@@ -1,5 +1,13 @@
 """Playbook texts for the tests."""
 
+from pathlib import Path
+
+ABOVE = Path(__file__).resolve().parents
+# Examples in folders may bring tools of their own.
+EXAMPLES = [path for parent in ABOVE for path in sorted(parent.glob("examples/*.yaml"))]
+SHARED = [path for parent in ABOVE for path in sorted(parent.glob("shared/playbooks/**/*.yaml"))]
+GOOD = EXAMPLES + SHARED
+
 HEADER = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: t, path: p/t}\n"
 NOOP = "tool: {kind: noop}"
 

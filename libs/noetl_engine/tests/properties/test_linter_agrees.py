@@ -1,4 +1,4 @@
-"""Whatever the text is: the parser refuses it exactly when the linter calls it an error."""
+"""For any text the parser refuses exactly the errors that the linter finds."""
 
 import contextlib
 import json
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from noetl_engine.playbook import PlaybookError, parse_playbook
 from noetl_engine.playbook.lint import PARSER_RULES, Finding, Severity, lint
-from noetl_engine.playbook.yaml_dialect import YamlLimits
-from test_garbage import JSON, VALID, places, with_value
+from noetl_engine.playbook.yaml import YamlLimits
+from random_documents import JSON, VALID, places, with_value
 
 EXAMPLES = sorted((Path(__file__).parents[4] / "examples").glob("*.yaml"))
 TEXTS = [yaml.safe_dump(VALID), *(path.read_text() for path in EXAMPLES)]

@@ -1,4 +1,4 @@
-"""A world around one execution: broker, workers, timers and store, and what goes wrong there."""
+"""A world around one execution: broker, workers, timers and store with their faults."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,7 +24,8 @@ from noetl_engine.inputs import (
 from noetl_engine.lease import holder_gone
 from noetl_engine.outputs import Answer, Decision, NeedRows, NewCommand, NewTimer
 from noetl_engine.playbook import Playbook
-from noetl_engine.state import CommandState, dump_state
+from noetl_engine.state.model import CommandState
+from noetl_engine.state.snapshot import dump_state
 
 LIMITS = Limits(rounds_per_decision=40, commands_per_decision=3, callback_seconds=300)
 OUTCOMES = ("ok", "ok", "ok", "ok", "soft", "fails", "updates")

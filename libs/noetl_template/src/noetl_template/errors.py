@@ -1,4 +1,4 @@
-"""The one error a caller sees."""
+"""Errors of templates."""
 
 _SHOWN_TEMPLATE_CHARS = 200
 
@@ -7,18 +7,27 @@ class TemplateError(Exception):
     """A template could not be compiled or rendered.
 
     Attributes:
-        reason: What is wrong, without the template's text.
+        problem: What is wrong, without the template's text and the place in it.
+        line: One-based line of the template, ``None`` when unknown.
+        reason: The problem with its line.
         template: The template's text, cut to 200 characters.
     """
 
-    def __init__(self, reason: str, *, template: str) -> None:
+    def __init__(self, problem: str, *, template: str, line: int | None = None) -> None:
+        reason = problem if line is None else f"{problem} (line {line})"
         shown = template[:_SHOWN_TEMPLATE_CHARS]
         if len(template) > _SHOWN_TEMPLATE_CHARS:
             shown += "…"
         super().__init__(f"{reason} (in template: {shown})")
+        self.problem = problem
+        self.line = line
         self.reason = reason
         self.template = shown
 
 
 class EvaluationError(Exception):
-    """Raised by operators, filters and limits while a template runs; becomes a TemplateError."""
+    """Raised by operators, filters and limits; becomes a TemplateError."""
+
+    def __init__(self, problem: str, *, line: int | None = None) -> None:
+        super().__init__(problem)
+        self.line = line

@@ -15,16 +15,18 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
-from noetl_catalog.entry_handlers import EntryHandlers
-from noetl_catalog.handlers import MachineHandlers, RuntimeHandlers
-from noetl_catalog.heartbeats import Heartbeats
-from noetl_catalog.register_handlers import RegisterHandlers
-from noetl_catalog.secrets_part import Secrets, open_secrets
+from noetl_catalog.entries.listener_handlers import ListenerHandlers
+from noetl_catalog.entries.read_handlers import EntryHandlers
+from noetl_catalog.entries.register_handlers import RegisterHandlers
+from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.runtimes.handlers import RuntimeHandlers
+from noetl_catalog.runtimes.heartbeats import Heartbeats
+from noetl_catalog.runtimes.machine_handlers import MachineHandlers
+from noetl_catalog.runtimes.store import RuntimeStore
+from noetl_catalog.secrets.keychain.entries import KeychainEntries
+from noetl_catalog.secrets.keychain.executions import Executions
+from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
-from noetl_catalog.store import Store
-from noetl_catalog.upkeep_handlers import UpkeepHandlers
-
-__all__ = ["SCHEMA", "create_app", "open_parts"]
 
 SCHEMA = "0006"
 _NAME = "catalog"
@@ -34,8 +36,8 @@ _log = get_logger()
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Build the service; nothing connects before its lifespan begins."""
-    known = settings or Settings()
-    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+    chosen = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, chosen), chosen)
 
 
 @asynccontextmanager
@@ -44,35 +46,45 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_of_database())
-        store = Store(pool)
-        machines = MachineHandlers(store, settings=settings)
+        store = EntryStore(pool)
+        runtime_store = RuntimeStore(pool)
+        machines = MachineHandlers(runtime_store, settings=settings)
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
         rpc = RpcClient(bus)
         async with (
-            # Answered first, since this process leases from itself or from its twin.
+            # Served first: this process leases its own machine id here, or from a replica.
             serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
             lease_machine_id(rpc, holder) as ids,
-            open_secrets(pool, store=store, rpc=rpc, ids=ids, settings=settings) as secret_parts,
+            open_secrets(
+                pool,
+                entries=KeychainEntries(store, settings=settings),
+                executions=Executions(rpc, shard_count=settings.shard_count),
+                ids=ids,
+                settings=settings,
+            ) as secret_parts,
         ):
-            heartbeats = Heartbeats(store, ids=ids)
+            heartbeats = Heartbeats(runtime_store, ids=ids)
             parsers = asyncio.Semaphore(_PARSERS)
             entries = EntryHandlers(store, settings=settings, parsers=parsers)
             register = RegisterHandlers(store, settings=settings, ids=ids, parsers=parsers)
-            runtimes = RuntimeHandlers(store, settings=settings, ids=ids, heartbeats=heartbeats)
+            runtimes = RuntimeHandlers(
+                runtime_store, settings=settings, ids=ids, heartbeats=heartbeats
+            )
+            listeners = ListenerHandlers(store)
             service.ready_when("nats", bus.is_ready)
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.spawn("heartbeats", heartbeats.run())
-            service.spawn("cleanup", run_cleanup(store, secret_parts, settings=settings))
+            service.spawn("cleanup", run_cleanup(runtime_store, secret_parts, settings=settings))
             secret_parts.join(service)
             routes = entries.routes() | register.routes() | runtimes.routes() | secret_parts.routes
-            routes |= UpkeepHandlers(pool).routes()
+            routes |= listeners.routes()
             async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 
 
-async def run_cleanup(store: Store, secret_parts: Secrets, *, settings: Settings) -> None:
-    """Forget runtimes that were silent for long and what expired, until cancelled."""
+async def run_cleanup(store: RuntimeStore, secret_parts: Secrets, *, settings: Settings) -> None:
+    """Delete silent runtimes and expired secrets in intervals, until cancelled."""
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)

@@ -2,25 +2,6 @@
 
 from noetl_common.metrics import counter, gauge, histogram
 
-__all__ = [
-    "BATCH_INPUTS",
-    "CACHE_BYTES",
-    "CACHE_EXECUTIONS",
-    "COMMANDS_STRANDED",
-    "COMMIT_SECONDS",
-    "CONFLICTS",
-    "DATABASE_HELD_UP",
-    "DEAD_LETTERS",
-    "DECIDE_SECONDS",
-    "EXECUTIONS_FAILED",
-    "LATE",
-    "LEASES_NOT_JUDGED",
-    "RECLAIMED",
-    "SNAPSHOTS",
-    "STARTS_DROPPED",
-    "WAITING_INPUTS",
-]
-
 _FAST = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 DECIDE_SECONDS = histogram(
@@ -39,7 +20,7 @@ CONFLICTS = counter(
     "Decisions made again because the execution had moved on or was locked.",
 )
 DEAD_LETTERS = counter(
-    "noetl_orchestrator_refused_total", "Inputs that can never be worked on.", ("reason",)
+    "noetl_orchestrator_refused_total", "Inputs that can never be decided or stored.", ("reason",)
 )
 EXECUTIONS_FAILED = counter(
     "noetl_orchestrator_executions_failed_total",
@@ -51,11 +32,11 @@ RECLAIMED = counter(
 )
 LEASES_NOT_JUDGED = counter(
     "noetl_lease_sweeps_without_judgement_total",
-    "Sweeps that judged nobody, because a sign of life may be on its way (L3).",
+    "Sweeps that judged no worker, because a sign of life may be on its way (L3).",
     ("reason",),
 )
 COMMANDS_STRANDED = counter(
-    "noetl_commands_stranded_total", "Commands sent again because nobody claimed them (O3)."
+    "noetl_commands_stranded_total", "Commands sent again because they were not claimed (O3)."
 )
 SNAPSHOTS = counter("noetl_orchestrator_snapshots_total", "Snapshots written.")
 STARTS_DROPPED = counter("noetl_starts_dropped_total", "Starts past their deadline (W5).")

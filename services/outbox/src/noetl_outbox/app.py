@@ -1,4 +1,4 @@
-"""The parts of the outbox relay and how they fit together."""
+"""The process of the outbox relay: connections, loops and handlers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,32 +14,29 @@ from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import outbox_hint_subject
 
-from noetl_outbox.births import Births
-from noetl_outbox.outside import OutsideHandlers
+from noetl_outbox.external_publishers import ExternalPublishers
 from noetl_outbox.pools import PoolWatch
-from noetl_outbox.recovery import Recovery
+from noetl_outbox.recovery import CreationTimes, Recovery
 from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Store
 from noetl_outbox.upkeep import run_measure, run_purge
 
-__all__ = ["SCHEMA", "create_app", "open_parts"]
-
 SCHEMA = "0001"
 _NAME = "outbox"
-_OUTSIDERS = 4
+_REQUESTS_AT_ONCE = 4
 _log = get_logger()
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Build the service; nothing connects before its lifespan begins."""
     known = settings or Settings()
-    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+    return create_service_app(_NAME, lambda service: open_relay(service, known), known)
 
 
 @asynccontextmanager
-async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None]:
-    """Open everything the relay is made of, and relay until the block ends."""
+async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None]:
+    """Connect and start all loops of the relay; stop them when the block ends."""
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_index)
@@ -51,14 +48,16 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             grace_seconds=settings.outbox_grace_seconds,
             relays_events=settings.outbox_relay_events,
         )
-        outside = OutsideHandlers(pool, settings=settings)
+        publishers = ExternalPublishers(pool, settings=settings)
         pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
-        births = Births()
-        relay = Relay(bus, store, pools=pools, births=births, settings=settings)
-        recovery = Recovery(bus, store, births=births, relay=relay, settings=settings)
+        creation_times = CreationTimes()
+        relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
+        recovery = Recovery(
+            bus, store, creation_times=creation_times, wake_sweep=relay.wake, settings=settings
+        )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", store.now)
-        # Births and durables are known before the first row goes out, if the servers answer.
+        # Creation times and durables should be known before the first row goes out.
         try:
             await recovery.look()
             await pools.look()
@@ -78,7 +77,9 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.spawn(f"hints {number}", relay.run_hints())
         subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
         try:
-            async with serve_rpc(bus, outside.routes(), queue=_NAME, concurrency=_OUTSIDERS):
+            async with serve_rpc(
+                bus, publishers.routes(), queue=_NAME, concurrency=_REQUESTS_AT_ONCE
+            ):
                 yield
         finally:
             await subscription.unsubscribe()

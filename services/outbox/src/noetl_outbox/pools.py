@@ -1,4 +1,4 @@
-"""Which pools may get their commands inside the notification (worker 22.4).
+"""Find the pools whose commands may travel inside the notification.
 
 With two durables on a pool's subject every command is delivered twice as a first delivery, so
 commands are inlined only while exactly one covers it.
@@ -7,7 +7,6 @@ commands are inlined only while exactly one covers it.
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
 
 import orjson
 from noetl_common import metrics
@@ -17,8 +16,6 @@ from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS
 from noetl_contract.subjects import command_subject
 
-__all__ = ["PoolWatch", "covers"]
-
 _log = get_logger()
 _API_SECONDS = 5.0
 _SOONEST_LOOK_SECONDS = 1.0
@@ -26,7 +23,7 @@ _MOST_PAGES = 100
 
 
 class PoolWatch:
-    """Knows the durables of the command stream."""
+    """Watch the durables of the command stream."""
 
     def __init__(self, bus: Bus, *, interval_seconds: float) -> None:
         self._bus = bus
@@ -40,7 +37,7 @@ class PoolWatch:
         )
 
     def may_inline(self, pool: str | None) -> bool:
-        """Whether exactly one durable covers the pool's subject, as of the last look."""
+        """Return whether exactly one durable covers the pool's subject, as of the last look."""
         if pool is None:
             return False
         count = self._counts.get(pool)
@@ -50,7 +47,7 @@ class PoolWatch:
             self._counts[pool] = count
             self._tell(pool, count)
         if count == 0:
-            # The pool's first worker may just have come.
+            # The first worker of the pool may have just started.
             self._wanted.set()
         return count == 1
 
@@ -61,7 +58,7 @@ class PoolWatch:
         self._refused.set(0)
 
     async def run(self) -> None:
-        """Look when connected, every interval, and soon when a pool without durable is asked."""
+        """Look every interval while connected, and soon after a request for an unknown pool."""
         stop = self._bus.on_reconnect(self._on_reconnect)
         try:
             while True:
@@ -94,7 +91,7 @@ class PoolWatch:
 
 
 def covers(filters: Sequence[str], subject: str) -> bool:
-    """Whether one of the filters matches a subject; no filter matches everything."""
+    """Return whether one of the filters matches a subject; no filter matches everything."""
     return not filters or any(_matches(pattern, subject) for pattern in filters)
 
 
@@ -117,7 +114,7 @@ async def _durable_filters(bus: Bus) -> list[tuple[str, ...]]:
             orjson.dumps({"offset": seen}),
             timeout=_API_SECONDS,
         )
-        answer: dict[str, Any] = orjson.loads(incoming.data)
+        answer = orjson.loads(incoming.data)
         consumers = answer.get("consumers") or []
         for consumer in consumers:
             config = consumer["config"]

@@ -8,25 +8,26 @@ SELECT clock_timestamp();
 -- Rows whose time has come, oldest first, skipping those another relay holds. Fresh rows are left
 -- to their hint for a while; rows in flight come back when their lease is over (their
 -- available_at). Events are read from the log.
--- $1 grace, $2 lease, $3 at most so many, $4 kinds of rows
+-- $1 grace, $2 lease, $3 most rows, $4 kinds of rows
 WITH due AS (
     SELECT outbox_id
     FROM noetl.outbox
     WHERE status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
         AND available_at <= now()
-        AND (status <> 'PENDING' OR available_at <= now() - $1::interval)
-        AND kind = ANY($4::text[])
+        AND (status != 'PENDING' OR available_at <= now() - $1::INTERVAL)
+        AND kind = ANY($4::TEXT[])
     ORDER BY available_at, outbox_id
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ),
+
 claimed AS (
     UPDATE noetl.outbox AS stored
     SET
         status = 'IN_FLIGHT',
         attempts = stored.attempts + 1,
         locked_at = now(),
-        available_at = now() + $2::interval,
+        available_at = now() + $2::INTERVAL,
         updated_at = now()
     FROM due
     WHERE stored.outbox_id = due.outbox_id
@@ -40,54 +41,35 @@ claimed AS (
         stored.payload,
         stored.attempts
 )
+
 SELECT
-    claimed.outbox_id,
-    claimed.kind,
-    claimed.execution_id,
-    claimed.event_id,
-    claimed.subject,
-    claimed.message_id,
-    claimed.payload,
-    claimed.attempts,
-    event.position,
-    event.event_type,
-    event.created_at AT TIME ZONE 'UTC' AS created_at,
-    event.catalog_id,
-    event.node_id,
-    event.node_name,
-    event.node_type,
-    event.status,
-    event.parent_event_id,
-    event.parent_execution_id,
-    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
-    event.result,
-    event.meta,
-    event.error,
-    event.worker_id
-FROM claimed
-LEFT JOIN noetl.event AS event
-    ON claimed.kind = 'event'
-    AND event.execution_id = claimed.execution_id
-    AND event.event_id = claimed.event_id
-ORDER BY claimed.outbox_id;
+    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
+    {published_log_row}
+FROM claimed AS c
+LEFT JOIN noetl.event AS e
+    ON c.kind = 'event'
+    AND e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+ORDER BY c.outbox_id;
 
 -- name: claim_named_rows
 -- The same for rows that a hint named without their payload. $1 outbox ids, $2 lease
 WITH due AS (
     SELECT outbox_id
     FROM noetl.outbox
-    WHERE outbox_id = ANY($1::bigint[])
+    WHERE outbox_id = ANY($1::BIGINT[])
         AND status = 'PENDING'
     ORDER BY outbox_id
     FOR UPDATE SKIP LOCKED
 ),
+
 claimed AS (
     UPDATE noetl.outbox AS stored
     SET
         status = 'IN_FLIGHT',
         attempts = stored.attempts + 1,
         locked_at = now(),
-        available_at = now() + $2::interval,
+        available_at = now() + $2::INTERVAL,
         updated_at = now()
     FROM due
     WHERE stored.outbox_id = due.outbox_id
@@ -101,45 +83,25 @@ claimed AS (
         stored.payload,
         stored.attempts
 )
+
 SELECT
-    claimed.outbox_id,
-    claimed.kind,
-    claimed.execution_id,
-    claimed.event_id,
-    claimed.subject,
-    claimed.message_id,
-    claimed.payload,
-    claimed.attempts,
-    event.position,
-    event.event_type,
-    event.created_at AT TIME ZONE 'UTC' AS created_at,
-    event.catalog_id,
-    event.node_id,
-    event.node_name,
-    event.node_type,
-    event.status,
-    event.parent_event_id,
-    event.parent_execution_id,
-    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
-    event.result,
-    event.meta,
-    event.error,
-    event.worker_id
-FROM claimed
-LEFT JOIN noetl.event AS event
-    ON claimed.kind = 'event'
-    AND event.execution_id = claimed.execution_id
-    AND event.event_id = claimed.event_id
-ORDER BY claimed.outbox_id;
+    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
+    {published_log_row}
+FROM claimed AS c
+LEFT JOIN noetl.event AS e
+    ON c.kind = 'event'
+    AND e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+ORDER BY c.outbox_id;
 
 -- name: mark_published
--- Many acknowledgements at once. A row that was put back under another message id meanwhile is
--- not the one that was published.
--- $1 outbox ids, $2 message ids, $3 births of the streams, $4 sequences
+-- Marks many rows at once, except those that were put back under another message id meanwhile.
+-- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
 WITH published AS (
-    SELECT stored.outbox_id, ack.birth, ack.sequence
-    FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[])
-        AS ack (outbox_id, message_id, birth, sequence)
+    SELECT stored.outbox_id, ack.stream_created_at, ack.sequence
+    FROM
+        unnest($1::BIGINT[], $2::TEXT[], $3::TIMESTAMPTZ[], $4::BIGINT[])
+            AS ack (outbox_id, message_id, stream_created_at, sequence)
     INNER JOIN noetl.outbox AS stored
         ON stored.outbox_id = ack.outbox_id
         AND stored.message_id = ack.message_id
@@ -147,12 +109,13 @@ WITH published AS (
     ORDER BY stored.outbox_id
     FOR UPDATE OF stored
 )
+
 UPDATE noetl.outbox AS stored
 SET
     status = 'PUBLISHED',
     published_at = now(),
     last_error = NULL,
-    stream_created_at = published.birth,
+    stream_created_at = published.stream_created_at,
     stream_sequence = published.sequence,
     updated_at = now()
 FROM published
@@ -166,13 +129,13 @@ SET
     available_at = now() + failure.pause,
     last_error = left(failure.reason, 2000),
     updated_at = now()
-FROM unnest($1::bigint[], $2::text[], $3::interval[]) AS failure (outbox_id, reason, pause)
+FROM unnest($1::BIGINT[], $2::TEXT[], $3::INTERVAL[]) AS failure (outbox_id, reason, pause)
 WHERE stored.outbox_id = failure.outbox_id
     AND stored.status = 'IN_FLIGHT';
 
 -- name: park_row
--- Gives a row up for good and, unless it only told of an event, lets its execution fail by a
--- message to it. The negative event id keeps the message apart from the row itself.
+-- Gives up a row for good and, unless it is an event's, inserts a message that fails its
+-- execution. The negative event id keeps the message apart from the row itself.
 -- $1 outbox id, $2 reason, $3 subject of the message or null, $4 its id, $5 its body
 WITH parked AS (
     UPDATE noetl.outbox
@@ -181,24 +144,25 @@ WITH parked AS (
         last_error = left($2, 2000),
         updated_at = now()
     WHERE outbox_id = $1
-        AND status <> 'PUBLISHED'
+        AND status != 'PUBLISHED'
     RETURNING execution_id, event_id
 )
+
 INSERT INTO noetl.outbox (execution_id, event_id, kind, subject, message_id, payload)
-SELECT execution_id, -event_id, 'message', $3::text, $4::text, $5::jsonb
+SELECT execution_id, -event_id, 'message', $3::TEXT, $4::TEXT, $5::JSONB
 FROM parked
-WHERE $3::text IS NOT NULL
+WHERE $3::TEXT IS NOT NULL
 ON CONFLICT (execution_id, event_id, kind) DO NOTHING;
 
 -- name: return_lost_commands
--- Notifications that a stream no longer holds, of commands nobody has claimed, go out at once
--- (O5). In a younger stream their message id is unknown; in the same one it may be remembered.
--- $1 birth of the stream, $2 its first and $3 its last sequence, $4 when these were asked for,
--- $5 grace of the sweep
+-- Puts back notifications of unclaimed commands that a stream no longer holds (O5). A younger
+-- stream does not know their message id; the same stream may remember it, so the id changes.
+-- $1 creation time of the stream, $2 its first and $3 its last sequence, $4 when these were asked
+-- for, $5 grace of the sweep
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
-    available_at = now() - $5::interval,
+    available_at = now() - $5::INTERVAL,
     locked_at = NULL,
     message_id = CASE
         WHEN stored.stream_created_at < $1 THEN stored.message_id
@@ -220,36 +184,38 @@ WHERE command.status = 'PENDING'
     );
 
 -- name: return_lost_events
--- Recent events that a stream no longer holds are told again, for those who listen.
--- $1 birth of the stream, $2 its last sequence, $3 when these were asked for, $4 how recent,
--- $5 grace of the sweep, $6 at most so many
+-- Puts back recent events that a stream no longer holds, for its subscribers.
+-- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 how
+-- recent, $5 grace of the sweep, $6 most rows
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
-    available_at = now() - $5::interval,
+    available_at = now() - $5::INTERVAL,
     locked_at = NULL,
     updated_at = now()
-WHERE stored.outbox_id IN (
-    SELECT outbox_id
-    FROM noetl.outbox
-    WHERE status = 'PUBLISHED'
-        AND published_at > now() - $4::interval
-        AND published_at < $3
-        AND kind = 'event'
-        AND (stream_created_at < $1 OR stream_sequence > $2)
-    ORDER BY published_at DESC
-    LIMIT $6
-    FOR UPDATE SKIP LOCKED
-);
+WHERE
+    stored.outbox_id IN (
+        SELECT outbox_id
+        FROM noetl.outbox
+        WHERE status = 'PUBLISHED'
+            AND published_at > now() - $4::INTERVAL
+            AND published_at < $3
+            AND kind = 'event'
+            AND (stream_created_at < $1 OR stream_sequence > $2)
+        ORDER BY published_at DESC
+        LIMIT $6
+        FOR UPDATE SKIP LOCKED
+    );
 
 -- name: return_lost_messages
--- Messages to executions that a lost ingress may not have handed out yet; repeated ones change
--- nothing there. $1 birth of the stream, $2 its last sequence, $3 when these were asked for,
--- $4 grace of the sweep
+-- Puts back messages to executions that a lost ingress may not have delivered; repeated ones
+-- change nothing.
+-- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 grace of
+-- the sweep
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
-    available_at = now() - $4::interval,
+    available_at = now() - $4::INTERVAL,
     locked_at = NULL,
     updated_at = now()
 WHERE stored.status = 'PUBLISHED'
@@ -258,33 +224,36 @@ WHERE stored.status = 'PUBLISHED'
     AND (stored.stream_created_at < $1 OR stored.stream_sequence > $2);
 
 -- name: purge_published
--- Looks at one page of old published rows and removes those nobody needs: commands that are not
--- finished keep theirs (O5), messages live longer.
+-- Looks at one page of old published rows and removes those not needed: unfinished commands keep
+-- their rows (O5), messages are kept for longer.
 -- $1 age, $2 age of messages, $3 rows in a page, $4 and $5 where the page before ended
 WITH page AS (
     SELECT outbox_id, kind, execution_id, event_id, published_at
     FROM noetl.outbox
     WHERE status = 'PUBLISHED'
-        AND published_at < now() - $1::interval
-        AND (published_at, outbox_id) > ($4::timestamptz, $5::bigint)
+        AND published_at < now() - $1::INTERVAL
+        AND (published_at, outbox_id) > ($4::TIMESTAMPTZ, $5::BIGINT)
     ORDER BY published_at, outbox_id
     LIMIT $3
 ),
+
 dispensable AS (
     SELECT page.outbox_id
     FROM page
-    WHERE CASE page.kind
-        WHEN 'event' THEN TRUE
-        WHEN 'message' THEN page.published_at < now() - $2::interval
-        ELSE NOT EXISTS (
-            SELECT 1
-            FROM noetl.command AS command
-            WHERE command.execution_id = page.execution_id
-                AND command.event_id = page.event_id
-                AND command.status IN ('PENDING', 'CLAIMED', 'RUNNING')
-        )
-    END
+    WHERE
+        CASE page.kind
+            WHEN 'event' THEN TRUE
+            WHEN 'message' THEN page.published_at < now() - $2::INTERVAL
+            ELSE NOT EXISTS (
+                    SELECT 1
+                    FROM noetl.command AS command
+                    WHERE command.execution_id = page.execution_id
+                        AND command.event_id = page.event_id
+                        AND command.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+                )
+        END
 ),
+
 removed AS (
     DELETE FROM noetl.outbox AS stored
     USING dispensable
@@ -292,6 +261,7 @@ removed AS (
         AND stored.status = 'PUBLISHED'
     RETURNING 1
 )
+
 SELECT
     (SELECT count(*) FROM page) AS seen,
     (SELECT count(*) FROM removed) AS removed,
@@ -304,10 +274,10 @@ SELECT
     ) AS last_outbox_id;
 
 -- name: measure
--- Depth and age of what is not published; counted up to a bound.
+-- Number and age of due rows, counted up to a bound; number of parked rows.
 SELECT
     count(*) AS waiting,
-    COALESCE(extract(EPOCH FROM now() - min(available_at)), 0)::float8 AS oldest_seconds,
+    coalesce(extract(EPOCH FROM now() - min(available_at)), 0)::FLOAT8 AS oldest_seconds,
     (SELECT count(*) FROM noetl.outbox WHERE status = 'PARKED') AS parked
 FROM (
     SELECT available_at

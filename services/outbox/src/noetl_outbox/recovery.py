@@ -1,6 +1,8 @@
-"""What a lost or shortened stream no longer holds goes out again (design O5)."""
+"""Publish again the rows that a lost or shortened stream no longer holds (O5)."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
 from time import monotonic
 
 from noetl_common import metrics
@@ -10,27 +12,48 @@ from noetl_common.errors import NoetlError, NotFound
 from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
 
-from noetl_outbox.births import Births
-from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Store, StreamState
-
-__all__ = ["Recovery"]
 
 _log = get_logger()
 _MOST_EVENTS = 10_000
 
 
+class CreationTimes:
+    """Creation time of each stream, as of the last look.
+
+    Read it before publishing: a stream that is replaced in between is younger than the row then
+    says, so the row looks lost and is published once more; no message is missed (O5).
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, datetime] = {}
+
+    def learn(self, stream: str, created_at: datetime) -> None:
+        """Remember a creation time; earlier snapshots stay as they are."""
+        self._known = {**self._known, stream: created_at}
+
+    def snapshot(self) -> dict[str, datetime]:
+        """Return the known creation times by stream name."""
+        return self._known
+
+
 class Recovery:
-    """Compares streams with what rows say was published to them."""
+    """Compare streams with the rows that were published to them."""
 
     def __init__(
-        self, bus: Bus, store: Store, *, births: Births, relay: Relay, settings: Settings
+        self,
+        bus: Bus,
+        store: Store,
+        *,
+        creation_times: CreationTimes,
+        wake_sweep: Callable[[], None],
+        settings: Settings,
     ) -> None:
         self._bus = bus
         self._store = store
-        self._births = births
-        self._relay = relay
+        self._creation_times = creation_times
+        self._wake_sweep = wake_sweep
         self._settings = settings
         self._known: dict[str, StreamIdentity] = {}
         self._compared_at = 0.0
@@ -40,12 +63,12 @@ class Recovery:
         )
 
     async def on_stream_recreated(self, name: str) -> None:
-        """Look soon: the topology watch has made a stream again."""
+        """Request a look soon, because the topology watch created a stream again."""
         _log.info("stream_to_compare", stream=name)
         self._wanted.set()
 
     async def run(self) -> None:
-        """Look every interval, after a reconnect and when a stream was made again."""
+        """Look every interval, after a reconnect and when a stream was created again."""
         stop = self._bus.on_reconnect(self._on_reconnect)
         try:
             while True:
@@ -73,16 +96,16 @@ class Recovery:
         if is_due:
             self._compared_at = now
         if returned:
-            self._relay.wake()
+            self._wake_sweep()
 
     async def _compare(self, name: str, *, is_due: bool) -> int:
-        # The clock first: what is published after the look may have a higher sequence.
+        # The clock first: rows published after the look may have a higher sequence.
         asked_at = await self._store.now()
         try:
             identity = await stream_identity(self._bus, name)
         except NotFound:
             return 0
-        self._births.learn(name, identity.created_at)
+        self._creation_times.learn(name, identity.created_at)
         before = self._known.get(name)
         has_lost = (
             before is None

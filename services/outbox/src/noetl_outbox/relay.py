@@ -1,4 +1,4 @@
-"""From rows to messages: published side by side, marked many at a time."""
+"""Publish outbox rows side by side, and mark many of them with one statement."""
 
 import asyncio
 from collections import deque
@@ -12,20 +12,18 @@ from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 
-from noetl_outbox.births import Births
 from noetl_outbox.pools import PoolWatch
+from noetl_outbox.recovery import CreationTimes
 from noetl_outbox.rows import (
     Row,
     failure_message,
-    fits_nowhere,
     message_body,
     pool_of,
     read_hint,
+    why_unpublishable,
 )
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Failure, Published, Store
-
-__all__ = ["Relay"]
 
 _log = get_logger()
 _HEADER_ROOM = 2048
@@ -35,15 +33,21 @@ _LONGEST_HINT_BATCH_BYTES = 8 << 20
 
 
 class Relay:
-    """Publishes rows from hints at once, and from the table in its sweep (O2)."""
+    """Publish rows from hints at once, and from the table in its sweep (O2)."""
 
     def __init__(
-        self, bus: Bus, store: Store, *, pools: PoolWatch, births: Births, settings: Settings
+        self,
+        bus: Bus,
+        store: Store,
+        *,
+        pools: PoolWatch,
+        creation_times: CreationTimes,
+        settings: Settings,
     ) -> None:
         self._bus = bus
         self._store = store
         self._pools = pools
-        self._births = births
+        self._creation_times = creation_times
         self._settings = settings
         self._hints: deque[bytes] = deque()
         self._hint_bytes = 0
@@ -59,7 +63,7 @@ class Relay:
         )
 
     def take_hint(self, incoming: Incoming) -> None:
-        """Take a hint from the read loop."""
+        """Queue a hint; called by the read loop."""
         if self._hint_bytes + len(incoming.data) > self._settings.outbox_hint_queue_bytes:
             self._dropped.inc()
             return
@@ -68,11 +72,11 @@ class Relay:
         self._hinted.set()
 
     def wake(self) -> None:
-        """Let the sweep look now."""
+        """Start the next sweep now."""
         self._due.set()
 
     async def run_hints(self) -> None:
-        """Publish what hints bring, until cancelled; several may run at once."""
+        """Publish hinted rows until cancelled; several of these loops may run at once."""
         while True:
             await self._hinted.wait()
             rows = self._take_rows()
@@ -80,12 +84,12 @@ class Relay:
                 await self._publish_hinted(rows)
 
     async def run_sweep(self, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Publish rows that no hint brought, until cancelled."""
+        """Publish rows that no hint announced, until cancelled."""
         settings = self._settings
         while True:
             on_progress()
             if not self._bus.is_connected:
-                # Waited for in turns, since waiting for the broker is no standstill.
+                # Short waits: a loop that waits for the broker still reports progress.
                 await self._wait_for_more()
                 continue
             try:
@@ -107,7 +111,7 @@ class Relay:
                 await asyncio.sleep(self._settings.outbox_mark_interval_seconds)
                 await self._mark()
         finally:
-            # Not marking would only mean publishing once more, so this may fail.
+            # Unmarked rows are only published once more, so this may fail.
             await asyncio.shield(self._last_mark())
 
     def _take_rows(self) -> list[Row]:
@@ -128,15 +132,15 @@ class Relay:
         return row.kind != "event" or self._settings.outbox_relay_events
 
     async def _publish_hinted(self, rows: list[Row]) -> None:
-        """Publish without asking the database; what fails is found by the sweep."""
-        whole = [row for row in rows if row.payload is not None]
+        """Publish without asking the database; the sweep finds the rows that fail."""
+        complete = [row for row in rows if row.payload is not None]
         named = [row.outbox_id for row in rows if row.payload is None]
-        outcomes = await self._publish(whole)
-        done = sum(self._note(outcome) for outcome in outcomes)
+        results = await self._publish(complete)
+        done = sum(self._note(result) for result in results)
         self._count.labels("hint", "ok").inc(done)
-        if done < len(whole):
-            self._count.labels("hint", "failed").inc(len(whole) - done)
-            _log.info("hinted_rows_left_to_the_sweep", count=len(whole) - done)
+        if done < len(complete):
+            self._count.labels("hint", "failed").inc(len(complete) - done)
+            _log.info("hinted_rows_left_to_the_sweep", count=len(complete) - done)
         if named:
             try:
                 await self._publish_claimed(
@@ -151,41 +155,41 @@ class Relay:
         if not rows:
             return
         failures: list[Failure] = []
-        hopeless: list[tuple[Row, str]] = []
+        unpublishable: list[tuple[Row, str]] = []
         publishable: list[Row] = []
         for row in rows:
-            reason = fits_nowhere(row)
+            reason = why_unpublishable(row)
             if reason is None:
                 publishable.append(row)
             else:
-                hopeless.append((row, reason))
-        for row, outcome in zip(publishable, await self._publish(publishable), strict=True):
-            if isinstance(outcome, Published):
-                self._note(outcome)
-            elif isinstance(outcome, Permanent):
-                hopeless.append((row, outcome.message))
+                unpublishable.append((row, reason))
+        for row, result in zip(publishable, await self._publish(publishable), strict=True):
+            if isinstance(result, Published):
+                self._note(result)
+            elif isinstance(result, Permanent):
+                unpublishable.append((row, result.message))
             else:
-                failures.append(self._failure(row, outcome))
-        done = len(rows) - len(failures) - len(hopeless)
+                failures.append(self._failure(row, result))
+        done = len(rows) - len(failures) - len(unpublishable)
         self._count.labels("sweep", "ok").inc(done)
         if failures:
             self._count.labels("sweep", "failed").inc(len(failures))
             _log.warning("rows_not_published", count=len(failures), error=failures[0].reason)
             await self._store.mark_failed(failures)
         await self._mark()
-        for row, reason in hopeless:
+        for row, reason in unpublishable:
             await self._park(row, reason)
 
     async def _publish(self, rows: Sequence[Row]) -> list[Published | NoetlError]:
-        """Publish rows side by side; the outcome of each, in order."""
-        births = self._births.snapshot()
+        """Publish rows side by side; return the result of each, in order."""
+        created_at = self._creation_times.snapshot()
         limit = self._bus.largest_message - _HEADER_ROOM
         messages = [self._message(row, limit) for row in rows]
         acks = await self._bus.publish_many(
             messages, timeout=self._settings.outbox_publish_timeout_seconds
         )
         return [
-            Published(row.outbox_id, row.message_id, births.get(ack.stream), ack.sequence)
+            Published(row.outbox_id, row.message_id, created_at.get(ack.stream), ack.sequence)
             if isinstance(ack, PubAck)
             else ack
             for row, ack in zip(rows, acks, strict=True)
@@ -198,10 +202,10 @@ class Relay:
         body = message_body(row, may_inline=may_inline, limit=limit)
         return Outgoing(row.subject or "", body, row.message_id)
 
-    def _note(self, outcome: Published | NoetlError) -> bool:
-        """Keep an acknowledgement for marking; whether it was one."""
-        if isinstance(outcome, Published):
-            self._acks.append(outcome)
+    def _note(self, result: Published | NoetlError) -> bool:
+        """Keep an acknowledgement for marking; return whether the result is one."""
+        if isinstance(result, Published):
+            self._acks.append(result)
             self._acked.set()
             return True
         return False
@@ -209,13 +213,13 @@ class Relay:
     def _failure(self, row: Row, error: NoetlError) -> Failure:
         longest = self._settings.outbox_failure_max_seconds
         if isinstance(error, BusUnavailable):
-            # When an outage is over its rows shouldn't have to wait for long.
+            # Rows should not wait for long once the outage is over.
             longest = min(longest, _OUTAGE_PAUSE_SECONDS)
         pause = min(2.0 ** min(max(row.attempts - 1, 0), 8), longest)
         return Failure(row.outbox_id, error.message, pause)
 
     async def _park(self, row: Row, reason: str) -> None:
-        """Give a row up with an alarm; it never blocks others (O4)."""
+        """Give up a row and raise an alarm; it never blocks others (O4)."""
         self._count.labels("sweep", "parked").inc()
         _log.error(
             "row_parked",
@@ -236,7 +240,7 @@ class Relay:
             await self._store.mark_published(acks)
         except NoetlError as error:
             _log.warning("rows_not_marked", count=len(acks), error=error.message)
-            # Told again until it works; the sweep repeats them under the same ids meanwhile.
+            # Marked again until it works; the sweep publishes them again under the same ids.
             self._acks = (acks + self._acks)[-self._settings.outbox_batch * 100 :]
             await asyncio.sleep(self._settings.outbox_poll_seconds)
             self._acked.set()

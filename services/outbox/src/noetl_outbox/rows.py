@@ -1,28 +1,16 @@
-"""Outbox rows and the messages made of them (design O1, O4; worker 22.2)."""
+"""Outbox rows and the messages that publish them (O1, O4)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import orjson
 from noetl_contract.events import EventRow, envelope
 from noetl_contract.ingress import FinalizeMessage
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import event_subject, ingress_subject
 
-__all__ = [
-    "Kind",
-    "Record",
-    "Row",
-    "failure_message",
-    "fits_nowhere",
-    "message_body",
-    "pool_of",
-    "read_hint",
-    "stored_row",
-]
-
-type Json = Any
 type Kind = Literal["event", "command", "message"]
 
 
@@ -36,7 +24,7 @@ class Record(Protocol):
 
 
 _KINDS = frozenset({"event", "command", "message"})
-# A note is for the fold alone.
+# The column `note` is private to the engine's fold.
 _EVENT_COLUMNS = tuple(field.name for field in fields(EventRow) if field.name != "note")
 
 
@@ -45,8 +33,8 @@ class Row:
     """One row to publish.
 
     Attributes:
-        payload: the body as JSON; of an event, its envelope. None: has to be read first.
-        is_first: made from the hint, so a command may travel inside (worker 22.2).
+        payload: the body as JSON, for an event its envelope; None if it must be read first.
+        is_first: the row comes from a hint, so its command may travel inside the message.
     """
 
     outbox_id: int
@@ -61,7 +49,7 @@ class Row:
 
 
 def read_hint(data: bytes) -> Iterator[Row]:
-    """Read the rows of a hint; what makes no sense is left to the sweep."""
+    """Read the rows of a hint; leave malformed ones to the sweep."""
     try:
         items = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -87,7 +75,7 @@ def read_hint(data: bytes) -> Iterator[Row]:
 
 
 def stored_row(record: Record, *, shard: int) -> Row:
-    """Make a row of a claimed record; an event's envelope is built from the log."""
+    """Convert a claimed record; build an event's envelope from its log columns."""
     payload, subject = record["payload"], record["subject"]
     if record["kind"] == "event":
         subject = subject or event_subject(record["execution_id"], shard=shard)
@@ -108,8 +96,8 @@ def stored_row(record: Record, *, shard: int) -> Row:
 def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
     """Encode a row's message.
 
-    A command is inlined only in a first publication that may; what would be above ``limit``
-    goes without its command or payload (O4). The result may still be too large.
+    A command travels inside only in a first publication with ``may_inline``. A message above
+    ``limit`` goes without its command or payload (O4), and may still be too large.
     """
     payload = row.payload
     if row.kind == "command" and not (row.is_first and may_inline):
@@ -118,7 +106,7 @@ def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
     if len(body) <= limit:
         return body
     if row.kind == "event":
-        bare: dict[str, Json] = {
+        bare: JsonObject = {
             "result": None,
             "meta": None,
             "context": None,
@@ -131,8 +119,8 @@ def message_body(row: Row, *, may_inline: bool, limit: int) -> bytes:
     return orjson.dumps(_without_command(payload)) if row.kind == "command" else body
 
 
-def fits_nowhere(row: Row) -> str | None:
-    """Return why a row can never be published, if that is plain to see."""
+def why_unpublishable(row: Row) -> str | None:
+    """Return the reason why a row can never be published, or None."""
     if not row.subject:
         return "the row has no subject"
     if row.payload is None:
@@ -149,8 +137,8 @@ def pool_of(subject: str | None) -> str | None:
 def failure_message(row: Row, *, reason: str, shard_count: int) -> tuple[str, str, Json] | None:
     """Return subject, id and body of the message that fails the row's execution.
 
-    None for events, which are in the log whether they are told or not, and for a message that
-    is itself such a failure.
+    None for events, which are in the log even unpublished, and for a message that is such a
+    failure itself.
     """
     if row.kind == "event" or row.event_id < 0:
         return None
@@ -175,7 +163,7 @@ def _without_command(payload: Json) -> Json:
 
 
 def _message_id(record: Record) -> str:
-    """Name a row that came without an id, so that it can be repeated all the same."""
+    """Return a message id for a row without one, so that repetitions share it."""
     if record["kind"] == "event":
         return f"e:{record['execution_id']}:{record['position']}"
     return f"{record['kind'][0]}:{record['execution_id']}:{record['event_id']}"

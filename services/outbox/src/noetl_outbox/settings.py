@@ -3,8 +3,6 @@
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import Field
 
-__all__ = ["Settings"]
-
 
 class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the relay reads from its environment."""
@@ -45,7 +43,7 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         default=64 << 20, gt=0, description="Hints that may wait; the sweep finds what is dropped."
     )
     outbox_publish_timeout_seconds: float = Field(
-        default=5.0, gt=0, lt=30, description="Patience with one batch of acknowledgements."
+        default=5.0, gt=0, lt=30, description="Timeout of one batch of acknowledgements."
     )
     outbox_mark_interval_seconds: float = Field(
         default=0.02, ge=0, lt=1, description="Acknowledgements gathered into one statement."

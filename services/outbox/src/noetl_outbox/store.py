@@ -1,19 +1,16 @@
-"""The outbox's rows, seen by the relay."""
+"""Statements of the relay on outbox rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 from noetl_common.pg.errors import translate
 from noetl_common.pg.queries import Queries
+from noetl_contract.json import Json
 
 from noetl_outbox.rows import Row, stored_row
 
-__all__ = ["Failure", "Measure", "Page", "Published", "Store", "StreamState"]
-
-type Json = Any
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -21,17 +18,17 @@ _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A row's acknowledgement; ``birth`` is when its stream was created, as far as known."""
+    """An acknowledgement of a row; the creation time of its stream is None if unknown."""
 
     outbox_id: int
     message_id: str
-    birth: datetime | None
+    stream_created_at: datetime | None
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that was not published this time."""
+    """A row that could not be published."""
 
     outbox_id: int
     reason: str
@@ -40,9 +37,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """What a stream holds, and the database's time just before it was asked."""
+    """Bounds of a stream, and the database's time just before they were read."""
 
-    birth: datetime
+    created_at: datetime
     first: int
     last: int
     asked_at: datetime
@@ -50,7 +47,7 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a purge saw and removed, and where it stopped."""
+    """Progress of a purge: rows seen and removed, and the place where the page ended."""
 
     seen: int = 0
     removed: int = 0
@@ -60,7 +57,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Depth and age of the outbox."""
+    """Number and age of waiting rows, and number of parked ones."""
 
     waiting: int
     oldest_seconds: float
@@ -68,7 +65,7 @@ class Measure:
 
 
 class Store:
-    """One method per statement; errors of the driver leave as ours."""
+    """One method per statement; driver errors become `NoetlError`s."""
 
     def __init__(
         self, pool: Pool, *, shard: int, grace_seconds: float, relays_events: bool = True
@@ -86,7 +83,7 @@ class Store:
         return moment
 
     async def claim_due_rows(self, *, lease_seconds: float, limit: int) -> list[Row]:
-        """Take rows whose time has come; nobody else has them until the lease is over."""
+        """Claim due rows; no other relay gets them until the lease ends."""
         async with translate():
             records = await self._pool.fetch(
                 self._sql["claim_due_rows"],
@@ -100,7 +97,7 @@ class Store:
     async def claim_named_rows(
         self, outbox_ids: Sequence[int], *, lease_seconds: float
     ) -> list[Row]:
-        """Take these rows, as far as nobody has taken them."""
+        """Claim rows by id, except those that another relay holds."""
         async with translate():
             records = await self._pool.fetch(
                 self._sql["claim_named_rows"],
@@ -110,18 +107,18 @@ class Store:
         return [stored_row(record, shard=self._shard) for record in records]
 
     async def mark_published(self, acks: Sequence[Published]) -> None:
-        """Record acknowledgements; harmless for rows that were marked or put back meanwhile."""
+        """Record acknowledgements; skip rows that were marked or put back meanwhile."""
         async with translate():
             await self._pool.execute(
                 self._sql["mark_published"],
                 [ack.outbox_id for ack in acks],
                 [ack.message_id for ack in acks],
-                [ack.birth for ack in acks],
+                [ack.stream_created_at for ack in acks],
                 [ack.sequence for ack in acks],
             )
 
     async def mark_failed(self, failures: Sequence[Failure]) -> None:
-        """Put rows back with a pause."""
+        """Put rows back, due after their pause."""
         async with translate():
             await self._pool.execute(
                 self._sql["mark_failed"],
@@ -133,7 +130,7 @@ class Store:
     async def park_row(
         self, outbox_id: int, *, reason: str, message: tuple[str, str, Json] | None
     ) -> None:
-        """Give a row up, and put out the message that fails its execution if there is one."""
+        """Give up a row, and insert the message that fails its execution, if any."""
         subject, message_id, body = message or (None, None, None)
         async with translate():
             await self._pool.execute(
@@ -141,10 +138,10 @@ class Store:
             )
 
     async def return_lost_commands(self, state: StreamState) -> int:
-        """Put unclaimed commands back that the stream no longer holds; how many."""
+        """Put back unclaimed commands that the stream no longer holds; return their number."""
         return await self._update(
             "return_lost_commands",
-            state.birth,
+            state.created_at,
             state.first,
             state.last,
             state.asked_at,
@@ -154,10 +151,10 @@ class Store:
     async def return_lost_events(
         self, state: StreamState, *, recent_seconds: float, limit: int
     ) -> int:
-        """Put recent events back that the stream no longer holds; how many."""
+        """Put back recent events that the stream no longer holds; return their number."""
         return await self._update(
             "return_lost_events",
-            state.birth,
+            state.created_at,
             state.last,
             state.asked_at,
             timedelta(seconds=recent_seconds),
@@ -166,9 +163,9 @@ class Store:
         )
 
     async def return_lost_messages(self, state: StreamState) -> int:
-        """Put messages back that the ingress no longer holds; how many."""
+        """Put back messages that the ingress no longer holds; return their number."""
         return await self._update(
-            "return_lost_messages", state.birth, state.last, state.asked_at, self._grace
+            "return_lost_messages", state.created_at, state.last, state.asked_at, self._grace
         )
 
     async def purge_published(
@@ -179,7 +176,7 @@ class Store:
         limit: int,
         after: Page,
     ) -> Page:
-        """Remove what nobody needs from one page of old rows."""
+        """Remove the rows of one page of old rows that are no longer needed."""
         async with translate():
             (row,) = await self._pool.fetch(
                 self._sql["purge_published"],
@@ -197,7 +194,7 @@ class Store:
         )
 
     async def measure(self) -> Measure:
-        """Return depth and age of what waits."""
+        """Return number and age of waiting rows."""
         async with translate():
             (row,) = await self._pool.fetch(self._sql["measure"])
         return Measure(**row)

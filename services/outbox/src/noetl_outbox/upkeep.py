@@ -1,4 +1,4 @@
-"""Removing what was published long ago, and measuring what waits."""
+"""Remove rows published long ago, and measure the waiting ones."""
 
 import asyncio
 
@@ -8,8 +8,6 @@ from noetl_common.logging import get_logger
 
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Store
-
-__all__ = ["purge", "run_measure", "run_purge"]
 
 _log = get_logger()
 
@@ -25,7 +23,7 @@ async def run_purge(store: Store, *, settings: Settings) -> None:
 
 
 async def purge(store: Store, *, settings: Settings) -> int:
-    """Walk through the old rows once and remove what nobody needs; how many."""
+    """Go through the old rows once and remove those not needed; return their number."""
     removed, page = 0, Page()
     while True:
         page = await store.purge_published(
@@ -40,7 +38,7 @@ async def purge(store: Store, *, settings: Settings) -> int:
 
 
 async def run_measure(store: Store, *, settings: Settings) -> None:
-    """Export depth and age of the outbox, until cancelled."""
+    """Export number and age of waiting rows, until cancelled."""
     waiting = metrics.gauge("noetl_outbox_waiting", "Rows whose time to be published has come.")
     oldest = metrics.gauge("noetl_outbox_oldest_seconds", "How long the oldest of them waits.")
     parked = metrics.gauge(

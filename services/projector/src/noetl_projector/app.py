@@ -5,9 +5,10 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import connect
+import asyncpg
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull
-from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.rpc import RpcClient, RpcHandler, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
 from noetl_common.pg.identity import check_identity
@@ -15,23 +16,31 @@ from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import EVENTS, projector_durable
 
-from noetl_projector.dashboard import DashboardHandlers
-from noetl_projector.handlers import ExecutionHandlers
-from noetl_projector.lookups import LookupHandlers
-from noetl_projector.projection import Projection
-from noetl_projector.rebuild import RebuildHandlers
-from noetl_projector.result_bodies.places import open_places
-from noetl_projector.result_bodies.removal import run_removal
-from noetl_projector.result_lists import ResultListHandlers
-from noetl_projector.results import ResultHandlers
+from noetl_projector.dashboard.handlers import DashboardHandlers
+from noetl_projector.dashboard.store import DashboardStore
+from noetl_projector.executions.event_handlers import EventHandlers
+from noetl_projector.executions.handlers import ExecutionHandlers
+from noetl_projector.executions.store import ExecutionStore
+from noetl_projector.projection.follower import Follower
+from noetl_projector.projection.handlers import ProjectionHandlers
+from noetl_projector.projection.store import ProjectionStore
+from noetl_projector.projection.sweep import run_sweep
+from noetl_projector.replay.handlers import ReplayHandlers
+from noetl_projector.replay.store import ReplayStore
+from noetl_projector.results.bodies.places import open_places
+from noetl_projector.results.handlers import ResultHandlers
+from noetl_projector.results.list_handlers import ResultListHandlers
+from noetl_projector.results.removal import run_removal
+from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
-from noetl_projector.sql_console import open_console
-from noetl_projector.sql_handlers import SqlHandlers
-from noetl_projector.store import Store
-from noetl_projector.sweep import run_sweep
-from noetl_projector.vars import VarHandlers
+from noetl_projector.sql_console.console import open_console
+from noetl_projector.sql_console.handlers import SqlHandlers
+from noetl_projector.subscriptions.handlers import SubscriptionHandlers
+from noetl_projector.subscriptions.store import SubscriptionStore
+from noetl_projector.variables.handlers import VariableHandlers
+from noetl_projector.variables.store import VariableStore
 
-__all__ = ["SCHEMA", "create_app", "open_parts"]
+type Pool = asyncpg.Pool[asyncpg.Record]
 
 SCHEMA = "0008"
 _NAME = "projector"
@@ -39,8 +48,8 @@ _NAME = "projector"
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Build the service; nothing connects before its lifespan begins."""
-    known = settings or Settings()
-    return create_service_app(_NAME, lambda service: open_parts(service, known), known)
+    chosen = settings or Settings()
+    return create_service_app(_NAME, lambda service: open_parts(service, chosen), chosen)
 
 
 @asynccontextmanager
@@ -51,52 +60,64 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus, (EVENTS,), (durable,))
-        store = Store(pool)
+        executions, results = ExecutionStore(pool), ResultStore(pool)
+        projection = ProjectionStore(pool)
         holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
         async with (
             lease_machine_id(RpcClient(bus), holder) as ids,
             open_console(settings) as console,
         ):
-            service.ready_when("nats", bus.is_ready)
-            service.ready_when("postgres", store.is_reachable)
-            service.ready_when("ids", ids.is_ready)
-            reads = ExecutionHandlers(store, settings=settings)
             places = open_places(settings, bus)
+            service.ready_when("nats", bus.is_ready)
+            service.ready_when("postgres", executions.is_reachable)
+            service.ready_when("ids", ids.is_ready)
             service.ready_when("results", places.is_ready)
-            results = ResultHandlers(store, bus=bus, settings=settings, ids=ids, places=places)
-            projection = Projection(
-                store, settings=settings, on_progress=service.beater("projection")
-            )
             service.spawn("topology", run_topology_watch(bus, (EVENTS,), (durable,)))
             if settings.projector_follow:
-                service.spawn(
-                    "projection",
-                    run_pull(
-                        bus,
-                        durable,
-                        projection.on_messages,
-                        batch=settings.projection_batch,
-                        on_progress=service.beater("projection"),
-                    ),
-                )
-                service.spawn(
-                    "sweep",
-                    run_sweep(store, settings=settings, on_progress=service.beater("sweep")),
-                )
+                _follow(service, bus, projection, settings=settings)
+            removal_progress = service.beater("removal")
             service.spawn(
                 "removal",
-                run_removal(
-                    store, places, settings=settings, on_progress=service.beater("removal")
-                ),
+                run_removal(results, places, settings=settings, on_progress=removal_progress),
             )
-            routes = (
-                reads.routes() | results.routes() | VarHandlers(pool, settings=settings).routes()
-            )
-            routes |= DashboardHandlers(pool, settings=settings).routes()
+            routes = _read_routes(pool, executions, settings=settings)
+            routes |= ResultHandlers(
+                results, bus=bus, settings=settings, ids=ids, places=places
+            ).routes()
+            routes |= ResultListHandlers(results, settings=settings).routes()
+            routes |= ProjectionHandlers(projection, settings=settings).routes()
             routes |= SqlHandlers(console, bus=bus, settings=settings).routes()
-            routes |= LookupHandlers(pool, settings=settings).routes()
-            routes |= RebuildHandlers(pool, store, settings=settings).routes()
-            routes |= ResultListHandlers(pool, settings=settings).routes()
             queue = f"{_NAME}_{settings.shard_index}"
             async with serve_rpc(bus, routes, queue=queue, concurrency=settings.rpc_concurrency):
                 yield
+
+
+def _follow(service: Service, bus: Bus, store: ProjectionStore, *, settings: Settings) -> None:
+    """Keep the read model up to date in the background."""
+    on_progress = service.beater("projection")
+    follower = Follower(store, settings=settings, on_progress=on_progress)
+    service.spawn(
+        "projection",
+        run_pull(
+            bus,
+            projector_durable(settings.shard_index),
+            follower.on_messages,
+            batch=settings.projection_batch,
+            on_progress=on_progress,
+        ),
+    )
+    service.spawn("sweep", run_sweep(store, settings=settings, on_progress=service.beater("sweep")))
+
+
+def _read_routes(
+    pool: Pool, executions: ExecutionStore, *, settings: Settings
+) -> dict[str, RpcHandler]:
+    """Return the handlers that need nothing but the database."""
+    return (
+        ExecutionHandlers(executions, settings=settings).routes()
+        | EventHandlers(executions, settings=settings).routes()
+        | ReplayHandlers(ReplayStore(pool), settings=settings).routes()
+        | SubscriptionHandlers(SubscriptionStore(pool), settings=settings).routes()
+        | VariableHandlers(VariableStore(pool), settings=settings).routes()
+        | DashboardHandlers(DashboardStore(pool), settings=settings).routes()
+    )

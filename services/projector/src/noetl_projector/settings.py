@@ -5,8 +5,6 @@ from typing import Literal
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-__all__ = ["Settings"]
-
 
 class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the projector reads from its environment."""
@@ -33,13 +31,13 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     )
     result_store: Literal["db", "object", "s3"] = Field(
         default="db",
-        description="Where new results go: the database, an object store of the broker, or S3.",
+        description="Store of new results: the database, an object store of the broker, or S3.",
     )
     result_transfers: int = Field(
-        default=8, gt=0, description="Results on their way at once; each is held in memory."
+        default=8, gt=0, description="Concurrent transfers of results; each is held in memory."
     )
     result_transfer_seconds: float = Field(
-        default=20.0, gt=0, description="Longest way of one body to or from its place."
+        default=20.0, gt=0, description="Timeout of the transfer of one body."
     )
     result_object_bucket: str = Field(
         default="noetl_results", description="Bucket of the broker's object store."
@@ -48,8 +46,8 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         default=1, ge=1, le=5, description="Its replicas, when it is made."
     )
     result_s3_bucket: str = Field(default="", description="Bucket in S3.")
-    result_s3_prefix: str = Field(default="", description="What its keys begin with.")
-    result_s3_endpoint: str = Field(default="", description="Address if it isn't Amazon's.")
+    result_s3_prefix: str = Field(default="", description="Prefix of its keys.")
+    result_s3_endpoint: str = Field(default="", description="Address, unless it is Amazon's.")
     aws_region: str = Field(
         default="",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -67,10 +65,10 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         default=SecretStr(""), validation_alias="AWS_SESSION_TOKEN", description="Its session."
     )
     result_removal_interval_seconds: float = Field(
-        default=10.0, gt=0, description="How often bodies of deleted results are removed."
+        default=10.0, gt=0, description="Interval of the removal of bodies of deleted results."
     )
     result_removal_batch: int = Field(
-        default=100, gt=0, description="Bodies taken in hand for removal at once."
+        default=100, gt=0, description="Bodies claimed for removal at once."
     )
     projector_follow: bool = Field(
         default=True,
@@ -83,13 +81,13 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     projection_rest_seconds: float = Field(
         default=0.15,
         ge=0,
-        description="Rest of the projection after a batch, for the next one to gather.",
+        description="Pause of the projection after a batch, so that the next one gathers more.",
     )
     sweep_interval_seconds: float = Field(
-        default=5.0, gt=0, description="How often the read model is compared with the logs."
+        default=5.0, gt=0, description="Interval of the comparison of the read model with the logs."
     )
     sweep_first_reach_seconds: float = Field(
-        default=86_400.0, gt=0, description="How far back the first comparison looks."
+        default=86_400.0, gt=0, description="Reach of the first comparison into the past."
     )
     sweep_batch: int = Field(
         default=1000, gt=0, description="Executions brought up to date by one statement."
@@ -120,14 +118,14 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     sql_console_queue: int = Field(
         default=32, gt=0, description="Statements that wait for a connection at most."
     )
-    sql_console_wait_seconds: float = Field(
-        default=5.0, gt=0, description="How long they wait for it."
-    )
+    sql_console_wait_seconds: float = Field(default=5.0, gt=0, description="Timeout of that wait.")
     sql_console_timeout_seconds: float = Field(
-        default=20.0, gt=0, description="Longest run of one statement."
+        default=20.0, gt=0, description="Timeout of one statement."
     )
     sql_console_rows: int = Field(
-        default=10_000, gt=0, description="Rows in one answer; more are cut off and it says so."
+        default=10_000,
+        gt=0,
+        description="Rows in one answer; further rows are cut off, and the answer says so.",
     )
     sql_console_bytes: int = Field(
         default=16 << 20, gt=0, description="Bytes of rows in one answer."

@@ -6,7 +6,7 @@ import sys
 from noetl_common.service import run_service
 
 from noetl_worker.app import create_app
-from noetl_worker.hiding import hide_from_scripts
+from noetl_worker.interpreters.guard import hide_from_scripts
 from noetl_worker.settings import Settings
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     try:
         run_service(create_app, Settings(), name="worker")
     except SystemExit as end:
-        # Python would wait for its threads, and one that reads from a dead place never ends.
+        # Python would wait for its threads, and a thread that reads from a dead mount never ends.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(end.code if isinstance(end.code, int) else 1)

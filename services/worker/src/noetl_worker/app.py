@@ -1,4 +1,4 @@
-"""Builds the worker: the one place where its parts come together."""
+"""Build the worker; all its parts are made here."""
 
 import asyncio
 import os
@@ -14,28 +14,26 @@ from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS
 
+from noetl_worker.bounded_http import open_tool_client
+from noetl_worker.control_plane.edge import Edge, open_edge
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.sealed import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.interpreter import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
-from noetl_worker.reports import Reporter
-from noetl_worker.runner import Runner
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.reports import Reporter
+from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
-from noetl_worker.tools.bounded import open_tool_client
-from noetl_worker.tools.policy import PolicyLimits
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
-from noetl_worker.transports.edge import Edge, open_edge
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
-from noetl_worker.transports.registration import Identity
-from noetl_worker.transports.stores import EdgeResultStore, RpcResultStore
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.transport import Transport
-from noetl_worker.transports.unconfirmed import Unconfirmed
-
-__all__ = ["create_app"]
 
 _log = get_logger()
 
@@ -153,7 +151,7 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
         reporter=reporter,
         results=RpcResultStore(bus, edge=edge_results, next_id=ids.next),
         other=over_http,
-        unconfirmed=Unconfirmed(
+        pending_outcomes=PendingOutcomes(
             most=settings.worker_unconfirmed_max,
             most_bytes=settings.worker_unconfirmed_max_bytes,
         ),
@@ -162,10 +160,10 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
 
 
 def _machine_id(settings: Settings) -> int:
-    """The bits of event ids that are ours.
+    """Return the machine bits of this worker's event ids.
 
     Not leased: a worker must go on while the catalog is away, and equal ids of two workers are
-    told apart where they are stored (design W3).
+    told apart where they are stored (W3).
     """
     if settings.snowflake_node_id is not None:
         return settings.snowflake_node_id & 0x3FF
@@ -174,7 +172,7 @@ def _machine_id(settings: Settings) -> int:
 
 
 def _secrets(settings: Settings) -> dict[str, str]:
-    """The variables that the operator lets tools use."""
+    """Return the environment variables that the operator lets tools use."""
     names = (name.strip() for name in settings.keychain_env_vars.split(","))
     return {name: value for name in names if name and (value := os.environ.get(name))}
 
@@ -186,7 +184,6 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
         file_bytes=settings.worker_python_file_bytes,
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
-        jobs=settings.worker_python_jobs,
     )
     async with interpreter_pool(
         executable=settings.python_path or None,

@@ -1,24 +1,13 @@
-"""Commands as they reach the worker: the notification, and what a claim answers."""
+"""Commands as they reach the worker: by notification, or as the answer to a claim."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from noetl_common.errors import Permanent
-
-__all__ = [
-    "Command",
-    "FastPart",
-    "Notification",
-    "UndecodableClaim",
-    "UndecodableNotification",
-    "command_of",
-    "decode_claim",
-    "decode_notification",
-]
-
-_FAST_VERSION = 1
+from noetl_contract.commands import CommandNotification, FastPath
+from noetl_contract.json import Json, JsonObject
+from pydantic import ValidationError
 
 
 class UndecodableNotification(Permanent):
@@ -33,34 +22,9 @@ class UndecodableClaim(Permanent):
     template = "the answer to the claim of {event_id} has no command: {reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class FastPart:
-    """The key of ours in a notification (worker 22.2)."""
-
-    shard: int
-    attempts: int
-    until: float
-    """Unix seconds; 0 when the command must be claimed."""
-    command: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """The doorbell."""
-
-    execution_id: int
-    event_id: int
-    command_id: str
-    step: str
-    server_url: str
-    trace: dict[str, Any] | None
-    fast: FastPart | None
-    """None also for a version we don't know: such a command is claimed over HTTP."""
-
-
 @dataclass(slots=True)
 class Command:
-    """What to run, and for whom."""
+    """A command with everything its run needs."""
 
     execution_id: int
     event_id: int
@@ -68,82 +32,70 @@ class Command:
     step: str
     server_url: str
     action: str
-    context: dict[str, Any]
-    meta: dict[str, Any] = field(default_factory=dict)
+    context: JsonObject
+    meta: JsonObject = field(default_factory=dict)
     attempts: int = 0
     shard: int = 0
 
     @property
     def timeout_seconds(self) -> float | None:
-        """The step's own time limit, if it has one (worker 15.1)."""
+        """The step's own time limit, if it has one."""
         seconds = self.meta.get("timeout_seconds")
         if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
             return float(seconds)
         return None
 
 
-def decode_notification(data: bytes) -> Notification:
-    """Decode strictly where the reference is strict (worker 6.4).
+def decode_notification(data: bytes) -> CommandNotification:
+    """Decode as strictly as the reference: its worker ends on what is refused here.
 
     Raises:
-        UndecodableNotification: it isn't one.
+        UndecodableNotification: it is no notification.
     """
     try:
-        body = orjson.loads(data)
+        return CommandNotification.model_validate(orjson.loads(data))
     except orjson.JSONDecodeError as error:
         raise UndecodableNotification(reason=str(error)) from error
-    if not isinstance(body, dict):
-        raise UndecodableNotification(reason="not an object")
-    command_id = body.get("command_id")
-    if _is_int(command_id):
-        command_id = str(command_id)
-    found = {
-        "command_id": command_id,
-        "step": body.get("step"),
-        "server_url": body.get("server_url"),
-    }
-    for name, value in found.items():
-        if not isinstance(value, str):
-            raise UndecodableNotification(reason=f"`{name}` is not a string")
-    for name in ("execution_id", "event_id"):
-        if not _is_int(body.get(name)):
-            raise UndecodableNotification(reason=f"`{name}` is not an integer")
-    trace = body.get("trace")
-    return Notification(
-        execution_id=body["execution_id"],
-        event_id=body["event_id"],
-        command_id=str(command_id),
-        step=body["step"],
-        server_url=body["server_url"],
-        trace=trace if isinstance(trace, dict) else None,
-        fast=_decode_fast(body.get("fast")),
-    )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = f"`{field}`: {first['msg']}" if field else first["msg"]
+        raise UndecodableNotification(reason=reason) from error
 
 
-def command_of(note: Notification) -> Command | None:
+def command_of(note: CommandNotification) -> Command | None:
     """Return the command inside a notification, if it is there."""
-    if note.fast is None or note.fast.command is None:
+    fast = note.fast
+    if fast is None or fast.command is None:
         return None
-    body = note.fast.command
-    action, context, meta = body.get("action"), body.get("context"), body.get("meta")
-    if not isinstance(action, str):
-        return None
+    context, meta = fast.command.context, fast.command.meta
     return Command(
         execution_id=note.execution_id,
         event_id=note.event_id,
         command_id=note.command_id,
         step=note.step,
         server_url=note.server_url,
-        action=action,
+        action=fast.command.action,
         context=context if isinstance(context, dict) else {},
         meta=meta if isinstance(meta, dict) else {},
-        attempts=note.fast.attempts,
-        shard=note.fast.shard,
+        attempts=fast.attempts,
+        shard=fast.shard,
     )
 
 
-def decode_claim(body: Any, note: Notification) -> Command:
-    """Translate a granted claim (worker 7.2 and 7.5).
+def fresh_until(fast: FastPath) -> float:
+    """Return the Unix seconds until which a command may start unclaimed; 0 means never."""
+    if fast.until is None:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(fast.until)
+    except ValueError:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def decode_claim(body: Json, note: CommandNotification) -> Command:
+    """Translate a granted claim.
 
     Raises:
         UndecodableClaim: it is of another shape.
@@ -177,28 +129,5 @@ def decode_claim(body: Any, note: Notification) -> Command:
     )
 
 
-def _decode_fast(value: Any) -> FastPart | None:
-    if not isinstance(value, dict) or value.get("v") != _FAST_VERSION:
-        return None
-    shard, attempts = value.get("shard"), value.get("attempts")
-    if not isinstance(shard, int) or not isinstance(attempts, int):
-        return None
-    command, until = value.get("command"), value.get("until")
-    return FastPart(
-        shard=shard,
-        attempts=attempts,
-        until=_unix_seconds(until) if isinstance(until, str) else 0.0,
-        command=command if isinstance(command, dict) else None,
-    )
-
-
-def _unix_seconds(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _is_int(value: Any) -> bool:
+def _is_int(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

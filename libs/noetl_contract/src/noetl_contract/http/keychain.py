@@ -77,6 +77,8 @@ class KeychainPutBody(Aliased):
 class KeychainPut(KeychainPutBody):
     """An entry to store, with its name."""
 
+    model_config = ConfigDict(json_schema_extra={})
+
     catalog_id: int
     keychain_name: str
 

@@ -1,34 +1,30 @@
-"""A worker asks for a command (worker 7 and 22.4)."""
+"""Claims: a worker asks for a command."""
 
 from datetime import timedelta
-from typing import Any
 
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.json import Json
 
+from noetl_engine.decide.draft import Draft
 from noetl_engine.inputs import Claimed
 from noetl_engine.lease import holder_gone, is_holder
 from noetl_engine.outputs import Answer
-from noetl_engine.state import CommandState
-from noetl_engine.turn import Turn
+from noetl_engine.state.model import CommandState
 
-__all__ = ["HOLD_BACK_SECONDS", "decide_claim"]
-
-type Json = Any
-
-# How long a repeated claim over HTTP waits for the start of the first one (worker 7.3).
+# A repeated claim over HTTP waits so long for the start after the first claim.
 HOLD_BACK_SECONDS = 2.0
 
 FINISHED = "Command already reached terminal state"
 CANCELLED = "Execution has been cancelled"
 
 
-def decide_claim(turn: Turn, message: Claimed) -> None:
+def decide_claim(draft: Draft, message: Claimed) -> None:
     """Grant the command, give the same hold again, or refuse."""
-    turn.decision.answer = _answer(turn, message)
+    draft.decision.answer = _answer(draft, message)
 
 
-def _answer(turn: Turn, message: Claimed) -> Answer:  # noqa: PLR0911 - the contract's list of cases
-    state = turn.state
+def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the contract's list of cases
+    state = draft.state
     command = state.commands.get(message.event_id)
     if command is None:
         return _refused(FINISHED, "already_terminal")
@@ -37,58 +33,60 @@ def _answer(turn: Turn, message: Claimed) -> Answer:  # noqa: PLR0911 - the cont
     if state.ended or command.parked is not None:
         return _refused(FINISHED, "already_terminal")
     if not command.holds:
-        if message.after_start and _start_may_come(turn, command):
+        if message.after_start and _start_may_come(draft, command):
             return Answer(body={"status": "retry"})
-        return _granted(turn, command, message, reason=None)
-    reason = holder_gone(command, turn.facts)
+        return _granted(draft, command, message, reason=None)
+    reason = holder_gone(command, draft.facts)
     asks_itself = is_holder(command, worker_id=message.worker_id, instance=message.instance)
     # Over HTTP a name may belong to another process by now; an instance is always itself.
     if asks_itself and (message.instance is not None or reason in {None, "not_started"}):
-        return _asked_again(turn, command, message)
+        return _asked_again(draft, command, message)
     if reason is None:
         return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
-    if command.holds >= turn.facts.limits.max_attempts:
+    if command.holds >= draft.facts.limits.max_attempts:
         return _refused(FINISHED, "already_terminal")
-    return _granted(turn, command, message, reason=reason)
+    return _granted(draft, command, message, reason=reason)
 
 
 def _refused(text: str, code: str) -> Answer:
     return Answer(status=409, error=text, detail={"code": code, "message": text})
 
 
-def _start_may_come(turn: Turn, command: CommandState) -> bool:
-    """Whether the start that took the token may still be on its way."""
-    limits = turn.facts.limits
+def _start_may_come(draft: Draft, command: CommandState) -> bool:
+    """Return whether the start that took the token may still be on its way."""
+    limits = draft.facts.limits
     until = limits.fast_path_seconds + limits.clock_allowance_seconds
-    return turn.facts.now < command.issued_at + timedelta(seconds=until)
+    return draft.facts.now < command.issued_at + timedelta(seconds=until)
 
 
-def _asked_again(turn: Turn, command: CommandState, message: Claimed) -> Answer:
-    """The same hold again; over HTTP only while the command has not started (worker 7.3)."""
+def _asked_again(draft: Draft, command: CommandState, message: Claimed) -> Answer:
+    """Grant the same hold again; over HTTP only while the command has not started."""
     if message.instance is None:
         if command.started_at is not None:
             return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
         if not message.final:
             return Answer(hold_back_seconds=HOLD_BACK_SECONDS)
-    return Answer(body=_body(turn, command, message))
+    return Answer(body=_body(draft, command, message))
 
 
-def _granted(turn: Turn, command: CommandState, message: Claimed, *, reason: str | None) -> Answer:
-    turn.begin_hold(command, worker_id=message.worker_id, instance=message.instance, reason=reason)
-    return Answer(body=_body(turn, command, message))
+def _granted(
+    draft: Draft, command: CommandState, message: Claimed, *, reason: str | None
+) -> Answer:
+    draft.begin_hold(command, worker_id=message.worker_id, instance=message.instance, reason=reason)
+    return Answer(body=_body(draft, command, message))
 
 
-def _body(turn: Turn, command: CommandState, message: Claimed) -> Json:
-    issued = turn.memory.values.rows[command.issued]
+def _body(draft: Draft, command: CommandState, message: Claimed) -> Json:
+    issued = draft.memory.values.rows[command.issued]
     meta = dict(issued["meta"])
     if command.attempts:
-        # The real worker copies `attempts` into every event of the run: the fence (design L1).
+        # The real worker copies `attempts` into every event of the run: the fence (L1).
         meta["attempt"] = command.attempts + 1
         meta["attempts"] = command.attempts
     body = {
         "status": "ok",
         "event_id": command.event_id,
-        "execution_id": turn.state.execution_id,
+        "execution_id": draft.state.execution_id,
         "node_id": command.step,
         "node_name": command.step,
         "action": issued["action"],

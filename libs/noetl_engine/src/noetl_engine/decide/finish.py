@@ -1,12 +1,11 @@
-"""Ends that come from outside: cancel, finalize, lost commands and time limits."""
+"""Ends from outside: cancel, finalize, lost commands and time limits."""
 
 from datetime import timedelta
-from typing import Any
 
 from noetl_contract.events import EventType, ExecutionStatus
 
+from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
 from noetl_engine.decide.worker import after_end
-from noetl_engine.identity import micros
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Cancelled,
@@ -15,18 +14,8 @@ from noetl_engine.inputs import (
     StepTimedOut,
 )
 from noetl_engine.outputs import Answer
-from noetl_engine.state import CommandState
-from noetl_engine.turn import PLAYBOOK_NODE, Turn
-
-__all__ = [
-    "decide_callback_timeout",
-    "decide_cancel",
-    "decide_exhausted",
-    "decide_finalize",
-    "decide_timeout",
-]
-
-type Json = Any
+from noetl_engine.state.identity import micros
+from noetl_engine.state.model import CommandState
 
 _FINAL = {
     "COMPLETED": EventType.FINALIZED_COMPLETED,
@@ -34,18 +23,18 @@ _FINAL = {
 }
 
 
-def decide_cancel(turn: Turn, message: Cancelled) -> None:
-    """End the execution; what is open is revoked (R8)."""
-    state = turn.state
+def decide_cancel(draft: Draft, message: Cancelled) -> None:
+    """End the execution and revoke its open commands (R8)."""
+    state = draft.state
     if state.ended:
         text = f"Cannot cancel execution in {state.status} state"
-        turn.decision.answer = Answer(status=422, error=text)
+        draft.decision.answer = Answer(status=422, error=text)
         return
     meta = None if message.reason is None else {"reason": message.reason}
-    turn.append(
-        turn.row(EventType.PLAYBOOK_CANCELLED, PLAYBOOK_NODE, ExecutionStatus.CANCELLED, meta=meta)
+    draft.append(
+        draft.row(EventType.PLAYBOOK_CANCELLED, PLAYBOOK_NODE, ExecutionStatus.CANCELLED, meta=meta)
     )
-    turn.decision.answer = Answer(
+    draft.decision.answer = Answer(
         body={
             "execution_id": state.execution_id,
             "message": "Execution cancellation requested",
@@ -55,13 +44,13 @@ def decide_cancel(turn: Turn, message: Cancelled) -> None:
     )
 
 
-def decide_finalize(turn: Turn, message: Finalized) -> None:
+def decide_finalize(draft: Draft, message: Finalized) -> None:
     """End the execution with a given status; a finished one stays as it is (R8)."""
-    state = turn.state
+    state = draft.state
     event_type = _FINAL.get(message.status)
     if event_type is None:
         text = f"Invalid finalization status: {message.status}"
-        turn.decision.answer = Answer(status=422, error=text)
+        draft.decision.answer = Answer(status=422, error=text)
         return
     if state.ended:
         status: str = state.status
@@ -69,17 +58,17 @@ def decide_finalize(turn: Turn, message: Finalized) -> None:
     else:
         status = message.status
         text = f"Execution finalized with status: {status}"
-        turn.append(turn.row(event_type, PLAYBOOK_NODE, status, error=message.error))
-    turn.decision.answer = Answer(
+        draft.append(draft.row(event_type, PLAYBOOK_NODE, status, error=message.error))
+    draft.decision.answer = Answer(
         body={"execution_id": state.execution_id, "status": status, "message": text}
     )
 
 
-def decide_exhausted(turn: Turn, message: CommandExhausted) -> None:
-    """End a command that was lost as often as is allowed (worker 22.5)."""
-    command = turn.state.commands.get(message.event_id)
-    limit = turn.facts.limits.max_attempts
-    if command is None or turn.state.ended or command.attempts != message.attempts:
+def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
+    """End a command that was lost as often as is allowed (R13)."""
+    command = draft.state.commands.get(message.event_id)
+    limit = draft.facts.limits.max_attempts
+    if command is None or draft.state.ended or command.attempts != message.attempts:
         return
     if command.holds < limit or command.parked is not None:
         return
@@ -87,13 +76,13 @@ def decide_exhausted(turn: Turn, message: CommandExhausted) -> None:
         f"Command lost: worker {command.worker_id} stopped answering "
         f"(attempt {command.holds} of {limit})"
     )
-    _fail_command(turn, command, text, "attempts_exhausted")
+    _fail_command(draft, command, text, "attempts_exhausted")
 
 
-def decide_timeout(turn: Turn, message: StepTimedOut) -> None:
+def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
     """End a command whose step's ``spec.timeout`` is over; it counts from the last claim."""
-    command = turn.state.commands.get(message.event_id)
-    if command is None or turn.state.ended:
+    command = draft.state.commands.get(message.event_id)
+    if command is None or draft.state.ended:
         return
     seconds, since = command.timeout_seconds, command.claimed_at
     if seconds is None or since is None:
@@ -102,42 +91,42 @@ def decide_timeout(turn: Turn, message: StepTimedOut) -> None:
     # the row is gone after this.
     is_due = message.holds == command.holds
     if message.holds is None:
-        is_due = turn.facts.now >= since + timedelta(seconds=seconds)
+        is_due = draft.facts.now >= since + timedelta(seconds=seconds)
     if not is_due:
         return
     text = f"Execution timed out after {number_text(seconds)} seconds"
-    _fail_command(turn, command, text, "step_timeout")
+    _fail_command(draft, command, text, "step_timeout")
 
 
-def decide_callback_timeout(turn: Turn, message: CallbackTimedOut) -> None:
-    """End a parked command whose callback has not come (engine 15).
+def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
+    """End a parked command whose callback has not come.
 
     It parks once and has one timer, which tells the time.
     """
-    command = turn.state.commands.get(message.event_id)
-    if command is None or turn.state.ended or command.parked is None:
+    command = draft.state.commands.get(message.event_id)
+    if command is None or draft.state.ended or command.parked is None:
         return
-    seconds = turn.callback_patience(command)
+    seconds = draft.callback_timeout(command)
     text = f"No callback came within {number_text(seconds)} seconds"
-    _fail_command(turn, command, text, "callback_timeout")
+    _fail_command(draft, command, text, "callback_timeout")
 
 
 def number_text(number: float) -> str:
-    """A number as people write it: no exponent, no empty fraction."""
+    """Return a number as people write it: no exponent, no empty fraction."""
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
-def _fail_command(turn: Turn, command: CommandState, text: str, reason: str) -> None:
-    """Write the pair a worker would have written (worker 10.3), and decide."""
-    at = micros(turn.facts.now)
+def _fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
+    """Append the two rows that a worker would have written, and decide."""
+    at = micros(draft.facts.now)
     meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
     for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):
-        context: dict[str, Json] = {"command_id": command.command_id}
+        context: dict[str, object] = {"command_id": command.command_id}
         if call:
             context["call_index"] = 0
         context["error"] = text
-        row = turn.append(
-            turn.row(
+        row = draft.append(
+            draft.row(
                 event_type,
                 command.step,
                 "FAILED",
@@ -146,4 +135,4 @@ def _fail_command(turn: Turn, command: CommandState, text: str, reason: str) -> 
                 note={"command": command.event_id, "at": at},
             )
         )
-    after_end(turn, row, command)
+    after_end(draft, row, command)

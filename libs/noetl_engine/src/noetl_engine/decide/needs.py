@@ -1,4 +1,4 @@
-"""Which stored rows a decision will read; asked before anything changes."""
+"""Stored rows that a decision will read, asked for before anything changes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +7,6 @@ from noetl_contract.events import EventType
 from noetl_contract.ingress import WireEvent
 
 from noetl_engine.decide.callback import find_awaiting
-from noetl_engine.identity import command_number
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
@@ -19,11 +18,10 @@ from noetl_engine.inputs import (
     StepTimedOut,
 )
 from noetl_engine.outputs import NeedRows
-from noetl_engine.state import CommandState, State
-from noetl_engine.turn import Memory
-from noetl_engine.values import context_positions
-
-__all__ = ["check_rows"]
+from noetl_engine.state.identity import command_number
+from noetl_engine.state.memory import Memory
+from noetl_engine.state.model import CommandState, State
+from noetl_engine.state.values import context_positions
 
 _ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 
@@ -63,7 +61,7 @@ def check_rows(memory: Memory, message: Input) -> None:
 
 
 def _ending(state: State, event: WireEvent) -> int | None:
-    """The open command an event may end."""
+    """Return the open command an event may end."""
     if event.event_type not in _ENDS:
         awaiting = find_awaiting(state, event)
         return None if awaiting is None else awaiting.event_id
@@ -92,7 +90,7 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
 
 
 def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
-    """Whether all that happens is that iterations are counted: none is last, none is issued."""
+    """Return whether iterations are merely counted: none is last, none is issued."""
     for command in commands:
         loop = state.step(command.step).loop
         if loop is None or command.claims or loop.issued < loop.total or loop.failed:
@@ -108,7 +106,7 @@ def _check_loops(
     ending: "Counter[str] | None" = None,
     also: Iterable[int] = (),
 ) -> None:
-    """The whole context, and the collections and outcomes of the loops concerned."""
+    """Return the whole context, and the collections and outcomes of the loops concerned."""
     state = memory.state
     positions = context_positions(state)
     positions.update(also)

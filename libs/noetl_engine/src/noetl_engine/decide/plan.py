@@ -1,4 +1,4 @@
-"""A routing being worked out: what would be skipped, entered and set, on a copy of the phases.
+"""A routing being worked out on a copy of the phases: skips, entries and variables.
 
 Nothing is appended before the whole routing is known and every command of it is rendered, so a
 failing template leaves no trace (R14).
@@ -7,33 +7,15 @@ failing template leaves no trace (R14).
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from noetl_contract.events import EventType
+from noetl_contract.json import Json
 
-from noetl_engine.commands import BuiltCommand, Iteration, build_claim, build_command
-from noetl_engine.context import Flat
+from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
+from noetl_engine.decide.draft import Draft
 from noetl_engine.playbook.model import Arc, Loop
-from noetl_engine.state import Phase
-from noetl_engine.turn import Turn
-
-__all__ = [
-    "DONE",
-    "Arrive",
-    "Discard",
-    "Drained",
-    "Entry",
-    "Failed",
-    "Plan",
-    "Reset",
-    "SetFrom",
-    "Skip",
-    "Token",
-    "Unit",
-    "Variables",
-]
-
-type Json = Any
+from noetl_engine.state.context import Flat
+from noetl_engine.state.model import Phase
 
 DONE = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
 
@@ -51,7 +33,7 @@ class Variables:
 
 @dataclass(slots=True)
 class Token:
-    """What comes to a step over one arc: its legacy args and its variables."""
+    """Values handed to a step over one arc: legacy args and variables."""
 
     source: str
     arc: int
@@ -64,7 +46,7 @@ class Token:
 
 @dataclass(slots=True)
 class Entry:
-    """A step to be entered, with what lies on top of the context for it."""
+    """A step to be entered, with the values that lie on top of its context."""
 
     step: str
     tokens: list[Token]
@@ -89,7 +71,7 @@ class Entry:
         return merged
 
     def own(self) -> dict[str, Json]:
-        """What its commands see on top of the context, in arrival order."""
+        """Values that its commands see on top of the context, in arrival order."""
         merged: dict[str, Json] = {}
         for token in self.tokens:
             merged.update(token.args)
@@ -136,7 +118,7 @@ class Drained:
 
 @dataclass(slots=True)
 class Failed:
-    """A failure that nobody handled."""
+    """A failure without a matching error arc."""
 
     step: str
 
@@ -170,11 +152,11 @@ class Unit:
 class Plan:
     """Phases, arrivals and variables as they will be once the plan is written."""
 
-    def __init__(self, turn: Turn) -> None:
-        state = turn.state
-        self.turn = turn
-        self.graph = turn.graph
-        self.steps = turn.playbook.steps
+    def __init__(self, draft: Draft) -> None:
+        state = draft.state
+        self.draft = draft
+        self.graph = draft.graph
+        self.steps = draft.playbook.steps
         self.phases: dict[str, Phase] = {}
         self.running = dict.fromkeys(state.running)
         self.waiting: dict[str, list[Token]] = {}
@@ -194,12 +176,12 @@ class Plan:
             self.waiting[join] = self._stored_tokens(join)
 
     def phase(self, name: str) -> Phase:
-        """The phase a step will have."""
+        """Return the phase a step will have."""
         planned = self.phases.get(name)
-        return self.turn.state.phase(name) if planned is None else planned
+        return self.draft.state.phase(name) if planned is None else planned
 
     def is_done(self, name: str) -> bool:
-        """Whether a step will be done."""
+        """Return whether a step will be done."""
         return self.phase(name) in DONE
 
     def set_phase(self, name: str, phase: Phase) -> None:
@@ -216,13 +198,13 @@ class Plan:
         return self.units[-1]
 
     def seeds(self, *more: str) -> list[str]:
-        """Where life comes from: running steps, waiting joins, empty loops to be routed."""
+        """Return the steps that keep others live: running ones, waiting joins, empty loops."""
         return [*self.running, *self.waiting, *self.inline, *more]
 
     def _stored_tokens(self, join: str) -> list[Token]:
-        rows = self.turn.memory.values.rows
+        rows = self.draft.memory.values.rows
         tokens = []
-        for arrival in self.turn.state.step(join).arrivals:
+        for arrival in self.draft.state.step(join).arrivals:
             arc = self.arc(arrival.source, arrival.arc)
             at = arrival.set_position
             values = {} if at is None else rows[at]
@@ -232,14 +214,14 @@ class Plan:
         return tokens
 
     def arc(self, source: str, index: int) -> Arc | None:
-        """An arc by its place; None when the playbook has changed under the execution."""
+        """Return an arc by its place; None when the playbook has changed under the execution."""
         step = self.steps.get(source)
         return step.arcs[index] if step is not None and index < len(step.arcs) else None
 
     def flat(self) -> Flat:
-        """The context with what this decision has set so far."""
+        """Return the context with the variables that this decision has set so far."""
         if self._flat is None:
-            flat = self.turn.memory.contexts.flat()
+            flat = self.draft.memory.contexts.flat()
             if self.results:
                 steps = flat.get("steps", {})
                 if isinstance(steps, dict):  # and no variable of that name
@@ -249,8 +231,8 @@ class Plan:
         return self._flat
 
     def plain_results(self) -> frozenset[str]:
-        """Names in that context that are results of steps and nothing else."""
-        names = self.turn.memory.contexts.results() | self.results.keys()
+        """Return the names in that context that are results of steps and nothing else."""
+        names = self.draft.memory.contexts.results() | self.results.keys()
         return frozenset(names - self._fresh.keys())
 
     def set_values(self, values: Mapping[str, Json]) -> None:
@@ -270,13 +252,13 @@ class Plan:
             EvaluateError: A template fails.
         """
         built: list[BuiltCommand] = []
-        walked = self.turn.memory.contexts.walked
+        walked = self.draft.memory.contexts.walked
         for entry in self.entries:
             step = self.steps[entry.step]
             own = entry.own()
             flat = {**self.flat(), **own} if own else self.flat()
             results = self.plain_results() - own.keys()
-            room = self.turn.room(flat, wanted=len(built) + entry.wanted) - len(built)
+            room = self.draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
             entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
             if room < 1:
                 continue
@@ -288,71 +270,71 @@ class Plan:
                 continue
             total = len(entry.elements)
             for index in range(min(entry.wanted, room)):
-                iteration = Iteration(entry.loop, index, total, entry.elements[index])
+                iteration = LoopElement(entry.loop, index, total, entry.elements[index])
                 built.append(build_command(step, flat, iteration, results=results, walked=walked))
         return built
 
     def write(self, commands: list[BuiltCommand]) -> None:
         """Append the plan: per routing variables, skips and enters; then all commands."""
-        turn = self.turn
+        draft = self.draft
         for unit in self.units:
             self._write_variables(unit)
             for move in unit.moves:
                 self._write_move(move)
         for command in commands:
-            turn.issue(command)
+            draft.issue(command)
         for entry in self.entries:
-            loop = turn.state.step(entry.step).loop
+            loop = draft.state.step(entry.step).loop
             if entry.is_queued or (loop is not None and loop.may_issue):
-                turn.decision.continue_later = True
+                draft.decision.continue_later = True
 
     def _write_variables(self, unit: Unit) -> None:
-        turn = self.turn
+        draft = self.draft
         if not unit.variables or unit.variables[0].arc is not None:
             self._write_updates(unit)
         for variables in unit.variables:
-            context: dict[str, Json] = {"step": variables.step, "gen": turn.trigger}
+            context: dict[str, Json] = {"step": variables.step, "gen": draft.trigger}
             context["values"] = variables.values
             if variables.arc is not None:
                 context["arc"] = variables.arc
-            row = turn.engine_row(EventType.CTX_UPDATED, None, "CONTEXT", context)
+            row = draft.engine_row(EventType.CTX_UPDATED, None, "CONTEXT", context)
             if variables.failed_keys:
                 row.meta["set_errors"] = variables.failed_keys
-            variables.position = turn.append(row).position
+            variables.position = draft.append(row).position
             self._write_updates(unit)
 
     def _write_updates(self, unit: Unit) -> None:
         """Results' own variables win over the step's ``set`` but not over its arcs'."""
         if unit.from_results is not None:
-            self.turn.apply(["variables", unit.from_results.sources])
+            self.draft.apply(["variables", unit.from_results.sources])
             unit.from_results = None
 
     def _write_move(self, move: Move) -> None:
-        turn = self.turn
+        draft = self.draft
         match move:
             case Entry():
                 self._write_entry(move)
             case Skip(step=step, args=args):
-                turn.append(turn.engine_row(EventType.STEP_SKIPPED, step, "SKIPPED", args))
+                draft.append(draft.engine_row(EventType.STEP_SKIPPED, step, "SKIPPED", args))
             case Arrive(join=join, token=token):
                 op: list[Json] = ["arrive", join, token.source, token.arc]
                 at = _row_of(token)
-                turn.apply(op if at is None else [*op, at])
+                draft.apply(op if at is None else [*op, at])
             case Reset(steps=steps):
-                turn.apply(["reset", steps])
+                draft.apply(["reset", steps])
             case Drained(step=step):
                 drained: Json = {"__cursor_drained": True}
-                turn.append(turn.engine_row(EventType.STEP_EXIT, step, "COMPLETED", drained))
+                draft.append(draft.engine_row(EventType.STEP_EXIT, step, "COMPLETED", drained))
             case Failed(step=step):
-                turn.apply(["failed", step])
+                draft.apply(["failed", step])
             case Discard(joins=joins):
-                turn.apply(["discard", joins])
+                draft.apply(["discard", joins])
 
     def _write_entry(self, entry: Entry) -> None:
-        turn = self.turn
+        draft = self.draft
         context = entry.args()
         if entry.loop is None and not entry.is_queued:
-            turn.append(turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context))
+            draft.append(draft.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context))
             return
         note: dict[str, Json] = {} if entry.loop is None else {"limit": entry.limit}
         if entry.is_queued:
@@ -369,10 +351,10 @@ class Plan:
         elif entry.loop is not None:
             context["iterations_expected"] = len(entry.elements)
             context["iterator_var"] = entry.loop.iterator
-        row = turn.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context, note=note)
-        turn.append(row)
+        row = draft.engine_row(EventType.STEP_ENTER, entry.step, "ENTERED", context, note=note)
+        draft.append(row)
         if entry.is_empty:
-            turn.append(turn.engine_row(EventType.STEP_EXIT, entry.step, "COMPLETED"))
+            draft.append(draft.engine_row(EventType.STEP_EXIT, entry.step, "COMPLETED"))
 
 
 def _row_of(token: Token) -> int | None:

@@ -1,12 +1,18 @@
-"""Routing: what a completion or failure leads to (engine R2 to R7)."""
+"""Routing: steps entered and skipped after a completion or failure (R2 to R7)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from noetl_contract.events import EventType
+from noetl_contract.json import Json
 
-from noetl_engine.collection import elements_of
-from noetl_engine.context import Flat, drained, scope_of
+from noetl_engine.commands.collection import elements_of
+from noetl_engine.commands.rendering import (
+    admits,
+    condition_holds,
+    render_collection,
+    render_set,
+)
+from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.plan import (
     Arrive,
     Discard,
@@ -23,99 +29,83 @@ from noetl_engine.decide.plan import (
 )
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import Arc, Loop, LoopMode, RouterForm, RouterMode, Step
-from noetl_engine.rendering import (
-    admits,
-    condition_holds,
-    render_collection,
-    render_set,
-)
-from noetl_engine.state import Phase
-from noetl_engine.turn import Turn
-from noetl_engine.values import bare_name, context_updates, with_self_copy
+from noetl_engine.state.context import Flat, drained, scope_of
+from noetl_engine.state.model import Phase
+from noetl_engine.state.results import bare_name, context_updates, with_self_copy
 
-__all__ = [
-    "end_if_quiet",
-    "fail_execution",
-    "limit_of",
-    "route_completion",
-    "route_drained",
-    "route_failure",
-]
-
-type Json = Any
 type Scope = Mapping[str, Json]
 
 _ALL_TARGETS = frozenset({RouterForm.STEP, RouterForm.STEPS})
 
 
-def route_completion(turn: Turn, step: str) -> None:
-    """Route the completion that the turn's trigger is."""
-    _decide(turn, lambda router: router.complete(step))
+def route_completion(draft: Draft, step: str) -> None:
+    """Route the completion that the draft's trigger is."""
+    _decide(draft, lambda router: router.complete(step))
 
 
-def route_failure(turn: Turn, step: str, error: str, *, ended: bool) -> None:
+def route_failure(draft: Draft, step: str, error: str, *, ended: bool) -> None:
     """Route a hard failure (R7).
 
     Args:
-        turn: Its trigger is the ``command.failed``.
+        draft: Its trigger is the ``command.failed``.
         step: The step that failed.
         error: Its error text.
         ended: Whether nothing of the step is in flight any more.
     """
-    _decide(turn, lambda router: router.fail(step, error, ended=ended))
+    _decide(draft, lambda router: router.fail(step, error, ended=ended))
 
 
-def route_drained(turn: Turn, step: str, frames: int) -> None:
-    """Route a cursor loop whose claim brought no rows (engine 11.3)."""
-    _decide(turn, lambda router: router.drain(step, frames))
+def route_drained(draft: Draft, step: str, frames: int) -> None:
+    """Route a cursor loop whose claim brought no rows."""
+    _decide(draft, lambda router: router.drain(step, frames))
 
 
-def _decide(turn: Turn, work: "Callable[[Router], None]") -> None:
-    router = Router(turn)
+def _decide(draft: Draft, work: "Callable[[Routing], None]") -> None:
+    router = Routing(draft)
     try:
         work(router)
         router.settle()
         commands = router.plan.build_commands()
     except EvaluateError as error:
-        fail_execution(turn, error)
+        fail_execution(draft, error)
         return
     router.plan.write(commands)
-    end_if_quiet(turn)
+    end_if_quiet(draft)
 
 
-def end_if_quiet(turn: Turn) -> None:
+def end_if_quiet(draft: Draft) -> None:
     """Append the terminal event when nothing is left to happen (R5)."""
-    state = turn.state
+    state = draft.state
     if state.ended or state.running or state.waiting:
         return
     failed = state.failed
     if not failed:
-        _append_end(turn, EventType.PLAYBOOK_COMPLETED, "COMPLETED", {"status": "COMPLETED"})
+        _append_end(draft, EventType.PLAYBOOK_COMPLETED, "COMPLETED", {"status": "COMPLETED"})
         return
     text = f"Failed steps: {', '.join(failed)}"
     meta = {"status": "FAILED", "error": text, "failed_steps": list(failed)}
-    _append_end(turn, EventType.PLAYBOOK_FAILED, "FAILED", meta)
+    _append_end(draft, EventType.PLAYBOOK_FAILED, "FAILED", meta)
 
 
-def fail_execution(turn: Turn, error: EvaluateError) -> None:
+def fail_execution(draft: Draft, error: EvaluateError) -> None:
     """End the execution because a decision can't be made (R14)."""
     text = f"Orchestrator evaluate failed: {error}"
     meta = {"emitted_by": "orchestrator", "reason": "evaluate_error", "error": text}
-    _append_end(turn, EventType.PLAYBOOK_FAILED, "FAILED", meta, {"error": text})
+    _append_end(draft, EventType.PLAYBOOK_FAILED, "FAILED", meta, {"error": text})
 
 
 def _append_end(
-    turn: Turn, event_type: EventType, status: str, meta: Json, context: Json = None
+    draft: Draft, event_type: EventType, status: str, meta: Json, context: Json = None
 ) -> None:
-    turn.append(turn.engine_row(event_type, "playbook", status, context, meta=meta))
+    draft.append(draft.engine_row(event_type, "playbook", status, context, meta=meta))
 
 
-class Router:
-    """Works out one decision on a plan; the rules are those of engine 18.3."""
+class Routing:
+    """Works out the routing of one completion or failure on a plan."""
 
-    def __init__(self, turn: Turn) -> None:
-        self.turn = turn
-        self.plan = Plan(turn)
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.plan = Plan(draft)
         self.graph = self.plan.graph
         self.rounds = 0
         self._failure: Scope = {}
@@ -146,7 +136,7 @@ class Router:
         self._route(step, self._matching(step, scope, range(len(step.arcs))))
 
     def drain(self, name: str, frames: int) -> None:
-        """Complete a cursor loop and route it; what its bodies set is in the log already."""
+        """Complete a cursor loop and route it; its bodies' variables are in the log already."""
         plan = self.plan
         plan.units.append(Unit(moves=[Drained(name)]))
         plan.set_phase(name, Phase.COMPLETED)
@@ -156,14 +146,14 @@ class Router:
     def _output_of(self, name: str) -> Json:
         if name in self.plan.results:  # completed by this very decision
             return self.plan.results[name]
-        return self.turn.memory.contexts.output_of(name)
+        return self.draft.memory.contexts.output_of(name)
 
     def _sources_of(self, name: str) -> dict[str, list[Json]]:
-        """Where the variables are that policy rules set; they count once per completion (R12)."""
-        memory = self.turn.memory
+        """Return the positions of variables set by policy rules; once per completion (R12)."""
+        memory = self.draft.memory
         if name in self.plan.results:
             return {}
-        ref = self.turn.state.step(name).result
+        ref = self.draft.state.step(name).result
         if ref is not None and ref.kind == "loop":
             return memory.values.updates.pop(ref.first, {})
         if ref is not None and ref.kind == "row":
@@ -172,7 +162,7 @@ class Router:
         return {}
 
     def _values_of(self, sources: dict[str, list[Json]]) -> dict[str, Json]:
-        rows = self.turn.memory.values.rows
+        rows = self.draft.memory.values.rows
         return {
             variable: context_updates(rows[position]).get(key)
             for variable, (position, key) in sources.items()
@@ -194,7 +184,7 @@ class Router:
         return matched
 
     def _route(self, step: Step, matched: list[int]) -> None:
-        """Skip what nothing can select any more (R4), then take the arcs in list order."""
+        """Skip steps that nothing can select any more (R4), then take the arcs in list order."""
         plan = self.plan
         if not step.arcs:
             return
@@ -290,7 +280,7 @@ class Router:
             plan.unit.moves.append(Reset(steps))
 
     def _is_ready(self, join: str) -> bool:
-        """Whether no forward upstream that has not arrived is live (R3)."""
+        """Return whether no forward upstream that has not arrived is live (R3)."""
         plan = self.plan
         missing = self.graph.upstream[join] - {token.source for token in plan.waiting[join]}
         if not missing:
@@ -326,7 +316,7 @@ class Router:
     def _follow(self, step: Step, entry: Entry, scope: Scope) -> tuple[str, int] | None:
         plan = self.plan
         if step.name in plan.chained:
-            # No row will say that what had arrived here is gone.
+            # No row shows that the arrivals here are gone.
             plan.unit.moves.append(Discard([step.name]))
             return None
         plan.chained.add(step.name)
@@ -339,7 +329,7 @@ class Router:
     def _open_loop(self, loop: Loop, entry: Entry) -> None:
         """Fix the collection at entry (R10); a cursor has none."""
         entry.loop = loop
-        most = self.turn.facts.limits.iterations_in_flight
+        most = self.draft.facts.limits.iterations_in_flight
         if loop.mode is LoopMode.CURSOR or loop.collection is None:
             entry.is_cursor = True
             entry.limit = min(loop.frame.row_concurrency, most)
@@ -353,12 +343,12 @@ class Router:
 
     def _count_round(self) -> None:
         self.rounds += 1
-        limit = self.turn.facts.limits.rounds_per_decision
+        limit = self.draft.facts.limits.rounds_per_decision
         if self.rounds > limit:
             raise EvaluateError(f"a cycle of empty loops went round {limit} times")
 
     def fail(self, name: str, error: str, *, ended: bool) -> None:
-        """Look at the error arcs, else block what lies behind (R7)."""
+        """Take matching error arcs, else block the steps behind (R7)."""
         plan = self.plan
         plan.units.append(Unit())
         step = plan.steps.get(name)
@@ -371,7 +361,7 @@ class Router:
             matched = self._matching(step, {**scope_of(plan.flat()), **failure}, arcs)
             if matched:
                 # A failed step leaves no result, so its arcs' `set` is where the error can go;
-                # that of a completion sees no `output` (dsl 8).
+                # that of a completion sees no `output`.
                 self._failure = failure
                 self._route(step, matched)
                 self._failure = {}
@@ -379,10 +369,10 @@ class Router:
         self._block(name)
 
     def _block(self, name: str) -> None:
-        plan, turn = self.plan, self.turn
-        if name in turn.state.failed or name not in plan.steps:
+        plan, draft = self.plan, self.draft
+        if name in draft.state.failed or name not in plan.steps:
             return
-        plan.blocked = self.graph.blocked([*turn.state.failed, name])
+        plan.blocked = self.graph.blocked([*draft.state.failed, name])
         plan.unit.moves.append(Failed(name))
         discarded = [join for join in plan.waiting if join in plan.blocked]
         if discarded:

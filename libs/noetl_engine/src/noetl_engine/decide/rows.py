@@ -1,27 +1,14 @@
-"""Worker events as rows of the log, and whether they are there already."""
+"""Worker events as rows of the log, and their repetitions."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from noetl_contract.events import EventRow, EventType, status_from_type
 from noetl_contract.ingress import WireEvent
+from noetl_contract.json import Json
 
-from noetl_engine.identity import fingerprint, micros
-from noetl_engine.state import CommandState
-from noetl_engine.turn import Turn
-
-__all__ = [
-    "Known",
-    "attempts_of",
-    "command_id_of_event",
-    "meta_of",
-    "recall",
-    "result_of",
-    "worker_id_of",
-    "worker_row",
-]
-
-type Json = Any
+from noetl_engine.decide.draft import Draft
+from noetl_engine.state.identity import fingerprint, micros
+from noetl_engine.state.model import CommandState
 
 # Types the fold takes for the engine's own; posted from outside they must change nothing.
 ENGINE_TYPES = frozenset(
@@ -45,7 +32,7 @@ class Known:
 
 
 def command_id_of_event(event: WireEvent) -> str | None:
-    """The command an event names, in its payload or its meta."""
+    """Return the command an event names, in its payload or its meta."""
     for owner in (event.context, event.meta):
         if isinstance(owner, dict):
             command_id = owner.get("command_id")
@@ -55,7 +42,7 @@ def command_id_of_event(event: WireEvent) -> str | None:
 
 
 def worker_id_of(event: WireEvent) -> str | None:
-    """The sender's worker id."""
+    """Return the sender's worker id."""
     if event.worker_id is not None:
         return event.worker_id
     worker = event.meta.get("worker_id") if isinstance(event.meta, dict) else None
@@ -63,7 +50,7 @@ def worker_id_of(event: WireEvent) -> str | None:
 
 
 def attempts_of(event: WireEvent) -> int | None:
-    """The fence a real worker copies from the claim's answer into its events (design L1)."""
+    """Return the fence that a worker copies from the claim's answer into its events (L1)."""
     attempts = event.meta.get("attempts") if isinstance(event.meta, dict) else None
     if isinstance(attempts, bool) or not isinstance(attempts, int):
         return None
@@ -71,12 +58,12 @@ def attempts_of(event: WireEvent) -> int | None:
 
 
 def mark_of(event: WireEvent) -> int:
-    """The fingerprint of an event."""
+    """Return the fingerprint of an event."""
     return fingerprint(event.event_type, command_id_of_event(event), worker_id_of(event))
 
 
-def recall(turn: Turn, event: WireEvent) -> Known | None:
-    """Find an event among the newest ones: same id, type, command and worker (R15, W3).
+def recall(draft: Draft, event: WireEvent) -> Known | None:
+    """Find a repetition among the newest events: same id, type, command and worker (R15, W3).
 
     What lies further back is found by the store's key, whose owner then answers for it.
     """
@@ -84,26 +71,26 @@ def recall(turn: Turn, event: WireEvent) -> Known | None:
     if sent is None:
         return None
     mark = mark_of(event)
-    recent = turn.state.recent
+    recent = draft.state.recent
     kept = recent.get(sent)
     if kept is not None and kept >> 1 == mark:
         return Known(sent, bool(kept & 1))
-    renamed = turn.state.renamed.get(f"{sent}:{mark}")
+    renamed = draft.state.renamed.get(f"{sent}:{mark}")
     if renamed is not None:
         return Known(renamed, bool(recent.get(renamed, 0) & 1))
     return None
 
 
 def worker_row(
-    turn: Turn,
+    draft: Draft,
     event: WireEvent,
     *,
     command: CommandState | None,
     batch: bool = False,
     late: bool = False,
 ) -> EventRow:
-    """Build the row of a worker event (data 4.3); ``command`` only where it takes effect."""
-    state, facts = turn.state, turn.facts
+    """Build the row of a worker event; ``command`` is given only where it takes effect."""
+    state, facts = draft.state, draft.facts
     event_id = event.event_id
     note: dict[str, Json] = {}
     if event_id is None:
@@ -136,7 +123,7 @@ def worker_row(
 
 
 def result_of(event: WireEvent, status: str) -> Json:
-    """The ``result`` column of a posted event (http-b 3.1)."""
+    """Return the ``result`` column of a posted event."""
     result: dict[str, Json] = {"status": status}
     if event.result_kind == "ref" and event.result_uri:
         uri = event.result_uri
@@ -151,7 +138,7 @@ def result_of(event: WireEvent, status: str) -> Json:
 
 
 def meta_of(event: WireEvent, *, late: bool) -> Json:
-    """The ``meta`` column of a posted event: as sent, with the flags of its envelope."""
+    """Return the ``meta`` column of a posted event: as sent, with the flags of its envelope."""
     if event.meta is not None and not isinstance(event.meta, dict):
         return event.meta
     meta: dict[str, Json] = dict(event.meta or {})

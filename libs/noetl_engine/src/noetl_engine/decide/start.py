@@ -1,82 +1,77 @@
-"""Starting an execution: everything is rendered before the first row (R9)."""
-
-from typing import Any
+"""Starts: everything is rendered before the first row (R9)."""
 
 from noetl_contract.events import EventRow, EventType, format_time
+from noetl_contract.json import Json
 
-from noetl_engine.collection import type_word
-from noetl_engine.commands import BuiltCommand, Iteration, build_command
-from noetl_engine.context import scope_of, start_flat
+from noetl_engine.commands.build import BuiltCommand, LoopElement, build_command
+from noetl_engine.commands.collection import type_word
+from noetl_engine.commands.rendering import render_collection
+from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
 from noetl_engine.decide.route import limit_of, route_completion
 from noetl_engine.errors import EvaluateError, StartRefused
 from noetl_engine.inputs import Started
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook.model import START_STEP, Loop, LoopMode
-from noetl_engine.rendering import render_collection
-from noetl_engine.turn import PLAYBOOK_NODE, Turn
-
-__all__ = ["decide_start"]
-
-type Json = Any
+from noetl_engine.state.context import scope_of, start_flat
 
 _NOT_AN_ARRAY = "start step loop.in must resolve to a JSON array, got: {word}"
 
 
-def decide_start(turn: Turn, message: Started) -> None:
+def decide_start(draft: Draft, message: Started) -> None:
     """Begin an execution; the same start again gets the same answer.
 
     Raises:
         StartRefused: The start step can't be rendered.
     """
-    if not turn.state.start_event_id:
-        _begin(turn, message)
-    turn.decision.answer = Answer(
+    if not draft.state.start_event_id:
+        _begin(draft, message)
+    draft.decision.answer = Answer(
         body={
-            "execution_id": str(turn.state.execution_id),
+            "execution_id": str(draft.state.execution_id),
             "status": "started",
-            "commands_generated": turn.state.start_commands,
+            "commands_generated": draft.state.start_commands,
         }
     )
 
 
-def _begin(turn: Turn, message: Started) -> None:
-    workload = {**turn.playbook.workload, **message.payload}
+def _begin(draft: Draft, message: Started) -> None:
+    workload = {**draft.playbook.workload, **message.payload}
     flat = start_flat(
         workload,
         execution_id=message.execution_id,
         catalog_id=message.catalog_id,
         path=message.path,
     )
-    step = turn.playbook.start
+    step = draft.playbook.start
     try:
         if step.loop is None:
             command = build_command(step, flat)
-            _append_started(turn, message, workload, generated=1)
-            turn.issue(command)
+            _append_started(draft, message, workload, generated=1)
+            draft.issue(command)
         else:
-            _begin_loop(turn, message, workload, flat, step.loop)
+            _begin_loop(draft, message, workload, flat, step.loop)
     except EvaluateError as error:
         raise StartRefused(422, str(error)) from error
 
 
 def _begin_loop(
-    turn: Turn, message: Started, workload: dict[str, Json], flat: dict[str, Json], loop: Loop
+    draft: Draft, message: Started, workload: dict[str, Json], flat: dict[str, Json], loop: Loop
 ) -> None:
-    step = turn.playbook.start
+    step = draft.playbook.start
     scope = scope_of(flat)
     elements = _elements(loop, scope)
     total = len(elements)
-    most = turn.facts.limits.iterations_in_flight
+    most = draft.facts.limits.iterations_in_flight
     limit = limit_of(loop, scope, total=total, most=most)
     count = total if limit is None else min(limit, total)
-    count = min(count, turn.room(flat, wanted=count))
+    count = min(count, draft.room(flat, wanted=count))
     commands: list[BuiltCommand] = [
-        build_command(step, flat, Iteration(loop, index, total, elements[index]))
+        build_command(step, flat, LoopElement(loop, index, total, elements[index]))
         for index in range(count)
     ]
-    _append_started(turn, message, workload, generated=total)
-    turn.append(
-        turn.engine_row(
+    _append_started(draft, message, workload, generated=total)
+    draft.append(
+        draft.engine_row(
             EventType.STEP_ENTER,
             START_STEP,
             "ENTERED",
@@ -86,13 +81,13 @@ def _begin_loop(
         )
     )
     for command in commands:
-        turn.issue(command)
+        draft.issue(command)
     if not elements:
-        turn.append(turn.engine_row(EventType.STEP_EXIT, START_STEP, "COMPLETED"))
-        route_completion(turn, START_STEP)
-    started = turn.state.step(START_STEP).loop
+        draft.append(draft.engine_row(EventType.STEP_EXIT, START_STEP, "COMPLETED"))
+        route_completion(draft, START_STEP)
+    started = draft.state.step(START_STEP).loop
     if started is not None and started.may_issue:
-        turn.decision.continue_later = True
+        draft.decision.continue_later = True
 
 
 def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
@@ -105,9 +100,9 @@ def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
 
 
 def _append_started(
-    turn: Turn, message: Started, workload: dict[str, Json], *, generated: int
+    draft: Draft, message: Started, workload: dict[str, Json], *, generated: int
 ) -> None:
-    now = turn.facts.now
+    now = draft.facts.now
     meta: dict[str, Json] = {"emitted_at": format_time(now), "emitter": "control_plane"}
     if message.execution_pool:
         meta["execution_pool"] = message.execution_pool
@@ -116,7 +111,7 @@ def _append_started(
     row = EventRow(
         execution_id=message.execution_id,
         position=0,
-        event_id=turn.facts.new_id(),
+        event_id=draft.facts.new_id(),
         event_type=EventType.PLAYBOOK_STARTED,
         created_at=now,
         catalog_id=message.catalog_id,
@@ -134,5 +129,5 @@ def _append_started(
         meta=meta,
         note={"version": message.version, "commands": generated},
     )
-    turn.append(row)
-    turn.trigger = row.event_id
+    draft.append(row)
+    draft.trigger = row.event_id

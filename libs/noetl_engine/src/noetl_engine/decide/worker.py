@@ -1,11 +1,10 @@
-"""What workers report: over HTTP event by event, over the fast path a start and an outcome."""
-
-from typing import Any
+"""Reports of workers: events over HTTP, start and outcome over the fast path."""
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow, EventType
 from noetl_contract.ingress import Hold, WireEvent
 
 from noetl_engine.decide.callback import find_awaiting, parks
+from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.loop import after_claim, after_iteration
 from noetl_engine.decide.route import route_completion, route_failure
 from noetl_engine.decide.rows import (
@@ -16,17 +15,12 @@ from noetl_engine.decide.rows import (
     worker_id_of,
     worker_row,
 )
-from noetl_engine.fold import SOFT_SUCCESS
-from noetl_engine.identity import command_number
 from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
 from noetl_engine.lease import fits
 from noetl_engine.outputs import Answer
-from noetl_engine.state import CommandState
-from noetl_engine.turn import Turn
-
-__all__ = ["decide_events", "decide_outcome", "decide_start_of_command", "find_command"]
-
-type Json = Any
+from noetl_engine.state.fold import SOFT_SUCCESS
+from noetl_engine.state.identity import command_number
+from noetl_engine.state.model import CommandState
 
 _RUN_TYPES = frozenset(
     {
@@ -40,14 +34,14 @@ _RUN_TYPES = frozenset(
 _ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 
 
-def decide_events(turn: Turn, message: EventsPosted) -> None:
+def decide_events(draft: Draft, message: EventsPosted) -> None:
     """Take posted events one after the other; each is decided before the next (R1)."""
     ids: list[int] = []
-    answer = turn.decision.answer
+    answer = draft.decision.answer
     for event in message.events:
-        taken = _take_event(turn, event, batch=message.batch)
+        taken = _take_event(draft, event, batch=message.batch)
         if isinstance(taken, Answer):
-            turn.decision.answer = taken
+            draft.decision.answer = taken
             return
         event_id, late = taken
         ids.append(event_id)
@@ -58,102 +52,102 @@ def decide_events(turn: Turn, message: EventsPosted) -> None:
         answer.body = {"status": "ok", "event_ids": ids, "commands_generated": 0}
 
 
-def _take_event(turn: Turn, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
-    """Store one event and decide what follows; its id in the log, and whether it came late."""
-    known = recall(turn, event)
+def _take_event(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
+    """Store one event and decide; return its id in the log, and whether it was late."""
+    known = recall(draft, event)
     if known is not None:
         return known.event_id, known.late
     if event.event_type == EventType.COMMAND_CLAIMED:
-        return _take_claim(turn, event, batch=batch)
-    awaiting = find_awaiting(turn.state, event)
+        return _take_claim(draft, event, batch=batch)
+    awaiting = find_awaiting(draft.state, event)
     if awaiting is not None:
-        return _take_callback(turn, event, awaiting)
-    command = find_command(turn, event)
+        return _take_callback(draft, event, awaiting)
+    command = find_command(draft, event)
     if command is not None and event.event_type not in ENGINE_TYPES:
-        return _take_run_event(turn, event, command, batch=batch)
-    late = _is_late(turn, event)
-    row = worker_row(turn, event, command=None, batch=batch, late=late)
-    if event.event_type in TERMINAL_TYPES and not turn.state.ended:
+        return _take_run_event(draft, event, command, batch=batch)
+    late = _is_late(draft, event)
+    row = worker_row(draft, event, command=None, batch=batch, late=late)
+    if event.event_type in TERMINAL_TYPES and not draft.state.ended:
         row.note = None  # an outsider's word for the end counts like any other (R8)
-    return turn.append(row).event_id, late
+    return draft.append(row).event_id, late
 
 
 def _take_run_event(
-    turn: Turn, event: WireEvent, command: CommandState, *, batch: bool
+    draft: Draft, event: WireEvent, command: CommandState, *, batch: bool
 ) -> tuple[int, bool]:
     attempts = attempts_of(event)
     if command.parked is not None and event.event_type in _RUN_TYPES:
-        row = worker_row(turn, event, command=None, batch=batch, late=True)
-        return turn.append(row).event_id, True
+        row = worker_row(draft, event, command=None, batch=batch, late=True)
+        return draft.append(row).event_id, True
     if not fits(command, worker_id=worker_id_of(event), instance=None, attempts=attempts):
-        row = worker_row(turn, event, command=None, batch=batch, late=True)
-        return turn.append(row).event_id, True
+        row = worker_row(draft, event, command=None, batch=batch, late=True)
+        return draft.append(row).event_id, True
     held = command.holds
-    row = worker_row(turn, event, command=command, batch=batch)
-    _append_run_row(turn, row, command, first=not held)
+    row = worker_row(draft, event, command=command, batch=batch)
+    _append_run_row(draft, row, command, first=not held)
     return row.event_id, False
 
 
 def _append_run_row(
-    turn: Turn, row: EventRow, command: CommandState, *, first: bool = False
+    draft: Draft, row: EventRow, command: CommandState, *, first: bool = False
 ) -> None:
-    """Append an event of the present run, and decide what its end leads to."""
+    """Append an event of the present run, and decide when it ends the run."""
     if parks(row, command):
         row.note = {**(row.note or {}), "parked": True}
-    turn.append(row)
+    draft.append(row)
     if first:
-        turn.begin_time_limit(command)
+        draft.begin_time_limit(command)
     if command.parked is not None:
-        turn.begin_wait(command)
+        draft.begin_wait(command)
     elif row.event_type in _ENDS:
-        after_end(turn, row, command)
+        after_end(draft, row, command)
 
 
-def _take_callback(turn: Turn, event: WireEvent, command: CommandState) -> tuple[int, bool]:
-    """Take the result of a job that a step has left behind (engine 15)."""
-    row = worker_row(turn, event, command=command)
+def _take_callback(draft: Draft, event: WireEvent, command: CommandState) -> tuple[int, bool]:
+    """Take the result of a job that a step has left behind."""
+    row = worker_row(draft, event, command=command)
     row.meta = event.meta
     ends = command.parked is not None
-    note: dict[str, Json] = {**(row.note or {}), "callback": "ends" if ends else "early"}
+    note = {**(row.note or {}), "callback": "ends" if ends else "early"}
     if command.index is not None:
         note |= {"index": command.index, "command_id": command.command_id}
     row.note = note
-    turn.append(row)
+    draft.append(row)
     if ends:
-        after_end(turn, row, command)
+        after_end(draft, row, command)
     return row.event_id, False
 
 
-def _is_late(turn: Turn, event: WireEvent) -> bool:
-    """Whether an event without an open command reports on one that was there."""
-    if event.event_type not in _RUN_TYPES or event.step not in turn.state.steps:
-        return turn.state.ended and event.event_type in TERMINAL_TYPES
+def _is_late(draft: Draft, event: WireEvent) -> bool:
+    """Return whether an event reports on a command that is closed."""
+    if event.event_type not in _RUN_TYPES or event.step not in draft.state.steps:
+        return draft.state.ended and event.event_type in TERMINAL_TYPES
     return command_id_of_event(event) is not None
 
 
-def _take_claim(turn: Turn, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
-    """A posted ``command.claimed`` is a claim without an answer (http-b 3.1)."""
-    command = find_command(turn, event)
+def _take_claim(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
+    """Take a posted ``command.claimed``: a claim that needs no answer."""
+    command = find_command(draft, event)
     worker_id = worker_id_of(event)
-    if command is None or worker_id is None or turn.state.ended:
-        return turn.append(worker_row(turn, event, command=None, batch=batch)).event_id, False
+    if command is None or worker_id is None or draft.state.ended:
+        return draft.append(worker_row(draft, event, command=None, batch=batch)).event_id, False
     if command.holds:
         if command.worker_id == worker_id:
             return 0, False
         text = f"Command already claimed by {command.worker_id}"
         detail = {"code": "active_claim", "message": text}
         return Answer(status=409, error=text, detail=detail)
-    row = worker_row(turn, event, command=command, batch=batch)
-    turn.begin_hold(command, worker_id=worker_id, instance=None, row=row)
+    row = worker_row(draft, event, command=command, batch=batch)
+    draft.begin_hold(command, worker_id=worker_id, instance=None, row=row)
     return row.event_id, False
 
 
-def find_command(turn: Turn, event: WireEvent) -> CommandState | None:
-    """The open command an event speaks of.
+def find_command(draft: Draft, event: WireEvent) -> CommandState | None:
+    """Return the open command an event speaks of.
 
     Without a command id it is the only open command of a plain step (R2).
     """
-    state = turn.state
+    state = draft.state
     command_id = command_id_of_event(event)
     if command_id is not None:
         command = state.commands.get(command_number(command_id) or 0)
@@ -166,57 +160,57 @@ def find_command(turn: Turn, event: WireEvent) -> CommandState | None:
     return state.commands.get(step.command)
 
 
-def decide_start_of_command(turn: Turn, message: CommandStarted) -> None:
-    """A worker began (worker 22.4): ``held``, or ``lost`` with nothing written."""
-    hold, answer = message.hold, turn.decision.answer
-    command = _held_command(turn, hold)
-    if command is not None and not turn.state.ended:
-        _append_start(turn, command, hold, message.events)
+def decide_start_of_command(draft: Draft, message: CommandStarted) -> None:
+    """Decide on the start of a command: ``held``, or ``lost`` with nothing written."""
+    hold, answer = message.hold, draft.decision.answer
+    command = _held_command(draft, hold)
+    if command is not None and not draft.state.ended:
+        _append_start(draft, command, hold, message.events)
         answer.body = {"status": "held"}
-    elif command is None and any(_is_known(turn, event) for event in message.events):
+    elif command is None and any(_is_known(draft, event) for event in message.events):
         answer.body = {"status": "held"}  # finished by this very run
     else:
-        answer.body = {"status": "lost", "reason": _why_lost(turn, hold)}
+        answer.body = {"status": "lost", "reason": _why_lost(draft, hold)}
 
 
-def decide_outcome(turn: Turn, message: CommandOutcome) -> None:
-    """A worker ended a command: the rest of its rows, then the decision (worker 22.4)."""
-    hold, answer = message.hold, turn.decision.answer
-    command = _held_command(turn, hold)
+def decide_outcome(draft: Draft, message: CommandOutcome) -> None:
+    """Decide on the outcome of a command: its remaining rows, then their routing."""
+    hold, answer = message.hold, draft.decision.answer
+    command = _held_command(draft, hold)
     if command is None:
-        _take_late_outcome(turn, message)
+        _take_late_outcome(draft, message)
         return
     answer.body = {"status": "ok"}
-    _append_start(turn, command, hold, message.events)
+    _append_start(draft, command, hold, message.events)
     for event in message.events:
-        if event.event_type == EventType.COMMAND_STARTED or _is_known(turn, event):
+        if event.event_type == EventType.COMMAND_STARTED or _is_known(draft, event):
             continue
-        _append_run_row(turn, worker_row(turn, event, command=command), command)
+        _append_run_row(draft, worker_row(draft, event, command=command), command)
         if event.event_type in _ENDS:
             return
 
 
-def _take_late_outcome(turn: Turn, message: CommandOutcome) -> None:
+def _take_late_outcome(draft: Draft, message: CommandOutcome) -> None:
     """Repeated: nothing. Another run's: kept for the record, once, without effect."""
     late = False
     for event in message.events:
         if event.event_type == EventType.COMMAND_STARTED:
             continue
-        known = recall(turn, event)
+        known = recall(draft, event)
         if known is None:
-            turn.append(worker_row(turn, event, command=None, late=True))
+            draft.append(worker_row(draft, event, command=None, late=True))
         late = late or known is None or known.late
-    answer = turn.decision.answer
+    answer = draft.decision.answer
     if late:
-        reason = "taken" if _is_open(turn, message.hold) else "finished"
+        reason = "taken" if _is_open(draft, message.hold) else "finished"
         answer.body = {"status": "late", "reason": reason}
     else:
         answer.body = {"status": "ok"}
 
 
-def _held_command(turn: Turn, hold: Hold) -> CommandState | None:
-    """The open command, if the hold is its present one or begins the first."""
-    command = turn.state.commands.get(hold.event_id)
+def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
+    """Return the open command, if the hold is its present one or begins the first."""
+    command = draft.state.commands.get(hold.event_id)
     if command is None or command.command_id != hold.command_id or command.parked is not None:
         return None
     fitting = fits(
@@ -226,46 +220,46 @@ def _held_command(turn: Turn, hold: Hold) -> CommandState | None:
 
 
 def _append_start(
-    turn: Turn, command: CommandState, hold: Hold, events: tuple[WireEvent, ...]
+    draft: Draft, command: CommandState, hold: Hold, events: tuple[WireEvent, ...]
 ) -> None:
-    """Append what is missing of claimed and started."""
+    """Append the claim and the start, where they are missing."""
     if not command.holds:
-        turn.begin_hold(command, worker_id=hold.worker_id, instance=hold.instance)
+        draft.begin_hold(command, worker_id=hold.worker_id, instance=hold.instance)
     if command.started_at is None:
         for event in events:
             if event.event_type == EventType.COMMAND_STARTED:
-                turn.append(worker_row(turn, event, command=command))
+                draft.append(worker_row(draft, event, command=command))
                 return
 
 
-def _why_lost(turn: Turn, hold: Hold) -> str:
-    if turn.state.status == "CANCELLED":
+def _why_lost(draft: Draft, hold: Hold) -> str:
+    if draft.state.status == "CANCELLED":
         return "cancelled"
-    return "finished" if turn.state.ended or not _is_open(turn, hold) else "taken"
+    return "finished" if draft.state.ended or not _is_open(draft, hold) else "taken"
 
 
-def _is_open(turn: Turn, hold: Hold) -> bool:
-    """Whether some run of the command is still under way."""
-    command = turn.state.commands.get(hold.event_id)
+def _is_open(draft: Draft, hold: Hold) -> bool:
+    """Return whether some run of the command is still under way."""
+    command = draft.state.commands.get(hold.event_id)
     return command is not None and command.parked is None
 
 
-def _is_known(turn: Turn, event: WireEvent) -> bool:
-    return recall(turn, event) is not None
+def _is_known(draft: Draft, event: WireEvent) -> bool:
+    return recall(draft, event) is not None
 
 
-def after_end(turn: Turn, row: EventRow, command: CommandState) -> None:
-    """Decide what the end of a command leads to; ``row`` is its trigger."""
-    if turn.state.ended:
+def after_end(draft: Draft, row: EventRow, command: CommandState) -> None:
+    """Decide after the end of a command; ``row`` is its trigger."""
+    if draft.state.ended:
         return
-    turn.trigger = row.event_id
+    draft.trigger = row.event_id
     if command.claims:
         failed = row.event_type == EventType.COMMAND_FAILED
         error = (row.status or "").lower() not in SOFT_SUCCESS
-        after_claim(turn, command, failed=failed, error=error)
+        after_claim(draft, command, failed=failed, error=error)
     elif command.index is not None:
-        after_iteration(turn, command, failed=row.event_type == EventType.COMMAND_FAILED)
+        after_iteration(draft, command, failed=row.event_type == EventType.COMMAND_FAILED)
     elif row.event_type == EventType.COMMAND_FAILED:
-        route_failure(turn, command.step, command.error or "", ended=True)
+        route_failure(draft, command.step, command.error or "", ended=True)
     else:
-        route_completion(turn, command.step)
+        route_completion(draft, command.step)

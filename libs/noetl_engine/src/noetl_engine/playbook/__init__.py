@@ -7,25 +7,25 @@ from noetl_engine.playbook.model import (
     Arc,
     Cursor,
     Frame,
-    Json,
-    JsonObject,
     KeychainEntry,
     Loop,
     LoopMode,
     Metadata,
     Pipeline,
     Playbook,
-    Problem,
     Router,
     RouterForm,
     RouterMode,
     Step,
     Task,
     Tool,
+    Value,
+    ValueMap,
     WorkbookTask,
 )
 from noetl_engine.playbook.parse import parse_playbook
-from noetl_engine.playbook.yaml_dialect import YamlLimits
+from noetl_engine.playbook.problem import Problem
+from noetl_engine.playbook.yaml import YamlLimits
 
 __all__ = [
     "START_STEP",
@@ -33,8 +33,6 @@ __all__ = [
     "Arc",
     "Cursor",
     "Frame",
-    "Json",
-    "JsonObject",
     "KeychainEntry",
     "Loop",
     "LoopMode",
@@ -49,6 +47,8 @@ __all__ = [
     "Step",
     "Task",
     "Tool",
+    "Value",
+    "ValueMap",
     "WorkbookTask",
     "YamlLimits",
     "parse_playbook",

@@ -17,8 +17,7 @@ from typing import Self
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
-from noetl_common.bus.inbox import Inbox, Incoming
-from noetl_common.bus.parts import PartCollector
+from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger

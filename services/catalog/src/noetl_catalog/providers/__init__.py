@@ -1,1 +1,1 @@
-"""Where secrets of playbooks' keychains come from (http-a 7.6)."""
+"""Providers of the secrets that playbooks name in their keychains."""

@@ -2,17 +2,15 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_catalog.providers.aws_signature import AwsLogin, signed_headers
 from noetl_catalog.providers.calls import Calls, as_text, read_file
 from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.provider_settings import ProviderSettings
-
-__all__ = ["AwsSecrets", "AwsSts"]
+from noetl_catalog.providers.settings import ProviderSettings
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _STS_REGION = "us-east-1"
@@ -111,7 +109,7 @@ class AwsSts:
         )
         return self._keys(answer)
 
-    def _keys(self, answer: dict[str, Any]) -> Secret:
+    def _keys(self, answer: JsonObject) -> Secret:
         try:
             found = answer["AssumeRoleWithWebIdentityResponse"]
             keys = found["AssumeRoleWithWebIdentityResult"]["Credentials"]

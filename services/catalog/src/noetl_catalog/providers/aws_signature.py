@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
-__all__ = ["AwsLogin", "signed_headers"]
-
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 

@@ -5,9 +5,7 @@ from urllib.parse import quote
 
 from noetl_catalog.providers.calls import Calls, after_seconds
 from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.provider_settings import ProviderSettings
-
-__all__ = ["AzureOauth", "AzureVault"]
+from noetl_catalog.providers.settings import ProviderSettings
 
 _VAULT = re.compile(r"[A-Za-z0-9-]{1,127}")
 _RESOURCE = "https://vault.azure.net"

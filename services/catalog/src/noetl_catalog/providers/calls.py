@@ -8,12 +8,9 @@ from typing import Any
 
 import httpx
 import orjson
+from noetl_contract.json import Json, JsonObject
 
-from noetl_catalog.secret_errors import ProviderFailed, ProviderMisconfigured
-
-__all__ = ["Calls", "after_seconds", "as_text", "read_file"]
-
-type Json = Any
+from noetl_catalog.providers.errors import ProviderFailed, ProviderMisconfigured
 
 _LARGEST_ANSWER = 1 << 20
 _LONGEST_EXCERPT = 200
@@ -25,9 +22,9 @@ class Calls:
     Args:
         client: shared by all providers.
         provider: as errors name it.
-        timeout_seconds: patience with one call.
-        failed: the error for what the network or the provider does; says whether workers ask
-            again.
+        timeout_seconds: of one call.
+        failed: the error for failures of the network and the provider; its status tells workers
+            whether to ask again.
         ca_file: a certificate authority of the provider's own.
     """
 
@@ -54,7 +51,7 @@ class Calls:
         """Build the error for an answer without sense."""
         return self._failed(provider=self._provider, reason=reason)
 
-    async def json(self, method: str, url: str, **options: Any) -> dict[str, Json]:
+    async def json(self, method: str, url: str, **options: Any) -> JsonObject:
         """Call and return a JSON object.
 
         Raises:
@@ -99,7 +96,7 @@ class Calls:
                 if len(body) > _LARGEST_ANSWER:
                     raise self.failed(f"the answer has more than {_LARGEST_ANSWER} bytes")
         if not answer.is_success:
-            # What refuses holds no secret, and is all that operators get to see.
+            # A refusal holds no secret, and operators see nothing else.
             excerpt = body[: 4 * _LONGEST_EXCERPT].decode("utf-8", "replace")[:_LONGEST_EXCERPT]
             raise self.failed(f"HTTP {answer.status_code} {excerpt}".rstrip())
         return bytes(body)
@@ -116,7 +113,7 @@ def after_seconds(seconds: Json) -> datetime | None:
 
 
 def as_text(value: Json) -> str:
-    """Return a secret as text; what is no text, as JSON."""
+    """Return a secret as text; other values as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 

@@ -8,9 +8,7 @@ from urllib.parse import quote
 
 from noetl_catalog.providers.calls import Calls
 from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.provider_settings import ProviderSettings
-
-__all__ = ["GcpIam", "GcpSecrets", "metadata_token"]
+from noetl_catalog.providers.settings import ProviderSettings
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _VERSIONED = re.compile(r"/versions/[^/]+$")

@@ -6,9 +6,7 @@ from urllib.parse import quote
 
 from noetl_catalog.providers.calls import Calls, read_file
 from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.provider_settings import ProviderSettings
-
-__all__ = ["K8s"]
+from noetl_catalog.providers.settings import ProviderSettings
 
 
 class K8s:

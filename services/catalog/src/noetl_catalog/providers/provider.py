@@ -1,10 +1,8 @@
-"""What a provider of secrets is."""
+"""The interface of a provider of secrets."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
-
-__all__ = ["Provider", "Secret"]
 
 
 @dataclass(frozen=True, slots=True)

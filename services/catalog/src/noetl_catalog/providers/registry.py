@@ -8,18 +8,16 @@ from noetl_common import metrics
 from noetl_catalog.providers.aws import AwsSecrets, AwsSts
 from noetl_catalog.providers.azure import AzureOauth, AzureVault
 from noetl_catalog.providers.calls import Calls
-from noetl_catalog.providers.gcp import GcpIam, GcpSecrets
-from noetl_catalog.providers.k8s import K8s
-from noetl_catalog.providers.provider import Provider
-from noetl_catalog.providers.provider_settings import ProviderSettings
-from noetl_catalog.providers.vault import Vault
-from noetl_catalog.secret_errors import (
+from noetl_catalog.providers.errors import (
     ProviderFailed,
     ProviderMisconfigured,
     ProviderUnreachable,
 )
-
-__all__ = ["Providers", "UnknownProvider"]
+from noetl_catalog.providers.gcp import GcpIam, GcpSecrets
+from noetl_catalog.providers.k8s import K8s
+from noetl_catalog.providers.provider import Provider
+from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.vault import Vault
 
 _SUPPORTED = "gcp, gcp_iam, k8s, vault, aws, aws_sts, azure, azure_oauth"
 _ALIASES: Mapping[str, str] = {
@@ -40,7 +38,7 @@ _MAKERS: Mapping[str, Callable[[Calls, ProviderSettings], Provider]] = {
     "azure": AzureVault,
     "azure_oauth": AzureOauth,
 }
-# Only these say by their status that asking again may help (http-a 7.6).
+# Only failures of these tell workers by their status to ask again.
 _RETRYABLE = frozenset({"gcp", "k8s", "vault"})
 _BUILDS = metrics.counter(
     "noetl_secret_provider_build_total", "Providers made", ["provider", "region", "status"]
@@ -54,7 +52,7 @@ class UnknownProvider(ProviderMisconfigured):
 
 
 class Providers:
-    """Makes providers."""
+    """Factory of providers by name."""
 
     def __init__(
         self, client: httpx.AsyncClient, settings: ProviderSettings, *, region: str = ""
@@ -71,7 +69,7 @@ class Providers:
         """Return a provider.
 
         Raises:
-            UnknownProvider: nobody has that name.
+            UnknownProvider: there is no provider of that name.
         """
         kind = _ALIASES.get(name, name)
         make = _MAKERS.get(kind)

@@ -4,9 +4,7 @@ from urllib.parse import quote
 
 from noetl_catalog.providers.calls import Calls, as_text, read_file
 from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.provider_settings import ProviderSettings
-
-__all__ = ["Vault"]
+from noetl_catalog.providers.settings import ProviderSettings
 
 
 class Vault:

@@ -1,13 +1,25 @@
-"""Finds the processes of scripts in ``/proc``: too many, or left behind."""
+"""Protection from scripts: of the worker's memory, and from processes too many or left behind."""
 
 import contextlib
+import ctypes
 import os
 import signal
 from collections import defaultdict
 
-__all__ = ["end_strays", "overgrown"]
-
 _PASSES = 50
+_PR_SET_DUMPABLE = 4
+
+
+def hide_from_scripts() -> None:
+    """Make `/proc/<our pid>` unreadable for processes of our own user.
+
+    Scripts run under our user; without this they could read the broker's password there. A
+    worker that runs as root cannot hide from its scripts this way.
+    """
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    except (OSError, AttributeError):  # another system
+        return
 
 
 def overgrown(roots: list[int], limit: int) -> list[int]:
@@ -17,7 +29,7 @@ def overgrown(roots: list[int], limit: int) -> list[int]:
 
 
 def end_strays(directory: str) -> None:
-    """Kill what still runs with the environment of an interpreter that is gone.
+    """Kill processes that have the environment of an interpreter that has ended.
 
     A script that kills or stops its parent takes away the one that would have done this.
     """
@@ -39,7 +51,7 @@ def _pids() -> list[int]:
 
 
 def _environment_of(pid: int) -> list[bytes]:
-    # Empty for one that has ended, also while nobody has waited for it.
+    # Empty for a zombie.
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
             return file.read().split(b"\0")

@@ -1,10 +1,10 @@
-"""Starts and outcomes of commands, repeated until they are answered (worker 22.3)."""
+"""Starts and outcomes of commands, repeated until they are answered."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from noetl_common.bus.broker import Bus
@@ -12,15 +12,21 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import REPLY_HEADER
+from noetl_contract.ingress import (
+    REPLY_HEADER,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    Hold,
+    WireEvent,
+)
+from noetl_contract.json import JsonObject
+from pydantic import BaseModel
 
-from noetl_worker import encoding
+from noetl_worker import jsonb
 from noetl_worker.commands import Command
-from noetl_worker.transports.registration import Identity
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.timing import Timing
-from noetl_worker.transports.unconfirmed import Unconfirmed
-
-__all__ = ["Message", "Messages", "Place"]
 
 _log = get_logger()
 
@@ -30,7 +36,7 @@ type OnAnswer = Callable[["Message", str | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which run of which command a message is about."""
+    """The run of a command that a message reports on, and its subject."""
 
     subject: str
     event_id: int
@@ -53,14 +59,14 @@ class Message:
 
 
 class Messages:
-    """Those that wait for their answer, by the subject it comes on."""
+    """Messages that wait for their answer, by reply subject."""
 
     def __init__(
-        self, bus: Bus, *, identity: Identity, unconfirmed: Unconfirmed, timing: Timing
+        self, bus: Bus, *, identity: Identity, pending_outcomes: PendingOutcomes, timing: Timing
     ) -> None:
         self._bus = bus
         self._identity = identity
-        self._unconfirmed = unconfirmed
+        self._pending_outcomes = pending_outcomes
         self._timing = timing
         self._waiting: dict[str, Message] = {}
 
@@ -73,29 +79,23 @@ class Messages:
         command: Command,
         place: Place,
         *,
-        events: list[dict[str, Any]],
+        events: list[JsonObject],
         on_answer: OnAnswer,
     ) -> Message:
         """Write a message and listen for its answers, of which ``on_answer`` gets the status."""
-        body = encoding.encode(
-            {
-                "type": f"command.{kind}",
-                "v": 1,
-                "execution_id": command.execution_id,
-                "hold": {
-                    "event_id": place.event_id,
-                    "command_id": command.command_id,
-                    "step": command.step,
-                    "attempts": place.attempts,
-                    "worker_id": self._identity.worker_id,
-                    "instance": self._identity.instance,
-                },
-                "events": events,
-            }
+        hold = Hold(
+            event_id=place.event_id,
+            command_id=command.command_id,
+            step=command.step,
+            attempts=place.attempts,
+            worker_id=self._identity.worker_id,
+            instance=self._identity.instance,
         )
+        reported = [WireEvent.model_validate(event) for event in events]
+        body = _encode(kind, command.execution_id, hold, reported)
         message = Message(kind, body, place, self._bus.inbox().fresh_subject())
         if kind == "outcome":
-            self._unconfirmed.add(len(body))
+            self._pending_outcomes.add(len(body))
         self._waiting[message.reply] = message
         self._bus.inbox().register(
             message.reply, lambda incoming: on_answer(message, _status_of(incoming))
@@ -108,7 +108,7 @@ class Messages:
             return
         self._bus.inbox().forget(message.reply)
         if message.kind == "outcome":
-            self._unconfirmed.remove(len(message.body))
+            self._pending_outcomes.remove(len(message.body))
 
     async def publish(self, message: Message, *, seconds: float) -> PubAck:
         """Publish once and wait until it is stored."""
@@ -121,7 +121,7 @@ class Messages:
         )
 
     async def publish_quietly(self, messages: list[Message]) -> None:
-        """Publish; what fails is due again anyway."""
+        """Publish without raising: a failed message is due again anyway."""
         outgoing = [
             Outgoing(
                 message.place.subject,
@@ -136,7 +136,7 @@ class Messages:
                 _log.info("repetition_not_stored", error=result.message)
 
     async def run_confirmations(self) -> None:
-        """Send again, under the next id, what was stored and not answered."""
+        """Publish unanswered messages again, under the next message id."""
         while True:
             await asyncio.sleep(self._timing.look_seconds)
             now = monotonic()
@@ -160,6 +160,30 @@ class Messages:
         if message.kind == "outcome" or message.tries:
             base = f"{base}:{self._identity.instance}"
         return f"{base}:{message.tries}" if message.tries else base
+
+
+def _encode(kind: Kind, execution_id: int, hold: Hold, events: list[WireEvent]) -> bytes:
+    message: CommandStartMessage | CommandOutcomeMessage
+    if kind == "start":
+        message = CommandStartMessage(
+            type="command.start", v=1, execution_id=execution_id, hold=hold, events=events
+        )
+    else:
+        message = CommandOutcomeMessage(
+            type="command.outcome", v=1, execution_id=execution_id, hold=hold, events=events
+        )
+    return jsonb.encode(
+        _given(message) | {"hold": _given(hold), "events": [_given(event) for event in events]}
+    )
+
+
+def _given(model: BaseModel) -> JsonObject:
+    """Return the fields that were set.
+
+    Not by ``model_dump``, which copies whole results; they are encoded already.
+    """
+    given = model.model_fields_set
+    return {name: value for name, value in model.__dict__.items() if name in given}
 
 
 def _status_of(incoming: Incoming) -> str | None:

@@ -1,0 +1,74 @@
+"""Which databases a stack has: one for everything, or one a shard and one for the cluster."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
+
+from noetl.stack.errors import StackError
+
+__all__ = ["Databases", "databases_of", "sharded_databases", "single_database"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Databases:
+    """The databases of a stack.
+
+    Attributes:
+        shards: one per shard, in order.
+        cluster: for what belongs to the cluster as a whole; may be a shard's.
+        is_sharded: whether services are told by the shard map, not by ``POSTGRES_*``.
+    """
+
+    shards: tuple[DatabaseAddress, ...]
+    cluster: DatabaseAddress
+    is_sharded: bool
+
+    @property
+    def all(self) -> list[DatabaseAddress]:
+        """Each database once; the cluster's first, since every service waits for it."""
+        return list(dict.fromkeys((self.cluster, *self.shards)))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What services with a database are told."""
+        if not self.is_sharded:
+            return self.cluster.environment
+        return {
+            **self.cluster.environment,
+            "NOETL_SHARDS": ",".join(shard.entry for shard in self.shards),
+            "NOETL_CLUSTER_DSN": self.cluster.entry,
+        }
+
+
+def single_database(address: DatabaseAddress) -> Databases:
+    """One database for everything."""
+    return Databases(shards=(address,), cluster=address, is_sharded=False)
+
+
+def sharded_databases(server: DatabaseAddress, count: int) -> Databases:
+    """Databases on one server: one a shard, and one for the cluster."""
+
+    def named(database: str) -> DatabaseAddress:
+        return replace(server, database=database)
+
+    shards = tuple(named(f"noetl_shard_{index}") for index in range(count))
+    return Databases(shards=shards, cluster=named("noetl_cluster"), is_sharded=True)
+
+
+def databases_of(environment: Mapping[str, str] | None = None) -> Databases | None:
+    """Return the databases of the shard map in the environment; None without a map.
+
+    Raises:
+        StackError: the map is malformed; the text says where.
+    """
+    env = os.environ if environment is None else environment
+    try:
+        shards = parse_shards(env.get("NOETL_SHARDS", ""))
+        cluster = parse_address(env.get("NOETL_CLUSTER_DSN", ""))
+    except BadShardMap as error:
+        raise StackError(error.message) from error
+    if not shards:
+        return None
+    return Databases(shards=shards, cluster=cluster or shards[0], is_sharded=True)

@@ -1,0 +1,100 @@
+"""A few lines of the NATS protocol for asking a server who it is, without an event loop."""
+
+import json
+import secrets
+import socket
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from noetl_contract.json import JsonObject
+
+INBOX_PREFIX = "_INBOX.noetl-probe"
+
+
+class NatsProbeError(OSError):
+    """The server did not answer as a NATS server of ours would."""
+
+
+class NatsProbe:
+    """One short-lived, blocking connection; use it as a context manager."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
+        parts = urlsplit(url)
+        # One of its own: on a shared inbox a probe takes the answer to another probe's question.
+        self._inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}"
+        self._socket = socket.create_connection(
+            (parts.hostname or "127.0.0.1", parts.port or 4222), timeout=timeout_seconds
+        )
+        try:
+            self._stream = self._socket.makefile("rb")
+            greeting = self._expect("INFO")
+            self.info: JsonObject = json.loads(greeting.partition(" ")[2])
+            login: JsonObject = {"verbose": False, "pedantic": False, "headers": True}
+            if parts.username:
+                login |= {"user": unquote(parts.username), "pass": unquote(parts.password or "")}
+            self._send(f"CONNECT {json.dumps(login)}\r\nPING\r\n")
+            self._expect("PONG")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if hasattr(self, "_stream"):
+            self._stream.close()
+        self._socket.close()
+
+    def request(self, subject: str, body: object = None) -> JsonObject:
+        """Asks and waits for the JSON answer."""
+        payload = b"" if body is None else json.dumps(body).encode()
+        self._send(f"SUB {self._inbox} 1\r\nUNSUB 1 1\r\n")
+        self._send(f"PUB {subject} {self._inbox} {len(payload)}\r\n")
+        self._socket.sendall(payload + b"\r\n")
+        head = self._expect("MSG", "HMSG").split()
+        size = int(head[-1])
+        data = self._stream.read(size + 2)[:size]
+        if head[0] == "HMSG":
+            raise NatsProbeError(f"nobody answers on {subject}")
+        answer: JsonObject = json.loads(data)
+        return answer
+
+    def stream_names(self) -> list[str]:
+        """Names of all JetStream streams."""
+        names: list[str] = []
+        while True:
+            page = self.request("$JS.API.STREAM.NAMES", {"offset": len(names)})
+            if "error" in page:
+                raise NatsProbeError(str(page["error"]))
+            names += page.get("streams") or []
+            if len(names) >= page.get("total", 0):
+                return names
+
+    def delete_stream(self, name: str) -> None:
+        """Delete a stream with its messages; a missing stream is fine."""
+        self.request(f"$JS.API.STREAM.DELETE.{name}")
+
+    def _expect(self, *verbs: str) -> str:
+        while True:
+            line = self._line()
+            verb = line.partition(" ")[0]
+            if verb in verbs:
+                return line
+            if verb == "PING":
+                self._send("PONG\r\n")
+            elif verb not in {"INFO", "PONG", "+OK"}:
+                raise NatsProbeError(line[:200])
+
+    def _line(self) -> str:
+        line = self._stream.readline()
+        if not line:
+            raise NatsProbeError("the server closed the connection")
+        return line.decode().rstrip("\r\n")
+
+    def _send(self, text: str) -> None:
+        self._socket.sendall(text.encode())

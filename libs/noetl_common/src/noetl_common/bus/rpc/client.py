@@ -1,0 +1,147 @@
+"""Requests to other services."""
+
+from time import monotonic
+
+import orjson
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.operation import Operation, encode_value
+from noetl_contract.rpc import RpcReply
+from pydantic import BaseModel, ValidationError
+
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.errors import BusUnavailable
+from noetl_common.bus.rpc.headers import headers_of
+from noetl_common.errors import NoetlError, Unavailable
+from noetl_common.retry import backoff
+
+__all__ = ["RpcClient", "RpcRefused", "RpcUnavailable"]
+
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 0.5
+
+
+class RpcUnavailable(Unavailable):
+    """No answer in time; whether the work was done is unknown."""
+
+    template = "no answer from {what}: {reason}"
+
+
+class RpcRefused(NoetlError):
+    """The service answered that it does not do what was asked."""
+
+    template = "{error}"
+
+    def __init__(self, reply: RpcReply) -> None:
+        super().__init__(error=reply.error or f"The service answered with status {reply.status}")
+        self.message = str(self.context["error"])
+        self.http_status = reply.status
+        self.told = reply.detail
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+        return self.http_status
+
+    @property
+    def detail(self) -> Json:
+        """What the service told beside the text."""
+        return self.told
+
+
+class RpcClient:
+    """Asks other services."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def ask[Request: BaseModel, Answer](
+        self,
+        operation: Operation[Request, Answer],
+        request: Request,
+        *,
+        seconds: float,
+        shard: int | None = None,
+        wait_for_responder: bool = False,
+    ) -> Answer:
+        """Ask and return the answer as its model.
+
+        Args:
+            operation: declared in ``noetl_contract.rpc``.
+            request: its request.
+            seconds: timeout; the other side drops the work when it is over.
+            shard: whom to ask where there is a service for each shard.
+            wait_for_responder: try again until then while no service listens, as in a restart.
+
+        Raises:
+            RpcRefused: the service refused, with status, text and detail.
+            RpcUnavailable: no service listens, or no answer in time.
+            TooLarge: the request is above the broker's limit.
+        """
+        reply = await self.forward(
+            operation,
+            request,
+            seconds=seconds,
+            shard=shard,
+            wait_for_responder=wait_for_responder,
+        )
+        if not 200 <= reply.status < 300:
+            raise RpcRefused(reply)
+        try:
+            return operation.decode_answer(reply.body)
+        except ValidationError as error:
+            what = operation.subject(shard)
+            raise RpcUnavailable(what=what, reason="an answer of the wrong shape") from error
+
+    async def forward[Request: BaseModel, Answer](
+        self,
+        operation: Operation[Request, Answer],
+        request: Request,
+        *,
+        seconds: float,
+        shard: int | None = None,
+        wait_for_responder: bool = False,
+    ) -> RpcReply:
+        """Ask and return the answer as it came, whatever its status, to pass its body on.
+
+        Raises:
+            RpcUnavailable, TooLarge: as `ask`.
+        """
+        return await self.call(
+            operation.subject(shard),
+            encode_value(request),
+            timeout=seconds,
+            wait_for_responder=wait_for_responder,
+        )
+
+    async def call(
+        self,
+        subject: str,
+        request: JsonObject | bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109 -- renamed with its last callers
+        wait_for_responder: bool = False,
+    ) -> RpcReply:
+        """Ask with a request that is encoded already, on the subject of an operation.
+
+        Raises:
+            RpcUnavailable, TooLarge: as `ask`.
+        """
+        body = request if isinstance(request, bytes) else orjson.dumps(request)
+        end = monotonic() + timeout
+        reason = ""
+        async for _ in backoff(
+            first_seconds=_FIRST_PAUSE_SECONDS,
+            longest_seconds=_LONGEST_PAUSE_SECONDS,
+            total_seconds=timeout if wait_for_responder else 0,
+        ):
+            left = end - monotonic()
+            try:
+                incoming = await self._bus.request(
+                    subject, body, headers=headers_of(left), timeout=left
+                )
+                return RpcReply.model_validate_json(incoming.data)
+            except BusUnavailable as error:
+                reason = error.context.get("reason", "")
+            except ValidationError as error:
+                raise RpcUnavailable(what=subject, reason="an answer without sense") from error
+        raise RpcUnavailable(what=subject, reason=reason)

@@ -1,0 +1,76 @@
+"""Typed handlers: a function for an operation, checked against its models."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import orjson
+from noetl_contract.json import Json
+from noetl_contract.operation import Operation
+from noetl_contract.rpc.reply import Refusal
+from pydantic import BaseModel
+
+from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
+
+__all__ = ["Encoded", "Handler", "Outcome", "encoded", "handle"]
+
+type Outcome = tuple[int, bytes]
+"""Status and envelope of an answer; the status is for the metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded[Answer]:
+    """An answer that is JSON already, for reads that build it without models."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Answers the requests of one operation; made by `handle`.
+
+    Attributes:
+        operation: the subject, and the texts of the documents.
+        answer: decodes a request, runs the function, encodes the answer.
+        has_details: whether answers to errors tell the context of the error.
+    """
+
+    operation: Operation[BaseModel, Json]
+    answer: Callable[[bytes], Awaitable[Outcome]]
+    has_details: bool
+
+
+def encoded[Request: BaseModel, Answer](
+    _operation: Operation[Request, Answer], body: Json
+) -> Encoded[Answer]:
+    """Encode a body that was built as JSON; ``orjson.Fragment`` passes through."""
+    return Encoded(orjson.dumps(body, default=str))
+
+
+def handle[Request: BaseModel, Answer](
+    operation: Operation[Request, Answer],
+    function: Callable[[Request], Awaitable[Answer | Encoded[Answer] | Refusal]],
+    *,
+    has_details: bool = True,
+) -> Handler:
+    """Let a function answer the requests of an operation.
+
+    Args:
+        operation: declared in ``noetl_contract.rpc``.
+        function: takes the request's model. It returns the answer's model, the encoded answer
+            or a `Refusal`, or raises a ``NoetlError``, which becomes a refusal.
+        has_details: False for secrets: errors are answered with their text alone.
+    """
+
+    async def answer(data: bytes) -> Outcome:
+        try:
+            request = operation.decode_request(data)
+        except ValueError as error:
+            return reply_to_wrong_request(error, has_details=has_details)
+        found = await function(request)
+        if isinstance(found, Encoded):
+            return 200, envelope(found.body)
+        if isinstance(found, Refusal):
+            return found.status, encode_error(found.status, found.error, found.detail)
+        return 200, envelope(operation.encode_answer(found))
+
+    return Handler(operation, answer, has_details)

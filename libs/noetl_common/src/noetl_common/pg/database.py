@@ -1,0 +1,197 @@
+"""The one way to a service's database: statements by name, errors that are ours."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import ModuleType
+from typing import Any, Self
+
+import asyncpg
+
+from noetl_common.pg.errors import translate, translated
+from noetl_common.pg.pool import Pool
+from noetl_common.pg.queries import Queries
+
+__all__ = ["Borrow", "Connection", "Database", "Row", "Session", "Statements"]
+
+type Row = asyncpg.Record
+type Connection = asyncpg.pool.PoolConnectionProxy[Row]
+type Borrow = Callable[[], AbstractAsyncContextManager[Connection]]
+type _Runner = Pool | Connection | _Borrowed
+
+
+class Statements:
+    """Run statements by their names.
+
+    ``timeout_seconds`` of a call replaces the command timeout of the pool. A name without a
+    statement is a `KeyError`.
+
+    Raises:
+        DataConflict: a key is taken, or another transaction was first.
+        DatabaseUnavailable: the outcome is unknown.
+        DataRejected: the database will never take these values.
+    """
+
+    def __init__(self, runner: _Runner, queries: Queries) -> None:
+        self._runner = runner
+        self._queries = queries
+
+    async def fetch(
+        self, name: str, *arguments: object, timeout_seconds: float | None = None
+    ) -> list[Row]:
+        """Return all rows."""
+        try:
+            return await self._runner.fetch(
+                self._queries[name], *arguments, timeout=timeout_seconds
+            )
+        except Exception as error:
+            _raise_ours(error)
+            raise
+
+    async def fetchrow(
+        self, name: str, *arguments: object, timeout_seconds: float | None = None
+    ) -> Row | None:
+        """Return the first row, or None."""
+        try:
+            return await self._runner.fetchrow(
+                self._queries[name], *arguments, timeout=timeout_seconds
+            )
+        except Exception as error:
+            _raise_ours(error)
+            raise
+
+    async def fetchone(
+        self, name: str, *arguments: object, timeout_seconds: float | None = None
+    ) -> Row:
+        """Return the row of a statement that always has one."""
+        row = await self.fetchrow(name, *arguments, timeout_seconds=timeout_seconds)
+        if row is None:
+            raise RuntimeError(f"the statement {name} returned no row")
+        return row
+
+    async def fetchval(
+        self, name: str, *arguments: object, timeout_seconds: float | None = None
+    ) -> Any:
+        """Return the first column of the first row; None also when there is no row."""
+        row = await self.fetchrow(name, *arguments, timeout_seconds=timeout_seconds)
+        return None if row is None else row[0]
+
+    async def execute(
+        self, name: str, *arguments: object, timeout_seconds: float | None = None
+    ) -> str:
+        """Run a statement without rows and return the server's tag (``UPDATE 3``)."""
+        try:
+            return await self._runner.execute(
+                self._queries[name], *arguments, timeout=timeout_seconds
+            )
+        except Exception as error:
+            _raise_ours(error)
+            raise
+
+    async def execute_text(self, statement: str) -> str:
+        """Run a statement that the server itself has composed, such as DDL with a table's name."""
+        try:
+            return await self._runner.execute(statement)
+        except Exception as error:
+            _raise_ours(error)
+            raise
+
+
+class Session(Statements):
+    """Statements on one connection."""
+
+    def __init__(self, connection: Connection, queries: Queries) -> None:
+        super().__init__(connection, queries)
+        self._connection = connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Self]:
+        """Commit what the block does, or nothing of it; a savepoint inside of a transaction."""
+        async with translate(), self._connection.transaction():
+            yield self
+
+
+class Database(Statements):
+    """A pool of connections and the statements of one store.
+
+    Each call may run on another connection; `transaction` and `acquire` keep to one.
+
+    Args:
+        pool: where connections come from.
+        queries: the statements; see `with_statements`.
+        borrow: lends connections in place of the pool, for callers that keep them between
+            statements.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        queries: Queries | None = None,
+        *,
+        borrow: Borrow | None = None,
+    ) -> None:
+        super().__init__(pool if borrow is None else _Borrowed(borrow), queries or Queries({}))
+        self._pool = pool
+        self._borrow: Borrow = borrow or pool.acquire
+
+    def with_statements(self, package: str | ModuleType, *files: str) -> Self:
+        """Return the same database with the statements of a package's files (queries.sql).
+
+        Raises:
+            FileNotFoundError: the package lacks one of them.
+            ValueError: two statements have the same name.
+        """
+        queries = Queries.load(package, *files)
+        borrow = self._runner.borrow if isinstance(self._runner, _Borrowed) else None
+        return type(self)(self._pool, queries, borrow=borrow)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Session]:
+        """Lend one connection, without a transaction."""
+        async with translate(), self._borrow() as connection:
+            yield Session(connection, self._queries)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Lend one connection; commit what the block does on it, or nothing of it."""
+        async with translate(), self._borrow() as connection, connection.transaction():
+            yield Session(connection, self._queries)
+
+
+class _Borrowed:
+    """Run each statement on a lent connection, as the pool does on one of its own."""
+
+    def __init__(self, borrow: Borrow) -> None:
+        self.borrow = borrow
+
+    async def fetch(
+        self,
+        statement: str,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the driver's name, handed on to it
+    ) -> list[Row]:
+        async with self.borrow() as connection:
+            return await connection.fetch(statement, *arguments, timeout=timeout)
+
+    async def fetchrow(
+        self,
+        statement: str,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the driver's name, handed on to it
+    ) -> Row | None:
+        async with self.borrow() as connection:
+            return await connection.fetchrow(statement, *arguments, timeout=timeout)
+
+    async def execute(
+        self,
+        statement: str,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the driver's name, handed on to it
+    ) -> str:
+        async with self.borrow() as connection:
+            return await connection.execute(statement, *arguments, timeout=timeout)
+
+
+def _raise_ours(error: Exception) -> None:
+    ours = translated(error)
+    if ours is not None:
+        raise ours from error

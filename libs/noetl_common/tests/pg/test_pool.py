@@ -1,0 +1,104 @@
+"""The pool: its values, and what it waits for."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from noetl_common.pg.errors import DatabaseUnavailable, translate
+from noetl_common.pg.pool import DatabaseRefused, Pool, open_pool, raw_json, wait_for_schema
+from noetl_common.settings import PostgresSettings
+from noetl_testkit.postgres import Database, OwnPostgresServer
+from pydantic import SecretStr
+
+
+def settings_of(database: Database, **changes: object) -> PostgresSettings:
+    known = {**database.settings, "postgres_pool_max": 2}
+    return PostgresSettings.model_validate({**known, **changes})
+
+
+async def test_json_is_python_both_ways(pool: Pool) -> None:
+    value = {"text": "ä", "list": [1, None, True], "big": 9_007_199_254_740_993}
+
+    assert await pool.fetchval("SELECT $1::jsonb", value) == value
+    assert await pool.fetchval("SELECT $1::json", value) == value
+    assert await pool.fetchval("SELECT ($1::jsonb) ->> 'text'", value) == "ä"
+    assert await pool.fetchval("SELECT 'null'::jsonb") is None
+
+
+async def test_json_text_passes_as_it_is(pool: Pool) -> None:
+    text = '{"a": 1.50}'
+
+    assert await pool.fetchval("SELECT ($1::jsonb)::text", raw_json(text)) == text
+    assert await pool.fetchval("SELECT (($1::text[])[1]::jsonb)::text", [text]) == text
+
+
+async def test_times_are_utc(pool: Pool) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+    assert await pool.fetchval("SELECT $1::timestamptz", moment) == moment
+    assert await pool.fetchval("SELECT current_setting('TimeZone')") == "UTC"
+    assert await pool.fetchval("SELECT current_setting('application_name')") == "test"
+
+
+async def test_opening_waits_for_the_server(own_postgres: OwnPostgresServer) -> None:
+    await asyncio.to_thread(own_postgres.kill)
+    opened = asyncio.Event()
+
+    async def use() -> object:
+        async with open_pool(settings_of(own_postgres.maintenance), name="early") as pool:
+            opened.set()
+            return await pool.fetchval("SELECT 1")
+
+    using = asyncio.create_task(use())
+    await asyncio.sleep(0.3)
+    assert not opened.is_set()
+    await asyncio.to_thread(own_postgres.start)
+
+    assert await asyncio.wait_for(using, timeout=30) == 1
+
+
+async def test_a_wrong_password_is_not_waited_for(
+    own_postgres: OwnPostgresServer,
+) -> None:
+    wrong = settings_of(own_postgres.maintenance, postgres_password=SecretStr("wrong"))
+    with pytest.raises(DatabaseRefused):
+        async with asyncio.timeout(10), open_pool(wrong, name="test"):
+            pass
+
+
+async def test_the_pool_survives_a_kill_of_the_server(own_postgres: OwnPostgresServer) -> None:
+    async with open_pool(settings_of(own_postgres.maintenance), name="test") as pool:
+        await pool.fetchval("SELECT 1")
+        await asyncio.to_thread(own_postgres.kill)
+        with pytest.raises(DatabaseUnavailable):
+            async with translate():
+                await pool.fetchval("SELECT 1")
+        await asyncio.to_thread(own_postgres.start)
+        answer = None
+        async with asyncio.timeout(20):
+            while answer is None:
+                try:
+                    async with translate():
+                        answer = await pool.fetchval("SELECT 1")
+                except DatabaseUnavailable:
+                    await asyncio.sleep(0.05)
+
+    assert answer == 1
+
+
+async def test_the_schema_is_waited_for(pool: Pool) -> None:
+    waiting = asyncio.create_task(wait_for_schema(pool, "0002"))
+    await pool.execute(
+        "CREATE SCHEMA noetl; CREATE TABLE noetl.schema_migrations (version varchar PRIMARY KEY)"
+    )
+    await pool.execute("INSERT INTO noetl.schema_migrations VALUES ('0001')")
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await pool.execute("INSERT INTO noetl.schema_migrations VALUES ('0003')")
+
+    await asyncio.wait_for(waiting, timeout=5)
+
+
+async def test_a_migrated_database_has_its_schema(database: Database) -> None:
+    async with open_pool(settings_of(database), name="test") as pool, asyncio.timeout(5):
+        await wait_for_schema(pool, "0001")

@@ -1,0 +1,77 @@
+"""The notification of a command on ``noetl.commands.<pool>.<execution_id>``."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from noetl_contract.json import Json, JsonObject
+
+__all__ = ["CommandNotification", "FastCommand", "FastPath"]
+
+_MODEL = ConfigDict(frozen=True, extra="ignore")
+
+
+def _or_none(value: Json, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+def _text_of_integer(value: Json) -> Json:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_integer else value
+
+
+_UnreadableIsNone = WrapValidator(_or_none)
+"""An optional part of another version or shape is as good as absent."""
+
+
+class FastCommand(BaseModel):
+    """The answer to a claim, carried inside the notification."""
+
+    model_config = _MODEL
+
+    action: StrictStr
+    context: Json = None
+    meta: Json = None
+
+
+class FastPath(BaseModel):
+    """The extra key that only our worker reads.
+
+    ``command`` and ``until`` (RFC 3339) are there only in the first publication, the one
+    made from the hint.
+    """
+
+    model_config = _MODEL
+
+    v: Literal[1] = 1
+    shard: StrictInt
+    attempts: StrictInt
+    until: Annotated[StrictStr | None, _UnreadableIsNone] = None
+    command: Annotated[FastCommand | None, _UnreadableIsNone] = None
+
+
+class CommandNotification(BaseModel):
+    """One command to fetch. Ids are integers: a string ends the real worker's process."""
+
+    model_config = _MODEL
+
+    execution_id: StrictInt
+    event_id: StrictInt
+    command_id: Annotated[StrictStr, BeforeValidator(_text_of_integer)]
+    step: StrictStr
+    server_url: StrictStr
+    trace: Annotated[JsonObject | None, _UnreadableIsNone] = None
+    fast: Annotated[FastPath | None, _UnreadableIsNone] = None
+    """None also for an unknown version; such a command is claimed over HTTP."""

@@ -1,0 +1,235 @@
+"""Build commands: tool configuration, arguments and context of a step, rendered."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from noetl_contract.json import Json
+
+from noetl_engine.commands.needed_results import Walked, needed_results
+from noetl_engine.commands.rendering import render
+from noetl_engine.errors import EvaluateError
+from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool, Value
+from noetl_engine.state.context import scope_of
+
+TASK_SEQUENCE = "task_sequence"
+PLAYBOOK = "playbook"
+FRAME_ROWS = "__frame_max_rows"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopElement:
+    """Which element of a loop a command works on."""
+
+    loop: Loop
+    index: int
+    total: int
+    element: Json
+
+    def variables(self) -> dict[str, Json]:
+        """Return the iteration's names, for templates and for a single tool's arguments."""
+        return {self.loop.iterator: self.element, "_index": self.index, "_total": self.total}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltCommand:
+    """A command ready to be issued, but for its ids."""
+
+    step: str
+    tool_kind: str
+    context: Json
+    iteration: LoopElement | None = None
+    timeout_seconds: int | float | None = None
+    cursor: Mapping[str, Json] | None = None
+    """Phase, step and frame of a cursor loop's command; the row of a body is added."""
+    note: Mapping[str, Json] = field(default_factory=dict)
+
+    def meta(self, *, execution_id: int, catalog_id: int, event_id: int, trace: Json) -> Json:
+        """Return the ``command.issued`` row's meta; it fixes the command id."""
+        command_id = f"{execution_id}:{self.step}:{event_id}"
+        iteration = self.iteration
+        if iteration is not None:
+            command_id += f":i{iteration.index}"
+        meta: dict[str, Json] = {
+            "command_id": command_id,
+            "step": self.step,
+            "tool_kind": self.tool_kind,
+            "max_attempts": 3,
+            "attempt": 1,
+            "execution_id": str(execution_id),
+            "catalog_id": str(catalog_id),
+            "actionable": True,
+        }
+        if iteration is not None:
+            meta["iteration_index"] = iteration.index
+            meta["iteration_total"] = iteration.total
+            meta["iterator_step"] = self.step
+            meta["item_var"] = iteration.loop.iterator
+        if self.cursor is not None:
+            meta["cursor"] = dict(self.cursor)
+        if self.timeout_seconds is not None:
+            meta["timeout_seconds"] = self.timeout_seconds
+        if trace is not None:
+            meta["trace"] = trace
+        return meta
+
+
+def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
+    """Return the pool whose workers get the commands of an execution."""
+    if execution_pool:
+        return execution_pool
+    path = playbook.path or ""
+    for pool in ("system", "subscription"):
+        if path.startswith(f"{pool}/"):
+            return pool
+    return "shared"
+
+
+def build_command(
+    step: Step,
+    flat: Mapping[str, Json],
+    iteration: LoopElement | None = None,
+    *,
+    results: Collection[str] = (),
+    walked: Walked | None = None,
+    frame: int | None = None,
+) -> BuiltCommand:
+    """Render a step's command in a flat context.
+
+    Args:
+        step: The step.
+        flat: The context.
+        iteration: The element it works on, in a loop.
+        results: Names in the context that are results of steps and nothing else; those that
+            the worker has no use for stay out of the command.
+        walked: What is known of the context's values.
+        frame: That of a cursor's body.
+
+    Raises:
+        EvaluateError: A template fails.
+    """
+    if iteration is not None:
+        names = iteration.variables()
+        flat = {**flat, **names, "iter": names}
+    scope = scope_of(flat)
+    inputs = render(dict(step.input), scope) if step.input else {}
+    tool = step.tool
+    if isinstance(tool, Pipeline):
+        if inputs:
+            flat = {**flat, **inputs}
+            scope = scope_of(flat)
+        kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope)
+        policy = None
+    else:
+        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration)
+        policy = tool.policy
+    context: dict[str, Json] = {
+        "tool_config": config,
+        "args": dict(step.args),
+        "render_context": scope,
+    }
+    if policy is not None:
+        context["policy"] = policy
+    if step.output_select:
+        context["output_select"] = list(step.output_select)
+    own = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
+    results = [name for name in results if name not in own]
+    needed = needed_results(kind, context, results, own=own, walked=walked)
+    if len(needed) < len(results):
+        context["render_context"] = scope_of(_without(flat, set(results) - needed))
+    cursor: dict[str, Json] | None = None
+    if frame is not None and iteration is not None:
+        cursor = {"phase": "body", "step": step.name, "frame": frame, "row": iteration.index}
+    note = _note(tool, config)
+    return BuiltCommand(step.name, kind, context, iteration, _time_limit(step), cursor, note)
+
+
+def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Json]:
+    """Return the context without some steps' results."""
+    kept = {name: value for name, value in flat.items() if name not in results}
+    envelopes = kept["steps"]
+    if isinstance(envelopes, dict):  # and no variable or element of that name
+        kept["steps"] = {name: value for name, value in envelopes.items() if name not in results}
+    return kept
+
+
+def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltCommand:
+    """Render the command that claims the rows of a cursor loop's frame.
+
+    Raises:
+        EvaluateError: The claim can't be rendered, or the step is no cursor loop any more.
+    """
+    loop = step.loop
+    if loop is None or loop.cursor is None:
+        raise EvaluateError(f"step '{step.name}' has no cursor")
+    scope = scope_of({**flat, FRAME_ROWS: loop.frame.max_rows})
+    config: dict[str, Json] = {"command": render(loop.cursor.claim, scope)}
+    if loop.cursor.auth is not None:
+        config["auth"] = loop.cursor.auth
+    context: Json = {"tool_config": config, "args": {}, "render_context": scope}
+    cursor = {"phase": "claim", "step": step.name, "frame": frame}
+    return BuiltCommand(
+        step.name, loop.cursor.kind, context, timeout_seconds=_time_limit(step), cursor=cursor
+    )
+
+
+def _time_limit(step: Step) -> int | float | None:
+    seconds = step.timeout_seconds
+    return int(seconds) if seconds is not None and float(seconds).is_integer() else seconds
+
+
+def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
+    """Return facts about a command that later decisions need without its context."""
+    note: dict[str, Json] = {}
+    tools = [tool] if isinstance(tool, Tool) else [task.tool for task in tool.tasks]
+    if any(one.kind == PLAYBOOK and one.config.get("return_step") is not None for one in tools):
+        note["awaits"] = True
+    wanted = config.get("timeout_seconds") if isinstance(config, dict) else None
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool) and wanted > 0:
+        note["patience"] = min(float(wanted), LONGEST_SECONDS)
+    return note
+
+
+def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json]:
+    return [
+        {task.label: {**render(dict(task.rendered), scope), **task.verbatim}}
+        for task in pipeline.tasks
+    ]
+
+
+def _tool_config(
+    tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: LoopElement | None
+) -> Json:
+    config: dict[str, Json] = render(_without_rules(tool), scope) if tool.config else {}
+    if isinstance(tool.config.get("retry"), list):
+        config["retry"] = tool.config["retry"]
+    args: Json = render(tool.args, scope) if tool.has_args else None
+    if inputs and (args is None or isinstance(args, dict)):
+        args = {**inputs, **(args or {})}
+    if iteration is not None:
+        if args is None:
+            # A playbook takes its arguments before its payload, and would never see that.
+            payload = config.get("payload") if tool.kind == PLAYBOOK else None
+            args = dict(payload) if isinstance(payload, dict) else {}
+        if isinstance(args, dict):
+            args = {**args, **iteration.variables()}
+    if tool.has_args or args is not None:
+        config["args"] = args
+    return config
+
+
+def _without_rules(tool: Tool) -> dict[str, Value]:
+    """Return the configuration without policy and list of ``retry`` rules, which travel unrendered.
+
+    Their templates speak of the tool's output, so rendering them here could only fail.
+    """
+    config = dict(tool.config)
+    if isinstance(config.get("retry"), list):
+        del config["retry"]
+    spec = config.get("spec")
+    if tool.policy is not None and isinstance(spec, dict):
+        rest = {key: value for key, value in spec.items() if key != "policy"}
+        if rest:
+            config["spec"] = rest
+        else:
+            del config["spec"]
+    return config

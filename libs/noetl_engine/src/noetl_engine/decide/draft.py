@@ -1,0 +1,293 @@
+"""A decision being made: appended rows get a position and are folded at once."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from noetl_contract.events import EventRow, EventType
+from noetl_contract.json import Json
+
+from noetl_engine.commands.build import BuiltCommand, pool_of
+from noetl_engine.decide.graph import Graph, graph_of
+from noetl_engine.inputs import Facts
+from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
+from noetl_engine.playbook.model import Playbook
+from noetl_engine.state.context import Flat
+from noetl_engine.state.memory import Memory, ends_run
+from noetl_engine.state.model import CommandState, State
+from noetl_engine.state.routing_changes import apply_operations
+from noetl_engine.state.values import rough_bytes
+
+BY_ENGINE = {"emitted_by": "orchestrator"}
+PLAYBOOK_NODE = "playbook"
+
+# The context itself, `ctx`, and `workload` or the results in `steps`.
+_CONTEXT_COPIES = 3
+
+
+@dataclass(slots=True)
+class Draft:
+    """The rows, commands and timers that one input has caused so far.
+
+    ``trigger`` is the row that becomes the parent of whatever the engine adds.
+    """
+
+    memory: Memory
+    playbook: Playbook
+    facts: Facts
+    decision: Decision = field(default_factory=Decision)
+    trigger: int = 0
+    issued: int = 0
+    """Commands issued so far (W9)."""
+    _touched: dict[int, CommandState] = field(default_factory=dict)
+    _endings: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    _ended_before: bool = False
+
+    def __post_init__(self) -> None:
+        self._ended_before = self.memory.state.ended
+
+    @property
+    def state(self) -> State:
+        """The execution's state, rows of this draft included."""
+        return self.memory.state
+
+    @property
+    def graph(self) -> Graph:
+        """The playbook's graph."""
+        return graph_of(self.playbook)
+
+    def append(self, row: EventRow) -> EventRow:
+        """Give a row its position, fold it and add it to the decision."""
+        state = self.state
+        row.position = state.position + 1
+        note = row.note if isinstance(row.note, dict) else {}
+        command = state.commands.get(note.get("command", 0))
+        running = not state.ended
+        self.memory.absorb(row)
+        self.decision.events.append(row)
+        if command is not None and running:
+            self._touched[command.event_id] = command
+            if ends_run(row):
+                ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
+                error = command.error if ended == "FAILED" else None
+                self._endings[command.event_id] = (ended, error)
+        return row
+
+    def apply(self, op: list[Json]) -> None:
+        """Note a change of the routing on the newest row, and make it."""
+        row = self.decision.events[-1]
+        note = dict(row.note or {})
+        note["ops"] = [*note.get("ops", ()), op]
+        row.note = note
+        apply_operations(self.state, [op])
+        self.memory.note_frames([op])
+
+    def row(
+        self, event_type: EventType, name: str | None, status: str, **columns: Json
+    ) -> EventRow:
+        """Return a row of the engine's own, not appended yet."""
+        state = self.state
+        columns.setdefault("node_id", name)
+        return EventRow(
+            execution_id=state.execution_id,
+            position=0,
+            event_id=self.facts.new_id(),
+            event_type=event_type,
+            created_at=self.facts.now,
+            catalog_id=state.catalog_id,
+            node_name=name,
+            status=status,
+            parent_execution_id=state.parent_execution_id,
+            **columns,
+        )
+
+    def engine_row(
+        self,
+        event_type: EventType,
+        name: str | None,
+        status: str,
+        context: Json = None,
+        **columns: Json,
+    ) -> EventRow:
+        """Return a row the engine derives: parented on the trigger, ``result`` by the contract."""
+        result: Json = {"status": status}
+        if context:
+            result["context"] = context
+        columns.setdefault("meta", dict(BY_ENGINE))
+        return self.row(
+            event_type, name, status, result=result, parent_event_id=self.trigger, **columns
+        )
+
+    def issue(self, built: BuiltCommand) -> None:
+        """Append the ``command.issued`` of a built command."""
+        state = self.state
+        event_id = self.facts.new_id()
+        meta = built.meta(
+            execution_id=state.execution_id,
+            catalog_id=state.catalog_id,
+            event_id=event_id,
+            trace=state.trace,
+        )
+        row = EventRow(
+            execution_id=state.execution_id,
+            position=0,
+            event_id=event_id,
+            event_type=EventType.COMMAND_ISSUED,
+            created_at=self.facts.now,
+            catalog_id=state.catalog_id,
+            node_id=built.step,
+            node_name=built.step,
+            node_type=built.tool_kind,
+            status="PENDING",
+            parent_event_id=self.trigger,
+            parent_execution_id=state.parent_execution_id,
+            context=built.context,
+            meta=meta,
+            note=dict(built.note) or None,
+        )
+        self.append(row)
+        self.issued += 1
+        iteration = built.iteration
+        self.decision.commands.append(
+            NewCommand(
+                event_id=event_id,
+                command_id=meta["command_id"],
+                step=built.step,
+                tool_kind=built.tool_kind,
+                pool=pool_of(self.playbook, state.pool),
+                context=built.context,
+                meta=meta,
+                iteration_index=None if iteration is None else iteration.index,
+                trace=state.trace,
+            )
+        )
+
+    def begin_hold(
+        self,
+        command: CommandState,
+        *,
+        worker_id: str,
+        instance: str | None,
+        reason: str | None = None,
+        row: EventRow | None = None,
+    ) -> None:
+        """Append the ``command.claimed`` that makes a worker the holder."""
+        meta: dict[str, Json] = {
+            "command_id": command.command_id,
+            "worker_id": worker_id,
+            "actionable": False,
+            "informative": True,
+        }
+        attempts = command.holds
+        if attempts:
+            meta["attempts"] = attempts
+            meta["reclaimed"] = True
+            meta["reclaimed_from_worker"] = command.worker_id
+            meta["reclaimed_reason"] = reason
+        if row is None:
+            row = self.row(
+                EventType.COMMAND_CLAIMED,
+                command.step,
+                "RUNNING",
+                result={
+                    "status": "RUNNING",
+                    "context": {"command_id": command.command_id, "worker_id": worker_id},
+                },
+                meta=meta,
+                worker_id=worker_id,
+            )
+        row.note = {
+            **(row.note or {}),
+            "command": command.event_id,
+            "instance": instance,
+            "attempts": attempts,
+            "holds": attempts + 1,
+        }
+        self.append(row)
+        self.begin_time_limit(command)
+
+    def begin_time_limit(self, command: CommandState) -> None:
+        """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
+        if command.timeout_seconds is None or command.claimed_at is None or self.state.ended:
+            return
+        self.decision.timers.append(
+            NewTimer(
+                timer_id=self.facts.new_id(),
+                due_at=command.claimed_at + timedelta(seconds=command.timeout_seconds),
+                kind="step_timeout",
+                payload={"event_id": command.event_id, "holds": command.holds},
+            )
+        )
+
+    def begin_wait(self, command: CommandState) -> None:
+        """Set the timer of a parked command: a callback may never come."""
+        if self.state.ended:
+            return
+        seconds = self.callback_timeout(command)
+        self.decision.timers.append(
+            NewTimer(
+                timer_id=self.facts.new_id(),
+                due_at=self.facts.now + timedelta(seconds=seconds),
+                kind="callback_timeout",
+                payload={"event_id": command.event_id},
+            )
+        )
+
+    def callback_timeout(self, command: CommandState) -> float:
+        """Return the timeout of a parked command: the setting, or longer if its tool asks so."""
+        return max(self.facts.limits.callback_seconds, command.callback_seconds or 0.0)
+
+    def room(self, flat: Flat, *, wanted: int) -> int:
+        """Return the number of wanted commands that may still be issued, at least one (W9).
+
+        Each carries the context, so a large one leaves room for few.
+        """
+        if wanted <= 1:
+            return 1
+        limits = self.facts.limits
+        size = _CONTEXT_COPIES * rough_bytes(flat)
+        by_bytes = limits.command_bytes_per_decision // max(size, 1)
+        return max(1, min(wanted, limits.commands_per_decision - self.issued, by_bytes))
+
+    def finish(self) -> Decision:
+        """Close the decision: the commands' new states, and the end if there is one."""
+        decision, state = self.decision, self.state
+        decision.changes = [self._change_of(command) for command in self._touched.values()]
+        decision.timers = [
+            timer for timer in decision.timers if timer.payload["event_id"] not in self._endings
+        ]
+        if state.ended and not self._ended_before:
+            decision.ended = state.status
+            decision.error = state.error
+            decision.cancel_open_commands = True
+            decision.abandoned = [
+                command.event_id
+                for command in state.commands.values()
+                if command.awaits and command.holds
+            ]
+        return decision
+
+    def _change_of(self, command: CommandState) -> CommandChange:
+        ended, error = self._endings.get(command.event_id, (None, None))
+        lease = timedelta(seconds=self.facts.limits.lease_seconds)
+        # Nobody holds a parked command: its worker is done with it.
+        held = bool(command.holds) and command.parked is None
+        status = "PENDING"
+        if ended is not None:
+            status = ended
+        elif command.started_at is not None:
+            status = "RUNNING"
+        elif command.holds:
+            status = "CLAIMED"
+        return CommandChange(
+            event_id=command.event_id,
+            status=status,
+            worker_id=command.worker_id if held or ended else None,
+            instance=command.instance if held or ended else None,
+            attempts=command.attempts,
+            holds=command.holds,
+            claimed_at=command.claimed_at,
+            started_at=command.started_at,
+            ended_at=None if ended is None else self.facts.now,
+            lease_until=None if ended or not held else self.facts.now + lease,
+            error=error,
+        )

@@ -1,0 +1,436 @@
+"""The playbook language as data: its mappings with their keys, meaning and effect.
+
+The JSON Schema is made from this, and the linter knows unknown, misplaced and inert keys by it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from noetl_contract.tools import TOOL_KINDS
+
+from noetl_engine.playbook.model import Value
+
+type Schema = dict[str, Value]
+
+ANY: Final[Schema] = {}
+STRING: Final[Schema] = {"type": "string"}
+# Outside of `tool` and `next` any scalar is taken as its text.
+TEXT: Final[Schema] = {"type": ["string", "number", "boolean"]}
+BOOLEAN: Final[Schema] = {"type": "boolean"}
+INTEGER: Final[Schema] = {"type": "integer"}
+NUMBER_OR_TEMPLATE: Final[Schema] = {"type": ["number", "string"]}
+OBJECT: Final[Schema] = {"type": "object"}
+LIST: Final[Schema] = {"type": "array"}
+
+
+def one_of(*words: str) -> Schema:
+    """Return the schema of one of a few words."""
+    return {"enum": list(words)}
+
+
+def reference(level: str) -> Schema:
+    """Return the schema of a mapping that is described elsewhere."""
+    return {"$ref": f"#/$defs/{level}"}
+
+
+def list_of(item: Schema) -> Schema:
+    """Return the schema of a list with items of one kind."""
+    return {"type": "array", "items": item}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a mapping.
+
+    Attributes:
+        doc: What it is for.
+        schema: What its value looks like, as JSON Schema.
+        inert: What happens to it instead, when nothing listens to it.
+        is_required: Whether the mapping makes no sense without it.
+    """
+
+    doc: str
+    schema: Schema = field(default_factory=dict)
+    inert: str | None = None
+    is_required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One kind of mapping.
+
+    Attributes:
+        doc: What it describes.
+        keys: The keys it knows.
+        is_open: Whether keys it doesn't know are somebody's data.
+    """
+
+    doc: str
+    keys: Mapping[str, Key]
+    is_open: bool = False
+
+
+_IGNORED: Final = "it is ignored"
+
+PLAYBOOK: Final = Level(
+    doc="A workflow: steps, joined by arcs, that run tools.",
+    keys={
+        "apiVersion": Key("Version of the language.", {"const": "noetl.io/v2"}, is_required=True),
+        "kind": Key("Kind of the document.", {"const": "Playbook"}, is_required=True),
+        "metadata": Key("Name and catalog path.", reference("Metadata"), is_required=True),
+        "workload": Key("Defaults of the caller's payload, key by key.", ANY),
+        "workflow": Key(
+            "The steps; the one named 'start' is the entry.",
+            list_of(reference("Step")),
+            is_required=True,
+        ),
+        "keychain": Key("Credentials the playbook needs.", list_of(reference("KeychainEntry"))),
+        "workbook": Key("Tools that steps may refer to.", list_of(reference("WorkbookTask"))),
+        "executor": Key(
+            "Wishes about the executor.",
+            reference("Executor"),
+            inert="it is ignored: the entry is the step named 'start'",
+        ),
+        "vars": Key("Old name of workload.", ANY, inert="it is ignored, write 'workload'"),
+    },
+)
+METADATA: Final = Level(
+    doc="Name and catalog path of a playbook.",
+    is_open=True,
+    keys={
+        "name": Key("Name of the playbook.", TEXT, is_required=True),
+        "path": Key("Catalog path; its first part chooses the worker pool.", TEXT),
+        "description": Key("For readers.", TEXT),
+        "labels": Key("Labels kept with the catalog entry.", OBJECT),
+    },
+)
+EXECUTOR: Final = Level(
+    doc="Wishes about the executor, kept for other tools.",
+    is_open=True,
+    keys={
+        "profile": Key("Profile.", {**TEXT, "default": "auto"}),
+        "version": Key("Runtime version.", {**TEXT, "default": "noetl-runtime/1"}),
+        "requires": Key(
+            "Needed tools and features.",
+            {"type": "object", "properties": {"tools": LIST, "features": LIST}},
+        ),
+        "spec": Key(
+            "Entry, end and policies.",
+            {
+                "type": "object",
+                "properties": {
+                    "entry_step": TEXT,
+                    "final_step": TEXT,
+                    "no_next_is_error": BOOLEAN,
+                    "policy": {
+                        "type": "object",
+                        "properties": {"defaults": ANY, "limits": ANY, "results": ANY},
+                    },
+                },
+            },
+        ),
+    },
+)
+# In the order of the reference's decoder, whose first message counts.
+KEYCHAIN_ENTRY: Final = Level(
+    doc="A credential the playbook needs.",
+    is_open=True,
+    keys={
+        "name": Key("Alias that `auth` refers to.", TEXT, is_required=True),
+        **{
+            name: Key(f"The credential's {name.replace('_', ' ')}.", TEXT)
+            for name in ("credential", "token_type", "scope", "provider", "auth", "region")
+        },
+        "no_broker_fallback": Key("Never ask the broker.", BOOLEAN),
+        "auto_renew": Key("Renew before it ends.", BOOLEAN),
+        "residency": Key("Where it may be used.", one_of("none", "advisory", "strict")),
+        "allowed_regions": Key("Regions it may be used in.", LIST),
+        "map": Key("Fields by name.", OBJECT),
+    },
+)
+WORKBOOK_TASK: Final = Level(
+    doc="A named tool; a step runs it with `kind: workbook`.",
+    keys={
+        "name": Key("Name steps refer to.", TEXT, is_required=True),
+        "tool": Key("The tool.", reference("ToolSpec"), is_required=True),
+        "desc": Key("For readers.", TEXT),
+        "sink": Key("Old way to store.", ANY, inert="nothing is stored: add a step that stores"),
+    },
+)
+STEP: Final = Level(
+    doc="One step of the workflow.",
+    keys={
+        "step": Key("Unique name; templates find the step's result under it.", TEXT,
+                    is_required=True),
+        "desc": Key("For readers.", TEXT),
+        "tool": Key(
+            "One tool, or a list of tools that run one after the other.",
+            {
+                "anyOf": [
+                    reference("ToolSpec"),
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "anyOf": [
+                                reference("ToolSpec"),
+                                {
+                                    "type": "object",
+                                    "minProperties": 1,
+                                    "maxProperties": 1,
+                                    "additionalProperties": reference("ToolSpec"),
+                                },
+                            ]
+                        },
+                    },
+                ]
+            },
+        ),
+        "next": Key("What follows; nothing ends the branch.", reference("NextRouter")),
+        "loop": Key("Run once per element.", reference("LoopConfig")),
+        "when": Key("Guard: the step is skipped when it is false.", TEXT),
+        "set": Key("Variables written when the step is done.", OBJECT),
+        "spec": Key("Timeout and admission.", reference("StepSpec")),
+        "args": Key("Arguments for tools that have none; rendered by the worker.", OBJECT),
+        "input": Key("Defaults below the tool's own arguments.", OBJECT),
+        "output": Key("Which fields stay inline when a result is stored.",
+                      reference("StepOutput")),
+        "vars": Key("Old variables.", OBJECT, inert="it is ignored, write 'set'"),
+        "case": Key("Old form of routing.", ANY),
+        **{
+            name: Key("Old construct.", ANY, inert=f"it is ignored here, {advice}")
+            for name, advice in {
+                "retry": "write it inside 'tool'",
+                "timeout": "write it in 'spec' or inside 'tool'",
+                "sink": "add a step or a pipeline item that stores",
+                "save": "add a step or a pipeline item that stores",
+                "bind": "write 'set'",
+            }.items()
+        },
+    },
+)  # fmt: skip
+STEP_SPEC: Final = Level(
+    doc="Timeout and admission of a step.",
+    keys={
+        "next_mode": Key("Mode of `next` where it has none of its own.", TEXT),
+        "timeout": Key("Per command: 30, 30s, 5m or 1h.", TEXT),
+        "policy": Key("Admission.", reference("StepPolicy")),
+        "on_error": Key(
+            "Old error handling.",
+            TEXT,
+            inert="it is ignored: add an arc with `when: \"{{ event.name == 'call.error' }}\"`",
+        ),
+    },
+)
+STEP_POLICY: Final = Level(
+    doc="When a step may run.",
+    keys={
+        "admit": Key(
+            "Rules in order; the first that holds decides.",
+            {"type": "object", "properties": {"mode": TEXT, "rules": LIST}},
+        ),
+        **{name: Key(f"About {name}.", ANY, inert=_IGNORED)
+           for name in ("emit", "failure", "lifecycle")},
+    },
+)  # fmt: skip
+STEP_OUTPUT: Final = Level(
+    doc="Which fields stay inline when a result is stored.",
+    keys={"output_select": Key("Names or dotted paths.", LIST)},
+)
+LOOP: Final = Level(
+    doc="Runs the step once per element.",
+    keys={
+        "in": Key("The elements, usually a template.", TEXT),
+        "iterator": Key("Name of the element.", TEXT, is_required=True),
+        "spec": Key("Mode and limits.", reference("LoopSpec")),
+        "cursor": Key("The query of a cursor loop.", reference("Cursor")),
+        "mode": Key(
+            "Old place of the mode.",
+            one_of("sequential", "parallel", "cursor"),
+            inert="it is ignored, write it in 'loop.spec'",
+        ),
+    },
+)
+LOOP_SPEC: Final = Level(
+    doc="How the iterations follow each other.",
+    keys={
+        "mode": Key("Order of the iterations.", one_of("sequential", "parallel", "cursor")),
+        "max_in_flight": Key("Iterations of a parallel loop at once.", NUMBER_OR_TEMPLATE),
+        "frame": Key("Rows of a cursor loop.", reference("Frame")),
+        "policy": Key(
+            "Where iterations run.",
+            {"type": "object", "properties": {"exec": one_of("distributed", "local")}},
+            inert="it is ignored: every iteration is a command of its own",
+        ),
+    },
+)
+FRAME: Final = Level(
+    doc="How many rows a cursor loop takes at once.",
+    keys={
+        "max_rows": Key("Rows per claim.", NUMBER_OR_TEMPLATE),
+        "row_concurrency": Key("Rows worked on at once.", NUMBER_OR_TEMPLATE),
+        **{name: Key("Old bound of a frame.", schema, inert=_IGNORED)
+           for name, schema in {
+               "max_seconds": NUMBER_OR_TEMPLATE, "max_bytes": NUMBER_OR_TEMPLATE,
+               "lease_seconds": NUMBER_OR_TEMPLATE, "heartbeat_seconds": NUMBER_OR_TEMPLATE,
+               "max_attempts": NUMBER_OR_TEMPLATE, "process": one_of("row", "frame"),
+               "retry_mode": TEXT, "verify_ipc": BOOLEAN}.items()},
+    },
+)  # fmt: skip
+CURSOR: Final = Level(
+    doc="The query of a cursor loop.",
+    keys={
+        "kind": Key("Tool kind that runs the claim.", TEXT),
+        "auth": Key("Credential alias; never a template.", TEXT),
+        "claim": Key("Query that claims the next rows.", TEXT),
+        "options": Key("Old options.", ANY, inert=_IGNORED),
+    },
+)
+ROUTER: Final = Level(
+    doc="What follows a step.",
+    keys={
+        "spec": Key("Mode.", reference("NextSpec")),
+        "arcs": Key("In order.", list_of(reference("Arc"))),
+    },
+)
+ROUTER_SPEC: Final = Level(
+    doc="How many arcs are taken.",
+    keys={
+        "mode": Key("The first that holds, or all that do.", one_of("exclusive", "inclusive")),
+        "on_no_match": Key("When none holds; both end the branch.", one_of("complete", "quiet")),
+        "policy": Key("Old policy.", ANY, inert=_IGNORED),
+    },
+)
+ARC: Final = Level(
+    doc="A way to the next step.",
+    keys={
+        "step": Key("The step it leads to.", STRING, is_required=True),
+        "when": Key("Guard.", STRING),
+        "set": Key("Variables written when it is taken.", OBJECT),
+        "spec": Key("Old settings.", ANY, inert=_IGNORED),
+        **{name: Key("Old guard.", ANY,
+                     inert="it is ignored and the arc is unconditional, write 'when'")
+           for name in ("cond", "condition", "if", "expr")},
+        "args": Key("Old arguments.", ANY, inert="it is ignored, write 'set'"),
+    },
+)  # fmt: skip
+TARGET: Final = Level(
+    doc="A way to the next step, old notation.",
+    keys={"step": ARC.keys["step"], "when": ARC.keys["when"],
+          "args": Key("Values for the target's context.", OBJECT),
+          "set": Key("Variables.", ANY, inert="it is ignored here, write it in 'next.arcs'")},
+)  # fmt: skip
+TOOL: Final = Level(
+    doc="A tool and its configuration.",
+    is_open=True,
+    keys={
+        "kind": Key("Which tool.", one_of(*TOOL_KINDS), is_required=True),
+        "name": Key("Label of a pipeline item, or the workbook task.", STRING),
+        "input": Key("Arguments.", ANY),
+        "args": Key("Other name of input.", ANY),
+        "auth": Key("Credential alias.", ANY),
+        "credential": Key("Other name of auth.", ANY),
+        "libs": Key("Libraries.", ANY),
+        "command": Key("Command line or SQL.", ANY),
+        "output_select": Key("Fields that stay inline when the result is stored.", ANY),
+        **{name: Key(doc, STRING) for name, doc in {
+            "code": "Program text; it is a template first.", "url": "Address.",
+            "method": "HTTP method.", "query": "Query text.",
+            "connection": "Connection string."}.items()},
+        "params": Key("Query parameters.", OBJECT),
+        "headers": Key("HTTP headers.",
+                       {"type": "object", "additionalProperties": {"type": "string"}}),
+        "retry": Key("Tries of a failing tool.", ANY),
+        "timeout": Key("Seconds.", ANY),
+        "set": Key("Variables of the pipeline.", ANY),
+        "spec": Key(
+            "Policy.",
+            {
+                "type": "object",
+                "properties": {
+                    "timeout": ANY,
+                    "policy": {
+                        "type": "object",
+                        "properties": {
+                            "mode": TEXT,
+                            "on_unmatched": one_of("continue", "fail"),
+                            "rules": LIST, "before": ANY, "after": ANY, "finally": ANY,
+                        },
+                    },
+                },
+            },
+        ),
+        "eval": Key("Old flow control.", LIST, inert="nothing executes it, write 'spec.policy'"),
+        "output": Key("Where a result goes.", reference("ToolOutput"),
+                      inert="it is ignored: large results are stored by themselves"),
+        **{name: Key("Old construct.", ANY, inert=f"it is ignored, {advice}")
+           for name, advice in {
+               "pool": "the pool comes from metadata.path",
+               "sink": "add a step or a pipeline item that stores",
+               "save": "add a step or a pipeline item that stores",
+               "bind": "write 'set' on the step"}.items()},
+    },
+)  # fmt: skip
+TOOL_OUTPUT: Final = Level(
+    doc="Where a tool's result goes; kept for other tools.",
+    is_open=True,
+    keys={
+        "store": Key(
+            "Where results are stored.",
+            {
+                "type": "object",
+                "properties": {
+                    "kind": one_of("auto", "memory", "kv", "disk", "object", "s3", "gcs", "db",
+                                   "duckdb", "eventlog"),
+                    "driver": TEXT, "bucket": TEXT, "prefix": TEXT, "ttl": TEXT,
+                    "compression": one_of("none", "gzip", "lz4"), "credential": TEXT,
+                },
+            },
+        ),
+        "select": Key(
+            "Fields that stay inline.",
+            list_of({"type": "object", "required": ["path", "as"],
+                     "properties": {"path": TEXT, "as": TEXT}}),
+        ),
+        "accumulate": Key(
+            "Joining the results of iterations.",
+            {
+                "type": "object",
+                "properties": {
+                    "enabled": BOOLEAN,
+                    "strategy": one_of("append", "replace", "merge", "concat"),
+                    "merge_path": TEXT, "manifest_as": TEXT, "max_items": INTEGER,
+                    "on_success": ANY, "on_error": ANY,
+                },
+            },
+        ),
+        "inline_max_bytes": Key("Largest inline result.", INTEGER),
+        "preview_max_bytes": Key("Largest preview.", INTEGER),
+        "scope": Key("How long it lives.",
+                     one_of("step", "execution", "workflow", "permanent")),
+        "as": Key("Name.", TEXT),
+    },
+)  # fmt: skip
+
+LEVELS: Final[Mapping[str, Level]] = {
+    "Playbook": PLAYBOOK,
+    "Metadata": METADATA,
+    "Executor": EXECUTOR,
+    "KeychainEntry": KEYCHAIN_ENTRY,
+    "WorkbookTask": WORKBOOK_TASK,
+    "Step": STEP,
+    "StepSpec": STEP_SPEC,
+    "StepPolicy": STEP_POLICY,
+    "StepOutput": STEP_OUTPUT,
+    "LoopConfig": LOOP,
+    "LoopSpec": LOOP_SPEC,
+    "Frame": FRAME,
+    "Cursor": CURSOR,
+    "NextRouter": ROUTER,
+    "NextSpec": ROUTER_SPEC,
+    "Arc": ARC,
+    "Target": TARGET,
+    "ToolSpec": TOOL,
+    "ToolOutput": TOOL_OUTPUT,
+}

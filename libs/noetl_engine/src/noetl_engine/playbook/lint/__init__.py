@@ -1,0 +1,7 @@
+"""The linter: checks of a playbook without running it."""
+
+from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.linter import MAX_FINDINGS, MAX_TEXTS, lint
+from noetl_engine.playbook.lint.refusals import PARSER_RULES
+
+__all__ = ["MAX_FINDINGS", "MAX_TEXTS", "PARSER_RULES", "Finding", "Severity", "lint"]

@@ -1,0 +1,75 @@
+"""Findings of the linter."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from noetl_engine.playbook.yaml import MapNode, Node
+
+
+class Severity(StrEnum):
+    """How bad it is. Only an error means that the playbook can't run as written."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        severity: How bad it is.
+        rule: Stable short name of what was checked, for example ``unknown-key``.
+        message: One sentence. For what the parser refuses it is the parser's own message.
+        line: One-based.
+        column: One-based.
+        path: Dotted path in the document, empty for the whole of it.
+        hint: What exactly is wrong or what to write instead, when the message doesn't say it.
+    """
+
+    severity: Severity
+    rule: str
+    message: str
+    line: int
+    column: int
+    path: str = ""
+    hint: str | None = None
+
+
+def finding_at(
+    node: Node,
+    path: str,
+    rule: str,
+    message: str,
+    *,
+    severity: Severity = Severity.WARNING,
+    hint: str | None = None,
+) -> Finding:
+    """Return a finding about a value."""
+    return Finding(
+        severity=severity,
+        rule=rule,
+        message=message,
+        line=node.line,
+        column=node.column,
+        path=path,
+        hint=hint,
+    )
+
+
+def finding_at_key(
+    node: MapNode, key: str, path: str, rule: str, message: str, *, hint: str | None = None
+) -> Finding:
+    """Return a warning about a key of a mapping."""
+    line, column = node.places.get(key, (node.line, node.column))
+    shown = key[:100]
+    return Finding(
+        severity=Severity.WARNING,
+        rule=rule,
+        message=message,
+        line=line,
+        column=column,
+        path=f"{path}.{shown}" if path else shown,
+        hint=hint,
+    )

@@ -1,0 +1,72 @@
+"""Reading ``loop``."""
+
+from typing import Final
+
+from noetl_engine.playbook.model import Cursor, Frame, Loop, LoopMode, ValueMap
+from noetl_engine.playbook.parse.reader import Reader
+from noetl_engine.playbook.yaml import Scalar
+
+_MODES: Final = tuple(mode.value for mode in LoopMode)
+_FRAME_NUMBERS: Final = ("max_seconds", "lease_seconds", "heartbeat_seconds")
+
+
+def read_loop(reader: Reader) -> Loop:
+    """Read the ``loop`` of a step."""
+    collection = reader.text("in")
+    iterator = reader.required_text("iterator", instead="?")
+    mode, max_in_flight, frame = LoopMode.SEQUENTIAL, None, Frame()
+    spec = reader.mapping("spec")
+    if spec is not None:
+        mode = LoopMode(spec.word("mode", _MODES) or LoopMode.SEQUENTIAL)
+        max_in_flight = _max_in_flight(spec)
+        frame = _frame(spec)
+    return Loop(
+        iterator=iterator,
+        mode=mode,
+        collection=collection,
+        max_in_flight=max_in_flight,
+        cursor=_cursor(reader),
+        frame=frame,
+        line=reader.node.line,
+    )
+
+
+def _max_in_flight(spec: Reader) -> int | str | None:
+    """Return a number, or a template that is rendered when the loop is entered."""
+    node = spec.present("max_in_flight")
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        if "{{" in node.value or "{%" in node.value:
+            return node.value
+        spec.refuse_type(node, "i32", "max_in_flight")
+        return None
+    return spec.int32("max_in_flight")
+
+
+def _frame(spec: Reader) -> Frame:
+    frame = spec.mapping("frame")
+    if frame is None:
+        return Frame()
+    for key in _FRAME_NUMBERS:
+        frame.float64(key)
+    frame.float64("max_bytes")
+    frame.text("process")
+    raw = spec.json("frame")
+    raw_object: ValueMap = raw if isinstance(raw, dict) else {}
+    return Frame(
+        max_rows=max(1, frame.int32("max_rows") or 1),
+        row_concurrency=max(1, frame.int32("row_concurrency") or 1),
+        raw=raw_object,
+    )
+
+
+def _cursor(reader: Reader) -> Cursor | None:
+    cursor = reader.mapping("cursor")
+    if cursor is None:
+        return None
+    return Cursor(
+        # A missing claim is refused by validation, which says it better.
+        claim=cursor.text("claim") or "",
+        kind=cursor.text("kind") or "postgres",
+        auth=cursor.text("auth"),
+        options=cursor.json("options"),
+    )

@@ -1,0 +1,147 @@
+"""Reading ``next``: four notations, one router."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from noetl_engine.playbook.model import Arc, Router, RouterForm, RouterMode, Value
+from noetl_engine.playbook.parse.tools import Mismatch, Refuse
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRouter:
+    """The router of a step with the node of each of its arcs."""
+
+    router: Router
+    nodes: tuple[Node, ...]
+
+
+def read_router(node: Node, refuse: Refuse, *, step_mode: str | None) -> ReadRouter:
+    """Read the ``next`` of a step; arcs of the wrong shape are refused and left out.
+
+    Args:
+        node: Its value.
+        refuse: Takes what has none of the accepted shapes.
+        step_mode: The step's ``spec.next_mode``, which counts when the router has no mode.
+    """
+    match node:
+        case ListNode(items=items) if all(isinstance(item, MapNode) for item in items):
+            mode, form, read = _mode(step_mode), RouterForm.TARGETS, _read_target
+        case ListNode(items=items):
+            # Plain names are all followed, whatever the mode says.
+            mode, form, read = RouterMode.INCLUSIVE, RouterForm.STEPS, _read_name
+        case MapNode():
+            return _read_arcs(node, refuse, step_mode)
+        case _:
+            items = [node]
+            mode, form, read = _mode(step_mode), RouterForm.STEP, _read_name
+    arcs = _accepted(items, read, refuse)
+    return _with_nodes(Router(mode=mode, form=form), arcs)
+
+
+def _read_arcs(node: MapNode, refuse: Refuse, step_mode: str | None) -> ReadRouter:
+    spec = node.entries.get("spec")
+    mode = on_no_match = None
+    if isinstance(spec, MapNode):
+        mode = _mode_word(spec, refuse)
+        on_no_match = _word(spec.entries.get("on_no_match"))
+    elif spec is not None and not is_absent(spec):
+        refuse(Mismatch("next.spec must be a mapping", spec))
+    arcs = node.entries.get("arcs")
+    if arcs is not None and not is_absent(arcs) and not isinstance(arcs, ListNode):
+        refuse(Mismatch("next.arcs must be a list", arcs))
+    router = Router(
+        mode=_mode(mode if mode is not None else step_mode),
+        form=RouterForm.ARCS,
+        on_no_match=on_no_match,
+    )
+    items = arcs.items if isinstance(arcs, ListNode) else []
+    return _with_nodes(router, _accepted(items, _read_arc, refuse))
+
+
+def _accepted(
+    items: list[Node], read: Callable[[Node], Arc], refuse: Refuse
+) -> list[tuple[Arc, Node]]:
+    arcs = []
+    for item in items:
+        try:
+            arcs.append((read(item), item))
+        except Mismatch as mismatch:
+            refuse(mismatch)
+    return arcs
+
+
+def _with_nodes(router: Router, arcs: list[tuple[Arc, Node]]) -> ReadRouter:
+    whole = replace(router, arcs=tuple(arc for arc, _ in arcs))
+    return ReadRouter(whole, tuple(node for _, node in arcs))
+
+
+def _mode_word(spec: MapNode, refuse: Refuse) -> str | None:
+    try:
+        return _optional_text(spec.entries.get("mode"), "next.spec.mode")
+    except Mismatch as mismatch:
+        refuse(mismatch)
+    return None
+
+
+def _read_name(node: Node) -> Arc:
+    return Arc(target=_text(node, "next"), line=node.line)
+
+
+def _read_arc(node: Node) -> Arc:
+    if not isinstance(node, MapNode):
+        raise Mismatch("an arc must be a mapping with a step", node)
+    return Arc(
+        target=_target(node),
+        when=_optional_text(node.entries.get("when"), "when"),
+        set=_mapping(node.entries.get("set"), "set"),
+        line=node.line,
+    )
+
+
+def _read_target(node: Node) -> Arc:
+    if not isinstance(node, MapNode):
+        raise Mismatch("a target must be a mapping with a step", node)
+    return Arc(
+        target=_target(node),
+        when=_optional_text(node.entries.get("when"), "when"),
+        args=_mapping(node.entries.get("args"), "args"),
+        line=node.line,
+    )
+
+
+def _target(node: MapNode) -> str:
+    target = node.entries.get("step")
+    if target is None:
+        raise Mismatch("an arc has no step", node)
+    return _text(target, "step")
+
+
+def _text(node: Node, key: str) -> str:
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return node.value
+    raise Mismatch(f"{key} must be a string", node)
+
+
+def _optional_text(node: Node | None, key: str) -> str | None:
+    return None if node is None or is_absent(node) else _text(node, key)
+
+
+def _word(node: Node | None) -> str | None:
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+
+def _mapping(node: Node | None, key: str) -> dict[str, Value]:
+    if node is None or is_absent(node):
+        return {}
+    value = to_json(node)
+    if not isinstance(value, dict):
+        raise Mismatch(f"{key} must be a mapping", node)
+    return value
+
+
+def _mode(word: str | None) -> RouterMode:
+    """Unknown words mean exclusive."""
+    if word is not None and word.lower() == RouterMode.INCLUSIVE:
+        return RouterMode.INCLUSIVE
+    return RouterMode.EXCLUSIVE

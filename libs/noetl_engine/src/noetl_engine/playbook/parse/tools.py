@@ -1,0 +1,222 @@
+"""Reading ``tool``: one mapping, or a list of flat and labelled items.
+
+The reference tries the shapes one after the other and, when none fits, says only that none does.
+So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+from noetl_contract.tools import TOOL_KINDS
+
+from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Pipeline, Task, Tool, Value
+from noetl_engine.playbook.parse.jumps import leave_repeated
+from noetl_engine.playbook.problem import Code
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
+
+_TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
+# Typed keys are absent when null; all others keep a null.
+_TYPED_KEYS: Final = frozenset(
+    {*_TEXT_KEYS, "auth", "libs", "command", "output_select", "params", "headers", "eval"}
+)
+_ARGUMENT_KEYS: Final = ("input", "args")
+
+
+class Mismatch(Exception):
+    """A value doesn't have the shape that was tried."""
+
+    def __init__(self, hint: str, node: Node, *, kind: str | None = None) -> None:
+        super().__init__(hint)
+        self.hint = hint
+        self.node = node
+        self.kind = kind
+
+    @property
+    def code(self) -> Code:
+        """The class of the problem: an unknown kind of tool, or any wrong shape."""
+        return Code.SHAPE if self.kind is None else Code.UNKNOWN_KIND
+
+
+type Refuse = Callable[[Mismatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTool:
+    """The tool of a step with the nodes it was read from: of the tool, or of each task."""
+
+    tool: Tool | Pipeline
+    nodes: tuple[Node, ...]
+
+
+def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -> ReadTool:
+    """Read the ``tool`` of a step.
+
+    Tools of none of the accepted shapes are refused and replaced by one that does nothing; items
+    without a label are left out. ``more_kinds`` are accepted beside ours.
+    """
+    if not isinstance(node, ListNode):
+        wrong = "tool must be a mapping with a kind, or a list of such items"
+        return ReadTool(_tool_or_noop(node, refuse, more_kinds, wrong), (node,))
+    tasks: list[Task] = []
+    nodes: list[Node] = []
+    for item in node.items:
+        for task, entry in _read_item(item, refuse, more_kinds)[:1]:
+            tasks.append(task)
+            nodes.append(entry)
+    return ReadTool(Pipeline(tasks=leave_repeated(tasks), line=node.line), tuple(nodes))
+
+
+def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
+    """Read one tool mapping.
+
+    Raises:
+        Mismatch: It isn't one.
+    """
+    entries = node.entries
+    kind = _read_kind(node, more_kinds)
+    for key in _TEXT_KEYS:
+        _expect_text(entries.get(key), key)
+    _expect_mapping(entries.get("params"), "params")
+    _expect_text_values(entries.get("headers"))
+    _expect_eval(entries.get("eval"))
+    written = [key for key in _ARGUMENT_KEYS if key in entries]
+    if len(written) > 1:
+        raise Mismatch("input and args are two names of one block, write only one", node)
+    args = to_json(entries[written[0]]) if written else None
+    config = {
+        key: value
+        for key, value in ((key, to_json(entry)) for key, entry in entries.items())
+        if key not in {"kind", *written} and not (value is None and key in _TYPED_KEYS)
+    }
+    return Tool(
+        kind=kind,
+        config=config,
+        args=args,
+        has_args=args is not None,
+        policy=_policy(config.get("spec")),
+        output_select=output_paths(config.get("output_select")),
+        line=node.line,
+    )
+
+
+def output_paths(value: Value) -> tuple[str, ...]:
+    """Return the paths of an ``output_select`` list; any other shape selects nothing."""
+    if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
+        return ()
+    return tuple(path for path in value if isinstance(path, str) and path)
+
+
+def is_verbatim(key: str, value: Value) -> bool:
+    """Return whether a pipeline task's key goes to the worker unrendered.
+
+    A list of ``retry`` rules speaks of answers that only the worker will have.
+    """
+    return key in VERBATIM_TASK_KEYS or (key == "retry" and isinstance(value, list))
+
+
+def _policy(spec: Value) -> Value:
+    return spec.get("policy") if isinstance(spec, dict) else None
+
+
+def is_flat(item: MapNode) -> bool:
+    """Return whether a pipeline item is the tool itself, not a label with a tool below."""
+    return "kind" in item.entries and not isinstance(item.entries["kind"], MapNode)
+
+
+def _read_item(item: Node, refuse: Refuse, more_kinds: Collection[str]) -> list[tuple[Task, Node]]:
+    """Return the one task of a flat item, or those of a labelled one, with their nodes."""
+    wrong = "a pipeline item must be a mapping"
+    if not isinstance(item, MapNode):
+        return [(_task("", _tool_or_noop(item, refuse, more_kinds, wrong)), item)]
+    if is_flat(item):
+        label = _read_label(item, refuse)
+        return [(_task(label, _tool_or_noop(item, refuse, more_kinds, wrong)), item)]
+    wrong = "a labelled pipeline item must contain a tool mapping"
+    return [
+        (_task(label, _tool_or_noop(entry, refuse, more_kinds, wrong)), entry)
+        for label, entry in item.entries.items()
+    ]
+
+
+def _tool_or_noop(node: Node, refuse: Refuse, more_kinds: Collection[str], wrong: str) -> Tool:
+    if isinstance(node, MapNode):
+        try:
+            return read_single(node, more_kinds=more_kinds)
+        except Mismatch as mismatch:
+            refuse(mismatch)
+    else:
+        refuse(Mismatch(wrong, node))
+    return Tool(kind="noop", line=node.line)
+
+
+def _read_label(node: MapNode, refuse: Refuse) -> str:
+    name = node.entries.get("name")
+    try:
+        _expect_text(name, "name")
+    except Mismatch as mismatch:
+        refuse(mismatch)
+    return name.value if isinstance(name, Scalar) and isinstance(name.value, str) else ""
+
+
+def _task(label: str, tool: Tool) -> Task:
+    verbatim = {key: value for key, value in tool.config.items() if is_verbatim(key, value)}
+    if tool.has_args:
+        verbatim["input"] = tool.args
+    rendered: dict[str, Value] = {"kind": tool.kind}
+    rendered.update(
+        (key, value) for key, value in tool.config.items() if not is_verbatim(key, value)
+    )
+    return Task(label=label, tool=tool, verbatim=verbatim, rendered=rendered)
+
+
+def _read_kind(node: MapNode, more_kinds: Collection[str]) -> str:
+    kind = node.entries.get("kind")
+    if kind is None:
+        raise Mismatch("tool has no kind", node)
+    if not isinstance(kind, Scalar) or not isinstance(kind.value, str):
+        raise Mismatch("tool kind must be a word", kind)
+    if kind.value not in TOOL_KINDS and kind.value not in more_kinds:
+        word = kind.value[:100]
+        raise Mismatch(f"unknown tool kind '{word}'", kind, kind=word)
+    return kind.value
+
+
+def _expect_text(node: Node | None, key: str) -> None:
+    if node is None or is_absent(node):
+        return
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        raise Mismatch(f"{key} must be a string", node)
+
+
+def _expect_mapping(node: Node | None, key: str) -> None:
+    if node is not None and not is_absent(node) and not isinstance(node, MapNode):
+        raise Mismatch(f"{key} must be a mapping", node)
+
+
+def _expect_text_values(headers: Node | None) -> None:
+    _expect_mapping(headers, "headers")
+    if not isinstance(headers, MapNode):
+        return
+    for name, value in headers.entries.items():
+        if not isinstance(value, Scalar) or not isinstance(value.value, str):
+            raise Mismatch(f"headers.{name} must be a string", value)
+
+
+def _expect_eval(node: Node | None) -> None:
+    if node is None or is_absent(node):
+        return
+    if not isinstance(node, ListNode):
+        raise Mismatch("eval must be a list", node)
+    for item in node.items:
+        _expect_action(item.entries.get("else", item) if isinstance(item, MapNode) else item)
+
+
+def _expect_action(node: Node) -> None:
+    if not isinstance(node, MapNode):
+        raise Mismatch("an eval entry must be a mapping", node)
+    action = node.entries.get("do")
+    if not isinstance(action, Scalar) or not isinstance(action.value, str):
+        raise Mismatch("an eval entry needs an action in 'do'", node)
+    _expect_text(node.entries.get("expr"), "expr")
+    _expect_mapping(node.entries.get("set_vars"), "set_vars")

@@ -1,0 +1,117 @@
+"""The scope of templates, built once per change of its parts."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from noetl_contract.json import Json
+
+from noetl_engine.state.model import State
+from noetl_engine.state.results import context_updates
+from noetl_engine.state.values import Values
+
+if TYPE_CHECKING:
+    from noetl_engine.commands.needed_results import Walked
+
+type Flat = Mapping[str, Json]
+
+_OWN_NAMES = frozenset(
+    {"ctx", "workload", "steps", "execution_id", "catalog_id", "path", "version", "iter"}
+)
+
+
+def scope_of(flat: Flat) -> dict[str, Json]:
+    """Return the scope of templates: the flat context with its aliases."""
+    scope = dict(flat)
+    scope.setdefault("ctx", flat)
+    scope.setdefault("workload", flat)
+    return scope
+
+
+def start_flat(
+    workload: Mapping[str, Json], *, execution_id: int, catalog_id: int, path: str
+) -> dict[str, Json]:
+    """Return the flat context of the start step, where no step has a result yet."""
+    return {
+        **workload,
+        "workload": workload,
+        "execution_id": str(execution_id),
+        "catalog_id": str(catalog_id),
+        "path": path,
+    }
+
+
+def drained(frames: int) -> dict[str, Json]:
+    """Return the result of a cursor loop that has run dry."""
+    data: dict[str, Json] = {"cursor": "drained", "frames": frames}
+    return {**data, "data": data}
+
+
+class Contexts:
+    """The flat context of one execution, kept until a result or variable changes."""
+
+    def __init__(self, state: State, values: Values) -> None:
+        self._state = state
+        self._values = values
+        self._version = -1
+        self._flat: dict[str, Json] = {}
+        self.walked: Walked = {}
+        """What the commands made so far know of the values in the context."""
+
+    def results(self) -> frozenset[str]:
+        """Return the names in the context that are results of steps and nothing else."""
+        state = self._state
+        names = {name for name, step in state.steps.items() if step.result is not None}
+        return frozenset(names - state.variables.keys() - _OWN_NAMES)
+
+    def flat(self) -> Flat:
+        """Return the context as of the state's position; read it, never change it."""
+        if self._version != self._state.context_version:
+            self._flat = self._build()
+            self._version = self._state.context_version
+            alive = {id(value) for value in self._flat.values()}
+            self.walked = {at: known for at, known in self.walked.items() if at in alive}
+        return self._flat
+
+    def output_of(self, step: str) -> Json:
+        """Return the unwrapped data of a step's newest result."""
+        ref = self._state.step(step).result
+        if ref is None:
+            return None
+        match ref.kind:
+            case "row":
+                return self._values.data(ref.last)
+            case "loop":
+                return self._values.loops[ref.first]
+            case "cursor":
+                return drained(ref.total)
+            case _:
+                return []
+
+    def variable(self, name: str) -> Json:
+        """Return the value of a durable variable."""
+        position, key = self._state.variables[name]
+        stored = self._values.rows[position]
+        if key is None:
+            return stored.get(name)
+        return context_updates(stored).get(key)
+
+    def _build(self) -> dict[str, Json]:
+        state, values = self._state, self._values
+        workload = values.rows[state.workload]
+        flat: dict[str, Json] = {**workload, "workload": workload}
+        steps: dict[str, Json] = {}
+        for name, step in state.steps.items():
+            ref = step.result
+            if ref is None:
+                continue
+            data = self.output_of(name)
+            steps[name] = values.rows[ref.last] if ref.kind == "row" else data
+            if data is not None:
+                flat[name] = data
+        flat["steps"] = steps
+        for name in state.variables:
+            flat[name] = self.variable(name)
+        flat["execution_id"] = str(state.execution_id)
+        flat["catalog_id"] = str(state.catalog_id)
+        flat["path"] = state.path
+        return flat

@@ -1,0 +1,48 @@
+"""Identity of events, commands and runs."""
+
+import re
+import zlib
+from datetime import UTC, datetime, timedelta
+
+from noetl_contract.events import EventRow
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")
+
+
+def micros(moment: datetime) -> int:
+    """Return microseconds since 1970, as notes keep times."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_of(number: int) -> datetime:
+    """Return the moment that :func:`micros` gave this number."""
+    return _EPOCH + number * _MICROSECOND
+
+
+def command_id_of(row: EventRow) -> str | None:
+    """Return the command id a worker row names, in its payload or its meta."""
+    for owner in ((row.result or {}).get("context"), row.meta):
+        if isinstance(owner, dict):
+            command_id = owner.get("command_id")
+            if isinstance(command_id, str):
+                return command_id
+    return None
+
+
+def command_number(command_id: str) -> int | None:
+    """Return the event id inside a command id."""
+    found = _COMMAND_NUMBER.search(command_id)
+    return int(found[1]) if found else None
+
+
+def worker_of(row: EventRow) -> str | None:
+    """Return the worker id a worker row carries."""
+    worker = row.meta.get("worker_id") if isinstance(row.meta, dict) else None
+    return worker if isinstance(worker, str) else None
+
+
+def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) -> int:
+    """Return the values that agree when two events with one id are the same event (W3)."""
+    return zlib.crc32(f"{event_type}\0{command_id}\0{worker_id}".encode())

@@ -1,0 +1,226 @@
+"""State of an execution between two events: the fold of its log, without any results.
+
+The state is changed in place by :mod:`noetl_engine.state.fold` and by nothing else. It keeps the
+log positions of the rows that hold results, variables and collections, never the values
+themselves, so its size depends on the playbook and on open work, not on the past.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from noetl_contract.events import ExecutionStatus
+from noetl_contract.json import Json
+
+from noetl_engine.outputs import Progress
+
+SNAPSHOT_FORMAT = 3
+
+# Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
+REMEMBERED_EVENTS = 384
+
+
+class Phase(StrEnum):
+    """Phase of a step for routing; a cycle puts done steps back to pending."""
+
+    PENDING = "p"
+    RUNNING = "r"
+    COMPLETED = "c"
+    FAILED = "f"
+    SKIPPED = "s"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRef:
+    """Place of a step's result in the log.
+
+    Attributes:
+        kind: ``row``: the result of the row at ``last``. ``loop``: the iterations' ``call.done``
+            rows between ``first`` and ``last``. ``empty``: an empty collection. ``cursor``: a
+            drained cursor, ``total`` frames of which had rows.
+        bare: Positions of ``command.completed`` rows of iterations that sent no ``call.done``.
+    """
+
+    kind: str
+    first: int = 0
+    last: int = 0
+    total: int = 0
+    bare: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A token that waits at a join: the arc it came over and its variables' row, if any."""
+
+    source: str
+    arc: int
+    set_position: int | None = None
+
+
+@dataclass(slots=True)
+class LoopState:
+    """The iterations of the present run of a loop step.
+
+    Attributes:
+        entered: Position of the ``step.enter`` whose note holds the collection.
+        limit: Most iterations in flight, ``None`` for all.
+        own: Positions of the ``ctx.updated`` rows whose values lie on top of the context.
+        frame: Number of the present frame; only a cursor loop has frames, and the counters
+            are those of the frame.
+        rows_at: Position of the ``call.done`` that brought the frame's rows.
+    """
+
+    entered: int
+    total: int
+    limit: int | None = None
+    issued: int = 0
+    finished: int = 0
+    failed: int = 0
+    own: tuple[int, ...] = ()
+    bare: list[int] = field(default_factory=list)
+    frame: int | None = None
+    rows_at: int = 0
+
+    @property
+    def run_at(self) -> int:
+        """The position that names this run, or this frame, among the outcomes kept."""
+        return self.rows_at or self.entered
+
+    def begin_frame(self, frame: int, *, rows_at: int = 0, total: int = 0) -> None:
+        """Count anew: the frame is being claimed, or its rows have come."""
+        self.frame, self.rows_at, self.total = frame, rows_at, total
+        self.issued = self.finished = 0
+        self.bare = []
+
+    @property
+    def in_flight(self) -> int:
+        """Iterations issued and not ended."""
+        return self.issued - self.finished - self.failed
+
+    @property
+    def may_issue(self) -> bool:
+        """Whether another iteration may be issued now."""
+        if self.failed or self.issued >= self.total:
+            return False
+        return self.limit is None or self.in_flight < self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A plain step that is entered, its command to be issued by a later part (W9).
+
+    Attributes:
+        entered: Position of its ``step.enter``.
+        own: Positions of the ``ctx.updated`` rows whose values lie on top of the context.
+    """
+
+    entered: int
+    own: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class StepState:
+    """One step that an event has named."""
+
+    name: str
+    phase: Phase = Phase.PENDING
+    runs: int = 0
+    outcome: Phase = Phase.PENDING
+    """How the newest run stands, for the progress counters; resets don't touch it."""
+    open: int = 0
+    command: int | None = None
+    """The open command of a plain step."""
+    loop: LoopState | None = None
+    queued: Queued | None = None
+    result: ResultRef | None = None
+    arrivals: tuple[Arrival, ...] = ()
+    error: str | None = None
+    """Of the present or last run: the first hard failure."""
+
+
+@dataclass(slots=True)
+class CommandState:
+    """An open command and its holder."""
+
+    event_id: int
+    command_id: str
+    step: str
+    issued: int
+    """Position of its ``command.issued``."""
+    issued_at: datetime
+    index: int | None = None
+    timeout_seconds: float | None = None
+    worker_id: str | None = None
+    instance: str | None = None
+    attempts: int = 0
+    holds: int = 0
+    claimed_at: datetime | None = None
+    started_at: datetime | None = None
+    heard_at: datetime | None = None
+    call: int | None = None
+    """Position of this run's ``call.done``."""
+    error: str | None = None
+    claims: bool = False
+    """It claims the rows of a cursor loop's frame."""
+    awaits: bool = False
+    """Its tool waits for the end of a child execution."""
+    parks: bool = False
+    """Its tool kind leaves the result to a callback."""
+    callback_seconds: float | None = None
+    """Seconds that its tool wants to be waited for, once parked."""
+    parked: int | None = None
+    """Position of the ``command.completed`` since which it waits for a callback."""
+    callback: int | None = None
+    """Position of a callback that came before the ``command.completed``."""
+
+
+@dataclass(slots=True)
+class State:
+    """One execution; ``position`` is that of the newest row folded."""
+
+    execution_id: int
+    position: int = 0
+    status: ExecutionStatus = ExecutionStatus.RUNNING
+    catalog_id: int = 0
+    path: str = ""
+    version: int = 0
+    parent_execution_id: int | None = None
+    pool: str | None = None
+    trace: Json = None
+    start_event_id: int = 0
+    start_commands: int = 0
+    workload: int = 0
+    error: str | None = None
+    steps: dict[str, StepState] = field(default_factory=dict)
+    running: dict[str, None] = field(default_factory=dict)
+    waiting: dict[str, None] = field(default_factory=dict)
+    """Joins that hold arrivals."""
+    failed: list[str] = field(default_factory=list)
+    """Steps with an unhandled failure, in order of failure."""
+    commands: dict[int, CommandState] = field(default_factory=dict)
+    variables: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    """Row of a durable variable; with a key: an entry of a pipeline's ``_context_updates``."""
+    recent: dict[int, int] = field(default_factory=dict)
+    """Event id as sent → fingerprint of the newest worker events (R15, W3)."""
+    renamed: dict[str, int] = field(default_factory=dict)
+    """``id:fingerprint`` as sent → id under which a colliding event was stored."""
+    progress: Progress = field(default_factory=Progress)
+    context_version: int = 0
+    """Moves whenever a result or variable changes; not part of the snapshot."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the execution is terminal."""
+        return self.status is not ExecutionStatus.RUNNING
+
+    def step(self, name: str) -> StepState:
+        """Return the step's state, made on first use."""
+        step = self.steps.get(name)
+        if step is None:
+            step = self.steps[name] = StepState(name)
+        return step
+
+    def phase(self, name: str) -> Phase:
+        """Return the phase of a step, pending when no event has named it."""
+        step = self.steps.get(name)
+        return Phase.PENDING if step is None else step.phase

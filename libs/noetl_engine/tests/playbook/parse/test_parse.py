@@ -1,0 +1,433 @@
+"""Valid playbooks and their models."""
+
+import time
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from noetl_engine.playbook import (
+    AdmitRule,
+    Arc,
+    Cursor,
+    Frame,
+    Loop,
+    LoopMode,
+    Pipeline,
+    Playbook,
+    PlaybookError,
+    Router,
+    RouterForm,
+    RouterMode,
+    Step,
+    Tool,
+    YamlLimits,
+    parse_playbook,
+)
+from playbook_texts import HEADER, NOOP, end, start, workflow
+
+SHARED = next(
+    (
+        folder
+        for parent in Path(__file__).resolve().parents
+        if (folder := parent / "shared" / "playbooks").is_dir()
+    ),
+    None,
+)
+EXAMPLES = next(
+    folder
+    for parent in Path(__file__).resolve().parents
+    if (folder := parent / "examples").is_dir()
+)
+
+
+def start_of(*parts: str, tool: str = NOOP, tail: str = "") -> Step:
+    return parse_playbook(workflow(start(*parts, tool=tool), end(), tail=tail)).start
+
+
+def messages(playbook: Playbook) -> list[str]:
+    return [warning.message for warning in playbook.warnings]
+
+
+def test_the_header():
+    playbook = parse_playbook(
+        "apiVersion: noetl.io/v2\nkind: Playbook\n"
+        "metadata: {name: 5, path: a/b, description: d, labels: {x: 1}, tags: [t]}\n"
+        "workload: {n: 010, on: yes, f: .inf}\n"
+        "keychain: [{name: k, kind: secret, auto_renew: true}]\n"
+        "workflow: [{step: start, tool: {kind: noop}}]\n"
+    )
+
+    assert (playbook.name, playbook.path, playbook.labels) == ("5", "a/b", {"x": "1"})
+    assert playbook.metadata.raw["tags"] == ["t"]
+    assert playbook.workload == {"n": "010", "on": "yes", "f": None}
+    assert playbook.keychain[0].raw == {"name": "k", "kind": "secret", "auto_renew": True}
+
+
+def test_a_workload_that_is_no_mapping_has_no_effect():
+    assert parse_playbook(workflow(start(), tail="workload: [1]\n")).workload == {}
+
+
+def test_steps_keep_their_order_and_place():
+    playbook = parse_playbook(workflow("step: b, " + NOOP, start(), "step: a, " + NOOP))
+
+    assert [(s.name, s.line, s.column) for s in playbook.steps.values()] == [
+        ("b", 5, 5),
+        ("start", 6, 5),
+        ("a", 7, 5),
+    ]
+
+
+def test_scalars_count_as_text_outside_of_tool_and_next():
+    step = start_of("when: true", "loop: {in: 5, iterator: 6}", "desc: 7")
+
+    assert (step.when, step.description) == ("true", "7")
+    assert step.loop is not None
+    assert (step.loop.collection, step.loop.iterator) == ("5", "6")
+
+
+def test_a_single_tool():
+    tool = start_of(
+        tool="tool: {kind: python, input: {a: 1}, code: 'x', url: null, pool: null, "
+        "spec: {policy: {rules: []}}, output_select: [s, a.b]}"
+    ).tool
+
+    assert tool == Tool(
+        kind="python",
+        config={
+            "code": "x",
+            "pool": None,
+            "spec": {"policy": {"rules": []}},
+            "output_select": ["s", "a.b"],
+        },
+        args={"a": 1},
+        has_args=True,
+        policy={"rules": []},
+        output_select=("s", "a.b"),
+        line=5,
+    )
+
+
+def test_a_null_argument_block_is_none_at_all():
+    tool = start_of(tool="tool: {kind: noop, args: null}").tool
+
+    assert isinstance(tool, Tool)
+    assert not tool.has_args
+
+
+def test_a_pipeline_mixes_flat_and_labelled_items():
+    tool = start_of(
+        tool="tool: [{name: fetch, kind: http, url: u, input: {q: 1}, set: {got: x}, "
+        "spec: {policy: 1}}, {save: {kind: postgres, auth: c, command: S, args: {b: 2}}}, "
+        "{kind: noop}]"
+    ).tool
+
+    assert isinstance(tool, Pipeline)
+    assert [task.label for task in tool.tasks] == ["fetch", "save", ""]
+    assert [dict(task.verbatim) for task in tool.tasks] == [
+        {"set": {"got": "x"}, "spec": {"policy": 1}, "input": {"q": 1}},
+        {"command": "S", "input": {"b": 2}},
+        {},
+    ]
+    assert [dict(task.rendered) for task in tool.tasks] == [
+        {"kind": "http", "name": "fetch", "url": "u"},
+        {"kind": "postgres", "auth": "c"},
+        {"kind": "noop"},
+    ]
+
+
+def test_an_item_may_be_labelled_kind():
+    tool = start_of(tool="tool: [{kind: {kind: noop}}]").tool
+
+    assert isinstance(tool, Pipeline)
+    assert tool.tasks[0].label == "kind"
+
+
+@pytest.mark.parametrize(
+    ("text", "router"),
+    [
+        ("end", Router(arcs=(Arc(target="end", line=5),), form=RouterForm.STEP)),
+        (
+            "[end, start]",
+            Router(
+                mode=RouterMode.INCLUSIVE,
+                arcs=(Arc(target="end", line=5), Arc(target="start", line=5)),
+                form=RouterForm.STEPS,
+            ),
+        ),
+        (
+            "[{step: end, when: x, args: {a: '{{ b }}'}}]",
+            Router(
+                arcs=(Arc(target="end", when="x", args={"a": "{{ b }}"}, line=5),),
+                form=RouterForm.TARGETS,
+            ),
+        ),
+        (
+            (
+                "{spec: {mode: INCLUSIVE, on_no_match: quiet}, "
+                "arcs: [{step: end, when: '{{ x }}', set: {ctx.a: 1}}]}"
+            ),
+            Router(
+                mode=RouterMode.INCLUSIVE,
+                arcs=(Arc(target="end", when="{{ x }}", set={"ctx.a": 1}, line=5),),
+                on_no_match="quiet",
+            ),
+        ),
+        ("{arcs: [{step: end}], spec: {mode: any}}", Router(arcs=(Arc(target="end", line=5),))),
+        ("[]", Router(form=RouterForm.TARGETS)),
+        ("{}", Router()),
+        ("{arcs: null, spec: null}", Router()),
+    ],
+)
+def test_routers(text: str, router: Router):
+    assert router == start_of(f"next: {text}").next
+
+
+def test_the_step_may_name_the_mode_of_a_router_without_one():
+    inclusive = RouterMode.INCLUSIVE
+    step_mode = "spec: {next_mode: Inclusive}"
+    arcs = "next: {arcs: [{step: end}]}"
+    own_mode = "next: {spec: {mode: exclusive}, arcs: []}"
+
+    assert start_of(step_mode, arcs).next.mode is inclusive
+    assert start_of(step_mode, "next: [{step: end}]").next.mode is inclusive
+    assert start_of(step_mode, own_mode).next.mode is RouterMode.EXCLUSIVE
+
+
+def test_a_step_without_next_has_no_arcs():
+    assert start_of().arcs == ()
+    assert start_of("next: null").next is None
+    assert len(start_of("next: end").arcs) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "loop"),
+    [
+        ("{in: '{{ x }}', iterator: i}", Loop(iterator="i", collection="{{ x }}", line=5)),
+        ("{in: x, iterator: i, mode: parallel}", Loop(iterator="i", collection="x", line=5)),
+        (
+            "{in: x, iterator: i, spec: {mode: parallel, max_in_flight: 3}}",
+            Loop(iterator="i", collection="x", mode=LoopMode.PARALLEL, max_in_flight=3, line=5),
+        ),
+        (
+            "{in: x, iterator: i, spec: {max_in_flight: '{{ n }}'}}",
+            Loop(iterator="i", collection="x", max_in_flight="{{ n }}", line=5),
+        ),
+        (
+            (
+                "{iterator: i, cursor: {claim: SELECT, auth: '{{ a }}'}, "
+                "spec: {mode: cursor, frame: {max_rows: 0, row_concurrency: 4, x: y}}}"
+            ),
+            Loop(
+                iterator="i",
+                mode=LoopMode.CURSOR,
+                cursor=Cursor(claim="SELECT", auth="{{ a }}"),
+                frame=Frame(
+                    max_rows=1,
+                    row_concurrency=4,
+                    raw={"max_rows": 0, "row_concurrency": 4, "x": "y"},
+                ),
+                line=5,
+            ),
+        ),
+    ],
+)
+def test_loops(text: str, loop: Loop):
+    assert loop == start_of(f"loop: {text}").loop
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("30s", 30), ("1.5m", 90), ("1h", 3600), ("'30'", 30), ("null", None)],
+)
+def test_step_timeouts(text: str, seconds: float | None):
+    assert start_of(f"spec: {{timeout: {text}}}").timeout_seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-5", "5d"])
+def test_a_timeout_that_is_no_duration_is_ignored_with_a_warning(text: str):
+    playbook = parse_playbook(workflow(start(f"spec: {{timeout: {text}}}")))
+
+    assert playbook.start.timeout_seconds is None
+    assert f"timeout '{text}' is not a duration" in messages(playbook)[0]
+
+
+def test_step_input_output_select_and_args():
+    step = start_of(
+        "input: {a: '{{ x }}'}", "output: {output_select: [s, a.b]}", "args: {b: 1}",
+        "set: {ctx.x: 1}",
+    )  # fmt: skip
+
+    assert (step.input, step.args, step.set) == ({"a": "{{ x }}"}, {"b": 1}, {"ctx.x": 1})
+    assert step.output_select == ("s", "a.b")
+    assert start_of(tool="tool: {kind: noop, output_select: [t]}").output_select == ("t",)
+    assert start_of("output: {output_select: {a: b}}").output_select == ()
+
+
+def test_an_input_that_is_no_mapping_is_ignored_with_a_warning():
+    playbook = parse_playbook(workflow(start("input: [1]")))
+
+    assert playbook.start.input == {}
+    assert messages(playbook) == ["input is not a mapping and is ignored"]
+
+
+def test_admit_rules():
+    step = start_of(
+        "spec: {policy: {admit: {rules: [{when: true, then: {allow: false}}, "
+        "{when: '{{ x }}', then: {allow: true}}, {else: {then: {allow: false}}}]}}}"
+    )
+
+    assert step.admit == (
+        AdmitRule(when="true", allow=False),
+        AdmitRule(when="{{ x }}", allow=True),
+        AdmitRule(when=None, allow=False),
+    )
+
+
+def test_admit_rules_that_are_not_understood_are_ignored_with_a_warning():
+    playbook = parse_playbook(
+        workflow(start("spec: {policy: {admit: {rules: [{when: 5, then: {allow: true}}, x]}}}"))
+    )
+
+    assert playbook.start.admit == ()
+    assert len(playbook.warnings) == 1
+
+
+WORKBOOK = (
+    "workbook: [{name: w, sink: x, tool: {kind: python, code: c, args: {a: 1, b: 2}, libs: {}}},"
+    " {name: bare, tool: {kind: noop}}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("reference", "args"),
+    [
+        ("name: w", {"a": 1, "b": 2}),
+        ("name: w, args: {b: 3, c: 4}", {"a": 1, "b": 3, "c": 4}),
+        ("name: w, input: [1]", [1]),
+        ("name: bare, args: {b: 3}", {"b": 3}),
+    ],
+)
+def test_a_workbook_reference_becomes_the_task(reference: str, args: object):
+    tool = start_of(tool=f"tool: {{kind: workbook, pool: gone, {reference}}}", tail=WORKBOOK).tool
+
+    assert isinstance(tool, Tool)
+    assert tool.args == args
+    assert "pool" not in tool.config
+    assert tool.kind != "workbook"
+
+
+def test_what_a_jump_repeats_is_left_to_the_worker():
+    jump = "{do: jump, to: fetch, set: {iter.page: '{{ output.data.next }}'}}"
+    tool = start_of(
+        tool="tool: [{name: base, kind: noop, result: '{{ iter.page }}'}, "
+        "{name: fetch, kind: http, url: '{{ host }}/x', params: {page: '{{ iter.page }}'}, "
+        "headers: {X-Last: '{{ merge.last }}', X-Page: '{{ page }}'}}, "
+        "{name: merge, kind: python, code: result = 1, spec: {policy: {rules: "
+        f"[{{when: '{{{{ output.data.more }}}}', then: {jump}}}]}}}}}}, "
+        "{name: after, kind: noop, result: '{{ iter.page }}'}]"
+    ).tool
+
+    assert isinstance(tool, Pipeline)
+    kept = [sorted(task.verbatim) for task in tool.tasks]
+    assert kept == [[], ["headers", "params"], ["spec"], []]
+    assert "url" in tool.tasks[1].rendered
+
+
+@pytest.mark.parametrize(
+    ("action", "is_rendered"),
+    [
+        ("{do: jump, to: previous, set: {ctx.n: 1}}", False),
+        ("{do: jump, to: nowhere, set: {ctx.n: 1}}", True),
+        ("{do: continue, set: {ctx.n: 1}}", True),
+    ],
+)
+def test_a_task_that_is_not_repeated_is_rendered_by_the_server(action: str, *, is_rendered: bool):
+    tool = start_of(
+        tool="tool: [{name: first, kind: noop, result: '{{ ctx.n }}'}, {name: second, kind: noop, "
+        f"spec: {{policy: {{rules: [{{else: {{then: {action}}}}}]}}}}}}]"
+    ).tool
+
+    assert isinstance(tool, Pipeline)
+    assert ("result" in tool.tasks[0].rendered) is is_rendered
+
+
+def test_pipeline_items_of_kind_workbook_stay():
+    tool = start_of(tool="tool: [{a: {kind: workbook, name: w}}]", tail=WORKBOOK).tool
+
+    assert isinstance(tool, Pipeline)
+    assert tool.tasks[0].tool.kind == "workbook"
+
+
+def test_keys_without_effect_are_named_with_their_place():
+    playbook = parse_playbook(
+        workflow(
+            start(
+                "nxt: end", "loop: {in: x, iterator: i, mod: y, spec: {max_inflight: 1}}",
+                "spec: {timeot: 5}", "next: {arcs: [{step: end, wen: x}], spec: {mod: a}}",
+            ),
+            end(),
+            tail="workfow: 1\n",
+        )
+    )  # fmt: skip
+
+    assert [(warning.path, warning.message) for warning in playbook.warnings] == [
+        ("workfow", "key 'workfow' has no effect, did you mean 'workflow'?"),
+        ("workflow[0].nxt", "key 'nxt' has no effect, did you mean 'next'?"),
+        ("workflow[0].spec.timeot", "key 'timeot' has no effect, did you mean 'timeout'?"),
+        ("workflow[0].loop.mod", "key 'mod' has no effect"),
+        (
+            "workflow[0].loop.spec.max_inflight",
+            "key 'max_inflight' has no effect, did you mean 'max_in_flight'?",
+        ),
+        ("workflow[0].next.spec.mod", "key 'mod' has no effect, did you mean 'mode'?"),
+        ("workflow[0].next.arcs[0].wen", "key 'wen' has no effect, did you mean 'when'?"),
+    ]
+    assert [warning.line for warning in playbook.warnings] == [4, 6, 6, 6, 6, 6, 6]
+
+
+def test_the_model_is_frozen():
+    step = start_of()
+
+    with pytest.raises(FrozenInstanceError):
+        step.name = "other"
+
+
+def test_limits_are_the_callers():
+    with pytest.raises(PlaybookError) as caught:
+        parse_playbook(workflow(start()), limits=YamlLimits(max_chars=20))
+
+    assert caught.value.status == 400
+
+
+def test_a_large_playbook_parses_quickly():
+    steps = [f"step: s{i}, {NOOP}, next: s{i + 1}" for i in range(3000)]
+    text = workflow(start("next: s0"), *steps, f"step: s3000, {NOOP}")
+    started = time.thread_time()
+
+    playbook = parse_playbook(text)
+
+    assert len(playbook.steps) == 3002
+    assert time.thread_time() - started < 5
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(SHARED is None, reason="no contract material beside the checkout")
+def test_every_shared_playbook_parses_without_a_warning():
+    paths = sorted(SHARED.rglob("*.y*ml"))
+
+    assert paths
+    assert {
+        str(path): warnings
+        for path in paths
+        if (warnings := messages(parse_playbook(path.read_text())))
+    } == {}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_parses_without_a_warning(path: Path):
+    assert messages(parse_playbook(path.read_text())) == []
+
+
+def test_header_alone_is_no_playbook():
+    with pytest.raises(PlaybookError):
+        parse_playbook(HEADER)

@@ -1,0 +1,115 @@
+"""Registered documents and the columns derived from them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from noetl_common.errors import Permanent
+from noetl_contract.json import Json
+from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
+from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.lint import Finding, Severity, lint
+from noetl_engine.playbook.yaml import compose, to_json
+
+from noetl_catalog.entries.subscription import subscription_problem
+
+_KIND_ALIASES = {
+    "credentials": "credential",
+    "secret": "credential",
+    "secrets": "credential",
+    "modelcontextprotocol": "mcp",
+}
+_MOST_PROBLEMS = 20
+
+
+class InvalidDocument(Permanent):
+    """The document can't be registered."""
+
+    template = "{problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document with the columns derived from it.
+
+    ``problems`` are the reasons for which an execution would refuse a playbook; the document is
+    registered nevertheless.
+    """
+
+    path: str
+    kind: str
+    content: str
+    payload: Json
+    layout: Json
+    meta: Json
+    metadata: Json
+    problems: tuple[Problem, ...]
+
+
+def read_document(
+    content: str, *, resource_type: str, more_kinds: Collection[str] = ()
+) -> Document:
+    """Read a document; run it in a thread, since large documents take long.
+
+    ``more_kinds`` of tools are accepted in addition to the built-in kinds.
+
+    Raises:
+        InvalidDocument: no YAML, no metadata, no path, or a subscription that breaks a rule.
+    """
+    try:
+        tree = to_json(compose(content))
+    except DecodeError as error:
+        raise InvalidDocument(problem=f"Invalid YAML: {error}") from error
+    if not isinstance(tree, Mapping) or "metadata" not in tree:
+        raise InvalidDocument(problem="Missing 'metadata' section")
+    metadata = tree["metadata"] if isinstance(tree["metadata"], Mapping) else {}
+    path = _first_text(metadata.get("path"), metadata.get("name"))
+    if path is None:
+        raise InvalidDocument(problem="Missing 'path' or 'name' in metadata")
+    kind = (_first_text(tree.get("kind")) or resource_type).lower()
+    if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
+        raise InvalidDocument(problem=problem)
+    return Document(
+        path=path,
+        kind=kind,
+        content=content,
+        payload=tree.get("workload"),
+        layout=tree.get("workflow"),
+        meta=metadata.get("labels"),
+        metadata=dict(metadata),
+        problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
+    )
+
+
+def document_findings(
+    content: str, *, resource_type: str, more_kinds: Collection[str] = ()
+) -> list[Finding]:
+    """Return all findings of a document: reasons for refusal, errors of a run, and warnings."""
+    try:
+        document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
+    except InvalidDocument as error:
+        in_text = [finding for finding in lint(content) if finding.rule == "yaml"]
+        whole = Finding(
+            severity=Severity.ERROR, rule="document", message=error.message, line=1, column=1
+        )
+        return in_text or [whole]
+    if document.kind != "playbook":
+        return []
+    return lint(content, more_kinds=more_kinds)
+
+
+def kind_word(resource_type: str) -> str:
+    """Return the stored kind for a client's word, in upper or lower case."""
+    word = resource_type.strip().lower()
+    return _KIND_ALIASES.get(word, word)
+
+
+def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Problem, ...]:
+    try:
+        parse_playbook(content, more_kinds=more_kinds)
+    except PlaybookError as error:
+        return error.problems[:_MOST_PROBLEMS]
+    return ()
+
+
+def _first_text(*values: Json) -> str | None:
+    return next((value for value in values if isinstance(value, str)), None)

@@ -1,0 +1,150 @@
+-- Statements of the catalog service, on the cluster database.
+
+-- name: probe
+-- Whether the database answers.
+SELECT 1;
+
+-- name: lock_path
+-- Serialises the versions of one path until the transaction ends, and looks the kind up.
+-- $1 path, $2 kind
+SELECT
+    pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::TEXT, 0)),
+    EXISTS(SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
+
+-- name: insert_version
+-- The next version of a path; runs under lock_path.
+-- Versions that were taken out count, so that no number is used twice.
+-- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata
+INSERT INTO noetl.catalog (
+    catalog_id, path, version, kind, content, layout, payload, meta, metadata
+)
+SELECT
+    $1,
+    $2::TEXT,
+    (coalesce(max(version), 0) + 1)::SMALLINT,
+    $3::VARCHAR,
+    $4,
+    $5,
+    $6,
+    $7,
+    $8
+FROM noetl.catalog
+WHERE path = $2::TEXT
+RETURNING version;
+
+-- name: list_entries
+-- All versions, newest first. Agents are of that kind, or their metadata says so.
+-- $1 kind or null, $2 path or null, $3 whether only agents, $4 capabilities that it must have,
+-- $5 limit
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    content,
+    layout,
+    payload,
+    meta,
+    created_at,
+    metadata
+FROM noetl.catalog
+WHERE deleted_at IS NULL
+    AND ($1::TEXT IS NULL OR lower(kind) = $1)
+    AND ($2::TEXT IS NULL OR path = $2)
+    AND (
+        NOT $3::BOOLEAN
+        OR kind = 'agent'
+        OR coalesce(metadata -> 'agent', 'null')
+        NOT IN ('null', 'false', '0', '""', '[]', '{}')
+        OR coalesce(meta -> 'agent', 'null') NOT IN ('null', 'false', '0', '""', '[]', '{}')
+    )
+    AND (
+        cardinality($4::TEXT[]) = 0
+        OR CASE
+            WHEN jsonb_typeof(metadata -> 'capabilities') = 'array'
+                THEN metadata -> 'capabilities' ?& $4
+            WHEN jsonb_typeof(meta -> 'capabilities') = 'array'
+                THEN meta -> 'capabilities' ?& $4
+            ELSE FALSE
+        END
+    )
+ORDER BY created_at DESC, catalog_id DESC
+LIMIT $5;
+
+-- name: find_by_id
+-- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise),
+-- $3 whether deleted versions count
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    CASE WHEN $2::BOOLEAN THEN content END AS content,
+    CASE WHEN $2::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $2::BOOLEAN THEN payload END AS payload,
+    meta,
+    created_at
+FROM noetl.catalog
+WHERE catalog_id = $1
+    AND (deleted_at IS NULL OR $3::BOOLEAN);
+
+-- name: find_version
+-- $1 path, $2 version or null for the newest, $3 whether the large columns are wanted, $4 also
+-- what was taken out
+SELECT
+    catalog_id,
+    path,
+    kind,
+    version,
+    CASE WHEN $3::BOOLEAN THEN content END AS content,
+    CASE WHEN $3::BOOLEAN THEN layout END AS layout,
+    CASE WHEN $3::BOOLEAN THEN payload END AS payload,
+    meta,
+    created_at
+FROM noetl.catalog
+WHERE path = $1
+    AND version = coalesce(
+        $2::SMALLINT,
+        (
+            SELECT max(newest.version)
+            FROM noetl.catalog AS newest
+            WHERE newest.path = $1
+                AND (newest.deleted_at IS NULL OR $4::BOOLEAN)
+        )
+    )
+    AND (deleted_at IS NULL OR $4::BOOLEAN);
+
+-- name: set_deleted
+-- Takes versions out or puts them back; a second time changes nothing.
+-- $1 path, $2 version or null for all, $3 whether they are out
+UPDATE noetl.catalog
+SET deleted_at = CASE WHEN $3::BOOLEAN THEN now() END
+WHERE path = $1
+    AND ($2::SMALLINT IS NULL OR version = $2)
+    AND (deleted_at IS NULL) = $3
+RETURNING version;
+
+-- name: count_catalog
+-- Versions of playbooks, and workers that were heard within $1.
+SELECT
+    (
+        SELECT count(*) FROM noetl.catalog
+        WHERE kind = 'playbook' AND deleted_at IS NULL
+    ) AS total_playbooks,
+    (
+        SELECT count(*) FROM noetl.runtime
+        WHERE kind = 'worker_pool' AND deregistered_at IS NULL AND heartbeat > now() - $1::INTERVAL
+    ) AS total_workers;
+
+-- name: list_newest_subscriptions
+-- The newest version of each path of that kind, without those that were taken out. $1 limit
+SELECT n.path, n.catalog_id, n.content
+FROM (
+    SELECT DISTINCT ON (c.path) c.path, c.catalog_id, c.content, c.kind
+    FROM noetl.catalog AS c
+    WHERE c.deleted_at IS NULL
+    ORDER BY c.path, c.version DESC
+) AS n
+WHERE lower(n.kind) = 'subscription'
+ORDER BY n.path
+LIMIT $1;

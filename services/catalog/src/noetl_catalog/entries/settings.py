@@ -1,0 +1,24 @@
+"""Settings of documents and of the reads of them."""
+
+from noetl_common.settings import PlaybookSettings
+from pydantic import Field
+
+
+class EntrySettings(PlaybookSettings):
+    """Limits of documents, lists and caches."""
+
+    catalog_content_max_bytes: int = Field(
+        default=2 << 20, gt=0, description="Largest document that is registered."
+    )
+    catalog_list_limit: int = Field(
+        default=5000, gt=0, description="Entries in one answer of the catalog list, newest first."
+    )
+    catalog_content_cache_entries: int = Field(
+        default=256, ge=0, description="Documents kept in memory; a version never changes."
+    )
+    catalog_parse_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Timeout of reading one document."
+    )
+    runtime_offline_seconds: float = Field(
+        default=60.0, gt=0, description="A worker silent for longer is not counted any more."
+    )

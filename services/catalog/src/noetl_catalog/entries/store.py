@@ -1,0 +1,152 @@
+"""Rows of documents and their versions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+from noetl_common.pg.errors import translate
+from noetl_common.pg.queries import Queries
+from noetl_contract.json import Json
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A document to store, and the columns derived from it."""
+
+    catalog_id: int
+    path: str
+    kind: str
+    content: str
+    layout: Json
+    payload: Json
+    meta: Json
+    metadata: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries to list; every capability is wanted."""
+
+    kind: str | None = None
+    path: str | None = None
+    is_agent: bool = False
+    capabilities: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of one path; the large fields are None when they were not asked for."""
+
+    catalog_id: int
+    path: str
+    kind: str
+    version: int
+    content: str | None
+    layout: Json
+    payload: Json
+    meta: Json
+    created_at: datetime
+    metadata: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionDocument:
+    """The text of a subscription."""
+
+    path: str
+    catalog_id: int
+    content: str | None
+
+
+class EntryStore:
+    """One method per statement or transaction; errors of the driver become ours."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._sql = Queries.load("noetl_catalog.entries")
+
+    async def is_reachable(self) -> bool:
+        """Readiness check."""
+        async with translate():
+            return bool(await self._pool.fetchval(self._sql["probe"]))
+
+    async def insert_version(self, new: NewVersion) -> int | None:
+        """Keep a document as the next version of its path and return the version.
+
+        Concurrent calls for one path get different versions. None: the kind is unknown.
+
+        Raises:
+            DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.
+        """
+        async with translate(), self._pool.acquire() as connection, connection.transaction():
+            lock = await connection.fetchrow(self._sql["lock_path"], new.path, new.kind)
+            if lock is None or not lock["kind_is_known"]:
+                return None
+            version: int = await connection.fetchval(
+                self._sql["insert_version"],
+                new.catalog_id,
+                new.path,
+                new.kind,
+                new.content,
+                new.layout,
+                new.payload,
+                new.meta,
+                new.metadata,
+            )
+            return version
+
+    async def list_entries(self, wanted: EntryFilter, *, limit: int) -> list[Entry]:
+        """Return whole entries, newest first."""
+        async with translate():
+            rows = await self._pool.fetch(
+                self._sql["list_entries"],
+                wanted.kind,
+                wanted.path,
+                wanted.is_agent,
+                list(wanted.capabilities),
+                limit,
+            )
+        return [Entry(**row) for row in rows]
+
+    async def find_by_id(
+        self, catalog_id: int, *, whole: bool, even_deleted: bool = False
+    ) -> Entry | None:
+        """Return an entry; content, layout and payload only when it is wanted whole."""
+        async with translate():
+            row = await self._pool.fetchrow(
+                self._sql["find_by_id"], catalog_id, whole, even_deleted
+            )
+        return Entry(**row) if row else None
+
+    async def find_version(
+        self, path: str, *, version: int | None, whole: bool, even_deleted: bool = False
+    ) -> Entry | None:
+        """Return one version of a path, or the newest."""
+        async with translate():
+            row = await self._pool.fetchrow(
+                self._sql["find_version"], path, version, whole, even_deleted
+            )
+        return Entry(**row) if row else None
+
+    async def set_deleted(self, path: str, *, version: int | None, is_deleted: bool) -> list[int]:
+        """Take versions of a path out, or put them back; return those that were not yet."""
+        async with translate():
+            rows = await self._pool.fetch(self._sql["set_deleted"], path, version, is_deleted)
+        return sorted(row["version"] for row in rows)
+
+    async def count_catalog(self, *, silent_seconds: float) -> dict[str, int]:
+        """Count versions of playbooks, and workers that were heard within a time."""
+        async with translate():
+            (row,) = await self._pool.fetch(
+                self._sql["count_catalog"], timedelta(seconds=silent_seconds)
+            )
+        return dict(row)
+
+    async def list_newest_subscriptions(self, *, limit: int) -> list[SubscriptionDocument]:
+        """Return the newest version of each subscription, by path."""
+        async with translate():
+            rows = await self._pool.fetch(self._sql["list_newest_subscriptions"], limit)
+        return [SubscriptionDocument(**row) for row in rows]

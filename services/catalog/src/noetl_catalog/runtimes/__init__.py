@@ -1,0 +1,1 @@
+"""Workers, edges and machine ids."""

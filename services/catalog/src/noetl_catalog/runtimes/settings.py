@@ -1,0 +1,28 @@
+"""Settings of runtimes and machine ids."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class RuntimeSettings(BaseSettings):
+    """Limits of lists, and the times after which silence counts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
+    )
+
+    runtime_list_limit: int = Field(
+        default=10_000, gt=0, description="Runtimes in one answer of the pools list."
+    )
+    runtime_retention_seconds: float = Field(
+        default=86_400.0, gt=0, description="A runtime silent for longer is deleted."
+    )
+    runtime_cleanup_interval_seconds: float = Field(
+        default=600.0, gt=0, description="Interval of the search for silent runtimes."
+    )
+    machine_lease_seconds: float = Field(
+        default=30.0, gt=0, description="How long a machine id is leased without renewal."
+    )
+    machine_clock_allowance_seconds: float = Field(
+        default=5.0, ge=0, description="How far the clock of a holder may be off the database's."
+    )

@@ -1,0 +1,237 @@
+"""Rows of runtimes and of leased machine ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+from noetl_common.pg.errors import translate
+from noetl_common.pg.queries import Queries
+from noetl_contract.json import Json
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRuntime:
+    """A registration; ``instance`` tells processes of one name apart."""
+
+    runtime_id: int
+    name: str
+    kind: str
+    uri: str | None
+    status: str
+    labels: Json
+    capabilities: Json
+    capacity: int | None
+    runtime: Json
+    instance: str | None
+    over_edge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One registered worker, server or broker."""
+
+    runtime_id: int
+    name: str
+    kind: str
+    uri: str | None
+    status: str
+    labels: Json
+    capabilities: Json
+    capacity: int | None
+    runtime: Json
+    heartbeat: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat; ``over_edge`` tells its path, on which silence will be judged."""
+
+    kind: str
+    name: str
+    over_edge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The row that a heartbeat met, alive or deregistered."""
+
+    kind: str
+    name: str
+    is_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """Facts about a worker that leases depend on; all times are the cluster database's."""
+
+    heartbeat_at: datetime
+    process_since: datetime
+    instance: str | None
+    deregistered_at: datetime | None
+    over_edge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSeen:
+    """When an edge was last heard, and since when it is the same process."""
+
+    heartbeat_at: datetime
+    process_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """All workers, and all edges that have not left, at one moment."""
+
+    now: datetime
+    edges: dict[str, EdgeSeen]
+    workers: dict[str, WorkerSeen]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLease:
+    """A machine id and the time above which its holder mints (Unix milliseconds)."""
+
+    machine_id: int
+    high_water_ms: int
+    now_ms: int
+
+
+class RuntimeStore:
+    """One method per statement or transaction; errors of the driver become ours."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._sql = Queries.load("noetl_catalog.runtimes")
+
+    async def register_runtime(self, new: NewRuntime) -> Runtime:
+        """Write a registration; another instance under the same name begins a new process."""
+        async with translate():
+            (row,) = await self._pool.fetch(
+                self._sql["register_runtime"],
+                new.runtime_id,
+                new.name,
+                new.kind,
+                new.uri,
+                new.status,
+                new.labels,
+                new.capabilities,
+                new.capacity,
+                new.runtime,
+                new.instance,
+                new.over_edge,
+            )
+        return Runtime(**row)
+
+    async def touch_runtimes(self, beats: Sequence[Beat]) -> list[Heard]:
+        """Take in heartbeats; those without a row are left out."""
+        async with translate():
+            rows = await self._pool.fetch(
+                self._sql["touch_runtimes"],
+                [beat.kind for beat in beats],
+                [beat.name for beat in beats],
+                [beat.over_edge for beat in beats],
+            )
+        return [Heard(**row) for row in rows]
+
+    async def insert_heard_runtimes(self, beats: Sequence[tuple[int, Beat]]) -> None:
+        """Make rows for heartbeats without one, ``(runtime id, heartbeat)`` each."""
+        async with translate():
+            await self._pool.execute(
+                self._sql["insert_heard_runtimes"],
+                [runtime_id for runtime_id, _ in beats],
+                [beat.kind for _, beat in beats],
+                [beat.name for _, beat in beats],
+                [beat.over_edge for _, beat in beats],
+            )
+
+    async def deregister_runtime(self, kind: str, *, name: str) -> bool:
+        """Mark a runtime as left; False when it has left already or does not exist."""
+        async with translate():
+            found = await self._pool.fetchval(self._sql["deregister_runtime"], kind, name)
+        return found is not None
+
+    async def list_runtimes(
+        self, *, kind: str, status: str | None, name_part: str | None, limit: int
+    ) -> list[Runtime]:
+        """Return runtimes that have not left, by kind and name."""
+        async with translate():
+            rows = await self._pool.fetch(
+                self._sql["list_runtimes"], kind, status, name_part, limit
+            )
+        return [Runtime(**row) for row in rows]
+
+    async def list_liveness(self) -> Liveness:
+        """Return the heartbeats of workers and edges, by which leases are judged."""
+        async with translate():
+            rows = await self._pool.fetch(self._sql["list_liveness"])
+        return Liveness(
+            now=rows[0]["now"],
+            edges={
+                row["name"]: EdgeSeen(
+                    heartbeat_at=row["heartbeat"], process_since=row["process_since"]
+                )
+                for row in rows
+                if row["kind"] == "server_api" and row["deregistered_at"] is None
+            },
+            workers={
+                row["name"]: WorkerSeen(
+                    heartbeat_at=row["heartbeat"],
+                    process_since=row["process_since"],
+                    instance=row["instance"],
+                    deregistered_at=row["deregistered_at"],
+                    over_edge=row["over_edge"],
+                )
+                for row in rows
+                if row["kind"] == "worker_pool"
+            },
+        )
+
+    async def delete_silent_runtimes(self, *, silent_seconds: float) -> None:
+        """Delete runtimes that were silent for longer."""
+        async with translate():
+            await self._pool.execute(
+                self._sql["delete_silent_runtimes"], timedelta(seconds=silent_seconds)
+            )
+
+    async def lease_machine(
+        self, holder: str, *, high_water_ms: int, lease_seconds: float, allowance_seconds: float
+    ) -> MachineLease | None:
+        """Lease a machine id, the same for the same holder; None when all are taken."""
+        async with translate(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(self._sql["lock_machines"])
+            row = await connection.fetchrow(
+                self._sql["lease_machine"],
+                holder,
+                high_water_ms,
+                timedelta(seconds=lease_seconds),
+                timedelta(seconds=allowance_seconds),
+            )
+        return MachineLease(**row) if row else None
+
+    async def renew_machine(
+        self, machine_id: int, *, holder: str, high_water_ms: int, lease_seconds: float
+    ) -> MachineLease | None:
+        """Prolong a lease; None when the machine id has another holder."""
+        async with translate():
+            row = await self._pool.fetchrow(
+                self._sql["renew_machine"],
+                machine_id,
+                holder,
+                high_water_ms,
+                timedelta(seconds=lease_seconds),
+            )
+        return MachineLease(**row) if row else None
+
+    async def delete_silent_workers(self, *, silent_minutes: int) -> int:
+        """Delete worker pools that were silent for longer; return how many."""
+        async with translate():
+            purged: int = await self._pool.fetchval(
+                self._sql["delete_silent_workers"], silent_minutes
+            )
+        return purged

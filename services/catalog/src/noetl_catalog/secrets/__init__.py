@@ -1,0 +1,1 @@
+"""Credentials, keychains, keys and the audit of their use."""

@@ -1,0 +1,145 @@
+"""The audit: reads and changes of secrets, with their readers."""
+
+from enum import StrEnum
+
+from noetl_common import metrics
+from noetl_common.errors import NoetlError
+from noetl_common.ids import SnowflakeIds
+from noetl_common.logging import get_logger
+
+from noetl_catalog.secrets.rows import AuditRow
+from noetl_catalog.secrets.settings import SecretSettings
+from noetl_catalog.secrets.store import SecretStore
+
+_LONGEST = 500
+_WRITES = metrics.counter(
+    "noetl_secret_audit_writes_total", "Audit rows", ["operation", "outcome", "status"]
+)
+_log = get_logger()
+
+
+class Operation(StrEnum):
+    """Audited operations; the first four words are the contract's."""
+
+    GET_SEALED = "get_sealed"
+    CROSS_REGION = "cross_region_broker_serve"
+    RESOLVE_KEYCHAIN = "resolve_keychain"
+    GET_CREDENTIAL = "get_credential"
+    PUT_CREDENTIAL = "put_credential"
+    DELETE_CREDENTIAL = "delete_credential"
+    GET_KEYCHAIN = "get_keychain"
+    PUT_KEYCHAIN = "put_keychain"
+    DELETE_KEYCHAIN = "delete_keychain"
+
+
+class Outcome(StrEnum):
+    """Results of audited operations; the contract lacks the last two."""
+
+    OK = "ok"
+    RESIDENCY_VIOLATION = "residency_violation"
+    BROKER_UNREACHABLE = "broker_unreachable"
+    NOT_FOUND = "credential_not_found"
+    NO_PUBKEY = "no_pubkey"
+    WRONG_REGION = "wrong_region"
+    PROVIDER_ERROR = "provider_fetch_error"
+    TEMPLATE_ERROR = "template_error"
+    UNREADABLE = "decryption_error"
+    FAILED = "failed"
+
+
+class Reader:
+    """The worker and the execution for which a secret is read."""
+
+    __slots__ = ("execution_id", "parent_execution_id", "worker_id")
+
+    def __init__(
+        self,
+        *,
+        worker_id: str | None = None,
+        execution_id: int | None = None,
+        parent_execution_id: int | None = None,
+    ) -> None:
+        self.worker_id = worker_id
+        self.execution_id = execution_id
+        self.parent_execution_id = parent_execution_id
+
+
+class Audit:
+    """Records of the audit.
+
+    A read is recorded before it is answered. When recording fails, the secret is handed out
+    nevertheless and the loss is counted; the strict setting refuses the read instead.
+    """
+
+    def __init__(self, store: SecretStore, *, ids: SnowflakeIds, settings: SecretSettings) -> None:
+        self._store = store
+        self._ids = ids
+        self._region = settings.server_region or None
+        self._is_strict = settings.secret_audit_required
+
+    def row(
+        self,
+        credential: str,
+        operation: Operation,
+        outcome: Outcome = Outcome.OK,
+        *,
+        reader: Reader | None = None,
+        broker_region: str | None = None,
+        kek_version: str | None = None,
+        notes: str | None = None,
+    ) -> AuditRow:
+        """Build a record, for the transaction of the change itself.
+
+        Raises:
+            NotMinting: no ids are made at the moment.
+        """
+        reader = reader or Reader()
+        return AuditRow(
+            audit_id=self._ids.next(),
+            credential=credential[:_LONGEST],
+            operation=operation,
+            outcome=outcome,
+            worker_id=reader.worker_id and reader.worker_id[:_LONGEST],
+            execution_id=reader.execution_id,
+            parent_execution_id=reader.parent_execution_id,
+            server_region=self._region,
+            broker_region=broker_region,
+            kek_version=kek_version,
+            notes=notes and notes[:_LONGEST],
+        )
+
+    async def record(
+        self,
+        credential: str,
+        operation: Operation,
+        outcome: Outcome = Outcome.OK,
+        *,
+        reader: Reader,
+        broker_region: str | None = None,
+        kek_version: str | None = None,
+        notes: str | None = None,
+    ) -> None:
+        """Record a read.
+
+        Raises:
+            NoetlError: recording failed, and the setting is strict.
+        """
+        try:
+            row = self.row(
+                credential,
+                operation,
+                outcome,
+                reader=reader,
+                broker_region=broker_region,
+                kek_version=kek_version,
+                notes=notes,
+            )
+            await self._store.insert_audit(row)
+        except NoetlError as error:
+            status = "failed_strict" if self._is_strict else "dropped_async"
+            _WRITES.labels(operation, outcome, status).inc()
+            _log.error("secret_audit_lost", operation=operation, error=error.message)
+            if self._is_strict:
+                raise
+        else:
+            _WRITES.labels(operation, outcome, "written").inc()

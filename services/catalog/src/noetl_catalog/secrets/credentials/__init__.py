@@ -1,0 +1,1 @@
+"""Stored credentials, also for other regions."""

@@ -1,0 +1,108 @@
+"""Reads of secrets: stored credentials first, then the keychain of the playbook."""
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+from noetl_common.errors import NoetlError
+from noetl_contract.http.moments import rfc3339
+from noetl_contract.json import JsonObject
+
+from noetl_catalog.providers.errors import ProviderFailed
+from noetl_catalog.secrets.audit import Audit, Operation, Outcome, Reader
+from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed
+from noetl_catalog.secrets.keys.box import Opened, SecretBox
+from noetl_catalog.secrets.rows import Credential
+from noetl_catalog.secrets.store import SecretStore
+
+
+class Resolving(Protocol):
+    """Resolution of an alias in the playbook of an execution."""
+
+    async def resolve(self, alias: str, *, execution_id: int) -> Opened | None:
+        """Return the secret; None when the playbook has no such alias."""
+
+
+class SecretReader:
+    """Decryption, resolution and audit; all credentials leave through here."""
+
+    def __init__(
+        self, store: SecretStore, *, box: SecretBox, resolver: Resolving, audit: Audit
+    ) -> None:
+        self._store = store
+        self._box = box
+        self._resolver = resolver
+        self._audit = audit
+
+    async def read(
+        self, identifier: str, operation: Operation, *, reader: Reader
+    ) -> JsonObject | None:
+        """Return the credential object with its data; None when the name is unknown.
+
+        Raises:
+            ResidencyViolation: the secret may not be resolved here.
+            NoetlError: it can't be decrypted, resolved or recorded.
+        """
+        try:
+            found = await self._found(identifier, reader)
+        except NoetlError as error:
+            outcome = _outcome(error)
+            await self._audit.record(
+                identifier, operation, outcome, reader=reader, notes=error.code
+            )
+            raise
+        if found is None:
+            await self._audit.record(identifier, operation, Outcome.NOT_FOUND, reader=reader)
+            return None
+        body, opened = found
+        await self._audit.record(
+            body["name"], operation, reader=reader, kek_version=opened.key_version or None
+        )
+        times = {name: body.pop(name) for name in ("created_at", "updated_at")}
+        return {**body, "data": opened.value, **times}
+
+    async def _found(self, identifier: str, reader: Reader) -> tuple[JsonObject, Opened] | None:
+        stored = await self._store.find_credential(identifier)
+        if stored is not None:
+            return credential_body(stored), await self._box.open(stored.data_encrypted)
+        if reader.execution_id is None:
+            return None
+        resolved = await self._resolver.resolve(identifier, execution_id=reader.execution_id)
+        return None if resolved is None else (_resolved_body(identifier), resolved)
+
+
+def credential_body(credential: Credential) -> JsonObject:
+    """Return a credential without its data; NULLs are left out."""
+    body: JsonObject = {"id": str(credential.id), "name": credential.name, "type": credential.type}
+    for name in ("meta", "tags", "description"):
+        value = getattr(credential, name)
+        if value is not None:
+            body[name] = value
+    body["created_at"] = rfc3339(credential.created_at)
+    body["updated_at"] = rfc3339(credential.updated_at)
+    return body
+
+
+def _resolved_body(alias: str) -> JsonObject:
+    now = rfc3339(datetime.now(UTC))
+    return {
+        "id": "0",
+        "name": alias,
+        "type": "keychain",
+        "description": "resolved from keychain provider",
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _outcome(error: NoetlError) -> Outcome:
+    match error:
+        case ResidencyViolation():
+            return Outcome.RESIDENCY_VIOLATION
+        case TemplateFailed():
+            return Outcome.TEMPLATE_ERROR
+        case ProviderFailed():
+            return Outcome.PROVIDER_ERROR
+        case _ if error.code in {"not_an_envelope", "decryption_failed", "wrong_provider"}:
+            return Outcome.UNREADABLE
+        case _:
+            return Outcome.FAILED

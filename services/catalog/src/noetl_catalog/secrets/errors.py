@@ -1,0 +1,27 @@
+"""Reasons for which a secret is not handed out; no message holds a secret."""
+
+from noetl_common.errors import Permanent
+
+
+class ResidencyViolation(Permanent):
+    """The secret may not leave its region."""
+
+    template = (
+        "Residency violation: credential '{credential}' is region-locked to '{entry_region}';"
+        " this server is in '{server_region}'"
+    )
+    http_status = 403
+
+
+class TemplateFailed(Permanent):
+    """A reference of a keychain entry can't be rendered."""
+
+    template = "keychain entry '{entry}', map key '{key}': {reason}"
+    http_status = 500
+
+
+class BrokerUnreachable(Permanent):
+    """The region that holds the secret can't be asked."""
+
+    template = "Cross-region broker {url} unreachable: {cause}"
+    http_status = 502

@@ -1,0 +1,1 @@
+"""Secrets that playbooks name, resolved and cached."""

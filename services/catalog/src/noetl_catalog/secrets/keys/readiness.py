@@ -1,0 +1,33 @@
+"""Readiness check of the encryption key."""
+
+from noetl_catalog.secrets.keys.box import SecretBox
+from noetl_catalog.secrets.keys.manager import KeyManager, KeyMissing, NoKeyManager
+from noetl_catalog.secrets.store import SecretStore
+
+
+class KeyCheck:
+    """Whether a key is configured and opens the newest stored credential.
+
+    A key doesn't change while a process lives, so one success is enough.
+    """
+
+    def __init__(self, keys: KeyManager, *, store: SecretStore, box: SecretBox) -> None:
+        self._keys = keys
+        self._store = store
+        self._box = box
+        self._is_proven = not keys.is_durable
+
+    async def run(self) -> None:
+        """Readiness check.
+
+        Raises:
+            NoetlError: the key is missing or wrong.
+        """
+        if isinstance(self._keys, NoKeyManager):
+            raise KeyMissing
+        if self._is_proven:
+            return
+        newest = await self._store.probe_credential()
+        if newest is not None:
+            await self._box.open(newest)
+            self._is_proven = True

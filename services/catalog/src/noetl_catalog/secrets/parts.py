@@ -1,0 +1,121 @@
+"""The parts of the service that serve secrets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+from noetl_common.bus.rpc import RpcHandler
+from noetl_common.ids import SnowflakeIds
+from noetl_common.service import Service
+
+from noetl_catalog.providers.registry import Providers
+from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.secrets.audit import Audit
+from noetl_catalog.secrets.audit_handlers import AuditHandlers
+from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
+from noetl_catalog.secrets.credentials.handlers import CredentialHandlers
+from noetl_catalog.secrets.credentials.reader import SecretReader
+from noetl_catalog.secrets.keychain.entries import KeychainEntries
+from noetl_catalog.secrets.keychain.executions import Executions
+from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
+from noetl_catalog.secrets.keychain.resolver import KeychainResolver
+from noetl_catalog.secrets.keys.box import SecretBox
+from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
+from noetl_catalog.secrets.keys.handlers import RotationHandlers
+from noetl_catalog.secrets.keys.manager import KeyManager
+from noetl_catalog.secrets.keys.readiness import KeyCheck
+from noetl_catalog.secrets.keys.rotation import KeyRotation
+from noetl_catalog.secrets.settings import SecretSettings
+from noetl_catalog.secrets.store import SecretStore
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+_CONNECTIONS = 64
+_PURGED_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The open parts."""
+
+    store: SecretStore
+    keys: KeyManager
+    box: SecretBox
+    resolver: KeychainResolver
+    routes: dict[str, RpcHandler]
+    settings: SecretSettings
+
+    def join(self, service: Service) -> None:
+        """Add the readiness check and the background work."""
+        check = KeyCheck(self.keys, store=self.store, box=self.box)
+        service.ready_when("encryption_key", check.run)
+        service.spawn("secret refresh", self.resolver.run())
+
+    async def forget_old(self) -> None:
+        """Delete expired keychain entries and old audit records.
+
+        Raises:
+            NoetlError: the database does not answer.
+        """
+        settings = self.settings
+        await self.store.delete_expired_keychain(
+            expired_seconds=settings.keychain_retention_seconds, limit=_PURGED_AT_ONCE
+        )
+        days = settings.secret_audit_retention_days
+        if days:
+            await self.store.delete_old_audit(days=days, limit=_PURGED_AT_ONCE)
+
+
+@asynccontextmanager
+async def open_secrets(
+    pool: Pool,
+    *,
+    entries: KeychainEntries,
+    executions: Executions,
+    ids: SnowflakeIds,
+    settings: SecretSettings,
+    providers: ProviderSettings | None = None,
+) -> AsyncIterator[Secrets]:
+    """Open the parts until the block ends.
+
+    Raises:
+        BadKey: a configured key is unusable.
+    """
+    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=16)
+    async with httpx.AsyncClient(limits=limits, follow_redirects=False, trust_env=False) as client:
+        provider_settings = providers or ProviderSettings()
+        keys = open_key_manager(settings, client=client, providers=provider_settings)
+        secrets = SecretStore(pool)
+        box = SecretBox(keys, allows_plain=settings.allow_plain_secrets)
+        audit = Audit(secrets, ids=ids, settings=settings)
+        resolver = KeychainResolver(
+            secrets,
+            box=box,
+            executions=executions,
+            entries=entries,
+            providers=Providers(client, provider_settings, region=settings.server_region),
+            audit=audit,
+            settings=settings,
+        )
+        credentials = CredentialHandlers(
+            secrets,
+            box=box,
+            reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
+            audit=audit,
+            cross_region=CrossRegionClient(
+                client,
+                registry=settings.region_addresses(),
+                token=settings.internal_api_token,
+                timeout_seconds=settings.secret_broker_timeout_secs,
+            ),
+            ids=ids,
+            settings=settings,
+        )
+        keychain = KeychainHandlers(secrets, box=box, audit=audit, settings=settings)
+        rotation = KeyRotation(secrets, box=box)
+        rotation_handlers = RotationHandlers(secrets, rotation=rotation, settings=settings)
+        routes = credentials.routes() | keychain.routes() | rotation_handlers.routes()
+        routes |= AuditHandlers(secrets).routes()
+        yield Secrets(secrets, keys, box, resolver, routes, settings)

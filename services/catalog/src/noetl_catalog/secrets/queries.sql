@@ -1,0 +1,317 @@
+-- Statements about credentials, the keychain and the audit, on the cluster database.
+
+-- name: find_credential
+-- An identifier that is a number is an id first, then a name.
+-- $1 id or null, $2 name
+SELECT
+    id,
+    name,
+    type,
+    data_encrypted,
+    meta,
+    tags,
+    description,
+    created_at,
+    updated_at
+FROM noetl.credential
+WHERE id = $1::BIGINT OR name = $2::TEXT
+ORDER BY (id = $1::BIGINT) IS TRUE DESC
+LIMIT 1;
+
+-- name: list_credentials
+-- $1 type or null, $2 part of name or description or null, $3 limit
+SELECT
+    id,
+    name,
+    type,
+    '' AS data_encrypted,
+    meta,
+    tags,
+    description,
+    created_at,
+    updated_at
+FROM noetl.credential
+WHERE ($1::TEXT IS NULL OR type = $1)
+    AND ($2::TEXT IS NULL OR name ILIKE '%' || $2 || '%' OR description ILIKE '%' || $2 || '%')
+ORDER BY created_at DESC, id DESC
+LIMIT $3;
+
+-- name: put_credential
+-- Creates, or replaces all but id and creation time.
+-- $1 id, $2 name, $3 type, $4 encrypted data, $5 meta, $6 tags, $7 description
+INSERT INTO noetl.credential AS c (id, name, type, data_encrypted, meta, tags, description)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (name) DO UPDATE
+    SET
+        type = excluded.type,
+        data_encrypted = excluded.data_encrypted,
+        meta = excluded.meta,
+        tags = excluded.tags,
+        description = excluded.description,
+        updated_at = now()
+RETURNING
+    c.id,
+    c.name,
+    c.type,
+    c.data_encrypted,
+    c.meta,
+    c.tags,
+    c.description,
+    c.created_at,
+    c.updated_at;
+
+-- name: delete_credential
+-- $1 id
+DELETE FROM noetl.credential
+WHERE id = $1
+RETURNING id;
+
+-- name: probe_credential
+-- The text whose key was wrapped last, for the check at start.
+SELECT data_encrypted
+FROM noetl.credential
+WHERE data_encrypted LIKE '{"v":%'
+ORDER BY updated_at DESC
+LIMIT 1;
+
+-- name: use_keychain
+-- A living entry, counting its use.
+-- $1 cache key
+UPDATE noetl.keychain
+SET
+    access_count = coalesce(access_count, 0) + 1,
+    accessed_at = now()
+WHERE cache_key = $1 AND expires_at >= now()
+RETURNING
+    cache_key,
+    keychain_name,
+    catalog_id,
+    credential_type,
+    cache_type,
+    scope_type,
+    execution_id,
+    data_encrypted,
+    expires_at,
+    FALSE AS is_expired,
+    created_at,
+    accessed_at,
+    access_count,
+    coalesce(auto_renew, FALSE) AS auto_renew,
+    renew_config;
+
+-- name: find_keychain
+-- $1 cache key
+SELECT
+    cache_key,
+    keychain_name,
+    catalog_id,
+    credential_type,
+    cache_type,
+    scope_type,
+    execution_id,
+    data_encrypted,
+    expires_at,
+    expires_at < now() AS is_expired,
+    created_at,
+    accessed_at,
+    coalesce(access_count, 0) AS access_count,
+    coalesce(auto_renew, FALSE) AS auto_renew,
+    renew_config
+FROM noetl.keychain
+WHERE cache_key = $1;
+
+-- name: put_keychain
+-- $1 cache key, $2 name, $3 catalog id, $4 credential type or null, $5 cache type or null,
+-- $6 scope,
+-- $7 execution id, $8 parent execution id, $9 encrypted data, $10 expiry or null,
+-- $11 life when there is no expiry, $12 whether it renews, $13 how
+INSERT INTO noetl.keychain AS k (
+    cache_key,
+    keychain_name,
+    catalog_id,
+    credential_type,
+    cache_type,
+    scope_type,
+    execution_id,
+    parent_execution_id,
+    data_encrypted,
+    expires_at,
+    auto_renew,
+    renew_config
+)
+VALUES (
+    $1, $2, $3, coalesce($4, 'secret'), coalesce($5, 'secret'), $6, $7, $8, $9,
+    coalesce($10::TIMESTAMPTZ, now() + $11::INTERVAL),
+    $12, $13
+)
+ON CONFLICT (cache_key) DO UPDATE
+    SET
+        credential_type = coalesce($4, k.credential_type),
+        cache_type = coalesce($5, k.cache_type),
+        data_encrypted = excluded.data_encrypted,
+        expires_at = excluded.expires_at,
+        auto_renew = excluded.auto_renew,
+        renew_config = excluded.renew_config
+RETURNING k.expires_at;
+
+-- name: delete_keychain
+-- $1 cache key
+DELETE FROM noetl.keychain
+WHERE cache_key = $1
+RETURNING cache_key;
+
+-- name: list_keychain
+-- $1 catalog id, $2 limit
+SELECT
+    cache_key,
+    keychain_name,
+    catalog_id,
+    credential_type,
+    cache_type,
+    scope_type,
+    execution_id,
+    '' AS data_encrypted,
+    expires_at,
+    expires_at < now() AS is_expired,
+    created_at,
+    accessed_at,
+    coalesce(access_count, 0) AS access_count,
+    coalesce(auto_renew, FALSE) AS auto_renew,
+    renew_config
+FROM noetl.keychain
+WHERE catalog_id = $1
+ORDER BY created_at DESC, cache_key ASC
+LIMIT $2;
+
+-- name: delete_expired_keychain
+-- Entries that expired long ago. $1 interval, $2 limit
+DELETE FROM noetl.keychain
+WHERE cache_key IN (
+        SELECT old.cache_key
+        FROM noetl.keychain AS old
+        WHERE old.expires_at < now() - $1::INTERVAL AND old.auto_renew IS NOT TRUE
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    );
+
+-- name: find_public_key
+-- The key that a worker registered for sealed answers. $1 worker
+SELECT r.runtime ->> 'worker_public_key' AS public_key
+FROM noetl.runtime AS r
+WHERE r.kind = 'worker_pool' AND r.name = $1;
+
+-- name: insert_audit
+-- $1 id, $2 credential, $3 operation, $4 outcome, $5 worker, $6 execution id,
+-- $7 parent execution id, $8 server region, $9 broker region, $10 key version, $11 notes
+INSERT INTO noetl.secret_audit (
+    audit_id,
+    credential,
+    operation,
+    outcome,
+    worker_id,
+    execution_id,
+    parent_execution_id,
+    server_region,
+    broker_region,
+    kek_version,
+    notes
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (audit_id) DO NOTHING;
+
+-- name: list_audit
+-- Newest first. $1 credential or null, $2 execution id or null, $3 from or null, $4 to or null,
+-- $5 limit
+SELECT
+    audit_id,
+    occurred_at,
+    credential,
+    operation,
+    outcome,
+    worker_id,
+    execution_id,
+    parent_execution_id,
+    server_region,
+    broker_region,
+    kek_version,
+    notes
+FROM noetl.secret_audit
+WHERE ($1::TEXT IS NULL OR credential = $1)
+    AND ($2::BIGINT IS NULL OR execution_id = $2)
+    AND ($3::TIMESTAMPTZ IS NULL OR occurred_at >= $3)
+    AND ($4::TIMESTAMPTZ IS NULL OR occurred_at < $4)
+ORDER BY occurred_at DESC, audit_id DESC
+LIMIT $5;
+
+-- name: delete_old_audit
+-- $1 age, $2 limit
+DELETE FROM noetl.secret_audit
+WHERE audit_id IN (
+        SELECT old.audit_id
+        FROM noetl.secret_audit AS old
+        WHERE old.occurred_at < now() - $1::INTERVAL
+        LIMIT $2
+    );
+
+-- name: page_credential
+-- Records in order of key. $1 after this id, $2 limit
+SELECT
+    id::TEXT AS key,
+    data_encrypted
+FROM noetl.credential
+WHERE id > $1::TEXT::BIGINT
+ORDER BY id
+LIMIT $2;
+
+-- name: page_keychain
+-- Records in order of key. $1 after this cache key, $2 limit
+SELECT
+    cache_key AS key,
+    data_encrypted
+FROM noetl.keychain
+WHERE cache_key > $1::TEXT
+ORDER BY cache_key
+LIMIT $2;
+
+-- name: rewrap_credential
+-- New texts for records unchanged since their read. $1 keys, $2 texts read, $3 new texts
+UPDATE noetl.credential AS c
+SET data_encrypted = rewrapped.text
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS rewrapped (key, seen, text)
+WHERE c.id = rewrapped.key::BIGINT AND c.data_encrypted = rewrapped.seen
+RETURNING rewrapped.key;
+
+-- name: rewrap_keychain
+-- New texts for records unchanged since their read. $1 keys, $2 texts read, $3 new texts
+UPDATE noetl.keychain AS k
+SET data_encrypted = rewrapped.text
+FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS rewrapped (key, seen, text)
+WHERE k.cache_key = rewrapped.key AND k.data_encrypted = rewrapped.seen
+RETURNING rewrapped.key;
+
+-- name: count_key_versions
+-- Records by the version of the key that wraps theirs; other forms are `invalid`.
+SELECT
+    records.origin,
+    coalesce(
+        substring(
+            records.data_encrypted FROM
+            '^\s*\{"v":\d+,"alg":"[^"]*","ct":"[^"]*",'
+            '"dek":\{"p":"[^"]*","kid":"[^"]*","kv":"([^"]*)"'
+        ),
+        'invalid'
+    ) AS version,
+    count(*) AS amount
+FROM (
+    SELECT
+        'credential' AS origin,
+        data_encrypted
+    FROM noetl.credential
+    UNION ALL
+    SELECT
+        'keychain' AS origin,
+        data_encrypted
+    FROM noetl.keychain
+) AS records
+GROUP BY 1, 2
+ORDER BY 1, 2;

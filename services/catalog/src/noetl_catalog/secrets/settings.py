@@ -1,0 +1,119 @@
+"""Settings of keys, credentials and the keychain."""
+
+import json
+from typing import Annotated
+
+from noetl_common.logging import get_logger
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+_log = get_logger()
+
+
+def _switch(value: object) -> bool:
+    """Read a switch; any other text than a yes is a no: a typing error must not open anything."""
+    return str(value).strip().lower() in _TRUE_WORDS
+
+
+type Switch = Annotated[bool, BeforeValidator(_switch)]
+
+
+class SecretSettings(BaseSettings):
+    """Keys, lifetimes, residency and limits of secrets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
+    )
+
+    encryption_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Base64 of the 32 bytes that data keys of stored secrets are wrapped with.",
+    )
+    encryption_key_version: str = Field(
+        default="v1",
+        min_length=1,
+        description="Name of that key; a new key gets a new one, see docs/secrets.md.",
+    )
+    encryption_keys_earlier: SecretStr = Field(
+        default=SecretStr(""),
+        description="Earlier keys that records may still be under: `version=base64`, by commas.",
+    )
+    allow_insecure_default_key: Switch = Field(
+        default=False,
+        description="Without a key make one for this process: nothing is readable after it.",
+    )
+    allow_plain_secrets: Switch = Field(
+        default=False,
+        description="Read rows that a Python server stored as plain JSON; rotating encrypts them.",
+    )
+    kms_provider: str = Field(default="local", description="`local` or `gcp-kms`.")
+    gcp_kms_key: str = Field(default="", description="Name of the key for `gcp-kms`.")
+    gcp_kms_endpoint: str = Field(
+        default="https://cloudkms.googleapis.com/v1", description="Address of that KMS."
+    )
+    secret_audit_required: Switch = Field(
+        default=False, description="Refuse a secret when its read can't be recorded."
+    )
+    secret_audit_retention_days: float = Field(
+        default=0.0, ge=0, description="Days that audit records are kept; 0: for ever."
+    )
+    keychain_retention_seconds: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="How long expired keychain entries stay, renewing ones apart.",
+    )
+    keychain_local_seconds: float = Field(
+        default=3_600.0, gt=0, description="Life of a local keychain entry that names none."
+    )
+    keychain_seconds: float = Field(
+        default=86_400.0, gt=0, description="Life of any other keychain entry that names none."
+    )
+    keychain_cache_seconds: float = Field(
+        default=600.0, gt=0, description="Life of a resolved secret whose issuer names none."
+    )
+    keychain_cache_dynamic_safety_margin_secs: float = Field(
+        default=60.0,
+        ge=0,
+        validation_alias="KEYCHAIN_CACHE_DYNAMIC_SAFETY_MARGIN_SECS",
+        description="A secret that expires sooner isn't cached.",
+    )
+    keychain_cache_refresh_window_secs: float = Field(
+        default=60.0,
+        ge=0,
+        validation_alias="KEYCHAIN_CACHE_REFRESH_WINDOW_SECS",
+        description="A cached secret that expires sooner is resolved again in the background.",
+    )
+    server_region: str = Field(default="", description="Region of this cluster, for residency.")
+    secret_broker_registry: str = Field(
+        default="", description="JSON object of other regions and the base URLs of their edges."
+    )
+    secret_broker_timeout_secs: float = Field(
+        default=10.0, gt=0, description="Timeout of a call to another region."
+    )
+    internal_api_token: SecretStr = Field(
+        default=SecretStr(""), description="Bearer token for the edges of other regions."
+    )
+    credential_list_limit: int = Field(
+        default=10_000, gt=0, description="Credentials in one answer of the list, newest first."
+    )
+    rotation_slice_seconds: float = Field(
+        default=3.0, gt=0, description="How long one request rotates keys before it answers."
+    )
+
+    def region_addresses(self) -> dict[str, str]:
+        """Return base URLs by region; none, with a warning, when the setting is no JSON object."""
+        if not self.secret_broker_registry.strip():
+            return {}
+        try:
+            registry = json.loads(self.secret_broker_registry)
+        except ValueError:
+            registry = None
+        if not isinstance(registry, dict):
+            _log.warning("secret_broker_registry_ignored", reason="not a JSON object")
+            return {}
+        return {
+            region: url.rstrip("/")
+            for region, url in registry.items()
+            if isinstance(url, str) and url.strip()
+        }

@@ -1,0 +1,60 @@
+"""Subscriptions found by the last part of their gateway path."""
+
+import asyncpg
+from noetl_catalog.entries.listener_handlers import ListenerHandlers
+from noetl_catalog.entries.store import EntryStore
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+DOCUMENT = """
+kind: Subscription
+metadata: {{path: {path}}}
+spec: {{mode: push, ingress: {{gateway_path: {gateway_path}}}}}
+"""
+
+
+async def keep(pool: Pool, path: str, version: int, gateway_path: str, **columns: str) -> None:
+    await pool.execute(
+        "INSERT INTO noetl.catalog (catalog_id, path, version, kind, content)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        hash((path, version)) % 10**9,
+        path,
+        version,
+        columns.get("kind", "subscription"),
+        columns.get("content", DOCUMENT.format(path=path, gateway_path=gateway_path)),
+    )
+
+
+async def test_a_listener_is_found_by_the_last_part_of_the_newest_path(pool: Pool) -> None:
+    await keep(pool, "subscriptions/a", 1, "/hooks/orders")
+    await keep(pool, "subscriptions/a", 2, "/hooks/payments")
+    await keep(pool, "subscriptions/b", 1, "/x/orders/")
+    await keep(pool, "subscriptions/c", 1, "", content="a: [")
+    await keep(pool, "playbooks/d", 1, "/hooks/other", kind="playbook")
+    handlers = ListenerHandlers(EntryStore(pool))
+
+    orders = await handlers.on_listener({"listener": "orders"})
+    other = await handlers.on_listener({"listener": "other"})
+
+    assert orders.body["path"] == "subscriptions/b"
+    assert orders.body["spec"]["ingress"] == {"gateway_path": "/x/orders/"}
+    assert (other.status, other.error) == (
+        404,
+        "No push subscription for ingress listener 'other'",
+    )
+
+
+async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> None:
+    await keep(pool, "subscriptions/a", 1, "/hooks/orders")
+    await keep(pool, "subscriptions/a", 2, "/hooks/payments")
+    await keep(pool, "subscriptions/b", 1, "/hooks/refunds")
+    await pool.execute(
+        "UPDATE noetl.catalog SET deleted_at = now() WHERE version = 2 OR path = 'subscriptions/b'"
+    )
+    handlers = ListenerHandlers(EntryStore(pool))
+
+    replies = [await handlers.on_listener({"listener": name}) for name in ("payments", "refunds")]
+    orders = await handlers.on_listener({"listener": "orders"})
+
+    assert [reply.status for reply in replies] == [404, 404]
+    assert orders.body["path"] == "subscriptions/a"

@@ -1,0 +1,56 @@
+"""Statements about entries against a real PostgreSQL."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from noetl_catalog.entries.store import EntryStore, NewVersion
+from noetl_common.pg.queries import Queries
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+
+def make_version(catalog_id: int, **overrides: Any) -> NewVersion:
+    known: dict[str, Any] = {
+        "catalog_id": catalog_id,
+        "path": "demo/hello",
+        "kind": "playbook",
+        "content": "text",
+        "layout": [],
+        "payload": {"a": 1},
+        "meta": None,
+    }
+    return NewVersion(**known | overrides)
+
+
+async def test_every_statement_fits_the_schema(pool: Pool) -> None:
+    queries = Queries.load("noetl_catalog.entries")
+    async with pool.acquire() as connection:
+        for name in queries:
+            await connection.prepare(queries[name])
+
+    assert len(queries) >= 9
+
+
+async def test_fifty_registrations_of_one_path_get_fifty_versions(store: EntryStore) -> None:
+    versions = await asyncio.gather(
+        *(store.insert_version(make_version(number)) for number in range(1, 51))
+    )
+
+    assert sorted(v for v in versions if v is not None) == list(range(1, 51))
+
+
+async def test_unknown_kind_is_not_kept(store: EntryStore) -> None:
+    assert await store.insert_version(make_version(1, kind="gadget")) is None
+    assert await store.find_version("demo/hello", version=None, whole=True) is None
+
+
+async def test_newest_version_is_the_highest_of_its_path(store: EntryStore) -> None:
+    await store.insert_version(make_version(7))
+    await store.insert_version(make_version(5))
+    await store.insert_version(make_version(9, path="demo/other"))
+
+    newest = await store.find_version("demo/hello", version=None, whole=False)
+
+    assert newest is not None
+    assert (newest.catalog_id, newest.version, newest.content) == (5, 2, None)

@@ -1,0 +1,1 @@
+"""Receive messages and claims, and hand them to turns."""

@@ -1,0 +1,123 @@
+"""Claims of commands: each waits for the turn that grants or refuses it."""
+
+import asyncio
+
+from noetl_contract.json import JsonObject, encode
+from noetl_contract.rpc import ClaimRequest, RpcReply
+from noetl_contract.sharding import shard_for
+from noetl_engine.inputs import Claimed
+from noetl_engine.outputs import Answer
+
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.turn.dispatch import Dispatcher
+from noetl_orchestrator.turn.inputs import TurnInput
+
+_FINISHED = "Command already reached terminal state"
+
+
+class ClaimHandler:
+    """Answer ``noetl_rpc.orchestrator.<shard>.claim``."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        *,
+        shard: int,
+        shard_count: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._shard = shard
+        self._shard_count = shard_count
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, request: JsonObject) -> RpcReply | bytes:
+        """Decide one claim; hold back a repeated claim for the time that the engine gives."""
+        claim = ClaimRequest.model_validate(request)
+        execution_id = claim.execution_id
+        if execution_id is None:
+            execution_id = await self._store.find_command_execution(claim.event_id)
+        if execution_id is None:
+            # Not 404: a worker would get the command again forever (F15).
+            detail = {"code": "already_terminal", "message": _FINISHED}
+            return RpcReply(status=409, error=_FINISHED, detail=detail)
+        if shard_for(execution_id, shard_count=self._shard_count) != self._shard:
+            # Any other status would make the worker drop a command that is alive on its shard.
+            return RpcReply(status=503, error=f"Execution {execution_id} is not of this shard")
+        answer = await self._ask(execution_id, claim, final=False)
+        if answer.hold_back_seconds is not None:
+            await asyncio.sleep(answer.hold_back_seconds)
+            answer = await self._ask(execution_id, claim, final=True)
+        body = answer.body
+        if isinstance(body, dict) and isinstance(body.get("fast"), dict):
+            body = {**body, "fast": {**body["fast"], "shard": self._shard}}
+        return encode(
+            {
+                "status": answer.status,
+                "body": body,
+                "error": answer.error,
+                "detail": answer.detail,
+            }
+        )
+
+    async def _ask(self, execution_id: int, claim: ClaimRequest, *, final: bool) -> Answer:
+        caller = ClaimCaller()
+        message = Claimed(
+            event_id=claim.event_id,
+            worker_id=claim.worker_id,
+            instance=claim.instance,
+            after_start=claim.after_start,
+            final=final,
+        )
+        self._dispatcher.submit(TurnInput(execution_id, message, caller))
+        return await caller.wait(self._timeout_seconds)
+
+
+class ClaimCaller:
+    """A claim that waits for its answer; it may stop waiting until its decision begins."""
+
+    __slots__ = ("_answer", "_is_taken")
+
+    def __init__(self) -> None:
+        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._is_taken = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether the claim still waits."""
+        return not self._answer.done()
+
+    def taken(self) -> None:
+        """Note that the claim may be granted from now on, so the answer is needed."""
+        self._is_taken = True
+
+    async def answered(self, answer: Answer) -> None:
+        """Take the answer."""
+        if not self._answer.done():
+            self._answer.set_result(answer)
+
+    async def refused(self, reason: str, answer: Answer) -> None:
+        """Take the refusal; a claim leaves no dead letter."""
+        del reason
+        await self.answered(answer)
+
+    async def given_back(self, delay_seconds: float) -> None:
+        """Answer that the worker should try again."""
+        del delay_seconds
+        await self.answered(_BUSY)
+
+    async def wait(self, timeout_seconds: float) -> Answer:
+        """Return the answer; 503 after the timeout, doubled while a decision is under way (W7)."""
+        for _ in range(2):
+            done, _ = await asyncio.wait([self._answer], timeout=timeout_seconds)
+            if done:
+                return self._answer.result()
+            if not self._is_taken:
+                break
+        self._answer.cancel()
+        return _BUSY
+
+
+_BUSY = Answer(status=503, error="The claim could not be decided in time")

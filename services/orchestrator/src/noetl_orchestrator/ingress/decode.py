@@ -1,0 +1,161 @@
+"""Decode ingress messages into inputs of turns."""
+
+import re
+from datetime import UTC, datetime
+from typing import assert_never
+
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.rpc import deadline_of
+from noetl_common.errors import Permanent
+from noetl_contract.ingress import (
+    INGRESS,
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FinalizeMessage,
+    IngressMessage,
+)
+from noetl_contract.sharding import shard_for
+from noetl_contract.subjects import ingress_subject
+from noetl_engine.inputs import (
+    Cancelled,
+    CommandOutcome,
+    CommandStarted,
+    EventsPosted,
+    Finalized,
+    Input,
+    Started,
+)
+from pydantic import ValidationError
+
+from noetl_orchestrator.log.keys import RequestKey
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
+
+_LONGEST_REASON = 500
+# Deliveries of a parent's cancel of an unknown child; together longer than a start can take.
+_CANCEL_DELIVERIES = 8
+# A NUL as JSON escapes it, with the even number of backslashes before it that are not its own.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+class Undecodable(Permanent):
+    """The body is not an ingress message."""
+
+    template = "the message can't be read: {reason}"
+
+
+class WrongShard(Permanent):
+    """The message belongs to another shard; here it would begin a second log (S4)."""
+
+    template = "subject {subject} is not that of execution {execution_id}, {expected}"
+
+
+def decode(delivery: Delivery, data: bytes, *, shard: int, shard_count: int) -> IngressMessage:
+    """Decode a message, delivered or fetched, and check that it belongs to this shard.
+
+    The database refuses NUL characters. The edge replaces them; messages from elsewhere are
+    treated the same here.
+
+    Raises:
+        Undecodable, WrongShard: no later try can succeed.
+    """
+    if b"\\u0000" in data:
+        data = _NUL.sub(rb"\1\\ufffd", data)
+    try:
+        message = INGRESS.validate_json(data)
+    except ValidationError as error:
+        raise Undecodable(reason=_problems(error)) from error
+    execution_id = message.execution_id
+    expected = ingress_subject(
+        shard_for(execution_id, shard_count=shard_count), execution_id=execution_id
+    )
+    if delivery.subject != expected or delivery.subject.split(".")[1] != str(shard):
+        raise WrongShard(subject=delivery.subject, execution_id=execution_id, expected=expected)
+    return message
+
+
+def turn_input_of(
+    message: IngressMessage,
+    delivery: Delivery,
+    caller: Caller,
+    *,
+    idempotency_seconds: float,
+) -> TurnInput:
+    """Return the input of a message."""
+    turn_input = TurnInput(
+        message.execution_id,
+        _input_of(message),
+        caller,
+        is_repeated=delivery.num_delivered > 1,
+    )
+    if isinstance(message, ExecuteMessage):
+        deadline = deadline_of(delivery.headers)
+        if deadline is not None:
+            turn_input.deadline = datetime.fromtimestamp(deadline / 1000, UTC)
+        turn_input.request_keys = _start_keys(message, idempotency_seconds)
+        if message.trace is None:
+            turn_input.parent_trace_of = message.parent_execution_id
+    elif isinstance(message, EventsMessage) and message.idempotency_key:
+        scope = f"events:{message.execution_id}"
+        key = RequestKey(scope, message.idempotency_key, idempotency_seconds)
+        turn_input.request_keys = (key,)
+    elif isinstance(message, CancelMessage):
+        turn_input.cascade = message.cascade
+        turn_input.may_precede_start = (
+            message.by_parent and delivery.num_delivered <= _CANCEL_DELIVERIES
+        )
+    return turn_input
+
+
+def _input_of(message: IngressMessage) -> Input:
+    match message:
+        case ExecuteMessage():
+            return Started(
+                execution_id=message.execution_id,
+                catalog_id=message.catalog_id,
+                path=message.path,
+                version=message.version,
+                payload=message.payload,
+                parent_execution_id=message.parent_execution_id,
+                execution_pool=message.execution_pool,
+                trace=message.trace,
+            )
+        case EventsMessage():
+            events = message.events
+            if message.worker_id is not None:
+                events = [
+                    event
+                    if event.worker_id is not None
+                    else event.model_copy(update={"worker_id": message.worker_id})
+                    for event in events
+                ]
+            return EventsPosted(tuple(events), message.batch)
+        case CancelMessage():
+            return Cancelled(message.reason)
+        case FinalizeMessage():
+            return Finalized(message.status, message.error)
+        case CommandStartMessage():
+            return CommandStarted(message.hold, tuple(message.events))
+        case CommandOutcomeMessage():
+            return CommandOutcome(message.hold, tuple(message.events))
+        case _:
+            assert_never(message)
+
+
+def _start_keys(message: ExecuteMessage, idempotency_seconds: float) -> tuple[RequestKey, ...]:
+    keys = []
+    if message.idempotency_key:
+        keys.append(RequestKey("execute", message.idempotency_key, idempotency_seconds))
+    if message.dedup_key:
+        scope = f"dedup:{message.parent_execution_id or 0}"
+        keys.append(RequestKey(scope, message.dedup_key, float(message.dedup_window_seconds)))
+    return tuple(keys)
+
+
+def _problems(error: ValidationError) -> str:
+    """Describe the errors without values of the message, which may hold secrets."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:5])
+    return text[:_LONGEST_REASON]

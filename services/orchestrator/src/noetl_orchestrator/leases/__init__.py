@@ -1,0 +1,1 @@
+"""Watch over commands, timers and children that outlive a turn."""

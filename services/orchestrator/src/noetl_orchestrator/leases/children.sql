@@ -1,0 +1,72 @@
+-- Child executions of commands, on the shard of the parent (L6).
+
+-- name: reserve_child
+-- The child of a start by a command. The k-th start of a run finds the k-th child of the run before
+-- with the same path and payload; otherwise the offered id becomes a new child.
+-- $1 execution, $2 event id of the command, $3 path, $4 digest of the payload, $5 offered id.
+-- child_id is NULL for an ended command, and if another start took the found child meanwhile.
+WITH command AS MATERIALIZED (
+    SELECT
+        -- On the fast path a run may call before its start is in the log.
+        greatest(c.holds, 1) AS run,
+        c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open
+    FROM noetl.command AS c
+    WHERE c.execution_id = $1::BIGINT
+        AND c.event_id = $2::BIGINT
+    -- This statement and the commit of an end wait for each other, so a look for children after the
+    -- end finds them all.
+    FOR SHARE
+),
+
+known AS MATERIALIZED (
+    SELECT k.child_id
+    FROM noetl.child AS k
+    CROSS JOIN command AS c
+    WHERE k.execution_id = $1::BIGINT
+        AND k.event_id = $2::BIGINT
+        AND k.path = $3::TEXT
+        AND k.payload_digest = $4::TEXT
+        AND k.run < c.run
+        AND c.is_open
+    ORDER BY k.child_id
+    LIMIT 1
+),
+
+found AS (
+    UPDATE noetl.child AS k
+    SET run = c.run
+    FROM command AS c
+    WHERE k.execution_id = $1::BIGINT
+        AND k.event_id = $2::BIGINT
+        AND k.child_id = (SELECT n.child_id FROM known AS n)
+        AND k.run < c.run
+    RETURNING k.child_id
+),
+
+added AS (
+    INSERT INTO noetl.child (execution_id, event_id, child_id, path, payload_digest, run)
+    SELECT $1::BIGINT, $2::BIGINT, $5::BIGINT, $3::TEXT, $4::TEXT, c.run
+    FROM command AS c
+    WHERE c.is_open
+        AND NOT EXISTS (SELECT FROM known)
+    ON CONFLICT (execution_id, event_id, child_id) DO UPDATE SET run = excluded.run
+    RETURNING child_id
+)
+
+SELECT c.is_open, coalesce((SELECT child_id FROM found), (SELECT child_id FROM added)) AS child_id
+FROM command AS c;
+
+-- name: note_child
+-- Notes a child on another shard that no known command started. $1 parent, $2 child, $3 path
+INSERT INTO noetl.child (execution_id, event_id, child_id, path, payload_digest, run)
+SELECT s.execution_id, 0, $2::BIGINT, $3::TEXT, '', 0
+FROM noetl.execution_state AS s
+WHERE s.execution_id = $1::BIGINT
+ON CONFLICT (execution_id, event_id, child_id) DO NOTHING;
+
+-- name: find_trace
+-- The trace of an execution, from its start.
+SELECT e.meta -> 'trace'
+FROM noetl.event AS e
+WHERE e.execution_id = $1::BIGINT
+    AND e.position = 1;

@@ -1,0 +1,221 @@
+"""The sweep over held and unclaimed commands (L1-L5, O3).
+
+The sweep ends no hold: it puts the notification of an orphaned command back into the outbox, and
+the hold changes only with the next granted claim. Any replica may sweep; rows are leased with
+SKIP LOCKED and come up again later.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_engine.inputs import CommandExhausted, Facts, WorkerSeen
+from noetl_engine.lease import gone_reason
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.leases.broker import BrokerView
+from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
+from noetl_orchestrator.log.opening import Log
+from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_orchestrator.log.stored_rows import HeldCommand
+from noetl_orchestrator.turn.dispatch import Dispatcher
+from noetl_orchestrator.turn.inputs import NoCaller, TurnInput
+
+_log = get_logger()
+_UNCLAIMED_EVERY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """Intervals and limits of the sweep."""
+
+    next_look_seconds: float
+    again_seconds: float
+    again_max_seconds: float
+    limit: int
+    pending_retry_seconds: float
+    pending_retry_max_seconds: float
+    backlog_seconds: float
+
+
+class Sweeper:
+    """Look for orphaned and unclaimed commands of a shard."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        dispatcher: Dispatcher,
+        liveness: WorkerLiveness,
+        broker: BrokerView,
+        make_facts: Callable[[], Facts],
+        new_id: Callable[[], int],
+        settings: SweepSettings,
+    ) -> None:
+        self._store = log.store
+        self._outbox_rows = log.outbox_rows
+        self._hints = log.outbox_hints
+        self._dispatcher = dispatcher
+        self._liveness = liveness
+        self._broker = broker
+        self._make_facts = make_facts
+        self._new_id = new_id
+        self._settings = settings
+        self._last_seen: dict[str, tuple[datetime, datetime | None, bool]] = {}
+
+    async def sweep(self) -> None:
+        """Repeat commands whose holder is gone, among those with an expired lease or news of it."""
+        workers = self._liveness.workers
+        if workers is None:
+            metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
+            return
+        age = await self._broker.oldest_ingress_seconds()
+        if age is None or age > self._settings.backlog_seconds:
+            # A sign of life may be among the waiting messages (L3).
+            metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
+            return
+        facts = self._make_facts()
+        due = await self._store.take_expired_leases(
+            next_look_seconds=self._settings.next_look_seconds,
+            workers=self._suspicious(workers, facts),
+            limit=self._settings.limit,
+        )
+        orphans = [command for command in due if self._is_orphan(command, facts)]
+        exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
+        for command in exhausted:
+            message = CommandExhausted(command.event_id, command.attempts)
+            self._dispatcher.submit(TurnInput(command.execution_id, message, NoCaller()))
+        await self._notify_again([one for one in orphans if one.holds < facts.limits.max_attempts])
+
+    def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
+        """Return workers that registered again, left or fell silent since the last look (L4)."""
+        stale = timedelta(seconds=facts.limits.heartbeat_stale_seconds)
+        news = {
+            name: (seen.process_since, seen.deregistered_at, facts.now - _last_heard(seen) > stale)
+            for name, seen in workers.items()
+        }
+        changed = [name for name, state in news.items() if self._last_seen.get(name) != state]
+        self._last_seen = news
+        return changed
+
+    def _is_orphan(self, command: HeldCommand, facts: Facts) -> bool:
+        if command.claimed_at is None:
+            return False
+        timeout = command.meta.get("timeout_seconds")
+        reason = gone_reason(
+            facts,
+            worker_id=command.worker_id,
+            instance=command.instance,
+            claimed_at=command.claimed_at,
+            started_at=command.started_at,
+            # Only turns change this column, when a message of the run arrives.
+            heard_at=command.updated_at,
+            timeout_seconds=timeout if isinstance(timeout, int | float) else None,
+        )
+        if reason is None:
+            return False
+        metrics.RECLAIMED.labels(reason).inc()
+        _log.warning(
+            "command_orphaned",
+            execution_id=command.execution_id,
+            event_id=command.event_id,
+            worker_id=command.worker_id,
+            holds=command.holds,
+            reason=reason,
+        )
+        return True
+
+    async def sweep_unclaimed(self) -> None:
+        """Repeat notifications of commands unclaimed for too long."""
+        stranded = await self._store.take_unclaimed(
+            pause_seconds=self._settings.pending_retry_seconds,
+            longest_pause_seconds=self._settings.pending_retry_max_seconds,
+            limit=self._settings.limit,
+        )
+        if not stranded:
+            return
+        lost = await self._no_longer_waiting(stranded)
+        if lost:
+            metrics.COMMANDS_STRANDED.inc(len(lost))
+            _log.warning("commands_stranded", count=len(lost))
+            await self._notify_again(lost)
+
+    async def _no_longer_waiting(self, commands: Sequence[HeldCommand]) -> list[HeldCommand]:
+        """Leave out commands that wait in the outbox, or in the stream for a worker."""
+        published = await self._store.find_published(
+            [(command.execution_id, command.event_id) for command in commands]
+        )
+        progress = {
+            pool: await self._broker.delivered_up_to(pool)
+            for pool in sorted({command.pool for command in commands})
+        }
+        lost = []
+        for command in commands:
+            row = published.get((command.execution_id, command.event_id))
+            if row is not None and row.status != "PUBLISHED":
+                continue
+            reached = progress[command.pool]
+            if row is not None and reached is not None and row.stream_sequence is not None:
+                is_same_stream = row.stream_created_at == reached[0]
+                if is_same_stream and row.stream_sequence > reached[1]:
+                    continue
+            lost.append(command)
+        return lost
+
+    async def _notify_again(self, commands: Sequence[HeldCommand]) -> None:
+        if not commands:
+            return
+        rows = {(one.execution_id, one.event_id): self._row(one) for one in commands}
+        put_back = await self._store.notify_again(
+            [
+                row.repeated_columns(holds=one.holds)
+                for one, row in zip(commands, rows.values(), strict=True)
+            ],
+            next_look_seconds=self._settings.again_seconds,
+            longest_look_seconds=self._settings.again_max_seconds,
+        )
+        for command, outbox_id in put_back.items():
+            # The stored row keeps its id, and the relay marks it by that id.
+            rows[command].outbox_id = outbox_id
+        await self._hints.send(rows[command].hint() for command in put_back)
+
+    def _row(self, command: HeldCommand) -> OutboxRow:
+        """Return the outbox row of a repetition, without the command inside."""
+        is_first = command.holds > 0 and not command.notifications
+        return self._outbox_rows.repeated_command_row(
+            execution_id=command.execution_id,
+            event_id=command.event_id,
+            command_id=str(command.meta.get("command_id")),
+            step=command.step,
+            trace=command.meta.get("trace"),
+            pool=command.pool,
+            holds=command.holds,
+            number=0 if is_first else command.notifications,
+            outbox_id=self._new_id(),
+        )
+
+
+async def run_sweep(
+    sweeper: Sweeper, *, interval_seconds: float, beat: Callable[[], None] = lambda: None
+) -> None:
+    """Sweep every interval until cancelled."""
+    rounds = 0
+    while True:
+        beat()
+        try:
+            await sweeper.sweep()
+            if rounds % _UNCLAIMED_EVERY == 0:
+                await sweeper.sweep_unclaimed()
+        except NoetlError as error:
+            _log.warning("sweep_failed", error=error.message)
+        rounds += 1
+        await asyncio.sleep(interval_seconds)
+
+
+def _last_heard(seen: WorkerSeen) -> datetime:
+    if seen.heard_since is None:
+        return seen.heartbeat_at
+    return max(seen.heartbeat_at, seen.heard_since)

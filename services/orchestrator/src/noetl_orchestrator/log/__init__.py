@@ -1,0 +1,1 @@
+"""Store the log, the commands and the outbox rows of one shard."""

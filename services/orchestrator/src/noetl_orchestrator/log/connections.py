@@ -1,0 +1,116 @@
+"""Database connections that turns keep between their statements.
+
+A pool resets a connection each time it comes back, which costs a round trip per statement. The
+statements of turns leave no state behind, so turns keep their connections.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from noetl_contract.http.health import PoolStatusAnswer
+from noetl_contract.json import JsonObject
+
+type _Pool = asyncpg.Pool[asyncpg.Record]
+type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+_FIRST_PLANS_SECONDS = 1.0
+_LONGEST_PLANS_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Held:
+    connection: _Connection
+    plans_seconds: float
+    plans_until: float
+
+
+class TurnConnections:
+    """Lend connections of a pool and keep them for the next turn.
+
+    Plans of prepared statements are dropped regularly: a plan made while the tables were small
+    would otherwise scan them until the server analyses them.
+    """
+
+    def __init__(self, pool: _Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        self._monotonic = monotonic
+        self._free: list[_Held] = []
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[_Connection]:
+        """Lend a connection; after an error it goes back to the pool, which checks it."""
+        held = self._kept() or await self._take()
+        try:
+            if self._monotonic() >= held.plans_until:
+                await self._forget_plans(held)
+            yield held.connection
+        except BaseException:
+            await self._pool.release(held.connection)
+            raise
+        self._free.append(held)
+
+    def count_kept(self) -> int:
+        """Count the living, unused connections."""
+        return sum(_is_alive(held) for held in self._free)
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        while self._free:
+            await self._pool.release(self._free.pop().connection)
+
+    def _kept(self) -> _Held | None:
+        """Return a living kept connection; drop dead ones."""
+        while self._free:
+            held = self._free.pop()
+            if _is_alive(held):
+                return held
+        return None
+
+    async def _take(self) -> _Held:
+        connection = await self._pool.acquire()
+        return _Held(connection, _FIRST_PLANS_SECONDS, self._monotonic() + _FIRST_PLANS_SECONDS)
+
+    async def _forget_plans(self, held: _Held) -> None:
+        await held.connection.execute("DISCARD PLANS")
+        held.plans_seconds = min(held.plans_seconds * 2, _LONGEST_PLANS_SECONDS)
+        held.plans_until = self._monotonic() + held.plans_seconds
+
+
+def _is_alive(held: _Held) -> bool:
+    try:
+        return not held.connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
+
+
+def make_pool_status(
+    pool: _Pool, *, kept: Callable[[], int], waiting: Callable[[], int]
+) -> Callable[[JsonObject], Awaitable[JsonObject]]:
+    """Return the handler of `pool.status`.
+
+    Args:
+        pool: the turns' pool.
+        kept: connections that turns keep between their statements; to the pool they are in use.
+        waiting: inputs that wait for a turn. Nothing waits for a connection, because each turn
+            has its own, so the load queues here.
+    """
+
+    async def on_pool_status(_request: JsonObject) -> JsonObject:
+        size, most = pool.get_size(), pool.get_max_size()
+        available = pool.get_idle_size() + kept()
+        in_use = size - available
+        return PoolStatusAnswer(
+            pool_min=pool.get_min_size(),
+            pool_max=most,
+            pool_size=size,
+            pool_available=available,
+            requests_waiting=waiting(),
+            utilization=in_use / most,
+            slots_available=most - in_use,
+            status="ok",
+        ).model_dump()
+
+    return on_pool_status

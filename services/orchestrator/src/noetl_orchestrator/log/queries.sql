@@ -1,0 +1,768 @@
+-- name: commit_turn
+-- Commits the decisions of one turn, all or nothing per execution (W1). It leaves out executions
+-- that have moved since they were read, are locked by another replica, or hold one of the posted
+-- event ids already, and starts past their deadline.
+-- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
+-- $5 commands, $6 changes of commands, $7 executions whose open commands end, $8 timers,
+-- $9 ids of timers done, $10 request keys, $11-$13 snapshots, $14-$21 outbox rows, $22-$39 events.
+-- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
+-- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
+-- lock, and updates use = ANY so that the planner expects few rows: a plan made while the tables
+-- were small must not scan them forever.
+WITH wanted AS MATERIALIZED (
+    SELECT *
+    FROM
+        json_to_recordset($1::JSON) AS w (
+            execution_id BIGINT,
+            expected BIGINT,
+            position BIGINT,
+            status TEXT,
+            ended_at TIMESTAMPTZ,
+            error TEXT,
+            total_steps INTEGER,
+            completed_steps INTEGER,
+            running_steps INTEGER,
+            failed_steps INTEGER,
+            soft_errors INTEGER,
+            current_step TEXT,
+            snapshot_position BIGINT
+        )
+),
+
+clash AS MATERIALIZED (
+    SELECT f.*
+    FROM json_to_recordset($4::JSON) AS p (execution_id BIGINT, event_id BIGINT)
+    CROSS JOIN LATERAL (
+        SELECT
+            e.execution_id,
+            e.event_id,
+            e.event_type,
+            coalesce(e.worker_id, e.meta ->> 'worker_id') AS worker_id,
+            coalesce(e.result #>> '{context,command_id}', e.meta ->> 'command_id') AS command_id,
+            coalesce(e.meta -> 'late', 'false') = 'true' AS late
+        FROM noetl.event AS e
+        WHERE e.execution_id = p.execution_id
+            AND e.event_id = p.event_id
+        LIMIT 1
+    ) AS f
+),
+
+locked AS MATERIALIZED (
+    SELECT f.execution_id
+    FROM wanted AS w
+    CROSS JOIN
+        LATERAL (
+            SELECT s.execution_id
+            FROM noetl.execution_state AS s
+            WHERE s.execution_id = w.execution_id
+                AND s.position = w.expected
+            FOR UPDATE SKIP LOCKED
+        ) AS f
+    WHERE w.execution_id NOT IN (SELECT c.execution_id FROM clash AS c)
+),
+
+moved AS (
+    UPDATE noetl.execution_state AS s
+    SET
+        position = w.position,
+        status = w.status,
+        ended_at = coalesce(s.ended_at, w.ended_at),
+        error = coalesce(s.error, w.error),
+        total_steps = w.total_steps,
+        completed_steps = w.completed_steps,
+        running_steps = w.running_steps,
+        failed_steps = w.failed_steps,
+        soft_errors = w.soft_errors,
+        current_step = w.current_step,
+        snapshot_position = coalesce(w.snapshot_position, s.snapshot_position),
+        updated_at = clock_timestamp()
+    FROM wanted AS w
+    WHERE s.execution_id = w.execution_id
+        AND w.execution_id = ANY(ARRAY(SELECT l.execution_id FROM locked AS l))
+    RETURNING s.execution_id
+),
+
+begun AS (
+    INSERT INTO noetl.execution_state (
+        execution_id, catalog_id, path, version, parent_execution_id, status, position,
+        started_at, ended_at, error, total_steps, completed_steps, running_steps, failed_steps,
+        soft_errors, current_step, snapshot_position
+    )
+    SELECT
+        n.execution_id, n.catalog_id, n.path, n.version, n.parent_execution_id, n.status,
+        n.position, n.started_at, n.ended_at, n.error, n.total_steps, n.completed_steps,
+        n.running_steps, n.failed_steps, n.soft_errors, n.current_step,
+        coalesce(n.snapshot_position, 0)
+    FROM
+        json_to_recordset($2::JSON) AS n (
+            execution_id BIGINT,
+            catalog_id BIGINT,
+            path TEXT,
+            version INTEGER,
+            parent_execution_id BIGINT,
+            status TEXT,
+            position BIGINT,
+            started_at TIMESTAMPTZ,
+            ended_at TIMESTAMPTZ,
+            error TEXT,
+            total_steps INTEGER,
+            completed_steps INTEGER,
+            running_steps INTEGER,
+            failed_steps INTEGER,
+            soft_errors INTEGER,
+            current_step TEXT,
+            snapshot_position BIGINT,
+            deadline TIMESTAMPTZ
+        )
+    WHERE n.deadline IS NULL OR n.deadline > clock_timestamp()
+    ORDER BY n.execution_id
+    ON CONFLICT (execution_id) DO NOTHING
+    RETURNING execution_id
+),
+
+kept AS MATERIALIZED (
+    SELECT execution_id FROM moved
+    UNION ALL
+    SELECT execution_id FROM begun
+),
+
+checked AS (
+    SELECT f.execution_id
+    FROM json_to_recordset($3::JSON) AS k (execution_id BIGINT, expected BIGINT)
+    CROSS JOIN LATERAL (
+        SELECT s.execution_id
+        FROM noetl.execution_state AS s
+        WHERE s.execution_id = k.execution_id
+            AND s.position = k.expected
+        LIMIT 1
+    ) AS f
+),
+
+new_events AS (
+    INSERT INTO noetl.event (
+        execution_id, catalog_id, event_id, parent_event_id, parent_execution_id, created_at,
+        event_type, node_id, node_name, node_type, status, context, result, meta, error,
+        worker_id, position, note
+    )
+    SELECT
+        n.execution_id, n.catalog_id, n.event_id, n.parent_event_id, n.parent_execution_id,
+        n.created_at AT TIME ZONE 'UTC', n.event_type, n.node_id, n.node_name, n.node_type,
+        n.status, n.context::JSONB, n.result::JSONB, n.meta::JSONB, n.error, n.worker_id,
+        n.position, n.note::JSONB
+    FROM
+        unnest(
+            $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[],
+            $27::TIMESTAMPTZ[], $28::TEXT[], $29::TEXT[], $30::TEXT[], $31::TEXT[], $32::TEXT[],
+            $33::TEXT[], $34::TEXT[], $35::TEXT[], $36::TEXT[], $37::TEXT[], $38::BIGINT[],
+            $39::TEXT[]
+        ) AS n (
+            execution_id, catalog_id, event_id, parent_event_id, parent_execution_id,
+            created_at, event_type, node_id, node_name, node_type, status,
+            context, result, meta, error, worker_id, position,
+            note
+        )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+
+new_commands AS (
+    INSERT INTO noetl.command (
+        command_id, event_id, execution_id, catalog_id, parent_execution_id, step_name, tool_kind,
+        status, worker_id, claimed_at, started_at, completed_at, attempt, iter_index, meta, error,
+        latest_event_id, pool, instance, holds, lease_until, notified_at, notifications
+    )
+    SELECT
+        n.event_id, n.event_id, n.execution_id, n.catalog_id, n.parent_execution_id, n.step_name,
+        n.tool_kind, n.status, n.worker_id, n.claimed_at, n.started_at, n.completed_at, n.attempt,
+        n.iter_index, n.meta, n.error, n.latest_event_id, n.pool, n.instance, n.holds,
+        n.lease_until, clock_timestamp(), 1
+    FROM
+        json_to_recordset($5::JSON) AS n (
+            event_id BIGINT,
+            execution_id BIGINT,
+            catalog_id BIGINT,
+            parent_execution_id BIGINT,
+            step_name TEXT,
+            tool_kind TEXT,
+            status TEXT,
+            worker_id TEXT,
+            claimed_at TIMESTAMPTZ,
+            started_at TIMESTAMPTZ,
+            completed_at TIMESTAMPTZ,
+            attempt INTEGER,
+            iter_index INTEGER,
+            meta JSONB,
+            error TEXT,
+            latest_event_id BIGINT,
+            pool TEXT,
+            instance TEXT,
+            holds INTEGER,
+            lease_until TIMESTAMPTZ
+        )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+
+changed_commands AS (
+    UPDATE noetl.command AS c
+    SET
+        status = n.status,
+        worker_id = n.worker_id,
+        instance = n.instance,
+        attempt = n.attempt,
+        notifications = CASE WHEN c.holds = n.holds THEN c.notifications ELSE 0 END,
+        holds = n.holds,
+        claimed_at = n.claimed_at,
+        started_at = n.started_at,
+        completed_at = n.completed_at,
+        lease_until = n.lease_until,
+        error = n.error,
+        latest_event_id = coalesce(n.latest_event_id, c.latest_event_id),
+        updated_at = clock_timestamp()
+    FROM
+        json_to_recordset($6::JSON) AS n (
+            execution_id BIGINT,
+            event_id BIGINT,
+            status TEXT,
+            worker_id TEXT,
+            instance TEXT,
+            attempt INTEGER,
+            holds INTEGER,
+            claimed_at TIMESTAMPTZ,
+            started_at TIMESTAMPTZ,
+            completed_at TIMESTAMPTZ,
+            lease_until TIMESTAMPTZ,
+            error TEXT,
+            latest_event_id BIGINT
+        )
+    WHERE c.execution_id = n.execution_id
+        AND c.event_id = n.event_id
+        AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
+),
+
+cancelled_commands AS (
+    UPDATE noetl.command AS c
+    SET
+        status = 'CANCELLED',
+        completed_at = clock_timestamp(),
+        lease_until = NULL,
+        updated_at = clock_timestamp()
+    FROM json_to_recordset($7::JSON) AS n (execution_id BIGINT, spared BIGINT[])
+    WHERE c.execution_id = n.execution_id
+        AND n.execution_id = ANY(ARRAY(SELECT k.execution_id FROM kept AS k))
+        AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+        AND c.event_id != ALL(n.spared)
+),
+
+new_timers AS (
+    INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind, payload)
+    SELECT n.timer_id, n.execution_id, n.due_at, n.kind, n.payload
+    FROM
+        json_to_recordset($8::JSON) AS n (
+            timer_id BIGINT,
+            execution_id BIGINT,
+            due_at TIMESTAMPTZ,
+            kind TEXT,
+            payload JSONB
+        )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+),
+
+done_timers AS (
+    DELETE FROM noetl.timer AS t
+    WHERE t.timer_id = ANY($9::BIGINT[])
+        AND (
+            t.execution_id IN (SELECT k.execution_id FROM kept AS k)
+            OR t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+        )
+),
+
+new_outbox AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
+        n.payload::JSONB
+    FROM
+        unnest(
+            $14::BIGINT[], $15::BIGINT[], $16::BIGINT[], $17::BIGINT[], $18::TEXT[], $19::TEXT[],
+            $20::TEXT[], $21::TEXT[]
+        ) AS n (outbox_id, owner, execution_id, event_id, kind, subject, message_id, payload)
+    INNER JOIN kept AS k
+        ON k.execution_id = n.owner
+),
+
+new_snapshots AS (
+    INSERT INTO noetl.execution_snapshot (execution_id, position, format, state)
+    SELECT n.execution_id, n.position, 1, n.state
+    FROM unnest($11::BIGINT[], $12::BIGINT[], $13::BYTEA[]) AS n (execution_id, position, state)
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    ON CONFLICT (execution_id) DO UPDATE
+        SET
+            position = excluded.position,
+            format = excluded.format,
+            state = excluded.state,
+            updated_at = clock_timestamp()
+),
+
+new_keys AS (
+    INSERT INTO noetl.request_key (scope, key, execution_id, answer)
+    SELECT n.scope, n.key, n.execution_id, n.answer
+    FROM
+        json_to_recordset($10::JSON) AS n (
+            scope TEXT,
+            key TEXT,
+            execution_id BIGINT,
+            answer JSONB
+        )
+    INNER JOIN kept AS k
+        ON k.execution_id = n.execution_id
+    ORDER BY n.scope, n.key
+)
+
+SELECT
+    coalesce((SELECT array_agg(k.execution_id) FROM kept AS k), '{}') AS kept,
+    coalesce((SELECT array_agg(c.execution_id) FROM checked AS c), '{}') AS checked,
+    (SELECT json_agg(c) FROM clash AS c) AS clashes,
+    clock_timestamp() AS now;
+
+-- name: load_executions
+-- State rows with the newest snapshot of each.
+SELECT
+    s.execution_id,
+    s.catalog_id,
+    s.parent_execution_id,
+    s.position,
+    n.position AS snapshot_position,
+    n.state AS snapshot
+FROM noetl.execution_state AS s
+LEFT JOIN noetl.execution_snapshot AS n
+    ON n.execution_id = s.execution_id
+    AND n.position <= s.position
+WHERE s.execution_id = ANY($1::BIGINT[]);
+
+-- name: load_tails
+-- Events of many executions: $1 execution ids, $2 positions known, $3 positions wanted.
+SELECT {log_row}
+FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS w (execution_id, known, wanted)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position > w.known
+    AND e.position <= w.wanted
+ORDER BY e.execution_id, e.position;
+
+-- name: load_rows
+-- Single rows of logs: $1 execution ids, $2 positions.
+SELECT {log_row}
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, position)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position = w.position;
+
+-- name: load_iterations
+-- The results of a loop: $1 execution ids, $2 steps, $3 first and $4 last positions.
+SELECT {log_row}
+FROM
+    unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[])
+        AS w (execution_id, step, first_position, last_position)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position BETWEEN w.first_position AND w.last_position
+WHERE e.event_type = 'call.done'
+    AND e.node_name = w.step
+    AND coalesce(e.meta -> 'late', 'false') != 'true'
+ORDER BY e.execution_id, e.position;
+
+-- name: check_positions
+-- Executions that are still at the position of a decision that writes nothing.
+-- $1 execution ids, $2 positions, $3 ids of timers done.
+WITH checked AS (
+    SELECT s.execution_id
+    FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, expected)
+    INNER JOIN noetl.execution_state AS s
+        ON s.execution_id = w.execution_id
+        AND s.position = w.expected
+),
+
+done_timers AS (
+    DELETE FROM noetl.timer AS t
+    WHERE t.timer_id = ANY($3::BIGINT[])
+        AND t.execution_id IN (SELECT c.execution_id FROM checked AS c)
+)
+
+SELECT
+    coalesce((SELECT array_agg(c.execution_id) FROM checked AS c), '{}') AS checked,
+    clock_timestamp() AS now;
+
+-- name: find_request_keys
+-- Keys that are held; keys past their window are deleted. $1 scopes, $2 keys, $3 windows in
+-- seconds.
+WITH asked AS (
+    SELECT *
+    FROM unnest($1::TEXT[], $2::TEXT[], $3::DOUBLE PRECISION[]) AS a (scope, key, seconds)
+),
+
+expired AS (
+    DELETE FROM noetl.request_key AS r
+    USING asked AS a
+    WHERE r.scope = a.scope
+        AND r.key = a.key
+        AND r.seen_at < clock_timestamp() - make_interval(secs => a.seconds)
+    RETURNING r.scope, r.key
+)
+
+SELECT r.scope, r.key, r.execution_id, r.answer
+FROM asked AS a
+INNER JOIN noetl.request_key AS r
+    ON r.scope = a.scope
+    AND r.key = a.key
+WHERE NOT EXISTS (
+        SELECT FROM expired AS g WHERE g.scope = r.scope AND g.key = r.key
+    );
+
+-- name: purge_request_keys
+-- Deletes at most $2 keys older than $1 seconds.
+DELETE FROM noetl.request_key
+WHERE
+    (scope, key) IN (
+        SELECT r.scope, r.key
+        FROM noetl.request_key AS r
+        WHERE r.seen_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+        ORDER BY r.seen_at
+        LIMIT $2::INTEGER
+    );
+
+-- name: find_traces
+-- The trace of executions, from their first event.
+SELECT e.execution_id, e.meta -> 'trace' AS trace
+FROM unnest($1::BIGINT[]) AS w (execution_id)
+INNER JOIN noetl.event AS e
+    ON e.execution_id = w.execution_id
+    AND e.position = 1;
+
+-- name: find_children
+-- Unfinished children of executions, for a cascading cancel. Children on other shards are included:
+-- only their own shard knows whether they have ended.
+SELECT s.parent_execution_id, s.execution_id
+FROM noetl.execution_state AS s
+WHERE s.parent_execution_id = ANY($1::BIGINT[])
+    AND s.status = 'RUNNING'
+UNION
+SELECT k.execution_id, k.child_id
+FROM noetl.child AS k
+LEFT JOIN noetl.execution_state AS s
+    ON s.execution_id = k.child_id
+WHERE k.execution_id = ANY($1::BIGINT[])
+    AND coalesce(s.status, 'RUNNING') = 'RUNNING'
+ORDER BY 1, 2;
+
+-- name: find_awaited
+-- Unfinished children of commands: $1 executions, $2 event ids of their commands.
+SELECT k.execution_id AS parent_execution_id, k.child_id AS execution_id
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
+INNER JOIN noetl.child AS k
+    ON k.execution_id = w.execution_id
+    AND k.event_id = w.event_id
+LEFT JOIN noetl.execution_state AS s
+    ON s.execution_id = k.child_id
+WHERE coalesce(s.status, 'RUNNING') = 'RUNNING'
+ORDER BY 1, 2;
+
+-- name: add_messages
+-- Inserts messages for other executions into the outbox, unless they are there already.
+-- $1-$7 outbox rows.
+INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+SELECT
+    n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload::JSONB
+FROM
+    unnest(
+        $1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[]
+    ) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+ON CONFLICT (execution_id, event_id, kind) DO NOTHING
+RETURNING outbox_id;
+
+-- name: find_open_waits
+-- The commands of an execution that wait for children and have not ended.
+SELECT c.event_id
+FROM noetl.command AS c
+INNER JOIN noetl.event AS e
+    ON e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+WHERE c.execution_id = $1::BIGINT
+    AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    AND e.note -> 'awaits' = 'true';
+
+-- name: find_descendants
+-- Unfinished descendants of an execution, also below finished ones, at most $2.
+WITH RECURSIVE below AS (
+    SELECT s.execution_id, s.status
+    FROM noetl.execution_state AS s
+    WHERE s.parent_execution_id = $1::BIGINT
+    UNION
+    SELECT s.execution_id, s.status
+    FROM below AS b
+    INNER JOIN noetl.execution_state AS s
+        ON s.parent_execution_id = b.execution_id
+)
+
+SELECT b.execution_id
+FROM below AS b
+WHERE b.status = 'RUNNING'
+LIMIT $2::INTEGER;
+
+-- name: find_command_execution
+-- The execution of a command, for a claim without it.
+SELECT c.execution_id
+FROM noetl.command AS c
+WHERE c.event_id = $1::BIGINT
+LIMIT 1;
+
+-- name: fail_execution
+-- Fails an execution whose message can't be stored, without the fold (W2). An execution that moves
+-- while this waits for its row is left alone: the statement can't see its new commands.
+-- $1 execution id, $2 event id, $3 error, $4 reason word, $5 outbox id, $6 subject,
+-- $7-$13 outbox rows for the children it waits for, $14 position.
+WITH target AS MATERIALIZED (
+    SELECT s.execution_id, s.catalog_id, s.position, s.parent_execution_id
+    FROM noetl.execution_state AS s
+    WHERE s.execution_id = $1::BIGINT
+        AND s.status = 'RUNNING'
+        AND s.position = $14::BIGINT
+    FOR UPDATE
+),
+
+moved AS (
+    UPDATE noetl.execution_state AS s
+    SET
+        position = t.position + 1,
+        status = 'FAILED',
+        ended_at = clock_timestamp(),
+        error = $3::TEXT,
+        running_steps = 0,
+        updated_at = clock_timestamp()
+    FROM target AS t
+    WHERE s.execution_id = t.execution_id
+),
+
+ended AS (
+    INSERT INTO noetl.event (
+        execution_id, catalog_id, event_id, parent_execution_id, event_type, node_id, node_name,
+        status, result, meta, error, position
+    )
+    SELECT
+        t.execution_id, t.catalog_id, $2::BIGINT, t.parent_execution_id, 'playbook.failed',
+        'playbook', 'playbook', 'FAILED',
+        jsonb_build_object('status', 'FAILED', 'context', jsonb_build_object('error', $3::TEXT)),
+        jsonb_build_object(
+            'emitted_by', 'orchestrator', 'reason', $4::TEXT, 'error', $3::TEXT
+        ),
+        $3::TEXT, t.position + 1
+    FROM target AS t
+),
+
+cancelled AS (
+    UPDATE noetl.command AS c
+    SET
+        status = 'CANCELLED',
+        completed_at = clock_timestamp(),
+        lease_until = NULL,
+        updated_at = clock_timestamp()
+    FROM target AS t
+    WHERE c.execution_id = t.execution_id
+        AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+),
+
+announced AS (
+    INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, subject, message_id)
+    SELECT
+        $5::BIGINT, t.execution_id, $2::BIGINT, 'event', $6::TEXT,
+        'e:' || t.execution_id || ':' || (t.position + 1)
+    FROM target AS t
+),
+
+children AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id,
+        n.payload::JSONB
+    FROM
+        unnest(
+            $7::BIGINT[], $8::BIGINT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::TEXT[],
+            $13::TEXT[]
+        ) AS n (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
+    WHERE EXISTS (SELECT FROM target)
+)
+
+SELECT t.position + 1 AS position
+FROM target AS t;
+
+-- name: take_timers
+-- Leases at most $2 due timers; they are due again in $1 seconds unless a commit deletes them.
+UPDATE noetl.timer
+SET due_at = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
+WHERE
+    timer_id IN (
+        SELECT t.timer_id
+        FROM noetl.timer AS t
+        WHERE t.due_at <= clock_timestamp()
+        ORDER BY t.due_at
+        LIMIT $2::INTEGER
+        FOR UPDATE SKIP LOCKED
+    )
+RETURNING timer_id, execution_id, kind, payload;
+
+-- name: delete_timers
+-- Deletes timers without an execution.
+DELETE FROM noetl.timer
+WHERE timer_id = ANY($1::BIGINT[]);
+
+-- name: take_expired_leases
+-- Held commands with an expired lease; the next look is in $1 seconds. Commands of the workers
+-- in $2 are due regardless of their lease, unless their notification was repeated already.
+-- $3 most rows.
+UPDATE noetl.command AS c
+SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
+FROM (
+    SELECT l.execution_id, l.event_id
+    FROM noetl.command AS l
+    WHERE l.status IN ('CLAIMED', 'RUNNING')
+        AND (
+            l.lease_until < clock_timestamp()
+            OR (l.worker_id = ANY($2::TEXT[]) AND l.notifications = 0)
+        )
+    ORDER BY l.lease_until
+    LIMIT $3::INTEGER
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE c.execution_id = due.execution_id
+    AND c.event_id = due.event_id
+RETURNING
+    c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
+    c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
+
+-- name: take_unclaimed
+-- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that
+-- the sweep does not multiply a long queue (O3).
+-- $1 first pause, $2 longest pause in seconds, $3 most rows.
+UPDATE noetl.command AS c
+SET
+    notified_at = clock_timestamp(),
+    notifications = c.notifications + 1
+FROM (
+    SELECT p.execution_id, p.event_id
+    FROM noetl.command AS p
+    WHERE p.status = 'PENDING'
+        AND p.created_at < clock_timestamp() - make_interval(secs => $1::DOUBLE PRECISION)
+        AND p.notified_at < clock_timestamp() - make_interval(
+            secs => least(
+                $1::DOUBLE PRECISION * power(2, least(greatest(p.notifications, 1) - 1, 20)),
+                $2::DOUBLE PRECISION
+            )
+        )
+    ORDER BY p.notified_at
+    LIMIT $3::INTEGER
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE c.execution_id = due.execution_id
+    AND c.event_id = due.event_id
+RETURNING
+    c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
+    c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
+
+-- name: find_published
+-- Stream creation time and sequence of notifications. $1 execution ids, $2 event ids.
+SELECT o.execution_id, o.event_id, o.status, o.stream_created_at, o.stream_sequence
+FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
+INNER JOIN noetl.outbox AS o
+    ON o.execution_id = w.execution_id
+    AND o.event_id = w.event_id
+    AND o.kind = 'command';
+
+-- name: notify_again
+-- Puts notifications back into the outbox, if the commands have not changed since they were read.
+-- $1 rows: execution_id, event_id, holds, outbox_id, subject, message_id, payload;
+-- $2 seconds to the next look at a held command, doubled each time up to $3.
+WITH wanted AS MATERIALIZED (
+    SELECT *
+    FROM
+        json_to_recordset($1::JSON) AS w (
+            execution_id BIGINT,
+            event_id BIGINT,
+            holds INTEGER,
+            outbox_id BIGINT,
+            subject TEXT,
+            message_id TEXT,
+            payload JSONB
+        )
+),
+
+still AS MATERIALIZED (
+    SELECT c.execution_id, c.event_id
+    FROM noetl.command AS c
+    INNER JOIN wanted AS w
+        ON w.execution_id = c.execution_id
+        AND w.event_id = c.event_id
+        AND w.holds = c.holds
+    WHERE c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    FOR UPDATE OF c SKIP LOCKED
+),
+
+looked_at AS (
+    UPDATE noetl.command AS c
+    SET
+        notified_at = clock_timestamp(),
+        notifications = CASE
+            WHEN c.status = 'PENDING' THEN c.notifications ELSE c.notifications + 1
+        END,
+        lease_until = CASE
+            WHEN c.status = 'PENDING' THEN NULL
+            ELSE clock_timestamp() + make_interval(
+                    secs => least(
+                        $2::DOUBLE PRECISION * power(2, least(c.notifications, 20)),
+                        $3::DOUBLE PRECISION
+                    )
+                )
+        END
+    FROM still AS s
+    WHERE c.execution_id = s.execution_id
+        AND c.event_id = s.event_id
+),
+
+put_back AS (
+    INSERT INTO noetl.outbox (
+        outbox_id, execution_id, event_id, kind, subject, message_id, payload
+    )
+    SELECT
+        w.outbox_id, w.execution_id, w.event_id, 'command', w.subject, w.message_id, w.payload
+    FROM wanted AS w
+    INNER JOIN still AS s
+        ON s.execution_id = w.execution_id
+        AND s.event_id = w.event_id
+    ON CONFLICT (execution_id, event_id, kind) DO UPDATE
+        SET
+            status = 'PENDING',
+            message_id = excluded.message_id,
+            subject = excluded.subject,
+            payload = excluded.payload,
+            attempts = 0,
+            available_at = clock_timestamp(),
+            locked_at = NULL,
+            published_at = NULL,
+            last_error = NULL,
+            stream_created_at = NULL,
+            stream_sequence = NULL,
+            updated_at = clock_timestamp()
+    RETURNING outbox_id, execution_id, event_id
+)
+
+SELECT p.outbox_id, p.execution_id, p.event_id
+FROM put_back AS p;
+
+-- name: read_clock
+-- The database's time; also the readiness check.
+SELECT clock_timestamp() AS now;

@@ -1,0 +1,185 @@
+"""Partitions of the log: created ahead, dropped when they are no longer needed (S3)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import asyncpg
+from noetl_common.errors import Conflict
+from noetl_common.ids import EPOCH_MS
+from noetl_common.logging import get_logger
+from noetl_common.pg.errors import translate
+from noetl_common.pg.queries import Queries
+
+type _Pool = asyncpg.Pool[asyncpg.Record]
+type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+_log = get_logger()
+PARENTS = ("event", "command")
+_TIME_SHIFT = 22
+_LOWEST = -(1 << 63)
+_BOUND = re.compile(r"FROM \((MINVALUE|'?-?\d+'?)\) TO \((MAXVALUE|'?-?\d+'?)\)")
+# A transaction that waits for a lock on the log makes all later ones wait behind it.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of executions with ``lower`` <= id < ``upper``."""
+
+    parent: str
+    name: str
+    lower: int
+    upper: int
+
+
+def first_id_of(moment: datetime) -> int:
+    """Return the smallest id that generators create at a moment."""
+    return (int(moment.timestamp() * 1000) - EPOCH_MS) << _TIME_SHIFT
+
+
+def next_halves(after: int, *, until: datetime) -> list[tuple[str, int, int]]:
+    """Return name and bounds of the half years from an id up to and including a moment."""
+    moment = datetime.fromtimestamp(((after >> _TIME_SHIFT) + EPOCH_MS) / 1000, UTC)
+    found = []
+    while moment <= until:
+        half = 1 if moment.month < 7 else 2
+        following = datetime(moment.year + half - 1, 7 if half == 1 else 1, 1, tzinfo=UTC)
+        found.append((f"{moment.year}_h{half}", first_id_of(moment), first_id_of(following)))
+        moment = following
+    return found
+
+
+class Retention:
+    """Create and drop partitions, and delete old commands."""
+
+    def __init__(self, pool: _Pool) -> None:
+        self._pool = pool
+        self._queries = Queries.load(__package__, "retention.sql")
+
+    async def read_clock(self) -> datetime:
+        """Return the database's time."""
+        async with translate():
+            now: datetime = await self._pool.fetchval(self._queries["read_clock"])
+        return now
+
+    async def list_partitions(self) -> list[Partition]:
+        """Return the partitions that have an upper bound, in the order of their ids."""
+        async with translate():
+            rows = await self._pool.fetch(self._queries["list_partitions"])
+        return _partitions(rows)
+
+    async def add_partitions(self, *, until: datetime) -> list[str]:
+        """Create the partitions missing up to a moment; return their names.
+
+        Raises:
+            DataConflict: the log is locked; try later.
+            DataRejected: rows of that time are in the default partition already.
+        """
+        added: list[str] = []
+        async with translate(), self._pool.acquire() as connection:
+            for parent in PARENTS:
+                async with connection.transaction():
+                    added += await self._add(connection, parent, until)
+        return added
+
+    async def drop_partitions(self, *, ended_before: datetime) -> list[str]:
+        """Drop partitions whose executions all ended before a moment; return their names.
+
+        Other rows of these executions go first, a page at a time, because they don't change any
+        more; commands go with the log. A locked log is left for the next purge.
+        """
+        dropped = []
+        limit = first_id_of(ended_before)
+        partitions = await self.list_partitions()
+        for log in (one for one in partitions if one.parent == "event" and one.upper <= limit):
+            async with translate():
+                is_needed = await self._pool.fetchval(
+                    self._queries["is_needed"], log.lower, log.upper, ended_before
+                )
+            if is_needed:
+                continue
+            await self._delete_rows(log)
+            inside = [
+                one.name
+                for one in partitions
+                if one.parent == "command" and log.lower <= one.lower and one.upper <= log.upper
+            ]
+            try:
+                await self._drop([log.name, *inside])
+            except Conflict as error:
+                # A long reader holds the log; the next purge drops the partition.
+                _log.warning("partition_not_dropped", name=log.name, error=error.message)
+                continue
+            dropped.append(log.name)
+        return dropped
+
+    async def delete_commands(self, *, ended_before: datetime, limit: int) -> int:
+        """Delete at most ``limit`` commands that ended before; return their number."""
+        removed = 0
+        while removed < limit:
+            page = min(_PAGE, limit - removed)
+            async with translate():
+                count: int = await self._pool.fetchval(
+                    self._queries["delete_commands"], ended_before, page
+                )
+            removed += count
+            if count < page:
+                break
+        return removed
+
+    async def count_default(self, *, up_to: int) -> int:
+        """Count rows outside all partitions, at most ``up_to``."""
+        async with translate():
+            count: int = await self._pool.fetchval(self._queries["count_default"], up_to)
+        return count
+
+    async def _add(self, connection: _Connection, parent: str, until: datetime) -> list[str]:
+        if not await connection.fetchval(self._queries["try_lock"]):
+            return []
+        await connection.execute(_LOCK_TIMEOUT)
+        rows = await connection.fetch(self._queries["list_partitions"])
+        bounds = [one.upper for one in _partitions(rows) if one.parent == parent]
+        if not bounds:
+            return []
+        added = []
+        for name, lower, upper in next_halves(max(bounds), until=until):
+            full = f"{parent}_{name}"
+            statements = await connection.fetchval(
+                self._queries["statements_to_add"], parent, full, lower, upper
+            )
+            for statement in statements:
+                await connection.execute(statement)
+            added.append(full)
+        return added
+
+    async def _drop(self, names: Sequence[str]) -> None:
+        async with translate(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_LOCK_TIMEOUT)
+            for name in names:
+                statement = await connection.fetchval(self._queries["statement_to_drop"], name)
+                await connection.execute(statement)
+
+    async def _delete_rows(self, log: Partition) -> None:
+        while True:
+            async with translate():
+                count = await self._pool.fetchval(
+                    self._queries["delete_executions"], log.lower, log.upper, _PAGE
+                )
+            if count < _PAGE:
+                break
+        async with translate():
+            await self._pool.execute(self._queries["delete_leftovers"], log.lower, log.upper)
+
+
+def _partitions(rows: Sequence[asyncpg.Record]) -> list[Partition]:
+    found = []
+    for row in rows:
+        match = _BOUND.search(row["bound"])
+        if match is None or match[2] == "MAXVALUE":
+            continue
+        lower = _LOWEST if match[1] == "MINVALUE" else int(match[1].strip("'"))
+        found.append(Partition(row["parent"], row["name"], lower, int(match[2].strip("'"))))
+    return sorted(found, key=lambda one: (one.parent, one.lower))

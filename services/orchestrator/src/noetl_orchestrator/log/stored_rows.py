@@ -1,0 +1,83 @@
+"""Rows that the store returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from noetl_contract.json import Json
+
+from noetl_orchestrator.log.keys import EventIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The result of a commit.
+
+    Attributes:
+        kept: executions whose decisions were committed.
+        checked: executions without new rows that are still at their expected position.
+        clashes: identity of the stored row by (execution id, event id).
+    """
+
+    kept: frozenset[int]
+    checked: frozenset[int]
+    clashes: Mapping[tuple[int, int], EventIdentity]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedExecution:
+    """A state row with its newest snapshot."""
+
+    execution_id: int
+    catalog_id: int
+    parent_execution_id: int | None
+    position: int
+    snapshot_position: int
+    snapshot: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKeyHolder:
+    """The holder of a request key, with the answer to its request."""
+
+    execution_id: int
+    answer: Json
+
+
+@dataclass(frozen=True, slots=True)
+class DueTimer:
+    """A timer that is due."""
+
+    timer_id: int
+    execution_id: int
+    kind: str
+    payload: Json
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCommand:
+    """A command row as a sweep sees it."""
+
+    execution_id: int
+    event_id: int
+    step: str
+    worker_id: str | None
+    instance: str | None
+    attempts: int
+    holds: int
+    claimed_at: datetime | None
+    started_at: datetime | None
+    updated_at: datetime
+    pool: str
+    meta: Mapping[str, Json]
+    notifications: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The stream position of a published notification."""
+
+    status: str
+    stream_created_at: datetime | None
+    stream_sequence: int | None

@@ -1,0 +1,1 @@
+"""Keep executions and playbooks in memory between turns."""

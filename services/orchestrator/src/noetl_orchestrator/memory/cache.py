@@ -1,0 +1,110 @@
+"""Executions kept in memory, keyed by position, bounded by count and bytes."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_engine.inputs import Facts, Input
+from noetl_engine.outputs import Decision, Progress
+from noetl_engine.playbook import Playbook
+
+
+class ExecutionLike(Protocol):
+    """The part of ``noetl_engine.execution.Execution`` that the service uses."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def status(self) -> ExecutionStatus: ...
+    @property
+    def progress(self) -> Progress: ...
+    def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision: ...
+    def provide(
+        self,
+        rows: Iterable[EventRow],
+        iterations: Mapping[tuple[str, int, int], list[EventRow]],
+    ) -> None: ...
+    def catch_up(self, rows: Iterable[EventRow]) -> None: ...
+    def snapshot(self) -> bytes: ...
+    def memory_size(self) -> int: ...
+
+
+@dataclass(slots=True)
+class CachedExecution:
+    """An execution in memory, with sizes and positions of its rows.
+
+    Attributes:
+        snapshot_position: position of the stored snapshot, 0 without one.
+        snapshot_bytes: its size.
+        tail_bytes: bytes of the events after the snapshot, roughly.
+        newest: the position that another replica has sent.
+    """
+
+    execution: ExecutionLike
+    catalog_id: int
+    parent_execution_id: int | None = None
+    snapshot_position: int = 0
+    snapshot_bytes: int = 0
+    tail_bytes: int = 0
+    newest: int = 0
+
+    @property
+    def is_outdated(self) -> bool:
+        """Return whether another replica has sent a newer position."""
+        return self.newest > self.execution.position
+
+
+class ExecutionCache:
+    """Keep the most recently used executions.
+
+    An entry is valid for its position; the commit checks whether it is still the newest. No two
+    turns share an execution, and a failed commit drops its executions.
+    """
+
+    def __init__(self, *, max_executions: int, max_bytes: int) -> None:
+        self._max_executions = max_executions
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[int, tuple[CachedExecution, int]] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def bytes(self) -> int:
+        """Return the memory held, roughly."""
+        return self._bytes
+
+    def get(self, execution_id: int) -> CachedExecution | None:
+        """Return an entry and mark it as the most recently used."""
+        found = self._entries.get(execution_id)
+        if found is None:
+            return None
+        self._entries.move_to_end(execution_id)
+        return found[0]
+
+    def note_newer(self, execution_id: int, position: int) -> None:
+        """Note that another replica has committed up to a position."""
+        found = self._entries.get(execution_id)
+        if found is not None and position > found[0].newest:
+            found[0].newest = position
+
+    def put(self, execution_id: int, entry: CachedExecution) -> None:
+        """Keep an entry as of its commit, and drop the oldest beyond the bounds."""
+        self.forget(execution_id)
+        size = entry.execution.memory_size()
+        self._entries[execution_id] = (entry, size)
+        self._bytes += size
+        while self._entries and (
+            len(self._entries) > self._max_executions or self._bytes > self._max_bytes
+        ):
+            _, (_, oldest) = self._entries.popitem(last=False)
+            self._bytes -= oldest
+
+    def forget(self, execution_id: int) -> None:
+        """Drop an entry whose state is in doubt (W8)."""
+        found = self._entries.pop(execution_id, None)
+        if found is not None:
+            self._bytes -= found[1]

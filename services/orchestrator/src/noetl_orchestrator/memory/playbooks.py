@@ -1,0 +1,139 @@
+"""Parsed playbooks by catalog id; a version never changes, so it is kept while there is room."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+
+from noetl_common.bus.rpc import RpcClient
+from noetl_common.errors import Permanent, Transient
+from noetl_common.logging import get_logger
+from noetl_contract.subjects import rpc_subject
+from noetl_engine.playbook import Playbook, PlaybookError
+
+_log = get_logger()
+
+type FetchContent = Callable[[int], Awaitable[str]]
+"""Return the text of a catalog version; raise Transient if a later try may succeed."""
+
+
+class PlaybookNotUsable(Permanent):
+    """A version that does not exist or can't be parsed, with status and text of the answer."""
+
+    template = "{reason}"
+
+    def __init__(self, *, reason: str, status: int = 422) -> None:
+        super().__init__(reason=reason)
+        self.message = reason
+        self.http_status = status
+
+
+def catalog_content(rpc: RpcClient, *, timeout_seconds: float = 5.0) -> FetchContent:
+    """Return a function that asks the catalog service for content."""
+    subject = rpc_subject("catalog", "content")
+
+    async def fetch(catalog_id: int) -> str:
+        reply = await rpc.call(subject, {"catalog_id": catalog_id}, timeout=timeout_seconds)
+        if reply.status == 200 and isinstance(reply.body, dict):
+            return str(reply.body["content"])
+        if reply.status in {404, 410, 422}:
+            raise PlaybookNotUsable(
+                reason=reply.error or f"Catalog entry not found: {catalog_id}", status=reply.status
+            )
+        raise Transient(
+            "the catalog answered {status}: {reason}", status=reply.status, reason=reply.error
+        )
+
+    return fetch
+
+
+class Playbooks:
+    """Fetch, parse and keep playbooks; equal requests share one fetch.
+
+    Args:
+        fetch: returns the text.
+        parse: text to model; raises PlaybookError.
+        max_kept: parsed playbooks in memory.
+        thread_from_bytes: longer texts are parsed in a thread, away from the loop.
+    """
+
+    def __init__(
+        self,
+        fetch: FetchContent,
+        parse: Callable[[str], Playbook],
+        *,
+        max_kept: int,
+        thread_from_bytes: int,
+    ) -> None:
+        self._fetch = fetch
+        self._parse = parse
+        self._max_kept = max_kept
+        self._thread_from_bytes = thread_from_bytes
+        self._kept: OrderedDict[int, Playbook | PlaybookNotUsable] = OrderedDict()
+        self._under_way: dict[int, asyncio.Task[Playbook | PlaybookNotUsable]] = {}
+
+    def get(self, catalog_id: int) -> Playbook | PlaybookNotUsable | None:
+        """Return a playbook in memory, or the reason why it can't be used."""
+        found = self._kept.get(catalog_id)
+        if found is not None:
+            self._kept.move_to_end(catalog_id)
+        return found
+
+    async def get_many(
+        self, catalog_ids: Iterable[int], *, timeout_seconds: float
+    ) -> dict[int, Playbook | PlaybookNotUsable]:
+        """Return the playbooks in memory, and those fetched before the timeout.
+
+        A longer fetch continues, and its playbook is in memory the next time.
+        """
+        found: dict[int, Playbook | PlaybookNotUsable] = {}
+        missing: dict[int, asyncio.Task[Playbook | PlaybookNotUsable]] = {}
+        for catalog_id in catalog_ids:
+            kept = self.get(catalog_id)
+            if kept is not None:
+                found[catalog_id] = kept
+            else:
+                missing[catalog_id] = self._load(catalog_id)
+        if missing:
+            await asyncio.wait(missing.values(), timeout=timeout_seconds)
+            for catalog_id, task in missing.items():
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    found[catalog_id] = task.result()
+        return found
+
+    def close(self) -> None:
+        """Cancel the fetches that are under way."""
+        for task in self._under_way.values():
+            task.cancel()
+
+    def _load(self, catalog_id: int) -> asyncio.Task[Playbook | PlaybookNotUsable]:
+        task = self._under_way.get(catalog_id)
+        if task is None:
+            # Not in a task group: it outlives the turn, and `close` ends it.
+            task = asyncio.create_task(self._fetch_and_parse(catalog_id))
+            self._under_way[catalog_id] = task
+            task.add_done_callback(lambda _: self._forget(catalog_id))
+        return task
+
+    def _forget(self, catalog_id: int) -> None:
+        task = self._under_way.pop(catalog_id)
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("playbook_not_fetched", catalog_id=catalog_id, error=str(task.exception()))
+
+    async def _fetch_and_parse(self, catalog_id: int) -> Playbook | PlaybookNotUsable:
+        try:
+            text = await self._fetch(catalog_id)
+        except PlaybookNotUsable as error:
+            # Not kept: a restored catalog may have it again.
+            return error
+        playbook: Playbook | PlaybookNotUsable
+        try:
+            if len(text) > self._thread_from_bytes:
+                playbook = await asyncio.to_thread(self._parse, text)
+            else:
+                playbook = self._parse(text)
+        except PlaybookError as error:
+            playbook = PlaybookNotUsable(reason=str(error), status=error.status)
+        self._kept[catalog_id] = playbook
+        while len(self._kept) > self._max_kept:
+            self._kept.popitem(last=False)
+        return playbook

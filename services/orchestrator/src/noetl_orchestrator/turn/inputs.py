@@ -1,0 +1,95 @@
+"""Inputs of turns, and the callers that receive their results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from noetl_engine.inputs import Input
+from noetl_engine.outputs import Answer
+
+from noetl_orchestrator.log.keys import EventIdentity, RequestKey
+
+
+class Caller(Protocol):
+    """Receive the result of one input. Exactly one of the last three methods is called."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether the result is still wanted; asked right before the decision."""
+
+    def taken(self) -> None:
+        """Note that the input is being decided: from now on it may be committed."""
+
+    async def answered(self, answer: Answer) -> None:
+        """Take the answer; the input is committed, or needed no commit."""
+
+    async def refused(self, reason: str, answer: Answer) -> None:
+        """Take the answer to an input that is never decided; ``reason`` is for the dead letter."""
+
+    async def given_back(self, delay_seconds: float) -> None:
+        """Take the input back undecided, for another try after the delay."""
+
+
+class NoCaller:
+    """The caller of inputs that nothing waits for."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return True."""
+        return True
+
+    def taken(self) -> None:
+        """Do nothing."""
+
+    async def answered(self, answer: Answer) -> None:
+        """Do nothing."""
+
+    async def refused(self, reason: str, answer: Answer) -> None:
+        """Do nothing."""
+
+    async def given_back(self, delay_seconds: float) -> None:
+        """Do nothing; a row in the database causes another try."""
+
+
+@dataclass(slots=True, eq=False)
+class TurnInput:
+    """One input on its way through a turn.
+
+    Attributes:
+        message: the engine's input.
+        deadline: a start past its deadline is dropped (W5).
+        request_keys: keys of the execution that a start begins, or of the answer to events.
+        timer_id: the timer row that this input deletes.
+        parent_trace_of: the parent whose trace a start without one takes over.
+        cascade: a cancel that reaches the children.
+        may_precede_start: a parent's cancel; the start of the child may arrive later.
+        is_overdue: a commit found the deadline passed, so the start is stored by now or never.
+        is_repeated: it may have been committed before, its answer lost (W8).
+        attempts: decisions that were not committed.
+        stored_events: rows found under event ids of this input.
+        discarded_answer: the answer of the decision that those rows prevented.
+    """
+
+    execution_id: int
+    message: Input
+    caller: Caller
+    deadline: datetime | None = None
+    request_keys: tuple[RequestKey, ...] = ()
+    timer_id: int | None = None
+    parent_trace_of: int | None = None
+    cascade: bool = False
+    may_precede_start: bool = False
+    is_overdue: bool = False
+    is_repeated: bool = False
+    attempts: int = 0
+    stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)
+    discarded_answer: Answer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """The inputs of one execution in one turn, in their order."""
+
+    execution_id: int
+    inputs: list[TurnInput]

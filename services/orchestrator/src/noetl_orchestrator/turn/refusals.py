@@ -1,0 +1,114 @@
+"""Refuse inputs that can never be decided or stored, and fail their executions (W2)."""
+
+import re
+
+from noetl_common.errors import Conflict, NoetlError
+from noetl_common.logging import get_logger
+from noetl_engine.inputs import Claimed, Started
+from noetl_engine.outputs import Answer
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.turn.encode import Encoder
+from noetl_orchestrator.turn.inputs import TurnInput
+from noetl_orchestrator.turn.prepare import FINISHED, BadDecision
+
+_log = get_logger()
+
+_PAUSE_SECONDS = 2.0
+# After so many moved positions the failure waits for another delivery.
+_TRIES = 5
+# The driver quotes the whole argument between these two.
+_QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
+
+
+class Refusals:
+    """Refuse inputs and fail their executions."""
+
+    def __init__(self, store: Store, cache: ExecutionCache, encoder: Encoder) -> None:
+        self._store = store
+        self._cache = cache
+        self._encoder = encoder
+
+    async def refuse(self, turn_input: TurnInput, error: Exception) -> None:
+        """Refuse a bad input, and fail its execution without the fold."""
+        is_data = not isinstance(error, BadDecision) or error.reason == "data"
+        cause = error.error if isinstance(error, BadDecision) else error
+        kind = "data" if is_data else "decision"
+        metrics.DEAD_LETTERS.labels(kind).inc()
+        what = type(turn_input.message).__name__
+        _log.error(
+            "input_refused",
+            execution_id=turn_input.execution_id,
+            input=what,
+            kind=kind,
+            error=_brief(cause),
+            # The place matters for an error of a decision; data errors are in the data.
+            exc_info=None if is_data else cause,
+        )
+        text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
+        is_claim = isinstance(turn_input.message, Claimed)
+        # For a claim that can't be stored only the claimer is to blame.
+        if not isinstance(turn_input.message, Started) and not (is_claim and is_data):
+            try:
+                await self._fail_execution(turn_input.execution_id, text, kind)
+            except NoetlError as failure:
+                # The input comes again, and then its execution fails.
+                _log.warning("execution_not_failed", error=failure.message)
+                await turn_input.caller.given_back(_PAUSE_SECONDS)
+                return
+        if is_claim and not is_data:
+            await turn_input.caller.answered(FINISHED)
+            return
+        status = 422 if is_data else 500
+        await turn_input.caller.refused(text, Answer(status=status, error=text))
+
+    async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
+        position = await self._end(execution_id, error, f"{kind}_error")
+        self._cache.forget(execution_id)
+        if position is not None:
+            metrics.EXECUTIONS_FAILED.inc()
+            _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
+
+    async def _end(self, execution_id: int, error: str, reason: str) -> int | None:
+        """Append the failure; return its position, or None if the execution is not running."""
+        new_id = self._encoder.new_id
+        event_id = new_id()
+        tried: int | None = None
+        for _ in range(_TRIES):
+            found = (await self._store.load_executions([execution_id])).get(execution_id)
+            if found is None or found.position == tried:
+                return None
+            tried = found.position
+            position = await self._store.fail_execution(
+                execution_id,
+                expected=tried,
+                event_id=event_id,
+                error=error,
+                reason=reason,
+                outbox_id=new_id(),
+                subject=self._encoder.outbox_rows.event_subject(execution_id),
+                messages=await self._cancels_of_children(execution_id, event_id),
+            )
+            if position is not None:
+                return position
+        raise Conflict(what=f"execution {execution_id}")
+
+    async def _cancels_of_children(self, execution_id: int, event_id: int) -> list[OutboxRow]:
+        """Return outbox rows that cancel the awaited children of a failed parent (R8)."""
+        reason = f"Parent execution {execution_id} ended: FAILED"
+        waits = await self._store.find_open_waits(execution_id)
+        awaited = await self._store.find_awaited([(execution_id, one) for one in waits])
+        children = [
+            ChildToCancel(child, event_id, reason, cascade=False)
+            for child in awaited.get(execution_id, ())
+        ]
+        return self._encoder.cancels(execution_id, children)
+
+
+def _brief(error: BaseException) -> str:
+    """Describe an error for its sender and the log: one line, without the values it quotes."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return _QUOTED_VALUES.sub(r"\1\2", text)[:300]

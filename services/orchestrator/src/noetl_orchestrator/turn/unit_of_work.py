@@ -1,0 +1,213 @@
+"""The unit of work: the decisions of one turn for one execution, until they are committed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from noetl_contract.events import TERMINAL_TYPES, EventRow
+from noetl_contract.json import Json
+from noetl_engine.inputs import (
+    Cancelled,
+    CommandOutcome,
+    CommandStarted,
+    EventsPosted,
+    Facts,
+    Input,
+    Started,
+)
+from noetl_engine.outputs import Answer, CommandChange, Decision, NewCommand, NewTimer
+from noetl_engine.playbook import Playbook
+
+from noetl_orchestrator.log.keys import RequestKey
+from noetl_orchestrator.memory.cache import CachedExecution
+from noetl_orchestrator.turn.duplicates import EventDuplicates, fresh_ids, repeated_answer
+from noetl_orchestrator.turn.inputs import TurnInput
+
+OPEN_STATES = frozenset({"PENDING", "CLAIMED", "RUNNING"})
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredKey:
+    """A request key with the answer to give to a repetition."""
+
+    key: RequestKey
+    answer: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStart:
+    """A start that the unit of work commits, dropped if its deadline passes before."""
+
+    message: Started
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEnd:
+    """An end that the unit of work commits.
+
+    Attributes:
+        event_id: the terminal event.
+        abandoned: commands open at the end, whose children are cancelled.
+    """
+
+    at: datetime
+    event_id: int
+    error: str | None
+    abandoned: Sequence[int]
+
+
+@dataclass(slots=True, eq=False)
+class NewRows:
+    """Rows that a unit of work writes.
+
+    Attributes:
+        posted_ids: ids of new events that came from outside.
+        cancels_open_commands: every open command that is not listed ends as well.
+    """
+
+    events: list[EventRow] = field(default_factory=list)
+    posted_ids: list[int] = field(default_factory=list)
+    commands: dict[int, NewCommand] = field(default_factory=dict)
+    changes: dict[int, CommandChange] = field(default_factory=dict)
+    timers: list[NewTimer] = field(default_factory=list)
+    timers_done: list[int] = field(default_factory=list)
+    request_keys: list[AnsweredKey] = field(default_factory=list)
+    cancels_open_commands: bool = False
+
+    def cancel_open_commands(self, now: datetime) -> None:
+        """Cancel the open commands of the execution, new ones included."""
+        self.cancels_open_commands = True
+        for change in self.changes.values():
+            if change.status in OPEN_STATES:
+                change.status = "CANCELLED"
+                change.ended_at = now
+                change.lease_until = None
+        for event_id in self.commands:
+            if event_id not in self.changes:
+                self.changes[event_id] = CommandChange(
+                    event_id, "CANCELLED", None, None, 0, 0, None, None, ended_at=now
+                )
+
+
+@dataclass(slots=True, eq=False)
+class UnitOfWork:
+    """Decide the inputs of one execution, and collect the rows and answers.
+
+    Attributes:
+        entry: the execution; in memory it has moved on already.
+        expected: its position in the database; 0 for an execution that is to begin.
+        is_fresh: it was read from the database in this turn.
+        max_events: with this many events the other inputs are left for the next turn.
+        left: those inputs.
+        cascades: a cancel reaches the children.
+    """
+
+    execution_id: int
+    entry: CachedExecution
+    playbook: Playbook
+    inputs: Sequence[TurnInput]
+    is_fresh: bool
+    max_events: int = 1000
+    expected: int = 0
+    next_input: int = 0
+    left: list[TurnInput] = field(default_factory=list)
+    answers: list[tuple[TurnInput, Answer]] = field(default_factory=list)
+    rows: NewRows = field(default_factory=NewRows)
+    duplicates: EventDuplicates = field(default_factory=EventDuplicates)
+    start: ExecutionStart | None = None
+    end: ExecutionEnd | None = None
+    cascades: bool = False
+    continues_later: bool = False
+
+    def __post_init__(self) -> None:
+        self.expected = self.entry.execution.position
+
+    @property
+    def writes(self) -> bool:
+        """Return whether a commit is needed; without one the answers need the position only."""
+        return bool(self.rows.events)
+
+    @property
+    def has_children_to_cancel(self) -> bool:
+        """Return whether its end cancels children, if there are any."""
+        return self.cascades or (self.end is not None and bool(self.end.abandoned))
+
+    def decide(self, facts: Facts) -> None:
+        """Decide the inputs that are left, one after the other.
+
+        Raises:
+            NeedRows: stored rows are needed first; provide them and call again.
+            StartRefused: the start is impossible; nothing was decided.
+        """
+        while self.next_input < len(self.inputs):
+            turn_input = self.inputs[self.next_input]
+            if turn_input.caller.is_waiting:
+                self._decide(turn_input, facts)
+            self.next_input += 1
+            if len(self.rows.events) >= self.max_events:
+                # One execution must not fill the commit that others share (W9).
+                self.left = list(self.inputs[self.next_input :])
+                self.inputs = self.inputs[: self.next_input]
+
+    def _decide(self, turn_input: TurnInput, facts: Facts) -> None:
+        message = turn_input.message
+        if isinstance(message, EventsPosted | CommandStarted | CommandOutcome):
+            known = self.duplicates.known_answer(turn_input, message, self.answers)
+            if known is not None:
+                self.answers.append((turn_input, known))
+                return
+            taken = self.duplicates.taken_ids(turn_input, message)
+            message = fresh_ids(message, taken, facts.new_id)
+        turn_input.caller.taken()
+        decision = self.entry.execution.decide(self.playbook, message, facts)
+        turn_input.message = message
+        self._add(turn_input, message, decision, facts.now)
+
+    def _add(
+        self, turn_input: TurnInput, message: Input, decision: Decision, now: datetime
+    ) -> None:
+        if isinstance(message, EventsPosted | CommandStarted | CommandOutcome):
+            self._note_posted(turn_input, message, decision.events)
+        elif isinstance(message, Started) and decision.events:
+            self.start = ExecutionStart(message, turn_input.deadline)
+        elif isinstance(message, Cancelled) and decision.events and turn_input.cascade:
+            self.cascades = True
+        self._add_rows(turn_input, decision, now)
+        if decision.ended is not None:
+            event_id = next(
+                (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
+            )
+            self.end = ExecutionEnd(now, event_id, decision.error, decision.abandoned)
+        self.continues_later = self.continues_later or decision.continue_later
+        answer = repeated_answer(turn_input, message, decision.answer)
+        self.answers.append((turn_input, answer))
+        if decision.events:
+            self.rows.request_keys += [
+                AnsweredKey(key, answer.body) for key in turn_input.request_keys
+            ]
+
+    def _add_rows(self, turn_input: TurnInput, decision: Decision, now: datetime) -> None:
+        rows = self.rows
+        rows.events += decision.events
+        for command in decision.commands:
+            rows.commands[command.event_id] = command
+        for change in decision.changes:
+            rows.changes[change.event_id] = change
+        rows.timers += decision.timers
+        if turn_input.timer_id is not None:
+            rows.timers_done.append(turn_input.timer_id)
+        if decision.cancel_open_commands:
+            rows.cancel_open_commands(now)
+
+    def _note_posted(
+        self,
+        turn_input: TurnInput,
+        message: EventsPosted | CommandStarted | CommandOutcome,
+        events: Sequence[EventRow],
+    ) -> None:
+        outside = {event.event_id for event in message.events if event.event_id is not None}
+        for row in events:
+            if row.event_id in outside:
+                self.rows.posted_ids.append(row.event_id)
+                self.duplicates.note(row, turn_input)

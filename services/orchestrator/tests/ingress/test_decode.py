@@ -1,0 +1,30 @@
+"""Messages that the ingress reads or refuses."""
+
+from services.orchestrator.tests.shard import Shard
+
+
+async def test_w2_nul_characters_that_come_past_the_edge_are_replaced(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start()
+    command = await shard.command(execution_id)
+
+    message = shard.fast(command, data={"data": {"text": "a\0b", "slash": "\\u0000"}})
+    assert await shard.send(execution_id, message) == {"status": "ok"}
+
+    (done,) = [row for row in await shard.log(execution_id) if row["event_type"] == "call.done"]
+    data = done["result"]["context"]["result"]["context"]["data"]
+    assert data == {"text": "a\ufffdb", "slash": "\\u0000"}
+
+
+async def test_s4_a_message_of_another_shard_begins_no_second_log(shard: Shard) -> None:
+    await shard.open_replica()
+    message = shard.start_message()
+    execution_id = message["execution_id"]
+    other = shard.ids.next()
+
+    answer = await shard.send(execution_id, message, subject=f"noetl_ingress.0.{other}")
+
+    assert answer["status"] == 422
+    assert await shard.state(execution_id) is None
+    ((headers, _),) = await shard.dead_letters()
+    assert any("is not that of execution" in value for value in headers.values())

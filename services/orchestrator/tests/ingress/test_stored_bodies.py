@@ -1,0 +1,97 @@
+"""Messages that stand for one too large for the broker (W13)."""
+
+from typing import Any
+
+import pytest
+from noetl_common.bus.rpc import encode_reply, serve_rpc
+from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER, StoredMessage
+from noetl_contract.rpc import RpcReply
+from noetl_contract.subjects import rpc_subject
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.shard import Shard
+
+SUBJECT = rpc_subject("projector", "result.resolve", shard=0)
+REF = "noetl://execution/1/result/ingress/2"
+
+
+@pytest.fixture
+async def shard(shard: Shard) -> Shard:
+    """A shard with one replica."""
+    await shard.open_replica()
+    return shard
+
+
+async def send(shard: Shard, execution_id: int, **fields: Any) -> dict[str, Any]:
+    """Put a message on the ingress that stands for another, and return the answer."""
+    stored = StoredMessage(execution_id=execution_id, ref=REF, size=1)
+    body = stored.model_dump() | fields
+    with shard.bus.inbox().expect() as waiter:
+        headers = {REPLY_HEADER: waiter.subject, STORED_HEADER: "1"}
+        await shard.publish(execution_id, body, headers=headers)
+        answer = RpcReply.model_validate_json(await waiter.wait(15))
+    return answer.model_dump()
+
+
+async def test_the_message_it_stands_for_is_handled(shard: Shard) -> None:
+    message = shard.start_message(payload={"message": "\u0000big" * 20_000})
+    asked: list[dict[str, Any]] = []
+
+    async def resolve(request: dict[str, Any]) -> bytes:
+        asked.append(request)
+        return encode_reply(message)
+
+    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+        answer = await send(shard, message["execution_id"])
+
+    assert answer["status"] == 200
+    assert asked == [{"ref": REF}]
+    assert (await shard.types(message["execution_id"]))[0].startswith("playbook")
+
+
+async def test_a_store_that_is_away_is_asked_again(shard: Shard) -> None:
+    message = shard.start_message()
+    answers = [RpcReply(status=503, error="away"), RpcReply(body=message)]
+
+    async def resolve(_request: dict[str, Any]) -> RpcReply:
+        return answers.pop(0)
+
+    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+        answer = await send(shard, message["execution_id"])
+
+    assert answer["status"] == 200
+    assert answers == []
+
+
+@pytest.mark.parametrize(("status", "says"), [(404, REF), (400, "no such form")])
+async def test_one_that_stands_for_nothing_is_a_dead_letter(
+    shard: Shard, status: int, says: str
+) -> None:
+    execution_id = shard.ids.next()
+
+    async def resolve(_request: dict[str, Any]) -> RpcReply:
+        return RpcReply(status=status, error="no such form")
+
+    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+        gone = await send(shard, execution_id)
+        nonsense = await send(shard, execution_id, ref=None)
+        await eventually(shard.ingress_is_empty, what="both were answered for good")
+
+    assert [gone["status"], nonsense["status"]] == [422, 422]
+    assert says in gone["error"]
+    assert len(await shard.dead_letters()) == 2
+
+
+async def test_one_that_stands_for_another_executions_message_is_refused(shard: Shard) -> None:
+    """S4: it would reach another log past its subject."""
+    message = shard.start_message()
+    other = shard.ids.next()
+
+    async def resolve(_request: dict[str, Any]) -> RpcReply:
+        return RpcReply(body=message)
+
+    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+        answer = await send(shard, other)
+
+    assert answer["status"] == 422
+    assert await shard.state(message["execution_id"]) is None

@@ -1,0 +1,245 @@
+"""L3, L4: commands of workers that are gone are announced again."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.leases.workers import age_hold, hear, renotified, sweep
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Replica, Shard
+
+
+async def test_l3_no_worker_is_judged_while_heartbeats_cannot_be_heard(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 3600)
+    assert replica.rooms.leases.liveness.workers is None
+
+    await sweep(replica)
+    claim = await shard.claim(held, worker="w2", instance="i2")
+
+    assert await renotified(shard, held) == []
+    assert claim["detail"]["code"] == "active_claim"
+
+
+async def test_l3_no_worker_is_judged_while_the_ingress_is_behind(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+
+    async def behind() -> float:
+        return 6.0
+
+    replica.rooms.leases.sweeper._broker.oldest_ingress_seconds = behind  # type: ignore[method-assign]
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+
+
+async def test_l3_the_age_of_the_oldest_ingress_message_is_known(shard: Shard) -> None:
+    replica = await shard.open_replica(loops=False)
+    broker = replica.rooms.leases.sweeper._broker
+    assert await broker.oldest_ingress_seconds() == 0.0
+
+    await shard.publish(shard.ids.next(), b"{}")
+
+    async def grows() -> bool:
+        age = await broker.oldest_ingress_seconds()
+        return age is not None and age > 0.05
+
+    await eventually(grows)
+
+
+async def test_l4_a_new_process_under_the_old_name_orphans_its_commands_at_once(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    """The lease has not expired; the registration alone is enough."""
+    await age_hold(shard, held, replica, 20)
+    await hear(shard, replica, process_age=0, instance="i2")
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_l4_the_same_process_registering_again_keeps_its_work(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 20)
+    await hear(shard, replica, process_age=0, instance="i1")
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+
+
+async def test_l4_a_deregistered_worker_is_gone_at_once(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await hear(shard, replica, deregistered=True)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_l4_heartbeats_keep_a_long_command(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 600)
+    await hear(shard, replica, heartbeat_age=1)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+    row = await shard.command_row(held)
+    now = await shard.pool.fetchval("SELECT clock_timestamp()")
+    assert row["lease_until"] > now + timedelta(seconds=50)
+
+
+async def test_a_worker_that_falls_silent_is_noticed_before_its_leases_end(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 100)
+    await hear(shard, replica, heartbeat_age=1)
+    await sweep(replica)
+    assert await renotified(shard, held) == []
+
+    await hear(shard, replica, heartbeat_age=61)
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_the_hard_limit_ends_a_hold_of_a_healthy_worker(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 1900)
+    await hear(shard, replica, heartbeat_age=1)
+
+    await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+
+
+async def test_a_claim_that_never_starts_is_orphaned_after_its_grace(
+    shard: Shard, replica: Replica
+) -> None:
+    command = await shard.command(await shard.start())
+    await shard.claim(command)
+    await age_hold(shard, command, replica, 31)
+    await hear(shard, replica, heartbeat_age=1, instance=None)
+
+    await sweep(replica)
+
+    assert await renotified(shard, command) == [f"c:{command.event_id}:1"]
+
+
+async def test_an_orphan_is_announced_without_its_command_and_with_the_next_attempt(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    shard.hints.clear()
+
+    await sweep(replica)
+
+    row = await shard.pool.fetchrow("SELECT * FROM noetl.outbox WHERE kind = 'command'")
+    assert row is not None
+    assert row["payload"]["fast"] == {"v": 1, "shard": 0, "attempts": 1}
+    assert row["payload"]["command_id"] == held.command_id
+    await eventually(lambda: shard.hints)
+    assert shard.hints[0]["outbox_id"] == row["outbox_id"]
+    assert shard.hints[0]["payload"] == row["payload"]
+    assert (await shard.command_row(held))["worker_id"] == "w1"
+
+
+async def test_an_orphan_is_announced_again_under_a_new_id_with_a_growing_pause(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    await sweep(replica)
+    await sweep(replica)
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+    pauses = []
+    for _ in range(2):
+        row = await shard.command_row(held)
+        pauses.append(row["lease_until"] - row["notified_at"])
+        await shard.pool.execute("UPDATE noetl.command SET lease_until = now() - interval '1 s'")
+        await sweep(replica)
+
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1:n2"]
+    assert [round(pause.total_seconds()) for pause in pauses] == [10, 20]
+
+
+async def test_a_command_lost_too_often_fails_with_its_reason(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    execution_id = held.execution_id
+    for attempt, worker in ((1, "w2"), (2, "w3")):
+        await age_hold(shard, held, replica, 120)
+        await hear(shard, replica, heartbeat_age=120)
+        claim = await shard.claim(held, worker=worker, instance=worker)
+        assert claim["body"]["meta"]["attempts"] == attempt
+    await age_hold(shard, held, replica, 120)
+    await sweep(replica)
+
+    async def has_failed() -> bool:
+        return "playbook.failed" in await shard.types(execution_id)
+
+    await eventually(has_failed)
+    failed = [r for r in await shard.log(execution_id) if r["event_type"] == "call.error"]
+    text = "Command lost: worker w3 stopped answering (attempt 3 of 3)"
+    assert failed[0]["result"]["context"]["error"] == text
+    assert failed[0]["meta"]["reason"] == "attempts_exhausted"
+    assert await renotified(shard, held) == []
+
+
+async def test_two_sweeps_at_once_announce_an_orphan_once(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    other = await shard.open_replica()
+    await age_hold(shard, held, replica, 120)
+    for one in (replica, other):
+        await hear(shard, one, heartbeat_age=120)
+
+    def announced() -> set[str]:
+        ids = {hint["message_id"] for hint in shard.hints if hint["kind"] == "command"}
+        return ids - {f"c:{held.event_id}:0"}
+
+    await asyncio.gather(sweep(replica), sweep(other))
+    await eventually(announced)
+
+    # Both may have seen it; the broker stores one message of this id.
+    assert await renotified(shard, held) == [f"c:{held.event_id}:1"]
+    assert announced() == {f"c:{held.event_id}:1"}
+
+
+@pytest.mark.parametrize("turns", ["claimed anew", "finished"])
+async def test_an_orphan_that_is_none_any_more_is_not_announced(
+    shard: Shard, replica: Replica, held: Command, turns: str
+) -> None:
+    """Between the look and the repetition the command has gone on."""
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, heartbeat_age=120)
+    store = replica.rooms.log.store
+    notify_again = store.notify_again
+
+    async def too_late(*args: Any, **options: Any) -> Any:
+        if turns == "finished":
+            assert await shard.send(held.execution_id, shard.fast(held)) == {"status": "ok"}
+        else:
+            claim = await shard.claim(held, worker="w2", instance="i2")
+            assert claim["status"] == 200
+        return await notify_again(*args, **options)
+
+    store.notify_again = too_late  # type: ignore[method-assign]
+    await sweep(replica)
+
+    assert await renotified(shard, held) == []
+    assert (await shard.command_row(held))["notifications"] == 0

@@ -1,0 +1,182 @@
+"""Timers and continuations: waiting is a row (W9, W10)."""
+
+from typing import Any
+
+from noetl_contract.ingress import CommandOutcomeMessage
+from noetl_engine.inputs import CommandOutcome, Started
+from noetl_orchestrator.leases.timers import take_due_timers
+from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.shard import Replica, Shard
+
+TIMED = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: timed, path: tests/timed}
+workflow:
+  - step: start
+    spec: {timeout: 30}
+    tool: {kind: noop}
+"""
+
+WIDE = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: wide, path: tests/wide}
+workload: {count: 25}
+workflow:
+  - step: start
+    loop: {in: "{{ range(25) }}", iterator: item, spec: {mode: parallel}}
+    tool: {kind: noop}
+"""
+
+
+async def take(replica: Replica) -> int:
+    rooms = replica.rooms
+    return await take_due_timers(rooms.log.store, rooms.turn.dispatcher, lease_seconds=30, limit=10)
+
+
+async def timers(shard: Shard) -> list[Any]:
+    return list(await shard.pool.fetch("SELECT * FROM noetl.timer"))
+
+
+async def test_w10_a_step_timeout_is_a_row_and_ends_the_command(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    execution_id = await shard.start(TIMED)
+    command = await shard.command(execution_id)
+    assert await timers(shard) == []
+
+    await shard.send(execution_id, shard.fast(command, "command.start"))
+    (timer,) = await timers(shard)
+    assert await take(replica) == 0
+    replica.rooms.memory.cache.forget(execution_id)
+    # Its time has come by the database's clock, not yet by the process's estimate of it.
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+    assert await take(replica) == 1
+
+    async def has_failed() -> bool:
+        return "playbook.failed" in await shard.types(execution_id)
+
+    await eventually(has_failed)
+    assert timer["kind"] == "step_timeout"
+    assert timer["payload"] == {"event_id": command.event_id, "holds": 1}
+    assert await timers(shard) == []
+
+
+async def test_w10_a_timer_of_a_finished_command_goes_without_effect(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    execution_id = await shard.start(TIMED)
+    command = await shard.command(execution_id)
+    await shard.send(execution_id, shard.fast(command, "command.start"))
+    await shard.send(execution_id, shard.fast(command))
+    types = await shard.types(execution_id)
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+
+    assert await take(replica) == 1
+
+    async def is_gone() -> bool:
+        return not await timers(shard)
+
+    await eventually(is_gone)
+    assert await shard.types(execution_id) == types
+
+
+async def test_w10_a_timer_of_an_unknown_execution_goes(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    await shard.pool.execute(
+        "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind)"
+        " VALUES (1, 2, now(), 'continue')"
+    )
+
+    assert await take(replica) == 1
+
+    async def is_gone() -> bool:
+        return not await timers(shard)
+
+    await eventually(is_gone)
+
+
+async def test_w10_a_timer_that_was_taken_in_vain_is_due_again(shard: Shard) -> None:
+    replica = await shard.open_replica(loops=False)
+    await shard.pool.execute(
+        "INSERT INTO noetl.timer (timer_id, execution_id, due_at, kind)"
+        " VALUES (1, 2, now(), 'continue')"
+    )
+
+    assert [await take(replica), await take(replica)] == [1, 0]
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = due_at - interval '31 s'")
+    assert await take(replica) == 1
+
+
+async def test_w9_a_fan_out_larger_than_a_decision_goes_on_by_itself(shard: Shard) -> None:
+    await shard.open_replica(decision_commands=10)
+
+    execution_id = await shard.start(WIDE)
+
+    async def all_issued() -> bool:
+        return len(await shard.open_commands(execution_id)) == 25
+
+    await eventually(all_issued)
+    await eventually(lambda: _none(shard))
+
+
+async def _none(shard: Shard) -> bool:
+    return not await timers(shard)
+
+
+async def test_w9_a_continuation_outlives_the_process(shard: Shard) -> None:
+    """The process that issued the first part dies before it goes on."""
+    first = await shard.open_replica(decision_commands=10)
+    first.rooms.turn.dispatcher.submit_kept = first.rooms.turn.dispatcher.submit  # type: ignore[attr-defined]
+    submitted: list[Any] = []
+
+    def submit(turn_input: Any) -> None:
+        if type(turn_input.message).__name__ == "Continued":
+            submitted.append(turn_input)
+        else:
+            first.rooms.turn.dispatcher.submit_kept(turn_input)  # type: ignore[attr-defined]
+
+    first.rooms.turn.dispatcher.submit = submit  # type: ignore[method-assign]
+    execution_id = await shard.start(WIDE)
+    assert len(submitted) == 1
+    (timer,) = await timers(shard)
+    assert timer["kind"] == "continue"
+
+    second = await shard.open_replica(decision_commands=10)
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+    await take(second)
+
+    async def all_issued() -> bool:
+        return len(await shard.open_commands(execution_id)) == 25
+
+    await eventually(all_issued)
+
+
+async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
+    replica = await shard.open_replica(loops=False, turn_events_per_execution=8)
+    rooms = replica.rooms
+    message = shard.start_message(WIDE)
+    execution_id = message["execution_id"]
+    fields = ("execution_id", "catalog_id", "path", "version")
+    start = Started(**{name: message[name] for name in fields}, payload={})
+    begin = Group(execution_id, [TurnInput(execution_id, start, NoCaller())])
+    assert await rooms.turn.turns.run([begin], lambda: None) == []
+
+    commands = (await shard.open_commands(execution_id))[:5]
+    outcomes = [CommandOutcomeMessage.model_validate(shard.fast(command)) for command in commands]
+    inputs = [
+        TurnInput(execution_id, CommandOutcome(one.hold, tuple(one.events)), NoCaller())
+        for one in outcomes
+    ]
+    sizes = []
+    postponed = [(Group(execution_id, inputs), 0.0)]
+    while postponed:
+        before = len(await shard.log(execution_id))
+        ((group, _pause),) = postponed
+        postponed = await rooms.turn.turns.run([group], lambda: None)
+        sizes.append(len(await shard.log(execution_id)) - before)
+
+    assert sizes == [8, 8, 4]
+    assert len(await shard.open_commands(execution_id)) == 20
+    await rooms.log.store.close()

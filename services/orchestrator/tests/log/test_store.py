@@ -1,0 +1,73 @@
+"""The statements and the SQL file agree with the schema and with the store."""
+
+import re
+from pathlib import Path
+
+import asyncpg
+import noetl_orchestrator.log.store
+import pytest
+from noetl_common.pg.queries import Queries
+from noetl_orchestrator.log.store import Store
+from noetl_testkit.postgres import Database
+
+from services.orchestrator.tests.shard import Shard
+
+QUERIES = Queries.load("noetl_orchestrator.log")
+
+
+@pytest.mark.parametrize(
+    ("room", "file"),
+    [
+        ("log", "queries.sql"),
+        ("log", "appends.sql"),
+        ("log", "retention.sql"),
+        ("leases", "children.sql"),
+    ],
+)
+async def test_every_statement_can_be_prepared(database: Database, room: str, file: str) -> None:
+    queries = Queries.load(f"noetl_orchestrator.{room}", file)
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        for name in queries:
+            await connection.prepare(queries[name])
+    finally:
+        await connection.close()
+
+
+def test_every_statement_is_used_and_every_used_one_exists() -> None:
+    source = Path(noetl_orchestrator.log.store.__file__).read_text()
+    used = re.findall(r'_queries\["(\w+)"\]', source)
+
+    assert sorted(used) == sorted(QUERIES)
+
+
+def test_every_statement_has_its_method() -> None:
+    assert [name for name in QUERIES if not hasattr(Store, name)] == []
+
+
+async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> None:
+    """A plan made on empty tables is kept for long; it must not hold a scan of the log."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE turn AS {QUERIES['commit_turn']}")
+        nothing = ", ".join(["'[]'"] * 8 + ["'{}'"] + ["'[]'"] + ["'{}'"] * 29)
+        rows = await connection.fetch(f"EXPLAIN EXECUTE turn ({nothing})")
+    finally:
+        await connection.close()
+
+    assert [row[0] for row in rows if "Seq Scan" in row[0]] == []
+
+
+async def test_request_keys_are_forgotten_after_their_time(shard: Shard) -> None:
+    store = (await shard.open_replica(loops=False)).rooms.log.store
+    await shard.pool.execute(
+        "INSERT INTO noetl.request_key (scope, key, execution_id, seen_at) VALUES"
+        " ('s', 'old', 1, now() - interval '1 hour'), ('s', 'new', 2, now())"
+    )
+
+    await store.purge_request_keys(older_than_seconds=60, limit=10)
+
+    assert [r["key"] for r in await shard.pool.fetch("SELECT key FROM noetl.request_key")] == [
+        "new"
+    ]

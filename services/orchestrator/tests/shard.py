@@ -1,0 +1,205 @@
+"""One shard of orchestrators on real servers."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.ids import SnowflakeIds
+from noetl_common.pg.pool import open_pool
+from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.streams import STREAMS, ingress_durable
+from noetl_contract.subjects import ingress_subject, outbox_hint_subject
+from noetl_engine.execution import Execution
+from noetl_engine.playbook import parse_playbook
+from noetl_orchestrator.ingress.consumer import run_consumer
+from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
+from noetl_orchestrator.memory.replicas import run_presence
+from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
+from noetl_orchestrator.settings import Settings
+from noetl_testkit.postgres import Database
+
+from services.orchestrator.tests.messages import Command, Messages
+from services.orchestrator.tests.playbooks import LINEAR
+from services.orchestrator.tests.tables import Tables
+
+
+@dataclass
+class Replica:
+    """One orchestrator process, as rooms of this process."""
+
+    rooms: Orchestrator
+    bus: Bus
+    settings: Settings
+
+
+@dataclass
+class Shard(Tables, Messages):
+    """A shard that a test opens replicas of, and sends messages to."""
+
+    database: Database
+    open_replica: Callable[..., Awaitable[Replica]]
+    replicas: list[Replica] = field(default_factory=list)
+    hints: list[JsonObject] = field(default_factory=list)
+    attempts: Any = field(default_factory=itertools.count)
+
+    @property
+    def rooms(self) -> Orchestrator:
+        """The first replica's rooms."""
+        return self.replicas[0].rooms
+
+    async def publish(
+        self,
+        execution_id: int,
+        body: bytes | JsonObject,
+        *,
+        subject: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Put a message on the ingress without waiting for its answer."""
+        await self.bus.publish(
+            subject or ingress_subject(0, execution_id=execution_id),
+            body if isinstance(body, bytes) else orjson.dumps(body),
+            message_id=f"t{next(self.attempts)}-{time.time_ns()}",
+            headers=headers,
+        )
+
+    async def send(
+        self,
+        execution_id: int,
+        body: bytes | JsonObject,
+        *,
+        seconds: float = 10.0,
+        deadline_ms: int | None = None,
+        subject: str | None = None,
+    ) -> JsonObject:
+        """Put a message on the ingress and return its answer."""
+        with self.bus.inbox().expect() as waiter:
+            headers = {REPLY_HEADER: waiter.subject}
+            if deadline_ms is not None:
+                headers[DEADLINE_HEADER] = str(deadline_ms)
+            await self.publish(execution_id, body, headers=headers, subject=subject)
+            answer: JsonObject = orjson.loads(await waiter.wait(seconds))
+        return answer
+
+    async def start(self, playbook: str = LINEAR, **fields: Json) -> int:
+        """Start an execution and return its id."""
+        message = self.start_message(playbook, **fields)
+        answer = await self.send(message["execution_id"], message)
+        assert answer["status"] == 200, answer
+        return int(message["execution_id"])
+
+    async def claim(
+        self,
+        command: Command,
+        *,
+        worker: str = "w1",
+        instance: str | None = None,
+        with_execution: bool = True,
+        after_start: bool = False,
+        replica: int = 0,
+    ) -> JsonObject:
+        """Claim a command of a replica directly."""
+        request: JsonObject = {
+            "event_id": command.event_id,
+            "worker_id": worker,
+            "instance": instance,
+            "after_start": after_start,
+        }
+        if with_execution:
+            request["execution_id"] = command.execution_id
+        answer = await self.replicas[replica].rooms.ingress.on_claim(request)
+        if isinstance(answer, bytes):
+            found: JsonObject = orjson.loads(answer)
+            return found
+        return answer.model_dump()
+
+
+def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settings:
+    """Return settings of a test's servers."""
+    return Settings.model_validate({"nats_url": nats_url, **database.settings, **overrides})
+
+
+@asynccontextmanager
+async def running_loops(replica: Replica) -> AsyncIterator[None]:
+    """Run turns and intake of a replica."""
+    settings, rooms = replica.settings, replica.rooms
+    async with running_turns(rooms.turn, count=settings.turns_in_flight):
+        intake = asyncio.create_task(
+            run_consumer(
+                replica.bus,
+                ingress_durable(settings.shard_index),
+                rooms.ingress.on_batch,
+                window=settings.ingress_window,
+                drain_seconds=2.0,
+            )
+        )
+        presence = asyncio.create_task(run_presence(rooms.memory.replicas))
+        try:
+            yield
+        finally:
+            presence.cancel()
+            intake.cancel()
+            await asyncio.gather(intake, presence, return_exceptions=True)
+
+
+@asynccontextmanager
+async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard]:
+    """A shard on any servers."""
+    async with AsyncExitStack() as stack:
+        base = settings_for(nats_url, database)
+        bus = await stack.enter_async_context(connect(base, name="test"))
+        pool = await stack.enter_async_context(open_pool(base, name="test"))
+        await ensure_topology(bus, STREAMS, (ingress_durable(0),))
+        playbooks: dict[int, str] = {}
+        machines = itertools.count(1)
+
+        async def fetch(catalog_id: int) -> str:
+            try:
+                return playbooks[catalog_id]
+            except KeyError:
+                raise PlaybookNotUsable(reason="no such playbook", status=404) from None
+
+        async def open_replica(
+            *, loops: bool = True, executions: Any = Execution, **overrides: Json
+        ) -> Replica:
+            settings = settings_for(nats_url, database, **overrides)
+            replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
+            turns = await stack.enter_async_context(open_pool(settings, name="turns"))
+            rooms = await stack.enter_async_context(
+                open_orchestrator(
+                    settings,
+                    bus=replica_bus,
+                    turn_pool=turns,
+                    background_pool=pool,
+                    ids=SnowflakeIds(next(machines)),
+                    fetch_content=fetch,
+                    parse=parse_playbook,
+                    executions=executions,
+                )
+            )
+            replica = Replica(rooms, replica_bus, settings)
+            shard.replicas.append(replica)
+            if loops:
+                await stack.enter_async_context(running_loops(replica))
+            return replica
+
+        shard = Shard(
+            ids=SnowflakeIds(1000),
+            playbooks=playbooks,
+            bus=bus,
+            pool=pool,
+            database=database,
+            open_replica=open_replica,
+        )
+        await bus.subscribe(
+            outbox_hint_subject(0), lambda message: shard.hints.extend(orjson.loads(message.data))
+        )
+        yield shard

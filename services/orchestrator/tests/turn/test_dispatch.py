@@ -1,0 +1,122 @@
+"""Inputs in order, executions apart, turns within their bounds."""
+
+import asyncio
+
+import pytest
+from noetl_engine.inputs import Cancelled
+from noetl_orchestrator.turn.dispatch import Dispatcher
+from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.gates import (
+    Gate,
+)
+from services.orchestrator.tests.shard import Shard
+
+
+def turn_input(execution_id: int, reason: str = "") -> TurnInput:
+    return TurnInput(execution_id, Cancelled(reason), NoCaller())
+
+
+def names(groups: list[Group]) -> list[tuple[int, list[str | None]]]:
+    return [
+        (
+            group.execution_id,
+            [w.message.reason for w in group.inputs if isinstance(w.message, Cancelled)],
+        )
+        for group in groups
+    ]
+
+
+@pytest.fixture
+def dispatcher() -> Dispatcher:
+    return Dispatcher(turn_inputs=4, inputs_per_execution=2)
+
+
+async def test_inputs_of_one_execution_stay_in_order_and_together(dispatcher: Dispatcher) -> None:
+    for execution_id, reason in ((1, "a"), (2, "b"), (1, "c")):
+        dispatcher.submit(turn_input(execution_id, reason))
+
+    assert names(await dispatcher.take()) == [(1, ["a", "c"]), (2, ["b"])]
+
+
+async def test_an_execution_is_in_one_turn_at_a_time(dispatcher: Dispatcher) -> None:
+    dispatcher.submit(turn_input(1, "a"))
+    await dispatcher.take()
+    dispatcher.submit(turn_input(1, "b"))
+    dispatcher.submit(turn_input(2, "c"))
+
+    second = names(await dispatcher.take())
+    dispatcher.release([1, 2])
+    third = names(await dispatcher.take())
+
+    assert (second, third) == ([(2, ["c"])], [(1, ["b"])])
+
+
+async def test_a_hot_execution_gets_a_bounded_share(dispatcher: Dispatcher) -> None:
+    for number in range(10):
+        dispatcher.submit(turn_input(1, str(number)))
+    dispatcher.submit(turn_input(2, "x"))
+
+    first = await dispatcher.take()
+    dispatcher.release([1, 2])
+    second = await dispatcher.take()
+
+    assert names(first) == [(1, ["0", "1"]), (2, ["x"])]
+    assert names(second) == [(1, ["2", "3"])]
+
+
+async def test_a_turn_takes_no_more_than_its_bound(dispatcher: Dispatcher) -> None:
+    for execution_id in range(6):
+        dispatcher.submit(turn_input(execution_id))
+
+    assert [len(await dispatcher.take()), len(await dispatcher.take())] == [4, 2]
+
+
+async def test_what_is_postponed_comes_first_and_blocks_its_execution(
+    dispatcher: Dispatcher,
+) -> None:
+    dispatcher.submit(turn_input(1, "a"))
+    (group,) = await dispatcher.take()
+    dispatcher.submit(turn_input(1, "b"))
+
+    dispatcher.postpone(group, 0.01)
+    later = await dispatcher.take()
+
+    assert names(later) == [(1, ["a", "b"])]
+
+
+async def test_take_waits_for_inputs(dispatcher: Dispatcher) -> None:
+    waiting = asyncio.create_task(dispatcher.take())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    dispatcher.submit(turn_input(1, "a"))
+
+    assert names(await waiting) == [(1, ["a"])]
+
+
+async def test_what_arrives_during_a_commit_shares_the_next_one(shard: Shard) -> None:
+    replica = await shard.open_replica(turns_in_flight=1)
+    executions = [await shard.start() for _ in range(20)]
+    commands = [await shard.command(one) for one in executions]
+    gate = Gate(replica)
+    started = asyncio.Event()
+
+    async def hold() -> None:
+        gate.before = None
+        started.set()
+        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 19)
+
+    gate.before = hold
+    first = asyncio.create_task(shard.send(executions[0], shard.fast(commands[0])))
+    await started.wait()
+    await asyncio.gather(
+        *(
+            shard.send(execution_id, shard.fast(command))
+            for execution_id, command in zip(executions[1:], commands[1:], strict=True)
+        ),
+        first,
+    )
+
+    assert gate.sizes == [1, 19]

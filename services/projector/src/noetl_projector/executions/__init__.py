@@ -1,0 +1,1 @@
+"""Reads of executions, their events and their commands."""

@@ -1,0 +1,221 @@
+-- Reads of executions, their events and their commands, on the shard's database.
+
+-- list: state
+-- The state row of an execution.
+SELECT
+    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
+    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
+    s.failed_steps, s.soft_errors, s.current_step
+FROM noetl.execution_state AS s;
+
+-- list: read_row
+-- What readers see of a log row.
+SELECT
+    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
+    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
+    e.duration
+FROM noetl.event AS e;
+
+-- name: probe
+-- Whether the database answers.
+SELECT 1;
+
+-- name: find_state
+-- The state row of an execution. $1 execution id
+SELECT {state}
+FROM noetl.execution_state AS s
+WHERE s.execution_id = $1;
+
+-- name: find_log
+-- The ends of a log that no playbook wrote: of a subscription, of projected events. $1 execution id
+SELECT
+    first.execution_id, first.catalog_id, coalesce(first.node_name, '') AS path,
+    first.parent_execution_id, last.position, last.event_type,
+    first.created_at AT TIME ZONE 'UTC' AS started_at,
+    last.created_at AT TIME ZONE 'UTC' AS ended_at
+FROM noetl.event AS first
+CROSS JOIN
+    LATERAL (
+        SELECT e.position, e.event_type, e.created_at
+        FROM noetl.event AS e
+        WHERE e.execution_id = first.execution_id
+        ORDER BY e.position DESC
+        LIMIT 1
+    ) AS last
+WHERE first.execution_id = $1 AND first.position = 1;
+
+-- name: list_states
+-- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
+-- $3 status or null, $4 limit, $5 offset
+SELECT {state}
+FROM noetl.execution_state AS s
+WHERE
+    ($1::BIGINT IS NULL OR s.catalog_id = $1)
+    AND ($2::TEXT IS NULL OR strpos(lower(s.path), lower($2)) > 0)
+    AND ($3::TEXT IS NULL OR s.status = $3)
+ORDER BY s.started_at DESC, s.execution_id DESC
+LIMIT $4 OFFSET $5;
+
+-- name: read_after
+-- Rows of a log after a position, ascending. $1 execution id, $2 position, $3 limit
+SELECT {read_row}
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position > $2
+ORDER BY e.position
+LIMIT $3;
+
+-- name: find_position
+-- The position after an event that a reader has seen. An id that the log lacks was
+-- rounded by a browser: before the first row above the rounding, and the log's end if there is
+-- none. $1 execution id, $2 event id, $3 rounding
+SELECT coalesce(
+    (SELECT e.position FROM noetl.event AS e WHERE e.execution_id = $1 AND e.event_id = $2),
+    (
+        SELECT min(e.position) - 1 FROM noetl.event AS e
+        WHERE e.execution_id = $1 AND e.event_id > $2 - $3
+    ),
+    (SELECT s.position FROM noetl.execution_state AS s WHERE s.execution_id = $1),
+    0
+) AS position;
+
+-- name: read_page
+-- A page of a log, descending. $1 execution id, $2 ids above this or null, $3 type or null,
+-- $4 limit, $5 offset
+SELECT {read_row}
+FROM noetl.event AS e
+WHERE
+    e.execution_id = $1
+    AND ($2::BIGINT IS NULL OR e.event_id > $2)
+    AND ($3::TEXT IS NULL OR e.event_type = $3)
+ORDER BY e.position DESC
+LIMIT $4 OFFSET $5;
+
+-- name: count_page
+-- How many rows a page is cut from. $1 execution id, $2 ids above this or null, $3 type or null
+SELECT count(*)
+FROM noetl.event AS e
+WHERE
+    e.execution_id = $1
+    AND ($2::BIGINT IS NULL OR e.event_id > $2)
+    AND ($3::TEXT IS NULL OR e.event_type = $3);
+
+-- name: read_start
+-- The workload of an execution. $1 execution id
+SELECT e.context -> 'workload' AS workload
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = 1;
+
+-- name: read_last_result
+-- The data of the last call. $1 execution id, $2 position of the log's end. Only the end of the
+-- log is looked at: behind the last call there is hardly more than its completion and the end.
+SELECT e.result #> '{context,result,context,data}' AS data
+FROM noetl.event AS e
+WHERE
+    e.execution_id = $1
+    AND e.position > $2 - 50
+    AND e.event_type = 'call.done'
+    AND coalesce(e.meta ->> 'late', 'false') != 'true'
+ORDER BY e.position DESC
+LIMIT 1;
+
+-- name: find_status
+-- The state row of an execution, nulls without one, and the names of the steps that ended in the
+-- order in which they did; those with an open command are not among them. $1 execution id, $2 limit
+-- of names, of which the newest stay. The newest rows of the log are looked at, not all of them.
+-- One statement, so that all of it is of one moment.
+-- Each part is one pass: joined row by row, a loop's events times its commands would be looked at.
+WITH newest AS MATERIALIZED (
+    SELECT
+        e.node_name, e.event_type, e.position,
+        coalesce(e.meta ->> 'late', 'false') = 'true' AS is_late
+    FROM noetl.event AS e
+    WHERE e.execution_id = $1
+    ORDER BY e.position DESC
+    LIMIT 20000
+),
+
+ended AS MATERIALIZED (
+    SELECT n.node_name, max(n.position) AS position
+    FROM newest AS n
+    WHERE
+        n.node_name IS NOT NULL
+        AND n.event_type IN ('command.completed', 'step.exit')
+        AND NOT n.is_late
+    GROUP BY n.node_name
+),
+
+open AS MATERIALIZED (
+    SELECT DISTINCT c.step_name
+    FROM noetl.command AS c
+    WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+),
+
+named AS (
+    SELECT e.node_name, e.position
+    FROM ended AS e
+    WHERE NOT EXISTS (SELECT 1 FROM open AS o WHERE o.step_name = e.node_name)
+    ORDER BY e.position DESC
+    LIMIT $2
+)
+
+SELECT
+    {state},
+    array(SELECT n.node_name FROM named AS n ORDER BY n.position) AS names
+FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
+LEFT JOIN noetl.execution_state AS s
+    ON s.execution_id = asked.execution_id;
+
+-- name: read_expected_iterations
+-- How many commands a looped start generates; no row without a loop. $1 execution id
+SELECT (e.result #>> '{context,iterations_expected}')::INTEGER AS expected
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = 2 AND e.event_type = 'step.enter';
+
+-- name: find_command
+-- The issued command of an event id. $1 event id, $2 execution id or null
+SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
+FROM noetl.command AS c
+INNER JOIN noetl.event AS e
+    ON e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
+LIMIT 1;
+
+-- name: find_issued
+-- The same from the log alone, whose rows outlive those of commands. $1 event id,
+-- $2 execution id or null
+SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
+FROM noetl.event AS e
+WHERE
+    e.event_id = $1
+    AND e.event_type = 'command.issued'
+    AND ($2::BIGINT IS NULL OR e.execution_id = $2)
+LIMIT 1;
+
+-- name: find_event
+-- The event of an id; ids repeat between executions, so it is the newest one. $1 event id
+SELECT
+    e.execution_id, e.event_id, e.event_type, e.node_name, e.status, e.result, e.error, e.created_at
+FROM noetl.event AS e
+WHERE e.event_id = $1
+ORDER BY e.created_at DESC
+LIMIT 1;
+
+-- name: find_batch_key
+-- The key under which a batch of events was sent. $1 execution id, $2 id of one of its events
+SELECT r.key
+FROM noetl.request_key AS r
+WHERE
+    r.scope = 'events:' || $1::BIGINT
+    AND r.answer -> 'event_ids' @> to_jsonb($2::BIGINT)
+LIMIT 1;
+
+-- name: find_stuck
+-- Executions that run for longer, oldest first. $1 minutes, $2 limit
+SELECT s.execution_id
+FROM noetl.execution_state AS s
+WHERE
+    s.status = 'RUNNING'
+    AND s.started_at < clock_timestamp() - make_interval(mins => $1::INTEGER)
+ORDER BY s.started_at, s.execution_id
+LIMIT $2;

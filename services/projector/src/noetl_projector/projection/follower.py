@@ -1,0 +1,62 @@
+"""The follower of the logs: moves rows of the read model as events arrive (P1)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.pull import ack_all
+from noetl_common.errors import Conflict, Transient
+from noetl_common.logging import get_logger
+from noetl_common.metrics import counter
+
+from noetl_projector.projection.store import ProjectionStore
+from noetl_projector.settings import Settings
+
+_RETRY_SECONDS = 0.5
+_log = get_logger()
+_MOVED = counter("noetl_projection_moved_total", "Rows of the read model that were moved on.")
+
+
+class Follower:
+    """Consumer of event messages that moves the rows of their executions."""
+
+    def __init__(
+        self,
+        store: ProjectionStore,
+        *,
+        settings: Settings,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._on_progress = on_progress
+
+    async def on_messages(self, deliveries: Sequence[Delivery]) -> None:
+        """Move the rows of a batch's executions, then acknowledge the batch.
+
+        A message is only a hint that there are new rows: its content is not read. An outage is
+        not an attempt; the batch is held until the database is back. A pause follows a batch
+        that was not full, so that the next batch gathers more: a row is then moved a few times
+        a second at most, no matter how many events its execution has.
+        """
+        ids = {execution_of_subject(delivery.subject) for delivery in deliveries} - {None}
+        wanted = sorted(number for number in ids if number is not None)
+        while wanted:
+            try:
+                moved = await self._store.move_executions(wanted)
+            except (Conflict, Transient) as error:
+                _log.warning("projection_waits", error=error.message)
+                self._on_progress()
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            _MOVED.inc(moved)
+            break
+        ack_all(deliveries)
+        if len(deliveries) < self._settings.projection_batch:
+            await asyncio.sleep(self._settings.projection_rest_seconds)
+
+
+def execution_of_subject(subject: str) -> int | None:
+    """Return the execution of ``noetl.events.<tenant>.<organization>.<execution>.<shard>``."""
+    token = subject.rsplit(".", 2)[-2] if subject.count(".") >= 2 else ""
+    return int(token) if token.lstrip("-").isdigit() else None

@@ -1,1 +1,0 @@
-"""Where the bodies of large results lie when they are not in the database (docs/results.md)."""

@@ -1,0 +1,83 @@
+"""All places: the one for new bodies, and those of older bodies."""
+
+import asyncio
+from collections.abc import Mapping
+from hashlib import sha256
+from time import monotonic
+
+from noetl_common.bus.broker import Bus
+from noetl_common.errors import NoetlError
+
+from noetl_projector.results.bodies.object_store import ObjectStorePlace
+from noetl_projector.results.bodies.place import BodyDamaged, BodyPlace, PlaceUnavailable
+from noetl_projector.results.bodies.s3 import S3Place
+from noetl_projector.settings import Settings
+
+_PROBE_LASTS_SECONDS = 5.0
+_LONG_BODY = 1 << 20
+
+
+class Places:
+    """Everything outside the database that may hold a body."""
+
+    def __init__(self, places: Mapping[str, BodyPlace], *, chosen: str) -> None:
+        self._places = places
+        self.chosen = places.get(chosen)
+        """Where new bodies go; None means the database."""
+        self._was_ready_until = 0.0
+
+    async def read(self, store: str, location: str, *, size: int, digest: str) -> bytes:
+        """Return a body and compare its checksum.
+
+        Raises:
+            NoetlError: the body is unavailable, missing or damaged.
+        """
+        body = await self._place(store).get(location, size=size)
+        found = await asyncio.to_thread(_digest, body) if len(body) > _LONG_BODY else _digest(body)
+        if found != digest:
+            raise BodyDamaged(store=store, location=location)
+        return body
+
+    async def delete(self, store: str, location: str) -> None:
+        """Remove a body.
+
+        Raises:
+            NoetlError: that could not be done.
+        """
+        await self._place(store).delete(location)
+
+    async def is_ready(self) -> bool:
+        """Return whether new bodies can be stored; the answer is cached for some seconds."""
+        if self.chosen is None or monotonic() < self._was_ready_until:
+            return True
+        try:
+            await self.chosen.is_ready()
+        except NoetlError:
+            return False
+        self._was_ready_until = monotonic() + _PROBE_LASTS_SECONDS
+        return True
+
+    def _place(self, store: str) -> BodyPlace:
+        place = self._places.get(store)
+        if place is None:
+            raise PlaceUnavailable(store=store, reason="the settings say nothing about it")
+        return place
+
+
+def open_places(settings: Settings, bus: Bus) -> Places:
+    """Make every place that the settings describe."""
+    places: dict[str, BodyPlace] = {
+        ObjectStorePlace.name: ObjectStorePlace(
+            bus,
+            bucket=settings.result_object_bucket,
+            replicas=settings.result_object_replicas,
+            seconds=settings.result_transfer_seconds,
+        )
+    }
+    if settings.result_s3_bucket:
+        places[S3Place.name] = S3Place(settings)
+    return Places(places, chosen=settings.result_store)
+
+
+def _digest(body: bytes) -> str:
+    return sha256(body).hexdigest()

@@ -1,0 +1,1 @@
+"""The SQL route, on connections of its own."""

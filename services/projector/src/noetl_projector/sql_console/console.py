@@ -1,0 +1,326 @@
+"""The SQL console: one statement at a time, bounded, on connections of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+from noetl_common.errors import NoetlError
+from noetl_common.pg.errors import DatabaseUnavailable, translated
+from noetl_contract.json import Json
+
+from noetl_projector.settings import Settings
+from noetl_projector.sql_console.cells import (
+    encode_row,
+    learn_types,
+    prepare_connection,
+    text_parameter,
+)
+from noetl_projector.sql_console.login import ConsoleLogin
+from noetl_projector.sql_console.targets import Target
+from noetl_projector.sql_console.text import Statement, StatementRefused
+
+if TYPE_CHECKING:
+    from asyncpg.prepared_stmt import PreparedStatement
+    from asyncpg.transaction import Transaction
+
+
+type Connection = asyncpg.Connection[asyncpg.Record]
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+_BEGIN = """
+SELECT
+    set_config('statement_timeout', $1, true),
+    set_config('lock_timeout', $1, true),
+    set_config('idle_in_transaction_session_timeout', $1, true),
+    CASE WHEN $2::text <> '' THEN set_config('search_path', $2, true) END
+/* console_limits */
+"""
+_RESET_ROLE = "SET SESSION AUTHORIZATION DEFAULT /* reset_role */"
+_GRACE_SECONDS = 2.0
+_FIRST_CHUNK = 8
+_LARGEST_CHUNK = 1000
+
+
+class SqlFailed(NoetlError):
+    """PostgreSQL refused the statement."""
+
+    template = "Database error: error returned from database: {reason}"
+    http_status = 500
+
+
+class WritesRefused(NoetlError):
+    """The statement would write, and that is not allowed."""
+
+    template = (
+        "Database error: error returned from database: {reason}; "
+        "NOETL_SQL_CONSOLE_WRITES allows writing"
+    )
+    http_status = 403
+
+
+class DatabaseNotReached(NoetlError):
+    """The database that the request names refuses the connection."""
+
+    template = "The database that the request names can't be reached: {reason}"
+    http_status = 502
+
+
+class Outcome:
+    """Rows as JSON texts; ``is_cut`` when there were more than the limits allow."""
+
+    __slots__ = ("is_cut", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[bytes] = []
+        self.is_cut = False
+
+
+class SqlConsole:
+    """Slots that run one statement each; few of them keep the service responsive."""
+
+    def __init__(self, pool: Pool, *, login: ConsoleLogin, settings: Settings) -> None:
+        self._pool = pool
+        self._login = login
+        self._settings = settings
+        self._slots = asyncio.Semaphore(settings.sql_console_connections)
+        self._waiting = 0
+
+    async def run(
+        self, statement: Statement, *, search_path: str = "", target: Target | None = None
+    ) -> Outcome:
+        """Run a statement in a transaction of its own.
+
+        Raises:
+            SqlFailed: PostgreSQL refused it.
+            WritesRefused: it would write.
+            DatabaseUnavailable: no connection in time.
+            DatabaseNotReached: the database that the request names is not there.
+        """
+        async with self._slot(), self._connection(target) as connection:
+            try:
+                async with asyncio.timeout(
+                    self._settings.sql_console_timeout_seconds + _GRACE_SECONDS
+                ):
+                    return await self._transaction(connection, statement, search_path)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                raise _ours(error) from error
+
+    async def _transaction(
+        self, connection: Connection, statement: Statement, search_path: str
+    ) -> Outcome:
+        may_write = self._settings.sql_console_writes
+        milliseconds = str(int(self._settings.sql_console_timeout_seconds * 1000))
+        transaction = connection.transaction(readonly=not may_write)
+        await transaction.start()
+        is_done = False
+        try:
+            # A transaction that has read something can't be made writable any more.
+            await connection.execute(_BEGIN, milliseconds, search_path)
+            outcome = await self._rows(connection, statement)
+            is_done = True
+        finally:
+            if is_done and may_write:
+                await transaction.commit()
+            else:
+                await _rolled_back(connection, transaction)
+        return outcome
+
+    async def _rows(self, connection: Connection, statement: Statement) -> Outcome:
+        outcome = Outcome()
+        if not statement.text:
+            return outcome
+        try:
+            prepared = await connection.prepare(statement.text)
+        except asyncpg.UnsupportedClientFeatureError:
+            await learn_types(connection)
+            prepared = await connection.prepare(statement.text)
+        values = _bound(prepared, statement.parameters)
+        names = [attribute.name for attribute in prepared.get_attributes()]
+        if not names:
+            await prepared.fetch(*values)
+            return outcome
+        cursor = await prepared.cursor(*values)
+        size, chunk = 0, _FIRST_CHUNK
+        while not outcome.is_cut:
+            rows = await cursor.fetch(chunk)
+            for row in rows:
+                encoded = encode_row(names, row)
+                size += len(encoded)
+                outcome.is_cut = (
+                    len(outcome.rows) >= self._settings.sql_console_rows
+                    or size > self._settings.sql_console_bytes
+                )
+                if outcome.is_cut:
+                    break
+                outcome.rows.append(encoded)
+            if len(rows) < chunk:
+                break
+            chunk = self._next_chunk(size, len(outcome.rows))
+        return outcome
+
+    def _next_chunk(self, size: int, count: int) -> int:
+        """Ask for as many rows as probably fit, so that wide rows don't fill the memory."""
+        left = max(self._settings.sql_console_bytes - size, 0)
+        fitting = left * max(count, 1) // max(size, 1)
+        return max(1, min(_LARGEST_CHUNK, fitting + 1))
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._waiting >= self._settings.sql_console_queue:
+            raise DatabaseUnavailable(reason="too many statements are waiting")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._settings.sql_console_wait_seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                reason="pool timed out while waiting for an open connection"
+            ) from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    @asynccontextmanager
+    async def _connection(self, target: Target | None) -> AsyncIterator[Connection]:
+        if target is None:
+            connection = await self._own()
+            try:
+                yield connection
+            finally:
+                await self._release(connection)
+            return
+        connection = await self._elsewhere(target)
+        try:
+            yield connection
+        finally:
+            try:
+                await connection.close(timeout=_GRACE_SECONDS)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                connection.terminate()
+
+    async def _own(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=self._settings.sql_console_wait_seconds)
+        except Exception as error:
+            if (ours := translated(error)) is None:
+                raise
+            raise ours from error
+
+    async def _release(self, connection: Any) -> None:
+        """Give a connection back as it was; a role that a statement took stays otherwise."""
+        try:
+            if self._settings.sql_console_writes and not connection.is_closed():
+                async with asyncio.timeout(_GRACE_SECONDS):
+                    await connection.execute(_RESET_ROLE)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            connection.terminate()
+        finally:
+            await self._pool.release(connection, timeout=_GRACE_SECONDS)
+
+    async def _elsewhere(self, target: Target) -> Connection:
+        settings, own = self._settings, self._login.own
+        is_own = target.host is None and target.user in {None, own.user}
+        # The own password goes to the own server only.
+        connect = self._login.connect if is_own and target.password is None else asyncpg.connect
+        try:
+            connection: Connection = await connect(
+                host=target.host or settings.postgres_host,
+                port=target.port or (5432 if target.host else settings.postgres_port),
+                user=target.user or ("postgres" if target.host else own.user),
+                password=target.password or "",
+                database=target.database or (target.user if target.host else settings.postgres_db),
+                ssl=target.sslmode or ("prefer" if target.host else None),
+                timeout=settings.postgres_connect_timeout_seconds,
+                statement_cache_size=0,
+                server_settings={"application_name": "noetl sql", "timezone": "UTC"},
+            )
+            await prepare_connection(connection)
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            TimeoutError,
+        ) as error:
+            # PostgreSQL's own words name the role or the database, never the password.
+            words = (
+                str(error).partition("\n")[0] if isinstance(error, asyncpg.PostgresError) else ""
+            )
+            raise DatabaseNotReached(reason=words or type(error).__name__) from error
+        return connection
+
+
+@asynccontextmanager
+async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
+    """Open the console; it connects when it is first used."""
+    login = ConsoleLogin(settings)
+    pool = await asyncpg.create_pool(
+        connect=login.connect,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
+        min_size=0,
+        max_size=settings.sql_console_connections,
+        timeout=settings.postgres_connect_timeout_seconds,
+        max_inactive_connection_lifetime=60.0,
+        statement_cache_size=0,
+        server_settings={"application_name": "noetl sql", "timezone": "UTC"},
+        init=prepare_connection,
+    )
+    try:
+        yield SqlConsole(pool, login=login, settings=settings)
+    finally:
+        # Statements still running end with their connections.
+        pool.terminate()
+
+
+async def _rolled_back(connection: Connection, transaction: "Transaction") -> None:
+    """Roll back, or end the connection when that takes long: the outcome is the same."""
+    if connection.is_closed():
+        return
+    try:
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await transaction.rollback()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
+
+
+def _bound(prepared: "PreparedStatement[Any]", parameters: Sequence[Json]) -> list[Json]:
+    wanted = prepared.get_parameters()
+    if len(wanted) != len(parameters):
+        raise StatementRefused(
+            reason=f"The statement has {len(wanted)} parameters, {len(parameters)} were given"
+        )
+    values = []
+    for number, (kind, value) in enumerate(zip(wanted, parameters, strict=True), 1):
+        if isinstance(value, list) and kind.kind != "array":
+            values.append(orjson.dumps(value).decode())
+            continue
+        if kind.kind == "array" and value is not None and not isinstance(value, list):
+            raise StatementRefused(reason=f"Parameter {number} must be a list")
+        values.append(text_parameter(value))
+    return values
+
+
+def _ours(error: Exception) -> NoetlError:
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return WritesRefused(reason=str(error))
+    # Before the outages, which include cancelled statements.
+    if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
+        return SqlFailed(reason=str(error) or "canceling statement due to statement timeout")
+    if isinstance(error, asyncpg.UnsupportedClientFeatureError):
+        return StatementRefused(reason=f"{error}; cast it to text")
+    if isinstance(error, asyncpg.exceptions.DataError) and not isinstance(
+        error, asyncpg.PostgresError
+    ):
+        return StatementRefused(reason=str(error))
+    outage = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, OSError)
+    if isinstance(error, (*outage, asyncpg.InterfaceError)):
+        return DatabaseUnavailable(reason=str(error) or type(error).__name__)
+    return SqlFailed(reason=str(error).partition("\n")[0])

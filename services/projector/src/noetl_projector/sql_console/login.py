@@ -1,0 +1,145 @@
+"""The role under which statements of the SQL route run on the service's own server.
+
+A read-only transaction does not keep a superuser from files, programs and other sessions. For a
+superuser the statements run as a role that may only read tables, created when it is first needed.
+It is a login of its own, so no setting or statement leads back.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from noetl_common.logging import get_logger
+
+from noetl_projector.settings import Settings
+
+type Connection = asyncpg.Connection[asyncpg.Record]
+
+_log = get_logger()
+_SUFFIX = "_sql_reader"
+_LONGEST_NAME = 63
+_SALT_BYTES = 16
+_ITERATIONS = 4096
+_TRIES = 5
+
+_IS_SUPERUSER = "SELECT current_setting('is_superuser') = 'on' /* is_superuser */"
+_SEARCH_PATH = """
+SELECT replace(current_setting('search_path'), '"$user"', quote_ident(session_user))
+/* search_path */
+"""
+_FIND_ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1) /* find_role */"
+_STATEMENTS = """
+SELECT ARRAY[
+    format(
+        '%s ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS'
+        ' PASSWORD %L',
+        CASE WHEN $3::BOOLEAN THEN 'ALTER' ELSE 'CREATE' END, $1::TEXT, $2::TEXT
+    ),
+    format('GRANT pg_read_all_data TO %I', $1::TEXT)
+] /* statements_of_reader */
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A role and its password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+class ConsoleLogin:
+    """Connections to the service's own server for statements of clients."""
+
+    def __init__(self, settings: Settings) -> None:
+        password = settings.sql_console_password or settings.postgres_password
+        self.own = Login(
+            settings.sql_console_user or settings.postgres_user, password.get_secret_value()
+        )
+        # With a configured role, or with writes allowed, the operator has chosen the rights.
+        is_decided = bool(settings.sql_console_user) or settings.sql_console_writes
+        self._chosen = self.own if is_decided else None
+        self._search_path = ""
+
+    async def connect(self, *args: Any, **arguments: Any) -> Connection:
+        """Connect as the role for statements; arguments as of ``asyncpg.connect`` without login.
+
+        Raises:
+            asyncpg.PostgresError: the server refuses the login.
+        """
+        if self._chosen is None:
+            own = await _connected(self.own, *args, **arguments)
+            if not await own.fetchval(_IS_SUPERUSER):
+                self._chosen = self.own
+                return own
+            # The names of the superuser's own schema go on to need no schema before them.
+            self._search_path = await own.fetchval(_SEARCH_PATH)
+            self._chosen = reader_of(self.own)
+            await own.close()
+        if self._chosen == self.own:
+            return await _connected(self.own, *args, **arguments)
+        return await self._connect_reader(self._chosen, *args, **arguments)
+
+    async def _connect_reader(self, reader: Login, *args: Any, **arguments: Any) -> Connection:
+        known = arguments.get("server_settings") or {}
+        wanted = arguments | {"server_settings": known | {"search_path": self._search_path}}
+        for left in reversed(range(_TRIES)):
+            try:
+                return await _connected(reader, *args, **wanted)
+            except asyncpg.InvalidAuthorizationSpecificationError:
+                if not left:
+                    raise
+            own = await _connected(self.own, *args, **arguments)
+            try:
+                await _make(own, reader)
+            except (
+                asyncpg.UniqueViolationError,
+                asyncpg.DuplicateObjectError,
+                asyncpg.InternalServerError,  # "tuple concurrently updated"
+            ) as error:
+                # A replica creates the role just now; roles belong to the server, not a database.
+                _log.info("sql_reader_made_by_others", error=str(error))
+            finally:
+                await own.close()
+        raise AssertionError("the last try returns or raises")
+
+
+def reader_of(own: Login) -> Login:
+    """Return the role that reads for a superuser; all replicas find the same password."""
+    name = own.user[: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
+    password = hmac.digest(own.password.encode(), name.encode(), "sha256").hex()
+    return Login(name, password)
+
+
+async def _make(own: Connection, reader: Login) -> None:
+    """Create the role, or correct it."""
+    async with own.transaction():
+        # The server may log the statement: it gets the verifier, never the password.
+        statements = await own.fetchval(
+            _STATEMENTS,
+            reader.user,
+            _verifier(reader.password),
+            await own.fetchval(_FIND_ROLE, reader.user),
+        )
+        for statement in statements:
+            await own.execute(statement)
+
+
+async def _connected(login: Login, *args: Any, **arguments: Any) -> Connection:
+    wanted = arguments | {"user": login.user, "password": login.password}
+    connection: Connection = await asyncpg.connect(*args, **wanted)
+    return connection
+
+
+def _verifier(password: str) -> str:
+    """Return the verifier that PostgreSQL stores for a password (SCRAM, RFC 5803)."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    texts = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${_ITERATIONS}:{texts[0]}${texts[1]}:{texts[2]}"

@@ -1,0 +1,35 @@
+"""Pages of executions and events are read from indexes."""
+
+import asyncpg
+import pytest
+from noetl_common.pg.queries import Queries
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+QUERIES = Queries.load("noetl_projector.executions")
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "index"),
+    [
+        ("list_states", "NULL, NULL, NULL, 50, 0", "idx_execution_state_started"),
+        ("read_after", "5, 0, 100", "_execution_id_position_"),
+        ("read_page", "5, NULL, NULL, 100, 0", "_execution_id_position_"),
+    ],
+)
+async def test_f9_a_page_is_read_from_an_index_in_its_order(
+    pool: Pool, statement: str, arguments: str, index: str
+) -> None:
+    """However many executions there are and however long the log is: nothing is sorted first."""
+    async with pool.acquire() as connection, connection.transaction():
+        # The tables are empty: the plan shows the possible, not the cheapest way.
+        for way in ("seqscan", "bitmapscan", "sort"):
+            await connection.execute(f"SET LOCAL enable_{way} = off")
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE page AS {QUERIES[statement]}")
+        rows = await connection.fetch(f"EXPLAIN EXECUTE page ({arguments})")
+        await connection.execute("DEALLOCATE page")
+    plan = "\n".join(row[0] for row in rows)
+
+    assert index in plan, plan
+    assert "Sort  (" not in plan, plan

@@ -1,0 +1,104 @@
+"""The read model follows the log, independent of the messages (P1)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from noetl_projector.projection.follower import execution_of_subject
+from noetl_projector.projection.store import ProjectionStore
+from noetl_projector.projection.sweep import sweep
+
+type AddLog = Callable[..., Awaitable[None]]
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+STARTED = {"event_type": "playbook_started"}
+ENDED = {"event_type": "playbook.completed", "node": "playbook"}
+
+
+async def rows_of(pool: Pool) -> dict[int, tuple[str, int]]:
+    rows = await pool.fetch("SELECT execution_id, status, position FROM noetl.execution")
+    return {row["execution_id"]: (row["status"], row["position"]) for row in rows}
+
+
+async def counters_of(pool: Pool) -> dict[tuple[str, str], int]:
+    rows = await pool.fetch("SELECT path, status, executions FROM noetl.execution_counter")
+    return {(row["path"], row["status"]): row["executions"] for row in rows if row["executions"]}
+
+
+async def test_p1_a_message_moves_the_row_to_where_the_log_is(
+    store: ProjectionStore, pool: Pool, add_log: AddLog
+) -> None:
+    await add_log(1, [STARTED])
+    await store.move_executions([1])
+    await add_log(1, [STARTED, ENDED], status="COMPLETED")
+
+    moved = await store.move_executions([1])
+
+    assert moved == 1
+    assert await rows_of(pool) == {1: ("COMPLETED", 2)}
+    assert await counters_of(pool) == {("tests/x", "COMPLETED"): 1}
+
+
+async def test_p1_a_repeated_message_changes_nothing(
+    store: ProjectionStore, pool: Pool, add_log: AddLog
+) -> None:
+    await add_log(1, [STARTED])
+    await store.move_executions([1])
+
+    assert await store.move_executions([1]) == 0
+    assert await counters_of(pool) == {("tests/x", "RUNNING"): 1}
+
+
+async def test_p1_concurrent_projectors_count_each_execution_once(
+    store: ProjectionStore, pool: Pool, add_log: AddLog
+) -> None:
+    for execution_id in range(1, 41):
+        await add_log(execution_id, [STARTED])
+
+    await asyncio.gather(*(store.move_executions(range(1, 41)) for _ in range(4)))
+    begun = await counters_of(pool)
+    for execution_id in range(1, 41):
+        await add_log(execution_id, [STARTED, ENDED], status="COMPLETED")
+    await asyncio.gather(*(store.move_executions(range(1, 41)) for _ in range(4)))
+
+    assert begun == {("tests/x", "RUNNING"): 40}
+    assert await counters_of(pool) == {("tests/x", "COMPLETED"): 40}
+
+
+async def test_p2_sweep_finds_what_no_message_told_of(
+    store: ProjectionStore, pool: Pool, add_log: AddLog
+) -> None:
+    await add_log(1, [STARTED])
+    await store.move_executions([1])
+    await add_log(1, [STARTED, ENDED], status="COMPLETED")
+    await add_log(2, [STARTED])
+    await add_log(3, [STARTED, ENDED], status="COMPLETED")
+    await pool.execute(
+        "UPDATE noetl.execution_state SET ended_at = now() - interval '1 day'"
+        " WHERE execution_id = 3"
+    )
+    ended_after = await store.read_clock() - timedelta(hours=1)
+
+    assert await sweep(store, ended_after=ended_after, limit=1) == 2
+    assert await rows_of(pool) == {1: ("COMPLETED", 2), 2: ("RUNNING", 1)}
+    assert await sweep(store, ended_after=ended_after, limit=10) == 0
+
+
+async def test_an_unknown_execution_is_left_alone(store: ProjectionStore, pool: Pool) -> None:
+    assert await store.move_executions([12345]) == 0
+    assert await rows_of(pool) == {}
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("noetl.events.default.default.42.0", 42),
+        ("noetl.events.default.default.-42.3", -42),
+        ("noetl.events.default.default.none.0", None),
+        ("nonsense", None),
+    ],
+)
+def test_execution_is_read_from_the_subject(subject: str, expected: int | None) -> None:
+    assert execution_of_subject(subject) == expected

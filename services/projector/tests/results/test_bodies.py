@@ -1,0 +1,306 @@
+"""Bodies of results in every place: stored, read, verified, removed (docs/results.md)."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import asyncpg
+import httpx
+import orjson
+import pytest
+from moto.server import ThreadedMotoServer
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.ids import SnowflakeIds
+from noetl_contract.rpc import RpcReply
+from noetl_contract.subjects import rpc_subject
+from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
+from noetl_projector.results.bodies.places import Places, open_places
+from noetl_projector.results.bodies.s3 import S3Place
+from noetl_projector.results.handlers import ResultHandlers
+from noetl_projector.results.removal import remove_bodies
+from noetl_projector.results.store import ResultStore
+from noetl_projector.settings import Settings
+from pydantic import SecretStr, ValidationError
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+DATA = {"rows": [1, 2, 3]}
+URI = "noetl://execution/4/result/fetch/9"
+OUTSIDE = ["object", "s3"]
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    httpx.put(f"{url}/results", trust_env=False).raise_for_status()
+    yield url
+    server.stop()
+
+
+@dataclass
+class Bench:
+    """Handlers with one kind of place, their store and their bus."""
+
+    ask: Callable[..., Awaitable[RpcReply]]
+    places: Places
+    store: ResultStore
+    pool: Pool
+    bus: Bus
+
+    async def put(self, data: Any = DATA, *, result_id: int = 9) -> RpcReply:
+        return await self.ask(
+            "result.put", execution_id=4, result_id=result_id, name="fetch", data=data
+        )
+
+    async def resolve(self, uri: str = URI) -> RpcReply:
+        return await self.ask("result.resolve", ref=uri)
+
+    async def location(self) -> tuple[str, str]:
+        row = await self.pool.fetchrow("SELECT store, location, data FROM noetl.result_store")
+        assert row is not None
+        assert row["data"] is None
+        return row["store"], row["location"]
+
+    async def make_due(self) -> None:
+        await self.pool.execute("UPDATE noetl.result_body_removal SET due_at = now()")
+
+    async def removals(self) -> int:
+        count: int = await self.pool.fetchval("SELECT count(*) FROM noetl.result_body_removal")
+        return count
+
+
+type StartBench = Callable[..., AbstractAsyncContextManager[Bench]]
+
+
+@pytest.fixture
+def start(nats_url: str, pool: Pool, s3_url: str) -> StartBench:
+    @asynccontextmanager
+    async def begin(kind: str, **changes: Any) -> AsyncIterator[Bench]:
+        values: dict[str, Any] = {
+            "result_store": kind,
+            "result_s3_bucket": "results",
+            "result_s3_prefix": "deep/er/",
+            "result_s3_endpoint": s3_url,
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "result_transfer_seconds": 5.0,
+        }
+        settings = Settings(nats_url=SecretStr(nats_url), **{**values, **changes})
+        store = ResultStore(pool)
+        async with connect(settings, name="test") as bus:
+            places = open_places(settings, bus)
+            handlers = ResultHandlers(
+                store, bus=bus, settings=settings, ids=SnowflakeIds(7), places=places
+            )
+            async with serve_rpc(bus, handlers.routes(), queue="test"):
+                client = RpcClient(bus)
+
+                async def ask(operation: str, **request: Any) -> RpcReply:
+                    subject = rpc_subject("projector", operation, shard=0)
+                    return await client.call(subject, request, timeout=10)
+
+                yield Bench(ask, places, store, pool, bus)
+
+    return begin
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+async def test_a_body_outside_is_kept_and_found(start: StartBench, kind: str) -> None:
+    async with start(kind) as bench:
+        kept = (await bench.put()).body
+        await bench.put()
+
+        assert (kept["store"], kept["bytes"]) == (kind, 16)
+        assert (await bench.resolve()).body == DATA
+        newest = (await bench.ask("result.get", execution_id=4, name="fetch")).body
+        assert newest["data"] == DATA
+        assert newest["sha256"] == kept["sha256"] == sha256(orjson.dumps(DATA)).hexdigest()
+        assert (await bench.location())[0] == kind
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+async def test_a_body_of_many_pieces_comes_back_whole(start: StartBench, kind: str) -> None:
+    data = {"text": [f"{number:07}" for number in range(2_000_000)]}
+    body = orjson.dumps(data)
+    async with start(kind, result_transfer_seconds=20.0) as bench:
+        place = bench.places.chosen
+        assert place is not None
+        location = place.location("big")
+        await place.put(location, body)
+
+        digest = sha256(body).hexdigest()
+        assert await bench.places.read(kind, location, size=len(body), digest=digest) == body
+        await place.delete(location)
+        with pytest.raises(BodyGone, match="big"):
+            await place.get(location, size=len(body))
+
+
+async def test_w13_other_content_under_a_known_id_changes_nothing(start: StartBench) -> None:
+    async with start("s3") as bench:
+        await bench.put("first")
+        await bench.put("second")
+
+        assert (await bench.resolve()).body == "first"
+        await bench.make_due()
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 1
+        assert (await bench.resolve()).body == "first"
+
+
+@pytest.mark.parametrize(("before", "after"), [("db", "s3"), ("s3", "object"), ("object", "db")])
+async def test_old_results_stay_readable_when_the_place_changes(
+    start: StartBench, before: str, after: str
+) -> None:
+    async with start(before) as bench:
+        await bench.put()
+    async with start(after) as bench:
+        await bench.put("new", result_id=10)
+
+        assert (await bench.resolve()).body == DATA
+        assert (await bench.resolve("noetl://execution/4/result/fetch/10")).body == "new"
+
+
+async def test_another_bucket_leaves_old_results_readable(start: StartBench, s3_url: str) -> None:
+    async with start("s3") as bench:
+        await bench.put()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        (await client.put(f"{s3_url}/others")).raise_for_status()
+    async with start("s3", result_s3_bucket="others", result_s3_prefix="") as bench:
+        assert (await bench.resolve()).body == DATA
+
+
+async def test_a_place_that_is_set_no_more_is_named(start: StartBench) -> None:
+    async with start("s3") as bench:
+        await bench.put()
+    async with start("db", result_s3_bucket="") as bench:
+        reply = await bench.resolve()
+
+    assert reply.status == 503
+    assert reply.error == (
+        "the result store 's3' is not available: the settings say nothing about it"
+    )
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+async def test_deleted_results_lose_their_bodies(start: StartBench, kind: str) -> None:
+    async with start(kind) as bench:
+        await bench.put()
+        store, location = await bench.location()
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 0
+        await bench.pool.execute("DELETE FROM noetl.result_store")
+
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 1
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 0
+        assert await bench.removals() == 0
+        with pytest.raises(BodyGone):
+            await bench.places.read(store, location, size=16, digest="")
+        if kind == "object":
+            info = await bench.bus.js.stream_info("OBJ_noetl_results")
+            assert info.state.messages == 0
+
+
+async def test_a_result_with_a_time_is_deleted_when_that_is_over(start: StartBench) -> None:
+    async with start("s3") as bench:
+        wanted = {"execution_id": 4, "result_id": 8, "name": "ingress", "data": 1}
+        await bench.ask("result.put", **wanted, expires_seconds=3600)
+        await bench.put()
+        assert await bench.store.delete_expired_results(limit=10) == 0
+        await bench.pool.execute(
+            "UPDATE noetl.result_store SET expires_at = now() WHERE expires_at IS NOT NULL"
+        )
+
+        assert await bench.store.delete_expired_results(limit=10) == 1
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 1
+        assert (await bench.resolve()).body == DATA
+        assert (await bench.resolve("noetl://execution/4/result/ingress/8")).status == 404
+
+
+async def test_a_body_whose_result_never_came_is_removed(start: StartBench) -> None:
+    async with start("s3") as bench:
+        place = bench.places.chosen
+        assert place is not None
+        location = place.location("4/1-lost")
+        await bench.store.announce_body("s3", location=location, seconds=3600)
+        await place.put(location, b"x")
+
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 0
+        await bench.make_due()
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 1
+        with pytest.raises(BodyGone):
+            await place.get(location, size=1)
+
+
+async def test_a_body_that_a_result_names_is_forgotten_not_removed(start: StartBench) -> None:
+    async with start("s3") as bench:
+        await bench.put()
+        _, location = await bench.location()
+        await bench.store.announce_body("s3", location=location, seconds=0)
+
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 0
+        assert await bench.removals() == 0
+        assert (await bench.resolve()).body == DATA
+
+
+@pytest.mark.parametrize("content", [b'{"rows":[1,2,4]}', b"short"])
+async def test_a_damaged_body_is_no_result(start: StartBench, content: bytes) -> None:
+    async with start("s3") as bench:
+        await bench.put()
+        _, location = await bench.location()
+        place = bench.places.chosen
+        assert place is not None
+        await place.put(location, content)
+
+        reply = await bench.resolve()
+
+    assert (reply.status, reply.error) == (500, BodyDamaged(store="s3", location=location).message)
+
+
+async def test_a_place_that_is_away_refuses_and_unreadies(start: StartBench) -> None:
+    away = "http://127.0.0.1:9"
+    async with start("s3", result_s3_endpoint=away, result_transfer_seconds=1.0) as bench:
+        reply = await bench.put()
+
+        assert reply.status == 503
+        assert str(reply.error).startswith("the result store 's3' is not available: ")
+        assert not await bench.places.is_ready()
+        assert (await bench.resolve()).status == 404
+        # A failed removal is tried again later.
+        await bench.make_due()
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 1
+        assert await remove_bodies(bench.store, bench.places, limit=10) == 0
+        assert await bench.removals() == 1
+
+
+async def test_a_missing_bucket_is_named(start: StartBench) -> None:
+    async with start("s3", result_s3_bucket="nowhere") as bench:
+        assert not await bench.places.is_ready()
+        assert isinstance(bench.places.chosen, S3Place)
+        with pytest.raises(PlaceUnavailable, match="nowhere"):
+            await bench.places.chosen.is_ready()
+
+
+@pytest.mark.parametrize("kind", ["db", *OUTSIDE])
+async def test_a_place_that_answers_is_ready(start: StartBench, kind: str) -> None:
+    async with start(kind) as bench:
+        assert await bench.places.is_ready()
+        assert await bench.places.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"result_store": "s3"}, "NOETL_RESULT_STORE=s3 needs NOETL_RESULT_S3_BUCKET"),
+        ({"AWS_ACCESS_KEY_ID": "a"}, "go together"),
+        ({"result_store": "disk"}, "'db', 'object' or 's3'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings(**changes)

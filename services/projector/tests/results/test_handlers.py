@@ -1,0 +1,98 @@
+"""References of results, and results in the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import orjson
+import pytest
+from noetl_common.bus.broker import connect
+from noetl_common.bus.inbox import Incoming
+from noetl_common.settings import NatsSettings
+from noetl_contract.rpc import RpcReply
+from noetl_projector.results.uri import InvalidUri, ResultUri
+from pydantic import SecretStr
+
+type Ask = Callable[..., Awaitable[RpcReply]]
+
+DIGEST = "0a1952e4361b61e16dbdcac2e26925e489c8bc81fe637ea3f5af424f0fe882af"
+
+
+async def test_a_result_is_found_by_its_uri_and_by_name(ask: Ask) -> None:
+    data = {"rows": [1, 2, 3]}
+
+    kept = (await ask("result.put", execution_id=4, result_id=9, name="fetch", data=data)).body
+
+    assert kept == {
+        "ref": "noetl://execution/4/result/fetch/9",
+        "store": "db",
+        "scope": "execution",
+        "bytes": 16,
+        "sha256": DIGEST,
+        "expires_at": None,
+    }
+    assert (await ask("result.resolve", ref=kept["ref"])).body == data
+    assert (await ask("result.get", execution_id=4, name="fetch")).body["data"] == data
+
+
+async def test_w13_the_same_id_again_is_the_same_result(ask: Ask) -> None:
+    for _ in range(2):
+        await ask("result.put", execution_id=4, result_id=9, name="a", data="first")
+
+    assert (await ask("result.resolve", ref="noetl://execution/4/result/a/9")).body == "first"
+
+
+async def test_a_result_of_megabytes_is_kept(ask: Ask) -> None:
+    data = {"text": "x y " * (3 << 19)}
+
+    kept = (await ask("result.put", execution_id=4, name="big", data=data)).body
+
+    assert kept["bytes"] > 6 << 20
+    assert (await ask("result.resolve", ref=kept["ref"])).body == data
+
+
+async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nats_url: str) -> None:
+    data = ["x y " * 250] * 20_000
+    settings = NatsSettings(nats_url=SecretStr(nats_url))
+    async with connect(settings, name="sender") as sender:
+        answers: set[asyncio.Task[None]] = set()
+        inbox = sender.inbox()
+        place = inbox.fresh_subject()
+
+        def offer(incoming: Incoming) -> None:
+            answers.add(asyncio.create_task(sender.reply(incoming.reply, orjson.dumps(data))))
+
+        inbox.register(place, offer)
+        kept = (await ask("result.put", execution_id=4, name="big", data_at=place)).body
+
+    assert kept["bytes"] == len(orjson.dumps(data))
+    assert (await ask("result.resolve", ref=kept["ref"])).body == data
+
+
+async def test_what_is_not_there_is_404(ask: Ask) -> None:
+    reply = await ask("result.resolve", ref="noetl://execution/4/result/a/1")
+
+    assert (reply.status, reply.error) == (404, "result not found")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://x",
+        "noetl://execution/1/result/2",
+        "noetl://execution/x/result/a/2",
+        "noetl://execution/1/results/a/2",
+        "noetl://execution/1/result//2",
+        f"noetl://execution/{1 << 70}/result/a/2",
+    ],
+)
+def test_a_malformed_uri_names_itself(text: str) -> None:
+    with pytest.raises(InvalidUri) as caught:
+        ResultUri.parse(text)
+
+    assert text in str(caught.value)
+
+
+def test_a_name_may_contain_slashes() -> None:
+    uri = ResultUri.parse("noetl://execution/1/result/a/b/2")
+
+    assert (uri.name, str(uri)) == ("a/b", "noetl://execution/1/result/a/b/2")

@@ -1,0 +1,562 @@
+"""The SQL route against a real PostgreSQL: types, bounds, and nothing written."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+import orjson
+import pytest
+from noetl_common.bus.broker import connect
+from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import RpcReply
+from noetl_contract.subjects import rpc_subject
+from noetl_projector.sql_console.console import open_console
+from noetl_projector.sql_console.handlers import SqlHandlers
+from noetl_projector.sql_console.login import Login, reader_of
+from noetl_projector.sql_console.text import Statement
+from noetl_testkit.postgres import Database
+from noetl_testkit.waiting import eventually
+
+from services.projector.tests.conftest import make_settings
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+type Ask = Callable[..., Awaitable[RpcReply]]
+
+WRITES = {"sql_console_writes": True}
+NO_SQL = "Database error: error returned from database: "
+
+
+@asynccontextmanager
+async def serving(database: Database, nats_url: str, **changes: Json) -> AsyncIterator[Ask]:
+    """Serve the SQL operations, with a catalog that knows some credentials."""
+    settings = make_settings(database, nats_url=nats_url, **changes)
+    credentials: JsonObject = {
+        "here": {
+            "type": "postgres",
+            "data": {
+                "db_host": database.host,
+                "db_port": database.port,
+                "db_user": database.user,
+                "db_password": database.password,
+                "db_name": database.name,
+            },
+        },
+        "other": {"type": "http", "data": {}},
+        "nowhere": {"type": "postgres", "data": {"host": "127.0.0.1", "port": 1}},
+    }
+
+    async def credential(request: JsonObject) -> RpcReply:
+        found = credentials.get(request["identifier"])
+        if found is None:
+            name = request["identifier"]
+            return RpcReply(status=404, error=f"Credential '{name}' not found")
+        return RpcReply(body=found)
+
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings, name="test"))
+        console = await stack.enter_async_context(open_console(settings))
+        routes = SqlHandlers(console, bus=bus, settings=settings).routes()
+        routes[rpc_subject("catalog", "credential.get")] = credential
+        await stack.enter_async_context(serve_rpc(bus, routes, queue="test"))
+        client = RpcClient(bus)
+
+        async def ask(operation: str, **request: Json) -> RpcReply:
+            subject = rpc_subject("projector", operation, shard=0)
+            return await client.call(subject, request, timeout=15)
+
+        yield ask
+
+
+@pytest.fixture
+async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
+    async with serving(database, nats_url) as made:
+        yield made
+
+
+async def run(ask: Ask, query: str, **request: Json) -> Json:
+    """Run a statement that works and return its rows."""
+    reply = await ask("sql.execute", query=query, **request)
+    assert reply.status == 200, reply.error
+    body = orjson.loads(reply.body["text"])
+    assert body["status"] == "ok"
+    return body["result"]
+
+
+async def texts(ask: Ask, expressions: dict[str, str]) -> dict[str, str]:
+    """Return each expression's cell as it stands in the answer."""
+    columns = ", ".join(f"{expression} AS v{i}" for i, expression in enumerate(expressions))
+    reply = await ask("sql.execute", query=f"SELECT {columns}")
+    assert reply.status == 200, reply.error
+    text = reply.body["text"]
+    cells = {}
+    for i, expression in enumerate(expressions):
+        _, _, rest = text.partition(f'"v{i}":')
+        cells[expression] = next(
+            rest[:end] for end in range(1, len(rest)) if rest[end] in ",}" and _is_json(rest[:end])
+        )
+    return cells
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+CELLS = {
+    "1::int2": "1",
+    "9223372036854775807::int8": "9223372036854775807",
+    "1::float8": "1.0",
+    "0.1::float4": "0.1",
+    "'NaN'::float8": "null",
+    "'-Infinity'::float4": "null",
+    "12345678901234567890.123456789012345678900::numeric": (
+        "12345678901234567890.123456789012345678900"
+    ),
+    "'NaN'::numeric": "null",
+    "true": "true",
+    "NULL::int4": "null",
+    '\'{"b": 12345678901234567890123, "a": [1.10]}\'::jsonb': (
+        '{"a": [1.10], "b": 12345678901234567890123}'
+    ),
+    "'[1]'::json": "[1]",
+    "'2026-06-15 12:00:00.123456+02'::timestamptz": '"2026-06-15T10:00:00.123456+00:00"',
+    "'infinity'::timestamptz": '"infinity"',
+    "'0044-03-15 12:00:00 BC'::timestamp": '"0044-03-15 12:00:00 BC"',
+    "'2026-06-15 12:00:00.5'::timestamp": '"2026-06-15T12:00:00.5"',
+    "'2026-06-15'::date": '"2026-06-15"',
+    "'12:30'::time": '"12:30:00"',
+    "'1 year 2 days'::interval": '"1 year 2 days"',
+    "'a'::text": '"a"',
+    "'ab'::char(3)": '"ab "',
+    "'x'::name": '"x"',
+    "'c'::\"char\"": '"c"',
+    "'00000000-0000-0000-0000-000000000001'::uuid": '"00000000-0000-0000-0000-000000000001"',
+    "'10.0.0.1/8'::inet": '"10.0.0.1/8"',
+    "'\\x00ff'::bytea": '"\\\\x00ff"',
+    "26::oid": "26",
+    "'pg_class'::regclass": '"pg_class"',
+    "ARRAY[1,NULL,3]": "[1,null,3]",
+    "ARRAY[[1,2],[3,4]]": "[[1,2],[3,4]]",
+    "ARRAY['a','b,c']": '["a","b,c"]',
+    "ARRAY[1.10]": "[1.10]",
+    "ARRAY['2026-06-15'::date]": '["2026-06-15"]',
+    "int4range(1,5)": '"[1,5)"',
+    "'empty'::int4range": '"empty"',
+    "tstzrange(NULL,'2026-06-15 00:00+00')": '"(,\\"2026-06-15 00:00:00+00\\")"',
+    "'{[1,3),[5,7)}'::int8multirange": '"{[1,3),[5,7)}"',
+    "ARRAY[int4range(1,5)]": '["[1,5)"]',
+    "ROW(1,'x')::noetl_pair": '"(1,x)"',
+    "ROW(1,ROW(2.50))": '"(1,\\"(2.50)\\")"',
+    "ARRAY[ROW(1,'x')::noetl_pair]": '["(1,x)"]',
+    "noetl_span(1.10,2)": '"[1.10,2)"',
+    "'sad'::noetl_mood": '"sad"',
+    "5::noetl_small": "5",
+}
+
+
+async def test_cells_of_every_type_lose_nothing(ask: Ask, pool: Pool) -> None:
+    await pool.execute(
+        "CREATE TYPE noetl_pair AS (a int, b text);"
+        "CREATE TYPE noetl_span AS RANGE (subtype = numeric);"
+        "CREATE TYPE noetl_mood AS ENUM ('sad', 'ok');"
+        "CREATE DOMAIN noetl_small AS int CHECK (VALUE < 10)"
+    )
+
+    assert await texts(ask, CELLS) == CELLS
+
+
+async def test_keys_are_sorted_and_the_last_of_a_name_counts(ask: Ask) -> None:
+    reply = await ask("sql.execute", query="SELECT 1 AS b, 2 AS a, 3 AS b")
+
+    assert reply.body["text"] == '{"status":"ok","result":[{"a":2,"b":3}]}'
+
+
+async def test_statements_without_rows_have_an_empty_result(ask: Ask) -> None:
+    for query in ("", "SET LOCAL work_mem = '4MB'", "DO $$ BEGIN END $$"):
+        assert await run(ask, query) == []
+
+
+async def test_parameters_are_read_by_postgresql(ask: Ask) -> None:
+    rows = await run(
+        ask,
+        "SELECT $1::int8 AS i, $2::text AS t, $3::numeric AS n, $4::jsonb AS j, $5::int[] AS a,"
+        " $6::bool AS b, $7::timestamptz AS m, $8::int AS z, $9::jsonb AS l",
+        parameters=[
+            "9007199254740993",
+            5,
+            1.5,
+            {"a": [1]},
+            [1, None],
+            True,
+            "2026-06-15",
+            None,
+            [1, 2],
+        ],
+    )
+    named = await run(ask, "SELECT %(x)s::int + %(x)s::int AS n", parameters={"x": 4})
+
+    assert rows == [
+        {
+            "i": 9007199254740993,
+            "t": "5",
+            "n": 1.5,
+            "j": {"a": [1]},
+            "a": [1, None],
+            "b": True,
+            "m": "2026-06-15T00:00:00+00:00",
+            "z": None,
+            "l": [1, 2],
+        }
+    ]
+    assert named == [{"n": 8}]
+
+
+REFUSED: list[tuple[str, Json, int, str]] = [
+    ("SELECT $1::int", [], 422, "The statement has 1 parameters, 0 were given"),
+    ("SELECT 1", [1], 422, "The statement has 0 parameters, 1 were given"),
+    ("SELECT $1::int[]", [1], 422, "Parameter 1 must be a list"),
+    ("SELECT $1::int", ["x"], 500, NO_SQL + 'invalid input syntax for type integer: "x"'),
+    ("SELEC 1", None, 500, NO_SQL + 'syntax error at or near "SELEC"'),
+    (
+        "SELECT 1; SELECT 2",
+        None,
+        500,
+        NO_SQL + "cannot insert multiple commands into a prepared statement",
+    ),
+    ("SELECT * FROM nope", None, 500, NO_SQL + 'relation "nope" does not exist'),
+    ("VACUUM", None, 500, NO_SQL + "VACUUM cannot run inside a transaction block"),
+    ("COMMIT", None, 422, "COMMIT is not possible here: each call is one transaction"),
+]
+
+
+async def test_what_postgresql_refuses_is_told(ask: Ask, subtests: pytest.Subtests) -> None:
+    for query, parameters, status, error in REFUSED:
+        with subtests.test(query):
+            reply = await ask("sql.execute", query=query, parameters=parameters)
+
+            assert (reply.status, reply.error) == (status, error)
+
+
+WRITING = [
+    ("INSERT INTO noetl.resource (name) VALUES ('x') RETURNING name", "INSERT"),
+    ("WITH x AS (DELETE FROM noetl.resource RETURNING 1) SELECT * FROM x", "SELECT"),
+    ("EXPLAIN ANALYZE UPDATE noetl.resource SET meta = NULL", "UPDATE"),
+    ("CREATE TABLE noetl.x (a int)", "CREATE TABLE"),
+    ("DO $$ BEGIN TRUNCATE noetl.resource; END $$", "TRUNCATE TABLE"),
+]
+
+
+async def test_nothing_is_written_unless_allowed(ask: Ask, subtests: pytest.Subtests) -> None:
+    for query, verb in WRITING:
+        with subtests.test(query):
+            reply = await ask("sql.execute", query=query)
+
+            reason = f"cannot execute {verb} in a read-only transaction"
+            hint = "; NOETL_SQL_CONSOLE_WRITES allows writing"
+            assert (reply.status, reply.error) == (403, NO_SQL + reason + hint)
+
+
+async def test_reading_cannot_be_turned_into_writing(ask: Ask) -> None:
+    mode = await ask("sql.execute", query="SET TRANSACTION READ WRITE")
+    await ask("sql.execute", query="SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+    await ask("sql.execute", query="SET default_transaction_read_only = off")
+    after = await ask("sql.execute", query="DELETE FROM noetl.resource")
+
+    assert (mode.status, after.status) == (500, 403)
+
+
+async def test_texts_of_statements_stay_out_of_the_logs(
+    ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = await ask("sql.execute", query="SELECT 'hunter2'::int")
+
+    assert (reply.status, "hunter2" in (reply.error or "")) == (500, True)
+    assert "hunter2" not in "".join(capsys.readouterr())
+
+
+async def test_writes_are_committed_when_allowed(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    async with serving(database, nats_url, **WRITES) as ask:
+        rows = await run(ask, "INSERT INTO noetl.resource (name) VALUES ('x') RETURNING name")
+        failed = await ask("sql.execute", query="INSERT INTO noetl.resource (name) VALUES ('x')")
+
+    assert rows == [{"name": "x"}]
+    assert failed.status == 500
+    assert failed.error is not None
+    assert "duplicate key value" in failed.error
+    count = await pool.fetchval("SELECT count(*) FROM noetl.resource WHERE name = 'x'")
+    assert count == 1
+
+
+async def test_role_taken_by_a_statement_is_given_back(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    await pool.execute("CREATE ROLE noetl_nobody")
+    try:
+        async with serving(database, nats_url, sql_console_connections=1, **WRITES) as ask:
+            await run(ask, "SET ROLE noetl_nobody")
+            rows = await run(ask, "SELECT current_user::text AS u")
+    finally:
+        await pool.execute("DROP ROLE noetl_nobody")
+
+    assert rows == [{"u": database.user}]
+
+
+async def test_search_path_holds_for_one_statement(ask: Ask) -> None:
+    query = "SELECT current_schema() AS s"
+
+    usual = await run(ask, query)
+    assert usual != [{"s": "pg_catalog"}]
+    assert await run(ask, query, schema="pg_catalog, noetl") == [{"s": "pg_catalog"}]
+    assert await run(ask, query) == usual
+    assert await run(ask, "SELECT count(*) AS n FROM event", schema="noetl") == [{"n": 0}]
+
+
+async def test_too_many_rows_or_bytes_are_cut_and_told(database: Database, nats_url: str) -> None:
+    limits = {"sql_console_rows": 20, "sql_console_bytes": 4000}
+    async with serving(database, nats_url, **limits) as ask:
+        many = await ask("sql.execute", query="SELECT generate_series(1, 1000000) AS n")
+        wide = await ask("sql.execute", query="SELECT repeat('x', 900) FROM generate_series(1, 9)")
+        fits = await ask("sql.execute", query="SELECT generate_series(1, 20) AS n")
+
+    assert orjson.loads(many.body["text"]) == {
+        "status": "ok",
+        "result": [{"n": number} for number in range(1, 21)],
+        "truncated": True,
+        "rows": 20,
+    }
+    assert len(orjson.loads(wide.body["text"])["result"]) == 4
+    assert "truncated" not in fits.body["text"]
+
+
+async def test_statements_are_ended_after_their_time(database: Database, nats_url: str) -> None:
+    async with serving(database, nats_url, sql_console_timeout_seconds=0.2) as ask:
+        slow = await ask("sql.execute", query="SELECT pg_sleep(60)")
+        endless = await ask("sql.execute", query="SET statement_timeout = 0")
+        again = await ask("sql.execute", query="SELECT pg_sleep(60)")
+
+    assert (slow.status, slow.error) == (
+        500,
+        NO_SQL + "canceling statement due to statement timeout",
+    )
+    assert (endless.status, again.status) == (200, 500)
+
+
+async def test_more_statements_than_connections_wait_and_are_refused_in_the_end(
+    database: Database, nats_url: str
+) -> None:
+    limits = {
+        "sql_console_connections": 1,
+        "sql_console_queue": 1,
+        "sql_console_wait_seconds": 1.0,
+    }
+    holder = await asyncpg.connect(database.dsn)
+    async with serving(database, nats_url, **limits) as ask:
+
+        async def is_connected() -> bool:
+            return (await ask("sql.execute", query="SELECT 1")).status == 200
+
+        async def is_held() -> bool:
+            return bool(
+                await holder.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+                )
+            )
+
+        await eventually(is_connected)
+        await holder.execute("SELECT pg_advisory_lock(1)")
+        running = asyncio.create_task(
+            ask("sql.execute", query="SELECT 1 FROM pg_advisory_xact_lock(1)")
+        )
+        await eventually(is_held)
+        others = await asyncio.gather(*(ask("sql.execute", query="SELECT 1") for _ in range(2)))
+        await holder.execute("SELECT pg_advisory_unlock(1)")
+        first = await running
+    await holder.close()
+
+    assert first.status == 200
+    assert [reply.status for reply in others] == [503, 503]
+    assert {reply.error for reply in others} == {
+        "the database is not available: too many statements are waiting",
+        "the database is not available: pool timed out while waiting for an open connection",
+    }
+
+
+async def test_other_databases_are_reached_by_every_name(ask: Ask, database: Database) -> None:
+    query = "SELECT current_database() AS d, current_setting('transaction_read_only') AS r"
+    here = [{"d": database.name, "r": "on"}]
+    address = (
+        f"postgresql://{database.user}:{database.password}@{database.host}:{database.port}"
+        f"/{database.name}"
+    )
+
+    assert await run(ask, query, connection_string=address) == here
+    assert await run(ask, query, credential="here") == here
+    assert await run(ask, query, database=database.name) == here
+    assert await run(ask, query, database="postgres") == [{"d": "postgres", "r": "on"}]
+    assert await run(ask, query, credential="nowhere", connection_string=address) == here
+
+
+NOT_THERE = [
+    ({"credential": "missing"}, 404, "Credential 'missing' not found"),
+    ({"credential": "other"}, 400, "Credential 'other' is of type 'http', expected postgres"),
+    ({"credential": "nowhere"}, 502, "The database that the request names can't be reached: "),
+    (
+        {"database": "no such"},
+        502,
+        'The database that the request names can\'t be reached: database "no such" does not exist',
+    ),
+    ({"connection_string": "what"}, 422, "Invalid connection_string"),
+]
+
+
+async def test_databases_that_are_not_there(ask: Ask, subtests: pytest.Subtests) -> None:
+    for request, status, error in NOT_THERE:
+        with subtests.test(str(request)):
+            reply = await ask("sql.execute", query="SELECT 1", **request)
+
+            assert reply.status == status
+            assert (reply.error or "").startswith(error), reply.error
+
+
+async def test_other_databases_can_be_switched_off(database: Database, nats_url: str) -> None:
+    async with serving(database, nats_url, sql_console_elsewhere=False) as ask:
+        reply = await ask("sql.execute", query="SELECT 1", database="postgres")
+
+    assert (reply.status, reply.error) == (
+        403,
+        "Other databases are switched off (NOETL_SQL_CONSOLE_ELSEWHERE)",
+    )
+
+
+async def test_session_tokens_are_looked_up_with_their_roles(ask: Ask, pool: Pool) -> None:
+    await pool.execute(
+        """
+        CREATE SCHEMA auth;
+        CREATE TABLE auth.users (user_id INT, email TEXT, display_name TEXT, is_active BOOL);
+        CREATE TABLE auth.sessions (session_token TEXT, user_id INT, is_active BOOL,
+            expires_at TIMESTAMPTZ);
+        CREATE TABLE auth.roles (role_id INT, role_name TEXT);
+        CREATE TABLE auth.user_roles (user_id INT, role_id INT, expires_at TIMESTAMPTZ);
+        INSERT INTO auth.users VALUES (7, 'a@b.c', NULL, true), (8, 'd@e.f', 'D', false);
+        INSERT INTO auth.sessions VALUES
+            ('good', 7, true, '2999-01-01'), ('over', 7, true, '2000-01-01'),
+            ('off', 7, false, '2999-01-01'), ('gone', 8, true, '2999-01-01');
+        INSERT INTO auth.roles VALUES (1, 'viewer'), (2, 'admin'), (3, 'old');
+        INSERT INTO auth.user_roles VALUES (7, 1, NULL), (7, 2, '2999-01-01'), (7, 3, '2000-01-01');
+        """
+    )
+    nobody = {"status": "ok", "valid": False, "user": None, "expires_at": None, "error": None}
+
+    good = await ask("sessions.validate", session_token="good", credential="here")
+
+    assert good.body == {
+        "status": "ok",
+        "valid": True,
+        "user": {
+            "user_id": 7,
+            "email": "a@b.c",
+            "display_name": "a@b.c",
+            "roles": ["admin", "viewer"],
+        },
+        "expires_at": "2999-01-01 00:00:00+00",
+        "error": None,
+    }
+    for token in ("over", "off", "gone", "what"):
+        reply = await ask("sessions.validate", session_token=token, credential="here")
+        assert reply.body == nobody
+
+
+async def test_session_check_tells_what_is_wrong(ask: Ask) -> None:
+    no_tables = await ask("sessions.validate", session_token="t", credential="here")
+    nowhere = await ask("sessions.validate", session_token="t", credential="nowhere")
+    no_credential = await ask("sessions.validate", session_token="t")
+
+    assert (no_tables.status, no_tables.body["status"], no_tables.body["valid"]) == (
+        200,
+        "error",
+        False,
+    )
+    assert 'relation "auth.' in no_tables.body["error"]
+    assert nowhere.body["status"] == "error"
+    assert (no_credential.status, no_credential.error) == (404, "Credential 'pg_auth' not found")
+
+
+ESCAPES = [
+    "DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''true'''; END $$",
+    "SELECT pg_read_file('PG_VERSION')",
+    "DO $$ BEGIN SET ROLE NONE; PERFORM pg_ls_dir('.'); END $$",
+    "DO $$ BEGIN RESET SESSION AUTHORIZATION; PERFORM pg_ls_dir('.'); END $$",
+    "LOAD '/tmp/x'",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    "SELECT nextval('noetl.outbox_outbox_id_seq')",
+    "SELECT pg_switch_wal()",
+    "SELECT pg_reload_conf()",
+]
+
+
+async def test_reading_reaches_nothing_beside_the_tables(
+    ask: Ask, database: Database, pool: Pool, subtests: pytest.Subtests
+) -> None:
+    """Also for a service that is a superuser itself, for every named database."""
+    assert await pool.fetchval("SELECT current_setting('is_superuser')") == "on"
+    places: list[JsonObject] = [
+        {},
+        {"connection_string": f"user={database.user} dbname={database.name}"},
+    ]
+    for query in ESCAPES:
+        for place in places:
+            with subtests.test(query, place=place):
+                reply = await ask("sql.execute", query=query, **place)
+
+                # A library outside of the plugins' folder has a word of its own.
+                assert reply.status == 500
+                assert re.search("permission denied|not allowed", reply.error or ""), reply.error
+    assert await pool.fetchval("SELECT 1") == 1
+    rows = await run(ask, "SELECT session_user::text AS u", database="postgres")
+    assert rows == [{"u": reader_of(Login(database.user, database.password)).user}]
+
+
+async def test_names_are_found_as_the_service_finds_them(ask: Ask, pool: Pool) -> None:
+    query = "SELECT current_schemas(false)::text AS s"
+
+    assert await run(ask, query) == [{"s": await pool.fetchval(query)}]
+
+
+async def test_consoles_that_start_at_once_make_their_role_once(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    reader = reader_of(Login(database.user, database.password))
+    await pool.execute(f'DROP ROLE IF EXISTS "{reader.user}"')
+
+    async def who() -> Json:
+        async with open_console(make_settings(database, nats_url=nats_url)) as console:
+            outcome = await console.run(Statement("SELECT session_user::text AS u", ()))
+        return orjson.loads(outcome.rows[0])
+
+    assert await asyncio.gather(*(who() for _ in range(6))) == [{"u": reader.user}] * 6
+    await pool.execute(f"ALTER ROLE \"{reader.user}\" SUPERUSER PASSWORD 'other'")
+    assert await who() == {"u": reader.user}
+    assert not await pool.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = $1", reader.user)
+
+
+async def test_a_role_of_its_own_is_taken_as_it_is(
+    database: Database, nats_url: str, pool: Pool
+) -> None:
+    await pool.execute("CREATE ROLE noetl_console LOGIN PASSWORD 'of-its-own'")
+    login = {"sql_console_user": "noetl_console", "sql_console_password": "of-its-own"}
+    try:
+        async with serving(database, nats_url, **login) as ask:
+            rows = await run(ask, "SELECT session_user::text AS u")
+    finally:
+        await pool.execute("DROP ROLE noetl_console")
+
+    assert rows == [{"u": "noetl_console"}]

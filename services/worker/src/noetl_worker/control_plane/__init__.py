@@ -1,0 +1,1 @@
+"""Calls to the control plane: claims, registration, large results."""

@@ -1,0 +1,110 @@
+"""Calls to the control plane over HTTP, as the reference's worker makes them."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import orjson
+from noetl_contract.json import Json
+
+from noetl_worker.bounded_http import fetch
+from noetl_worker.settings import Settings
+
+_TIMEOUT_SECONDS = 30.0
+
+
+class EdgeUnreachable(Exception):
+    """No answer came; whether the call had its effect is unknown."""
+
+
+class Edge:
+    """HTTP client of the control plane; one connection pool for all addresses."""
+
+    def __init__(self, client: httpx.AsyncClient, *, default_url: str) -> None:
+        self._client = client
+        self._default_url = default_url.rstrip("/")
+
+    async def call(
+        self, method: str, path: str, body: bytes, *, base: str | None = None
+    ) -> tuple[int, bytes]:
+        """Send a JSON body.
+
+        Raises:
+            EdgeUnreachable: there was no answer.
+        """
+        url = f"{(base or self._default_url).rstrip('/')}{path}"
+        try:
+            response = await self._client.request(method, url, content=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
+        return response.status_code, response.content
+
+    async def read(
+        self,
+        method: str,
+        path: str,
+        *,
+        base: str,
+        most: int,
+        seconds: float,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """Send, and take an answer of at most so many bytes in so many seconds.
+
+        Raises:
+            AnswerTooLarge: the answer has more.
+            EdgeUnreachable: there was no answer in time.
+        """
+        url = f"{(base or self._default_url).rstrip('/')}{path}"
+        wanted = {"accept-encoding": "gzip, deflate", **(headers or {})}
+        try:
+            request = self._client.build_request(
+                method, url, content=body, params=params, headers=wanted, timeout=seconds
+            )
+            async with asyncio.timeout(seconds):
+                response, data = await fetch(self._client, request, most=most)
+        except TimeoutError as error:
+            raise EdgeUnreachable(f"no answer in {seconds:g} seconds") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
+        return response.status_code, data
+
+    async def call_json(
+        self, method: str, path: str, body: Json, *, base: str | None = None
+    ) -> tuple[int, Json]:
+        """Like ``call``, with a body to encode; an answer without JSON is None."""
+        status, data = await self.call(method, path, orjson.dumps(body), base=base)
+        try:
+            return status, orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return status, None
+
+
+@asynccontextmanager
+async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
+    """Open the client of all calls to the control plane."""
+    headers = {"content-type": "application/json"}
+    token = settings.internal_api_token.get_secret_value()
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    async with httpx.AsyncClient(
+        headers=headers,
+        timeout=_TIMEOUT_SECONDS,
+        verify=_trust(settings),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+        trust_env=False,
+    ) as client:
+        yield Edge(client, default_url=settings.server_url)
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if settings.tls_ca:
+        context.load_verify_locations(settings.tls_ca)
+    if settings.tls_client_cert:
+        context.load_cert_chain(settings.tls_client_cert, settings.tls_client_key)
+    return context

@@ -1,0 +1,65 @@
+"""Secrets handed to the tools of an execution, to be masked in their output."""
+
+import base64
+import json
+from collections import OrderedDict
+from collections.abc import Iterable
+from urllib.parse import quote
+
+_SHORTEST = 8
+"""As for texts that look secret: shorter ones occur in honest output by chance."""
+
+
+class KnownSecrets:
+    """Remember secrets by execution; old executions are dropped, each has a bound.
+
+    Per execution, because every output is searched for every secret: the cost of a command must
+    not grow with what other executions use.
+    """
+
+    def __init__(
+        self, *, always: Iterable[str] = (), most: int = 1024, most_each: int = 256
+    ) -> None:
+        self._always = tuple(_spellings(always))
+        self._most = most
+        self._most_each = most_each
+        self._known: OrderedDict[int, tuple[str, ...]] = OrderedDict()
+
+    def learn(self, execution_id: int, secrets: Iterable[str]) -> None:
+        """Remember secrets of an execution in all spellings they may be put out in."""
+        known = self._known.pop(execution_id, ())
+        fresh = [text for text in _spellings(secrets) if text not in known]
+        # The newest are kept; the longest is masked first, as one may be part of another.
+        kept = sorted((*fresh, *known)[: self._most_each], key=len, reverse=True)
+        self._known[execution_id] = tuple(kept)
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def of(self, execution_id: int) -> tuple[str, ...]:
+        """Return the secrets to mask in the output of an execution."""
+        known = self._known.get(execution_id)
+        if known is None:
+            return self._always
+        self._known.move_to_end(execution_id)
+        return (*known, *self._always)
+
+
+def _spellings(secrets: Iterable[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for secret in secrets:
+        if len(secret) < _SHORTEST:
+            continue
+        plain = secret.encode("utf-8", "replace")
+        for text in (
+            secret,
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            quote(plain, safe=""),
+            base64.b64encode(plain).decode(),
+            base64.b64encode(plain).decode().rstrip("="),
+        ):
+            found[text] = None
+        if "\n" in secret:
+            # Each line of a key is secret by itself.
+            found.update(dict.fromkeys(line for line in secret.splitlines() if len(line) >= 32))
+    return sorted(found, key=len, reverse=True)

@@ -1,0 +1,91 @@
+"""The events a worker reports about a command."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from noetl_contract.json import Json, JsonObject
+
+from noetl_worker.commands import Command
+
+_LARGEST_ERROR_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """End of a command: a status and its reported result, or an error text."""
+
+    status: str = "success"
+    result: Mapping[str, Json] | None = None
+    error: str | None = None
+
+
+class Reporter:
+    """Build event bodies; ids and times are the worker's."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: str,
+        next_id: Callable[[], int],
+        error_bytes: int = _LARGEST_ERROR_BYTES,
+    ) -> None:
+        """Make a reporter whose error texts have no more than some bytes."""
+        self.worker_id = worker_id
+        self._error_bytes = min(error_bytes, _LARGEST_ERROR_BYTES)
+        self._next_id = next_id
+
+    def started(self, command: Command) -> JsonObject:
+        """Return `command.started`."""
+        return self._event(
+            command, "command.started", "STARTED", {"command_id": command.command_id}
+        )
+
+    def ended(self, command: Command, outcome: Outcome) -> list[JsonObject]:
+        """Return the two events of an end."""
+        call: JsonObject = {"command_id": command.command_id, "call_index": 0}
+        if outcome.error is not None:
+            error = cut_error(outcome.error, self._error_bytes)
+            return [
+                self._event(command, "call.error", "FAILED", {**call, "error": error}),
+                self._event(
+                    command,
+                    "command.failed",
+                    "FAILED",
+                    {"command_id": command.command_id, "error": error},
+                ),
+            ]
+        status = outcome.status
+        return [
+            self._event(command, "call.done", "COMPLETED", {**call, "result": outcome.result}),
+            self._event(
+                command,
+                "command.completed",
+                status,
+                {"command_id": command.command_id, "status": status},
+            ),
+        ]
+
+    def _event(
+        self, command: Command, event_type: str, status: str, context: JsonObject
+    ) -> JsonObject:
+        moment = datetime.now(UTC).isoformat(timespec="microseconds")
+        return {
+            "execution_id": command.execution_id,
+            "event_type": event_type,
+            "step": command.step,
+            "status": status,
+            "created_at": f"{moment[:-6]}Z",
+            "context": context,
+            "event_id": self._next_id(),
+            "worker_id": self.worker_id,
+            "meta": {"attempts": command.attempts},
+        }
+
+
+def cut_error(text: str, limit: int = _LARGEST_ERROR_BYTES) -> str:
+    """Bound an error text, so that its message fits the broker's limit."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return text
+    return data[:limit].decode("utf-8", "ignore") + "…"

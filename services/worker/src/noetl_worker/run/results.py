@@ -1,0 +1,72 @@
+"""The reported form of a result; a large one is stored first."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+import orjson
+from noetl_common.logging import get_logger
+from noetl_contract.json import Json, JsonObject
+
+from noetl_worker import jsonb, metrics
+from noetl_worker.commands import Command
+from noetl_worker.control_plane.result_stores import ResultStore, StoredResult
+from noetl_worker.redaction import is_heavy, scrub
+from noetl_worker.run.output_select import select_output
+from noetl_worker.tools.tool import ToolResult
+
+_log = get_logger()
+
+
+async def reported_result(
+    command: Command, result: ToolResult, store: ResultStore, *, secrets: Sequence[str] = ()
+) -> JsonObject:
+    """Return the `result` of `call.done`, without the texts of ``secrets``."""
+    body = result.to_json()
+    if is_heavy(body):
+        # 32 MB of text take 0.2 s; on the event loop heartbeats would wait for that.
+        body, data = await asyncio.to_thread(_prepared, body, secrets)
+    else:
+        body, data = _prepared(body, secrets)
+    status = result.status
+    if len(data) <= store.inline_limit:
+        # Encoded once: the event takes the bytes as they are.
+        return {"status": status, "context": orjson.Fragment(data)}
+    started = perf_counter()
+    stored = await store.put(command, data)
+    metrics.RESULT_PUT_SECONDS.observe(perf_counter() - started)
+    if stored is None:
+        metrics.RESULT_PUT_ERRORS.inc()
+        _log.warning("result_not_stored", command_id=command.command_id, size=len(data))
+        return {"status": status}
+    metrics.RESULT_PUT_BYTES.inc(len(data))
+    selected = select_output(body.get("data"), command.context.get("output_select"))
+    return {
+        "status": status,
+        "context": {"data": {**selected, "_ref": stored.ref}},
+        "reference": _reference(stored),
+    }
+
+
+def _prepared(body: JsonObject, secrets: Sequence[str]) -> tuple[JsonObject, bytes]:
+    scrubbed: JsonObject = scrub(body, secrets=secrets)
+    return scrubbed, jsonb.encode(scrubbed)
+
+
+def _reference(stored: StoredResult) -> Mapping[str, Json]:
+    meta: JsonObject = {
+        "bytes": stored.size,
+        "sha256": stored.sha256,
+        "media_type": "application/json",
+        "content_type": "application/json",
+    }
+    reference: JsonObject = {
+        "kind": "result_ref",
+        "ref": stored.ref,
+        "store": stored.store,
+        "scope": stored.scope,
+        "meta": {name: value for name, value in meta.items() if value is not None},
+    }
+    if stored.expires_at is not None:
+        reference["expires_at"] = stored.expires_at
+    return reference

@@ -1,0 +1,189 @@
+"""Run a command to its outcome, independent of the transport."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from traceback import format_exception
+
+from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject
+
+from noetl_worker import metrics
+from noetl_worker.commands import Command
+from noetl_worker.control_plane.result_stores import ResultStore
+from noetl_worker.credentials.known_secrets import KnownSecrets
+from noetl_worker.credentials.resolver import CommandCredentials
+from noetl_worker.credentials.source import CredentialSource
+from noetl_worker.redaction import NestedTooDeeply, mask
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.reports import Outcome
+from noetl_worker.run.results import reported_result
+from noetl_worker.run.single import run_single
+from noetl_worker.tools.tool import AUTH_TYPES, Toolbox, ToolContext, ToolError, timed_out
+
+_MALFORMED = "malformed tool config (pre-dispatch deserialization)"
+# Kinds for which an inserted `args` would be an error.
+_WITHOUT_ARGS = frozenset({"container"})
+
+_log = get_logger()
+
+
+class _Malformed(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Lifted:
+    """A tool's configuration without what applies to the run as a whole."""
+
+    config: JsonObject
+    timeout: int | None
+    retry: JsonObject | None
+    auth: JsonObject | None
+
+
+class Runner:
+    """Run commands; holds the parts that all commands share."""
+
+    def __init__(
+        self,
+        *,
+        toolbox: Toolbox,
+        worker_id: str,
+        secrets: Mapping[str, str],
+        credentials: CredentialSource,
+        limits: PolicyLimits,
+    ) -> None:
+        self._toolbox = toolbox
+        self._worker_id = worker_id
+        self._secrets = secrets
+        self._credentials = credentials
+        self._known = KnownSecrets(always=secrets.values())
+        self._limits = limits
+
+    async def run(self, command: Command, store: ResultStore) -> Outcome:
+        """Run the tool and return what is to be reported; never raises but for cancellation."""
+        metrics.RUNNING.inc()
+        started = perf_counter()
+        try:
+            return await self._bounded(command, store)
+        finally:
+            metrics.RUNNING.dec()
+            metrics.RUN_SECONDS.labels(command.action).observe(perf_counter() - started)
+
+    async def _bounded(self, command: Command, store: ResultStore) -> Outcome:
+        seconds = command.timeout_seconds
+        if seconds is None:
+            return await self._outcome(command, store)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._outcome(command, store)
+        except TimeoutError:
+            return self._raised(command, timed_out(seconds))
+
+    async def _outcome(self, command: Command, store: ResultStore) -> Outcome:
+        try:
+            lifted = _lift(command)
+            credentials = CommandCredentials(
+                self._credentials,
+                self._known,
+                execution_id=command.execution_id,
+                server_url=command.server_url,
+            )
+            await credentials.prepare(command.action, lifted.config)
+            result = await run_single(
+                self._toolbox,
+                command.action,
+                lifted.config,
+                self._context(command, lifted, credentials),
+                policy=command.context.get("policy"),
+                retry=lifted.retry,
+                limits=self._limits,
+            )
+            secrets = self._known.of(command.execution_id)
+            reported = await reported_result(command, result, store, secrets=secrets)
+        except ToolError as error:
+            return self._raised(command, str(error))
+        except _Malformed:
+            return self._raised(command, _MALFORMED)
+        except NestedTooDeeply as error:
+            return self._raised(command, f"Execution failed: {error}")
+        except Exception as error:  # noqa: BLE001  a tool may be foreign code; its command fails
+            # Not as an exception: a library's text may quote what it was given.
+            trace = "".join(format_exception(error))
+            _log.error(
+                "tool_broken",
+                kind=command.action,
+                command_id=command.command_id,
+                exception=mask(trace, self._known.of(command.execution_id)),
+            )
+            return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
+        return Outcome(status=result.status, result=reported)
+
+    def _raised(self, command: Command, text: str) -> Outcome:
+        metrics.RUN_ERRORS.labels(command.action).inc()
+        return Outcome(error=mask(text, self._known.of(command.execution_id)))
+
+    def _context(
+        self, command: Command, lifted: _Lifted, credentials: CommandCredentials
+    ) -> ToolContext:
+        render_context = command.context.get("render_context")
+        variables = dict(render_context) if isinstance(render_context, dict) else {}
+        variables.setdefault("action", command.action)
+        variables.setdefault("node_name", command.step)
+        variables["execution_id"] = command.execution_id
+        variables["step"] = command.step
+        variables["server_url"] = command.server_url
+        variables["worker_id"] = self._worker_id
+        variables["command_id"] = command.command_id
+        return ToolContext(
+            variables=variables,
+            execution_id=command.execution_id,
+            event_id=command.event_id,
+            step=command.step,
+            server_url=command.server_url,
+            secrets=self._secrets,
+            timeout=lifted.timeout,
+            auth=lifted.auth,
+            credentials=credentials,
+            toolbox=self._toolbox,
+        )
+
+
+def _lift(command: Command) -> _Lifted:
+    raw = command.context.get("tool_config")
+    if command.action == "task_sequence" and isinstance(raw, list):
+        return _Lifted({"tool_config": raw, "kind": command.action}, None, None, None)
+    config = dict(raw) if isinstance(raw, dict) else {}
+    args = command.context.get("args")
+    if (
+        "args" not in config
+        and "input" not in config
+        and isinstance(args, dict)
+        and args
+        and command.action not in _WITHOUT_ARGS
+    ):
+        config["args"] = args
+    config.setdefault("kind", command.action)
+    timeout = config.pop("timeout", None)
+    if timeout is not None and (
+        isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0
+    ):
+        raise _Malformed
+    retry = config.pop("retry", None)
+    if retry is not None and not isinstance(retry, dict):
+        # Rules of Python playbooks, which the http tool reads itself.
+        if command.action != "http" or isinstance(retry, str):
+            raise _Malformed
+        config["retry"], retry = retry, None
+    auth = config.get("auth")
+    if isinstance(auth, dict):
+        if auth.get("type") not in AUTH_TYPES:
+            raise _Malformed
+        del config["auth"]
+    elif auth is None:
+        config.pop("auth", None)
+    elif not isinstance(auth, str):
+        raise _Malformed
+    return _Lifted(config, timeout, retry, auth if isinstance(auth, dict) else None)

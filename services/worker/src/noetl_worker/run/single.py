@@ -1,0 +1,52 @@
+"""A single tool with its policy and its ``retry``."""
+
+from noetl_contract.json import Json, JsonObject
+
+from noetl_worker.run.policy import Attempts, PolicyLimits, attempt, rules_of
+from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult
+
+
+async def run_single(
+    toolbox: Toolbox,
+    kind: str,
+    config: JsonObject,
+    context: ToolContext,
+    *,
+    policy: Json,
+    retry: JsonObject | None,
+    limits: PolicyLimits,
+) -> ToolResult:
+    """Run a tool, again as often as its policy and its ``retry`` say.
+
+    Raises:
+        ToolError: it raised, and nothing softened that.
+    """
+    rules = rules_of(policy)
+    if not rules and not retry:
+        return await toolbox.run(kind, config, context)
+    attempts = Attempts(limits=limits, retry=retry)
+    updates: JsonObject = {}
+    while True:
+        tried = await attempt(toolbox.run(kind, config, context))
+        decision = attempts.decide(rules, tried, context=context, label=context.step)
+        updates.update(decision.updates)
+        if decision.wait is not None:
+            await attempts.pause(decision.wait)
+            continue
+        break
+    result = tried.result
+    if result is not None:
+        if decision.action == "fail" and result.status != "error":
+            result.status = "error"
+            result.error = f"policy rule triggered fail for '{context.step}'"
+    elif decision.action in {"continue", "break", "jump"}:
+        # A raised error becomes a soft one: the step completes with its text.
+        result = ToolResult(status="error", error=str(tried.error), failure=tried.failure)
+    else:
+        raise tried.error if tried.error is not None else ToolError("Execution failed", "no result")
+    if updates:
+        data = result.value
+        # Something else than an object keeps the name templates know it by.
+        base = data if isinstance(data, dict) else {"data": data}
+        result.data = {**base, "_context_updates": updates}
+    return result

@@ -1,0 +1,44 @@
+"""Settings of the database tools."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+_MEBIBYTE = 1 << 20
+
+
+class SqlSettings(BaseSettings):
+    """The worker's settings for `postgres`, `duckdb` and `transfer`; composed by inheritance."""
+
+    worker_sql_connect_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Timeout of an attempt to connect to PostgreSQL."
+    )
+    worker_sql_pool_wait_seconds: float = Field(
+        default=30.0, gt=0, description="Longest wait for a pooled connection to be free."
+    )
+    worker_sql_pool_size: int = Field(
+        default=8, ge=1, description="Pooled connections per database and login."
+    )
+    worker_sql_pools: int = Field(
+        default=64, ge=1, description="Databases and logins with a pool at once."
+    )
+    worker_sql_pool_idle_seconds: float = Field(
+        default=60.0, gt=0, description="Idle connections and pools are closed after that."
+    )
+    worker_sql_timeout_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="Longest run of one call of a database tool; a playbook may ask for less.",
+    )
+    worker_sql_result_bytes: int = Field(
+        default=64 * _MEBIBYTE, ge=1024, description="Largest result of a database tool."
+    )
+    worker_duckdb_memory_bytes: int = Field(
+        default=1024 * _MEBIBYTE, ge=_MEBIBYTE, description="Memory of one DuckDB database."
+    )
+    worker_duckdb_threads: int = Field(
+        default=2, ge=1, description="Threads of one DuckDB database."
+    )
+    worker_duckdb_extension_directory: str = Field(
+        default="",
+        description="Where DuckDB looks for extensions; its own directory if empty.",
+    )

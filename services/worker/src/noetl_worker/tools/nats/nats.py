@@ -1,0 +1,137 @@
+"""Keys, objects and streams of a NATS server."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from noetl_contract.json import JsonObject
+
+from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.nats.batch import MANY_OPERATIONS
+from noetl_worker.tools.nats.buckets import BUCKET_OPERATIONS
+from noetl_worker.tools.nats.call import Call
+from noetl_worker.tools.nats.streams import STREAM_OPERATIONS
+from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
+
+_OPERATIONS = BUCKET_OPERATIONS | STREAM_OPERATIONS | MANY_OPERATIONS
+_CLOSE_SECONDS = 2.0
+
+
+class Nats:
+    """The nats tool. A connection per call: playbooks bring their own servers and users."""
+
+    def __init__(self, *, seconds: float, most: int) -> None:
+        self._seconds = seconds
+        self._most = most
+
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+        """Do one operation."""
+        started = perf_counter()
+        fields = Fields(context.render(config), kind="nats")
+        name = fields.text("operation")
+        operation = _OPERATIONS.get(name)
+        if operation is None:
+            valid = ", ".join(_OPERATIONS)
+            raise ToolError(
+                "Configuration error", f"Unknown NATS operation '{name}'. Valid: {valid}"
+            )
+        call = Call(fields, operation=name, most=self._most, variables=context.variables)
+        wanted = operation.read(call)
+        async with _connected(fields, context, seconds=self._seconds) as client:
+            call.js = client.jetstream(timeout=self._seconds)
+            try:
+                async with asyncio.timeout(self._seconds + call.waits):
+                    data = await operation.run(call, wanted)
+            except (TimeoutError, NatsError) as error:
+                raise _failed(name, error) from error
+        duration_ms = int((perf_counter() - started) * 1000)
+        return ToolResult(data={"status": "success", **data}, duration_ms=duration_ms)
+
+
+@asynccontextmanager
+async def _connected(
+    fields: Fields, context: ToolContext, *, seconds: float
+) -> AsyncIterator[Client]:
+    """Connect as the configuration says, once."""
+    url = fields.optional_text("url")
+    if not url:
+        raise ToolError(
+            "Configuration error",
+            "NATS connection requires 'url' or an 'auth' credential alias with a 'url' field",
+        )
+    login = _login(fields, context)
+    last: list[Exception] = []
+
+    async def keep(error: Exception) -> None:
+        last[:] = [error]
+
+    client = Client()
+    try:
+        try:
+            async with asyncio.timeout(seconds):
+                await client.connect(
+                    servers=[one.strip() for one in url.split(",")],
+                    name="noetl-worker-tool",
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=seconds,  # type: ignore[arg-type]  # a float does
+                    error_cb=keep,
+                    **login,
+                )
+        except (TimeoutError, OSError, NatsError, ValueError) as error:
+            reason = str(last[-1] if last else error) or type(error).__name__
+            raise ToolError(
+                "Execution failed",
+                f"NATS connect to '{_without_login(url)}' failed: {reason}",
+                failure=Failure(kind="connection", retryable=True),
+            ) from error
+        yield client
+    finally:
+        with contextlib.suppress(TimeoutError, OSError, NatsError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.close()
+
+
+def _login(fields: Fields, context: ToolContext) -> JsonObject:
+    """Return token, or user and password; each may be the name of a secret."""
+
+    def secret(name: str) -> str | None:
+        value = fields.optional_text(name)
+        return None if value is None else context.secrets.get(value, value)
+
+    token = secret("token")
+    if token is not None:
+        return {"token": token}
+    user = fields.optional_text("user")
+    return {} if user is None else {"user": user, "password": secret("password") or ""}
+
+
+def _without_login(url: str) -> str:
+    shown = []
+    for one in url.split(","):
+        scheme, colon, rest = one.strip().rpartition("://")
+        shown.append(f"{scheme}{colon}{rest.rpartition('@')[2]}")
+    return ",".join(shown)
+
+
+def _failed(operation: str, error: Exception) -> ToolError:
+    if isinstance(error, TimeoutError):
+        failure = Failure(kind="timeout", retryable=True)
+        return ToolError("Execution failed", f"{operation}: no answer in time", failure=failure)
+    return ToolError("Execution failed", f"{operation}: {_text(error)}")
+
+
+def _text(error: Exception) -> str:
+    described = getattr(error, "description", None)
+    return str(described or error) or type(error).__name__
+
+
+def create(parts: ToolParts) -> Tool:
+    """Make the tool."""
+    settings = parts.settings
+    return Nats(seconds=settings.worker_nats_tool_seconds, most=settings.worker_nats_tool_bytes)

@@ -1,0 +1,1 @@
+"""Tools that run scripts: python, shell and, in Kubernetes, script."""

@@ -1,0 +1,44 @@
+"""Fields common to the configurations of the database tools."""
+
+from noetl_contract.json import Json
+
+from noetl_worker.tools.fields import Fields
+
+_LARGEST_PORT = 65535
+
+
+class SqlFields(Fields):
+    """A configuration with a query."""
+
+    def query(self) -> str:
+        """Return the required ``query``, also known as ``command``."""
+        if "command" not in self._config:
+            return self.text("query")
+        if "query" in self._config:
+            raise self.refuse("duplicate field `query`")
+        return self.text("command")
+
+    def params(self) -> list[Json]:
+        """Return the values of the query's parameters."""
+        return self.items("params")
+
+    def items(self, name: str) -> list[Json]:
+        """Return a list, empty if absent."""
+        value = self._config.get(name, [])
+        if not isinstance(value, list):
+            raise self.refuse(f"`{name}` is not a list")
+        return value
+
+    def port(self, name: str) -> int | None:
+        """Return a port, or None if it is absent or null."""
+        value = self.optional_unsigned(name)
+        if value is not None and value > _LARGEST_PORT:
+            raise self.refuse(f"invalid value: integer `{value}`, expected u16")
+        return value
+
+    def login(self, name: str) -> str | None:
+        """Return a string that a template may have made a number, as with digits alone."""
+        value = self._config.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        return self.optional_text(name)

@@ -1,0 +1,161 @@
+"""The postgres tool: run SQL on PostgreSQL."""
+
+import asyncio
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+from noetl_common.pg.sql_text import is_row_query, needs_input, split_statements
+from noetl_contract.json import JsonObject
+
+from noetl_worker.tools.sql.fields import SqlFields
+from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
+from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
+from noetl_worker.tools.sql.postgres.params import prepare_with_texts
+from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
+from noetl_worker.tools.sql.postgres.values import reader
+from noetl_worker.tools.sql.result import RowBuffer, affected, over_time
+from noetl_worker.tools.tool import (
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolParts,
+    ToolResult,
+)
+
+type Connection = asyncpg.Connection[asyncpg.Record]
+
+# Splitting a longer script takes longer than a turn of the event loop should.
+_LONG_SCRIPT = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Script:
+    query: str
+    params: list[Any]
+    schema: str | None
+    as_objects: bool
+
+
+class Postgres:
+    """The postgres tool."""
+
+    def __init__(self, pools: PgPools, *, most_seconds: float, result_bytes: int) -> None:
+        self._pools = pools
+        self._most_seconds = most_seconds
+        self._result_bytes = result_bytes
+
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+        """Run a script; its last statement decides the result."""
+        started = perf_counter()
+        config = context.render(config)
+        fields = SqlFields(config, kind="postgres")
+        script = _Script(
+            query=fields.query(),
+            params=fields.params(),
+            schema=fields.optional_text("schema"),
+            as_objects=fields.flag("as_objects", default=True),
+        )
+        asked = fields.optional_unsigned("timeout_seconds")
+        seconds = min(asked or self._most_seconds, self._most_seconds)
+        address = address_of(config, secrets=context.secrets)
+        try:
+            async with asyncio.timeout(seconds):
+                data = await self._run(script, address)
+        except TimeoutError:
+            return over_time(seconds, started=started)
+        return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pools.close()
+
+    async def _run(self, script: _Script, address: PgAddress) -> JsonObject:
+        async with self._pools.connection(address) as connection:
+            if script.schema:
+                await _set_schema(connection, script.schema)
+            data = await self._run_statements(connection, script)
+            if connection.is_in_transaction():
+                raise ToolError(
+                    "Database error",
+                    "Execute failed: the script left a transaction open; it was rolled back",
+                )
+            return data
+
+    async def _run_statements(self, connection: Connection, script: _Script) -> JsonObject:
+        if script.params:
+            statements = [script.query]
+        elif len(script.query) > _LONG_SCRIPT:
+            statements = await asyncio.to_thread(split_statements, script.query)
+        else:
+            statements = split_statements(script.query)
+        if not statements:
+            return affected(None)
+        if any(needs_input(statement) for statement in statements):
+            raise ToolError("Database error", "Execute failed: COPY … FROM STDIN is not supported")
+        *leading, last = statements
+        if leading:
+            try:
+                # One message: the server runs it as one transaction.
+                await connection.execute(";\n".join(leading))
+            except PG_ERRORS as error:
+                raise pg_error("Batch execute failed", error) from error
+        if not is_row_query(last):
+            return await _execute(connection, last, script.params)
+        try:
+            return await self._fetch(connection, last, script)
+        except PG_ERRORS as error:
+            raise pg_error("Query failed", error) from error
+
+    async def _fetch(self, connection: Connection, sql: str, script: _Script) -> JsonObject:
+        statement, values = await prepare_with_texts(connection, sql, script.params)
+        columns = statement.get_attributes()
+        readers = [reader(column.type) for column in columns]
+        rows = RowBuffer(
+            [column.name for column in columns],
+            as_objects=script.as_objects,
+            most_bytes=self._result_bytes,
+        )
+        # Rows come in pieces, and that needs a transaction. Ours ends with the rows.
+        is_ours = not connection.is_in_transaction()
+        if is_ours:
+            await connection.execute("BEGIN")
+        cursor = await statement.cursor(*values)
+        while found := await cursor.fetch(rows.wanted):
+            rows.add(
+                [[read(value) for read, value in zip(readers, row, strict=True)] for row in found]
+            )
+        if is_ours:
+            await connection.execute("COMMIT")
+        data = rows.data()
+        return data if data["row_count"] else {**data, "columns": []}
+
+
+async def _set_schema(connection: Connection, schema: str) -> None:
+    try:
+        # Reads its value as `SET search_path TO` does, and runs nothing that stands in it.
+        await connection.fetchval("SELECT set_config('search_path', $1, false)", schema)
+    except PG_ERRORS as error:
+        raise pg_error("Failed to set schema", error) from error
+
+
+async def _execute(connection: Connection, sql: str, params: list[Any]) -> JsonObject:
+    try:
+        if not params:
+            return affected(await connection.execute(sql))
+        statement, values = await prepare_with_texts(connection, sql, params)
+        await statement.fetch(*values)
+        return affected(statement.get_statusmsg())
+    except PG_ERRORS as error:
+        raise pg_error("Execute failed", error) from error
+
+
+def create(parts: ToolParts) -> Tool:
+    """Make the tool."""
+    settings = parts.settings
+    return Postgres(
+        PgPools(PgLimits.of(settings)),
+        most_seconds=settings.worker_sql_timeout_seconds,
+        result_bytes=settings.worker_sql_result_bytes,
+    )

@@ -1,0 +1,74 @@
+"""The shape of results of the database tools, and their bound."""
+
+import re
+from collections.abc import Sequence
+from time import perf_counter
+
+from noetl_contract.json import Json, JsonObject
+
+from noetl_worker import jsonb
+from noetl_worker.tools.tool import Failure, ToolError, ToolResult, timed_out
+
+_FIRST_ROWS = 10
+_MOST_ROWS = 500
+_PIECE_BYTES = 4 << 20
+_COUNT = re.compile(r"(\d+)$")
+
+
+def affected(tag: str | None) -> dict[str, int]:
+    """Return the data of a statement without rows, from its command tag (``INSERT 0 3``)."""
+    found = _COUNT.search(tag or "")
+    return {"affected_rows": int(found.group(1)) if found else 0}
+
+
+def over_time(seconds: float, *, started: float) -> ToolResult:
+    """Return the result of a call whose time was over."""
+    return ToolResult(
+        status="timeout",
+        error=timed_out(seconds),
+        duration_ms=int((perf_counter() - started) * 1000),
+        failure=Failure(kind="timeout", retryable=True),
+    )
+
+
+class RowBuffer:
+    """The rows of a result, as they come in."""
+
+    def __init__(self, columns: Sequence[str], *, as_objects: bool, most_bytes: int) -> None:
+        self.columns = list(columns)
+        self._as_objects = as_objects
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._rows: list[Json] = []
+
+    @property
+    def wanted(self) -> int:
+        """How many rows to take next: few until it is known how large they are."""
+        if not self._rows:
+            return _FIRST_ROWS
+        each = max(self._bytes // len(self._rows), 1)
+        return min(max(_PIECE_BYTES // each, 1), _MOST_ROWS, len(self._rows) * 10)
+
+    def add(self, rows: Sequence[Sequence[Json]]) -> None:
+        """Take rows of plain JSON values.
+
+        Raises:
+            ToolError: there are too many.
+        """
+        made: list[Json]
+        if self._as_objects:
+            made = [dict(zip(self.columns, row, strict=True)) for row in rows]
+        else:
+            made = [list(row) for row in rows]
+        self._bytes += len(jsonb.encode(made))
+        if self._bytes > self._most_bytes:
+            raise ToolError(
+                "Database error",
+                f"Query failed: the result has more than {self._most_bytes} bytes "
+                "(NOETL_WORKER_SQL_RESULT_BYTES)",
+            )
+        self._rows.extend(made)
+
+    def data(self) -> JsonObject:
+        """Return the data of the result."""
+        return {"columns": self.columns, "rows": self._rows, "row_count": len(self._rows)}

@@ -1,0 +1,231 @@
+"""Sources of a `transfer`."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import duckdb
+import orjson
+from duckdb.sqltypes import DuckDBPyType
+
+from noetl_worker.template_literals import literal
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error
+from noetl_worker.tools.sql.fields import SqlFields
+from noetl_worker.tools.sql.postgres.address import PgAddress
+from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
+from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
+from noetl_worker.tools.sql.transfer.rows import Batch, Rows, chunked
+from noetl_worker.tools.tool import ToolContext, ToolError
+
+type Connection = asyncpg.Connection[asyncpg.Record]
+
+_PASSED_ON = ("headers", "params", "json", "form", "body", "timeout_seconds")
+_PG_TYPES = {
+    "bool": "BOOLEAN", "int2": "SMALLINT", "int4": "INTEGER", "int8": "BIGINT", "oid": "BIGINT",
+    "float4": "FLOAT", "float8": "DOUBLE", "date": "DATE", "time": "TIME", "timetz": "TIMETZ",
+    "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ", "interval": "INTERVAL",
+    "uuid": "UUID", "bytea": "BLOB", "json": "JSON", "jsonb": "JSON",
+}  # fmt: skip
+_DATES = frozenset({"date", "timestamp", "timestamptz"})
+_NESTED = frozenset({"list", "array", "struct", "map"})
+# Whatever server and role say, values come and go in one form.
+_FORMATS = "SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'"
+
+
+async def http_rows(
+    source: Mapping[str, Any], context: ToolContext, *, wanted: list[str], size: int
+) -> Rows:
+    """Fetch JSON and return its rows; an object is one row.
+
+    Raises:
+        ToolError: there is no good answer, or no rows in it.
+    """
+    fields = SqlFields(dict(source), kind="transfer")
+    call = {
+        "url": fields.text("url"),
+        "method": "POST" if fields.optional_text("method") == "POST" else "GET",
+        **{name: source[name] for name in _PASSED_ON if source.get(name) is not None},
+    }
+    auth = source.get("auth")
+    result = await context.toolbox.run(
+        # Rendered already: it must not be once more.
+        "http",
+        literal(call),
+        replace(context, auth=auth if isinstance(auth, dict) else None),
+    )
+    if result.status != "success":
+        raise ToolError("HTTP error", f"source: {result.error}", failure=result.failure)
+    found = _at(result.value["body"], fields.optional_text("data_path"))
+    if isinstance(found, dict):
+        found = [found]
+    if not isinstance(found, list):
+        raise ToolError("HTTP error", "HTTP response data must be an array or object")
+    for number, row in enumerate(found):
+        if not isinstance(row, dict):
+            raise ToolError("HTTP error", f"HTTP response data: row {number} is not an object")
+    columns = wanted or (list(found[0]) if found else [])
+    rows = [[_value(row, name) for name in columns] for row in found]
+    types = [_json_type([row[position] for row in rows]) for position in range(len(columns))]
+    return Rows(columns=columns, types=types, batches=_each(chunked(rows, size)))
+
+
+@asynccontextmanager
+async def postgres_rows(
+    address: PgAddress, query: str, *, limits: PgLimits, for_duckdb: bool, size: int
+) -> AsyncIterator[Rows]:
+    """Run a query on PostgreSQL and return its rows as they come.
+
+    Raises:
+        ToolError: it can't be run.
+    """
+    async with open_connection(address, limits) as connection:
+        try:
+            await set_formats(connection)
+            columns = (await connection.prepare(query)).get_attributes()
+            parts = [
+                _pg_part(f"q.c{number}", column.type, for_duckdb=for_duckdb)
+                for number, column in enumerate(columns)
+            ]
+            names = ", ".join(f"c{number}" for number in range(len(columns)))
+            texts = ", ".join(part for part, _ in parts)
+            # A comment may end the query, not the line.
+            statement = f"SELECT {texts} FROM ({query.rstrip().rstrip(';')}\n) AS q({names})"
+            await connection.execute("BEGIN")
+            cursor = await connection.cursor(statement)
+        except PG_ERRORS as error:
+            raise pg_error("Query failed", error) from error
+        yield Rows(
+            columns=[column.name for column in columns],
+            types=[_duckdb_type(column.type) for column in columns],
+            batches=_pg_batches(cursor, [read for _, read in parts], size),
+        )
+
+
+@asynccontextmanager
+async def duckdb_rows(
+    databases: DuckDbs, path: str | None, query: str, *, for_postgres: bool, size: int
+) -> AsyncIterator[Rows]:
+    """Run a query on DuckDB and return its rows as they come.
+
+    Raises:
+        ToolError: it can't be run.
+    """
+    async with databases.session(path) as session:
+
+        def start(connection: duckdb.DuckDBPyConnection) -> tuple[list[str], list[DuckDBPyType]]:
+            query_ = query.rstrip().rstrip(";")
+            described = connection.execute(f"DESCRIBE\n{query_}").fetchall()
+            kinds = [duckdb.sqltype(row[1]) for row in described]
+            parts = ", ".join(
+                f"{_duckdb_part(number, kind, for_postgres=for_postgres)} AS c{number}"
+                for number, kind in enumerate(kinds, start=1)
+            )
+            connection.execute(f"SELECT {parts} FROM ({query_}\n)")
+            return [row[0] for row in described], kinds
+
+        try:
+            columns, kinds = await session.call(start)
+        except duckdb.Error as error:
+            raise duckdb_error("Query failed", error) from error
+        reads = [_from_json if kind.id in _NESTED else _same for kind in kinds]
+
+        async def batches() -> AsyncIterator[Batch]:
+            try:
+                while found := await session.call(lambda connection: connection.fetchmany(size)):
+                    yield [
+                        [read(value) for read, value in zip(reads, row, strict=True)]
+                        for row in found
+                    ]
+            except duckdb.Error as error:
+                raise duckdb_error("Failed to fetch row", error) from error
+
+        yield Rows(columns=columns, types=[str(kind) for kind in kinds], batches=batches())
+
+
+async def set_formats(connection: Connection) -> None:
+    """Make a session write and read values in the one form that travels here."""
+    await connection.execute(_FORMATS)
+
+
+async def _each(batches: list[Batch]) -> AsyncIterator[Batch]:
+    for batch in batches:
+        yield batch
+
+
+async def _pg_batches(cursor: Any, reads: list[Any], size: int) -> AsyncIterator[Batch]:
+    try:
+        while found := await cursor.fetch(size):
+            yield [[read(value) for read, value in zip(reads, row, strict=True)] for row in found]
+    except PG_ERRORS as error:
+        raise pg_error("Query failed", error) from error
+
+
+def _pg_part(name: str, kind: asyncpg.Type, *, for_duckdb: bool) -> tuple[str, Any]:
+    if kind.name == "bytea":
+        return name, _same
+    if for_duckdb and kind.kind in {"array", "composite"}:
+        return f"to_json({name})::text", _from_json
+    if for_duckdb and kind.name in _DATES:
+        return f"replace({name}::text, ' BC', ' (BC)')", _same
+    return f"{name}::text", _same
+
+
+def _duckdb_type(kind: asyncpg.Type) -> str:
+    if kind.kind == "composite":
+        return "JSON"
+    element = kind.name.removesuffix("[]")
+    return _PG_TYPES.get(element, "VARCHAR") + kind.name.removeprefix(element)
+
+
+def _duckdb_part(number: int, kind: DuckDBPyType, *, for_postgres: bool) -> str:
+    if kind.id == "blob":
+        return f"#{number}"
+    if kind.id in _NESTED:
+        return f"CAST(to_json(#{number}) AS VARCHAR)"
+    text = f"CAST(#{number} AS VARCHAR)"
+    is_date = kind.id.startswith(("date", "timestamp"))
+    return f"replace({text}, ' (BC)', ' BC')" if for_postgres and is_date else text
+
+
+def _at(body: Any, path: str | None) -> Any:
+    for segment in (path or "").split("."):
+        if not segment:
+            continue
+        if isinstance(body, dict) and segment in body:
+            body = body[segment]
+        elif isinstance(body, list) and segment.isdecimal() and int(segment) < len(body):
+            body = body[int(segment)]
+        else:
+            raise ToolError("HTTP error", f"Path segment '{segment}' not found in JSON")
+    return body
+
+
+def _value(row: Mapping[str, Any], name: str) -> Any:
+    """Return a row's value; a name with dots leads into objects unless there is such a key."""
+    if name in row:
+        return row[name]
+    value: Any = row
+    for segment in name.split("."):
+        value = value.get(segment) if isinstance(value, dict) else None
+    return value
+
+
+def _json_type(values: list[Any]) -> str:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return "BOOLEAN"
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values if value is not None):
+        return "BIGINT"
+    if kinds and kinds <= {int, float}:
+        return "DOUBLE"
+    return "JSON" if kinds and kinds <= {dict, list} else "VARCHAR"
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _from_json(value: str | None) -> Any:
+    return None if value is None else orjson.loads(value)

@@ -1,0 +1,276 @@
+"""Targets of a `transfer`: written in one transaction, never left half done."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import asyncpg
+import duckdb
+import orjson
+
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, DuckSession, duckdb_error
+from noetl_worker.tools.sql.postgres.address import PgAddress
+from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
+from noetl_worker.tools.sql.postgres.params import quoted, value_text
+from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
+from noetl_worker.tools.sql.transfer.rows import Batch, Plan
+from noetl_worker.tools.sql.transfer.sources import set_formats
+from noetl_worker.tools.tool import ToolError
+
+type Connection = asyncpg.Connection[asyncpg.Record]
+
+_COLUMNS = """
+SELECT a.attname AS name,
+       format('%I.%I', n.nspname, t.typname) AS cast_to,
+       t.typname || CASE WHEN t.typcategory = 'A' THEN '[]' ELSE '' END AS type_name,
+       coalesce(a.attnum = ANY (i.indkey), false) AS is_key
+FROM pg_attribute AS a
+JOIN pg_type AS t ON t.oid = a.atttypid
+JOIN pg_namespace AS n ON n.oid = t.typnamespace
+LEFT JOIN pg_index AS i ON i.indrelid = a.attrelid AND i.indisprimary
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+_KEYS = """
+SELECT unnest(constraint_column_names)
+FROM duckdb_constraints()
+WHERE constraint_type = 'PRIMARY KEY' AND database_name = current_database()
+  AND schema_name = $1 AND table_name = $2
+"""
+_JSON_TYPES = frozenset({"json", "jsonb"})
+_NESTED = frozenset({"list", "array", "struct", "map"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Write mode with its key columns."""
+
+    table: str
+    mode: str
+    key: list[str]
+
+
+class Target(Protocol):
+    """A table that rows go to."""
+
+    async def write(self, batch: Batch) -> None:
+        """Write one batch."""
+
+
+class _PgTarget:
+    def __init__(
+        self, connection: Connection, statement: str, types: list[str], keys: list[int]
+    ) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._types = types
+        self._keys = keys
+
+    async def write(self, batch: Batch) -> None:
+        texts = [
+            [_pg_text(value, kind) for value, kind in zip(row, self._types, strict=True)]
+            for row in batch
+        ]
+        texts = _last_of_each_key(texts, self._keys)
+        columns = [[row[number] for row in texts] for number in range(len(self._types))]
+        try:
+            await self._connection.execute(self._statement, *columns)
+        except PG_ERRORS as error:
+            raise pg_error("Execute failed", error) from error
+
+
+class _DuckDbTarget:
+    def __init__(self, session: DuckSession, statement: str, width: int, keys: list[int]) -> None:
+        self._session = session
+        self._statement = statement
+        self._width = width
+        self._keys = keys
+
+    async def write(self, batch: Batch) -> None:
+        def insert(connection: duckdb.DuckDBPyConnection) -> None:
+            texts = [[_duckdb_text(value) for value in row] for row in batch]
+            texts = _last_of_each_key(texts, self._keys)
+            columns = [[row[number] for row in texts] for number in range(self._width)]
+            connection.execute(self._statement, columns).fetchall()
+
+        try:
+            await self._session.call(insert)
+        except duckdb.Error as error:
+            raise duckdb_error("Execute failed", error) from error
+
+
+@asynccontextmanager
+async def postgres_target(
+    address: PgAddress, writing: Writing, plan: Plan, *, limits: PgLimits
+) -> AsyncIterator[Target]:
+    """Open a table of PostgreSQL; what was written stands when the block ends well.
+
+    Raises:
+        ToolError: there is no such table or column, or the server refuses.
+    """
+    async with open_connection(address, limits) as connection:
+        try:
+            await set_formats(connection)
+            await connection.execute("BEGIN")
+            # The table may be locked, even by our own source when it is the same.
+            milliseconds = str(int(limits.wait_seconds * 1000))
+            await connection.fetchval("SELECT set_config('lock_timeout', $1, true)", milliseconds)
+            target = await _pg_target(connection, writing, plan)
+            if writing.mode == "replace":
+                table = await connection.fetchval("SELECT $1::text::regclass::text", writing.table)
+                await connection.execute(f"TRUNCATE {table}")
+        except PG_ERRORS as error:
+            raise pg_error("Execute failed", error) from error
+        yield target
+        try:
+            await connection.execute("COMMIT")
+        except PG_ERRORS as error:
+            raise pg_error("Execute failed", error) from error
+
+
+async def _pg_target(connection: Connection, writing: Writing, plan: Plan) -> _PgTarget:
+    known = {row["name"]: row for row in await connection.fetch(_COLUMNS, writing.table)}
+    names = [_matched(name, list(known), table=writing.table) for name in plan.columns]
+    key = [_matched(name, list(known), table=writing.table) for name in writing.key]
+    keys = _key_positions(
+        writing, names, key or [name for name, row in known.items() if row["is_key"]]
+    )
+    table = await connection.fetchval("SELECT $1::text::regclass::text", writing.table)
+    marks = ", ".join(f"${number}::text[]" for number in range(1, len(names) + 1))
+    values = ", ".join(f"v.c{n}::{known[name]['cast_to']}" for n, name in enumerate(names))
+    places = ", ".join(f"c{number}" for number in range(len(names)))
+    statement = (
+        f"INSERT INTO {table} ({', '.join(map(quoted, names))}) "
+        f"SELECT {values} FROM unnest({marks}) AS v({places}){_conflict(names, keys)}"
+    )
+    return _PgTarget(connection, statement, [known[name]["type_name"] for name in names], keys)
+
+
+@asynccontextmanager
+async def duckdb_target(
+    databases: DuckDbs, path: str, writing: Writing, plan: Plan
+) -> AsyncIterator[Target]:
+    """Open a table of DuckDB, made if it isn't there; the rest as for PostgreSQL.
+
+    Raises:
+        ToolError: there is no such column, or the database refuses.
+    """
+    async with databases.session(path) as session:
+        try:
+            target = await session.call(lambda found: _duckdb_target(found, session, writing, plan))
+        except duckdb.Error as error:
+            raise duckdb_error("Execute failed", error) from error
+        yield target
+        try:
+            await session.call(lambda connection: connection.execute("COMMIT").fetchall())
+        except duckdb.Error as error:
+            raise duckdb_error("Execute failed", error) from error
+
+
+def _duckdb_target(
+    connection: duckdb.DuckDBPyConnection, session: DuckSession, writing: Writing, plan: Plan
+) -> _DuckDbTarget:
+    schema, name = _duckdb_name(writing.table)
+    table = f"{quoted(schema)}.{quoted(name)}"
+    connection.execute("BEGIN")
+    columns = ", ".join(
+        f"{quoted(column)} {kind}" for column, kind in zip(plan.columns, plan.types, strict=True)
+    )
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})").fetchall()
+    known = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
+    names = [_matched(column, list(known), table=writing.table) for column in plan.columns]
+    key = [_matched(column, list(known), table=writing.table) for column in writing.key]
+    primary = [row[0] for row in connection.execute(_KEYS, [schema, name]).fetchall()]
+    keys = _key_positions(writing, names, key or primary)
+    values = ", ".join(
+        _duckdb_value(number, known[column]) for number, column in enumerate(names, start=1)
+    )
+    if writing.mode == "replace":
+        connection.execute(f"DELETE FROM {table}").fetchall()
+    statement = (
+        f"INSERT INTO {table} ({', '.join(map(quoted, names))}) "
+        f"SELECT {values}{_conflict(names, keys)}"
+    )
+    return _DuckDbTarget(session, statement, len(names), keys)
+
+
+def _duckdb_value(number: int, kind: str) -> str:
+    value = f"unnest(${number}::VARCHAR[])"
+    if duckdb.sqltype(kind).id in _NESTED:
+        value = f"CAST({value} AS JSON)"
+    return f"CAST({value} AS {kind})"
+
+
+def _duckdb_name(table: str) -> tuple[str, str]:
+    schema, _, name = table.rpartition(".")
+    return schema.strip('"') or "main", name.strip('"')
+
+
+def _matched(name: str, known: Sequence[str], *, table: str) -> str:
+    """Return a column by its name, whatever its case; SQL would not look at that either."""
+    if name in known:
+        return name
+    for column in known:
+        if column.lower() == name.lower():
+            return column
+    raise ToolError("Database error", f'column "{name}" of relation "{table}" does not exist')
+
+
+def _key_positions(writing: Writing, names: list[str], key: list[str]) -> list[int]:
+    if writing.mode != "upsert":
+        return []
+    if not key:
+        raise ToolError(
+            "Configuration error",
+            f"upsert into `{writing.table}`: it has no primary key and the target no `key`",
+        )
+    missing = [name for name in key if name not in names]
+    if missing:
+        raise ToolError(
+            "Configuration error",
+            f"upsert into `{writing.table}`: the rows have no `{'`, `'.join(missing)}`",
+        )
+    return [names.index(name) for name in key]
+
+
+def _conflict(names: list[str], keys: list[int]) -> str:
+    if not keys:
+        return ""
+    key = ", ".join(quoted(names[number]) for number in keys)
+    rest = [quoted(name) for number, name in enumerate(names) if number not in keys]
+    if not rest:
+        return f" ON CONFLICT ({key}) DO NOTHING"
+    return f" ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(
+        f"{name} = EXCLUDED.{name}" for name in rest
+    )
+
+
+def _last_of_each_key[Row: Sequence[Any]](rows: list[Row], keys: list[int]) -> list[Row]:
+    """Return rows without those that a later one replaces: a statement may do that only once."""
+    if not keys:
+        return rows
+    return list({tuple(row[number] for number in keys): row for row in rows}.values())
+
+
+def _pg_text(value: Any, kind: str) -> str | None:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, str) and kind in _JSON_TYPES and not _is_json(value):
+        # JSON itself goes in as it is, any other text as a text.
+        return orjson.dumps(value).decode()
+    return value_text(value, type_name=kind)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _duckdb_text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return "".join(f"\\x{byte:02X}" for byte in value)
+    return value_text(value, type_name="")

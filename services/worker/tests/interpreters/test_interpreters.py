@@ -1,0 +1,563 @@
+"""What scripts can do to their interpreter, to each other and to us."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+from noetl_testkit.waiting import eventually
+from noetl_worker.interpreters.guard import overgrown
+from noetl_worker.interpreters.interpreter import (
+    Interpreter,
+    InterpreterLimits,
+    InterpreterLost,
+    Run,
+)
+from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+
+
+def make_job(code: str, **changes: Any) -> bytes:
+    return orjson.dumps(
+        {
+            "code": code,
+            "name": "<start>",
+            "args": {"x": 1},
+            "execution_id": 7,
+            "step": "start",
+            "server_url": "",
+            **changes,
+        }
+    )
+
+
+async def run(pool: InterpreterPool, code: str, *, seconds: float = 20.0, **changes: Any) -> Run:
+    return await pool.run(make_job(code, **changes), timeout=seconds)
+
+
+ENDS = {
+    "exit": ("import sys; sys.exit(3)", 3),
+    "exit without a code": ("import sys; sys.exit()", 0),
+    "exit with a text": ("raise SystemExit('bad')", 1),
+    "exit function": ("exit(4)", 4),
+    "os._exit": ("import os; os._exit(5)", 5),
+    "segmentation fault": ("import ctypes; ctypes.string_at(0)", -11),
+    "abort": ("import os; os.abort()", -6),
+    "kill itself": ("import os; os.kill(os.getpid(), 9)", -9),
+    "memory": ("x = bytearray(2 << 30)", 1),
+    "growing memory": ("x = []\nwhile True: x.append(bytearray(1 << 20))", 1),
+    "deep recursion": ("def f(): return f()\nf()", 1),
+    "closed descriptors": ("import os; os.closerange(0, 200); result = 1", 1),
+    "closed stdout": ("import sys; sys.stdout.close(); result = 1", 0),
+    "raise in a thread": (
+        (
+            "import threading\nt = threading.Thread(target=lambda: 1/0)\n"
+            "t.start(); t.join()\nresult = 1"
+        ),
+        0,
+    ),
+    "syntax error": ("def", 1),
+    "unprintable exception": (
+        "class E(Exception):\n  def __str__(self): raise KeyError\nraise E()",
+        1,
+    ),
+    "keyboard interrupt": ("raise KeyboardInterrupt", 1),
+    "generator exit": ("raise GeneratorExit", 1),
+    "too large a file": ("f = open('x', 'wb'); f.write(b'x' * (16 << 20)); f.flush()", 1),
+    "reading stdin": ("input()", 1),
+    "null byte": ("a = '\0'", 1),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_script_ends_itself_and_nothing_else(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    code, exit_code = ENDS[name]
+
+    ended = await run(interpreters, code)
+    after = await run(interpreters, "result = x + 1")
+
+    assert exit_code == ended.exit_code
+    assert (after.exit_code, after.value) == (0, 2)
+
+
+HANGS = {
+    "busy": "while True: pass",
+    "asleep": "import time; time.sleep(1000)",
+    "deaf": (
+        "import signal\nfor n in (2, 15, 10):\n  signal.signal(n, signal.SIG_IGN)\nwhile True: pass"
+    ),
+    "in C": "import re; re.match('(a+)+$', 'a' * 64 + 'b')",
+    "stopped": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+    "in a thread": (
+        "import threading, time\nthreading.Thread(target=lambda: time.sleep(1000)).start()"
+    ),
+    "in an exit function": "import atexit, time; atexit.register(time.sleep, 1000)",
+    "in a finalizer": "class A:\n  def __del__(self):\n    while True: pass\na = A()\ndel a",
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+async def test_a_hanging_script_is_killed_when_its_time_is_over(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    started = time.monotonic()
+
+    ended = await run(interpreters, HANGS[name], seconds=0.3)
+    after = await run(interpreters, "result = x")
+
+    assert ended.timed_out
+    assert time.monotonic() - started < 60
+    assert after.value == 1
+
+
+async def test_a_script_that_stops_its_parent_is_killed_all_the_same(
+    interpreters: InterpreterPool,
+) -> None:
+    ended = await run(
+        interpreters,
+        "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\nwhile True: pass",
+        seconds=0.2,
+    )
+    after = await run(interpreters, "result = x")
+
+    assert ended.timed_out
+    assert after.value == 1
+
+
+async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
+    interpreters: InterpreterPool,
+) -> None:
+    with pytest.raises(InterpreterLost):
+        await run(interpreters, "import os\nos.kill(os.getppid(), 9)\nwhile True: pass")
+    after = await run(interpreters, "result = x")
+
+    assert after.value == 1
+
+
+async def test_what_it_started_before_that_ends_too(
+    interpreters: InterpreterPool, tmp_path: Path
+) -> None:
+    code = f"""
+import os, subprocess
+child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+with open({str(tmp_path / "pid")!r}, "w") as file:
+    file.write(str(child.pid))
+os.kill(os.getppid(), 9)
+while True: pass
+"""
+    with pytest.raises(InterpreterLost):
+        await run(interpreters, code)
+    pid = int((tmp_path / "pid").read_text())
+
+    await eventually(lambda: not is_alive(pid), what="it has ended")
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("again", ["", "os.mkdir(here)"])
+async def test_a_script_that_removes_its_directory_has_its_result(
+    interpreters: InterpreterPool, again: str
+) -> None:
+    code = f"import os, shutil\nhere = os.getcwd()\nshutil.rmtree(here)\n{again}\nresult = 1"
+
+    first = await run(interpreters, code)
+    after = await run(interpreters, "import os\nopen('x', 'w').close()\nresult = os.listdir()")
+
+    assert (first.exit_code, first.value) == (0, 1)
+    assert after.value == ["x"]
+
+
+async def test_what_a_script_started_ends_with_it(interpreters: InterpreterPool) -> None:
+    code = """
+import os, subprocess, time
+children = [subprocess.Popen(["sleep", "1000"]).pid]
+for _ in range(5):
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        time.sleep(1000)
+    children.append(pid)
+result = children
+"""
+    ended = await run(interpreters, code)
+
+    assert len(ended.value) == 6
+    assert [pid for pid in ended.value if psutil.pid_exists(pid)] == []
+
+
+async def test_a_fork_bomb_is_killed_by_its_number_of_processes(
+    interpreters: InterpreterPool,
+) -> None:
+    code = """
+import os, time
+for _ in range(40):
+    if os.fork() == 0:
+        time.sleep(1000)
+time.sleep(1000)
+"""
+    running = asyncio.create_task(run(interpreters, code))
+    await eventually(lambda: overgrown(interpreters.script_pids(), 20), what="too many processes")
+    (pid,) = overgrown(interpreters.script_pids(), 20)
+    bomb = psutil.Process(pid).children(recursive=True)
+    interpreters.kill_script_of(pid)
+
+    assert (await running).exit_code == -9
+    assert len(bomb) > 20
+    # Dead, if perhaps not yet buried by whoever inherited them.
+    await eventually(lambda: not any(is_alive(one.pid) for one in bomb), what="all have ended")
+
+
+async def test_output_is_bounded_and_says_so(interpreters: InterpreterPool) -> None:
+    ended = await run(
+        interpreters,
+        "import sys\nprint('o' * 3_000_000)\nprint('e' * 3_000_000, file=sys.stderr)\nresult = 1",
+    )
+
+    assert ended.value == 1
+    for text in (ended.stdout, ended.stderr):
+        assert len(text) < 66_000
+        assert text.endswith("more bytes were dropped]")
+
+
+async def test_a_result_above_the_limit_fails_its_run(interpreters: InterpreterPool) -> None:
+    ended = await run(interpreters, "result = 'z' * 20_000_000")
+    after = await run(interpreters, "result = x")
+
+    assert ended.too_large
+    assert not ended.has_value
+    assert after.value == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "import os\n"])
+async def test_a_result_that_cannot_be_decoded_ends_its_run(
+    interpreters: InterpreterPool, prefix: str
+) -> None:
+    deep = await run(
+        interpreters, f"{prefix}result = 1\nfor _ in range(5000): result = [result]", seconds=10
+    )
+    after = await run(interpreters, "result = x")
+
+    assert (deep.unreadable, deep.timed_out, deep.has_value) == (True, False, False)
+    assert (after.unreadable, after.value) == (False, 1)
+
+
+async def test_a_large_job_and_a_large_result_come_through(interpreters: InterpreterPool) -> None:
+    text = "é" * 1_000_000
+
+    ended = await run(interpreters, "result = x[::-1]", args={"x": text + "!"})
+
+    assert "!" + text == ended.value
+
+
+VALUES: dict[str, tuple[str, Any]] = {
+    "nothing": ("pass", None),
+    "unicode": ("result = 'é☃💥'", "é☃💥"),
+    "half a surrogate pair": (r"result = '\ud800x'", "\ufffdx"),
+    "set": ("result = {1}", "{1}"),
+    "date": ("import datetime\nresult = datetime.date(2026, 1, 2)", "2026-01-02"),
+    "integer keys": ("result = {1: 2}", {"1": 2}),
+    "circle": ("result = []\nresult.append(result)", None),
+    "tuple keys": ("result = {(1, 2): 3}", None),
+    "return": ("if x:\n    return {'t': '''a\n  b'''}", {"t": "a\n  b"}),
+    "return none": ("if not x:\n    return 5", None),
+    "main": ("def main(x, y=2): return [x, y]", [1, 2]),
+    "main with the rest": ("def main(**rest): return rest", {"x": 1}),
+    "async main": ("async def main(x): return x", 1),
+    "result wins over main": ("result = 3\ndef main(): return 4", 3),
+    "globals": (
+        "result = [args, input_data, execution_id, step, x]",
+        [{"x": 1}, {"x": 1}, 7, "start", 1],
+    ),
+    "loaded modules": ("result = json.loads('[1]') + [sys.version_info[0]]", [1, 3]),
+    "pickled class": (
+        "import pickle\nclass A: pass\nresult = type(pickle.loads(pickle.dumps(A()))).__name__",
+        "A",
+    ),
+    "dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n  x: 'int'\nresult = A(2).x",
+        2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "seen"),
+    [
+        ({"input_data": 5}, {"input_data": 5}),
+        (
+            {"input_data": {"a": 1, "b": 2}, "b": 3},
+            {"input_data": {"a": 1, "b": 2}, "a": 1, "b": 3},
+        ),
+        # What templates see of an object: with a copy of itself, which nobody passed.
+        (
+            {"input_data": {"a": 1, "data": {"a": 1}}},
+            {"input_data": {"a": 1, "data": {"a": 1}}, "a": 1},
+        ),
+        ({"input_data": {"data": [1]}}, {"input_data": {"data": [1]}, "data": [1]}),
+    ],
+)
+async def test_an_argument_called_input_data(
+    interpreters: InterpreterPool, args: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    code = "def main(**given): return [input_data, given]"
+
+    ended = await run(interpreters, code, args=args)
+
+    assert ended.value == [seen, args], ended.stderr
+
+
+@pytest.mark.parametrize("name", VALUES)
+async def test_the_value_of_a_script(interpreters: InterpreterPool, name: str) -> None:
+    code, value = VALUES[name]
+
+    ended = await run(interpreters, code)
+
+    assert (0, True, value) == (ended.exit_code, ended.has_value, ended.value), ended.stderr
+
+
+async def test_not_a_number_is_no_result(interpreters: InterpreterPool) -> None:
+    ended = await run(interpreters, "result = {'n': float('nan')}")
+
+    assert not ended.has_value
+    assert "not JSON" in ended.stderr
+
+
+async def test_a_traceback_shows_the_script_alone(interpreters: InterpreterPool) -> None:
+    ended = await run(interpreters, "def f(n):\n    return 1 / n\n\nf(0)")
+
+    assert (
+        'Traceback (most recent call last):\n  File "<start>", line 4, in <module>\n    f(0)\n'
+        in ended.stderr
+    )
+    assert "return 1 / n" in ended.stderr
+    assert "ZeroDivisionError" in ended.stderr
+    assert "host" not in ended.stderr
+
+
+LEAKS = {
+    "a global": ("left = 1", "result = 'left' in globals()"),
+    "a patched module": ("import json\njson.dumps = None", "result = json.dumps is None"),
+    "a patched class": (
+        "import json\njson.JSONEncoder.marked = 1",
+        "import json\nresult = hasattr(json.JSONEncoder, 'marked')",
+    ),
+    "a patched builtin": (
+        "import builtins\nbuiltins.left = 1",
+        "result = 'left' in dir(__builtins__)",
+    ),
+    "a class patched by a name in a text": (
+        (
+            "import json, operator\n"
+            "operator.methodcaller('__setattr__', json.JSONDecoder, 'decode', len)(type)"
+        ),
+        "import json\nresult = json.JSONDecoder.decode is len",
+    ),
+    "a setattr": ("setattr(json, 'left', 1)", "result = hasattr(json, 'left')"),
+    "an environment variable": (
+        "import os\nos.environ['LEFT'] = '1'",
+        "import os\nresult = 'LEFT' in os.environ",
+    ),
+    "an environment variable by update": (
+        "import os\nos.environ.update(LEFT='1')",
+        "import os\nresult = 'LEFT' in os.environ",
+    ),
+    "a directory": ("import os\nos.chdir('/')", "import os\nresult = os.getcwd() == '/'"),
+    "a file": ("open('left', 'w').close()", "import os\nresult = os.path.exists('left')"),
+    "a module": ("import wave", "import sys\nresult = 'wave' in list(sys.modules)"),
+    "a path": ("sys.path.append('/left')", "import sys\nresult = '/left' in list(sys.path)"),
+    "a logger": (
+        "import logging\nlogging.basicConfig()",
+        "import logging\nresult = bool(logging.root.handlers)",
+    ),
+    "a signal handler": (
+        "import signal\nsignal.signal(signal.SIGUSR2, signal.SIG_IGN)",
+        "import signal\nresult = signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN",
+    ),
+    "a decimal precision": (
+        "import decimal\ndecimal.getcontext().prec = 3",
+        "import decimal\nresult = decimal.getcontext().prec == 3",
+    ),
+    "a recursion limit": (
+        "sys.setrecursionlimit(50_000)",
+        "import sys\nresult = sys.getrecursionlimit() == 50_000",
+    ),
+    "a dialect": (
+        "import csv\ncsv.register_dialect('left')",
+        "import csv\nresult = 'left' in csv.list_dialects()",
+    ),
+    "a trace of the old result": ("result = 5", "result = 'result' in globals()"),
+    "a renamed self": (
+        "import json\nself = json\nself.left = 1",
+        "import json\nresult = hasattr(json, 'left')",
+    ),
+    "a printed finalizer": (
+        "class A:\n  def __del__(self): print('left')\na = A()\na.me = a",
+        "result = False",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAKS)
+async def test_a_script_does_not_meet_another_one(interpreters: InterpreterPool, name: str) -> None:
+    leaving, finding = LEAKS[name]
+
+    left = await run(interpreters, leaving)
+    found = await run(interpreters, finding)
+
+    assert left.exit_code == 0, left.stderr
+    assert (found.exit_code, found.value, found.stdout) == (0, False, ""), found.stderr
+
+
+async def test_each_script_has_a_process_of_its_own(interpreters: InterpreterPool) -> None:
+    code = "import os\nresult = os.getpid()"
+
+    pids = {(await run(interpreters, code)).value for _ in range(5)}
+
+    assert len(pids) == 5
+
+
+async def test_the_same_seed_is_not_used_twice(interpreters: InterpreterPool) -> None:
+    await run(interpreters, "import random\nrandom.seed(1)\nresult = 1")
+    values = {
+        (await run(interpreters, "import random\nresult = random.random()")).value for _ in range(3)
+    }
+
+    assert len(values) == 3
+    assert 0.13436424411240122 not in values
+
+
+async def test_scripts_see_the_standard_library_and_nothing_of_ours(
+    interpreters: InterpreterPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOETL_TEST_SECRET", "s3cret")
+    code = """
+import importlib.util, os, sys
+result = {
+    "found": [n for n in ("noetl_worker", "orjson", "pip") if importlib.util.find_spec(n)],
+    "names": sorted(os.environ),
+    "path": sys.path,
+    "argv": sys.argv,
+}
+"""
+    # A fresh interpreter: the environment is that of its start.
+    seen = (await interpreters.run(make_job(code), timeout=20, executable=None)).value
+
+    assert seen["found"] == []
+    assert "NOETL_TEST_SECRET" not in seen["names"]
+    assert {"HOME", "LANG", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"} <= set(
+        seen["names"]
+    )
+    assert not [entry for entry in seen["path"] if "site-packages" in entry or "noetl" in entry]
+
+
+async def test_environment_and_directory_of_a_job(
+    interpreters: InterpreterPool, tmp_path: Path
+) -> None:
+    ended = await run(
+        interpreters,
+        "import os\nresult = [os.environ['A'], os.getcwd()]",
+        env={"A": "b"},
+        cwd=str(tmp_path),
+    )
+    missing = await run(interpreters, "result = 1", cwd=str(tmp_path / "missing"))
+
+    assert ["b", str(tmp_path)] == ended.value
+    assert missing.cwd_error == "No such file or directory (os error 2)"
+
+
+async def test_cancelling_a_run_kills_the_script(interpreters: InterpreterPool) -> None:
+    running = asyncio.create_task(run(interpreters, "while True: pass", seconds=100))
+    await eventually(interpreters.script_pids, what="it runs")
+    (zygote,) = interpreters.script_pids()
+    await eventually(lambda: busy_below(zygote), what="it is busy")
+    (script,) = busy_below(zygote)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    await eventually(lambda: not script.is_running(), what="it is gone")
+    assert (await run(interpreters, "result = x")).value == 1
+
+
+def busy_below(pid: int) -> list[psutil.Process]:
+    return [one for one in psutil.Process(pid).children() if one.cpu_times().user > 0.05]
+
+
+async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path: Path) -> None:
+    # Each waits for the other three: one after the other, none would ever end.
+    code = (
+        "import os, time\nopen(f'{args[\"place\"]}/{os.getpid()}', 'w').close()\n"
+        "while len(os.listdir(args['place'])) < 4: time.sleep(0.01)\nresult = 1"
+    )
+    scripts = [run(interpreters, code, args={"place": str(tmp_path)}) for _ in range(4)]
+
+    assert [one.value for one in await asyncio.gather(*scripts)] == [1, 1, 1, 1]
+
+
+async def test_closing_ends_running_scripts_and_removes_their_files(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(executable=None, limits=interpreter_limits, size=2, warm=0) as pool:
+        code = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\nwhile True: pass"
+        running = asyncio.create_task(run(pool, code))
+        await eventually(lambda: overgrown(pool.script_pids(), 1), what="it runs")
+        below = psutil.Process(pool.script_pids()[0]).children(recursive=True)
+        directory = psutil.Process(pool.script_pids()[0]).cwd()
+
+    with pytest.raises(InterpreterLost):
+        await running
+    assert not os.path.exists(directory)  # noqa: ASYNC240, PTH110  a look, nothing slow
+    assert [one for one in below if one.is_running()] == []
+
+
+async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    """The kernel closes its pipes before it sends the signal of its death."""
+    interpreter = Interpreter.start(
+        executable=None, limits=interpreter_limits, on_free=lambda _: None
+    )
+    await interpreter.ready()
+    asyncio.get_running_loop().remove_reader(interpreter._control)
+    with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230  it never blocks
+        for descriptor in (interpreter._job, interpreter._control):
+            os.dup2(nothing.fileno(), descriptor)
+
+    try:
+        await eventually(
+            lambda: not Path(interpreter._directory).exists(), what="the directory is gone"
+        )
+    finally:
+        interpreter.close()
+
+
+STARTS_AND_DIES = """
+import asyncio, os
+from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLimits
+async def start():
+    limits = InterpreterLimits(
+        memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000
+    )
+    one = Interpreter.start(executable=None, limits=limits, on_free=print)
+    print(one._directory, flush=True)
+    os.kill(os.getpid(), 9)
+asyncio.run(start())
+"""
+
+
+async def test_an_interpreter_that_starts_while_its_worker_dies_leaves_no_directory() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STARTS_AND_DIES, stdout=asyncio.subprocess.PIPE
+    )
+    said = (await asyncio.wait_for(process.communicate(), 30))[0].decode().strip()
+
+    assert "noetl-python-" in said
+    await eventually(lambda: not Path(said).exists(), what="the directory is gone")

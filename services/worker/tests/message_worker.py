@@ -1,0 +1,160 @@
+"""Workers of this process that speak the fast path, one after the other or side by side."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from typing import Any
+
+import httpx
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.pull import run_pull_each
+from noetl_common.settings import NatsSettings
+from noetl_contract.streams import DurableSpec, pool_durable
+from noetl_worker.control_plane.edge import Edge
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import RpcResultStore
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.reports import Reporter
+from noetl_worker.run.runner import Runner
+from noetl_worker.settings import Settings
+from noetl_worker.tools.registry import ToolRegistry, load_tools
+from noetl_worker.tools.tool import ToolParts, ToolResult
+from noetl_worker.transports.nats import NatsTransport
+from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.timing import Timing
+from worker_edge import make_credentials
+
+# Ids of two workers never meet.
+WORKERS = count(1)
+QUICK = Timing(
+    start_try_seconds=0.5,
+    start_tries=3,
+    start_nak_seconds=0.2,
+    claim_seconds=1.0,
+    claim_pause_seconds=0.05,
+    claim_longest_pause_seconds=0.2,
+    claim_give_up_seconds=1.0,
+    claim_nak_seconds=0.2,
+    answer_seconds=0.3,
+    longest_repeat_seconds=1.0,
+    outcome_try_seconds=0.5,
+    outcome_pause_seconds=0.05,
+    outcome_longest_pause_seconds=0.2,
+    look_seconds=0.02,
+)
+
+
+class Gate:
+    """A tool that waits until it is let through, and tells when it runs."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.runs = 0
+        self.killed = 0
+        self.open = asyncio.Event()
+
+    async def run(self, _config: Any, _context: Any) -> ToolResult:
+        self.running += 1
+        self.runs += 1
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.killed += 1
+            raise
+        finally:
+            self.running -= 1
+        return ToolResult(data="through")
+
+
+class OtherTransport:
+    """Stands where commands without a fast part go."""
+
+    def __init__(self) -> None:
+        self.handled: list[bytes] = []
+
+    async def handle(self, delivery: Any) -> None:
+        self.handled.append(delivery.data)
+        await delivery.ack()
+
+
+class Worker:
+    """One worker of this process."""
+
+    def __init__(
+        self, bus: Bus, transport: NatsTransport, gate: Gate, other: OtherTransport
+    ) -> None:
+        self.bus = bus
+        self.transport = transport
+        self.gate = gate
+        self.other = other
+        self.instance = transport._identity.instance
+
+
+type StartWorker = Callable[..., AbstractAsyncContextManager[Worker]]
+
+
+def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
+    @asynccontextmanager
+    async def start(
+        *,
+        url: str = nats_url,
+        name: str = "w-1",
+        permits: int = 4,
+        timing: Timing = QUICK,
+        durable: DurableSpec | None = None,
+        drain_seconds: float = 5.0,
+        **pending_outcomes: int,
+    ) -> AsyncIterator[Worker]:
+        settings = Settings(worker_id=name)
+        ids = count(next(WORKERS) * 10**9)
+        gate, other = Gate(), OtherTransport()
+        async with (
+            httpx.AsyncClient() as http,
+            connect(NatsSettings(nats_url=url), name=name) as bus,
+        ):
+            edge = Edge(http, default_url="http://127.0.0.1:9")
+            tools = load_tools(
+                ToolParts(settings=settings, http=http, interpreters=interpreters, edge=edge)
+            )
+            toolbox = ToolRegistry({**tools._tools, "gate": gate})
+            next_id = ids.__next__
+            transport = NatsTransport(
+                bus,
+                identity=Identity.of_this_process(settings),
+                runner=Runner(
+                    toolbox=toolbox,
+                    worker_id=name,
+                    secrets={},
+                    credentials=make_credentials(edge),
+                    limits=PolicyLimits(),
+                ),
+                reporter=Reporter(worker_id=name, next_id=next_id),
+                results=RpcResultStore(bus, edge=None, next_id=next_id),  # type: ignore[arg-type]
+                other=other,  # type: ignore[arg-type]
+                pending_outcomes=PendingOutcomes(
+                    most=pending_outcomes.get("most", 100),
+                    most_bytes=pending_outcomes.get("most_bytes", 1 << 20),
+                ),
+                timing=timing,
+            )
+            pulling = asyncio.create_task(
+                run_pull_each(
+                    bus,
+                    durable or pool_durable("shared"),
+                    transport.handle,
+                    permits=permits,
+                    drain_seconds=drain_seconds,
+                )
+            )
+            confirming = asyncio.create_task(transport.run_confirmations())
+            try:
+                yield Worker(bus, transport, gate, other)
+            finally:
+                pulling.cancel()
+                await asyncio.wait([pulling])
+                confirming.cancel()
+                await asyncio.wait([confirming])
+
+    return start

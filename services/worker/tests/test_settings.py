@@ -1,0 +1,48 @@
+"""Settings of the reference, and of a pool."""
+
+import pytest
+from noetl_worker.settings import Settings
+
+SHARED = ("NOETL_COMMANDS", "noetl_worker_pool_shared", "noetl.commands.shared.>")
+
+
+@pytest.mark.parametrize(
+    ("env", "durable"),
+    [
+        ({}, SHARED),
+        ({"WORKER_POOL_NAME": "default"}, SHARED),
+        (
+            {"WORKER_POOL_NAME": "gpu"},
+            ("NOETL_COMMANDS", "noetl_worker_pool_gpu", "noetl.commands.gpu.>"),
+        ),
+        (
+            {"NATS_STREAM": "S", "NATS_CONSUMER": "C", "NATS_FILTER_SUBJECT": "noetl.commands.x.>"},
+            ("S", "C", "noetl.commands.x.>"),
+        ),
+    ],
+)  # fmt: skip
+def test_the_durable_is_that_of_the_pool(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], durable: tuple[str, str, str]
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    spec = Settings().durable()
+
+    assert durable == (spec.stream, spec.name, spec.filter_subject)
+
+
+def test_settings_of_the_reference_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://elsewhere:4222")
+    monkeypatch.setenv("NATS_USER", "u")
+    monkeypatch.setenv("NATS_PASSWORD", "p@ss")
+    monkeypatch.setenv("WORKER_METRICS_BIND", "0.0.0.0:9191")
+    monkeypatch.setenv("WORKER_MAX_CONCURRENT", "3")
+    monkeypatch.setenv("NOETL_SNOWFLAKE_NODE_ID", "1025")
+
+    settings = Settings()
+
+    assert settings.nats_servers() == ["nats://elsewhere:4222"]
+    assert settings.nats_login() == ("u", "p@ss")
+    assert (settings.http_host, settings.http_port) == ("0.0.0.0", 9191)  # noqa: S104
+    assert settings.worker_max_concurrent == 3

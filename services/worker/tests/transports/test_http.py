@@ -1,0 +1,450 @@
+"""The reference's protocol against a scripted edge."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.pull import run_pull_each
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.settings import NatsSettings
+from noetl_contract.streams import STREAMS, pool_durable
+from noetl_contract.subjects import command_subject
+from noetl_testkit.waiting import eventually
+from noetl_worker.control_plane.edge import open_edge
+from noetl_worker.control_plane.registration import Identity
+from noetl_worker.control_plane.result_stores import EdgeResultStore
+from noetl_worker.interpreters.pool import InterpreterPool
+from noetl_worker.run.policy import PolicyLimits
+from noetl_worker.run.reports import Reporter
+from noetl_worker.run.runner import Runner
+from noetl_worker.settings import Settings
+from noetl_worker.tools.registry import load_tools
+from noetl_worker.tools.tool import ToolParts
+from noetl_worker.transports.http import HttpTiming, HttpTransport
+from worker_control_plane import make_command
+from worker_edge import ScriptedEdge, make_credentials, scripted_edge
+
+QUICK = HttpTiming(
+    nak_seconds=0.05,
+    longest_nak_seconds=0.2,
+    post_pause_seconds=0.01,
+    longest_post_pause_seconds=0.05,
+)
+
+
+@pytest.fixture
+def edge() -> Iterator[ScriptedEdge]:
+    with scripted_edge() as made:
+        yield made
+
+
+def make_note(edge: ScriptedEdge, *, event_id: int = 1, path: str = "") -> dict[str, Any]:
+    """What the reference's server publishes: no fast part."""
+    return {
+        "execution_id": 7,
+        "event_id": event_id,
+        "command_id": f"7:start:{event_id}",
+        "step": "start",
+        "server_url": f"{edge.url}{path}",
+    }
+
+
+def grant(action: str = "noop", *, attempts: int | None = None, **context: Any) -> tuple[int, Any]:
+    command = make_command(action, **context)
+    meta: dict[str, Any] = {"command_id": "7:start:1", "step": "start", "attempt": 1}
+    if attempts is not None:
+        meta["attempts"] = attempts
+    return 200, {
+        "status": "ok",
+        "event_id": 1,
+        "execution_id": 7,
+        "node_id": "start",
+        "node_name": "start",
+        "action": action,
+        "context": command["context"],
+        "meta": meta,
+    }
+
+
+class Pulling:
+    def __init__(self, bus: Bus, transport: HttpTransport) -> None:
+        self.bus = bus
+        self.transport = transport
+
+    async def notify(self, note: dict[str, Any]) -> None:
+        subject = command_subject("shared", execution_id=7)
+        await self.bus.publish(subject, orjson.dumps(note), message_id=None)
+
+    async def all_acked(self) -> None:
+        async def nothing_left() -> bool:
+            info = await self.bus.js.consumer_info("NOETL_COMMANDS", "noetl_worker_pool_shared")
+            return info.num_ack_pending == 0 and info.num_pending == 0
+
+        await eventually(nothing_left, what="all notifications are acknowledged")
+
+
+type StartWorker = Any
+
+
+@pytest.fixture
+def start_worker(interpreters: InterpreterPool, nats_url: str, edge: ScriptedEdge) -> StartWorker:
+    @asynccontextmanager
+    async def start(**changes: Any) -> AsyncIterator[Pulling]:
+        settings = Settings(worker_id="w-1", server_url=edge.url, **changes)
+        ids = iter(range(100, 10**9))
+        async with (
+            httpx.AsyncClient() as http,
+            open_edge(settings) as calls,
+            connect(NatsSettings(nats_url=nats_url), name="w-1") as bus,
+        ):
+            await ensure_topology(bus, STREAMS, (pool_durable("shared"),))
+            tools = load_tools(
+                ToolParts(settings=settings, http=http, interpreters=interpreters, edge=calls)
+            )
+            transport = HttpTransport(
+                calls,
+                identity=Identity.of_this_process(settings),
+                runner=Runner(
+                    toolbox=tools,
+                    worker_id="w-1",
+                    secrets={},
+                    credentials=make_credentials(calls),
+                    limits=PolicyLimits(),
+                ),
+                reporter=Reporter(worker_id="w-1", next_id=ids.__next__),
+                results=EdgeResultStore(calls),
+                timing=QUICK,
+            )
+            pulling = asyncio.create_task(
+                run_pull_each(
+                    bus, pool_durable("shared"), transport.handle, permits=4, drain_seconds=3
+                )
+            )
+            try:
+                yield Pulling(bus, transport)
+            finally:
+                pulling.cancel()
+                await asyncio.wait([pulling])
+
+    return start
+
+
+async def finished(edge: ScriptedEdge, *, count: int = 3) -> list[Any]:
+    await eventually(lambda: len(edge.events) >= count, what=f"{count} events")
+    return edge.events
+
+
+async def test_a_command_is_claimed_started_called_and_completed(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant(
+        config={"result": {"n": "{{ n }}"}}, variables={"n": 3}
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge, path="/c/7/1"))
+        events = await eventually_events(edge, "/c/7/1/api/events")
+        await worker.all_acked()
+
+    assert edge.calls[0] == ("POST", "/c/7/1/api/commands/1/claim", {"worker_id": "w-1"})
+    for event in events:
+        assert event.pop("created_at").endswith("Z")
+    common = {"execution_id": 7, "step": "start", "worker_id": "w-1", "meta": {"attempts": 0}}
+    assert [
+        {
+            **common,
+            "event_type": "command.started",
+            "status": "STARTED",
+            "event_id": 100,
+            "context": {"command_id": "7:start:1"},
+        },
+        {
+            **common,
+            "event_type": "call.done",
+            "status": "COMPLETED",
+            "event_id": 101,
+            "context": {
+                "command_id": "7:start:1",
+                "call_index": 0,
+                "result": {
+                    "status": "success",
+                    "context": {"status": "success", "data": {"n": 3}},
+                },
+            },
+        },
+        {
+            **common,
+            "event_type": "command.completed",
+            "status": "success",
+            "event_id": 102,
+            "context": {"command_id": "7:start:1", "status": "success"},
+        },
+    ] == events
+
+
+async def eventually_events(edge: ScriptedEdge, path: str) -> list[Any]:
+    await eventually(lambda: len(edge.bodies(path)) >= 3, what="three events")
+    return edge.bodies(path)
+
+
+async def test_a_raised_error_ends_in_the_failure_pair(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant("workbook", attempts=2)
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge)
+
+    text = "Tool not found: workbook"
+    assert [e["event_type"] for e in events] == ["command.started", "call.error", "command.failed"]
+    assert {"command_id": "7:start:1", "call_index": 0, "error": text} == events[1]["context"]
+    assert {"command_id": "7:start:1", "error": text} == events[2]["context"]
+    assert [event["meta"] for event in events] == [{"attempts": 2}] * 3
+
+
+async def test_an_error_status_still_completes(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant("python", config={"code": "sys.exit(1)"})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge)
+
+    assert [event["status"] for event in events] == ["STARTED", "COMPLETED", "error"]
+    assert events[2]["context"] == {"command_id": "7:start:1", "status": "error"}
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({"timeout": "30"}, {}),
+        ({"timeout": -1}, {}),
+        ({"timeout": 1.5}, {}),
+        ({"retry": 3}, {}),
+        ({"auth": {"type": "magic"}}, {}),
+        ({"auth": {}}, {}),
+    ],
+)
+async def test_a_malformed_configuration_fails_before_the_tool(
+    edge: ScriptedEdge, start_worker: StartWorker, config: Any, context: Any
+) -> None:
+    edge.claim = lambda _event_id, _count: grant(config=config, **context)
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge)
+
+    assert events[2]["context"]["error"] == "malformed tool config (pre-dispatch deserialization)"
+
+
+async def test_a_credential_is_asked_of_the_edge_that_published_the_command(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant("http", config={"url": "x", "auth": "pg"})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge, path="/c/7/1"))
+        events = await eventually_events(edge, "/c/7/1/api/events")
+
+    asked = [path for _, path, _ in edge.calls if "credentials" in path]
+    assert asked == ["/c/7/1/api/credentials/pg?include_data=true&execution_id=7"]
+    assert [e["event_type"] for e in events] == ["command.started", "call.error", "command.failed"]
+    assert events[2]["context"]["error"].startswith("Credential alias 'pg' not found in keychain")
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 404, 400])
+async def test_a_claim_that_is_not_answered_well_is_asked_again_after_a_pause(
+    edge: ScriptedEdge, start_worker: StartWorker, status: int
+) -> None:
+    edge.claim = lambda _event_id, count: (
+        (status, {"error": "no", "status": status}) if count < 3 else grant()
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await finished(edge)
+
+    assert len(edge.bodies("/api/commands/1/claim")) == 4
+
+
+async def test_a_claim_of_another_shape_does_not_end_the_worker(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    answers = [(200, b"no json"), (200, {"status": "ok"}), grant()]
+    edge.claim = lambda _event_id, count: answers[count]
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await finished(edge)
+
+    assert len(edge.bodies("/api/commands/1/claim")) == 3
+
+
+async def test_an_unreachable_edge_does_not_end_the_worker(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant()
+
+    async with start_worker() as worker:
+        away = make_note(edge, event_id=9) | {"server_url": "http://127.0.0.1:1"}
+        await worker.notify(away)
+        await worker.notify(make_note(edge))
+        await finished(edge)
+
+    assert len(edge.events) == 3
+
+
+async def test_a_refused_claim_is_acknowledged(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await eventually(lambda: edge.calls, what="it claims")
+        await worker.all_acked()
+
+    assert len(edge.calls) == 1
+
+
+async def test_a_command_in_hand_is_not_claimed_again(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant(
+        "python", config={"code": "import time; time.sleep(0.5)"}
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await eventually(lambda: edge.events, what="it has started")
+        await worker.notify(make_note(edge))
+        await finished(edge)
+        await worker.notify(make_note(edge))
+        await worker.all_acked()
+
+    assert len(edge.bodies("/api/commands/1/claim")) == 1
+    assert len(edge.events) == 3
+
+
+async def test_events_are_posted_again_under_their_id(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant()
+    edge.event = lambda _event, count: (500 if count % 3 < 2 else 200, {})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge, count=9)
+
+    assert [event["event_id"] for event in events] == [100] * 3 + [101] * 3 + [102] * 3
+    assert len({orjson.dumps(event) for event in events}) == 3
+
+
+async def test_without_its_start_no_tool_runs(
+    edge: ScriptedEdge, start_worker: StartWorker, tmp_path: Any
+) -> None:
+    path = tmp_path / "ran"
+    edge.claim = lambda _event_id, _count: grant(
+        "python", config={"code": f"open({str(path)!r}, 'w').close()"}
+    )
+    edge.event = lambda _event, _count: (503, {})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await finished(edge, count=4)
+        await eventually(lambda: 1 not in worker.transport._known, what="it gave up")
+        before = [event["event_type"] for event in edge.events]
+        has_run = path.exists()
+        edge.event = lambda _event, _count: (200, {})
+        # The lease is over: the command comes again.
+        await worker.notify(make_note(edge))
+        await finished(edge, count=7)
+
+    assert before == ["command.started"] * 4
+    assert not has_run
+    assert path.exists()
+
+
+async def test_an_outcome_is_posted_until_it_is_taken(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant()
+    edge.event = lambda event, count: (
+        503 if event["event_type"] == "call.done" and count < 10 else 200,
+        {},
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge, count=12)
+
+    kinds = [event["event_type"] for event in events]
+    assert ["command.started", *["call.done"] * 10, "command.completed"] == kinds
+
+
+async def test_an_outcome_that_will_never_be_taken_is_dropped(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant()
+    edge.event = lambda event, _count: (
+        422 if event["event_type"] == "call.done" else 200,
+        {"error": "no"},
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await finished(edge, count=5)
+        await eventually(lambda: 1 not in worker.transport._known, what="it gave up")
+
+    assert ["command.started", *["call.done"] * 4] == [e["event_type"] for e in edge.events]
+
+
+async def test_a_large_result_is_put_first(edge: ScriptedEdge, start_worker: StartWorker) -> None:
+    edge.claim = lambda _event_id, _count: grant(
+        "python", config={"code": "result = {'big': 'x' * 110_000}"}
+    )
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        events = await finished(edge)
+
+    assert [call[0] for call in edge.calls] == ["POST", "POST", "PUT", "POST", "POST"]
+    (put,) = edge.bodies("/api/result/7")
+    assert {"name", "data", "scope", "source_step"} == set(put)
+    assert (put["name"], put["scope"], put["source_step"]) == ("start", "execution", "start")
+    assert events[1]["context"]["result"]["context"]["data"] == {
+        "_ref": "noetl://execution/7/result/start/1"
+    }
+
+
+async def test_registration_heartbeat_and_end(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.pool = lambda operation, count: (
+        404 if operation == "heartbeat" and count == 0 else 200,
+        {},
+    )
+
+    async with start_worker(internal_api_token="t0ken") as worker:
+        registered = await worker.transport.register()
+        known = [await worker.transport.heartbeat() for _ in range(2)]
+        await worker.transport.deregister()
+
+    assert registered
+    assert known == [False, True]
+    (registration,) = edge.bodies("/api/worker/pool/register")
+    assert registration["name"] == "w-1"
+    assert registration["component_type"] == "worker_pool"
+    assert registration["status"] == "ready"
+    assert registration["labels"] == {"pool_name": "default"}
+    assert worker.transport._identity.instance == registration["runtime"]["instance"]
+    assert edge.bodies("/api/worker/pool/heartbeat") == [{"name": "w-1"}] * 2
+    assert edge.bodies("/api/worker/pool/deregister") == [
+        {"name": "w-1", "component_type": "worker_pool"}
+    ]
+    assert {"Bearer t0ken"} == {headers["authorization"] for headers in edge.headers}

@@ -1,0 +1,129 @@
+"""Real NATS for tests."""
+
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noetl.stack.process import free_port, start
+from noetl.stack.servers.nats import NatsInstance
+from noetl.stack.servers.nats_probe import NatsProbe
+
+from noetl_testkit.waiting import wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+
+
+class NatsServer:
+    """A NATS server that a test may kill, restart, or rob of its store."""
+
+    def __init__(self, directory: Path) -> None:
+        self.instance = NatsInstance(
+            directory=directory,
+            name=f"test-{secrets.token_hex(4)}",
+            port=free_port(),
+            user="noetl",
+            password=secrets.token_hex(8),
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address with user and password; stays the same over restarts."""
+        return self.instance.url
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and wait until it is ready."""
+        self.instance.prepare()
+        process = start(self.instance.command(), log=self.instance.directory / "nats.log")
+        self._process = process
+        wait_until(
+            lambda: process.poll() is not None or self.instance.is_ready(),
+            what="NATS is ready",
+            every_seconds=0.005,
+        )
+        if process.poll() is not None:
+            raise RuntimeError((self.instance.directory / "nats.log").read_text()[-2000:])
+
+    def stop(self) -> None:
+        """Stop the server in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the server, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kills it and starts it again on the same port with the same store."""
+        self.kill()
+        self.start()
+
+    def wipe(self) -> None:
+        """Kills it and starts it again with an empty store."""
+        self.kill()
+        shutil.rmtree(self.instance.store, ignore_errors=True)
+        self.start()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=20)
+            self._process = None
+
+
+@contextmanager
+def running_nats(directory: Path) -> Iterator[NatsServer]:
+    """Run a server during the block."""
+    server = NatsServer(directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def without_leftover_streams(url: str) -> Iterator[None]:
+    """Delete the streams made during the block; earlier streams stay."""
+    with NatsProbe(url) as probe:
+        before = set(probe.stream_names())
+    yield
+    with NatsProbe(url) as probe:
+        for name in set(probe.stream_names()) - before:
+            probe.delete_stream(name)
+
+
+def foreign_nats_url() -> str | None:
+    """Address of a server that the caller of the tests wants used."""
+    return os.environ.get("NOETL_NATS_URL") or None
+
+
+def wait_for_stream(url: str, name: str, *, timeout_seconds: float = 10.0) -> None:
+    """Wait until a stream exists."""
+
+    def exists() -> bool:
+        with NatsProbe(url) as probe:
+            return name in probe.stream_names()
+
+    wait_until(exists, what=f"stream {name} exists", timeout_seconds=timeout_seconds)
+
+
+__all__ = [
+    "NatsServer",
+    "foreign_nats_url",
+    "running_nats",
+    "wait_for_stream",
+    "without_leftover_streams",
+]

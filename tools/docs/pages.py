@@ -1,0 +1,55 @@
+"""Write the pages of ``docs`` that come from the code; with ``--check`` only tell of stale ones.
+
+Another page is another line of ``PAGES``: its name and the function that returns its text.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import configuration
+import metrics
+import rules
+from noetl_contract.documents.messages import messages_page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PAGES: dict[str, Callable[[Path], str]] = {
+    "docs/configuration.md": configuration.page,
+    "docs/metrics.md": metrics.page,
+    "docs/messages.md": lambda _root: messages_page(),
+    "docs/rules.md": rules.page,
+}
+
+
+def write(root: Path, pages: dict[str, Callable[[Path], str]]) -> None:
+    """Write each page anew."""
+    for name, page in pages.items():
+        (root / name).write_text(page(root))
+
+
+def stale(root: Path, pages: dict[str, Callable[[Path], str]]) -> list[str]:
+    """Return the pages that differ from what the code says."""
+    return [
+        name
+        for name, page in pages.items()
+        if not (root / name).is_file() or (root / name).read_text() != page(root)
+    ]
+
+
+def main() -> int:
+    """Write or check all pages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only tell of stale pages")
+    if not parser.parse_args().check:
+        write(ROOT, PAGES)
+        return 0
+    old = stale(ROOT, PAGES)
+    for name in old:
+        sys.stdout.write(f"{name}: the code says something else now; run `make docs`\n")
+    return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
