@@ -7,14 +7,18 @@ import noetl_contract.http
 import pytest
 from noetl_api_gateway.http import decoding
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_contract.http.catalog import CatalogListRequest, RegisterRequest
-from noetl_contract.http.credentials import CredentialCreate
-from noetl_contract.http.events import EventBatchRequest, EventRequest
-from noetl_contract.http.execute import ExecuteBatchRequest, ExecuteRequest
-from noetl_contract.http.executions import FinalizeRequest
-from noetl_contract.http.internal import CallbackRequest, MarkPublishedRequest, ProjectRequest
-from noetl_contract.http.keychain import KeychainPutBody
-from noetl_contract.http.vars import VarsRequest
+from noetl_contract.http.catalog.entries import CatalogListRequest, RegisterRequest
+from noetl_contract.http.secrets.credentials import CredentialCreate
+from noetl_contract.http.executions.events import EventBatchRequest, EventRequest
+from noetl_contract.http.executions.start import ExecuteBatchRequest, ExecuteRequest
+from noetl_contract.http.executions.reads import FinalizeRequest
+from noetl_contract.http.system.internal import (
+    CallbackRequest,
+    MarkPublishedRequest,
+    ProjectRequest,
+)
+from noetl_contract.http.secrets.keychain import KeychainPutBody
+from noetl_contract.http.executions.variables import VarsRequest
 from noetl_contract.json import Json
 from pydantic import BaseModel
 

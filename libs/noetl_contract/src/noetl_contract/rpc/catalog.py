@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     CatalogEntry,
     CatalogListAnswer,
@@ -12,7 +12,7 @@ from noetl_contract.http.catalog import (
     UiSchema,
     ValidateAnswer,
 )
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
     CredentialBody,
     CredentialCreate,
     CredentialDeleted,
@@ -23,7 +23,7 @@ from noetl_contract.http.credentials import (
     SealedEnvelope,
     SealedRead,
 )
-from noetl_contract.http.keychain import (
+from noetl_contract.http.secrets.keychain import (
     AuditQuery,
     AuditRecords,
     KeychainEntryList,
@@ -36,7 +36,7 @@ from noetl_contract.http.keychain import (
     RotateRequest,
     RotateSlice,
 )
-from noetl_contract.http.runtime import (
+from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
     RuntimeEntry,

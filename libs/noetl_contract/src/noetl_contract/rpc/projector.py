@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from noetl_contract.http.commands import CommandAnswer
-from noetl_contract.http.database import SessionAnswer, SessionRequest
-from noetl_contract.http.events import BatchStatus, EventResult
-from noetl_contract.http.executions import (
+from noetl_contract.http.workers.commands import CommandAnswer
+from noetl_contract.http.system.database import SessionAnswer, SessionRequest
+from noetl_contract.http.executions.events import BatchStatus, EventResult
+from noetl_contract.http.executions.reads import (
     CancellationCheck,
     DetailEvent,
     EventsAnswer,
@@ -13,17 +13,17 @@ from noetl_contract.http.executions import (
     ExecutionEntry,
     ExecutionStatusAnswer,
 )
-from noetl_contract.http.internal import AdvanceAnswer, RebuildAnswer
-from noetl_contract.http.replay import ReplayAnswer
-from noetl_contract.http.results import (
+from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
+from noetl_contract.http.executions.replay import ReplayAnswer
+from noetl_contract.http.executions.results import (
     DeletedResults,
     ResultList,
     ResultPutAnswer,
     StoredResult,
     StoreSize,
 )
-from noetl_contract.http.subscriptions import SubscriptionBody, SubscriptionList
-from noetl_contract.http.vars import (
+from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
+from noetl_contract.http.executions.variables import (
     NewVar,
     VarDeletedAnswer,
     VarEntry,

@@ -7,12 +7,13 @@ A row says everything: path, parameters, model of the body, operation, texts of 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.operation import Operation
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 
@@ -27,9 +28,6 @@ from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.upstream.services import body_of
 
 type Method = Literal["GET", "POST", "PUT", "DELETE"]
-type Service = Literal["catalog", "secrets", "projector", "orchestrator"]
-type Target = tuple[Service, str]
-"""A service and the name of its operation; `secrets` is the catalog with longer timeouts."""
 
 _HANDLERS: dict[Method, type[get | post | put | delete]] = {
     "GET": get,
@@ -57,7 +55,7 @@ class Forward:
         method: HTTP method.
         path: path, or all paths of the route.
         name: name of the handler, from which the OpenAPI document's operation id is made.
-        target: the operation that answers.
+        operation: the operation that answers.
         answer: type of the 2xx body.
         summary: one line for the reader of the document.
         description: one sentence more.
@@ -68,13 +66,14 @@ class Forward:
         shard_by: field with the id of the execution whose shard answers.
         guards: checks before path and body are looked at.
         errors: texts of typical refusals, by status.
+        waits_longer: whether the service may wait for other systems in its turn.
         write: label in the metrics of writes; None for routes that are not measured.
     """
 
     method: Method
     path: str | Sequence[str]
     name: str
-    target: Target
+    operation: Operation[Any, Any]
     answer: TypeForm
     summary: str
     description: str
@@ -85,6 +84,7 @@ class Forward:
     shard_by: str | None = None
     guards: Sequence[Guard] = ()
     errors: Mapping[int, str] = field(default_factory=dict)
+    waits_longer: bool = False
     write: str | None = None
 
 
@@ -167,16 +167,17 @@ async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Json:
 
 
 async def _asked(gateway: Gateway, row: Forward, wanted: JsonObject) -> RpcReply:
-    """Send the request; no other code reads a target."""
-    service, operation = row.target
-    services = gateway.services
+    """Send the request: the one place that reads the operation of a row."""
+    services, name = gateway.services, row.operation.name
     execution_id = None if row.shard_by is None else int(wanted[row.shard_by])
-    match service:
+    match row.operation.service:
+        case "catalog" if row.waits_longer:
+            return await services.secret(name, wanted)
         case "catalog":
-            return await services.catalog(operation, wanted)
-        case "secrets":
-            return await services.secret(operation, wanted)
+            return await services.catalog(name, wanted)
         case "projector":
-            return await services.projector(operation, wanted, execution_id=execution_id)
+            return await services.projector(name, wanted, execution_id=execution_id)
         case "orchestrator":
-            return await services.orchestrator(operation, wanted, execution_id=execution_id)
+            return await services.orchestrator(name, wanted, execution_id=execution_id)
+        case _:
+            raise NotImplementedError(row.operation.service)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from noetl_common.bus.broker import Bus
-from noetl_contract.http.health import HealthAnswer, PoolStatusAnswer
+from noetl_contract.http.system.health import HealthAnswer, PoolStatusAnswer
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.upstream.services import Services

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     CallbackAnswer,
     ClaimedRows,

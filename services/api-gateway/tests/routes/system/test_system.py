@@ -6,7 +6,7 @@ import os
 import pytest
 from noetl_contract.http import catalog, dashboard, database, runtime
 from noetl_contract.http import vars as variables
-from noetl_contract.http.system import StatusAnswer
+from noetl_contract.http.system.process import StatusAnswer
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 

@@ -1,7 +1,7 @@
 """Reads of the audit of secrets, one function per request."""
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_contract.http.keychain import AuditQuery
+from noetl_contract.http.secrets.keychain import AuditQuery
 from noetl_contract.http.moments import rfc3339_or_none
 from noetl_contract.json import JsonObject
 

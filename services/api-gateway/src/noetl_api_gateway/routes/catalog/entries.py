@@ -6,7 +6,7 @@ from time import perf_counter
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
     CatalogListRequest,
@@ -15,6 +15,7 @@ from noetl_contract.http.catalog import (
     ResourceRequest,
     UiSchema,
 )
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -158,7 +159,7 @@ ROUTES = [
             method="POST",
             path="/api/catalog/resource",
             name="resource",
-            target=("catalog", "resource"),
+            operation=catalog.RESOURCE,
             body=ResourceRequest,
             answer=CatalogEntry,
             summary="Read one entry by id or path",

@@ -5,12 +5,13 @@ is the business of the real worker's subscription pool and of the gateway.
 """
 
 from litestar import Response, get, post
-from noetl_contract.http.subscriptions import (
+from noetl_contract.http.catalog.subscriptions import (
     SubscriptionBody,
     SubscriptionList,
     SubscriptionRequest,
 )
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import orchestrator, projector
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -102,7 +103,7 @@ ROUTES = [
             method="GET",
             path="/api/subscriptions/{subscription_id:str}",
             name="get_subscription",
-            target=("projector", "subscription.get"),
+            operation=projector.SUBSCRIPTION_GET,
             answer=SubscriptionBody,
             summary="Read a subscription",
             description="Read the state of a subscription.",
@@ -114,7 +115,7 @@ ROUTES = [
             method="POST",
             path="/api/subscriptions/{subscription_id:str}/{action:str}",
             name="change_subscription",
-            target=("orchestrator", "subscription.change"),
+            operation=orchestrator.SUBSCRIPTION_CHANGE,
             prepare=_short_action,
             answer=SubscriptionBody,
             summary="Activate, pause, resume, drain or deactivate a subscription",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from litestar import Response, get
 from litestar.params import FromPath
-from noetl_contract.http.executions import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
+from noetl_contract.http.executions.reads import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer

@@ -5,7 +5,7 @@ from datetime import datetime
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
-from noetl_contract.http.executions import (
+from noetl_contract.http.executions.reads import (
     CancellationCheck,
     EventsAnswer,
     ExecutionDetail,
@@ -13,6 +13,7 @@ from noetl_contract.http.executions import (
     ExecutionStatusAnswer,
 )
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import projector
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -178,7 +179,7 @@ _FORWARDED = forwarding(
         method="GET",
         path="/api/executions/{execution_id:str}/status",
         name="execution_status",
-        target=("projector", "executions.status"),
+        operation=projector.EXECUTIONS_STATUS,
         answer=ExecutionStatusAnswer,
         summary="Read how an execution stands",
         description="Read status and progress.",
@@ -190,7 +191,7 @@ _FORWARDED = forwarding(
         method="GET",
         path="/api/executions/{execution_id:str}/cancellation-check",
         name="cancellation_check",
-        target=("projector", "executions.cancelled"),
+        operation=projector.EXECUTIONS_CANCELLED,
         answer=CancellationCheck,
         summary="Ask whether an execution was cancelled",
         description="Ask whether an execution was cancelled; an unknown one was not.",
@@ -201,7 +202,7 @@ _FORWARDED = forwarding(
         method="GET",
         path="/api/executions/{execution_id:str}/events",
         name="execution_events",
-        target=("projector", "executions.events"),
+        operation=projector.EXECUTIONS_EVENTS,
         answer=EventsAnswer,
         summary="Page through the events of an execution, newest first",
         description="Read a page of events.",

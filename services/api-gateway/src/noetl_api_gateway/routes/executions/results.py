@@ -4,7 +4,7 @@ from time import perf_counter
 
 from litestar import Response, get, put
 from litestar.params import FromPath
-from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
+from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import orjson
 from litestar import Response, post
 from noetl_common.logging import get_logger
-from noetl_contract.http.execute import DedupWindow, ExecuteAnswer, ExecuteRequest
+from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply

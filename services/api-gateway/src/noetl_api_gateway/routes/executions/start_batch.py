@@ -4,7 +4,11 @@ import asyncio
 
 from litestar import Response, post
 from noetl_common.errors import NoetlError
-from noetl_contract.http.execute import ExecuteBatchAnswer, ExecuteBatchRequest, ExecuteRequest
+from noetl_contract.http.executions.start import (
+    ExecuteBatchAnswer,
+    ExecuteBatchRequest,
+    ExecuteRequest,
+)
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway

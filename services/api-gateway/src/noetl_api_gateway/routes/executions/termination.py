@@ -4,7 +4,7 @@ import asyncio
 
 from litestar import Response, post
 from litestar.params import FromPath
-from noetl_contract.http.executions import (
+from noetl_contract.http.executions.reads import (
     CancelAnswer,
     CancelRequest,
     CleanupAnswer,

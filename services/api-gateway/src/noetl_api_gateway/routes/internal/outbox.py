@@ -3,7 +3,7 @@
 import asyncio
 
 from litestar import Response, get, post
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     ClaimedRows,
     ClaimRowsRequest,
     MarkedRow,

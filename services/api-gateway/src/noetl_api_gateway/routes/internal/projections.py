@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from litestar import Response, post
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     AdvanceRequest,
     RebuildAnswer,

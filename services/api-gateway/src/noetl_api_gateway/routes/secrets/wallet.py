@@ -1,10 +1,16 @@
 """Keys, other regions and the audit."""
 
 from litestar import Response, post
-from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
-from noetl_contract.http.keychain import AuditRecords, KeyStatus, RotatedTables, RotateKeysRequest
+from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
+from noetl_contract.http.secrets.keychain import (
+    AuditRecords,
+    KeyStatus,
+    RotatedTables,
+    RotateKeysRequest,
+)
 from noetl_contract.http.scalars import parse_moment
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -83,7 +89,8 @@ ROUTES = [
             method="POST",
             path="/api/internal/cross-region/resolve",
             name="resolve_across_regions",
-            target=("secrets", "credential.cross_region"),
+            operation=catalog.CREDENTIAL_CROSS_REGION,
+            waits_longer=True,
             body=CrossRegionRequest,
             answer=SealedEnvelope,
             summary="Seal a secret of this region for another region's worker",
@@ -96,7 +103,7 @@ ROUTES = [
             method="GET",
             path="/api/internal/wallet/key-status",
             name="key_status",
-            target=("catalog", "wallet.status"),
+            operation=catalog.WALLET_STATUS,
             answer=KeyStatus,
             summary="Count records by the version of their key",
             description="Count records; those in another form are `invalid`.",
@@ -108,7 +115,7 @@ ROUTES = [
             method="GET",
             path="/api/internal/secret-audit",
             name="secret_audit",
-            target=("catalog", "secret.audit"),
+            operation=catalog.SECRET_AUDIT,
             answer=AuditRecords,
             summary="List readings and changes of secrets, newest first",
             description="List records of the audit.",

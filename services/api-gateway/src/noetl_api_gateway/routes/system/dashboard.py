@@ -5,7 +5,7 @@ from collections import Counter
 
 from litestar import Response, get
 from noetl_contract.events import ExecutionStatus
-from noetl_contract.http.dashboard import DashboardStatsAnswer, DashboardWidgetsAnswer
+from noetl_contract.http.system.dashboard import DashboardStatsAnswer, DashboardWidgetsAnswer
 from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway

@@ -4,7 +4,12 @@ import base64
 import binascii
 
 from litestar import Response, get, post
-from noetl_contract.http.database import DbInitAnswer, DbValidateAnswer, SqlAnswer, SqlRequest
+from noetl_contract.http.system.database import (
+    DbInitAnswer,
+    DbValidateAnswer,
+    SqlAnswer,
+    SqlRequest,
+)
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer

@@ -5,7 +5,7 @@ import time
 import orjson
 from litestar import Response, get
 from noetl_common.metrics import render
-from noetl_contract.http.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
+from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 from pydantic import BaseModel
 
 from noetl_api_gateway.gateway import GatewayProcess, TheProcess

@@ -4,7 +4,7 @@ import asyncio
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from noetl_contract.http.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.response import Stream
-from noetl_contract.http.events import BatchStatus, EventResult
+from noetl_contract.http.executions.events import BatchStatus, EventResult
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 

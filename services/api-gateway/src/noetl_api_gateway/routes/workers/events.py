@@ -4,7 +4,7 @@ from time import perf_counter
 
 from litestar import Response, post
 from noetl_contract.events import status_from_type
-from noetl_contract.http.events import (
+from noetl_contract.http.executions.events import (
     BatchEvent,
     EventAnswer,
     EventBatchAnswer,
