@@ -111,7 +111,7 @@ async def ehdb_execution(
 async def ehdb_events(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
 ) -> Response[bytes]:
-    """Read what follows an event, oldest first."""
+    """Read the events after an event, oldest first."""
     number = path_id(execution_id)
     query = request.query_params
     limit, after = query_int(query, "limit", bits=32), query_int(query, "after")

@@ -59,7 +59,7 @@ async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     operation_class=documented(None, DashboardWidgetsAnswer),
 )
 async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Merge what all shards have; days without an execution are left out."""
+    """Merge the figures of all shards; days without an execution are left out."""
     shards = await _of_shards(gateway, "dashboard.widgets")
     days: Counter[str] = Counter()
     recent: list[JsonObject] = []
@@ -83,7 +83,7 @@ async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
                 "type": "table",
                 "title": "Recent Executions",
                 "config": {"columns": columns},
-                # Elsewhere `data` is free JSON, in which ids stay what they are.
+                # Elsewhere `data` is free JSON, in which ids stay as they are.
                 "data": with_text_ids(rows) if is_browser_like(request.scope) else rows,
             },
         ]

@@ -98,7 +98,7 @@ async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[byt
 
 
 async def _written(gateway: Gateway, message: EventsMessage) -> RpcReply:
-    """Write events to an execution's log, or to one that no playbook wrote (a subscription's)."""
+    """Write events to the log of an execution, or of a subscription."""
     seconds = gateway.settings.event_patience_seconds
     reply = await gateway.writer.deliver(message, seconds=seconds)
     if reply.status != 404:
