@@ -11,8 +11,6 @@ from typing import Final
 from jinja2 import pass_context
 from jinja2.utils import missing
 
-from noetl_template.environment.context import RenderContext
-from noetl_template.environment.registry import Registry
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import (
     defaults,
@@ -23,6 +21,8 @@ from noetl_template.filters import (
     sequences,
     text,
 )
+from noetl_template.runtime.context import RenderContext
+from noetl_template.runtime.registry import Registry
 from noetl_template.syntax.prepare import ITERATE, LOOK_UP
 from noetl_template.values import SERVER, Dialect, Value
 
