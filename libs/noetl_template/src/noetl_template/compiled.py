@@ -9,10 +9,10 @@ from typing import Final
 import jinja2
 from jinja2 import nodes
 
-from noetl_template.environment import TemplateEnvironment
+from noetl_template.context import RenderContext
+from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.errors import EvaluationError, TemplateError
 from noetl_template.limits import Budget, Limits
-from noetl_template.runtime.context import RenderContext
 from noetl_template.syntax.prepare import prepare, single_expression
 from noetl_template.values import Dialect, Value
 

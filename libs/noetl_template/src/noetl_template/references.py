@@ -8,10 +8,10 @@ import jinja2
 from jinja2 import nodes
 
 from noetl_template.compiled import Compiler, failed
-from noetl_template.environment import TemplateEnvironment
+from noetl_template.environment.environment import TemplateEnvironment
+from noetl_template.environment.functions import FUNCTIONS
 from noetl_template.errors import TemplateError
 from noetl_template.limits import Limits
-from noetl_template.runtime.functions import FUNCTIONS
 from noetl_template.values import SERVER, WORKER, Dialect
 
 _TOLERANT_FILTERS: Final = frozenset({"default", "d"})

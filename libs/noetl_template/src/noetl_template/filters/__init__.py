@@ -11,6 +11,7 @@ from typing import Final
 from jinja2 import pass_context
 from jinja2.utils import missing
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import (
     defaults,
@@ -21,8 +22,7 @@ from noetl_template.filters import (
     sequences,
     text,
 )
-from noetl_template.runtime.context import RenderContext
-from noetl_template.runtime.registry import Registry
+from noetl_template.registry import Registry
 from noetl_template.syntax.prepare import ITERATE, LOOK_UP
 from noetl_template.values import SERVER, Dialect, Value
 

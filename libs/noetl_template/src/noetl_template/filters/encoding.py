@@ -5,8 +5,8 @@ import binascii
 
 import orjson
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext
 from noetl_template.values import INT64_MAX, INT64_MIN, Value, dump_json, float_text
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext
 from noetl_template.values import Value
 
 

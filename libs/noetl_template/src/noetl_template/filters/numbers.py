@@ -4,8 +4,8 @@ import math
 import re
 from typing import Final
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext
 from noetl_template.values import INT64_MAX, INT64_MIN, Kind, Value
 
 _FLOAT: Final = re.compile(

@@ -1,8 +1,8 @@
 """Filters that apply other filters or tests to each element."""
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.sequences import look_up_strictly
-from noetl_template.runtime.context import RenderContext
 from noetl_template.values import Value
 
 

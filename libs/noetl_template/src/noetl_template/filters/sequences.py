@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from functools import cmp_to_key
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext
 from noetl_template.values import Group, Kind, Value
 
 

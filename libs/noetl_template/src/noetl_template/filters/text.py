@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext
 from noetl_template.values import Kind, Value, quoted
 
 _HTML: Final = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import orjson
 from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_contract.http.catalog import CatalogListRequest
+from noetl_contract.http.catalog.entries import CatalogListRequest
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply

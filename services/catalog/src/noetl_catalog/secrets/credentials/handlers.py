@@ -7,7 +7,7 @@ from noetl_common.crypto.errors import BadKey
 from noetl_common.crypto.sealed import decode_public_key, seal
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
     CredentialCreate,
     CredentialList,
     CredentialRead,

@@ -1,7 +1,7 @@
 """Rotation of keys and its progress, one function per request."""
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_contract.http.keychain import RotateRequest
+from noetl_contract.http.secrets.keychain import RotateRequest
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 

@@ -6,9 +6,9 @@ from typing import Final
 from jinja2 import pass_context
 
 from noetl_template import operators
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext
-from noetl_template.runtime.registry import Registry
+from noetl_template.registry import Registry
 from noetl_template.values import Dialect, Kind, Value
 
 type Predicate = Callable[..., bool]

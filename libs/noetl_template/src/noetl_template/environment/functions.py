@@ -5,8 +5,8 @@ from typing import Final
 
 from jinja2.utils import Namespace
 
+from noetl_template.context import RenderContext, TemplateFunction
 from noetl_template.errors import EvaluationError
-from noetl_template.runtime.context import RenderContext, TemplateFunction
 from noetl_template.values import Value
 
 
