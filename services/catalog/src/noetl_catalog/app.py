@@ -1,8 +1,6 @@
 """The parts of the catalog service and how they fit together."""
 
 import asyncio
-import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +9,7 @@ from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
 from noetl_common.ids import lease_machine_id
 from noetl_common.logging import get_logger
+from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -46,17 +45,17 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_of_database())
-        store = EntryStore(pool)
-        runtime_store = RuntimeStore(pool)
+        database = Database(pool)
+        store = EntryStore(database)
+        runtime_store = RuntimeStore(database)
         machines = MachineHandlers(runtime_store, settings=settings)
-        holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
         rpc = RpcClient(bus)
         async with (
             # Served first: this process leases its own machine id here, or from a replica.
             serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
-            lease_machine_id(rpc, holder) as ids,
+            lease_machine_id(rpc, _NAME) as ids,
             open_secrets(
-                pool,
+                database,
                 entries=KeychainEntries(store, settings=settings),
                 executions=Executions(rpc, shard_count=settings.shard_count),
                 ids=ids,

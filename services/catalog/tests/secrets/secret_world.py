@@ -5,20 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import asyncpg
 from noetl_catalog.app import open_parts
 from noetl_catalog.settings import Settings
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_common.pg.pool import open_pool
+from noetl_common.pg.pool import Pool, open_pool
 from noetl_common.service import Service, supervise
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 CANARY = "s3cret-canary-value"
 KEY = SecretStr(base64.b64encode(b"k" * 32).decode())

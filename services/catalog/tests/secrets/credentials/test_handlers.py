@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from noetl_common.crypto.aead import encrypt
-from noetl_common.pg.queries import Queries
 from noetl_contract.http.credentials import CredentialBody
 from noetl_contract.http.keychain import KeychainEntryBody
 from noetl_testkit.postgres import Database
@@ -431,12 +430,3 @@ async def test_no_secret_is_in_a_log_or_in_a_refusal(
     for text in (*shown, logged.out, logged.err, caplog.text, str(readiness)):
         assert CANARY not in text
         assert KEY.get_secret_value() not in text
-
-
-async def test_every_statement_is_used_and_prepares(world: SecretWorld) -> None:
-    statements = Queries.load("noetl_catalog.secrets")
-    async with world.pool.acquire() as connection:
-        for name in statements:
-            await connection.prepare(statements[name])
-
-    assert len(statements) == 20
