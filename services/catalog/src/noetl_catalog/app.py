@@ -15,6 +15,7 @@ from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
 from noetl_catalog.entries.listener_handlers import ListenerHandlers
+from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import EntryHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
@@ -29,7 +30,6 @@ from noetl_catalog.settings import Settings
 
 SCHEMA = "0006"
 _NAME = "catalog"
-_PARSERS = 2
 _log = get_logger()
 
 
@@ -52,7 +52,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         rpc = RpcClient(bus)
         async with (
             # Served first: this process leases its own machine id here, or from a replica.
-            serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
+            serve_rpc(bus, machines.handlers(), queue=_NAME, concurrency=4),
             lease_machine_id(rpc, _NAME) as ids,
             open_secrets(
                 database,
@@ -63,7 +63,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             ) as secret_parts,
         ):
             heartbeats = Heartbeats(runtime_store, ids=ids)
-            parsers = asyncio.Semaphore(_PARSERS)
+            parsers = Parsers(settings)
             entries = EntryHandlers(store, settings=settings, parsers=parsers)
             register = RegisterHandlers(store, settings=settings, ids=ids, parsers=parsers)
             runtimes = RuntimeHandlers(
@@ -76,9 +76,14 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.spawn("heartbeats", heartbeats.run())
             service.spawn("cleanup", run_cleanup(runtime_store, secret_parts, settings=settings))
             secret_parts.join(service)
-            routes = entries.routes() | register.routes() | runtimes.routes() | secret_parts.routes
-            routes |= listeners.routes()
-            async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
+            handlers = [
+                *entries.handlers(),
+                *register.handlers(),
+                *listeners.handlers(),
+                *runtimes.handlers(),
+                *secret_parts.handlers,
+            ]
+            async with serve_rpc(bus, handlers, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 
 

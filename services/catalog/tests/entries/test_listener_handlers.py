@@ -4,6 +4,8 @@ from noetl_catalog.entries.listener_handlers import ListenerHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import ListenerRequest, ListenerSubscription
 
 DOCUMENT = """
 kind: Subscription
@@ -32,15 +34,13 @@ async def test_a_listener_is_found_by_the_last_part_of_the_newest_path(pool: Poo
     await keep(pool, "playbooks/d", 1, "/hooks/other", kind="playbook")
     handlers = ListenerHandlers(EntryStore(Database(pool)))
 
-    orders = await handlers.on_listener({"listener": "orders"})
-    other = await handlers.on_listener({"listener": "other"})
+    orders = await handlers.on_listener(ListenerRequest(listener="orders"))
+    other = await handlers.on_listener(ListenerRequest(listener="other"))
 
-    assert orders.body["path"] == "subscriptions/b"
-    assert orders.body["spec"]["ingress"] == {"gateway_path": "/x/orders/"}
-    assert (other.status, other.error) == (
-        404,
-        "No push subscription for ingress listener 'other'",
-    )
+    assert isinstance(orders, ListenerSubscription)
+    assert orders.path == "subscriptions/b"
+    assert orders.spec["ingress"] == {"gateway_path": "/x/orders/"}
+    assert other == Refusal(404, "No push subscription for ingress listener 'other'")
 
 
 async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> None:
@@ -52,8 +52,12 @@ async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> 
     )
     handlers = ListenerHandlers(EntryStore(Database(pool)))
 
-    replies = [await handlers.on_listener({"listener": name}) for name in ("payments", "refunds")]
-    orders = await handlers.on_listener({"listener": "orders"})
+    gone = [
+        await handlers.on_listener(ListenerRequest(listener=name))
+        for name in ("payments", "refunds")
+    ]
+    orders = await handlers.on_listener(ListenerRequest(listener="orders"))
 
-    assert [reply.status for reply in replies] == [404, 404]
-    assert orders.body["path"] == "subscriptions/a"
+    assert [isinstance(answer, Refusal) and answer.status for answer in gone] == [404, 404]
+    assert isinstance(orders, ListenerSubscription)
+    assert orders.path == "subscriptions/a"

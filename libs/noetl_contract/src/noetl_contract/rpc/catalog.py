@@ -1,6 +1,6 @@
 """Operations of the catalog: documents, runtimes, machine ids, credentials."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictInt
 
 from noetl_contract.http.catalog import (
     BatchAnswer,
@@ -122,9 +122,9 @@ class EntryName(BaseModel):
         json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
     )
 
-    catalog_id: int | str | None = None
+    catalog_id: StrictInt | str | None = None
     path: str | None = None
-    version: int | str | None = None
+    version: StrictInt | str | None = None
 
 
 class DocumentRequest(BaseModel):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from noetl_common.pg.database import Database
 from noetl_contract.json import Json
+from noetl_contract.rpc.catalog import CatalogCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,10 @@ class EntryStore:
         rows = await self._db.fetch("set_deleted", path, version, is_deleted)
         return sorted(row["version"] for row in rows)
 
-    async def count_catalog(self, *, silent_seconds: float) -> dict[str, int]:
+    async def count_catalog(self, *, silent_seconds: float) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard within a time."""
         row = await self._db.fetchone("count_catalog", timedelta(seconds=silent_seconds))
-        return dict(row)
+        return CatalogCounts(**row)
 
     async def list_newest_subscriptions(self, *, limit: int) -> list[SubscriptionDocument]:
         """Return the newest version of each subscription, by path."""

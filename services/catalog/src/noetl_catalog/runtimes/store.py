@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from noetl_common.pg.database import Database
 from noetl_contract.json import Json
+from noetl_contract.rpc.catalog import MachineLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +88,6 @@ class Liveness:
     now: datetime
     edges: dict[str, EdgeSeen]
     workers: dict[str, WorkerSeen]
-
-
-@dataclass(frozen=True, slots=True)
-class MachineLease:
-    """A machine id and the time above which its holder mints (Unix milliseconds)."""
-
-    machine_id: int
-    high_water_ms: int
-    now_ms: int
 
 
 class RuntimeStore:
@@ -196,7 +188,7 @@ class RuntimeStore:
                 timedelta(seconds=lease_seconds),
                 timedelta(seconds=allowance_seconds),
             )
-        return MachineLease(**row) if row else None
+        return MachineLease(lease_seconds=lease_seconds, **row) if row else None
 
     async def renew_machine(
         self, machine_id: int, *, holder: str, high_water_ms: int, lease_seconds: float
@@ -209,7 +201,7 @@ class RuntimeStore:
             high_water_ms,
             timedelta(seconds=lease_seconds),
         )
-        return MachineLease(**row) if row else None
+        return MachineLease(lease_seconds=lease_seconds, **row) if row else None
 
     async def delete_silent_workers(self, *, silent_minutes: int) -> int:
         """Delete worker pools that were silent for longer; return how many."""

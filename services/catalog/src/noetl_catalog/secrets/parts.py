@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-from noetl_common.bus.rpc import RpcHandler
+from noetl_common.bus.rpc import Handler
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.database import Database
 from noetl_common.service import Service
@@ -42,7 +42,7 @@ class Secrets:
     keys: KeyManager
     box: SecretBox
     resolver: KeychainResolver
-    routes: dict[str, RpcHandler]
+    handlers: list[Handler]
     settings: SecretSettings
 
     def join(self, service: Service) -> None:
@@ -114,6 +114,10 @@ async def open_secrets(
         keychain = KeychainHandlers(secrets, box=box, audit=audit, settings=settings)
         rotation = KeyRotation(secrets, box=box)
         rotation_handlers = RotationHandlers(secrets, rotation=rotation, settings=settings)
-        routes = credentials.routes() | keychain.routes() | rotation_handlers.routes()
-        routes |= AuditHandlers(secrets).routes()
-        yield Secrets(secrets, keys, box, resolver, routes, settings)
+        handlers = [
+            *credentials.handlers(),
+            *keychain.handlers(),
+            *rotation_handlers.handlers(),
+            *AuditHandlers(secrets).handlers(),
+        ]
+        yield Secrets(secrets, keys, box, resolver, handlers, settings)

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from operator import itemgetter
 from typing import Literal
 
 from noetl_common.pg.database import Database, Session
+from noetl_contract.http.keychain import KeyStatus
+from noetl_contract.http.scalars import parse_i64
 
 from noetl_catalog.secrets.rows import (
     AuditFilter,
@@ -16,8 +19,6 @@ from noetl_catalog.secrets.rows import (
 )
 
 type Table = Literal["credential", "keychain"]
-
-_I64 = range(-(1 << 63), 1 << 63)
 
 
 class SecretStore:
@@ -31,7 +32,7 @@ class SecretStore:
 
     async def find_credential(self, identifier: str) -> Credential | None:
         """Return a credential by id, else by name."""
-        row = await self._db.fetchrow("find_credential", _number(identifier), identifier)
+        row = await self._db.fetchrow("find_credential", parse_i64(identifier), identifier)
         return Credential(**row) if row else None
 
     async def list_credentials(
@@ -167,13 +168,13 @@ class SecretStore:
         )
         return frozenset(row["key"] for row in rows)
 
-    async def count_key_versions(self) -> dict[str, dict[str, int]]:
+    async def count_key_versions(self) -> KeyStatus:
         """Count records by table and by the version of the key that wraps theirs."""
         rows = await self._db.fetch("count_key_versions")
         counted: dict[str, dict[str, int]] = {"credential": {}, "keychain": {}}
-        for row in rows:
+        for row in sorted(rows, key=itemgetter("version")):
             counted[row["origin"]][row["version"]] = row["amount"]
-        return {table: dict(sorted(versions.items())) for table, versions in counted.items()}
+        return KeyStatus(**counted)
 
 
 async def _record(session: Session, row: AuditRow) -> None:
@@ -191,12 +192,3 @@ async def _record(session: Session, row: AuditRow) -> None:
         row.kek_version,
         row.notes,
     )
-
-
-def _number(identifier: str) -> int | None:
-    """Return the id that an identifier may be."""
-    digits = identifier[1:] if identifier[:1] in {"+", "-"} else identifier
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 32:
-        return None
-    number = int(identifier)
-    return number if number in _I64 else None

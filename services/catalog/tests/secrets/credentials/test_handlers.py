@@ -399,7 +399,7 @@ async def test_no_secret_is_in_a_log_or_in_a_refusal(
     caplog.set_level("DEBUG")
     bodies: list[tuple[str, dict[str, object]]] = [
         ("credential.create", {"name": {"x": CANARY}, "data": CANARY}),
-        ("credential.create", {"name": "n", "type": "t", "data": CANARY, "tags": CANARY}),
+        ("credential.create", {"name": "n", "type": "t", "data": CANARY, "tags": {"x": CANARY}}),
         ("credential.create", {"name": "n\0", "type": "t", "data": CANARY}),
         ("credential.create", {"data": CANARY}),
         ("keychain.put", {"keychain_name": "k", "catalog_id": 1, "data": CANARY}),
