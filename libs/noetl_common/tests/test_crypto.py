@@ -17,7 +17,7 @@ from noetl_common.crypto.errors import (
 )
 from noetl_common.crypto.local_keys import LocalKeys, MasterKey, decode_key, decode_keys
 from noetl_common.crypto.sealed import decode_public_key, seal
-from noetl_contract.http.credentials import SealedEnvelope
+from noetl_contract.http.secrets.credentials import SealedEnvelope
 
 MASTER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 RECORD = (

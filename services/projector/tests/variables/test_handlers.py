@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_contract.http.vars import VarEntry
+from noetl_contract.http.executions.variables import VarEntry
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from noetl_contract.http.credentials import SealedEnvelope
+from noetl_contract.http.secrets.credentials import SealedEnvelope
 
 from noetl_common.crypto.errors import BadKey, SealingFailed
 

@@ -1,4 +1,4 @@
-"""What the edge asks of the ingress stream itself.
+"""Length and contents of the ingress stream.
 
 Over the bus's own requests: those of the client library are kept while the connection is down
 and said to whatever store is there afterwards.

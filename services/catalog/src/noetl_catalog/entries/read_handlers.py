@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
     CatalogListRequest,

@@ -3,7 +3,7 @@
 from noetl_common.bus.rpc import Handler, handle
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchResult,
     DocumentProblem,

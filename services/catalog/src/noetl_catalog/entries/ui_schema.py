@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from noetl_contract.http.catalog import UiField
+from noetl_contract.http.catalog.entries import UiField
 from noetl_contract.json import Json
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, compose, to_json

@@ -2,7 +2,7 @@
 
 from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.runtime import (
+from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
     RuntimeEntry,

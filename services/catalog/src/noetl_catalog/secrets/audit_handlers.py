@@ -1,8 +1,8 @@
 """Reads of the audit of secrets, one function per operation."""
 
 from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
-from noetl_contract.http.keychain import AuditQuery, AuditRecords
 from noetl_contract.http.moments import rfc3339_or_none
+from noetl_contract.http.secrets.keychain import AuditQuery, AuditRecords
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.catalog import SECRET_AUDIT
 

@@ -6,8 +6,8 @@ from operator import itemgetter
 from typing import Literal
 
 from noetl_common.pg.database import Database, Session
-from noetl_contract.http.keychain import KeyStatus
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.secrets.keychain import KeyStatus
 
 from noetl_catalog.secrets.rows import (
     AuditFilter,

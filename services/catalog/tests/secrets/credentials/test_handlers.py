@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from noetl_common.crypto.aead import encrypt
-from noetl_contract.http.credentials import CredentialBody
-from noetl_contract.http.keychain import KeychainEntryBody
+from noetl_contract.http.secrets.credentials import CredentialBody
+from noetl_contract.http.secrets.keychain import KeychainEntryBody
 from noetl_testkit.postgres import Database
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from pydantic import SecretStr
 
 from services.catalog.tests.secrets.secret_world import (

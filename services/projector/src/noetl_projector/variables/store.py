@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 from noetl_common.pg.errors import translate
 from noetl_common.pg.queries import Queries
-from noetl_contract.http.vars import NewVar
+from noetl_contract.http.executions.variables import NewVar
 from noetl_contract.json import encode
 
 type Pool = asyncpg.Pool[asyncpg.Record]

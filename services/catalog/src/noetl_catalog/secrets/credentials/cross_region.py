@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import httpx
 from noetl_common import metrics
-from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
+from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
 from pydantic import SecretStr, ValidationError
 
 from noetl_catalog.secrets.errors import BrokerUnreachable

@@ -6,7 +6,7 @@ from noetl_common.crypto.errors import BadKey
 from noetl_common.crypto.sealed import decode_public_key, seal
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
     CredentialBody,
     CredentialCreate,
     CredentialDeleted,
@@ -17,7 +17,6 @@ from noetl_contract.http.credentials import (
     SealedEnvelope,
     SealedRead,
 )
-from noetl_contract.operation import encode_value
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
     CREDENTIAL_CREATE,
@@ -28,6 +27,7 @@ from noetl_contract.rpc.catalog import (
     CREDENTIAL_SEALED,
     CredentialName,
 )
+from noetl_contract.rpc.operation import encode_value
 
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient

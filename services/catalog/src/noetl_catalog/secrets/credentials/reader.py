@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from noetl_common.errors import NoetlError
-from noetl_contract.http.credentials import CredentialBody
 from noetl_contract.http.moments import rfc3339
+from noetl_contract.http.secrets.credentials import CredentialBody
 
 from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader

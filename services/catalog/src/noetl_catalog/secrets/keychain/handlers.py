@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from noetl_common.bus.rpc import Handler, handle
 from noetl_common.pg.errors import DataRejected
-from noetl_contract.http.keychain import (
+from noetl_contract.http.moments import rfc3339
+from noetl_contract.http.secrets.keychain import (
     KeychainEntryBody,
     KeychainEntryList,
     KeychainList,
@@ -13,7 +14,6 @@ from noetl_contract.http.keychain import (
     KeychainState,
     KeychainStored,
 )
-from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_LIST, KEYCHAIN_PUT
 

@@ -1,7 +1,7 @@
 """Rotation of keys and its progress, one function per operation."""
 
 from noetl_common.bus.rpc import Handler, handle
-from noetl_contract.http.keychain import KeyStatus, RotateRequest, RotateSlice
+from noetl_contract.http.secrets.keychain import KeyStatus, RotateRequest, RotateSlice
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import WALLET_ROTATE, WALLET_STATUS
 from noetl_contract.rpc.models import Nothing

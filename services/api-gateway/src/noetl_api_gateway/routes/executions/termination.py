@@ -4,7 +4,7 @@ import asyncio
 
 from litestar import Response, post
 from litestar.params import FromPath
-from noetl_contract.http.executions import (
+from noetl_contract.http.executions.reads import (
     CancelAnswer,
     CancelRequest,
     CleanupAnswer,
@@ -29,7 +29,7 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.upstream.services import body_of
-from noetl_api_gateway.upstream.writes import NoAnswerError, Patience
+from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _WORDS = {"cancel": "cancellation", "finalize": "finalization"}
 _STUCK_MINUTES = 5
@@ -57,8 +57,8 @@ async def cancel(
     """Cancel an execution; the body is read if there is one."""
     number = path_id(execution_id)
     body = await read_json_if_any(request)
-    wish = validated(CancelRequest, body if isinstance(body, dict) else {})
-    message = CancelMessage(execution_id=number, reason=wish.reason, cascade=wish.cascade)
+    sent = validated(CancelRequest, body if isinstance(body, dict) else {})
+    message = CancelMessage(execution_id=number, reason=sent.reason, cascade=sent.cascade)
     return json_answer(request, body_of(await _ended(gateway, message)))
 
 
@@ -81,8 +81,8 @@ async def finalize(
 ) -> Response[bytes]:
     """End an execution; a finished one stays as it is."""
     number = path_id(execution_id)
-    wish = await read_body(request, FinalizeRequest)
-    message = FinalizeMessage(execution_id=number, status=wish.status, error=wish.error)
+    sent = await read_body(request, FinalizeRequest)
+    message = FinalizeMessage(execution_id=number, status=sent.status, error=sent.error)
     return json_answer(request, body_of(await _ended(gateway, message)))
 
 
@@ -99,15 +99,15 @@ async def finalize(
     ),
 )
 async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Cancel, or with `dry_run` only name, what was started long ago and has not ended."""
+    """Cancel executions that run for too long; with `dry_run` only name them."""
     content = await read_bytes(request)
-    wish = validated(CleanupRequest, decode(content) if content.strip() else {})
-    minutes = _STUCK_MINUTES if wish.older_than_minutes is None else wish.older_than_minutes
+    sent = validated(CleanupRequest, decode(content) if content.strip() else {})
+    minutes = _STUCK_MINUTES if sent.older_than_minutes is None else sent.older_than_minutes
     if minutes < 1:
         raise Refusal(422, f"older_than_minutes must be at least 1, got {minutes}")
     found = await _stuck(gateway, minutes=minutes)
     age = f"older than {minutes} minutes"
-    if wish.dry_run:
+    if sent.dry_run:
         message = f"[DRY RUN] Would cancel {len(found)} stuck executions {age}"
     else:
         found = await _cancelled(gateway, found, reason=f"Running for more than {minutes} minutes")
@@ -123,15 +123,15 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> RpcReply:
     """Publish a cancel or finalize and wait for its commit."""
-    patience = Patience(seconds=gateway.settings.event_patience_seconds)
+    wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
-        return await gateway.writer.send(message, patience=patience)
+        return await gateway.writer.send(message, wait=wait)
     except NoAnswerError as error:
         raise unavailable(f"The {_WORDS[message.type]} was not committed in time") from error
 
 
 async def _stuck(gateway: Gateway, *, minutes: int) -> list[int]:
-    """Find what runs for too long on all shards, the oldest first."""
+    """Find executions of all shards that run for too long, the oldest first."""
     limit = gateway.settings.cleanup_max_executions
     asked = {"older_than_minutes": minutes, "limit": limit}
     found: list[int] = []

@@ -132,7 +132,7 @@ class EventBatchAnswer(BaseModel):
 
 
 class EventResult(BaseModel):
-    """What an event brought, secrets masked."""
+    """Result of an event, secrets masked."""
 
     model_config = _TOLERANT
 
@@ -147,7 +147,7 @@ class EventResult(BaseModel):
 
 
 class BatchStatus(BaseModel):
-    """What became of a batch: here it is completed as soon as anybody can ask."""
+    """State of a batch, which is completed as soon as it is known."""
 
     model_config = _TOLERANT
 

@@ -59,7 +59,7 @@ class SqlRequest(Aliased):
 
 
 class SqlAnswer(BaseModel):
-    """Rows as objects with sorted keys; `truncated` and `rows` are ours, only when rows are cut."""
+    """Rows as objects with sorted keys; `truncated` and `rows` only when rows are cut."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -111,7 +111,7 @@ class SessionRequest(BaseModel):
 
 
 class SessionUser(BaseModel):
-    """Who a session belongs to."""
+    """Owner of a session."""
 
     model_config = _MODEL
 
@@ -122,7 +122,7 @@ class SessionUser(BaseModel):
 
 
 class SessionAnswer(BaseModel):
-    """Whether the session holds; also 200 when the database could not tell."""
+    """Whether the session holds; also 200 when the database did not answer."""
 
     model_config = _MODEL
 

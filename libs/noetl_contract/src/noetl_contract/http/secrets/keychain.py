@@ -1,4 +1,4 @@
-"""`/api/keychain` and what operators see of keys and readings."""
+"""`/api/keychain`, and the operators' view of keys and readings."""
 
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ class KeychainRead(BaseModel):
 
 
 class KeychainPutBody(Aliased):
-    """What to store.
+    """An entry to store.
 
     The edge takes `token_data` for `data` and `ttl_seconds` for `expires_in` too.
     """
@@ -84,7 +84,7 @@ class KeychainPut(KeychainPutBody):
 
 
 class KeychainState(BaseModel):
-    """An entry, or what has become of it; what is not known is absent."""
+    """An entry or its state; unknown fields are absent."""
 
     model_config = _QUIET
 
@@ -107,7 +107,7 @@ class KeychainStored(BaseModel):
 
 
 class KeychainList(BaseModel):
-    """Whose entries to list."""
+    """The catalog entry whose keychain entries to list."""
 
     model_config = _QUIET
 
@@ -161,7 +161,7 @@ class RotateRequest(BaseModel):
 
 
 class RotatedTable(BaseModel):
-    """What a rotation did to a table."""
+    """Counts of a rotation of one table."""
 
     model_config = _QUIET
 
@@ -173,7 +173,7 @@ class RotatedTable(BaseModel):
 
 
 class RotateSlice(RotatedTable):
-    """Count what one request of a rotation did, and where the next request goes on."""
+    """Counts of one request of a rotation, and the start of the next one."""
 
     after: str
     batches: int
@@ -181,7 +181,7 @@ class RotateSlice(RotatedTable):
 
 
 class RotatedTables(BaseModel):
-    """What a rotation did."""
+    """Counts of a rotation, by table."""
 
     model_config = _QUIET
 

@@ -26,7 +26,7 @@ _QUIET = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 def _tags(value: Json) -> Json:
-    """Split one text at its commas; print what is a number or a boolean in a list."""
+    """Split one text at its commas; spell numbers and booleans in a list as text."""
     if isinstance(value, str):
         return [tag.strip() for tag in value.split(",") if tag.strip()]
     return [_tag(item) for item in value] if isinstance(value, list) else value
@@ -70,7 +70,7 @@ class CredentialCreate(Aliased):
 
 
 class CredentialBody(BaseModel):
-    """A credential; what it does not have is absent, never null, for old workers."""
+    """A credential; missing fields are absent, never null, for old workers."""
 
     model_config = _QUIET
 
@@ -104,7 +104,7 @@ class CredentialListAnswer(BaseModel):
 
 
 class CredentialRead(BaseModel):
-    """Read one credential, or what an alias stands for in an execution."""
+    """Read one credential, or the target of an alias in an execution."""
 
     model_config = _QUIET
 
@@ -192,7 +192,7 @@ class CrossRegionRequest(BaseModel):
     def of(
         cls, wanted: SealedRead, *, recipient: bytes, entry_region: str, own_region: str
     ) -> Self:
-        """Ask a peer for what a worker asked this server for."""
+        """Return the request to a peer for a secret that a worker wants here."""
         return cls(
             alias=wanted.identifier,
             worker_public_key_b64=base64.b64encode(recipient).decode(),

@@ -6,7 +6,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_contract.sharding import shard_for
 
 
-def mint_at_home(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
+def mint_on_shard_of(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
     """Mint an id on the shard on which everything of this name meets."""
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     shard = int.from_bytes(digest) % max(shard_count, 1)

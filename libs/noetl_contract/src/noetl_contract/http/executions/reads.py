@@ -244,7 +244,7 @@ class FinalizeAnswer(BaseModel):
 
 
 class CleanupRequest(BaseModel):
-    """How old, in minutes, what still runs may be; `dry_run` changes nothing."""
+    """Greatest age, in minutes, of a running execution; `dry_run` changes nothing."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -257,7 +257,7 @@ class CleanupRequest(BaseModel):
 
 
 class CleanupAnswer(BaseModel):
-    """What was, or would be, cancelled."""
+    """Executions that were, or would be, cancelled."""
 
     model_config = ConfigDict(
         frozen=True,

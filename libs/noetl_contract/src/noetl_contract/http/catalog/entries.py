@@ -163,7 +163,7 @@ class CatalogEntry(BaseModel):
 
 
 class CatalogListAnswer(BaseModel):
-    """Entries, newest first; `truncated` is ours and there only when older ones are left out."""
+    """Entries, newest first; `truncated` is there only when older ones are left out."""
 
     model_config = _TOLERANT
 
@@ -259,7 +259,7 @@ class BatchRequest(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What became of the item at `index`: the version, or the error."""
+    """Outcome of the item at `index`: the version, or the error."""
 
     model_config = _TOLERANT
 
@@ -274,7 +274,7 @@ class BatchResult(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """What became of the items."""
+    """Outcomes of the items."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -370,7 +370,7 @@ class DocumentProblem(BaseModel):
 
 
 class ValidateAnswer(BaseModel):
-    """Whether a document can be run as it is; `errors` are the texts of what says no."""
+    """Whether a document can be run as it is; `errors` are the texts of errors."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -149,7 +149,7 @@ class PendingRows(BaseModel):
 
 
 class ProjectedEvent(BaseModel):
-    """An event that somebody else wrote; other keys are accepted and not stored."""
+    """An event of another system; other keys are accepted and not stored."""
 
     model_config = _TOLERANT
 
@@ -210,7 +210,7 @@ class ProjectAnswer(BaseModel):
 
 
 class PurgeRequest(BaseModel):
-    """What to keep; 0 or less keeps everything of its kind."""
+    """Retention of commands, runtimes and events; 0 or less keeps everything."""
 
     model_config = _with_example(
         command_retention_days=7, runtime_stale_minutes=60, event_retention_days=365
@@ -222,7 +222,7 @@ class PurgeRequest(BaseModel):
 
 
 class PurgeAnswer(BaseModel):
-    """What was removed; `events_purged` counts partitions, which are named if there are any."""
+    """Counts of removed rows; `events_purged` counts partitions, named if there are any."""
 
     model_config = _with_example(
         commands_purged=12,
@@ -265,7 +265,7 @@ class CallbackRequest(BaseModel):
 
 
 class CallbackAnswer(BaseModel):
-    """Whether anybody knows the execution; then also the event that tells of the end."""
+    """Whether the execution is known; if so with the id of the event."""
 
     model_config = _with_example(status="accepted_in_flight", event_id="325077241000000001")
 
@@ -274,7 +274,7 @@ class CallbackAnswer(BaseModel):
 
 
 class AdvanceRequest(BaseModel):
-    """Which executions to move; without names what is found behind, up to `limit`."""
+    """Executions to advance; without names those that lag behind, up to `limit`."""
 
     model_config = _with_example(limit=1000)
 
@@ -302,7 +302,7 @@ class RebuildRequest(BaseModel):
 
 
 class RebuildAnswer(BaseModel):
-    """What the page did; the next one begins at `after`, null at the end of the walk."""
+    """Result of one page; the next one begins at `after`, null at the end of the walk."""
 
     model_config = _with_example(rewritten=1000, removed=0, after=325077236512452608)
 
@@ -312,7 +312,7 @@ class RebuildAnswer(BaseModel):
 
 
 class IngressAnswer(BaseModel):
-    """How a listener verifies what is pushed to it, and what it starts."""
+    """Verification and dispatch of a push listener."""
 
     model_config = _TOLERANT
 

@@ -21,7 +21,7 @@ _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
 
 class ResultPutRequest(BaseModel):
-    """A result to keep; `store`, `ttl`, `correlation` and `compress` are read by nobody."""
+    """A result to keep; `store`, `ttl`, `correlation` and `compress` have no effect."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -54,7 +54,7 @@ class ResultPutAnswer(BaseModel):
 
 
 class StoredResult(BaseModel):
-    """The newest result of a name, with what is known of it (ours)."""
+    """The newest result of a name, with its description."""
 
     model_config = _TOLERANT
 
@@ -69,7 +69,7 @@ class StoredResult(BaseModel):
 
 
 class ListedResult(BaseModel):
-    """A stored result without what it holds (ours)."""
+    """A stored result without its data."""
 
     model_config = _TOLERANT
 
@@ -85,7 +85,7 @@ class ListedResult(BaseModel):
 
 
 class ResultList(BaseModel):
-    """The stored results of an execution, oldest first (ours)."""
+    """The stored results of an execution, oldest first."""
 
     model_config = _TOLERANT
 
@@ -95,7 +95,7 @@ class ResultList(BaseModel):
 
 
 class DeletedResults(BaseModel):
-    """How many results were deleted (ours)."""
+    """Number of deleted results."""
 
     model_config = _TOLERANT
 
@@ -104,7 +104,7 @@ class DeletedResults(BaseModel):
 
 
 class StoreSize(BaseModel):
-    """What lies in one place."""
+    """Size of one store."""
 
     model_config = _TOLERANT
 
@@ -114,7 +114,7 @@ class StoreSize(BaseModel):
 
 
 class ResultStats(BaseModel):
-    """What is stored, by where it lies (ours)."""
+    """Number and size of results, by store."""
 
     model_config = _TOLERANT
 

@@ -60,7 +60,7 @@ class RuntimeRegisterRequest(Aliased):
 
 
 class RuntimeNameRequest(Aliased):
-    """Who is alive, or leaves."""
+    """Name of a runtime that is alive, or leaves."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -144,7 +144,7 @@ class RuntimeAcknowledgement(BaseModel):
 
 
 class ShardPreview(BaseModel):
-    """Which shard an execution belongs to; all numbers are integers for everybody."""
+    """Which shard an execution belongs to; all numbers are integers, for browsers too."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -172,7 +172,7 @@ class ShardPreview(BaseModel):
 
 
 class ShardConfig(BaseModel):
-    """What the answering process was told of shards."""
+    """Shard settings of the answering process."""
 
     model_config = _TOLERANT
 
@@ -205,7 +205,7 @@ class ShardInfo(ShardPreview):
 
 
 class RuntimeContract(BaseModel):
-    """What the edge serves; `auth0` is there only when a login provider is configured."""
+    """Description of the edge; `auth0` is there only when a login provider is configured."""
 
     model_config = _TOLERANT
 

@@ -110,7 +110,7 @@ class ExecuteBatchRequest(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What one start of a batch came to; `execution_id` is absent with an `error`."""
+    """Outcome of one start of a batch; `execution_id` is absent with an `error`."""
 
     model_config = _TOLERANT
 
@@ -161,7 +161,7 @@ class ExecuteBatchAnswer(BaseModel):
 
 
 class RerunRequest(BaseModel):
-    """What to lay over the stored workload."""
+    """Keys that replace those of the stored workload."""
 
     model_config = ConfigDict(
         frozen=True,

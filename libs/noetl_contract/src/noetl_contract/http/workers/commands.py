@@ -10,7 +10,7 @@ _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
 
 class ClaimBody(BaseModel):
-    """Who wants to run the command."""
+    """The worker that wants to run the command."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", json_schema_extra={"examples": [{"worker_id": "w-1"}]}
@@ -33,7 +33,7 @@ class CommandAnswer(BaseModel):
 
 
 class ClaimAnswer(CommandAnswer):
-    """The command is the asker's until its lease ends."""
+    """The command, which belongs to the worker until its lease ends."""
 
     status: Literal["ok"] = "ok"
     event_id: int

@@ -41,7 +41,7 @@ class ProcessUse(BaseModel):
 
 
 class StatusAnswer(BaseModel):
-    """What the edge and its machine use."""
+    """Memory and CPU of the edge and its machine."""
 
     model_config = _MODEL
 
