@@ -1,6 +1,6 @@
 """Operations of the catalog about documents: playbooks, subscriptions, their versions."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictInt
 
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
@@ -57,9 +57,9 @@ class EntryName(BaseModel):
         json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
     )
 
-    catalog_id: int | str | None = None
+    catalog_id: StrictInt | str | None = None
     path: str | None = None
-    version: int | str | None = None
+    version: StrictInt | str | None = None
 
 
 class DocumentRequest(BaseModel):
