@@ -1,15 +1,28 @@
 -- Reads of executions, their events and their commands, on the shard's database.
 
+-- list: state
+-- The state row of an execution.
+SELECT
+    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
+    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
+    s.failed_steps, s.soft_errors, s.current_step
+FROM noetl.execution_state AS s;
+
+-- list: read_row
+-- What readers see of a log row.
+SELECT
+    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
+    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
+    e.duration
+FROM noetl.event AS e;
+
 -- name: probe
 -- Whether the database answers.
 SELECT 1;
 
 -- name: find_state
 -- The state row of an execution. $1 execution id
-SELECT
-    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
-    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
-    s.failed_steps, s.soft_errors, s.current_step
+SELECT {state}
 FROM noetl.execution_state AS s
 WHERE s.execution_id = $1;
 
@@ -34,10 +47,7 @@ WHERE first.execution_id = $1 AND first.position = 1;
 -- name: list_states
 -- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
 -- $3 status or null, $4 limit, $5 offset
-SELECT
-    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
-    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
-    s.failed_steps, s.soft_errors, s.current_step
+SELECT {state}
 FROM noetl.execution_state AS s
 WHERE
     ($1::BIGINT IS NULL OR s.catalog_id = $1)
@@ -48,10 +58,7 @@ LIMIT $4 OFFSET $5;
 
 -- name: read_after
 -- Rows of a log after a position, ascending. $1 execution id, $2 position, $3 limit
-SELECT
-    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
-    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
-    e.duration
+SELECT {read_row}
 FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position > $2
 ORDER BY e.position
@@ -74,10 +81,7 @@ SELECT coalesce(
 -- name: read_page
 -- A page of a log, descending. $1 execution id, $2 ids above this or null, $3 type or null,
 -- $4 limit, $5 offset
-SELECT
-    e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
-    e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
-    e.duration
+SELECT {read_row}
 FROM noetl.event AS e
 WHERE
     e.execution_id = $1
@@ -155,9 +159,7 @@ named AS (
 )
 
 SELECT
-    s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
-    s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
-    s.failed_steps, s.soft_errors, s.current_step,
+    {state},
     array(SELECT n.node_name FROM named AS n ORDER BY n.position) AS names
 FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
 LEFT JOIN noetl.execution_state AS s
