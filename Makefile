@@ -11,7 +11,7 @@ demo: setup
 	.venv/bin/noetl-server run examples/hello.yaml
 
 check: setup
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/docs && .venv/bin/lint-imports && .venv/bin/sqlfluff lint -q libs services migrations
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy $(MEMBERS) tools/checks tools/docs && .venv/bin/lint-imports && PYTHONWARNINGS=ignore .venv/bin/sqlfluff lint -q libs services migrations && .venv/bin/python tools/checks/everything.py && .venv/bin/python tools/docs/pages.py --check
 
 # The pages of docs/ that are written from the code.
 docs: setup

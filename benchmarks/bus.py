@@ -16,8 +16,9 @@ import uvloop
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
-from noetl_common.bus.rpc import RpcClient, encode_reply, serve_rpc
+from noetl_common.bus.rpc import Encoded, RpcClient, encoded, handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
+from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest
 from noetl_testkit.bus import Place, make_place, nats_settings, running
 from noetl_testkit.nats import running_nats
 
@@ -122,27 +123,34 @@ async def latency(bus: Bus, place: Place, body: bytes) -> None:
     show_latency("publish -> handler, one at a time", handled)
 
 
-async def requests(bus: Bus) -> None:
-    async def answer(_request: dict[str, object]) -> bytes:
-        return encode_reply({"answer": 42})
+async def requests(bus: Bus, *, direct: bool) -> None:
+    async def answer(_request: ClaimRequest) -> Encoded[ClaimGranted]:
+        return encoded(CLAIM, {"status": "ok", "event_id": 1, "context": {"a": 1}})
 
+    way = "directly" if direct else "on FastStream"
     client = RpcClient(bus)
-    subject = "noetl_rpc.bench.cluster.answer"
-    samples = []
-    async with serve_rpc(bus, {subject: answer}, queue="bench"):
+    wanted = ClaimRequest(execution_id=1, event_id=2, worker_id="w", instance="i")
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            await client.forward(CLAIM, wanted, shard=0, seconds=5)
+
+    handlers = [handle(CLAIM, answer)]
+    async with serve_rpc(bus, handlers, queue="bench", shard=0, direct=direct):
+        await ask(SINGLE)
+        samples = []
         for _ in range(SINGLE):
             started = perf_counter()
-            await client.call(subject, {"question": 1}, timeout=5)
+            await ask(1)
             samples.append(perf_counter() - started)
-        show_latency("request, one at a time", samples)
+        show_latency(f"request, one at a time, {way}", samples)
+        for at_once in (16, 64):
+            many = asyncio.gather(*(ask(4096 // at_once) for _ in range(at_once)))
+            await measured(f"requests, {at_once} at once (both ends), {way}", 4096, _done(many))
 
-        async def ask_all() -> None:
-            for _ in range(40):
-                await asyncio.gather(
-                    *(client.call(subject, {"question": 1}, timeout=5) for _ in range(64))
-                )
 
-        await measured("requests, 64 at once (both ends)", 40 * 64, ask_all())
+async def _done(work: Awaitable[object]) -> None:
+    await work
 
 
 async def bench(url: str, *, messages: int, size: int) -> None:
@@ -193,7 +201,8 @@ async def bench(url: str, *, messages: int, size: int) -> None:
 
         await measured("publish -> pull -> ack, all in one process", messages, both())
         await latency(bus, await fresh("single"), body)
-        await requests(bus)
+        await requests(bus, direct=True)
+        await requests(bus, direct=False)
 
 
 def main() -> None:

@@ -26,9 +26,9 @@ from noetl_contract.ingress import Hold, WireEvent
 from noetl_engine.inputs import CommandOutcome, CommandStarted, Started
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.orchestrator import Parts, assemble
+from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.turn.inputs import Work
+from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_testkit.postgres import Database, running_postgres
 
 
@@ -81,8 +81,8 @@ class Waiting:
 class Driver:
     """Plays edge and worker."""
 
-    def __init__(self, parts: Parts, steps: int, *, with_starts: bool) -> None:
-        self.parts = parts
+    def __init__(self, rooms: Orchestrator, steps: int, *, with_starts: bool) -> None:
+        self.rooms = rooms
         self.steps = steps
         self.with_starts = with_starts
         self.ids = SnowflakeIds(500)
@@ -91,7 +91,7 @@ class Driver:
     async def ask(self, execution_id: int, message: Any) -> Answer:
         caller = Waiting()
         began = time.perf_counter()
-        self.parts.dispatcher.submit(Work(execution_id, message, caller))
+        self.rooms.turn.dispatcher.submit(TurnInput(execution_id, message, caller))
         answer = await caller.answer
         self.latencies.append(time.perf_counter() - began)
         return answer
@@ -101,7 +101,7 @@ class Driver:
         started = Started(execution_id, 7, "bench/linear", 1, {})
         await self.ask(execution_id, started)
         for _ in range(self.steps):
-            entry = self.parts.cache.get(execution_id)
+            entry = self.rooms.memory.cache.get(execution_id)
             state = entry.execution._memory.state  # noqa: SLF001 -- plays a worker without a broker
             (command,) = state.commands.values()
             hold = Hold(
@@ -161,8 +161,7 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
     async with (
         open_pool(settings, name="turns") as turns,
         open_pool(settings, name="background") as background,
-    ):
-        parts = assemble(
+        open_orchestrator(
             settings,
             bus=SilentBus(),  # type: ignore[arg-type]
             turn_pool=turns,
@@ -170,24 +169,17 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
             ids=SnowflakeIds(1),
             fetch_content=fetch,
             parse=parse_playbook,
-        )
-        parts.clock.set(await parts.store.read_clock())
-        loops = [
-            asyncio.create_task(parts.dispatcher.run_turns(parts.turns.run))
-            for _ in range(arguments.turns)
-        ]
+        ) as rooms,
+        running_turns(rooms.turn, count=arguments.turns),
+    ):
         for at_once in arguments.at_once:
-            await one_level(parts, turns, arguments, at_once)
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        await parts.store.close()
+            await one_level(rooms, turns, arguments, at_once)
 
 
 async def one_level(
-    parts: Parts, pool: asyncpg.Pool, arguments: argparse.Namespace, at_once: int
+    rooms: Orchestrator, pool: asyncpg.Pool, arguments: argparse.Namespace, at_once: int
 ) -> None:
-    driver = Driver(parts, arguments.steps, with_starts=arguments.starts)
+    driver = Driver(rooms, arguments.steps, with_starts=arguments.starts)
     await driver.run_one()
     driver.latencies.clear()
     count = max(1, min(arguments.executions, at_once * 12))

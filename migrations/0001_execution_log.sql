@@ -112,7 +112,7 @@ CREATE TABLE noetl.command (
 
 -- A claim names the event only.
 CREATE INDEX idx_command_event_id ON noetl.command (event_id);
--- The sweep's three questions: never claimed, lease over, whose.
+-- For the sweep: commands never claimed, with an expired lease, of one worker.
 CREATE INDEX idx_command_pending ON noetl.command (created_at) WHERE status = 'PENDING';
 CREATE INDEX idx_command_leased ON noetl.command (lease_until)
     WHERE status IN ('CLAIMED', 'RUNNING');

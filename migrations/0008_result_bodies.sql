@@ -10,8 +10,8 @@ ALTER TABLE noetl.result_store
 CREATE INDEX result_store_location ON noetl.result_store (location) WHERE location IS NOT NULL;
 CREATE INDEX result_store_expires ON noetl.result_store (expires_at) WHERE expires_at IS NOT NULL;
 
--- Bodies that are to be removed at a time, unless a result names them then: written before a
--- body is (its result may never come), and by whoever deletes results.
+-- Bodies to remove at a time unless a result names them then. A row is written before its body
+-- (the result may never come), and when results are deleted.
 CREATE TABLE noetl.result_body_removal (
     store TEXT NOT NULL,
     location TEXT NOT NULL,

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from noetl.stack.nats_probe import NatsProbe
 from noetl.stack.process import birth, processes_in
+from noetl.stack.servers.nats_probe import NatsProbe
 from noetl_testkit.waiting import wait_until
 from placeholder_harness import PlaceholderStack
 

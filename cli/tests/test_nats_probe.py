@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from noetl.stack.nats_probe import NatsProbe
+from noetl.stack.servers.nats_probe import NatsProbe
 
 PROBES = 8
 QUESTIONS = 40

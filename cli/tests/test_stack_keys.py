@@ -1,7 +1,7 @@
 """Which processes of a local stack get the key of stored secrets."""
 
 import pytest
-from noetl.stack.databases import Databases
+from noetl.stack.servers.databases import Databases
 from noetl.stack.services import MODULES, environment_of, replicas
 from noetl_common.shards import DatabaseAddress
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noetl.stack import logs, migrations, services, topology
+from noetl.stack import logs, services
 from noetl.stack.child import Child, ChildSpec, ChildState, Pace
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
-from noetl.stack.nats_probe import NatsProbe
 from noetl.stack.process import free_port
+from noetl.stack.servers import migrations, topology
+from noetl.stack.servers.nats_probe import NatsProbe
 from noetl.stack.supervisor import StackPlan, running
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer

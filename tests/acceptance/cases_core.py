@@ -1,4 +1,4 @@
-"""The shapes of the core set (tools, 23.3)."""
+"""The shapes of the core set."""
 
 from acceptance_case import ANY, Case
 

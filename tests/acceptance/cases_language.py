@@ -1,4 +1,4 @@
-"""What the language offers (dsl, 15) and what it refuses."""
+"""What the language offers and what it refuses."""
 
 from acceptance_case import ANY, Case
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the hosts that the real playbooks name (contract: tools, sections 23.2 and 24)."""
+"""Stand-ins for the hosts that the real playbooks name."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""What each real playbook must have done, beyond being COMPLETED (contract: tools, 23.3)."""
+"""What each real playbook must have done, beyond being COMPLETED."""
 
 from collections import Counter
 from collections.abc import Callable

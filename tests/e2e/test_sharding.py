@@ -1,4 +1,4 @@
-"""Two shards on two databases under one system (contract: sharding, 7.3; design S4)."""
+"""Two shards on two databases under one system (S4)."""
 
 import asyncio
 import contextlib

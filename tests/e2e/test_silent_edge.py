@@ -1,4 +1,4 @@
-"""An edge that is away costs no worker its work (design L3); a worker that is away does."""
+"""An edge that is away costs no worker its work (L3); a worker that is away does."""
 
 import os
 import signal

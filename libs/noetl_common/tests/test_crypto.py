@@ -1,4 +1,4 @@
-"""Envelopes, keys and seals against the contract's vectors (http-a 5 and 6)."""
+"""Envelopes, keys and seals against vectors of earlier versions."""
 
 import base64
 

@@ -4,17 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.rpc import RpcClient, handle, serve_rpc
 from noetl_common.clock import unix_ms
 from noetl_common.errors import Conflict, NotMinting
 from noetl_common.ids import EPOCH_MS, SnowflakeIds, lease_machine_id, time_of_id_ms
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.catalog import (
+    MACHINE_LEASE,
+    MACHINE_RENEW,
+    MachineLease,
+    MachineLeaseRequest,
+    MachineRenewRequest,
+)
 from noetl_testkit.waiting import eventually
 
 
@@ -95,31 +100,28 @@ class FakeCatalog:
     previous_high_water_ms: int = 0
     clock_offset_ms: int = 0
     lost: bool = False
-    renewals: list[dict[str, Any]] = field(default_factory=list)
+    renewals: list[MachineRenewRequest] = field(default_factory=list)
 
-    async def lease(self, _request: dict[str, Any]) -> dict[str, Any]:
+    async def lease(self, _request: MachineLeaseRequest) -> MachineLease:
         return self._answer()
 
-    async def renew(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def renew(self, request: MachineRenewRequest) -> MachineLease:
         if self.lost:
             raise Conflict(what="the lease")
         self.renewals.append(request)
         return self._answer()
 
-    def _answer(self) -> dict[str, Any]:
-        return {
-            "machine_id": self.machine_id,
-            "lease_seconds": self.lease_seconds,
-            "high_water_ms": self.previous_high_water_ms,
-            "now_ms": unix_ms() + self.clock_offset_ms,
-        }
+    def _answer(self) -> MachineLease:
+        return MachineLease(
+            machine_id=self.machine_id,
+            lease_seconds=self.lease_seconds,
+            high_water_ms=self.previous_high_water_ms,
+            now_ms=unix_ms() + self.clock_offset_ms,
+        )
 
     @asynccontextmanager
     async def served(self, bus: Bus) -> AsyncIterator[None]:
-        handlers = {
-            rpc_subject("catalog", "machine.lease"): self.lease,
-            rpc_subject("catalog", "machine.renew"): self.renew,
-        }
+        handlers = [handle(MACHINE_LEASE, self.lease), handle(MACHINE_RENEW, self.renew)]
         async with serve_rpc(bus, handlers, queue="catalog"):
             yield
 
@@ -133,14 +135,16 @@ async def test_a_leased_id_is_used_and_renewed(bus: Bus) -> None:
 
     assert (first >> 12) & 1023 == 7
     assert second > first
-    assert {("me", 7)} == {(r["holder"], r["machine_id"]) for r in catalog.renewals}
+    assert {7} == {renewal.machine_id for renewal in catalog.renewals}
+    assert len({renewal.holder for renewal in catalog.renewals}) == 1
+    assert catalog.renewals[0].holder.startswith("me:")
 
 
 async def test_no_id_is_above_what_was_reserved_with_the_lease(bus: Bus) -> None:
     """The next holder mints above the reserved time, so this one must stay below."""
     catalog = FakeCatalog(lease_seconds=60)
     async with catalog.served(bus), lease_machine_id(RpcClient(bus), "me") as ids:
-        reserved = catalog.renewals[0]["high_water_ms"]
+        reserved = catalog.renewals[0].high_water_ms
         made = ids.next()
         ids.take_machine(7, above_ms=reserved)
         with pytest.raises(NotMinting, match="reserved"):
@@ -158,7 +162,7 @@ async def test_the_next_holder_mints_above_the_one_before(bus: Bus) -> None:
 
 
 async def test_without_renewal_no_ids_are_made(bus: Bus) -> None:
-    """Nobody knows whether the machine id belongs to somebody else by now."""
+    """The machine id may belong to another process by now."""
     catalog = FakeCatalog(lease_seconds=1.0)
     async with asyncio.timeout(10):
         serving = catalog.served(bus)

@@ -78,7 +78,7 @@ async def test_an_answer_to_a_lost_store_does_not_hit_the_new_one(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:
     """Sequences start at one again: a late ack for the old first message must not acknowledge
-    the new first message, which somebody else is working on."""
+    the new first message, on which another consumer works."""
     place = make_place("stale").with_durable(ack_wait=timedelta(seconds=60))
     await ensure_topology(own_bus, [place.stream])
     await own_bus.publish(place.subject(), b"old", message_id="1")

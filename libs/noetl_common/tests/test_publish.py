@@ -94,7 +94,7 @@ async def test_no_stream_is_an_error_after_the_timeout(bus: Bus) -> None:
 
 
 async def test_a_stream_that_comes_in_time_gets_the_message(bus: Bus, bus_prefix: str) -> None:
-    """The store was wiped and somebody is making the stream again."""
+    """The store was wiped and another service creates the stream again."""
     later = make_place(bus_prefix)
     publishing = asyncio.ensure_future(bus.publish(later.subject(), b"a", message_id="1"))
     await asyncio.sleep(0)
@@ -153,7 +153,7 @@ async def test_messages_in_flight_at_a_kill_are_stored_once(
 async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:
-    """Sending it again could store it twice; nobody but the caller can decide that."""
+    """Sending it again could store it twice; only the caller can decide that."""
     place = make_place("unknown")
     await ensure_topology(own_bus, [place.stream])
     os.kill(own_nats.pid, signal.SIGSTOP)

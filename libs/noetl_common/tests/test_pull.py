@@ -432,7 +432,7 @@ async def test_a_deleted_durable_is_made_again(bus: Bus, place: Place) -> None:
 
 
 async def test_a_stream_made_again_is_read_from_its_start(bus: Bus, place: Place) -> None:
-    """Deleted by somebody while the connection stays."""
+    """An operator deletes it while the connection stays."""
     handled: list[bytes] = []
 
     async def handle(deliveries: list[Delivery]) -> None:

@@ -6,12 +6,11 @@ from typing import Any
 import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.parts import PartCollector, split
+from noetl_common.bus.inbox import PartCollector, split
 from noetl_common.bus.rpc import (
     RpcClient,
     RpcHandler,
     RpcUnavailable,
-    deadline_of,
     encode_reply,
     serve_rpc,
 )
@@ -127,7 +126,9 @@ async def test_no_answer_in_time_is_an_error(bus: Bus, client: RpcClient, subjec
             await client.call(subject, {}, timeout=0.1)
 
 
-async def test_work_nobody_waits_for_is_dropped(bus: Bus, client: RpcClient, subject: str) -> None:
+async def test_a_request_whose_sender_gave_up_is_dropped(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
     go_on = asyncio.Event()
     worked: list[str] = []
 
@@ -269,7 +270,7 @@ async def test_calls_work_again_after_a_restart(own_nats: NatsServer, own_bus: B
 async def test_a_request_on_its_way_fails_with_its_connection(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:
-    """Waiting out the timeout would help nobody: the answer is lost."""
+    """Waiting for the timeout would not help: the answer is lost."""
     asked = asyncio.Event()
 
     async def never(_request: dict[str, Any]) -> dict[str, Any]:
@@ -341,8 +342,3 @@ def test_parts_join_in_any_order_and_with_repetitions() -> None:
 
     assert all(whole is None for whole in joined)
     assert collector.add(*pieces[0]) == body
-
-
-def test_an_illegible_deadline_is_none() -> None:
-    assert deadline_of({DEADLINE_HEADER: "soon"}) is None
-    assert deadline_of({DEADLINE_HEADER: "17"}) == 17

@@ -1,4 +1,4 @@
-"""The shard map: parsing, refusing, choosing a database (contract: sharding, section 4)."""
+"""The shard map: parsing, refusing, choosing a database."""
 
 import pytest
 from noetl_common.settings import ClusterDatabaseSettings, ShardDatabaseSettings, ShardSettings

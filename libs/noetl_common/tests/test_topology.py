@@ -49,7 +49,7 @@ async def test_declared_streams_get_their_declared_configuration(bus: Bus) -> No
 
 
 async def test_what_a_real_worker_made_first_is_updated(bus: Bus) -> None:
-    """It creates both with its client's defaults and tells nobody."""
+    """It creates both with its client's defaults, silently."""
     await bus.js.add_stream(StreamConfig(name=COMMANDS.name, subjects=["noetl.commands"]))
     declared = pool_durable("shared")
     await bus.js.add_consumer(
@@ -88,7 +88,7 @@ async def test_a_second_time_only_looks(bus: Bus) -> None:
 
 
 async def test_memory_storage_made_by_others_is_kept(bus: Bus, place: Place) -> None:
-    """The broker can't change it, and refusing to start would help nobody."""
+    """The broker can't change it, and refusing to start would not help."""
     old = make_place(f"{place.stream.name}x", max_age=timedelta(hours=1))
     await bus.js.add_stream(
         StreamConfig(

@@ -1,4 +1,4 @@
-"""Which shard an execution belongs to: the contract's vectors (sharding, 1.1 and 1.2)."""
+"""The shard of an execution, by the vectors that all implementations share."""
 
 import pytest
 from noetl_contract.sharding import shard_for

@@ -1,4 +1,4 @@
-"""What the streams' declarations promise (design W4, W6; messaging, section 11)."""
+"""Promises of the declared streams (W4, W6)."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ def captured_by(subject: str) -> set[str]:
     }
 
 
-def test_w6_a_full_ingress_refuses_and_keeps_what_nobody_has_handled() -> None:
+def test_w6_a_full_ingress_refuses_and_keeps_unhandled_messages() -> None:
     assert (INGRESS.retention, INGRESS.discard) == ("workqueue", "new")
     assert INGRESS.max_bytes is not None
     assert INGRESS.max_age is None

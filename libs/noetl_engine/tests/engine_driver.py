@@ -1,4 +1,4 @@
-"""Plays outbox, worker and store for one execution, and prints the log as engine 16 does."""
+"""Plays outbox, worker and store for one execution; prints the log in the contract's notation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -283,7 +283,7 @@ class Run:
 
 
 def notation(rows: list[EventRow]) -> list[str]:
-    """Rows in the notation of engine 16; the four rows of a run are written by the worker."""
+    """Return rows in the contract's notation; the four rows of a run are the worker's."""
     words = {"step.skipped": "skip", "step.exit": "exit", "playbook_started": "started"}
     told: list[str] = []
     for row in rows:

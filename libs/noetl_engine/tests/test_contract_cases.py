@@ -1,4 +1,4 @@
-"""The event sequences of engine.md 16 and 22, row by row, in their notation."""
+"""The contract's event sequences, its cases 1 to 22, row by row in its notation."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -610,7 +610,7 @@ def test_nothing_changes_when_every_decision_starts_from_the_log(case: Case) -> 
 
 
 def test_case_14_end_guarded_off_is_section_16_s() -> None:
-    """Two more cells of case 14 are rows of section 16."""
+    """Two more variants of case 14 are rows of the contract's table."""
     names = {case.name: case.rows for case in SECTION_16}
 
     assert names["guard-skipped end"] == 8

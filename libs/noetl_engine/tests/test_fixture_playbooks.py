@@ -1,4 +1,4 @@
-"""The contract's playbooks, every tool succeeding with empty data: the row counts of engine 16."""
+"""The contract's playbooks with tools that succeed with empty data: its numbers of rows."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ ROWS = {
     "iterator_save_test": 35,
     "json_serialization_save": 31,
     "playbook_composition": 46,
-    # The reference stops at 49: its `end` waits for a step that nothing leads to (defect D2).
+    # The reference stops at 49: its `end` waits for a step that nothing leads to.
     "postgres_jsonb_test": 55,
     "test_end_with_action": 20,
     "test_implicit_end_routing": 13,

@@ -82,7 +82,7 @@ class EngineWorld(World):  # type: ignore[misc]  # the model has no types
         return self.ids
 
     def facts(self) -> Facts:
-        # A backlog may hold the proof of life: nobody is judged then (worker.md 22.5).
+        # A backlog may hold the proof of life: nobody is judged then (L3).
         workers = None if self.ing else {name: self.seen(name) for name in self.w}
         now = NOW + timedelta(seconds=self.now)
         return Facts(now=now, new_id=self.new_id, workers=workers, limits=LIMITS)

@@ -1,7 +1,7 @@
-"""The defects of engine.md 18.2, one by one: what ours does instead.
+"""Known defects of the reference, one by one, and our behaviour instead.
 
-D11 (no lock, no transaction) and D15 (errors that are only logged) are the service's too: see
-the write rules W1, W2 and the playbooks that can't be used any more in its own tests.
+The numbers in the names are those of a list of the reference's defects. Two of them are tested in
+the orchestrator: decisions without lock and transaction (W1, W2), and errors that are only logged.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where we render differently from the reference, on purpose, with examples of each.
+"""Deliberate differences from the reference's rendering, with examples of each.
 
 The README lists the same names with the reasons; a test holds both lists together, and another
 sorts every difference it meets into one of the kinds that random templates can show.

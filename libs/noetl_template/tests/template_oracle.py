@@ -59,7 +59,7 @@ class Oracle:
             raise OracleError(str(error).split("\n", 1)[0]) from error
 
     def value(self, template: str, scope: dict) -> object:
-        """The typed value, worked out step by step from texts as dsl.md 14.3 and 14.4 say."""
+        """The typed value, worked out step by step from texts, as the contract says."""
         return (
             self._server(template, scope)
             if self.dialect == "server"

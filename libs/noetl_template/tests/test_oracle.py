@@ -1,4 +1,4 @@
-"""What we render against what the reference's own engine renders."""
+"""Our rendering against that of the reference's own engine."""
 
 import json
 import re

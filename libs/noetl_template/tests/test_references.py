@@ -1,4 +1,4 @@
-"""What a template looks up."""
+"""Names that templates look up."""
 
 import pytest
 from noetl_template import TemplateError, references

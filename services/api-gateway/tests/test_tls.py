@@ -1,4 +1,4 @@
-"""The TLS listener (http-a 1.1)."""
+"""The TLS listener."""
 
 import ipaddress
 import ssl

@@ -8,7 +8,7 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
-from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
+from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
@@ -22,14 +22,14 @@ TOO_LARGE = (1 << 63) + 7
 
 
 # Times in which a decision should be made; on a busy machine a short one may be over before.
-PATIENCE_MS = (700, 4_000, 20_000)
+DEADLINES_MS = (700, 4_000, 20_000)
 
 
 class Gate:
     """Stands before a replica's commits: counts them, delays them, lets them fail."""
 
     def __init__(self, replica: Replica) -> None:
-        self.store = replica.parts.store
+        self.store = replica.rooms.log.store
         self.commits = 0
         self.sizes: list[int] = []
         self.before: Callable[[], Awaitable[None]] | None = None
@@ -55,7 +55,7 @@ async def finish(shard: Shard, execution_id: int) -> None:
             await shard.send(execution_id, shard.fast(command))
 
 
-class Noted(NobodyWaits):
+class Noted(NoCaller):
     """A caller that keeps its answers."""
 
     def __init__(self) -> None:
@@ -65,11 +65,11 @@ class Noted(NobodyWaits):
         self.answers.append(answer)
 
 
-def beat(shard: Shard, command: Command, caller: NobodyWaits) -> Group:
+def beat(shard: Shard, command: Command, caller: NoCaller) -> Group:
     """The input that a posted heartbeat of a command becomes."""
     message = EventsMessage.model_validate(shard.event(command, "command.heartbeat", attempts=0))
     posted = EventsPosted(tuple(message.events), batch=False)
-    return Group(command.execution_id, [Work(command.execution_id, posted, caller)])
+    return Group(command.execution_id, [TurnInput(command.execution_id, posted, caller)])
 
 
 FAN_OUT = """
@@ -107,8 +107,8 @@ async def written(shard: Shard) -> dict[str, list[Any]]:
 
 async def forget_ids(replica: Replica, execution_id: int) -> None:
     """Make the engine forget event ids, as many later events would."""
-    replica.parts.cache.forget(execution_id)
-    load = replica.parts.turns._loader.load
+    replica.rooms.memory.cache.forget(execution_id)
+    load = replica.rooms.memory.loader.load
 
     async def load_forgetful(execution_ids: Any) -> Any:
         found = await load(execution_ids)
@@ -116,4 +116,4 @@ async def forget_ids(replica: Replica, execution_id: int) -> None:
             entry.execution._memory.state.recent.clear()
         return found
 
-    replica.parts.turns._loader.load = load_forgetful  # type: ignore[method-assign]
+    replica.rooms.memory.loader.load = load_forgetful  # type: ignore[method-assign]

@@ -19,11 +19,10 @@ from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import ingress_subject, outbox_hint_subject
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.app import running_turns
-from noetl_orchestrator.ingress.consumer import run_intake
+from noetl_orchestrator.ingress.consumer import run_consumer
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
 from noetl_orchestrator.memory.replicas import run_presence
-from noetl_orchestrator.orchestrator import Parts, assemble
+from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
 
@@ -34,9 +33,9 @@ from services.orchestrator.tests.tables import Tables
 
 @dataclass
 class Replica:
-    """One orchestrator process, as parts in this process."""
+    """One orchestrator process, as rooms of this process."""
 
-    parts: Parts
+    rooms: Orchestrator
     bus: Bus
     settings: Settings
 
@@ -52,9 +51,9 @@ class Shard(Tables, Messages):
     attempts: Any = field(default_factory=itertools.count)
 
     @property
-    def parts(self) -> Parts:
-        """The first replica's parts."""
-        return self.replicas[0].parts
+    def rooms(self) -> Orchestrator:
+        """The first replica's rooms."""
+        return self.replicas[0].rooms
 
     async def publish(
         self,
@@ -116,7 +115,7 @@ class Shard(Tables, Messages):
         }
         if with_execution:
             request["execution_id"] = command.execution_id
-        answer = await self.replicas[replica].parts.on_claim(request)
+        answer = await self.replicas[replica].rooms.ingress.on_claim(request)
         if isinstance(answer, bytes):
             found: JsonObject = orjson.loads(answer)
             return found
@@ -131,18 +130,18 @@ def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settin
 @asynccontextmanager
 async def running_loops(replica: Replica) -> AsyncIterator[None]:
     """Run turns and intake of a replica."""
-    settings, parts = replica.settings, replica.parts
-    async with running_turns(parts, count=settings.turns_in_flight):
+    settings, rooms = replica.settings, replica.rooms
+    async with running_turns(rooms.turn, count=settings.turns_in_flight):
         intake = asyncio.create_task(
-            run_intake(
+            run_consumer(
                 replica.bus,
                 ingress_durable(settings.shard_index),
-                parts.on_batch,
+                rooms.ingress.on_batch,
                 window=settings.ingress_window,
                 drain_seconds=2.0,
             )
         )
-        presence = asyncio.create_task(run_presence(parts.replicas))
+        presence = asyncio.create_task(run_presence(rooms.memory.replicas))
         try:
             yield
         finally:
@@ -174,18 +173,19 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             settings = settings_for(nats_url, database, **overrides)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
             turns = await stack.enter_async_context(open_pool(settings, name="turns"))
-            parts = assemble(
-                settings,
-                bus=replica_bus,
-                turn_pool=turns,
-                background_pool=pool,
-                ids=SnowflakeIds(next(machines)),
-                fetch_content=fetch,
-                parse=parse_playbook,
-                executions=executions,
+            rooms = await stack.enter_async_context(
+                open_orchestrator(
+                    settings,
+                    bus=replica_bus,
+                    turn_pool=turns,
+                    background_pool=pool,
+                    ids=SnowflakeIds(next(machines)),
+                    fetch_content=fetch,
+                    parse=parse_playbook,
+                    executions=executions,
+                )
             )
-            parts.clock.set(await parts.store.read_clock())
-            replica = Replica(parts, replica_bus, settings)
+            replica = Replica(rooms, replica_bus, settings)
             shard.replicas.append(replica)
             if loops:
                 await stack.enter_async_context(running_loops(replica))

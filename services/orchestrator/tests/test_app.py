@@ -103,7 +103,7 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
     assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
 
 
-async def test_the_loops_of_a_process_look_after_what_nobody_asks_for(
+async def test_the_loops_of_a_process_work_without_a_request(
     nats_url: str, database: Database
 ) -> None:
     """F3: leases above all; and timers, old request keys, partitions ahead."""

@@ -135,7 +135,7 @@ async def test_a_claim_may_leave_the_execution_out(shard: Shard) -> None:
 
 
 async def test_a_claim_of_an_unknown_command_is_refused_for_good(shard: Shard) -> None:
-    """Not 404: the real worker would be given it again for ever (operations F15)."""
+    """Not 404: a worker would get the command again forever (F15)."""
     await shard.open_replica()
     unknown = Command(shard.ids.next(), shard.ids.next(), "x", "start")
     known = await shard.command(await shard.start())

@@ -1,4 +1,4 @@
-"""Servers die while work is in flight; nothing is lost, nothing is done twice."""
+"""Servers die while inputs are in flight; nothing is lost, nothing is done twice."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -6,7 +6,7 @@ from noetl_testkit.postgres import Database
 
 from services.orchestrator.tests.shard import settings_for
 
-# A worker tries to publish its first start for so long (worker 22.3).
+# A worker tries to publish its first start for so long.
 START_RETRIES_SECONDS = 10
 
 
@@ -15,7 +15,7 @@ def settings() -> Settings:
     return settings_for("nats://unused", nowhere)
 
 
-def test_a_fast_path_token_outlives_all_who_may_compete_for_it() -> None:
+def test_a_fast_path_token_outlives_all_competitors() -> None:
     known = settings()
     longest = known.fast_path_seconds + 2 * known.clock_allowance_seconds + START_RETRIES_SECONDS
 

@@ -49,7 +49,7 @@ FROM unnest($1::bigint[], $2::bigint[], $5::bigint[]) AS e (execution_id, event_
 
 @dataclass
 class Rows:
-    """Makes what a commit would have written, and looks at what became of it."""
+    """Inserts rows like a commit, and reads them back."""
 
     pool: Pool
     bus: Bus

@@ -249,7 +249,7 @@ async def test_what_was_published_is_removed_after_its_time(
 
         await eventually(is_removed)
 
-    # The command may have to go out again: nobody has claimed it.
+    # The unclaimed command may have to go out again.
     assert await rows.pool.fetchval("SELECT kind FROM noetl.outbox") == "command"
 
 

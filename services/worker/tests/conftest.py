@@ -20,7 +20,6 @@ LIMITS = InterpreterLimits(
     file_bytes=8 << 20,
     output_bytes=64 << 10,
     result_bytes=4 << 20,
-    jobs=50,
 )
 
 

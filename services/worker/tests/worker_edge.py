@@ -54,7 +54,7 @@ class ScriptedEdge:
     def answer(self, method: str, path: str, body: Any) -> Answer:
         count = len([one for one in list(self.calls) if one[1] == path])
         self.calls.append((method, path, body))
-        # In front of every call of a run (design L6).
+        # In front of every call of a run (L6).
         path = path.removeprefix("/c/7/1")
         parts = path.split("/")
         if path.startswith("/api/commands/"):

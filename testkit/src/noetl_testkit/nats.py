@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noetl.stack.nats import NatsInstance
-from noetl.stack.nats_probe import NatsProbe
 from noetl.stack.process import free_port, start
+from noetl.stack.servers.nats import NatsInstance
+from noetl.stack.servers.nats_probe import NatsProbe
 
 from noetl_testkit.waiting import wait_until
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from noetl.stack import binaries, migrations
-from noetl.stack.postgres import PostgresInstance
 from noetl.stack.process import free_port, start
+from noetl.stack.servers import binaries, migrations
+from noetl.stack.servers.postgres import PostgresInstance
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.json import JsonObject
 

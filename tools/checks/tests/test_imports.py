@@ -1,6 +1,7 @@
 """The import rules of ``pyproject.toml`` against packages that break them."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,14 +11,21 @@ from pathlib import Path
 import pytest
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
-PACKAGES = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["root_packages"]
+RULES = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]
+FLOORS = {
+    f"{container}/{name.strip(' ()')}.py"
+    for contract in RULES["contracts"]
+    for container in contract.get("containers", ())
+    for layer in contract["layers"]
+    for name in re.split(r"[|:]", layer)
+}
 
 
 @pytest.fixture
 def broken(plant: Callable[[str, str], None], tmp_path: Path) -> Callable[[], list[str]]:
     """Return what the rules say about empty packages and whatever was planted in them."""
-    for package in PACKAGES:
-        plant(f"{package}/__init__.py", "")
+    for name in [*(f"{package}/__init__.py" for package in RULES["root_packages"]), *FLOORS]:
+        plant(name, "")
 
     def lint() -> list[str]:
         done = subprocess.run(
@@ -47,22 +55,40 @@ def test_empty_packages_break_nothing(broken: Callable[[], list[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "imported", "rule"),
+    ("name", "imported", "rule"),
     [
-        ("noetl_outbox", "noetl_worker", "services never import each other"),
-        ("noetl_contract", "noetl_common", "Imports point one way"),
-        ("noetl_projector", "noetl_engine", "only orchestrator and catalog import the engine"),
-        ("noetl_common", "noetl_testkit", "imports the testkit"),
-        ("noetl_engine", "time", "The engine imports no I/O"),
+        ("noetl_outbox/relay.py", "noetl_worker", "services never import each other"),
+        ("noetl_contract/events.py", "noetl_common", "Imports point one way"),
+        (
+            "noetl_projector/app.py",
+            "noetl_engine",
+            "only orchestrator and catalog import the engine",
+        ),
+        ("noetl_common/ids.py", "noetl_testkit", "imports the testkit"),
+        ("noetl_engine/fold.py", "time", "The engine imports no I/O"),
+        ("noetl_worker/tools.py", "noetl_worker.run", "The worker's folders import downwards"),
+        ("noetl_catalog/entries.py", "noetl_catalog.secrets", "The catalog's folders"),
+        ("noetl_catalog/entries.py", "noetl_catalog.runtimes", "The catalog's folders"),
+        ("noetl_orchestrator/a_new_room.py", "os", "The orchestrator's folders"),
     ],
 )
 def test_a_broken_rule_is_told(
-    module: str,
+    name: str,
     imported: str,
     rule: str,
     plant: Callable[[str, str], None],
     broken: Callable[[], list[str]],
 ) -> None:
-    plant(f"{module}/fault.py", f"import {imported}\n")
+    plant(name, f"import {imported}\n")
 
     assert any(rule in told for told in broken())
+
+
+def test_circles_are_told(
+    plant: Callable[[str, str], None], broken: Callable[[], list[str]]
+) -> None:
+    plant("noetl_worker/tools/__init__.py", "")
+    plant("noetl_worker/tools/http.py", "import noetl_worker.tools.fields\n")
+    plant("noetl_worker/tools/fields.py", "import noetl_worker.tools.http\n")
+
+    assert any("without circles" in told for told in broken())

@@ -12,10 +12,10 @@ from noetl_contract.json import JsonObject
 
 from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack import logs as log_files
-from noetl.stack import migrations
-from noetl.stack.databases import Databases, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, Identity, locate
 from noetl.stack.errors import StackError
+from noetl.stack.servers import migrations
+from noetl.stack.servers.databases import Databases, sharded_databases, single_database
 from noetl.stack.services import outside
 from noetl.stack.supervisor import ROLE
 
@@ -90,7 +90,7 @@ def migrate(*, data: DataOption = None) -> None:
 def topology(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Create or update the streams and durables; safe to repeat."""
     # Loaded here, because the broker client takes half a second that `status` need not wait for.
-    from noetl.stack.topology import apply  # noqa: PLC0415
+    from noetl.stack.servers.topology import apply  # noqa: PLC0415
 
     log_to_stderr()
     directory = locate(data)

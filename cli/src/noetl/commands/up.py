@@ -1,11 +1,8 @@
 """`up`: the whole stack in the foreground."""
 
 import asyncio
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
@@ -14,6 +11,7 @@ from noetl.commands.options import DataOption
 from noetl.stack.child import Child, ChildState
 from noetl.stack.datadir import locate
 from noetl.stack.services import outside
+from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import DEFAULT_PORT, StackPlan, Supervisor, running
 
 CountOption = typer.Option(min=1, max=64, help="Processes of this service.")
@@ -82,35 +80,6 @@ async def _serve(plan: StackPlan, *, ready_timeout: float) -> None:
     _say("stopped")
 
 
-class StopSignals:
-    """The first SIGINT or SIGTERM sets the event, the second loses patience."""
-
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-        self.on_second: Callable[[], object] = lambda: None
-
-    def handle(self) -> None:
-        """Record one signal."""
-        if self.event.is_set():
-            _say("killing")
-            self.on_second()
-        self.event.set()
-
-
-@asynccontextmanager
-async def stop_signals() -> AsyncIterator[StopSignals]:
-    """Catches SIGINT and SIGTERM for the block."""
-    signals = StopSignals()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signals.handle)
-    try:
-        yield signals
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
 def summary(supervisor: Supervisor) -> str:
     """Where everything listens, on one screen."""
     rows = [(c.spec.name, f"127.0.0.1:{c.spec.port}", str(c.pid)) for c in supervisor.children]
@@ -144,4 +113,4 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-__all__ = ["StopSignals", "serve", "stop_signals", "summary", "up"]
+__all__ = ["serve", "summary", "up"]

@@ -11,7 +11,6 @@ from noetl_common.settings import PlaybookSettings
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.lint import Severity, lint
 
-from noetl.commands.up import stop_signals
 from noetl.follow import source
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
@@ -19,6 +18,7 @@ from noetl.follow.view import View, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside
+from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import StackPlan, running
 
 EXIT_FAILED = 1

@@ -7,7 +7,7 @@ from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_contract.subjects import rpc_subject
 
 from noetl.stack.errors import StackError
-from noetl.stack.topology import connected
+from noetl.stack.servers.topology import connected
 
 PAGE = 1000
 PAGE_SECONDS = 60.0

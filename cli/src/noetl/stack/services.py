@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from noetl_common.shards import DatabaseAddress
 
-from noetl.stack.databases import Databases, databases_of, single_database
 from noetl.stack.errors import StackError
+from noetl.stack.servers.databases import Databases, databases_of, single_database
 
 EDGE = "api-gateway"
 WORKER = "worker"

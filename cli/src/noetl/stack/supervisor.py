@@ -14,16 +14,17 @@ from pathlib import Path
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.json import JsonObject
 
-from noetl.stack import leftovers, migrations, services
+from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
-from noetl.stack.databases import Databases, sharded_databases, single_database
 from noetl.stack.datadir import DataDirectory, Identity
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import status_of
 from noetl.stack.logs import run_log_limits, tail
-from noetl.stack.nats import NatsInstance
-from noetl.stack.postgres import PostgresInstance
 from noetl.stack.process import trouble_with_port, with_parent_death
+from noetl.stack.servers import migrations
+from noetl.stack.servers.databases import Databases, sharded_databases, single_database
+from noetl.stack.servers.nats import NatsInstance
+from noetl.stack.servers.postgres import PostgresInstance
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082

@@ -1,7 +1,9 @@
-"""The root of all our errors, its two marks, and the few errors every service shares."""
+"""The root of all our errors, its two marks, and the errors that every service shares."""
 
 import re
 from typing import Any, ClassVar
+
+from noetl_contract.json import JsonObject
 
 __all__ = [
     "Conflict",
@@ -44,8 +46,8 @@ class NoetlError(Exception):
         super().__init__(self.message)
 
     @property
-    def detail(self) -> dict[str, Any]:
-        """What an error body may tell a client about the error."""
+    def detail(self) -> JsonObject:
+        """Code and context, for the body of the error."""
         return {"code": self.code, **self.context}
 
 
@@ -64,13 +66,13 @@ class Transient(NoetlError):
 
 
 class Unavailable(Transient):
-    """Something we depend on does not answer."""
+    """A dependency does not answer."""
 
     template = "{what} is not available"
 
 
 class Conflict(NoetlError):
-    """Somebody else was first: look at the new state and decide again."""
+    """Another writer was first: read the new state and decide again."""
 
     template = "{what} was changed by somebody else"
     http_status = 409
@@ -84,7 +86,7 @@ class NotFound(Permanent):
 
 
 class Invalid(Permanent):
-    """What was sent makes no sense."""
+    """The input makes no sense."""
 
     template = "{what} is not valid"
 
@@ -97,7 +99,7 @@ class TooLarge(Permanent):
 
 
 class NotMinting(Transient):
-    """No id can be made now: the machine id's lease or the clock is in doubt."""
+    """No id can be made now: the lease of the machine id or the clock is in doubt."""
 
     template = "no ids are made now: {reason}"
 

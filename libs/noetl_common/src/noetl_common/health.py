@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_common import metrics
 
@@ -10,15 +11,15 @@ __all__ = ["HealthRoutes", "HealthSource"]
 
 
 class HealthSource(Protocol):
-    """Who knows how the process is."""
+    """The state of the process."""
 
     name: str
 
     async def readiness(self) -> dict[str, str]:
-        """``ok`` or the reason why not, by check."""
+        """Return ``ok`` or the reason why not, by check."""
 
     def stuck_loops(self) -> dict[str, float]:
-        """Loops that were silent for too long."""
+        """Return loops that were silent for too long, with the seconds."""
 
 
 class HealthRoutes:
@@ -53,5 +54,5 @@ class HealthRoutes:
         return _json(404, {"error": "not found", "status": 404, "detail": None})
 
 
-def _json(status: int, body: dict[str, Any]) -> tuple[int, bytes, bytes]:
+def _json(status: int, body: JsonObject) -> tuple[int, bytes, bytes]:
     return status, b"application/json", orjson.dumps(body)

@@ -1,17 +1,26 @@
-"""Snowflake ids and the lease of the machine id in them (contract: data 3.1, design S1)."""
+"""Snowflake ids, and the lease of the machine id in them (S1)."""
 
 import asyncio
+import os
+import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
-from noetl_contract import subjects
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.catalog import (
+    MACHINE_LEASE,
+    MACHINE_RENEW,
+    MachineLease,
+    MachineLeaseRequest,
+    MachineRenewRequest,
+)
 
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.clock import Clock, unix_ms
 from noetl_common.errors import NotMinting
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 
 __all__ = ["EPOCH_MS", "SnowflakeIds", "lease_machine_id", "time_of_id_ms"]
 
@@ -29,7 +38,7 @@ _CLOCK_ALLOWANCE_MS = 5_000
 
 
 class SnowflakeIds:
-    """Makes ids that only grow within a process, whatever the clock does.
+    """Ids that only grow within a process, whatever the clock does.
 
     Above the sequence's end and while the clock stands or goes back, the generator moves its
     own millisecond on instead of waiting.
@@ -53,7 +62,7 @@ class SnowflakeIds:
 
     @property
     def high_water_ms(self) -> int:
-        """The Unix millisecond of the newest id; nobody else may mint at or below it."""
+        """The Unix millisecond of the newest id; no other holder may use it or one below."""
         return self._last + EPOCH_MS
 
     @property
@@ -130,7 +139,7 @@ def time_of_id_ms(identifier: int) -> int:
 @asynccontextmanager
 async def lease_machine_id(
     rpc_client: RpcClient,
-    holder: str,
+    name: str,
     *,
     clock: Clock = unix_ms,
     allowance_ms: int = _CLOCK_ALLOWANCE_MS,
@@ -141,8 +150,14 @@ async def lease_machine_id(
     use until the lease ends, as its high water; the next holder mints above them. When the
     lease can't be renewed or the clock is off the database's by more than ``allowance_ms``,
     ``next`` raises `NotMinting` until that is over; a lost lease is replaced.
+
+    Args:
+        rpc_client: asks the catalog.
+        name: of the service; the holder's name in the lease adds host, process and chance.
+        clock: the wall clock.
+        allowance_ms: how far the clock may be off.
     """
-    lease = _Lease(rpc_client, holder, clock, allowance_ms)
+    lease = _Lease(rpc_client, _holder(name), clock, allowance_ms)
     ids = await lease.acquire()
     keeping = asyncio.create_task(lease.keep(ids), name="machine id lease")
     try:
@@ -151,6 +166,11 @@ async def lease_machine_id(
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
+
+
+def _holder(name: str) -> str:
+    """Return a name that no other process has, also after a restart under the same number."""
+    return f"{name}:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 class _Lease:
@@ -163,18 +183,16 @@ class _Lease:
 
     async def acquire(self) -> SnowflakeIds:
         """Lease a machine id, reserve the first stretch of time, and only then make ids."""
-        pause = _FIRST_PAUSE_SECONDS
+        pauses = backoff(first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS)
         while True:
-            body = await self._ask("machine.lease", {"holder": self._holder, "high_water_ms": 0})
-            if body is not None:
-                ids = SnowflakeIds(
-                    body["machine_id"], self._clock, above_ms=int(body["high_water_ms"])
-                )
-                ids.forbid("the lease is new")
-                if await self._renew(ids):
-                    return ids
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            await anext(pauses)
+            lease = await self._lease()
+            if lease is None:
+                continue
+            ids = SnowflakeIds(lease.machine_id, self._clock, above_ms=lease.high_water_ms)
+            ids.forbid("the lease is new")
+            if await self._renew(ids):
+                return ids
 
     async def keep(self, ids: SnowflakeIds) -> None:
         """Renew three times per lease; when it is lost, lease another machine id."""
@@ -187,20 +205,22 @@ class _Lease:
         """Renew the lease; whether ids may be made now."""
         asked = monotonic()
         reserved = max(self._clock(), ids.high_water_ms) + int(self._seconds * 1000)
-        reply = await self._call(
-            "machine.renew",
-            {"holder": self._holder, "machine_id": ids.machine_id, "high_water_ms": reserved},
+        wanted = MachineRenewRequest(
+            holder=self._holder, machine_id=ids.machine_id, high_water_ms=reserved
         )
-        if reply is None:
+        try:
+            lease = await self._rpc.ask(MACHINE_RENEW, wanted, seconds=_RPC_SECONDS)
+        except RpcRefused as error:
+            if error.status in {404, 409, 410}:
+                ids.forbid("the lease of the machine id is lost")
+                return await self._replace(ids)
+            _log.warning("machine_lease_refused", status=error.status, error=error.message)
             return False
-        if reply.status in {404, 409, 410}:
-            ids.forbid("the lease of the machine id is lost")
-            return await self._replace(ids)
-        if reply.status != 200:
-            _log.warning("machine_lease_refused", status=reply.status, error=reply.error)
+        except RpcUnavailable as error:
+            _log.info("machine_lease_unanswered", error=error.message)
             return False
-        self._seconds = float(reply.body["lease_seconds"])
-        drift = self._clock() - int(reply.body["now_ms"])
+        self._seconds = lease.lease_seconds
+        drift = self._clock() - lease.now_ms
         if abs(drift) > self._allowance_ms:
             ids.forbid(f"the clock is off the database's by {drift} ms")
             _log.error("clock_off", drift_ms=drift)
@@ -210,29 +230,22 @@ class _Lease:
         return True
 
     async def _replace(self, ids: SnowflakeIds) -> bool:
-        body = await self._ask("machine.lease", {"holder": self._holder, "high_water_ms": 0})
-        if body is None:
+        lease = await self._lease()
+        if lease is None:
             return False
-        _log.warning("machine_lease_replaced", old=ids.machine_id, new=body["machine_id"])
-        ids.take_machine(body["machine_id"], above_ms=int(body["high_water_ms"]))
+        _log.warning("machine_lease_replaced", old=ids.machine_id, new=lease.machine_id)
+        ids.take_machine(lease.machine_id, above_ms=lease.high_water_ms)
         return False
 
-    async def _ask(self, operation: str, request: dict[str, object]) -> dict[str, int] | None:
-        reply = await self._call(operation, request)
-        if reply is None:
-            return None
-        if reply.status != 200:
-            _log.warning("machine_lease_refused", status=reply.status, error=reply.error)
-            return None
-        body: dict[str, int] = reply.body
-        self._seconds = float(body["lease_seconds"])
-        return body
-
-    async def _call(self, operation: str, request: dict[str, object]) -> RpcReply | None:
+    async def _lease(self) -> MachineLease | None:
+        wanted = MachineLeaseRequest(holder=self._holder)
         try:
-            return await self._rpc.call(
-                subjects.rpc_subject("catalog", operation), request, timeout=_RPC_SECONDS
-            )
+            lease = await self._rpc.ask(MACHINE_LEASE, wanted, seconds=_RPC_SECONDS)
+        except RpcRefused as error:
+            _log.warning("machine_lease_refused", status=error.status, error=error.message)
+            return None
         except RpcUnavailable as error:
             _log.info("machine_lease_unanswered", error=error.message)
             return None
+        self._seconds = lease.lease_seconds
+        return lease

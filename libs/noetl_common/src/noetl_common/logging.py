@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import orjson
 import structlog
+from noetl_contract.json import Json
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from noetl_common.settings import ServiceSettings
@@ -76,7 +77,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return cast("EventDict", masked(event))
 
 
-def masked(value: Any, *, depth: int = 0) -> Any:
+def masked(value: Json, *, depth: int = 0) -> Json:
     """Return a copy of a JSON-like value without its secrets."""
     if isinstance(value, str):
         return _BEARER.sub(rf"\1 {MASK}", _URL_LOGIN.sub(MASK, value))
@@ -95,7 +96,7 @@ def masked(value: Any, *, depth: int = 0) -> Any:
 
 
 def _outage_in_one_line(record: logging.LogRecord) -> bool:
-    """The pool's tries to reconnect come with a trace each, of which the last word is enough."""
+    """Shorten the traces of the pool's attempts to reconnect to their error."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and record.name.startswith("asyncpg") and record.levelno < logging.ERROR:
         record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
@@ -119,6 +120,6 @@ def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     event["msg"] = event.pop("event", "")
     try:
         return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # large integers, text that is no UTF-8: whoever logs must go on
+    except orjson.JSONEncodeError:  # large integers, text that is no UTF-8: the caller must go on
         line = json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)
         return line.encode(errors="replace").decode()

@@ -1,10 +1,9 @@
-"""How a process lives: parts are opened, loops run, health is told, the end is orderly."""
+"""The life of a process: open its parts, run its loops, report its health, end in order."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -14,6 +13,7 @@ import uvloop
 from noetl_common import metrics
 from noetl_common.health import HealthRoutes
 from noetl_common.logging import configure, get_logger
+from noetl_common.server import serve
 from noetl_common.settings import ServiceSettings
 
 __all__ = [
@@ -36,7 +36,7 @@ _STARTING = "starting"
 
 
 class Service:
-    """What a running process knows about itself: readiness, progress, loops, its failure."""
+    """The state of a running process: readiness, progress, loops, failure."""
 
     def __init__(self, name: str, settings: ServiceSettings) -> None:
         self.name = name
@@ -53,15 +53,15 @@ class Service:
     # -- for the parts -------------------------------------------------------------------
 
     def ready_when(self, name: str, check: Check) -> None:
-        """Make readiness depend on a check: it says no by ``False`` or by an exception."""
+        """Make readiness depend on a check, which fails by ``False`` or by an exception."""
         self._checks[name] = check
 
     def beat(self, loop_name: str) -> None:
-        """Tell that a loop makes progress, or idles well; from the first time on it must."""
+        """Record that a loop makes progress or idles; after the first time it has to go on."""
         self._beats[loop_name] = monotonic()
 
     def beater(self, loop_name: str) -> Callable[[], None]:
-        """Return ``beat`` for one loop, as the pull loops want it."""
+        """Return ``beat`` of one loop as a function without parameters."""
         return lambda: self.beat(loop_name)
 
     def spawn(self, loop_name: str, loop: Coroutine[Any, Any, object]) -> None:
@@ -79,18 +79,18 @@ class Service:
             self.failed.set()
 
     def drain(self) -> None:
-        """Say "not ready" from now on; the end is near."""
+        """Fail readiness from now on: the process ends soon."""
         self._not_ready = "draining"
 
     def opened(self) -> None:
-        """Say that all parts are open."""
+        """Record that all parts are open."""
         if self._not_ready == _STARTING:
             self._not_ready = None
 
     # -- for the probes ------------------------------------------------------------------
 
     async def readiness(self) -> dict[str, str]:
-        """Run all checks; ``ok`` or the reason why not, by name."""
+        """Run all checks and return ``ok`` or the reason why not, by name."""
         if self._not_ready is not None:
             return {"service": self._not_ready}
         if self.failure is not None:
@@ -133,7 +133,7 @@ class Service:
 async def supervise(service: Service, run: Run) -> AsyncIterator[None]:
     """Open the parts, then keep the loops until the block ends; for lifespans of other apps.
 
-    Leaves by the block's end only; ``service.failed`` tells when there is a reason to end it.
+    A failure of a loop does not end the block: wait for ``service.failed`` and end it.
     """
     try:
         async with run(service):
@@ -235,29 +235,11 @@ async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], setting
         lifespan="on",
         timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
     )
-    server = _Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, server, service)
-    watching = asyncio.create_task(_end_when_failed(server, service))
-    try:
-        await server.serve()
-    finally:
-        watching.cancel()
-    failed = not server.started or (service is not None and service.failure is not None)
-    return 1 if failed else 0
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: the original raises them again after an orderly end."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    return await serve(config, service)
 
 
 def _tell(settings: ServiceSettings) -> None:
-    """Log and export what is in effect, so that two processes can be compared (F29)."""
+    """Log and export the settings, so that two processes can be compared (F29)."""
     told = settings.in_effect()
     _log.info("settings_in_effect", settings=told)
     info = metrics.gauge(
@@ -265,20 +247,6 @@ def _tell(settings: ServiceSettings) -> None:
     )
     for name, value in told.items():
         info.labels(name, value).set(1)
-
-
-def _stop(server: uvicorn.Server, service: Service | None) -> None:
-    if service is not None:
-        service.drain()
-    # A second signal means: now.
-    server.force_exit = server.should_exit
-    server.should_exit = True
-
-
-async def _end_when_failed(server: uvicorn.Server, service: Service | None) -> None:
-    if service is not None:
-        await service.failed.wait()
-        server.should_exit = True
 
 
 def _service_of(app: object) -> Service | None:

@@ -1,7 +1,7 @@
 """Pieces of settings that services compose by inheritance.
 
-Only ``Settings()`` reads the environment. The names of variables are those of the operations
-document; ours have the prefix ``NOETL_``. A bad value is an error that names the variable.
+Only ``Settings()`` reads the environment. Variables of existing deployments keep their names; ours
+have the prefix ``NOETL_``. A bad value is an error that names the variable.
 """
 
 import re
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-# User and password in an address, up to its last "@": not everybody encodes a password.
+# User and password in an address, up to its last "@": passwords are not always encoded.
 _LOGIN = re.compile(r"//(?:(?!://)\S)*@")
 # Half of a login that cloud libraries want as plain text.
 _SECRET_NAMES = frozenset({"aws_access_key_id"})
@@ -49,9 +49,9 @@ class _Piece(BaseSettings):
     )
 
     def in_effect(self) -> dict[str, str]:
-        """Return what is set, but for secrets and logins: may be logged and exported (F29)."""
+        """Return the settings without secrets and logins, for the log and the metrics (F29)."""
         return {
-            # What the environment has is not always UTF-8, as logs and metrics are.
+            # Logs and metrics are UTF-8; the environment may hold other bytes.
             name: _LOGIN.sub("//", str(value)).encode(errors="backslashreplace").decode()
             for name in type(self).model_fields
             if (value := getattr(self, name)) is not None
@@ -61,7 +61,7 @@ class _Piece(BaseSettings):
 
 
 class NatsSettings(_Piece):
-    """Where the broker is and how we talk to it."""
+    """The broker and the connection to it."""
 
     nats_url: SecretStr = Field(
         default=SecretStr("nats://localhost:4222"),
@@ -69,7 +69,7 @@ class NatsSettings(_Piece):
         "percent-encoded in the first one.",
     )
     nats_connect_timeout_seconds: float = Field(
-        default=2.0, gt=0, description="Patience with one attempt to connect."
+        default=2.0, gt=0, description="Timeout of one attempt to connect."
     )
     nats_reconnect_max_seconds: float = Field(
         default=2.0, gt=0, description="Longest pause between two attempts to reconnect."
@@ -77,14 +77,14 @@ class NatsSettings(_Piece):
     nats_ping_seconds: float = Field(
         default=10.0,
         gt=0,
-        description="How often the connection is probed; three miss and it ends.",
+        description="Interval of probes; the connection ends when three are missed.",
     )
     nats_stream_replicas: int = Field(
         default=1, ge=1, le=5, description="Copies of each stream that we create."
     )
 
     def in_effect(self) -> dict[str, str]:
-        """Return what is set, with the addresses of the brokers without their login."""
+        """Return the settings, with the addresses of the brokers without their login."""
         return {**super().in_effect(), "nats_servers": ",".join(self.nats_servers())}
 
     def nats_servers(self) -> list[str]:
@@ -107,7 +107,7 @@ class NatsSettings(_Piece):
 
 
 class PostgresSettings(_Piece):
-    """Where the database is and how many connections we hold."""
+    """The database and the pool of connections to it."""
 
     postgres_host: str = Field(
         default="localhost", validation_alias="POSTGRES_HOST", description="Host of the database."
@@ -145,15 +145,15 @@ class PostgresSettings(_Piece):
         description="Prepared statements kept per connection; 0 behind a transaction pooler.",
     )
     postgres_command_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Patience with one statement."
+        default=30.0, gt=0, description="Timeout of one statement."
     )
     postgres_connect_timeout_seconds: float = Field(
-        default=5.0, gt=0, description="Patience with one attempt to connect."
+        default=5.0, gt=0, description="Timeout of one attempt to connect."
     )
 
 
 class PlaybookSettings(_Piece):
-    """What playbooks may use beside what we bring."""
+    """Additions to playbooks."""
 
     extra_tool_kinds: str = Field(
         default="",
@@ -166,7 +166,7 @@ class PlaybookSettings(_Piece):
 
 
 class ServiceSettings(_Piece):
-    """What every process has: its port, its logs, its end."""
+    """Settings of every process: its port, its logs, its end."""
 
     http_host: str = Field(default="127.0.0.1", description="Address the HTTP port is bound to.")
     http_port: Port = Field(default=8082, description="Port of health, metrics and routes.")
@@ -189,10 +189,10 @@ class ServiceSettings(_Piece):
 
 
 class ShardSettings(_Piece):
-    """How many shards there are, and which of them this process serves.
+    """The number of shards, and the shard that this process serves.
 
-    With ``NOETL_SHARDS`` its length is the number; the edge, which has no business with
-    databases, may be told the number alone.
+    ``NOETL_SHARDS`` gives the number too; the edge, which uses no database, may be given the
+    number alone.
     """
 
     shard_index: int = Field(default=0, ge=0, description="Index of the shard served.")
@@ -204,7 +204,7 @@ class ShardSettings(_Piece):
     )
     cluster_dsn: SecretStr = Field(
         default=SecretStr(""),
-        description="The database of what belongs to the whole cluster, written like a shard.",
+        description="The database of the cluster's own tables, written like a shard.",
     )
     cluster_id: str = Field(
         default="noetl", description="Name of the cluster; its databases remember it (S4)."
@@ -234,7 +234,7 @@ class ShardSettings(_Piece):
 
 
 class ShardDatabaseSettings(PostgresSettings, ShardSettings):
-    """For services of one shard: ``NOETL_SHARDS`` says where their database is."""
+    """Settings of a service of one shard: ``NOETL_SHARDS`` names its database."""
 
     @classmethod
     def _choose_database(
@@ -246,7 +246,7 @@ class ShardDatabaseSettings(PostgresSettings, ShardSettings):
 
 
 class ClusterDatabaseSettings(PostgresSettings, ShardSettings):
-    """For services of the whole cluster: ``NOETL_CLUSTER_DSN``, else the first shard's."""
+    """Settings of a service of the cluster: ``NOETL_CLUSTER_DSN``, else the first shard's."""
 
     @classmethod
     def _choose_database(

@@ -1,8 +1,8 @@
-"""The shard map: which database belongs to which shard (contract: sharding, section 4).
+"""The shard map: the database of each shard.
 
 ``NOETL_SHARDS`` is a list by commas of ``key=value`` pairs by semicolons; the place in the list
-is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for what
-belongs to the cluster as a whole.
+is the shard's index, its length their number. ``NOETL_CLUSTER_DSN`` is one such entry for
+the cluster's own tables.
 """
 
 import re
@@ -28,7 +28,7 @@ class BadShardMap(Permanent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseAddress:
-    """Where a database is and how to log in."""
+    """Place and login of a database."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class DatabaseAddress:
 
     @property
     def place(self) -> tuple[str, int, str]:
-        """What tells two databases apart."""
+        """Host, port and name, which tell two databases apart."""
         return self.host, self.port, self.database
 
     @property

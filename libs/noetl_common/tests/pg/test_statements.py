@@ -17,12 +17,13 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 HOLDERS = {"_sql", "_queries", "_model"}
 
 
-def walk(place: Traversable, suffix: str) -> Iterator[Traversable]:
+def walk(place: Traversable, suffix: str, folder: str = "") -> Iterator[tuple[str, str]]:
+    """Paths below a package and the texts of these files."""
     for child in sorted(place.iterdir(), key=lambda one: one.name):
         if child.is_dir():
-            yield from walk(child, suffix)
+            yield from walk(child, suffix, f"{folder}{child.name}/")
         elif child.name.endswith(suffix):
-            yield child
+            yield f"{folder}{child.name}", child.read_text(encoding="utf-8")
 
 
 def packages() -> list[str]:
@@ -31,11 +32,11 @@ def packages() -> list[str]:
 
 
 def statements(package: str) -> dict[str, str]:
-    """All statements of a package by file and name; a shared name is one of several files."""
+    """All statements of a package by ``file: name``."""
     found = {}
-    for file in walk(files(package), ".sql"):
-        queries = Queries.parse(file.read_text(encoding="utf-8"))
-        found.update({f"{file.name}: {name}": queries[name] for name in queries})
+    for path, text in walk(files(package), ".sql"):
+        queries = Queries.parse(text)
+        found.update({f"{path}: {name}": queries[name] for name in queries})
     return found
 
 
@@ -111,8 +112,8 @@ async def test_every_statement_can_be_prepared(database: Database, package: str)
 def test_every_statement_is_used_and_every_used_one_exists(package: str) -> None:
     texts: set[str] = set()
     run: set[str] = set()
-    for file in walk(files(package), ".py"):
-        in_file = names_in(file.read_text(encoding="utf-8"))
+    for _, source in walk(files(package), ".py"):
+        in_file = names_in(source)
         texts |= in_file[0]
         run |= in_file[1]
     there = {name.split(": ")[1] for name in statements(package)}

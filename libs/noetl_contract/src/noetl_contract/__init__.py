@@ -1,1 +1,1 @@
-"""What the NoETL services say to each other and to the outside."""
+"""Messages between the NoETL services, and between them and the outside."""

@@ -1,8 +1,8 @@
-"""The error body every refused request carries (design, section 7)."""
-
-from typing import Any
+"""The body of every HTTP error."""
 
 from pydantic import BaseModel, ConfigDict
+
+from noetl_contract.json import Json
 
 __all__ = ["ErrorBody"]
 
@@ -14,4 +14,4 @@ class ErrorBody(BaseModel):
 
     error: str
     status: int
-    detail: Any = None
+    detail: Json = None

@@ -1,28 +1,33 @@
-"""The event log's rows and type words (contract: engine 3, data 2.3 and 4)."""
+"""The rows of the event log, their type words, and the messages made of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import NotRequired, TypedDict
+
+import orjson
 
 from noetl_contract.http.moments import rfc3339
+from noetl_contract.json import Json, JsonObject
 
 __all__ = [
     "CANCELLED_TYPES",
     "COMPLETED_TYPES",
     "FAILED_TYPES",
     "TERMINAL_TYPES",
+    "EventMessage",
     "EventRow",
     "EventType",
     "ExecutionStatus",
     "envelope",
+    "event_message",
     "format_time",
     "status_from_type",
     "status_of_terminal",
 ]
 
-type Json = Any
-"""Free JSON: what the contract leaves to playbooks and workers."""
+_NO_TEXTS: Mapping[str, str | None] = {}
 
 
 class EventType(StrEnum):
@@ -48,7 +53,7 @@ class EventType(StrEnum):
 
 
 class ExecutionStatus(StrEnum):
-    """What an execution is, by its log (http-b, section 1, "ours")."""
+    """The status of an execution, by its log."""
 
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
@@ -67,8 +72,9 @@ class EventRow:
     """One row of ``noetl.event``, as it is stored and folded.
 
     ``position`` is gapless per execution and orders the log; ``event_id`` does not.
-    ``note`` is our own column: what a completion decided and the other columns do not show
-    (arrivals, resets of a cycle, handled failures, a loop's collection; engine R2, R10).
+    ``note`` is our own column, for the fold alone: decisions of a completion that the other
+    columns do not show (arrivals, resets of a cycle, handled failures, a loop's collection;
+    R2, R10).
     """
 
     execution_id: int
@@ -97,7 +103,7 @@ def format_time(moment: datetime) -> str:
 
 
 def status_from_type(event_type: str) -> str:
-    """Derive a status word from an event type when none was sent (http-b, 3.1)."""
+    """Derive a status word from an event type when none was sent."""
     if any(word in event_type for word in ("done", "exit", "completed")):
         return "COMPLETED"
     if any(word in event_type for word in ("error", "failed")):
@@ -106,7 +112,7 @@ def status_from_type(event_type: str) -> str:
 
 
 def status_of_terminal(event_type: str) -> ExecutionStatus | None:
-    """Return what an execution is after an event of this type; None when it goes on."""
+    """Return the status of an execution after an event of this type; None when it goes on."""
     if event_type in COMPLETED_TYPES:
         return ExecutionStatus.COMPLETED
     if event_type in FAILED_TYPES:
@@ -116,14 +122,38 @@ def status_of_terminal(event_type: str) -> ExecutionStatus | None:
     return None
 
 
-def envelope(row: EventRow) -> dict[str, Json]:
-    """Build the body published on ``noetl.events.…`` for a row (messaging, 4.2).
+class EventMessage(TypedDict):
+    """The message on ``noetl.events.…`` for one row of the log.
 
-    ``execution_id`` is a string, as the gateway reads only strings; the other ids are
-    integers. ``position`` is ours.
+    A typed dictionary, not a model: one is built for every event, with JSON columns that are
+    encoded already. ``execution_id`` is text, because outside readers take only text there; the
+    other ids are integers. ``position`` is ours.
     """
-    created = rfc3339(row.created_at)
-    body: dict[str, Json] = {
+
+    event_id: int
+    execution_id: str
+    catalog_id: int
+    event_type: str
+    node_id: str | None
+    node_name: str | None
+    status: str | None
+    result: Json
+    meta: Json
+    error: str | None
+    parent_event_id: int | None
+    parent_execution_id: int | None
+    created_at: str
+    position: int
+    node_type: NotRequired[str | None]
+    """Of ``command.issued`` only, as `context`."""
+    context: NotRequired[Json]
+    payload_omitted: NotRequired[bool]
+    """True when result, meta and context are left out because they are too large (O4)."""
+
+
+def event_message(row: EventRow, *, texts: Mapping[str, str | None] = _NO_TEXTS) -> EventMessage:
+    """Build the message of a row; ``texts`` holds JSON columns that are encoded already."""
+    body: EventMessage = {
         "event_id": row.event_id,
         "execution_id": str(row.execution_id),
         "catalog_id": row.catalog_id,
@@ -131,15 +161,24 @@ def envelope(row: EventRow) -> dict[str, Json]:
         "node_id": row.node_id,
         "node_name": row.node_name,
         "status": row.status,
-        "result": row.result,
-        "meta": row.meta,
+        "result": _column(row.result, texts.get("result")),
+        "meta": _column(row.meta, texts.get("meta")),
         "error": row.error,
         "parent_event_id": row.parent_event_id,
         "parent_execution_id": row.parent_execution_id,
-        "created_at": created,
+        "created_at": rfc3339(row.created_at),
         "position": row.position,
     }
     if row.event_type == EventType.COMMAND_ISSUED:
         body["node_type"] = row.node_type
-        body["context"] = row.context
+        body["context"] = _column(row.context, texts.get("context"))
     return body
+
+
+def envelope(row: EventRow) -> JsonObject:
+    """Return `event_message` as a plain object."""
+    return {**event_message(row)}
+
+
+def _column(value: Json, text: str | None) -> Json:
+    return value if text is None else orjson.Fragment(text)

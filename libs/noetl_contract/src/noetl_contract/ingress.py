@@ -1,17 +1,21 @@
 """Messages of the ingress stream: everything accepted that must not be lost.
 
-Headers: ``Nats-Msg-Id`` is the id of the attempt, never the event's (design 3.1);
-``Noetl-Reply`` is the subject that waits for the outcome and ``Noetl-Deadline`` (Unix
-milliseconds) the moment after which nobody waits any more.
+Headers: ``Nats-Msg-Id`` is the id of the attempt, never the event's; ``Noetl-Reply`` is the
+subject that waits for the outcome and ``Noetl-Deadline`` (Unix milliseconds) the end of the
+wait.
 
-A message above the broker's limit is kept in the result store first; what travels in its place
-is a ``StoredMessage``, told by the header ``Noetl-Stored`` (design W13).
+A message above the broker's limit is kept in the result store first; a ``StoredMessage`` with
+the header ``Noetl-Stored`` travels in its place (W13).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from noetl_contract.json import Json, JsonObject
 
 __all__ = [
     "DEADLINE_HEADER",
@@ -23,11 +27,14 @@ __all__ = [
     "CommandStartMessage",
     "EventsMessage",
     "ExecuteMessage",
+    "FastAnswer",
     "FinalizeMessage",
     "Hold",
     "IngressMessage",
     "StoredMessage",
     "WireEvent",
+    "deadline_of",
+    "encode_message",
 ]
 
 REPLY_HEADER = "Noetl-Reply"
@@ -38,7 +45,7 @@ _MODEL = ConfigDict(frozen=True, extra="ignore")
 
 
 class WireEvent(BaseModel):
-    """One worker event after the edge normalised it (http-b 3.1)."""
+    """One worker event after the edge normalised it."""
 
     model_config = _MODEL
 
@@ -46,8 +53,8 @@ class WireEvent(BaseModel):
     step: str
     event_id: int | None = None
     status: str | None = None
-    context: Any = None
-    meta: Any = None
+    context: Json = None
+    meta: Json = None
     worker_id: str | None = None
     result_kind: str = "data"
     result_uri: str | None = None
@@ -71,10 +78,10 @@ class ExecuteMessage(BaseModel):
     catalog_id: int
     path: str
     version: int
-    payload: dict[str, Any] = Field(default_factory=dict)
+    payload: JsonObject = Field(default_factory=dict)
     parent_execution_id: int | None = None
     execution_pool: str | None = None
-    trace: Any = None
+    trace: Json = None
     dedup_key: str | None = None
     dedup_window_seconds: int = 300
     idempotency_key: str | None = None
@@ -111,7 +118,7 @@ class CancelMessage(BaseModel):
 
 
 class FinalizeMessage(BaseModel):
-    """Finish an execution from outside (http-b 5)."""
+    """Finish an execution from outside."""
 
     model_config = _MODEL
 
@@ -123,7 +130,7 @@ class FinalizeMessage(BaseModel):
 
 
 class StoredMessage(BaseModel):
-    """Where the message is that this one stands for, and how long it is there."""
+    """The place and size of the message that this one stands for."""
 
     model_config = _MODEL
 
@@ -135,7 +142,7 @@ class StoredMessage(BaseModel):
 
 
 class Hold(BaseModel):
-    """Who runs which command: the fence of the fast path (worker 22.2)."""
+    """The run of a command by one process of a worker: the fence of the fast path."""
 
     model_config = _MODEL
 
@@ -171,6 +178,16 @@ class CommandOutcomeMessage(BaseModel):
     events: list[WireEvent]
 
 
+class FastAnswer(BaseModel):
+    """The answer to a start (``held`` or ``lost``) or an outcome (``ok`` or ``late``)."""
+
+    model_config = _MODEL
+
+    status: Literal["held", "lost", "ok", "late"]
+    reason: str | None = None
+    error: str | None = None
+
+
 type IngressMessage = Annotated[
     ExecuteMessage
     | EventsMessage
@@ -183,3 +200,27 @@ type IngressMessage = Annotated[
 
 INGRESS: TypeAdapter[IngressMessage] = TypeAdapter(IngressMessage)
 """Decodes an ingress body: ``INGRESS.validate_json(data)``."""
+
+
+def deadline_of(headers: Mapping[str, str]) -> int | None:
+    """Return the deadline of a message in Unix milliseconds, if it has a legible one."""
+    text = headers.get(DEADLINE_HEADER, "")
+    return int(text) if text.isdigit() else None
+
+
+def encode_message(message: IngressMessage | StoredMessage) -> bytes:
+    """Encode a message with all its fields; free JSON may hold ``orjson.Fragment``.
+
+    Raises:
+        ValueError: a value of it is not JSON.
+    """
+    try:
+        return orjson.dumps(message, default=_fields)
+    except TypeError:
+        return message.model_dump_json().encode()
+
+
+def _fields(value: object) -> JsonObject:
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    raise TypeError(f"{type(value).__name__} is not JSON")

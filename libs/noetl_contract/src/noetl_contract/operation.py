@@ -7,7 +7,7 @@ renamed in a model fails the type check of both.
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
@@ -92,7 +92,7 @@ def encode_value(value: Json) -> bytes:
     try:
         return orjson.dumps(value, default=_fields)
     except TypeError:
-        return _ANY.dump_json(value, exclude_unset=True, by_alias=True)
+        return _JSON.dump_json(value, exclude_unset=True, by_alias=True)
 
 
 def _fields(value: object) -> dict[str, Json]:
@@ -108,4 +108,4 @@ def _names(model: type[BaseModel]) -> dict[str, str]:
     return {name: field.serialization_alias or name for name, field in model.model_fields.items()}
 
 
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_JSON: TypeAdapter[Json] = TypeAdapter(Json)

@@ -1,4 +1,4 @@
-"""Which shard an execution belongs to (contract: sharding, section 1)."""
+"""The shard of an execution."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Streams and durables: the topology every service creates or updates (design O5)."""
+"""Streams and durables: the topology that every service creates or updates (O5)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,8 +45,8 @@ class DurableSpec:
     max_ack_pending: int
 
 
-# Full means an error for the publisher, not silent loss (design W6). The window outlives a
-# fast-path token: 30 s validity + 2 x 5 s clock allowance + 10 s of start retries (worker 22.8).
+# A full stream is an error for the publisher, not a silent loss (W6). The window outlives the
+# token of a start: 30 s validity + 2 x 5 s clock allowance + 10 s of retries.
 INGRESS = StreamSpec(
     name="noetl_ingress",
     subjects=(f"{subjects.INGRESS_ROOT}.>",),
@@ -85,7 +85,7 @@ STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD)
 
 
 def ingress_durable(shard: int) -> DurableSpec:
-    """Return the orchestrators' durable of one shard (ack wait 5 s: design W4)."""
+    """Return the orchestrators' durable of one shard (ack wait 5 s: W4)."""
     return DurableSpec(
         stream=INGRESS.name,
         name=f"orchestrator_{shard}",

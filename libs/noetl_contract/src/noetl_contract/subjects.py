@@ -1,8 +1,7 @@
 """Every NATS subject, built here and nowhere else.
 
-Contract subjects are ``noetl.commands.>`` and ``noetl.events.>``. Everything of ours has a
-root of its own (``noetl_…``), because wide-open outside consumers read the contract's roots
-and end on a body they cannot parse (messaging, section 11).
+Outside consumers read ``noetl.commands.>`` and ``noetl.events.>``. All other subjects have a
+root of their own (``noetl_…``), because such a consumer ends on a body it can't parse.
 """
 
 import re
@@ -32,8 +31,8 @@ INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
-# A subject shares one line of 4 KiB with the reply subject; the broker ends the connection of
-# whoever sends a longer one.
+# A subject shares one line of 4 KiB with the reply subject; at a longer line the broker ends the
+# connection.
 _LONGEST_TOKEN = 128
 
 
@@ -42,7 +41,7 @@ def _token(text: str, *, empty: str) -> str:
 
 
 def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> str:
-    """Return the pool token of a command subject (messaging, section 2.1).
+    """Return the pool token of a command subject.
 
     A pool name that is no legal token is sanitised: characters outside ``[A-Za-z0-9_-]``
     become ``-``.
@@ -95,12 +94,12 @@ def dead_letter_subject(origin: str) -> str:
 
 
 def outbox_hint_subject(shard: int) -> str:
-    """Return the core-NATS subject on which a commit hints the relay (loss is harmless)."""
+    """Return the subject on which a commit sends its outbox rows to the relay; may be lost."""
     return f"noetl_hint.outbox.{shard}"
 
 
 def replica_moves_subject(shard: int) -> str:
-    """Return the core-NATS subject on which orchestrators tell each other of their commits."""
+    """Return the subject on which orchestrators tell each other their commits; may be lost."""
     return f"noetl_hint.moved.{shard}"
 
 

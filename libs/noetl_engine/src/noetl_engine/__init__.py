@@ -1,1 +1,1 @@
-"""What happens next: the pure playbook engine."""
+"""The pure playbook engine: it decides the next rows and commands of an execution."""

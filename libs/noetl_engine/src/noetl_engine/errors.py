@@ -1,4 +1,4 @@
-"""What an engine call may raise."""
+"""Errors of engine calls."""
 
 
 class EngineError(Exception):

@@ -55,7 +55,7 @@ class Execution:
 
     @classmethod
     def new(cls, execution_id: int) -> "Execution":
-        """An execution before its start."""
+        """Return an execution before its start."""
         return cls(State(execution_id))
 
     @classmethod
@@ -123,7 +123,7 @@ class Execution:
         return self._memory.state.error
 
     def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision:
-        """Decide what a message causes, and fold it.
+        """Decide on an input and fold the decision.
 
         The answer's ``fast`` of a claim over messages lacks the ``shard``, which the service
         adds.
@@ -159,7 +159,7 @@ class Execution:
                 values.updates.pop(first, None)
 
     def snapshot(self) -> bytes:
-        """The state, without results: with the rows after it as good as the whole log."""
+        """Return the state, without results: with the rows after it as good as the whole log."""
         return dump_state(self._memory.state)
 
     def memory_size(self) -> int:

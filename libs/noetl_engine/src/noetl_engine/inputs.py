@@ -1,13 +1,11 @@
-"""What may happen to an execution, and the facts a decision is given."""
+"""Inputs of decisions: events that concern an execution, and the facts around them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from noetl_contract.ingress import Hold, WireEvent
-
-type Json = Any
+from noetl_contract.json import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class EventsPosted:
-    """Worker events over HTTP; ``batch`` items differ as http-b 3.4 says."""
+    """Worker events over HTTP; items of a ``batch`` take statuses of their own."""
 
     events: tuple[WireEvent, ...]
     batch: bool = False
@@ -34,7 +32,7 @@ class EventsPosted:
 
 @dataclass(frozen=True, slots=True)
 class CommandStarted:
-    """Fast path: a worker began a command (worker 22.2)."""
+    """Fast path: a worker began a command."""
 
     hold: Hold
     events: tuple[WireEvent, ...]
@@ -50,14 +48,14 @@ class CommandOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A worker asks for a command (worker 22.4); over HTTP ``instance`` is None."""
+    """A worker asks for a command; over HTTP ``instance`` is None."""
 
     event_id: int
     worker_id: str
     instance: str | None
     after_start: bool = False
     final: bool = False
-    """The two seconds of a held-back repeated claim are over (worker 7.3)."""
+    """The two seconds of a held-back repeated claim are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ type Input = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """What the catalog knows of a worker; all times are the cluster database's.
+    """A worker as the catalog knows it; all times are the cluster database's.
 
     ``heard_since`` is since when it could be heard without a break, None if that was always so:
     no earlier silence counts (L3).

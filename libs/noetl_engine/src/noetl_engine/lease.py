@@ -1,7 +1,7 @@
-"""Who holds a command, whether a message is of the present run, and when a holder is gone.
+"""Leases: the holder of a command, messages of earlier runs, and lost holders.
 
-The rules are those of worker.md 22.4 and 22.5; the sweep of the orchestrator asks
-:func:`gone_reason` with what the command table shows, a claim with the state.
+The sweep of the orchestrator asks :func:`gone_reason` with the rows of the command table, a claim
+asks with the state (L1 to L4).
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from noetl_engine.state.model import CommandState
 
 
 def is_holder(command: CommandState, *, worker_id: str | None, instance: str | None) -> bool:
-    """Whether the asker is the present holder; over HTTP there is no instance to compare."""
+    """Return whether the asker is the present holder; over HTTP there is no instance to compare."""
     if not command.holds or worker_id != command.worker_id:
         return False
     return instance is None or instance == command.instance
@@ -20,7 +20,7 @@ def is_holder(command: CommandState, *, worker_id: str | None, instance: str | N
 def fits(
     command: CommandState, *, worker_id: str | None, instance: str | None, attempts: int | None
 ) -> bool:
-    """Whether a start, outcome or event belongs to the present run, or begins the first one.
+    """Return whether a start, outcome or event belongs to the present run, or begins the first one.
 
     What the sender doesn't say is not compared: the Python worker sends no attempts, a person
     with ``curl`` no worker id.
@@ -37,7 +37,7 @@ def fits(
 
 
 def holder_gone(command: CommandState, facts: Facts) -> str | None:
-    """The reason why a command's holder no longer protects it, if it doesn't."""
+    """Return the reason why a command's holder no longer protects it, if it doesn't."""
     if not command.holds or command.claimed_at is None:
         return None
     return gone_reason(
@@ -61,7 +61,7 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
     heard_at: datetime | None = None,
     timeout_seconds: float | None = None,
 ) -> str | None:
-    """The word of worker.md 22.5 for a holder that is gone, or None while it counts as alive.
+    """Return the reason for taking a command from its holder, None while the holder is alive.
 
     ``heard_at`` is when the newest event of the run came in. Nobody is judged while the path of
     heartbeats is down, and silence, also that of a start, counts from its return only (L3).
@@ -94,7 +94,7 @@ def gone_reason(  # noqa: PLR0911 - the contract's list of reasons
 def _is_renewed(
     worker: WorkerSeen, instance: str | None, claimed_at: datetime, heard_at: datetime | None
 ) -> bool:
-    """Whether the worker's heartbeats are proof of life for this hold (design L4).
+    """Return whether the worker's heartbeats are proof of life for this hold (L4).
 
     They are for what the present process claimed, or has sent an event of. A claim from within
     the clock allowance before its registration may be the process's that died: it has its
@@ -112,7 +112,7 @@ def _registered_again(
     heard_at: datetime | None,
     facts: Facts,
 ) -> bool:
-    """Whether another process took the worker's name after the hold began (design L4)."""
+    """Return whether another process took the worker's name after the hold began (L4)."""
     if instance is not None and worker.instance == instance:
         return False
     allowance = timedelta(seconds=facts.limits.clock_allowance_seconds)

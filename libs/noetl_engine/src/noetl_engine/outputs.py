@@ -1,12 +1,10 @@
-"""What a decision consists of: rows to append, commands to issue or move on, an answer."""
+"""Outputs of decisions: rows to append, commands to issue or change, an answer."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from noetl_contract.events import EventRow, ExecutionStatus
-
-type Json = Any
+from noetl_contract.json import Json
 
 
 @dataclass(slots=True)
@@ -57,12 +55,12 @@ class NewTimer:
 
 @dataclass(slots=True)
 class Answer:
-    """What the sender gets after the commit.
+    """The answer to the sender, given after the commit.
 
     ``status`` is the HTTP status; ``body`` the answer itself (also of fast-path messages, where
     it is the whole reply). With ``error`` set the edge builds the error body of it.
     ``hold_back_seconds`` asks the service to put the same claim again, ``final``, after that
-    time instead of answering (worker 7.3); nothing was decided.
+    time instead of answering; nothing was decided.
     """
 
     status: int = 200

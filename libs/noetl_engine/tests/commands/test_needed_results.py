@@ -1,4 +1,4 @@
-"""A command leaves out only the results that nobody on the worker can look up."""
+"""A command leaves out only results that nothing on the worker can look up."""
 
 from typing import Any
 

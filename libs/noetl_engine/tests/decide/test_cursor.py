@@ -1,4 +1,4 @@
-"""Cursor loops (engine 11.3): claims, frames, bodies, the drain."""
+"""Cursor loops: claims, frames, bodies, the drain."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Posted events: rows, answers, repetitions, colliding ids, and what has no effect."""
+"""Posted events: rows, answers, repetitions, colliding ids, and events without effect."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Who holds a command: claims, the fast path, lost workers (worker.md 7.3 and 22.4 to 22.6)."""
+"""The holder of a command: claims, the fast path, lost workers."""
 
 from datetime import datetime, timedelta
 from typing import Any

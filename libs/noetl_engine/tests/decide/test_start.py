@@ -1,4 +1,4 @@
-"""Starting: what is written, what is refused with nothing written (engine 2, R9)."""
+"""Starts: rows that are written, and refusals that write nothing (R9)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The JSON Schema: valid itself, true about real playbooks, and telling."""
+"""The JSON Schema: valid, true about real playbooks, with a description of every key."""
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -73,3 +73,18 @@ def test_every_key_is_explained():
     for name, level in LEVELS.items():
         assert level.doc, name
         assert all(key.doc.endswith(".") for key in level.keys.values()), name
+
+
+def test_keys_of_a_tool_kind_are_described_and_required():
+    def valid(**tool: object) -> bool:
+        return VALIDATOR.is_valid(document(workflow=[STEP | {"tool": tool}]))
+
+    assert valid(kind="http", url="u", timeout_seconds="{{ n }}", whatever=1)
+    assert valid(kind="http", url="u", response_type=None)
+    assert valid(kind="postgres", query="SELECT 1", auth="db")
+    assert valid(kind="nats", url="u", operation="{{ x }}")
+    assert not valid(kind="http")
+    assert not valid(kind="http", url="u", timeout_seconds=[1])
+    assert not valid(kind="http", url="u", response_type="xml")
+    assert not valid(kind="postgres", query="SELECT 1")
+    assert not valid(kind="nats", url="u", operation="kv_get")

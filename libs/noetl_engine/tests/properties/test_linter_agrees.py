@@ -1,4 +1,4 @@
-"""Whatever the text is: the parser refuses it exactly when the linter calls it an error."""
+"""For any text the parser refuses exactly the errors that the linter finds."""
 
 import contextlib
 import json

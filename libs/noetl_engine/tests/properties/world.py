@@ -1,4 +1,4 @@
-"""A world around one execution: broker, workers, timers and store, and what goes wrong there."""
+"""A world around one execution: broker, workers, timers and store with their faults."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What templates see: results, variables, aliases, sets and their errors (engine 5, R11, R14)."""
+"""Scopes of templates: results, variables, aliases, sets and their errors (R11, R14)."""
 
 from typing import Any
 
@@ -269,7 +269,7 @@ def test_arguments_that_are_no_object_stay_alone():
 
 
 def test_a_pipeline_renders_all_but_four_keys():
-    """The worked example of engine 9.1."""
+    """The contract's example of a command."""
     fetch = Task(
         label="fetch",
         tool=Tool(kind="http"),

@@ -9,10 +9,11 @@ from typing import Any, Final
 import jinja2
 from jinja2 import nodes
 
-from noetl_template.environment import RenderContext, TemplateEnvironment
+from noetl_template.environment.context import RenderContext
+from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.errors import EvaluationError, TemplateError
 from noetl_template.limits import Budget, Limits
-from noetl_template.prepare import prepare, single_expression
+from noetl_template.syntax.prepare import prepare, single_expression
 from noetl_template.values import Dialect
 
 # What a template may raise while it is compiled or runs. RecursionError is a RuntimeError,
@@ -49,7 +50,7 @@ class PathTemplate:
     suffix: str = ""
 
     def value(self, scope: Mapping[str, Any], _limits: Limits) -> Any:
-        """The named value, undefined when any part of the path is."""
+        """Return the named value, undefined when any part of the path is."""
         getitem = self.environment.getitem
         dialect = self.environment.dialect
         head, *rest = self.path
@@ -76,7 +77,7 @@ class ValueTemplate:
     suffix: str
 
     def value(self, scope: Mapping[str, Any], limits: Limits) -> Any:
-        """The value of the expression.
+        """Return the value of the expression.
 
         Raises:
             TemplateError: It can't be evaluated.
@@ -97,7 +98,7 @@ class TextTemplate:
     environment: TemplateEnvironment
 
     def text(self, scope: Mapping[str, Any], limits: Limits) -> str:
-        """The rendered text.
+        """Return the rendered text.
 
         Raises:
             TemplateError: It can't be rendered, or a limit is reached.
@@ -122,7 +123,7 @@ def _bounded(chunks: Iterator[str], budget: Budget) -> Iterator[str]:
 
 
 def failed(source: str, error: Exception) -> TemplateError:
-    """The error a caller sees for anything a template raised."""
+    """Return the error a caller sees for anything a template raised."""
     line: int | None = None
     match error:
         case EvaluationError():
@@ -179,7 +180,7 @@ class Compiler:
         self._lock = threading.Lock()
 
     def compile(self, source: str) -> CompiledTemplate:
-        """The compiled form of a template.
+        """Return the compiled form of a template.
 
         Raises:
             TemplateError: The template is not valid or too long.
@@ -232,7 +233,7 @@ class Compiler:
 
 
 def _bare(tree: nodes.Template) -> nodes.Template:
-    """The tree of a single expression without the whitespace around it."""
+    """Return the tree of a single expression without the whitespace around it."""
     output = tree.body[0]
     if isinstance(output, nodes.Output):
         output.nodes = [node for node in output.nodes if not isinstance(node, nodes.TemplateData)]

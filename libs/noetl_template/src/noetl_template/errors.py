@@ -1,4 +1,4 @@
-"""The one error a caller sees."""
+"""Errors of templates."""
 
 _SHOWN_TEMPLATE_CHARS = 200
 

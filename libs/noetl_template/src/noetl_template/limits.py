@@ -1,4 +1,4 @@
-"""What a single render may cost."""
+"""Limits of a single render."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Limits:
 
 
 class Budget:
-    """What is left of one render's limits."""
+    """The rest of one render's limits."""
 
     __slots__ = ("limits", "work_left")
 

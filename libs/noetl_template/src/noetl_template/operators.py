@@ -8,7 +8,7 @@ from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
 from noetl_template.values import Dialect, Kind
 
-# The reference computes integers in 128 bits and refuses what doesn't fit.
+# The reference computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127
@@ -62,7 +62,7 @@ def compare(  # noqa: PLR0911 - one return per operator
 
 
 def contains(dialect: Dialect, budget: Budget, container: Any, value: Any) -> bool:
-    """Whether ``value in container``; nothing is in an undefined container."""
+    """Return whether ``value in container``; nothing is in an undefined container."""
     budget.spend(_size(container))
     match dialect.kind(container):
         case Kind.UNDEFINED:
@@ -80,7 +80,7 @@ def contains(dialect: Dialect, budget: Budget, container: Any, value: Any) -> bo
 
 
 def concatenate(dialect: Dialect, budget: Budget, values: tuple[Any, ...]) -> str:
-    """The printed forms, one behind the other (``~``)."""
+    """Return the printed forms, one behind the other (``~``)."""
     parts = [dialect.text(value) for value in values]
     length = sum(map(len, parts))
     budget.check_length(length)
@@ -89,7 +89,7 @@ def concatenate(dialect: Dialect, budget: Budget, values: tuple[Any, ...]) -> st
 
 
 def cut(dialect: Dialect, value: Any, start: Any, stop: Any, step: Any) -> Any:
-    """``value[start:stop:step]`` of a string or a list."""
+    """Return ``value[start:stop:step]`` of a string or a list."""
     bounds = [_bound(dialect, bound) for bound in (start, stop, step)]
     if bounds[2] == 0:
         raise EvaluationError("invalid operation: cannot slice by step size of 0")
@@ -169,7 +169,7 @@ def _divide(left: float, right: float) -> float:
 
 
 def _remainder(left: float, right: float) -> float:
-    """Takes the sign of the left side, unlike the remainder of integers."""
+    """Return the remainder of floats: with the sign of the left side, unlike that of integers."""
     if right == 0 or not math.isfinite(left):
         return math.nan
     return math.fmod(left, right)

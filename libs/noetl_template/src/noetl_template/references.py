@@ -1,4 +1,4 @@
-"""What a template says, without rendering it: whether it compiles, and the names it looks up."""
+"""Inspect a template without rendering it: its syntax and the names it looks up."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +8,11 @@ import jinja2
 from jinja2 import nodes
 
 from noetl_template.compiled import Compiler, failed
-from noetl_template.environment import TemplateEnvironment
+from noetl_template.environment.environment import TemplateEnvironment
+from noetl_template.environment.functions import FUNCTIONS
 from noetl_template.errors import TemplateError
-from noetl_template.functions import FUNCTIONS
 from noetl_template.limits import Limits
 from noetl_template.values import SERVER, WORKER, Dialect
-
-__all__ = ["Reference", "references"]
 
 _TOLERANT_FILTERS: Final = frozenset({"default", "d"})
 _TOLERANT_TESTS: Final = frozenset({"defined", "undefined", "none", "true", "false"})
@@ -85,7 +83,7 @@ _WORKER: Final = _Inspector(WORKER)
 
 
 def references(text: str, *, by_worker: bool = False) -> tuple[Reference, ...]:
-    """The look-ups of a template, in order.
+    """Return the look-ups of a template, in order.
 
     Args:
         text: The template.
@@ -113,7 +111,7 @@ def _read(node: nodes.Node, *, guarded: bool) -> Iterator[Reference]:
 
 
 def _children_ready_for_nothing(node: nodes.Node) -> list[nodes.Node]:
-    """The children whose value may be missing without surprise."""
+    """Return the children whose value may be missing without surprise."""
     match node:
         case nodes.Filter(name=name, node=nodes.Expr() as value) if name in _TOLERANT_FILTERS:
             return [value]

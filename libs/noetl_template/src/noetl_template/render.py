@@ -70,7 +70,7 @@ class Renderer:
         return self._server_string(text, scope)
 
     def evaluate_condition(self, expression: str, scope: Scope) -> bool:
-        """Whether a guard holds; text without template syntax is an expression.
+        """Return whether a guard holds; text without template syntax is an expression.
 
         Raises:
             TemplateError: The guard is invalid, fails, or reaches a limit.
@@ -80,7 +80,7 @@ class Renderer:
         return self.server_text(expression, scope).strip().lower() not in _FALSE_WORDS
 
     def evaluate_rule(self, condition: str | bool | None, scope: Scope) -> bool:  # noqa: FBT001 - a JSON value
-        """Whether a worker-side policy rule's ``when`` holds.
+        """Return whether a worker-side policy rule's ``when`` holds.
 
         A boolean counts as it is. Text without template syntax is just text and therefore true
         unless it is one of the false words. A condition that fails is false.
@@ -165,12 +165,12 @@ class Renderer:
 
 
 def has_server_syntax(text: str) -> bool:
-    """Whether the server takes a string for a template."""
+    """Return whether the server takes a string for a template."""
     return ("{{" in text and "}}" in text) or ("{%" in text and "%}" in text)
 
 
 def has_worker_syntax(text: str) -> bool:
-    """Whether the worker takes a string for a template."""
+    """Return whether the worker takes a string for a template."""
     return "{{" in text or "{%" in text
 
 

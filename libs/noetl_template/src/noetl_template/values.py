@@ -1,4 +1,4 @@
-"""The values templates work on and how they print, compare and become JSON.
+"""Values in templates: printing, comparing, and their JSON.
 
 Templates see plain JSON objects, never copies of them. The two dialects differ in what a JSON
 null means: undefined on the server, a real none on the worker. So Python's ``None`` stands for
@@ -104,7 +104,7 @@ class Dialect:
     proxies_result: bool
 
     def kind(self, value: Any) -> Kind:  # noqa: PLR0911 - one return per kind
-        """The kind of any value a template can hold."""
+        """Return the kind of any value a template can hold."""
         kind = _KINDS.get(type(value))
         if kind is not None:
             return kind
@@ -121,7 +121,7 @@ class Dialect:
         return Kind.PLAIN
 
     def text(self, value: Any) -> str:
-        """What ``{{ value }}`` prints."""
+        """Return the text that ``{{ value }}`` prints."""
         if value is self.undefined:
             return ""
         return self.printed(value)
@@ -129,7 +129,7 @@ class Dialect:
     def printed(  # noqa: PLR0911 - one return per kind
         self, value: Any, *, depth: int = 0
     ) -> str:
-        """How a value reads inside a container, where strings are quoted."""
+        """Return the printed form of a value inside a container, where strings are quoted."""
         match value:
             case str():
                 return value if depth == 0 else quoted(value)
@@ -157,7 +157,7 @@ class Dialect:
                 raise EvaluationError("this value can't be printed")
 
     def sorted_keys(self, mapping: Mapping[Any, Any]) -> list[Any]:
-        """A map's keys in the order templates meet them: sorted."""
+        """Return a map's keys in the order templates meet them: sorted."""
         keys = list(mapping)
         if all(type(key) is str for key in keys):
             keys.sort()
@@ -166,11 +166,11 @@ class Dialect:
         return keys
 
     def sorted_items(self, mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
-        """A map's entries in key order."""
+        """Return a map's entries in key order."""
         return [(key, mapping[key]) for key in self.sorted_keys(mapping)]
 
     def elements(self, value: Any) -> list[Any]:
-        """The elements a loop or filter meets in ``value``.
+        """Return the elements a loop or filter meets in ``value``.
 
         Raises:
             EvaluationError: The value has none by nature, for example a number.
@@ -219,17 +219,17 @@ class Dialect:
         return len(left) - len(right)
 
     def sort_key(self, value: Any) -> "SortKey":
-        """A key for ``sorted`` that follows :meth:`order`."""
+        """Return a key for ``sorted`` that follows :meth:`order`."""
         return SortKey(value, self.order)
 
     def incoming(self, value: Any) -> Any:
-        """A value as it enters a template: an integer too large becomes a float."""
+        """Return a value as it enters a template: an integer too large becomes a float."""
         if type(value) is int and not INT64_MIN <= value <= self.max_integer:
             return float(value)
         return value
 
     def json_ready(self, value: Any) -> Any:
-        """``value`` with every undefined and none as ``None`` and string keys, for JSON.
+        """Return ``value`` for JSON: undefined and none as ``None``, keys as strings.
 
         Of numbers that JSON doesn't know the server makes text later, like of all its floats.
         """
@@ -248,7 +248,7 @@ class Dialect:
                 raise EvaluationError("this value has no JSON form")
 
     def key_text(self, key: object) -> str:
-        """A map key as the text JSON needs."""
+        """Return a map key as the text JSON needs."""
         return key if isinstance(key, str) else self.printed(key)
 
 
@@ -272,7 +272,7 @@ WORKER: Final = Dialect(
 
 
 def float_text(value: float) -> str:
-    """A float in plain decimal notation, always with a decimal point."""
+    """Return a float in plain decimal notation, always with a decimal point."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -284,7 +284,7 @@ def float_text(value: float) -> str:
 
 
 def nested_float_text(value: float) -> str:
-    """A float inside a printed container: with an exponent where it is large or tiny."""
+    """Return a float inside a printed container: with an exponent where it is large or tiny."""
     shortest = repr(value)
     mantissa, exponent, power = shortest.partition("e")
     if exponent:
@@ -293,7 +293,7 @@ def nested_float_text(value: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string inside a printed container."""
+    """Return a string inside a printed container."""
     if _NEEDS_ESCAPE.search(text) is None:
         return f'"{text}"'
     return '"' + _NEEDS_ESCAPE.sub(_escape, text) + '"'
@@ -308,7 +308,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _is_hidden(char: str) -> bool:
-    """Whether the reference prints this character as a code point.
+    """Return whether the reference prints this character as a code point.
 
     Unprintable ones and those that combine with their neighbour.
     """
@@ -318,7 +318,7 @@ def _is_hidden(char: str) -> bool:
 def prints_as_json(  # noqa: PLR0911 - one return per type
     value: Any, *, depth: int = 0
 ) -> bool:
-    """Whether the printed form of a JSON value from the scope is JSON again, and equal to it."""
+    """Return whether the printed form of a JSON value is JSON again, and equal to it."""
     kind = type(value)
     if kind is str:
         return _text_prints_as_json(value)

@@ -29,7 +29,7 @@ async def serve(settings: Settings) -> int:
 
     SIGTERM fails readiness first and closes the port after the drain delay, because whoever
     sends requests here learns of it late, and a refused connection ends a real worker
-    (operations 2.4). SIGINT and a second signal close at once.
+    . SIGINT and a second signal close at once.
     """
     shell = create_app(settings)
     service = shell.service

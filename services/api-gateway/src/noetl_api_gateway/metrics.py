@@ -1,4 +1,4 @@
-"""Metrics of the edge; contract names first (http-a 18, http-b 13)."""
+"""Metrics of the edge; contract names first."""
 
 from functools import cache
 

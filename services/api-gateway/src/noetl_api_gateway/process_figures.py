@@ -1,12 +1,11 @@
-"""What this process and its machine use, read from the kernel (http-a 12)."""
+"""What this process and its machine use, read from the kernel."""
 
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-type Json = Any
+from noetl_contract.json import JsonObject
 
 _PROC = Path("/proc")
 _MEBIBYTE = 1 << 20
@@ -24,7 +23,7 @@ class ProcessFigures:
         self._machine = (0.0, 0.0)
         self._process = (0.0, 0.0)
 
-    def read(self) -> dict[str, Json]:
+    def read(self) -> JsonObject:
         """Return the body of ``/api/status``."""
         memory = _memory()
         total, available = memory.get("MemTotal", 0), memory.get("MemAvailable", 0)

@@ -1,4 +1,4 @@
-"""The bearer gate, row by row (http-b 10.1, http-a 1.10)."""
+"""The bearer gate, row by row."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Variables, dashboard, database and sessions at the edge (http-a 10, 13, 14, 15)."""
+"""Variables, dashboard, database and sessions at the edge."""
 
 import base64
 from typing import Any

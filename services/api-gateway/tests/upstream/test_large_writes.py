@@ -1,4 +1,4 @@
-"""What does not fit a message of the broker is kept first (design W13)."""
+"""What does not fit a message of the broker is kept first (W13)."""
 
 import asyncio
 from collections.abc import AsyncIterator

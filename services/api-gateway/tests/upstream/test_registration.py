@@ -1,4 +1,4 @@
-"""The edge tells the catalog that it is there (design L3)."""
+"""The edge tells the catalog that it is there (L3)."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Decides what happens next; owns the log, the commands and the leases."""
+"""Decide what happens next; own the log, the commands and the leases."""

@@ -1,17 +1,16 @@
-"""The orchestrator's process: what is opened, what is waited for, which loops run."""
+"""The orchestrator's process: connections, rooms, handlers and loops."""
 
-import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_common.bus.topology import ensure_topology, run_topology_watch
-from noetl_common.ids import lease_machine_id
-from noetl_common.logging import get_logger
+import asyncpg
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.rpc import RpcClient, RpcHandler, serve_rpc
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.ids import SnowflakeIds, lease_machine_id
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -19,23 +18,15 @@ from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook import parse_playbook
 
-from noetl_orchestrator.ingress.consumer import run_intake
-from noetl_orchestrator.leases.children import ChildHandler, Children
-from noetl_orchestrator.leases.sweeper import run_sweep
-from noetl_orchestrator.leases.timers import run_timers
-from noetl_orchestrator.leases.worker_liveness import run_liveness
 from noetl_orchestrator.log.append_handlers import LogHandlers
-from noetl_orchestrator.log.appends import Appends
 from noetl_orchestrator.log.connections import make_pool_status
-from noetl_orchestrator.log.purge_handler import PurgeHandler, run_partitions
-from noetl_orchestrator.log.retention import Retention
+from noetl_orchestrator.log.purge_handler import PurgeHandler
+from noetl_orchestrator.loops import spawn_loops
 from noetl_orchestrator.memory.playbooks import catalog_content
-from noetl_orchestrator.memory.replicas import run_presence
-from noetl_orchestrator.orchestrator import Parts, assemble
+from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.upkeep import run_upkeep
 
-_log = get_logger()
+type Pool = asyncpg.Pool[asyncpg.Record]
 
 NAME = "orchestrator"
 _SCHEMA = "0007"
@@ -55,29 +46,20 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 
 @asynccontextmanager
 async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
-    durable = ingress_durable(settings.shard_index)
-    turn_settings = settings.model_copy(
-        update={
-            "postgres_pool_min": settings.turns_in_flight,
-            "postgres_pool_max": settings.turns_in_flight + 1,
-        }
-    )
-    background_settings = settings.model_copy(
-        update={"postgres_pool_min": 1, "postgres_pool_max": settings.background_pool_max}
-    )
     async with (
         connect(settings, name=NAME) as bus,
-        open_pool(turn_settings, name=NAME) as turn_pool,
-        open_pool(background_settings, name=f"{NAME}-background") as background_pool,
+        open_pool(_turn_settings(settings), name=NAME) as turn_pool,
+        open_pool(_background_settings(settings), name=f"{NAME}-background") as background_pool,
     ):
         service.ready_when("bus", bus.is_ready)
         await wait_for_schema(background_pool, _SCHEMA)
-        await ensure_topology(bus, STREAMS, (durable,))
+        await ensure_topology(bus, STREAMS, (ingress_durable(settings.shard_index),))
         rpc = RpcClient(bus)
         holder = f"{NAME}:{socket.gethostname()}:{os.getpid()}"
         async with lease_machine_id(rpc, holder) as ids:
             service.ready_when("ids", ids.is_ready)
-            parts = assemble(
+            await check_identity(background_pool, settings, shard=settings.shard_index)
+            async with open_orchestrator(
                 settings,
                 bus=bus,
                 turn_pool=turn_pool,
@@ -85,143 +67,75 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 ids=ids,
                 fetch_content=catalog_content(rpc),
                 parse=partial(parse_playbook, more_kinds=settings.more_kinds()),
-            )
-            await check_identity(background_pool, settings, shard=settings.shard_index)
-            parts.clock.set(await parts.store.read_clock())
-            service.ready_when("database", parts.store.read_clock)
-            claim, child, pool_status = (
-                rpc_subject(NAME, operation, shard=settings.shard_index)
-                for operation in ("claim", "child", "pool.status")
-            )
-            on_child = ChildHandler(
-                Children(background_pool),
-                shard=settings.shard_index,
-                shard_count=settings.shard_count,
-            )
-            on_pool_status = make_pool_status(
-                turn_pool,
-                kept=parts.store.count_kept_connections,
-                waiting=lambda: len(parts.dispatcher),
-            )
-            retention = Retention(background_pool)
-            log_handlers = LogHandlers(
-                Appends(background_pool),
-                on_moved=parts.replicas.forget_and_tell,
-                new_id=ids.next,
-                shard=settings.shard_index,
-                shard_count=settings.shard_count,
-            )
-            purge = PurgeHandler(
-                retention,
-                shard=settings.shard_index,
-                commands_at_once=settings.purge_commands_max,
-            )
-            async with (
-                running_turns(parts, count=settings.turns_in_flight, service=service),
-                serve_rpc(
-                    bus,
-                    {
-                        claim: parts.on_claim,
-                        child: on_child,
-                        pool_status: on_pool_status,
-                        **log_handlers.routes(),
-                        **purge.routes(),
-                    },
-                    queue=NAME,
-                    concurrency=settings.claims_at_once,
-                ),
-            ):
-                _spawn_loops(service, settings, parts, rpc)
-                service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
-                service.spawn(
-                    "partitions",
-                    run_partitions(
-                        retention,
-                        ahead_days=settings.partitions_ahead_days,
-                        beat=service.beater("partitions"),
-                    ),
-                )
-                service.spawn(
-                    "intake",
-                    run_intake(
-                        bus,
-                        durable,
-                        parts.on_batch,
-                        window=settings.ingress_window,
-                        beat=service.beater("intake"),
-                    ),
-                )
-                yield
+            ) as orchestrator:
+                service.ready_when("database", orchestrator.log.store.read_clock)
+                routes = _routes(settings, orchestrator, turn_pool=turn_pool, ids=ids)
+                async with _serving(service, settings, orchestrator, bus=bus, routes=routes):
+                    spawn_loops(service, settings, orchestrator, bus=bus, rpc=rpc)
+                    yield
 
 
 @asynccontextmanager
-async def running_turns(
-    parts: Parts, *, count: int, service: Service | None = None
+async def _serving(
+    service: Service,
+    settings: Settings,
+    orchestrator: Orchestrator,
+    *,
+    bus: Bus,
+    routes: dict[str, RpcHandler],
 ) -> AsyncIterator[None]:
-    """Run turns while the block lasts: longer than whatever waits for their outcome."""
-
-    async def run(name: str) -> None:
-        try:
-            beat = service.beater(name) if service is not None else lambda: None
-            await parts.dispatcher.run_turns(parts.turns.run, beat)
-        except Exception as error:  # task supervisor: any error ends the process
-            _log.error("loop_failed", loop=name, exc_info=error)
-            if service is None:
-                raise
-            service.fail(error)
-
-    tasks = [asyncio.create_task(run(f"turns-{number}")) for number in range(count)]
-    try:
+    """Run turns and answer requests while the block lasts."""
+    async with (
+        running_turns(orchestrator.turn, count=settings.turns_in_flight, service=service),
+        serve_rpc(bus, routes, queue=NAME, concurrency=settings.claims_at_once),
+    ):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        parts.playbooks.close()
-        await parts.store.close()
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
 
 
-def _spawn_loops(service: Service, settings: Settings, parts: Parts, rpc: RpcClient) -> None:
-    service.spawn(
-        "liveness",
-        run_liveness(
-            parts.liveness,
-            rpc,
-            interval_seconds=settings.liveness_seconds,
-            beat=service.beater("liveness"),
-        ),
+def _turn_settings(settings: Settings) -> Settings:
+    """Return settings of the turns' pool: a connection for each turn and one to spare."""
+    return settings.model_copy(
+        update={
+            "postgres_pool_min": settings.turns_in_flight,
+            "postgres_pool_max": settings.turns_in_flight + 1,
+        }
     )
-    service.spawn("replicas", run_presence(parts.replicas, beat=service.beater("replicas")))
-    service.spawn(
-        "leases",
-        run_sweep(
-            parts.sweeper,
-            interval_seconds=settings.lease_sweep_seconds,
-            beat=service.beater("leases"),
-        ),
+
+
+def _background_settings(settings: Settings) -> Settings:
+    """Return settings of the pool for everything but turns."""
+    return settings.model_copy(
+        update={"postgres_pool_min": 1, "postgres_pool_max": settings.background_pool_max}
     )
-    service.spawn(
-        "timers",
-        run_timers(
-            parts.store,
-            parts.dispatcher,
-            interval_seconds=settings.timer_poll_seconds,
-            lease_seconds=settings.timer_lease_seconds,
-            limit=settings.timer_batch,
-            beat=service.beater("timers"),
-        ),
+
+
+def _routes(
+    settings: Settings, orchestrator: Orchestrator, *, turn_pool: Pool, ids: SnowflakeIds
+) -> dict[str, RpcHandler]:
+    """Return the handlers of all requests by subject."""
+    shard = settings.shard_index
+    claim, child, pool_status = (
+        rpc_subject(NAME, operation, shard=shard) for operation in ("claim", "child", "pool.status")
     )
-    service.spawn(
-        "upkeep",
-        run_upkeep(
-            parts.store,
-            parts.clock,
-            parts.cache,
-            parts.dispatcher,
-            request_key_seconds=settings.request_key_seconds,
-            beat=service.beater("upkeep"),
-        ),
+    log_handlers = LogHandlers(
+        orchestrator.log.appends,
+        on_moved=orchestrator.memory.replicas.forget_and_tell,
+        new_id=ids.next,
+        shard=shard,
+        shard_count=settings.shard_count,
     )
+    purge = PurgeHandler(
+        orchestrator.log.retention, shard=shard, commands_at_once=settings.purge_commands_max
+    )
+    on_pool_status = make_pool_status(
+        turn_pool,
+        kept=orchestrator.log.store.count_kept_connections,
+        waiting=lambda: len(orchestrator.turn.dispatcher),
+    )
+    return {
+        claim: orchestrator.ingress.on_claim,
+        child: orchestrator.leases.on_child,
+        pool_status: on_pool_status,
+        **log_handlers.routes(),
+        **purge.routes(),
+    }

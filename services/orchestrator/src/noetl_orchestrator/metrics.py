@@ -20,7 +20,7 @@ CONFLICTS = counter(
     "Decisions made again because the execution had moved on or was locked.",
 )
 DEAD_LETTERS = counter(
-    "noetl_orchestrator_refused_total", "Inputs that can never be worked on.", ("reason",)
+    "noetl_orchestrator_refused_total", "Inputs that can never be decided or stored.", ("reason",)
 )
 EXECUTIONS_FAILED = counter(
     "noetl_orchestrator_executions_failed_total",
@@ -32,11 +32,11 @@ RECLAIMED = counter(
 )
 LEASES_NOT_JUDGED = counter(
     "noetl_lease_sweeps_without_judgement_total",
-    "Sweeps that judged nobody, because a sign of life may be on its way (L3).",
+    "Sweeps that judged no worker, because a sign of life may be on its way (L3).",
     ("reason",),
 )
 COMMANDS_STRANDED = counter(
-    "noetl_commands_stranded_total", "Commands sent again because nobody claimed them (O3)."
+    "noetl_commands_stranded_total", "Commands sent again because they were not claimed (O3)."
 )
 SNAPSHOTS = counter("noetl_orchestrator_snapshots_total", "Snapshots written.")
 STARTS_DROPPED = counter("noetl_starts_dropped_total", "Starts past their deadline (W5).")

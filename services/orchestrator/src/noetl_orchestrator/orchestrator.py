@@ -1,60 +1,46 @@
-"""The parts of an orchestrator, put together; whoever has a bus and a database can run one."""
+"""The rooms of one orchestrator; a bus and a database are enough to open them."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
 from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
+from noetl_common.logging import get_logger
+from noetl_common.service import Service
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
-from noetl_orchestrator.ingress.claims import ClaimHandler
-from noetl_orchestrator.ingress.handlers import IngressHandler
-from noetl_orchestrator.leases.broker import BrokerView
-from noetl_orchestrator.leases.sweeper import Sweeper, SweepSettings
-from noetl_orchestrator.leases.worker_liveness import Liveness
-from noetl_orchestrator.log.outbox_hints import Hints
-from noetl_orchestrator.log.outbox_rows import Announcer
-from noetl_orchestrator.log.store import Store
-from noetl_orchestrator.memory.cache import ExecutionCache
-from noetl_orchestrator.memory.database_clock import DatabaseClock
-from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
-from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
-from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.ingress.opening import Ingress, open_ingress
+from noetl_orchestrator.leases.opening import Leases, open_leases, open_liveness
+from noetl_orchestrator.log.opening import Log, open_log
+from noetl_orchestrator.memory.loader import ExecutionFactory
+from noetl_orchestrator.memory.opening import Memory, open_memory
+from noetl_orchestrator.memory.playbooks import FetchContent
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.turn.child_cancels import ChildCancels
-from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.encode import Encoder
-from noetl_orchestrator.turn.prepare import Preparation
-from noetl_orchestrator.turn.request_keys import RequestKeys
-from noetl_orchestrator.turn.turn import Turns
+from noetl_orchestrator.turn.opening import TurnRoom, open_turns
 
 type Pool = asyncpg.Pool[asyncpg.Record]
 
-# How much older than its interval an answer about the workers may be.
-_LIVENESS_INTERVALS = 3
+_log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the loops of a process run on."""
+class Orchestrator:
+    """The rooms of an orchestrator, from the ground up."""
 
-    store: Store
-    clock: DatabaseClock
-    cache: ExecutionCache
-    playbooks: Playbooks
-    dispatcher: Dispatcher
-    turns: Turns
-    replicas: Replicas
-    liveness: Liveness
-    sweeper: Sweeper
-    on_batch: IngressHandler
-    on_claim: ClaimHandler
+    log: Log
+    memory: Memory
+    turn: TurnRoom
+    leases: Leases
+    ingress: Ingress
 
 
-def assemble(
+@asynccontextmanager
+async def open_orchestrator(
     settings: Settings,
     *,
     bus: Bus,
@@ -64,115 +50,69 @@ def assemble(
     fetch_content: FetchContent,
     parse: Callable[[str], Playbook],
     executions: ExecutionFactory = Execution,
-) -> Parts:
-    """Build the parts of one shard's orchestrator."""
-    shard = settings.shard_index
-    store = Store(
-        turn_pool, background_pool, commit_timeout_seconds=settings.commit_timeout_seconds
-    )
-    clock = DatabaseClock()
-    cache = ExecutionCache(max_executions=settings.cache_executions, max_bytes=settings.cache_bytes)
-    playbooks = Playbooks(
-        fetch_content,
-        parse,
-        max_kept=settings.cache_playbooks,
-        thread_from_bytes=settings.parse_in_thread_bytes,
-    )
-    dispatcher = Dispatcher(
-        turn_inputs=settings.turn_inputs,
-        inputs_per_execution=settings.turn_inputs_per_execution,
-    )
-    announcer = Announcer(
-        shard=shard,
-        shard_count=settings.shard_count,
-        server_url=settings.public_server_url.rstrip("/"),
-        fast_path_seconds=settings.fast_path_seconds,
-        fast_path_max_bytes=settings.fast_path_max_bytes if settings.fast_path_enabled else 0,
-        hint_payload_max_bytes=settings.hint_payload_max_bytes,
-    )
-    liveness = Liveness(
-        max_age_seconds=settings.liveness_seconds * _LIVENESS_INTERVALS,
-        edge_stale_seconds=settings.edge_stale_seconds(),
-    )
-    limits = settings.limits()
-
-    def make_facts() -> Facts:
-        return Facts(
-            now=clock.now(),
-            new_id=ids.next,
-            workers=liveness.workers,
-            heard_since=liveness.heard_since,
-            limits=limits,
-        )
-
-    replicas = Replicas(bus, cache, shard=shard)
-    loader = Loader(store, executions)
-    turns = Turns(
-        store=store,
-        loader=loader,
-        cache=cache,
-        preparation=Preparation(
-            cache=cache,
-            loader=loader,
-            playbooks=playbooks,
-            request_keys=RequestKeys(store),
-            most_events=settings.turn_events_per_execution,
-        ),
-        child_cancels=ChildCancels(store),
-        encoder=Encoder(
-            announcer,
-            ids.next,
-            settings.snapshot_min_events,
-            settings.command_start_grace_seconds,
-        ),
-        dispatcher=dispatcher,
-        clock=clock,
-        hints=Hints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
-        replicas=replicas,
-        make_facts=make_facts,
-        conflict_attempts=settings.conflict_attempts,
-    )
-    sweeper = Sweeper(
-        store=store,
-        dispatcher=dispatcher,
-        liveness=liveness,
-        broker=BrokerView(bus),
-        announcer=announcer,
-        hints=Hints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
-        make_facts=make_facts,
-        new_id=ids.next,
-        settings=SweepSettings(
-            next_look_seconds=settings.command_claim_lease_seconds,
-            again_seconds=settings.lease_again_seconds,
-            again_max_seconds=settings.pending_retry_max_seconds,
-            limit=settings.lease_sweep_limit,
-            pending_retry_seconds=settings.pending_retry_seconds,
-            pending_retry_max_seconds=settings.pending_retry_max_seconds,
-            backlog_seconds=settings.ingress_backlog_seconds,
-        ),
-    )
-    return Parts(
-        store=store,
-        clock=clock,
-        cache=cache,
-        playbooks=playbooks,
-        dispatcher=dispatcher,
-        turns=turns,
-        replicas=replicas,
-        liveness=liveness,
-        sweeper=sweeper,
-        on_batch=IngressHandler(
+) -> AsyncIterator[Orchestrator]:
+    """Open the rooms of one shard's orchestrator; its loops are started by others."""
+    async with (
+        open_log(settings, bus, turn_pool=turn_pool, background_pool=background_pool) as log,
+        open_memory(
+            settings,
             bus,
-            dispatcher,
-            shard=shard,
-            shard_count=settings.shard_count,
-            idempotency_seconds=settings.request_key_seconds,
-        ),
-        on_claim=ClaimHandler(
-            store,
-            dispatcher,
-            shard=shard,
-            shard_count=settings.shard_count,
-            patience_seconds=settings.claim_patience_seconds,
-        ),
-    )
+            log.store,
+            fetch_content=fetch_content,
+            parse=parse,
+            executions=executions,
+        ) as memory,
+    ):
+        liveness = open_liveness(settings)
+        limits = settings.limits()
+
+        def make_facts() -> Facts:
+            return Facts(
+                now=memory.clock.now(),
+                new_id=ids.next,
+                workers=liveness.workers,
+                heard_since=liveness.heard_since,
+                limits=limits,
+            )
+
+        turn = open_turns(settings, log, memory, make_facts=make_facts, new_id=ids.next)
+        leases = open_leases(
+            settings,
+            bus,
+            log,
+            turn.dispatcher,
+            pool=background_pool,
+            liveness=liveness,
+            make_facts=make_facts,
+            new_id=ids.next,
+        )
+        ingress = open_ingress(settings, bus, log.store, turn.dispatcher)
+        yield Orchestrator(log, memory, turn, leases, ingress)
+
+
+@asynccontextmanager
+async def running_turns(
+    room: TurnRoom, *, count: int, service: Service | None = None
+) -> AsyncIterator[None]:
+    """Run turns while the block lasts; everything that waits for answers must end before."""
+
+    async def run(name: str) -> None:
+        try:
+            beat = service.beater(name) if service is not None else lambda: None
+            await room.dispatcher.run_turns(room.turns.run, beat)
+        except Exception as error:  # task supervisor: any error ends the process
+            _log.error("loop_failed", loop=name, exc_info=error)
+            if service is None:
+                raise
+            service.fail(error)
+
+    tasks = [asyncio.create_task(run(f"turns-{number}")) for number in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

@@ -124,11 +124,11 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
         validation_alias=AliasChoices(
             "NOETL_PENDING_RETRY_SECONDS", "NOETL_COMMAND_REAPER_PENDING_RETRY_SECONDS"
         ),
-        description="First pause before a command that nobody claims is sent again (O3).",
+        description="First pause before an unclaimed command is sent again (O3).",
     )
     pending_retry_max_seconds: float = Field(default=900.0, ge=1, description="Longest such pause.")
     ingress_backlog_seconds: float = Field(
-        default=5.0, gt=0, description="Nobody is judged while older messages wait (worker 22.5)."
+        default=5.0, gt=0, description="No worker is judged while older messages wait (L3)."
     )
     liveness_seconds: float = Field(
         default=2.0, gt=0, description="How often the catalog is asked for the workers' heartbeats."
@@ -171,7 +171,7 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
         description="Iterations of a loop that are open at once, even without max_in_flight.",
     )
     decision_rounds: int = Field(
-        default=1000, ge=1, description="Rounds of empty loops in one decision (engine R6)."
+        default=1000, ge=1, description="Rounds of empty loops in one decision (R6)."
     )
 
     callback_timeout_seconds: float = Field(
@@ -179,7 +179,7 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
         gt=0,
         le=LONGEST_SECONDS,
         description="How long a finished container step waits for its callback, unless its tool "
-        "wants it to wait longer (engine 15).",
+        "wants it to wait longer.",
     )
 
     def edge_stale_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""Messages that stand for one too large for the broker (design W13)."""
+"""Messages that stand for one too large for the broker (W13)."""
 
 from typing import Any
 

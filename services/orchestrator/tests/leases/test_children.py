@@ -14,8 +14,8 @@ from noetl_contract.subjects import ingress_subject
 from noetl_engine.inputs import Cancelled, Started
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.leases.children import ChildHandler, Children
-from noetl_orchestrator.log.outbox_rows import Announcer, ChildToCancel
-from noetl_orchestrator.turn.inputs import Group, Work
+from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRows
+from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
@@ -115,7 +115,7 @@ async def test_the_kth_start_of_a_new_run_finds_the_kth_child_of_the_run_before(
 
 
 async def test_a_child_is_found_by_path_and_payload(shard: Shard) -> None:
-    """A new run may call in another order; nobody gets another playbook's child."""
+    """A new run may call in another order; no start gets another playbook's child."""
     await shard.open_replica()
     command = await begin_parent(shard)
     first, second = [await reserve(shard, command, "a", path=path) for path in ("one", "two")]
@@ -223,7 +223,7 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
 
 
 def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
-    announcer = Announcer(
+    outbox_rows = OutboxRows(
         shard=0,
         shard_count=4,
         server_url="http://edge",
@@ -233,7 +233,7 @@ def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
     )
     for child_id in range(20):
         child = ChildToCancel(child_id, 5, None, cascade=False)
-        row = announcer.cancel_of_child(child, owner=1, outbox_id=9)
+        row = outbox_rows.cancel_row(child, owner=1, outbox_id=9)
         shard = shard_for(child_id, shard_count=4)
 
         assert row.subject == ingress_subject(shard, execution_id=child_id)
@@ -247,7 +247,7 @@ async def test_a_cancel_goes_on_to_the_child_that_is_waited_for(shard: Shard, te
     replica = await shard.open_replica()
     command = await begin_parent(shard, text)
     child_id = await begin_child(shard, command)
-    replica.parts.cache.forget(command.execution_id)
+    replica.rooms.memory.cache.forget(command.execution_id)
     answer = await shard.send(
         command.execution_id,
         {"type": "cancel", "execution_id": command.execution_id, "reason": "enough"},
@@ -262,7 +262,7 @@ async def test_a_cancel_goes_on_to_the_child_that_is_waited_for(shard: Shard, te
     assert (await shard.state(child_id))["status"] == "CANCELLED"
 
 
-async def test_a_child_that_nobody_waits_for_runs_on_unless_the_cancel_cascades(
+async def test_a_child_without_a_waiting_parent_continues_unless_the_cancel_cascades(
     shard: Shard,
 ) -> None:
     await shard.open_replica()
@@ -313,9 +313,9 @@ async def test_an_execution_failed_without_a_fold_tells_its_child(shard: Shard) 
     command = await begin_parent(shard)
     child_id = await begin_child(shard, command)
     shard.playbooks.clear()
-    parts = replica.parts
-    parts.cache.forget(command.execution_id)
-    parts.playbooks._kept.clear()
+    rooms = replica.rooms
+    rooms.memory.cache.forget(command.execution_id)
+    rooms.memory.playbooks._kept.clear()
     await shard.send(command.execution_id, shard.fast(command))
 
     assert (await shard.state(command.execution_id))["status"] == "FAILED"
@@ -327,7 +327,7 @@ async def test_a_child_noted_while_its_parent_ends_is_reached_too(
 ) -> None:
     replica = await shard.open_replica()
     command = await begin_parent(shard)
-    store = replica.parts.store
+    store = replica.rooms.log.store
     commit, noted = store.commit_turn, []
 
     async def commit_late(parameters: Any) -> Any:
@@ -366,12 +366,12 @@ class Noting:
 
 async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: Shard) -> None:
     replica = await shard.open_replica(loops=False)
-    parts = replica.parts
+    rooms = replica.rooms
     for early, told in ((True, 5.0), (False, 404)):
         caller = Noting()
         child_id = shard.ids.next()
-        work = Work(child_id, Cancelled(), caller, comes_early=early)
-        await parts.turns.run([Group(child_id, [work])], lambda: None)
+        turn_input = TurnInput(child_id, Cancelled(), caller, may_precede_start=early)
+        await rooms.turn.turns.run([Group(child_id, [turn_input])], lambda: None)
         assert caller.told == [told]
 
     message = shard.start_message()
@@ -379,9 +379,9 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
     fields = ("execution_id", "catalog_id", "path", "version")
     start = Started(**{name: message[name] for name in fields}, payload={})
     caller = Noting()
-    works = [Work(child_id, Cancelled(), caller), Work(child_id, start, caller)]
-    await parts.turns.run([Group(child_id, works)], lambda: None)
+    inputs = [TurnInput(child_id, Cancelled(), caller), TurnInput(child_id, start, caller)]
+    await rooms.turn.turns.run([Group(child_id, inputs)], lambda: None)
 
     assert caller.told == [200, 200]
     assert (await shard.state(child_id))["status"] == "CANCELLED"
-    await parts.store.close()
+    await rooms.log.store.close()

@@ -5,7 +5,7 @@ from typing import Any
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.inputs import CommandOutcome, Started
 from noetl_orchestrator.leases.timers import take_due_timers
-from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
+from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Replica, Shard
@@ -33,8 +33,8 @@ workflow:
 
 
 async def take(replica: Replica) -> int:
-    parts = replica.parts
-    return await take_due_timers(parts.store, parts.dispatcher, lease_seconds=30, limit=10)
+    rooms = replica.rooms
+    return await take_due_timers(rooms.log.store, rooms.turn.dispatcher, lease_seconds=30, limit=10)
 
 
 async def timers(shard: Shard) -> list[Any]:
@@ -50,7 +50,7 @@ async def test_w10_a_step_timeout_is_a_row_and_ends_the_command(shard: Shard) ->
     await shard.send(execution_id, shard.fast(command, "command.start"))
     (timer,) = await timers(shard)
     assert await take(replica) == 0
-    replica.parts.cache.forget(execution_id)
+    replica.rooms.memory.cache.forget(execution_id)
     # Its time has come by the database's clock, not yet by the process's estimate of it.
     await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
     assert await take(replica) == 1
@@ -128,16 +128,16 @@ async def _none(shard: Shard) -> bool:
 async def test_w9_a_continuation_outlives_the_process(shard: Shard) -> None:
     """The process that issued the first part dies before it goes on."""
     first = await shard.open_replica(decision_commands=10)
-    first.parts.dispatcher.submit_kept = first.parts.dispatcher.submit  # type: ignore[attr-defined]
+    first.rooms.turn.dispatcher.submit_kept = first.rooms.turn.dispatcher.submit  # type: ignore[attr-defined]
     submitted: list[Any] = []
 
-    def submit(work: Any) -> None:
-        if type(work.input).__name__ == "Continued":
-            submitted.append(work)
+    def submit(turn_input: Any) -> None:
+        if type(turn_input.message).__name__ == "Continued":
+            submitted.append(turn_input)
         else:
-            first.parts.dispatcher.submit_kept(work)  # type: ignore[attr-defined]
+            first.rooms.turn.dispatcher.submit_kept(turn_input)  # type: ignore[attr-defined]
 
-    first.parts.dispatcher.submit = submit  # type: ignore[method-assign]
+    first.rooms.turn.dispatcher.submit = submit  # type: ignore[method-assign]
     execution_id = await shard.start(WIDE)
     assert len(submitted) == 1
     (timer,) = await timers(shard)
@@ -155,28 +155,28 @@ async def test_w9_a_continuation_outlives_the_process(shard: Shard) -> None:
 
 async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
     replica = await shard.open_replica(loops=False, turn_events_per_execution=8)
-    parts = replica.parts
+    rooms = replica.rooms
     message = shard.start_message(WIDE)
     execution_id = message["execution_id"]
     fields = ("execution_id", "catalog_id", "path", "version")
     start = Started(**{name: message[name] for name in fields}, payload={})
-    begin = Group(execution_id, [Work(execution_id, start, NobodyWaits())])
-    assert await parts.turns.run([begin], lambda: None) == []
+    begin = Group(execution_id, [TurnInput(execution_id, start, NoCaller())])
+    assert await rooms.turn.turns.run([begin], lambda: None) == []
 
     commands = (await shard.open_commands(execution_id))[:5]
     outcomes = [CommandOutcomeMessage.model_validate(shard.fast(command)) for command in commands]
-    works = [
-        Work(execution_id, CommandOutcome(one.hold, tuple(one.events)), NobodyWaits())
+    inputs = [
+        TurnInput(execution_id, CommandOutcome(one.hold, tuple(one.events)), NoCaller())
         for one in outcomes
     ]
     sizes = []
-    postponed = [(Group(execution_id, works), 0.0)]
+    postponed = [(Group(execution_id, inputs), 0.0)]
     while postponed:
         before = len(await shard.log(execution_id))
         ((group, _pause),) = postponed
-        postponed = await parts.turns.run([group], lambda: None)
+        postponed = await rooms.turn.turns.run([group], lambda: None)
         sizes.append(len(await shard.log(execution_id)) - before)
 
     assert sizes == [8, 8, 4]
     assert len(await shard.open_commands(execution_id)) == 20
-    await parts.store.close()
+    await rooms.log.store.close()

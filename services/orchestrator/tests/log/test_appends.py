@@ -1,4 +1,4 @@
-"""Rows without a decision take positions like all others (design W12; http-b 10.7, 11)."""
+"""Rows without a decision take positions like all others (W12)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +24,7 @@ async def ask(shard: Shard) -> AsyncIterator[Ask]:
     replica = await shard.open_replica()
     handlers = LogHandlers(
         Appends(shard.pool),
-        on_moved=replica.parts.replicas.forget_and_tell,
+        on_moved=replica.rooms.memory.replicas.forget_and_tell,
         new_id=shard.ids.next,
         shard=0,
         shard_count=1,

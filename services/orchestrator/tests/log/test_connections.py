@@ -1,4 +1,4 @@
-"""What the edge is told about the turns' pool (http-a 2.3)."""
+"""Figures of the turns' pool, as the edge gets them."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Partitions are made ahead, and dropped only when nobody needs them (design S3; http-b 9.2)."""
+"""Partitions are created ahead, and dropped only when they are not needed (S3)."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -225,7 +225,7 @@ async def test_an_open_subscription_keeps_its_partition(pool: Pool, retention: R
     assert await retention.drop_partitions(ended_before=CUTOFF) == []
 
 
-async def test_nobody_waits_long_for_a_locked_log(pool: Pool, retention: Retention) -> None:
+async def test_no_transaction_waits_long_for_a_locked_log(pool: Pool, retention: Retention) -> None:
     await add(pool, OLD)
     async with pool.acquire() as reader, reader.transaction():
         await reader.execute("LOCK TABLE noetl.event IN ACCESS SHARE MODE")

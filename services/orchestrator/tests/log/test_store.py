@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import noetl_orchestrator.log.store
+import pytest
 from noetl_common.pg.queries import Queries
 from noetl_orchestrator.log.store import Store
 from noetl_testkit.postgres import Database
@@ -14,11 +15,21 @@ from services.orchestrator.tests.shard import Shard
 QUERIES = Queries.load("noetl_orchestrator.log")
 
 
-async def test_every_statement_can_be_prepared(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("room", "file"),
+    [
+        ("log", "queries.sql"),
+        ("log", "appends.sql"),
+        ("log", "retention.sql"),
+        ("leases", "children.sql"),
+    ],
+)
+async def test_every_statement_can_be_prepared(database: Database, room: str, file: str) -> None:
+    queries = Queries.load(f"noetl_orchestrator.{room}", file)
     connection = await asyncpg.connect(database.dsn)
     try:
-        for name in QUERIES:
-            await connection.prepare(QUERIES[name])
+        for name in queries:
+            await connection.prepare(queries[name])
     finally:
         await connection.close()
 
@@ -49,7 +60,7 @@ async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> Non
 
 
 async def test_request_keys_are_forgotten_after_their_time(shard: Shard) -> None:
-    store = (await shard.open_replica(loops=False)).parts.store
+    store = (await shard.open_replica(loops=False)).rooms.log.store
     await shard.pool.execute(
         "INSERT INTO noetl.request_key (scope, key, execution_id, seen_at) VALUES"
         " ('s', 'old', 1, now() - interval '1 hour'), ('s', 'new', 2, now())"

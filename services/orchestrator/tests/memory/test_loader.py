@@ -20,15 +20,15 @@ async def test_w11_a_restart_reads_snapshot_and_tail_only(shard: Shard) -> None:
     state = await shard.state(execution_id)
     assert state is not None
     assert state["snapshot_position"] >= 8
-    first.parts.cache.forget(execution_id)
+    first.rooms.memory.cache.forget(execution_id)
     read: list[tuple[int, int, int]] = []
-    load_tails = first.parts.store.load_tails
+    load_tails = first.rooms.log.store.load_tails
 
     async def counting(spans: Any) -> Any:
         read.extend(spans)
         return await load_tails(spans)
 
-    first.parts.store.load_tails = counting  # type: ignore[method-assign]
+    first.rooms.log.store.load_tails = counting  # type: ignore[method-assign]
     await finish(shard, execution_id)
 
     assert (await shard.types(execution_id))[-1] == "playbook.completed"
@@ -44,13 +44,13 @@ async def test_w11_snapshots_cost_no_more_than_the_events_they_replace(shard: Sh
     """
     replica = await shard.open_replica(snapshot_min_events=4)
     sizes: list[int] = []
-    commit = replica.parts.store.commit_turn
+    commit = replica.rooms.log.store.commit_turn
 
     async def measuring(parameters: CommitParameters) -> Committed:
         sizes.extend(len(state) for state in parameters.snapshots)
         return await commit(parameters)
 
-    replica.parts.store.commit_turn = measuring  # type: ignore[method-assign]
+    replica.rooms.log.store.commit_turn = measuring  # type: ignore[method-assign]
     execution_id = await shard.start(LOOP, payload={"items": list(range(100))})
     command, *_ = await shard.open_commands(execution_id)
     before = len(await shard.log(execution_id))
@@ -74,7 +74,7 @@ async def test_w11_a_snapshot_of_another_release_is_not_needed(shard: Shard) -> 
     for _ in range(8):
         await shard.send(execution_id, shard.event(command, "command.heartbeat"))
     await shard.pool.execute("UPDATE noetl.execution_snapshot SET state = $1", b'{"format": 999}')
-    replica.parts.cache.forget(execution_id)
+    replica.rooms.memory.cache.forget(execution_id)
 
     await finish(shard, execution_id)
 

@@ -20,19 +20,19 @@ def conflicts() -> float:
 async def test_an_outdated_copy_reads_only_the_rows_that_are_new(shard: Shard) -> None:
     for _ in range(2):
         await shard.open_replica()
-    first, second = (one.parts for one in shard.replicas)
-    await eventually(lambda: first.replicas.are_there and second.replicas.are_there)
+    first, second = (one.rooms for one in shard.replicas)
+    await eventually(lambda: first.memory.replicas.are_there and second.memory.replicas.are_there)
     execution_id = await shard.start()
     command = await shard.command(execution_id)
     read: list[Any] = []
-    for parts in (first, second):
-        load = parts.store.load_executions
+    for rooms in (first, second):
+        load = rooms.log.store.load_executions
 
         async def noting(ids: Any, load: Any = load) -> Any:
             read.extend(ids)
             return await load(ids)
 
-        parts.store.load_executions = noting  # type: ignore[method-assign]
+        rooms.log.store.load_executions = noting  # type: ignore[method-assign]
     before = conflicts()
 
     # Claims go to the replicas in turn; each time the other one's copy is old.
@@ -46,7 +46,7 @@ async def test_an_outdated_copy_reads_only_the_rows_that_are_new(shard: Shard) -
         wanted = state["position"]
 
         def all_know(wanted: int = wanted) -> bool:
-            copies = [parts.cache.get(execution_id) for parts in (first, second)]
+            copies = [rooms.memory.cache.get(execution_id) for rooms in (first, second)]
             return all(
                 copy is None or max(copy.newest, copy.execution.position) == wanted
                 for copy in copies
@@ -63,18 +63,18 @@ async def test_a_copy_that_cannot_catch_up_is_read_anew(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    replica.parts.cache.note_newer(execution_id, 99)
+    replica.rooms.memory.cache.note_newer(execution_id, 99)
 
     assert await shard.send(execution_id, shard.fast(command)) == {"status": "ok"}
     await shard.log(execution_id)
 
 
-async def test_nobody_is_told_while_nobody_is_there(shard: Shard) -> None:
+async def test_no_position_is_sent_without_siblings(shard: Shard) -> None:
     replica = await shard.open_replica()
     told: list[Any] = []
     await shard.bus.subscribe("noetl_hint.moved.0", lambda message: told.append(message.data))
 
     await shard.start()
 
-    assert not replica.parts.replicas.are_there
+    assert not replica.rooms.memory.replicas.are_there
     assert all(b'"moved":[]' in body for body in told)

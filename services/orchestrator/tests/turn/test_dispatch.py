@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from noetl_engine.inputs import Cancelled
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import Group, NobodyWaits, Work
+from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (
@@ -14,15 +14,15 @@ from services.orchestrator.tests.gates import (
 from services.orchestrator.tests.shard import Shard
 
 
-def work(execution_id: int, reason: str = "") -> Work:
-    return Work(execution_id, Cancelled(reason), NobodyWaits())
+def turn_input(execution_id: int, reason: str = "") -> TurnInput:
+    return TurnInput(execution_id, Cancelled(reason), NoCaller())
 
 
 def names(groups: list[Group]) -> list[tuple[int, list[str | None]]]:
     return [
         (
             group.execution_id,
-            [w.input.reason for w in group.works if isinstance(w.input, Cancelled)],
+            [w.message.reason for w in group.inputs if isinstance(w.message, Cancelled)],
         )
         for group in groups
     ]
@@ -35,16 +35,16 @@ def dispatcher() -> Dispatcher:
 
 async def test_inputs_of_one_execution_stay_in_order_and_together(dispatcher: Dispatcher) -> None:
     for execution_id, reason in ((1, "a"), (2, "b"), (1, "c")):
-        dispatcher.submit(work(execution_id, reason))
+        dispatcher.submit(turn_input(execution_id, reason))
 
     assert names(await dispatcher.take()) == [(1, ["a", "c"]), (2, ["b"])]
 
 
 async def test_an_execution_is_in_one_turn_at_a_time(dispatcher: Dispatcher) -> None:
-    dispatcher.submit(work(1, "a"))
+    dispatcher.submit(turn_input(1, "a"))
     await dispatcher.take()
-    dispatcher.submit(work(1, "b"))
-    dispatcher.submit(work(2, "c"))
+    dispatcher.submit(turn_input(1, "b"))
+    dispatcher.submit(turn_input(2, "c"))
 
     second = names(await dispatcher.take())
     dispatcher.release([1, 2])
@@ -55,8 +55,8 @@ async def test_an_execution_is_in_one_turn_at_a_time(dispatcher: Dispatcher) -> 
 
 async def test_a_hot_execution_gets_a_bounded_share(dispatcher: Dispatcher) -> None:
     for number in range(10):
-        dispatcher.submit(work(1, str(number)))
-    dispatcher.submit(work(2, "x"))
+        dispatcher.submit(turn_input(1, str(number)))
+    dispatcher.submit(turn_input(2, "x"))
 
     first = await dispatcher.take()
     dispatcher.release([1, 2])
@@ -68,7 +68,7 @@ async def test_a_hot_execution_gets_a_bounded_share(dispatcher: Dispatcher) -> N
 
 async def test_a_turn_takes_no_more_than_its_bound(dispatcher: Dispatcher) -> None:
     for execution_id in range(6):
-        dispatcher.submit(work(execution_id))
+        dispatcher.submit(turn_input(execution_id))
 
     assert [len(await dispatcher.take()), len(await dispatcher.take())] == [4, 2]
 
@@ -76,9 +76,9 @@ async def test_a_turn_takes_no_more_than_its_bound(dispatcher: Dispatcher) -> No
 async def test_what_is_postponed_comes_first_and_blocks_its_execution(
     dispatcher: Dispatcher,
 ) -> None:
-    dispatcher.submit(work(1, "a"))
+    dispatcher.submit(turn_input(1, "a"))
     (group,) = await dispatcher.take()
-    dispatcher.submit(work(1, "b"))
+    dispatcher.submit(turn_input(1, "b"))
 
     dispatcher.postpone(group, 0.01)
     later = await dispatcher.take()
@@ -91,7 +91,7 @@ async def test_take_waits_for_inputs(dispatcher: Dispatcher) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
 
-    dispatcher.submit(work(1, "a"))
+    dispatcher.submit(turn_input(1, "a"))
 
     assert names(await waiting) == [(1, ["a"])]
 
@@ -106,7 +106,7 @@ async def test_what_arrives_during_a_commit_shares_the_next_one(shard: Shard) ->
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.parts.dispatcher) >= 19)
+        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 19)
 
     gate.before = hold
     first = asyncio.create_task(shard.send(executions[0], shard.fast(commands[0])))

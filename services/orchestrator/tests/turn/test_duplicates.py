@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from noetl_engine.inputs import Cancelled, Finalized
 from noetl_engine.outputs import Answer
-from noetl_orchestrator.turn.inputs import NobodyWaits, Work
-from noetl_orchestrator.turn.unit_of_work import repeated_answer
+from noetl_orchestrator.turn.duplicates import repeated_answer
+from noetl_orchestrator.turn.inputs import NoCaller, TurnInput
 
 ENDED = Answer(
     body={"execution_id": 7, "status": "FAILED", "message": "Execution already in FAILED state"}
@@ -23,13 +23,13 @@ REFUSED = Answer(status=422, error="Cannot cancel execution in CANCELLED state")
     ],
 )
 def test_a_repetition_is_answered_like_the_first(message: Any, answer: Answer, text: str) -> None:
-    work = Work(7, message, NobodyWaits(), is_repeated=True)
+    turn_input = TurnInput(7, message, NoCaller(), is_repeated=True)
 
-    assert repeated_answer(work, message, answer).body["message"] == text
+    assert repeated_answer(turn_input, message, answer).body["message"] == text
 
 
 @pytest.mark.parametrize(
     ("message", "answer"), [(Finalized("FAILED"), ENDED), (Cancelled(), REFUSED)]
 )
 def test_what_comes_for_the_first_time_is_told_the_state(message: Any, answer: Answer) -> None:
-    assert repeated_answer(Work(7, message, NobodyWaits()), message, answer) is answer
+    assert repeated_answer(TurnInput(7, message, NoCaller()), message, answer) is answer

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from noetl_engine.inputs import EventsPosted
-from noetl_orchestrator.turn.inputs import Work
+from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (
@@ -99,7 +99,7 @@ async def test_w3_repetitions_inside_one_turn_are_answered_like_the_first(shard:
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.parts.dispatcher) >= 4)
+        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 4)
 
     gate.before = hold
     blocker = asyncio.create_task(
@@ -127,15 +127,15 @@ async def test_w3_equal_ids_meet_in_one_turn(shard: Shard) -> None:
     command = await shard.command(await shard.start())
     caller = Noted()
     first = beat(shard, command, caller)
-    posted = first.works[0].input
+    posted = first.inputs[0].message
     assert isinstance(posted, EventsPosted)
     other = posted.events[0].model_copy(update={"worker_id": "w2"})
     second = EventsPosted((other,), batch=False)
-    first.works.append(Work(command.execution_id, second, caller))
+    first.inputs.append(TurnInput(command.execution_id, second, caller))
     gate = Gate(replica)
 
-    assert await replica.parts.turns.run([first], lambda: None) == []
-    await replica.parts.store.close()
+    assert await replica.rooms.turn.turns.run([first], lambda: None) == []
+    await replica.rooms.log.store.close()
 
     assert gate.commits == 1
     ids = [answer.body["event_id"] for answer in caller.answers]

@@ -7,7 +7,7 @@ import pytest
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.inputs import Cancelled, Claimed, CommandOutcome, Continued
 from noetl_orchestrator.log.keys import RequestKey
-from noetl_orchestrator.turn.inputs import Group, Work
+from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (
@@ -46,9 +46,9 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
     command = await shard.command(execution_id)
     await shard.send(execution_id, shard.event(command, "command.heartbeat"))
     # The first replica knows the execution as it was before the second goes on.
-    stale = first.parts
-    loops = asyncio.create_task(stale.dispatcher.run_turns(stale.turns.run))
-    await first.parts.on_claim(
+    stale = first.rooms
+    loops = asyncio.create_task(stale.turn.dispatcher.run_turns(stale.turn.turns.run))
+    await first.rooms.ingress.on_claim(
         {
             "execution_id": execution_id,
             "event_id": command.event_id,
@@ -56,12 +56,12 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
             "instance": "i1",
         }
     )
-    assert len(stale.cache) == 1
+    assert len(stale.memory.cache) == 1
     await shard.send(execution_id, shard.fast(command, worker="w1", instance="i1"))
-    assert second.parts.cache.get(execution_id) is not None
+    assert second.rooms.memory.cache.get(execution_id) is not None
 
     answer = orjson.loads(
-        await stale.on_claim(
+        await stale.ingress.on_claim(
             {
                 "execution_id": execution_id,
                 "event_id": command.event_id,
@@ -72,7 +72,7 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
     )
     loops.cancel()
     await asyncio.gather(loops, return_exceptions=True)
-    await stale.store.close()
+    await stale.log.store.close()
 
     assert (answer["status"], answer["detail"]["code"]) == (409, "already_terminal")
 
@@ -80,7 +80,9 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
 async def test_w1_an_answer_without_rows_rests_on_the_position_too(shard: Shard) -> None:
     """A cached state that others have moved on from refuses nothing."""
     stale = await shard.open_replica(loops=False)
-    execution_id_loop = asyncio.create_task(stale.parts.dispatcher.run_turns(stale.parts.turns.run))
+    execution_id_loop = asyncio.create_task(
+        stale.rooms.turn.dispatcher.run_turns(stale.rooms.turn.turns.run)
+    )
     await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)
@@ -92,7 +94,7 @@ async def test_w1_an_answer_without_rows_rests_on_the_position_too(shard: Shard)
     claim = await shard.claim(second, worker="w2", instance="i2", replica=0)
     execution_id_loop.cancel()
     await asyncio.gather(execution_id_loop, return_exceptions=True)
-    await stale.parts.store.close()
+    await stale.rooms.log.store.close()
 
     assert claim["status"] == 200
 
@@ -115,12 +117,12 @@ async def test_w1_what_another_replica_has_locked_is_left_out_whole(shard: Shard
 
 
 @pytest.mark.parametrize("writes", [True, False])
-async def test_w1_one_commit_leaves_out_who_has_moved_on_and_nobody_else(
+async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
     shard: Shard, *, writes: bool
 ) -> None:
     """The position alone decides, for each execution, be there rows to append or an answer."""
     stale = await shard.open_replica(loops=False)
-    turns = stale.parts.turns
+    turns = stale.rooms.turn.turns
     await shard.open_replica()
     moved, still = [await shard.command(await shard.start()) for _ in range(2)]
     await turns.run([beat(shard, one, Noted()) for one in (moved, still)], lambda: None)
@@ -131,11 +133,11 @@ async def test_w1_one_commit_leaves_out_who_has_moved_on_and_nobody_else(
     behind = beat(shard, second, callers[0])
     if not writes:
         claim = Claimed(second.event_id, "w9", "i9", after_start=False, final=False)
-        behind.works[0].input = claim
+        behind.inputs[0].message = claim
     gate = Gate(stale)
 
     postponed = await turns.run([behind, beat(shard, still, callers[1])], lambda: None)
-    await stale.parts.store.close()
+    await stale.rooms.log.store.close()
 
     assert [group.execution_id for group, _ in postponed] == [moved.execution_id]
     assert (callers[0].answers, len(callers[1].answers)) == ([], 1)
@@ -150,7 +152,7 @@ async def test_w1_one_commit_leaves_out_who_has_moved_on_and_nobody_else(
 async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard) -> None:
     """It would have appended, issued, changed, ended, timed, announced, kept and remembered."""
     stale = await shard.open_replica(loops=False, snapshot_min_events=1, decision_commands=2)
-    turns = stale.parts.turns
+    turns = stale.rooms.turn.turns
     await shard.open_replica()
     command = await shard.command(await shard.start(FAN_OUT))
     execution_id = command.execution_id
@@ -160,27 +162,27 @@ async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard)
         execution_id,
     )
     outcome = CommandOutcomeMessage.model_validate(shard.fast(command))
-    keyed = beat(shard, command, Noted()).works[0]
-    keyed.keys = (RequestKey("s", "k", 60.0),)
+    keyed = beat(shard, command, Noted()).inputs[0]
+    keyed.request_keys = (RequestKey("s", "k", 60.0),)
     busy = [
-        Work(execution_id, CommandOutcome(outcome.hold, tuple(outcome.events)), Noted()),
+        TurnInput(execution_id, CommandOutcome(outcome.hold, tuple(outcome.events)), Noted()),
         keyed,
-        Work(execution_id, Continued(), Noted(), timer_id=7),
+        TurnInput(execution_id, Continued(), Noted(), timer_id=7),
     ]
-    ending = [Work(execution_id, Cancelled(None), Noted())]
+    ending = [TurnInput(execution_id, Cancelled(None), Noted())]
 
-    for works in (busy, ending):
+    for inputs in (busy, ending):
         await turns.run([beat(shard, command, Noted())], lambda: None)
         await shard.send(execution_id, shard.event(command, "command.heartbeat", attempts=0))
         before = await written(shard)
-        ((group, _),) = await turns.run([Group(execution_id, works)], lambda: None)
+        ((group, _),) = await turns.run([Group(execution_id, inputs)], lambda: None)
 
-        assert group.works == works
+        assert group.inputs == inputs
         assert await written(shard) == before
 
     # Nor was the relay told: what it hears after this came after all that.
     await turns.run([beat(shard, command, Noted())], lambda: None)
-    await stale.parts.store.close()
+    await stale.rooms.log.store.close()
     announced = {row["outbox_id"] for row in (await written(shard))["outbox"]}
     await eventually(lambda: {hint["outbox_id"] for hint in shard.hints} >= announced)
     assert {hint["outbox_id"] for hint in shard.hints} == announced

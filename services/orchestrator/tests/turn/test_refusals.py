@@ -15,7 +15,7 @@ from services.orchestrator.tests.gates import (
 from services.orchestrator.tests.shard import Shard
 
 
-async def test_w2_one_unstorable_row_in_a_full_batch_harms_nobody_else(shard: Shard) -> None:
+async def test_w2_one_unstorable_row_in_a_full_batch_harms_no_other_execution(shard: Shard) -> None:
     """The bad message goes to the dead letters, its execution fails, the others go on."""
     replica = await shard.open_replica(turns_in_flight=1)
     executions = [await shard.start() for _ in range(12)]
@@ -29,7 +29,7 @@ async def test_w2_one_unstorable_row_in_a_full_batch_harms_nobody_else(shard: Sh
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.parts.dispatcher) >= 11)
+        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 11)
 
     gate.before = hold
     first = asyncio.create_task(shard.send(executions[0], bodies[0]))
@@ -65,7 +65,7 @@ async def test_w2_the_good_inputs_of_the_bad_execution_count(shard: Shard) -> No
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.parts.dispatcher) >= 2)
+        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 2)
 
     gate.before = hold
     first = asyncio.create_task(shard.send(execution_id, shard.event(command, "command.heartbeat")))
@@ -83,7 +83,7 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    fail_execution = replica.parts.store.fail_execution
+    fail_execution = replica.rooms.log.store.fail_execution
     tries = 0
 
     async def away_once(*args: Any, **options: Any) -> int | None:
@@ -93,7 +93,7 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
             raise DatabaseUnavailable(reason="away")
         return await fail_execution(*args, **options)
 
-    replica.parts.store.fail_execution = away_once  # type: ignore[method-assign]
+    replica.rooms.log.store.fail_execution = away_once  # type: ignore[method-assign]
     bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
     answer = await shard.send(execution_id, bad)
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_engine.inputs import Started
-from noetl_orchestrator.turn.inputs import Group, Work
+from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (
-    PATIENCE_MS,
+    DEADLINES_MS,
     Gate,
     Noted,
 )
@@ -34,7 +34,7 @@ async def test_w5_the_deadline_is_tested_again_in_the_commit(shard: Shard) -> No
     """The decision was in time, the commit is not: nothing may be written."""
     replica = await shard.open_replica()
     gate = Gate(replica)
-    for milliseconds in PATIENCE_MS:
+    for milliseconds in DEADLINES_MS:
         deadline_ms = int(time.time() * 1000) + milliseconds
 
         async def hold(end_ms: int = deadline_ms + 20) -> None:
@@ -84,8 +84,8 @@ async def test_w5_a_copy_past_its_deadline_of_a_committed_start_is_answered_like
     message = shard.start_message()
     await shard.send(message["execution_id"], message)
     first = gate.commits
-    for milliseconds in PATIENCE_MS:
-        replica.parts.cache.forget(message["execution_id"])
+    for milliseconds in DEADLINES_MS:
+        replica.rooms.memory.cache.forget(message["execution_id"])
         deadline_ms = int(time.time() * 1000) + milliseconds
 
         async def hold(end_ms: int = deadline_ms + 20) -> None:
@@ -116,9 +116,9 @@ async def test_w5_a_redelivered_start_is_looked_up_whatever_its_deadline(shard: 
         payload={},
     )
     over = datetime(2026, 1, 1, tzinfo=UTC)
-    work = Work(execution_id, again, caller, deadline=over, is_repeated=True)
+    turn_input = TurnInput(execution_id, again, caller, deadline=over, is_repeated=True)
 
-    await replica.parts.turns.run([Group(execution_id, [work])], lambda: None)
+    await replica.rooms.turn.turns.run([Group(execution_id, [turn_input])], lambda: None)
 
     (answer,) = caller.answers
     assert (answer.status, answer.body["status"]) == (200, "started")

@@ -1,1 +1,1 @@
-"""Publishes what was committed."""
+"""Publish committed rows."""

@@ -1,4 +1,4 @@
-"""Runs the outbox relay: `python -m noetl_outbox`."""
+"""Run the outbox relay: `python -m noetl_outbox`."""
 
 from noetl_common.service import run_service
 

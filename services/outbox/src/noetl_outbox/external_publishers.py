@@ -22,7 +22,7 @@ _LARGEST_EXPONENT = 8
 
 
 class ExternalPublishers:
-    """Leases event rows to external publishers, and records their results.
+    """Lease event rows to external publishers, and record their results.
 
     While the relay publishes events too, it gets fresh rows first (O2). A row that both publish
     goes out twice under one message id, and the stream keeps one.

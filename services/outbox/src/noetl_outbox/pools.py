@@ -23,7 +23,7 @@ _MOST_PAGES = 100
 
 
 class PoolWatch:
-    """Watches the durables of the command stream."""
+    """Watch the durables of the command stream."""
 
     def __init__(self, bus: Bus, *, interval_seconds: float) -> None:
         self._bus = bus

@@ -43,35 +43,14 @@ claimed AS (
 )
 
 SELECT
-    claimed.outbox_id,
-    claimed.kind,
-    claimed.execution_id,
-    claimed.event_id,
-    claimed.subject,
-    claimed.message_id,
-    claimed.payload,
-    claimed.attempts,
-    event.position,
-    event.event_type,
-    event.created_at AT TIME ZONE 'UTC' AS created_at,
-    event.catalog_id,
-    event.node_id,
-    event.node_name,
-    event.node_type,
-    event.status,
-    event.parent_event_id,
-    event.parent_execution_id,
-    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
-    event.result,
-    event.meta,
-    event.error,
-    event.worker_id
-FROM claimed
-LEFT JOIN noetl.event AS event
-    ON claimed.kind = 'event'
-    AND event.execution_id = claimed.execution_id
-    AND event.event_id = claimed.event_id
-ORDER BY claimed.outbox_id;
+    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
+    {published_log_row}
+FROM claimed AS c
+LEFT JOIN noetl.event AS e
+    ON c.kind = 'event'
+    AND e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+ORDER BY c.outbox_id;
 
 -- name: claim_named_rows
 -- The same for rows that a hint named without their payload. $1 outbox ids, $2 lease
@@ -106,42 +85,22 @@ claimed AS (
 )
 
 SELECT
-    claimed.outbox_id,
-    claimed.kind,
-    claimed.execution_id,
-    claimed.event_id,
-    claimed.subject,
-    claimed.message_id,
-    claimed.payload,
-    claimed.attempts,
-    event.position,
-    event.event_type,
-    event.created_at AT TIME ZONE 'UTC' AS created_at,
-    event.catalog_id,
-    event.node_id,
-    event.node_name,
-    event.node_type,
-    event.status,
-    event.parent_event_id,
-    event.parent_execution_id,
-    CASE WHEN event.event_type = 'command.issued' THEN event.context END AS context,
-    event.result,
-    event.meta,
-    event.error,
-    event.worker_id
-FROM claimed
-LEFT JOIN noetl.event AS event
-    ON claimed.kind = 'event'
-    AND event.execution_id = claimed.execution_id
-    AND event.event_id = claimed.event_id
-ORDER BY claimed.outbox_id;
+    c.outbox_id, c.kind, c.execution_id, c.event_id, c.subject, c.message_id, c.payload, c.attempts,
+    {published_log_row}
+FROM claimed AS c
+LEFT JOIN noetl.event AS e
+    ON c.kind = 'event'
+    AND e.execution_id = c.execution_id
+    AND e.event_id = c.event_id
+ORDER BY c.outbox_id;
 
 -- name: mark_published
 -- Marks many rows at once, except those that were put back under another message id meanwhile.
 -- $1 outbox ids, $2 message ids, $3 creation times of the streams, $4 sequences
 WITH published AS (
     SELECT stored.outbox_id, ack.stream_created_at, ack.sequence
-    FROM unnest($1::BIGINT[], $2::TEXT[], $3::TIMESTAMPTZ[], $4::BIGINT[])
+    FROM
+        unnest($1::BIGINT[], $2::TEXT[], $3::TIMESTAMPTZ[], $4::BIGINT[])
             AS ack (outbox_id, message_id, stream_created_at, sequence)
     INNER JOIN noetl.outbox AS stored
         ON stored.outbox_id = ack.outbox_id
@@ -199,8 +158,7 @@ ON CONFLICT (execution_id, event_id, kind) DO NOTHING;
 -- Puts back notifications of unclaimed commands that a stream no longer holds (O5). A younger
 -- stream does not know their message id; the same stream may remember it, so the id changes.
 -- $1 creation time of the stream, $2 its first and $3 its last sequence, $4 when these were asked
--- for,
--- $5 grace of the sweep
+-- for, $5 grace of the sweep
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
@@ -228,15 +186,15 @@ WHERE command.status = 'PENDING'
 -- name: return_lost_events
 -- Puts back recent events that a stream no longer holds, for its subscribers.
 -- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 how
--- recent,
--- $5 grace of the sweep, $6 most rows
+-- recent, $5 grace of the sweep, $6 most rows
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
     available_at = now() - $5::INTERVAL,
     locked_at = NULL,
     updated_at = now()
-WHERE stored.outbox_id IN (
+WHERE
+    stored.outbox_id IN (
         SELECT outbox_id
         FROM noetl.outbox
         WHERE status = 'PUBLISHED'
@@ -251,9 +209,9 @@ WHERE stored.outbox_id IN (
 
 -- name: return_lost_messages
 -- Puts back messages to executions that a lost ingress may not have delivered; repeated ones
--- change nothing. $1 creation time of the stream, $2 its last sequence, $3 when these were asked
--- for,
--- $4 grace of the sweep
+-- change nothing.
+-- $1 creation time of the stream, $2 its last sequence, $3 when these were asked for, $4 grace of
+-- the sweep
 UPDATE noetl.outbox AS stored
 SET
     status = 'PENDING',
@@ -282,7 +240,8 @@ WITH page AS (
 dispensable AS (
     SELECT page.outbox_id
     FROM page
-    WHERE CASE page.kind
+    WHERE
+        CASE page.kind
             WHEN 'event' THEN TRUE
             WHEN 'message' THEN page.published_at < now() - $2::INTERVAL
             ELSE NOT EXISTS (

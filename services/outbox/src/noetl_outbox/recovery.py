@@ -39,7 +39,7 @@ class CreationTimes:
 
 
 class Recovery:
-    """Compares streams with the rows that were published to them."""
+    """Compare streams with the rows that were published to them."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ _LONGEST_HINT_BATCH_BYTES = 8 << 20
 
 
 class Relay:
-    """Publishes rows from hints at once, and from the table in its sweep (O2)."""
+    """Publish rows from hints at once, and from the table in its sweep (O2)."""
 
     def __init__(
         self,

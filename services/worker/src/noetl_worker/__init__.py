@@ -1,1 +1,1 @@
-"""Runs tools."""
+"""The worker: pull commands, run their tools, report the outcomes."""

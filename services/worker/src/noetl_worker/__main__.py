@@ -16,7 +16,7 @@ def main() -> None:
     try:
         run_service(create_app, Settings(), name="worker")
     except SystemExit as end:
-        # Python would wait for its threads, and one that reads from a dead place never ends.
+        # Python would wait for its threads, and a thread that reads from a dead mount never ends.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(end.code if isinstance(end.code, int) else 1)

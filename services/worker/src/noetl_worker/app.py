@@ -1,4 +1,4 @@
-"""Builds the worker: the one place where its parts come together."""
+"""Build the worker; all its parts are made here."""
 
 import asyncio
 import os
@@ -34,8 +34,6 @@ from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.transport import Transport
-
-__all__ = ["create_app"]
 
 _log = get_logger()
 
@@ -162,10 +160,10 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
 
 
 def _machine_id(settings: Settings) -> int:
-    """The bits of event ids that are ours.
+    """Return the machine bits of this worker's event ids.
 
     Not leased: a worker must go on while the catalog is away, and equal ids of two workers are
-    told apart where they are stored (design W3).
+    told apart where they are stored (W3).
     """
     if settings.snowflake_node_id is not None:
         return settings.snowflake_node_id & 0x3FF
@@ -174,7 +172,7 @@ def _machine_id(settings: Settings) -> int:
 
 
 def _secrets(settings: Settings) -> dict[str, str]:
-    """The variables that the operator lets tools use."""
+    """Return the environment variables that the operator lets tools use."""
     names = (name.strip() for name in settings.keychain_env_vars.split(","))
     return {name: value for name in names if name and (value := os.environ.get(name))}
 
@@ -186,7 +184,6 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
         file_bytes=settings.worker_python_file_bytes,
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
-        jobs=settings.worker_python_jobs,
     )
     async with interpreter_pool(
         executable=settings.python_path or None,

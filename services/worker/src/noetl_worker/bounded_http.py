@@ -1,12 +1,10 @@
-"""One call over HTTP whose answer can't grow beyond a limit, whatever the server sends."""
+"""An HTTP call with a limit on the size of the answer."""
 
 import zlib
 from collections.abc import Collection
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
-
-__all__ = ["AnswerTooLarge", "fetch", "open_tool_client"]
 
 _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _MOST_REDIRECTS = 10
@@ -23,7 +21,7 @@ def open_tool_client(*, seconds: float, trust_env: bool = True) -> httpx.AsyncCl
     return httpx.AsyncClient(
         timeout=seconds,
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
-        # What `fetch` can unpack.
+        # The codings that `fetch` can unpack.
         headers={"accept-encoding": "gzip, deflate"},
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         trust_env=trust_env,
@@ -80,12 +78,12 @@ async def _read(response: httpx.Response, most: int) -> bytes:
 
 
 class _Unpacker:
-    """Undoes the one coding an answer may have, never further than asked for."""
+    """Decompress an answer piece by piece, never beyond the given size."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._request = response.request
         name = response.headers.get("content-encoding", "").strip().lower()
-        # What we don't know stays as it came; a chain of codings is a bomb more often than not.
+        # Unknown codings stay packed; a chain of codings is a bomb more often than not.
         self._is_packed = name in _CODINGS
         self._window = _CODINGS.get(name, 0)
         self._stream = zlib.decompressobj(self._window)

@@ -1,18 +1,16 @@
-"""JSON that PostgreSQL's jsonb takes."""
+"""JSON that PostgreSQL's jsonb accepts: no NUL characters, no lone surrogates."""
 
 import json
 from math import isfinite
-from typing import Any
 
 import orjson
-
-__all__ = ["encode"]
+from noetl_contract.json import Json
 
 _ESCAPED_NUL = rb"\u0000"
 _REPLACEMENT = "\ufffd"
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Json) -> bytes:
     """Encode; NUL characters and halves of surrogate pairs, which jsonb refuses, are replaced."""
     try:
         data = orjson.dumps(value)
@@ -22,11 +20,11 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(_clean(value)) if _ESCAPED_NUL in data else data
 
 
-def _text(value: Any) -> Any:
+def _text(value: Json) -> Json:
     return _clean(str(value))
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: Json) -> Json:
     if isinstance(value, str):
         text = value.replace("\0", _REPLACEMENT)
         try:

@@ -1,4 +1,4 @@
-"""What a worker does beside its commands: show that it lives, watch its lag and its scripts."""
+"""Background loops: heartbeats, the durable's lag, the guard of scripts."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,8 +13,6 @@ from noetl_worker.interpreters.guard import overgrown
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.transports.transport import Transport
 
-__all__ = ["register_until_done", "run_guard", "run_heartbeats", "run_lag_watch"]
-
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
@@ -23,7 +21,7 @@ _log = get_logger()
 
 
 async def register_until_done(transport: Transport) -> None:
-    """Register; a worker nobody knows may not hold commands."""
+    """Register; an unregistered worker may not hold commands."""
     pause = _FIRST_PAUSE_SECONDS
     while not await transport.register():
         await asyncio.sleep(pause)
@@ -31,7 +29,7 @@ async def register_until_done(transport: Transport) -> None:
 
 
 async def run_heartbeats(transport: Transport, *, seconds: float, beat: Callable[[], None]) -> None:
-    """Show that the worker lives; register again (as the same process) when it was forgotten."""
+    """Send heartbeats; register again, as the same process, when the catalog has no record."""
     while True:
         await asyncio.sleep(seconds)
         beat()

@@ -1,4 +1,4 @@
-"""Metrics of the worker (worker 18 and 22.8)."""
+"""Metrics of the worker."""
 
 from noetl_common.metrics import DURATION_BUCKETS, counter, gauge, histogram
 

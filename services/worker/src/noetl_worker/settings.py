@@ -1,4 +1,4 @@
-"""Settings of the worker; names as worker.md 3 has them, ours with the prefix ``NOETL_``."""
+"""Settings of the worker: the names of the reference, and ours with the prefix ``NOETL_``."""
 
 from typing import Any, Literal
 from uuid import uuid4
@@ -10,15 +10,13 @@ from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.sql_settings import SqlSettings
 
-__all__ = ["Settings"]
-
 _MEBIBYTE = 1 << 20
 _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
 class Settings(SqlSettings, NatsSettings, ServiceSettings):
-    """Everything a worker process is told."""
+    """Settings of a worker process."""
 
     nats_url: SecretStr = Field(
         default=SecretStr("nats://localhost:4222"),
@@ -57,12 +55,12 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
     worker_id: str = Field(
         default_factory=lambda: str(uuid4()),
         validation_alias="WORKER_ID",
-        description="Who we are in registrations, claims and events; in production the pod.",
+        description="Our name in registrations, claims and events; in production the pod's.",
     )
     worker_pool_name: str = Field(
         default="default",
         validation_alias="WORKER_POOL_NAME",
-        description="Pool whose commands we run; `default` is the pool `shared`.",
+        description="Pool whose commands the worker runs; `default` is the pool `shared`.",
     )
     worker_transport: Literal["nats", "http"] = Field(
         default="nats", description="How commands are claimed and reported."
@@ -132,9 +130,6 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
     worker_python_warm: int = Field(
         default=2, ge=0, description="Python interpreters started ahead of the first script."
     )
-    worker_python_jobs: int = Field(
-        default=1000, ge=1, description="Scripts without traces that may share one process."
-    )
     worker_python_memory_bytes: int = Field(
         default=1024 * _MEBIBYTE, ge=0, description="Address space of one script; 0: no limit."
     )
@@ -151,7 +146,7 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
         default=64, ge=1, description="Processes of one script; above, it is killed."
     )
     worker_http_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Patience of the http tool."
+        default=30.0, gt=0, description="Timeout of the http tool."
     )
     worker_http_body_bytes: int = Field(
         default=32 * _MEBIBYTE, ge=1024, description="Largest answer the http tool takes."
@@ -163,13 +158,13 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
         default=64 * _MEBIBYTE, ge=1024, description="Largest stored result that tools fetch."
     )
     worker_nats_tool_seconds: float = Field(
-        default=10.0, gt=0, description="Patience with one operation of the nats tool."
+        default=10.0, gt=0, description="Timeout of an operation of the nats tool."
     )
     worker_nats_tool_bytes: int = Field(
         default=64 * _MEBIBYTE, ge=1024, description="Largest object or batch of the nats tool."
     )
     mcp_request_timeout_seconds: float = Field(
-        default=60.0, gt=0, description="Patience with one call to an MCP server, at most…"
+        default=60.0, gt=0, description="Timeout of a call to an MCP server, at most…"
     )
     worker_command_timeout_seconds: float = Field(default=180.0, gt=0, description="…this.")
     google_credentials: str = Field(

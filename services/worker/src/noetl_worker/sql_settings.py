@@ -3,8 +3,6 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-__all__ = ["SqlSettings"]
-
 _MEBIBYTE = 1 << 20
 
 
@@ -12,7 +10,7 @@ class SqlSettings(BaseSettings):
     """The worker's settings for `postgres`, `duckdb` and `transfer`; composed by inheritance."""
 
     worker_sql_connect_timeout_seconds: float = Field(
-        default=10.0, gt=0, description="Patience with one attempt to connect to PostgreSQL."
+        default=10.0, gt=0, description="Timeout of an attempt to connect to PostgreSQL."
     )
     worker_sql_pool_wait_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for a pooled connection to be free."

@@ -1,21 +1,19 @@
-"""Values that survive the rendering of a tool's configuration as they are.
+"""Template literals: values that rendering leaves as they are.
 
 A tool renders its whole configuration. A password that happens to contain template marks would
 be run as a template; instead it becomes one that yields exactly this text.
 """
 
-from typing import Any
-
-__all__ = ["is_template", "literal"]
+from noetl_contract.json import Json
 
 
 def is_template(text: str) -> bool:
-    """Whether the worker's rules take a text for a template (worker 8.5)."""
+    """Tell whether a text counts as a template by the worker's rules."""
     return "{{" in text or "{%" in text
 
 
-def literal(value: Any) -> Any:
-    """Return what renders to the value."""
+def literal(value: Json) -> Json:
+    """Return a template that renders to exactly this value."""
     if isinstance(value, str):
         return f'{{{{ "{_escaped(value)}" | tojson }}}}' if is_template(value) else value
     if isinstance(value, dict):

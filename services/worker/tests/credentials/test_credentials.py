@@ -1,4 +1,4 @@
-"""Credentials by alias: found, mapped, applied, and never put out (worker 9 and 12)."""
+"""Credentials by alias: found, mapped, applied, and never put out."""
 
 import asyncio
 import base64
@@ -15,9 +15,9 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError
-from noetl_worker.credentials.fields import apply_type
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.sealed import SealingKey, Unsealable
+from noetl_worker.credentials.type_mappings import apply_type
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.redaction import REDACTED
 from noetl_worker.run.policy import PolicyLimits
@@ -259,7 +259,7 @@ async def test_a_password_is_no_template(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("text", ["{{ 1 }}", 'a{%"\\ b', '{"x":{{}}}', "{{ž😀\n\t", "12{{", "{{#}"])
-def test_verbatim_texts_render_to_themselves(text: str) -> None:
+def test_literals_render_to_themselves(text: str) -> None:
     assert render_worker({"a": [literal(text)]}, {}) == {"a": [text]}
 
 

@@ -1,4 +1,4 @@
-"""Pipelines and policies (worker 15, 15.1)."""
+"""Pipelines and policies."""
 
 from typing import Any
 

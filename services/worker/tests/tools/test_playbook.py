@@ -1,4 +1,4 @@
-"""Children of a playbook, against a control plane that answers over real HTTP (tools 10)."""
+"""Children of a playbook, against a control plane that answers over real HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

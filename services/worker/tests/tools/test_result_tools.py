@@ -1,4 +1,4 @@
-"""Stored results, fetched over real HTTP (tools 13)."""
+"""Stored results, fetched over real HTTP."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any

@@ -1,7 +1,7 @@
 """Two workers, a second durable, and an orchestrator that loses and repeats what it can.
 
-The rules of the orchestrator are those of worker 22.4, in the smallest form; what must hold is
-what 22.7 promises.
+The rules of the orchestrator are those of the fast path in their smallest form.
+Exactly one outcome of each command must count, and each command must run once.
 """
 
 import asyncio

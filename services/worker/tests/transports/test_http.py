@@ -1,4 +1,4 @@
-"""The reference's protocol against a scripted edge (worker 5, 7, 10)."""
+"""The reference's protocol against a scripted edge."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

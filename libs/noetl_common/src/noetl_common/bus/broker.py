@@ -1,4 +1,4 @@
-"""The connection to the broker, and everything that is sent over it."""
+"""The connection to the broker: its state, its life, and sending over it."""
 
 import asyncio
 import random
@@ -14,9 +14,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common import metrics
-from noetl_common.bus import parts, wire
+from noetl_common.bus import wire
 from noetl_common.bus.errors import BusClosed, BusUnavailable
-from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter
+from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
 from noetl_common.logging import get_logger
@@ -38,7 +38,7 @@ _PENDING_BYTES = 8 << 20
 
 @dataclass(slots=True, frozen=True)
 class Subscription:
-    """A core subscription; messages come as long as it is not ended."""
+    """A core subscription."""
 
     bus: "Bus"
     raw: NatsSubscription
@@ -49,7 +49,7 @@ class Subscription:
             await self.raw.unsubscribe()
 
     async def drain(self) -> None:
-        """End it after everything the broker has already sent has been taken."""
+        """End it once the messages on their way have been taken."""
         nc = self.bus.nc
         if nc.is_connected:
             await nc._send_unsubscribe(self.raw._id)  # noqa: SLF001 -- `drain` uses `flush`, see wire.ping
@@ -58,10 +58,10 @@ class Subscription:
 
 
 class Bus:
-    """A connection to NATS that never gives up, and the ways to talk over it.
+    """A connection to NATS that reconnects for ever, and the ways to send over it.
 
-    Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for what has no
-    method here. ``topology_ok`` is kept by ``run_topology_watch``.
+    Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for uses without a
+    method here. ``run_topology_watch`` keeps ``topology_ok``.
     """
 
     def __init__(self, settings: NatsSettings, *, name: str) -> None:
@@ -157,7 +157,7 @@ class Bus:
     async def send(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send what may be lost: without a connection it is dropped at once.
+        """Send a message that may be lost: without a connection it is dropped at once.
 
         Raises:
             TooLarge: the body is above the broker's limit.
@@ -168,14 +168,14 @@ class Bus:
             await wire.write(self.nc, data)
 
     def send_nowait(self, subject: str, body: bytes) -> None:
-        """Like ``send``, from where nothing can be awaited; for small bodies."""
+        """Like ``send``, for callers that can't await; for small bodies."""
         if self.is_connected and subject:
             wire.write_nowait(self.nc, wire.command(subject, body))
 
     async def reply(self, subject: str, body: bytes) -> None:
-        """Answer to a subject of somebody's inbox; a large body goes in numbered parts.
+        """Answer to the inbox subject of a request; a large body goes in numbered parts.
 
-        What is lost is asked for again, so without a connection it is dropped.
+        Without a connection the answer is dropped: the sender asks again.
         """
         if not self.is_connected or not subject:
             return
@@ -183,7 +183,7 @@ class Bus:
         if len(body) <= limit:
             await wire.write(self.nc, wire.command(subject, body))
             return
-        for headers, part in parts.split(body, limit=limit):
+        for headers, part in split(body, limit=limit):
             await wire.write(self.nc, wire.command(subject, bytes(part), headers=headers))
 
     async def request(
@@ -197,10 +197,10 @@ class Bus:
         """Send a request and wait for its answer, joined if it came in parts.
 
         A request on its way when the connection is lost fails at once: question or answer are
-        most likely lost too, and what is asked this way may be asked again.
+        most likely lost too, and requests may be repeated.
 
         Raises:
-            BusUnavailable: no connection or answer in time, or nobody listens.
+            BusUnavailable: no connection or answer in time, or no service listens.
             TooLarge: the request is above the broker's limit.
         """
         with self.answers.expect() as waiter:
@@ -287,7 +287,7 @@ class Bus:
         self._connected.set()
 
     async def close(self) -> None:
-        """Send what is still unsent and end the connection."""
+        """Send the rest of the buffer and close the connection."""
         if self._closed_reason is None:
             await self.flush()
         self._closed_reason = "closed by us"
@@ -295,7 +295,7 @@ class Bus:
             await self.nc.close()
 
     async def watch(self) -> None:
-        """Notice a client that has lost its loops: it would look alive and hear nothing."""
+        """Notice a client that has lost its tasks: it looks connected and receives nothing."""
         while not self.is_closed:
             await asyncio.sleep(_WATCH_SECONDS)
             if not wire.has_lost_its_loops(self.nc):
@@ -356,7 +356,7 @@ class Bus:
             self._closed_reason = repr(self.nc.last_error) if self.nc.last_error else "unknown"
             _log.error("bus_closed", reason=self._closed_reason)
         self._up.set(0)
-        # Wakes those who wait for a connection; they are told that there is none.
+        # Wakes the waiters of `wait_connected`, which then raises.
         self._connected.set()
 
 

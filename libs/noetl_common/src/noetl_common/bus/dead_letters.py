@@ -1,6 +1,7 @@
-"""Where messages go that nobody can handle: a stream for people to read."""
+"""Dead letters: messages that no handler can take, kept in a stream for people."""
 
 import orjson
+from noetl_contract.message_ids import dead_letter_id
 from noetl_contract.streams import DurableSpec
 from noetl_contract.subjects import dead_letter_subject
 
@@ -18,10 +19,10 @@ _ROOM_FOR_HEADERS = 16 << 10
 
 
 async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> bool:
-    """Copy a delivery to ``noetl_dead.<stream>``; whether that worked.
+    """Copy a delivery to ``noetl_dead.<stream>``; return whether that worked.
 
-    Body and headers are the original's, less secrets (design, invariant 9); the broker's own
-    headers are left out, because repeating them would change what it does with the copy.
+    Body and headers are the original's with secrets masked. The broker's own headers are left
+    out: on the copy they would have an effect of their own.
     """
     body = _without_secrets(delivery.data)
     limit = bus.largest_message - _ROOM_FOR_HEADERS
@@ -29,8 +30,9 @@ async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> 
     if len(body) > limit:
         body = body[:limit]
         headers["Noetl-Dead-Cut"] = str(len(delivery.data))
-    # The time makes it unique where a wiped stream counts from one again.
-    message_id = f"d:{spec.stream}:{delivery.stream_sequence}:{delivery.stored_at_ns}"
+    message_id = dead_letter_id(
+        spec.stream, sequence=delivery.stream_sequence, stored_at_ns=delivery.stored_at_ns
+    )
     try:
         await bus.publish(
             dead_letter_subject(spec.stream), body, message_id=message_id, headers=headers
@@ -64,7 +66,7 @@ def _headers(delivery: Delivery, spec: DurableSpec, reason: str) -> dict[str, st
 
 
 def _without_secrets(data: bytes) -> bytes:
-    """Mask what looks like a secret in a JSON body; other bodies stay as they are."""
+    """Mask values of a JSON body that look like secrets; other bodies stay as they are."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

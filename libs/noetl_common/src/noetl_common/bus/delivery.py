@@ -20,14 +20,14 @@ class DeliveryOwner(Protocol):
         """Send an acknowledgement word for a delivery."""
 
     async def bury(self, delivery: "Delivery", reason: str) -> bool:
-        """Copy a delivery to the dead letters; whether that worked."""
+        """Copy a delivery to the dead letters; return whether that worked."""
 
 
 class Delivery:
     """A message as delivered to a durable.
 
-    ``ack``, ``nak``, ``term`` and ``dead_letter`` are final; the first one counts, later ones
-    do nothing. They are sent without waiting for the broker: a lost one means another
+    ``ack``, ``nak``, ``term`` and ``dead_letter`` are final: the first answer counts, later
+    ones do nothing. Answers are sent without waiting for the broker: a lost answer means another
     delivery, which every handler has to expect anyway.
     """
 
@@ -75,29 +75,29 @@ class Delivery:
         return self._metadata()[2]
 
     async def ack(self) -> None:
-        """The work is done."""
+        """Acknowledge: the work is done."""
         self.ack_nowait()
 
     def ack_nowait(self) -> None:
-        """Like ``ack``."""
+        """Acknowledge, for callers that can't await."""
         if not self._answered:
             self._answered = True
             self._owner.answer(self, _ACK, final=True)
 
     async def nak(self, delay: float | None = None) -> None:
-        """Deliver it again, after ``delay`` seconds or at once."""
+        """Ask for another delivery, after ``delay`` seconds or at once."""
         if not self._answered:
             self._answered = True
             self._owner.answer(self, nak_word(delay), final=True)
 
     async def term(self) -> None:
-        """Never deliver it again."""
+        """Ask for no other delivery."""
         if not self._answered:
             self._answered = True
             self._owner.answer(self, _TERM, final=True)
 
     async def dead_letter(self, reason: str) -> None:
-        """Keep a copy with the reason among the dead letters, then never deliver it again.
+        """Copy the message to the dead letters with a reason, and ask for no other delivery.
 
         If the copy can't be stored the message is delivered again later.
         """
@@ -118,7 +118,7 @@ class Delivery:
 
 
 def ack_all(deliveries: Iterable[Delivery]) -> None:
-    """Acknowledge many; nothing is awaited."""
+    """Acknowledge many deliveries; nothing is awaited."""
     for delivery in deliveries:
         delivery.ack_nowait()
 

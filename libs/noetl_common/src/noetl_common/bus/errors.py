@@ -1,4 +1,4 @@
-"""What can go wrong on the bus."""
+"""Errors of the bus."""
 
 from noetl_common.errors import Permanent, Transient, Unavailable
 

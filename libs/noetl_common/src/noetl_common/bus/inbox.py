@@ -1,7 +1,10 @@
-"""One wildcard subscription for every answer this process waits for."""
+"""The inbox: one wildcard subscription for all answers that the process waits for.
+
+A body above the broker's limit travels as numbered parts, which are joined here.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -9,9 +12,13 @@ from typing import Self
 from nats.aio.msg import Msg
 
 from noetl_common.bus.errors import BusUnavailable
-from noetl_common.bus.parts import PartCollector
+from noetl_common.errors import TooLarge
 
-__all__ = ["Inbox", "Incoming", "Sink", "Waiter"]
+__all__ = ["PART_HEADER", "Inbox", "Incoming", "PartCollector", "Sink", "Waiter", "split"]
+
+PART_HEADER = "Noetl-Part"
+LARGEST_JOINED = 256 << 20
+"""Largest answer that is joined: a runaway sender must not fill the memory."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,7 +32,7 @@ class Incoming:
 
     @property
     def is_no_responders(self) -> bool:
-        """Whether this is the broker saying that nobody listens."""
+        """Whether this is the broker's word that no service listens."""
         return not self.data and self.headers.get("Status") == "503"
 
 
@@ -41,7 +48,7 @@ class Sink:
         self._on_error = on_error
 
     def cancelled(self) -> bool:
-        """Say that we still listen."""
+        """Return False: the subscription is open."""
         return False
 
     def set_result(self, message: Msg) -> None:
@@ -65,7 +72,7 @@ class Waiter:
         """Return the body of the answer.
 
         Raises:
-            BusUnavailable: no answer in time, or nobody listens.
+            BusUnavailable: no answer in time, or no service listens.
         """
         incoming = await self.wait_message(timeout)
         if incoming.is_no_responders:
@@ -143,7 +150,42 @@ class Inbox:
         self._waiting.pop(subject, None)
 
     def deliver(self, message: Msg) -> None:
-        """Hand a message to whoever waits for it."""
+        """Hand a message to its waiter, if there is one."""
         take = self._waiting.get(message.subject)
         if take is not None:
             take(Incoming(message.subject, message.data, message.headers or {}, message.reply))
+
+
+def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryview]]:
+    """Cut a body into parts of at most ``limit`` bytes, each with its header."""
+    count = -(-len(body) // limit)
+    view = memoryview(body)
+    for number in range(count):
+        part = view[number * limit : (number + 1) * limit]
+        yield {PART_HEADER: f"{number + 1}/{count}/{len(body)}"}, part
+
+
+class PartCollector:
+    """Joins parts in any order, repetitions included."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, bytes] = {}
+
+    @staticmethod
+    def is_part(headers: Mapping[str, str]) -> bool:
+        """Tell whether a message is a part of a larger one."""
+        return PART_HEADER in headers
+
+    def add(self, headers: Mapping[str, str], data: bytes) -> bytes | None:
+        """Take a part; return the whole body once it is complete.
+
+        Raises:
+            TooLarge: the announced body is larger than we put together.
+        """
+        number, count, size = (int(word) for word in headers[PART_HEADER].split("/"))
+        if size > LARGEST_JOINED:
+            raise TooLarge(what="an answer in parts", size=size, limit=LARGEST_JOINED)
+        self._parts[number] = data
+        if len(self._parts) < count:
+            return None
+        return b"".join(self._parts[index] for index in range(1, count + 1))

@@ -1,4 +1,4 @@
-"""How many deliveries are worked on at once, and work that only waits for other work."""
+"""Permits: the bound on deliveries at work, and lending by those that only wait."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
 
 
 class Permits:
-    """A semaphore for one taker, whose holders may lend their permit while they wait.
+    """A semaphore whose holders may lend their permit while they wait; one task acquires.
 
     Args:
         count: permits.
@@ -23,7 +23,7 @@ class Permits:
     def __init__(
         self, count: int, *, most_lent: int, on_free: Callable[[], None] = lambda: None
     ) -> None:
-        # Below zero when somebody came back from waiting while all were taken.
+        # Below zero when a lender takes its permit back while all are in use.
         self._left = count
         self._most_lent = most_lent
         self._on_free = on_free
@@ -50,10 +50,10 @@ class Permits:
 
     @contextmanager
     def lend(self) -> Iterator[None]:
-        """Let somebody else work while the block waits.
+        """Let another delivery have the permit while the block waits.
 
-        Who comes back goes on at once, even if all permits are taken by then: what it waited
-        for is done, and it has little left to do.
+        At its end the block goes on at once, even if all permits are in use by then: its wait is
+        over and little is left to do.
         """
         if self.lent >= self._most_lent:
             yield

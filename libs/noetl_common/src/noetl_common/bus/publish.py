@@ -4,19 +4,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import orjson
+from nats.aio.client import Client
 from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
 from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
-from noetl_common.bus.inbox import Incoming
+from noetl_common.bus.inbox import Inbox, Incoming
 from noetl_common.errors import NoetlError, TooLarge
-
-if TYPE_CHECKING:
-    from noetl_common.bus.broker import Bus
 
 __all__ = ["MESSAGE_ID_HEADER", "Outgoing", "PubAck", "Publisher"]
 
@@ -71,10 +69,24 @@ class _InFlight:
             self.answer.set_result(incoming)
 
 
+class Connection(Protocol):
+    """The part of the bus that a publisher needs."""
+
+    nc: Client
+    answers: Inbox
+
+    @property
+    def largest_message(self) -> int:
+        """Most bytes of one message."""
+
+    async def wait_connected(self) -> None:
+        """Wait until there is a connection."""
+
+
 class Publisher:
     """Publishes with acknowledgements; messages with an id survive a reconnect by repetition."""
 
-    def __init__(self, bus: "Bus") -> None:
+    def __init__(self, bus: Connection) -> None:
         self._bus = bus
         self._in_flight: dict[str, _InFlight] = {}
         self._published = metrics.counter(
@@ -141,7 +153,7 @@ class Publisher:
         results: list[PubAck | NoetlError | None],
         again: list[int],
     ) -> None:
-        """Write all, then collect; those that met no stream are left for a second try."""
+        """Write all, then collect; messages that no stream took are left for a second try."""
         sent: list[tuple[int, _InFlight]] = []
         try:
             await self._bus.wait_connected()
@@ -208,13 +220,13 @@ class Publisher:
         self._in_flight.pop(entry.reply, None)
         self._bus.answers.forget(entry.reply)
         if entry.answer.done():
-            # Looked at, so that nobody complains about an error nobody waited for any more.
+            # Retrieved, or asyncio would log an error of a publish that was given up.
             entry.answer.cancelled() or entry.answer.exception()
         else:
             entry.answer.cancel()
 
     def on_disconnected(self) -> None:
-        """Give up what can't be repeated: whether it was stored is unknown."""
+        """Fail messages without an id: whether they were stored is unknown."""
         for entry in self._in_flight.values():
             if not entry.repeatable and not entry.answer.done():
                 entry.answer.set_exception(
@@ -222,7 +234,7 @@ class Publisher:
                 )
 
     async def on_reconnected(self) -> None:
-        """Send again what waits for its acknowledgement; its id makes that harmless."""
+        """Send unacknowledged messages again; their ids make that harmless."""
         for entry in list(self._in_flight.values()):
             if not entry.answer.done():
                 await wire.write(self._bus.nc, entry.data)

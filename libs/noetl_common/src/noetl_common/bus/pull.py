@@ -1,7 +1,7 @@
 """The two ways to consume a durable: in batches, or each message by itself.
 
-Both keep slow deliveries alive, deliver failed ones again with growing pauses, and put what
-can't succeed among the dead letters (style, section 6).
+Both keep slow deliveries alive, repeat failed ones with growing pauses, and make a dead letter
+of messages that can't succeed.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ type EachHandler = Callable[[Delivery], Awaitable[None]]
 _log = get_logger()
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 30.0
-# Deliveries nobody answered, of which this many end in a dead letter unworked: a message that
-# kills its process never gets as far as an error, and must not do so for ever.
+# After so many times the attempts a message becomes a dead letter without another try: a message
+# that kills its process never gets as far as an error, and must not be delivered for ever.
 _KILLER_FACTOR = 5
 _HOPELESS = (Permanent, ValidationError, UnicodeDecodeError)
 
@@ -43,18 +43,18 @@ async def run_pull(
     drain_seconds: float = 20.0,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
-    """Hand what has arrived to ``handler``, batch after batch, until cancelled.
+    """Hand arrived messages to ``handler``, batch after batch, until cancelled.
 
     The handler answers every delivery (``ack``, ``nak``, ``term``, ``dead_letter``); the next
-    batch is taken when it returns. What it leaves unanswered is delivered again with a growing
-    delay, and so is the whole unanswered rest when it raises; after ``max_attempts``
-    deliveries such a message becomes a dead letter. A handler that waits for a dependency in
-    an outage should hold its batch and go on trying: it is kept alive, and no attempt is used
-    (if ``on_progress`` feeds liveness, it has to show progress itself meanwhile).
+    batch is taken when it returns. Deliveries without an answer are repeated with a growing
+    delay, also when the handler raises; after ``max_attempts`` deliveries such a message becomes
+    a dead letter. A handler that waits for a dependency in an outage should hold its batch and
+    go on trying: the batch is kept alive and no attempt is used (if ``on_progress`` feeds
+    liveness, the handler has to show progress itself meanwhile).
 
-    The durable is created, updated and, when it vanishes, made again; its stream must be made
-    by ``ensure_topology``. When cancelled, the running handler gets ``drain_seconds`` to
-    finish, and what was not handed to it goes back to the broker at once.
+    The durable is created, updated and, when it vanishes, created again; its stream must be
+    made by ``ensure_topology``. When cancelled, the running handler gets ``drain_seconds`` to
+    finish, and deliveries that it was not given go back to the broker at once.
 
     Args:
         bus: the connection.
@@ -90,15 +90,15 @@ async def run_pull_each(
 ) -> None:
     """Hand each delivery to ``handler`` by itself, at most ``permits`` at once, until cancelled.
 
-    No more is asked for than permits are free. A handler that waits for other work of this
-    durable lends its permit meanwhile (``permit_lent``, at most ``max_lent`` at once): else
-    those who wait could keep out those they wait for. A handler that returns without an answer has
-    succeeded (ack); one that raises a `Permanent` or validation error has met a message that
-    can't be handled (dead letter); any other error means delivery again with a growing delay,
-    and a dead letter after ``max_attempts``.
+    The broker is asked for as many messages as permits are free. A handler that waits for other
+    work of this durable lends its permit meanwhile (``permit_lent``, at most ``max_lent`` at
+    once), or waiting handlers could block the work they wait for. A handler that returns
+    without an answer has succeeded (ack). A `Permanent` or validation error means a message
+    that can't be handled (dead letter); any other error means another delivery with a growing
+    delay, and a dead letter after ``max_attempts``.
 
-    When cancelled, running handlers get ``drain_seconds``; those cancelled then are delivered
-    to somebody else.
+    When cancelled, running handlers get ``drain_seconds``; messages of handlers cancelled then
+    are delivered to another process.
 
     Raises:
         BusClosed: the connection is gone for good.
@@ -160,7 +160,7 @@ async def _drained(pull: StandingPull, work: Awaitable[None], seconds: float) ->
 async def _finish(
     pull: StandingPull, tasks: set[asyncio.Task[None]] | set[asyncio.Future[None]], seconds: float
 ) -> None:
-    """Take no more and let handlers end, by force once the grace is over."""
+    """Stop taking messages and let handlers end, by force once the grace is over."""
     await pull.stop()
     left = [task for task in tasks if not task.done()]
     if not left:
@@ -178,10 +178,10 @@ async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_atte
     try:
         if deliveries:
             await handler(deliveries)
-    except Exception as error:  # noqa: BLE001 -- the loop outlives its handler; see style, section 8
+    except Exception as error:  # noqa: BLE001 -- the loop outlives its handler
         rest = [delivery for delivery in deliveries if not delivery.is_answered]
         _log_failure("batch_failed", error, unanswered=len(rest))
-        # Whose fault it was is unknown unless there was only one.
+        # The message at fault is known only if there was one.
         hopeless = isinstance(error, _HOPELESS) and len(deliveries) == 1
         await _settle(rest, error, hopeless=hopeless, max_attempts=max_attempts)
         return
@@ -225,7 +225,7 @@ async def _settle(
 
 
 async def _without_killers(deliveries: list[Delivery], max_attempts: int) -> list[Delivery]:
-    """Bury what was delivered far too often; nearly always there is nothing to do."""
+    """Make dead letters of messages delivered far too often; nearly always there are none."""
     limit = max_attempts * _KILLER_FACTOR
     if all(delivery.num_delivered <= limit for delivery in deliveries):
         return deliveries
@@ -236,7 +236,7 @@ async def _without_killers(deliveries: list[Delivery], max_attempts: int) -> lis
 
 
 def _log_failure(event: str, error: Exception, **context: int) -> None:
-    """Our own errors say enough in a line; others are bugs and need their trace."""
+    """Log our own errors as a line; others are bugs and need their trace."""
     if isinstance(error, NoetlError):
         _log.warning(event, error=error.message, **context)
     else:

@@ -1,9 +1,9 @@
-"""The standing pull: requests that are always open, so that messages come when they come.
+"""The standing pull: a request for messages is always open, so each comes without delay.
 
-How it keeps going. Credit is what we asked for and did not get yet; it is asked for again when
-a request ends (the broker says how much of it was left), when the connection is new, and when
-the broker's heartbeats stay away. Before the first request, after every reconnect and whenever
-the durable is gone, the durable is created or updated and the stream's identity is read: an
+Credit is the number of messages requested and not received yet. It is requested again when a
+request ends (the broker tells how much was left), after a reconnect, and when the broker's
+heartbeats stay away. Before the first request, after every reconnect and whenever the durable
+is gone, the durable is created or updated and the stream's creation time is read: an
 acknowledgement for a message of a lost store would hit another message of the new one, so
 deliveries of the old store are never answered.
 """
@@ -85,7 +85,7 @@ class StandingPull:
     # -- for the loops -------------------------------------------------------------------
 
     async def take(self, most: int) -> list[Delivery]:
-        """Return what has arrived, at most ``most``; waits for the first message.
+        """Return the messages that have arrived, at most ``most``; wait for the first one.
 
         Raises:
             TopologyRefused: the durable can't be made.
@@ -105,7 +105,7 @@ class StandingPull:
         return [queue.popleft() for _ in range(most)]
 
     def top_up(self) -> None:
-        """Ask for as much as the window allows, in steps worth a request."""
+        """Request as many messages as the window allows, in steps worth a request."""
         if not self._verified or self._stopped:
             return
         free = self._window - self._credit - self._in_use()
@@ -114,7 +114,7 @@ class StandingPull:
 
     @property
     def queued(self) -> int:
-        """Messages that arrived and were not taken."""
+        """Number of messages that have arrived and were not taken."""
         return len(self._queue)
 
     # -- answers -------------------------------------------------------------------------
@@ -262,11 +262,11 @@ class StandingPull:
                 except TimeoutError:
                     continue
         finally:
-            # Whoever waits for messages has to hear that none will come.
+            # Wakes `take`, which then raises.
             self._arrived.set()
 
     async def _verify(self) -> None:
-        """Make the durable, learn which store this is, and send what waited for that."""
+        """Create the durable, learn which store this is, and send answers that waited for that."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             await self.bus.wait_connected()
@@ -295,7 +295,7 @@ class StandingPull:
                 wire.write_nowait(self.bus.nc, _answer_command(reply, word))
 
     def _keep_alive(self, third: float) -> None:
-        """Tell the broker that what we hold for long is still being worked on."""
+        """Tell the broker that deliveries held for long are still at work."""
         now = monotonic()
         for delivery in self._held:
             if now - delivery.touched >= third:
@@ -306,7 +306,7 @@ class StandingPull:
         return len(self._held)
 
     def _check(self) -> None:
-        """Pass the tending loop's failure on.
+        """Raise the failure of the tending loop, if it has ended.
 
         Raises:
             TopologyRefused: it ended without one, which it never should.

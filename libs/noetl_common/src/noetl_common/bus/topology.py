@@ -1,23 +1,26 @@
 """Streams and durables: brought to their declared configuration, and kept there.
 
-The store may vanish at any time, and a real worker that comes first makes streams and durables
-with its client's defaults (design O5). So every service creates or updates what it needs, at
-start and while it runs; callers don't disturb each other.
+The store may vanish at any time, and an outside worker that comes first makes streams and
+durables with its client's defaults (O5). So every service creates or updates the streams and
+durables it needs, at start and while it runs; services doing so at the same time is harmless.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-import orjson
+from noetl_contract.json import JsonObject
 from noetl_contract.streams import STREAMS, DurableSpec, StreamSpec
 
 from noetl_common import metrics
+from noetl_common.bus import jetstream
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, TopologyRefused
+from noetl_common.bus.jetstream import StreamInfo, stream_info
 from noetl_common.errors import NoetlError, NotFound
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 
 __all__ = [
     "StreamIdentity",
@@ -29,16 +32,13 @@ __all__ = [
 ]
 
 _log = get_logger()
-_API = "$JS.API"
-_API_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
-_NOT_FOUND = frozenset({10014, 10059})
 _MOST_FAILURES = 24
 
 
 class StreamIdentity(NamedTuple):
-    """Tells a stream from another one of the same name."""
+    """The creation time and sequences of a stream, which tell it from a later one."""
 
     created_at: datetime
     first_seq: int
@@ -58,8 +58,9 @@ async def ensure_topology(
     Raises:
         BusClosed: the connection is gone for good.
     """
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
+    async for _ in backoff(
+        first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
+    ):
         try:
             for stream in streams:
                 await ensure_stream(bus, stream)
@@ -69,8 +70,6 @@ async def ensure_topology(
             raise
         except NoetlError as error:
             _log.warning("topology_not_ready", error=error.message)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         else:
             return
 
@@ -82,11 +81,11 @@ async def run_topology_watch(
     interval: float = 5.0,
     on_stream_recreated: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Keep streams and durables there until cancelled; looks at once after a reconnect.
+    """Keep streams and durables in place until cancelled; check at once after a reconnect.
 
-    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. When a stream
-    is another one than before (its store was lost), ``on_stream_recreated`` gets its name,
-    after everything has been made again.
+    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. When a stream was
+    created anew, because its store was lost, ``on_stream_recreated`` gets its name after all
+    streams and durables are in place again.
 
     Raises:
         TopologyRefused: the broker answers, but refused for too long; the process should end.
@@ -105,9 +104,9 @@ async def run_topology_watch(
             await bus.wait_connected()
             await watch.look()
             # After a failure the next look comes sooner: something is missing now.
-            patience = interval if watch.failures == 0 else min(interval, 0.5)
+            pause = interval if watch.failures == 0 else min(interval, 0.5)
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(pause):
                     await wake.wait()
             except TimeoutError:
                 continue
@@ -116,32 +115,32 @@ async def run_topology_watch(
 
 
 async def stream_identity(bus: Bus, name: str) -> StreamIdentity:
-    """Return when a stream was created and which sequences it holds.
+    """Return the creation time of a stream and the sequences it holds.
 
     Raises:
         NotFound: there is no such stream.
         BusUnavailable: no answer.
     """
-    info = await _api(bus, f"STREAM.INFO.{name}")
+    info = await stream_info(bus, name)
     if info is None:
         raise NotFound(what=f"the stream {name}")
-    return _identity(info)
+    return StreamIdentity(info.created_at, info.first_sequence, info.last_sequence)
 
 
-async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
+async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
     """Create or update one stream and return its ``STREAM.INFO``.
 
-    What the broker can't change (storage) or an operator may have chosen (replicas above ours)
-    stays as it is.
+    The storage, which the broker can't change, and a larger number of replicas, which an
+    operator may have chosen, stay as they are.
     """
     declared = _stream_config(spec, replicas=bus.settings.nats_stream_replicas)
-    info = await _api(bus, f"STREAM.INFO.{spec.name}")
+    info = await jetstream.call(bus, f"STREAM.INFO.{spec.name}")
     if info is None:
-        created = await _api(bus, f"STREAM.CREATE.{spec.name}", declared, allow=(10058,))
+        created = await jetstream.call(bus, f"STREAM.CREATE.{spec.name}", declared, allow=(10058,))
         if created is not None and "error" not in created:
             _log.info("stream_created", stream=spec.name)
             return created
-        info = await _api(bus, f"STREAM.INFO.{spec.name}")
+        info = await jetstream.call(bus, f"STREAM.INFO.{spec.name}")
         if info is None:
             raise TopologyRefused(what=spec.name, reason="it vanished while we made it")
     existing = info["config"]
@@ -149,7 +148,7 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
     wanted["storage"] = existing["storage"]
     wanted["num_replicas"] = max(existing.get("num_replicas", 1), declared["num_replicas"])
     if _differs(existing, wanted):
-        updated = await _api(bus, f"STREAM.UPDATE.{spec.name}", wanted)
+        updated = await jetstream.call(bus, f"STREAM.UPDATE.{spec.name}", wanted)
         if updated is None:
             raise TopologyRefused(what=spec.name, reason="it vanished while we updated it")
         _log.info("stream_updated", stream=spec.name)
@@ -157,10 +156,10 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> dict[str, Any]:
     return info
 
 
-async def ensure_durable(bus: Bus, spec: DurableSpec) -> dict[str, Any]:
+async def ensure_durable(bus: Bus, spec: DurableSpec) -> JsonObject:
     """Create or update one durable pull consumer and return its ``CONSUMER.INFO``."""
     declared = _durable_config(spec)
-    info = await _api(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
+    info = await jetstream.call(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
     if info is None:
         config = {
             **declared,
@@ -182,9 +181,9 @@ async def ensure_durable(bus: Bus, spec: DurableSpec) -> dict[str, Any]:
     return info
 
 
-async def _put_durable(bus: Bus, spec: DurableSpec, config: dict[str, Any]) -> dict[str, Any]:
+async def _put_durable(bus: Bus, spec: DurableSpec, config: JsonObject) -> JsonObject:
     # Without a filter in the subject the call is the same for any number of filters.
-    info = await _api(
+    info = await jetstream.call(
         bus,
         f"CONSUMER.DURABLE.CREATE.{spec.stream}.{spec.name}",
         {"stream_name": spec.stream, "config": config},
@@ -195,7 +194,7 @@ async def _put_durable(bus: Bus, spec: DurableSpec, config: dict[str, Any]) -> d
 
 
 class _Watch:
-    """What the watch remembers between two looks."""
+    """The state of the watch between two checks."""
 
     def __init__(
         self,
@@ -208,7 +207,7 @@ class _Watch:
         self._streams = streams
         self._durables = durables
         self._on_stream_recreated = on_stream_recreated
-        self._known: dict[str, StreamIdentity] = {}
+        self._known: dict[str, StreamInfo] = {}
         self.failures = 0
         labels = ("stream", "consumer")
         self._pending = metrics.gauge("noetl_consumer_pending", "Not yet delivered.", labels)
@@ -220,7 +219,7 @@ class _Watch:
         )
 
     async def look(self) -> None:
-        """Make what is missing, export lag, report streams that are not the old ones."""
+        """Create missing streams and durables, export lag, report streams created anew."""
         try:
             reborn = [spec.name for spec in self._streams if await self._is_reborn(spec)]
             for durable in self._durables:
@@ -238,11 +237,11 @@ class _Watch:
                 await self._on_stream_recreated(name)
 
     async def _is_reborn(self, spec: StreamSpec) -> bool:
-        now = _identity(await ensure_stream(self._bus, spec))
+        now = StreamInfo.of(await ensure_stream(self._bus, spec))
         before = self._known.get(spec.name)
         self._known[spec.name] = now
         return before is not None and (
-            now.created_at != before.created_at or now.last_seq < before.last_seq
+            now.created_at != before.created_at or now.last_sequence < before.last_sequence
         )
 
     def _failed(self, error: NoetlError) -> None:
@@ -254,38 +253,13 @@ class _Watch:
         if self.failures >= _MOST_FAILURES:
             raise TopologyRefused(what="streams and durables", reason=error.message) from error
 
-    def _export(self, spec: DurableSpec, info: dict[str, Any]) -> None:
+    def _export(self, spec: DurableSpec, info: JsonObject) -> None:
         self._pending.labels(spec.stream, spec.name).set(info.get("num_pending", 0))
         self._unacked.labels(spec.stream, spec.name).set(info.get("num_ack_pending", 0))
         self._redelivered.labels(spec.stream, spec.name).set(info.get("num_redelivered", 0))
 
 
-async def _api(
-    bus: Bus,
-    operation: str,
-    body: dict[str, Any] | None = None,
-    *,
-    allow: tuple[int, ...] = (),
-) -> dict[str, Any] | None:
-    """Call the JetStream API; ``None`` for what does not exist.
-
-    Raises:
-        TopologyRefused: the broker said no, other than with an error in ``allow``.
-        BusUnavailable: no answer.
-    """
-    incoming = await bus.request(
-        f"{_API}.{operation}", b"" if body is None else orjson.dumps(body), timeout=_API_SECONDS
-    )
-    answer: dict[str, Any] = orjson.loads(incoming.data)
-    error = answer.get("error")
-    if error is None or error.get("err_code") in allow:
-        return answer
-    if error.get("err_code") in _NOT_FOUND:
-        return None
-    raise TopologyRefused(what=operation, reason=error.get("description", ""))
-
-
-def _stream_config(spec: StreamSpec, *, replicas: int) -> dict[str, Any]:
+def _stream_config(spec: StreamSpec, *, replicas: int) -> JsonObject:
     return {
         "name": spec.name,
         "subjects": list(spec.subjects),
@@ -303,7 +277,7 @@ def _stream_config(spec: StreamSpec, *, replicas: int) -> dict[str, Any]:
     }
 
 
-def _durable_config(spec: DurableSpec) -> dict[str, Any]:
+def _durable_config(spec: DurableSpec) -> JsonObject:
     return {
         "filter_subject": spec.filter_subject,
         "ack_wait": _ns(spec.ack_wait),
@@ -312,24 +286,10 @@ def _durable_config(spec: DurableSpec) -> dict[str, Any]:
     }
 
 
-def _differs(existing: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Compare what we want with what is there; the broker leaves out what is empty."""
+def _differs(existing: JsonObject, wanted: JsonObject) -> bool:
+    """Compare two configurations; the broker leaves empty values out."""
     keys = existing.keys() | wanted.keys()
     return any((existing.get(key) or None) != (wanted.get(key) or None) for key in keys)
-
-
-def _identity(info: dict[str, Any]) -> StreamIdentity:
-    state = info.get("state", {})
-    return StreamIdentity(
-        _moment(info["created"]), state.get("first_seq", 0), state.get("last_seq", 0)
-    )
-
-
-def _moment(text: str) -> datetime:
-    """Read the broker's time; it may have nine digits after the point or none."""
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    micros = int(fraction[:6].ljust(6, "0")) if fraction else 0
-    return datetime.fromisoformat(whole).replace(tzinfo=UTC) + timedelta(microseconds=micros)
 
 
 def _ns(span: timedelta) -> int:

@@ -1,9 +1,9 @@
-"""Bytes on the wire: the one module that goes below the public face of nats-py.
+"""Bytes on the wire: the only module that goes below the public interface of nats-py.
 
 Why: the client's ``publish`` validates, copies and flushes per message and costs most of the
-time of the hot path (``benchmarks/bus.py``), counts only the body against the broker's limit
-(the broker ends the connection of whoever exceeds it with headers), and keeps what was written
-while the connection was down, to say it to whatever store it finds afterwards.
+time of the hot path (``benchmarks/bus.py``). It counts only the body against the broker's limit,
+although the broker ends a connection that exceeds the limit with headers. And it keeps messages
+written while the connection was down, and sends them to whatever store it finds afterwards.
 """
 
 import asyncio
@@ -102,18 +102,18 @@ async def ping(client: Client, *, seconds: float) -> bool:
 
 
 def was_started(client: Client) -> bool:
-    """Tell whether a client ever tried to connect; one that didn't can't be closed."""
+    """Tell whether a client ever tried to connect; else it can't be closed."""
     return client._flush_queue is not None  # noqa: SLF001
 
 
 def forget_unsent(client: Client) -> None:
-    """Drop what was written and not sent: the next connection may lead to another store."""
+    """Drop messages written and not sent: the next connection may lead to another store."""
     client._pending.clear()  # noqa: SLF001
     client._pending_data_size = 0  # noqa: SLF001
 
 
 def has_lost_its_loops(client: Client) -> bool:
-    """Tell whether a client that looks alive has lost the task that would keep it so."""
+    """Tell whether a client that looks alive has lost the task that keeps it alive."""
     if client.is_reconnecting:
         task = client._reconnection_task  # noqa: SLF001
     elif client.is_connected:

@@ -1,4 +1,4 @@
-"""The one cipher of stored secrets: AES-256-GCM with the nonce in front (http-a 5.2)."""
+"""The one cipher of stored secrets: AES-256-GCM with the nonce in front."""
 
 import secrets
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def decrypt(key: bytes, blob: bytes) -> bytes:
     """Return what `encrypt` was given.
 
     Raises:
-        DecryptionFailed: another key, or not what was encrypted.
+        DecryptionFailed: another key, or a damaged text.
     """
     if len(blob) < NONCE_BYTES:
         raise DecryptionFailed("Ciphertext too short (missing nonce)")

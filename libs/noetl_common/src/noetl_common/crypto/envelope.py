@@ -1,4 +1,4 @@
-"""The record that encrypted columns hold (http-a 5.3).
+"""The record that encrypted columns hold.
 
 Each record has a data key of its own, which is stored beside it, wrapped by the key manager.
 Only the wrapped key changes when the master key is rotated.
@@ -7,16 +7,15 @@ Only the wrapped key changes when the master key is rotated.
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import orjson
+from noetl_contract.json import Json
 
 from noetl_common.crypto.aead import KEY_BYTES, RandomBytes, decrypt, encrypt, random_bytes
 from noetl_common.crypto.errors import NotAnEnvelope
 
 __all__ = ["ALGORITHM", "Envelope", "WrappedKey", "decode_envelope", "new_data_key"]
-
-type Json = Any
 
 ALGORITHM = "AES-256-GCM"
 _VERSION = 1
@@ -27,10 +26,10 @@ class WrappedKey:
     """A data key that only its key manager can unwrap.
 
     Attributes:
-        provider: which manager.
-        key_id: which of its keys.
-        version: which version of it.
-        ciphertext: what the manager made of the data key.
+        provider: the manager.
+        key_id: the key that wraps.
+        version: the version of that key.
+        ciphertext: the wrapped data key.
     """
 
     provider: str
@@ -93,7 +92,7 @@ def new_data_key(random: RandomBytes = random_bytes) -> bytes:
 
 
 def decode_envelope(text: str) -> Envelope:
-    """Read a stored text. Version and algorithm are not looked at, as ever.
+    """Read a stored text. Version and algorithm are not checked.
 
     Raises:
         NotAnEnvelope: it is something else; the message doesn't quote it.

@@ -1,4 +1,4 @@
-"""What can be wrong with keys and encrypted texts; no message quotes either."""
+"""Errors of keys and encrypted texts; no message quotes either."""
 
 from noetl_common.errors import Permanent
 

@@ -18,7 +18,7 @@ _MANAGER = "LocalDevKms"
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """32 bytes and the version they are known by."""
+    """32 bytes and their version."""
 
     version: str
     material: bytes = field(repr=False)
@@ -62,12 +62,12 @@ class LocalKeys:
     """Wraps with the current key, unwraps with every key.
 
     Args:
-        current: what new records are wrapped with.
-        earlier: what records that were not rotated yet may be wrapped with.
-        random: where nonces come from.
+        current: the key that wraps new records.
+        earlier: keys of records that were not rotated yet.
+        random: makes nonces.
 
     Raises:
-        BadKey: two keys go by the same version, so that nobody could tell which is in use.
+        BadKey: two keys have the same version, so the key in use is unknown.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class LocalKeys:
         return True
 
     def open_bare(self, blob: bytes) -> bytes:
-        """Open what versions without data keys stored (http-a 5.4).
+        """Decrypt a record that a version without data keys stored.
 
         Raises:
             DecryptionFailed: no configured key does.

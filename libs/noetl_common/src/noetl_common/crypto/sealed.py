@@ -1,13 +1,13 @@
-"""An answer that only one worker can read (http-a 6)."""
+"""Sealed answers: encrypted for the key of one worker."""
 
 import base64
 import binascii
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from noetl_contract.json import JsonObject
 
 from noetl_common.crypto.errors import BadKey, SealingFailed
 
@@ -25,8 +25,8 @@ def decode_public_key(text: str, *, base64_text: str, length_text: str) -> bytes
 
     Args:
         text: base64 of 32 bytes.
-        base64_text: what to say of bad base64, with `{error}`.
-        length_text: what to say of another length, with `{length}`.
+        base64_text: error text for bad base64, with `{error}`.
+        length_text: error text for another length, with `{length}`.
 
     Raises:
         BadKey: it is no key.
@@ -42,7 +42,7 @@ def decode_public_key(text: str, *, base64_text: str, length_text: str) -> bytes
 
 def seal(
     plaintext: bytes, *, recipient: bytes, ephemeral: X25519PrivateKey | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Encrypt for the holder of the private half of a public key.
 
     The nonce is derived from the shared secret, which is safe because the ephemeral key is

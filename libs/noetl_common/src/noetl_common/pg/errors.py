@@ -1,4 +1,4 @@
-"""From the driver's errors to ours: nothing above a store imports asyncpg."""
+"""Translation of the driver's errors to ours: nothing above a store imports asyncpg."""
 
 from types import TracebackType
 from typing import Self

@@ -1,4 +1,4 @@
-"""Every database remembers whose it is, and nobody else's processes serve it (design S4)."""
+"""The shard and cluster that a database records; other processes do not serve it (S4)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["CLUSTER_WIDE", "DatabaseIdentity", "WrongDatabase", "check_identity"]
 
 CLUSTER_WIDE = -1
-"""The place of a database that holds what belongs to the cluster, and no shard."""
+"""The index of the database for data of the whole cluster, which belongs to no shard."""
 
-# Recorded once; whoever comes later reads what is there.
+# Recorded once; later processes read the row.
 _CLAIM = """
 WITH made AS (
     INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)
@@ -37,7 +37,7 @@ class WrongDatabase(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIdentity:
-    """Which part of which cluster a database holds."""
+    """The part of a cluster that a database holds."""
 
     cluster_id: str
     shard_index: int
@@ -53,21 +53,21 @@ class DatabaseIdentity:
 async def check_identity(
     pool: "asyncpg.Pool[asyncpg.Record]", settings: ShardSettings, *, shard: int | None
 ) -> None:
-    """Record what the database is, or find that it is something else.
+    """Record the identity of a database, or compare it with the recorded one.
 
     Args:
-        pool: of the database, whose schema is there.
+        pool: connections to the database, which has its schema.
         settings: cluster and number of shards.
-        shard: the shard it holds; None for what belongs to the whole cluster only.
+        shard: its shard; None for the database of the whole cluster.
 
     Raises:
-        WrongDatabase: this process would write into somebody else's log.
+        WrongDatabase: the database belongs to another shard or cluster.
         Transient: the database can't answer now.
     """
     place = CLUSTER_WIDE if shard is None else shard
     wanted = DatabaseIdentity(settings.cluster_id, place, settings.shard_count)
     row = None
-    while row is None:  # recorded by another at this very moment, its row is not to be seen yet
+    while row is None:  # another process has just recorded it; its row is not visible yet
         async with translate():
             row = await pool.fetchrow(
                 _CLAIM, wanted.cluster_id, wanted.shard_index, wanted.shard_count

@@ -27,7 +27,7 @@ _JSONB_VERSION = b"\x01"
 
 
 class DatabaseRefused(Permanent):
-    """The database is there and doesn't let us in; waiting won't help."""
+    """The database refuses the login; waiting doesn't help."""
 
     template = "the database refuses the login of {user}: {reason}"
 
@@ -36,9 +36,9 @@ class DatabaseRefused(Permanent):
 async def open_pool(settings: PostgresSettings, *, name: str) -> AsyncIterator[Pool]:
     """Open a pool, waiting until the server and the database are there.
 
-    ``jsonb`` and ``json`` are Python values both ways: pass what ``orjson`` can dump, or
-    ``raw_json(text)`` for JSON that is text already. Statements that should see text only pass
-    ``text[]`` and cast in SQL, or select ``column::text``. Timestamps with time zone are aware
+    ``jsonb`` and ``json`` are Python values both ways: pass values that ``orjson`` can dump, or
+    ``raw_json(text)`` for JSON that is text already. For plain text pass ``text[]`` and
+    cast in SQL, or select ``column::text``. Timestamps with time zone are aware
     UTC.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Bodies of the HTTP routes, one module per resource (contract: http-a, http-b)."""
+"""Bodies of the HTTP routes, one module per resource."""

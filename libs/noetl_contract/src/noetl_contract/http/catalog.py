@@ -1,11 +1,15 @@
-"""`/api/catalog/*` (http-a 3)."""
+"""`/api/catalog/*`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from noetl_contract.http.scalars import Flag, is_i64, loose_text, wrong_type
+from noetl_contract.json import Json
 
 __all__ = [
     "BatchAnswer",
+    "BatchItem",
     "BatchRequest",
     "BatchResult",
     "CatalogEntry",
@@ -24,6 +28,16 @@ __all__ = [
 ]
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+
+def _named(value: Json) -> int | str:
+    if isinstance(value, str) or is_i64(value):
+        return value
+    raise wrong_type("a string")
+
+
+Named = Annotated[int | str, PlainValidator(_named, json_schema_input_type=int | str)]
+"""An id or a version, judged by the catalog."""
 
 
 class RegisterRequest(BaseModel):
@@ -93,7 +107,7 @@ class CatalogListRequest(BaseModel):
 
     resource_type: str | None = Field(default=None, description="kind, in any case")
     path: str | None = None
-    agent_only: bool = False
+    agent_only: Flag = False
     capability: str | None = None
     capabilities: list[str] | None = None
 
@@ -107,9 +121,9 @@ class ResourceRequest(BaseModel):
         json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
     )
 
-    catalog_id: int | str | None = None
+    catalog_id: Named | None = None
     path: str | None = None
-    version: int | str | None = Field(
+    version: Named | None = Field(
         default=None, description="absent, null or `latest`: the newest version"
     )
 
@@ -215,6 +229,14 @@ class UiSchema(BaseModel):
     generated_at: str
 
 
+class BatchItem(RegisterRequest):
+    """A document of a batch, whose kind may be null."""
+
+    resource_type: Annotated[str, loose_text("Playbook")] = Field(
+        default="Playbook", description="taken only where the document has no `kind`"
+    )
+
+
 class BatchRequest(BaseModel):
     """Documents to register one by one."""
 
@@ -233,7 +255,7 @@ class BatchRequest(BaseModel):
         },
     )
 
-    items: list[RegisterRequest]
+    items: list[BatchItem]
 
 
 class BatchResult(BaseModel):

@@ -1,4 +1,4 @@
-"""`GET /api/commands/{event_id}` and `POST …/claim` (http-b 4, worker 7)."""
+"""`GET /api/commands/{event_id}` and `POST …/claim`."""
 
 from typing import Any, Literal
 

@@ -1,9 +1,13 @@
-"""`/api/credentials` and the sealed way to them (http-a 4, 6 and 8)."""
+"""`/api/credentials` and the sealed way to them."""
 
 import base64
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import Id
+from noetl_contract.json import Json
 
 __all__ = [
     "CredentialBody",
@@ -21,7 +25,20 @@ __all__ = [
 _QUIET = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class CredentialCreate(BaseModel):
+def _tags(value: Json) -> Json:
+    """Split one text at its commas; print what is a number or a boolean in a list."""
+    if isinstance(value, str):
+        return [tag.strip() for tag in value.split(",") if tag.strip()]
+    return [_tag(item) for item in value] if isinstance(value, list) else value
+
+
+def _tag(item: Json) -> Json:
+    if isinstance(item, bool):
+        return str(item).lower()
+    return str(item) if isinstance(item, int | float) else item
+
+
+class CredentialCreate(Aliased):
     """Store a credential, or replace the one with its name.
 
     The edge takes `credential_type` for `type` too, and tags as one text with commas.
@@ -45,10 +62,10 @@ class CredentialCreate(BaseModel):
     )
 
     name: str
-    type: str = "generic"
+    type: str = Field(default="generic", validation_alias=AliasChoices("type", "credential_type"))
     data: Any = Field(repr=False)
     meta: Any = None
-    tags: list[str] | None = None
+    tags: Annotated[list[str] | None, BeforeValidator(_tags)] = None
     description: str | None = None
 
 
@@ -166,8 +183,8 @@ class CrossRegionRequest(BaseModel):
     alias: str
     worker_public_key_b64: str
     worker_id: str
-    execution_id: int | None = None
-    parent_execution_id: int | None = None
+    execution_id: Id | None = None
+    parent_execution_id: Id | None = None
     expected_entry_region: str
     requesting_region: str = ""
 

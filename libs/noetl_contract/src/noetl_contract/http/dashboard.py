@@ -1,4 +1,4 @@
-"""`/api/dashboard/*` (http-a 13)."""
+"""`/api/dashboard/*`."""
 
 from typing import Any, Literal
 

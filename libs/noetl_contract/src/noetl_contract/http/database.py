@@ -1,8 +1,11 @@
-"""`/api/postgres/execute`, `/api/db/*` and `/api/auth/session/validate` (http-a 14, 15)."""
+"""`/api/postgres/execute`, `/api/db/*` and `/api/auth/session/validate`."""
 
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import I32
 
 __all__ = [
     "DbInitAnswer",
@@ -17,7 +20,7 @@ __all__ = [
 _MODEL = ConfigDict(frozen=True, extra="ignore")
 
 
-class SqlRequest(BaseModel):
+class SqlRequest(Aliased):
     """One statement; it only reads unless a setting lets it write."""
 
     model_config = ConfigDict(
@@ -50,7 +53,7 @@ class SqlRequest(BaseModel):
     database: str | None = Field(default=None, description="another database of the server")
     credential: str | None = Field(default=None, description="a stored credential of type postgres")
     connection_string: str | None = Field(default=None, description="wins over the other two")
-    shard: int | None = Field(
+    shard: I32 | None = Field(
         default=None, description="ours: whose database is asked, 0 if absent"
     )
 

@@ -1,9 +1,11 @@
-"""`/api/events*`: reports of workers, and events by their ids (http-b 3, 6.3 and 6.4)."""
+"""`/api/events*`: reports of workers, and events by their ids."""
 
-from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import I64, Flag, IntegerOrText, Moment
 
 __all__ = [
     "BatchEvent",
@@ -17,9 +19,17 @@ __all__ = [
 
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
+_EVENT_TYPE: Any = Field(
+    validation_alias=AliasChoices("event_type", "name"), description="required here or as `name`"
+)
+_CONTEXT: Any = Field(
+    default=None,
+    validation_alias=AliasChoices("payload", "context"),
+)
 
-class EventRequest(BaseModel):
-    """One event of a worker; `event_type` and `context` win over their other names."""
+
+class EventRequest(Aliased):
+    """One event of a worker; the first of two names of a field wins."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -43,24 +53,22 @@ class EventRequest(BaseModel):
         },
     )
 
-    execution_id: int | str
+    execution_id: IntegerOrText
+    event_type: str = _EVENT_TYPE
     step: str
-    event_type: str | None = Field(default=None, description="required here or as `name`")
-    name: str | None = Field(default=None, description="other name of `event_type`")
-    payload: Any = None
-    context: Any = Field(default=None, description="other name of `payload`")
+    context: Any = _CONTEXT
     meta: Any = None
     worker_id: str | None = None
     result_kind: str = Field(default="data", description="`data`, `ref` or `refs`")
     result_uri: str | None = None
-    event_ids: list[int] | None = None
-    actionable: bool = True
-    informative: bool = True
-    event_id: int | str | None = Field(
+    event_ids: list[I64] | None = None
+    actionable: Flag = True
+    informative: Flag = True
+    event_id: IntegerOrText | None = Field(
         default=None, description="the sender's id; the same id again is answered and not repeated"
     )
     status: str | None = None
-    created_at: datetime | None = None
+    created_at: Moment | None = None
 
 
 class EventAnswer(BaseModel):
@@ -79,18 +87,16 @@ class EventAnswer(BaseModel):
     commands_generated: int = 0
 
 
-class BatchEvent(BaseModel):
+class BatchEvent(Aliased):
     """One event of a batch; ids, times and status are the server's."""
 
     model_config = _TOLERANT
 
+    event_type: str = _EVENT_TYPE
     step: str
-    event_type: str | None = None
-    name: str | None = None
-    payload: Any = None
-    context: Any = None
-    actionable: bool = False
-    informative: bool = True
+    context: Any = _CONTEXT
+    actionable: Flag = False
+    informative: Flag = True
 
 
 class EventBatchRequest(BaseModel):
@@ -110,7 +116,7 @@ class EventBatchRequest(BaseModel):
         },
     )
 
-    execution_id: int | str
+    execution_id: IntegerOrText
     worker_id: str | None = None
     events: list[BatchEvent]
 

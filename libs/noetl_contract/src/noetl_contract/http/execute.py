@@ -1,10 +1,14 @@
-"""`POST /api/execute`, `/api/execute/batch` and `…/rerun` (http-b 2)."""
+"""`POST /api/execute`, `/api/execute/batch` and `…/rerun`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from noetl_contract.http.scalars import U64, Id, unread, wrong_type
+from noetl_contract.json import Json
 
 __all__ = [
+    "LONGEST_KEY",
     "BatchResult",
     "DedupWindow",
     "ExecuteAnswer",
@@ -14,16 +18,29 @@ __all__ = [
     "RerunRequest",
 ]
 
+LONGEST_KEY = 500
+"""Characters of a deduplication or idempotency key: a database index takes little more."""
+
 _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
 
+def _version(value: Json) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise wrong_type("a version number")
+    return value
+
+
+Version = Annotated[int | str, PlainValidator(_version, json_schema_input_type=int | str)]
+"""A number, its digits, or `latest`; other texts are refused after all shapes."""
+
+
 class DedupWindow(BaseModel):
-    """Starts with the same key within the window are one start (http-b 2.3)."""
+    """Starts with the same key within the window are one start."""
 
     model_config = _TOLERANT
 
-    key: str
-    window_secs: int = Field(default=300, ge=0)
+    key: str = Field(max_length=LONGEST_KEY)
+    window_secs: U64 = 300
 
 
 class ExecuteRequest(BaseModel):
@@ -38,17 +55,19 @@ class ExecuteRequest(BaseModel):
     )
 
     path: str | None = None
-    catalog_id: int | str | None = None
-    version: int | str | None = Field(
+    catalog_id: Id | None = None
+    version: Version | None = Field(
         default=None, description="absent, null or `latest`: the newest version of the path"
     )
     payload: dict[str, Any] = Field(
         default_factory=dict, description="laid over the workload of the playbook"
     )
-    workload: dict[str, Any] | None = Field(default=None, description="other name of `payload`")
-    parent_execution_id: int | str | None = None
+    workload: dict[str, Any] = Field(default_factory=dict, description="other name of `payload`")
+    parent_execution_id: Id | None = None
     execution_pool: str | None = Field(
-        default=None, description="worker pool that runs all commands of the execution"
+        default=None,
+        max_length=128,
+        description="worker pool that runs all commands of the execution",
     )
     trace: Any = None
     dedup: DedupWindow | None = None
@@ -150,5 +169,5 @@ class RerunRequest(BaseModel):
         json_schema_extra={"examples": [{"workload": {"message": "once more"}}]},
     )
 
-    workload: dict[str, Any] = Field(default_factory=dict)
-    resource_kind: str | None = None
+    workload: dict[str, Any] | None = None
+    resource_kind: Annotated[Any, unread(str)] = None

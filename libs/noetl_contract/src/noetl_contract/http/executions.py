@@ -1,8 +1,10 @@
-"""`/api/executions*` (http-b 5 and 6)."""
+"""`/api/executions*`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from noetl_contract.http.scalars import I32, Flag, IfTrue
 
 __all__ = [
     "CancelAnswer",
@@ -140,7 +142,7 @@ class ExecutionProgress(BaseModel):
 
 
 class ExecutionStatusAnswer(BaseModel):
-    """How an execution stands (cli-contract A3); `error` is there only when there is one."""
+    """How an execution stands; `error` is there only when there is one."""
 
     model_config = _TOLERANT
 
@@ -160,6 +162,15 @@ class ExecutionStatusAnswer(BaseModel):
     error: str | None = None
 
 
+Reason = Annotated[
+    str | None,
+    PlainValidator(
+        lambda value: value if isinstance(value, str) else None, json_schema_input_type=str | None
+    ),
+]
+"""A text; any other value counts as absent."""
+
+
 class CancelRequest(BaseModel):
     """Why, and whether all descendants end too."""
 
@@ -169,8 +180,8 @@ class CancelRequest(BaseModel):
         json_schema_extra={"examples": [{"reason": "not needed any more", "cascade": True}]},
     )
 
-    reason: str | None = None
-    cascade: bool = False
+    reason: Reason = None
+    cascade: IfTrue = False
 
 
 class CancelAnswer(BaseModel):
@@ -241,8 +252,8 @@ class CleanupRequest(BaseModel):
         json_schema_extra={"examples": [{"older_than_minutes": 5, "dry_run": True}]},
     )
 
-    older_than_minutes: int = Field(default=5, ge=1)
-    dry_run: bool = False
+    older_than_minutes: I32 | None = Field(default=5, json_schema_extra={"minimum": 1})
+    dry_run: Flag = False
 
 
 class CleanupAnswer(BaseModel):

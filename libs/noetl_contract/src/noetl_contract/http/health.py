@@ -1,4 +1,4 @@
-"""`/health`, `/api/health` and `/api/pool/status` (http-a 2, operations 3)."""
+"""`/health`, `/api/health` and `/api/pool/status`."""
 
 from typing import Literal
 

@@ -1,8 +1,21 @@
-"""`/api/internal/*`: the system pool's and operators' routes (http-b 9.2 and 10)."""
+"""`/api/internal/*`: the system pool's and operators' routes."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+
+from noetl_contract.http.scalars import (
+    F64,
+    I32,
+    I64,
+    Id,
+    IfText,
+    Moment,
+    is_i64,
+    loose_integer,
+    parse_i64,
+)
+from noetl_contract.json import Json
 
 __all__ = [
     "AdvanceAnswer",
@@ -34,12 +47,23 @@ def _with_example(**example: Any) -> ConfigDict:
     return ConfigDict(frozen=True, extra="ignore", json_schema_extra={"examples": [example]})
 
 
+def _if_id(value: Json) -> int | None:
+    number = parse_i64(value) if isinstance(value, str) else value
+    return number if is_i64(number) else None
+
+
+_IfId = Annotated[int | None, PlainValidator(_if_id, json_schema_input_type=int | str | None)]
+"""An id; any other value counts as absent."""
+
+
 class ClaimRowsRequest(BaseModel):
     """How many rows to borrow, 1000 at most."""
 
     model_config = _with_example(limit=100)
 
-    limit: int | str = 100
+    limit: Annotated[int | None, loose_integer(None)] = Field(
+        default=None, description="100 if absent"
+    )
 
 
 class ClaimedRow(BaseModel):
@@ -85,7 +109,7 @@ class MarkPublishedRequest(BaseModel):
 
     model_config = _with_example(outbox_ids=[41, 42])
 
-    outbox_ids: list[int | str] = Field(min_length=1)
+    outbox_ids: list[Id] = Field(min_length=1)
 
 
 class MarkedRows(BaseModel):
@@ -101,10 +125,10 @@ class MarkFailedRequest(BaseModel):
 
     model_config = _with_example(outbox_id=43, error="nats: no responders", attempts=1)
 
-    outbox_id: int | str
+    outbox_id: Annotated[int, loose_integer(None, has_null=False)]
     error: str = Field(min_length=1)
-    attempts: int | str = 1
-    max_delay_seconds: int | str = 300
+    attempts: Annotated[int, loose_integer(1)] = 1
+    max_delay_seconds: Annotated[int, loose_integer(300)] = 300
 
 
 class MarkedRow(BaseModel):
@@ -129,10 +153,10 @@ class ProjectedEvent(BaseModel):
 
     model_config = _TOLERANT
 
-    event_id: int
-    execution_id: int | str | None = None
-    catalog_id: int | str | None = None
-    parent_event_id: int | str | None = None
+    event_id: I64
+    execution_id: Id | None = None
+    catalog_id: _IfId = None
+    parent_event_id: Id | None = None
     event_type: str | None = None
     node_id: str | None = None
     node_name: str | None = None
@@ -140,14 +164,22 @@ class ProjectedEvent(BaseModel):
     status: str | None = None
     error: str | None = None
     stack_trace: str | None = None
-    duration: float | None = None
+    duration: F64 | None = None
     context: Any = None
     result: Any = None
     meta: Any = None
-    tenant_id: str | None = None
-    organization_id: str | None = None
-    timestamp: str | None = Field(default=None, description="RFC 3339; else `created_at`")
-    created_at: str | None = None
+    tenant_id: IfText = None
+    organization_id: IfText = None
+    timestamp: Moment | None = Field(default=None, description="RFC 3339; else `created_at`")
+    created_at: Moment | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_time(cls, value: Json) -> Json:
+        """Leave `created_at` unread where `timestamp` is there."""
+        if isinstance(value, dict) and value.get("timestamp") is not None:
+            return {name: item for name, item in value.items() if name != "created_at"}
+        return value
 
 
 class ProjectRequest(BaseModel):
@@ -184,9 +216,9 @@ class PurgeRequest(BaseModel):
         command_retention_days=7, runtime_stale_minutes=60, event_retention_days=365
     )
 
-    command_retention_days: int | str = 7
-    runtime_stale_minutes: int | str = 60
-    event_retention_days: int | str = 0
+    command_retention_days: Annotated[int, loose_integer(7)] = 7
+    runtime_stale_minutes: Annotated[int, loose_integer(60)] = 60
+    event_retention_days: Annotated[int, loose_integer(0)] = 0
 
 
 class PurgeAnswer(BaseModel):
@@ -228,8 +260,8 @@ class CallbackRequest(BaseModel):
     reason: str | None = None
     stdout_uri: str | None = None
     stderr_uri: str | None = None
-    completed_at: str | None = None
-    exit_code: int | None = None
+    completed_at: Moment | None = None
+    exit_code: I32 | None = None
 
 
 class CallbackAnswer(BaseModel):
@@ -246,8 +278,8 @@ class AdvanceRequest(BaseModel):
 
     model_config = _with_example(limit=1000)
 
-    execution_ids: list[int | str] | None = None
-    limit: int | str = 1000
+    execution_ids: list[Id] | None = Field(default=None, max_length=5000)
+    limit: Annotated[int, loose_integer(1000)] = 1000
 
 
 class AdvanceAnswer(BaseModel):
@@ -264,9 +296,9 @@ class RebuildRequest(BaseModel):
 
     model_config = _with_example(limit=1000)
 
-    shard: int | str = 0
-    after: int | str | None = None
-    limit: int | str = 1000
+    shard: Annotated[int, loose_integer(0)] = 0
+    after: Id | None = None
+    limit: Annotated[int, loose_integer(1000)] = 1000
 
 
 class RebuildAnswer(BaseModel):

@@ -1,9 +1,12 @@
-"""`/api/keychain` and what operators see of keys and readings (http-a 7 and 8)."""
+"""`/api/keychain` and what operators see of keys and readings."""
 
 from datetime import datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import I64, Flag, Id, Moment
 
 __all__ = [
     "AuditQuery",
@@ -18,6 +21,7 @@ __all__ = [
     "KeychainRead",
     "KeychainState",
     "KeychainStored",
+    "RotateKeysRequest",
     "RotateRequest",
     "RotateSlice",
     "RotatedTable",
@@ -39,7 +43,7 @@ class KeychainRead(BaseModel):
     execution_id: int | None = None
 
 
-class KeychainPutBody(BaseModel):
+class KeychainPutBody(Aliased):
     """What to store.
 
     The edge takes `token_data` for `data` and `ttl_seconds` for `expires_in` too.
@@ -56,13 +60,15 @@ class KeychainPutBody(BaseModel):
         },
     )
 
-    data: Any = Field(repr=False)
+    data: Any = Field(repr=False, validation_alias=AliasChoices("data", "token_data"))
     scope_type: str = "global"
-    execution_id: int | None = None
-    parent_execution_id: int | None = None
-    expires_at: AwareDatetime | None = None
-    expires_in: int | None = None
-    auto_renew: bool = False
+    execution_id: Id | None = None
+    parent_execution_id: Id | None = None
+    expires_at: Moment | None = None
+    expires_in: I64 | None = Field(
+        default=None, validation_alias=AliasChoices("expires_in", "ttl_seconds")
+    )
+    auto_renew: Flag = False
     renew_config: Any = Field(default=None, repr=False)
     credential_type: str | None = None
     cache_type: str | None = None
@@ -130,6 +136,17 @@ class KeychainEntryList(BaseModel):
 
     catalog_id: str
     entries: list[KeychainEntryBody]
+
+
+class RotateKeysRequest(BaseModel):
+    """How much to rotate."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", json_schema_extra={"examples": [{"batch_size": 100}]}
+    )
+
+    batch_size: I64 | None = Field(default=100, description="records read and written at once")
+    max_batches: I64 | None = Field(default=1000, description="batches per table")
 
 
 class RotateRequest(BaseModel):

@@ -1,4 +1,4 @@
-"""Masking of secrets in answers that show event rows (http-a 9, http-b 0.6).
+"""Masking of secrets in answers that show event rows.
 
 Rows hold what the worker sent; answers do not. The rules are the baseline's, wrong hits
 (``author``, SHA-256 digests) included, so that answers look as they always did.

@@ -1,4 +1,4 @@
-"""How times look in answers (http-a 1.7)."""
+"""How times look in answers."""
 
 from datetime import UTC, datetime
 

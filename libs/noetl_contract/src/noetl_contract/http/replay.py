@@ -1,4 +1,4 @@
-"""`GET /api/replay/state` (http-b 7)."""
+"""`GET /api/replay/state`."""
 
 from typing import Any
 

@@ -1,8 +1,10 @@
-"""`/api/result/*`: large results, kept outside the log (http-b 8, worker 11)."""
+"""`/api/result/*`: large results, kept outside the log."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from noetl_contract.http.scalars import Flag
 
 __all__ = [
     "DeletedResults",
@@ -33,6 +35,9 @@ class ResultPutRequest(BaseModel):
     data: Any
     scope: str = "execution"
     source_step: str | None = None
+    store: str | None = None
+    ttl: str | None = None
+    compress: Flag = False
 
 
 class ResultPutAnswer(BaseModel):

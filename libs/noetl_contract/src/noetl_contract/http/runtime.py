@@ -1,8 +1,11 @@
-"""`/api/worker/pool/*` and `/api/worker/pools` (http-a 11, worker 5)."""
+"""`/api/worker/pool/*` and `/api/worker/pools`."""
 
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import I32
 
 __all__ = [
     "RuntimeAcknowledgement",
@@ -22,11 +25,11 @@ _TOLERANT = ConfigDict(frozen=True, extra="ignore")
 _KIND = Field(default="worker_pool", validation_alias=AliasChoices("kind", "component_type"))
 
 
-class RuntimeRegisterRequest(BaseModel):
+class RuntimeRegisterRequest(Aliased):
     """A worker, server or broker says that it is there.
 
     A new value of `runtime.worker_public_key` or `runtime.instance` shows a new process, whose
-    predecessor's claims are void; without either this is only a heartbeat (worker 5.1).
+    predecessor's claims are void; without either this is only a heartbeat.
     """
 
     model_config = ConfigDict(
@@ -51,11 +54,12 @@ class RuntimeRegisterRequest(BaseModel):
     status: str = "active"
     labels: Any = None
     capabilities: Any = None
-    capacity: int | None = Field(default=None, ge=-(2**31), lt=2**31)
+    capacity: I32 | None = None
     runtime: Any = None
+    hostname: str | None = Field(default=None, description="checked and not kept")
 
 
-class RuntimeNameRequest(BaseModel):
+class RuntimeNameRequest(Aliased):
     """Who is alive, or leaves."""
 
     model_config = ConfigDict(

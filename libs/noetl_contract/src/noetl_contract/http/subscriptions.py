@@ -1,4 +1,4 @@
-"""`/api/subscriptions*` (http-b 11)."""
+"""`/api/subscriptions*`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/api/status`, `/api/threads` and `/api/profiler/*` (http-a 12)."""
+"""`/api/status`, `/api/threads` and `/api/profiler/*`."""
 
 from pydantic import BaseModel, ConfigDict
 

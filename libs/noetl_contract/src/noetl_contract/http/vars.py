@@ -1,8 +1,10 @@
-"""`/api/vars/*` (http-a 10)."""
+"""`/api/vars/*`."""
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from noetl_contract.json import Json, JsonObject
 
 __all__ = [
     "VAR_TYPES",
@@ -31,7 +33,7 @@ class NewVar(BaseModel):
 
 
 class VarsRequest(BaseModel):
-    """Variables to write; a plain map of names to values is taken too."""
+    """Variables to write; a map of names to values is taken too, bare or as `variables`."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -53,7 +55,28 @@ class VarsRequest(BaseModel):
         },
     )
 
+    var_type: str = Field(default="user_defined", description="where `variables` is a map")
+    source_step: str | None = Field(default=None, description="where `variables` is a map")
     variables: list[NewVar]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, value: Json) -> Json:
+        """List the variables of the other two forms: a map in `variables`, or the bare map."""
+        if not isinstance(value, dict) or not value:
+            return value
+        if "variables" not in value:
+            return {"variables": _listed(value)}
+        variables = value["variables"]
+        if isinstance(variables, dict):
+            shared = {name: value[name] for name in ("var_type", "source_step") if name in value}
+            texts = {name: item for name, item in shared.items() if isinstance(item, str)}
+            return shared | {"variables": _listed(variables, **texts)}
+        return {"variables": variables}
+
+
+def _listed(values: JsonObject, **shared: str) -> list[JsonObject]:
+    return [{"var_name": name, "var_value": value, **shared} for name, value in values.items()]
 
 
 class VarEntry(BaseModel):

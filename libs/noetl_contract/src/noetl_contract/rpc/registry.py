@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
 
+from pydantic import BaseModel
+
+from noetl_contract.json import Json
 from noetl_contract.operation import Operation
 from noetl_contract.rpc import catalog, orchestrator, outbox, projector
 
@@ -12,11 +14,11 @@ __all__ = ["all_operations"]
 _MODULES: tuple[ModuleType, ...] = (catalog, orchestrator, outbox, projector)
 
 
-def all_operations() -> list[Operation[Any, Any]]:
+def all_operations() -> list[Operation[BaseModel, Json]]:
     """Return the operations of all services, in the order of their declaration."""
     return list(_declared())
 
 
-def _declared() -> Iterator[Operation[Any, Any]]:
+def _declared() -> Iterator[Operation[BaseModel, Json]]:
     for module in _MODULES:
         yield from (value for value in vars(module).values() if isinstance(value, Operation))

@@ -1,4 +1,4 @@
-"""Commands: what a step's worker is given, rendered."""
+"""Commands: rendered work for a worker."""
 
 from noetl_engine.commands.build import (
     BuiltCommand,

@@ -1,17 +1,15 @@
-"""What a command carries (engine 9.1 and 9.2, worker 8)."""
+"""Build commands: tool configuration, arguments and context of a step, rendered."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from noetl_contract.json import Json
 
 from noetl_engine.commands.needed_results import Walked, needed_results
 from noetl_engine.commands.rendering import render
 from noetl_engine.errors import EvaluateError
-from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool
-from noetl_engine.playbook.model import Json as ModelJson
+from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool, Value
 from noetl_engine.state.context import scope_of
-
-type Json = Any
 
 TASK_SEQUENCE = "task_sequence"
 PLAYBOOK = "playbook"
@@ -28,7 +26,7 @@ class LoopElement:
     element: Json
 
     def variables(self) -> dict[str, Json]:
-        """The iteration's names, for templates and for a single tool's arguments."""
+        """Return the iteration's names, for templates and for a single tool's arguments."""
         return {self.loop.iterator: self.element, "_index": self.index, "_total": self.total}
 
 
@@ -46,7 +44,7 @@ class BuiltCommand:
     note: Mapping[str, Json] = field(default_factory=dict)
 
     def meta(self, *, execution_id: int, catalog_id: int, event_id: int, trace: Json) -> Json:
-        """The ``command.issued`` row's meta; it fixes the command id."""
+        """Return the ``command.issued`` row's meta; it fixes the command id."""
         command_id = f"{execution_id}:{self.step}:{event_id}"
         iteration = self.iteration
         if iteration is not None:
@@ -76,7 +74,7 @@ class BuiltCommand:
 
 
 def pool_of(playbook: Playbook, execution_pool: str | None) -> str:
-    """The pool whose workers get the commands of an execution."""
+    """Return the pool whose workers get the commands of an execution."""
     if execution_pool:
         return execution_pool
     path = playbook.path or ""
@@ -146,7 +144,7 @@ def build_command(
 
 
 def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Json]:
-    """The context without some steps' results."""
+    """Return the context without some steps' results."""
     kept = {name: value for name, value in flat.items() if name not in results}
     envelopes = kept["steps"]
     if isinstance(envelopes, dict):  # and no variable or element of that name
@@ -155,7 +153,7 @@ def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Js
 
 
 def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltCommand:
-    """Render the command that claims the rows of a cursor loop's frame (engine 9.1 and 11.3).
+    """Render the command that claims the rows of a cursor loop's frame.
 
     Raises:
         EvaluateError: The claim can't be rendered, or the step is no cursor loop any more.
@@ -180,7 +178,7 @@ def _time_limit(step: Step) -> int | float | None:
 
 
 def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
-    """What later decisions must know of a command without reading its context."""
+    """Return facts about a command that later decisions need without its context."""
     note: dict[str, Json] = {}
     tools = [tool] if isinstance(tool, Tool) else [task.tool for task in tool.tasks]
     if any(one.kind == PLAYBOOK and one.config.get("return_step") is not None for one in tools):
@@ -219,8 +217,8 @@ def _tool_config(
     return config
 
 
-def _without_rules(tool: Tool) -> dict[str, ModelJson]:
-    """The configuration without policy and list of ``retry`` rules, which travel unrendered.
+def _without_rules(tool: Tool) -> dict[str, Value]:
+    """Return the configuration without policy and list of ``retry`` rules, which travel unrendered.
 
     Their templates speak of the tool's output, so rendering them here could only fail.
     """

@@ -1,19 +1,16 @@
-"""What a loop runs over (dsl 6.1)."""
-
-from typing import Any
+"""Elements of a loop's collection."""
 
 import orjson
+from noetl_contract.json import Json
 
 from noetl_engine.errors import EvaluateError
-
-type Json = Any
 
 # Elements made of a number: beyond this a typing error is more likely than a wish.
 MAX_COUNT = 1_000_000
 
 
 def type_word(value: Json) -> str:
-    """The JSON type of a value, as refusals of a start spell it."""
+    """Return the JSON type of a value, as refusals of a start spell it."""
     match value:
         case None:
             return "null"
@@ -30,7 +27,7 @@ def type_word(value: Json) -> str:
 
 
 def elements_of(value: Json, *, expression: str) -> list[Json]:
-    """The elements of a rendered ``in``.
+    """Return the elements of a rendered ``in``.
 
     Raises:
         EvaluateError: It can't be iterated over.

@@ -1,4 +1,4 @@
-"""Which step results a command has to carry, because something on the worker may look them up.
+"""Find the step results that a command's templates and code can read.
 
 A command that carries every result makes each step of a long chain dearer than the one before.
 What stays out is only what provably nobody reads there: every doubt keeps everything.
@@ -7,9 +7,10 @@ What stays out is only what provably nobody reads there: every doubt keeps every
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-type Json = Any
+from noetl_contract.json import Json
+
 type Walked = dict[int, tuple[Json, bool]]
 """By their identity: values that stay the same, and whether a template is somewhere in them."""
 
@@ -51,7 +52,7 @@ def needed_results(
     own: Collection[str] = (),
     walked: Walked | None = None,
 ) -> set[str]:
-    """The results among ``results`` that a command's templates and code may look up.
+    """Return the results among ``results`` that a command's templates and code may look up.
 
     Args:
         kind: The tool's kind.
@@ -101,7 +102,7 @@ def _is_long(result: Json) -> bool:
 
 
 def _tools(kind: str, config: Json) -> Iterator[tuple[str, Json]]:
-    """The tools that run: one, or those of a pipeline, whose items may be pipelines again."""
+    """Yield the tools that run: one, or those of a pipeline, whose items may be pipelines again."""
     if kind != "task_sequence":
         yield kind, config
         return
@@ -127,7 +128,7 @@ def _reaches_variables(code: str) -> bool:
 
 
 def _renders_its_own_data(config: Json) -> bool:
-    """Whether a pipeline hands what its tasks bring to a tool, which renders it once more.
+    """Return whether a pipeline hands what its tasks bring to a tool, which renders it once more.
 
     What comes from outside may be a template, whose names nobody knows yet.
     """
@@ -143,7 +144,7 @@ def _renders_its_own_data(config: Json) -> bool:
 
 
 def _assigned(value: Json) -> Iterator[str]:
-    """The keys of objects, wherever they are: those of `set` blocks are among them."""
+    """Yield the keys of objects, wherever they are: those of `set` blocks are among them."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield key
@@ -173,7 +174,7 @@ def _named(texts: list[str], names: set[str]) -> set[str]:
 
 
 def _templates(value: Json) -> Iterator[str]:
-    """The texts with template syntax anywhere in a value, keys included."""
+    """Yield the texts with template syntax anywhere in a value, keys included."""
     if isinstance(value, str):
         if "{{" in value or "{%" in value:
             yield value

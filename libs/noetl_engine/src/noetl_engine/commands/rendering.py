@@ -1,8 +1,8 @@
-"""Rendering for decisions: every failure is an evaluate error, or null where R14 says so."""
+"""Render templates for decisions; a failure is an evaluate error, or null in a `set` (R14)."""
 
 from collections.abc import Mapping
-from typing import Any
 
+from noetl_contract.json import Json
 from noetl_template import (
     TemplateError,
     evaluate_condition,
@@ -14,7 +14,6 @@ from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import AdmitRule, Step
 from noetl_engine.state.results import bare_name
 
-type Json = Any
 type Scope = Mapping[str, Json]
 
 
@@ -43,7 +42,7 @@ def render_collection(text: str, scope: Scope) -> Json:
 
 
 def condition_holds(guard: str, scope: Scope) -> bool:
-    """Whether a guard holds.
+    """Return whether a guard holds.
 
     Raises:
         EvaluateError: It can't be evaluated.
@@ -55,7 +54,7 @@ def condition_holds(guard: str, scope: Scope) -> bool:
 
 
 def admits(step: Step, scope: Scope) -> bool:
-    """Whether a step's guards let it run: ``when``, and the admission rules beside it.
+    """Return whether a step's guards let it run: ``when``, and the admission rules beside it.
 
     Raises:
         EvaluateError: A guard can't be evaluated.

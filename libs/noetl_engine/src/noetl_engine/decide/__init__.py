@@ -1,1 +1,1 @@
-"""One module per behaviour: what each input makes of an execution."""
+"""Decisions: one module per kind of input or behaviour."""

@@ -1,4 +1,4 @@
-"""Commands that go on outside after their worker is done: parking and callbacks (engine 15)."""
+"""Parked commands: their worker is done, and a callback from outside ends them."""
 
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.ingress import WireEvent
@@ -10,7 +10,7 @@ from noetl_engine.state.model import CommandState, State
 
 
 def parks(row: EventRow, command: CommandState) -> bool:
-    """Whether a row of a run leaves the command waiting for a callback.
+    """Return whether a row of a run leaves the command waiting for a callback.
 
     The real worker doesn't say that a container is still running: it only sends no
     ``call.done``.
@@ -23,7 +23,7 @@ def parks(row: EventRow, command: CommandState) -> bool:
 
 
 def find_awaiting(state: State, event: WireEvent) -> CommandState | None:
-    """The command whose callback an event is, if it is one.
+    """Return the command whose callback an event is, if it is one.
 
     A callback names the step only: it ends the oldest parked command, or is kept for the oldest
     one that will park.
@@ -46,7 +46,7 @@ def find_awaiting(state: State, event: WireEvent) -> CommandState | None:
 
 
 def _late_result(state: State, event: WireEvent, command_id: str) -> CommandState | None:
-    """A parked command whose own run delivers its result after all."""
+    """Return a parked command whose own run delivers its result after all."""
     command = state.commands.get(command_number(command_id) or 0)
     if command is None or command.command_id != command_id or command.parked is None:
         return None

@@ -1,9 +1,9 @@
-"""A worker asks for a command (worker 7 and 22.4)."""
+"""Claims: a worker asks for a command."""
 
 from datetime import timedelta
-from typing import Any
 
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import Draft
 from noetl_engine.inputs import Claimed
@@ -11,9 +11,7 @@ from noetl_engine.lease import holder_gone, is_holder
 from noetl_engine.outputs import Answer
 from noetl_engine.state.model import CommandState
 
-type Json = Any
-
-# How long a repeated claim over HTTP waits for the start of the first one (worker 7.3).
+# A repeated claim over HTTP waits so long for the start after the first claim.
 HOLD_BACK_SECONDS = 2.0
 
 FINISHED = "Command already reached terminal state"
@@ -55,14 +53,14 @@ def _refused(text: str, code: str) -> Answer:
 
 
 def _start_may_come(draft: Draft, command: CommandState) -> bool:
-    """Whether the start that took the token may still be on its way."""
+    """Return whether the start that took the token may still be on its way."""
     limits = draft.facts.limits
     until = limits.fast_path_seconds + limits.clock_allowance_seconds
     return draft.facts.now < command.issued_at + timedelta(seconds=until)
 
 
 def _asked_again(draft: Draft, command: CommandState, message: Claimed) -> Answer:
-    """The same hold again; over HTTP only while the command has not started (worker 7.3)."""
+    """Grant the same hold again; over HTTP only while the command has not started."""
     if message.instance is None:
         if command.started_at is not None:
             return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
@@ -82,7 +80,7 @@ def _body(draft: Draft, command: CommandState, message: Claimed) -> Json:
     issued = draft.memory.values.rows[command.issued]
     meta = dict(issued["meta"])
     if command.attempts:
-        # The real worker copies `attempts` into every event of the run: the fence (design L1).
+        # The real worker copies `attempts` into every event of the run: the fence (L1).
         meta["attempt"] = command.attempts + 1
         meta["attempts"] = command.attempts
     body = {

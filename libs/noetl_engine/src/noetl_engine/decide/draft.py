@@ -1,10 +1,10 @@
-"""One decision while it is made: rows are numbered, folded and kept as they are appended."""
+"""A decision being made: appended rows get a position and are folded at once."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from noetl_contract.events import EventRow, EventType
+from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, pool_of
 from noetl_engine.decide.graph import Graph, graph_of
@@ -17,18 +17,16 @@ from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
 from noetl_engine.state.values import rough_bytes
 
-type Json = Any
-
 BY_ENGINE = {"emitted_by": "orchestrator"}
 PLAYBOOK_NODE = "playbook"
 
-# The context itself, `ctx`, and `workload` or the results in `steps` (engine 5.5).
+# The context itself, `ctx`, and `workload` or the results in `steps`.
 _CONTEXT_COPIES = 3
 
 
 @dataclass(slots=True)
 class Draft:
-    """What one input has caused so far.
+    """The rows, commands and timers that one input has caused so far.
 
     ``trigger`` is the row that becomes the parent of whatever the engine adds.
     """
@@ -83,8 +81,10 @@ class Draft:
         apply_operations(self.state, [op])
         self.memory.note_frames([op])
 
-    def row(self, event_type: EventType, name: str | None, status: str, **columns: Any) -> EventRow:
-        """A row of the engine's own, not appended yet."""
+    def row(
+        self, event_type: EventType, name: str | None, status: str, **columns: Json
+    ) -> EventRow:
+        """Return a row of the engine's own, not appended yet."""
         state = self.state
         columns.setdefault("node_id", name)
         return EventRow(
@@ -106,9 +106,9 @@ class Draft:
         name: str | None,
         status: str,
         context: Json = None,
-        **columns: Any,
+        **columns: Json,
     ) -> EventRow:
-        """A row the engine derives: parented on the trigger, ``result`` by the contract."""
+        """Return a row the engine derives: parented on the trigger, ``result`` by the contract."""
         result: Json = {"status": status}
         if context:
             result["context"] = context
@@ -170,7 +170,7 @@ class Draft:
         reason: str | None = None,
         row: EventRow | None = None,
     ) -> None:
-        """Append the ``command.claimed`` that makes a worker the holder (worker 22.1)."""
+        """Append the ``command.claimed`` that makes a worker the holder."""
         meta: dict[str, Json] = {
             "command_id": command.command_id,
             "worker_id": worker_id,
@@ -219,10 +219,10 @@ class Draft:
         )
 
     def begin_wait(self, command: CommandState) -> None:
-        """Set the timer of a parked command: a callback may never come (engine 15)."""
+        """Set the timer of a parked command: a callback may never come."""
         if self.state.ended:
             return
-        seconds = self.callback_patience(command)
+        seconds = self.callback_timeout(command)
         self.decision.timers.append(
             NewTimer(
                 timer_id=self.facts.new_id(),
@@ -232,12 +232,12 @@ class Draft:
             )
         )
 
-    def callback_patience(self, command: CommandState) -> float:
-        """How long a parked command waits: the setting, or longer if its tool wants so."""
-        return max(self.facts.limits.callback_seconds, command.patience or 0.0)
+    def callback_timeout(self, command: CommandState) -> float:
+        """Return the timeout of a parked command: the setting, or longer if its tool asks so."""
+        return max(self.facts.limits.callback_seconds, command.callback_seconds or 0.0)
 
     def room(self, flat: Flat, *, wanted: int) -> int:
-        """How many of the wanted commands the decision may still issue, at least one (W9).
+        """Return the number of wanted commands that may still be issued, at least one (W9).
 
         Each carries the context, so a large one leaves room for few.
         """

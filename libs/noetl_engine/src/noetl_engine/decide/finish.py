@@ -1,7 +1,6 @@
-"""Ends that come from outside: cancel, finalize, lost commands and time limits."""
+"""Ends from outside: cancel, finalize, lost commands and time limits."""
 
 from datetime import timedelta
-from typing import Any
 
 from noetl_contract.events import EventType, ExecutionStatus
 
@@ -18,8 +17,6 @@ from noetl_engine.outputs import Answer
 from noetl_engine.state.identity import micros
 from noetl_engine.state.model import CommandState
 
-type Json = Any
-
 _FINAL = {
     "COMPLETED": EventType.FINALIZED_COMPLETED,
     "FAILED": EventType.FINALIZED_FAILED,
@@ -27,7 +24,7 @@ _FINAL = {
 
 
 def decide_cancel(draft: Draft, message: Cancelled) -> None:
-    """End the execution; what is open is revoked (R8)."""
+    """End the execution and revoke its open commands (R8)."""
     state = draft.state
     if state.ended:
         text = f"Cannot cancel execution in {state.status} state"
@@ -68,7 +65,7 @@ def decide_finalize(draft: Draft, message: Finalized) -> None:
 
 
 def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
-    """End a command that was lost as often as is allowed (worker 22.5)."""
+    """End a command that was lost as often as is allowed (R13)."""
     command = draft.state.commands.get(message.event_id)
     limit = draft.facts.limits.max_attempts
     if command is None or draft.state.ended or command.attempts != message.attempts:
@@ -102,29 +99,29 @@ def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
 
 
 def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
-    """End a parked command whose callback has not come (engine 15).
+    """End a parked command whose callback has not come.
 
     It parks once and has one timer, which tells the time.
     """
     command = draft.state.commands.get(message.event_id)
     if command is None or draft.state.ended or command.parked is None:
         return
-    seconds = draft.callback_patience(command)
+    seconds = draft.callback_timeout(command)
     text = f"No callback came within {number_text(seconds)} seconds"
     _fail_command(draft, command, text, "callback_timeout")
 
 
 def number_text(number: float) -> str:
-    """A number as people write it: no exponent, no empty fraction."""
+    """Return a number as people write it: no exponent, no empty fraction."""
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
 def _fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
-    """Write the pair a worker would have written (worker 10.3), and decide."""
+    """Append the two rows that a worker would have written, and decide."""
     at = micros(draft.facts.now)
     meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
     for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):
-        context: dict[str, Json] = {"command_id": command.command_id}
+        context: dict[str, object] = {"command_id": command.command_id}
         if call:
             context["call_index"] = 0
         context["error"] = text

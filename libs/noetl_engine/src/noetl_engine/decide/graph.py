@@ -1,4 +1,4 @@
-"""The graph of a playbook and what R3 to R7 ask of it; computed once per playbook."""
+"""The graph of a playbook, computed once: arcs, joins, cycles and reachability (R3 to R7)."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ class Graph:
     _behind: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def behind(self, step: str) -> frozenset[str]:
-        """Every step reachable from this one over forward arcs (R7's blocked steps)."""
+        """Return every step reachable from this one over forward arcs (R7's blocked steps)."""
         known = self._behind.get(step)
         if known is None:
             known = self._behind[step] = frozenset(self._walk_forward(step))
@@ -57,13 +57,13 @@ class Graph:
         return found
 
     def blocked(self, failed: Iterable[str]) -> frozenset[str]:
-        """Steps that may no longer be dispatched."""
+        """Return the steps that may no longer be dispatched."""
         return frozenset().union(*(self.behind(step) for step in failed))
 
     def live(
         self, seeds: Iterable[str], *, blocked: frozenset[str], without: str | None = None
     ) -> set[str]:
-        """The seeds and all that can be reached from them over any arc (R3)."""
+        """Return the seeds and all that can be reached from them over any arc (R3)."""
         found = {seed for seed in seeds if seed != without}
         pending = list(found)
         targets = self.targets
@@ -79,7 +79,7 @@ _graphs: dict[int, tuple[Playbook, Graph]] = {}
 
 
 def graph_of(playbook: Playbook) -> Graph:
-    """The graph of a playbook; the newest ones are kept as long as they are used."""
+    """Return the graph of a playbook; the newest ones are kept as long as they are used."""
     # By identity: a playbook can't be hashed, and holding it keeps its id from being reused.
     kept = _graphs.get(id(playbook))
     if kept is not None:
@@ -122,7 +122,7 @@ def _build(playbook: Playbook) -> Graph:
 
 
 def names_event(guard: str) -> bool:
-    """Whether a guard uses the name ``event``."""
+    """Return whether a guard uses the name ``event``."""
     return _EVENT.search(_STRINGS.sub("''", guard)) is not None
 
 

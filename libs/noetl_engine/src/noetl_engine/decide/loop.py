@@ -1,6 +1,6 @@
-"""Loops: the next iteration when one ends, a part of a large fan-out at a time (R10, W9)."""
+"""Loops: start the next iteration when one ends, and large loops in parts (R10, W9)."""
 
-from typing import Any
+from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
 from noetl_engine.decide.draft import Draft
@@ -15,8 +15,6 @@ from noetl_engine.playbook.model import Step
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import CommandState, LoopState, Phase, Queued
 from noetl_engine.state.results import tool_data
-
-type Json = Any
 
 
 def after_iteration(draft: Draft, command: CommandState, *, failed: bool) -> None:
@@ -40,7 +38,7 @@ def after_iteration(draft: Draft, command: CommandState, *, failed: bool) -> Non
 
 
 def _publish(draft: Draft, command: CommandState, loop: LoopState) -> None:
-    """Make durable what an iteration set, for the one that waited for its end."""
+    """Make an iteration's variables durable, for the iteration that waited for it."""
     if command.index is None or command.call is None:
         return
     sources = draft.memory.values.set_by_iteration(loop.run_at, command.index, command.call)
@@ -49,7 +47,7 @@ def _publish(draft: Draft, command: CommandState, loop: LoopState) -> None:
 
 
 def after_claim(draft: Draft, command: CommandState, *, failed: bool, error: bool) -> None:
-    """Work on the rows that a cursor's claim has brought, or end the loop (engine 11.3).
+    """Work on the rows that a cursor's claim has brought, or end the loop.
 
     Args:
         draft: Its trigger is the end of the claim.
@@ -78,7 +76,7 @@ def after_claim(draft: Draft, command: CommandState, *, failed: bool, error: boo
 
 
 def _rows_of(draft: Draft, name: str, position: int) -> list[Json]:
-    """The rows in a claim's result; anything that isn't a list of rows is none.
+    """Return the rows in a claim's result; anything that isn't a list of rows is none.
 
     Raises:
         EvaluateError: They went to the result store; skipping them would lose claimed rows.
@@ -94,7 +92,7 @@ def _rows_of(draft: Draft, name: str, position: int) -> list[Json]:
 
 
 def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
-    """Make durable what the frame's bodies set, in row order, and claim the next frame."""
+    """Make the variables of a frame's bodies durable, in row order, and claim the next frame."""
     sources = draft.memory.values.end_frame(loop.rows_at)
     if sources:
         draft.apply(["variables", sources])
@@ -177,7 +175,7 @@ def _step(draft: Draft, name: str) -> Step:
 
 
 def _on_top(draft: Draft, entry: LoopState | Queued) -> Flat:
-    """The present context with what lay on top of it when the step was entered."""
+    """Return the present context under the values given to the step when it was entered."""
     values = draft.memory.values.rows
     flat = draft.memory.contexts.flat()
     own: dict[str, Json] = dict(values[entry.entered].get("args") or {})
@@ -187,7 +185,7 @@ def _on_top(draft: Draft, entry: LoopState | Queued) -> Flat:
 
 
 def _plain_results(draft: Draft, flat: Flat) -> list[str]:
-    """Names in a context that are results of steps and nothing else."""
+    """Return the names in a context that are results of steps and nothing else."""
     # One that an arc laid on top is no plain result, but then it isn't the same object either.
     plain = draft.memory.contexts.flat()
     return [name for name in draft.memory.contexts.results() if flat.get(name) is plain.get(name)]

@@ -1,4 +1,4 @@
-"""Which stored rows a decision will read; asked before anything changes."""
+"""Stored rows that a decision will read, asked for before anything changes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ def check_rows(memory: Memory, message: Input) -> None:
 
 
 def _ending(state: State, event: WireEvent) -> int | None:
-    """The open command an event may end."""
+    """Return the open command an event may end."""
     if event.event_type not in _ENDS:
         awaiting = find_awaiting(state, event)
         return None if awaiting is None else awaiting.event_id
@@ -90,7 +90,7 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
 
 
 def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
-    """Whether all that happens is that iterations are counted: none is last, none is issued."""
+    """Return whether iterations are merely counted: none is last, none is issued."""
     for command in commands:
         loop = state.step(command.step).loop
         if loop is None or command.claims or loop.issued < loop.total or loop.failed:
@@ -106,7 +106,7 @@ def _check_loops(
     ending: "Counter[str] | None" = None,
     also: Iterable[int] = (),
 ) -> None:
-    """The whole context, and the collections and outcomes of the loops concerned."""
+    """Return the whole context, and the collections and outcomes of the loops concerned."""
     state = memory.state
     positions = context_positions(state)
     positions.update(also)

@@ -1,4 +1,4 @@
-"""A routing being worked out: what would be skipped, entered and set, on a copy of the phases.
+"""A routing being worked out on a copy of the phases: skips, entries and variables.
 
 Nothing is appended before the whole routing is known and every command of it is rendered, so a
 failing template leaves no trace (R14).
@@ -7,17 +7,15 @@ failing template leaves no trace (R14).
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from noetl_contract.events import EventType
+from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
 from noetl_engine.decide.draft import Draft
 from noetl_engine.playbook.model import Arc, Loop
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import Phase
-
-type Json = Any
 
 DONE = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED})
 
@@ -35,7 +33,7 @@ class Variables:
 
 @dataclass(slots=True)
 class Token:
-    """What comes to a step over one arc: its legacy args and its variables."""
+    """Values handed to a step over one arc: legacy args and variables."""
 
     source: str
     arc: int
@@ -48,7 +46,7 @@ class Token:
 
 @dataclass(slots=True)
 class Entry:
-    """A step to be entered, with what lies on top of the context for it."""
+    """A step to be entered, with the values that lie on top of its context."""
 
     step: str
     tokens: list[Token]
@@ -73,7 +71,7 @@ class Entry:
         return merged
 
     def own(self) -> dict[str, Json]:
-        """What its commands see on top of the context, in arrival order."""
+        """Values that its commands see on top of the context, in arrival order."""
         merged: dict[str, Json] = {}
         for token in self.tokens:
             merged.update(token.args)
@@ -120,7 +118,7 @@ class Drained:
 
 @dataclass(slots=True)
 class Failed:
-    """A failure that nobody handled."""
+    """A failure without a matching error arc."""
 
     step: str
 
@@ -178,12 +176,12 @@ class Plan:
             self.waiting[join] = self._stored_tokens(join)
 
     def phase(self, name: str) -> Phase:
-        """The phase a step will have."""
+        """Return the phase a step will have."""
         planned = self.phases.get(name)
         return self.draft.state.phase(name) if planned is None else planned
 
     def is_done(self, name: str) -> bool:
-        """Whether a step will be done."""
+        """Return whether a step will be done."""
         return self.phase(name) in DONE
 
     def set_phase(self, name: str, phase: Phase) -> None:
@@ -200,7 +198,7 @@ class Plan:
         return self.units[-1]
 
     def seeds(self, *more: str) -> list[str]:
-        """Where life comes from: running steps, waiting joins, empty loops to be routed."""
+        """Return the steps that keep others live: running ones, waiting joins, empty loops."""
         return [*self.running, *self.waiting, *self.inline, *more]
 
     def _stored_tokens(self, join: str) -> list[Token]:
@@ -216,12 +214,12 @@ class Plan:
         return tokens
 
     def arc(self, source: str, index: int) -> Arc | None:
-        """An arc by its place; None when the playbook has changed under the execution."""
+        """Return an arc by its place; None when the playbook has changed under the execution."""
         step = self.steps.get(source)
         return step.arcs[index] if step is not None and index < len(step.arcs) else None
 
     def flat(self) -> Flat:
-        """The context with what this decision has set so far."""
+        """Return the context with the variables that this decision has set so far."""
         if self._flat is None:
             flat = self.draft.memory.contexts.flat()
             if self.results:
@@ -233,7 +231,7 @@ class Plan:
         return self._flat
 
     def plain_results(self) -> frozenset[str]:
-        """Names in that context that are results of steps and nothing else."""
+        """Return the names in that context that are results of steps and nothing else."""
         names = self.draft.memory.contexts.results() | self.results.keys()
         return frozenset(names - self._fresh.keys())
 

@@ -1,9 +1,9 @@
-"""Routing: what a completion or failure leads to (engine R2 to R7)."""
+"""Routing: steps entered and skipped after a completion or failure (R2 to R7)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from noetl_contract.events import EventType
+from noetl_contract.json import Json
 
 from noetl_engine.commands.collection import elements_of
 from noetl_engine.commands.rendering import (
@@ -33,7 +33,6 @@ from noetl_engine.state.context import Flat, drained, scope_of
 from noetl_engine.state.model import Phase
 from noetl_engine.state.results import bare_name, context_updates, with_self_copy
 
-type Json = Any
 type Scope = Mapping[str, Json]
 
 _ALL_TARGETS = frozenset({RouterForm.STEP, RouterForm.STEPS})
@@ -57,7 +56,7 @@ def route_failure(draft: Draft, step: str, error: str, *, ended: bool) -> None:
 
 
 def route_drained(draft: Draft, step: str, frames: int) -> None:
-    """Route a cursor loop whose claim brought no rows (engine 11.3)."""
+    """Route a cursor loop whose claim brought no rows."""
     _decide(draft, lambda router: router.drain(step, frames))
 
 
@@ -102,7 +101,7 @@ def _append_end(
 
 
 class Routing:
-    """Works out one decision on a plan; the rules are those of engine 18.3."""
+    """Works out the routing of one completion or failure on a plan."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
@@ -137,7 +136,7 @@ class Routing:
         self._route(step, self._matching(step, scope, range(len(step.arcs))))
 
     def drain(self, name: str, frames: int) -> None:
-        """Complete a cursor loop and route it; what its bodies set is in the log already."""
+        """Complete a cursor loop and route it; its bodies' variables are in the log already."""
         plan = self.plan
         plan.units.append(Unit(moves=[Drained(name)]))
         plan.set_phase(name, Phase.COMPLETED)
@@ -150,7 +149,7 @@ class Routing:
         return self.draft.memory.contexts.output_of(name)
 
     def _sources_of(self, name: str) -> dict[str, list[Json]]:
-        """Where the variables are that policy rules set; they count once per completion (R12)."""
+        """Return the positions of variables set by policy rules; once per completion (R12)."""
         memory = self.draft.memory
         if name in self.plan.results:
             return {}
@@ -185,7 +184,7 @@ class Routing:
         return matched
 
     def _route(self, step: Step, matched: list[int]) -> None:
-        """Skip what nothing can select any more (R4), then take the arcs in list order."""
+        """Skip steps that nothing can select any more (R4), then take the arcs in list order."""
         plan = self.plan
         if not step.arcs:
             return
@@ -281,7 +280,7 @@ class Routing:
             plan.unit.moves.append(Reset(steps))
 
     def _is_ready(self, join: str) -> bool:
-        """Whether no forward upstream that has not arrived is live (R3)."""
+        """Return whether no forward upstream that has not arrived is live (R3)."""
         plan = self.plan
         missing = self.graph.upstream[join] - {token.source for token in plan.waiting[join]}
         if not missing:
@@ -317,7 +316,7 @@ class Routing:
     def _follow(self, step: Step, entry: Entry, scope: Scope) -> tuple[str, int] | None:
         plan = self.plan
         if step.name in plan.chained:
-            # No row will say that what had arrived here is gone.
+            # No row shows that the arrivals here are gone.
             plan.unit.moves.append(Discard([step.name]))
             return None
         plan.chained.add(step.name)
@@ -349,7 +348,7 @@ class Routing:
             raise EvaluateError(f"a cycle of empty loops went round {limit} times")
 
     def fail(self, name: str, error: str, *, ended: bool) -> None:
-        """Look at the error arcs, else block what lies behind (R7)."""
+        """Take matching error arcs, else block the steps behind (R7)."""
         plan = self.plan
         plan.units.append(Unit())
         step = plan.steps.get(name)
@@ -362,7 +361,7 @@ class Routing:
             matched = self._matching(step, {**scope_of(plan.flat()), **failure}, arcs)
             if matched:
                 # A failed step leaves no result, so its arcs' `set` is where the error can go;
-                # that of a completion sees no `output` (dsl 8).
+                # that of a completion sees no `output`.
                 self._failure = failure
                 self._route(step, matched)
                 self._failure = {}

@@ -1,16 +1,14 @@
-"""Worker events as rows of the log, and whether they are there already."""
+"""Worker events as rows of the log, and their repetitions."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from noetl_contract.events import EventRow, EventType, status_from_type
 from noetl_contract.ingress import WireEvent
+from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import Draft
 from noetl_engine.state.identity import fingerprint, micros
 from noetl_engine.state.model import CommandState
-
-type Json = Any
 
 # Types the fold takes for the engine's own; posted from outside they must change nothing.
 ENGINE_TYPES = frozenset(
@@ -34,7 +32,7 @@ class Known:
 
 
 def command_id_of_event(event: WireEvent) -> str | None:
-    """The command an event names, in its payload or its meta."""
+    """Return the command an event names, in its payload or its meta."""
     for owner in (event.context, event.meta):
         if isinstance(owner, dict):
             command_id = owner.get("command_id")
@@ -44,7 +42,7 @@ def command_id_of_event(event: WireEvent) -> str | None:
 
 
 def worker_id_of(event: WireEvent) -> str | None:
-    """The sender's worker id."""
+    """Return the sender's worker id."""
     if event.worker_id is not None:
         return event.worker_id
     worker = event.meta.get("worker_id") if isinstance(event.meta, dict) else None
@@ -52,7 +50,7 @@ def worker_id_of(event: WireEvent) -> str | None:
 
 
 def attempts_of(event: WireEvent) -> int | None:
-    """The fence a real worker copies from the claim's answer into its events (design L1)."""
+    """Return the fence that a worker copies from the claim's answer into its events (L1)."""
     attempts = event.meta.get("attempts") if isinstance(event.meta, dict) else None
     if isinstance(attempts, bool) or not isinstance(attempts, int):
         return None
@@ -60,12 +58,12 @@ def attempts_of(event: WireEvent) -> int | None:
 
 
 def mark_of(event: WireEvent) -> int:
-    """The fingerprint of an event."""
+    """Return the fingerprint of an event."""
     return fingerprint(event.event_type, command_id_of_event(event), worker_id_of(event))
 
 
 def recall(draft: Draft, event: WireEvent) -> Known | None:
-    """Find an event among the newest ones: same id, type, command and worker (R15, W3).
+    """Find a repetition among the newest events: same id, type, command and worker (R15, W3).
 
     What lies further back is found by the store's key, whose owner then answers for it.
     """
@@ -91,7 +89,7 @@ def worker_row(
     batch: bool = False,
     late: bool = False,
 ) -> EventRow:
-    """Build the row of a worker event (data 4.3); ``command`` only where it takes effect."""
+    """Build the row of a worker event; ``command`` is given only where it takes effect."""
     state, facts = draft.state, draft.facts
     event_id = event.event_id
     note: dict[str, Json] = {}
@@ -125,7 +123,7 @@ def worker_row(
 
 
 def result_of(event: WireEvent, status: str) -> Json:
-    """The ``result`` column of a posted event (http-b 3.1)."""
+    """Return the ``result`` column of a posted event."""
     result: dict[str, Json] = {"status": status}
     if event.result_kind == "ref" and event.result_uri:
         uri = event.result_uri
@@ -140,7 +138,7 @@ def result_of(event: WireEvent, status: str) -> Json:
 
 
 def meta_of(event: WireEvent, *, late: bool) -> Json:
-    """The ``meta`` column of a posted event: as sent, with the flags of its envelope."""
+    """Return the ``meta`` column of a posted event: as sent, with the flags of its envelope."""
     if event.meta is not None and not isinstance(event.meta, dict):
         return event.meta
     meta: dict[str, Json] = dict(event.meta or {})

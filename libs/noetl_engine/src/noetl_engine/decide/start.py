@@ -1,8 +1,7 @@
-"""Starting an execution: everything is rendered before the first row (R9)."""
-
-from typing import Any
+"""Starts: everything is rendered before the first row (R9)."""
 
 from noetl_contract.events import EventRow, EventType, format_time
+from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_command
 from noetl_engine.commands.collection import type_word
@@ -14,8 +13,6 @@ from noetl_engine.inputs import Started
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook.model import START_STEP, Loop, LoopMode
 from noetl_engine.state.context import scope_of, start_flat
-
-type Json = Any
 
 _NOT_AN_ARRAY = "start step loop.in must resolve to a JSON array, got: {word}"
 

@@ -1,6 +1,4 @@
-"""What workers report: over HTTP event by event, over the fast path a start and an outcome."""
-
-from typing import Any
+"""Reports of workers: events over HTTP, start and outcome over the fast path."""
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow, EventType
 from noetl_contract.ingress import Hold, WireEvent
@@ -23,8 +21,6 @@ from noetl_engine.outputs import Answer
 from noetl_engine.state.fold import SOFT_SUCCESS
 from noetl_engine.state.identity import command_number
 from noetl_engine.state.model import CommandState
-
-type Json = Any
 
 _RUN_TYPES = frozenset(
     {
@@ -57,7 +53,7 @@ def decide_events(draft: Draft, message: EventsPosted) -> None:
 
 
 def _take_event(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
-    """Store one event and decide what follows; its id in the log, and whether it came late."""
+    """Store one event and decide; return its id in the log, and whether it was late."""
     known = recall(draft, event)
     if known is not None:
         return known.event_id, known.late
@@ -95,7 +91,7 @@ def _take_run_event(
 def _append_run_row(
     draft: Draft, row: EventRow, command: CommandState, *, first: bool = False
 ) -> None:
-    """Append an event of the present run, and decide what its end leads to."""
+    """Append an event of the present run, and decide when it ends the run."""
     if parks(row, command):
         row.note = {**(row.note or {}), "parked": True}
     draft.append(row)
@@ -108,11 +104,11 @@ def _append_run_row(
 
 
 def _take_callback(draft: Draft, event: WireEvent, command: CommandState) -> tuple[int, bool]:
-    """Take the result of a job that a step has left behind (engine 15)."""
+    """Take the result of a job that a step has left behind."""
     row = worker_row(draft, event, command=command)
     row.meta = event.meta
     ends = command.parked is not None
-    note: dict[str, Json] = {**(row.note or {}), "callback": "ends" if ends else "early"}
+    note = {**(row.note or {}), "callback": "ends" if ends else "early"}
     if command.index is not None:
         note |= {"index": command.index, "command_id": command.command_id}
     row.note = note
@@ -123,14 +119,14 @@ def _take_callback(draft: Draft, event: WireEvent, command: CommandState) -> tup
 
 
 def _is_late(draft: Draft, event: WireEvent) -> bool:
-    """Whether an event without an open command reports on one that was there."""
+    """Return whether an event reports on a command that is closed."""
     if event.event_type not in _RUN_TYPES or event.step not in draft.state.steps:
         return draft.state.ended and event.event_type in TERMINAL_TYPES
     return command_id_of_event(event) is not None
 
 
 def _take_claim(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tuple[int, bool]:
-    """A posted ``command.claimed`` is a claim without an answer (http-b 3.1)."""
+    """Take a posted ``command.claimed``: a claim that needs no answer."""
     command = find_command(draft, event)
     worker_id = worker_id_of(event)
     if command is None or worker_id is None or draft.state.ended:
@@ -147,7 +143,7 @@ def _take_claim(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tupl
 
 
 def find_command(draft: Draft, event: WireEvent) -> CommandState | None:
-    """The open command an event speaks of.
+    """Return the open command an event speaks of.
 
     Without a command id it is the only open command of a plain step (R2).
     """
@@ -165,7 +161,7 @@ def find_command(draft: Draft, event: WireEvent) -> CommandState | None:
 
 
 def decide_start_of_command(draft: Draft, message: CommandStarted) -> None:
-    """A worker began (worker 22.4): ``held``, or ``lost`` with nothing written."""
+    """Decide on the start of a command: ``held``, or ``lost`` with nothing written."""
     hold, answer = message.hold, draft.decision.answer
     command = _held_command(draft, hold)
     if command is not None and not draft.state.ended:
@@ -178,7 +174,7 @@ def decide_start_of_command(draft: Draft, message: CommandStarted) -> None:
 
 
 def decide_outcome(draft: Draft, message: CommandOutcome) -> None:
-    """A worker ended a command: the rest of its rows, then the decision (worker 22.4)."""
+    """Decide on the outcome of a command: its remaining rows, then their routing."""
     hold, answer = message.hold, draft.decision.answer
     command = _held_command(draft, hold)
     if command is None:
@@ -213,7 +209,7 @@ def _take_late_outcome(draft: Draft, message: CommandOutcome) -> None:
 
 
 def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
-    """The open command, if the hold is its present one or begins the first."""
+    """Return the open command, if the hold is its present one or begins the first."""
     command = draft.state.commands.get(hold.event_id)
     if command is None or command.command_id != hold.command_id or command.parked is not None:
         return None
@@ -226,7 +222,7 @@ def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
 def _append_start(
     draft: Draft, command: CommandState, hold: Hold, events: tuple[WireEvent, ...]
 ) -> None:
-    """Append what is missing of claimed and started."""
+    """Append the claim and the start, where they are missing."""
     if not command.holds:
         draft.begin_hold(command, worker_id=hold.worker_id, instance=hold.instance)
     if command.started_at is None:
@@ -243,7 +239,7 @@ def _why_lost(draft: Draft, hold: Hold) -> str:
 
 
 def _is_open(draft: Draft, hold: Hold) -> bool:
-    """Whether some run of the command is still under way."""
+    """Return whether some run of the command is still under way."""
     command = draft.state.commands.get(hold.event_id)
     return command is not None and command.parked is None
 
@@ -253,7 +249,7 @@ def _is_known(draft: Draft, event: WireEvent) -> bool:
 
 
 def after_end(draft: Draft, row: EventRow, command: CommandState) -> None:
-    """Decide what the end of a command leads to; ``row`` is its trigger."""
+    """Decide after the end of a command; ``row`` is its trigger."""
     if draft.state.ended:
         return
     draft.trigger = row.event_id

@@ -1,4 +1,4 @@
-"""The playbook language as data: every mapping with its keys, what they mean and who listens.
+"""The playbook language as data: its mappings with their keys, meaning and effect.
 
 The JSON Schema is made from this, and the linter knows unknown, misplaced and inert keys by it.
 """
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from noetl_engine.playbook.model import Json
-from noetl_engine.playbook.parse.tools import TOOL_KINDS
+from noetl_contract.tools import TOOL_KINDS
 
-type Schema = dict[str, Json]
+from noetl_engine.playbook.model import Value
+
+type Schema = dict[str, Value]
 
 ANY: Final[Schema] = {}
 STRING: Final[Schema] = {"type": "string"}
@@ -24,17 +25,17 @@ LIST: Final[Schema] = {"type": "array"}
 
 
 def one_of(*words: str) -> Schema:
-    """One of a few words."""
+    """Return the schema of one of a few words."""
     return {"enum": list(words)}
 
 
 def reference(level: str) -> Schema:
-    """A mapping described elsewhere."""
+    """Return the schema of a mapping that is described elsewhere."""
     return {"$ref": f"#/$defs/{level}"}
 
 
 def list_of(item: Schema) -> Schema:
-    """A list whose items look alike."""
+    """Return the schema of a list with items of one kind."""
     return {"type": "array", "items": item}
 
 
@@ -131,6 +132,7 @@ EXECUTOR: Final = Level(
         ),
     },
 )
+# In the order of the reference's decoder, whose first message counts.
 KEYCHAIN_ENTRY: Final = Level(
     doc="A credential the playbook needs.",
     is_open=True,
@@ -140,11 +142,11 @@ KEYCHAIN_ENTRY: Final = Level(
             name: Key(f"The credential's {name.replace('_', ' ')}.", TEXT)
             for name in ("credential", "token_type", "scope", "provider", "auth", "region")
         },
-        "map": Key("Fields by name.", OBJECT),
-        "residency": Key("Where it may be used.", one_of("none", "advisory", "strict")),
-        "allowed_regions": Key("Regions it may be used in.", LIST),
         "no_broker_fallback": Key("Never ask the broker.", BOOLEAN),
         "auto_renew": Key("Renew before it ends.", BOOLEAN),
+        "residency": Key("Where it may be used.", one_of("none", "advisory", "strict")),
+        "allowed_regions": Key("Regions it may be used in.", LIST),
+        "map": Key("Fields by name.", OBJECT),
     },
 )
 WORKBOOK_TASK: Final = Level(
@@ -242,7 +244,7 @@ LOOP: Final = Level(
         "in": Key("The elements, usually a template.", TEXT),
         "iterator": Key("Name of the element.", TEXT, is_required=True),
         "spec": Key("Mode and limits.", reference("LoopSpec")),
-        "cursor": Key("Where a cursor loop gets its rows from.", reference("Cursor")),
+        "cursor": Key("The query of a cursor loop.", reference("Cursor")),
         "mode": Key(
             "Old place of the mode.",
             one_of("sequential", "parallel", "cursor"),
@@ -277,7 +279,7 @@ FRAME: Final = Level(
     },
 )  # fmt: skip
 CURSOR: Final = Level(
-    doc="Where a cursor loop gets its rows from.",
+    doc="The query of a cursor loop.",
     keys={
         "kind": Key("Tool kind that runs the claim.", TEXT),
         "auth": Key("Credential alias; never a template.", TEXT),
@@ -328,6 +330,7 @@ TOOL: Final = Level(
         "input": Key("Arguments.", ANY),
         "args": Key("Other name of input.", ANY),
         "auth": Key("Credential alias.", ANY),
+        "credential": Key("Other name of auth.", ANY),
         "libs": Key("Libraries.", ANY),
         "command": Key("Command line or SQL.", ANY),
         "output_select": Key("Fields that stay inline when the result is stored.", ANY),

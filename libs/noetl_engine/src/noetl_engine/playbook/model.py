@@ -1,4 +1,4 @@
-"""What a playbook says, as frozen records.
+"""The playbook as frozen records.
 
 The parser is the only place that builds these from text. JSON values inside them (workload,
 tool configuration, ``set`` values) are the parser's own objects: read them, never change them.
@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from noetl_engine.playbook.problem import Problem
 
-type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
-type JsonObject = Mapping[str, Json]
+type Value = bool | int | float | str | list[Value] | dict[str, Value] | None
+type ValueMap = Mapping[str, Value]
 
 START_STEP = "start"
 
@@ -60,14 +60,14 @@ class Arc:
 
     target: str
     when: str | None = None
-    set: JsonObject = field(default_factory=dict)
-    args: JsonObject = field(default_factory=dict)
+    set: ValueMap = field(default_factory=dict)
+    args: ValueMap = field(default_factory=dict)
     line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
-    """What follows a step. A router without arcs ends its branch.
+    """The arcs of a step with their mode. A router without arcs ends its branch.
 
     Attributes:
         mode: The effective mode: the router's own word, else the step's ``spec.next_mode``.
@@ -84,7 +84,7 @@ class Router:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """Where a cursor loop gets its rows from.
+    """The query of a cursor loop.
 
     Attributes:
         claim: Query template that claims the next rows.
@@ -96,7 +96,7 @@ class Cursor:
     claim: str
     kind: str = "postgres"
     auth: str | None = None
-    options: Json = None
+    options: Value = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class Frame:
 
     max_rows: int = 1
     row_concurrency: int = 1
-    raw: JsonObject = field(default_factory=dict)
+    raw: ValueMap = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """One tool call as written, split by who renders which part.
+    """One tool call as written, split by the side that renders each part.
 
     Attributes:
         kind: The tool kind.
@@ -154,10 +154,10 @@ class Tool:
     """
 
     kind: str
-    config: JsonObject = field(default_factory=dict)
-    args: Json = None
+    config: ValueMap = field(default_factory=dict)
+    args: Value = None
     has_args: bool = False
-    policy: Json = None
+    policy: Value = None
     output_select: tuple[str, ...] = ()
     line: int = 0
 
@@ -176,8 +176,8 @@ class Task:
 
     label: str
     tool: Tool
-    verbatim: JsonObject = field(default_factory=dict)
-    rendered: JsonObject = field(default_factory=dict)
+    verbatim: ValueMap = field(default_factory=dict)
+    rendered: ValueMap = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,9 +226,9 @@ class Step:
     loop: Loop | None = None
     when: str | None = None
     admit: tuple[AdmitRule, ...] = ()
-    set: JsonObject = field(default_factory=dict)
-    args: JsonObject = field(default_factory=dict)
-    input: JsonObject = field(default_factory=dict)
+    set: ValueMap = field(default_factory=dict)
+    args: ValueMap = field(default_factory=dict)
+    input: ValueMap = field(default_factory=dict)
     timeout_seconds: float | None = None
     output_select: tuple[str, ...] = ()
     description: str | None = None
@@ -255,7 +255,7 @@ class KeychainEntry:
     """A credential declaration, read only by the credential resolver."""
 
     name: str
-    raw: JsonObject = field(default_factory=dict)
+    raw: ValueMap = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +266,7 @@ class Metadata:
     path: str | None = None
     description: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    raw: JsonObject = field(default_factory=dict)
+    raw: ValueMap = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +282,7 @@ class Playbook:
 
     metadata: Metadata
     steps: Mapping[str, Step]
-    workload: JsonObject = field(default_factory=dict)
+    workload: ValueMap = field(default_factory=dict)
     workbook: Mapping[str, WorkbookTask] = field(default_factory=dict)
     keychain: tuple[KeychainEntry, ...] = ()
     api_version: str = "noetl.io/v2"

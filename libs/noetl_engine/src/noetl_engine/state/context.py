@@ -1,7 +1,9 @@
-"""The scope templates are rendered in (engine 5), built once per change of its parts."""
+"""The scope of templates, built once per change of its parts."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noetl_contract.json import Json
 
 from noetl_engine.state.model import State
 from noetl_engine.state.results import context_updates
@@ -10,7 +12,6 @@ from noetl_engine.state.values import Values
 if TYPE_CHECKING:
     from noetl_engine.commands.needed_results import Walked
 
-type Json = Any
 type Flat = Mapping[str, Json]
 
 _OWN_NAMES = frozenset(
@@ -19,7 +20,7 @@ _OWN_NAMES = frozenset(
 
 
 def scope_of(flat: Flat) -> dict[str, Json]:
-    """What templates see: the flat context with its aliases."""
+    """Return the scope of templates: the flat context with its aliases."""
     scope = dict(flat)
     scope.setdefault("ctx", flat)
     scope.setdefault("workload", flat)
@@ -29,7 +30,7 @@ def scope_of(flat: Flat) -> dict[str, Json]:
 def start_flat(
     workload: Mapping[str, Json], *, execution_id: int, catalog_id: int, path: str
 ) -> dict[str, Json]:
-    """The flat context of the start step, where no step has a result yet."""
+    """Return the flat context of the start step, where no step has a result yet."""
     return {
         **workload,
         "workload": workload,
@@ -40,7 +41,7 @@ def start_flat(
 
 
 def drained(frames: int) -> dict[str, Json]:
-    """The result of a cursor loop that has run dry."""
+    """Return the result of a cursor loop that has run dry."""
     data: dict[str, Json] = {"cursor": "drained", "frames": frames}
     return {**data, "data": data}
 
@@ -57,13 +58,13 @@ class Contexts:
         """What the commands made so far know of the values in the context."""
 
     def results(self) -> frozenset[str]:
-        """Names in the context that are results of steps and nothing else."""
+        """Return the names in the context that are results of steps and nothing else."""
         state = self._state
         names = {name for name, step in state.steps.items() if step.result is not None}
         return frozenset(names - state.variables.keys() - _OWN_NAMES)
 
     def flat(self) -> Flat:
-        """The context as of the state's position; read it, never change it."""
+        """Return the context as of the state's position; read it, never change it."""
         if self._version != self._state.context_version:
             self._flat = self._build()
             self._version = self._state.context_version
@@ -72,7 +73,7 @@ class Contexts:
         return self._flat
 
     def output_of(self, step: str) -> Json:
-        """The unwrapped data of a step's newest result."""
+        """Return the unwrapped data of a step's newest result."""
         ref = self._state.step(step).result
         if ref is None:
             return None
@@ -87,7 +88,7 @@ class Contexts:
                 return []
 
     def variable(self, name: str) -> Json:
-        """The value of a durable variable."""
+        """Return the value of a durable variable."""
         position, key = self._state.variables[name]
         stored = self._values.rows[position]
         if key is None:

@@ -1,19 +1,19 @@
 """Evolve: one row at a time, in place. Never fails, never decides (docs/adr/0001).
 
-What the contract's columns don't show is in the row's ``note``:
+Facts that the contract's columns don't show are in the row's ``note``:
 
 ``command``, ``at``, ``sent``
     A worker row that belongs to an open command: the ``command.issued`` id, the database's time
-    (microseconds), and the id as sent when it differs from the stored one (design W3).
+    (microseconds), and the id as sent when it differs from the stored one (W3).
     Worker rows without it, and every row with ``inert``, change nothing but the position.
 ``instance``, ``attempts``, ``holds``
     Of a ``command.claimed``: the rest of the hold.
 ``collection``, ``limit``, ``own``, ``args``
-    Of a loop's ``step.enter``: what its iterations are made of.
+    Of a loop's ``step.enter``: the parts of its iterations.
 ``queued``
     Of a plain ``step.enter``: its command comes with a later part of the fan-out.
 ``awaits``, ``patience``
-    Of a ``command.issued``: its tool waits for a child, or wants a callback waited for so long.
+    Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds.
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
 ``callback``, ``index``
@@ -23,7 +23,6 @@ What the contract's columns don't show is in the row's ``note``:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from noetl_contract.events import (
     CANCELLED_TYPES,
@@ -33,6 +32,7 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
+from noetl_contract.json import Json
 
 from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
 from noetl_engine.state.model import (
@@ -46,8 +46,6 @@ from noetl_engine.state.model import (
     StepState,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
-
-type Json = Any
 
 _NO_NOTE: Mapping[str, Json] = {}
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
@@ -208,7 +206,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         claims=claims,
         awaits=note.get("awaits", False),
         parks=row.node_type in PARKING_KINDS,
-        patience=note.get("patience"),
+        callback_seconds=note.get("patience"),
     )
     step.open += 1
     step.queued = None
@@ -250,7 +248,7 @@ def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandStat
 
 
 def _on_heard(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    """Any other event of a run, known or not, is at least a sign of life."""
+    """Take any other event of a run: at least a sign of life."""
     _heard(state, row, note)
 
 
@@ -274,7 +272,7 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
 
 
 def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    """The end of a parked command, or of one that will park; no worker's sign of life."""
+    """End a parked command, or one that will park; this is no sign of life of a worker."""
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return
@@ -318,7 +316,7 @@ def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     _count_soft_error(state, row)
     loop = step.loop
     if command.claims:
-        return  # what the rows it brought lead to is an operation of the decision
+        return  # the decision notes the effect of its rows as an operation
     came = command.call or command.callback
     if loop is None:
         if command.call is None and command.callback is not None:

@@ -1,4 +1,4 @@
-"""What tells events, commands and runs apart."""
+"""Identity of events, commands and runs."""
 
 import re
 import zlib
@@ -12,17 +12,17 @@ _COMMAND_NUMBER = re.compile(r":(\d+)(?::i\d+)?$")
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970, as notes keep times."""
+    """Return microseconds since 1970, as notes keep times."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment_of(number: int) -> datetime:
-    """The moment that :func:`micros` gave this number."""
+    """Return the moment that :func:`micros` gave this number."""
     return _EPOCH + number * _MICROSECOND
 
 
 def command_id_of(row: EventRow) -> str | None:
-    """The command id a worker row names, in its payload or its meta."""
+    """Return the command id a worker row names, in its payload or its meta."""
     for owner in ((row.result or {}).get("context"), row.meta):
         if isinstance(owner, dict):
             command_id = owner.get("command_id")
@@ -32,17 +32,17 @@ def command_id_of(row: EventRow) -> str | None:
 
 
 def command_number(command_id: str) -> int | None:
-    """The event id inside a command id."""
+    """Return the event id inside a command id."""
     found = _COMMAND_NUMBER.search(command_id)
     return int(found[1]) if found else None
 
 
 def worker_of(row: EventRow) -> str | None:
-    """The worker id a worker row carries."""
+    """Return the worker id a worker row carries."""
     worker = row.meta.get("worker_id") if isinstance(row.meta, dict) else None
     return worker if isinstance(worker, str) else None
 
 
 def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) -> int:
-    """What must agree for two events with one id to be the same event (design W3)."""
+    """Return the values that agree when two events with one id are the same event (W3)."""
     return zlib.crc32(f"{event_type}\0{command_id}\0{worker_id}".encode())

@@ -1,16 +1,14 @@
 """State, values and contexts of one execution, kept in step with its log."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from noetl_contract.events import EventRow, EventType
+from noetl_contract.json import Json
 
 from noetl_engine.state.context import Contexts
 from noetl_engine.state.fold import fold
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import IterationResult, Values
-
-type Json = Any
 
 _RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 _RESULT_ROWS = frozenset({EventType.PLAYBOOK_STARTED, EventType.CTX_UPDATED})
@@ -43,7 +41,7 @@ class Memory:
                 if "collection" in note:
                     values.begin_loop(row.position)
             return
-        # Before the row: what it ends is still read by the decision that follows.
+        # Before the row: the decision that follows still reads the values that it ends.
         values.prune(state)
         self._absorb_run(row, command)
         self.note_frames(note.get("ops", ()))
@@ -85,19 +83,19 @@ class Memory:
 
 
 def _issues_later(state: State, row: EventRow) -> bool:
-    """Whether commands will be made of what a ``step.enter`` notes."""
+    """Return whether commands will be built from the note of a ``step.enter``."""
     step = state.steps.get(row.node_name or "")
     begun = None if step is None else step.loop or step.queued
     return begun is not None and begun.entered == row.position
 
 
 def is_callback(row: EventRow) -> bool:
-    """Whether a ``call.done`` came from outside, for a command that parks (engine 15)."""
+    """Return whether a ``call.done`` came from outside, for a command that parks."""
     return isinstance(row.note, dict) and "callback" in row.note
 
 
 def ends_run(row: EventRow) -> bool:
-    """Whether a row of an open command ends it."""
+    """Return whether a row of an open command ends it."""
     note = row.note if isinstance(row.note, dict) else {}
     if row.event_type in _RUN_ENDS:
         return "parked" not in note

@@ -8,9 +8,9 @@ themselves, so its size depends on the playbook and on open work, not on the pas
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
 
@@ -21,7 +21,7 @@ REMEMBERED_EVENTS = 384
 
 
 class Phase(StrEnum):
-    """Where a step stands for routing; a cycle puts done steps back to pending."""
+    """Phase of a step for routing; a cycle puts done steps back to pending."""
 
     PENDING = "p"
     RUNNING = "r"
@@ -32,7 +32,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResultRef:
-    """Where a step's result is found.
+    """Place of a step's result in the log.
 
     Attributes:
         kind: ``row``: the result of the row at ``last``. ``loop``: the iterations' ``call.done``
@@ -140,7 +140,7 @@ class StepState:
 
 @dataclass(slots=True)
 class CommandState:
-    """An open command and who holds it (worker 22.4)."""
+    """An open command and its holder."""
 
     event_id: int
     command_id: str
@@ -165,8 +165,8 @@ class CommandState:
     awaits: bool = False
     """Its tool waits for the end of a child execution."""
     parks: bool = False
-    """Its tool kind leaves the result to a callback (engine 15)."""
-    patience: float | None = None
+    """Its tool kind leaves the result to a callback."""
+    callback_seconds: float | None = None
     """Seconds that its tool wants to be waited for, once parked."""
     parked: int | None = None
     """Position of the ``command.completed`` since which it waits for a callback."""
@@ -186,7 +186,7 @@ class State:
     version: int = 0
     parent_execution_id: int | None = None
     pool: str | None = None
-    trace: Any = None
+    trace: Json = None
     start_event_id: int = 0
     start_commands: int = 0
     workload: int = 0
@@ -196,7 +196,7 @@ class State:
     waiting: dict[str, None] = field(default_factory=dict)
     """Joins that hold arrivals."""
     failed: list[str] = field(default_factory=list)
-    """Steps whose failure nobody handled, in order of failure."""
+    """Steps with an unhandled failure, in order of failure."""
     commands: dict[int, CommandState] = field(default_factory=dict)
     variables: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     """Row of a durable variable; with a key: an entry of a pipeline's ``_context_updates``."""
@@ -214,13 +214,13 @@ class State:
         return self.status is not ExecutionStatus.RUNNING
 
     def step(self, name: str) -> StepState:
-        """The step's state, made on first use."""
+        """Return the step's state, made on first use."""
         step = self.steps.get(name)
         if step is None:
             step = self.steps[name] = StepState(name)
         return step
 
     def phase(self, name: str) -> Phase:
-        """The phase of a step, pending when no event has named it."""
+        """Return the phase of a step, pending when no event has named it."""
         step = self.steps.get(name)
         return Phase.PENDING if step is None else step.phase

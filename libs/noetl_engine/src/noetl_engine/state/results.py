@@ -1,35 +1,23 @@
-"""Data of stored results: what templates see of a result, and the variables that it sets."""
+"""Data of stored results as templates see it, and the variables that results set."""
 
 from collections.abc import Mapping
-from typing import Any
 
-type Json = Any
+from noetl_contract.json import Json
+from noetl_contract.results import merge_labels
 
 _SCOPE_WORDS = ("ctx.", "iter.", "step.")
 
 
 def bare_name(key: str) -> str:
-    """A ``set`` key without its scope word, which carries no meaning on this side."""
+    """Return a ``set`` key without its scope word, which carries no meaning on this side."""
     for word in _SCOPE_WORDS:
         if key.startswith(word):
             return key[len(word) :]
     return key
 
 
-def _flattened(data: Json) -> Json:
-    """Merge the fields of an object of objects to the top, labels kept, later keys winning."""
-    if not isinstance(data, dict) or not data:
-        return data
-    if not all(isinstance(value, dict) for value in data.values()):
-        return data
-    merged = dict(data)
-    for label in sorted(data):
-        merged.update(data[label])
-    return merged
-
-
 def unwrap(result: Json) -> Json:
-    """The data of a stored result as templates see it, but for the self copy."""
+    """Return the data of a stored result as templates see it, but for the self copy."""
     if not isinstance(result, dict):
         return result
     context = result.get("context")
@@ -38,9 +26,9 @@ def unwrap(result: Json) -> Json:
     inner = context.get("result")
     inner = inner.get("context") if isinstance(inner, dict) else None
     if isinstance(inner, dict) and "data" in inner:
-        return _flattened(inner["data"])
+        return merge_labels(inner["data"])
     if "data" in context:
-        return _flattened(context["data"])
+        return merge_labels(context["data"])
     return context
 
 
@@ -52,7 +40,7 @@ def with_self_copy(data: Json) -> Json:
 
 
 def tool_data(result: Json) -> Json:
-    """The tool's own data in a ``call.done`` result, before any flattening."""
+    """Return the tool's own data in a ``call.done`` result, before any flattening."""
     context = result.get("context") if isinstance(result, dict) else None
     inner = context.get("result") if isinstance(context, dict) else None
     inner = inner.get("context") if isinstance(inner, dict) else None
@@ -60,7 +48,7 @@ def tool_data(result: Json) -> Json:
 
 
 def context_updates(result: Json) -> Mapping[str, Json]:
-    """What the policy rules of a pipeline set for later steps."""
+    """Return the variables that a pipeline's policy rules set for later steps."""
     data = tool_data(result)
     updates = data.get("_context_updates") if isinstance(data, dict) else None
     return updates if isinstance(updates, dict) else {}

@@ -1,18 +1,17 @@
-"""What a decision does to the routing beside its rows, written into the rows' notes.
+"""Changes of the routing that rows don't show; they travel in the rows' notes (R2).
 
 The same code runs when the decision is made and when the log is replayed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from noetl_contract.json import Json
 
 from noetl_engine.state.model import Arrival, Phase, State, StepState
 
-type Json = Any
-
 
 def apply_operations(state: State, operations: list[list[Json]]) -> None:
-    """Apply what a decision did to the routing beside its rows."""
+    """Apply the changes of the routing in a row's note."""
     for name, *arguments in operations:
         operation = _OPERATIONS.get(name)
         if operation is not None:

@@ -1,10 +1,10 @@
 """Snapshots: a state as bytes, and back."""
 
 from datetime import datetime
-from typing import Any
 
 import orjson
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
 from noetl_engine.state.identity import micros, moment_of
@@ -57,7 +57,7 @@ def dump_state(state: State) -> bytes:
     )  # fmt: skip
 
 
-def _dump_step(step: StepState) -> list[Any]:
+def _dump_step(step: StepState) -> list[Json]:
     loop, result = step.loop, step.result
     return [
         step.name, step.phase, step.runs, step.outcome, step.open, step.command,
@@ -74,14 +74,14 @@ def _dump_step(step: StepState) -> list[Any]:
     ]  # fmt: skip
 
 
-def _dump_command(command: CommandState) -> list[Any]:
+def _dump_command(command: CommandState) -> list[Json]:
     return [
         command.event_id, command.command_id, command.step, command.issued,
         _to_number(command.issued_at), command.index, command.timeout_seconds,
         command.worker_id, command.instance, command.attempts, command.holds,
         _to_number(command.claimed_at), _to_number(command.started_at),
         _to_number(command.heard_at), command.call, command.error, command.claims,
-        command.awaits, command.parks, command.patience, command.parked, command.callback,
+        command.awaits, command.parks, command.callback_seconds, command.parked, command.callback,
     ]  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def load_state(snapshot: bytes) -> State:
     return state
 
 
-def _load_step(fields: list[Any]) -> StepState:
+def _load_step(fields: list[Json]) -> StepState:
     name, phase, runs, outcome, opened, command, loop, result, arrivals, error, queued = fields
     step = StepState(name, Phase(phase), runs, Phase(outcome), opened, command)
     if loop is not None:
@@ -124,7 +124,7 @@ def _load_step(fields: list[Any]) -> StepState:
     return step
 
 
-def _load_command(fields: list[Any]) -> CommandState:
+def _load_command(fields: list[Json]) -> CommandState:
     command = CommandState(*fields)
     command.issued_at = moment_of(fields[4])
     command.claimed_at = _to_moment(fields[11])

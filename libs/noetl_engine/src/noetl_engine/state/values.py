@@ -1,16 +1,14 @@
-"""The values that rows hold, kept in memory beside the state and read again when missing."""
+"""Values of rows, kept in memory beside the state and read again when missing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from noetl_contract.events import EventRow, EventType
+from noetl_contract.json import Json
 
 from noetl_engine.state.identity import command_id_of
 from noetl_engine.state.model import ResultRef, State
 from noetl_engine.state.results import bare_name, context_updates, unwrap, with_self_copy
-
-type Json = Any
 
 _NODE_BYTES = 64
 _COUNTED_NODES = 2000
@@ -22,7 +20,7 @@ _ENTRY_BYTES = 200
 
 @dataclass(slots=True)
 class IterationResult:
-    """One ended iteration of a loop: where its outcome is and what it was."""
+    """One ended iteration of a loop: position and content of its outcome."""
 
     index: int
     position: int
@@ -33,7 +31,7 @@ class IterationResult:
     """Of a callback, whose row doesn't name its command."""
 
     def entry(self) -> Json:
-        """The iteration's part of the loop's result (R10)."""
+        """Return the iteration's part of the loop's result (R10)."""
         context = self.result.get("context") if isinstance(self.result, dict) else None
         context = context if isinstance(context, dict) else {}
         inner = context.get("result")
@@ -51,7 +49,7 @@ class IterationResult:
 
 
 def index_of(command_id: str | None) -> int | None:
-    """The iteration index at the end of a command id."""
+    """Return the iteration index at the end of a command id."""
     if command_id is None:
         return None
     head, mark, digits = command_id.rpartition(":i")
@@ -81,7 +79,7 @@ class Values:
     _prune_above: int = _PRUNE_ABOVE
 
     def put(self, position: int, value: Json, *, size: int | None = None) -> None:
-        """Keep the value of a row; ``size`` saves the estimate where parts are shared."""
+        """Keep the value of a row; with ``size`` it is not estimated."""
         self.rows[position] = value
         self._data.pop(position, None)
         self._weigh(position, rough_bytes(value) if size is None else size)
@@ -91,7 +89,7 @@ class Values:
         self._sizes[position] = size
 
     def data(self, position: int) -> Json:
-        """The unwrapped data of the result at a position, with its self copy."""
+        """Return the unwrapped data of the result at a position, with its self copy."""
         try:
             return self._data[position]
         except KeyError:
@@ -99,7 +97,7 @@ class Values:
             return data
 
     def take_row(self, row: EventRow) -> None:
-        """Keep what decisions need of a row read from the log."""
+        """Keep the value of a row that was read from the log."""
         match row.event_type:
             case EventType.PLAYBOOK_STARTED:
                 context = row.context if isinstance(row.context, dict) else {}
@@ -124,7 +122,7 @@ class Values:
         self._iteration_bytes[entered] = kept + rough_bytes(iteration.result)
 
     def begin_loop(self, entered: int) -> None:
-        """A loop is entered before our eyes, so all its outcomes will pass by."""
+        """Start collecting a loop's outcomes; complete, since its first row was seen."""
         self.iterations[entered] = {}
         self.complete.add(entered)
 
@@ -164,19 +162,19 @@ class Values:
         self._weigh(ref.first, rough_bytes(result))
 
     def set_by_iteration(self, entered: int, index: int, position: int) -> dict[str, list[Json]]:
-        """Where the variables are that an ended iteration set; ``position`` has its outcome."""
+        """Return the positions of variables an iteration set; its outcome is at ``position``."""
         iteration = self.iterations.get(entered, {}).get(index)
         if iteration is None:  # it came before a restore
             iteration = IterationResult(index, position, self.rows[position])
         return self._collect_updates([iteration])
 
     def end_frame(self, rows_at: int) -> dict[str, list[Json]]:
-        """Forget the outcomes of a cursor's frame; where the variables they set are."""
+        """Forget the outcomes of a cursor's frame; return the positions of their variables."""
         known = self.drop_iterations(rows_at)
         return self._collect_updates([known[index] for index in sorted(known)])
 
     def _collect_updates(self, iterations: list[IterationResult]) -> dict[str, list[Json]]:
-        """Where the variables set by iterations are, the last index winning (R10)."""
+        """Return the positions of variables set by iterations, the last index winning (R10)."""
         found: dict[str, list[Json]] = {}
         rows: dict[int, Json] = {}
         for iteration in iterations:
@@ -201,7 +199,7 @@ class Values:
         self._bytes -= self._sizes.pop(position, 0)
 
     def prune(self, state: State) -> None:
-        """Forget what the state no longer refers to, now and then."""
+        """Forget values that the state no longer refers to, now and then."""
         if len(self.rows) <= self._prune_above:
             return
         needed = needed_positions(state)
@@ -218,7 +216,7 @@ class Values:
 
 
 def context_positions(state: State) -> set[int]:
-    """Rows the context of a new command is made of."""
+    """Return the positions of rows that make up the context of a new command."""
     positions = {state.workload, *(position for position, _ in state.variables.values())}
     for step in state.steps.values():
         if step.result is not None and step.result.kind == "row":
@@ -230,7 +228,7 @@ def context_positions(state: State) -> set[int]:
 
 
 def needed_positions(state: State) -> set[int]:
-    """Every row whose value some later decision may need."""
+    """Return every row whose value some later decision may need."""
     positions = context_positions(state)
     for step in state.steps.values():
         if step.result is not None:
@@ -249,7 +247,7 @@ def needed_positions(state: State) -> set[int]:
 
 
 def rough_bytes(value: Json) -> int:
-    """A cheap estimate: exact for small values, extrapolated for large ones."""
+    """Return a cheap estimate: exact for small values, extrapolated for large ones."""
     total = 0
     counted = 0
     pending = [value]

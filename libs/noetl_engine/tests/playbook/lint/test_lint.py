@@ -1,4 +1,4 @@
-"""What the linter finds, and where."""
+"""Findings of the linter with their places."""
 
 import re
 from pathlib import Path
@@ -127,6 +127,17 @@ def python(code: str, **more: str) -> str:
         (workflow(start(tool="tool: {kind: noop, loop: {}}")), "misplaced-key", "in a step"),
         (workflow(start(tool="tool: {kind: gcs}")), "tool-not-run", "no worker runs"),
         (workflow(start(tool="tool: [{name: a, kind: workbook}]")), "tool-not-run", "pipeline"),
+        (workflow(start(tool="tool: {kind: http}")), "missing-key", "needs 'url'"),
+        (
+            workflow(start(tool="tool: {kind: http, url: u, param: {}}")),
+            "unknown-key",
+            "did you mean 'params'?",
+        ),
+        (
+            workflow(start(tool="tool: {kind: nats, auth: n, operation: js_get_msg}")),
+            "missing-key",
+            "needs 'stream'",
+        ),
         (workflow(start(), end()), "unreachable-step", "'end' never runs"),
         (
             workflow(start("next: {arcs: [{step: end}, {step: b}]}"), end(), f"step: b, {NOOP}"),

@@ -1,4 +1,4 @@
-"""What a valid playbook becomes."""
+"""Valid playbooks and their models."""
 
 import time
 from dataclasses import FrozenInstanceError

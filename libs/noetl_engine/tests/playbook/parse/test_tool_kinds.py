@@ -1,4 +1,4 @@
-"""Which tool kinds a playbook may name, and what of a tool travels unrendered."""
+"""Kinds of tools in playbooks, and the parts of a tool that travel unrendered."""
 
 import pytest
 from noetl_engine.commands.build import build_command

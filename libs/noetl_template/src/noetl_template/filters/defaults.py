@@ -1,70 +1,68 @@
 """Filters about absent values, ends of lists and lengths, where the dialects differ."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from noetl_template.environment.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.text import join_elements
 from noetl_template.values import Kind
 
-if TYPE_CHECKING:
-    from noetl_template.environment import RenderContext
 
-
-def default(context: "RenderContext", value: Any, other: Any = "") -> Any:
-    """Replaces undefined and none; an empty string is a value."""
+def default(context: RenderContext, value: Any, other: Any = "") -> Any:
+    """Replace undefined and none; an empty string is a value."""
     return other if context.dialect.kind(value) in {Kind.UNDEFINED, Kind.NONE} else value
 
 
 def builtin_default(
-    context: "RenderContext",
+    context: RenderContext,
     value: Any,
     other: Any = "",
     lax: Any = False,  # noqa: FBT002 - positional in templates
 ) -> Any:
-    """Replaces undefined; with ``lax`` everything falsy."""
+    """Replace undefined; with ``lax`` everything falsy."""
     absent = context.dialect.kind(value) is Kind.UNDEFINED
     return other if absent or (lax and not value) else value
 
 
-def strict_first(context: "RenderContext", value: Any) -> Any:
+def strict_first(context: RenderContext, value: Any) -> Any:
     return _end(context, value, 0)
 
 
-def strict_last(context: "RenderContext", value: Any) -> Any:
+def strict_last(context: RenderContext, value: Any) -> Any:
     return _end(context, value, -1)
 
 
-def _end(context: "RenderContext", value: Any, position: int) -> Any:
+def _end(context: RenderContext, value: Any, position: int) -> Any:
     elements = context.dialect.elements(value)
     if not elements:
         raise EvaluationError("invalid operation: sequence is empty")
     return elements[position]
 
 
-def lenient_first(context: "RenderContext", value: Any) -> Any:
+def lenient_first(context: RenderContext, value: Any) -> Any:
     return _end_or_undefined(context, value, 0)
 
 
-def lenient_last(context: "RenderContext", value: Any) -> Any:
+def lenient_last(context: RenderContext, value: Any) -> Any:
     return _end_or_undefined(context, value, -1)
 
 
-def _end_or_undefined(context: "RenderContext", value: Any, position: int) -> Any:
+def _end_or_undefined(context: RenderContext, value: Any, position: int) -> Any:
     if context.dialect.kind(value) not in {Kind.STRING, Kind.SEQUENCE, Kind.MAP}:
         return context.dialect.undefined
     elements = context.dialect.elements(value)
     return elements[position] if elements else context.dialect.undefined
 
 
-def strict_length(_context: "RenderContext", value: Any) -> int:
+def strict_length(_context: RenderContext, value: Any) -> int:
     length = _length(value)
     if length is None:
         raise EvaluationError("invalid operation: length requires string, sequence, or mapping")
     return length
 
 
-def lenient_length(_context: "RenderContext", value: Any) -> int:
+def lenient_length(_context: RenderContext, value: Any) -> int:
     return _length(value) or 0
 
 
@@ -75,16 +73,16 @@ def _length(value: Any) -> int | None:
     return len(value) if isinstance(value, list | Mapping) else None
 
 
-def count(context: "RenderContext", value: Any) -> int:
-    """The built-in: text counts in characters."""
+def count(context: RenderContext, value: Any) -> int:
+    """Return the built-in: text counts in characters."""
     if isinstance(value, str | list | Mapping):
         return len(value)
     kind = context.dialect.kind(value).word
     raise EvaluationError(f"invalid operation: cannot calculate length of value of type {kind}")
 
 
-def lenient_join(context: "RenderContext", value: Any, separator: Any = "") -> str:
-    """Prints what is no list."""
+def lenient_join(context: RenderContext, value: Any, separator: Any = "") -> str:
+    """Join a list; print any other value."""
     if not isinstance(value, list):
         return context.dialect.text(value)
     return join_elements(context, value, context.dialect.text(separator))

@@ -2,24 +2,22 @@
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from noetl_template.environment.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.values import INT64_MAX, INT64_MIN, dump_json, float_text
 
-if TYPE_CHECKING:
-    from noetl_template.environment import RenderContext
 
-
-def exact_json(context: "RenderContext", value: Any) -> str:
-    """The worker's ``tojson``."""
+def exact_json(context: RenderContext, value: Any) -> str:
+    """Return the worker's ``tojson``."""
     return dump_json(context.dialect.json_ready(value))
 
 
-def textual_json(context: "RenderContext", value: Any) -> str:
-    """The server's ``tojson``."""
+def textual_json(context: RenderContext, value: Any) -> str:
+    """Return the server's ``tojson``."""
     return dump_json(with_textual_floats(context.dialect.json_ready(value)))
 
 
@@ -45,25 +43,25 @@ def with_textual_floats(value: Any) -> Any:  # noqa: PLR0911 - one return per ty
             return value
 
 
-def strict_from_json(context: "RenderContext", value: Any) -> Any:
+def strict_from_json(context: RenderContext, value: Any) -> Any:
     try:
         return orjson.loads(context.dialect.text(value))
     except ValueError as error:
         raise EvaluationError(f"fromjson error: {error}") from error
 
 
-def lenient_from_json(context: "RenderContext", value: Any) -> Any:
+def lenient_from_json(context: RenderContext, value: Any) -> Any:
     try:
         return orjson.loads(context.dialect.text(value))
     except ValueError:
         return None
 
 
-def encode_base64(context: "RenderContext", value: Any) -> str:
+def encode_base64(context: RenderContext, value: Any) -> str:
     return base64.b64encode(context.dialect.text(value).encode()).decode("ascii")
 
 
-def decode_base64(context: "RenderContext", value: Any) -> str:
+def decode_base64(context: RenderContext, value: Any) -> str:
     try:
         return base64.b64decode(context.dialect.text(value), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:

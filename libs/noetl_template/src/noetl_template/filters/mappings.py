@@ -1,12 +1,10 @@
 """Filters on maps."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from noetl_template.environment.context import RenderContext
 from noetl_template.errors import EvaluationError
-
-if TYPE_CHECKING:
-    from noetl_template.environment import RenderContext
 
 
 def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
@@ -15,32 +13,32 @@ def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
     return value
 
 
-def keys(context: "RenderContext", value: Any) -> list[Any]:
+def keys(context: RenderContext, value: Any) -> list[Any]:
     return context.dialect.sorted_keys(_mapping("keys", value))
 
 
-def values(context: "RenderContext", value: Any) -> list[Any]:
+def values(context: RenderContext, value: Any) -> list[Any]:
     return [entry for _, entry in context.dialect.sorted_items(_mapping("values", value))]
 
 
-def items(context: "RenderContext", value: Any) -> list[Any]:
+def items(context: RenderContext, value: Any) -> list[Any]:
     if not isinstance(value, Mapping):
         raise EvaluationError("invalid operation: cannot convert value into pairs")
     return [list(pair) for pair in context.dialect.sorted_items(value)]
 
 
-def get(context: "RenderContext", value: Any, key: Any) -> Any:
+def get(context: RenderContext, value: Any, key: Any) -> Any:
     return context.environment.getitem(_mapping("get", value), key)
 
 
-def attribute(context: "RenderContext", value: Any, key: Any) -> Any:
+def attribute(context: RenderContext, value: Any, key: Any) -> Any:
     if value is context.dialect.undefined:
         raise EvaluationError("undefined value")
     return context.environment.getitem(value, key)
 
 
 def dict_sort(
-    context: "RenderContext",
+    context: RenderContext,
     value: Any,
     case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
     by: Any = "key",

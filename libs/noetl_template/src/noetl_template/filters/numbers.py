@@ -2,13 +2,11 @@
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from noetl_template.environment.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.values import INT64_MAX, INT64_MIN, Kind
-
-if TYPE_CHECKING:
-    from noetl_template.environment import RenderContext
 
 _FLOAT: Final = re.compile(
     r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)",
@@ -17,13 +15,13 @@ _FLOAT: Final = re.compile(
 _MAX_DECIMALS: Final = 30
 
 
-def absolute(_context: "RenderContext", value: Any) -> Any:
+def absolute(_context: RenderContext, value: Any) -> Any:
     if type(value) not in {int, float}:
         raise EvaluationError("invalid operation: cannot get absolute value")
     return abs(value)
 
 
-def rounded(context: "RenderContext", value: Any, precision: Any = 0) -> Any:
+def rounded(context: RenderContext, value: Any, precision: Any = 0) -> Any:
     if type(value) is int:
         return value
     if type(value) is not float:
@@ -40,11 +38,11 @@ def rounded(context: "RenderContext", value: Any, precision: Any = 0) -> Any:
     return whole / scale
 
 
-def boolean(_context: "RenderContext", value: Any) -> bool:
+def boolean(_context: RenderContext, value: Any) -> bool:
     return bool(value)
 
 
-def total(context: "RenderContext", value: Any) -> Any:
+def total(context: RenderContext, value: Any) -> Any:
     result: Any = 0
     for element in context.dialect.elements(value):
         if context.dialect.kind(element) is Kind.UNDEFINED:
@@ -57,12 +55,12 @@ def total(context: "RenderContext", value: Any) -> Any:
 
 
 def parse_float(text: str) -> float | None:
-    """A number in the reference's notation, or nothing."""
+    """Return a number in the reference's notation, or nothing."""
     return float(text) if _FLOAT.fullmatch(text) else None
 
 
 def truncated(number: float) -> int:
-    """The integer part, at the edge of 64 bits when it lies beyond."""
+    """Return the integer part, at the edge of 64 bits when it lies beyond."""
     if math.isnan(number):
         return 0
     if -(2.0**63) <= number < 2.0**63:
@@ -70,15 +68,15 @@ def truncated(number: float) -> int:
     return INT64_MAX if number > 0 else INT64_MIN
 
 
-def strict_int(context: "RenderContext", value: Any) -> int:
+def strict_int(context: RenderContext, value: Any) -> int:
     return value if type(value) is int else truncated(_strict(context, value, "int"))
 
 
-def strict_float(context: "RenderContext", value: Any) -> float:
+def strict_float(context: RenderContext, value: Any) -> float:
     return _strict(context, value, "float")
 
 
-def _strict(context: "RenderContext", value: Any, name: str) -> float:
+def _strict(context: RenderContext, value: Any, name: str) -> float:
     if isinstance(value, int | float):
         return float(value)
     text = context.dialect.text(value).strip()
@@ -89,13 +87,13 @@ def _strict(context: "RenderContext", value: Any, name: str) -> float:
     return number
 
 
-def lenient_int(_context: "RenderContext", value: Any) -> int:
+def lenient_int(_context: RenderContext, value: Any) -> int:
     if type(value) is int:
         return value
     return truncated(_lenient(value))
 
 
-def lenient_float(_context: "RenderContext", value: Any) -> float:
+def lenient_float(_context: RenderContext, value: Any) -> float:
     return _lenient(value)
 
 

@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from functools import cmp_to_key
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from noetl_template.environment.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.values import Group, Kind
 
-if TYPE_CHECKING:
-    from noetl_template.environment import RenderContext
 
-
-def as_list(context: "RenderContext", value: Any) -> list[Any]:
+def as_list(context: RenderContext, value: Any) -> list[Any]:
     if context.dialect.kind(value) in {Kind.BOOL, Kind.NUMBER}:
         raise EvaluationError("invalid operation: cannot convert value to list")
     return list(context.dialect.elements(value))
 
 
-def reverse(context: "RenderContext", value: Any) -> Any:
+def reverse(context: RenderContext, value: Any) -> Any:
     match context.dialect.kind(value):
         case Kind.STRING:
             return value[::-1]
@@ -27,7 +25,7 @@ def reverse(context: "RenderContext", value: Any) -> Any:
             return context.dialect.elements(value)[::-1]
 
 
-def batch(context: "RenderContext", value: Any, count: Any, fill: Any = None) -> list[Any]:
+def batch(context: RenderContext, value: Any, count: Any, fill: Any = None) -> list[Any]:
     count = _positive(count)
     elements = context.dialect.elements(value)
     groups = [elements[start : start + count] for start in range(0, len(elements), count)]
@@ -38,7 +36,7 @@ def batch(context: "RenderContext", value: Any, count: Any, fill: Any = None) ->
     return groups
 
 
-def slices(context: "RenderContext", value: Any, count: Any, fill: Any = None) -> list[Any]:
+def slices(context: RenderContext, value: Any, count: Any, fill: Any = None) -> list[Any]:
     count = _positive(count)
     context.budget.check_length(count)
     context.budget.spend(64 * count)
@@ -64,7 +62,7 @@ def _positive(count: Any) -> int:
     return count
 
 
-def chain(context: "RenderContext", value: Any, *others: Any) -> Any:
+def chain(context: RenderContext, value: Any, *others: Any) -> Any:
     if all(isinstance(part, Mapping) for part in (value, *others)):
         merged = dict(value)
         for other in others:
@@ -76,19 +74,19 @@ def chain(context: "RenderContext", value: Any, *others: Any) -> Any:
     return elements
 
 
-def zipped(context: "RenderContext", value: Any, *others: Any) -> list[list[Any]]:
+def zipped(context: RenderContext, value: Any, *others: Any) -> list[list[Any]]:
     columns = [context.dialect.elements(column) for column in (value, *others)]
     return [list(row) for row in zip(*columns, strict=False)]
 
 
-def largest(context: "RenderContext", value: Any) -> Any:
+def largest(context: RenderContext, value: Any) -> Any:
     elements = context.dialect.elements(value)
     if not elements:
         return context.dialect.undefined
     return max(elements, key=cmp_to_key(context.dialect.order))
 
 
-def smallest(context: "RenderContext", value: Any) -> Any:
+def smallest(context: RenderContext, value: Any) -> Any:
     elements = context.dialect.elements(value)
     if not elements:
         return context.dialect.undefined
@@ -96,7 +94,7 @@ def smallest(context: "RenderContext", value: Any) -> Any:
 
 
 def sort(
-    context: "RenderContext",
+    context: RenderContext,
     value: Any,
     reverse: Any = False,  # noqa: FBT002 - the order templates pass it in
     case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
@@ -116,7 +114,7 @@ def sort(
 
 
 def unique(
-    context: "RenderContext",
+    context: RenderContext,
     value: Any,
     case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
     attribute: Any = None,
@@ -133,7 +131,7 @@ def unique(
 
 
 def group_by(
-    context: "RenderContext",
+    context: RenderContext,
     value: Any,
     attribute: Any,
     default: Any = None,
@@ -160,7 +158,7 @@ def group_by(
     return groups
 
 
-def look_up(context: "RenderContext", value: Any, path: Any) -> Any:
+def look_up(context: RenderContext, value: Any, path: Any) -> Any:
     """Follow a dotted path; numbers in it are positions."""
     if not isinstance(path, str):
         return context.environment.getitem(value, path)
@@ -170,7 +168,7 @@ def look_up(context: "RenderContext", value: Any, path: Any) -> Any:
     return value
 
 
-def look_up_strictly(context: "RenderContext", value: Any, path: Any) -> Any:
+def look_up_strictly(context: RenderContext, value: Any, path: Any) -> Any:
     """Like :func:`look_up`, but undefined has no attributes."""
     if value is context.dialect.undefined:
         raise EvaluationError("undefined value")
@@ -181,7 +179,7 @@ def _folded(value: Any, *, case_sensitive: Any) -> Any:
     return value.lower() if isinstance(value, str) and not case_sensitive else value
 
 
-def _hashable(context: "RenderContext", value: Any) -> Any:
+def _hashable(context: RenderContext, value: Any) -> Any:
     match value:
         case list():
             return ("list", *(_hashable(context, element) for element in value))

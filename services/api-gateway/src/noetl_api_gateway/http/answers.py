@@ -1,15 +1,13 @@
-"""Bodies as they leave: compact JSON, ids as the asker can read them (http-a 1.6, http-b 0.3)."""
+"""Bodies as they leave: compact JSON, ids as the asker can read them."""
 
 import json
-from typing import Any
 
 import orjson
 from litestar import Response
+from noetl_contract.json import Json
 
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.shell import is_browser_like
-
-type Json = Any
 
 _TEXT_IDS = frozenset(
     {

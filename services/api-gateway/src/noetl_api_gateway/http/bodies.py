@@ -1,9 +1,9 @@
-"""Reading JSON bodies as the contract's parser does (http-a 1.2, 1.3).
+"""Reading JSON bodies as the contract's parser does.
 
 Decoding is orjson's; what it takes differently from the contract's parser is corrected here:
 nesting is limited (deeper values could not be encoded again), keys that occur twice are refused
 on routes that ask for it, and NUL characters, which PostgreSQL stores in no text, are replaced
-(design W2).
+(W2).
 """
 
 import json
@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 from litestar import Request
 from litestar.exceptions import InternalServerException
+from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.http.refusals import Refusal, bad_json, bad_shape, not_json
-
-type Json = Any
 
 MAX_DEPTH = 128
 AnyRequest = Request[Any, Any, Any]
@@ -130,7 +129,7 @@ def _refuse_repeated_keys(body: bytes) -> None:
     repeated: str | None = None
 
     # The hook sees inner objects first; what it saw last is the root.
-    def note(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    def note(pairs: list[tuple[str, Json]]) -> JsonObject:
         nonlocal repeated
         seen: set[str] = set()
         repeated = None

@@ -32,7 +32,7 @@ def on_refusal(_request: AnyRequest, error: Refusal) -> Response[bytes]:
     """Answer what the edge refused, or what a service refused behind it.
 
     UIs show `detail`, so it repeats the text; only workers read more of it, at a claim that
-    comes too late (worker 7.2).
+    comes too late.
     """
     detail = error.detail if error.status == 409 else None
     return error_answer(error.status, error.text, detail=detail, headers=error.headers)

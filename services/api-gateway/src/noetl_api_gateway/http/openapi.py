@@ -1,6 +1,6 @@
 """Descriptions of bodies that handlers read themselves, for the OpenAPI document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,13 +12,12 @@ from litestar.openapi.spec import (
     RequestBody,
 )
 from noetl_contract.errors import ErrorBody
+from noetl_contract.json import Json, JsonObject
 from pydantic import BaseModel, TypeAdapter
 
 if TYPE_CHECKING:
     from litestar.openapi.spec.schema import Schema
 
-
-type Json = Any
 
 _UNAVAILABLE = "The catalog service did not answer in time"
 _BAD_BODY = {
@@ -31,14 +30,14 @@ _BAD_BODY = {
 _BAD_QUERY = {400: "Failed to deserialize query string: limit: invalid digit found in string"}
 _BAD_PATH = {400: "Invalid URL: Cannot parse `abc` to a `i64`"}
 
-_I64: dict[str, Json] = {
+_I64: JsonObject = {
     "type": "integer",
     "format": "int64",
     "minimum": -(1 << 63),
     "maximum": (1 << 63) - 1,
 }
-_WORD: dict[str, Json] = {"type": "string", "minLength": 1}
-_PATH_PARAMETERS: dict[str, tuple[dict[str, Json], str, Json]] = {
+_WORD: JsonObject = {"type": "string", "minLength": 1}
+_PATH_PARAMETERS: dict[str, tuple[JsonObject, str, Json]] = {
     "execution_id": (_I64, "the execution's id", 325077236512452608),
     "catalog_id": (_I64, "the catalog entry's id", 321000000000000001),
     "event_id": (_I64, "the event's id", 325077236516646912),
@@ -75,6 +74,7 @@ def documented(
     answer: Any,
     *,
     content_type: str = "application/json",
+    path: Sequence[str] = (),
     query: Mapping[str, tuple[Any, str]] | None = None,
     errors: Mapping[int, str] | None = None,
     others: Mapping[int, Any] | None = None,
@@ -90,6 +90,7 @@ def documented(
         body: model, or other type, of the request body; None when there is none.
         answer: model, or other type, of the 200 body.
         content_type: of the answer.
+        path: parameters of the path, where the handler does not declare them.
         query: type and meaning of each query parameter.
         errors: the text of a typical refusal, by status. Added are 503, since every service may
             be away, and what bodies, queries and paths are refused with everywhere.
@@ -108,7 +109,10 @@ def documented(
                 self.request_body = RequestBody(
                     content={"application/json": _media(body)}, required=is_body_required
                 )
-            in_path = [_in_path(found) for found in self.parameters or ()]
+            declared = [
+                found.name for found in self.parameters or () if isinstance(found, Parameter)
+            ]
+            in_path = [_in_path(name) for name in path or declared]
             refusals = (_BAD_PATH if in_path else {}) | common | dict(errors or {})
             if in_path or query:
                 self.parameters = [*in_path, *_parameters(query or {})]
@@ -128,16 +132,16 @@ def documented(
     return Documented
 
 
-def error_example(status: int, text: str) -> dict[str, Json]:
+def error_example(status: int, text: str) -> JsonObject:
     """Return the body of a refusal as clients see it."""
     return {"error": text, "status": status, "detail": text}
 
 
-def inlined_schema(kind: Any) -> dict[str, Json]:
+def inlined_schema(kind: Any) -> JsonObject:
     """Return the JSON schema of a type with its references replaced by what they name."""
     schema = TypeAdapter(kind).json_schema()
     definitions = schema.pop("$defs", {})
-    return cast("dict[str, Json]", _inlined(schema, definitions))
+    return cast("JsonObject", _inlined(schema, definitions))
 
 
 def _parameters(query: Mapping[str, tuple[Any, str]]) -> list[Parameter]:
@@ -153,11 +157,11 @@ def _parameters(query: Mapping[str, tuple[Any, str]]) -> list[Parameter]:
     ]
 
 
-def _in_path(found: Any) -> Parameter:
+def _in_path(name: str) -> Parameter:
     """Describe a path parameter, which the framework knows as text only."""
-    schema, meaning, example = _PATH_PARAMETERS[found.name]
+    schema, meaning, example = _PATH_PARAMETERS[name]
     return Parameter(
-        name=found.name,
+        name=name,
         param_in="path",
         required=True,
         description=meaning,
@@ -183,7 +187,7 @@ def _media(kind: Any) -> OpenAPIMediaType:
     return media
 
 
-def _inlined(value: Json, definitions: dict[str, Json]) -> Json:
+def _inlined(value: Json, definitions: JsonObject) -> Json:
     match value:
         case {"$ref": str(reference)}:
             return _inlined(definitions[reference.rpartition("/")[2]], definitions)

@@ -7,9 +7,7 @@ from html import escape
 from typing import Any
 
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-
-type Json = Any
-type Object = dict[str, Any]
+from noetl_contract.json import Json, JsonObject
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#1a1a1a}
@@ -36,13 +34,13 @@ class ReadingPage(OpenAPIRenderPlugin):
     The framework's own pages fetch theirs from a public network, where an edge often has none.
     """
 
-    def render(self, request: Any, openapi_schema: Object) -> bytes:
+    def render(self, request: Any, openapi_schema: JsonObject) -> bytes:
         """Return the page."""
         del request
         return "".join(_page(openapi_schema)).encode()
 
 
-def _page(document: Object) -> Iterator[str]:
+def _page(document: JsonObject) -> Iterator[str]:
     info = document["info"]
     tags = _operations_by_tag(document)
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])}</title>"
@@ -57,8 +55,8 @@ def _page(document: Object) -> Iterator[str]:
             yield from _operation(method, path, operation)
 
 
-def _operations_by_tag(document: Object) -> dict[str, list[tuple[str, str, Object]]]:
-    tags: dict[str, list[tuple[str, str, Object]]] = {}
+def _operations_by_tag(document: JsonObject) -> dict[str, list[tuple[str, str, JsonObject]]]:
+    tags: dict[str, list[tuple[str, str, JsonObject]]] = {}
     for path, item in sorted(document["paths"].items()):
         for method, operation in item.items():
             for tag in operation.get("tags", ["other"]):
@@ -66,7 +64,7 @@ def _operations_by_tag(document: Object) -> dict[str, list[tuple[str, str, Objec
     return dict(sorted(tags.items()))
 
 
-def _operation(method: str, path: str, operation: Object) -> Iterator[str]:
+def _operation(method: str, path: str, operation: JsonObject) -> Iterator[str]:
     yield f"<details id='{escape(operation['operationId'])}'><summary>"
     yield f"<b class='m {method}'>{method.upper()}</b><code>{escape(path)}</code> "
     yield f"<span class=s>{_prose(operation.get('summary', ''))}</span></summary><div class=in>"
@@ -90,7 +88,7 @@ def _operation(method: str, path: str, operation: Object) -> Iterator[str]:
     yield "</div></details>"
 
 
-def _content(content: Object) -> Iterator[str]:
+def _content(content: JsonObject) -> Iterator[str]:
     for kind, media in content.items():
         yield f"<div class=in><code>{escape(kind)}</code>"
         if "example" in media:
@@ -98,7 +96,7 @@ def _content(content: Object) -> Iterator[str]:
         yield f"<details><summary>Schema</summary>{_code(media.get('schema', {}))}</details></div>"
 
 
-def _type(schema: Object) -> str:
+def _type(schema: JsonObject) -> str:
     choices = schema.get("anyOf") or schema.get("oneOf")
     if choices:
         return " or ".join(_type(choice) for choice in choices)

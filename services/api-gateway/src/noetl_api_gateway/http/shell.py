@@ -1,6 +1,6 @@
 """The outermost layer: what the contract wants of every request before and after routing.
 
-Aliases, CORS, `OPTIONS`, `HEAD`, no trailing slashes (http-a 1.5, 1.9; gateway 11; design L6).
+Aliases, CORS, `OPTIONS`, `HEAD`, no trailing slashes (L6).
 It is a plain ASGI application, because the framework's middleware runs behind its router, and
 unknown paths never get there.
 """
@@ -39,18 +39,18 @@ type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def is_browser_like(scope: Any) -> bool:
-    """Whether ids in the answer must be strings: a browser rounds integers (cli-contract C3)."""
+    """Whether ids in the answer must be strings: a browser rounds integers."""
     has_token = any(name == _TOKEN for name, _ in scope["headers"])
     return has_token or bool(scope.get(_ALIAS)) or is_browser(scope)
 
 
 def is_browser(scope: Any) -> bool:
-    """Whether a page asks; prefix and token alone may also come from the CLI (cli-contract A1)."""
+    """Whether a page asks; prefix and token alone may also come from the CLI."""
     return any(name in _BROWSER_MARKS for name, _ in scope["headers"])
 
 
 def call_of(scope: Any) -> tuple[int, int] | None:
-    """Return (execution id, event id) of the command whose run makes this call (design L6)."""
+    """Return (execution id, event id) of the command whose run makes this call (L6)."""
     call: tuple[int, int] | None = scope.get(_CALL_KEY)
     return call
 
@@ -151,13 +151,13 @@ def _routed(scope: Scope) -> Scope:
         inner["path"] = match[3]
         inner[_CALL_KEY] = (int(match[1]), int(match[2]))
     if inner["path"].startswith("/api/catalog//"):
-        # The path of an entry may begin with a slash of its own (http-a 3.4).
+        # The path of an entry may begin with a slash of its own.
         inner["path"] = inner["path"].replace("//", f"/{ENCODED_SLASH}", 1)
     return inner
 
 
 def _decoded_path(scope: Scope) -> str:
-    """Return the path with encoded slashes kept apart from real ones (http-a 1.4)."""
+    """Return the path with encoded slashes kept apart from real ones."""
     raw: bytes = scope.get("raw_path") or b""
     if b"%2f" not in raw.lower():
         path: str = scope["path"]

@@ -1,4 +1,4 @@
-"""The gate of `/api/internal/*`: one shared bearer token (http-b 10.1)."""
+"""The gate of `/api/internal/*`: one shared bearer token."""
 
 import hmac
 from typing import Any
@@ -36,7 +36,7 @@ def require_internal_token(connection: Connection) -> None:
 
 
 def require_internal_token_if_set(connection: Connection) -> None:
-    """Ask for the token only where one is configured (http-a 1.10, extension 13).
+    """Ask for the token only where one is configured.
 
     Raises:
         Refusal: 403, the configured token was not sent.
@@ -57,7 +57,7 @@ async def optional_token_guard(connection: Connection, _handler: BaseRouteHandle
 
 
 def _configured(connection: Connection) -> bytes:
-    # Stripped: a secret mounted from a file ends in a newline (http-b 15, D17).
+    # Stripped: a secret mounted from a file ends in a newline (D17).
     token = connection.app.state[INTERNAL_TOKEN_STATE].get_secret_value()
     return str(token).strip().encode()
 

@@ -1,4 +1,4 @@
-"""Whether requests can be served now (http-a 2.2, operations 3)."""
+"""Whether requests can be served now."""
 
 import asyncio
 import time

@@ -5,12 +5,12 @@ and said to whatever store is there afterwards.
 """
 
 import base64
-from typing import Any
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.publish import MESSAGE_ID_HEADER
+from noetl_contract.json import JsonObject
 from noetl_contract.streams import INGRESS
 
 _API = "$JS.API.STREAM"
@@ -48,7 +48,7 @@ async def holds_message(bus: Bus, sequence: int, message_id: str) -> bool:
     return f"{MESSAGE_ID_HEADER}: {message_id}\r\n".encode() in headers
 
 
-async def _ask(bus: Bus, operation: str, body: bytes) -> dict[str, Any]:
+async def _ask(bus: Bus, operation: str, body: bytes) -> JsonObject:
     incoming = await bus.request(f"{_API}.{operation}.{INGRESS.name}", body, timeout=_SECONDS)
-    answer: dict[str, Any] = orjson.loads(incoming.data)
+    answer: JsonObject = orjson.loads(incoming.data)
     return answer

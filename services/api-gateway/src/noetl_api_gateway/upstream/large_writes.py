@@ -1,4 +1,4 @@
-"""Messages above the broker's limit: kept first, then sent as a reference (design W13)."""
+"""Messages above the broker's limit: kept first, then sent as a reference (W13)."""
 
 from collections.abc import Callable
 

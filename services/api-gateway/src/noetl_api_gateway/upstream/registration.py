@@ -1,4 +1,4 @@
-"""The edge says that it is there: workers behind it are silent only if it is not (design L3)."""
+"""The edge says that it is there: workers behind it are silent only if it is not (L3)."""
 
 import asyncio
 from typing import Any

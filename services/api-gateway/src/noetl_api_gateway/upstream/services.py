@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import rpc_subject
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from noetl_common.bus.inbox import Incoming
 
 
-type Json = Any
-
 _SHORTEST_TRY_SECONDS = 0.05
 _ENVELOPE_BYTES = 2048  # subject, headers, reply subject
 
@@ -28,7 +27,7 @@ class Services:
     """Asks a service and asks again while nobody answers, within a patience.
 
     Everything asked here may be asked twice, `register` apart; a service that was restarting is
-    there again after a moment, and the caller need not know (http-a 1.14).
+    there again after a moment, and the caller need not know.
 
     Args:
         bus: the connection.
@@ -108,7 +107,7 @@ class Services:
 
     async def store_result(
         self,
-        request: dict[str, Json],
+        request: JsonObject,
         *,
         execution_id: int,
         patience_seconds: float | None = None,
@@ -116,7 +115,7 @@ class Services:
         """Hand a result to the store.
 
         One that is too large for a message stays here: the request names a subject under which
-        the store fetches it, and the answer there travels in parts (design W13).
+        the store fetches it, and the answer there travels in parts (W13).
         """
         subject = self._projector_subject("result.put", execution_id)
         body = orjson.dumps(request)

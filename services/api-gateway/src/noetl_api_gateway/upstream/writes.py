@@ -1,4 +1,4 @@
-"""Publishing what must not be lost, and waiting for its commit (design section 3, W4-W7).
+"""Publishing what must not be lost, and waiting for its commit (W4-W7).
 
 A message is held until its answer has come: the broker's acknowledgement is not acceptance
 (W6). While no answer comes, the stream is asked from time to time whether it still has the
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Self
 
+import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
-from noetl_common.bus.inbox import Inbox, Incoming
-from noetl_common.bus.parts import PartCollector
+from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER, STORED_HEADER
+from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER, STORED_HEADER, IngressMessage
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
@@ -72,6 +72,11 @@ class Backlog:
         return self.messages >= self.limit
 
 
+def encode_message(message: IngressMessage) -> bytes:
+    """Encode a message; orjson writes free JSON faster than pydantic does."""
+    return orjson.dumps(message, default=vars)
+
+
 class IngressWriter:
     """Publishes to the ingress stream and returns what the orchestrator answered.
 
@@ -118,12 +123,11 @@ class IngressWriter:
         if self._places.locked():
             raise busy(f"{self._max_waiting} writes are waiting already")
 
-    async def send(self, body: bytes, *, execution_id: int, patience: Patience) -> RpcReply:
+    async def send(self, message: IngressMessage, *, patience: Patience) -> RpcReply:
         """Publish a message and wait for the answer to its commit.
 
         Args:
-            body: an ingress message.
-            execution_id: whose execution it is about; decides the shard.
+            message: the execution it is about decides the shard.
             patience: how long to wait.
 
         Raises:
@@ -131,6 +135,8 @@ class IngressWriter:
             Refusal: for an early write only, 503; the message was not and will not be accepted.
         """
         deadline = asyncio.get_running_loop().time() + patience.seconds
+        execution_id = message.execution_id
+        body = encode_message(message)
         if patience.early:
             self.refuse_overload()
         try:
@@ -151,7 +157,7 @@ class IngressWriter:
         finally:
             self._places.release()
 
-    async def deliver(self, body: bytes, *, execution_id: int, seconds: float) -> RpcReply:
+    async def deliver(self, message: IngressMessage, *, seconds: float) -> RpcReply:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).
 
         Raises:
@@ -159,9 +165,7 @@ class IngressWriter:
                 repetition, which carries the same ids, ends in the same effect.
         """
         try:
-            return await self.send(
-                body, execution_id=execution_id, patience=Patience(seconds=seconds)
-            )
+            return await self.send(message, patience=Patience(seconds=seconds))
         except NoAnswerError as error:
             raise unavailable("The event was not committed in time") from error
 

@@ -1,4 +1,4 @@
-"""Starts by a command's run: the parent's shard tells which child they stand for (design L6)."""
+"""Starts by a command's run: the parent's shard tells which child they stand for (L6)."""
 
 from noetl_contract.rpc import RpcReply
 

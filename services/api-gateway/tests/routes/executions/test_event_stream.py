@@ -1,4 +1,4 @@
-"""The event stream: replay, resume, live, end (http-b 6.2)."""
+"""The event stream: replay, resume, live, end."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Batches of starts, reruns, ends, replay, events by id, subscriptions (http-b 2 to 11)."""
+"""Batches of starts, reruns, ends, replay, events by id, subscriptions."""
 
 from typing import Any
 

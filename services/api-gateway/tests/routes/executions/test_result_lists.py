@@ -1,4 +1,4 @@
-"""Lists, deletions and sizes of stored results, under both of their names (http-b 8.3)."""
+"""Lists, deletions and sizes of stored results, under both of their names."""
 
 import pytest
 

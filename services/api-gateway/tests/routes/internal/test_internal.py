@@ -1,4 +1,4 @@
-"""What the internal routes ask of the services, and what they answer (http-b 9.2 and 10)."""
+"""What the internal routes ask of the services, and what they answer."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -112,7 +112,7 @@ async def test_a_claim_asks_for_as_many_rows_as_it_says(world: World) -> None:
 
 
 async def test_ids_of_the_internal_api_are_numbers_for_everybody(world: World) -> None:
-    """As http-b 0.3 says; the gateway's alias and a browser's mark change nothing."""
+    """Ids stay numbers; the gateway's alias and a browser's mark change nothing."""
     world.backend.answer("outbox.claim", {"rows": [ROW], "claimed": 1})
 
     answer = await world.post("/noetl/internal/outbox/claim", {}, origin="http://x", **AUTHORIZED)

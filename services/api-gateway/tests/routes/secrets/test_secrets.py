@@ -85,9 +85,8 @@ async def test_reads_name_what_they_want(world: World) -> None:
 
     assert deleted.json() == {"ok": "delete"}
     assert world.backend.requests("credential.list") == [{}, {"type": "", "q": "a%"}]
-    plain = {"include_data": False, "execution_id": None, "parent_execution_id": None}
     assert world.backend.requests("credential.get") == [
-        {"identifier": "a/b c"} | plain,
+        {"identifier": "a/b c", "include_data": False},
         {
             "identifier": "a",
             "include_data": True,
@@ -96,7 +95,7 @@ async def test_reads_name_what_they_want(world: World) -> None:
         },
     ]
     assert world.backend.requests("credential.sealed") == [
-        {"identifier": "a", "worker_id": "w", "execution_id": 7, "parent_execution_id": None}
+        {"identifier": "a", "worker_id": "w", "execution_id": 7}
     ]
     assert world.backend.requests("credential.delete") == [{"identifier": "9"}]
 
@@ -220,9 +219,7 @@ async def test_keychain_reads_and_the_static_segment(world: World) -> None:
     assert world.backend.requests("keychain.get") == [
         named | {"scope_type": "local", "execution_id": 6}
     ]
-    assert world.backend.requests("keychain.delete") == [
-        named | {"scope_type": "global", "execution_id": None}
-    ]
+    assert world.backend.requests("keychain.delete") == [named | {"scope_type": "global"}]
     assert world.backend.requests("keychain.list") == [{"catalog_id": 5}]
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET,HEAD")
 
@@ -276,9 +273,8 @@ async def test_audit_query_and_cross_region_body(world: World) -> None:
     await world.post("/api/internal/cross-region/resolve", body)
     wrong = await world.post("/api/internal/cross-region/resolve", {"alias": "a"})
 
-    nothing = {"credential": None, "execution_id": None, "from": None, "to": None, "limit": 100}
     assert world.backend.requests("secret.audit") == [
-        nothing,
+        {"limit": 100},
         {
             "credential": "c",
             "execution_id": 5,
@@ -287,9 +283,7 @@ async def test_audit_query_and_cross_region_body(world: World) -> None:
             "limit": 0,
         },
     ]
-    assert world.backend.requests("credential.cross_region") == [
-        body | {"parent_execution_id": None, "requesting_region": ""}
-    ]
+    assert world.backend.requests("credential.cross_region") == [body | {"requesting_region": ""}]
     assert refused(wrong) == (422, f"{SHAPE}missing field `worker_public_key_b64`")
 
 

@@ -1,4 +1,4 @@
-"""Shards, the runtime contract, the process's figures, and the description (http-a 11, 12)."""
+"""Shards, the runtime contract, the process's figures, and the description."""
 
 import json
 import os
@@ -147,7 +147,7 @@ RUNTIME = {
 
 
 async def test_workers_leave_by_delete_and_by_post(world: World) -> None:
-    """Real workers use POST, the contract says DELETE (http-a 11.2)."""
+    """Real workers use POST, the contract says DELETE."""
     done = {"status": "ok", "message": "Runtime worker_pool w-1 deregistered"}
     world.backend.answer("runtime.deregister", done)
     world.backend.asked.clear()

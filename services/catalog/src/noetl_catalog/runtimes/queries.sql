@@ -152,8 +152,8 @@ WHERE heartbeat < now() - $1::INTERVAL;
 SELECT pg_advisory_xact_lock(hashtextextended('noetl.machine_lease', 0));
 
 -- name: lease_machine
--- The holder's own id again, else one never used, else the one expired longest ago. Whoever had
--- it minted at most until its lease ended, by a clock that is off by the allowance at most.
+-- The holder's own id again, else one never used, else the one that expired longest ago. Its former
+-- holder minted until its lease ended at most, by a clock that is off by the allowance at most.
 -- Id 0 is the default of generators outside, so it stays unused.
 -- $1 holder, $2 the holder's high water, $3 lease, $4 clock allowance
 WITH candidates AS (

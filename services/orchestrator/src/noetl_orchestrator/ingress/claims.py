@@ -10,13 +10,13 @@ from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import Work
+from noetl_orchestrator.turn.inputs import TurnInput
 
 _FINISHED = "Command already reached terminal state"
 
 
 class ClaimHandler:
-    """Answers ``noetl_rpc.orchestrator.<shard>.claim`` (worker 7 and 22.2)."""
+    """Answer ``noetl_rpc.orchestrator.<shard>.claim``."""
 
     def __init__(
         self,
@@ -25,26 +25,26 @@ class ClaimHandler:
         *,
         shard: int,
         shard_count: int,
-        patience_seconds: float,
+        timeout_seconds: float,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._shard = shard
         self._shard_count = shard_count
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
 
     async def __call__(self, request: JsonObject) -> RpcReply | bytes:
-        """Decide one claim; repeated ones are held back as the engine says."""
+        """Decide one claim; hold back a repeated claim for the time that the engine gives."""
         claim = ClaimRequest.model_validate(request)
         execution_id = claim.execution_id
         if execution_id is None:
             execution_id = await self._store.find_command_execution(claim.event_id)
         if execution_id is None:
-            # Not 404: the real worker would be given it again for ever (operations F15).
+            # Not 404: a worker would get the command again forever (F15).
             detail = {"code": "already_terminal", "message": _FINISHED}
             return RpcReply(status=409, error=_FINISHED, detail=detail)
         if shard_for(execution_id, shard_count=self._shard_count) != self._shard:
-            # Anything but "later" would make the worker drop a command that is alive elsewhere.
+            # Any other status would make the worker drop a command that is alive on its shard.
             return RpcReply(status=503, error=f"Execution {execution_id} is not of this shard")
         answer = await self._ask(execution_id, claim, final=False)
         if answer.hold_back_seconds is not None:
@@ -71,12 +71,12 @@ class ClaimHandler:
             after_start=claim.after_start,
             final=final,
         )
-        self._dispatcher.submit(Work(execution_id, message, caller))
-        return await caller.wait(self._patience_seconds)
+        self._dispatcher.submit(TurnInput(execution_id, message, caller))
+        return await caller.wait(self._timeout_seconds)
 
 
 class ClaimCaller:
-    """A claim that waits; it gives up early only while nobody has begun to decide it."""
+    """A claim that waits for its answer; it may stop waiting until its decision begins."""
 
     __slots__ = ("_answer", "_is_taken")
 
@@ -86,32 +86,32 @@ class ClaimCaller:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the claim is still wanted."""
+        """Return whether the claim still waits."""
         return not self._answer.done()
 
     def taken(self) -> None:
-        """From here on the claim may be granted, so its answer is waited for."""
+        """Note that the claim may be granted from now on, so the answer is needed."""
         self._is_taken = True
 
     async def answered(self, answer: Answer) -> None:
-        """Hand the answer over."""
+        """Take the answer."""
         if not self._answer.done():
             self._answer.set_result(answer)
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        """Hand the refusal over; a claim leaves no dead letter."""
+        """Take the refusal; a claim leaves no dead letter."""
         del reason
         await self.answered(answer)
 
     async def given_back(self, delay_seconds: float) -> None:
-        """Tell the worker to come again."""
+        """Answer that the worker should try again."""
         del delay_seconds
         await self.answered(_BUSY)
 
-    async def wait(self, patience_seconds: float) -> Answer:
-        """Wait for the answer: 503 after the patience, later if a decision is under way (W7)."""
+    async def wait(self, timeout_seconds: float) -> Answer:
+        """Return the answer; 503 after the timeout, doubled while a decision is under way (W7)."""
         for _ in range(2):
-            done, _ = await asyncio.wait([self._answer], timeout=patience_seconds)
+            done, _ = await asyncio.wait([self._answer], timeout=timeout_seconds)
             if done:
                 return self._answer.result()
             if not self._is_taken:

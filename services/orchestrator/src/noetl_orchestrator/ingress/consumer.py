@@ -1,7 +1,7 @@
-"""The ingress: messages are taken as they come, as many at once as the window allows.
+"""Receive ingress messages as they arrive, as many at once as the window allows.
 
-A batch is not a barrier here: what arrives during a commit waits in the dispatcher and shares
-the next one. The standing pull keeps everything alive that has no answer yet.
+A batch is no barrier: messages that arrive during a commit wait in the dispatcher and share the
+next commit. The standing pull keeps unanswered messages alive at the broker.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from noetl_orchestrator.ingress.handlers import IngressHandler
 _IDLE_SECONDS = 1.0
 
 
-async def run_intake(
+async def run_consumer(
     bus: Bus,
     durable: DurableSpec,
     handler: IngressHandler,
@@ -25,10 +25,10 @@ async def run_intake(
     drain_seconds: float = 10.0,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Hand messages to the handler until cancelled; then wait for those it has taken.
+    """Hand messages to the handler until cancelled; then wait for their answers.
 
-    ``window`` bounds the messages asked for, waiting and worked on, together. The turns must
-    run on for ``drain_seconds`` after a cancellation.
+    ``window`` limits the messages requested, waiting and in turns, together. The turns must
+    continue for ``drain_seconds`` after a cancellation.
 
     Raises:
         BusClosed: the connection is gone for good.
@@ -54,4 +54,4 @@ async def _drain(pull: StandingPull, handler: IngressHandler, seconds: float) ->
         async with asyncio.timeout(seconds):
             await handler.idle.wait()
     except TimeoutError:
-        pass  # what is left goes back to the broker with the pull
+        pass  # the other messages return to the broker with the pull

@@ -1,4 +1,4 @@
-"""From an ingress message to an input of a turn."""
+"""Decode ingress messages into inputs of turns."""
 
 import re
 from datetime import UTC, datetime
@@ -31,35 +31,35 @@ from noetl_engine.inputs import (
 from pydantic import ValidationError
 
 from noetl_orchestrator.log.keys import RequestKey
-from noetl_orchestrator.turn.inputs import Caller, Work
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _LONGEST_REASON = 500
-# How often a parent's cancel of an unknown child comes back: for longer than a start can take.
+# Deliveries of a parent's cancel of an unknown child; together longer than a start can take.
 _CANCEL_DELIVERIES = 8
 # A NUL as JSON escapes it, with the even number of backslashes before it that are not its own.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 class Undecodable(Permanent):
-    """The body is no ingress message."""
+    """The body is not an ingress message."""
 
     template = "the message can't be read: {reason}"
 
 
 class WrongShard(Permanent):
-    """The message belongs elsewhere; taken here it would begin a second log (S4)."""
+    """The message belongs to another shard; here it would begin a second log (S4)."""
 
     template = "subject {subject} is not that of execution {execution_id}, {expected}"
 
 
 def decode(delivery: Delivery, data: bytes, *, shard: int, shard_count: int) -> IngressMessage:
-    """Read a message, which may not be the delivered one itself, and make sure that it is ours.
+    """Decode a message, delivered or fetched, and check that it belongs to this shard.
 
-    The edge replaces NUL characters, which the database refuses; messages that come past it are
-    treated alike here.
+    The database refuses NUL characters. The edge replaces them; messages from elsewhere are
+    treated the same here.
 
     Raises:
-        Undecodable, WrongShard: it never will be.
+        Undecodable, WrongShard: no later try can succeed.
     """
     if b"\\u0000" in data:
         data = _NUL.sub(rb"\1\\ufffd", data)
@@ -76,15 +76,15 @@ def decode(delivery: Delivery, data: bytes, *, shard: int, shard_count: int) -> 
     return message
 
 
-def work_of(
+def turn_input_of(
     message: IngressMessage,
     delivery: Delivery,
     caller: Caller,
     *,
     idempotency_seconds: float,
-) -> Work:
-    """Return the input that a message is."""
-    work = Work(
+) -> TurnInput:
+    """Return the input of a message."""
+    turn_input = TurnInput(
         message.execution_id,
         _input_of(message),
         caller,
@@ -93,17 +93,20 @@ def work_of(
     if isinstance(message, ExecuteMessage):
         deadline = deadline_of(delivery.headers)
         if deadline is not None:
-            work.deadline = datetime.fromtimestamp(deadline / 1000, UTC)
-        work.keys = _start_keys(message, idempotency_seconds)
+            turn_input.deadline = datetime.fromtimestamp(deadline / 1000, UTC)
+        turn_input.request_keys = _start_keys(message, idempotency_seconds)
         if message.trace is None:
-            work.parent_trace_of = message.parent_execution_id
+            turn_input.parent_trace_of = message.parent_execution_id
     elif isinstance(message, EventsMessage) and message.idempotency_key:
         scope = f"events:{message.execution_id}"
-        work.keys = (RequestKey(scope, message.idempotency_key, idempotency_seconds),)
+        key = RequestKey(scope, message.idempotency_key, idempotency_seconds)
+        turn_input.request_keys = (key,)
     elif isinstance(message, CancelMessage):
-        work.cascade = message.cascade
-        work.comes_early = message.by_parent and delivery.num_delivered <= _CANCEL_DELIVERIES
-    return work
+        turn_input.cascade = message.cascade
+        turn_input.may_precede_start = (
+            message.by_parent and delivery.num_delivered <= _CANCEL_DELIVERIES
+        )
+    return turn_input
 
 
 def _input_of(message: IngressMessage) -> Input:
@@ -152,7 +155,7 @@ def _start_keys(message: ExecuteMessage, idempotency_seconds: float) -> tuple[Re
 
 
 def _problems(error: ValidationError) -> str:
-    """Say what is wrong without quoting the message, which may hold secrets."""
+    """Describe the errors without values of the message, which may hold secrets."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:5])
     return text[:_LONGEST_REASON]

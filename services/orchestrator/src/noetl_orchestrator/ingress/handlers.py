@@ -1,38 +1,43 @@
-"""One function per trigger: ingress messages and claims become inputs, and get their answers."""
+"""Turn ingress messages into inputs of turns, and answer them."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.delivery import Delivery
-from noetl_common.errors import NoetlError
+from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER
+from noetl_contract.ingress import (
+    REPLY_HEADER,
+    STORED_HEADER,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    IngressMessage,
+)
 from noetl_contract.json import encode
-from noetl_engine.inputs import CommandOutcome, CommandStarted
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.decode import Undecodable, WrongShard, decode, work_of
+from noetl_orchestrator.ingress.decode import Undecodable, WrongShard, decode, turn_input_of
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
 from noetl_orchestrator.turn.dispatch import Dispatcher
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 _log = get_logger()
 _FETCHES_AT_ONCE = 4
 _FETCH_AGAIN_SECONDS = 1.0
 
 
+type EncodeReply = Callable[[Answer], bytes]
+
+
 class IngressHandler:
-    """Turns ingress messages into inputs; each gets its answer when its turn is over.
+    """Turn ingress messages into inputs; each is answered when its turn is over.
 
     Attributes:
-        settled: called when a message was answered, so that more can be taken.
-        idle: set while no message is being worked on.
+        settled: called when a message was answered, to request more.
+        idle: set while no message waits for its answer.
     """
 
     def __init__(
@@ -58,87 +63,124 @@ class IngressHandler:
         self._fetching: set[asyncio.Task[None]] = set()
 
     async def __call__(self, deliveries: list[Delivery]) -> None:
-        """Take messages; returns at once but for those that can't be read."""
+        """Submit messages to turns without waiting for their answers."""
         for delivery in deliveries:
             self._working += 1
             self.idle.clear()
-            caller = MessageCaller(self, delivery)
             if STORED_HEADER in delivery.headers:
-                # Others don't wait for it; the window of the intake bounds how many there are.
-                task = asyncio.create_task(self._take_stored(delivery, caller))
+                # Other messages don't wait for it; the window of the consumer limits the number.
+                task = asyncio.create_task(self._take_stored(delivery))
                 self._fetching.add(task)
                 task.add_done_callback(self._fetching.discard)
                 continue
-            await self._take(delivery, delivery.data, caller)
+            await self._take(delivery, delivery.data)
 
-    async def _take(self, delivery: Delivery, data: bytes, caller: "MessageCaller") -> None:
+    async def _take(self, delivery: Delivery, data: bytes) -> None:
         try:
             message = decode(delivery, data, shard=self._shard, shard_count=self._shard_count)
         except (Undecodable, WrongShard) as error:
-            metrics.DEAD_LETTERS.labels(error.code).inc()
-            await caller.refused(error.message, Answer(status=422, error=error.message))
+            await self._refuse(delivery, error)
             return
-        work = work_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
-        caller.is_fast = isinstance(work.input, CommandStarted | CommandOutcome)
-        caller.is_outcome = isinstance(work.input, CommandOutcome)
-        self._dispatcher.submit(work)
+        caller = MessageCaller(self, delivery, _reply_encoder(message))
+        self._dispatcher.submit(
+            turn_input_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
+        )
 
-    async def _take_stored(self, delivery: Delivery, caller: "MessageCaller") -> None:
-        """Take a message that stands for one which was too large for the broker."""
+    async def _take_stored(self, delivery: Delivery) -> None:
+        """Take a message whose body was too large for the broker."""
         try:
             async with self._fetches:
                 data = await self._stored.fetch(delivery.data)
         except StoredBodyGone as error:
-            metrics.DEAD_LETTERS.labels(error.code).inc()
-            await caller.refused(error.message, Answer(status=422, error=error.message))
+            await self._refuse(delivery, error)
         except NoetlError as error:
-            # An outage is no attempt of the message's: it comes again.
+            # An outage does not count as an attempt: the message comes again.
             _log.warning("stored_message_not_fetched", error=error.message)
-            await caller.given_back(_FETCH_AGAIN_SECONDS)
+            await MessageCaller(self, delivery).given_back(_FETCH_AGAIN_SECONDS)
         else:
-            await self._take(delivery, data, caller)
+            await self._take(delivery, data)
+
+    async def _refuse(self, delivery: Delivery, error: Permanent) -> None:
+        metrics.DEAD_LETTERS.labels(error.code).inc()
+        answer = Answer(status=422, error=error.message)
+        await MessageCaller(self, delivery).refused(error.message, answer)
 
     def finished(self) -> None:
-        """Note that a message has got its answer."""
+        """Note that a message was answered."""
         self._working -= 1
         if not self._working:
             self.idle.set()
         self.settled()
 
 
+def _encode_envelope(answer: Answer) -> bytes:
+    """Encode the reply to the edge: status, body and error apart."""
+    return encode(
+        {
+            "status": answer.status,
+            "body": answer.body,
+            "error": answer.error,
+            "detail": answer.detail,
+        }
+    )
+
+
+def _encode_bare(answer: Answer, *, without_body: str) -> bytes:
+    """Encode the reply to a worker: the body alone, or a status word without one."""
+    if answer.body is not None:
+        return orjson.dumps(answer.body)
+    # The execution is unknown, or the message was refused: nothing to hold or to keep.
+    return orjson.dumps({"status": without_body, "reason": "finished", "error": answer.error})
+
+
+def _reply_encoder(message: IngressMessage) -> EncodeReply:
+    """Return the encoder of replies to a message; workers expect their own form."""
+    match message:
+        case CommandStartMessage():
+            return partial(_encode_bare, without_body="lost")
+        case CommandOutcomeMessage():
+            return partial(_encode_bare, without_body="late")
+        case _:
+            return _encode_envelope
+
+
 class MessageCaller:
-    """Who sent an ingress message, and the delivery that has to be answered."""
+    """The sender of an ingress message; answers it and acknowledges its delivery."""
 
-    __slots__ = ("_delivery", "_handler", "is_fast", "is_outcome")
+    __slots__ = ("_delivery", "_encode_reply", "_handler")
 
-    def __init__(self, handler: IngressHandler, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        handler: IngressHandler,
+        delivery: Delivery,
+        encode_reply: EncodeReply = _encode_envelope,
+    ) -> None:
         self._handler = handler
         self._delivery = delivery
-        self.is_fast = False
-        self.is_outcome = False
+        self._encode_reply = encode_reply
 
     @property
     def is_waiting(self) -> bool:
-        """Always: the message is in the stream until it is handled."""
+        """Return True: the message stays in the stream until it is handled."""
         return True
 
     def taken(self) -> None:
-        """It may be redelivered all the same; keys make that harmless."""
+        """Do nothing: a redelivery is harmless because of the keys."""
 
     async def answered(self, answer: Answer) -> None:
-        """Reply and acknowledge; both may be lost, then both are asked for again."""
+        """Reply and acknowledge; if either is lost, the message comes again."""
         await self._reply(answer)
         self._delivery.ack_nowait()
         self._handler.finished()
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        """Reply, and keep the message where people look."""
+        """Reply, and keep the message as a dead letter."""
         await self._reply(answer)
         await self._delivery.dead_letter(reason)
         self._handler.finished()
 
     async def given_back(self, delay_seconds: float) -> None:
-        """Leave it to another delivery, maybe of another replica."""
+        """Return the message to the broker, for another delivery to any replica."""
         await self._delivery.nak(delay_seconds)
         self._handler.finished()
 
@@ -147,22 +189,6 @@ class MessageCaller:
         if not subject:
             return
         try:
-            await self._handler.bus.reply(subject, self._encoded(answer))
+            await self._handler.bus.reply(subject, self._encode_reply(answer))
         except NoetlError as error:
             _log.warning("reply_not_sent", error=error.message)
-
-    def _encoded(self, answer: Answer) -> bytes:
-        if not self.is_fast:
-            return encode(
-                {
-                    "status": answer.status,
-                    "body": answer.body,
-                    "error": answer.error,
-                    "detail": answer.detail,
-                }
-            )
-        if answer.body is not None:
-            return orjson.dumps(answer.body)
-        # The execution is unknown, or the message was refused: nothing to hold or to keep.
-        word = "late" if self.is_outcome else "lost"
-        return orjson.dumps({"status": word, "reason": "finished", "error": answer.error})

@@ -1,4 +1,4 @@
-"""Messages that were too large for the broker, fetched from the result store (design W13)."""
+"""Bodies that were too large for the broker, fetched from the result store (W13)."""
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
@@ -14,24 +14,24 @@ _TOO_MANY = 429
 
 
 class StoredBodyGone(Permanent):
-    """A message stands for one that nobody has."""
+    """The body of a message is not in the result store."""
 
     template = "the message stands for another that can't be had: {reason}"
 
 
 class StoredBodies:
-    """Asks the projector of a shard for what a message stands for."""
+    """Fetch bodies from the projector of a shard."""
 
     def __init__(self, bus: Bus, *, shard: int) -> None:
         self._rpc = RpcClient(bus)
         self._subject = rpc_subject("projector", "result.resolve", shard=shard)
 
     async def fetch(self, data: bytes) -> bytes:
-        """Return the message that a stored one stands for.
+        """Return the body that a message refers to.
 
         Raises:
-            StoredBodyGone: it never will be there.
-            Unavailable: it can't be had now.
+            StoredBodyGone: no later try can succeed.
+            Unavailable: the result store does not answer.
         """
         try:
             stored = StoredMessage.model_validate_json(data)
@@ -49,7 +49,7 @@ class StoredBodies:
         if reply.status == _MISSING:
             raise StoredBodyGone(reason=f"{stored.ref} is not in the result store")
         if 400 <= reply.status < 500 and reply.status != _TOO_MANY:
-            # What is wrong with the reference doesn't pass by.
+            # A wrong reference stays wrong.
             raise StoredBodyGone(reason=reply.error or f"status {reply.status}")
         if reply.status >= 300:
             raise Unavailable(what="the result store")

@@ -1,4 +1,4 @@
-"""Questions of the sweep to the broker."""
+"""Positions of streams and consumers, as the sweep asks the broker for them."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ _API_SECONDS = 2.0
 
 
 class BrokerView:
-    """What the sweep asks the broker."""
+    """Ask the broker for positions of streams and consumers."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -20,7 +20,7 @@ class BrokerView:
     async def oldest_ingress_seconds(self) -> float | None:
         """Return the age of the oldest ingress message, 0 without one, None if unknown.
 
-        The age of the oldest of all shards: with a slow neighbour this shard judges later,
+        The oldest message of all shards counts: with a slow neighbour this shard judges later,
         never too early.
         """
         info = await self._info(f"STREAM.INFO.{INGRESS.name}")
@@ -33,7 +33,7 @@ class BrokerView:
         return (now - _broker_time(state["first_ts"])).total_seconds()
 
     async def delivered_up_to(self, pool: str) -> tuple[datetime, int] | None:
-        """Return the birth of the command stream and the last sequence a pool was given."""
+        """Return the creation time of the command stream and the last sequence given to a pool."""
         durable = pool_durable(pool)
         stream = await self._info(f"STREAM.INFO.{COMMANDS.name}")
         consumer = await self._info(f"CONSUMER.INFO.{COMMANDS.name}.{durable.name}")
@@ -51,7 +51,7 @@ class BrokerView:
 
 
 def _broker_time(text: str) -> datetime:
-    """Read the broker's time; it may have nine digits after the point or none."""
+    """Parse the broker's time, with up to nine digits after the point."""
     whole, _, fraction = text.rstrip("Z").partition(".")
     moment = datetime.fromisoformat(f"{whole}+00:00")
     return moment + timedelta(microseconds=int(fraction[:6].ljust(6, "0")) if fraction else 0)

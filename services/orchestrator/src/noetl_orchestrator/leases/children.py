@@ -1,4 +1,4 @@
-"""Which execution a child start stands for: a command issued again finds its children (L6)."""
+"""Children of commands: a command that is issued again finds its children (L6)."""
 
 import asyncpg
 from noetl_common.logging import get_logger
@@ -24,9 +24,9 @@ class Children:
         self._queries = Queries.load(__package__, "children.sql")
 
     async def reserve(self, request: ChildRequest, event_id: int) -> tuple[bool, int | None] | None:
-        """Find or note a child of a command: whether the command is open, and the child's id.
+        """Find or note a child; return whether the command is open, and the child's id.
 
-        None for a command that isn't there; no id when another start took the found child at
+        Return None for an unknown command, and no id if another start took the found child at
         the same moment.
         """
         async with translate():
@@ -54,7 +54,7 @@ class Children:
 
 
 class ChildHandler:
-    """Answers ``noetl_rpc.orchestrator.<shard>.child``."""
+    """Answer ``noetl_rpc.orchestrator.<shard>.child``."""
 
     def __init__(self, children: Children, *, shard: int, shard_count: int) -> None:
         self._children = children
@@ -62,10 +62,9 @@ class ChildHandler:
         self._shard_count = shard_count
 
     async def __call__(self, request: JsonObject) -> RpcReply:
-        """Tell the id to start, new or known.
+        """Return the id to start, new or known.
 
-        The start itself is the same either way: an execution that is there already answers it
-        like the first time.
+        The start is the same for both: an existing execution repeats its first answer.
         """
         child = ChildRequest.model_validate(request)
         if shard_for(child.execution_id, shard_count=self._shard_count) != self._shard:
@@ -87,10 +86,10 @@ class ChildHandler:
         for _ in range(_TRIES):
             found = await self._children.reserve(child, event_id)
             if found is None:
-                return child.child_id  # purged, or no command of ours: a start like any other
+                return child.child_id  # purged or unknown: a start like any other
             is_open, child_id = found
             if not is_open:
-                # The run is over, whatever the worker believes: nobody would wait for the child.
+                # The run is over, whatever the worker believes: nothing would wait for the child.
                 detail = {"code": "already_terminal", "message": _ENDED}
                 return RpcReply(status=409, error=_ENDED, detail=detail)
             if child_id is not None:

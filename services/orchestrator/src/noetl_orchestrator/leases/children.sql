@@ -1,10 +1,10 @@
--- Child executions of commands, on the shard of the parent (design L6).
+-- Child executions of commands, on the shard of the parent (L6).
 
 -- name: reserve_child
--- The child that a start of a command stands for. The k-th start of a run finds the k-th child of
--- the run before with the same path and payload; otherwise the offered id becomes a new child.
+-- The child of a start by a command. The k-th start of a run finds the k-th child of the run before
+-- with the same path and payload; otherwise the offered id becomes a new child.
 -- $1 execution, $2 event id of the command, $3 path, $4 digest of the payload, $5 offered id.
--- child_id is NULL for an ended command, and when another start took the found child meanwhile.
+-- child_id is NULL for an ended command, and if another start took the found child meanwhile.
 WITH command AS MATERIALIZED (
     SELECT
         -- On the fast path a run may call before its start is in the log.
@@ -13,8 +13,8 @@ WITH command AS MATERIALIZED (
     FROM noetl.command AS c
     WHERE c.execution_id = $1::BIGINT
         AND c.event_id = $2::BIGINT
-    -- An end that is being committed is waited for, and waits for what is noted here: whoever
-    -- looks for children after it finds them all.
+    -- This statement and the commit of an end wait for each other, so a look for children after the
+    -- end finds them all.
     FOR SHARE
 ),
 
@@ -57,7 +57,7 @@ SELECT c.is_open, coalesce((SELECT child_id FROM found), (SELECT child_id FROM a
 FROM command AS c;
 
 -- name: note_child
--- Notes a child on another shard whose parent no command is known of. $1 parent, $2 child, $3 path
+-- Notes a child on another shard that no known command started. $1 parent, $2 child, $3 path
 INSERT INTO noetl.child (execution_id, event_id, child_id, path, payload_digest, run)
 SELECT s.execution_id, 0, $2::BIGINT, $3::TEXT, '', 0
 FROM noetl.execution_state AS s
@@ -65,7 +65,7 @@ WHERE s.execution_id = $1::BIGINT
 ON CONFLICT (execution_id, event_id, child_id) DO NOTHING;
 
 -- name: find_trace
--- The trace that an execution was started with.
+-- The trace of an execution, from its start.
 SELECT e.meta -> 'trace'
 FROM noetl.event AS e
 WHERE e.execution_id = $1::BIGINT

@@ -1,8 +1,8 @@
-"""The sweep over held and unclaimed commands (worker 22.5, design L1-L5, O3).
+"""The sweep over held and unclaimed commands (L1-L5, O3).
 
-The sweep takes nothing away: it puts the notification of an orphaned command back into the
-outbox, and the hold changes only when a claim is granted. Any replica may sweep; rows are taken
-with SKIP LOCKED and come up again after a while.
+The sweep ends no hold: it puts the notification of an orphaned command back into the outbox, and
+the hold changes only with the next granted claim. Any replica may sweep; rows are leased with
+SKIP LOCKED and come up again later.
 """
 
 import asyncio
@@ -17,13 +17,12 @@ from noetl_engine.lease import gone_reason
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.leases.broker import BrokerView
-from noetl_orchestrator.leases.worker_liveness import Liveness
-from noetl_orchestrator.log.outbox_hints import Hints
-from noetl_orchestrator.log.outbox_rows import Announcer, OutboxRow
-from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
+from noetl_orchestrator.log.opening import Log
+from noetl_orchestrator.log.outbox_rows import OutboxRow
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import NobodyWaits, Work
+from noetl_orchestrator.turn.inputs import NoCaller, TurnInput
 
 _log = get_logger()
 _UNCLAIMED_EVERY = 5
@@ -31,7 +30,7 @@ _UNCLAIMED_EVERY = 5
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """How often, how many, how patient."""
+    """Intervals and limits of the sweep."""
 
     next_look_seconds: float
     again_seconds: float
@@ -43,41 +42,39 @@ class SweepSettings:
 
 
 class Sweeper:
-    """One look at the commands of a shard."""
+    """Look for orphaned and unclaimed commands of a shard."""
 
     def __init__(
         self,
         *,
-        store: Store,
+        log: Log,
         dispatcher: Dispatcher,
-        liveness: Liveness,
+        liveness: WorkerLiveness,
         broker: BrokerView,
-        announcer: Announcer,
-        hints: Hints,
         make_facts: Callable[[], Facts],
         new_id: Callable[[], int],
         settings: SweepSettings,
     ) -> None:
-        self._store = store
+        self._store = log.store
+        self._outbox_rows = log.outbox_rows
+        self._hints = log.outbox_hints
         self._dispatcher = dispatcher
         self._liveness = liveness
         self._broker = broker
-        self._announcer = announcer
-        self._hints = hints
         self._make_facts = make_facts
         self._new_id = new_id
         self._settings = settings
-        self._known: dict[str, tuple[datetime, datetime | None, bool]] = {}
+        self._last_seen: dict[str, tuple[datetime, datetime | None, bool]] = {}
 
     async def sweep(self) -> None:
-        """Look at what is due: lease over, holder suspicious."""
+        """Repeat commands whose holder is gone, among those with an expired lease or news of it."""
         workers = self._liveness.workers
         if workers is None:
             metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
             return
         age = await self._broker.oldest_ingress_seconds()
         if age is None or age > self._settings.backlog_seconds:
-            # The proof of life may be among what waits (worker 22.5).
+            # A sign of life may be among the waiting messages (L3).
             metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
             return
         facts = self._make_facts()
@@ -90,18 +87,18 @@ class Sweeper:
         exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
-            self._dispatcher.submit(Work(command.execution_id, message, NobodyWaits()))
+            self._dispatcher.submit(TurnInput(command.execution_id, message, NoCaller()))
         await self._notify_again([one for one in orphans if one.holds < facts.limits.max_attempts])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
-        """Return workers that registered anew, left or fell silent since the last look (L4)."""
+        """Return workers that registered again, left or fell silent since the last look (L4)."""
         stale = timedelta(seconds=facts.limits.heartbeat_stale_seconds)
         news = {
             name: (seen.process_since, seen.deregistered_at, facts.now - _last_heard(seen) > stale)
             for name, seen in workers.items()
         }
-        changed = [name for name, state in news.items() if self._known.get(name) != state]
-        self._known = news
+        changed = [name for name, state in news.items() if self._last_seen.get(name) != state]
+        self._last_seen = news
         return changed
 
     def _is_orphan(self, command: HeldCommand, facts: Facts) -> bool:
@@ -114,7 +111,7 @@ class Sweeper:
             instance=command.instance,
             claimed_at=command.claimed_at,
             started_at=command.started_at,
-            # Only the turn moves this column, when the run is heard of.
+            # Only turns change this column, when a message of the run arrives.
             heard_at=command.updated_at,
             timeout_seconds=timeout if isinstance(timeout, int | float) else None,
         )
@@ -132,7 +129,7 @@ class Sweeper:
         return True
 
     async def sweep_unclaimed(self) -> None:
-        """Send again what nobody has claimed for long."""
+        """Repeat notifications of commands unclaimed for too long."""
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
@@ -147,7 +144,7 @@ class Sweeper:
             await self._notify_again(lost)
 
     async def _no_longer_waiting(self, commands: Sequence[HeldCommand]) -> list[HeldCommand]:
-        """Leave out what the relay still has, and what merely waits in the stream for a worker."""
+        """Leave out commands that wait in the outbox, or in the stream for a worker."""
         published = await self._store.find_published(
             [(command.execution_id, command.event_id) for command in commands]
         )
@@ -174,21 +171,21 @@ class Sweeper:
         rows = {(one.execution_id, one.event_id): self._row(one) for one in commands}
         put_back = await self._store.notify_again(
             [
-                row.stored_again(holds=one.holds)
+                row.repeated_columns(holds=one.holds)
                 for one, row in zip(commands, rows.values(), strict=True)
             ],
             next_look_seconds=self._settings.again_seconds,
             longest_look_seconds=self._settings.again_max_seconds,
         )
         for command, outbox_id in put_back.items():
-            # The row keeps its id: the relay marks that one.
+            # The stored row keeps its id, and the relay marks it by that id.
             rows[command].outbox_id = outbox_id
         await self._hints.send(rows[command].hint() for command in put_back)
 
     def _row(self, command: HeldCommand) -> OutboxRow:
-        """Return the outbox row of a repetition; it has the whole command no more (22.2)."""
+        """Return the outbox row of a repetition, without the command inside."""
         is_first = command.holds > 0 and not command.notifications
-        return self._announcer.repetition(
+        return self._outbox_rows.repeated_command_row(
             execution_id=command.execution_id,
             event_id=command.event_id,
             command_id=str(command.meta.get("command_id")),
@@ -204,7 +201,7 @@ class Sweeper:
 async def run_sweep(
     sweeper: Sweeper, *, interval_seconds: float, beat: Callable[[], None] = lambda: None
 ) -> None:
-    """Sweep again and again until cancelled."""
+    """Sweep every interval until cancelled."""
     rounds = 0
     while True:
         beat()

@@ -1,4 +1,4 @@
-"""Timer rows whose time has come become inputs (W10)."""
+"""Turn due timer rows into inputs (W10)."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import DueTimer
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import CONTINUE_TIMER
-from noetl_orchestrator.turn.inputs import Work
+from noetl_orchestrator.turn.inputs import TurnInput
 
 _log = get_logger()
 
@@ -21,7 +21,7 @@ CALLBACK_TIMER = "callback_timeout"
 
 
 class TimerCaller:
-    """Does away with a timer whose execution is gone; otherwise the commit does."""
+    """Delete a timer whose execution is gone; otherwise the commit deletes it."""
 
     def __init__(self, store: Store, timer_id: int) -> None:
         self._store = store
@@ -29,25 +29,25 @@ class TimerCaller:
 
     @property
     def is_waiting(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def taken(self) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     async def answered(self, answer: Answer) -> None:
-        """Drop the timer of an unknown execution."""
+        """Delete the timer of an unknown execution."""
         if answer.status == 404:
             await self._drop()
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        """Drop a timer that can't be worked on; its execution has been failed."""
+        """Delete a timer that can't be decided; its execution has failed."""
         del answer
         _log.error("timer_refused", timer_id=self._timer_id, reason=reason)
         await self._drop()
 
     async def given_back(self, delay_seconds: float) -> None:
-        """The row is due again by itself."""
+        """Do nothing: the row comes due again."""
 
     async def _drop(self) -> None:
         try:
@@ -59,16 +59,16 @@ class TimerCaller:
 async def take_due_timers(
     store: Store, dispatcher: Dispatcher, *, lease_seconds: float, limit: int
 ) -> int:
-    """Make inputs of timers that are due; returns how many there were."""
+    """Submit due timers as inputs; return their number."""
     timers = await store.take_timers(lease_seconds=lease_seconds, limit=limit)
     for timer in timers:
         message = _input_of(timer)
         if message is None:
-            # An older process of a mixed fleet: the newer one knows it. Due again later.
+            # In a mixed fleet a newer process knows the kind; the timer comes due again.
             _log.error("timer_unknown", timer_id=timer.timer_id, kind=timer.kind)
             continue
         caller = TimerCaller(store, timer.timer_id)
-        dispatcher.submit(Work(timer.execution_id, message, caller, timer_id=timer.timer_id))
+        dispatcher.submit(TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id))
     return len(timers)
 
 
@@ -96,7 +96,7 @@ async def run_timers(
     limit: int,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Look again and again until cancelled."""
+    """Submit due timers every interval until cancelled."""
     while True:
         beat()
         try:

@@ -1,4 +1,4 @@
-"""Which workers are alive, as the catalog knows it: the only evidence leases are judged by."""
+"""Liveness of workers, as the catalog knows it: the only evidence for judging leases."""
 
 import asyncio
 import time
@@ -19,19 +19,19 @@ _RPC_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _CatalogAnswer:
     at: float
     workers: Mapping[str, WorkerSeen]
 
 
-class Liveness:
-    """The newest answer of the catalog; nobody is judged while there is none (L3).
+class WorkerLiveness:
+    """The newest answer of the catalog; without one no worker is judged (L3).
 
-    While heartbeats could not be heard, silence says nothing. It counts from the return of the
-    way they come: the catalog for all workers, an edge as well for those that beat through one.
+    Silence means nothing while heartbeats cannot arrive. It counts from the return of their path:
+    the catalog for all workers, and an edge for those that send heartbeats through one.
 
     Args:
-        max_age_seconds: an older answer counts as none.
+        max_age_seconds: an older answer is ignored.
         edge_stale_seconds: an edge silent for longer counts as down.
     """
 
@@ -45,13 +45,13 @@ class Liveness:
         self._max_age_seconds = max_age_seconds
         self._edge_stale = timedelta(seconds=edge_stale_seconds)
         self._monotonic = monotonic
-        self._look: _Look | None = None
+        self._look: _CatalogAnswer | None = None
         self._catalog_since: datetime | None = None
         self._edge_since: datetime | None = None
 
     @property
     def workers(self) -> Mapping[str, WorkerSeen] | None:
-        """Return what is known of each worker, or None while nobody may be judged."""
+        """Return the known workers, or None while no worker may be judged."""
         look = self._look
         if look is None or self._monotonic() - look.at > self._max_age_seconds:
             return None
@@ -59,19 +59,19 @@ class Liveness:
 
     @property
     def heard_since(self) -> datetime | None:
-        """Return since when a worker of unknown ways could be heard without a break."""
+        """Return the time since which any worker could be heard without a break."""
         ways = [since for since in (self._catalog_since, self._edge_since) if since is not None]
         return max(ways, default=None)
 
     def heard(self, body: Mapping[str, Json]) -> None:
-        """Take an answer of the catalog."""
+        """Store an answer of the catalog."""
         now = datetime.fromisoformat(body["now"])
         if self.workers is None or self._catalog_since is None:
             self._catalog_since = now
         catalog_since = self._catalog_since
         self._hear_edges(body.get("edges"), now)
         edge_since = max(catalog_since, self._edge_since or catalog_since)
-        self._look = _Look(
+        self._look = _CatalogAnswer(
             self._monotonic(),
             {
                 name: _worker(
@@ -82,9 +82,9 @@ class Liveness:
         )
 
     def _hear_edges(self, edges: Mapping[str, Json] | None, now: datetime) -> None:
-        """Find out since when there has been an edge without a break."""
+        """Update the time since which an edge has been there without a break."""
         if edges is None:
-            return  # a catalog that doesn't tell
+            return  # an older catalog
         begun = [
             _moment(edge["process_since"]) or now
             for edge in edges.values()
@@ -94,18 +94,18 @@ class Liveness:
         self._edge_since = since if self._edge_since is None else max(self._edge_since, since)
 
     def not_heard(self) -> None:
-        """The catalog gave no answer: from now on nobody is judged."""
+        """Note that the catalog gave no answer: from now on no worker is judged."""
         self._look = None
 
 
 async def run_liveness(
-    liveness: Liveness,
+    liveness: WorkerLiveness,
     rpc: RpcClient,
     *,
     interval_seconds: float,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Ask the catalog again and again until cancelled."""
+    """Ask the catalog every interval until cancelled."""
     subject = rpc_subject("catalog", "runtime.liveness")
     was_heard = True
     while True:

@@ -1,4 +1,4 @@
-"""What operators and subscriptions put into the log (http-b 10.7 and 11)."""
+"""Handlers of rows that operators and subscriptions append to the log."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import event_subject, rpc_subject
 from noetl_engine.decide.rows import meta_of, result_of
 
-from noetl_orchestrator.log.appends import Appended, Appends, NewRow, Subscription
+from noetl_orchestrator.log.appends import Appended, Appends, LogRow, Subscription
 
 type Request = JsonObject
 
@@ -59,7 +59,7 @@ type OnMoved = Callable[[Mapping[int, int]], Awaitable[None]]
 
 
 class LogHandlers:
-    """Appends rows that nobody decides about; the edge has checked what they are made of."""
+    """Append rows without a decision of the engine; the edge has checked their fields."""
 
     def __init__(
         self,
@@ -90,22 +90,22 @@ class LogHandlers:
         }
 
     async def on_project(self, request: Request) -> RpcReply:
-        """Append envelopes; ids that a log has already are counted as duplicates."""
+        """Append envelopes; count ids that a log already has as duplicates."""
         envelopes = request["events"]
         rows = [
-            NewRow(**{name: value for name, value in one.items() if name in _PROJECTED})
+            LogRow(**{name: value for name, value in one.items() if name in _PROJECTED})
             for one in envelopes
         ]
-        strangers = {row.execution_id for row in rows if not self._is_ours(row.execution_id)}
-        if strangers:
-            return _of_another_shard(min(strangers))
+        foreign_ids = {row.execution_id for row in rows if not self._is_ours(row.execution_id)}
+        if foreign_ids:
+            return _of_another_shard(min(foreign_ids))
         is_bound = request.get("only_to_known") is True
         appended = await self._appends.append(rows, only_to_known=is_bound) or []
         await self._on_moved(_last_positions(appended))
         return RpcReply(body={"projected": len(appended), "duplicates": len(rows) - len(appended)})
 
     async def on_post(self, request: Request) -> RpcReply:
-        """Append posted events to a log that no playbook wrote, such as a subscription's."""
+        """Append posted events to a log without a playbook, such as a subscription's."""
         message = EventsMessage.model_validate(request)
         execution_id = message.execution_id
         if not self._is_ours(execution_id):
@@ -120,7 +120,7 @@ class LogHandlers:
         return RpcReply(body={"status": "ok", "event_id": event_id, "commands_generated": 0})
 
     async def on_register(self, request: Request) -> RpcReply:
-        """Begin a subscription, or return the open one of its path."""
+        """Register a subscription, or return the open one of its path."""
         subscription_id, path = int(request["subscription_id"]), str(request["path"])
         catalog_id = int(request["catalog_id"])
         if not self._is_ours(subscription_id):
@@ -142,7 +142,7 @@ class LogHandlers:
         return RpcReply(body=subscription_body(found))
 
     async def on_change(self, request: Request) -> RpcReply:
-        """Move a subscription on, if its state allows it."""
+        """Change the state of a subscription, if its present state allows it."""
         subscription_id, action = int(request["subscription_id"]), str(request["action"])
         if not self._is_ours(subscription_id):
             return _of_another_shard(subscription_id)
@@ -160,12 +160,12 @@ class LogHandlers:
             return RpcReply(status=422, error=f"{text} (allowed from [{states}])")
         return RpcReply(body=subscription_body(found))
 
-    def _posted_row(self, execution_id: int, event: WireEvent, message: EventsMessage) -> NewRow:
+    def _posted_row(self, execution_id: int, event: WireEvent, message: EventsMessage) -> LogRow:
         status = event.status if event.status is not None else status_from_type(event.event_type)
         moment = None if event.created_at is None else event.created_at.isoformat()
         if event.worker_id is None and message.worker_id is not None:
             event = event.model_copy(update={"worker_id": message.worker_id})
-        return self._announced(
+        return self._published_row(
             execution_id=execution_id,
             event_id=self._new_id() if event.event_id is None else event.event_id,
             event_type=event.event_type,
@@ -180,9 +180,9 @@ class LogHandlers:
 
     def _lifecycle_row(
         self, subscription_id: int, event_type: str, state: str, **columns: Json
-    ) -> NewRow:
+    ) -> LogRow:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        return self._announced(
+        return self._published_row(
             execution_id=subscription_id,
             event_id=self._new_id(),
             event_type=event_type,
@@ -193,9 +193,9 @@ class LogHandlers:
             **columns,
         )
 
-    def _announced(self, *, execution_id: int, **columns: Json) -> NewRow:
-        """Make a row of which others hear."""
-        return NewRow(
+    def _published_row(self, *, execution_id: int, **columns: Json) -> LogRow:
+        """Return a row that the relay publishes."""
+        return LogRow(
             execution_id=execution_id,
             outbox_id=self._new_id(),
             subject=event_subject(execution_id, shard=self._shard),
@@ -207,7 +207,7 @@ class LogHandlers:
 
 
 def subscription_body(found: Subscription) -> JsonObject:
-    """Build the status object of a subscription."""
+    """Return the status object of a subscription."""
     return {
         "subscription_id": str(found.subscription_id),
         "path": found.path,

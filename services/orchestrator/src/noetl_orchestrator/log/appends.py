@@ -1,7 +1,7 @@
-"""Rows that reach the log without a decision of the engine: projected, lifecycle.
+"""Append rows to the log without a decision of the engine: projected and lifecycle rows.
 
-They take positions like all others (design W12), under the lock under which commits take
-theirs, and the fold passes over them.
+They take the next positions of their log (W12) under the same lock as commits, and the fold
+skips them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRow:
+class LogRow:
     """A row to append.
 
     Attributes:
-        catalog_id: of the execution's other rows if None.
+        catalog_id: if None, that of the other rows of the execution.
         created_at: RFC 3339, now if None.
-        outbox_id: of the outbox row that tells others of it; None tells nobody.
+        outbox_id: id of the outbox row that publishes it; None if it is not published.
     """
 
     execution_id: int
@@ -52,7 +52,7 @@ class NewRow:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """A row that was not there before, and where it is."""
+    """A row that was appended, with its position."""
 
     execution_id: int
     event_id: int
@@ -61,7 +61,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription as its last lifecycle row left it."""
+    """A subscription after its last lifecycle row."""
 
     subscription_id: int
     path: str
@@ -72,23 +72,23 @@ class Subscription:
 
 
 class Appends:
-    """Appends to logs; what a method does is one transaction."""
+    """Append to logs; each method is one transaction."""
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool
         self._queries = Queries.load(__package__, "appends.sql")
 
     async def append(
-        self, rows: Sequence[NewRow], *, only_to_known: bool = False
+        self, rows: Sequence[LogRow], *, only_to_known: bool = False
     ) -> list[Appended] | None:
-        """Append the rows whose ids their logs don't have, all or none.
+        """Append the rows whose ids are new to their logs, all or none.
 
         Args:
-            rows: in the order in which they get their positions.
+            rows: rows in the order of their positions.
             only_to_known: append nothing, and return None, if one of the logs has no row yet.
 
         Raises:
-            DataRejected: the table takes no such row.
+            DataRejected: the table rejects a row.
         """
         async with translate(), self._pool.acquire() as connection, connection.transaction():
             ends = await self._lock(connection, {row.execution_id for row in rows})
@@ -96,8 +96,8 @@ class Appends:
                 return None
             return await self._insert(connection, rows, ends)
 
-    async def register(self, wanted: NewRow, *, path: str, state: str) -> Subscription:
-        """Begin a subscription; an open one of the path is returned as it is."""
+    async def register(self, wanted: LogRow, *, path: str, state: str) -> Subscription:
+        """Register a subscription, or return the open one of the path unchanged."""
         async with translate(), self._pool.acquire() as connection, connection.transaction():
             await connection.execute(self._queries["lock_subscription_path"], path)
             found = await connection.fetchrow(self._queries["find_registered"], path)
@@ -106,9 +106,9 @@ class Appends:
             return Subscription(**dict(found))
 
     async def change(
-        self, row: NewRow, *, state: str, allowed: Iterable[str]
+        self, row: LogRow, *, state: str, allowed: Iterable[str]
     ) -> tuple[Subscription | None, bool]:
-        """Move a subscription on if its state allows it; what it is now, and whether it did."""
+        """Change a subscription if its state allows it; return its state and whether it changed."""
         async with translate(), self._pool.acquire() as connection, connection.transaction():
             found = await connection.fetchrow(self._queries["lock_subscription"], row.execution_id)
             if found is None or found["state"] not in allowed:
@@ -123,7 +123,7 @@ class Appends:
             return Subscription(**dict(moved)), True
 
     async def _move(
-        self, connection: _Connection, row: NewRow, *, path: str, state: str
+        self, connection: _Connection, row: LogRow, *, path: str, state: str
     ) -> asyncpg.Record:
         ends = await self._lock(connection, {row.execution_id})
         await self._insert(connection, [row], ends)
@@ -142,7 +142,7 @@ class Appends:
     async def _lock(
         self, connection: _Connection, execution_ids: set[int]
     ) -> dict[int, tuple[int, int]]:
-        """Lock logs; last position and catalog id of those that have rows."""
+        """Lock logs; return last position and catalog id of those with rows."""
         ids = sorted(execution_ids)
         states = await connection.fetch(self._queries["lock_states"], ids)
         ends = {row["execution_id"]: (row["position"], row["catalog_id"]) for row in states}
@@ -150,7 +150,7 @@ class Appends:
         for execution_id in foreign:
             await connection.execute(self._queries["lock_log"], execution_id)
         if foreign:
-            # A statement of its own: it sees what the holder before us has committed.
+            # A separate statement, which sees the rows of the previous holder of the lock.
             found = await connection.fetch(self._queries["find_ends"], foreign)
             ends |= {row["execution_id"]: (row["position"], row["catalog_id"]) for row in found}
         return ends
@@ -158,7 +158,7 @@ class Appends:
     async def _insert(
         self,
         connection: _Connection,
-        rows: Sequence[NewRow],
+        rows: Sequence[LogRow],
         ends: Mapping[int, tuple[int, int]],
     ) -> list[Appended]:
         named = {row.execution_id: row.catalog_id for row in rows if row.catalog_id is not None}
@@ -176,11 +176,11 @@ class Appends:
         return [Appended(row["execution_id"], row["event_id"], row["position"]) for row in found]
 
 
-def _lifecycle(row: NewRow, *, path: str, catalog_id: int) -> NewRow:
+def _lifecycle(row: LogRow, *, path: str, catalog_id: int) -> LogRow:
     context = {
         "subscription_id": str(row.execution_id),
         "path": path,
         "catalog_id": str(catalog_id),
     }
     values = {**asdict(row), "node_name": path, "catalog_id": catalog_id, "context": context}
-    return NewRow(**values)
+    return LogRow(**values)

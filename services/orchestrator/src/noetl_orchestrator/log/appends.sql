@@ -1,4 +1,4 @@
--- Rows that reach the log without a decision of the engine (design W12).
+-- Rows appended to the log without a decision of the engine (W12).
 
 -- list: subscription
 SELECT
@@ -14,7 +14,7 @@ ORDER BY s.execution_id
 FOR UPDATE;
 
 -- name: lock_log
--- Keeps others from a log without a state row until the transaction ends. $1 execution id
+-- Locks a log without a state row until the transaction ends. $1 execution id
 SELECT pg_advisory_xact_lock(hashtextextended('noetl.log', $1::BIGINT));
 
 -- name: find_ends
@@ -25,7 +25,7 @@ WHERE e.execution_id = ANY($1::BIGINT[])
 GROUP BY e.execution_id;
 
 -- name: append_rows
--- Appends those rows whose ids the log does not have yet, in their order; which, and where.
+-- Appends the rows whose ids are new to their log, in their order; returns ids and positions.
 -- $1 rows, $2 execution ids and $3 their last positions
 WITH given AS MATERIALIZED (
     SELECT *
@@ -116,11 +116,11 @@ FROM numbered AS n
 ORDER BY n.number;
 
 -- name: lock_subscription_path
--- Registrations of one path come one after the other. $1 path
+-- Serialises registrations of one path. $1 path
 SELECT pg_advisory_xact_lock(hashtextextended('noetl.subscription:' || $1::TEXT, 0));
 
 -- name: find_registered
--- The subscription of a path that is not deactivated. $1 path
+-- The open subscription of a path. $1 path
 SELECT {subscription}
 FROM noetl.subscription AS s
 WHERE s.path = $1 AND s.state != 'DEACTIVATED';
@@ -133,7 +133,7 @@ WHERE s.subscription_id = $1
 FOR UPDATE;
 
 -- name: put_subscription
--- Keeps the state that a lifecycle row brings. $1 id, $2 path, $3 catalog id, $4 state, $5 type
+-- Stores the state of a lifecycle row. $1 id, $2 path, $3 catalog id, $4 state, $5 type
 INSERT INTO noetl.subscription AS s (subscription_id, path, catalog_id, state, last_event_type)
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (subscription_id) DO UPDATE

@@ -1,7 +1,7 @@
 """Database connections that turns keep between their statements.
 
-A pool asks the server to reset a connection each time it comes back: a round trip per statement.
-Turns run one statement after the other that leave nothing behind, so they keep theirs.
+A pool resets a connection each time it comes back, which costs a round trip per statement. The
+statements of turns leave no state behind, so turns keep their connections.
 """
 
 import time
@@ -28,10 +28,10 @@ class _Held:
 
 
 class TurnConnections:
-    """Lends connections of a pool and keeps them for the next turn.
+    """Lend connections of a pool and keep them for the next turn.
 
-    Plans of prepared statements are dropped now and then: one that was made while the tables
-    were small would otherwise scan them until the server happens to analyse them.
+    Plans of prepared statements are dropped regularly: a plan made while the tables were small
+    would otherwise scan them until the server analyses them.
     """
 
     def __init__(self, pool: _Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class TurnConnections:
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[_Connection]:
-        """Lend a connection; after an error it goes back to the pool, which looks after it."""
+        """Lend a connection; after an error it goes back to the pool, which checks it."""
         held = self._kept() or await self._take()
         try:
             if self._monotonic() >= held.plans_until:
@@ -53,7 +53,7 @@ class TurnConnections:
         self._free.append(held)
 
     def count_kept(self) -> int:
-        """Count the living connections that no turn uses now."""
+        """Count the living, unused connections."""
         return sum(_is_alive(held) for held in self._free)
 
     async def close(self) -> None:
@@ -62,7 +62,7 @@ class TurnConnections:
             await self._pool.release(self._free.pop().connection)
 
     def _kept(self) -> _Held | None:
-        """Return a kept connection that lives; the pool takes away those it has lost."""
+        """Return a living kept connection; drop dead ones."""
         while self._free:
             held = self._free.pop()
             if _is_alive(held):
@@ -94,8 +94,8 @@ def make_pool_status(
     Args:
         pool: the turns' pool.
         kept: connections that turns keep between their statements; to the pool they are in use.
-        waiting: inputs that wait for a turn. Nothing ever waits for a connection: there is one
-            for each turn, so this is where the load queues up.
+        waiting: inputs that wait for a turn. Nothing waits for a connection, because each turn
+            has its own, so the load queues here.
     """
 
     async def on_pool_status(_request: JsonObject) -> JsonObject:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A key under which a repeated request finds the first one's execution (W5).
+    """A key by which a repeated request finds the execution of the first one (W5).
 
     Attributes:
-        scope: what keys are unique within.
-        window_seconds: how long the key is held.
+        scope: keys are unique within their scope.
+        window_seconds: time for which the key is held.
     """
 
     scope: str
@@ -18,16 +18,16 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """What decides whether an event of equal id is the same event (W3)."""
+class EventIdentity:
+    """The identity of an event beside its id: equal identities are repetitions (W3)."""
 
     event_type: str
     command_id: str | None
     worker_id: str | None
     late: bool = False
 
-    def is_same(self, other: "StoredEvent") -> bool:
-        """Tell whether type, command and worker agree."""
+    def is_same(self, other: "EventIdentity") -> bool:
+        """Return whether type, command and worker are equal."""
         return (self.event_type, self.command_id, self.worker_id) == (
             other.event_type,
             other.command_id,

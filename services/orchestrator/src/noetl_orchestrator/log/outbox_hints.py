@@ -1,4 +1,4 @@
-"""Hints to the relay: what was committed, rows and all (O2). They may be lost; its sweep isn't."""
+"""Hints to the relay: the committed outbox rows (O2). The sweep makes up for a lost hint."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,11 +10,11 @@ from noetl_contract.subjects import outbox_hint_subject
 _log = get_logger()
 
 
-class Hints:
-    """Sends outbox rows to the relay of a shard.
+class OutboxHints:
+    """Send committed outbox rows to the relay of a shard.
 
     Args:
-        max_bytes: a larger commit is told in several hints; a row above it is left to the sweep.
+        max_bytes: a larger commit takes several hints; a larger row is left to the sweep.
     """
 
     def __init__(self, bus: Bus, *, shard: int, max_bytes: int) -> None:
@@ -23,7 +23,7 @@ class Hints:
         self._max_bytes = max_bytes
 
     async def send(self, rows: Iterable[bytes]) -> None:
-        """Send encoded rows; whatever goes wrong is logged and left to the sweep."""
+        """Send encoded rows; log errors and leave the rows to the sweep."""
         batch: list[bytes] = []
         size = 0
         for row in rows:

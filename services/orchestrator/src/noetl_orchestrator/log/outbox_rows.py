@@ -1,4 +1,4 @@
-"""What leaves with a commit: events, notifications of commands, messages to other executions."""
+"""Outbox rows: events, notifications of commands, messages to other executions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from noetl_engine.outputs import NewCommand
 
 @dataclass(slots=True)
 class OutboxRow:
-    """One row for the relay.
+    """A row for the relay.
 
     Attributes:
-        owner: the execution whose commit writes it.
+        owner: the execution whose commit writes the row.
         execution_id: the execution it is about.
-        payload: what the row stores; None for events, which are read from the log.
-        hinted: what the hint carries instead; None leaves it to the relay to read.
+        payload: the stored message; None for events, which are read from the log.
+        hinted: the message in the hint; None makes the relay read it.
     """
 
     outbox_id: int
@@ -39,7 +39,7 @@ class OutboxRow:
     payload: str | None
     hinted: str | None
 
-    def stored(self) -> tuple[Json, ...]:
+    def columns(self) -> tuple[Json, ...]:
         """Return the columns that the commit writes."""
         return (
             self.outbox_id,
@@ -52,8 +52,8 @@ class OutboxRow:
             self.payload,
         )
 
-    def stored_again(self, *, holds: int) -> JsonObject:
-        """Return the row as a repetition puts it back, if the command still has these holds."""
+    def repeated_columns(self, *, holds: int) -> JsonObject:
+        """Return the row for a repetition, valid while the command has these holds."""
         return {
             "execution_id": self.execution_id,
             "event_id": self.event_id,
@@ -81,11 +81,11 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class ChildToCancel:
-    """A child that the end of its parent reaches.
+    """A child execution that the end of its parent cancels.
 
     Attributes:
         event_id: the parent's terminal event.
-        cascade: whether it goes on to everything the child has started.
+        cascade: whether the cancel reaches the descendants of the child.
     """
 
     execution_id: int
@@ -97,20 +97,20 @@ class ChildToCancel:
 def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
     """Return the message id of a notification (O1).
 
-    A deliberate repetition at the same attempt gets an id of its own: the broker would swallow
-    the old one for the whole dedupe window.
+    A deliberate repetition at the same attempt gets its own id: the broker drops a repeated id
+    within the dedupe window.
     """
     base = f"c:{event_id}:{holds}"
     return f"{base}:n{repetition}" if repetition else base
 
 
 @dataclass(frozen=True, slots=True)
-class Announcer:
-    """Builds outbox rows.
+class OutboxRows:
+    """Build outbox rows.
 
     Attributes:
-        server_url: base address that workers call back to.
-        fast_path_max_bytes: largest notification with its command inside; 0 switches it off.
+        server_url: base address for calls of workers.
+        fast_path_max_bytes: largest notification with its command inside; 0 for none.
         hint_payload_max_bytes: larger payloads are not hinted.
     """
 
@@ -125,10 +125,10 @@ class Announcer:
         """Return the subject of all events of an execution."""
         return event_subject(execution_id, shard=self.shard)
 
-    def event(
+    def event_row(
         self, row: EventRow, *, subject: str, outbox_id: int, texts: Mapping[str, str | None]
     ) -> OutboxRow:
-        """Announce an event; ``texts`` holds its JSON columns, encoded already."""
+        """Return the row of an event; ``texts`` holds its encoded JSON columns."""
         body = envelope(row)
         for name, text in texts.items():
             if text is not None and name in body:
@@ -147,10 +147,10 @@ class Announcer:
             hinted=text if is_small else None,
         )
 
-    def command(
+    def command_row(
         self, execution_id: int, command: NewCommand, *, outbox_id: int, now: datetime
     ) -> OutboxRow:
-        """Announce a new command; the hint carries it whole when it is small (worker 22.2)."""
+        """Return the row of a new command; a small command travels inside its hint."""
         plain = self.notification(
             execution_id=execution_id,
             event_id=command.event_id,
@@ -188,7 +188,7 @@ class Announcer:
         text = orjson.dumps({**plain, "fast": fast}).decode()
         return text if len(text) <= self.fast_path_max_bytes else None
 
-    def repetition(
+    def repeated_command_row(
         self,
         *,
         execution_id: int,
@@ -201,7 +201,7 @@ class Announcer:
         number: int,
         outbox_id: int,
     ) -> OutboxRow:
-        """Announce a command once more; ``number`` counts the times at these holds."""
+        """Return the row of a repetition; ``number`` counts repetitions at these holds."""
         payload = orjson.dumps(
             self.notification(
                 execution_id=execution_id,
@@ -236,7 +236,7 @@ class Announcer:
     ) -> JsonObject:
         """Return the body of a notification without the command itself.
 
-        ``server_url`` names the command (L6): the worker keeps the path in front of every call.
+        ``server_url`` contains the command (L6): the worker puts this path before every call.
         """
         body: JsonObject = {
             "execution_id": execution_id,
@@ -250,8 +250,8 @@ class Announcer:
         body["fast"] = {"v": 1, "shard": self.shard, "attempts": attempts}
         return body
 
-    def cancel_of_child(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
-        """Cancel a child on whatever shard it is (W10)."""
+    def cancel_row(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
+        """Return the row that cancels a child, on any shard (W10)."""
         child_id = child.execution_id
         message = CancelMessage(
             execution_id=child_id, reason=child.reason, cascade=child.cascade, by_parent=True

@@ -1,4 +1,4 @@
-"""Keeping the log's partitions: ahead of time by a loop, behind it by request (http-b 9.2)."""
+"""Partitions of the log: created ahead by a loop, purged by request."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from noetl_orchestrator.log.retention import Retention
 _log = get_logger()
 _INTERVAL_SECONDS = 600.0
 _RETRY_SECONDS = 15.0
-_MOST_COUNTED = 10_000
+_MAX_COUNTED = 10_000
 _LONGEST_DAYS = 365 * 60
 
 
 async def run_partitions(
     retention: Retention, *, ahead_days: int, beat: Callable[[], None] = lambda: None
 ) -> None:
-    """Make partitions ahead and watch the default one, until cancelled."""
+    """Create partitions ahead and watch the default partition, until cancelled."""
     strays = gauge(
         "noetl_event_default_rows",
         "Rows of the log that are outside of all its partitions; anything but 0 needs a look.",
@@ -37,18 +37,18 @@ async def run_partitions(
             added = await retention.add_partitions(until=now + timedelta(days=ahead_days))
             if added:
                 _log.info("partitions_added", names=added)
-            count = await retention.count_default(up_to=_MOST_COUNTED)
+            count = await retention.count_default(up_to=_MAX_COUNTED)
             strays.set(count)
             if count:
                 _log.warning("rows_outside_of_partitions", count=count)
         except NoetlError as error:
             _log.warning("partitions_not_kept", error=error.message)
             pause = _RETRY_SECONDS
-        await _resting(pause, beat)
+        await _sleep(pause, beat)
 
 
 class PurgeHandler:
-    """Answers ``purge``: old commands, and partitions of the log that nobody needs."""
+    """Answer ``purge``: delete old commands, and drop partitions that are not needed."""
 
     def __init__(self, retention: Retention, *, shard: int, commands_at_once: int) -> None:
         self._retention = retention
@@ -60,7 +60,7 @@ class PurgeHandler:
         return {rpc_subject("orchestrator", "purge", shard=self._shard): self.on_purge}
 
     async def on_purge(self, request: JsonObject) -> RpcReply:
-        """Remove what is older than the windows; a window of 0 keeps all."""
+        """Delete rows older than the retention windows; a window of 0 keeps all."""
         now = await self._retention.read_clock()
         days = min(int(request.get("command_retention_days") or 0), _LONGEST_DAYS)
         commands = 0
@@ -77,8 +77,8 @@ class PurgeHandler:
         return RpcReply(body={"commands_purged": commands, "event_partitions_dropped": dropped})
 
 
-async def _resting(seconds: float, beat: Callable[[], None]) -> None:
-    """Sleep, and say now and then that the loop is alive."""
+async def _sleep(seconds: float, beat: Callable[[], None]) -> None:
+    """Sleep, and report regularly that the loop is alive."""
     while seconds > 0:
         await asyncio.sleep(min(5.0, seconds))
         seconds -= 5.0

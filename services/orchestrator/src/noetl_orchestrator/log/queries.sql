@@ -1,14 +1,14 @@
 -- name: commit_turn
--- Commits the decisions of one turn, all or nothing per execution (W1). Left out as a whole are
--- executions that moved on since they were read, are locked by another replica, or hold one of the
--- posted event ids already, and starts past their deadline.
+-- Commits the decisions of one turn, all or nothing per execution (W1). It leaves out executions
+-- that have moved since they were read, are locked by another replica, or hold one of the posted
+-- event ids already, and starts past their deadline.
 -- $1 executions that move, $2 starts, $3 executions to check only, $4 event ids from outside,
 -- $5 commands, $6 changes of commands, $7 executions whose open commands end, $8 timers,
 -- $9 ids of timers done, $10 request keys, $11-$13 snapshots, $14-$21 outbox rows, $22-$39 events.
--- The many rows come as arrays, which the server reads twice as fast as JSON.
--- Moves and starts come in the order of their ids, which is the order of locking. Look-ups are
--- LATERAL with a fence, and updates join few rows by the planner's guess (= ANY): a plan made
--- while the tables were small must not scan them for ever.
+-- Outbox rows and events come as arrays, which the server reads twice as fast as JSON.
+-- Moves and starts are sorted by id, the order of locking. Look-ups are LATERAL with a LIMIT or a
+-- lock, and updates use = ANY so that the planner expects few rows: a plan made while the tables
+-- were small must not scan them forever.
 WITH wanted AS MATERIALIZED (
     SELECT *
     FROM
@@ -377,8 +377,8 @@ WHERE e.event_type = 'call.done'
 ORDER BY e.execution_id, e.position;
 
 -- name: check_positions
--- Which executions are still where a decision that writes nothing found them.
--- $1 execution ids, $2 positions, $3 timers that are done with.
+-- Executions that are still at the position of a decision that writes nothing.
+-- $1 execution ids, $2 positions, $3 ids of timers done.
 WITH checked AS (
     SELECT s.execution_id
     FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, expected)
@@ -398,14 +398,14 @@ SELECT
     clock_timestamp() AS now;
 
 -- name: find_request_keys
--- Keys that are held by others; those past their window are let go. $1 scopes, $2 keys,
--- $3 windows in seconds.
+-- Keys that are held; keys past their window are deleted. $1 scopes, $2 keys, $3 windows in
+-- seconds.
 WITH asked AS (
     SELECT *
     FROM unnest($1::TEXT[], $2::TEXT[], $3::DOUBLE PRECISION[]) AS a (scope, key, seconds)
 ),
 
-let_go AS (
+expired AS (
     DELETE FROM noetl.request_key AS r
     USING asked AS a
     WHERE r.scope = a.scope
@@ -419,13 +419,12 @@ FROM asked AS a
 INNER JOIN noetl.request_key AS r
     ON r.scope = a.scope
     AND r.key = a.key
-WHERE
-    NOT EXISTS (
-        SELECT FROM let_go AS g WHERE g.scope = r.scope AND g.key = r.key
+WHERE NOT EXISTS (
+        SELECT FROM expired AS g WHERE g.scope = r.scope AND g.key = r.key
     );
 
 -- name: purge_request_keys
--- Forgets keys older than $1 seconds, at most $2 of them.
+-- Deletes at most $2 keys older than $1 seconds.
 DELETE FROM noetl.request_key
 WHERE
     (scope, key) IN (
@@ -445,7 +444,7 @@ INNER JOIN noetl.event AS e
     AND e.position = 1;
 
 -- name: find_children
--- Unfinished children of executions, for a cancel that goes on to them; of those on other shards
+-- Unfinished children of executions, for a cascading cancel. Children on other shards are included:
 -- only their own shard knows whether they have ended.
 SELECT s.parent_execution_id, s.execution_id
 FROM noetl.execution_state AS s
@@ -473,8 +472,8 @@ WHERE coalesce(s.status, 'RUNNING') = 'RUNNING'
 ORDER BY 1, 2;
 
 -- name: add_messages
--- Puts messages for other executions into the outbox, those that are not there yet.
--- $1-$7 outbox rows
+-- Inserts messages for other executions into the outbox, unless they are there already.
+-- $1-$7 outbox rows.
 INSERT INTO noetl.outbox (outbox_id, execution_id, event_id, kind, subject, message_id, payload)
 SELECT
     n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload::JSONB
@@ -497,7 +496,7 @@ WHERE c.execution_id = $1::BIGINT
     AND e.note -> 'awaits' = 'true';
 
 -- name: find_descendants
--- Everything unfinished below an execution, over finished ones too, at most $2.
+-- Unfinished descendants of an execution, also below finished ones, at most $2.
 WITH RECURSIVE below AS (
     SELECT s.execution_id, s.status
     FROM noetl.execution_state AS s
@@ -515,15 +514,15 @@ WHERE b.status = 'RUNNING'
 LIMIT $2::INTEGER;
 
 -- name: find_command_execution
--- The execution of a command, for a claim that doesn't name it.
+-- The execution of a command, for a claim without it.
 SELECT c.execution_id
 FROM noetl.command AS c
 WHERE c.event_id = $1::BIGINT
 LIMIT 1;
 
 -- name: fail_execution
--- Ends an execution whose message can't be stored, without folding anything (W2). One that moves
--- on while its row is waited for is left alone: this statement can't see its new commands.
+-- Fails an execution whose message can't be stored, without the fold (W2). An execution that moves
+-- while this waits for its row is left alone: the statement can't see its new commands.
 -- $1 execution id, $2 event id, $3 error, $4 reason word, $5 outbox id, $6 subject,
 -- $7-$13 outbox rows for the children it waits for, $14 position.
 WITH target AS MATERIALIZED (
@@ -603,7 +602,7 @@ SELECT t.position + 1 AS position
 FROM target AS t;
 
 -- name: take_timers
--- Takes timers that are due; they are due again in $1 seconds unless a commit does away with them.
+-- Leases at most $2 due timers; they are due again in $1 seconds unless a commit deletes them.
 UPDATE noetl.timer
 SET due_at = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
 WHERE
@@ -618,13 +617,14 @@ WHERE
 RETURNING timer_id, execution_id, kind, payload;
 
 -- name: delete_timers
--- Does away with timers nobody can use.
+-- Deletes timers without an execution.
 DELETE FROM noetl.timer
 WHERE timer_id = ANY($1::BIGINT[]);
 
 -- name: take_expired_leases
--- Held commands that are due for a look; the next one is in $1 seconds. Those of the workers in
--- $2 are due whatever their lease says, unless somebody has announced them anew already.
+-- Held commands with an expired lease; the next look is in $1 seconds. Commands of the workers
+-- in $2 are due regardless of their lease, unless their notification was repeated already.
+-- $3 most rows.
 UPDATE noetl.command AS c
 SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
 FROM (
@@ -646,8 +646,8 @@ RETURNING
     c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
 
 -- name: take_unclaimed
--- Commands that nobody has claimed for long, oldest first; each look doubles the pause to the
--- next one, so that a long queue isn't multiplied by its own sweep (O3).
+-- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that
+-- the sweep does not multiply a long queue (O3).
 -- $1 first pause, $2 longest pause in seconds, $3 most rows.
 UPDATE noetl.command AS c
 SET
@@ -675,7 +675,7 @@ RETURNING
     c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
 
 -- name: find_published
--- Where notifications went: the stream's birth and their sequence. $1 execution ids, $2 event ids.
+-- Stream creation time and sequence of notifications. $1 execution ids, $2 event ids.
 SELECT o.execution_id, o.event_id, o.status, o.stream_created_at, o.stream_sequence
 FROM unnest($1::BIGINT[], $2::BIGINT[]) AS w (execution_id, event_id)
 INNER JOIN noetl.outbox AS o
@@ -684,8 +684,8 @@ INNER JOIN noetl.outbox AS o
     AND o.kind = 'command';
 
 -- name: notify_again
--- Puts notifications back into the outbox, if the commands are as they were when they were looked
--- at. $1 rows: execution_id, event_id, holds, outbox_id, subject, message_id, payload;
+-- Puts notifications back into the outbox, if the commands have not changed since they were read.
+-- $1 rows: execution_id, event_id, holds, outbox_id, subject, message_id, payload;
 -- $2 seconds to the next look at a held command, doubled each time up to $3.
 WITH wanted AS MATERIALIZED (
     SELECT *
@@ -764,5 +764,5 @@ SELECT p.outbox_id, p.execution_id, p.event_id
 FROM put_back AS p;
 
 -- name: read_clock
--- The database's time; also the proof that it is there.
+-- The database's time; also the readiness check.
 SELECT clock_timestamp() AS now;

@@ -1,4 +1,4 @@
-"""Partitions of the log are made ahead and dropped when nobody needs them (design S3)."""
+"""Partitions of the log: created ahead, dropped when they are no longer needed (S3)."""
 
 import re
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ PARENTS = ("event", "command")
 _TIME_SHIFT = 22
 _LOWEST = -(1 << 63)
 _BOUND = re.compile(r"FROM \((MINVALUE|'?-?\d+'?)\) TO \((MAXVALUE|'?-?\d+'?)\)")
-# Who waits for a lock on the log makes everybody else wait behind him.
+# A transaction that waits for a lock on the log makes all later ones wait behind it.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition with executions from ``lower`` up to, but without, ``upper``."""
+    """A partition of executions with ``lower`` <= id < ``upper``."""
 
     parent: str
     name: str
@@ -36,12 +36,12 @@ class Partition:
 
 
 def first_id_of(moment: datetime) -> int:
-    """Return the smallest id that the generators make at a moment."""
+    """Return the smallest id that generators create at a moment."""
     return (int(moment.timestamp() * 1000) - EPOCH_MS) << _TIME_SHIFT
 
 
 def next_halves(after: int, *, until: datetime) -> list[tuple[str, int, int]]:
-    """Name the half years from an id until a moment is inside one, with their bounds."""
+    """Return name and bounds of the half years from an id up to and including a moment."""
     moment = datetime.fromtimestamp(((after >> _TIME_SHIFT) + EPOCH_MS) / 1000, UTC)
     found = []
     while moment <= until:
@@ -53,7 +53,7 @@ def next_halves(after: int, *, until: datetime) -> list[tuple[str, int, int]]:
 
 
 class Retention:
-    """Makes and drops partitions, and removes old commands."""
+    """Create and drop partitions, and delete old commands."""
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool
@@ -72,10 +72,10 @@ class Retention:
         return _partitions(rows)
 
     async def add_partitions(self, *, until: datetime) -> list[str]:
-        """Make the partitions that are missing up to a moment; their names.
+        """Create the partitions missing up to a moment; return their names.
 
         Raises:
-            DataConflict: the log is locked by somebody; try later.
+            DataConflict: the log is locked; try later.
             DataRejected: rows of that time are in the default partition already.
         """
         added: list[str] = []
@@ -86,11 +86,10 @@ class Retention:
         return added
 
     async def drop_partitions(self, *, ended_before: datetime) -> list[str]:
-        """Drop partitions of the log whose executions all ended before; their names.
+        """Drop partitions whose executions all ended before a moment; return their names.
 
-        What belongs to these executions goes first, a page at a time, since nothing about them
-        changes any more; commands go with the log. A log that somebody has locked is left for
-        the next time.
+        Other rows of these executions go first, a page at a time, because they don't change any
+        more; commands go with the log. A locked log is left for the next purge.
         """
         dropped = []
         limit = first_id_of(ended_before)
@@ -111,14 +110,14 @@ class Retention:
             try:
                 await self._drop([log.name, *inside])
             except Conflict as error:
-                # Somebody reads the log at length; the next purge drops what is left.
+                # A long reader holds the log; the next purge drops the partition.
                 _log.warning("partition_not_dropped", name=log.name, error=error.message)
                 continue
             dropped.append(log.name)
         return dropped
 
     async def delete_commands(self, *, ended_before: datetime, limit: int) -> int:
-        """Remove commands that ended before, at most so many; how many."""
+        """Delete at most ``limit`` commands that ended before; return their number."""
         removed = 0
         while removed < limit:
             page = min(_PAGE, limit - removed)
@@ -132,7 +131,7 @@ class Retention:
         return removed
 
     async def count_default(self, *, up_to: int) -> int:
-        """Count rows of executions that no partition is for."""
+        """Count rows outside all partitions, at most ``up_to``."""
         async with translate():
             count: int = await self._pool.fetchval(self._queries["count_default"], up_to)
         return count

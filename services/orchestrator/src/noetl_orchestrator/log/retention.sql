@@ -1,11 +1,11 @@
--- Partitions of the log: made ahead, dropped when nobody needs them (design S3).
+-- Partitions of the log: created ahead, dropped when they are no longer needed (S3).
 
 -- name: read_clock
 -- This database's time.
 SELECT clock_timestamp();
 
 -- name: try_lock
--- Whether this transaction is the only one that changes partitions.
+-- Tries to lock changes of partitions until the transaction ends.
 SELECT pg_try_advisory_xact_lock(hashtextextended('noetl.partitions', 0));
 
 -- name: list_partitions
@@ -24,8 +24,8 @@ INNER JOIN pg_namespace AS n
 WHERE n.nspname = 'noetl' AND parent.relname IN ('event', 'command');
 
 -- name: statements_to_add
--- What makes a partition without reading the default one for long. $1 parent, $2 name, $3 lower
--- and $4 upper bound
+-- Statements that create a partition without a long scan of the default one. $1 parent, $2 name,
+-- $3 lower and $4 upper bound
 SELECT ARRAY[
     format('CREATE TABLE noetl.%I (LIKE noetl.%I INCLUDING ALL)', $2::TEXT, $1::TEXT),
     format(
@@ -41,12 +41,12 @@ SELECT ARRAY[
 ] AS statements;
 
 -- name: statement_to_drop
--- $1 name of a partition
+-- The statement that drops a partition. $1 its name
 SELECT format('DROP TABLE noetl.%I', $1::TEXT);
 
 -- name: is_needed
--- Whether anything in a range of executions goes on, ended lately, or is still to be told.
--- $1 lower and $2 upper bound, $3 what ended before this is old
+-- Whether a range has executions or subscriptions that run or ended lately, or rows to publish.
+-- $1 lower and $2 upper bound, $3 ends before this time are old
 SELECT
     EXISTS (
         SELECT FROM noetl.execution_state AS s
@@ -68,7 +68,8 @@ SELECT
     ) AS is_needed;
 
 -- name: delete_executions
--- What belongs to a page of old executions beside their log. $1 lower and $2 upper bound, $3 page
+-- Deletes a page of old executions with their rows outside the log. $1 lower and $2 upper bound,
+-- $3 page size
 WITH page AS MATERIALIZED (
     SELECT s.execution_id
     FROM noetl.execution_state AS s
@@ -138,7 +139,7 @@ counters AS (
 SELECT cardinality(i.list) AS deleted FROM ids AS i;
 
 -- name: delete_leftovers
--- Rows of a range of executions that may be there without a state row. $1 lower, $2 upper bound
+-- Deletes rows of a range of executions without state rows. $1 lower, $2 upper bound
 WITH results AS (
     DELETE FROM noetl.result_store AS t
     WHERE t.execution_id >= $1 AND t.execution_id < $2
@@ -158,7 +159,7 @@ DELETE FROM noetl.outbox AS t
 WHERE t.execution_id >= $1 AND t.execution_id < $2;
 
 -- name: delete_commands
--- A page of commands that ended before $1. $2 page
+-- Deletes a page of commands that ended before $1. $2 page size
 WITH page AS MATERIALIZED (
     SELECT c.execution_id, c.event_id
     FROM noetl.command AS c
@@ -178,5 +179,5 @@ removed AS (
 SELECT count(*) AS deleted FROM removed;
 
 -- name: count_default
--- Rows that no partition of their own has, up to $1.
+-- Counts rows of the default partition, up to $1.
 SELECT count(*) FROM (SELECT FROM noetl.event_default LIMIT $1) AS d;

@@ -1,4 +1,4 @@
-"""All the orchestrator says to its shard's database."""
+"""Statements of turns, leases and timers on the database of a shard."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -12,15 +12,15 @@ from noetl_contract.json import Json
 
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.connections import TurnConnections
-from noetl_orchestrator.log.keys import RequestKey, StoredEvent
+from noetl_orchestrator.log.keys import EventIdentity, RequestKey
 from noetl_orchestrator.log.outbox_rows import OutboxRow
 from noetl_orchestrator.log.stored_rows import (
     Committed,
     DueTimer,
     HeldCommand,
-    KeyHolder,
     LoadedExecution,
     Publication,
+    RequestKeyHolder,
 )
 
 type _Row = asyncpg.Record
@@ -28,11 +28,11 @@ type _Pool = asyncpg.Pool[asyncpg.Record]
 
 
 class Store:
-    """One public method per statement; errors are ours, not the driver's.
+    """One public method per statement; driver errors become `NoetlError`s.
 
     Args:
         turns: connections of the turns.
-        background: connections of everything else, so that neither starves the other (F12).
+        background: connections of everything else; neither pool can starve the other (F12).
     """
 
     def __init__(self, turns: _Pool, background: _Pool, *, commit_timeout_seconds: float) -> None:
@@ -42,7 +42,7 @@ class Store:
         self._queries = Queries.load(__package__)
 
     def count_kept_connections(self) -> int:
-        """Count connections that turns keep and none uses now."""
+        """Count the unused connections that turns keep."""
         return self._turns.count_kept()
 
     async def close(self) -> None:
@@ -53,7 +53,7 @@ class Store:
         """Commit many executions' decisions, each whole or not at all.
 
         Raises:
-            DataRejected: something in it can't be stored; nothing was.
+            DataRejected: a value can't be stored; nothing was stored.
             Conflict: a key was taken at the same moment; nothing was stored.
             Transient: the database is away; whether it was stored is unknown.
         """
@@ -67,7 +67,7 @@ class Store:
             kept=frozenset(row["kept"]),
             checked=frozenset(row["checked"]),
             clashes={
-                (clash["execution_id"], clash["event_id"]): StoredEvent(
+                (clash["execution_id"], clash["event_id"]): EventIdentity(
                     clash["event_type"], clash["command_id"], clash["worker_id"], clash["late"]
                 )
                 for clash in row["clashes"] or ()
@@ -78,7 +78,7 @@ class Store:
     async def check_positions(
         self, expected: Mapping[int, int], timers_done: Sequence[int]
     ) -> Committed:
-        """Tell which executions are still at their expected position."""
+        """Return the executions that are still at their expected position."""
         async with translate():
             row = await self._turn_row(
                 self._queries["check_positions"],
@@ -126,13 +126,13 @@ class Store:
 
     async def find_request_keys(
         self, keys: Iterable[RequestKey]
-    ) -> dict[tuple[str, str], KeyHolder]:
-        """Find who holds keys, letting go of those past their window."""
+    ) -> dict[tuple[str, str], RequestKeyHolder]:
+        """Find the holders of keys; delete keys past their window."""
         asked = [(key.scope, key.key, key.window_seconds) for key in keys]
         async with translate():
             rows = await self._turn_rows(self._queries["find_request_keys"], *_columns(asked, 3))
         return {
-            (row["scope"], row["key"]): KeyHolder(row["execution_id"], row["answer"])
+            (row["scope"], row["key"]): RequestKeyHolder(row["execution_id"], row["answer"])
             for row in rows
         }
 
@@ -161,7 +161,7 @@ class Store:
         return children
 
     async def add_messages(self, messages: Sequence[OutboxRow]) -> set[int]:
-        """Put messages into the outbox; returns the outbox ids of those that were not there."""
+        """Insert messages into the outbox; return the outbox ids of new ones."""
         async with translate():
             rows = await self._turn_rows(self._queries["add_messages"], *_message_columns(messages))
         return {row["outbox_id"] for row in rows}
@@ -173,7 +173,7 @@ class Store:
         return [row["event_id"] for row in rows]
 
     async def find_descendants(self, execution_id: int, *, limit: int) -> list[int]:
-        """Find everything unfinished below an execution on this shard."""
+        """Find the unfinished descendants of an execution on this shard."""
         async with translate():
             rows = await self._turn_rows(self._queries["find_descendants"], execution_id, limit)
         return [row["execution_id"] for row in rows]
@@ -198,10 +198,10 @@ class Store:
         subject: str,
         messages: Sequence[OutboxRow] = (),
     ) -> int | None:
-        """End a running execution without folding; returns the position of its last row.
+        """End a running execution without folding; return the position of its last row.
 
-        None if it isn't at the expected position, or has ended already. ``messages`` go out with
-        the end.
+        Return None if it isn't at the expected position, or has ended. ``messages`` are inserted
+        into the outbox with the end.
         """
         async with translate():
             rows = await self._turn_rows(
@@ -218,7 +218,7 @@ class Store:
         return rows[0]["position"] if rows else None
 
     async def take_timers(self, *, lease_seconds: float, limit: int) -> list[DueTimer]:
-        """Take timers that are due, for a while."""
+        """Lease timers that are due."""
         async with translate():
             rows = await self._background.fetch(self._queries["take_timers"], lease_seconds, limit)
         return [
@@ -227,14 +227,14 @@ class Store:
         ]
 
     async def delete_timers(self, timer_ids: Sequence[int]) -> None:
-        """Do away with timers."""
+        """Delete timers."""
         async with translate():
             await self._background.execute(self._queries["delete_timers"], timer_ids)
 
     async def take_expired_leases(
         self, *, next_look_seconds: float, workers: Sequence[str], limit: int
     ) -> list[HeldCommand]:
-        """Take held commands for a look: lease over, or held by one of these workers."""
+        """Lease held commands whose lease has expired, or that one of these workers holds."""
         async with translate():
             rows = await self._background.fetch(
                 self._queries["take_expired_leases"], next_look_seconds, workers, limit
@@ -244,7 +244,7 @@ class Store:
     async def take_unclaimed(
         self, *, pause_seconds: float, longest_pause_seconds: float, limit: int
     ) -> list[HeldCommand]:
-        """Take commands that nobody has claimed for too long."""
+        """Lease commands that were not claimed for too long."""
         async with translate():
             rows = await self._background.fetch(
                 self._queries["take_unclaimed"], pause_seconds, longest_pause_seconds, limit
@@ -254,7 +254,7 @@ class Store:
     async def find_published(
         self, commands: Sequence[tuple[int, int]]
     ) -> dict[tuple[int, int], Publication]:
-        """Find where the notifications of (execution id, event id) went."""
+        """Find where notifications of (execution id, event id) were published."""
         async with translate():
             rows = await self._background.fetch(
                 self._queries["find_published"], *_columns(commands, 2)
@@ -273,9 +273,9 @@ class Store:
         next_look_seconds: float,
         longest_look_seconds: float,
     ) -> dict[tuple[int, int], int]:
-        """Put notifications back into the outbox.
+        """Put notifications back into the outbox, unless their commands have changed.
 
-        Returns the outbox id by (execution id, event id), for those that were still wanted.
+        Return the outbox id by (execution id, event id).
         """
         async with translate():
             found = await self._background.fetch(
@@ -284,14 +284,14 @@ class Store:
         return {(row["execution_id"], row["event_id"]): row["outbox_id"] for row in found}
 
     async def purge_request_keys(self, *, older_than_seconds: float, limit: int) -> None:
-        """Forget old request keys."""
+        """Delete old request keys."""
         async with translate():
             await self._background.execute(
                 self._queries["purge_request_keys"], older_than_seconds, limit
             )
 
     async def read_clock(self) -> datetime:
-        """Ask for the database's time."""
+        """Return the database's time."""
         async with translate():
             now: datetime = await self._background.fetchval(self._queries["read_clock"])
         return now
@@ -321,8 +321,8 @@ def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
 
 
 def _message_columns(messages: Sequence[OutboxRow]) -> list[list[Any]]:
-    """The columns of outbox rows that need no owner to be kept."""
-    rows = [row.stored() for row in messages]
+    """Return the columns of outbox rows without the owner."""
+    rows = [row.columns() for row in messages]
     return _columns([(first, *rest) for first, _owner, *rest in rows], 7)
 
 

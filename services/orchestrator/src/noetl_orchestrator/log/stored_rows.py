@@ -6,22 +6,22 @@ from datetime import datetime
 
 from noetl_contract.json import Json
 
-from noetl_orchestrator.log.keys import StoredEvent
+from noetl_orchestrator.log.keys import EventIdentity
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit did.
+    """The result of a commit.
 
     Attributes:
-        kept: executions whose decisions are in the database now.
-        checked: executions still at the position that an answer without rows rests on.
-        clashes: (execution id, event id) → the row that has the id already.
+        kept: executions whose decisions were committed.
+        checked: executions without new rows that are still at their expected position.
+        clashes: identity of the stored row by (execution id, event id).
     """
 
     kept: frozenset[int]
     checked: frozenset[int]
-    clashes: Mapping[tuple[int, int], StoredEvent]
+    clashes: Mapping[tuple[int, int], EventIdentity]
     now: datetime
 
 
@@ -38,8 +38,8 @@ class LoadedExecution:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyHolder:
-    """Who holds a request key, and what the request was answered."""
+class RequestKeyHolder:
+    """The holder of a request key, with the answer to its request."""
 
     execution_id: int
     answer: Json
@@ -47,7 +47,7 @@ class KeyHolder:
 
 @dataclass(frozen=True, slots=True)
 class DueTimer:
-    """A timer whose time has come."""
+    """A timer that is due."""
 
     timer_id: int
     execution_id: int
@@ -76,7 +76,7 @@ class HeldCommand:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Where a notification was published."""
+    """The stream position of a published notification."""
 
     status: str
     stream_created_at: datetime | None

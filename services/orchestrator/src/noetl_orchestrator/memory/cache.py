@@ -12,7 +12,7 @@ from noetl_engine.playbook import Playbook
 
 
 class ExecutionLike(Protocol):
-    """What the service needs of ``noetl_engine.execution.Execution``."""
+    """The part of ``noetl_engine.execution.Execution`` that the service uses."""
 
     @property
     def position(self) -> int: ...
@@ -33,13 +33,13 @@ class ExecutionLike(Protocol):
 
 @dataclass(slots=True)
 class CachedExecution:
-    """An execution in memory with what the service knows of its rows.
+    """An execution in memory, with sizes and positions of its rows.
 
     Attributes:
         snapshot_position: position of the stored snapshot, 0 without one.
         snapshot_bytes: its size.
-        tail_bytes: bytes of the events since then, roughly.
-        newest: a position that another replica has told of.
+        tail_bytes: bytes of the events after the snapshot, roughly.
+        newest: the position that another replica has sent.
     """
 
     execution: ExecutionLike
@@ -52,15 +52,15 @@ class CachedExecution:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether another replica is known to have moved on."""
+        """Return whether another replica has sent a newer position."""
         return self.newest > self.execution.position
 
 
 class ExecutionCache:
-    """Least recently used executions go first.
+    """Keep the most recently used executions.
 
-    An entry is valid for the position it has; the commit finds out whether that is still the
-    newest. A turn has its executions for itself, and forgets them when their commit failed.
+    An entry is valid for its position; the commit checks whether it is still the newest. No two
+    turns share an execution, and a failed commit drops its executions.
     """
 
     def __init__(self, *, max_executions: int, max_bytes: int) -> None:
@@ -74,11 +74,11 @@ class ExecutionCache:
 
     @property
     def bytes(self) -> int:
-        """Memory held, roughly."""
+        """Return the memory held, roughly."""
         return self._bytes
 
     def get(self, execution_id: int) -> CachedExecution | None:
-        """Return an entry and make it the youngest."""
+        """Return an entry and mark it as the most recently used."""
         found = self._entries.get(execution_id)
         if found is None:
             return None

@@ -1,7 +1,7 @@
-"""The database's clock, without asking the database each time.
+"""The database's clock, estimated between its answers.
 
-Leases, deadlines and the times in the log are the database's (design L3, S2). Every commit tells
-its time; in between the process's monotonic clock goes on from there.
+Leases, deadlines and the times in the log use the database's clock (L3, S2). Every commit returns
+it; in between the monotonic clock of the process continues from there.
 """
 
 import time
@@ -12,7 +12,7 @@ _INACCURACY = timedelta(seconds=5)
 
 
 class DatabaseClock:
-    """Estimates the database's time; exact to about half a round trip."""
+    """Estimate the database's time; exact to about half a round trip."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -21,19 +21,19 @@ class DatabaseClock:
         self._last = self._base
 
     def set(self, now: datetime) -> None:
-        """Take over a time that the database has just told."""
+        """Set the clock to a time just returned by the database."""
         self._base = now
         self._read_at = self._monotonic()
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the database told its time."""
+        """Return the seconds since the database returned its time."""
         return self._monotonic() - self._read_at
 
     def now(self) -> datetime:
-        """Return the database's time, never a little earlier than at the call before.
+        """Return the database's time; small steps back are suppressed.
 
-        A step back by more than our own inaccuracy is the database's, and is followed.
+        A step back by more than the inaccuracy of the estimate is the database's, and is followed.
         """
         estimate = self._base + timedelta(seconds=self.age_seconds)
         if estimate > self._last or self._last - estimate > _INACCURACY:

@@ -1,4 +1,4 @@
-"""From stored rows to executions in memory: snapshot and tail, never the whole log (W11)."""
+"""Restore executions from their snapshot and the rows after it, never the whole log (W11)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _log = get_logger()
 
 
 class ExecutionFactory(Protocol):
-    """What the service needs of the class ``noetl_engine.execution.Execution``."""
+    """The part of the class ``noetl_engine.execution.Execution`` that the service uses."""
 
     def new(self, execution_id: int) -> ExecutionLike:
         """Return an execution that has not begun."""
@@ -74,7 +74,7 @@ class RowRequest:
 
 
 class Loader:
-    """Reads executions, and the rows that a decision asks for.
+    """Read executions, and the rows that a decision asks for.
 
     Args:
         factory: the engine.
@@ -104,22 +104,22 @@ class Loader:
         }
 
     async def catch_up(self, entries: Mapping[int, CachedExecution]) -> list[int]:
-        """Read what others have appended, one query for all; returns those that can't be helped."""
+        """Read rows of other replicas with one query for all; return the ids that need a reload."""
         spans = [
             (execution_id, entry.execution.position, entry.newest)
             for execution_id, entry in entries.items()
         ]
         tails = await self._store.load_tails(spans)
-        helpless = []
+        incomplete = []
         for execution_id, known, newest in spans:
             rows = tails.get(execution_id, [])
             if len(rows) != newest - known:
-                helpless.append(execution_id)
+                incomplete.append(execution_id)
                 continue
             entry = entries[execution_id]
             entry.execution.catch_up(rows)
             entry.tail_bytes += sum(_size(row) for row in rows)
-        return helpless
+        return incomplete
 
     async def provide(self, requests: Sequence[RowRequest]) -> None:
         """Read the rows that decisions ask for, with at most two queries for all."""
@@ -139,7 +139,7 @@ class Loader:
         try:
             execution = self._factory.restore(state.execution_id, snapshot, tail)
         except ValueError as error:
-            # Another release's format: the log alone tells the same.
+            # The format of another release: the log holds the same.
             _log.warning("snapshot_not_used", execution_id=state.execution_id, error=str(error))
             everything = await self._store.load_tails([(state.execution_id, 0, state.position)])
             tail = everything.get(state.execution_id, [])

@@ -1,4 +1,4 @@
-"""Parsed playbooks by catalog id: a version never changes, so it is kept for as long as it fits."""
+"""Parsed playbooks by catalog id; a version never changes, so it is kept while there is room."""
 
 import asyncio
 from collections import OrderedDict
@@ -13,11 +13,11 @@ from noetl_engine.playbook import Playbook, PlaybookError
 _log = get_logger()
 
 type FetchContent = Callable[[int], Awaitable[str]]
-"""Returns the text of a catalog version; Transient if it may come later."""
+"""Return the text of a catalog version; raise Transient if a later try may succeed."""
 
 
 class PlaybookNotUsable(Permanent):
-    """There is no such version, or it can't be parsed; the status and text are the answer's."""
+    """A version that does not exist or can't be parsed, with status and text of the answer."""
 
     template = "{reason}"
 
@@ -47,10 +47,10 @@ def catalog_content(rpc: RpcClient, *, timeout_seconds: float = 5.0) -> FetchCon
 
 
 class Playbooks:
-    """Fetches, parses and keeps playbooks; equal requests share one fetch.
+    """Fetch, parse and keep playbooks; equal requests share one fetch.
 
     Args:
-        fetch: where the text comes from.
+        fetch: returns the text.
         parse: text to model; raises PlaybookError.
         max_kept: parsed playbooks in memory.
         thread_from_bytes: longer texts are parsed in a thread, away from the loop.
@@ -72,18 +72,18 @@ class Playbooks:
         self._under_way: dict[int, asyncio.Task[Playbook | PlaybookNotUsable]] = {}
 
     def get(self, catalog_id: int) -> Playbook | PlaybookNotUsable | None:
-        """Return a playbook that is in memory, or the reason why it is none."""
+        """Return a playbook in memory, or the reason why it can't be used."""
         found = self._kept.get(catalog_id)
         if found is not None:
             self._kept.move_to_end(catalog_id)
         return found
 
     async def get_many(
-        self, catalog_ids: Iterable[int], *, patience_seconds: float
+        self, catalog_ids: Iterable[int], *, timeout_seconds: float
     ) -> dict[int, Playbook | PlaybookNotUsable]:
-        """Return those that are in memory or come within the patience.
+        """Return the playbooks in memory, and those fetched before the timeout.
 
-        A fetch that takes longer goes on, and its playbook is there the next time.
+        A longer fetch continues, and its playbook is in memory the next time.
         """
         found: dict[int, Playbook | PlaybookNotUsable] = {}
         missing: dict[int, asyncio.Task[Playbook | PlaybookNotUsable]] = {}
@@ -94,21 +94,21 @@ class Playbooks:
             else:
                 missing[catalog_id] = self._load(catalog_id)
         if missing:
-            await asyncio.wait(missing.values(), timeout=patience_seconds)
+            await asyncio.wait(missing.values(), timeout=timeout_seconds)
             for catalog_id, task in missing.items():
                 if task.done() and not task.cancelled() and task.exception() is None:
                     found[catalog_id] = task.result()
         return found
 
     def close(self) -> None:
-        """Stop what is under way."""
+        """Cancel the fetches that are under way."""
         for task in self._under_way.values():
             task.cancel()
 
     def _load(self, catalog_id: int) -> asyncio.Task[Playbook | PlaybookNotUsable]:
         task = self._under_way.get(catalog_id)
         if task is None:
-            # Not in a task group: it outlives the turn that asks, and `close` ends it.
+            # Not in a task group: it outlives the turn, and `close` ends it.
             task = asyncio.create_task(self._fetch_and_parse(catalog_id))
             self._under_way[catalog_id] = task
             task.add_done_callback(lambda _: self._forget(catalog_id))
@@ -123,7 +123,7 @@ class Playbooks:
         try:
             text = await self._fetch(catalog_id)
         except PlaybookNotUsable as error:
-            # Not kept: a catalog that was restored may know it again.
+            # Not kept: a restored catalog may have it again.
             return error
         playbook: Playbook | PlaybookNotUsable
         try:

@@ -1,8 +1,8 @@
-"""Replicas of one shard tell each other which executions have moved on.
+"""Exchange new positions of executions between the replicas of one shard.
 
-Any replica may get the next message of an execution. One that knows its copy to be old reads
-the few rows that are new, instead of deciding on it in vain and reading everything again. The
-messages may be lost: the position check of the commit is what keeps the log in one piece.
+Any replica may get the next message of an execution. With an outdated copy it reads the few new
+rows, instead of a decision that is thrown away and a full reload. Messages may be lost: the
+position check of the commit keeps the log consistent.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _ABSENCE_SECONDS = 5.0
 
 
 class Replicas:
-    """What this process hears of its siblings, and tells them while there are any."""
+    """Receive positions from siblings, and send them while there are siblings."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class Replicas:
 
     @property
     def are_there(self) -> bool:
-        """Whether a sibling was heard of lately."""
+        """Return whether a sibling was heard lately."""
         return self._monotonic() - self._heard_at < _ABSENCE_SECONDS
 
     async def listen(self) -> Subscription:
-        """Begin to hear of siblings."""
+        """Subscribe to the positions of siblings."""
         return await self._bus.subscribe(self._subject, self._take)
 
     async def tell(self, moved: Sequence[tuple[int, int]]) -> None:
-        """Tell siblings the new positions of executions."""
+        """Send new positions of executions, if there are siblings."""
         if moved and self.are_there:
             await self.send(moved)
 
@@ -61,11 +61,11 @@ class Replicas:
         await self.tell(list(moved.items()))
 
     async def send(self, moved: Sequence[tuple[int, int]]) -> None:
-        """Tell of positions, or with none that this process is there."""
+        """Send positions; without any the message only shows that this process is alive."""
         try:
             await self._bus.send(self._subject, self._encoded(moved))
         except NoetlError:
-            return  # too large, or no connection: the position check finds out
+            return  # too large, or no connection: the position check makes up for it
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
         return orjson.dumps({"from": self._name, "moved": moved})
@@ -75,7 +75,7 @@ class Replicas:
         if message["from"] == self._name:
             return
         if not self.are_there:
-            # It is new, or was away: it need not wait for our next word to know of us.
+            # A new sibling learns of this process at once.
             self._bus.send_nowait(self._subject, self._encoded(()))
         self._heard_at = self._monotonic()
         for execution_id, position in message["moved"]:
@@ -83,7 +83,7 @@ class Replicas:
 
 
 async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda: None) -> None:
-    """Hear of siblings and let them hear of us, until cancelled."""
+    """Receive positions and show siblings that this process is alive, until cancelled."""
     subscription = await replicas.listen()
     try:
         while True:

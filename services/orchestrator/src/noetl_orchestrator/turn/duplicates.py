@@ -1,32 +1,86 @@
-"""When are two events of one id the same event? (design W3, R15)."""
+"""Repeated events: found by their ids (W3, R15) and answered like the first time (W4, W8)."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from noetl_contract.events import EventRow
 from noetl_contract.ingress import WireEvent
-from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
+from noetl_contract.json import Json
+from noetl_engine.inputs import (
+    Cancelled,
+    CommandOutcome,
+    CommandStarted,
+    EventsPosted,
+    Finalized,
+    Input,
+)
+from noetl_engine.outputs import Answer
 
-from noetl_orchestrator.log.keys import StoredEvent
+from noetl_orchestrator.log.keys import EventIdentity
+from noetl_orchestrator.turn.inputs import TurnInput
 
-type _Posted = EventsPosted | CommandStarted | CommandOutcome
+type PostedEvents = EventsPosted | CommandStarted | CommandOutcome
+"""The messages that carry events from outside."""
 
 
-def event_identity(event: WireEvent, message: _Posted) -> StoredEvent:
-    """Return what must agree with a stored row for the event to be a repetition."""
+class EventDuplicates:
+    """Remember the events that one execution stores in a turn."""
+
+    def __init__(self) -> None:
+        self._new: dict[int, tuple[EventIdentity, TurnInput]] = {}
+
+    def note(self, row: EventRow, turn_input: TurnInput) -> None:
+        """Remember an event from outside that this turn stores."""
+        self._new[row.event_id] = (row_identity(row), turn_input)
+
+    def known_answer(
+        self,
+        turn_input: TurnInput,
+        message: PostedEvents,
+        answers: Sequence[tuple[TurnInput, Answer]],
+    ) -> Answer | None:
+        """Return the first answer of a repetition, stored before or in this turn; else None."""
+        for event in reversed(message.events):
+            if event.event_id is None or (
+                event.event_type == "command.started" and len(message.events) > 1
+            ):
+                continue  # an outcome repeats the start, stored or not
+            identity = event_identity(event, message)
+            stored = turn_input.stored_events.get(event.event_id)
+            if stored is not None and stored.is_same(identity):
+                return stored_answer(turn_input, message, event.event_id, late=stored.late)
+            new = self._new.get(event.event_id)
+            if new is not None and new[0].is_same(identity):
+                return next(answer for first, answer in answers if first is new[1])
+        return None
+
+    def taken_ids(self, turn_input: TurnInput, message: PostedEvents) -> set[int]:
+        """Return ids that belong to other events of this execution (W3)."""
+        taken = set()
+        for event in message.events:
+            if event.event_id is None:
+                continue
+            new = self._new.get(event.event_id)
+            known = turn_input.stored_events.get(event.event_id) or (new[0] if new else None)
+            if known is not None and not known.is_same(event_identity(event, message)):
+                taken.add(event.event_id)
+        return taken
+
+
+def event_identity(event: WireEvent, message: PostedEvents) -> EventIdentity:
+    """Return the identity of a posted event; a repetition has the same one."""
     worker_id = event.worker_id
     if worker_id is None and not isinstance(message, EventsPosted):
         worker_id = message.hold.worker_id
     if worker_id is None:
         worker_id = _text(event.meta, "worker_id")
     command_id = _text(event.context, "command_id") or _text(event.meta, "command_id")
-    return StoredEvent(event.event_type, command_id, worker_id)
+    return EventIdentity(event.event_type, command_id, worker_id)
 
 
-def row_identity(row: EventRow) -> StoredEvent:
-    """Return the same of a row."""
+def row_identity(row: EventRow) -> EventIdentity:
+    """Return the identity of a row of the log."""
     context = row.result.get("context") if isinstance(row.result, dict) else None
-    return StoredEvent(
+    return EventIdentity(
         row.event_type,
         _text(context, "command_id") or _text(row.meta, "command_id"),
         row.worker_id or _text(row.meta, "worker_id"),
@@ -34,8 +88,8 @@ def row_identity(row: EventRow) -> StoredEvent:
     )
 
 
-def fresh_ids[T: _Posted](message: T, taken: set[int], new_id: Callable[[], int]) -> T:
-    """Return the message with new ids for events whose ids belong to others."""
+def fresh_ids[T: PostedEvents](message: T, taken: set[int], new_id: Callable[[], int]) -> T:
+    """Return the message with new ids for events whose ids are taken."""
     if not taken:
         return message
     events = tuple(
@@ -47,6 +101,45 @@ def fresh_ids[T: _Posted](message: T, taken: set[int], new_id: Callable[[], int]
     return type(message)(message.hold, events)
 
 
-def _text(owner: Any, name: str) -> str | None:
+def stored_answer(
+    turn_input: TurnInput, message: PostedEvents, event_id: int, *, late: bool
+) -> Answer:
+    """Answer a message whose events are in the log already."""
+    if isinstance(message, EventsPosted) and message.batch:
+        # The edge gave every item its id, and all of them were stored at once.
+        ids = [event.event_id for event in message.events]
+        return Answer(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
+    if isinstance(message, EventsPosted):
+        status = "late" if late else "ok"
+        return Answer(body={"status": status, "event_id": event_id, "commands_generated": 0})
+    if turn_input.discarded_answer is not None:
+        return turn_input.discarded_answer
+    if isinstance(message, CommandStarted):
+        return Answer(body={"status": "held"})
+    return Answer(body={"status": "late", "reason": "taken"} if late else {"status": "ok"})
+
+
+def repeated_answer(turn_input: TurnInput, message: Input, answer: Answer) -> Answer:
+    """Answer an end that was committed before, its answer lost, like the first time (W8)."""
+    if not turn_input.is_repeated:
+        return answer
+    found = answer.body if isinstance(answer.body, dict) else {}
+    if isinstance(message, Cancelled) and "CANCELLED" in (answer.error or ""):
+        return Answer(
+            body={
+                "execution_id": turn_input.execution_id,
+                "message": "Execution cancellation requested",
+                "status": "cancelled",
+                "cancelled_executions": [str(turn_input.execution_id)],
+            }
+        )
+    if isinstance(message, Finalized) and found.get("status") == message.status:
+        return Answer(
+            body={**found, "message": f"Execution finalized with status: {message.status}"}
+        )
+    return answer
+
+
+def _text(owner: Json, name: str) -> str | None:
     value = owner.get(name) if isinstance(owner, dict) else None
     return value if isinstance(value, str) else None

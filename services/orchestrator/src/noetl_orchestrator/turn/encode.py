@@ -1,4 +1,4 @@
-"""Turns staged decisions into the parameters of one commit and the hint that follows it."""
+"""Encode units of work as the parameters of one commit and as hints for the relay."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
 
 from noetl_orchestrator.log.commit_parameters import Columns, CommitParameters
-from noetl_orchestrator.log.outbox_rows import Announcer, ChildToCancel, OutboxRow
-from noetl_orchestrator.turn.unit_of_work import OPEN_STATES, Staged
+from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow, OutboxRows
+from noetl_orchestrator.turn.unit_of_work import OPEN_STATES, UnitOfWork
 
 CONTINUE_TIMER = "continue"
 _EVENT_COLUMNS = 18
@@ -21,17 +21,17 @@ _CONTINUE_AFTER = timedelta(seconds=5)
 
 
 @dataclass(slots=True, eq=False)
-class Encoded:
-    """One execution's share of a commit.
+class EncodedUnit:
+    """The rows of one unit of work, as the commit takes them.
 
     Attributes:
         move: the row of ``execution_state``, moved or begun.
-        hints: the outbox rows as the hint carries them.
+        hints: the outbox rows, encoded for the hint.
         snapshot: bytes of a new snapshot, if one is due.
         event_bytes: size of the new events.
     """
 
-    staged: Staged
+    unit: UnitOfWork
     move: JsonObject
     events: list[tuple[Json, ...]] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
@@ -43,61 +43,61 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes one execution's decisions; what fails here fails for this execution only.
+    """Encode units of work; an error here concerns one execution only.
 
     Attributes:
-        snapshot_min_events: events after which a snapshot is written, if their bytes outgrew
+        snapshot_min_events: events after which a snapshot is written, if they are larger than
             the last one (W11).
-        start_grace_seconds: a claim is looked at when it should have started.
+        start_grace_seconds: time after a claim by which its command must have started.
     """
 
-    announcer: Announcer
+    outbox_rows: OutboxRows
     new_id: Callable[[], int]
     snapshot_min_events: int
     start_grace_seconds: float
 
     def encode(
-        self, staged: Staged, *, now: datetime, children: Iterable[ChildToCancel] = ()
-    ) -> Encoded:
-        """Return the share of an execution.
+        self, unit: UnitOfWork, *, now: datetime, children: Iterable[ChildToCancel] = ()
+    ) -> EncodedUnit:
+        """Encode a unit of work.
 
         Raises:
-            TypeError, ValueError: something in it can't be written as JSON.
+            TypeError, ValueError: a value is not JSON.
         """
-        encoded = Encoded(staged, _state_row(staged, now=now))
-        self._shorten_leases(staged)
-        subject = self.announcer.event_subject(staged.execution_id)
-        for row in staged.events:
+        encoded = EncodedUnit(unit, _state_row(unit, now=now))
+        self._shorten_leases(unit)
+        subject = self.outbox_rows.event_subject(unit.execution_id)
+        for row in unit.rows.events:
             self._add_event(encoded, row, subject=subject)
-        for command in staged.commands.values():
-            change = staged.changes.get(command.event_id)
+        for command in unit.rows.commands.values():
+            change = unit.rows.changes.get(command.event_id)
             if change is None or change.status in OPEN_STATES:
                 encoded.outbox.append(
-                    self.announcer.command(
-                        staged.execution_id, command, outbox_id=self.new_id(), now=now
+                    self.outbox_rows.command_row(
+                        unit.execution_id, command, outbox_id=self.new_id(), now=now
                     )
                 )
-        encoded.outbox += self.cancels(staged.execution_id, children)
+        encoded.outbox += self.cancels(unit.execution_id, children)
         encoded.hints = [row.hint() for row in encoded.outbox]
         self._add_snapshot(encoded)
-        if staged.continue_later and staged.ended_at is None:
+        if unit.continues_later and unit.end is None:
             encoded.continue_timer = self.new_id()
         return encoded
 
     def cancels(self, owner: int, children: Iterable[ChildToCancel]) -> list[OutboxRow]:
-        """Return what tells an ended execution's children that nobody waits any more."""
+        """Return outbox rows that cancel children of an ended execution."""
         return [
-            self.announcer.cancel_of_child(child, owner=owner, outbox_id=self.new_id())
+            self.outbox_rows.cancel_row(child, owner=owner, outbox_id=self.new_id())
             for child in children
         ]
 
-    def _shorten_leases(self, staged: Staged) -> None:
+    def _shorten_leases(self, unit: UnitOfWork) -> None:
         grace = timedelta(seconds=self.start_grace_seconds)
-        for change in staged.changes.values():
+        for change in unit.rows.changes.values():
             if change.status == "CLAIMED" and change.claimed_at and change.lease_until:
                 change.lease_until = min(change.lease_until, change.claimed_at + grace)
 
-    def _add_event(self, encoded: Encoded, row: EventRow, *, subject: str) -> None:
+    def _add_event(self, encoded: EncodedUnit, row: EventRow, *, subject: str) -> None:
         texts = {
             "context": encode_text(row.context),
             "result": encode_text(row.result),
@@ -129,12 +129,12 @@ class Encoder:
             )
         )
         encoded.outbox.append(
-            self.announcer.event(row, subject=subject, outbox_id=self.new_id(), texts=texts)
+            self.outbox_rows.event_row(row, subject=subject, outbox_id=self.new_id(), texts=texts)
         )
 
-    def _add_snapshot(self, encoded: Encoded) -> None:
-        staged = encoded.staged
-        entry = staged.entry
+    def _add_snapshot(self, encoded: EncodedUnit) -> None:
+        unit = encoded.unit
+        entry = unit.entry
         tail_bytes = entry.tail_bytes + encoded.event_bytes
         position = entry.execution.position
         if (
@@ -145,17 +145,18 @@ class Encoder:
             encoded.move["snapshot_position"] = position
 
 
-def _state_row(staged: Staged, *, now: datetime) -> JsonObject:
-    execution = staged.entry.execution
+def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
+    execution = unit.entry.execution
     progress = execution.progress
     status = execution.status
+    end = unit.end
     row: JsonObject = {
-        "execution_id": staged.execution_id,
-        "expected": staged.expected,
+        "execution_id": unit.execution_id,
+        "expected": unit.expected,
         "position": execution.position,
         "status": status,
-        "ended_at": staged.ended_at if status is not ExecutionStatus.RUNNING else None,
-        "error": staged.error,
+        "ended_at": end.at if end is not None and status is not ExecutionStatus.RUNNING else None,
+        "error": None if end is None else end.error,
         "total_steps": progress.total_steps,
         "completed_steps": progress.completed_steps,
         "running_steps": progress.running_steps,
@@ -163,26 +164,26 @@ def _state_row(staged: Staged, *, now: datetime) -> JsonObject:
         "soft_errors": progress.soft_errors,
         "current_step": progress.current_step,
     }
-    start = staged.start
-    if start is not None:
+    if unit.start is not None:
+        start = unit.start.message
         row |= {
             "catalog_id": start.catalog_id,
             "path": start.path,
             "version": start.version,
             "parent_execution_id": start.parent_execution_id,
             "started_at": now,
-            "deadline": staged.deadline,
+            "deadline": unit.start.deadline,
         }
     return row
 
 
-def _command_row(staged: Staged, command: NewCommand) -> JsonObject:
-    change = staged.changes.get(command.event_id)
+def _command_row(unit: UnitOfWork, command: NewCommand) -> JsonObject:
+    change = unit.rows.changes.get(command.event_id)
     row: JsonObject = {
         "event_id": command.event_id,
-        "execution_id": staged.execution_id,
-        "catalog_id": staged.entry.catalog_id,
-        "parent_execution_id": staged.entry.parent_execution_id,
+        "execution_id": unit.execution_id,
+        "catalog_id": unit.entry.catalog_id,
+        "parent_execution_id": unit.entry.parent_execution_id,
         "step_name": command.step,
         "tool_kind": command.tool_kind,
         "status": "PENDING",
@@ -193,12 +194,12 @@ def _command_row(staged: Staged, command: NewCommand) -> JsonObject:
         "latest_event_id": command.event_id,
         "pool": pool_segment(execution_pool=command.pool, playbook_path=None),
     }
-    return row if change is None else row | _change_row(staged, change)
+    return row if change is None else row | _change_row(unit, change)
 
 
-def _change_row(staged: Staged, change: CommandChange) -> JsonObject:
+def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
     return {
-        "execution_id": staged.execution_id,
+        "execution_id": unit.execution_id,
         "event_id": change.event_id,
         "status": change.status,
         "worker_id": change.worker_id,
@@ -213,16 +214,16 @@ def _change_row(staged: Staged, change: CommandChange) -> JsonObject:
     }
 
 
-def _end_row(staged: Staged) -> JsonObject:
+def _end_row(unit: UnitOfWork) -> JsonObject:
     return {
-        "execution_id": staged.execution_id,
-        "spared": list(staged.changes.keys() | staged.commands.keys()),
+        "execution_id": unit.execution_id,
+        "spared": list(unit.rows.changes.keys() | unit.rows.commands.keys()),
     }
 
 
-def _timer_rows(encoded: Encoded, now: datetime) -> Iterable[JsonObject]:
-    execution_id = encoded.staged.execution_id
-    for timer in encoded.staged.timers:
+def _timer_rows(encoded: EncodedUnit, now: datetime) -> Iterable[JsonObject]:
+    execution_id = encoded.unit.execution_id
+    for timer in encoded.unit.rows.timers:
         yield {
             "timer_id": timer.timer_id,
             "execution_id": execution_id,
@@ -234,68 +235,74 @@ def _timer_rows(encoded: Encoded, now: datetime) -> Iterable[JsonObject]:
         yield {
             "timer_id": encoded.continue_timer,
             "execution_id": execution_id,
-            # Late enough for the turn that goes on at once; this row is for when it doesn't.
+            # Later than the turn that continues at once; the timer is for a process that dies.
             "due_at": now + _CONTINUE_AFTER,
             "kind": CONTINUE_TIMER,
             "payload": {},
         }
 
 
-def parameters(
-    shares: Sequence[Encoded], checks: Sequence[Staged], *, now: datetime
+def commit_parameters(
+    encoded_units: Sequence[EncodedUnit], checks: Sequence[UnitOfWork], *, now: datetime
 ) -> CommitParameters:
-    """Join the shares of many executions."""
-    shares = sorted(shares, key=lambda share: share.staged.execution_id)
-    begun = [share for share in shares if share.staged.start is not None]
-    moved = [share for share in shares if share.staged.start is None]
-    snapshots = [share for share in shares if share.snapshot is not None]
+    """Join the rows of many executions."""
+    encoded_units = sorted(encoded_units, key=lambda encoded: encoded.unit.execution_id)
+    begun = [encoded for encoded in encoded_units if encoded.unit.start is not None]
+    moved = [encoded for encoded in encoded_units if encoded.unit.start is None]
+    snapshots = [encoded for encoded in encoded_units if encoded.snapshot is not None]
     return CommitParameters(
-        moves=[share.move for share in moved],
-        begins=[share.move for share in begun],
+        moves=[encoded.move for encoded in moved],
+        begins=[encoded.move for encoded in begun],
         checks=[{"execution_id": s.execution_id, "expected": s.expected} for s in checks],
         posted=[
-            {"execution_id": share.staged.execution_id, "event_id": event_id}
-            for share in shares
-            for event_id in share.staged.posted
+            {"execution_id": encoded.unit.execution_id, "event_id": event_id}
+            for encoded in encoded_units
+            for event_id in encoded.unit.rows.posted_ids
         ],
         commands=[
-            _command_row(share.staged, command)
-            for share in shares
-            for command in share.staged.commands.values()
+            _command_row(encoded.unit, command)
+            for encoded in encoded_units
+            for command in encoded.unit.rows.commands.values()
         ],
         changes=[
-            _change_row(share.staged, change)
-            for share in shares
-            for change in share.staged.changes.values()
-            if change.event_id not in share.staged.commands
+            _change_row(encoded.unit, change)
+            for encoded in encoded_units
+            for change in encoded.unit.rows.changes.values()
+            if change.event_id not in encoded.unit.rows.commands
         ],
-        ends=[_end_row(share.staged) for share in shares if share.staged.cancel_open],
-        timers=[row for share in shares for row in _timer_rows(share, now)],
+        ends=[
+            _end_row(encoded.unit)
+            for encoded in encoded_units
+            if encoded.unit.rows.cancels_open_commands
+        ],
+        timers=[row for encoded in encoded_units for row in _timer_rows(encoded, now)],
         timers_done=[
             timer_id
-            for staged in (*(share.staged for share in shares), *checks)
-            for timer_id in staged.timers_done
+            for unit in (*(encoded.unit for encoded in encoded_units), *checks)
+            for timer_id in unit.rows.timers_done
         ],
-        snapshot_ids=[share.staged.execution_id for share in snapshots],
-        snapshot_positions=[share.staged.entry.execution.position for share in snapshots],
-        snapshots=[share.snapshot for share in snapshots if share.snapshot is not None],
+        snapshot_ids=[encoded.unit.execution_id for encoded in snapshots],
+        snapshot_positions=[encoded.unit.entry.execution.position for encoded in snapshots],
+        snapshots=[encoded.snapshot for encoded in snapshots if encoded.snapshot is not None],
         keys=[
             {
                 "scope": row.key.scope,
                 "key": row.key.key,
-                "execution_id": share.staged.execution_id,
+                "execution_id": encoded.unit.execution_id,
                 "answer": embed(row.answer),
             }
-            for share in shares
-            for row in share.staged.keys
+            for encoded in encoded_units
+            for row in encoded.unit.rows.request_keys
         ],
         outbox=_columns(
-            [row.stored() for share in shares for row in share.outbox], _OUTBOX_COLUMNS
+            [row.columns() for encoded in encoded_units for row in encoded.outbox], _OUTBOX_COLUMNS
         ),
-        events=_columns([row for share in shares for row in share.events], _EVENT_COLUMNS),
+        events=_columns(
+            [row for encoded in encoded_units for row in encoded.events], _EVENT_COLUMNS
+        ),
     )
 
 
 def _columns(rows: Sequence[tuple[Json, ...]], count: int) -> Columns:
-    """Turn rows into columns, which is what the statement unnests."""
+    """Turn rows into columns, because the statement unnests arrays."""
     return tuple(zip(*rows, strict=True)) if rows else ((),) * count

@@ -1,4 +1,4 @@
-"""One input of a turn, and whoever waits for its outcome."""
+"""Inputs of turns, and the callers that receive their results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,82 +8,83 @@ from typing import Protocol
 from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
 
-from noetl_orchestrator.log.keys import RequestKey, StoredEvent
+from noetl_orchestrator.log.keys import EventIdentity, RequestKey
 
 
 class Caller(Protocol):
-    """Who is told what became of an input. Each input ends in exactly one of these calls."""
+    """Receive the result of one input. Exactly one of the last three methods is called."""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anybody still wants the input worked on; asked right before the decision."""
+        """Return whether the result is still wanted; asked right before the decision."""
 
     def taken(self) -> None:
-        """The input is being decided: from here on it may be committed."""
+        """Note that the input is being decided: from now on it may be committed."""
 
     async def answered(self, answer: Answer) -> None:
-        """It is committed, or needed no commit."""
+        """Take the answer; the input is committed, or needed no commit."""
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        """It can never be worked on; ``reason`` is for the dead letter."""
+        """Take the answer to an input that is never decided; ``reason`` is for the dead letter."""
 
     async def given_back(self, delay_seconds: float) -> None:
-        """Nothing was decided; somebody may try later."""
+        """Take the input back undecided, for another try after the delay."""
 
 
-class NobodyWaits:
-    """The caller of what the service asks of itself."""
+class NoCaller:
+    """The caller of inputs that nothing waits for."""
 
     @property
     def is_waiting(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def taken(self) -> None:
-        """Nobody to tell."""
+        """Do nothing."""
 
     async def answered(self, answer: Answer) -> None:
-        """Nobody to tell."""
+        """Do nothing."""
 
     async def refused(self, reason: str, answer: Answer) -> None:
-        """Nobody to tell."""
+        """Do nothing."""
 
     async def given_back(self, delay_seconds: float) -> None:
-        """Nobody to tell; a row in the database brings it back."""
+        """Do nothing; a row in the database causes another try."""
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class TurnInput:
     """One input on its way through a turn.
 
     Attributes:
-        deadline: a start past it is dropped (W5).
-        keys: held by the execution that a start begins, or by the answer to events.
-        timer_id: the timer row that this input does away with.
+        message: the engine's input.
+        deadline: a start past its deadline is dropped (W5).
+        request_keys: keys of the execution that a start begins, or of the answer to events.
+        timer_id: the timer row that this input deletes.
         parent_trace_of: the parent whose trace a start without one takes over.
-        cascade: a cancel that goes on to the children.
-        comes_early: a parent's cancel, whose child's start may still be on its way.
-        is_overdue: a commit found the deadline over; unless it is stored already, it never will be.
+        cascade: a cancel that reaches the children.
+        may_precede_start: a parent's cancel; the start of the child may arrive later.
+        is_overdue: a commit found the deadline passed, so the start is stored by now or never.
         is_repeated: it may have been committed before, its answer lost (W8).
-        attempts: decisions made in vain.
-        stored: rows found under event ids that this input carries.
-        answer_in_vain: the answer of the decision that those rows prevented.
+        attempts: decisions that were not committed.
+        stored_events: rows found under event ids of this input.
+        discarded_answer: the answer of the decision that those rows prevented.
     """
 
     execution_id: int
-    input: Input
+    message: Input
     caller: Caller
     deadline: datetime | None = None
-    keys: tuple[RequestKey, ...] = ()
+    request_keys: tuple[RequestKey, ...] = ()
     timer_id: int | None = None
     parent_trace_of: int | None = None
     cascade: bool = False
-    comes_early: bool = False
+    may_precede_start: bool = False
     is_overdue: bool = False
     is_repeated: bool = False
     attempts: int = 0
-    stored: Mapping[int, StoredEvent] = field(default_factory=dict)
-    answer_in_vain: Answer | None = None
+    stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)
+    discarded_answer: Answer | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -91,4 +92,4 @@ class Group:
     """The inputs of one execution in one turn, in their order."""
 
     execution_id: int
-    works: list[Work]
+    inputs: list[TurnInput]

@@ -1,4 +1,4 @@
-"""Before the decisions: state and playbook of each group, read for all of a turn at once."""
+"""Read state and playbook of all groups of a turn before the decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
 from noetl_orchestrator.turn.dispatch import Postponed
-from noetl_orchestrator.turn.inputs import Group, Work
+from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_orchestrator.turn.request_keys import RequestKeys
-from noetl_orchestrator.turn.unit_of_work import Staged
+from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
-_PLAYBOOK_PATIENCE_SECONDS = 0.25
+_PLAYBOOK_TIMEOUT_SECONDS = 0.25
 _PLAYBOOK_RETRY_SECONDS = 0.25
 _TEXT = "Command already reached terminal state"
 FINISHED = Answer(
@@ -28,7 +28,7 @@ TOO_LATE = Answer(status=503, error="The start came too late; nothing was starte
 
 
 class BadDecision(Exception):
-    """Something in these groups can't be decided or written; whose fault it is is unknown."""
+    """A group whose inputs can't be decided or written; which input is to blame is unknown."""
 
     def __init__(self, reason: str, group: Group, error: Exception) -> None:
         super().__init__(reason)
@@ -38,17 +38,17 @@ class BadDecision(Exception):
 
 
 @dataclass(slots=True)
-class Plan:
-    """What one attempt at a turn has come to."""
+class PreparedTurn:
+    """Groups of one turn attempt, by their next step."""
 
-    staged: list[Staged] = field(default_factory=list)
-    settled: list[tuple[Work, Answer]] = field(default_factory=list)
+    units: list[UnitOfWork] = field(default_factory=list)
+    settled: list[tuple[TurnInput, Answer]] = field(default_factory=list)
     postponed: list[Postponed] = field(default_factory=list)
-    given_back: list[Work] = field(default_factory=list)
+    given_back: list[TurnInput] = field(default_factory=list)
 
 
 class Preparation:
-    """Finds what a turn needs to decide."""
+    """Read the state and the playbooks that a turn needs."""
 
     def __init__(
         self,
@@ -57,22 +57,22 @@ class Preparation:
         loader: Loader,
         playbooks: Playbooks,
         request_keys: RequestKeys,
-        most_events: int,
+        max_events: int,
     ) -> None:
-        self._most_events = most_events
+        self._max_events = max_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
         self._request_keys = request_keys
 
-    async def prepare(self, groups: list[Group]) -> Plan:
-        """Find state and playbook of each group; what has neither is settled or postponed.
+    async def prepare(self, groups: list[Group]) -> PreparedTurn:
+        """Read state and playbook of each group; settle or postpone groups without them.
 
         Raises:
             BadDecision: a running execution's playbook can't be used.
         """
-        plan = Plan()
-        groups = await self._request_keys.without_repetitions(groups, plan.settled)
+        prepared = PreparedTurn()
+        groups = await self._request_keys.answer_repetitions(groups, prepared.settled)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
@@ -80,40 +80,40 @@ class Preparation:
         for group in groups:
             entry = entries.get(group.execution_id) or self._begin(group)
             if entry is None:
-                for work in group.works:
-                    if work.comes_early:
-                        plan.given_back.append(work)
+                for turn_input in group.inputs:
+                    if turn_input.may_precede_start:
+                        prepared.given_back.append(turn_input)
                     else:
-                        plan.settled.append((work, _unknown(work)))
+                        prepared.settled.append((turn_input, _unknown(turn_input)))
             else:
                 pending.append((group, entry))
         playbooks = await self._playbooks.get_many(
             {entry.catalog_id for _, entry in pending},
-            patience_seconds=_PLAYBOOK_PATIENCE_SECONDS,
+            timeout_seconds=_PLAYBOOK_TIMEOUT_SECONDS,
         )
         for group, entry in pending:
             playbook = playbooks.get(entry.catalog_id)
             is_loaded = group.execution_id in loaded
             if playbook is None:
-                plan.postponed.append((group, _PLAYBOOK_RETRY_SECONDS))
+                prepared.postponed.append((group, _PLAYBOOK_RETRY_SECONDS))
             elif isinstance(playbook, PlaybookNotUsable):
-                self._without_playbook(group, entry, playbook, plan)
+                self._without_playbook(group, entry, playbook, prepared)
             else:
-                works = list(group.works)
-                plan.staged.append(
-                    Staged(
+                inputs = list(group.inputs)
+                prepared.units.append(
+                    UnitOfWork(
                         group.execution_id,
                         entry,
                         playbook,
-                        works,
+                        inputs,
                         is_fresh=is_loaded,
-                        most_events=self._most_events,
+                        max_events=self._max_events,
                     )
                 )
-        return plan
+        return prepared
 
     async def _known(self, groups: Sequence[Group]) -> tuple[dict[int, CachedExecution], list[int]]:
-        """Return what is in memory, brought up to date, and the ids of what has to be read."""
+        """Return the up-to-date executions in memory, and the ids of those to read."""
         entries: dict[int, CachedExecution] = {}
         missing: list[int] = []
         for group in groups:
@@ -131,46 +131,46 @@ class Preparation:
         return entries, missing
 
     def _begin(self, group: Group) -> CachedExecution | None:
-        """Return an execution to begin; inputs before its start are answered 404 by the engine."""
-        for work in group.works:
-            if isinstance(work.input, Started) and not work.is_overdue:
-                # What overtook it could only be answered that there is no such execution.
-                group.works.remove(work)
-                group.works.insert(0, work)
+        """Return a new execution if the group has its start, else None."""
+        for turn_input in group.inputs:
+            if isinstance(turn_input.message, Started) and not turn_input.is_overdue:
+                # Inputs that overtook the start would be answered 404 by the engine.
+                group.inputs.remove(turn_input)
+                group.inputs.insert(0, turn_input)
                 return self._loader.new(
                     group.execution_id,
-                    catalog_id=work.input.catalog_id,
-                    parent=work.input.parent_execution_id,
+                    catalog_id=turn_input.message.catalog_id,
+                    parent=turn_input.message.parent_execution_id,
                 )
         return None
 
     def _without_playbook(
-        self, group: Group, entry: CachedExecution, why: PlaybookNotUsable, plan: Plan
+        self, group: Group, entry: CachedExecution, why: PlaybookNotUsable, prepared: PreparedTurn
     ) -> None:
         if entry.execution.position == 0:
             answer = Answer(status=why.http_status, error=why.message)
-            plan.settled += [(work, answer) for work in group.works]
+            prepared.settled += [(turn_input, answer) for turn_input in group.inputs]
             return
         if entry.execution.status is not ExecutionStatus.RUNNING and all(
-            isinstance(work.input, Claimed) for work in group.works
+            isinstance(turn_input.message, Claimed) for turn_input in group.inputs
         ):
-            plan.settled += [(work, FINISHED) for work in group.works]
+            prepared.settled += [(turn_input, FINISHED) for turn_input in group.inputs]
             return
         # A running execution without its playbook can't go on (F11).
         raise BadDecision("decision", group, why)
 
 
 def _is_surely_new(group: Group) -> bool:
-    """Whether a group begins with a start seen for the first time: there is nothing to load."""
-    first = group.works[0]
-    return isinstance(first.input, Started) and not first.is_repeated and not first.attempts
+    """Return whether a group begins with a new start, so that there is nothing to load."""
+    first = group.inputs[0]
+    return isinstance(first.message, Started) and not first.is_repeated and not first.attempts
 
 
-def _unknown(work: Work) -> Answer:
-    if isinstance(work.input, Claimed):
-        # The real worker would be given a 404 again and again (operations F15).
+def _unknown(turn_input: TurnInput) -> Answer:
+    if isinstance(turn_input.message, Claimed):
+        # A worker would get the command again after each 404 (F15).
         return FINISHED
-    if work.is_overdue:
+    if turn_input.is_overdue:
         metrics.STARTS_DROPPED.inc()
         return TOO_LATE
-    return Answer(status=404, error=f"Execution not found: {work.execution_id}")
+    return Answer(status=404, error=f"Execution not found: {turn_input.execution_id}")

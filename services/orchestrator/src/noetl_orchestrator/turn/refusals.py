@@ -1,4 +1,4 @@
-"""What can never be worked on: dead letters, and an end for its execution (W2)."""
+"""Refuse inputs that can never be decided or stored, and fail their executions (W2)."""
 
 import re
 
@@ -12,58 +12,58 @@ from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.turn.encode import Encoder
-from noetl_orchestrator.turn.inputs import Work
+from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_orchestrator.turn.prepare import FINISHED, BadDecision
 
 _log = get_logger()
 
 _PAUSE_SECONDS = 2.0
-# How often an execution may move on before its failure waits for another delivery.
+# After so many moved positions the failure waits for another delivery.
 _TRIES = 5
 # The driver quotes the whole argument between these two.
 _QUOTED_VALUES = re.compile(r"(invalid input for query argument \$\d+):.*?( \([^()]*\))?$")
 
 
 class Refusals:
-    """Refuses inputs and fails their executions."""
+    """Refuse inputs and fail their executions."""
 
     def __init__(self, store: Store, cache: ExecutionCache, encoder: Encoder) -> None:
         self._store = store
         self._cache = cache
         self._encoder = encoder
 
-    async def refuse(self, work: Work, error: Exception) -> None:
-        """Refuse a bad input, and end its execution by a path that needs no fold."""
+    async def refuse(self, turn_input: TurnInput, error: Exception) -> None:
+        """Refuse a bad input, and fail its execution without the fold."""
         is_data = not isinstance(error, BadDecision) or error.reason == "data"
         cause = error.error if isinstance(error, BadDecision) else error
         kind = "data" if is_data else "decision"
         metrics.DEAD_LETTERS.labels(kind).inc()
-        what = type(work.input).__name__
+        what = type(turn_input.message).__name__
         _log.error(
             "input_refused",
-            execution_id=work.execution_id,
+            execution_id=turn_input.execution_id,
             input=what,
             kind=kind,
             error=_brief(cause),
-            # Where a decision broke is ours to find out; data errors are in the data.
+            # The place matters for an error of a decision; data errors are in the data.
             exc_info=None if is_data else cause,
         )
         text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
-        is_claim = isinstance(work.input, Claimed)
-        # A claim that can't be stored is the claimer's fault alone.
-        if not isinstance(work.input, Started) and not (is_claim and is_data):
+        is_claim = isinstance(turn_input.message, Claimed)
+        # For a claim that can't be stored only the claimer is to blame.
+        if not isinstance(turn_input.message, Started) and not (is_claim and is_data):
             try:
-                await self._fail_execution(work.execution_id, text, kind)
+                await self._fail_execution(turn_input.execution_id, text, kind)
             except NoetlError as failure:
-                # The input comes again, and then its execution ends.
+                # The input comes again, and then its execution fails.
                 _log.warning("execution_not_failed", error=failure.message)
-                await work.caller.given_back(_PAUSE_SECONDS)
+                await turn_input.caller.given_back(_PAUSE_SECONDS)
                 return
         if is_claim and not is_data:
-            await work.caller.answered(FINISHED)
+            await turn_input.caller.answered(FINISHED)
             return
         status = 422 if is_data else 500
-        await work.caller.refused(text, Answer(status=status, error=text))
+        await turn_input.caller.refused(text, Answer(status=status, error=text))
 
     async def _fail_execution(self, execution_id: int, error: str, kind: str) -> None:
         position = await self._end(execution_id, error, f"{kind}_error")
@@ -73,7 +73,7 @@ class Refusals:
             _log.error("execution_failed_unfolded", execution_id=execution_id, error=error)
 
     async def _end(self, execution_id: int, error: str, reason: str) -> int | None:
-        """Append the failure; returns its position, None if the execution doesn't run."""
+        """Append the failure; return its position, or None if the execution is not running."""
         new_id = self._encoder.new_id
         event_id = new_id()
         tried: int | None = None
@@ -89,7 +89,7 @@ class Refusals:
                 error=error,
                 reason=reason,
                 outbox_id=new_id(),
-                subject=self._encoder.announcer.event_subject(execution_id),
+                subject=self._encoder.outbox_rows.event_subject(execution_id),
                 messages=await self._cancels_of_children(execution_id, event_id),
             )
             if position is not None:
@@ -97,7 +97,7 @@ class Refusals:
         raise Conflict(what=f"execution {execution_id}")
 
     async def _cancels_of_children(self, execution_id: int, event_id: int) -> list[OutboxRow]:
-        """What tells the children still waited for that nobody waits any more (R8)."""
+        """Return outbox rows that cancel the awaited children of a failed parent (R8)."""
         reason = f"Parent execution {execution_id} ended: FAILED"
         waits = await self._store.find_open_waits(execution_id)
         awaited = await self._store.find_awaited([(execution_id, one) for one in waits])

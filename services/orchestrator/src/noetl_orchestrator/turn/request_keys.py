@@ -8,64 +8,77 @@ from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.log.store import Store
-from noetl_orchestrator.log.stored_rows import KeyHolder
-from noetl_orchestrator.turn.inputs import Group, Work
+from noetl_orchestrator.log.stored_rows import RequestKeyHolder
+from noetl_orchestrator.turn.inputs import Group, TurnInput
 
 
 class RequestKeys:
-    """Answers repeated requests from their keys (W5), and gives starts their parent's trace."""
+    """Answer repeated requests from their keys (W5), and give starts their parent's trace."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def without_repetitions(
-        self, groups: list[Group], settled: list[tuple[Work, Answer]]
+    async def answer_repetitions(
+        self, groups: list[Group], settled: list[tuple[TurnInput, Answer]]
     ) -> list[Group]:
-        """Settle works whose keys others hold; returns the groups that are left to decide.
+        """Answer inputs whose keys are held; return the groups that are left to decide.
 
-        Two works of one turn with the same key are told apart by the commit: it refuses the
-        batch, and one at a time the second finds the first.
+        Two inputs of one turn with the same key fail the commit. Repeated one at a time, the
+        second finds the key of the first.
         """
-        keyed = [work for group in groups for work in group.works if work.keys]
+        keyed = [
+            turn_input for group in groups for turn_input in group.inputs if turn_input.request_keys
+        ]
         traced = [
-            work for group in groups for work in group.works if work.parent_trace_of is not None
+            turn_input
+            for group in groups
+            for turn_input in group.inputs
+            if turn_input.parent_trace_of is not None
         ]
         if traced:
             await self._copy_traces(traced)
         if not keyed:
             return groups
-        holders = await self._store.find_request_keys(key for work in keyed for key in work.keys)
+        holders = await self._store.find_request_keys(
+            key for turn_input in keyed for key in turn_input.request_keys
+        )
         left = []
         for group in groups:
-            works = []
-            for work in group.works:
-                answer = _held_answer(work, holders)
+            inputs = []
+            for turn_input in group.inputs:
+                answer = _held_answer(turn_input, holders)
                 if answer is not None:
-                    settled.append((work, answer))
+                    settled.append((turn_input, answer))
                     continue
-                works.append(work)
-            if works:
-                left.append(Group(group.execution_id, works))
+                inputs.append(turn_input)
+            if inputs:
+                left.append(Group(group.execution_id, inputs))
         return left
 
-    async def _copy_traces(self, works: Sequence[Work]) -> None:
-        parents = {work.parent_trace_of for work in works if work.parent_trace_of is not None}
+    async def _copy_traces(self, inputs: Sequence[TurnInput]) -> None:
+        parents = {
+            turn_input.parent_trace_of
+            for turn_input in inputs
+            if turn_input.parent_trace_of is not None
+        }
         traces = await self._store.find_traces(sorted(parents))
-        for work in works:
-            parent, work.parent_trace_of = work.parent_trace_of, None
-            if parent in traces and isinstance(work.input, Started):
-                work.input = replace(work.input, trace=traces[parent])
+        for turn_input in inputs:
+            parent, turn_input.parent_trace_of = turn_input.parent_trace_of, None
+            if parent in traces and isinstance(turn_input.message, Started):
+                turn_input.message = replace(turn_input.message, trace=traces[parent])
 
 
-def _held_answer(work: Work, holders: Mapping[tuple[str, str], KeyHolder]) -> Answer | None:
-    """Answer a request that was seen before; None if it wasn't, or if it is that very request."""
-    for key in work.keys:
-        holder = holders.get(_place(key))
+def _held_answer(
+    turn_input: TurnInput, holders: Mapping[tuple[str, str], RequestKeyHolder]
+) -> Answer | None:
+    """Return the answer to a repeated request; None for a new one, or the holder itself."""
+    for key in turn_input.request_keys:
+        holder = holders.get(_key_of(key))
         if holder is None:
             continue
-        if not isinstance(work.input, Started):
+        if not isinstance(turn_input.message, Started):
             return Answer(body=holder.answer)
-        if holder.execution_id != work.execution_id:
+        if holder.execution_id != turn_input.execution_id:
             return Answer(
                 body={
                     "execution_id": str(holder.execution_id),
@@ -76,5 +89,5 @@ def _held_answer(work: Work, holders: Mapping[tuple[str, str], KeyHolder]) -> An
     return None
 
 
-def _place(key: RequestKey) -> tuple[str, str]:
+def _key_of(key: RequestKey) -> tuple[str, str]:
     return key.scope, key.key

@@ -1,10 +1,9 @@
 -- The result store and the removal of bodies, on the shard's database.
 
 -- name: insert_result
--- Keeps a result, and with it its body; the same id again is the same result. $1 id, $2 execution
--- id, $3 name,
--- $4 scope, $5 step, $6 data as text or null, $7 bytes, $8 sha256, $9 store,
--- $10 location or null, $11 seconds until it is deleted or null
+-- Keeps a result, and with it its body; the same id again is the same result.
+-- $1 id, $2 execution id, $3 name, $4 scope, $5 step, $6 data as text or null, $7 bytes, $8
+-- sha256, $9 store, $10 location or null, $11 seconds until it is deleted or null
 WITH kept AS (
     INSERT INTO noetl.result_store (
         result_id, execution_id, name, scope, source_step, data, bytes, sha256, store, location,

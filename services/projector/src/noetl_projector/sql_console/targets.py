@@ -1,29 +1,12 @@
 """The database that a request of the SQL route names."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
 
+from noetl_common.pg.address import AddressInvalid, SslMode, is_ssl_mode, port_of, read_address
 from noetl_contract.json import Json
 
 from noetl_projector.sql_console.text import StatementRefused
-
-type SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-
-_PAIR = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)")
-_SCHEMES = frozenset({"postgres", "postgresql"})
-_NAMES = {
-    "host": "host",
-    "port": "port",
-    "user": "user",
-    "password": "password",
-    "dbname": "database",
-    "database": "database",
-    "sslmode": "sslmode",
-}
-_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +30,13 @@ def target_of_text(connection_string: str) -> Target:
         StatementRefused: the text is unreadable; the error does not quote it, it may hold a
             password.
     """
-    if "://" in connection_string:
-        return _of_address(connection_string)
-    pairs: dict[str, str] = {}
-    end = 0
-    for match in _PAIR.finditer(connection_string):
-        if connection_string[end : match.start()].strip():
-            raise StatementRefused(reason="Invalid connection_string")
-        value = match[2]
-        if value.startswith("'"):
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
-        pairs[match[1]] = value
-        end = match.end()
-    if not pairs or connection_string[end:].strip():
+    try:
+        found = read_address(connection_string)
+    except AddressInvalid:
+        raise StatementRefused(reason="Invalid connection_string") from None
+    if not found.login.get("host") and ("://" in connection_string or not found.login):
         raise StatementRefused(reason="Invalid connection_string")
-    return _of_pairs(pairs)
+    return _of_parts(found.login, sslmode=found.options.get("sslmode"))
 
 
 def target_of_credential(data: Mapping[str, Json]) -> Target:
@@ -74,45 +49,31 @@ def target_of_credential(data: Mapping[str, Json]) -> Target:
         "dbname": ("db_name", "dbname", "database"),
         "sslmode": ("sslmode",),
     }
-    pairs: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for name, keys in wanted.items():
         value = next((data[key] for key in keys if data.get(key) not in (None, "")), None)
         if value is not None:
-            pairs[name] = str(value)
-    if "host" not in pairs:
+            parts[name] = str(value)
+    if "host" not in parts:
         raise StatementRefused(reason="The credential names no host")
-    return _of_pairs(pairs)
+    sslmode = parts.pop("sslmode", None)
+    return _of_parts(parts, sslmode=sslmode)
 
 
-def _of_address(address: str) -> Target:
+def _of_parts(login: Mapping[str, str], *, sslmode: str | None) -> Target:
     try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        raise StatementRefused(reason="Invalid connection_string") from None
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise StatementRefused(reason="Invalid connection_string")
-    pairs = {"host": parts.hostname}
-    if port is not None:
-        pairs["port"] = str(port)
-    for name, value in (("user", parts.username), ("password", parts.password)):
-        if value is not None:
-            pairs[name] = unquote(value)
-    if parts.path.strip("/"):
-        pairs["dbname"] = unquote(parts.path.strip("/"))
-    if modes := parse_qs(parts.query).get("sslmode"):
-        pairs["sslmode"] = modes[0]
-    return _of_pairs(pairs)
-
-
-def _of_pairs(pairs: Mapping[str, str]) -> Target:
-    parts: dict[str, Any] = {_NAMES[name]: value for name, value in pairs.items() if name in _NAMES}
-    if "port" in parts:
-        if not (parts["port"].isascii() and parts["port"].isdigit()):
-            raise StatementRefused(reason="Invalid port of the connection")
-        parts["port"] = int(parts["port"])
-    if parts.get("sslmode") not in {None, *_SSL_MODES}:
+        port = port_of(login["port"]) if "port" in login else None
+    except AddressInvalid:
+        raise StatementRefused(reason="Invalid port of the connection") from None
+    if sslmode is not None and not is_ssl_mode(sslmode):
         raise StatementRefused(reason="Invalid sslmode of the connection")
-    if str(parts.get("host", "")).startswith("/"):
+    if login.get("host", "").startswith("/"):
         raise StatementRefused(reason="The connection must name a host, not a path")
-    return Target(**parts)
+    return Target(
+        host=login.get("host"),
+        port=port,
+        user=login.get("user"),
+        password=login.get("password"),
+        database=login.get("dbname"),
+        sslmode=sslmode,
+    )

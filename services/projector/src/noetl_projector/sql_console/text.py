@@ -1,30 +1,25 @@
 """Checks of a statement of the SQL route, and its placeholders."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from noetl_common.errors import Invalid
+from noetl_common.pg.sql_text import code_and_quotes, tokens
 from noetl_contract.json import Json
 
-_BLANK = re.compile(r"(?:\s|--[^\n\r]*|[(;])+")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_WORD = re.compile(r"[A-Za-z]+")
 # One call is one transaction that we begin and end; COPY speaks a protocol of its own, and can
 # start programs.
 _OUR_BUSINESS = frozenset(
     {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"}
 )
-_TOKEN = re.compile(
-    r"""
-    [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
-    | --[^\n]* | /\*.*?\*/
-    | (?P<dollar>\$(?:[A-Za-z_]\w*)?\$).*?(?P=dollar)
-    | (?P<native>\$\d+)
-    | %\((?P<name>[^)]+)\)s | (?P<mark>%s)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+# A `$` behind a letter, digit or `$` belongs to a name.
+_NATIVE = re.compile(r"(?<![\w$])\$\d")
+_MARK = re.compile(r"%\((?P<name>[^)]+)\)s|%s")
+
+type _Number = Callable[[str | None], str]
+type _Pieces = Sequence[tuple[bool, str]]
 
 
 class StatementRefused(Invalid):
@@ -53,24 +48,23 @@ def read_statement(text: str, *, parameters: Json) -> Statement:
     _refuse_our_business(text)
     if parameters is None:
         return Statement(text, ())
-    tokens = list(_TOKEN.finditer(text))
-    is_native = any(token["native"] for token in tokens)
-    is_foreign = any(token["mark"] or token["name"] for token in tokens)
+    pieces = list(code_and_quotes(text))
+    is_native = any(is_code and _NATIVE.search(piece) for is_code, piece in pieces)
+    is_foreign = any(is_code and _MARK.search(piece) for is_code, piece in pieces)
     if isinstance(parameters, Mapping):
         if is_native or not is_foreign:
             if not parameters:
                 return Statement(text, ())
             raise StatementRefused(reason="parameters by name need placeholders like %(name)s")
-        return _named(text, parameters)
+        return _named(pieces, parameters)
     values = tuple(parameters) if isinstance(parameters, list) else (parameters,)
     if is_native or not is_foreign:
         return Statement(text, values)
-    return _marked(text, values)
+    return _marked(pieces, values)
 
 
 def _refuse_our_business(text: str) -> None:
-    word = _WORD.match(text, _first_word(text))
-    command = word[0].lower() if word else ""
+    command = _first_word(text).lower()
     if command in _OUR_BUSINESS:
         raise StatementRefused(
             reason=f"{command.upper()} is not possible here: each call is one transaction"
@@ -79,61 +73,48 @@ def _refuse_our_business(text: str) -> None:
         raise StatementRefused(reason="COPY is not possible here")
 
 
-def _first_word(text: str) -> int:
-    """Return where the command begins, behind blanks and comments, which nest."""
-    at, depth = 0, 0
-    while True:
-        if depth:
-            edge = _COMMENT_EDGE.search(text, at)
-            if edge is None:
-                return len(text)
-            depth += 1 if edge[0] == "/*" else -1
-            at = edge.end()
-        elif text.startswith("/*", at):
-            depth, at = 1, at + 2
-        elif blank := _BLANK.match(text, at):
-            at = blank.end()
-        else:
-            return at
+def _first_word(text: str) -> str:
+    """Return the command, which may stand behind empty statements and parentheses."""
+    for kind, begin, end in tokens(text):
+        if kind == "word":
+            return text[begin:end]
+        if kind != "space" and text[begin] not in "(;":
+            break
+    return ""
 
 
-def _named(text: str, parameters: Mapping[str, Json]) -> Statement:
+def _named(pieces: _Pieces, parameters: Mapping[str, Json]) -> Statement:
     names: dict[str, int] = {}
 
-    def number(token: re.Match[str]) -> str:
-        name = token["name"]
-        if token["mark"]:
-            raise StatementRefused(reason="placeholders like %s need a list of parameters")
+    def number(name: str | None) -> str:
         if name is None:
-            return token[0].replace("%%", "%")
+            raise StatementRefused(reason="placeholders like %s need a list of parameters")
         if name not in parameters:
             raise StatementRefused(reason=f"there is no parameter called {name}")
         return f"${names.setdefault(name, len(names) + 1)}"
 
-    numbered = _replaced(text, number)
+    numbered = _replaced(pieces, number)
     return Statement(numbered, tuple(parameters[name] for name in names))
 
 
-def _marked(text: str, values: tuple[Json, ...]) -> Statement:
-    count = 0
+def _marked(pieces: _Pieces, values: tuple[Json, ...]) -> Statement:
+    numbers = count(1)
 
-    def number(token: re.Match[str]) -> str:
-        nonlocal count
-        if token["name"]:
+    def number(name: str | None) -> str:
+        if name is not None:
             raise StatementRefused(reason="placeholders like %(name)s need an object of parameters")
-        if not token["mark"]:
-            return token[0].replace("%%", "%")
-        count += 1
-        return f"${count}"
+        return f"${next(numbers)}"
 
-    return Statement(_replaced(text, number), values)
+    return Statement(_replaced(pieces, number), values)
 
 
-def _replaced(text: str, number: Callable[[re.Match[str]], str]) -> str:
+def _replaced(pieces: _Pieces, number: _Number) -> str:
     """Replace placeholders by numbers, and doubled percent signs by single ones."""
     made: list[str] = []
-    end = 0
-    for token in _TOKEN.finditer(text):
-        made += [text[end : token.start()].replace("%%", "%"), number(token)]
-        end = token.end()
-    return "".join([*made, text[end:].replace("%%", "%")])
+    for is_code, piece in pieces:
+        end = 0
+        for mark in _MARK.finditer(piece) if is_code else ():
+            made += [piece[end : mark.start()].replace("%%", "%"), number(mark["name"])]
+            end = mark.end()
+        made.append(piece[end:].replace("%%", "%"))
+    return "".join(made)

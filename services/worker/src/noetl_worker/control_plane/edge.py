@@ -1,18 +1,16 @@
-"""Calls to the control plane over HTTP, as the reference's worker makes them (worker 4)."""
+"""Calls to the control plane over HTTP, as the reference's worker makes them."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import orjson
+from noetl_contract.json import Json
 
 from noetl_worker.bounded_http import fetch
 from noetl_worker.settings import Settings
-
-__all__ = ["Edge", "EdgeUnreachable", "open_edge"]
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -22,7 +20,7 @@ class EdgeUnreachable(Exception):
 
 
 class Edge:
-    """JSON in, status and body out; one connection pool for all addresses."""
+    """HTTP client of the control plane; one connection pool for all addresses."""
 
     def __init__(self, client: httpx.AsyncClient, *, default_url: str) -> None:
         self._client = client
@@ -76,8 +74,8 @@ class Edge:
         return response.status_code, data
 
     async def call_json(
-        self, method: str, path: str, body: Any, *, base: str | None = None
-    ) -> tuple[int, Any]:
+        self, method: str, path: str, body: Json, *, base: str | None = None
+    ) -> tuple[int, Json]:
         """Like ``call``, with a body to encode; an answer without JSON is None."""
         status, data = await self.call(method, path, orjson.dumps(body), base=base)
         try:

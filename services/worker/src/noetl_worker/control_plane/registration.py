@@ -1,18 +1,17 @@
-"""What a worker says about itself (worker 5)."""
+"""The identity of a worker, and its registration with the catalog."""
 
 import socket
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
-from noetl_worker.settings import Settings
+from noetl_contract.json import JsonObject
 
-__all__ = ["Identity"]
+from noetl_worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this process is: the worker's name, and what tells it from an earlier process."""
+    """The worker's name, and an instance id that differs for each process of that name."""
 
     worker_id: str
     instance: str
@@ -25,7 +24,7 @@ class Identity:
         """Make the identity of a process; once."""
         return cls(settings.worker_id, uuid4().hex, settings.worker_pool_name, public_key)
 
-    def registration(self) -> dict[str, Any]:
+    def registration(self) -> JsonObject:
         """Return the body of a registration."""
         runtime = {"kind": "python", "instance": self.instance}
         if self.public_key:
@@ -39,10 +38,10 @@ class Identity:
             "labels": {"pool_name": self.pool_name},
         }
 
-    def heartbeat(self) -> dict[str, Any]:
+    def heartbeat(self) -> JsonObject:
         """Return the body of a heartbeat."""
         return {"name": self.worker_id}
 
-    def deregistration(self) -> dict[str, Any]:
+    def deregistration(self) -> JsonObject:
         """Return the body of a deregistration."""
         return {"name": self.worker_id, "component_type": "worker_pool"}

@@ -1,35 +1,34 @@
-"""Where large results go: to the edge, or to the projector by message."""
+"""Stores for large results: the edge over HTTP, or the projector by message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.logging import get_logger
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
-
-__all__ = ["INLINE_LIMIT_BYTES", "EdgeResultStore", "ResultStore", "RpcResultStore", "StoredResult"]
 
 INLINE_LIMIT_BYTES = 102_400
 
 _SCOPE = "execution"
 _PUT_SECONDS = 20.0
 _ROOM = 64 << 10
-"""What a request needs beside the document."""
+"""Bytes of a request beside the document."""
 _EVENTS_ROOM = 16 << 10
-"""What an outcome needs beside the result."""
+"""Bytes of an outcome beside the result."""
 
 _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """Where a large result went."""
+    """Reference to a stored result."""
 
     ref: str
     store: str
@@ -40,18 +39,18 @@ class StoredResult:
 
 
 class ResultStore(Protocol):
-    """Keeps what does not fit an event."""
+    """Store for results that are too large for an event."""
 
     @property
     def inline_limit(self) -> int:
         """Bytes of the largest document that goes into the event itself."""
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Keep a document under the step's name; None if that failed."""
+        """Store a document under the step's name; None if that failed."""
 
 
 class EdgeResultStore:
-    """`PUT /api/result/{execution_id}` (worker 11)."""
+    """`PUT /api/result/{execution_id}`."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
@@ -62,7 +61,7 @@ class EdgeResultStore:
         return INLINE_LIMIT_BYTES
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Keep a document; tried once, as the reference does."""
+        """Store a document; tried once, as the reference does."""
         body = orjson.dumps(_request(command, document))
         try:
             status, answer = await self._edge.call(
@@ -83,7 +82,7 @@ class EdgeResultStore:
 
 
 class RpcResultStore:
-    """The projector's `result.put`; what is above the broker's limit goes to the edge."""
+    """Store by the projector's `result.put`; above the broker's limit, by the edge."""
 
     def __init__(self, bus: Bus, *, edge: ResultStore, next_id: Callable[[], int]) -> None:
         self._bus = bus
@@ -97,7 +96,7 @@ class RpcResultStore:
         return min(INLINE_LIMIT_BYTES, self._bus.largest_message - _EVENTS_ROOM)
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Keep a document under an id of ours, so that asking twice keeps it once."""
+        """Store a document; repeating the call stores it once, as the worker chooses the id."""
         if len(document) + _ROOM > self._bus.largest_message:
             return await self._edge.put(command, document)
         request = {
@@ -121,7 +120,7 @@ class RpcResultStore:
         return _stored(reply.body)
 
 
-def _request(command: Command, document: bytes) -> dict[str, Any]:
+def _request(command: Command, document: bytes) -> JsonObject:
     return {
         "name": command.step,
         "data": orjson.Fragment(document),
@@ -130,7 +129,7 @@ def _request(command: Command, document: bytes) -> dict[str, Any]:
     }
 
 
-def _stored(body: Any) -> StoredResult | None:
+def _stored(body: Json) -> StoredResult | None:
     """Read the answer; `ref`, `store` and `scope` are required."""
     if not isinstance(body, dict):
         return None

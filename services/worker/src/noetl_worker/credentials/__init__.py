@@ -1,1 +1,1 @@
-"""Credentials that playbooks name by alias (worker 9)."""
+"""Credentials that playbooks name by alias."""

@@ -1,4 +1,4 @@
-"""Credentials for a moment, so that a loop asks once and not per iteration."""
+"""A short-lived cache of credentials: a loop asks once, not once per iteration."""
 
 import asyncio
 from collections import OrderedDict
@@ -8,13 +8,11 @@ from weakref import WeakValueDictionary
 
 from noetl_worker.credentials.credential import Credential
 
-__all__ = ["CredentialCache"]
-
 type Key = tuple[int, str]
 
 
 class CredentialCache:
-    """Keeps what was found, never that something was not; asks once for all who wait.
+    """Cache of credentials found; concurrent look-ups of the same one share a request.
 
     The key holds the execution: a new execution sees what was stored before it began, and one
     execution's keychain is not another's.

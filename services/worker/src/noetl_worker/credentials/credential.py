@@ -1,15 +1,14 @@
-"""One credential as the control plane hands it out."""
+"""A credential as the control plane hands it out."""
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["Credential", "CredentialError", "decode_credential"]
-
 
 class CredentialError(ToolError):
-    """An alias can't be resolved; the text is the contract's, without a prefix (worker 9.3)."""
+    """An alias can't be resolved; the text is the contract's, without a prefix."""
 
     def __init__(self, text: str, *, is_missing: bool = False) -> None:
         super().__init__("", "")
@@ -23,10 +22,10 @@ class Credential:
 
     alias: str
     type: str
-    data: dict[str, Any] = field(repr=False)
+    data: JsonObject = field(repr=False)
 
 
-def decode_credential(alias: str, body: Any) -> Credential:
+def decode_credential(alias: str, body: Json) -> Credential:
     """Read the body of a look-up, as strictly as the reference's worker.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The secrets that were handed to the tools of an execution, for masking what they put out."""
+"""Secrets handed to the tools of an execution, to be masked in their output."""
 
 import base64
 import json
@@ -6,14 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from urllib.parse import quote
 
-__all__ = ["KnownSecrets"]
-
 _SHORTEST = 8
-"""As for texts that look secret (worker 12): shorter ones occur in honest output by chance."""
+"""As for texts that look secret: shorter ones occur in honest output by chance."""
 
 
 class KnownSecrets:
-    """Remembers secrets per execution; the executions used last, and a bound for each.
+    """Remember secrets by execution; old executions are dropped, each has a bound.
 
     Per execution, because every output is searched for every secret: the cost of a command must
     not grow with what other executions use.
@@ -38,7 +36,7 @@ class KnownSecrets:
             self._known.popitem(last=False)
 
     def of(self, execution_id: int) -> tuple[str, ...]:
-        """Return what must not show up in an output of an execution."""
+        """Return the secrets to mask in the output of an execution."""
         known = self._known.get(execution_id)
         if known is None:
             return self._always
@@ -62,6 +60,6 @@ def _spellings(secrets: Iterable[str]) -> list[str]:
         ):
             found[text] = None
         if "\n" in secret:
-            # Of a key in lines each one is secret, whatever stands between them.
+            # Each line of a key is secret by itself.
             found.update(dict.fromkeys(line for line in secret.splitlines() if len(line) >= 32))
     return sorted(found, key=len, reverse=True)

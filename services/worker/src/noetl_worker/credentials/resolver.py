@@ -1,4 +1,4 @@
-"""Puts credentials where a tool's configuration names them (worker 9.1).
+"""Put credentials where a tool's configuration names them.
 
 What is resolved goes into the configuration a tool is called with and into its map of secrets.
 It never enters the variables of templates, and every secret text is made known for masking.
@@ -6,22 +6,19 @@ It never enters the variables of templates, and every secret text is made known 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.credentials.credential import Credential, CredentialError
-from noetl_worker.credentials.fields import Applied, apply_type
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.source import CredentialSource
+from noetl_worker.credentials.type_mappings import Applied, apply_type
 from noetl_worker.template_literals import is_template, literal
 from noetl_worker.tools.tool import ToolContext
-
-__all__ = ["CommandCredentials"]
 
 # What has a credential of its own inside a tool's configuration: a map or a list of maps.
 _PARTS = {"transfer": ("source", "target"), "duckdb": ("attach",), "ducklake": ("attach",)}
 _NAMING = frozenset({"bearer", "basic", "api_key"})
-
-type Config = dict[str, Any]
 
 
 class CommandCredentials:
@@ -41,7 +38,7 @@ class CommandCredentials:
         self._server_url = server_url
         self._fetched: dict[str, Credential] = {}
 
-    async def prepare(self, kind: str, config: Config) -> None:
+    async def prepare(self, kind: str, config: JsonObject) -> None:
         """Fetch what a pipeline names before its first task has had an effect.
 
         Raises:
@@ -54,8 +51,8 @@ class CommandCredentials:
                 self._fetched[alias] = credential
 
     async def apply(
-        self, kind: str, config: Config, context: ToolContext
-    ) -> tuple[Config, ToolContext]:
+        self, kind: str, config: JsonObject, context: ToolContext
+    ) -> tuple[JsonObject, ToolContext]:
         """Return a tool's configuration and context with its credentials resolved.
 
         Raises:
@@ -83,7 +80,9 @@ class CommandCredentials:
                 config = {**config, name: items}
         return config, context
 
-    async def _part(self, config: Config, context: ToolContext) -> tuple[Config, ToolContext]:
+    async def _part(
+        self, config: JsonObject, context: ToolContext
+    ) -> tuple[JsonObject, ToolContext]:
         if isinstance(config.get("auth"), dict):
             return config, await self._complete(config["auth"], context)
         alias = _alias_of(config, context)
@@ -93,8 +92,8 @@ class CommandCredentials:
         return (config if auth is None else {**config, "auth": auth}), context
 
     async def _merge(
-        self, alias: str, config: Config, context: ToolContext
-    ) -> tuple[Config, dict[str, Any] | None, ToolContext]:
+        self, alias: str, config: JsonObject, context: ToolContext
+    ) -> tuple[JsonObject, JsonObject | None, ToolContext]:
         applied = await self._apply(alias)
         own = {name: value for name, value in config.items() if name not in {"auth", "credential"}}
         for name, value in applied.fields.items():
@@ -104,7 +103,7 @@ class CommandCredentials:
             context = replace(context, secrets={**context.secrets, alias: applied.secret})
         return own, applied.auth, context
 
-    async def _complete(self, auth: Mapping[str, Any], context: ToolContext) -> ToolContext:
+    async def _complete(self, auth: Mapping[str, Json], context: ToolContext) -> ToolContext:
         """Fetch the secret that an ``auth`` object names, unless it is there already.
 
         The reference knows only secrets of its environment here. If there is none, the tool
@@ -143,7 +142,7 @@ class CommandCredentials:
         )
 
 
-def _alias_of(config: Config, context: ToolContext) -> str | None:
+def _alias_of(config: JsonObject, context: ToolContext) -> str | None:
     """Return the alias that a configuration names; null counts as absent."""
     alias = config.get("auth")
     if alias is None:
@@ -153,7 +152,7 @@ def _alias_of(config: Config, context: ToolContext) -> str | None:
     return alias if isinstance(alias, str) else None
 
 
-def _pipeline_aliases(config: Config) -> Iterator[str]:
+def _pipeline_aliases(config: JsonObject) -> Iterator[str]:
     entries = config.get("tool_config")
     for entry in entries if isinstance(entries, list) else ():
         for spec in entry.values() if isinstance(entry, dict) else ():
@@ -167,7 +166,7 @@ def _pipeline_aliases(config: Config) -> Iterator[str]:
                     yield alias
 
 
-def _parts_of(spec: Config) -> Iterator[Config]:
+def _parts_of(spec: JsonObject) -> Iterator[JsonObject]:
     for name in _PARTS.get(str(spec.get("kind")), ()):
         part = spec.get(name)
         for item in part if isinstance(part, list) else (part,):

@@ -1,16 +1,14 @@
-"""Credentials encrypted to this process (http-a 6): even the edge's connection shows none."""
+"""Credentials encrypted to this process: even the edge's connection shows none."""
 
 import base64
 import binascii
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-__all__ = ["SealingKey", "Unsealable"]
+from noetl_contract.json import Json, JsonObject
 
 _ALGORITHM = "x25519-hkdf-sha256-chacha20-poly1305"
 _VERSION = 1
@@ -20,11 +18,11 @@ _NONCE_BYTES = 12
 
 
 class Unsealable(Exception):
-    """An envelope that is none, or was not made for us; the message names the reason."""
+    """A broken envelope, or one for another worker; the message names the reason."""
 
 
 class SealingKey:
-    """A pair of keys; made anew for each process, the private half never leaves it."""
+    """A key pair for this process; the private key never leaves it."""
 
     def __init__(self, private: bytes | None = None) -> None:
         self._private = (
@@ -38,7 +36,7 @@ class SealingKey:
         """The public half, as registrations carry it."""
         return base64.b64encode(self._private.public_key().public_bytes_raw()).decode()
 
-    def open(self, envelope: Any) -> bytes:
+    def open(self, envelope: Json) -> bytes:
         """Return what was sealed.
 
         Raises:
@@ -65,7 +63,7 @@ class SealingKey:
             raise Unsealable("it was sealed for another key") from error
 
 
-def _bytes_of(envelope: dict[str, Any], name: str) -> bytes:
+def _bytes_of(envelope: JsonObject, name: str) -> bytes:
     value = envelope.get(name)
     if not isinstance(value, str):
         raise Unsealable(f"`{name}` is not a string")

@@ -1,10 +1,10 @@
-"""Asks the edge for a credential (worker 9.2 and 9.3).
+"""Look-up of credentials at the edge.
 
 Over both transports: a credential in a message would pass a broker that others listen to too,
 and the edge can seal it for this process.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -17,8 +17,6 @@ from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError, decode_credential
 from noetl_worker.credentials.sealed import SealingKey, Unsealable
 
-__all__ = ["CredentialSource", "EdgeCredentials"]
-
 _LATER = frozenset({408, 429, 502, 503, 504})
 _MISSING = 404
 _LONGEST_BODY = 500
@@ -27,7 +25,7 @@ _log = get_logger()
 
 
 class CredentialSource(Protocol):
-    """Where credentials come from."""
+    """Source of credentials."""
 
     async def find(self, alias: str, *, execution_id: int, server_url: str) -> Credential:
         """Return a credential.
@@ -42,7 +40,7 @@ class _LaterError(Exception):
 
 
 class EdgeCredentials:
-    """Looks up by HTTP, tries again while that may help, and keeps answers for a moment."""
+    """Look credentials up over HTTP, with retries and a short-lived cache."""
 
     def __init__(
         self,
@@ -127,7 +125,7 @@ class EdgeCredentials:
 
     def _read(self, alias: str, answer: bytes) -> Credential:
         try:
-            body: Any = orjson.loads(answer)
+            body = orjson.loads(answer)
             if self._sealing is not None:
                 body = orjson.loads(self._sealing.open(body))
         except orjson.JSONDecodeError:

@@ -1,8 +1,6 @@
-"""What comes out of a pipe of an interpreter, up to a bound."""
+"""Bounded output of an interpreter's pipe."""
 
 import os
-
-__all__ = ["Capture"]
 
 _CHUNK = 256 << 10
 
@@ -21,7 +19,7 @@ class Capture:
         self.dropped = 0
 
     def read(self) -> bool:
-        """Take what is there; False when there was nothing."""
+        """Read available bytes; False when there were none."""
         try:
             part = os.read(self.descriptor, _CHUNK)
         except BlockingIOError:
@@ -39,7 +37,7 @@ class Capture:
 
     @property
     def size(self) -> int:
-        """How many bytes are kept."""
+        """Number of kept bytes."""
         return self._size
 
     def head(self, size: int) -> bytes:
@@ -53,13 +51,13 @@ class Capture:
             pass
 
     def take(self) -> bytes:
-        """Return what is kept, and keep it no longer."""
+        """Return the kept bytes and forget them."""
         parts, self._parts = self._parts, []
         self._size = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_text(self) -> str:
-        """The same as text, which tells how much was dropped."""
+        """Take the kept bytes as text, which ends with the number of dropped bytes."""
         text = self.take().decode("utf-8", errors="replace")
         if self.dropped:
             text += f"\n[{self.dropped} more bytes were dropped]"

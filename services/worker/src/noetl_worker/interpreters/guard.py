@@ -6,8 +6,6 @@ import os
 import signal
 from collections import defaultdict
 
-__all__ = ["end_strays", "hide_from_scripts", "overgrown"]
-
 _PASSES = 50
 _PR_SET_DUMPABLE = 4
 
@@ -31,7 +29,7 @@ def overgrown(roots: list[int], limit: int) -> list[int]:
 
 
 def end_strays(directory: str) -> None:
-    """Kill what still runs with the environment of an interpreter that is gone.
+    """Kill processes that have the environment of an interpreter that has ended.
 
     A script that kills or stops its parent takes away the one that would have done this.
     """
@@ -53,7 +51,7 @@ def _pids() -> list[int]:
 
 
 def _environment_of(pid: int) -> list[bytes]:
-    # Empty for one that has ended, also while nobody has waited for it.
+    # Empty for a zombie.
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
             return file.read().split(b"\0")

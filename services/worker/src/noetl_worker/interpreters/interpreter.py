@@ -1,4 +1,4 @@
-"""One warm interpreter as the worker sees it: jobs in, runs out."""
+"""A warm interpreter, seen from the worker: send jobs, receive their results."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
-
-__all__ = ["Interpreter", "InterpreterLimits", "InterpreterLost", "Run", "StartFailed"]
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop()); "
@@ -48,13 +47,11 @@ class InterpreterLimits:
     file_bytes: int
     output_bytes: int
     result_bytes: int
-    jobs: int
-    """Scripts that may share one process."""
 
 
 @dataclass(slots=True)
 class Run:
-    """How a script ended. ``exit_code`` is negative for a signal."""
+    """End of a script. ``exit_code`` is negative for a signal."""
 
     exit_code: int = 0
     value: Any = _MISSING
@@ -111,9 +108,8 @@ class Interpreter:
         self._script_pid = 0
         self._last_kill: asyncio.TimerHandle | None = None
         self._expected = 0
-        self._early_report: dict[str, Any] | None = None
+        self._early_report: JsonObject | None = None
         self.is_lost = False
-        self.jobs_done = 0
         self._loop.add_reader(control, self._on_control)
         self._loop.add_reader(report, self._on_report)
         self._loop.add_reader(stdout, self._stdout.read)
@@ -146,7 +142,6 @@ class Interpreter:
         bounds = {
             "memory_bytes": limits.memory_bytes,
             "file_bytes": limits.file_bytes,
-            "jobs": limits.jobs,
         }
         try:
             process = subprocess.Popen(  # noqa: S603  the configured interpreter
@@ -307,11 +302,8 @@ class Interpreter:
             return
         report = self._decode_report()
         if report is None:
-            # Its process may wait for the next script already; it won't end by itself.
             self._unreadable = True
             self.kill_script()
-        elif report.get("shared") is True:
-            self._finish(self._run_of(report, exit_code=int(report["status"])))
         else:
             self._early_report = report  # counts when its process has ended
 
@@ -340,7 +332,7 @@ class Interpreter:
         report = self._early_report or self._decode_report()
         self._finish(self._run_of(report, exit_code=exit_code))
 
-    def _decode_report(self) -> dict[str, Any] | None:
+    def _decode_report(self) -> JsonObject | None:
         data = self._report.take()
         if len(data) < _HEAD_SIZE or not data.startswith(REPORT_MARK):
             return None
@@ -355,7 +347,7 @@ class Interpreter:
             return None
         return report if isinstance(report, dict) else None
 
-    def _run_of(self, report: dict[str, Any] | None, *, exit_code: int) -> Run:
+    def _run_of(self, report: JsonObject | None, *, exit_code: int) -> Run:
         self._stdout.drain()
         self._stderr.drain()
         return Run(
@@ -375,7 +367,6 @@ class Interpreter:
             self._last_kill.cancel()
             self._last_kill = None
         self._report.dropped = 0
-        self.jobs_done += 1
         future, self._run = self._run, None
         if self._unsent:
             # The rest of the job would be the beginning of the next one.
@@ -413,12 +404,12 @@ class Interpreter:
                 future.set_exception(InterpreterLost("the interpreter ended"))
         if not self._started.done():
             self._started.set_exception(InterpreterLost("the interpreter ended at its start"))
-            self._started.exception()  # seen: nobody needs to wait for it
+            self._started.exception()  # read, so that asyncio does not log it as unread
         self._on_free(self)
 
 
 def _environment(directory: str) -> dict[str, str]:
-    """What a script sees of the environment: enough to find programs, nothing of ours."""
+    """Return the environment of scripts: enough to find programs, nothing of the worker's."""
     kept = {name: value for name in ("PATH", "TZ") if (value := os.environ.get(name))}
     return {
         "PATH": os.defpath,

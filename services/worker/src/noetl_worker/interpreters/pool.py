@@ -16,10 +16,8 @@ from noetl_worker.interpreters.interpreter import (
     StartFailed,
 )
 
-__all__ = ["InterpreterPool", "interpreter_pool"]
-
 _log = get_logger()
-_PATIENCE_SECONDS = 0.02
+_GROWTH_DELAY_SECONDS = 0.02
 
 
 @dataclass(slots=True, eq=False)
@@ -36,10 +34,10 @@ class _Waiter:
 
 
 class InterpreterPool:
-    """Hands each script to a warm interpreter; never more than ``size`` at once.
+    """Hand each script to a warm interpreter; at most ``size`` scripts at once.
 
     It grows by one at a time, and only when a script has waited for a while: starting an
-    interpreter costs as much as hundreds of short scripts. A script that finds all of them busy
+    interpreter costs as much as dozens of short scripts. A script that finds all of them busy
     gets the first that is free, new or not.
     """
 
@@ -88,7 +86,7 @@ class InterpreterPool:
                 one.kill_script()
 
     def close(self) -> None:
-        """End all interpreters and what runs in them."""
+        """End all interpreters with their scripts."""
         self._closed = True
         for interpreter in (*self._all, *self._alone):
             interpreter.end()
@@ -118,8 +116,8 @@ class InterpreterPool:
             interpreter.close()
 
     async def _take(self) -> Interpreter:
-        # The last one used comes first: its process has most likely seen the script before.
-        # One whose process has just ended is forking the next one.
+        # The last one used comes first, as its memory is in the caches most likely; but one
+        # whose process has just ended is still forking the next one.
         chosen = next((one for one in reversed(self._idle) if one.has_process), None)
         if chosen is None and self._idle:
             chosen = self._idle[0]
@@ -140,13 +138,13 @@ class InterpreterPool:
             raise
 
     def _grow_when_due(self) -> None:
-        """Start one more if somebody has waited for long; look again later if not yet."""
+        """Start an interpreter if a script has waited for long; else look again later."""
         while self._waiting and self._waiting[0].future.done():
             self._waiting.popleft()
         if not self._waiting or self._starting is not None or len(self._all) >= self._size:
             return
         loop = asyncio.get_running_loop()
-        left = self._waiting[0].since + _PATIENCE_SECONDS - loop.time()
+        left = self._waiting[0].since + _GROWTH_DELAY_SECONDS - loop.time()
         if left > 0 and self._all:
             if self._growth is None:
                 self._growth = loop.call_later(left, self._look_again)
@@ -180,7 +178,7 @@ class InterpreterPool:
         self._starting = interpreter
 
     def _freed(self, interpreter: Interpreter) -> None:
-        """An interpreter has started, ended its script, or is gone."""
+        """React to an interpreter that has started, ended its script, or died."""
         if self._closed:
             return
         is_new = interpreter is self._starting
@@ -208,7 +206,7 @@ class InterpreterPool:
         return False
 
     def _refuse(self, reason: str) -> None:
-        """Tell those who wait that there is nothing to wait for."""
+        """Fail the waiting scripts if there is no interpreter left."""
         _log.warning("interpreter_not_started", error=reason)
         if self._all:
             return

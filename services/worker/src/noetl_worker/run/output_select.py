@@ -1,22 +1,22 @@
-"""Picks named parts of a result that is stored elsewhere (worker 15.1)."""
+"""Selection of named parts of a stored result."""
 
 import re
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
-
-__all__ = ["flattened", "select_output"]
+from noetl_worker.labels import merge_labels
 
 _LARGEST_SELECTION_BYTES = 8 << 10
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
-def select_output(data: Any, paths: Any) -> dict[str, Any]:
-    """Return the named parts; missing ones, null ones and what exceeds 8 KiB are left out."""
+def select_output(data: Json, paths: Json) -> JsonObject:
+    """Return the named parts without missing and null ones, up to 8 KiB."""
     if not isinstance(paths, list) or not paths:
         return {}
     view = flattened(data)
-    selected: dict[str, Any] = {}
+    selected: JsonObject = {}
     room = _LARGEST_SELECTION_BYTES
     for path in paths:
         if not isinstance(path, str):
@@ -31,19 +31,16 @@ def select_output(data: Any, paths: Any) -> dict[str, Any]:
     return selected
 
 
-def flattened(data: Any) -> Any:
-    """Return data as templates see it: a pipeline's labels merged to the top (worker 11)."""
+def flattened(data: Json) -> Json:
+    """Return data as templates see it: a pipeline's labels merged to the top."""
     if not isinstance(data, dict) or not data:
         return data
-    merged = dict(data)
-    if all(isinstance(item, dict) for item in data.values()):
-        for label in sorted(data):
-            merged.update(data[label])
+    merged = merge_labels(data)
     merged.setdefault("data", data)
     return merged
 
 
-def _look_up(view: Any, path: str) -> tuple[str | None, Any]:
+def _look_up(view: Json, path: str) -> tuple[str | None, Json]:
     name = None
     for key, index in _PART.findall(path):
         if index:

@@ -1,23 +1,13 @@
-"""Policy rules of tasks and single tools (worker 15, 15.1)."""
+"""Policy rules of tasks and single tools."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from noetl_contract.json import Json, JsonObject
 from noetl_template import evaluate_rule
 
 from noetl_worker.tools.tool import Failure, ToolContext, ToolError, ToolResult
-
-__all__ = [
-    "Attempts",
-    "Decision",
-    "PolicyLimits",
-    "Tried",
-    "attempt",
-    "rules_of",
-    "write_nested",
-]
 
 _DEFAULT_ATTEMPTS = 3
 _DEFAULT_DELAY_SECONDS = 1.0
@@ -29,7 +19,7 @@ _WAITING_STATUSES = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class PolicyLimits:
-    """Bounds that no playbook lifts."""
+    """Upper bounds of the worker on what playbooks ask for."""
 
     max_attempts: int = 100
     max_wait_seconds: float = 60.0
@@ -50,13 +40,13 @@ class Tried:
 
     @property
     def failure(self) -> Failure:
-        """Return what went wrong."""
+        """Return the failure; empty when the try succeeded."""
         source = self.error if self.result is None else self.result
         return (source.failure if source is not None else None) or Failure()
 
     @property
     def message(self) -> str:
-        """Return the text of what went wrong."""
+        """Return the error text."""
         if self.result is None:
             return str(self.error)
         return self.result.error or self.result.status
@@ -64,15 +54,15 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules say about a try."""
+    """The decision of the rules after a try."""
 
     action: str | None = None
     """The word after ``do``; None when no rule matched or the rule has none."""
     target: str | None = None
     wait: float | None = None
     """Seconds before the next try; None when there is none."""
-    updates: dict[str, Any] = field(default_factory=dict)
-    """What the matched rule ``set``, under the keys as written."""
+    updates: JsonObject = field(default_factory=dict)
+    """Variables that the matched rule sets, under the keys as written."""
 
 
 async def attempt(run: Awaitable[ToolResult]) -> Tried:
@@ -83,7 +73,7 @@ async def attempt(run: Awaitable[ToolResult]) -> Tried:
         return Tried(error=error)
 
 
-def rules_of(policy: Any) -> list[Mapping[str, Any]]:
+def rules_of(policy: Json) -> list[Mapping[str, Json]]:
     """Return the rules of a policy; anything else than a list of maps holds none."""
     rules = policy.get("rules") if isinstance(policy, dict) else None
     return [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
@@ -92,20 +82,20 @@ def rules_of(policy: Any) -> list[Mapping[str, Any]]:
 class Attempts:
     """The tries of one task, counted until it succeeds or the pipeline moves on."""
 
-    def __init__(self, *, limits: PolicyLimits, retry: Any = None) -> None:
+    def __init__(self, *, limits: PolicyLimits, retry: Json = None) -> None:
         self._limits = limits
         self._retry = retry if isinstance(retry, dict) else None
         self.number = 1
 
     def decide(
         self,
-        rules: list[Mapping[str, Any]],
+        rules: list[Mapping[str, Json]],
         tried: Tried,
         *,
         context: ToolContext,
         label: str,
     ) -> Decision:
-        """Find the first matching rule and say what it means for this try.
+        """Decide by the first matching rule.
 
         Raises:
             ToolError: a template of its ``set`` is wrong.
@@ -119,7 +109,7 @@ class Attempts:
         block = _matching(rules, scope)
         if block is None:
             return Decision(wait=self._tool_retry(tried))
-        updates: dict[str, Any] = {}
+        updates: JsonObject = {}
         assignments = block.get("set")
         if isinstance(assignments, dict):
             for key, value in assignments.items():
@@ -139,7 +129,7 @@ class Attempts:
             await asyncio.sleep(seconds)
         self.number += 1
 
-    def _policy_retry(self, block: Mapping[str, Any], tried: Tried) -> float | None:
+    def _policy_retry(self, block: Mapping[str, Json], tried: Tried) -> float | None:
         allowed = min(
             int(_number(block.get("attempts"), default=_DEFAULT_ATTEMPTS)),
             self._limits.max_attempts,
@@ -174,7 +164,7 @@ class Attempts:
         return min(max(delay, 0.0), longest, self._limits.max_wait_seconds)
 
 
-def write_nested(variables: dict[str, Any], path: str, value: Any) -> None:
+def write_nested(variables: JsonObject, path: str, value: Json) -> None:
     """Set ``a.b.c``, making objects on the way; dropped where something else is in the way.
 
     Objects on the way are copied: the original belongs to the command's own variables.
@@ -191,7 +181,7 @@ def write_nested(variables: dict[str, Any], path: str, value: Any) -> None:
     target[name] = value
 
 
-def _matching(rules: list[Mapping[str, Any]], scope: dict[str, Any]) -> Mapping[str, Any] | None:
+def _matching(rules: list[Mapping[str, Json]], scope: JsonObject) -> Mapping[str, Json] | None:
     for rule in rules:
         if "when" in rule:
             if not evaluate_rule(rule["when"], scope):
@@ -206,9 +196,9 @@ def _matching(rules: list[Mapping[str, Any]], scope: dict[str, Any]) -> Mapping[
     return None
 
 
-def _output(tried: Tried) -> dict[str, Any]:
+def _output(tried: Tried) -> JsonObject:
     result = tried.result
-    output: dict[str, Any] = {
+    output: JsonObject = {
         "status": "success" if tried.is_good else "error",
         "data": None if result is None else result.value,
         "error": {"retryable": False} if tried.is_good else _error_of(tried),
@@ -222,9 +212,9 @@ def _output(tried: Tried) -> dict[str, Any]:
     return output
 
 
-def _error_of(tried: Tried) -> dict[str, Any]:
+def _error_of(tried: Tried) -> JsonObject:
     failure = tried.failure
-    error: dict[str, Any] = {
+    error: JsonObject = {
         "kind": failure.kind,
         "retryable": failure.retryable,
         "code": failure.code,
@@ -245,7 +235,7 @@ def _sqlstate(failure: Failure) -> str | None:
     return code.removeprefix("PG_") if code.startswith("PG_") else None
 
 
-def _number(value: Any, *, default: float) -> float:
+def _number(value: Json, *, default: float) -> float:
     if isinstance(value, bool) or value is None:
         return default
     try:
@@ -254,7 +244,7 @@ def _number(value: Any, *, default: float) -> float:
         return default
 
 
-def _seconds(retry: Mapping[str, Any], name: str, *, default: float) -> float:
+def _seconds(retry: Mapping[str, Json], name: str, *, default: float) -> float:
     if name in retry:
         return _number(retry[name], default=default)
     if f"{name}_ms" in retry:

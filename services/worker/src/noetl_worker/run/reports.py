@@ -1,30 +1,27 @@
-"""The events a worker reports about a command (worker 10 and 11)."""
+"""The events a worker reports about a command."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.commands import Command
 
-__all__ = ["Outcome", "Reporter", "cut_error"]
-
 _LARGEST_ERROR_BYTES = 64 << 10
-
-type Event = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended: a status and its reported result, or an error text."""
+    """End of a command: a status and its reported result, or an error text."""
 
     status: str = "success"
-    result: Mapping[str, Any] | None = None
+    result: Mapping[str, Json] | None = None
     error: str | None = None
 
 
 class Reporter:
-    """Builds event bodies; ids and times are the worker's."""
+    """Build event bodies; ids and times are the worker's."""
 
     def __init__(
         self,
@@ -38,15 +35,15 @@ class Reporter:
         self._error_bytes = min(error_bytes, _LARGEST_ERROR_BYTES)
         self._next_id = next_id
 
-    def started(self, command: Command) -> Event:
+    def started(self, command: Command) -> JsonObject:
         """Return `command.started`."""
         return self._event(
             command, "command.started", "STARTED", {"command_id": command.command_id}
         )
 
-    def ended(self, command: Command, outcome: Outcome) -> list[Event]:
+    def ended(self, command: Command, outcome: Outcome) -> list[JsonObject]:
         """Return the two events of an end."""
-        call: dict[str, Any] = {"command_id": command.command_id, "call_index": 0}
+        call: JsonObject = {"command_id": command.command_id, "call_index": 0}
         if outcome.error is not None:
             error = cut_error(outcome.error, self._error_bytes)
             return [
@@ -70,8 +67,8 @@ class Reporter:
         ]
 
     def _event(
-        self, command: Command, event_type: str, status: str, context: dict[str, Any]
-    ) -> Event:
+        self, command: Command, event_type: str, status: str, context: JsonObject
+    ) -> JsonObject:
         moment = datetime.now(UTC).isoformat(timespec="microseconds")
         return {
             "execution_id": command.execution_id,

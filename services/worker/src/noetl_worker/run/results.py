@@ -1,12 +1,12 @@
-"""The reported form of a result; a large one is stored first (worker 11)."""
+"""The reported form of a result; a large one is stored first."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
 import orjson
 from noetl_common.logging import get_logger
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import Command
@@ -15,15 +15,13 @@ from noetl_worker.redaction import is_heavy, scrub
 from noetl_worker.run.output_select import select_output
 from noetl_worker.tools.tool import ToolResult
 
-__all__ = ["reported_result"]
-
 _log = get_logger()
 
 
 async def reported_result(
     command: Command, result: ToolResult, store: ResultStore, *, secrets: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return what goes into `call.done` as `result`; no text of ``secrets`` is in it."""
+) -> JsonObject:
+    """Return the `result` of `call.done`, without the texts of ``secrets``."""
     body = result.to_json()
     if is_heavy(body):
         # 32 MB of text take 0.2 s; on the event loop heartbeats would wait for that.
@@ -50,19 +48,19 @@ async def reported_result(
     }
 
 
-def _prepared(body: dict[str, Any], secrets: Sequence[str]) -> tuple[dict[str, Any], bytes]:
-    scrubbed: dict[str, Any] = scrub(body, secrets=secrets)
+def _prepared(body: JsonObject, secrets: Sequence[str]) -> tuple[JsonObject, bytes]:
+    scrubbed: JsonObject = scrub(body, secrets=secrets)
     return scrubbed, jsonb.encode(scrubbed)
 
 
-def _reference(stored: StoredResult) -> Mapping[str, Any]:
-    meta: dict[str, Any] = {
+def _reference(stored: StoredResult) -> Mapping[str, Json]:
+    meta: JsonObject = {
         "bytes": stored.size,
         "sha256": stored.sha256,
         "media_type": "application/json",
         "content_type": "application/json",
     }
-    reference: dict[str, Any] = {
+    reference: JsonObject = {
         "kind": "result_ref",
         "ref": stored.ref,
         "store": stored.store,

@@ -1,13 +1,13 @@
-"""From a command to its outcome; knows nothing of how either travels."""
+"""Run a command to its outcome, independent of the transport."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from traceback import format_exception
-from typing import Any
 
 from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command
@@ -22,10 +22,8 @@ from noetl_worker.run.results import reported_result
 from noetl_worker.run.single import run_single
 from noetl_worker.tools.tool import AUTH_TYPES, Toolbox, ToolContext, ToolError, timed_out
 
-__all__ = ["Runner"]
-
 _MALFORMED = "malformed tool config (pre-dispatch deserialization)"
-# Kinds for which an inserted `args` would be an error (worker 8.2).
+# Kinds for which an inserted `args` would be an error.
 _WITHOUT_ARGS = frozenset({"container"})
 
 _log = get_logger()
@@ -37,16 +35,16 @@ class _Malformed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Lifted:
-    """A tool's configuration without what applies to the run as a whole (worker 8.4)."""
+    """A tool's configuration without what applies to the run as a whole."""
 
-    config: dict[str, Any]
+    config: JsonObject
     timeout: int | None
-    retry: dict[str, Any] | None
-    auth: dict[str, Any] | None
+    retry: JsonObject | None
+    auth: JsonObject | None
 
 
 class Runner:
-    """Runs one command at a time per call; holds what all commands share."""
+    """Run commands; holds the parts that all commands share."""
 
     def __init__(
         self,
@@ -175,7 +173,7 @@ def _lift(command: Command) -> _Lifted:
         raise _Malformed
     retry = config.pop("retry", None)
     if retry is not None and not isinstance(retry, dict):
-        # Rules of Python playbooks, which the http tool reads itself (tools 4).
+        # Rules of Python playbooks, which the http tool reads itself.
         if command.action != "http" or isinstance(retry, str):
             raise _Malformed
         config["retry"], retry = retry, None

@@ -1,21 +1,19 @@
-"""A single tool with its policy and its ``retry`` (worker 15.1)."""
+"""A single tool with its policy and its ``retry``."""
 
-from typing import Any
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.run.policy import Attempts, PolicyLimits, attempt, rules_of
 from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult
-
-__all__ = ["run_single"]
 
 
 async def run_single(
     toolbox: Toolbox,
     kind: str,
-    config: dict[str, Any],
+    config: JsonObject,
     context: ToolContext,
     *,
-    policy: Any,
-    retry: dict[str, Any] | None,
+    policy: Json,
+    retry: JsonObject | None,
     limits: PolicyLimits,
 ) -> ToolResult:
     """Run a tool, again as often as its policy and its ``retry`` say.
@@ -27,7 +25,7 @@ async def run_single(
     if not rules and not retry:
         return await toolbox.run(kind, config, context)
     attempts = Attempts(limits=limits, retry=retry)
-    updates: dict[str, Any] = {}
+    updates: JsonObject = {}
     while True:
         tried = await attempt(toolbox.run(kind, config, context))
         decision = attempts.decide(rules, tried, context=context, label=context.step)

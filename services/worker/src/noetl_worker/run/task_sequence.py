@@ -1,9 +1,10 @@
-"""A pipeline: tasks one after the other, each seeing what came before (worker 15)."""
+"""A pipeline: tasks one after the other, each seeing what came before."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.run.policy import (
     Attempts,
@@ -24,8 +25,6 @@ from noetl_worker.tools.tool import (
     ToolResult,
 )
 
-__all__ = ["TaskSequence", "create"]
-
 _OWN_KEYS = frozenset({"kind", "set", "spec"})
 _BACK = frozenset({"previous", "prev"})
 
@@ -35,21 +34,21 @@ class _Task:
     index: int
     label: str
     kind: str
-    spec: dict[str, Any]
+    spec: JsonObject
 
     @property
-    def rules(self) -> list[Mapping[str, Any]]:
+    def rules(self) -> list[Mapping[str, Json]]:
         spec = self.spec.get("spec")
         return rules_of(spec.get("policy")) if isinstance(spec, dict) else []
 
 
 @dataclass(slots=True)
 class _Progress:
-    """What a pipeline knows while it runs."""
+    """State of a running pipeline."""
 
-    variables: dict[str, Any]
-    results: dict[str, Any] = field(default_factory=dict)
-    updates: dict[str, Any] = field(default_factory=dict)
+    variables: JsonObject
+    results: JsonObject = field(default_factory=dict)
+    updates: JsonObject = field(default_factory=dict)
     stdout: str | None = None
     stderr: str | None = None
     exit_code: int | None = None
@@ -67,7 +66,7 @@ class _Progress:
             self.stdout, self.stderr = result.stdout, result.stderr
             self.exit_code = result.exit_code
 
-    def apply(self, updates: Mapping[str, Any]) -> None:
+    def apply(self, updates: Mapping[str, Json]) -> None:
         for path, value in updates.items():
             write_nested(self.variables, path, value)
             self.updates[path] = value
@@ -79,7 +78,7 @@ class TaskSequence:
     def __init__(self, limits: PolicyLimits) -> None:
         self._limits = limits
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run the tasks in order, or as their policies say."""
         started = perf_counter()
         tasks = _tasks_of(config)
@@ -145,7 +144,7 @@ class TaskSequence:
         config.update(rules)
         auth = config.get("auth")
         if isinstance(auth, dict) and auth.get("type") in AUTH_TYPES:
-            # Any other object is a key the tool doesn't know: nothing is lifted here (worker 8.4).
+            # Any other object is a key the tool doesn't know: nothing is lifted here.
             inner.auth = auth
             del config["auth"]
         tried = await attempt(context.toolbox.run(task.kind, config, inner))
@@ -214,7 +213,7 @@ def _stopped(
     exit_code: int | None,
     failure: Failure | None = None,
 ) -> ToolResult:
-    data: dict[str, Any] = {"labeled_results": dict(progress.results), "failed_task": task.index}
+    data: JsonObject = {"labeled_results": dict(progress.results), "failed_task": task.index}
     if progress.updates:
         data["_context_updates"] = dict(progress.updates)
     return ToolResult(
@@ -222,7 +221,7 @@ def _stopped(
     )
 
 
-def _tasks_of(config: dict[str, Any]) -> list[_Task]:
+def _tasks_of(config: JsonObject) -> list[_Task]:
     entries = config.get("tool_config", config.get("tasks"))
     if not isinstance(entries, list):
         raise _refused("`tool_config` is not a list of tasks")
@@ -245,7 +244,7 @@ def _refused(message: str) -> ToolError:
     return ToolError("Configuration error", f"task_sequence: {message}")
 
 
-def _retry_of(tasks: list[_Task], index: int) -> Any:
+def _retry_of(tasks: list[_Task], index: int) -> Json:
     return tasks[index].spec.get("retry") if index < len(tasks) else None
 
 

@@ -1,1 +1,1 @@
-"""The tools, one file a kind, found by the entry-point group ``noetl.tools``."""
+"""The tools, found by the entry-point group ``noetl.tools``; the file has the kind's name."""

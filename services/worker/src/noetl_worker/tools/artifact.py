@@ -1,13 +1,11 @@
-"""Gets a stored result by its reference, the form that playbooks use (tools 13)."""
+"""The artifact tool: get a stored result by its reference."""
 
-from typing import Any
+from noetl_contract.json import JsonObject
 
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.result_fetch import check_transport, resolve
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["Artifact", "create"]
 
 
 class Artifact:
@@ -17,7 +15,7 @@ class Artifact:
         self._edge = edge
         self._most = most
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Return the stored document."""
         config = context.render(config)
         fields = Fields(config, kind="artifact")

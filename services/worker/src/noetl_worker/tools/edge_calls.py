@@ -1,16 +1,14 @@
-"""Where tools reach the control plane, and how they ask it."""
+"""Calls of tools to the control plane; failures become tool errors."""
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
+from noetl_contract.json import Json
 
 from noetl_worker.bounded_http import AnswerTooLarge
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.tools.tool import Failure, ToolContext, ToolError
-
-__all__ = ["EdgeCalls", "Reply", "base_of"]
 
 _NAMES_A_COMMAND = re.compile(r"/c/[0-9]+/[0-9]+/?\Z")
 
@@ -32,7 +30,7 @@ class Reply:
         """The body as text."""
         return self.data.decode("utf-8", "replace")
 
-    def json(self) -> Any:
+    def json(self) -> Json:
         """Return the body.
 
         Raises:
@@ -47,7 +45,7 @@ class Reply:
 def base_of(context: ToolContext) -> str:
     """Return the base address of a command's calls.
 
-    It names the command (design L6), so that the control plane knows a repeated child start.
+    It names the command (L6), so that the control plane knows a repeated child start.
     """
     url = context.server_url.rstrip("/")
     if not url or not context.event_id or _NAMES_A_COMMAND.search(url):
@@ -56,7 +54,7 @@ def base_of(context: ToolContext) -> str:
 
 
 class EdgeCalls:
-    """The edge, as one command's tool sees it."""
+    """The edge for the tools of one command."""
 
     def __init__(self, edge: Edge, context: ToolContext, *, most: int) -> None:
         self._edge = edge
@@ -74,7 +72,7 @@ class EdgeCalls:
         return await self._send("GET", path, seconds=seconds, params=params)
 
     async def post(
-        self, path: str, body: Any, *, seconds: float, headers: dict[str, str] | None = None
+        self, path: str, body: Json, *, seconds: float, headers: dict[str, str] | None = None
     ) -> Reply:
         """Send a JSON body.
 
@@ -84,7 +82,7 @@ class EdgeCalls:
         data = orjson.dumps(body)
         return await self._send("POST", path, seconds=seconds, body=data, headers=headers)
 
-    async def _send(self, method: str, path: str, *, seconds: float, **request: Any) -> Reply:
+    async def _send(self, method: str, path: str, *, seconds: float, **request: Json) -> Reply:
         try:
             status, data = await self._edge.read(
                 method, path, base=self._base, most=self._most, seconds=seconds, **request

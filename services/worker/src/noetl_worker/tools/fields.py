@@ -1,17 +1,16 @@
-"""Reads tool configurations, with the reference's decoder messages (tools 2.2)."""
+"""Typed reading of tool configurations, with the error texts of the reference's decoder."""
 
 import json
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["Fields"]
-
 
 class Fields:
-    """One configuration of one kind; unknown keys are ignored."""
+    """A configuration of a tool kind; unknown keys are ignored."""
 
-    def __init__(self, config: dict[str, Any], *, kind: str) -> None:
+    def __init__(self, config: JsonObject, *, kind: str) -> None:
         self._config = config
         self._kind = kind
 
@@ -63,7 +62,7 @@ class Fields:
             raise self.refuse(f"invalid type: {_described(value)}, expected f64")
         return float(value)
 
-    def required_value(self, name: str, *, by: str) -> Any:
+    def required_value(self, name: str, *, by: str) -> Json:
         """Return any value that is not null."""
         value = self._config.get(name)
         if value is None:
@@ -79,7 +78,7 @@ class Fields:
             raise self.refuse(f"invalid type: {_described(value)}, expected a boolean")
         return value
 
-    def mapping(self, name: str, *, alias: str | None = None) -> dict[str, Any]:
+    def mapping(self, name: str, *, alias: str | None = None) -> JsonObject:
         """Return a map, empty if absent."""
         if alias is not None and alias in self._config:
             if name in self._config:
@@ -113,7 +112,7 @@ class Fields:
         return found
 
     def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
-        """Return one of some words."""
+        """Return the value of a field that has a closed set of words."""
         if name not in self._config:
             return default
         value = self.text(name)
@@ -123,7 +122,7 @@ class Fields:
         return value
 
 
-def _described(value: Any) -> str:
+def _described(value: Json) -> str:
     if isinstance(value, str):
         return f'string "{value}"'
     if isinstance(value, dict | list):

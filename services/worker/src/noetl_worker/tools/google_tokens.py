@@ -18,8 +18,6 @@ from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.settings import Settings
 from noetl_worker.tools.tool import Failure, ToolError
 
-__all__ = ["CLOUD_PLATFORM", "GoogleTokens"]
-
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -32,7 +30,7 @@ _MOST_SCOPES = 64
 
 
 class GoogleTokens:
-    """Fetches tokens and keeps each until shortly before its end."""
+    """Fetch tokens; each is cached until shortly before it expires."""
 
     def __init__(self, client: httpx.AsyncClient, settings: Settings) -> None:
         self._client = client

@@ -1,16 +1,14 @@
-"""Does nothing and says so (tools 9)."""
+"""The noop tool: return the configured result."""
 
-from typing import Any
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.tool import Tool, ToolContext, ToolParts, ToolResult
 
-__all__ = ["Noop", "create"]
-
 
 class Noop:
-    """Returns what it was told."""
+    """Return the configured result."""
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Return ``result``, or a message."""
         rendered = context.render(config)
         if "result" in rendered:

@@ -1,21 +1,21 @@
-"""Starts another playbook, and waits for it if a step of it is wanted (tools 10, worker 16)."""
+"""The playbook tool: start a child execution, and wait for it when a step's result is asked for."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
-from typing import Any, Self
+from typing import Self
 
 import orjson
 from noetl_common.bus.permits import permit_lent
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.control_plane.edge import Edge
+from noetl_worker.labels import merge_labels
 from noetl_worker.tools.edge_calls import EdgeCalls
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["Playbook", "create"]
 
 _HTTP_SECONDS = 30
 _WAIT_SECONDS = 300
@@ -31,16 +31,16 @@ _ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """What is to be started."""
+    """A child to start."""
 
-    body: dict[str, Any]
-    path: Any
+    body: JsonObject
+    path: Json
     return_step: str | None
     wait_seconds: float
     poll_seconds: float
 
     @classmethod
-    def read(cls, config: dict[str, Any], context: ToolContext, *, least_poll: float) -> Self:
+    def read(cls, config: JsonObject, context: ToolContext, *, least_poll: float) -> Self:
         fields = Fields(config, kind="playbook")
         path = fields.optional_text("path")
         catalog_id = fields.optional_integer("catalog_id")
@@ -48,7 +48,7 @@ class _Child:
             raise ToolError(
                 "Configuration error", "Playbook execution requires `path` or `catalog_id`"
             )
-        body: dict[str, Any] = {"payload": _payload(config)}
+        body: JsonObject = {"payload": _payload(config)}
         if path is not None:
             body["path"] = path
         if catalog_id is not None:
@@ -79,8 +79,8 @@ class Playbook:
         self._most = most
         self._least_poll_seconds = least_poll_seconds
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Start a child. It goes on whatever becomes of this tool."""
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+        """Start a child. It goes on when this tool is cancelled or fails."""
         config = context.render(config)
         child = _Child.read(config, context, least_poll=self._least_poll_seconds)
         if not context.server_url:
@@ -110,7 +110,7 @@ class Playbook:
 
 async def _start(
     calls: EdgeCalls, child: _Child, context: ToolContext, *, seconds: float
-) -> dict[str, Any]:
+) -> JsonObject:
     """Start the child once, however often that must be tried."""
     headers = _start_key(child, context)
     pause = _FIRST_PAUSE_SECONDS
@@ -161,7 +161,7 @@ def _start_key(child: _Child, context: ToolContext) -> dict[str, str]:
 
 async def _outcome(
     calls: EdgeCalls, child: _Child, execution_id: str, *, seconds: float
-) -> dict[str, Any] | Any:
+) -> JsonObject | Json:
     """Wait for the child's end; return its step's data, or how it ended."""
     deadline = monotonic() + child.wait_seconds
     # Many children are done in no time; the interval is for those that aren't.
@@ -188,7 +188,7 @@ async def _outcome(
             return document
 
 
-async def _status(calls: EdgeCalls, execution_id: str, *, seconds: float) -> dict[str, Any] | None:
+async def _status(calls: EdgeCalls, execution_id: str, *, seconds: float) -> JsonObject | None:
     """Return the child's status document, None if it can't be had now."""
     for path in (f"/api/executions/{execution_id}/status", f"/api/executions/{execution_id}"):
         try:
@@ -203,7 +203,7 @@ async def _status(calls: EdgeCalls, execution_id: str, *, seconds: float) -> dic
 
 async def _calls_done(
     calls: EdgeCalls, execution_id: str, *, seconds: float
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncIterator[JsonObject]:
     """Give the `call.done` events, newest first."""
     for page in range(1, _MOST_PAGES + 1):
         reply = await calls.get(
@@ -229,20 +229,15 @@ async def _calls_done(
             return
 
 
-def _data_of(result: Any) -> Any:
-    """Return what templates see of a `call.done` (worker 11)."""
+def _data_of(result: Json) -> Json:
+    """Return the data of a `call.done` as templates see it."""
     for key in ("context", "result", "context", "data"):
         result = result.get(key) if isinstance(result, dict) else None
-    if not isinstance(result, dict) or not all(isinstance(one, dict) for one in result.values()):
-        return result
-    flat = dict(result)
-    for label in sorted(result):
-        flat.update(result[label])
-    return flat
+    return merge_labels(result) if isinstance(result, dict) else result
 
 
-def _payload(config: dict[str, Any]) -> Any:
-    """Return the first that is not empty; anything but an object is none (worker 16)."""
+def _payload(config: JsonObject) -> Json:
+    """Return the first that is not empty; anything but an object is none."""
     for name in ("args", "input", "payload"):
         value = config.get(name)
         if value:
@@ -250,7 +245,7 @@ def _payload(config: dict[str, Any]) -> Any:
     return {}
 
 
-def _version(fields: Fields, value: Any) -> int | None:
+def _version(fields: Fields, value: Json) -> int | None:
     if value is None or (isinstance(value, str) and value.strip().lower() in {"", "latest"}):
         return None
     if isinstance(value, str):

@@ -1,12 +1,11 @@
-"""Finds tools by kind."""
+"""Tools by kind."""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["GROUP", "ToolRegistry", "load_tools"]
 
 GROUP = "noetl.tools"
 _WHY_NOT = {
@@ -21,7 +20,7 @@ _WHY_NOT = {
     "snowflake_transfer": "use transfer",
     "subscription": "read a stream by nats with js_consume",
 }
-"""What to use instead of kinds that a playbook may name and no worker of ours runs."""
+"""Advice for kinds that playbooks may name but this worker does not run."""
 
 type ToolFactory = Callable[[ToolParts], Tool]
 
@@ -37,7 +36,7 @@ class ToolRegistry:
         """The kinds it can run."""
         return sorted(self._tools)
 
-    async def run(self, kind: str, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, kind: str, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a tool of a kind.
 
         Raises:
@@ -56,7 +55,7 @@ class ToolRegistry:
         return await tool.run(config, context)
 
     async def close(self) -> None:
-        """Give back what the tools hold between runs."""
+        """Release connections and databases that tools hold between runs."""
         for tool in self._tools.values():
             close = getattr(tool, "close", None)
             if close is not None:

@@ -1,13 +1,11 @@
-"""Fetches a stored result by its reference (tools 13)."""
+"""The result_fetch tool: fetch a stored result by its reference."""
 
-from typing import Any
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.tools.edge_calls import EdgeCalls
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["ResultFetch", "check_transport", "create", "resolve"]
 
 _SECONDS = 30.0
 _LONGEST_ERROR = 2000
@@ -21,7 +19,7 @@ class ResultFetch:
         self._edge = edge
         self._most = most
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Return the stored document, which is the result of a tool with its status."""
         fields = Fields(context.render(config), kind="result_fetch")
         ref = fields.text("ref")
@@ -41,7 +39,7 @@ def check_transport(fields: Fields) -> None:
         )
 
 
-async def resolve(edge: Edge, context: ToolContext, ref: str, *, most: int) -> Any:
+async def resolve(edge: Edge, context: ToolContext, ref: str, *, most: int) -> Json:
     """Return the document behind a reference.
 
     Raises:

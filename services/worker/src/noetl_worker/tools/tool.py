@@ -1,32 +1,20 @@
-"""What a tool is: a kind, a run, a result (tools 1 and 2)."""
+"""The interface of tools, also of those from other packages."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import httpx
+from noetl_contract.json import Json, JsonObject
 from noetl_template import TemplateError, render_worker
 
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
 
-__all__ = [
-    "AUTH_TYPES",
-    "MISSING",
-    "Credentials",
-    "Failure",
-    "Tool",
-    "ToolContext",
-    "ToolError",
-    "ToolParts",
-    "ToolResult",
-]
-
-
 AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
-"""The types an ``auth`` object may have (tools 2.5); no set: a playbook may write a list there."""
+"""The types an ``auth`` object may have; no set: a playbook may write a list there."""
 
 
 class _Missing:
@@ -41,7 +29,7 @@ MISSING = _Missing()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong, as policies see it (worker 15.1)."""
+    """A failure as policies see it."""
 
     kind: str = "unknown"
     retryable: bool = False
@@ -52,22 +40,22 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class ToolResult:
-    """What a tool returned; a bad status is a result, not an error."""
+    """Result of a tool; an expected failure is a result with a bad status, not an error."""
 
     status: str = "success"
-    data: Any = MISSING
+    data: Json = MISSING
     error: str | None = None
     stdout: str | None = None
     stderr: str | None = None
     exit_code: int | None = None
     duration_ms: int | None = None
     failure: Failure | None = None
-    http: dict[str, Any] | None = None
+    http: JsonObject | None = None
     """Status and headers for policies; not part of the reported result."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the reported form: what is absent has no key."""
-        body: dict[str, Any] = {"status": self.status}
+        body: JsonObject = {"status": self.status}
         if self.data is not MISSING:
             body["data"] = self.data
         for name in ("error", "stdout", "stderr", "exit_code", "duration_ms"):
@@ -77,13 +65,13 @@ class ToolResult:
         return body
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Json:
         """The data, null if there is none."""
         return None if self.data is MISSING else self.data
 
 
 class ToolError(Exception):
-    """A tool raised: the command fails with this text (tools 2.2)."""
+    """A tool raised: the command fails with this text."""
 
     def __init__(self, prefix: str, message: str, *, failure: Failure | None = None) -> None:
         super().__init__(f"{prefix}: {message}")
@@ -97,25 +85,25 @@ def timed_out(seconds: float) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class ToolContext:
-    """What surrounds one run of a tool."""
+    """Variables, credentials and limits of one run of a tool."""
 
-    variables: dict[str, Any]
+    variables: JsonObject
     execution_id: int
     step: str
     server_url: str
     secrets: Mapping[str, str] = field(default_factory=dict)
     timeout: int | None = None
     """The lifted ``timeout`` of a single tool."""
-    auth: Mapping[str, Any] | None = None
+    auth: Mapping[str, Json] | None = None
     credentials: "Credentials | None" = None
     """Resolves aliases; without it a tool that names one is refused."""
     toolbox: "Toolbox"
     event_id: int = 0
-    """Of the command; 0 when nobody knows."""
+    """Event id of the command; 0 when unknown."""
     child_starts: Counter[str] = field(default_factory=Counter)
-    """How often this run has started a child the same way; shared by the tasks of a pipeline."""
+    """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 
-    def render(self, value: Any, *, extra: Mapping[str, Any] | None = None) -> Any:
+    def render(self, value: Json, *, extra: Mapping[str, Json] | None = None) -> Json:
         """Render by the worker's rules, with more variables if given.
 
         Raises:
@@ -127,7 +115,7 @@ class ToolContext:
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
 
-    def with_variables(self, variables: dict[str, Any], **changes: Any) -> "ToolContext":
+    def with_variables(self, variables: JsonObject, **changes: Json) -> "ToolContext":
         """Return the context of a task inside: other variables, nothing lifted."""
         return replace(self, variables=variables, **changes)
 
@@ -136,23 +124,23 @@ class Credentials(Protocol):
     """The credentials of one command."""
 
     async def apply(
-        self, kind: str, config: dict[str, Any], context: ToolContext
-    ) -> tuple[dict[str, Any], ToolContext]:
+        self, kind: str, config: JsonObject, context: ToolContext
+    ) -> tuple[JsonObject, ToolContext]:
         """Return configuration and context with aliases resolved; raises `ToolError`."""
 
 
 class Toolbox(Protocol):
     """All tools, for tools that run others."""
 
-    async def run(self, kind: str, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, kind: str, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a tool; raises `ToolError`."""
 
 
 class Tool(Protocol):
-    """One kind. Gets its configuration as the control plane rendered it."""
+    """A tool kind."""
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Do the work.
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+        """Run with a configuration as the control plane rendered it.
 
         Raises:
             ToolError: it could not be done at all.
@@ -161,7 +149,7 @@ class Tool(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolParts:
-    """What tools are made of; a factory takes what it needs."""
+    """Shared parts; a factory takes those its tool needs."""
 
     settings: Settings
     http: httpx.AsyncClient

@@ -1,13 +1,13 @@
-"""The reference's protocol: claim, started, call, completed (worker 5, 7 and 10)."""
+"""The reference's protocol: claim, started, call, completed."""
 
 import asyncio
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
+from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import (
@@ -23,8 +23,6 @@ from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
 from noetl_worker.transports.known_commands import KnownCommands
 
-__all__ = ["HttpTiming", "HttpTransport"]
-
 _GRANTED = frozenset({200, 201})
 _LATER = frozenset({408, 429, 502, 503, 504})
 _REFUSED = 409
@@ -34,7 +32,7 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class HttpTiming:
-    """Waits and tries."""
+    """Pauses and numbers of tries."""
 
     nak_seconds: float = 0.25
     longest_nak_seconds: float = 30.0
@@ -44,7 +42,7 @@ class HttpTiming:
 
 
 class HttpTransport:
-    """Speaks with the edge named in each notification."""
+    """Claim and report at the edge that a notification names."""
 
     def __init__(
         self,
@@ -64,22 +62,20 @@ class HttpTransport:
         self._timing = timing or HttpTiming()
         self._known = KnownCommands()
 
-    # -- the worker itself ---------------------------------------------------------------
-
     async def register(self) -> bool:
         """Register the pool."""
         status = await self._pool_call("register", self._identity.registration())
         return status is not None and status < 300
 
     async def heartbeat(self) -> bool:
-        """Tell that we live."""
+        """Send a heartbeat."""
         return await self._pool_call("heartbeat", self._identity.heartbeat()) != 404
 
     async def deregister(self) -> None:
-        """Take us out."""
+        """Deregister the worker."""
         await self._pool_call("deregister", self._identity.deregistration())
 
-    async def _pool_call(self, operation: str, body: dict[str, Any]) -> int | None:
+    async def _pool_call(self, operation: str, body: JsonObject) -> int | None:
         try:
             status, answer = await self._edge.call_json(
                 "POST", f"/api/worker/pool/{operation}", body
@@ -91,14 +87,12 @@ class HttpTransport:
             _log.warning("edge_refused", operation=operation, status=status, answer=answer)
         return status
 
-    # -- one notification ----------------------------------------------------------------
-
     async def handle(self, delivery: Delivery) -> None:
         """Claim a command, run it, and post its events."""
         started = perf_counter()
         note = decode_notification(delivery.data)
         if note.event_id in self._known:
-            # Our own ack was lost: claiming again would run the tool twice at once.
+            # The ack was lost: claiming again would run the tool twice at once.
             await delivery.ack()
             return
         self._known.hold(note.event_id)
@@ -109,7 +103,7 @@ class HttpTransport:
             if command is not None:
                 reported = await self._run(command)
         finally:
-            # What was not reported comes back one day, perhaps to us.
+            # A command without a report is delivered again, perhaps to this worker.
             (self._known.finish if reported else self._known.release)(note.event_id)
 
     async def _claim(self, note: CommandNotification, delivery: Delivery) -> Command | None:
@@ -143,17 +137,15 @@ class HttpTransport:
         return None
 
     async def _give_back(self, delivery: Delivery, outcome: str) -> None:
-        """Let it come again, later each time: a claim refused for good must not spin."""
+        """Ask for redelivery, later each time: a claim refused for good must not spin."""
         metrics.PULLS.labels(outcome).inc()
         delay = self._timing.nak_seconds * 2.0 ** min(delivery.num_delivered - 1, 20)
         await delivery.nak(min(delay, self._timing.longest_nak_seconds))
 
-    # -- run and report ------------------------------------------------------------------
-
     async def _run(self, command: Command) -> bool:
-        """Run the tool and report; False when the control plane did not take that."""
+        """Run the tool and report; False when the control plane did not accept the reports."""
         if not await self._post(command, self._reporter.started(command), forever=False):
-            # As the reference: no tool without its start; the lease gives it to somebody else.
+            # As the reference: no tool without its start; after its lease another worker gets it.
             _log.error("start_not_accepted", command_id=command.command_id)
             return False
         outcome = await self._runner.run(command, self._results)
@@ -162,7 +154,7 @@ class HttpTransport:
                 return False
         return True
 
-    async def _post(self, command: Command, event: dict[str, Any], *, forever: bool) -> bool:
+    async def _post(self, command: Command, event: JsonObject, *, forever: bool) -> bool:
         """Post an event until it is accepted; its id stays the same, so twice is once.
 
         Four tries as the reference. An outcome is repeated beyond that, unless the edge says

@@ -1,15 +1,13 @@
-"""The commands this process knows: held, unanswered, or finished not long ago."""
+"""Commands of this process: held, unanswered, or finished recently."""
 
 from collections.abc import Callable
 from time import monotonic
-
-__all__ = ["KnownCommands"]
 
 _REMEMBER_SECONDS = 600.0
 
 
 class KnownCommands:
-    """Tells whether a notification is about something this process has in hand (worker 22.3).
+    """Commands held or recently finished by this process, by event id.
 
     Finished ones are remembered for at least ten minutes, at most twenty: two sets that take
     turns cost less than a time for each.
@@ -26,15 +24,15 @@ class KnownCommands:
         return event_id in self._held or event_id in self._recent or event_id in self._older
 
     def hold(self, event_id: int) -> None:
-        """Take a command in hand."""
+        """Hold a command."""
         self._held.add(event_id)
 
     def let_go(self, event_id: int) -> None:
-        """Hold it no longer; one that was finished stays remembered."""
+        """Stop holding a command; a finished command stays remembered."""
         self._held.discard(event_id)
 
     def release(self, event_id: int) -> None:
-        """Forget it: somebody else runs it, or nobody yet."""
+        """Forget a command that this process does not run."""
         for known in (self._held, self._recent, self._older):
             known.discard(event_id)
 

@@ -36,7 +36,7 @@ type OnAnswer = Callable[["Message", str | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which run of which command a message is about."""
+    """The run of a command that a message reports on, and its subject."""
 
     subject: str
     event_id: int
@@ -59,7 +59,7 @@ class Message:
 
 
 class Messages:
-    """Those that wait for their answer, by the subject it comes on."""
+    """Messages that wait for their answer, by reply subject."""
 
     def __init__(
         self, bus: Bus, *, identity: Identity, pending_outcomes: PendingOutcomes, timing: Timing
@@ -121,7 +121,7 @@ class Messages:
         )
 
     async def publish_quietly(self, messages: list[Message]) -> None:
-        """Publish; what fails is due again anyway."""
+        """Publish without raising: a failed message is due again anyway."""
         outgoing = [
             Outgoing(
                 message.place.subject,
@@ -136,7 +136,7 @@ class Messages:
                 _log.info("repetition_not_stored", error=result.message)
 
     async def run_confirmations(self) -> None:
-        """Send again, under the next id, what was stored and not answered."""
+        """Publish unanswered messages again, under the next message id."""
         while True:
             await asyncio.sleep(self._timing.look_seconds)
             now = monotonic()

@@ -1,4 +1,4 @@
-"""The fast path: start and outcome as messages (worker 22.3)."""
+"""The fast path: start and outcome as messages."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
 from noetl_contract.commands import CommandNotification
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import ingress_subject, rpc_subject
 
@@ -34,8 +35,6 @@ from noetl_worker.transports.pending_outcomes import PendingOutcomes
 from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
 
-__all__ = ["NatsTransport"]
-
 _log = get_logger()
 
 _UNREPORTABLE = Outcome(
@@ -46,7 +45,7 @@ type Verdict = Literal["refused", "give_back"]
 
 
 class _Run:
-    """A command in hand: its start may still be unanswered, its tool may be running."""
+    """A held command: its start may be unanswered, its tool may be running."""
 
     __slots__ = ("command", "is_lost", "is_running", "place", "start", "task")
 
@@ -60,7 +59,7 @@ class _Run:
 
 
 class NatsTransport:
-    """Our own protocol; commands that don't speak it go to the other transport."""
+    """Start and report by message; commands without the fast part go to the other transport."""
 
     def __init__(
         self,
@@ -89,23 +88,21 @@ class NatsTransport:
             bus, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
         )
 
-    # -- the worker itself ---------------------------------------------------------------
-
     async def register(self) -> bool:
         """Register with the catalog."""
         reply = await self._ask_catalog("runtime.register", self._identity.registration())
         return reply is not None and reply.status == 200
 
     async def heartbeat(self) -> bool:
-        """Tell the catalog that we live."""
+        """Send a heartbeat to the catalog."""
         reply = await self._ask_catalog("runtime.heartbeat", self._identity.heartbeat())
         return reply is None or reply.status != 404
 
     async def deregister(self) -> None:
-        """Take us out of the catalog."""
+        """Deregister from the catalog."""
         await self._ask_catalog("runtime.deregister", self._identity.deregistration())
 
-    async def _ask_catalog(self, operation: str, request: dict[str, Any]) -> RpcReply | None:
+    async def _ask_catalog(self, operation: str, request: JsonObject) -> RpcReply | None:
         try:
             reply = await self._rpc.call(
                 rpc_subject("catalog", operation), request, timeout=self._timing.claim_seconds
@@ -118,8 +115,6 @@ class NatsTransport:
                 "catalog_refused", operation=operation, status=reply.status, error=reply.error
             )
         return reply
-
-    # -- one notification ----------------------------------------------------------------
 
     async def handle(self, delivery: Delivery) -> None:
         """Start or claim a command, run it, and publish its outcome."""
@@ -145,7 +140,7 @@ class NatsTransport:
     async def _take(
         self, note: CommandNotification, delivery: Delivery, *, shard: int
     ) -> _Run | None:
-        """Get the right to run a command; None when it is somebody else's."""
+        """Get the right to run a command; None when another worker has it."""
         subject = ingress_subject(shard, execution_id=note.execution_id)
         command = command_of(note)
         after_start = False
@@ -164,8 +159,6 @@ class NatsTransport:
             and note.fast is not None
             and time() < fresh_until(note.fast)
         )
-
-    # -- start ---------------------------------------------------------------------------
 
     async def _start(self, run: _Run, delivery: Delivery) -> bool | None:
         """Publish the first start. True: ours. False: given back. None: started already."""
@@ -211,14 +204,12 @@ class NatsTransport:
         return run.start
 
     def _lose(self, run: _Run) -> None:
-        """Somebody else has the command: kill the tool, report nothing."""
+        """Kill the tool and report nothing: another worker has the command."""
         run.is_lost = True
         metrics.FAST_PATH.labels("lost").inc()
         _log.warning("command_lost", command_id=run.command.command_id)
         if run.is_running and run.task is not None:
             run.task.cancel()
-
-    # -- claim ---------------------------------------------------------------------------
 
     async def _claim(
         self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
@@ -238,7 +229,7 @@ class NatsTransport:
         subject = ingress_subject(shard, execution_id=answer.execution_id)
         run = _Run(answer, Place(subject, note.event_id, answer.attempts))
         message = self._start_message(run)
-        # The first id is the token of those who did not claim (worker 22.2).
+        # The first id is the token of starts without a claim.
         message.tries = 1
         message.due = monotonic() + self._timing.answer_seconds
         await self._messages.publish_quietly([message])
@@ -265,7 +256,7 @@ class NatsTransport:
             if verdict is not None:
                 return verdict
             if after_start:
-                # If the start was ours nobody else can get the command: never give it away.
+                # If the start was stored no other worker can get the command: never give it away.
                 await asyncio.sleep(timing.claim_pause_seconds)
                 continue
             if monotonic() + pause >= give_up:
@@ -292,8 +283,6 @@ class NatsTransport:
         except UndecodableClaim as error:
             _log.error("claim_undecodable", event_id=note.event_id, error=error.message)
             return None
-
-    # -- run and outcome -----------------------------------------------------------------
 
     async def _run(self, run: _Run) -> None:
         """Run the tool and publish the outcome, unless the command is lost."""
@@ -330,7 +319,7 @@ class NatsTransport:
             elif status in {"ok", "late"}:
                 self._messages.forget(message)
             if status == "late":
-                # Somebody else's now; should he lose it, it may come back to us.
+                # Another worker has it now; it may come back should that worker lose it.
                 self._known.release(message.place.event_id)
 
         command = run.command
@@ -340,7 +329,7 @@ class NatsTransport:
         )
 
     def _refused(self, message: Message, run: _Run, outcome: Outcome) -> None:
-        """Report that an outcome can't be reported; it would be refused for ever."""
+        """Report that the outcome is unreportable: it would be refused for ever."""
         self._messages.forget(message)
         event_id = message.place.event_id
         if outcome is _UNREPORTABLE:
@@ -354,7 +343,7 @@ class NatsTransport:
         instead.due = monotonic()
 
     async def _publish_outcome(self, message: Message, run: _Run, outcome: Outcome) -> None:
-        """Publish until the broker has it; it stays in memory until it is answered."""
+        """Publish until the broker has stored it; it stays in memory until it is answered."""
         timing = self._timing
         place = message.place
         pause = timing.outcome_pause_seconds
@@ -373,10 +362,8 @@ class NatsTransport:
             message.due = monotonic() + message.pause
             return
 
-    # -- messages and their answers ------------------------------------------------------
-
     async def run_confirmations(self) -> None:
-        """Send again what was stored and not answered."""
+        """Publish unanswered messages again."""
         await self._messages.run_confirmations()
 
     async def settle(self, *, seconds: float) -> None:

@@ -1,14 +1,12 @@
-"""Outcomes that wait for their answer."""
+"""The bound on outcomes that wait for their answer."""
 
 import asyncio
 
 from noetl_worker import metrics
 
-__all__ = ["PendingOutcomes"]
-
 
 class PendingOutcomes:
-    """Counts them and their bytes; above the bound no new command may begin (worker 22.3)."""
+    """Count and bytes of unanswered outcomes; above a bound no command may begin."""
 
     def __init__(self, *, most: int, most_bytes: int) -> None:
         self._most = most
@@ -22,23 +20,23 @@ class PendingOutcomes:
 
     @property
     def count(self) -> int:
-        """How many wait."""
+        """Number of unanswered outcomes."""
         return self._count
 
     def add(self, size: int) -> None:
-        """One more waits."""
+        """Count an outcome."""
         self._count += 1
         self._bytes += size
         self._changed()
 
     def remove(self, size: int) -> None:
-        """One has its answer."""
+        """Stop counting an outcome, which has its answer."""
         self._count -= 1
         self._bytes -= size
         self._changed()
 
     async def room(self) -> None:
-        """Wait until the bound is not reached."""
+        """Wait until there is room below the bound."""
         await self._room.wait()
 
     async def emptied(self) -> None:

@@ -1,13 +1,11 @@
-"""How long a worker waits for what (worker 22.3)."""
+"""Timeouts and pauses of the fast path."""
 
 from dataclasses import dataclass
-
-__all__ = ["Timing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The waits of worker 22.3."""
+    """Timeouts and pauses of the fast path."""
 
     start_try_seconds: float = 2.0
     start_tries: int = 5

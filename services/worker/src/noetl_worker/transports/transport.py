@@ -1,33 +1,31 @@
-"""What both transports offer to the worker."""
+"""The interface of both transports."""
 
 from typing import Protocol
 
 from noetl_common.bus.delivery import Delivery
 
-__all__ = ["Transport"]
-
 
 class Transport(Protocol):
-    """Claims commands, reports their outcomes, shows that the worker lives."""
+    """Claim commands, report their outcomes, register the worker."""
 
     async def register(self) -> bool:
         """Register the worker as this process; whether that worked."""
 
     async def heartbeat(self) -> bool:
-        """Tell that the worker lives; False when it is not known any more."""
+        """Send a heartbeat; False when the worker is not registered any more."""
 
     async def deregister(self) -> None:
-        """Take the worker out; what it still holds is given to others."""
+        """Deregister the worker; its commands are given to others."""
 
     async def handle(self, delivery: Delivery) -> None:
-        """Take a notification to its end: answered, and run and reported if it was ours.
+        """Handle a notification: acknowledge it, and run and report the command if it is won.
 
         Raises:
-            UndecodableNotification: it is none.
+            UndecodableNotification: it can't be decoded.
         """
 
     async def run_confirmations(self) -> None:
-        """Repeat what was not answered, until cancelled."""
+        """Repeat unanswered messages, until cancelled."""
 
     async def settle(self, *, seconds: float) -> None:
         """Wait until everything reported has been answered, but no longer."""

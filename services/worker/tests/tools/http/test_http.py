@@ -1,4 +1,4 @@
-"""The http tool against a real server on loopback (tools 4)."""
+"""The http tool against a real server on loopback."""
 
 import asyncio
 import base64

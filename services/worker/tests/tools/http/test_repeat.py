@@ -1,4 +1,4 @@
-"""The ``retry`` rules of the http tool: tries and pages against a real server (tools 4)."""
+"""The ``retry`` rules of the http tool: tries and pages against a real server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

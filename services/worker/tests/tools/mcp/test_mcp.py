@@ -1,4 +1,4 @@
-"""The mcp tool against servers of the protocol's own library, and against odd ones (tools 19)."""
+"""The mcp tool against servers of the protocol's own library, and against odd ones."""
 
 import subprocess
 import sys

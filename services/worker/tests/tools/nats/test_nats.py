@@ -1,4 +1,4 @@
-"""The nats tool against a real server (tools 18)."""
+"""The nats tool against a real server."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The python tool: configuration in, result out (tools 3)."""
+"""The python tool: configuration in, result out."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""The script tool against a server that speaks the few calls of a cluster it needs (tools 17).
+"""The script tool against a server that speaks the few calls of a cluster it needs.
 
 The server is no cluster, but it runs the job's command with the script and the environment that
 were uploaded, so that what a container would see is really tried.

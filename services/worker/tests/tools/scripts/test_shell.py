@@ -1,4 +1,4 @@
-"""The shell tool: real shells in real process groups (tools 7)."""
+"""The shell tool: real shells in real process groups."""
 
 import asyncio
 import contextlib

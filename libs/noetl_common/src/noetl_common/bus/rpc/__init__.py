@@ -1,8 +1,10 @@
 """Request/reply between services: for answers that may be asked for again."""
 
+from noetl_contract.ingress import deadline_of
+
 from noetl_common.bus.rpc.client import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.bus.rpc.handlers import Encoded, Handler, encoded, handle
-from noetl_common.bus.rpc.headers import PATIENCE_HEADER, deadline_of
+from noetl_common.bus.rpc.headers import PATIENCE_HEADER
 from noetl_common.bus.rpc.replies import encode_error, encode_reply
 from noetl_common.bus.rpc.server import RpcHandler, serve_rpc
 

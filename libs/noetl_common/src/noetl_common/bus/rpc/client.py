@@ -1,11 +1,9 @@
 """Requests to other services."""
 
-import asyncio
 from time import monotonic
-from typing import Any
 
 import orjson
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.operation import Operation, encode_value
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel, ValidationError
@@ -14,6 +12,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.rpc.headers import headers_of
 from noetl_common.errors import NoetlError, Unavailable
+from noetl_common.retry import backoff
 
 __all__ = ["RpcClient", "RpcRefused", "RpcUnavailable"]
 
@@ -44,7 +43,7 @@ class RpcRefused(NoetlError):
         return self.http_status
 
     @property
-    def detail(self) -> Any:
+    def detail(self) -> Json:
         """What the service told beside the text."""
         return self.told
 
@@ -129,8 +128,12 @@ class RpcClient:
         """
         body = request if isinstance(request, bytes) else orjson.dumps(request)
         end = monotonic() + timeout
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
+        reason = ""
+        async for _ in backoff(
+            first_seconds=_FIRST_PAUSE_SECONDS,
+            longest_seconds=_LONGEST_PAUSE_SECONDS,
+            total_seconds=timeout if wait_for_responder else 0,
+        ):
             left = end - monotonic()
             try:
                 incoming = await self._bus.request(
@@ -139,9 +142,6 @@ class RpcClient:
                 return RpcReply.model_validate_json(incoming.data)
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")
-                if not wait_for_responder or monotonic() + pause >= end:
-                    raise RpcUnavailable(what=subject, reason=reason) from error
             except ValidationError as error:
                 raise RpcUnavailable(what=subject, reason="an answer without sense") from error
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        raise RpcUnavailable(what=subject, reason=reason)

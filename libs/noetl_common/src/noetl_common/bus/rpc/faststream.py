@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Any
 
 from faststream import AckPolicy, BaseMiddleware, ContextRepo, Response, StreamMessage
-from faststream.nats import NatsBroker
+from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.response import NatsPublishCommand
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -39,7 +39,7 @@ class RequestBroker(NatsBroker):
     def route(self, route: Route, *, queue: str) -> None:
         """Answer the requests on a subject, shared with the replicas of the same queue."""
         subscriber = self.subscriber(
-            route.subject, queue, decoder=_body, ack_policy=AckPolicy.MANUAL
+            route.subject, queue, parser=_parse, decoder=_body, ack_policy=AckPolicy.MANUAL
         )
         subscriber(route.answer)
 
@@ -102,6 +102,18 @@ class _Client(Client):
         if cb is None:
             raise TypeError("a subscriber without a callback")
         return await self._listener.listen(subject, cb, queue=queue)
+
+
+async def _parse(message: Msg) -> NatsMessage:
+    """Take a message as it is: FastStream's parser makes ids and matches the subject."""
+    return NatsMessage(
+        raw_message=message,
+        body=message.data,
+        reply_to=message.reply,
+        headers=message.headers or {},
+        message_id=message.reply,
+        correlation_id=message.reply,
+    )
 
 
 async def _body(message: StreamMessage[Msg]) -> bytes:

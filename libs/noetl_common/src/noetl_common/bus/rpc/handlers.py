@@ -14,7 +14,7 @@ from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_
 __all__ = ["Encoded", "Handler", "Outcome", "encoded", "handle"]
 
 type Outcome = tuple[int, bytes]
-"""The status of an answer, for the metrics, and the answer itself."""
+"""Status and envelope of an answer; the status is for the metrics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,13 @@ the server's own queue.
 
 from collections.abc import Mapping
 
-from noetl_contract.ingress import DEADLINE_HEADER
+from noetl_contract.ingress import DEADLINE_HEADER, deadline_of
 
 from noetl_common.clock import unix_ms
 
-__all__ = ["PATIENCE_HEADER", "deadline_of", "headers_of", "is_late"]
+__all__ = ["PATIENCE_HEADER", "headers_of", "is_late"]
 
 PATIENCE_HEADER = "Noetl-Patience-Ms"
-
-
-def deadline_of(headers: Mapping[str, str]) -> int | None:
-    """Return the deadline of a message in Unix milliseconds, if it has a legible one."""
-    text = headers.get(DEADLINE_HEADER, "")
-    return int(text) if text.isdigit() else None
 
 
 def headers_of(seconds: float) -> dict[str, str]:

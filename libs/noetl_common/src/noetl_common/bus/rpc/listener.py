@@ -1,4 +1,4 @@
-"""Requests as they arrive: each becomes a task, too many are refused, the end waits for all."""
+"""Arrival of requests: each becomes a task, too many are refused, the end waits for all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Checks of playbooks that nothing runs."""
+"""The linter: checks of a playbook without running it."""
 
 from noetl_engine.playbook.lint.finding import Finding, Severity
 from noetl_engine.playbook.lint.linter import MAX_FINDINGS, MAX_TEXTS, lint

@@ -1,7 +1,9 @@
-"""What the linter has to say about one place of a playbook."""
+"""Findings of the linter."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from noetl_engine.playbook.yaml import MapNode, Node
 
 
 class Severity(StrEnum):
@@ -33,3 +35,41 @@ class Finding:
     column: int
     path: str = ""
     hint: str | None = None
+
+
+def finding_at(
+    node: Node,
+    path: str,
+    rule: str,
+    message: str,
+    *,
+    severity: Severity = Severity.WARNING,
+    hint: str | None = None,
+) -> Finding:
+    """Return a finding about a value."""
+    return Finding(
+        severity=severity,
+        rule=rule,
+        message=message,
+        line=node.line,
+        column=node.column,
+        path=path,
+        hint=hint,
+    )
+
+
+def finding_at_key(
+    node: MapNode, key: str, path: str, rule: str, message: str, *, hint: str | None = None
+) -> Finding:
+    """Return a warning about a key of a mapping."""
+    line, column = node.places.get(key, (node.line, node.column))
+    shown = key[:100]
+    return Finding(
+        severity=Severity.WARNING,
+        rule=rule,
+        message=message,
+        line=line,
+        column=column,
+        path=f"{path}.{shown}" if path else shown,
+        hint=hint,
+    )

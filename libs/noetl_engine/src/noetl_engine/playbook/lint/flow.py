@@ -1,31 +1,26 @@
-"""What never runs, or runs otherwise than it looks."""
+"""Steps and arcs that never run, or not as they look."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at, finding_at_key
 from noetl_engine.playbook.lint.names import ALWAYS
-from noetl_engine.playbook.lint.parts import StepPart, ToolPart, items_of, steps_of, text_of
+from noetl_engine.playbook.lint.parts import StepPart, items_of, steps_of, text_of
 from noetl_engine.playbook.model import START_STEP
-from noetl_engine.playbook.yaml import MapNode, Node, Scalar
+from noetl_engine.playbook.yaml import MapNode, Node, Scalar, is_null
 
-_NOT_RUN: Final = frozenset(
-    {"playbooks", "secrets", "iterator", "snowflake_transfer", "gcs", "gateway"}
-)
 _RESERVED: Final = ALWAYS | {"output", "event", "_index", "_total", "__frame_max_rows"}
 
 
 def flow_findings(root: MapNode) -> Iterator[Finding]:
-    """What each step says that is not as it looks."""
+    """Yield the parts of steps that have another effect than their looks."""
     for step in steps_of(root):
         yield from _step(step)
-        for tool in step.tools():
-            yield from _tool(step, tool)
 
 
 def reachability_findings(root: MapNode) -> Iterator[Finding]:
-    """Steps that no way from the start leads to."""
+    """Yield the steps that no path from the start reaches, and cycles without an end."""
     steps = {step.name: step for step in steps_of(root) if step.is_named}
     if START_STEP not in steps:
         return
@@ -38,12 +33,12 @@ def reachability_findings(root: MapNode) -> Iterator[Finding]:
     for name, step in steps.items():
         if name not in reached:
             message = f"step '{name}' never runs: no arc leads to it from 'start'"
-            yield _about(step.name_node, step.path, "unreachable-step", message)
+            yield finding_at(step.name_node, step.path, "unreachable-step", message)
     yield from _endless({name: steps[name] for name in reached})
 
 
 def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
-    """The first step of a cycle that has no way out."""
+    """Yield the first step of a cycle that has no way out."""
     ending = {name for name, step in steps.items() if _may_end(step)}
     while grown := {
         name
@@ -55,20 +50,20 @@ def _endless(steps: Mapping[str, StepPart]) -> Iterator[Finding]:
     if stuck:
         step = min((steps[name] for name in stuck), key=lambda one: one.node.line)
         message = f"nothing ends after step '{step.name}': every way leads round in a circle"
-        yield _about(step.name_node, step.path, "endless", message)
+        yield finding_at(step.name_node, step.path, "endless", message)
 
 
 def _may_end(step: StepPart) -> bool:
-    """Whether a branch may end here: nothing follows, or every arc has a condition."""
+    """Return whether a branch may end here: nothing follows, or every arc has a condition."""
     return all(not _is_unconditional(arc.get("when")) for arc in step.arcs())
 
 
 def _is_unconditional(when: Node | None) -> bool:
-    return when is None or _is_null(when)
+    return when is None or is_null(when)
 
 
 def workbook_findings(root: MapNode) -> Iterator[Finding]:
-    """Tasks that name tasks, which is never resolved, and tasks nobody names."""
+    """Yield workbook tasks that refer to tasks, and tasks that no step uses."""
     tasks: dict[str, MapNode] = {}
     for item in items_of(root.entries.get("workbook")):
         name = text_of(item, "name")
@@ -79,7 +74,9 @@ def workbook_findings(root: MapNode) -> Iterator[Finding]:
         if text_of(tool, "kind") == "workbook" and isinstance(tool, MapNode):
             what = "itself" if text_of(tool, "name") == name else "another workbook task"
             message = f"workbook task '{name}' names {what}: references are resolved only in steps"
-            yield _about(tool, f"workbook.{name}", "workbook-cycle", message, Severity.ERROR)
+            yield finding_at(
+                tool, f"workbook.{name}", "workbook-cycle", message, severity=Severity.ERROR
+            )
     yield from _unused(root, tasks)
 
 
@@ -93,21 +90,21 @@ def _unused(root: MapNode, tasks: Mapping[str, MapNode]) -> Iterator[Finding]:
     for name, task in tasks.items():
         if name not in used:
             message = f"workbook task '{name}' is used by no step"
-            yield _about(task, f"workbook.{name}", "unused-task", message)
+            yield finding_at(task, f"workbook.{name}", "unused-task", message)
 
 
 def _step(step: StepPart) -> Iterator[Finding]:
     if step.name in _RESERVED:
         message = f"'{step.name}' is a name of the language: templates can't tell it from the step"
-        yield _about(step.name_node, step.path, "reserved-name", message)
+        yield finding_at(step.name_node, step.path, "reserved-name", message)
     guard = step.get("when")
     if step.name == START_STEP and guard is not None:
         message = "'when' has no effect on the start step: it always runs"
-        yield _about(guard, f"{step.path}.when", "inert", message)
+        yield finding_at(guard, f"{step.path}.when", "inert", message)
     limit = step.get("loop", "spec", "max_in_flight")
     if limit is not None and text_of(step.get("loop", "spec"), "mode") != "parallel":
         message = "'max_in_flight' has no effect: only 'mode: parallel' runs iterations together"
-        yield _about(limit, f"{step.path}.loop.spec.max_in_flight", "inert", message)
+        yield finding_at(limit, f"{step.path}.loop.spec.max_in_flight", "inert", message)
     yield from _router(step)
     yield from _dotted_keys(step)
 
@@ -117,11 +114,11 @@ def _router(step: StepPart) -> Iterator[Finding]:
     mode = step.get("next", "spec", "mode")
     if isinstance(mode, Scalar) and mode.text.lower() not in {"exclusive", "inclusive"}:
         message = f"unknown mode '{mode.text[:50]}' means exclusive"
-        yield _about(mode, f"{step.path}.next.spec.mode", "inert", message)
+        yield finding_at(mode, f"{step.path}.next.spec.mode", "inert", message)
     arcs = list(step.arcs())
-    if router is not None and not _is_null(router) and not any(step.written_arcs()):
+    if router is not None and not is_null(router) and not any(step.written_arcs()):
         message = f"'next' of step '{step.name}' leads nowhere: the branch ends here"
-        yield _about(router, f"{step.path}.next", "inert", message)
+        yield finding_at(router, f"{step.path}.next", "inert", message)
     is_inclusive = isinstance(mode, Scalar) and mode.text.lower() == "inclusive"
     if is_inclusive or not isinstance(router, MapNode):
         return
@@ -132,7 +129,7 @@ def _router(step: StepPart) -> Iterator[Finding]:
                 f"the arc to '{arc.target}' is never taken: the one before it has no 'when' and "
                 "the mode is exclusive"
             )
-            yield _about(arc.node, arc.path, "unreachable-arc", message)
+            yield finding_at(arc.node, arc.path, "unreachable-arc", message)
             return
 
 
@@ -140,37 +137,11 @@ def _dotted_keys(step: StepPart) -> Iterator[Finding]:
     blocks = [(step.get("set"), f"{step.path}.set")]
     blocks += [(arc.get("set"), f"{arc.path}.set") for arc in step.arcs()]
     for block, path in blocks:
-        for key in block.entries if isinstance(block, MapNode) else ():
+        if not isinstance(block, MapNode):
+            continue
+        for key in block.entries:
             scope, dot, _ = key.partition(".")
             if dot and scope not in {"ctx", "iter", "step"}:
-                message = (
-                    f"no template can read '{key[:100]}': write 'ctx.{key[:100].partition('.')[2]}'"
-                )
-                assert isinstance(block, MapNode)  # noqa: S101 - only then it has keys
-                line, column = block.places.get(key, (block.line, block.column))
-                yield Finding(severity=Severity.WARNING, rule="inert", message=message,
-                              line=line, column=column, path=f"{path}.{key[:100]}")  # fmt: skip
-
-
-def _tool(step: StepPart, tool: ToolPart) -> Iterator[Finding]:
-    kind = tool.node.entries.get("kind")
-    if kind is None:
-        return
-    if tool.kind in _NOT_RUN:
-        message = f"no worker runs tool kind '{tool.kind}': the step fails"
-        yield _about(kind, f"{tool.path}.kind", "tool-not-run", message)
-    if tool.kind == "workbook" and step.is_pipeline:
-        message = "workbook references are not resolved inside a pipeline: the step fails"
-        yield _about(kind, f"{tool.path}.kind", "tool-not-run", message)
-
-
-def _about(
-    node: Node, path: str, rule: str, message: str, severity: Severity = Severity.WARNING
-) -> Finding:
-    return Finding(
-        severity=severity, rule=rule, message=message, line=node.line, column=node.column, path=path
-    )
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
+                shown = key[:100]
+                message = f"no template can read '{shown}': write 'ctx.{shown.partition('.')[2]}'"
+                yield finding_at_key(block, key, path, "inert", message)

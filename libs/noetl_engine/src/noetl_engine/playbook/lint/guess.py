@@ -1,4 +1,4 @@
-"""What the author may have meant."""
+"""Similar words for unknown ones."""
 
 import difflib
 from collections.abc import Collection
@@ -16,7 +16,7 @@ class Guesser:
         self._left = _MAX_GUESSES
 
     def __call__(self, word: str, known: Collection[str]) -> str:
-        """``, did you mean '…'?`` when something known looks like the word, else nothing."""
+        """Return ``, did you mean '…'?`` when a known word is similar, else nothing."""
         if not self._left or len(known) > _MAX_KNOWN or len(word) > _MAX_WORD_CHARS:
             return ""
         self._left -= 1

@@ -1,13 +1,15 @@
-"""Keys nobody listens to: unknown ones, ones at the wrong level, ones that never had an effect."""
+"""Keys without effect: unknown ones, misplaced ones, and old ones."""
 
 from collections.abc import Iterator
 from typing import Final
 
+from noetl_contract.tools import TOOLS
+
 from noetl_engine.playbook.language import LEVELS
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import items_of, steps_of, text_of
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_null
 
 # Where a key belongs that stands somewhere else, and how that place is called.
 _HOMES: Final = (
@@ -27,12 +29,8 @@ _STRAYS: Final = {
 }
 
 
-# Kinds that have such a word for something of their own.
-_OWN_WORDS: Final = {"mcp": frozenset({"tool"})}
-
-
 def key_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
-    """Every key without effect."""
+    """Yield every key without effect."""
     yield from _level(guess, root, "Playbook", "")
     yield from _level(guess, root.entries.get("metadata"), "Metadata", "metadata")
     for index, item in enumerate(items_of(root.entries.get("workbook"))):
@@ -77,8 +75,10 @@ def _level(guess: Guesser, node: Node | None, name: str, path: str) -> Iterator[
     for key, value in node.entries.items():
         known = level.keys.get(key)
         if known is not None:
-            if known.inert is not None and not _is_null(value):
-                yield _finding(node, key, path, "inert", f"'{key}' has no effect: {known.inert}")
+            if known.inert is not None and not is_null(value):
+                yield finding_at_key(
+                    node, key, path, "inert", f"'{key}' has no effect: {known.inert}"
+                )
             continue
         finding = _stranger(guess, node, key, name, path)
         if finding is not None:
@@ -94,30 +94,14 @@ def _stranger(guess: Guesser, node: MapNode, key: str, name: str, path: str) -> 
         return None
     if is_stray and home is not None and not (name == "Step" and home[0] == "Step"):
         message = f"'{shown}' has no effect here: it belongs {home[1]}"
-        return _finding(node, key, path, "misplaced-key", message, hint="check the indentation")
+        return finding_at_key(
+            node, key, path, "misplaced-key", message, hint="check the indentation"
+        )
     message = f"unknown key '{shown}' has no effect{guess(key, level.keys)}"
-    return _finding(node, key, path, "unknown-key", message)
+    return finding_at_key(node, key, path, "unknown-key", message)
 
 
 def _own_words(node: MapNode) -> frozenset[str]:
-    return _OWN_WORDS.get(text_of(node, "kind") or "", frozenset())
-
-
-def _finding(
-    node: MapNode, key: str, path: str, rule: str, message: str, *, hint: str | None = None
-) -> Finding:
-    line, column = node.places.get(key, (node.line, node.column))
-    shown = key[:100]
-    return Finding(
-        severity=Severity.WARNING,
-        rule=rule,
-        message=message,
-        line=line,
-        column=column,
-        path=f"{path}.{shown}" if path else shown,
-        hint=hint,
-    )
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
+    """Return the keys of the tool's own kind."""
+    kind = TOOLS.get(text_of(node, "kind") or "")
+    return kind.names if kind is not None else frozenset()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.flow import (
     flow_findings,
     reachability_findings,
@@ -20,6 +20,7 @@ from noetl_engine.playbook.lint.refusals import refusal_findings
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.lint.templates import template_findings
 from noetl_engine.playbook.lint.texts import Text, texts_of
+from noetl_engine.playbook.lint.tools import tool_findings
 from noetl_engine.playbook.parse import read_document
 from noetl_engine.playbook.problem import Code, Problem
 from noetl_engine.playbook.yaml import MapNode, Node, YamlLimits, compose
@@ -27,7 +28,7 @@ from noetl_engine.playbook.yaml import MapNode, Node, YamlLimits, compose
 MAX_FINDINGS: Final = 1000
 MAX_TEXTS: Final = 10_000
 _GRAVITY: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-# With these an arc is missing that may be the one that leads to a step.
+# With these problems an arc is missing, perhaps the arc that leads to a step.
 _ABOUT_ARCS: Final = frozenset({Code.NEXT, Code.UNKNOWN_STEP})
 
 
@@ -73,6 +74,7 @@ def _findings(
 ) -> list[Finding]:
     """Return the findings about a document that the parser has nothing to say to."""
     findings = [*key_findings(root, guess), *flow_findings(root), *workbook_findings(root)]
+    findings += tool_findings(root, guess)
     if not any(problem.code in _ABOUT_ARCS for problem in problems):
         findings += reachability_findings(root)
     names = names_of(root)
@@ -85,11 +87,5 @@ def _findings(
 
 
 def _unread(text: Text) -> Finding:
-    return Finding(
-        severity=Severity.INFO,
-        rule="limit",
-        message=f"only the first {MAX_TEXTS} texts were looked at",
-        line=text.node.line,
-        column=text.node.column,
-        path=text.path,
-    )
+    message = f"only the first {MAX_TEXTS} texts were looked at"
+    return finding_at(text.node, text.path, "limit", message, severity=Severity.INFO)

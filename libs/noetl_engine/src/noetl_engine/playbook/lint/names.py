@@ -1,4 +1,4 @@
-"""The names a playbook gives to templates."""
+"""Names that templates of a playbook can use."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ BY_WORKER: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What is declared in the whole document.
+    """Names declared in the whole document.
 
     Attributes:
         flat: Every name that stands for itself, and below ``ctx``.
@@ -56,7 +56,7 @@ def names_of(root: MapNode) -> Names:
 
 
 def iteration_names(step: StepPart) -> frozenset[str]:
-    """The names inside an iteration, none for a step without loop."""
+    """Return the names inside an iteration, none for a step without loop."""
     loop = step.get("loop")
     if not isinstance(loop, MapNode):
         return frozenset()
@@ -78,7 +78,7 @@ def _variables(step: StepPart) -> Iterator[str]:
 
 
 def rules_of(tool: MapNode) -> list[MapNode]:
-    """The rules of a tool's policy."""
+    """Return the rules of a tool's policy."""
     node: Node | None = tool
     for key in ("spec", "policy", "rules"):
         node = node.entries.get(key) if isinstance(node, MapNode) else None

@@ -1,4 +1,4 @@
-"""The parts of a document the checks look at, read leniently."""
+"""Steps, tools and arcs of a document, read leniently for the checks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class ArcPart:
     path: str
 
     def get(self, key: str) -> Node | None:
-        """A value of the arc."""
+        """Return a value of the arc."""
         return self.node.entries.get(key) if isinstance(self.node, MapNode) else None
 
 
@@ -52,7 +52,7 @@ class StepPart:
         return self.node.entries.get("step", self.node)
 
     def get(self, *keys: str) -> Node | None:
-        """A value below the step."""
+        """Return a value below the step."""
         node: Node | None = self.node
         for key in keys:
             node = node.entries.get(key) if isinstance(node, MapNode) else None
@@ -64,7 +64,7 @@ class StepPart:
         return isinstance(self.node.entries.get("tool"), ListNode)
 
     def tools(self) -> Iterator[ToolPart]:
-        """The single tool or the items of the pipeline, whatever their notation."""
+        """Yield the single tool or the items of the pipeline, whatever their notation."""
         tool = self.node.entries.get("tool")
         if isinstance(tool, MapNode):
             yield ToolPart(tool, f"{self.path}.tool", None)
@@ -80,7 +80,7 @@ class StepPart:
                     yield ToolPart(entry, f"{path}.{label}", label)
 
     def arcs(self) -> Iterator[ArcPart]:
-        """Every way out, whatever the notation."""
+        """Yield every way out, whatever the notation."""
         for path, item in self.written_arcs():
             target = item.entries.get("step") if isinstance(item, MapNode) else item
             if isinstance(target, Scalar) and isinstance(target.value, str):
@@ -109,18 +109,18 @@ def steps_of(root: MapNode) -> list[StepPart]:
 
 
 def items_of(node: Node | None) -> list[Node]:
-    """The items of a list, none for anything else."""
+    """Return the items of a list, none for anything else."""
     return node.items if isinstance(node, ListNode) else []
 
 
 def text_of(node: Node | None, key: str) -> str | None:
-    """A scalar of a mapping as text; nothing for null and everything else."""
+    """Return a scalar of a mapping as text; nothing for null and everything else."""
     entry = node.entries.get(key) if isinstance(node, MapNode) else None
     return entry.text if isinstance(entry, Scalar) and entry.value is not None else None
 
 
 def scalars_of(node: Node | None, path: str = "") -> Iterator[tuple[str, Scalar]]:
-    """Every text below a node with its path; what aliases repeat comes once."""
+    """Yield every text below a node with its path; repeats by aliases come once."""
     seen: set[int] = set()
     waiting = [(path, node)]
     while waiting:

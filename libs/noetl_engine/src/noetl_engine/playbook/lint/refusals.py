@@ -1,13 +1,14 @@
-"""Findings for the problems of the parser: why it refuses a playbook."""
+"""Findings for the problems of the parser."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
+
+from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.lint.finding import Finding, Severity
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import items_of, text_of
 from noetl_engine.playbook.lint.source import Source
-from noetl_engine.playbook.parse.tools import TOOL_KINDS
 from noetl_engine.playbook.problem import Code, Problem
 from noetl_engine.playbook.yaml import MapNode, Node
 

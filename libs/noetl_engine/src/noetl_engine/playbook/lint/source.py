@@ -1,4 +1,4 @@
-"""Places in the text of a playbook, and what its layout says about YAML errors."""
+"""Places in the text of a playbook, and advice from its layout for YAML errors."""
 
 import re
 from typing import Final
@@ -18,7 +18,7 @@ class Source:
         self._lines = text.splitlines()
 
     def line(self, number: int) -> str:
-        """A line by its one-based number, empty outside of the text."""
+        """Return a line by its one-based number, empty outside of the text."""
         return self._lines[number - 1] if 1 <= number <= len(self._lines) else ""
 
     def inside(self, scalar: Scalar, template_line: int) -> tuple[int, int]:
@@ -39,7 +39,7 @@ class Source:
         return line, max(start, indent) + 1
 
     def advice(self, line: int) -> str | None:
-        """What the layout around a line suggests when the YAML is broken there."""
+        """Return the fix that the layout around a broken line suggests."""
         for number in (line, line - 1):
             text = self.line(number)
             where = "" if number == line else f" (line {number})"

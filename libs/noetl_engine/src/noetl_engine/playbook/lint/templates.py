@@ -1,4 +1,4 @@
-"""What is wrong inside templates: syntax, names without a value, texts that mislead."""
+"""Mistakes inside templates: syntax, names without a value, misleading texts."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from noetl_template import (
     render_expression,
 )
 
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.names import ALWAYS, Names
 from noetl_engine.playbook.lint.source import Source
@@ -54,7 +54,7 @@ def template_findings(
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:
-    """The template that is rendered, and whether by the worker; nothing for mere data."""
+    """Return the template that is rendered, and whether by the worker; nothing for mere data."""
     content = text.node.text
     if text.by_worker:
         return (content if has_worker_syntax(content) else None), True
@@ -143,7 +143,7 @@ def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Gue
 
 
 def _vocabulary(text: Text, names: Names) -> frozenset[str]:
-    """What may have been meant; joining large sets for every name would take long."""
+    """Return the known names; large sets are not joined, which would take long."""
     return names.flat if len(names.flat) > _MAX_VOCABULARY else names.flat | text.names
 
 
@@ -162,12 +162,13 @@ def _missing_below(root: str, name: str, text: Text, names: Names, guess: Guesse
 
 def _plain_text(text: Text, names: Names) -> Iterator[Finding]:
     content, use = text.node.text.strip(), text.use
+    hint = f'write "{{{{ {content} }}}}"'
     if use.is_collection and content in names.flat:
         message = f"'{content}' is plain text here: a list with one word"
-        yield _about(text, Severity.WARNING, "plain-text", message, f'write "{{{{ {content} }}}}"')
+        yield finding_at(text.node, text.path, "plain-text", message, hint=hint)
     if use.is_rule and _OPERATOR.search(content):
         message = "a rule without '{{ }}' is plain text and therefore always true"
-        yield _about(text, Severity.WARNING, "plain-text", message, f'write "{{{{ {content} }}}}"')
+        yield finding_at(text.node, text.path, "plain-text", message, hint=hint)
     if use.is_value and not text.by_worker and text.node.style in {"'", '"'}:
         yield from _retyped(text, content)
 
@@ -179,16 +180,6 @@ def _retyped(text: Text, content: str) -> Iterator[Finding]:
     if str(value) != content:
         message = f"the text '{content[:50]}' becomes the number {value}"
         hint = "quotes don't keep it a text: add a letter, or build it in the tool"
-        yield _about(text, Severity.INFO, "retyped", message, hint)
-
-
-def _about(text: Text, severity: Severity, rule: str, message: str, hint: str) -> Finding:
-    return Finding(
-        severity=severity,
-        rule=rule,
-        message=message,
-        line=text.node.line,
-        column=text.node.column,
-        path=text.path,
-        hint=hint,
-    )
+        yield finding_at(
+            text.node, text.path, "retyped", message, severity=Severity.INFO, hint=hint
+        )

@@ -1,4 +1,4 @@
-"""Every template of a playbook, with who renders it and what it can see there."""
+"""Templates of a playbook with their renderer and the names they see."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _RULE_NAMES: Final = frozenset({"output", "_attempt", "_task"})
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a text is for."""
+    """Purpose of a text."""
 
     is_guard: bool = False
     is_collection: bool = False
@@ -55,9 +55,19 @@ class Text:
 
 
 def texts_of(root: MapNode) -> Iterator[Text]:
-    """The texts of all steps, in document order of the steps."""
+    """Yield the texts of all steps, in document order of the steps."""
     for step in steps_of(root):
         yield from _Step(step).texts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """The surroundings of texts; without ``names`` they see those of an iteration."""
+
+    names: frozenset[str] | None = None
+    later: frozenset[str] = frozenset()
+    by_worker: bool = False
+    use: Use = field(default_factory=Use)
 
 
 class _Step:
@@ -68,29 +78,31 @@ class _Step:
     def texts(self) -> Iterator[Text]:
         step = self.step
         if step.name != START_STEP:
-            yield from self._some(("when",), use=_GUARD, names=frozenset())
+            yield from self._some(("when",), _View(use=_GUARD, names=frozenset()))
         for index, rule in enumerate(items_of(step.get("spec", "policy", "admit", "rules"))):
             when = rule.entries.get("when") if isinstance(rule, MapNode) else None
             path = f"{step.path}.spec.policy.admit.rules[{index}].when"
-            yield from self._below(when, path, use=_GUARD, names=frozenset())
-        yield from self._some(("loop", "in"), use=Use(is_collection=True), names=frozenset())
-        yield from self._some(("loop", "spec", "max_in_flight"), names=frozenset())
+            yield from self._below(when, path, _View(use=_GUARD, names=frozenset()))
+        yield from self._some(("loop", "in"), _View(use=Use(is_collection=True), names=frozenset()))
+        yield from self._some(("loop", "spec", "max_in_flight"), _View(names=frozenset()))
         claim = frozenset({"__frame_max_rows"})
-        yield from self._some(("loop", "cursor", "claim"), names=claim)
-        yield from self._some(("input",), use=_VALUE)
-        yield from self._some(("args",), by_worker=True, names=self.names | BY_WORKER)
+        yield from self._some(("loop", "cursor", "claim"), _View(names=claim))
+        yield from self._some(("input",), _View(use=_VALUE))
+        yield from self._some(("args",), _View(by_worker=True, names=self.names | BY_WORKER))
         yield from self._tools()
-        yield from self._some(("set",), use=_VALUE, names=_OUTCOME)
+        yield from self._some(("set",), _View(use=_VALUE, names=_OUTCOME))
         yield from self._arcs()
 
     def _arcs(self) -> Iterator[Text]:
         for arc in self.step.arcs():
             when = arc.get("when")
-            yield from self._below(when, f"{arc.path}.when", use=_GUARD, names=_OUTCOME)
+            yield from self._below(when, f"{arc.path}.when", _View(use=_GUARD, names=_OUTCOME))
             # The arcs of a failure see the failure.
             failure = isinstance(when, Scalar) and "event" in when.text
             names = _OUTCOME if failure else frozenset[str]()
-            yield from self._below(arc.get("set"), f"{arc.path}.set", use=_VALUE, names=names)
+            yield from self._below(
+                arc.get("set"), f"{arc.path}.set", _View(use=_VALUE, names=names)
+            )
 
     def _tools(self) -> Iterator[Text]:
         step = self.step
@@ -113,10 +125,12 @@ class _Step:
                 yield from self._policy(tool, frozenset())
                 continue
             if _holds_rules(key, entry):
-                yield from self._below(entry, f"{tool.path}.{key}", by_worker=True, use=_ANSWER)
+                yield from self._below(
+                    entry, f"{tool.path}.{key}", _View(by_worker=True, use=_ANSWER)
+                )
                 continue
             use = _use_of(key)
-            yield from self._below(entry, f"{tool.path}.{key}", use=use)
+            yield from self._below(entry, f"{tool.path}.{key}", _View(use=use))
 
     def _task(
         self, tool: ToolPart, names: frozenset[str], earlier: frozenset[str]
@@ -128,36 +142,46 @@ class _Step:
             if key == "spec":
                 yield from self._policy(tool, names | earlier | own)
             elif _holds_rules(key, entry):
-                yield from self._below(entry, path, by_worker=True, use=_ANSWER)
+                yield from self._below(entry, path, _View(by_worker=True, use=_ANSWER))
             elif key in VERBATIM_TASK_KEYS or key == "args":
                 seen = names | earlier | BY_WORKER
                 if key == "set":
                     seen |= own | {"output"} | _set_names(tool)
                 if key == "command":
                     seen |= own
-                yield from self._below(entry, path, by_worker=True, names=seen, use=_VALUE)
+                yield from self._below(entry, path, _View(by_worker=True, names=seen, use=_VALUE))
             else:
                 use = _use_of(key)
-                yield from self._below(entry, path, names=names, later=earlier | own, use=use)
+                yield from self._below(
+                    entry, path, _View(names=names, later=earlier | own, use=use)
+                )
 
     def _policy(self, tool: ToolPart, names: frozenset[str]) -> Iterator[Text]:
         names |= self.names | _RULE_NAMES | BY_WORKER
         for rule in rules_of(tool.node):
             for path, node in scalars_of(rule, f"{tool.path}.spec.policy.rules"):
                 is_when = path.endswith(".when")
-                yield self._text(node, path, names=names, by_worker=True, use=Use(is_rule=is_when))
+                view = _View(names=names, by_worker=True, use=Use(is_rule=is_when))
+                yield self._text(node, path, view)
 
-    def _some(self, keys: tuple[str, ...], **how: object) -> Iterator[Text]:
+    def _some(self, keys: tuple[str, ...], view: _View) -> Iterator[Text]:
         path = ".".join((self.step.path, *keys))
-        yield from self._below(self.step.get(*keys), path, **how)
+        yield from self._below(self.step.get(*keys), path, view)
 
-    def _below(self, node: Node | None, path: str, **how: object) -> Iterator[Text]:
+    def _below(self, node: Node | None, path: str, view: _View) -> Iterator[Text]:
         for place, scalar in scalars_of(node, path):
-            yield self._text(scalar, place, **how)
+            yield self._text(scalar, place, view)
 
-    def _text(self, node: Scalar, path: str, **how: object) -> Text:
-        how.setdefault("names", self.names)
-        return Text(node=node, path=path, step=self.step.name, **how)  # type: ignore[arg-type]  # checked where they are given
+    def _text(self, node: Scalar, path: str, view: _View) -> Text:
+        return Text(
+            node=node,
+            path=path,
+            step=self.step.name,
+            names=self.names if view.names is None else view.names,
+            later=view.later,
+            by_worker=view.by_worker,
+            use=view.use,
+        )
 
 
 def _holds_rules(key: str, entry: Node) -> bool:

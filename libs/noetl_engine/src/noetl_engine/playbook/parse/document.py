@@ -4,34 +4,34 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from noetl_contract.tools import TOOL_KINDS
+
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
+from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.model import (
-    JsonObject,
     KeychainEntry,
     Metadata,
     Playbook,
     Tool,
+    ValueMap,
     WorkbookTask,
 )
-from noetl_engine.playbook.parse.reader import Reader, described, is_null
+from noetl_engine.playbook.parse.reader import Reader, described
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step
-from noetl_engine.playbook.parse.tools import TOOL_KINDS, Mismatch, read_single
+from noetl_engine.playbook.parse.tools import Mismatch, read_single
 from noetl_engine.playbook.parse.warnings import unknown_keys
 from noetl_engine.playbook.parse.workbook import resolve_reference
 from noetl_engine.playbook.problem import Code, Problem, problem_at
-from noetl_engine.playbook.yaml import MapNode, Node, Scalar, YamlLimits, compose
+from noetl_engine.playbook.yaml import MapNode, Node, Scalar, YamlLimits, compose, is_null
 
-_RESIDENCIES: Final = ("none", "advisory", "strict")
-_KEYCHAIN_TEXTS: Final = ("credential", "token_type", "scope", "provider", "auth", "region")
-_KEYCHAIN_FLAGS: Final = ("no_broker_fallback", "auto_renew")
 _HEADER: Final = ("apiVersion", "kind", "metadata", "workflow")
 _CASE_ADVICE: Final = (
     "'case' blocks are not allowed in canonical format. Use 'step.when' for enable guards and "
     "'next[].when' for conditional routing. For pipelines, use 'tool: [- label: {kind: ...}]' "
     "directly on the step."
 )
-# The reference's checks in its order: it tells the problems of the first one that finds any.
+# The reference's checks in its order: the first check with problems refuses the playbook.
 _CHECKS: Final = (
     frozenset({Code.CASE}),
     frozenset({Code.SHAPE, Code.UNKNOWN_KIND, Code.NEXT}),
@@ -109,7 +109,7 @@ class _Document:
         self._warnings: list[Problem] = []
 
     def read(self) -> Playbook:
-        """Return the playbook; what is refused is left out or replaced by something harmless."""
+        """Return the playbook; refused parts are left out or replaced by harmless ones."""
         root = self._root
         api_version, kind, metadata, workload = self._read_header()
         keychain = self._read_keychain()
@@ -131,7 +131,7 @@ class _Document:
             warnings=tuple(sorted(warnings, key=lambda problem: problem.line or 0)),
         )
 
-    def _read_header(self) -> tuple[str, str, Metadata, JsonObject]:
+    def _read_header(self) -> tuple[str, str, Metadata, ValueMap]:
         root = self._root
         missing = [key for key in _HEADER if key not in root.node.entries]
         self.problems += [
@@ -169,15 +169,7 @@ class _Document:
         entries = []
         for entry in self._root.readers("keychain", "KeychainEntry") or ():
             name = entry.required_text("name", instead=entry.path)
-            for key in _KEYCHAIN_TEXTS:
-                entry.text(key)
-            for key in _KEYCHAIN_FLAGS:
-                entry.boolean(key)
-            entry.word("residency", _RESIDENCIES)
-            entry.items("allowed_regions")
-            named = entry.mapping("map")
-            if named is not None:
-                named.texts()
+            entry.check(LEVELS["KeychainEntry"])
             entries.append(KeychainEntry(name=name, raw=entry.all()))
         return tuple(entries)
 

@@ -1,6 +1,6 @@
-"""What a pipeline that jumps back leaves to the worker.
+"""Values that a pipeline with a backward jump leaves to the worker.
 
-The server renders a task once, before the pipeline runs (engine K4). A task that is run again by
+The server renders a task once, before the pipeline runs (K4). A task that is run again by
 `do: jump` would then see the same values each time: a pipeline that turns pages would ask for the
 first page for ever. So in tasks that a jump can repeat, what names a value of the pipeline itself
 travels as written, and the worker renders it for each run.
@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from noetl_engine.playbook.model import Json, Task
+from noetl_engine.playbook.model import Task, Value
 
 _BACK: Final = frozenset({"previous", "prev"})
 _KEPT: Final = frozenset({"kind", "name"})
 
 
 def leave_repeated(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Return the tasks with more of them unrendered, where a jump can repeat them."""
+    """Return the tasks, with values left unrendered where a jump can repeat a task."""
     repeated = _repeated(tasks)
     if not repeated:
         return tuple(tasks)
@@ -44,8 +44,8 @@ def _repeated(tasks: Sequence[Task]) -> set[int]:
     return found
 
 
-def _blocks(task: Task) -> Iterator[dict[str, Json]]:
-    """The action blocks of a task's rules."""
+def _blocks(task: Task) -> Iterator[dict[str, Value]]:
+    """Yield the action blocks of a task's rules."""
     policy = task.tool.policy
     rules = policy.get("rules") if isinstance(policy, dict) else None
     for rule in rules if isinstance(rules, list) else ():
@@ -56,7 +56,7 @@ def _blocks(task: Task) -> Iterator[dict[str, Json]]:
 
 
 def _written(task: Task) -> Iterator[str]:
-    """The names a task gives values to."""
+    """Yield the names a task gives values to."""
     if task.label:
         yield task.label
     for block in (task.verbatim, *_blocks(task)):
@@ -75,7 +75,7 @@ def _left(task: Task, mention: re.Pattern[str]) -> Task:
     return replace(task, verbatim={**task.verbatim, **left}, rendered=rendered)
 
 
-def _mentions(value: Json, mention: re.Pattern[str]) -> bool:
+def _mentions(value: Value, mention: re.Pattern[str]) -> bool:
     if isinstance(value, str):
         return ("{{" in value or "{%" in value) and mention.search(value) is not None
     if isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from noetl_engine.playbook.model import Cursor, Frame, JsonObject, Loop, LoopMode
+from noetl_engine.playbook.model import Cursor, Frame, Loop, LoopMode, ValueMap
 from noetl_engine.playbook.parse.reader import Reader
 from noetl_engine.playbook.yaml import Scalar
 
@@ -32,7 +32,7 @@ def read_loop(reader: Reader) -> Loop:
 
 
 def _max_in_flight(spec: Reader) -> int | str | None:
-    """A number, or a template that is rendered when the loop is entered."""
+    """Return a number, or a template that is rendered when the loop is entered."""
     node = spec.present("max_in_flight")
     if isinstance(node, Scalar) and isinstance(node.value, str):
         if "{{" in node.value or "{%" in node.value:
@@ -51,7 +51,7 @@ def _frame(spec: Reader) -> Frame:
     frame.float64("max_bytes")
     frame.text("process")
     raw = spec.json("frame")
-    raw_object: JsonObject = raw if isinstance(raw, dict) else {}
+    raw_object: ValueMap = raw if isinstance(raw, dict) else {}
     return Frame(
         max_rows=max(1, frame.int32("max_rows") or 1),
         row_concurrency=max(1, frame.int32("row_concurrency") or 1),

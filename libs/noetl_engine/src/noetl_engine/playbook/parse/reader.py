@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.language import BOOLEAN, LIST, OBJECT, TEXT, Level, Schema
+from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.problem import Code, Problem, problem_at
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_null, to_json
 
 _INT32: Final = range(-(2**31), 2**31)
 
@@ -79,12 +80,12 @@ class Reader:
         self.refuse(f"invalid type: {kind_of(node)}, expected a string", node=node, key=key)
         return None
 
-    def json(self, key: str) -> Json:
+    def json(self, key: str) -> Value:
         """Return any value; null when absent."""
         node = self.node.entries.get(key)
         return None if node is None else to_json(node)
 
-    def all(self) -> dict[str, Json]:
+    def all(self) -> dict[str, Value]:
         """Return the whole mapping as JSON."""
         return {key: to_json(node) for key, node in self.node.entries.items()}
 
@@ -125,6 +126,27 @@ class Reader:
             else:
                 self.refuse_type(item, f"struct {expected}", place)
         return readers
+
+    def check(self, level: Level) -> None:
+        """Report the optional values that have another shape than the language describes."""
+        for name, key in level.keys.items():
+            if not key.is_required:
+                self._check(name, key.schema)
+
+    def _check(self, key: str, schema: Schema) -> None:
+        words = schema.get("enum")
+        if isinstance(words, list):
+            self.word(key, tuple(str(word) for word in words))
+        elif schema == BOOLEAN:
+            self.boolean(key)
+        elif schema == LIST:
+            self.items(key)
+        elif schema == OBJECT:
+            named = self.mapping(key)
+            if named is not None:
+                named.texts()
+        elif schema == TEXT:
+            self.text(key)
 
     def int32(self, key: str) -> int | None:
         """Return an integer, nothing when absent or null."""
@@ -167,16 +189,6 @@ class Reader:
         message = f"unknown variant `{text}`, expected one of {words}"
         self.refuse(message, node=self.node.entries[key], key=key)
         return None
-
-
-def is_null(node: Node) -> bool:
-    """Return whether a node is the null scalar."""
-    return isinstance(node, Scalar) and node.value is None
-
-
-def is_absent(node: Node | None) -> bool:
-    """Return whether a value is missing or null."""
-    return node is None or is_null(node)
 
 
 def kind_of(node: Node) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from noetl_engine.playbook.model import Arc, Json, Router, RouterForm, RouterMode
-from noetl_engine.playbook.parse.reader import is_absent
+from noetl_engine.playbook.model import Arc, Router, RouterForm, RouterMode, Value
 from noetl_engine.playbook.parse.tools import Mismatch, Refuse
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def _word(node: Node | None) -> str | None:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
-def _mapping(node: Node | None, key: str) -> dict[str, Json]:
+def _mapping(node: Node | None, key: str) -> dict[str, Value]:
     if node is None or is_absent(node):
         return {}
     value = to_json(node)

@@ -1,15 +1,14 @@
-"""Rules a decoded playbook must keep, with the contract's messages."""
+"""Rules of decoded playbooks, with the contract's messages."""
 
 import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from noetl_engine.playbook.model import START_STEP, Json, LoopMode, RouterForm, Tool
-from noetl_engine.playbook.parse.reader import is_absent
+from noetl_engine.playbook.model import START_STEP, LoopMode, RouterForm, Tool, Value
 from noetl_engine.playbook.parse.steps import ReadStep
 from noetl_engine.playbook.parse.tools import is_flat
 from noetl_engine.playbook.problem import Code, Problem
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_absent
 
 API_VERSION: Final = "noetl.io/v2"
 KIND: Final = "Playbook"
@@ -106,7 +105,7 @@ def _eval_node(tool: Node, index: int) -> Node:
     return entries.items[index] if isinstance(entries, ListNode) else tool
 
 
-def _action(entry: dict[str, Json], place: Node, name: str) -> Iterator[_Place]:
+def _action(entry: dict[str, Value], place: Node, name: str) -> Iterator[_Place]:
     action = entry.get("do")
     if action not in _ACTIONS:
         yield place, f"{name} has invalid action '{action}'. Valid: {_ACTION_LIST}"

@@ -8,11 +8,11 @@ from typing import Final
 from noetl_engine.playbook.model import (
     LONGEST_SECONDS,
     AdmitRule,
-    Json,
-    JsonObject,
     Pipeline,
     Step,
     Tool,
+    Value,
+    ValueMap,
 )
 from noetl_engine.playbook.parse.loops import read_loop
 from noetl_engine.playbook.parse.reader import Reader
@@ -48,7 +48,7 @@ class ReadStep:
 
 
 def read_step(reader: Reader, warnings: list[Problem], more_kinds: Collection[str]) -> ReadStep:
-    """Read a step; what is accepted without any use is added to the warnings."""
+    """Read a step; values that are accepted and ignored are added to the warnings."""
     name = reader.required_text("step", instead=reader.path)
     read = _tool(reader, more_kinds)
     spec = reader.mapping("spec")
@@ -107,13 +107,13 @@ def _refuse_variant(reader: Reader, union: str, mismatch: Mismatch, code: Code) 
     )
 
 
-def _object(reader: Reader, key: str) -> JsonObject:
+def _object(reader: Reader, key: str) -> ValueMap:
     reader.mapping(key)
     value = reader.json(key)
     return value if isinstance(value, dict) else {}
 
 
-def _input(reader: Reader, warnings: list[Problem]) -> JsonObject:
+def _input(reader: Reader, warnings: list[Problem]) -> ValueMap:
     value = reader.json("input")
     if isinstance(value, dict):
         return value
@@ -160,7 +160,7 @@ def _admit(spec: Reader, warnings: list[Problem]) -> tuple[AdmitRule, ...]:
     return known
 
 
-def _admit_rule(rule: Json) -> AdmitRule | None:
+def _admit_rule(rule: Value) -> AdmitRule | None:
     if not isinstance(rule, dict):
         return None
     otherwise = rule.get("else")

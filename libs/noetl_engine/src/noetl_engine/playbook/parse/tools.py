@@ -8,18 +8,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Json, Pipeline, Task, Tool
-from noetl_engine.playbook.parse.jumps import leave_repeated
-from noetl_engine.playbook.parse.reader import is_absent
-from noetl_engine.playbook.problem import Code
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, to_json
+from noetl_contract.tools import TOOL_KINDS
 
-TOOL_KINDS: Final = (
-    "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
-    "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
-    "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
-    "subscription", "mcp", "result_fetch",
-)  # fmt: skip
+from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Pipeline, Task, Tool, Value
+from noetl_engine.playbook.parse.jumps import leave_repeated
+from noetl_engine.playbook.problem import Code
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
+
 _TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
 # Typed keys are absent when null; all others keep a null.
 _TYPED_KEYS: Final = frozenset(
@@ -105,22 +100,22 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
     )
 
 
-def output_paths(value: Json) -> tuple[str, ...]:
-    """The paths of an ``output_select`` list; any other shape selects nothing."""
+def output_paths(value: Value) -> tuple[str, ...]:
+    """Return the paths of an ``output_select`` list; any other shape selects nothing."""
     if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
         return ()
     return tuple(path for path in value if isinstance(path, str) and path)
 
 
-def is_verbatim(key: str, value: Json) -> bool:
-    """Whether a pipeline task's key goes to the worker unrendered.
+def is_verbatim(key: str, value: Value) -> bool:
+    """Return whether a pipeline task's key goes to the worker unrendered.
 
     A list of ``retry`` rules speaks of answers that only the worker will have.
     """
     return key in VERBATIM_TASK_KEYS or (key == "retry" and isinstance(value, list))
 
 
-def _policy(spec: Json) -> Json:
+def _policy(spec: Value) -> Value:
     return spec.get("policy") if isinstance(spec, dict) else None
 
 
@@ -168,7 +163,7 @@ def _task(label: str, tool: Tool) -> Task:
     verbatim = {key: value for key, value in tool.config.items() if is_verbatim(key, value)}
     if tool.has_args:
         verbatim["input"] = tool.args
-    rendered: dict[str, Json] = {"kind": tool.kind}
+    rendered: dict[str, Value] = {"kind": tool.kind}
     rendered.update(
         (key, value) for key, value in tool.config.items() if not is_verbatim(key, value)
     )

@@ -1,6 +1,24 @@
 """YAML text to nodes that know their place."""
 
 from noetl_engine.playbook.yaml.composer import YamlLimits, compose
-from noetl_engine.playbook.yaml.nodes import ListNode, MapNode, Node, Scalar, to_json
+from noetl_engine.playbook.yaml.nodes import (
+    ListNode,
+    MapNode,
+    Node,
+    Scalar,
+    is_absent,
+    is_null,
+    to_json,
+)
 
-__all__ = ["ListNode", "MapNode", "Node", "Scalar", "YamlLimits", "compose", "to_json"]
+__all__ = [
+    "ListNode",
+    "MapNode",
+    "Node",
+    "Scalar",
+    "YamlLimits",
+    "compose",
+    "is_absent",
+    "is_null",
+    "to_json",
+]

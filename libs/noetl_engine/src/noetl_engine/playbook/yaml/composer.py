@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.problem import Code, Problem, problem_at
 from noetl_engine.playbook.yaml.nodes import ListNode, MapNode, Node, Scalar
 from noetl_engine.playbook.yaml.scalars import ScalarError, plain_value, tagged_value
@@ -141,7 +141,7 @@ class _Composer:
             raise _error("unknown anchor", event.start_mark)
         return node
 
-    def _scalar_value(self, event: Any, path: str) -> Json:
+    def _scalar_value(self, event: Any, path: str) -> Value:
         try:
             if event.tag is not None and event.tag != "!":
                 return tagged_value(event.tag, event.value)
@@ -195,7 +195,7 @@ class _Composer:
         place: tuple[int, int] | None = None,
         cause: Exception | None = None,
     ) -> None:
-        """Raise an error, or hand it to who skips such things, at the given place."""
+        """Raise an error, or report it at the given place where errors are skipped."""
         if self._skip is None:
             raise error from cause
         problem = error.problem

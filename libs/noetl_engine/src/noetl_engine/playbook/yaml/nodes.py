@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.model import Value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Scalar(Node):
     """
 
     text: str
-    value: Json
+    value: Value
     style: str = ""
 
 
@@ -54,18 +54,28 @@ class MapNode(Node):
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def to_json(node: Node) -> Json:
-    """The node as JSON. What an alias repeats is made once and shared."""
+def is_null(node: Node) -> bool:
+    """Return whether a node is the null scalar."""
+    return isinstance(node, Scalar) and node.value is None
+
+
+def is_absent(node: Node | None) -> bool:
+    """Return whether a value is missing or null."""
+    return node is None or is_null(node)
+
+
+def to_json(node: Node) -> Value:
+    """Return the node as JSON. Repeats by an alias are shared, not copied."""
     return _to_json(node, {})
 
 
-def _to_json(node: Node, done: dict[int, Json]) -> Json:
+def _to_json(node: Node, done: dict[int, Value]) -> Value:
     if isinstance(node, Scalar):
         return node.value
     known = done.get(id(node))
     if known is not None:
         return known
-    value: Json
+    value: Value
     if isinstance(node, ListNode):
         value = [_to_json(item, done) for item in node.items]
     elif isinstance(node, MapNode):

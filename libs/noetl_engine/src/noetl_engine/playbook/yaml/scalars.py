@@ -1,10 +1,10 @@
-"""What a plain scalar means: YAML 1.2 core as the reference's parser reads it."""
+"""Values of plain scalars: YAML 1.2 core as the reference's parser reads it."""
 
 import math
 import re
 from typing import Final
 
-from noetl_engine.playbook.model import Json
+from noetl_engine.playbook.model import Value
 
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE: Final = frozenset({"true", "True", "TRUE"})
@@ -27,8 +27,8 @@ class ScalarError(ValueError):
     """A scalar that no value can stand for."""
 
 
-def plain_value(text: str) -> Json:
-    """The value of an unquoted scalar without a tag.
+def plain_value(text: str) -> Value:
+    """Return the value of an unquoted scalar without a tag.
 
     Raises:
         ScalarError: An integer that doesn't fit 64 bits.
@@ -45,7 +45,7 @@ def plain_value(text: str) -> Json:
     return _number(text)
 
 
-def _number(text: str) -> Json:
+def _number(text: str) -> Value:
     if _NOT_FINITE.fullmatch(text):
         return None  # JSON has no infinity, and the reference turns it into null
     if len(text) > _MAX_NUMBER_CHARS or _LEADING_ZERO.fullmatch(text):
@@ -71,8 +71,8 @@ def _integer(match: re.Match[str]) -> int:
     return value
 
 
-def tagged_value(tag: str, text: str) -> Json:
-    """The value of a scalar with one of YAML's own tags.
+def tagged_value(tag: str, text: str) -> Value:
+    """Return the value of a scalar with one of YAML's own tags.
 
     Raises:
         ScalarError: The text doesn't fit the tag, or the tag is not one of YAML's.

@@ -1,9 +1,8 @@
-"""`/api/catalog/*` (http-a 3)."""
+"""`/api/catalog/*`."""
 
 import base64
 import binascii
 from time import perf_counter
-from typing import Any
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -19,24 +18,15 @@ from noetl_contract.http.catalog import (
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json, without_nul
-from noetl_api_gateway.http.fields import (
-    flag,
-    is_i64,
-    path_text,
-    query_text,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
+from noetl_api_gateway.http.bodies import AnyRequest, without_nul
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_text, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
+from noetl_api_gateway.routes.forwarding import Forward, forwarding
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
 
 _NOT_FOUND = "Catalog entry 'demo/hello' not found"
 
@@ -60,15 +50,15 @@ _NOT_FOUND = "Catalog entry 'demo/hello' not found"
 )
 async def register(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Decode the document and hand it to the catalog."""
-    source = require_object(await read_json(request, unique_keys=True), name="RegisterRequest")
-    content = decode_content(text(source, "content"))
-    resource_type = text(source, "resource_type", default="Playbook")
+    wish = await read_body(request, RegisterRequest)
+    document = {
+        "content": decode_content(wish.content),
+        "resource_type": wish.resource_type,
+    }
     started = perf_counter()
     outcome = "error"
     try:
-        reply = await gateway.services.register(
-            {"content": content, "resource_type": resource_type}
-        )
+        reply = await gateway.services.register(document)
         body = body_of(reply)
         outcome = "ok"
     finally:
@@ -93,29 +83,10 @@ async def register(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]
 )
 async def list_entries(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List entries, newest first."""
-    source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
-    wanted = list_wish(source)
+    wanted = dict(await read_body(request, CatalogListRequest))
     if is_browser(request.scope):
         wanted["for_page"] = True
     return json_answer(request, body_of(await gateway.services.catalog("list", wanted)))
-
-
-@post(
-    "/api/catalog/resource",
-    status_code=200,
-    summary="Read one entry by id or path",
-    tags=["catalog"],
-    operation_class=documented(
-        ResourceRequest,
-        CatalogEntry,
-        errors={404: _NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
-    ),
-)
-async def resource(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Read one entry; `catalog_id` wins over `path`."""
-    source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
-    reply = await gateway.services.catalog("resource", resource_wish(source))
-    return json_answer(request, body_of(reply))
 
 
 @get(
@@ -161,27 +132,6 @@ async def _ui_schema(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
     return json_answer(request, body_of(await gateway.services.catalog("ui_schema", wanted)))
 
 
-def list_wish(source: Object) -> Object:
-    """Return which entries a body asks for."""
-    return {
-        "resource_type": text_or_none(source, "resource_type"),
-        "path": text_or_none(source, "path"),
-        "agent_only": flag(source, "agent_only", default=False),
-        "capability": text_or_none(source, "capability"),
-        "capabilities": _texts_or_none(source, "capabilities"),
-    }
-
-
-def resource_wish(source: Object) -> Object:
-    """Return which entry a body names."""
-    wanted = {
-        "catalog_id": _text_or_integer(source, "catalog_id"),
-        "path": text_or_none(source, "path"),
-        "version": _text_or_integer(source, "version"),
-    }
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
 def decode_content(content: str) -> str:
     """Return the document: decoded when the text is base64 of UTF-8, else as it stands."""
     return str(without_nul(_from_base64(content) or content))
@@ -198,20 +148,23 @@ def _from_base64(content: str) -> str | None:
         return None
 
 
-def _texts_or_none(source: Object, name: str) -> list[str] | None:
-    value = source.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise wrong_type(value, expected="a sequence", path=name)
-    for index, item in enumerate(value):
-        if not isinstance(item, str):
-            raise wrong_type(item, expected="a string", path=f"{name}[{index}]")
-    return value
-
-
-def _text_or_integer(source: Object, name: str) -> str | int | None:
-    value = source.get(name)
-    if value is None or isinstance(value, str) or is_i64(value):
-        return value
-    raise wrong_type(value, expected="a string", path=name)
+ROUTES = [
+    register,
+    list_entries,
+    ui_schema,
+    ui_schema_below_playbooks,
+    *forwarding(
+        Forward(
+            method="POST",
+            path="/api/catalog/resource",
+            name="resource",
+            target=("catalog", "resource"),
+            body=ResourceRequest,
+            answer=CatalogEntry,
+            summary="Read one entry by id or path",
+            description="Read one entry; `catalog_id` wins over `path`.",
+            tags=["catalog"],
+            errors={404: _NOT_FOUND, 422: "Either 'catalog_id' or 'path' must be provided"},
+        ),
+    ),
+]

@@ -1,11 +1,11 @@
-"""`GET /api/internal/ingress/{listener}` (http-b 10.9): how a push listener is configured."""
+"""`GET /api/internal/ingress/{listener}`: how a push listener is configured."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from litestar import Response, get
 from litestar.params import FromPath
 from noetl_contract.http.internal import IngressAnswer
+from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -16,9 +16,6 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.routes.catalog.subscriptions import registered
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
-type Object = dict[str, Any]
 
 _VERIFY_TYPES = ("hmac_sha256", "bearer", "pubsub_oidc")
 _WITH_SECRET = frozenset({"hmac_sha256", "bearer"})
@@ -54,7 +51,7 @@ async def ingress_config(
     playbook = dispatch.get("playbook")
     if not isinstance(playbook, str) or not playbook:
         raise Refusal(422, "dispatch.playbook missing")
-    chosen: Object = {
+    chosen: JsonObject = {
         "playbook": playbook,
         "payload_from": _word(dispatch.get("payload_from")) or "message.json",
     }
@@ -62,7 +59,7 @@ async def ingress_config(
     if pool is not None:
         chosen["execution_pool"] = pool
     subscription = await registered(gateway, path)
-    body: Object = {
+    body: JsonObject = {
         "listener": listener,
         "catalog_path": path,
         "source": _word(spec.get("source")) or "webhook",
@@ -75,13 +72,13 @@ async def ingress_config(
     return json_answer(request, body)
 
 
-async def _verify(gateway: Gateway, wanted: Json) -> Object:
+async def _verify(gateway: Gateway, wanted: Json) -> JsonObject:
     if not isinstance(wanted, dict):
         raise Refusal(422, "ingress.verify is required")
     kind = wanted.get("type")
     if kind not in _VERIFY_TYPES:
         raise Refusal(422, f"unsupported ingress.verify.type '{str(kind)[:100]}'")
-    found: Object = {"type": kind}
+    found: JsonObject = {"type": kind}
     header = _word(wanted.get("header"))
     if header is not None:
         found["header"] = header.lower()
@@ -118,3 +115,6 @@ def _map(value: Json) -> Mapping[str, Json]:
 
 def _word(value: Json) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+ROUTES = [ingress_config]

@@ -1,10 +1,8 @@
-"""Routes of the catalog that UIs and `catalog load` call (http-a 3.7, cli-contract A3 and C2)."""
+"""Routes of the catalog that UIs and `catalog load` call."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from litestar import Response, delete, get, post, put
-from litestar.params import FromPath
+from litestar import Response, get, post, put
 from noetl_contract.http.catalog import (
     BatchAnswer,
     BatchRequest,
@@ -14,34 +12,27 @@ from noetl_contract.http.catalog import (
     ContentRequest,
     MovedAnswer,
     RegisterAnswer,
+    RegisterRequest,
     ResourceRequest,
     ValidateAnswer,
 )
+from noetl_contract.http.scalars import is_i64, parse_i64
+from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    is_i64,
-    parse_i64,
-    path_text,
-    query_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
-from noetl_api_gateway.routes.catalog.entries import decode_content, list_wish, resource_wish
+from noetl_api_gateway.routes.catalog.entries import decode_content
+from noetl_api_gateway.routes.forwarding import Forward, forwarding
 from noetl_api_gateway.upstream.services import body_of
 
-type Json = Any
-type Object = dict[str, Any]
-
 _NOT_FOUND = "Catalog entry 'demo/hello' not found"
+_TAGS = ["catalog"]
 _PLAYBOOK_ID = {"playbook_id": (str, "catalog id or path of a playbook")}
 _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 
@@ -57,30 +48,15 @@ _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 )
 async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register each item as `register` would."""
-    source = require_object(await read_json(request, unique_keys=True), name="BatchRequest")
-    items = require(source, "items")
-    if not isinstance(items, list):
-        raise wrong_type(items, expected="a sequence", path="items")
+    items = (await read_body(request, BatchRequest)).items
     if len(items) > gateway.settings.max_batch_items:
         most = gateway.settings.max_batch_items
         raise Refusal(422, f"At most {most} items, {len(items)} were sent")
-    wanted = [_item(item, path=f"items[{i}]") for i, item in enumerate(items)]
+    wanted = [
+        {"content": decode_content(item.content), "resource_type": item.resource_type}
+        for item in items
+    ]
     return json_answer(request, await _registered(gateway, wanted))
-
-
-@post(
-    "/api/catalog/agents/list",
-    status_code=200,
-    summary="List agents, by what they can do",
-    tags=["catalog"],
-    operation_class=documented(CatalogListRequest, CatalogListAnswer),
-)
-async def list_agents(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """List agents, newest first; their `payload.metadata` tells what they can do."""
-    source = require_object(await read_json(request, unique_keys=True), name="ListRequest")
-    return json_answer(
-        request, body_of(await gateway.services.catalog("agents", list_wish(source)))
-    )
 
 
 @get(
@@ -136,68 +112,9 @@ async def put_playbook(request: AnyRequest, gateway: OpenGateway) -> Response[by
     return await _put(request, gateway)
 
 
-@delete(
-    "/api/catalog/playbooks/{playbook_id:path}",
-    status_code=200,
-    summary="Take a playbook out: one version by its id, all of them by its path",
-    tags=["catalog"],
-    operation_class=documented(None, MovedAnswer, errors={404: _NOT_FOUND}),
-    guards=[optional_token_guard],
-)
-async def delete_playbook(
-    request: AnyRequest, gateway: OpenGateway, playbook_id: FromPath[str]
-) -> Response[bytes]:
-    """Take a playbook out; executions of it go on."""
-    named = path_text(request, playbook_id.removeprefix("/"), name="playbook_id")
-    return json_answer(request, body_of(await gateway.services.catalog("delete", _named(named))))
-
-
-@post(
-    "/api/catalog/playbooks/validate",
-    status_code=200,
-    summary="Say everything that is wrong with a document, without keeping it",
-    tags=["catalog"],
-    operation_class=documented(ContentRequest, ValidateAnswer),
-)
-async def validate_playbook(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Check a document."""
-    source = require_object(await read_json(request, unique_keys=True), name="ValidateRequest")
-    wanted = {
-        "content": decode_content(text(source, "content")),
-        "resource_type": text(source, "resource_type", default="Playbook"),
-    }
-    return json_answer(request, body_of(await gateway.services.catalog("validate", wanted)))
-
-
-@post(
-    "/api/catalog/delete",
-    status_code=200,
-    summary="Take versions out: nothing starts with them, executions that run them go on",
-    tags=["catalog"],
-    operation_class=documented(ResourceRequest, MovedAnswer, errors={404: _NOT_FOUND}),
-    guards=[optional_token_guard],
-)
-async def delete_versions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Take out one version, or with a path alone all of them."""
-    return await _moved(request, gateway, "delete")
-
-
-@post(
-    "/api/catalog/restore",
-    status_code=200,
-    summary="Put versions back that were taken out",
-    tags=["catalog"],
-    operation_class=documented(ResourceRequest, MovedAnswer, errors={404: _NOT_FOUND}),
-    guards=[optional_token_guard],
-)
-async def restore_versions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Put back one version, or with a path alone all of them."""
-    return await _moved(request, gateway, "restore")
-
-
-async def _registered(gateway: Gateway, items: list[Object]) -> Object:
+async def _registered(gateway: Gateway, items: list[JsonObject]) -> JsonObject:
     """Register items in parts that fit a message; their numbers go on from part to part."""
-    results: list[Object] = []
+    results: list[JsonObject] = []
     for part in _parts(items, most_bytes=gateway.bus.largest_message // 2):
         body = await _ask_once(gateway, "register.batch", {"items": part})
         begin = len(results)
@@ -206,9 +123,9 @@ async def _registered(gateway: Gateway, items: list[Object]) -> Object:
     return {"registered": len(results) - failed, "failed": failed, "results": results}
 
 
-def _parts(items: list[Object], *, most_bytes: int) -> Iterator[list[Object]]:
+def _parts(items: list[JsonObject], *, most_bytes: int) -> Iterator[list[JsonObject]]:
     """Cut a list; an item that is too large by itself is a part, and refused behind."""
-    part: list[Object] = []
+    part: list[JsonObject] = []
     size = 0
     for item in items:
         item_size = len(encode(item))
@@ -220,33 +137,19 @@ def _parts(items: list[Object], *, most_bytes: int) -> Iterator[list[Object]]:
     yield part
 
 
-async def _moved(request: AnyRequest, gateway: Gateway, operation: str) -> Response[bytes]:
-    source = require_object(await read_json(request, unique_keys=True), name="ResourceRequest")
-    reply = await gateway.services.catalog(operation, resource_wish(source))
-    return json_answer(request, body_of(reply))
-
-
 async def _put(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
     named = _playbook_id(request)
-    source = require_object(await read_json(request, unique_keys=True), name="ContentRequest")
-    wanted = {"content": decode_content(text(source, "content")), "instead_of": _named(named)}
+    content = (await read_body(request, ContentRequest)).content
+    wanted = {"content": decode_content(content), "instead_of": _named(named)}
     return json_answer(request, await _ask_once(gateway, "register", wanted))
 
 
-async def _ask_once(gateway: Gateway, operation: str, wanted: Object) -> Object:
+async def _ask_once(gateway: Gateway, operation: str, wanted: JsonObject) -> JsonObject:
     reply = await gateway.services.once(
         "catalog", operation, wanted, patience_seconds=gateway.settings.batch_patience_seconds
     )
-    body: Object = body_of(reply)
+    body: JsonObject = body_of(reply)
     return body
-
-
-def _item(item: Json, *, path: str) -> Object:
-    source = require_object(item, name="RegisterRequest", path=path)
-    return {
-        "content": decode_content(text(source, "content", path=path)),
-        "resource_type": text_or_none(source, "resource_type", path=path) or "Playbook",
-    }
 
 
 def _playbook_id(request: AnyRequest) -> str:
@@ -256,9 +159,94 @@ def _playbook_id(request: AnyRequest) -> str:
     return value
 
 
-def _named(playbook_id: str) -> Object:
+def _named(playbook_id: str) -> JsonObject:
     """Return what to look up: an id is a number, everything else a path."""
     number = parse_i64(playbook_id)
     if number is not None and is_i64(number):
         return {"catalog_id": playbook_id}
     return {"path": playbook_id}
+
+
+def _decoded(wanted: JsonObject) -> JsonObject:
+    return wanted | {"content": decode_content(wanted["content"])}
+
+
+def _named_entry(wanted: JsonObject) -> JsonObject:
+    return _named(wanted["playbook_id"])
+
+
+def _moving(verb: str, *, name: str, summary: str, description: str) -> Forward:
+    """Return the row of a route that takes versions out or puts them back."""
+    return Forward(
+        method="POST",
+        path=f"/api/catalog/{verb}",
+        name=name,
+        target=("catalog", verb),
+        body=ResourceRequest,
+        answer=MovedAnswer,
+        summary=summary,
+        description=description,
+        tags=_TAGS,
+        guards=[optional_token_guard],
+        errors={404: _NOT_FOUND},
+    )
+
+
+ROUTES = [
+    read_content,
+    put_content,
+    put_playbook,
+    *forwarding(
+        Forward(
+            method="POST",
+            path="/api/catalog/agents/list",
+            name="list_agents",
+            target=("catalog", "agents"),
+            body=CatalogListRequest,
+            answer=CatalogListAnswer,
+            summary="List agents, by what they can do",
+            description="List agents, newest first; their `payload.metadata` tells what they can"
+            " do.",
+            tags=_TAGS,
+        ),
+        Forward(
+            method="DELETE",
+            path="/api/catalog/playbooks/{playbook_id:path}",
+            name="delete_playbook",
+            target=("catalog", "delete"),
+            prepare=_named_entry,
+            answer=MovedAnswer,
+            summary="Take a playbook out: one version by its id, all of them by its path",
+            description="Take a playbook out; executions of it go on.",
+            tags=_TAGS,
+            guards=[optional_token_guard],
+            errors={404: _NOT_FOUND},
+        ),
+        Forward(
+            method="POST",
+            path="/api/catalog/playbooks/validate",
+            name="validate_playbook",
+            target=("catalog", "validate"),
+            body=RegisterRequest,
+            prepare=_decoded,
+            answer=ValidateAnswer,
+            summary="Say everything that is wrong with a document, without keeping it",
+            description="Check a document.",
+            tags=_TAGS,
+        ),
+        _moving(
+            "delete",
+            name="delete_versions",
+            summary="Take versions out: nothing starts with them, executions that run them go on",
+            description="Take out one version, or with a path alone all of them.",
+        ),
+        _moving(
+            "restore",
+            name="restore_versions",
+            summary="Put versions back that were taken out",
+            description="Put back one version, or with a path alone all of them.",
+        ),
+    ),
+]
+
+BATCH_ROUTES = [register_batch]

@@ -1,30 +1,26 @@
-"""`/api/subscriptions*` and the configuration of push listeners (http-b 10.9 and 11).
+"""`/api/subscriptions*` and the configuration of push listeners.
 
 The edge keeps what is registered and in which state it is. Nothing here receives messages: that
 is the business of the real worker's subscription pool and of the gateway.
 """
 
-from typing import Any
-
 from litestar import Response, get, post
-from litestar.params import FromPath
 from noetl_contract.http.subscriptions import (
     SubscriptionBody,
     SubscriptionList,
     SubscriptionRequest,
 )
+from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import path_id, path_text, require_object, text
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Forward, forwarding
 from noetl_api_gateway.upstream.homes import mint_at_home
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
-type Object = dict[str, Any]
 
 _TAGS = ["subscriptions"]
 _KIND = "subscription"
@@ -38,7 +34,7 @@ _KIND = "subscription"
 )
 async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List the subscriptions of all shards, each shard's by id."""
-    found: list[Object] = []
+    found: list[JsonObject] = []
     for shard in range(gateway.services.shard_count):
         reply = await gateway.services.projector("subscription.list", {}, shard=shard)
         found += body_of(reply)["subscriptions"]
@@ -61,58 +57,11 @@ async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Respo
 )
 async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register the newest version of a path, or return the open registration."""
-    source = require_object(await read_json(request, unique_keys=True), name="SubscriptionRequest")
-    return json_answer(request, await registered(gateway, text(source, "path")))
+    path = (await read_body(request, SubscriptionRequest)).path
+    return json_answer(request, await registered(gateway, path))
 
 
-@get(
-    "/api/subscriptions/{subscription_id:str}",
-    summary="Read a subscription",
-    tags=_TAGS,
-    operation_class=documented(
-        None, SubscriptionBody, errors={404: "Subscription 5 not registered"}
-    ),
-)
-async def get_subscription(
-    request: AnyRequest, gateway: OpenGateway, subscription_id: FromPath[str]
-) -> Response[bytes]:
-    """Read the state of a subscription."""
-    number = path_id(subscription_id)
-    reply = await gateway.services.projector(
-        "subscription.get", {"subscription_id": number}, execution_id=number
-    )
-    return json_answer(request, body_of(reply))
-
-
-@post(
-    "/api/subscriptions/{subscription_id:str}/{action:str}",
-    status_code=200,
-    summary="Activate, pause, resume, drain or deactivate a subscription",
-    tags=_TAGS,
-    operation_class=documented(
-        None,
-        SubscriptionBody,
-        errors={
-            404: "Subscription 5 not registered",
-            422: "Unknown subscription action 'resurrect'",
-        },
-    ),
-)
-async def change_subscription(
-    request: AnyRequest, gateway: OpenGateway, subscription_id: FromPath[str], action: FromPath[str]
-) -> Response[bytes]:
-    """Move a subscription on, if its state allows it."""
-    number = path_id(subscription_id, index=0)
-    named = path_text(request, action, name="action")
-    reply = await gateway.services.orchestrator(
-        "subscription.change",
-        {"subscription_id": number, "action": named[:100]},
-        execution_id=number,
-    )
-    return json_answer(request, body_of(reply))
-
-
-async def registered(gateway: Gateway, path: str) -> Object:
+async def registered(gateway: Gateway, path: str) -> JsonObject:
     """Register a path; all registrations of one path meet on one shard.
 
     Raises:
@@ -137,5 +86,45 @@ async def registered(gateway: Gateway, path: str) -> Object:
         },
         execution_id=subscription_id,
     )
-    body: Object = body_of(reply)
+    body: JsonObject = body_of(reply)
     return body
+
+
+def _short_action(wanted: JsonObject) -> JsonObject:
+    return wanted | {"action": wanted["action"][:100]}
+
+
+ROUTES = [
+    list_subscriptions,
+    register_subscription,
+    *forwarding(
+        Forward(
+            method="GET",
+            path="/api/subscriptions/{subscription_id:str}",
+            name="get_subscription",
+            target=("projector", "subscription.get"),
+            answer=SubscriptionBody,
+            summary="Read a subscription",
+            description="Read the state of a subscription.",
+            tags=_TAGS,
+            shard_by="subscription_id",
+            errors={404: "Subscription 5 not registered"},
+        ),
+        Forward(
+            method="POST",
+            path="/api/subscriptions/{subscription_id:str}/{action:str}",
+            name="change_subscription",
+            target=("orchestrator", "subscription.change"),
+            prepare=_short_action,
+            answer=SubscriptionBody,
+            summary="Activate, pause, resume, drain or deactivate a subscription",
+            description="Move a subscription on, if its state allows it.",
+            tags=_TAGS,
+            shard_by="subscription_id",
+            errors={
+                404: "Subscription 5 not registered",
+                422: "Unknown subscription action 'resurrect'",
+            },
+        ),
+    ),
+]

@@ -1,6 +1,6 @@
 """`/api/ehdb/executions*`: the same reads under the names that `noetl ehdb query` asks for."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litestar import Response, get
 from litestar.params import FromPath
@@ -14,7 +14,8 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.routes.executions.reads import entries_of
 from noetl_api_gateway.upstream.services import body_of
 
-type Object = dict[str, Any]
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
 
 _TAGS = ["executions"]
 _UNKNOWN = {404: "Execution not found: 325077236512452608"}
@@ -40,7 +41,7 @@ async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response
     """List executions, newest first."""
     query = request.query_params
     limit, offset = query_int(query, "limit", bits=32), query_int(query, "offset", bits=32)
-    wanted: Object = {
+    wanted: JsonObject = {
         "status": query_text(query, "status"),
         "limit": 50 if limit is None else max(1, min(limit, 100)),
         "offset": max(0, offset or 0),
@@ -114,7 +115,7 @@ async def ehdb_events(
     number = path_id(execution_id)
     query = request.query_params
     limit, after = query_int(query, "limit", bits=32), query_int(query, "after")
-    wanted: Object = {
+    wanted: JsonObject = {
         "execution_id": number,
         "limit": 100 if limit is None else max(1, min(limit, _MOST_EVENTS)),
     }
@@ -123,3 +124,6 @@ async def ehdb_events(
     events = body_of(reply)["events"]
     body = {"execution_id": number, "events": events, "count": len(events)}
     return json_answer(request, body)
+
+
+ROUTES = [ehdb_executions, ehdb_execution, ehdb_events]

@@ -1,9 +1,7 @@
-"""Ends that come from outside: cancel, finalize, cleanup (http-b 5.4, 5.6 and 9.1)."""
+"""Ends that come from outside: cancel, finalize, cleanup."""
 
 import asyncio
-from typing import Any
 
-import orjson
 from litestar import Response, post
 from litestar.params import FromPath
 from noetl_contract.http.executions import (
@@ -14,6 +12,7 @@ from noetl_contract.http.executions import (
     FinalizeAnswer,
     FinalizeRequest,
 )
+from noetl_contract.ingress import CancelMessage, FinalizeMessage
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -22,26 +21,16 @@ from noetl_api_gateway.http.bodies import (
     AnyRequest,
     decode,
     read_bytes,
-    read_json,
     read_json_if_any,
 )
-from noetl_api_gateway.http.fields import (
-    flag,
-    int_or_none,
-    path_id,
-    require_object,
-    text,
-    text_or_none,
-)
+from noetl_api_gateway.http.decoding import read_body, validated
+from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
 from noetl_api_gateway.upstream.services import body_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, Patience
 
-type Object = dict[str, Any]
-
-_FINAL = frozenset({"COMPLETED", "FAILED"})
 _WORDS = {"cancel": "cancellation", "finalize": "finalization"}
 _STUCK_MINUTES = 5
 _CANCELS_AT_ONCE = 16
@@ -68,15 +57,8 @@ async def cancel(
     """Cancel an execution; the body is read if there is one."""
     number = path_id(execution_id)
     body = await read_json_if_any(request)
-    wish: Object = body if isinstance(body, dict) else {}
-    reason = wish.get("reason")
-    message = {
-        "type": "cancel",
-        "v": 1,
-        "execution_id": number,
-        "reason": reason if isinstance(reason, str) else None,
-        "cascade": wish.get("cascade") is True,
-    }
+    wish = validated(CancelRequest, body if isinstance(body, dict) else {})
+    message = CancelMessage(execution_id=number, reason=wish.reason, cascade=wish.cascade)
     return json_answer(request, body_of(await _ended(gateway, message)))
 
 
@@ -99,17 +81,8 @@ async def finalize(
 ) -> Response[bytes]:
     """End an execution; a finished one stays as it is."""
     number = path_id(execution_id)
-    source = require_object(await read_json(request, unique_keys=True), name="FinalizeRequest")
-    status, error = text(source, "status"), text_or_none(source, "error")
-    if status not in _FINAL:
-        raise Refusal(422, f"Invalid finalization status: {status[:100]}")
-    message = {
-        "type": "finalize",
-        "v": 1,
-        "execution_id": number,
-        "status": status,
-        "error": error,
-    }
+    wish = await read_body(request, FinalizeRequest)
+    message = FinalizeMessage(execution_id=number, status=wish.status, error=wish.error)
     return json_answer(request, body_of(await _ended(gateway, message)))
 
 
@@ -128,16 +101,13 @@ async def finalize(
 async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Cancel, or with `dry_run` only name, what was started long ago and has not ended."""
     content = await read_bytes(request)
-    body = decode(content) if content.strip() else {}
-    source = require_object(body, name="CleanupRequest")
-    minutes = int_or_none(source, "older_than_minutes", bits=32)
-    minutes = _STUCK_MINUTES if minutes is None else minutes
+    wish = validated(CleanupRequest, decode(content) if content.strip() else {})
+    minutes = _STUCK_MINUTES if wish.older_than_minutes is None else wish.older_than_minutes
     if minutes < 1:
         raise Refusal(422, f"older_than_minutes must be at least 1, got {minutes}")
-    dry_run = flag(source, "dry_run", default=False)
     found = await _stuck(gateway, minutes=minutes)
     age = f"older than {minutes} minutes"
-    if dry_run:
+    if wish.dry_run:
         message = f"[DRY RUN] Would cancel {len(found)} stuck executions {age}"
     else:
         found = await _cancelled(gateway, found, reason=f"Running for more than {minutes} minutes")
@@ -151,16 +121,13 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     )
 
 
-async def _ended(gateway: Gateway, message: Object) -> RpcReply:
+async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> RpcReply:
     """Publish a cancel or finalize and wait for its commit."""
     patience = Patience(seconds=gateway.settings.event_patience_seconds)
-    execution_id = message["execution_id"]
     try:
-        return await gateway.writer.send(
-            orjson.dumps(message), execution_id=execution_id, patience=patience
-        )
+        return await gateway.writer.send(message, patience=patience)
     except NoAnswerError as error:
-        raise unavailable(f"The {_WORDS[message['type']]} was not committed in time") from error
+        raise unavailable(f"The {_WORDS[message.type]} was not committed in time") from error
 
 
 async def _stuck(gateway: Gateway, *, minutes: int) -> list[int]:
@@ -179,13 +146,7 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
     places = asyncio.Semaphore(_CANCELS_AT_ONCE)
 
     async def cancel_one(execution_id: int) -> int | None:
-        message = {
-            "type": "cancel",
-            "v": 1,
-            "execution_id": execution_id,
-            "reason": reason,
-            "cascade": False,
-        }
+        message = CancelMessage(execution_id=execution_id, reason=reason)
         async with places:
             reply = await _ended(gateway, message)
         if reply.status in {404, 422}:
@@ -195,3 +156,6 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
 
     ends = await asyncio.gather(*(cancel_one(one) for one in found))
     return [one for one in ends if one is not None]
+
+
+ROUTES = [cancel, finalize, cleanup]

@@ -1,4 +1,4 @@
-"""The event stream of one execution: `…/events/stream` (http-b 6.2, design P4).
+"""The event stream of one execution: `…/events/stream` (P4).
 
 The log is the source. A stream subscribes to the execution's events, reads the log up to its end,
 and then sends from the messages what follows on the position it has sent. What is missing there
@@ -8,19 +8,21 @@ bounded: what finds no room is read later.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
 from noetl_contract.events import status_of_terminal
 from noetl_contract.http.masking import masked
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.json import JsonObject
 from noetl_contract.subjects import events_of_execution_filter
 
 from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.http.answers import encode, with_text_ids
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import parse_i64, query_text
+from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import Refusal, busy
 from noetl_api_gateway.metrics import OPEN_STREAMS
 from noetl_api_gateway.upstream.services import body_of
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
-type Object = dict[str, Any]
 
 _GAP_SECONDS = 0.05  # how long a missing message may be late before the log is asked
 _SHOWN = ("event_id", "event_type", "node_name", "status", "created_at", "result", "error")
@@ -80,7 +81,7 @@ class EventStream:
         self._types = types
         self._has_text_ids = has_text_ids
         self._position = 0
-        self._heard: dict[int, Object] = {}
+        self._heard: dict[int, JsonObject] = {}
         self._wake = asyncio.Event()
 
     async def open(self, last_event_id: int | None) -> None:
@@ -168,9 +169,9 @@ class EventStream:
                 await _write(send, b": keep-alive\n\n")
                 spoke_at = loop.time()
 
-    def _take_heard(self) -> Object:
+    def _take_heard(self) -> JsonObject:
         """Take the events that follow on what was sent, from the messages."""
-        events: list[Object] = []
+        events: list[JsonObject] = []
         while (event := self._heard.pop(self._position + len(events) + 1, None)) is not None:
             events.append(event)
         reached = self._position + len(events)
@@ -178,7 +179,7 @@ class EventStream:
             del self._heard[position]
         return {"events": events}
 
-    async def _read_log(self) -> Object:
+    async def _read_log(self) -> JsonObject:
         try:
             return await self._tail(limit=self._gateway.settings.stream_page_size)
         except Refusal as refusal:
@@ -194,7 +195,7 @@ class EventStream:
             return False
         return True
 
-    async def _tail(self, *, limit: int, after_event_id: int | None = None) -> Object:
+    async def _tail(self, *, limit: int, after_event_id: int | None = None) -> JsonObject:
         wanted = {"execution_id": self._execution_id, "limit": limit}
         if after_event_id is None:
             wanted["after_position"] = self._position
@@ -203,27 +204,27 @@ class EventStream:
         reply = await self._gateway.services.projector(
             "executions.tail", wanted, execution_id=self._execution_id
         )
-        page: Object = body_of(reply)
+        page: JsonObject = body_of(reply)
         return page
 
-    def _wants(self, event: Object) -> bool:
+    def _wants(self, event: JsonObject) -> bool:
         return not self._types or event["event_type"] in self._types
 
-    def _message(self, event: Object) -> bytes:
-        shown: Object = {name: event.get(name) for name in _SHOWN}
+    def _message(self, event: JsonObject) -> bytes:
+        shown: JsonObject = {name: event.get(name) for name in _SHOWN}
         shown["status"] = shown["status"] or "UNKNOWN"
         return b"id: %d\nevent: event\ndata: %s\n\n" % (event["event_id"], self._data(shown))
 
     def _end(self, status: str) -> bytes:
         return b"event: end\ndata: %s\n\n" % self._data({"status": status}, first=True)
 
-    def _data(self, body: Object, *, first: bool = False) -> bytes:
+    def _data(self, body: JsonObject, *, first: bool = False) -> bytes:
         own = {"execution_id": self._execution_id}
         whole = own | body if first else body | own
         return encode(with_text_ids(whole) if self._has_text_ids else whole)
 
 
-def _live_event(data: bytes) -> Object | None:
+def _live_event(data: bytes) -> JsonObject | None:
     """Read an event from its message, secrets masked; None when only the log has it whole."""
     try:
         event = orjson.loads(data)
@@ -237,7 +238,7 @@ def _live_event(data: bytes) -> Object | None:
     return event
 
 
-def _has_ended(page: Object) -> bool:
+def _has_ended(page: JsonObject) -> bool:
     return page.get("status") not in {None, "RUNNING"}
 
 

@@ -1,7 +1,6 @@
-"""`/api/executions*` (http-b 5 and 6)."""
+"""`/api/executions*`."""
 
 from datetime import datetime
-from typing import Any
 
 from litestar import Response, get
 from litestar.params import FromPath
@@ -13,32 +12,28 @@ from noetl_contract.http.executions import (
     ExecutionEntry,
     ExecutionStatusAnswer,
 )
+from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import (
-    path_id,
-    query_flag,
-    query_int,
-    query_text,
-)
+from noetl_api_gateway.http.fields import path_id, query_flag, query_int, query_text
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import is_browser_like
 from noetl_api_gateway.routes.executions.event_stream import EventStream, read_cursor
+from noetl_api_gateway.routes.forwarding import Forward, Query, described, forwarding, query_fields
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
 
 _UNKNOWN = {404: "Execution not found: 325077236512452608"}
 _BAD_PAGE = "page_size must be between 10 and 2000, got 5"
-_EVENT_QUERY: dict[str, tuple[Any, str]] = {
-    "page": (int, "from 1"),
-    "page_size": (int, "10 to 2000, 100 if absent"),
-    "since_event_id": (int, "only events after about this one"),
-    "event_type": (str, "exact type"),
+_EVENT_QUERY = {
+    "page": Query(int, "from 1"),
+    "page_size": Query(int, "10 to 2000, 100 if absent"),
+    "since_event_id": Query(int, "only events after about this one"),
+    "event_type": Query(str, "exact type"),
 }
+_DETAIL_QUERY = {**_EVENT_QUERY, "include_events": Query(bool, "whether events are wanted")}
 _PAGING = ("page", "page_size", "since_event_id", "event_type", "include_events")
 
 
@@ -63,7 +58,7 @@ async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response
     query = request.query_params
     limit = query_int(query, "limit", bits=32)
     offset = query_int(query, "offset", bits=32)
-    wanted: Object = {
+    wanted: JsonObject = {
         "catalog_id": query_int(query, "catalog_id"),
         "path": query_text(query, "path"),
         "status": query_text(query, "status"),
@@ -75,12 +70,14 @@ async def list_executions(request: AnyRequest, gateway: OpenGateway) -> Response
     return json_answer(request, await entries_of(gateway, wanted))
 
 
-async def entries_of(gateway: Gateway, wanted: Object) -> list[Object]:
+async def entries_of(gateway: Gateway, wanted: JsonObject) -> list[JsonObject]:
     """Return the entries of a page of the list, of all shards."""
     asked = {name: value for name, value in wanted.items() if value is not None}
     shards = gateway.services.shard_count
     if shards <= 1:
-        found: list[Object] = body_of(await gateway.services.projector("executions.list", asked))
+        found: list[JsonObject] = body_of(
+            await gateway.services.projector("executions.list", asked)
+        )
         return found
     return await _merged_list(gateway, asked, shards)
 
@@ -92,7 +89,7 @@ async def entries_of(gateway: Gateway, wanted: Object) -> list[Object]:
     operation_class=documented(
         None,
         ExecutionDetail,
-        query={**_EVENT_QUERY, "include_events": (bool, "whether events are wanted")},
+        query=described(_DETAIL_QUERY),
         errors={**_UNKNOWN, 422: _BAD_PAGE},
     ),
 )
@@ -100,55 +97,11 @@ async def execution_detail(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
 ) -> Response[bytes]:
     """Read an execution; paged, newest event first, when a paging parameter is given."""
-    wanted: Object = {"execution_id": path_id(execution_id)}
+    wanted: JsonObject = {"execution_id": path_id(execution_id)}
     if any(name in request.query_params for name in _PAGING):
-        wanted |= _page(request)
+        wanted = _paged(wanted | query_fields(request, _EVENT_QUERY))
         wanted["include_events"] = query_flag(request.query_params, "include_events", default=True)
     return json_answer(request, await _read(gateway, "executions.get", wanted))
-
-
-@get(
-    "/api/executions/{execution_id:str}/status",
-    summary="Read how an execution stands",
-    tags=["executions"],
-    operation_class=documented(None, ExecutionStatusAnswer, errors=_UNKNOWN),
-)
-async def execution_status(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """Read status and progress."""
-    wanted = {"execution_id": path_id(execution_id)}
-    return json_answer(request, await _read(gateway, "executions.status", wanted))
-
-
-@get(
-    "/api/executions/{execution_id:str}/cancellation-check",
-    summary="Ask whether an execution was cancelled",
-    tags=["executions"],
-    operation_class=documented(None, CancellationCheck),
-)
-async def cancellation_check(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """Ask whether an execution was cancelled; an unknown one was not."""
-    wanted = {"execution_id": path_id(execution_id)}
-    return json_answer(request, await _read(gateway, "executions.cancelled", wanted))
-
-
-@get(
-    "/api/executions/{execution_id:str}/events",
-    summary="Page through the events of an execution, newest first",
-    tags=["executions"],
-    operation_class=documented(
-        None, EventsAnswer, query=_EVENT_QUERY, errors={**_UNKNOWN, 422: _BAD_PAGE}
-    ),
-)
-async def execution_events(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """Read a page of events."""
-    wanted = {"execution_id": path_id(execution_id), **_page(request)}
-    return json_answer(request, await _read(gateway, "executions.events", wanted))
 
 
 @get(
@@ -182,40 +135,82 @@ async def execution_events_stream(
     return stream
 
 
-async def _read(gateway: Gateway, operation: str, wanted: Object) -> Any:
+async def _read(gateway: Gateway, operation: str, wanted: JsonObject) -> Json:
     reply = await gateway.services.projector(operation, wanted, execution_id=wanted["execution_id"])
     return body_of(reply)
 
 
-async def _merged_list(gateway: Gateway, asked: Object, shards: int) -> list[Object]:
+async def _merged_list(gateway: Gateway, asked: JsonObject, shards: int) -> list[JsonObject]:
     """Ask every shard for what could be on the page, and cut the page out of all of it."""
     reach = {**asked, "limit": asked["limit"] + asked["offset"], "offset": 0}
-    found: list[Object] = []
+    found: list[JsonObject] = []
     for shard in range(shards):
         found += body_of(await gateway.services.projector("executions.list", reach, shard=shard))
     found.sort(key=_begin, reverse=True)
     return found[asked["offset"] : asked["offset"] + asked["limit"]]
 
 
-def _begin(entry: Object) -> tuple[datetime, int]:
+def _begin(entry: JsonObject) -> tuple[datetime, int]:
     """Order by time; as texts, times with and without fractions of a second would be mixed up."""
     return datetime.fromisoformat(entry["started_at"]), int(entry["execution_id"])
 
 
-def _page(request: AnyRequest) -> Object:
-    query = request.query_params
-    page = query_int(query, "page")
-    page_size = query_int(query, "page_size")
-    _check_range("page", page, 1, 1_000_000)
-    _check_range("page_size", page_size, 10, 2000)
+def _paged(wanted: JsonObject) -> JsonObject:
+    """Check page and size, and fill in what is absent."""
+    _check_range("page", wanted.get("page"), 1, 1_000_000)
+    _check_range("page_size", wanted.get("page_size"), 10, 2000)
     return {
-        "page": 1 if page is None else page,
-        "page_size": 100 if page_size is None else page_size,
-        "since_event_id": query_int(query, "since_event_id"),
-        "event_type": query_text(query, "event_type"),
+        "page": 1,
+        "page_size": 100,
+        "since_event_id": None,
+        "event_type": None,
+        **wanted,
     }
 
 
 def _check_range(name: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not low <= value <= high:
         raise Refusal(422, f"{name} must be between {low} and {high}, got {value}")
+
+
+_FORWARDED = forwarding(
+    Forward(
+        method="GET",
+        path="/api/executions/{execution_id:str}/status",
+        name="execution_status",
+        target=("projector", "executions.status"),
+        answer=ExecutionStatusAnswer,
+        summary="Read how an execution stands",
+        description="Read status and progress.",
+        tags=["executions"],
+        shard_by="execution_id",
+        errors=_UNKNOWN,
+    ),
+    Forward(
+        method="GET",
+        path="/api/executions/{execution_id:str}/cancellation-check",
+        name="cancellation_check",
+        target=("projector", "executions.cancelled"),
+        answer=CancellationCheck,
+        summary="Ask whether an execution was cancelled",
+        description="Ask whether an execution was cancelled; an unknown one was not.",
+        tags=["executions"],
+        shard_by="execution_id",
+    ),
+    Forward(
+        method="GET",
+        path="/api/executions/{execution_id:str}/events",
+        name="execution_events",
+        target=("projector", "executions.events"),
+        answer=EventsAnswer,
+        summary="Page through the events of an execution, newest first",
+        description="Read a page of events.",
+        tags=["executions"],
+        query=_EVENT_QUERY,
+        prepare=_paged,
+        shard_by="execution_id",
+        errors={**_UNKNOWN, 422: _BAD_PAGE},
+    ),
+)
+
+ROUTES = [list_executions, execution_detail, execution_events_stream, *_FORWARDED]

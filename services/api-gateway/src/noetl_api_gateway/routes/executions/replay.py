@@ -1,17 +1,21 @@
-"""`GET /api/replay/state` (http-b 7): the state of an execution up to any event."""
+"""`GET /api/replay/state`: the state of an execution up to any event."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litestar import Response, get
 from noetl_contract.http.replay import ReplayAnswer
+from noetl_contract.http.scalars import parse_moment
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import query_int, query_text, rfc3339_time
+from noetl_api_gateway.http.fields import query_int, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.upstream.services import body_of
+
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
 
 _PROJECTIONS = ("execution", "stage", "frame", "command", "business_object", "loop", "all")
 _MOST_EVENTS = 100_000
@@ -49,7 +53,7 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
         raise bad_query("missing field `execution_id`")
     event_id, position = query_int(query, "as_of_event_id"), query_int(query, "as_of_position")
     moment = query_text(query, "as_of_time")
-    time = None if moment is None else rfc3339_time(moment)
+    time = None if moment is None else parse_moment(moment)
     if moment is not None and time is None:
         raise bad_query("as_of_time: input contains invalid characters")
     limit = query_int(query, "limit")
@@ -66,7 +70,7 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
         raise Refusal(400, f'unknown projection "{projection[:100]}"; expected one of: {names}')
     if position is not None and position >= _FIRST_EVENT_ID:
         event_id, position = position, None
-    wanted: dict[str, Any] = {
+    wanted: JsonObject = {
         "execution_id": execution_id,
         "tenant_id": query_text(query, "tenant_id") or "default",
         "organization_id": query_text(query, "organization_id") or "default",
@@ -74,7 +78,7 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
         "limit": _DEFAULT_EVENTS if limit is None else max(1, min(limit, _MOST_EVENTS)),
         "as_of_event_id": event_id,
         "as_of_position": position,
-        "as_of_time": time,
+        "as_of_time": None if time is None else time.isoformat(),
     }
     reply = await gateway.services.projector("replay.state", wanted, execution_id=execution_id)
     return json_answer(request, body_of(reply))
@@ -82,3 +86,6 @@ async def replay_state(request: AnyRequest, gateway: OpenGateway) -> Response[by
 
 _FIRST_EVENT_ID = 1 << 40
 """Above every position, below every id of the generators: the baseline takes ids for positions."""
+
+
+ROUTES = [replay_state]

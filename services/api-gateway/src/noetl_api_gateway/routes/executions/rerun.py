@@ -1,21 +1,18 @@
-"""`POST /api/executions/{id}/rerun` (http-b 2.5)."""
-
-from typing import Any
+"""`POST /api/executions/{id}/rerun`."""
 
 from litestar import Response, post
 from litestar.params import FromPath
-from noetl_contract.http.execute import ExecuteAnswer, RerunRequest
+from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest, RerunRequest
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes
-from noetl_api_gateway.http.fields import idempotency_key, path_id, require_object, wrong_type
+from noetl_api_gateway.http.decoding import validated
+from noetl_api_gateway.http.fields import idempotency_key, path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, outcome_of
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
 
 
 @post(
@@ -35,34 +32,18 @@ async def rerun(
 ) -> Response[bytes]:
     """Start the same version with the stored workload; keys of the request lie over it."""
     number = path_id(execution_id)
-    changes = _workload(await read_bytes(request))
+    content = await read_bytes(request)
+    changes = validated(RerunRequest, decode(content) if content.strip() else {}).workload or {}
     reply = await gateway.services.projector(
         "executions.origin", {"execution_id": number}, execution_id=number
     )
     origin = body_of(reply)
     stored = origin["workload"] if isinstance(origin["workload"], dict) else {}
-    wanted: Object = {
-        "look_up": {"catalog_id": origin["catalog_id"]},
-        "problem": None,
-        "payload": {**stored, **changes},
-        "parent_execution_id": None,
-        "execution_pool": None,
-        "trace": None,
-    }
+    wanted = ExecuteRequest(catalog_id=int(origin["catalog_id"]), payload={**stored, **changes})
     # Not a child of the command that may have called: it is started anew each time.
     body = body_of(await begin(gateway, wanted, key=idempotency_key(request), call=None))
     EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
     return json_answer(request, body)
 
 
-def _workload(content: bytes) -> Object:
-    """Return what the request lays over the workload; a body is not needed."""
-    if not content or content.isspace():
-        return {}
-    source = require_object(decode(content), name="RerunRequest")
-    workload = source.get("workload")
-    if workload is None:
-        return {}
-    if not isinstance(workload, dict):
-        raise wrong_type(workload, expected="a map", path="workload")
-    return workload
+ROUTES = [rerun]

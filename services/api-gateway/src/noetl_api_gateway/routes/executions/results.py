@@ -1,4 +1,4 @@
-"""`/api/result/*`: large results (http-b 8, worker 11)."""
+"""`/api/result/*`: large results."""
 
 from time import perf_counter
 from typing import Any
@@ -6,23 +6,14 @@ from typing import Any
 from litestar import Response, get, put
 from litestar.params import FromPath
 from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
+from noetl_contract.http.scalars import parse_i64
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    flag,
-    parse_i64,
-    path_id,
-    path_text,
-    query_flag,
-    query_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_id, path_text, query_flag, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.metrics import (
@@ -49,18 +40,15 @@ async def put_result(
 ) -> Response[bytes]:
     """Keep a result; each call keeps another one."""
     number = path_id(execution_id)
-    source = require_object(await read_json(request), name="ResultPutRequest")
-    for ignored in ("store", "ttl"):
-        text_or_none(source, ignored)
-    flag(source, "compress", default=False)
+    kept = await read_body(request, ResultPutRequest, unique_keys=False)
     wanted = {
         "execution_id": number,
-        # Minted here, so that a repeated request keeps one result (design W13).
+        # Minted here, so that a repeated request keeps one result (W13).
         "result_id": gateway.ids.next(),
-        "name": text(source, "name"),
-        "data": require(source, "data"),
-        "scope": text(source, "scope", default="execution"),
-        "source_step": text_or_none(source, "source_step"),
+        "name": kept.name,
+        "data": kept.data,
+        "scope": kept.scope,
+        "source_step": kept.source_step,
     }
     started = perf_counter()
     outcome = "error"
@@ -165,3 +153,7 @@ def _shown(uri: str) -> str:
 
 def _outcome(reply: RpcReply) -> str:
     return "ok" if 200 <= reply.status < 300 else _OUTCOMES.get(reply.status, "error")
+
+
+ROUTES = [resolve_result, get_result]
+LARGE_ROUTES = [put_result]

@@ -1,31 +1,27 @@
-"""`POST /api/execute/batch` (http-b 2.2): many starts, one answer."""
+"""`POST /api/execute/batch`: many starts, one answer."""
 
 import asyncio
-from typing import Any
 
 from litestar import Response, post
 from noetl_common.errors import NoetlError
-from noetl_contract.http.execute import ExecuteBatchAnswer, ExecuteBatchRequest
+from noetl_contract.http.execute import ExecuteBatchAnswer, ExecuteBatchRequest, ExecuteRequest
+from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import idempotency_key, require, require_object, wrong_type
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import EXECUTE_BATCH_SIZE, EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import (
     begin,
     outcome_of,
-    read_start,
     refuse_unnamed,
 )
 from noetl_api_gateway.upstream.services import body_of
 
-type Json = Any
-type Object = dict[str, Any]
-
-_MOST_EXECUTIONS = 1000
 _AT_ONCE = 16
 _PREFIXES = {
     400: "Bad request",
@@ -49,16 +45,7 @@ _PREFIXES = {
 )
 async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Start each for itself; one that can't be started stops no other."""
-    source = require_object(await read_json(request, unique_keys=True), name="ExecuteBatchRequest")
-    items = require(source, "executions")
-    if not isinstance(items, list):
-        raise wrong_type(items, expected="a sequence", path="executions")
-    starts = [read_start(item, where=f"executions[{n}]") for n, item in enumerate(items)]
-    if not starts:
-        raise Refusal(422, "execute batch requires a non-empty 'executions' array")
-    if len(starts) > _MOST_EXECUTIONS:
-        text = f"execute batch size {len(starts)} exceeds the {_MOST_EXECUTIONS} cap"
-        raise Refusal(422, text)
+    starts = (await read_body(request, ExecuteBatchRequest)).executions
     EXECUTE_BATCH_SIZE.observe(len(starts))
     results = await _started(gateway, starts, key=idempotency_key(request))
     counts = {"started": 0, "duplicate": 0, "error": 0}
@@ -76,14 +63,16 @@ async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[b
     )
 
 
-async def _started(gateway: Gateway, starts: list[Object], *, key: str | None) -> list[Object]:
+async def _started(
+    gateway: Gateway, starts: list[ExecuteRequest], *, key: str | None
+) -> list[JsonObject]:
     """Start side by side, but those of one dedup key one after the other: the first one counts."""
     places = asyncio.Semaphore(_AT_ONCE)
-    results: list[Object] = [{}] * len(starts)
-    lines: dict[Json, list[int]] = {}
+    results: list[JsonObject] = [{}] * len(starts)
+    lines: dict[object, list[int]] = {}
     for index, wanted in enumerate(starts):
-        dedup_key = wanted.get("dedup_key")
-        name = index if dedup_key is None else (wanted["parent_execution_id"], dedup_key)
+        dedup = wanted.dedup
+        name = index if dedup is None else (wanted.parent_execution_id, dedup.key)
         lines.setdefault(name, []).append(index)
 
     async def run(line: list[int]) -> None:
@@ -98,7 +87,9 @@ async def _started(gateway: Gateway, starts: list[Object], *, key: str | None) -
     return results
 
 
-async def _start(gateway: Gateway, wanted: Object, *, index: int, key: str | None) -> Object:
+async def _start(
+    gateway: Gateway, wanted: ExecuteRequest, *, index: int, key: str | None
+) -> JsonObject:
     try:
         refuse_unnamed(wanted)
         body = body_of(await begin(gateway, wanted, key=key, call=None))
@@ -116,7 +107,7 @@ async def _start(gateway: Gateway, wanted: Object, *, index: int, key: str | Non
     }
 
 
-def _failed(index: int, status: int, text: str) -> Object:
+def _failed(index: int, status: int, text: str) -> JsonObject:
     EXECUTE_OUTCOMES.labels("batch", "error").inc()
     prefix = _PREFIXES.get(status, "Internal error")
     return {
@@ -125,3 +116,6 @@ def _failed(index: int, status: int, text: str) -> Object:
         "commands_generated": 0,
         "error": f"{prefix}: {text}",
     }
+
+
+ROUTES = [execute_batch]

@@ -1,9 +1,5 @@
-"""`/api/vars/*`: variables of executions (http-a 10)."""
+"""`/api/vars/*`: variables of executions."""
 
-from typing import Any
-
-from litestar import Response, delete, get, post
-from litestar.params import FromPath
 from noetl_contract.http.vars import (
     VarDeletedAnswer,
     VarEntry,
@@ -11,152 +7,84 @@ from noetl_contract.http.vars import (
     VarsRequest,
     VarsSetAnswer,
 )
+from noetl_contract.json import JsonObject
 
-from noetl_api_gateway.gateway import Gateway, OpenGateway
-from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    missing,
-    path_id,
-    path_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.routes.forwarding import Forward, forwarding
 
-type Json = Any
-type Object = dict[str, Any]
-
-_USER_DEFINED = "user_defined"
 _NOT_FOUND = "Variable not found: user_id for execution 383611777386247168"
 _BAD_ID = "Invalid URL: Cannot parse `abc` to a `i64`"
 _BAD_KEY = "Invalid URL: Cannot parse value at index 0 with value `abc` to a `i64`"
 
 
-@get(
-    "/api/vars/{execution_id:str}",
-    summary="List the variables of an execution",
-    tags=["vars"],
-    operation_class=documented(None, list[VarEntry], errors={400: _BAD_ID}),
-)
-async def list_vars(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """List variables by name; an execution that has none, or is unknown, has an empty list."""
-    return await _asked(request, gateway, "list", {"execution_id": path_id(execution_id)})
+def _listed(wanted: JsonObject) -> JsonObject:
+    """Send the variables alone: the other fields of the body are theirs by now."""
+    variables = [dict(variable) for variable in wanted["variables"]]
+    return {"execution_id": wanted["execution_id"], "variables": variables}
 
 
-@get(
-    "/api/vars/{execution_id:str}/{var_name:str}",
-    summary="Read a variable, which counts as an access",
-    tags=["vars"],
-    operation_class=documented(None, VarEntry, errors={400: _BAD_KEY, 404: _NOT_FOUND}),
-)
-async def get_var(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], var_name: FromPath[str]
-) -> Response[bytes]:
-    """Read one variable as it is after counting."""
-    return await _asked(request, gateway, "get", _key(request, execution_id, var_name))
-
-
-@post(
-    "/api/vars/{execution_id:str}",
-    status_code=200,
-    summary="Write variables",
-    tags=["vars"],
-    operation_class=documented(
-        VarsRequest, VarsSetAnswer, errors={400: _BAD_ID, 422: "Invalid var_type: odd"}
+ROUTES = forwarding(
+    Forward(
+        method="GET",
+        path="/api/vars/{execution_id:str}",
+        name="list_vars",
+        target=("projector", "vars.list"),
+        answer=list[VarEntry],
+        summary="List the variables of an execution",
+        description="List variables by name; an execution that has none, or is unknown, has an"
+        " empty list.",
+        tags=["vars"],
+        shard_by="execution_id",
+        errors={400: _BAD_ID},
+    ),
+    Forward(
+        method="GET",
+        path="/api/vars/{execution_id:str}/{var_name:str}",
+        name="get_var",
+        target=("projector", "vars.get"),
+        answer=VarEntry,
+        summary="Read a variable, which counts as an access",
+        description="Read one variable as it is after counting.",
+        tags=["vars"],
+        shard_by="execution_id",
+        errors={400: _BAD_KEY, 404: _NOT_FOUND},
+    ),
+    Forward(
+        method="POST",
+        path="/api/vars/{execution_id:str}",
+        name="set_vars",
+        target=("projector", "vars.set"),
+        answer=VarsSetAnswer,
+        summary="Write variables",
+        description="Write variables: a list of them, or a map of names to values as workers"
+        " send it.",
+        tags=["vars"],
+        shard_by="execution_id",
+        errors={400: _BAD_ID, 422: "Invalid var_type: odd"},
+        body=VarsRequest,
+        prepare=_listed,
+    ),
+    Forward(
+        method="DELETE",
+        path="/api/vars/{execution_id:str}/{var_name:str}",
+        name="delete_var",
+        target=("projector", "vars.delete"),
+        answer=VarDeletedAnswer,
+        summary="Remove a variable",
+        description="Remove one variable.",
+        tags=["vars"],
+        shard_by="execution_id",
+        errors={400: _BAD_KEY, 404: _NOT_FOUND},
+    ),
+    Forward(
+        method="DELETE",
+        path="/api/vars/{execution_id:str}",
+        name="delete_vars",
+        target=("projector", "vars.clear"),
+        answer=VarsDeletedAnswer,
+        summary="Remove all variables of an execution",
+        description="Remove all variables.",
+        tags=["vars"],
+        shard_by="execution_id",
+        errors={400: _BAD_ID},
     ),
 )
-async def set_vars(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """Write variables: a list of them, or a map of names to values as workers send it."""
-    number = path_id(execution_id)
-    source = require_object(await read_json(request, unique_keys=True), name="SetVarsRequest")
-    wanted = {"execution_id": number, "variables": _variables(source)}
-    return await _asked(request, gateway, "set", wanted)
-
-
-@delete(
-    "/api/vars/{execution_id:str}/{var_name:str}",
-    status_code=200,
-    summary="Remove a variable",
-    tags=["vars"],
-    operation_class=documented(None, VarDeletedAnswer, errors={400: _BAD_KEY, 404: _NOT_FOUND}),
-)
-async def delete_var(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], var_name: FromPath[str]
-) -> Response[bytes]:
-    """Remove one variable."""
-    return await _asked(request, gateway, "delete", _key(request, execution_id, var_name))
-
-
-@delete(
-    "/api/vars/{execution_id:str}",
-    status_code=200,
-    summary="Remove all variables of an execution",
-    tags=["vars"],
-    operation_class=documented(None, VarsDeletedAnswer, errors={400: _BAD_ID}),
-)
-async def delete_vars(
-    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
-) -> Response[bytes]:
-    """Remove all variables."""
-    return await _asked(request, gateway, "clear", {"execution_id": path_id(execution_id)})
-
-
-async def _asked(
-    request: AnyRequest, gateway: Gateway, operation: str, wanted: Object
-) -> Response[bytes]:
-    reply = await gateway.services.projector(
-        f"vars.{operation}", wanted, execution_id=wanted["execution_id"]
-    )
-    return json_answer(request, body_of(reply))
-
-
-def _key(request: AnyRequest, execution_id: str, var_name: str) -> Object:
-    return {
-        "execution_id": path_id(execution_id, index=0),
-        "var_name": path_text(request, var_name, name="var_name"),
-    }
-
-
-def _variables(source: Object) -> list[Object]:
-    """Read the three forms of the body (http-a 10.3, 10.6)."""
-    if "variables" not in source:
-        # Workers post the bare map.
-        if not source:
-            raise missing("variables")
-        return _of_map(source, var_type=_USER_DEFINED, source_step=None)
-    variables = source["variables"]
-    if isinstance(variables, dict):
-        return _of_map(
-            variables,
-            var_type=text(source, "var_type", default=_USER_DEFINED),
-            source_step=text_or_none(source, "source_step"),
-        )
-    if not isinstance(variables, list):
-        raise wrong_type(variables, expected="a sequence", path="variables")
-    return [_variable(item, path=f"variables[{index}]") for index, item in enumerate(variables)]
-
-
-def _of_map(values: Object, *, var_type: str, source_step: str | None) -> list[Object]:
-    return [
-        {"var_name": name, "var_value": value, "var_type": var_type, "source_step": source_step}
-        for name, value in values.items()
-    ]
-
-
-def _variable(item: Json, *, path: str) -> Object:
-    source = require_object(item, name="VarItem", path=path)
-    return {
-        "var_name": text(source, "var_name", path=path),
-        "var_value": require(source, "var_value", path=path),
-        "var_type": text(source, "var_type", default=_USER_DEFINED, path=path),
-        "source_step": text_or_none(source, "source_step", path=path),
-    }

@@ -1,43 +1,25 @@
-"""`POST /api/internal/container-callback/{execution_id}/{step}` (http-b 10.8)."""
+"""`POST /api/internal/container-callback/{execution_id}/{step}`."""
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
 
-import orjson
 from litestar import Response, post
 from litestar.params import FromPath
 from noetl_contract.http.internal import CallbackAnswer, CallbackRequest
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.ingress import EventsMessage, WireEvent
+from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    int_or_none,
-    parse_i64,
-    path_text,
-    require_object,
-    text,
-    text_or_none,
-    time_or_none,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_text
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_shape
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
-
-_STATES = (
-    "succeeded",
-    "failed",
-    "failed_image_pull",
-    "failed_oom",
-    "failed_node_lost",
-    "failed_timeout",
-)
-_DETAILS = ("reason", "stdout_uri", "stderr_uri")
 
 
 @post(
@@ -61,9 +43,8 @@ async def container_callback(
 ) -> Response[bytes]:
     """End the step that waits for the job; the same news again is answered like the first time."""
     step = path_text(request, step, name="step")
-    source = require_object(await read_json(request, unique_keys=True), name="ContainerCallback")
-    context = _read(source)
-    state = context["terminal_state"]
+    told = await read_body(request, CallbackRequest)
+    state = told.state
     number = parse_i64(execution_id)
     if number is None:
         shown = execution_id[:100]
@@ -72,27 +53,19 @@ async def container_callback(
     if not step.strip():
         raise Refusal(422, "container-callback: step path param is empty")
     status = "COMPLETED" if state == "succeeded" else "FAILED"
-    event = {
-        "event_type": "call.done",
-        "step": step,
-        "event_id": gateway.ids.next(),
-        "status": status,
-        "context": context,
-        "meta": {"node_type": "container"},
-    }
-    message = {
-        "type": "events",
-        "v": 1,
-        "execution_id": number,
-        "events": [event],
-        "batch": False,
-        "idempotency_key": _key(step, context["job_name"], state),
-    }
-    reply = await gateway.writer.deliver(
-        orjson.dumps(message),
-        execution_id=number,
-        seconds=gateway.settings.event_patience_seconds,
+    event = WireEvent(
+        event_type="call.done",
+        step=step,
+        event_id=gateway.ids.next(),
+        status=status,
+        context=_context(told),
+        meta={"node_type": "container"},
     )
+    message = EventsMessage(
+        execution_id=number, events=[event], idempotency_key=_key(step, told.job_name, state)
+    )
+    seconds = gateway.settings.event_patience_seconds
+    reply = await gateway.writer.deliver(message, seconds=seconds)
     if reply.status == 404:
         STALE_CALLBACKS.labels(state).inc()
         return json_answer(request, {"status": "accepted_stale"}, status=202)
@@ -102,23 +75,18 @@ async def container_callback(
     return json_answer(request, answer, status=202)
 
 
-def _read(source: Object) -> Object:
+def _context(told: CallbackRequest) -> JsonObject:
     """Return what the event tells of the job; what is not known stays null."""
-    state = text(source, "state")
-    if state not in _STATES:
-        names = ", ".join(f"`{name}`" for name in _STATES)
-        raise bad_shape(f"state: unknown variant `{state[:100]}`, expected one of {names}")
-    job_name, job_uid = text(source, "job_name"), text_or_none(source, "job_uid")
-    details = {name: text_or_none(source, name) for name in _DETAILS}
-    exit_code = int_or_none(source, "exit_code", bits=32)
-    completed_at = time_or_none(source, "completed_at") or datetime.now(UTC).isoformat()
+    completed_at = (told.completed_at or datetime.now(UTC)).isoformat()
     return {
-        "terminal_state": state,
-        "job_name": job_name,
-        "job_uid": job_uid,
+        "terminal_state": told.state,
+        "job_name": told.job_name,
+        "job_uid": told.job_uid,
         "completed_at": completed_at.replace("+00:00", "Z"),
-        "exit_code": exit_code,
-        **details,
+        "exit_code": told.exit_code,
+        "reason": told.reason,
+        "stdout_uri": told.stdout_uri,
+        "stderr_uri": told.stderr_uri,
     }
 
 
@@ -128,3 +96,6 @@ def _key(step: str, job_name: str, state: str) -> str:
     if len(key) <= 400:
         return key
     return f"callback:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+ROUTES = [container_callback]

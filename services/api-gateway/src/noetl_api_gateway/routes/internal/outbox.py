@@ -1,7 +1,6 @@
-"""`/api/internal/*` for operators and the system pool (http-b 9.2 and 10), behind the gate."""
+"""`/api/internal/*` for operators and the system pool, behind the gate."""
 
 import asyncio
-from typing import Any
 
 from litestar import Response, get, post
 from noetl_contract.http.internal import (
@@ -13,33 +12,22 @@ from noetl_contract.http.internal import (
     MarkPublishedRequest,
     PendingRows,
     ProjectAnswer,
+    ProjectedEvent,
     ProjectRequest,
     PurgeAnswer,
     PurgeRequest,
 )
+from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes, read_json
-from noetl_api_gateway.http.fields import (
-    int_like,
-    is_i64,
-    parse_i64,
-    query_int,
-    require,
-    require_object,
-    text,
-    wrong_type,
-)
+from noetl_api_gateway.http.decoding import read_body, validated
+from noetl_api_gateway.http.fields import query_int
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.metrics import PURGED
-from noetl_api_gateway.routes.internal.projected import read_envelope
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
-type Object = dict[str, Any]
 
 _WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
 _TAGS = ["internal"]
@@ -62,19 +50,19 @@ _TAGS = ["internal"]
 async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Borrow rows, those of the lowest ids first; they come back when the lease is over."""
     query = request.query_params
-    # Where the body doesn't say how many, or is none, the query may (http-b 10.3).
+    # Where the body doesn't say how many, or is none, the query may.
     is_told = "limit" not in query or (await read_bytes(request)).strip()
     body = await read_json(request, unique_keys=True) if is_told else {}
-    source = require_object(body, name="ClaimRequest")
-    asked = query_int(query, "limit") if source.get("limit") is None else None
-    default = 100 if asked is None else asked
-    limit = max(1, min(int_like(source, "limit", default=default), 1000))
-    rows: list[Object] = []
+    asked = validated(ClaimRowsRequest, body).limit
+    if asked is None:
+        asked = query_int(query, "limit")
+    limit = max(1, min(100 if asked is None else asked, 1000))
+    rows: list[JsonObject] = []
     for shard in range(gateway.services.shard_count):
         if len(rows) < limit:
             wanted = {"limit": limit - len(rows)}
             rows += body_of(await gateway.services.outbox("claim", wanted, shard=shard))["rows"]
-    # Ids of the internal API are numbers for everybody (http-b 0.3).
+    # Ids of the internal API are numbers for everybody.
     answer = encode({"rows": rows, "claimed": len(rows)})
     return Response(answer, media_type="application/json")
 
@@ -93,10 +81,7 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
 )
 async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Mark rows; ids that no shard knows do not count."""
-    source = require_object(await read_json(request, unique_keys=True), name="MarkPublishedRequest")
-    ids = _ids(require(source, "outbox_ids"), path="outbox_ids")
-    if not ids:
-        raise Refusal(400, "outbox_ids must not be empty")
+    ids = (await read_body(request, MarkPublishedRequest)).outbox_ids
     replies = await _ask_all(gateway, "mark.published", {"outbox_ids": ids})
     return json_answer(request, {"marked": sum(reply["marked"] for reply in replies)})
 
@@ -115,17 +100,7 @@ async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[
 )
 async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Put a row back with a pause that doubles with each attempt."""
-    source = require_object(await read_json(request, unique_keys=True), name="MarkFailedRequest")
-    if require(source, "outbox_id") is None:
-        raise wrong_type(None, expected="i64", path="outbox_id")
-    wanted = {
-        "outbox_id": int_like(source, "outbox_id", default=0),
-        "error": text(source, "error"),
-        "attempts": int_like(source, "attempts", default=1),
-        "max_delay_seconds": int_like(source, "max_delay_seconds", default=300),
-    }
-    if not wanted["error"]:
-        raise Refusal(400, "error must not be empty")
+    wanted = dict(await read_body(request, MarkFailedRequest))
     replies = await _ask_all(gateway, "mark.failed", wanted)
     return json_answer(request, replies[0])
 
@@ -157,14 +132,9 @@ async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[b
 )
 async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Append events that their logs don't have yet; nothing is decided about them."""
-    source = require_object(await read_json(request, unique_keys=True), name="ProjectRequest")
-    items = require(source, "events")
-    if not isinstance(items, list):
-        raise wrong_type(items, expected="a sequence", path="events")
-    envelopes = [read_envelope(item, index=index) for index, item in enumerate(items)]
-    if not envelopes:
-        raise Refusal(400, "events must not be empty")
-    shards: dict[int, list[Object]] = {}
+    events = (await read_body(request, ProjectRequest)).events
+    envelopes = [_row(event) for event in events]
+    shards: dict[int, list[JsonObject]] = {}
     for envelope in envelopes:
         shard = gateway.services.shard_of(envelope["execution_id"])
         shards.setdefault(shard, []).append(envelope)
@@ -187,14 +157,14 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
 )
 async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Remove old commands and silent workers, and drop partitions of the log that nobody needs."""
-    source = require_object(await _optional_body(request), name="PurgeRequest")
-    commands = int_like(source, "command_retention_days", default=7)
-    minutes = int_like(source, "runtime_stale_minutes", default=60)
-    events = int_like(source, "event_retention_days", default=0)
+    wish = validated(PurgeRequest, await _optional_body(request))
     patience = gateway.settings.result_patience_seconds
-    body: Object = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
+    body: JsonObject = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
     dropped: list[str] = []
-    wanted = {"command_retention_days": commands, "event_retention_days": events}
+    wanted = {
+        "command_retention_days": wish.command_retention_days,
+        "event_retention_days": wish.event_retention_days,
+    }
     for shard in range(gateway.services.shard_count):
         reply = await gateway.services.orchestrator(
             "purge", wanted, shard=shard, patience_seconds=patience
@@ -202,6 +172,7 @@ async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
         done = body_of(reply)
         body["commands_purged"] += done["commands_purged"]
         dropped += done["event_partitions_dropped"]
+    minutes = wish.runtime_stale_minutes
     if minutes > 0:
         reply = await gateway.services.catalog("runtime.purge", {"stale_minutes": minutes})
         body["runtime_purged"] = body_of(reply)["purged"]
@@ -215,7 +186,7 @@ async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 
 async def _optional_body(request: AnyRequest) -> Json:
-    """Return the body; no content type means none, and JSON must not be empty (http-b 9.2)."""
+    """Return the body; no content type means none, and JSON must not be empty."""
     if request.headers.get("content-type") is None and not (await read_bytes(request)).strip():
         return {}
     if request.headers.get("content-type") is None:
@@ -223,7 +194,7 @@ async def _optional_body(request: AnyRequest) -> Json:
     return await read_json(request)
 
 
-async def _ask_all(gateway: Gateway, operation: str, wanted: Object) -> list[Object]:
+async def _ask_all(gateway: Gateway, operation: str, wanted: JsonObject) -> list[JsonObject]:
     """Ask the outboxes of all shards; an id says nothing about its shard."""
     shards = range(gateway.services.shard_count)
     replies = await asyncio.gather(
@@ -232,13 +203,14 @@ async def _ask_all(gateway: Gateway, operation: str, wanted: Object) -> list[Obj
     return [body_of(reply) for reply in replies]
 
 
-def _ids(value: Json, *, path: str) -> list[int]:
-    if not isinstance(value, list):
-        raise wrong_type(value, expected="a sequence", path=path)
-    found: list[int] = []
-    for index, item in enumerate(value):
-        number = parse_i64(item) if isinstance(item, str) else item
-        if number is None or not is_i64(number):
-            raise wrong_type(item, expected="i64", path=f"{path}[{index}]")
-        found.append(number)
-    return found
+def _row(event: ProjectedEvent) -> JsonObject:
+    """Return what is stored of an event that others wrote."""
+    moment = event.timestamp or event.created_at
+    row = {name: value for name, value in event if name != "timestamp"}
+    return row | {
+        "execution_id": event.execution_id or 0,
+        "created_at": None if moment is None else moment.isoformat(),
+    }
+
+
+ROUTES = [claim_rows, mark_published, mark_failed, count_pending, project_events, purge]

@@ -1,6 +1,6 @@
-"""The read model moved on or made anew by request (ours; system/projector, design P3)."""
+"""The read model moved on or made anew by request (ours, P3)."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litestar import Response, post
 from noetl_contract.http.internal import (
@@ -12,21 +12,15 @@ from noetl_contract.http.internal import (
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    id_or_none,
-    int_like,
-    is_i64,
-    parse_i64,
-    require_object,
-    wrong_type,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.upstream.services import body_of
 
-type Json = Any
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
 
 _WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
 _MOST_NAMED = 5000
@@ -42,12 +36,12 @@ _MOST_NAMED = 5000
 )
 async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Move the named executions on, or without names whatever is found behind."""
-    source = require_object(await read_json(request), name="AdvanceRequest")
-    limit = max(1, min(int_like(source, "limit", default=1000), _MOST_NAMED))
-    named = _execution_ids(source.get("execution_ids"))
+    wish = await read_body(request, AdvanceRequest, unique_keys=False)
+    limit = max(1, min(wish.limit, _MOST_NAMED))
+    named = wish.execution_ids
     body = {"advanced": 0, "checked": 0}
     for shard in range(gateway.services.shard_count):
-        wanted: dict[str, Json] = {"limit": limit}
+        wanted: JsonObject = {"limit": limit}
         if named is not None:
             wanted["execution_ids"] = [
                 one for one in named if gateway.services.shard_of(one) == shard
@@ -67,14 +61,11 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
 )
 async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rewrite executions behind `after`; `after` of the answer is null when the walk is over."""
-    source = require_object(await read_json(request), name="RebuildRequest")
-    shard = int_like(source, "shard", default=0)
+    wish = await read_body(request, RebuildRequest, unique_keys=False)
+    shard = wish.shard
     if not 0 <= shard < max(gateway.services.shard_count, 1):
         raise Refusal(422, f"There is no shard {shard}")
-    wanted = {
-        "after": id_or_none(source, "after"),
-        "limit": int_like(source, "limit", default=1000),
-    }
+    wanted = {"after": wish.after, "limit": wish.limit}
     reply = await gateway.services.projector(
         "projection.rebuild",
         wanted,
@@ -84,17 +75,4 @@ async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     return json_answer(request, body_of(reply))
 
 
-def _execution_ids(value: Json) -> list[int] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise wrong_type(value, expected="a sequence", path="execution_ids")
-    if len(value) > _MOST_NAMED:
-        raise Refusal(422, f"execution_ids names {len(value)} executions, {_MOST_NAMED} at most")
-    found: list[int] = []
-    for index, item in enumerate(value):
-        number = parse_i64(item) if isinstance(item, str) else item
-        if number is None or not is_i64(number):
-            raise wrong_type(item, expected="i64", path=f"execution_ids[{index}]")
-        found.append(number)
-    return found
+ROUTES = [advance_projection, rebuild_projection]

@@ -1,10 +1,6 @@
-"""`/api/credentials`, and `/api/gcp/token` (http-a 4)."""
+"""`/api/credentials`, and `/api/gcp/token`."""
 
-from time import perf_counter
-from typing import Any
-
-from litestar import Response, delete, get, post
-from litestar.params import FromPath
+from litestar import Response, post
 from noetl_contract.http.credentials import (
     CredentialBody,
     CredentialCreate,
@@ -13,158 +9,16 @@ from noetl_contract.http.credentials import (
     SealedEnvelope,
 )
 
-from noetl_api_gateway.gateway import OpenGateway
-from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    MISSING,
-    path_text,
-    query_flag,
-    query_int,
-    query_text,
-    require,
-    require_object,
-    text,
-    text_or_none,
-    wrong_type,
-)
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_query, bad_shape
-from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
-from noetl_api_gateway.routes.secrets.quiet import without_values
-from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
-type Object = dict[str, Json]
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
 
 _EXECUTION = {
-    "execution_id": (int, "in whose keychain an unknown name is looked for"),
-    "parent_execution_id": (int, "kept in the audit"),
+    "execution_id": Query(int, "in whose keychain an unknown name is looked for"),
+    "parent_execution_id": Query(int, "kept in the audit"),
 }
+_TAGS = ["credentials"]
 _NOT_FOUND = "Credential 'pg_x' not found"
 _UNREADABLE = "Decryption failed: aead::Error"
-
-
-@post(
-    "/api/credentials",
-    status_code=200,
-    summary="Store a credential, or replace the one with its name",
-    tags=["credentials"],
-    operation_class=documented(
-        CredentialCreate,
-        CredentialBody,
-        errors={
-            422: "Failed to deserialize the JSON body into the target type: missing field `name`",
-        },
-    ),
-)
-async def create_credential(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Hand the credential over, encrypted nowhere before the service that stores it."""
-    body = await read_json(request, unique_keys=True)
-    with without_values():
-        wanted = _wanted(require_object(body, name="CreateCredentialRequest"))
-    started = perf_counter()
-    outcome = "error"
-    try:
-        answer = body_of(await gateway.services.catalog("credential.create", wanted))
-        outcome = "ok"
-    finally:
-        WRITES.labels("credentials_upsert", outcome).inc()
-        WRITE_DURATION.labels("credentials_upsert").observe(perf_counter() - started)
-    return json_answer(request, answer)
-
-
-@get(
-    "/api/credentials",
-    summary="List credentials without their data, newest first",
-    tags=["credentials"],
-    operation_class=documented(
-        None,
-        CredentialListAnswer,
-        query={
-            "type": (str, "exact type"),
-            "q": (str, "part of the name or the description; `%` and `_` are wildcards"),
-        },
-    ),
-)
-async def list_credentials(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """List credentials."""
-    wanted = {name: query_text(request.query_params, name) for name in ("type", "q")}
-    known = {name: value for name, value in wanted.items() if value is not None}
-    return json_answer(request, body_of(await gateway.services.catalog("credential.list", known)))
-
-
-@get(
-    "/api/credentials/{identifier:str}",
-    summary="Read a credential by id or name",
-    tags=["credentials"],
-    operation_class=documented(
-        None,
-        CredentialBody,
-        query={"include_data": (bool, "with the decrypted data"), **_EXECUTION},
-        errors={404: _NOT_FOUND, 500: _UNREADABLE},
-    ),
-)
-async def read_credential(
-    request: AnyRequest, gateway: OpenGateway, identifier: FromPath[str]
-) -> Response[bytes]:
-    """Read a credential, or what an alias stands for in an execution."""
-    query = request.query_params
-    wanted = {
-        "identifier": path_text(request, identifier, name="identifier"),
-        "include_data": query_flag(query, "include_data", default=False),
-        "execution_id": query_int(query, "execution_id"),
-        "parent_execution_id": query_int(query, "parent_execution_id"),
-    }
-    return json_answer(request, body_of(await gateway.services.secret("credential.get", wanted)))
-
-
-@get(
-    "/api/credentials/{identifier:str}/sealed",
-    summary="Read a credential so that only one worker can",
-    tags=["credentials"],
-    operation_class=documented(
-        None,
-        SealedEnvelope,
-        query={"worker_id": (str, "whose registered key it is sealed for; required"), **_EXECUTION},
-        errors={
-            400: "Failed to deserialize query string: missing field `worker_id`",
-            404: _NOT_FOUND,
-        },
-    ),
-)
-async def read_sealed_credential(
-    request: AnyRequest, gateway: OpenGateway, identifier: FromPath[str]
-) -> Response[bytes]:
-    """Read a credential, encrypted to a worker's key."""
-    query = request.query_params
-    worker_id = query_text(query, "worker_id")
-    if worker_id is None:
-        raise bad_query("missing field `worker_id`")
-    wanted = {
-        "identifier": path_text(request, identifier, name="identifier"),
-        "worker_id": worker_id.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-        "execution_id": query_int(query, "execution_id"),
-        "parent_execution_id": query_int(query, "parent_execution_id"),
-    }
-    return json_answer(request, body_of(await gateway.services.secret("credential.sealed", wanted)))
-
-
-@delete(
-    "/api/credentials/{identifier:str}",
-    status_code=200,
-    summary="Delete a credential by id or name",
-    tags=["credentials"],
-    operation_class=documented(None, CredentialDeleted, errors={404: _NOT_FOUND}),
-)
-async def delete_credential(
-    request: AnyRequest, gateway: OpenGateway, identifier: FromPath[str]
-) -> Response[bytes]:
-    """Delete a credential."""
-    wanted = {"identifier": path_text(request, identifier, name="identifier")}
-    return json_answer(
-        request, body_of(await gateway.services.catalog("credential.delete", wanted))
-    )
 
 
 @post("/api/gcp/token", status_code=200, include_in_schema=False)
@@ -173,40 +27,82 @@ async def gcp_token() -> Response[bytes]:
     raise Refusal(404, "The GCP token API is not enabled")
 
 
-def _wanted(source: Object) -> Object:
-    """Take the fields, also in the spellings of Python's server (http-a 21, extension 5)."""
-    if "type" in source and "credential_type" in source:
-        raise bad_shape("duplicate field `type`")
-    name = "credential_type" if "credential_type" in source else "type"
-    wanted = {
-        "name": text(source, "name"),
-        "type": text(source, name, default="generic"),
-        "data": require(source, "data"),
-        "meta": source.get("meta"),
-        "tags": _tags(source),
-        "description": text_or_none(source, "description"),
-    }
-    return {key: value for key, value in wanted.items() if key == "data" or value is not None}
-
-
-def _tags(source: Object) -> list[str] | None:
-    value = source.get("tags", MISSING)
-    if value is MISSING or value is None:
-        return None
-    if isinstance(value, str):
-        return [tag.strip() for tag in value.split(",") if tag.strip()]
-    if not isinstance(value, list):
-        raise wrong_type(value, expected="a sequence", path="tags")
-    return [_tag(item, f"tags[{index}]") for index, item in enumerate(value)]
-
-
-def _tag(value: Json, path: str) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return str(value)
-        case _:
-            raise wrong_type(value, expected="a string", path=path)
+ROUTES = [
+    gcp_token,
+    *forwarding(
+        Forward(
+            method="POST",
+            path="/api/credentials",
+            name="create_credential",
+            target=("catalog", "credential.create"),
+            body=CredentialCreate,
+            answer=CredentialBody,
+            summary="Store a credential, or replace the one with its name",
+            description="Hand the credential over, encrypted nowhere before the service that stores"
+            " it.",
+            tags=_TAGS,
+            errors={
+                422: "Failed to deserialize the JSON body into the target type:"
+                " missing field `name`",
+            },
+            write="credentials_upsert",
+        ),
+        Forward(
+            method="GET",
+            path="/api/credentials",
+            name="list_credentials",
+            target=("catalog", "credential.list"),
+            answer=CredentialListAnswer,
+            summary="List credentials without their data, newest first",
+            description="List credentials.",
+            tags=_TAGS,
+            query={
+                "type": Query(str, "exact type"),
+                "q": Query(str, "part of the name or the description; `%` and `_` are wildcards"),
+            },
+        ),
+        Forward(
+            method="GET",
+            path="/api/credentials/{identifier:str}",
+            name="read_credential",
+            target=("secrets", "credential.get"),
+            answer=CredentialBody,
+            summary="Read a credential by id or name",
+            description="Read a credential, or what an alias stands for in an execution.",
+            tags=_TAGS,
+            query={"include_data": Query(bool, "with the decrypted data"), **_EXECUTION},
+            errors={404: _NOT_FOUND, 500: _UNREADABLE},
+        ),
+        Forward(
+            method="GET",
+            path="/api/credentials/{identifier:str}/sealed",
+            name="read_sealed_credential",
+            target=("secrets", "credential.sealed"),
+            answer=SealedEnvelope,
+            summary="Read a credential so that only one worker can",
+            description="Read a credential, encrypted to a worker's key.",
+            tags=_TAGS,
+            query={
+                "worker_id": Query(
+                    str, "whose registered key it is sealed for; required", is_required=True
+                ),
+                **_EXECUTION,
+            },
+            errors={
+                400: "Failed to deserialize query string: missing field `worker_id`",
+                404: _NOT_FOUND,
+            },
+        ),
+        Forward(
+            method="DELETE",
+            path="/api/credentials/{identifier:str}",
+            name="delete_credential",
+            target=("catalog", "credential.delete"),
+            answer=CredentialDeleted,
+            summary="Delete a credential by id or name",
+            description="Delete a credential.",
+            tags=_TAGS,
+            errors={404: _NOT_FOUND},
+        ),
+    ),
+]

@@ -1,175 +1,84 @@
-"""`/api/keychain` (http-a 7)."""
+"""`/api/keychain`."""
 
-from time import perf_counter
-from typing import Any
-
-from litestar import Response, delete, get, post
-from litestar.params import FromPath
+from litestar import Response, post
 from noetl_contract.http.keychain import (
     KeychainEntryList,
     KeychainPutBody,
     KeychainState,
     KeychainStored,
 )
+from noetl_contract.json import JsonObject
 
-from noetl_api_gateway.gateway import OpenGateway
-from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    MISSING,
-    flag,
-    id_or_none,
-    int_or_none,
-    missing,
-    path_id,
-    path_text,
-    query_int,
-    query_text,
-    require_object,
-    text,
-    text_or_none,
-    time_or_none,
-)
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_shape
-from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
-from noetl_api_gateway.routes.secrets.quiet import without_values
-from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
 
-type Json = Any
-type Object = dict[str, Json]
-
+_ENTRY = "/api/keychain/{catalog_id:str}/{keychain_name:str}"
+_TAGS = ["keychain"]
 _QUERY = {
-    "execution_id": (int, "whose entry, for the scopes `local` and `shared`"),
-    "scope_type": (str, "`global`, `local` or `shared`"),
+    "execution_id": Query(int, "whose entry, for the scopes `local` and `shared`"),
+    "scope_type": Query(str, "`global`, `local` or `shared`"),
 }
-
-
-@get(
-    "/api/keychain/{catalog_id:str}/{keychain_name:str}",
-    summary="Read an entry; what became of it is in `status`",
-    tags=["keychain"],
-    operation_class=documented(None, KeychainState, query=_QUERY),
-)
-async def read_keychain_entry(
-    request: AnyRequest,
-    gateway: OpenGateway,
-    catalog_id: FromPath[str],
-    keychain_name: FromPath[str],
-) -> Response[bytes]:
-    """Read an entry, counting its use."""
-    wanted = _named(request, catalog_id, keychain_name)
-    return json_answer(request, body_of(await gateway.services.secret("keychain.get", wanted)))
-
-
-@post(
-    "/api/keychain/{catalog_id:str}/{keychain_name:str}",
-    status_code=200,
-    summary="Store an entry",
-    tags=["keychain"],
-    operation_class=documented(
-        KeychainPutBody,
-        KeychainStored,
-        errors={404: "Catalog entry '321000000000000001' not found (keychain_catalog_id_fkey)"},
-    ),
-)
-async def store_keychain_entry(
-    request: AnyRequest,
-    gateway: OpenGateway,
-    catalog_id: FromPath[str],
-    keychain_name: FromPath[str],
-) -> Response[bytes]:
-    """Store an entry in place of the one with its name and scope."""
-    named = {
-        "catalog_id": path_id(catalog_id, index=0),
-        "keychain_name": path_text(request, keychain_name, name="keychain_name"),
-    }
-    body = await read_json(request, unique_keys=True)
-    with without_values():
-        wanted = named | _wanted(require_object(body, name="SetKeychainRequest"))
-    started = perf_counter()
-    outcome = "error"
-    try:
-        answer = body_of(await gateway.services.catalog("keychain.put", wanted))
-        outcome = "ok"
-    finally:
-        WRITES.labels("keychain_set", outcome).inc()
-        WRITE_DURATION.labels("keychain_set").observe(perf_counter() - started)
-    return json_answer(request, answer)
-
-
-@delete(
-    "/api/keychain/{catalog_id:str}/{keychain_name:str}",
-    status_code=200,
-    summary="Delete an entry",
-    tags=["keychain"],
-    operation_class=documented(None, KeychainState, query=_QUERY),
-)
-async def delete_keychain_entry(
-    request: AnyRequest,
-    gateway: OpenGateway,
-    catalog_id: FromPath[str],
-    keychain_name: FromPath[str],
-) -> Response[bytes]:
-    """Delete an entry, if there is one."""
-    wanted = _named(request, catalog_id, keychain_name)
-    return json_answer(request, body_of(await gateway.services.catalog("keychain.delete", wanted)))
-
-
-@get(
-    "/api/keychain/catalog/{catalog_id:str}",
-    summary="List the entries of a catalog entry without their values",
-    tags=["keychain"],
-    operation_class=documented(None, KeychainEntryList),
-)
-async def list_keychain_entries(
-    request: AnyRequest, gateway: OpenGateway, catalog_id: FromPath[str]
-) -> Response[bytes]:
-    """List entries, newest first."""
-    wanted = {"catalog_id": path_id(catalog_id)}
-    return json_answer(request, body_of(await gateway.services.catalog("keychain.list", wanted)))
 
 
 @post("/api/keychain/catalog/{catalog_id:str}", include_in_schema=False)
 async def no_keychain_post() -> Response[bytes]:
-    """Refuse as the contract does: the static segment wins over an id (http-a 1.5)."""
+    """Refuse as the contract does: the static segment wins over an id."""
     raise Refusal(405, "Method Not Allowed", headers={"allow": "GET,HEAD"})
 
 
-def _named(request: AnyRequest, catalog_id: str, keychain_name: str) -> Object:
-    query = request.query_params
-    return {
-        "catalog_id": path_id(catalog_id, index=0),
-        "keychain_name": path_text(request, keychain_name, name="keychain_name"),
-        "execution_id": query_int(query, "execution_id"),
-        "scope_type": query_text(query, "scope_type") or "global",
-    }
+def _scoped(wanted: JsonObject) -> JsonObject:
+    return wanted | {"scope_type": wanted.get("scope_type") or "global"}
 
 
-def _wanted(source: Object) -> Object:
-    """Take the fields, also in the spellings of Python's server (http-a 21, extension 6)."""
-    data = _either(source, "data", "token_data")
-    if data is MISSING:
-        raise missing("data")
-    _either(source, "expires_in", "ttl_seconds")  # refuses both at once
-    life = "ttl_seconds" if "ttl_seconds" in source else "expires_in"
-    wanted = {
-        "data": data,
-        "scope_type": text(source, "scope_type", default="global"),
-        "execution_id": id_or_none(source, "execution_id"),
-        "parent_execution_id": id_or_none(source, "parent_execution_id"),
-        "expires_at": time_or_none(source, "expires_at"),
-        "expires_in": int_or_none(source, life, bits=64),
-        "auto_renew": flag(source, "auto_renew", default=False),
-        "renew_config": source.get("renew_config"),
-        "credential_type": text_or_none(source, "credential_type"),
-        "cache_type": text_or_none(source, "cache_type"),
-    }
-    return {name: value for name, value in wanted.items() if name == "data" or value is not None}
-
-
-def _either(source: Object, name: str, other: str) -> Json:
-    """Return a field that goes by two names, of which only one may be there."""
-    if name in source and other in source:
-        raise bad_shape(f"duplicate field `{name}`")
-    return source.get(name, source.get(other, MISSING))
+ROUTES = [
+    no_keychain_post,
+    *forwarding(
+        Forward(
+            method="GET",
+            path=_ENTRY,
+            name="read_keychain_entry",
+            target=("secrets", "keychain.get"),
+            answer=KeychainState,
+            summary="Read an entry; what became of it is in `status`",
+            description="Read an entry, counting its use.",
+            tags=_TAGS,
+            query=_QUERY,
+            prepare=_scoped,
+        ),
+        Forward(
+            method="POST",
+            path=_ENTRY,
+            name="store_keychain_entry",
+            target=("catalog", "keychain.put"),
+            body=KeychainPutBody,
+            answer=KeychainStored,
+            summary="Store an entry",
+            description="Store an entry in place of the one with its name and scope.",
+            tags=_TAGS,
+            errors={404: "Catalog entry '321000000000000001' not found (keychain_catalog_id_fkey)"},
+            write="keychain_set",
+        ),
+        Forward(
+            method="DELETE",
+            path=_ENTRY,
+            name="delete_keychain_entry",
+            target=("catalog", "keychain.delete"),
+            answer=KeychainState,
+            summary="Delete an entry",
+            description="Delete an entry, if there is one.",
+            tags=_TAGS,
+            query=_QUERY,
+            prepare=_scoped,
+        ),
+        Forward(
+            method="GET",
+            path="/api/keychain/catalog/{catalog_id:str}",
+            name="list_keychain_entries",
+            target=("catalog", "keychain.list"),
+            answer=KeychainEntryList,
+            summary="List the entries of a catalog entry without their values",
+            description="List entries, newest first.",
+            tags=_TAGS,
+        ),
+    ),
+]

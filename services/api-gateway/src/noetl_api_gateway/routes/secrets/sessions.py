@@ -1,25 +1,31 @@
-"""`/api/auth/session/validate`, which a gateway in front of us asks (http-a 15.1)."""
+"""`/api/auth/session/validate`, which a gateway in front of the edge asks."""
 
-from litestar import Response, post
 from noetl_contract.http.database import SessionAnswer, SessionRequest
+from noetl_contract.json import JsonObject
 
-from noetl_api_gateway.gateway import OpenGateway
-from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import require_object, text
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.routes.forwarding import Forward, forwarding
 
 
-@post(
-    "/api/auth/session/validate",
-    status_code=200,
-    summary="Say who a session token belongs to",
-    tags=["sessions"],
-    operation_class=documented(
-        SessionRequest,
-        SessionAnswer,
+def _stripped(wanted: JsonObject) -> JsonObject:
+    token = wanted["session_token"].strip()
+    if not token:
+        raise Refusal(422, "session_token must not be empty")
+    return wanted | {"session_token": token}
+
+
+ROUTES = forwarding(
+    Forward(
+        method="POST",
+        path="/api/auth/session/validate",
+        name="validate_session",
+        target=("projector", "sessions.validate"),
+        body=SessionRequest,
+        prepare=_stripped,
+        answer=SessionAnswer,
+        summary="Say who a session token belongs to",
+        description="Look a token up in the database that a credential names.",
+        tags=["sessions"],
         errors={
             400: "Credential 'pg_auth' is of type 'http', expected postgres",
             404: "Credential 'pg_auth' not found",
@@ -27,16 +33,3 @@ from noetl_api_gateway.upstream.services import body_of
         },
     ),
 )
-async def validate_session(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Look a token up in the database that a credential names."""
-    source = require_object(await read_json(request, unique_keys=True), name="SessionRequest")
-    token = text(source, "session_token").strip()
-    if not token:
-        raise Refusal(422, "session_token must not be empty")
-    wanted = {
-        "session_token": token,
-        "credential": text(source, "credential", default="pg_auth"),
-    }
-    return json_answer(
-        request, body_of(await gateway.services.projector("sessions.validate", wanted))
-    )

@@ -1,71 +1,25 @@
-"""Keys, other regions and the audit (http-a 8)."""
+"""Keys, other regions and the audit."""
 
-from typing import Any
-
-from litestar import Response, get, post
+from litestar import Response, post
 from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
-from noetl_contract.http.keychain import AuditRecords, KeyStatus, RotatedTables
-from pydantic import BaseModel, ConfigDict, Field
+from noetl_contract.http.keychain import AuditRecords, KeyStatus, RotatedTables, RotateKeysRequest
+from noetl_contract.http.scalars import parse_moment
+from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    id_or_none,
-    int_or_none,
-    query_int,
-    query_text,
-    require_object,
-    text,
-    time_or_none,
-)
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_query
+from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
-from noetl_api_gateway.routes.secrets.quiet import without_values
+from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
-type Object = dict[str, Json]
 
 _TABLES = ("credential", "keychain")
 _COUNTS = ("processed", "rewrapped", "skipped", "failed")
+_TAGS = ["wallet"]
 _FORBIDDEN = "Invalid service-account token for /api/internal/*."
-
-
-class RotateBody(BaseModel):
-    """How much to rotate."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"batch_size": 100}]})
-
-    batch_size: int = Field(default=100, description="records read and written at once")
-    max_batches: int = Field(default=1000, description="batches per table")
-
-
-@post(
-    "/api/internal/cross-region/resolve",
-    status_code=200,
-    guards=[optional_token_guard],
-    summary="Seal a secret of this region for another region's worker",
-    tags=["wallet"],
-    operation_class=documented(CrossRegionRequest, SealedEnvelope, errors={403: _FORBIDDEN}),
-)
-async def resolve_across_regions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Serve a peer."""
-    body = await read_json(request, unique_keys=True)
-    with without_values():
-        source = require_object(body, name="CrossRegionResolveRequest")
-        wanted = {
-            "alias": text(source, "alias"),
-            "worker_public_key_b64": text(source, "worker_public_key_b64"),
-            "worker_id": text(source, "worker_id"),
-            "execution_id": id_or_none(source, "execution_id"),
-            "parent_execution_id": id_or_none(source, "parent_execution_id"),
-            "expected_entry_region": text(source, "expected_entry_region"),
-            "requesting_region": text(source, "requesting_region", default=""),
-        }
-    reply = await gateway.services.secret("credential.cross_region", wanted)
-    return json_answer(request, body_of(reply))
 
 
 @post(
@@ -74,13 +28,13 @@ async def resolve_across_regions(request: AnyRequest, gateway: OpenGateway) -> R
     guards=[optional_token_guard],
     summary="Wrap all data keys with the current key",
     tags=["wallet"],
-    operation_class=documented(RotateBody, RotatedTables, errors={403: _FORBIDDEN}),
+    operation_class=documented(RotateKeysRequest, RotatedTables, errors={403: _FORBIDDEN}),
 )
 async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rotate table by table, slice by slice; asked again after an interruption it goes on."""
-    source = require_object(await read_json(request, unique_keys=True), name="RotateRequest")
-    batch_size = max(1, _count(source, "batch_size", default=100))
-    max_batches = max(1, _count(source, "max_batches", default=1000))
+    wish = await read_body(request, RotateKeysRequest)
+    batch_size = max(1, 100 if wish.batch_size is None else wish.batch_size)
+    max_batches = max(1, 1000 if wish.max_batches is None else wish.max_batches)
     body = {
         table: await _rotated(gateway, table, batch_size=batch_size, max_batches=max_batches)
         for table in _TABLES
@@ -88,53 +42,11 @@ async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     return json_answer(request, body)
 
 
-@get(
-    "/api/internal/wallet/key-status",
-    guards=[optional_token_guard],
-    summary="Count records by the version of their key",
-    tags=["wallet"],
-    operation_class=documented(None, KeyStatus, errors={403: _FORBIDDEN}),
-)
-async def key_status(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Count records; those in another form are `invalid`."""
-    return json_answer(request, body_of(await gateway.services.catalog("wallet.status", {})))
-
-
-@get(
-    "/api/internal/secret-audit",
-    guards=[optional_token_guard],
-    summary="List readings and changes of secrets, newest first",
-    tags=["wallet"],
-    operation_class=documented(
-        None,
-        AuditRecords,
-        query={
-            "credential": (str, "exact name"),
-            "execution_id": (int, "execution"),
-            "from": (str, "first moment, RFC 3339"),
-            "to": (str, "moment after the last, RFC 3339"),
-            "limit": (int, "rows at most, up to 10000"),
-        },
-        errors={403: _FORBIDDEN},
-    ),
-)
-async def secret_audit(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """List records of the audit."""
-    query = request.query_params
-    limit = query_int(query, "limit")
-    wanted = {
-        "credential": query_text(query, "credential"),
-        "execution_id": query_int(query, "execution_id"),
-        "from": _moment(query, "from"),
-        "to": _moment(query, "to"),
-        "limit": 100 if limit is None else limit,
-    }
-    return json_answer(request, body_of(await gateway.services.catalog("secret.audit", wanted)))
-
-
-async def _rotated(gateway: Gateway, table: str, *, batch_size: int, max_batches: int) -> Object:
+async def _rotated(
+    gateway: Gateway, table: str, *, batch_size: int, max_batches: int
+) -> JsonObject:
     """Ask on until the table is done or the batches are used up."""
-    total: Object = {**dict.fromkeys(_COUNTS, 0), "last_id": 0}
+    total: JsonObject = {**dict.fromkeys(_COUNTS, 0), "last_id": 0}
     after, left, is_done = "", max_batches, False
     while left > 0 and not is_done:
         reply = await gateway.services.secret(
@@ -150,18 +62,67 @@ async def _rotated(gateway: Gateway, table: str, *, batch_size: int, max_batches
     return total
 
 
-def _count(source: Object, name: str, *, default: int) -> int:
-    value = int_or_none(source, name, bits=64)
-    return default if value is None else value
+def _between(wanted: JsonObject) -> JsonObject:
+    """Put both ends into UTC."""
+    ends = {name: _moment(wanted[name], name) for name in ("from", "to") if name in wanted}
+    return wanted | ends
 
 
-def _moment(query: Any, name: str) -> str | None:
-    """Return a query parameter that is an RFC 3339 time with offset, put into UTC."""
-    value = query_text(query, name)
-    if value is None:
-        return None
-    # An unencoded `+` arrives as a space (http-a 8.6).
-    try:
-        return time_or_none({name: value.replace(" ", "+")}, name)
-    except Refusal:
-        raise bad_query(f"{name}: input contains invalid characters") from None
+def _moment(value: str, name: str) -> str:
+    # An unencoded `+` arrives as a space.
+    moment = parse_moment(value.replace(" ", "+"))
+    if moment is None:
+        raise bad_query(f"{name}: input contains invalid characters")
+    return moment.isoformat()
+
+
+ROUTES = [
+    rotate_keys,
+    *forwarding(
+        Forward(
+            method="POST",
+            path="/api/internal/cross-region/resolve",
+            name="resolve_across_regions",
+            target=("secrets", "credential.cross_region"),
+            body=CrossRegionRequest,
+            answer=SealedEnvelope,
+            summary="Seal a secret of this region for another region's worker",
+            description="Serve a peer.",
+            tags=_TAGS,
+            guards=[optional_token_guard],
+            errors={403: _FORBIDDEN},
+        ),
+        Forward(
+            method="GET",
+            path="/api/internal/wallet/key-status",
+            name="key_status",
+            target=("catalog", "wallet.status"),
+            answer=KeyStatus,
+            summary="Count records by the version of their key",
+            description="Count records; those in another form are `invalid`.",
+            tags=_TAGS,
+            guards=[optional_token_guard],
+            errors={403: _FORBIDDEN},
+        ),
+        Forward(
+            method="GET",
+            path="/api/internal/secret-audit",
+            name="secret_audit",
+            target=("catalog", "secret.audit"),
+            answer=AuditRecords,
+            summary="List readings and changes of secrets, newest first",
+            description="List records of the audit.",
+            tags=_TAGS,
+            guards=[optional_token_guard],
+            query={
+                "credential": Query(str, "exact name"),
+                "execution_id": Query(int, "execution"),
+                "from": Query(str, "first moment, RFC 3339"),
+                "to": Query(str, "moment after the last, RFC 3339"),
+                "limit": Query(int, "rows at most, up to 10000", default=100),
+            },
+            prepare=_between,
+            errors={403: _FORBIDDEN},
+        ),
+    ),
+]

@@ -1,12 +1,12 @@
-"""`/api/dashboard/*`: numbers that the projections keep (http-a 13)."""
+"""`/api/dashboard/*`: numbers that the projections keep."""
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 from litestar import Response, get
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.http.dashboard import DashboardStatsAnswer, DashboardWidgetsAnswer
+from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer, with_text_ids
@@ -14,8 +14,6 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.shell import is_browser_like
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
 
 _RECENT = 10
 
@@ -64,7 +62,7 @@ async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Merge what all shards have; days without an execution are left out."""
     shards = await _of_shards(gateway, "dashboard.widgets")
     days: Counter[str] = Counter()
-    recent: list[dict[str, Json]] = []
+    recent: list[JsonObject] = []
     for shard in shards:
         days.update(shard["days"])
         recent += shard["recent"]
@@ -101,3 +99,6 @@ async def _of_shards(gateway: Gateway, operation: str) -> list[Json]:
         )
     )
     return [body_of(reply) for reply in replies]
+
+
+ROUTES = [stats, widgets]

@@ -1,21 +1,18 @@
-"""`/api/postgres/execute` and `/api/db/*` (http-a 14)."""
+"""`/api/postgres/execute` and `/api/db/*`."""
 
 import base64
 import binascii
-from typing import Any
 
 from litestar import Response, get, post
 from noetl_contract.http.database import DbInitAnswer, DbValidateAnswer, SqlAnswer, SqlRequest
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import int_or_none, require_object, text_or_none
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal, bad_shape
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.services import body_of
-
-type Object = dict[str, Any]
 
 _NEITHER = "Either 'query' or 'procedure' must be provided"
 _REQUIRED = (
@@ -51,19 +48,18 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     """Run a statement on the database of a shard, or one that the request names."""
     if not gateway.settings.sql_execute_enabled:
         raise Refusal(403, "POST /api/postgres/execute is switched off at this edge")
-    source = require_object(await read_json(request, unique_keys=True), name="ExecuteRequest")
-    if "schema" in source and "db_schema" in source:
-        raise bad_shape("duplicate field `schema`")
-    shard = int_or_none(source, "shard", bits=32) or 0
+    wish = await read_body(request, SqlRequest)
+    shard = wish.shard or 0
     if not 0 <= shard < max(gateway.services.shard_count, 1):
         raise Refusal(422, f"There is no shard {shard}")
-    wanted: Object = {
-        "query": _query(source),
-        "parameters": source.get("parameters"),
-        "schema": text_or_none(source, "schema" if "schema" in source else "db_schema"),
+    wanted = {
+        "query": _query(wish),
+        "parameters": wish.parameters,
+        "schema": wish.search_path,
+        "database": wish.database,
+        "credential": wish.credential,
+        "connection_string": wish.connection_string,
     }
-    for name in ("database", "credential", "connection_string"):
-        wanted[name] = text_or_none(source, name)
     reply = await gateway.services.once(
         "projector",
         "sql.execute",
@@ -112,14 +108,11 @@ async def validate_database(request: AnyRequest, gateway: OpenGateway) -> Respon
     return json_answer(request, answer.model_dump())
 
 
-def _query(source: Object) -> str:
+def _query(wish: SqlRequest) -> str:
     """Return the statement: `query_base64`, else `query`, else `procedure`."""
-    encoded = text_or_none(source, "query_base64")
-    query = text_or_none(source, "query")
-    procedure = text_or_none(source, "procedure")
-    if encoded is not None:
-        return _decoded(encoded)
-    chosen = query if query is not None else procedure
+    if wish.query_base64 is not None:
+        return _decoded(wish.query_base64)
+    chosen = wish.procedure if wish.query is None else wish.query
     if chosen is None:
         raise Refusal(422, _NEITHER)
     return chosen.strip()
@@ -134,3 +127,6 @@ def _decoded(encoded: str) -> str:
         return decoded.decode().strip()
     except UnicodeDecodeError as error:
         raise Refusal(422, f"Invalid UTF-8 in query: {error}") from error
+
+
+ROUTES = [execute_sql, init_database, validate_database]

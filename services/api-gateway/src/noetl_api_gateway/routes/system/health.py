@@ -1,4 +1,4 @@
-"""`/health`, `/api/health`, `/api/pool/status`, `/metrics` (http-a 2, operations 3)."""
+"""`/health`, `/api/health`, `/api/pool/status`, `/metrics`."""
 
 import time
 
@@ -12,7 +12,7 @@ from noetl_api_gateway.gateway import GatewayProcess, TheProcess
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.upstream.health import health_of_starting
 
-# The framework adds the charset (http-a 2.4).
+# The framework adds the charset.
 _TEXT_FORMAT = "text/plain; version=0.0.4"
 _STARTED = time.monotonic()
 
@@ -67,3 +67,6 @@ async def _health(service: GatewayProcess) -> HealthAnswer:
 def _model(answer: BaseModel, *, status: int = 200) -> Response[bytes]:
     body = orjson.dumps(answer.model_dump())
     return Response(body, status_code=status, media_type="application/json")
+
+
+ROUTES = [live, health, pool_status]

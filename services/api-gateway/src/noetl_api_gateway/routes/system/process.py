@@ -1,4 +1,4 @@
-"""`/api/status`, `/api/threads`, `/api/profiler/*` (http-a 12)."""
+"""`/api/status`, `/api/threads`, `/api/profiler/*`."""
 
 import asyncio
 import threading
@@ -86,3 +86,6 @@ async def stop_profiler(request: AnyRequest) -> Response[bytes]:
     """Say that there is none."""
     message = "Memory profiling is not currently active"
     return json_answer(request, ProfilerAnswer(status="info", message=message).model_dump())
+
+
+ROUTES = [status, threads, profiler_status, start_profiler, stop_profiler]

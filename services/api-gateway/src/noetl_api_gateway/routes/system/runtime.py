@@ -1,25 +1,23 @@
-"""`/api/runtime/contract`, `/api/runtime/shard-info`, `/sharding/preview` (http-a 11.5-11.7)."""
+"""`/api/runtime/contract`, `/api/runtime/shard-info`, `/sharding/preview`."""
 
 import json
 import re
 from importlib.metadata import version
-from typing import Any
 
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
 from noetl_contract.http.runtime import RuntimeContract, ShardInfo, ShardPreview
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.json import JsonObject
 from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.answers import encode
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.fields import parse_i64, query_text
+from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.settings import Settings
-
-type Json = Any
-type Object = dict[str, Json]
 
 _MOST_SHARDS = 1024
 _U32_MAX = (1 << 32) - 1
@@ -71,7 +69,7 @@ async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     return _answer(_contract_body(_route_names(request.app), service.gateway_settings))
 
 
-def _shard_body(request: AnyRequest, *, source: str) -> Object:
+def _shard_body(request: AnyRequest, *, source: str) -> JsonObject:
     query = request.query_params
     written_id, written_count = query_text(query, "execution_id"), query_text(query, "shard_count")
     for name, value in (("execution_id", written_id), ("shard_count", written_count)):
@@ -120,10 +118,10 @@ def _route_names(app: Litestar) -> list[str]:
     return sorted(names, key=lambda name: (name.partition(" ")[2], name))
 
 
-def _contract_body(routes: list[str], settings: Settings) -> Object:
+def _contract_body(routes: list[str], settings: Settings) -> JsonObject:
     is_gated = bool(settings.internal_api_token.get_secret_value().strip())
     gated = [name for name in routes if is_gated and " /api/internal/" in name]
-    body: Object = {
+    body: JsonObject = {
         "gateway_version": _VERSION,
         "contract_version": "2026-04-26",
         "summary": "NoETL control plane: /api/* directly, /noetl/* as the gateway's alias of it.",
@@ -171,5 +169,8 @@ def _contract_body(routes: list[str], settings: Settings) -> Object:
     return body
 
 
-def _answer(body: Object) -> Response[bytes]:
+def _answer(body: JsonObject) -> Response[bytes]:
     return Response(encode(body), status_code=200, media_type="application/json")
+
+
+ROUTES = [shard_info, sharding_preview, contract]

@@ -1,4 +1,4 @@
-"""`GET /api/commands/{event_id}` and `POST …/claim` (http-b 4, worker 7, operations F15)."""
+"""`GET /api/commands/{event_id}` and `POST …/claim` (F15)."""
 
 import asyncio
 from typing import Any
@@ -10,8 +10,9 @@ from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import path_id, require_object, text
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import call_of
@@ -66,7 +67,7 @@ async def claim(
     404 would only bring it back (F15).
     """
     number = path_id(event_id)
-    worker_id = text(require_object(await read_json(request), name="ClaimRequest"), "worker_id")
+    worker_id = (await read_body(request, ClaimBody, unique_keys=False)).worker_id
     hold_until = asyncio.get_running_loop().time() + gateway.settings.claim_hold_seconds
     try:
         body = await _claimed(gateway, number, worker_id, _named_execution(request, number))
@@ -124,3 +125,6 @@ def _named_execution(request: AnyRequest, event_id: int) -> int | None:
 
 def _shards(gateway: Gateway, named: int | None) -> range:
     return range(1 if named is not None else gateway.services.shard_count)
+
+
+ROUTES = [get_command, claim]

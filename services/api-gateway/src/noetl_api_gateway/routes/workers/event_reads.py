@@ -1,12 +1,12 @@
-"""Events and batches by their ids (http-b 6.3 and 6.4)."""
+"""Events and batches by their ids."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.response import Stream
 from noetl_contract.http.events import BatchStatus, EventResult
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -15,8 +15,6 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.upstream.services import body_of
-
-type Json = Any
 
 
 @get(
@@ -85,3 +83,6 @@ async def _first_known(gateway: Gateway, operation: str, wanted: Json) -> RpcRep
         if reply.status != 404:
             break
     return reply
+
+
+ROUTES = [event_result, batch_status, batch_status_stream]

@@ -1,159 +1,93 @@
-"""`/api/worker/*` (http-a 11, worker 5)."""
+"""`/api/worker/*`."""
 
-from time import perf_counter
-from typing import Any
-
-from litestar import Response, delete, get, post
 from noetl_contract.http.runtime import (
     RuntimeAcknowledgement,
     RuntimeEntry,
     RuntimeNameRequest,
     RuntimeRegisterRequest,
 )
+from noetl_contract.json import JsonObject
 
-from noetl_api_gateway.gateway import Gateway, OpenGateway
-from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
-from noetl_api_gateway.http.fields import (
-    int_or_none,
-    query_text,
-    require_object,
-    text,
-    text_or_none,
-)
-from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import bad_shape
-from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
-from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
 
-type Object = dict[str, Any]
-
-_NOT_FOUND = "Runtime not found: worker_pool w-1"
+_NOT_FOUND = {404: "Runtime not found: worker_pool w-1"}
+_TAGS = ["workers"]
 
 
-@post(
-    "/api/worker/pool/register",
-    status_code=200,
-    summary="Register a worker",
-    tags=["workers"],
-    operation_class=documented(
-        RuntimeRegisterRequest,
-        RuntimeEntry,
+def _over_http(wanted: JsonObject) -> JsonObject:
+    """Mark what came over HTTP; the host's name is checked and not kept, as ever."""
+    wanted.pop("hostname", None)
+    return wanted | {"over_edge": True}
+
+
+ROUTES = forwarding(
+    Forward(
+        method="POST",
+        path="/api/worker/pool/register",
+        name="register_worker",
+        target=("catalog", "runtime.register"),
+        body=RuntimeRegisterRequest,
+        prepare=_over_http,
+        answer=RuntimeEntry,
+        summary="Register a worker",
+        description="Register a worker, or renew its registration.",
+        tags=_TAGS,
         errors={422: "Invalid runtime kind: toaster"},
+        write="runtime_register",
     ),
-)
-async def register_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Register a worker, or renew its registration."""
-    source = await _read(request, "RegisterRequest")
-    wanted = {
-        "name": text(source, "name"),
-        "kind": _kind(source),
-        "uri": text_or_none(source, "uri"),
-        "status": text(source, "status", default="active"),
-        "labels": source.get("labels"),
-        "capabilities": source.get("capabilities"),
-        "capacity": int_or_none(source, "capacity", bits=32),
-        "runtime": source.get("runtime"),
-        "over_edge": True,
-    }
-    text_or_none(source, "hostname")  # checked and not kept, as ever
-    return await _written(request, gateway, "runtime.register", wanted, "runtime_register")
-
-
-@post(
-    "/api/worker/pool/heartbeat",
-    status_code=200,
-    summary="Say that a worker is alive",
-    tags=["workers"],
-    operation_class=documented(
-        RuntimeNameRequest, RuntimeAcknowledgement, errors={404: _NOT_FOUND}
+    Forward(
+        method="POST",
+        path="/api/worker/pool/heartbeat",
+        name="heartbeat_worker",
+        target=("catalog", "runtime.heartbeat"),
+        body=RuntimeNameRequest,
+        prepare=_over_http,
+        answer=RuntimeAcknowledgement,
+        summary="Say that a worker is alive",
+        description="Record that a worker is alive; a row that was lost, not one that was removed,"
+        " comes back.",
+        tags=_TAGS,
+        errors=_NOT_FOUND,
+        write="runtime_heartbeat",
     ),
-)
-async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Record that a worker is alive; a row that was lost, not one that was removed, comes back."""
-    source = await _read(request, "HeartbeatRequest")
-    wanted = {"name": text(source, "name"), "kind": _kind(source), "over_edge": True}
-    return await _written(request, gateway, "runtime.heartbeat", wanted, "runtime_heartbeat")
-
-
-@delete(
-    "/api/worker/pool/deregister",
-    status_code=200,
-    summary="Remove a worker",
-    tags=["workers"],
-    operation_class=documented(
-        RuntimeNameRequest, RuntimeAcknowledgement, errors={404: _NOT_FOUND}
+    Forward(
+        method="DELETE",
+        path="/api/worker/pool/deregister",
+        name="deregister_worker",
+        target=("catalog", "runtime.deregister"),
+        body=RuntimeNameRequest,
+        answer=RuntimeAcknowledgement,
+        summary="Remove a worker",
+        description="Remove a worker.",
+        tags=_TAGS,
+        errors=_NOT_FOUND,
     ),
-)
-async def deregister_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Remove a worker."""
-    return await _deregistered(request, gateway)
-
-
-@post(
-    "/api/worker/pool/deregister",
-    status_code=200,
-    summary="Remove a worker, as real workers ask for it",
-    tags=["workers"],
-    operation_class=documented(
-        RuntimeNameRequest, RuntimeAcknowledgement, errors={404: _NOT_FOUND}
+    Forward(
+        method="POST",
+        path="/api/worker/pool/deregister",
+        name="post_deregister_worker",
+        target=("catalog", "runtime.deregister"),
+        body=RuntimeNameRequest,
+        answer=RuntimeAcknowledgement,
+        summary="Remove a worker, as real workers ask for it",
+        description="Remove a worker.",
+        tags=_TAGS,
+        errors=_NOT_FOUND,
     ),
-)
-async def post_deregister_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Remove a worker."""
-    return await _deregistered(request, gateway)
-
-
-@get(
-    "/api/worker/pools",
-    summary="List registered workers",
-    tags=["workers"],
-    operation_class=documented(
-        None,
-        list[RuntimeEntry],
+    Forward(
+        method="GET",
+        path="/api/worker/pools",
+        name="list_workers",
+        target=("catalog", "runtime.pools"),
+        answer=list[RuntimeEntry],
+        summary="List registered workers",
+        description="List runtimes of a kind.",
+        tags=_TAGS,
         query={
-            "kind": (str, "`worker_pool` if absent"),
-            "status": (str, "exactly this one"),
-            "name": (str, "part of the name"),
+            "kind": Query(str, "`worker_pool` if absent"),
+            "status": Query(str, "exactly this one"),
+            "name": Query(str, "part of the name"),
         },
         errors={400: "Failed to deserialize query string: duplicate field `kind`"},
     ),
 )
-async def list_workers(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """List runtimes of a kind."""
-    query = request.query_params
-    wanted = {name: query_text(query, name) for name in ("kind", "status", "name")}
-    known = {name: value for name, value in wanted.items() if value is not None}
-    return json_answer(request, body_of(await gateway.services.catalog("runtime.pools", known)))
-
-
-async def _deregistered(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
-    source = await _read(request, "DeregisterRequest")
-    wanted = {"name": text(source, "name"), "kind": _kind(source)}
-    reply = await gateway.services.catalog("runtime.deregister", wanted)
-    return json_answer(request, body_of(reply))
-
-
-async def _read(request: AnyRequest, name: str) -> Object:
-    return require_object(await read_json(request, unique_keys=True), name=name)
-
-
-async def _written(
-    request: AnyRequest, gateway: Gateway, operation: str, wanted: Object, endpoint: str
-) -> Response[bytes]:
-    started = perf_counter()
-    outcome = "error"
-    try:
-        body = body_of(await gateway.services.catalog(operation, wanted))
-        outcome = "ok"
-    finally:
-        WRITES.labels(endpoint, outcome).inc()
-        WRITE_DURATION.labels(endpoint).observe(perf_counter() - started)
-    return json_answer(request, body)
-
-
-def _kind(source: Object) -> str:
-    if "kind" in source and "component_type" in source:
-        raise bad_shape("duplicate field `kind`")
-    name = "kind" if "kind" in source else "component_type"
-    return text(source, name, default="worker_pool")

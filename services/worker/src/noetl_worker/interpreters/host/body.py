@@ -1,4 +1,4 @@
-"""From a script's text to the value it gives (tools 3)."""
+"""Compile a script and evaluate it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 class Body:
     """A compiled script."""
 
-    __slots__ = ("code", "returns", "tree")
+    __slots__ = ("code", "returns")
 
     def __init__(self, source: str, *, name: str) -> None:
         tree = ast.parse(source, name)
-        self.tree = tree
         self.returns = "return" in source and _has_outer_return(tree)
         if self.returns:
             tree = _as_function(tree)
@@ -80,6 +79,3 @@ def _call_main(main: Callable[..., Any], args: dict[str, Any]) -> Any:
 
         value = asyncio.run(value)
     return value
-
-
-__all__ = ["Body"]

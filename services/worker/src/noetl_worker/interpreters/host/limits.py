@@ -60,6 +60,3 @@ def _limit(what: int, *, soft: int, hard: int) -> None:
     if allowed != resource.RLIM_INFINITY:
         soft, hard = min(soft, allowed), min(hard, allowed)
     resource.setrlimit(what, (soft, hard))
-
-
-__all__ = ["adopt_orphans", "apply_limits", "arm_parent_death", "lift_memory_limit"]

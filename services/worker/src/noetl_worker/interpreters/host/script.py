@@ -1,15 +1,13 @@
-"""The process that runs scripts."""
+"""The process that runs one script."""
 
 from __future__ import annotations
 
 import atexit
 import builtins
 import contextlib
-import contextvars
 import json
 import linecache
 import os
-import random
 import signal
 import stat
 import sys
@@ -21,45 +19,29 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import limits
 from .body import Body
-from .traces import Traces, reads_harmless
 from .wire import LENGTH, REPORT_MARK
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_KNOWN_BODIES = 64
-
 
 class ScriptProcess:
-    """Waits for a job, runs it, reports; ends unless the script left no trace."""
+    """Wait for a job, run it, report, end."""
 
     def __init__(
-        self,
-        *,
-        job: int,
-        report: int,
-        control: int,
-        limits: dict[str, int],
-        parent: int,
-        traces: Traces,
+        self, *, job: int, report: int, control: int, limits: dict[str, int], parent: int
     ) -> None:
         self._job = job
         self._report = report
         self._control = control
         self._limits = limits
         self._parent = parent
-        self._traces = traces
-        # Text -> compiled body and whether it may share its process; loops run one text often.
-        self._bodies: dict[str, tuple[Body, bool]] = {}
 
     def live(self) -> NoReturn:
         status = 1
         try:
             self._prepare()
-            while True:
-                status, shared = self._work(self._read_job())
-                if not shared:
-                    break
+            status = self._work(self._read_job())
         except BaseException:  # noqa: BLE001  the fork must end here, whatever happened
             try:
                 traceback.print_exc()
@@ -92,7 +74,7 @@ class ScriptProcess:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _work(self, job: dict[str, Any]) -> tuple[int, bool]:
+    def _work(self, job: dict[str, Any]) -> int:
         if job.get("env"):
             os.environ.update(job["env"])
         if job.get("cwd"):
@@ -100,66 +82,20 @@ class ScriptProcess:
                 os.chdir(job["cwd"])
             except OSError as error:
                 self._report_bytes(dumps({"cwd_error": _os_text(error)}).encode())
-                return 1, False
+                return 1
         if "file" in job:
             # Read here, not by the worker: it can reach more than a script may.
             try:
                 job["code"] = _read_source(job["file"], job["largest_source"])
             except (OSError, ValueError) as error:
                 self._report_bytes(dumps({"file_error": str(error)}).encode())
-                return 1, False
-        # An empty context: what scripts keep in context variables (decimal's precision) is theirs.
-        status, value, harmless = contextvars.Context().run(self._execute, job)
-        if harmless and not self._traces.are_found():
-            _flush()
-            self._send(status, value, shared=True)
-            return status, True
-        self._send(status, value)
+                return 1
+        status, value = _execute(job)
+        # No value: the script was cut short or its result has no JSON; null: it gave none.
+        self._report_bytes(b"{}" if value is None else b'{"value":' + _utf8(value) + b"}")
         _end_interpreter()
         _flush()
-        return status, False
-
-    def _execute(self, job: dict[str, Any]) -> tuple[int, str | None, bool]:
-        name = job["name"]
-        source = job["code"]
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        harmless = False
-        try:
-            body, harmless = self._body(source, name)
-            if harmless:
-                self._traces.begin()
-                if "random" in source:
-                    random.seed()  # also hides what a script before seeded
-            value = body.evaluate(_namespace(job), dict(job["args"]))
-            return 0, _encode(value), harmless
-        except SystemExit as end:
-            return _exit_status(end), None, harmless
-        except BaseException as error:  # noqa: BLE001  a script may raise anything
-            if isinstance(error, MemoryError):
-                limits.lift_memory_limit()
-                harmless = False
-            _print_error(error, name)
-            return 1, None, harmless
-
-    def _body(self, source: str, name: str) -> tuple[Body, bool]:
-        key = f"{name}\0{source}"
-        known = self._bodies.get(key)
-        if known is None:
-            body = Body(source, name=name)
-            known = (body, reads_harmless(body.tree))
-            if len(self._bodies) >= _KNOWN_BODIES:
-                self._bodies.pop(next(iter(self._bodies)))
-            self._bodies[key] = known
-        return known
-
-    def _send(self, status: int, value: str | None, *, shared: bool = False) -> None:
-        # No value: the script was cut short or its result has no JSON; null: it gave none.
-        data = b'{"status":%d,"shared":%s%s}' % (
-            status,
-            b"true" if shared else b"false",
-            b"" if value is None else b',"value":' + _utf8(value),
-        )
-        self._report_bytes(data)
+        return status
 
     def _report_bytes(self, data: bytes) -> None:
         frame = memoryview(REPORT_MARK + LENGTH.pack(len(data)) + data)
@@ -170,6 +106,23 @@ class ScriptProcess:
             _complain(f"the result could not be reported: {error}")
             _flush()
             os._exit(1)
+
+
+def _execute(job: dict[str, Any]) -> tuple[int, str | None]:
+    """Return the exit status, and the value as JSON if there is one."""
+    name = job["name"]
+    source = job["code"]
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    try:
+        value = Body(source, name=name).evaluate(_namespace(job), dict(job["args"]))
+        return 0, _encode(value)
+    except SystemExit as end:
+        return _exit_status(end), None
+    except BaseException as error:  # noqa: BLE001  a script may raise anything
+        if isinstance(error, MemoryError):
+            limits.lift_memory_limit()
+        _print_error(error, name)
+        return 1, None
 
 
 def _read_source(path: str, most: int) -> str:
@@ -206,7 +159,7 @@ def _namespace(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _input_data(args: dict[str, Any]) -> dict[str, Any]:
-    """The arguments once more, for scripts that read them as a mapping.
+    """Return the arguments again, for scripts that read them as a mapping.
 
     Many playbooks pass an object under this very name and expect to read its fields. They find
     them behind the arguments themselves, which win; the `data` that templates add to an object
@@ -229,7 +182,7 @@ def _encode(value: Any) -> str | None:
         return dumps(value, default=str, allow_nan=False, ensure_ascii=False)
     except (ValueError, TypeError, RecursionError) as error:
         _complain(f"the result is not JSON: {error}")
-        # Not a number: no result at all; anything else: a null one (tools 3).
+        # Not a number: no result at all; anything else: a null one.
         return None if "float values" in str(error) else "null"
 
 
@@ -260,7 +213,7 @@ def _print_error(error: BaseException, name: str) -> None:
 
 
 def _end_interpreter() -> None:
-    """Do what a normal exit does: wait for threads, run the exit functions."""
+    """End as at a normal exit: wait for threads, run the exit functions."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  as the exit does
         atexit._run_exitfuncs()  # noqa: SLF001
@@ -283,6 +236,3 @@ def _complain(text: str) -> None:
 
 def _os_text(error: OSError) -> str:
     return f"{error.strerror} (os error {error.errno})"
-
-
-__all__ = ["ScriptProcess"]

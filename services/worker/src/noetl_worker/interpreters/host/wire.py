@@ -1,4 +1,4 @@
-"""What travels between the worker and a warm interpreter.
+"""Frames between the worker and a warm interpreter.
 
 A job is a length and JSON; a report is a mark, a length and JSON; a control record is
 ``(kind, pid, wait status)``.
@@ -13,5 +13,3 @@ READY = b"REDY"
 """A process waits for a job."""
 ENDED = b"ENDD"
 """The process is gone, and whatever it left behind."""
-
-__all__ = ["CONTROL", "ENDED", "LENGTH", "READY", "REPORT_MARK"]

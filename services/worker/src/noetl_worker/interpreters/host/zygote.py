@@ -1,7 +1,7 @@
 """The waiting parent: forks script processes, ends what they leave behind, reports.
 
 It runs no foreign code. A process is forked before its job arrives, so no job waits for a
-fork; one serves several jobs as long as they left no trace (see `traces`), then it ends.
+fork; it serves that one job: what a script changes in its process reaches no other script.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -20,15 +21,22 @@ from typing import TYPE_CHECKING
 
 from . import limits
 from .script import ScriptProcess
-from .traces import Traces, load_harmless_modules
 from .wire import CONTROL, ENDED, READY
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_LOADED_MODULES = (
+    "__future__", "_strptime", "abc", "base64", "binascii", "bisect", "collections", "copy",
+    "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq",
+    "hmac", "html", "io", "itertools", "json", "math", "numbers", "operator", "pprint", "random",
+    "re", "secrets", "statistics", "string", "struct", "textwrap", "time", "typing",
+    "unicodedata", "urllib.parse", "uuid", "zlib",
+)  # fmt: skip
+
 
 class Zygote:
-    """Serves until its parent ends."""
+    """The parent of script processes; ends with the worker."""
 
     def __init__(self, *, job: int, report: int, control: int, limits: dict[str, int]) -> None:
         self.job = job
@@ -36,7 +44,6 @@ class Zygote:
         self.control = control
         self.limits = limits
         self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
-        self._traces = Traces(jobs_limit=1)
         self._child = 0
         self._pid = os.getpid()
         self._children = Path(f"/proc/{self._pid}/task/{self._pid}/children")
@@ -47,9 +54,8 @@ class Zygote:
         if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
             self._end()
         limits.adopt_orphans()
-        load_harmless_modules()
+        _load_modules()
         _prepare_interpreter()
-        self._traces = Traces(jobs_limit=self.limits.get("jobs", 1))
         gc.collect()
         gc.freeze()
         try:
@@ -68,7 +74,6 @@ class Zygote:
                 control=self.control,
                 limits=self.limits,
                 parent=self._pid,
-                traces=self._traces,
             ).live()
         self._child = pid
         with contextlib.suppress(OSError):  # it did so itself, or is gone
@@ -139,6 +144,13 @@ class Zygote:
                     os.unlink(entry.path)  # noqa: PTH108
 
 
+def _load_modules() -> None:
+    """Import modules that scripts use often, once for all forks."""
+    for name in _LOADED_MODULES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def _prepare_interpreter() -> None:
     """Make it look as scripts expect it, once for all forks."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -168,6 +180,3 @@ def main() -> None:
     job, report, control, parent = (int(word) for word in sys.argv[1:5])
     zygote = Zygote(job=job, report=report, control=control, limits=json.loads(sys.argv[5]))
     zygote.serve(parent=parent)
-
-
-__all__ = ["Zygote", "main"]

@@ -1,13 +1,12 @@
-"""Headers of authentication by the ``auth`` object (tools 2.5)."""
+"""Headers of authentication by the ``auth`` object."""
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+
+from noetl_contract.json import Json
 
 from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.tool import ToolContext, ToolError
-
-__all__ = ["auth_headers"]
 
 
 async def auth_headers(context: ToolContext, google: GoogleTokens) -> dict[str, str]:
@@ -37,7 +36,7 @@ async def auth_headers(context: ToolContext, google: GoogleTokens) -> dict[str, 
             raise _error(f"auth type '{other}' is not known")
 
 
-def _scopes(auth: Mapping[str, Any]) -> list[str]:
+def _scopes(auth: Mapping[str, Json]) -> list[str]:
     scopes = auth.get("scopes")
     if scopes is None:
         return []
@@ -46,7 +45,7 @@ def _scopes(auth: Mapping[str, Any]) -> list[str]:
     return scopes
 
 
-def _bearer(auth: Mapping[str, Any], context: ToolContext) -> str:
+def _bearer(auth: Mapping[str, Json], context: ToolContext) -> str:
     if auth.get("token"):
         return str(auth["token"])
     name = auth.get("credential")
@@ -58,7 +57,7 @@ def _bearer(auth: Mapping[str, Any], context: ToolContext) -> str:
     return secret
 
 
-def _basic(auth: Mapping[str, Any], context: ToolContext) -> str:
+def _basic(auth: Mapping[str, Json], context: ToolContext) -> str:
     user = auth.get("username")
     if not user:
         raise _error("Basic auth requires 'username'")

@@ -1,4 +1,4 @@
-"""Calls a URL (tools 4)."""
+"""The http tool: call a URL."""
 
 import asyncio
 import base64
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from time import perf_counter, time
-from typing import Any
 
 import httpx
 import orjson
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.bounded_http import AnswerTooLarge, fetch
@@ -19,8 +19,6 @@ from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.http.auth import auth_headers
 from noetl_worker.tools.http.repeat import Change, Repeat, RepeatLimits, read_rules
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["Http", "create"]
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _RESPONSE_TYPES = ("json", "text", "binary")
@@ -84,7 +82,7 @@ class Http:
         self._body_bytes = body_bytes
         self._limits = limits
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Send one request, or as many as the ``retry`` rules say; any answer is a result."""
         started = perf_counter()
         rules = read_rules(config.get("retry"))
@@ -99,7 +97,7 @@ class Http:
         result.duration_ms = int((perf_counter() - started) * 1000)
         return result
 
-    async def _read(self, config: dict[str, Any], context: ToolContext) -> _Call:
+    async def _read(self, config: JsonObject, context: ToolContext) -> _Call:
         fields = Fields(config, kind="http")
         response_type = fields.choice("response_type", _RESPONSE_TYPES, default="json")
         url = fields.text("url")
@@ -181,7 +179,7 @@ def _result(response: httpx.Response, body: bytes, *, response_type: str) -> Too
         )
     }
     text: str | None = None
-    value: Any
+    value: Json
     if response_type == "binary":
         value = {"base64": base64.b64encode(body).decode(), "size": len(body)}
     else:
@@ -199,7 +197,7 @@ def _result(response: httpx.Response, body: bytes, *, response_type: str) -> Too
     )
 
 
-def _parsed(body: bytes, text: str) -> Any:
+def _parsed(body: bytes, text: str) -> Json:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -259,7 +257,7 @@ def _transport_error(error: Exception, request: httpx.Request) -> ToolError:
     )
 
 
-def _content(config: dict[str, Any], fields: Fields) -> tuple[bytes | None, str | None]:
+def _content(config: JsonObject, fields: Fields) -> tuple[bytes | None, str | None]:
     """Return the body and its type: `json`, else `form`, else `body`."""
     if config.get("json") is not None:
         return jsonb.encode(config["json"]), "application/json"
@@ -274,7 +272,7 @@ def _content(config: dict[str, Any], fields: Fields) -> tuple[bytes | None, str 
     return jsonb.encode(body), "application/json"
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _texts(values: Mapping[str, Json]) -> dict[str, str]:
     """Coerce a map's values to text; null is dropped."""
     texts: dict[str, str] = {}
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""The ``retry`` list of the http tool: tries after a failure, pages after a success (tools 4).
+"""The ``retry`` list of the http tool: tries after a failure, pages after a success.
 
 The reference's worker refuses such a list; it is what Python playbooks write.
 """
@@ -7,12 +7,11 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
-
-__all__ = ["Change", "Repeat", "RepeatLimits", "Rule", "read_rules"]
 
 _TRIES = 3
 _PAGES = 100
@@ -22,7 +21,7 @@ _TRUE = frozenset({"true", "1", "yes"})
 
 @dataclass(frozen=True, slots=True)
 class RepeatLimits:
-    """Bounds that no playbook lifts."""
+    """Upper bounds of the worker on what playbooks ask for."""
 
     attempts: int
     wait_seconds: float
@@ -32,7 +31,7 @@ class RepeatLimits:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How the next page's request differs from the last one's."""
+    """Differences between the request for the next page and the last request."""
 
     url: str | None
     params: Mapping[str, str]
@@ -41,15 +40,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One ``{when, then}``."""
+    """A rule ``{when, then}``."""
 
-    when: Any
+    when: Json
     most: int
     initial_delay: float = 1.0
     max_delay: float = 60.0
     factor: float = 2.0
     jitter: bool = True
-    next_call: Mapping[str, Any] | None = None
+    next_call: Mapping[str, Json] | None = None
     """For a rule about pages; None for one about tries."""
     strategy: str = "append"
     path: str = ""
@@ -61,7 +60,7 @@ class Rule:
         return self.next_call is not None
 
 
-def read_rules(retry: Any) -> tuple[Rule, ...] | None:
+def read_rules(retry: Json) -> tuple[Rule, ...] | None:
     """Read ``retry``; None where it is no list, number or ``true``, which have other meanings.
 
     Raises:
@@ -76,7 +75,7 @@ def read_rules(retry: Any) -> tuple[Rule, ...] | None:
     return tuple(_rule(entry, index) for index, entry in enumerate(retry))
 
 
-def _rule(entry: Any, index: int) -> Rule:
+def _rule(entry: Json, index: int) -> Rule:
     where = f"retry[{index}]"
     entry = _map(entry, where)
     then = _map(entry.get("then") or {}, f"{where}.then")
@@ -106,15 +105,15 @@ def _rule(entry: Any, index: int) -> Rule:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a call has gathered."""
+    """State of a call: tries, pages and gathered data."""
 
     pages: int = 0
     attempt: int = 1
     room: int = 0
-    gathered: Any = field(default_factory=list)
+    gathered: Json = field(default_factory=list)
 
-    def add(self, rule: Rule, body: Any) -> None:
-        """Take what a page brought."""
+    def add(self, rule: Rule, body: Json) -> None:
+        """Gather the data of a page."""
         value = _at(body, rule.path)
         if value is None:
             return
@@ -186,7 +185,7 @@ class Repeat:
 
     def _scope(
         self, result: ToolResult | None, error: ToolError | None, progress: _Progress
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         body = None if result is None else result.data["body"]
         is_good = result is not None and result.status == "success"
         failed = None
@@ -210,18 +209,18 @@ class Repeat:
             scope[self._paging.into] = progress.gathered
         return scope
 
-    def _matching(self, scope: dict[str, Any], *, is_good: bool) -> Rule | None:
+    def _matching(self, scope: JsonObject, *, is_good: bool) -> Rule | None:
         for rule in self._rules:
             # There is no page after a failure.
             if (is_good or not rule.is_about_pages) and self._holds(rule.when, scope):
                 return rule
         return None
 
-    def _holds(self, when: Any, scope: dict[str, Any]) -> bool:
+    def _holds(self, when: Json, scope: JsonObject) -> bool:
         value = self._context.render(when, extra=scope)
         return str(value).strip().lower() in _TRUE
 
-    def _change(self, rule: Rule, scope: dict[str, Any]) -> Change:
+    def _change(self, rule: Rule, scope: JsonObject) -> Change:
         rendered = self._context.render(dict(rule.next_call or {}), extra=scope)
         url = rendered.get("url")
         return Change(
@@ -262,7 +261,7 @@ def _gathered(rule: Rule, last: ToolResult, progress: _Progress) -> ToolResult:
     return last
 
 
-def _at(body: Any, path: str) -> Any:
+def _at(body: Json, path: str) -> Json:
     for name in filter(None, path.split(".")):
         if isinstance(body, dict):
             body = body.get(name)
@@ -273,7 +272,7 @@ def _at(body: Any, path: str) -> Any:
     return body
 
 
-def _texts(values: Any) -> dict[str, str]:
+def _texts(values: Json) -> dict[str, str]:
     if not isinstance(values, dict):
         return {}
     return {
@@ -283,13 +282,13 @@ def _texts(values: Any) -> dict[str, str]:
     }
 
 
-def _map(value: Any, where: str) -> Mapping[str, Any]:
+def _map(value: Json, where: str) -> Mapping[str, Json]:
     if not isinstance(value, dict):
         raise _refused(f"{where} is not a map")
     return value
 
 
-def _number(values: Mapping[str, Any], name: str, where: str, default: float) -> float:
+def _number(values: Mapping[str, Json], name: str, where: str, default: float) -> float:
     value = values.get(name, default)
     try:
         return float(value)

@@ -1,4 +1,4 @@
-"""Calls a Model Context Protocol server over HTTP (tools 19)."""
+"""The mcp tool: call a Model Context Protocol server over HTTP."""
 
 import asyncio
 import os
@@ -6,16 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import httpx
 import orjson
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.mcp.session import McpFailure, McpSession
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["Mcp", "create"]
 
 _PROTOCOL = "2025-03-26"
 _SHORTEST_SECONDS = 0.1
@@ -31,15 +29,15 @@ class _Wanted:
     endpoint: str
     method: str
     tool: str | None
-    arguments: Any
-    params: Any
+    arguments: Json
+    params: Json
     request_id: int
     seconds: float
-    hello: dict[str, Any]
+    hello: JsonObject
 
 
 class Mcp:
-    """The mcp tool. What goes wrong at the server is data, as in the reference."""
+    """The mcp tool. Errors of the server are data, as in the reference."""
 
     def __init__(
         self,
@@ -56,7 +54,7 @@ class Mcp:
         self._most_bytes = most_bytes
         self._environment = environment
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Begin a session, call one method, end the session."""
         started = perf_counter()
         wanted = self._read(context.render(config))
@@ -69,7 +67,7 @@ class Mcp:
             data = _failed(wanted, str(error))
         return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
 
-    async def _call(self, wanted: _Wanted) -> dict[str, Any]:
+    async def _call(self, wanted: _Wanted) -> JsonObject:
         session = McpSession(
             self._client,
             wanted.endpoint,
@@ -95,7 +93,7 @@ class Mcp:
             await session.end()
         return _answer(wanted, result=result, text=_text_of(result), initialize=hello)
 
-    def _read(self, config: dict[str, Any]) -> _Wanted:
+    def _read(self, config: JsonObject) -> _Wanted:
         fields = Fields(config, kind="mcp")
 
         def first(*names: str, default: str) -> str:
@@ -138,7 +136,7 @@ class Mcp:
         return found.rstrip("/")
 
 
-def _arguments(value: Any) -> Any:
+def _arguments(value: Json) -> Json:
     """Return the object of arguments; it may be written as text."""
     if value is None or value == "":
         return {}
@@ -160,14 +158,14 @@ def _health_url(endpoint: str) -> str:
     return f"{endpoint}/healthz"
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> Json:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
 
 
-def _text_of(result: Any) -> str:
+def _text_of(result: Json) -> str:
     """Return the texts of an answer's contents, or all of it as JSON."""
     contents = result.get("content") if isinstance(result, dict) else None
     if isinstance(contents, list):
@@ -181,7 +179,7 @@ def _text_of(result: Any) -> str:
     return orjson.dumps(result).decode()
 
 
-def _answer(wanted: _Wanted, *, result: Any, text: str, initialize: Any) -> dict[str, Any]:
+def _answer(wanted: _Wanted, *, result: Json, text: str, initialize: Json) -> JsonObject:
     return {
         "status": "ok",
         "server": wanted.server,
@@ -195,7 +193,7 @@ def _answer(wanted: _Wanted, *, result: Any, text: str, initialize: Any) -> dict
     }
 
 
-def _failed(wanted: _Wanted, error: str) -> dict[str, Any]:
+def _failed(wanted: _Wanted, error: str) -> JsonObject:
     return {
         "status": "error",
         "server": wanted.server,

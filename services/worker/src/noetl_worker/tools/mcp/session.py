@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import orjson
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.bounded_http import AnswerTooLarge, fetch
-
-__all__ = ["McpFailure", "McpSession"]
 
 _ACCEPT = "application/json, text/event-stream"
 _END_SECONDS = 2.0
@@ -18,11 +16,11 @@ _LONGEST_ERROR = 500
 
 
 class McpFailure(Exception):
-    """The server could not be asked, or refused; its text says at which level."""
+    """The server was unreachable or refused; the text names the level of the error."""
 
 
 class McpSession:
-    """Keeps the session's id and the number of the next request."""
+    """A session: its id and the number of the next request."""
 
     def __init__(
         self,
@@ -47,8 +45,8 @@ class McpSession:
         }
         self._has_begun = False
 
-    async def begin(self, hello: dict[str, Any]) -> Any:
-        """Introduce ourselves; returns what the server says of itself.
+    async def begin(self, hello: JsonObject) -> Json:
+        """Initialize the session; return the server's description of itself.
 
         Raises:
             McpFailure: it can't be reached or refuses.
@@ -62,7 +60,7 @@ class McpSession:
         await self._post({"jsonrpc": "2.0", "method": "notifications/initialized"}, wanted=None)
         return result
 
-    async def request(self, method: str, params: Any) -> Any:
+    async def request(self, method: str, params: Json) -> Json:
         """Call a method and return its result.
 
         Raises:
@@ -111,7 +109,7 @@ class McpSession:
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
 
-    async def _post(self, body: dict[str, Any], *, wanted: int | None) -> dict[str, Any] | None:
+    async def _post(self, body: JsonObject, *, wanted: int | None) -> JsonObject | None:
         """Send a message; return the answer to the request of that number, if there is one."""
         try:
             request = self._client.build_request(
@@ -129,7 +127,7 @@ class McpSession:
         except (httpx.HTTPError, httpx.InvalidURL, TypeError) as error:
             raise _unreachable(error) from error
 
-    async def _answer(self, response: httpx.Response, wanted: int | None) -> dict[str, Any] | None:
+    async def _answer(self, response: httpx.Response, wanted: int | None) -> JsonObject | None:
         session = response.headers.get("mcp-session-id")
         if session:
             self._headers["mcp-session-id"] = session
@@ -147,11 +145,11 @@ class McpSession:
             raise McpFailure(f"MCP envelope parse error: {error}") from error
         for one in reply if isinstance(reply, list) else [reply]:
             if _answers(one, wanted):
-                found: dict[str, Any] = one
+                found: JsonObject = one
                 return found
         return None
 
-    async def _from_stream(self, response: httpx.Response, wanted: int) -> dict[str, Any] | None:
+    async def _from_stream(self, response: httpx.Response, wanted: int) -> JsonObject | None:
         """Read events until the answer is there; requests of the server are passed over."""
         data: list[str] = []
         async for line in self._lines(response):
@@ -168,12 +166,12 @@ class McpSession:
             except orjson.JSONDecodeError as error:
                 raise McpFailure(f"MCP envelope parse error: {error}") from error
             if _answers(message, wanted):
-                found: dict[str, Any] = message
+                found: JsonObject = message
                 return found
         return None
 
     async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
-        """Give the lines of a stream; the last, unfinished one is none."""
+        """Yield the complete lines of a stream; an unfinished last line is dropped."""
         rest: list[bytes] = []
         async for part in self._parts(response):
             first, *others = part.split(b"\n")
@@ -197,7 +195,7 @@ class McpSession:
             yield part
 
 
-def _answers(message: Any, wanted: int) -> bool:
+def _answers(message: Json, wanted: int) -> bool:
     return isinstance(message, dict) and message.get("id") == wanted and "method" not in message
 
 

@@ -1,21 +1,19 @@
-"""Publishing many messages in one call (ours): what relays of an outbox need."""
+"""Publish many messages in one call, as an outbox relay needs it."""
 
 import asyncio
-from typing import Any
 
 from nats.errors import Error as NatsError
+from noetl_contract.json import Json, JsonObject
 
-from noetl_worker.tools.nats.call import Call, Data, Operation, bytes_of
+from noetl_worker.tools.nats.call import Call, Operation, bytes_of
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["MANY_OPERATIONS"]
 
 _MOST_MESSAGES = 1000
 _AT_ONCE = 200
 _LONGEST_SECONDS = 30.0
 
 
-def _read(call: Call) -> tuple[Any, ...]:
+def _read(call: Call) -> tuple[Json, ...]:
     path = call.required("messages_from")
     messages = _at(call.variables, path)
     if not isinstance(messages, list):
@@ -28,7 +26,7 @@ def _read(call: Call) -> tuple[Any, ...]:
     return ([_message(one, n, id_field, data_field) for n, one in enumerate(messages)],)
 
 
-def _message(value: Any, number: int, id_field: str, data_field: str) -> tuple[Any, ...]:
+def _message(value: Json, number: int, id_field: str, data_field: str) -> tuple[Json, ...]:
     """Return id, subject, body and headers of a message."""
     if not isinstance(value, dict) or not isinstance(value.get("subject"), str):
         raise _refused(f"message {number} has no 'subject'")
@@ -38,7 +36,7 @@ def _message(value: Any, number: int, id_field: str, data_field: str) -> tuple[A
     return value.get(id_field, number), value["subject"], bytes_of(value.get(data_field)), headers
 
 
-async def _publish_many(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _publish_many(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     """Publish side by side; each message is acknowledged or fails for itself."""
     (messages,) = wanted
     places = asyncio.Semaphore(_AT_ONCE)
@@ -63,7 +61,7 @@ async def _publish_many(call: Call, wanted: tuple[Any, ...]) -> Data:
     }
 
 
-def _at(variables: Any, path: str) -> Any:
+def _at(variables: Json, path: str) -> Json:
     """Look a value up without rendering it: messages may hold templates that are not ours."""
     for name in path.split("."):
         variables = variables.get(name) if isinstance(variables, dict) else None

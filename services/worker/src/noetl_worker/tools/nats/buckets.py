@@ -3,15 +3,13 @@
 import base64
 import binascii
 import fnmatch
-from typing import Any
 
 from nats.js.api import ObjectInfo, ObjectMeta
 from nats.js.errors import KeyNotFoundError, NoKeysError, NotFoundError
+from noetl_contract.json import Json, JsonObject
 
-from noetl_worker.tools.nats.call import Call, Data, Operation, bytes_of, decoded
+from noetl_worker.tools.nats.call import Call, Operation, bytes_of, decoded
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["BUCKET_OPERATIONS"]
 
 _ENCODINGS = ("utf-8", "base64")
 
@@ -19,16 +17,16 @@ _ENCODINGS = ("utf-8", "base64")
 # Keys.
 
 
-def _read_key(call: Call) -> tuple[Any, ...]:
+def _read_key(call: Call) -> tuple[Json, ...]:
     return call.bucket(), call.required("key", by="NATS KV operation")
 
 
-def _read_put(call: Call) -> tuple[Any, ...]:
+def _read_put(call: Call) -> tuple[Json, ...]:
     bucket, key = _read_key(call)
     return bucket, key, bytes_of(call.fields.required_value("value", by=call.operation))
 
 
-async def _kv_get(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _kv_get(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, key = wanted
     try:
         entry = await (await call.keys(bucket)).get(key)
@@ -37,20 +35,20 @@ async def _kv_get(call: Call, wanted: tuple[Any, ...]) -> Data:
     return {"bucket": bucket, "key": key, "value": decoded(entry.value)}
 
 
-async def _kv_put(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _kv_put(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, key, value = wanted
     revision = await (await call.keys(bucket)).put(key, value)
     return {"bucket": bucket, "key": key, "revision": revision}
 
 
-async def _kv_delete(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _kv_delete(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, key = wanted
     store = await call.keys(bucket)
     await (store.purge(key) if call.operation == "kv_purge" else store.delete(key))
     return {"bucket": bucket, "key": key}
 
 
-async def _kv_keys(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _kv_keys(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, pattern = wanted
     try:
         found = await (await call.keys(bucket)).keys()
@@ -69,11 +67,11 @@ def _no_object(call: Call, bucket: str, name: str) -> ToolError:
     )
 
 
-def _read_object(call: Call) -> tuple[Any, ...]:
+def _read_object(call: Call) -> tuple[Json, ...]:
     return call.bucket(), call.required("name", by="NATS Object operation")
 
 
-def _read_object_put(call: Call) -> tuple[Any, ...]:
+def _read_object_put(call: Call) -> tuple[Json, ...]:
     bucket, name = _read_object(call)
     value = call.fields.required_value("data", by=call.operation)
     data = bytes_of(value)
@@ -85,7 +83,7 @@ def _read_object_put(call: Call) -> tuple[Any, ...]:
     return bucket, name, data, call.fields.optional_text("description")
 
 
-def _described(info: ObjectInfo) -> Data:
+def _described(info: ObjectInfo) -> JsonObject:
     return {
         "name": info.name,
         "size": info.size or 0,
@@ -94,7 +92,7 @@ def _described(info: ObjectInfo) -> Data:
     }
 
 
-async def _object_get(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _object_get(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, name, form = wanted
     store = await call.objects(bucket)
     try:
@@ -110,14 +108,14 @@ async def _object_get(call: Call, wanted: tuple[Any, ...]) -> Data:
     return {"bucket": bucket, "name": name, "data": text, "size": len(data)}
 
 
-async def _object_put(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _object_put(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, name, data, description = wanted
     store = await call.objects(bucket)
     info = await store.put(name, data, meta=ObjectMeta(name=name, description=description))
     return {"bucket": bucket, "name": name, "size": info.size or 0}
 
 
-async def _object_delete(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _object_delete(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, name = wanted
     store = await call.objects(bucket)
     try:
@@ -127,7 +125,7 @@ async def _object_delete(call: Call, wanted: tuple[Any, ...]) -> Data:
     return {"bucket": bucket, "name": name}
 
 
-async def _object_list(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _object_list(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     (bucket,) = wanted
     store = await call.objects(bucket)
     try:
@@ -137,7 +135,7 @@ async def _object_list(call: Call, wanted: tuple[Any, ...]) -> Data:
     return {"bucket": bucket, "objects": found, "count": len(found)}
 
 
-async def _object_info(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _object_info(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     bucket, name = wanted
     store = await call.objects(bucket)
     try:

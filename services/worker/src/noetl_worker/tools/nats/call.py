@@ -1,22 +1,18 @@
-"""One call of the nats tool, and what an operation consists of."""
+"""A call of the nats tool, and the form of its operations."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 from nats.js import JetStreamContext
 from nats.js.errors import BadBucketError, BucketNotFoundError, InvalidBucketNameError
 from nats.js.kv import KeyValue
 from nats.js.object_store import ObjectStore
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["Call", "Data", "Operation", "bytes_of", "decoded"]
-
-type Data = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -26,8 +22,8 @@ class Call:
     fields: Fields
     operation: str
     most: int
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    """What templates see; some operations look values up without rendering them."""
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    """Template variables; some operations look values up without rendering them."""
     waits: float = 0.0
     """Seconds that the operation waits on purpose."""
     js: JetStreamContext = None  # type: ignore[assignment]  # known when connected
@@ -65,10 +61,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: what it reads of the configuration, what it does with that."""
+    """An operation: a reader of its fields, and the action."""
 
-    read: Callable[[Call], tuple[Any, ...]]
-    run: Callable[[Call, tuple[Any, ...]], Awaitable[Data]]
+    read: Callable[[Call], tuple[Json, ...]]
+    run: Callable[[Call, tuple[Json, ...]], Awaitable[JsonObject]]
 
 
 def _no_bucket(what: str, bucket: str, error: Exception) -> ToolError:
@@ -80,7 +76,7 @@ def _no_bucket(what: str, bucket: str, error: Exception) -> ToolError:
     return ToolError("Execution failed", f"Cannot open {what} '{bucket}': {reason}")
 
 
-def decoded(data: bytes | None) -> Any:
+def decoded(data: bytes | None) -> Json:
     """Return JSON if it is that, else the text."""
     try:
         return orjson.loads(data or b"")
@@ -88,6 +84,6 @@ def decoded(data: bytes | None) -> Any:
         return (data or b"").decode("utf-8", "replace")
 
 
-def bytes_of(value: Any) -> bytes:
+def bytes_of(value: Json) -> bytes:
     """Return a text as it is, anything else as JSON."""
     return value.encode() if isinstance(value, str) else jsonb.encode(value)

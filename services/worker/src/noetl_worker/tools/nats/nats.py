@@ -1,14 +1,14 @@
-"""Keys, objects and streams of a NATS server (tools 18)."""
+"""Keys, objects and streams of a NATS server."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.nats.batch import MANY_OPERATIONS
@@ -16,8 +16,6 @@ from noetl_worker.tools.nats.buckets import BUCKET_OPERATIONS
 from noetl_worker.tools.nats.call import Call
 from noetl_worker.tools.nats.streams import STREAM_OPERATIONS
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
-
-__all__ = ["Nats", "create"]
 
 _OPERATIONS = BUCKET_OPERATIONS | STREAM_OPERATIONS | MANY_OPERATIONS
 _CLOSE_SECONDS = 2.0
@@ -30,7 +28,7 @@ class Nats:
         self._seconds = seconds
         self._most = most
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Do one operation."""
         started = perf_counter()
         fields = Fields(context.render(config), kind="nats")
@@ -99,7 +97,7 @@ async def _connected(
                 await client.close()
 
 
-def _login(fields: Fields, context: ToolContext) -> dict[str, Any]:
+def _login(fields: Fields, context: ToolContext) -> JsonObject:
     """Return token, or user and password; each may be the name of a secret."""
 
     def secret(name: str) -> str | None:

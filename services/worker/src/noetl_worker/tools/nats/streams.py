@@ -1,28 +1,26 @@
 """Streams: each operation reads its fields first and runs then."""
 
 import asyncio
-from typing import Any
 
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.errors import NotFoundError
+from noetl_contract.json import Json, JsonObject
 
-from noetl_worker.tools.nats.call import Call, Data, Operation, bytes_of, decoded
+from noetl_worker.tools.nats.call import Call, Operation, bytes_of, decoded
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["STREAM_OPERATIONS"]
 
 _LARGEST_BATCH = 1000
 _LONGEST_WAIT_MS = 5000
 _ACK_SECONDS = 5
 
 
-def _read_publish(call: Call) -> tuple[Any, ...]:
+def _read_publish(call: Call) -> tuple[Json, ...]:
     subject = call.required("subject")
     value = call.fields.required_value("data", by=call.operation)
     return subject, bytes_of(value), call.fields.texts("headers") or None
 
 
-def _read_consume(call: Call) -> tuple[Any, ...]:
+def _read_consume(call: Call) -> tuple[Json, ...]:
     batch = call.fields.optional_unsigned("batch")
     wait = call.fields.optional_unsigned("timeout_ms")
     batch = min(max(100 if batch is None else batch, 1), _LARGEST_BATCH)
@@ -32,7 +30,7 @@ def _read_consume(call: Call) -> tuple[Any, ...]:
     return call.required("stream"), call.required("consumer"), batch, ack
 
 
-def _read_get(call: Call) -> tuple[Any, ...]:
+def _read_get(call: Call) -> tuple[Json, ...]:
     stream = call.required("stream")
     seq = call.fields.optional_unsigned("seq")
     subject = call.fields.optional_text("subject")
@@ -44,13 +42,13 @@ def _read_get(call: Call) -> tuple[Any, ...]:
     return stream, seq, subject
 
 
-async def _js_publish(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _js_publish(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     subject, data, headers = wanted
     ack = await call.js.publish(subject, data, headers=headers)
     return {"stream": ack.stream, "seq": ack.seq, "duplicate": bool(ack.duplicate)}
 
 
-async def _js_consume(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _js_consume(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     stream, consumer, batch, ack = wanted
     try:
         await call.js.stream_info(stream)
@@ -98,7 +96,7 @@ async def _js_consume(call: Call, wanted: tuple[Any, ...]) -> Data:
     }
 
 
-async def _js_get_msg(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _js_get_msg(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     stream, seq, subject = wanted
     if seq is None and not subject:
         info = await call.js.stream_info(stream)
@@ -112,7 +110,7 @@ async def _js_get_msg(call: Call, wanted: tuple[Any, ...]) -> Data:
     }
 
 
-async def _js_stream_info(call: Call, wanted: tuple[Any, ...]) -> Data:
+async def _js_stream_info(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     (stream,) = wanted
     info = await call.js.stream_info(stream)
     config, state = info.config, info.state

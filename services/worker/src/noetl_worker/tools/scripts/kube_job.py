@@ -1,4 +1,4 @@
-"""One script in a Kubernetes Job: its objects, its end, its output (tools 17)."""
+"""A script in a Kubernetes Job: its objects, its end, its output."""
 
 import asyncio
 import contextlib
@@ -27,10 +27,9 @@ from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import ConfigMap, Pod, Secret
 from lightkube.types import CascadeType, PatchType
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["CLUSTER_ERRORS", "JobEnd", "JobPlan", "KubeJob"]
 
 # What lightkube raises: `ApiError` is one of its HTTP client's errors, whose root this is.
 CLUSTER_ERRORS: tuple[type[Exception], ...] = (ApiError.__mro__[2], OSError, TimeoutError)
@@ -42,12 +41,12 @@ _CLEANING_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
-    """What to run, and how."""
+    """A script with the settings of its job."""
 
     name: str
     namespace: str
     script: str
-    args: dict[str, Any]
+    args: JsonObject
     image: str
     pull_policy: str
     dependencies: list[str]
@@ -68,7 +67,7 @@ class JobPlan:
 
 @dataclass(slots=True)
 class JobEnd:
-    """How a job ended."""
+    """End of a job."""
 
     status: str
     succeeded: int = 0
@@ -101,7 +100,7 @@ class KubeJob:
             with contextlib.suppress(*CLUSTER_ERRORS):
                 await self._read_output(end)
         except BaseException:
-            # Nobody waits for it any more.
+            # No caller waits for it any more.
             await self._tidy(with_job=True)
             raise
         await self._tidy(with_job=end.status == "timeout")

@@ -1,4 +1,4 @@
-"""Runs a script in a warm interpreter of its own (tools 3)."""
+"""The python tool: run a script in a process of its own."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import orjson
+from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.interpreter import InterpreterLost, Run, StartFailed
 from noetl_worker.interpreters.pool import InterpreterPool
@@ -23,8 +24,6 @@ from noetl_worker.tools.tool import (
     timed_out,
 )
 
-__all__ = ["Python", "create"]
-
 # Substrings: `context` also finds `contextlib`, and one too many costs little.
 _REACHES_VARIABLES: Final = re.compile(
     r"variables|context|globals|locals|vars\(|eval|exec|compile|__main__|inspect|modules|frame"
@@ -38,7 +37,7 @@ class Python:
         self._interpreters = interpreters
         self._source = source
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a script and wait for its end."""
         started = perf_counter()
         config = context.render(config)
@@ -48,7 +47,7 @@ class Python:
         if seconds is None:
             seconds = context.timeout
         source = await self._source.read(config, fields, context)
-        job: dict[str, Any] = {
+        job: JsonObject = {
             **source,
             "name": f"<{context.step}>",
             "args": args,
@@ -111,7 +110,7 @@ def _data(run: Run) -> Any:
     if run.has_value and run.value is not None:
         return run.value
     if not run.has_value:
-        # The script was cut short: what it printed counts if it is JSON.
+        # The script was cut short: its output counts if it is JSON.
         try:
             printed = orjson.loads(run.stdout)
         except orjson.JSONDecodeError:
@@ -121,7 +120,7 @@ def _data(run: Run) -> Any:
     return {"stdout": run.stdout, "stderr": run.stderr}
 
 
-def _encoded(job: dict[str, Any]) -> bytes:
+def _encoded(job: JsonObject) -> bytes:
     try:
         return orjson.dumps(job)
     except TypeError:

@@ -1,13 +1,13 @@
-"""Runs a python script as a Kubernetes Job and waits for it (tools 17)."""
+"""The script tool: run a Python script as a Kubernetes Job and wait for it."""
 
 import re
 import secrets
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
 from lightkube import AsyncClient, KubeConfig
 from lightkube.core.exceptions import ConfigError, LoadResourceError
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.google_tokens import GoogleTokens
@@ -15,12 +15,10 @@ from noetl_worker.tools.scripts.kube_job import CLUSTER_ERRORS, JobEnd, JobPlan,
 from noetl_worker.tools.scripts.source import ScriptSource
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
-__all__ = ["Script", "create"]
-
 _TYPES = ("gcs", "s3", "http", "local", "inline")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _POLL_SECONDS = 2.0
-# A ConfigMap holds a mebibyte, with what belongs to it.
+# A ConfigMap holds a mebibyte, metadata included.
 _LARGEST_SCRIPT = 1_000_000
 
 # An incomplete configuration is an assertion of lightkube.
@@ -47,8 +45,8 @@ class Script:
         self._load_config = load_config
         self._poll_seconds = poll_seconds
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Run a job; one that fails is a result."""
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+        """Run a job; a failed job is a result, not an error."""
         started = perf_counter()
         plan = await self._plan(context.render(config), context)
         try:
@@ -63,7 +61,7 @@ class Script:
             ).run()
         return _result(plan, end, seconds=perf_counter() - started)
 
-    async def _plan(self, config: dict[str, Any], context: ToolContext) -> JobPlan:
+    async def _plan(self, config: JsonObject, context: ToolContext) -> JobPlan:
         fields = Fields(config, kind="script")
         args = fields.mapping("args", alias="input")
         if "script" not in config:
@@ -122,7 +120,7 @@ def _labels(context: ToolContext) -> dict[str, str]:
 
 
 def _result(plan: JobPlan, end: JobEnd, *, seconds: float) -> ToolResult:
-    data: dict[str, Any] = {
+    data: JsonObject = {
         "status": end.status,
         "job_name": plan.name,
         "namespace": plan.namespace,

@@ -1,4 +1,4 @@
-"""Runs a command line (tools 7).
+"""The shell tool: run a command line.
 
 In a process of a warm interpreter, which becomes the shell: so a command has the limits, the
 clean environment and the private directory of a script, and ends with all it started when its
@@ -7,7 +7,8 @@ time is over, when the command is given up, and when the worker dies.
 
 import sys
 from time import perf_counter
-from typing import Any
+
+from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.interpreters.interpreter import InterpreterLost, Run, StartFailed
@@ -22,8 +23,6 @@ from noetl_worker.tools.tool import (
     ToolResult,
     timed_out,
 )
-
-__all__ = ["Shell", "create"]
 
 # Nothing of the interpreter may reach the shell: neither its pipes nor the signals it ignores.
 # Only a shell that can't be started leaves a result.
@@ -51,7 +50,7 @@ class Shell:
     def __init__(self, interpreters: InterpreterPool) -> None:
         self._interpreters = interpreters
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a command line and wait for its end."""
         started = perf_counter()
         fields = Fields(context.render(config), kind="shell")

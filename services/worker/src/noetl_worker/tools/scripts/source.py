@@ -1,20 +1,18 @@
-"""Where a script comes from: the playbook, a file, a URL, Google's storage (tools 3)."""
+"""Sources of scripts: the playbook, a file, a URL, Google's storage."""
 
 import asyncio
 import os
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
 import httpx
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.http.auth import auth_headers
 from noetl_worker.tools.tool import Failure, ToolContext, ToolError
-
-__all__ = ["ScriptSource"]
 
 _SECONDS = 30.0
 _LONGEST_ERROR = 300
@@ -33,17 +31,15 @@ class _Download:
 
 
 class ScriptSource:
-    """Reads the part of a configuration that says what to run."""
+    """Read the script of a configuration."""
 
     def __init__(self, client: httpx.AsyncClient, google: GoogleTokens, *, storage: str) -> None:
         self._client = client
         self._google = google
         self._storage = (storage if "://" in storage else f"http://{storage}").rstrip("/")
 
-    async def read(
-        self, config: dict[str, Any], fields: Fields, context: ToolContext
-    ) -> dict[str, Any]:
-        """Return the part of a job that says what to run.
+    async def read(self, config: JsonObject, fields: Fields, context: ToolContext) -> JsonObject:
+        """Return the script's part of a job.
 
         Raises:
             ToolError: there is no script, or it can't be had.
@@ -79,7 +75,7 @@ class ScriptSource:
                 return {"code": await self._from_google(uri or "")}
         raise _refused(kind, "is unknown; expected one of inline | file | gcs | http")
 
-    async def _auth(self, auth: Any, fields: Fields, context: ToolContext) -> dict[str, str]:
+    async def _auth(self, auth: Json, fields: Fields, context: ToolContext) -> dict[str, str]:
         if auth is None:
             return {}
         if not isinstance(auth, dict):

@@ -1,10 +1,8 @@
-"""What the configurations of the database tools have in common."""
+"""Fields common to the configurations of the database tools."""
 
-from typing import Any
+from noetl_contract.json import Json
 
 from noetl_worker.tools.fields import Fields
-
-__all__ = ["SqlFields"]
 
 _LARGEST_PORT = 65535
 
@@ -20,11 +18,11 @@ class SqlFields(Fields):
             raise self.refuse("duplicate field `query`")
         return self.text("command")
 
-    def params(self) -> list[Any]:
+    def params(self) -> list[Json]:
         """Return the values of the query's parameters."""
         return self.items("params")
 
-    def items(self, name: str) -> list[Any]:
+    def items(self, name: str) -> list[Json]:
         """Return a list, empty if absent."""
         value = self._config.get(name, [])
         if not isinstance(value, list):

@@ -1,14 +1,13 @@
-"""The shape of results of the database tools, and their bound (tools 5 and 6)."""
+"""The shape of results of the database tools, and their bound."""
 
 import re
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.tool import Failure, ToolError, ToolResult, timed_out
-
-__all__ = ["RowBuffer", "affected", "over_time"]
 
 _FIRST_ROWS = 10
 _MOST_ROWS = 500
@@ -40,7 +39,7 @@ class RowBuffer:
         self._as_objects = as_objects
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._rows: list[Any] = []
+        self._rows: list[Json] = []
 
     @property
     def wanted(self) -> int:
@@ -50,13 +49,13 @@ class RowBuffer:
         each = max(self._bytes // len(self._rows), 1)
         return min(max(_PIECE_BYTES // each, 1), _MOST_ROWS, len(self._rows) * 10)
 
-    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+    def add(self, rows: Sequence[Sequence[Json]]) -> None:
         """Take rows of plain JSON values.
 
         Raises:
             ToolError: there are too many.
         """
-        made: list[Any]
+        made: list[Json]
         if self._as_objects:
             made = [dict(zip(self.columns, row, strict=True)) for row in rows]
         else:
@@ -70,6 +69,6 @@ class RowBuffer:
             )
         self._rows.extend(made)
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """Return the data of the result."""
         return {"columns": self.columns, "rows": self._rows, "row_count": len(self._rows)}

@@ -1,4 +1,4 @@
-"""The duckdb tool on a real DuckDB (tools 6)."""
+"""The duckdb tool on a real DuckDB."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""The postgres tool on a real server (tools 5)."""
+"""The postgres tool on a real server."""
 
 import asyncio
 import tracemalloc

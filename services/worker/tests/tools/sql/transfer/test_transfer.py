@@ -1,4 +1,4 @@
-"""The transfer tool between a real HTTP server, a real PostgreSQL and a real DuckDB (tools 14)."""
+"""The transfer tool between a real HTTP server, a real PostgreSQL and a real DuckDB."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -138,7 +138,7 @@ async def session(
 
 
 async def test_a_hundred_posts_arrive_in_postgres(session: Session, url: str) -> None:
-    """The direction, credential and mapping of the core set's transfer (tools 23.3, 13)."""
+    """The direction, credential and mapping of the core set's transfer."""
     result = await session.run(
         {"type": "http", "url": f"{url}/posts", "method": "GET"},
         {

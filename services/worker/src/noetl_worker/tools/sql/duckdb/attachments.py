@@ -1,4 +1,4 @@
-"""What a `duckdb` call has beside its own tables: other databases and files."""
+"""Other databases and files attached to a `duckdb` call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from noetl_worker.tools.sql.duckdb.sessions import duckdb_error, local_path
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["Attachment", "attach", "attachments"]
 
 _FILES = {"csv": "read_csv", "json": "read_json", "parquet": "read_parquet"}
 _KINDS = ("csv", "duckdb", "json", "parquet", "postgres", "sqlite")

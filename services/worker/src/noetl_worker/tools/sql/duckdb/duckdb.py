@@ -1,4 +1,4 @@
-"""Runs SQL on DuckDB (tools 6)."""
+"""The duckdb tool: run SQL on DuckDB."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from time import perf_counter
 from typing import Any
 
 import duckdb
+from noetl_common.pg.sql_text import is_row_query, split_statements
+from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.sql.duckdb.attachments import Attachment, attach, attachments
@@ -13,10 +15,7 @@ from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error, local_
 from noetl_worker.tools.sql.duckdb.values import readable, reader
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.result import RowBuffer, over_time
-from noetl_worker.tools.sql.split import is_row_query, split_statements
 from noetl_worker.tools.tool import Tool, ToolContext, ToolParts, ToolResult
-
-__all__ = ["DuckDb", "create"]
 
 type Connection = duckdb.DuckDBPyConnection
 
@@ -52,7 +51,7 @@ class DuckDb:
         self._most_seconds = most_seconds
         self._result_bytes = result_bytes
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a script; its last statement decides the result."""
         started = perf_counter()
         config = context.render(config)
@@ -80,7 +79,7 @@ class DuckDb:
         await self._databases.close()
 
 
-def _run(connection: Connection, script: _Script) -> dict[str, Any]:
+def _run(connection: Connection, script: _Script) -> JsonObject:
     attach(connection, script.attach)
     statements = split_statements(script.query)
     if not statements:
@@ -103,7 +102,7 @@ def _run(connection: Connection, script: _Script) -> dict[str, Any]:
         raise duckdb_error(prefix, error) from error
 
 
-def _fetch(connection: Connection, sql: str, params: list[Any], script: _Script) -> dict[str, Any]:
+def _fetch(connection: Connection, sql: str, params: list[Any], script: _Script) -> JsonObject:
     columns, readers = None, None
     if _is_select(connection, sql):
         # Bound, not run: its types tell what to ask for. A comment may come first.

@@ -14,8 +14,6 @@ from noetl_common.logging import get_logger
 from noetl_worker.settings import Settings
 from noetl_worker.tools.tool import Failure, ToolError
 
-__all__ = ["DuckDbs", "DuckSession", "duckdb_error", "local_path"]
-
 type Connection = duckdb.DuckDBPyConnection
 
 _log = get_logger()
@@ -55,12 +53,12 @@ class DuckSession:
                 _log.warning("duckdb_not_stopped", seconds=_STOP_SECONDS)
                 return
         self.is_lost = False
-        # Taken, so that nobody misses it.
+        # Retrieved, so that asyncio does not log it as lost.
         future.cancelled() or future.exception()
 
 
 class DuckDbs:
-    """Opens databases within the worker's limits."""
+    """Open databases within the worker's limits."""
 
     def __init__(self, settings: Settings) -> None:
         self._memory = settings.worker_duckdb_memory_bytes

@@ -1,4 +1,4 @@
-"""DuckDB values as JSON (tools 6).
+"""DuckDB values as JSON.
 
 Times and intervals are taken apart by DuckDB itself: on their way through Python they would lose
 months, nanoseconds and whatever lies outside of Python's calendar.
@@ -11,8 +11,6 @@ from math import isfinite
 from typing import Any
 
 from duckdb.sqltypes import DuckDBPyType
-
-__all__ = ["readable", "reader"]
 
 _MOST = 2**63 - 1
 _TIMES: dict[str, str] = {

@@ -3,21 +3,25 @@
 There is no default: nobody is connected to a database that no configuration names.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlencode
+
+from noetl_common.pg.address import (
+    SSL_MODES,
+    AddressInvalid,
+    is_ssl_mode,
+    port_of,
+    read_address,
+)
 
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["PgAddress", "address_of", "parse_address"]
-
 _DEFAULT_PORT = 5432
 _DEFAULT_NAME = "postgres"
 _SSL_FIELDS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword")
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _LIBPQ_ONLY = frozenset(
     {
         "channel_binding", "client_encoding", "connect_timeout", "fallback_application_name",
@@ -26,7 +30,6 @@ _LIBPQ_ONLY = frozenset(
     }
 )  # fmt: skip
 _REFUSED = frozenset({"hostaddr", "passfile", "service", "servicefile"})
-_PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +100,19 @@ def parse_address(text: str, *, password: str | None = None) -> PgAddress:
     Raises:
         ToolError: it is neither, or has no host.
     """
-    text = text.strip()
-    parts = _parts_of_url(text) if "://" in text else _parts_of_pairs(text)
-    if not parts.get("host"):
-        raise _refused("it has no host")
-    port = parts.pop("port", "") or str(_DEFAULT_PORT)
-    if not port.isdecimal() or not 0 < int(port) <= 65535:
-        raise _refused("its port is no port number")
+    try:
+        found = read_address(text)
+        # The query of a URL wins over its other parts.
+        parts = found.login | found.options
+        if not parts.get("host"):
+            raise _refused("it has no host")
+        port = port_of(parts.pop("port", "") or str(_DEFAULT_PORT))
+    except AddressInvalid as error:
+        raise _refused(error.reason) from None
     named = {name: parts.pop(name, "") for name in ("host", "user", "password", "dbname")}
     return PgAddress(
         host=named["host"],
-        port=int(port),
+        port=port,
         user=named["user"] or _DEFAULT_NAME,
         password=named["password"] or password or "",
         database=named["dbname"] or _DEFAULT_NAME,
@@ -115,66 +120,13 @@ def parse_address(text: str, *, password: str | None = None) -> PgAddress:
     )
 
 
-def _parts_of_url(text: str) -> dict[str, str]:
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        raise _refused("it is no valid URL") from None
-    if url.scheme not in {"postgres", "postgresql"}:
-        raise _refused("its scheme is not `postgres` or `postgresql`")
-    login, _, place = url.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    host, port = _host_and_port(place)
-    parts = {
-        "host": unquote(host),
-        "port": port,
-        "user": unquote(user),
-        "password": unquote(password),
-        "dbname": unquote(url.path.removeprefix("/")),
-    }
-    asked = dict(_query(url))
-    if "database" in asked:
-        asked["dbname"] = asked.pop("database")
-    return parts | asked
-
-
-def _query(url: SplitResult) -> list[tuple[str, str]]:
-    return parse_qsl(url.query, keep_blank_values=True)
-
-
-def _host_and_port(place: str) -> tuple[str, str]:
-    if "," in place:
-        raise _refused("it names several hosts")
-    if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
-        return host, rest.removeprefix(":")
-    host, _, port = place.partition(":")
-    return host, port
-
-
-def _parts_of_pairs(text: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    position = 0
-    while position < len(text):
-        found = _PAIR.match(text, position)
-        if found is None:
-            raise _refused("it is neither a URL nor pairs like `host=… user=…`")
-        quoted = found.group(2)
-        value = found.group(3) if quoted is None else quoted
-        parts[found.group(1)] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
-        position = found.end()
-    if "," in parts.get("host", ""):
-        raise _refused("it names several hosts")
-    return parts
-
-
 def _checked(options: Any) -> tuple[tuple[str, str], ...]:
     kept: list[tuple[str, str]] = []
     for name, value in options:
         if name in _REFUSED:
             raise _refused(f"`{name}` is not supported")
-        if name == "sslmode" and value not in _SSL_MODES:
-            raise _refused(f"sslmode `{value}` is not one of {', '.join(_SSL_MODES)}")
+        if name == "sslmode" and not is_ssl_mode(value):
+            raise _refused(f"sslmode `{value}` is not one of {', '.join(SSL_MODES)}")
         if name not in _LIBPQ_ONLY:
             kept.append((name, value))
     return tuple(sorted(kept))

@@ -1,10 +1,8 @@
-"""What PostgreSQL and its driver complain about, in the contract's words (tools 5)."""
+"""Errors of PostgreSQL and its driver as tool errors."""
 
 import asyncpg
 
 from noetl_worker.tools.tool import Failure, ToolError
-
-__all__ = ["PG_ERRORS", "described", "no_connection", "pg_error"]
 
 PG_ERRORS = (
     asyncpg.PostgresError,
@@ -13,7 +11,7 @@ PG_ERRORS = (
     OSError,
     UnicodeError,
 )
-"""What a call of the driver raises, beside time being over."""
+"""Exceptions of the driver, timeouts apart."""
 
 _DEADLOCKS = frozenset({"40001", "40P01"})
 _TIMEOUT = "57014"

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+from noetl_common.pg.sql_text import placeholders
 
 from noetl_worker import jsonb
-from noetl_worker.tools.sql.split import placeholders
-
-__all__ = ["array_text", "prepare_with_texts", "quoted", "value_text"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 type Statement = asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]

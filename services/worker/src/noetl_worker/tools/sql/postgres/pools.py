@@ -10,14 +10,13 @@ from typing import Any
 
 import asyncpg
 from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject
 
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, no_connection, pg_error
 from noetl_worker.tools.sql.postgres.values import prepare_values
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["PgLimits", "PgPools", "open_connection"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -58,7 +57,7 @@ class _Entry:
 
 
 class PgPools:
-    """One small pool a login; the ones that nobody has used for a while are closed."""
+    """A small pool per database and login; idle pools are closed."""
 
     def __init__(self, limits: PgLimits) -> None:
         self._limits = limits
@@ -99,7 +98,7 @@ class PgPools:
             too_old = monotonic() - entry.used_at > 2 * self._limits.idle_seconds
             if known != address and entry.users == 0 and (too_many or too_old):
                 del self._entries[known]
-                # Nobody uses it, so that closing it is a matter of a few messages.
+                # It is idle, so closing it takes a few messages only.
                 await _closed(entry.pool)
         found = self._entries.get(address)
         if found is None:
@@ -128,7 +127,7 @@ class PgPools:
 
 @asynccontextmanager
 async def open_connection(address: PgAddress, limits: PgLimits) -> AsyncIterator[Connection]:
-    """Open a connection of one's own, with values as the server writes them.
+    """Open a connection outside of the pools, with values as the server writes them.
 
     Raises:
         ToolError: it can't be opened.
@@ -159,7 +158,7 @@ def _new_pool(address: PgAddress, limits: PgLimits) -> Pool:
     )
 
 
-def _arguments(address: PgAddress, limits: PgLimits) -> dict[str, Any]:
+def _arguments(address: PgAddress, limits: PgLimits) -> JsonObject:
     return {
         **address.arguments(),
         "timeout": limits.connect_seconds,
@@ -177,7 +176,7 @@ async def _reset(connection: Any) -> None:
 
 
 async def _released(pool: Pool, connection: Connection) -> None:
-    """Give a connection back; one that can't be reset is closed by the pool."""
+    """Return a connection to its pool, which closes it when it can't be reset."""
     try:
         if connection.is_in_transaction():
             with suppress(*PG_ERRORS):

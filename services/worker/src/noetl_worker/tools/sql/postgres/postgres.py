@@ -1,4 +1,4 @@
-"""Runs SQL on PostgreSQL (tools 5)."""
+"""The postgres tool: run SQL on PostgreSQL."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from time import perf_counter
 from typing import Any
 
 import asyncpg
+from noetl_common.pg.sql_text import is_row_query, needs_input, split_statements
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
@@ -14,7 +16,6 @@ from noetl_worker.tools.sql.postgres.params import prepare_with_texts
 from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
 from noetl_worker.tools.sql.postgres.values import reader
 from noetl_worker.tools.sql.result import RowBuffer, affected, over_time
-from noetl_worker.tools.sql.split import is_row_query, needs_input, split_statements
 from noetl_worker.tools.tool import (
     Tool,
     ToolContext,
@@ -22,8 +23,6 @@ from noetl_worker.tools.tool import (
     ToolParts,
     ToolResult,
 )
-
-__all__ = ["Postgres", "create"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 
@@ -47,7 +46,7 @@ class Postgres:
         self._most_seconds = most_seconds
         self._result_bytes = result_bytes
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Run a script; its last statement decides the result."""
         started = perf_counter()
         config = context.render(config)
@@ -72,7 +71,7 @@ class Postgres:
         """Close the connections."""
         await self._pools.close()
 
-    async def _run(self, script: _Script, address: PgAddress) -> dict[str, Any]:
+    async def _run(self, script: _Script, address: PgAddress) -> JsonObject:
         async with self._pools.connection(address) as connection:
             if script.schema:
                 await _set_schema(connection, script.schema)
@@ -84,7 +83,7 @@ class Postgres:
                 )
             return data
 
-    async def _run_statements(self, connection: Connection, script: _Script) -> dict[str, Any]:
+    async def _run_statements(self, connection: Connection, script: _Script) -> JsonObject:
         if script.params:
             statements = [script.query]
         elif len(script.query) > _LONG_SCRIPT:
@@ -109,7 +108,7 @@ class Postgres:
         except PG_ERRORS as error:
             raise pg_error("Query failed", error) from error
 
-    async def _fetch(self, connection: Connection, sql: str, script: _Script) -> dict[str, Any]:
+    async def _fetch(self, connection: Connection, sql: str, script: _Script) -> JsonObject:
         statement, values = await prepare_with_texts(connection, sql, script.params)
         columns = statement.get_attributes()
         readers = [reader(column.type) for column in columns]
@@ -141,7 +140,7 @@ async def _set_schema(connection: Connection, schema: str) -> None:
         raise pg_error("Failed to set schema", error) from error
 
 
-async def _execute(connection: Connection, sql: str, params: list[Any]) -> dict[str, Any]:
+async def _execute(connection: Connection, sql: str, params: list[Any]) -> JsonObject:
     try:
         if not params:
             return affected(await connection.execute(sql))

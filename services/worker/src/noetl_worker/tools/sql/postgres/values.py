@@ -11,8 +11,6 @@ from typing import Any
 import asyncpg
 import orjson
 
-__all__ = ["prepare_values", "reader", "to_json"]
-
 type Connection = asyncpg.Connection[asyncpg.Record]
 
 _FLOAT4 = struct.Struct(">f")

@@ -1,4 +1,4 @@
-"""Rows on their way from one place to another (tools 14).
+"""Rows on their way from one place to another.
 
 A value is what JSON has, or bytes; everything with a type of its own is text that every database
 here reads.
@@ -6,18 +6,17 @@ here reads.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from noetl_contract.json import Json
 
 from noetl_worker.tools.tool import ToolError
 
-__all__ = ["Batch", "Plan", "Rows", "chunked", "planned"]
-
-type Batch = list[list[Any]]
+type Batch = list[list[Json]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What a source has."""
+    """Columns and batches of a source."""
 
     columns: list[str]
     types: list[str]
@@ -27,7 +26,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which column goes where."""
+    """Mapping of source columns to target columns."""
 
     columns: list[str]
     """Names in the target."""
@@ -62,6 +61,6 @@ def planned(rows: Rows, mapping: Mapping[str, str]) -> Plan:
     )
 
 
-def chunked(rows: Sequence[list[Any]], size: int) -> list[Batch]:
+def chunked(rows: Sequence[list[Json]], size: int) -> list[Batch]:
     """Cut rows into batches."""
     return [list(rows[start : start + size]) for start in range(0, len(rows), size)]

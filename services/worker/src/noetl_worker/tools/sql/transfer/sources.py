@@ -1,4 +1,4 @@
-"""Where a `transfer` reads."""
+"""Sources of a `transfer`."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,8 +18,6 @@ from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
 from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Rows, chunked
 from noetl_worker.tools.tool import ToolContext, ToolError
-
-__all__ = ["duckdb_rows", "http_rows", "postgres_rows", "set_formats"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 
@@ -45,7 +43,7 @@ async def http_rows(
         ToolError: there is no good answer, or no rows in it.
     """
     fields = SqlFields(dict(source), kind="transfer")
-    call: dict[str, Any] = {
+    call = {
         "url": fields.text("url"),
         "method": "POST" if fields.optional_text("method") == "POST" else "GET",
         **{name: source[name] for name in _PASSED_ON if source.get(name) is not None},

@@ -1,4 +1,4 @@
-"""Where a `transfer` writes: in one transaction, so that a target is never left half done."""
+"""Targets of a `transfer`: written in one transaction, never left half done."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,8 +17,6 @@ from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Plan
 from noetl_worker.tools.sql.transfer.sources import set_formats
 from noetl_worker.tools.tool import ToolError
-
-__all__ = ["Target", "Writing", "duckdb_target", "postgres_target"]
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 
@@ -46,7 +44,7 @@ _NESTED = frozenset({"list", "array", "struct", "map"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """What is to be done with the rows."""
+    """Write mode with its key columns."""
 
     table: str
     mode: str
@@ -115,7 +113,7 @@ async def postgres_target(
         try:
             await set_formats(connection)
             await connection.execute("BEGIN")
-            # Somebody may hold the table: our own source, when it is the same.
+            # The table may be locked, even by our own source when it is the same.
             milliseconds = str(int(limits.wait_seconds * 1000))
             await connection.fetchval("SELECT set_config('lock_timeout', $1, true)", milliseconds)
             target = await _pg_target(connection, writing, plan)

@@ -1,4 +1,4 @@
-"""Moves rows between HTTP, PostgreSQL and DuckDB (tools 14)."""
+"""The transfer tool: move rows between HTTP, PostgreSQL and DuckDB."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
+
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, local_path
 from noetl_worker.tools.sql.fields import SqlFields
@@ -17,8 +19,6 @@ from noetl_worker.tools.sql.transfer.sources import duckdb_rows, http_rows, post
 from noetl_worker.tools.sql.transfer.targets import Target, Writing, duckdb_target, postgres_target
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
 
-__all__ = ["Transfer", "create"]
-
 _NAMES = {"snowflake": "Snowflake", "postgres": "Postgres", "http": "Http", "duckdb": "DuckDb"}
 _MODES = ("append", "replace", "upsert")
 _DEFAULT_CHUNK = 1000
@@ -27,9 +27,9 @@ _LARGEST_CHUNK = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    source: dict[str, Any]
+    source: JsonObject
     source_type: str
-    target: dict[str, Any]
+    target: JsonObject
     target_type: str
     mapping: dict[str, str]
     mode: str
@@ -44,7 +44,7 @@ class Transfer:
         self._limits = limits
         self._most_seconds = most_seconds
 
-    async def run(self, config: dict[str, Any], context: ToolContext) -> ToolResult:
+    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Read all rows of the source and write them to the target, all of them or none."""
         started = perf_counter()
         config = context.render(config)
@@ -62,11 +62,11 @@ class Transfer:
         """Take no more work."""
         await self._databases.close()
 
-    async def _run(self, job: _Job, context: ToolContext) -> dict[str, Any]:
+    async def _run(self, job: _Job, context: ToolContext) -> JsonObject:
         writing = _writing(job)
         # Both are looked at before anything is asked or written.
         place = _place(job.target, job.target_type, "Target", context)
-        data: dict[str, Any] = {
+        data: JsonObject = {
             "direction": f"{job.source_type}_to_{job.target_type}",
             "source_type": job.source_type,
             "target_type": job.target_type,
@@ -127,7 +127,7 @@ class Transfer:
         return duckdb_target(self._databases, place or "", writing, plan)
 
 
-def _job(config: dict[str, Any]) -> _Job:
+def _job(config: JsonObject) -> _Job:
     fields = SqlFields(config, kind="transfer")
     for name in ("source", "target"):
         if name not in config:

@@ -1,0 +1,1 @@
+"""NATS and PostgreSQL: their programs, databases, streams and schema."""

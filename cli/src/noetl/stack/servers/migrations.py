@@ -1,0 +1,83 @@
+"""Brings a database's schema up to date with dbmate."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from noetl.stack.errors import StackError
+from noetl.stack.process import with_parent_death
+from noetl.stack.servers import binaries
+
+# Lives in our schema; dbmate makes the schema when it is missing.
+MIGRATIONS_TABLE = "noetl.schema_migrations"
+
+
+def folder() -> Path:
+    """Where the migration files are: in the installed package, or at the top of the checkout."""
+    package = Path(__file__).resolve().parents[2]
+    for candidate in (package / "migrations", package.parents[2] / "migrations"):
+        if candidate.is_dir():
+            return candidate
+    raise StackError("the migration files are missing: install the package noetl-server again")
+
+
+def migrate(dsn: str, *, wait_seconds: int = 0) -> str:
+    """Apply every pending migration; create the database if it is missing.
+
+    Idempotent. Exactly one runner at a time: the one who starts the stack, or a job in a cluster.
+
+    Args:
+        dsn: address of the database as a superuser or owner.
+        wait_seconds: how long to wait for the server.
+
+    Returns:
+        What the runner said.
+
+    Raises:
+        StackError: a migration failed; the message holds its complaint.
+    """
+    with start(dsn, wait_seconds=wait_seconds) as runner:
+        return finish(runner)
+
+
+def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.Popen[str]:
+    """Start the migration runner.
+
+    Args:
+        dsn: as for `migrate`.
+        wait_seconds: as for `migrate`.
+        is_ours: to end when we say so or die, and not by a Ctrl-C on the terminal.
+    """
+    command = [
+        str(binaries.dbmate()),
+        f"--migrations-dir={folder()}",
+        f"--migrations-table={MIGRATIONS_TABLE}",
+        "--no-dump-schema",
+        f"--wait-timeout={max(wait_seconds, 1)}s",
+        *(["--wait"] if wait_seconds else []),
+        "up",
+        "--strict",
+    ]
+    separator = "&" if "?" in dsn else "?"
+    return subprocess.Popen(
+        with_parent_death(command, signal_name="KILL") if is_ours else command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # The address holds the password, so it travels in the environment, not in the arguments.
+        env={**os.environ, "DATABASE_URL": f"{dsn}{separator}sslmode=disable"},
+        start_new_session=is_ours,
+    )
+
+
+def finish(runner: subprocess.Popen[str]) -> str:
+    """Wait for the runner and return its output.
+
+    Raises:
+        StackError: it failed.
+    """
+    out, complaint = runner.communicate()
+    if runner.returncode != 0:
+        raise StackError(f"migration failed: {(complaint or out).strip()[-2000:]}")
+    return out

@@ -1,0 +1,87 @@
+"""One embedded NATS server: its configuration, its command line, and whether it is itself."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from noetl.stack.process import with_parent_death
+from noetl.stack.servers import binaries
+from noetl.stack.servers.nats_probe import NatsProbe
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsInstance:
+    """A NATS server with JetStream whose state lives in one folder.
+
+    The name is its identity: a client that reaches another server on the same port learns it from
+    the first line the server sends.
+    """
+
+    directory: Path
+    name: str
+    port: int
+    user: str
+    password: str
+    monitor_port: int | None = None
+    max_payload_bytes: int = 8 * MEGABYTE
+    max_store_bytes: int = 64 * 1024 * MEGABYTE
+    max_memory_bytes: int = 1024 * MEGABYTE
+
+    @property
+    def url(self) -> str:
+        """Address with user and password."""
+        return f"nats://{self.user}:{self.password}@127.0.0.1:{self.port}"
+
+    @property
+    def store(self) -> Path:
+        """Where JetStream keeps its files."""
+        return self.directory / "jetstream"
+
+    def prepare(self) -> None:
+        """Write the configuration; safe to repeat before every start."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in self._settings().items())
+        target = self.directory / "nats.conf"
+        temporary = self.directory / "nats.conf.new"
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(text)
+        temporary.replace(target)
+
+    def command(self) -> list[str]:
+        """Return the command line; JetStream survives a kill, so the server need not outlive us."""
+        program = [str(binaries.nats_server()), "-c", str(self.directory / "nats.conf")]
+        return with_parent_death(program, signal_name="TERM")
+
+    def is_ready(self) -> bool:
+        """Whether *this* server answers, accepts the password, and has JetStream running."""
+        try:
+            with NatsProbe(self.url) as probe:
+                if probe.info.get("server_name") != self.name:
+                    return False
+                return "error" not in probe.request("$JS.API.INFO")
+        except (OSError, ValueError):
+            return False
+
+    def _settings(self) -> dict[str, object]:
+        settings: dict[str, object] = {
+            "server_name": self.name,
+            "host": "127.0.0.1",
+            "port": self.port,
+            "max_payload": self.max_payload_bytes,
+            "max_pending": 64 * MEGABYTE,
+            "authorization": {"user": self.user, "password": self.password},
+            # No sync_interval: the default flushes every two minutes. A kill loses nothing, and
+            # what a power cut loses is sent again from PostgreSQL.
+            "jetstream": {
+                "store_dir": str(self.store),
+                "max_file_store": self.max_store_bytes,
+                "max_memory_store": self.max_memory_bytes,
+            },
+        }
+        if self.monitor_port is not None:
+            settings["http"] = f"127.0.0.1:{self.monitor_port}"
+        return settings

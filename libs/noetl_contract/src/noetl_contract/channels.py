@@ -1,0 +1,235 @@
+"""The channels beside request/reply: streams and hints, as data for documents and checks.
+
+Request/reply needs none of this: ``noetl_contract.rpc`` declares it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from noetl_contract import streams
+from noetl_contract.commands import CommandNotification
+from noetl_contract.events import EventMessage
+from noetl_contract.hints import OutboxHint, ReplicaMoves
+from noetl_contract.ingress import (
+    DEADLINE_HEADER,
+    REPLY_HEADER,
+    STORED_HEADER,
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FastAnswer,
+    FinalizeMessage,
+    StoredMessage,
+)
+from noetl_contract.json import Json
+from noetl_contract.rpc.registry import all_operations
+from noetl_contract.rpc.reply import RpcReply
+
+__all__ = ["CHANNELS", "REPLIES", "Channel", "Message", "name_of_subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One kind of body on a channel.
+
+    Attributes:
+        name: unique in the document.
+        body: the type of the body.
+        summary: one sentence.
+        headers: of our own, by name, with one sentence each.
+    """
+
+    name: str
+    body: TypeAdapter[Json]
+    summary: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A family of subjects.
+
+    Attributes:
+        address: the subject; None for an address that only the message tells.
+        parameters: parts of the address, with one sentence each.
+        stream: the stream that stores the messages; None for core NATS.
+        senders: services that publish, and `receivers` that read.
+    """
+
+    name: str
+    address: str | None
+    summary: str
+    messages: tuple[Message, ...]
+    senders: tuple[str, ...]
+    receivers: tuple[str, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    stream: str | None = None
+    role: Literal["stream", "hint", "reply"] = "stream"
+
+
+_SHARD = "Number of the shard, from 0."
+_EXECUTION = "Id of the execution."
+_ID = {"Nats-Msg-Id": "Id by which the broker drops repetitions."}
+_INGRESS = {
+    **_ID,
+    REPLY_HEADER: "Subject that gets the answer after the commit.",
+    DEADLINE_HEADER: "End of the sender's wait in Unix milliseconds; a later start is dropped.",
+}
+_DEAD = {
+    **_ID,
+    "Noetl-Dead-Reason": "Why the message was given up.",
+    "Noetl-Dead-Subject": "Subject of the original.",
+    "Noetl-Dead-Stream": "Stream of the original.",
+    "Noetl-Dead-Consumer": "Durable that gave it up.",
+    "Noetl-Dead-Sequence": "Number of the original in its stream.",
+    "Noetl-Dead-Deliveries": "How often it was delivered.",
+    "Noetl-Dead-Message-Id": "Message id of the original.",
+    "Noetl-Dead-Cut": "Size of the original, when the copy was cut.",
+}
+
+INGRESS = Channel(
+    name="ingress",
+    address="noetl_ingress.{shard}.{execution_id}",
+    summary="Everything accepted that must not be lost, until the orchestrator has committed it.",
+    messages=(
+        Message("execute", TypeAdapter(ExecuteMessage), "Start an execution.", _INGRESS),
+        Message("events", TypeAdapter(EventsMessage), "Events posted over HTTP.", _INGRESS),
+        Message("cancel", TypeAdapter(CancelMessage), "Cancel an execution.", _INGRESS),
+        Message("finalize", TypeAdapter(FinalizeMessage), "End an execution.", _INGRESS),
+        Message(
+            "command_start", TypeAdapter(CommandStartMessage), "A worker began a command.", _INGRESS
+        ),
+        Message(
+            "command_outcome",
+            TypeAdapter(CommandOutcomeMessage),
+            "A worker ended a command.",
+            _INGRESS,
+        ),
+        Message(
+            "stored",
+            TypeAdapter(StoredMessage),
+            "A message above the broker's limit, kept in the result store (W13).",
+            {**_INGRESS, STORED_HEADER: "Marks this kind of body."},
+        ),
+    ),
+    senders=("api-gateway", "worker", "outbox"),
+    receivers=("orchestrator",),
+    parameters={"shard": _SHARD, "execution_id": _EXECUTION},
+    stream=streams.INGRESS.name,
+)
+COMMANDS = Channel(
+    name="commands",
+    address="noetl.commands.{pool}.{execution_id}",
+    summary="Notifications of commands that wait for a worker.",
+    messages=(Message("command", TypeAdapter(CommandNotification), "A command to run.", _ID),),
+    senders=("outbox",),
+    receivers=("worker",),
+    parameters={"pool": "Worker pool.", "execution_id": _EXECUTION},
+    stream=streams.COMMANDS.name,
+)
+EVENTS = Channel(
+    name="events",
+    address="noetl.events.{tenant}.{organization}.{execution_id}.{shard}",
+    summary="Every row of the log after its commit.",
+    messages=(Message("event", TypeAdapter(EventMessage), "One row of the log.", _ID),),
+    senders=("outbox",),
+    receivers=("projector", "api-gateway"),
+    parameters={
+        "tenant": "Tenant, `default` if none.",
+        "organization": "Organization, `default` if none.",
+        "execution_id": _EXECUTION,
+        "shard": _SHARD,
+    },
+    stream=streams.EVENTS.name,
+)
+DEAD_LETTERS = Channel(
+    name="dead_letters",
+    address="noetl_dead.{origin}",
+    summary="Messages that no service can handle, for people.",
+    messages=(
+        Message("dead_letter", TypeAdapter(Json), "The original body, secrets masked.", _DEAD),
+    ),
+    senders=("orchestrator", "projector", "worker"),
+    receivers=(),
+    parameters={"origin": "Stream or consumer of the original."},
+    stream=streams.DEAD.name,
+)
+OUTBOX_HINTS = Channel(
+    name="outbox_hints",
+    address="noetl_hint.outbox.{shard}",
+    summary="Rows of a commit, so that the relay need not read them; they may be lost.",
+    messages=(Message("outbox_hint", TypeAdapter(OutboxHint), "Rows to publish."),),
+    senders=("orchestrator",),
+    receivers=("outbox",),
+    parameters={"shard": _SHARD},
+    role="hint",
+)
+REPLICA_HINTS = Channel(
+    name="replica_hints",
+    address="noetl_hint.moved.{shard}",
+    summary="Commits of one replica, so that the others read new rows first; they may be lost.",
+    messages=(Message("replica_moves", TypeAdapter(ReplicaMoves), "Moved executions."),),
+    senders=("orchestrator",),
+    receivers=("orchestrator",),
+    parameters={"shard": _SHARD},
+    role="hint",
+)
+REPLIES = Channel(
+    name="replies",
+    address=None,
+    summary="Answers, on the inbox subject that a request or ingress message names.",
+    messages=(
+        Message("reply", TypeAdapter(RpcReply), "The answer to a request or ingress message."),
+        Message("fast_answer", TypeAdapter(FastAnswer), "The answer to a start or an outcome."),
+        Message(
+            "part",
+            TypeAdapter(Json),
+            "A part of an answer above the broker's limit.",
+            {
+                "Noetl-Part": "`<number>/<count>/<size of the whole>`.",
+            },
+        ),
+    ),
+    senders=("orchestrator", "catalog", "projector", "outbox", "api-gateway"),
+    receivers=("api-gateway", "worker", "orchestrator", "catalog", "projector"),
+    role="reply",
+)
+CHANNELS = (INGRESS, COMMANDS, EVENTS, DEAD_LETTERS, OUTBOX_HINTS, REPLICA_HINTS, REPLIES)
+
+_BROKERS_OWN = {
+    "_INBOX.": "replies",
+    "$JS.": "the broker's JetStream API and acknowledgements",
+    "$SYS.": "the broker's system events",
+    "$O.": "buckets of the result store",
+    "$KV.": "buckets of the result store",
+}
+
+
+def name_of_subject(subject: str) -> str | None:
+    """Return the name of the channel or operation that a subject belongs to; None if undeclared.
+
+    Subjects of the broker and the client library (inboxes, the JetStream API) have names too.
+    """
+    for prefix, name in _BROKERS_OWN.items():
+        if subject.startswith(prefix):
+            return name
+    for channel in CHANNELS:
+        if channel.address is not None and _pattern(channel.address).fullmatch(subject):
+            return channel.name
+    for operation in all_operations():
+        place = "[0-9]+" if operation.scope == "shard" else "cluster"
+        name = f"{operation.service}.{operation.name}"
+        pattern = rf"noetl_rpc\.{operation.service}\.{place}\.{re.escape(operation.name)}"
+        if re.fullmatch(pattern, subject):
+            return name
+    return None
+
+
+def _pattern(address: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{\w+\\\}", r"[^.]+", re.escape(address)))

@@ -1,0 +1,39 @@
+"""Hints over core NATS: they save time when they arrive and cost nothing when they are lost.
+
+Both are typed dictionaries, not models: one is built and one is read for every commit, and
+their bodies hold JSON that is encoded already.
+"""
+
+from typing import Literal, TypedDict
+
+from noetl_contract.json import Json
+
+__all__ = ["OutboxHint", "OutboxHintRow", "OutboxKind", "ReplicaMoves"]
+
+type OutboxKind = Literal["event", "command", "message"]
+
+
+class OutboxHintRow(TypedDict):
+    """One committed row of the outbox, for the relay to publish without reading it (O2).
+
+    ``payload`` is the message's body; null leaves it to the relay to read. A command travels
+    inside the payload here, and only here.
+    """
+
+    outbox_id: int
+    kind: OutboxKind
+    execution_id: int
+    event_id: int
+    subject: str
+    message_id: str
+    payload: Json
+
+
+type OutboxHint = list[OutboxHintRow]
+"""The body on ``noetl_hint.outbox.<shard>``."""
+
+ReplicaMoves = TypedDict("ReplicaMoves", {"from": str, "moved": list[tuple[int, int]]})
+"""The body on ``noetl_hint.moved.<shard>``: the sender, and executions with their new positions.
+
+Without positions it tells that the sender is there.
+"""

@@ -1,0 +1,61 @@
+"""Message ids: they decide which message the broker drops as a repetition (O1).
+
+The broker compares ids within a stream for the whole duplicate window. A message that must be
+stored once more therefore needs another id; a message sent again because its answer was lost
+must have the same. The outbox's statements add ``:r<n>`` to a row whose stream lost it.
+"""
+
+__all__ = [
+    "cancel_id",
+    "command_id",
+    "dead_letter_id",
+    "event_id",
+    "failure_id",
+    "outcome_id",
+    "start_id",
+]
+
+
+def event_id(execution_id: int, *, position: int) -> str:
+    """Return the id of an event's message."""
+    return f"e:{execution_id}:{position}"
+
+
+def command_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
+    """Return the id of a command's notification.
+
+    A deliberate repetition at the same attempt has a number, or the broker would drop it.
+    """
+    base = f"c:{event_id}:{holds}"
+    return f"{base}:n{repetition}" if repetition else base
+
+
+def cancel_id(execution_id: int, *, event_id: int) -> str:
+    """Return the id of the message with which the end of a parent cancels a child."""
+    return f"m:{execution_id}:{event_id}"
+
+
+def failure_id(execution_id: int, *, event_id: int) -> str:
+    """Return the id of the message that fails an execution whose row can't be published."""
+    return f"f:{execution_id}:{event_id}"
+
+
+def start_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -> str:
+    """Return the id of a start over the fast path.
+
+    The first try has the same id for every worker, so the broker stores the start of one of
+    them: that worker has the command. A try after that is the worker's own.
+    """
+    base = f"s:{event_id}:{attempts}"
+    return f"{base}:{instance}:{tries}" if tries else base
+
+
+def outcome_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -> str:
+    """Return the id of an outcome over the fast path."""
+    base = f"o:{event_id}:{attempts}:{instance}"
+    return f"{base}:{tries}" if tries else base
+
+
+def dead_letter_id(stream: str, *, sequence: int, stored_at_ns: int | str) -> str:
+    """Return the id of a dead letter; the time tells a wiped stream's numbers apart."""
+    return f"d:{stream}:{sequence}:{stored_at_ns}"

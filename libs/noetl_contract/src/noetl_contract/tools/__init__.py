@@ -1,0 +1,41 @@
+"""Kinds of tools with the keys of their configurations: one table for every reader.
+
+The JSON Schema of playbooks and the linter read it, the worker's refusals and the pages about
+tools can.
+"""
+
+from typing import Final
+
+from noetl_contract.tools.executions import (
+    ARTIFACT,
+    NOOP,
+    PLAYBOOK,
+    RESULT_FETCH,
+    TASK_SEQUENCE,
+    WORKBOOK,
+)
+from noetl_contract.tools.keys import CREDENTIAL_KEYS, KeyType, ToolKey, ToolKind, Variants
+from noetl_contract.tools.network import HTTP, MCP, NATS
+from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
+from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
+from noetl_contract.tools.unsupported import UNSUPPORTED
+
+__all__ = ["CREDENTIAL_KEYS", "TOOLS", "TOOL_KINDS", "KeyType", "ToolKey", "ToolKind", "Variants"]
+
+TOOL_KINDS: Final = (
+    "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
+    "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
+    "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
+    "subscription", "mcp", "result_fetch",
+)  # fmt: skip
+"""The words of the language, in the order of its messages."""
+
+_BY_NAME: Final = {
+    kind.name: kind
+    for kind in (
+        HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, TRANSFER, NATS, SHELL,
+        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, *UNSUPPORTED,
+    )
+}  # fmt: skip
+TOOLS: Final = {name: _BY_NAME[name] for name in TOOL_KINDS}
+"""Every kind by its word."""

@@ -1,0 +1,29 @@
+"""Kinds that a playbook may name and that no worker of ours runs."""
+
+from typing import Final
+
+from noetl_contract.tools.keys import ToolKind
+
+_INSTEAD: Final = {
+    "container": "a job of the cluster is run and awaited by the kind script",
+    "gateway": "the word is accepted by the language, but no worker runs it",
+    "gcs": "use http with auth type gcp_adc",
+    "iterator": "use the step's loop",
+    "playbooks": "use playbook",
+    "rhai": "nothing maintained runs that language in Python; use python or shell",
+    "secrets": "name a credential in auth, or use the playbook's keychain",
+    "snowflake": "use http with the SQL API of Snowflake",
+    "snowflake_transfer": "use transfer",
+    "subscription": "read a stream by nats with js_consume",
+}
+_ELSEWHERE: Final = frozenset({"container", "rhai", "snowflake", "subscription"})
+UNSUPPORTED: Final = tuple(
+    ToolKind(
+        name=name,
+        description="Not run by our workers.",
+        is_open=True,
+        instead=advice,
+        is_run_elsewhere=name in _ELSEWHERE,
+    )
+    for name, advice in _INSTEAD.items()
+)

@@ -1,0 +1,243 @@
+"""Containers: a step is parked until its callback (case 21 of the contract)."""
+
+from typing import Any
+
+import pytest
+from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from noetl_contract.ingress import WireEvent
+from noetl_engine.inputs import CallbackTimedOut, Cancelled, CommandExhausted, EventsPosted, Limits
+from noetl_engine.playbook.model import Tool
+
+CONTAINER = Tool(kind="container", config={"image": "x", "timeout_seconds": 9000})
+RELOADS = pytest.mark.parametrize("reload", [False, True], ids=["kept", "reloaded"])
+
+
+def begin(tool: Tool = CONTAINER, *, reload: bool = False, **fields: Any) -> Run:
+    playbook = make_playbook(
+        make_step("start", "c"), make_step("c", "end", tool=tool, **fields), make_step("end")
+    )
+    run = Run(playbook).start().work("start")
+    if reload:
+        run.reload = lambda _turn: run.take_snapshot() or True
+    return run
+
+
+def complete(run: Run, label: str = "c", *, says_so: bool = False) -> Any:
+    """The worker is done: the job runs on, with or without saying so."""
+    command = run.find(label)
+    started, _, completed = run.outcome_events(command)
+    if says_so:
+        context = {**completed.context, "pending_callback": True}
+        completed = completed.model_copy(update={"context": context})
+    run.finish(command, [started, completed])
+    return command
+
+
+def call_back(run: Run, state: str = "succeeded", job: str = "job-1", step: str = "c") -> Any:
+    status = "COMPLETED" if state == "succeeded" else "FAILED"
+    context = {"terminal_state": state, "job_name": job, "exit_code": 0}
+    event = WireEvent(
+        event_type="call.done",
+        step=step,
+        event_id=run.new_id(),
+        status=status,
+        context=context,
+        meta={"node_type": "container"},
+    )
+    return run.decide(EventsPosted((event,)))
+
+
+@RELOADS
+def test_case_21_a_container_before_end(*, reload: bool) -> None:
+    run = begin(reload=reload)
+    complete(run)
+    assert run.log[-1] == "I(c)"
+
+    callback = call_back(run)
+    assert run.log[-2:] == ["enter end", "I(end)"]
+    assert {row.parent_event_id for row in callback.events[1:]} == {callback.events[0].event_id}
+    run.open.remove(run.find("c"))
+    run.work("end")
+
+    assert [row.event_type for row in run.rows[6:13]] == [
+        "step.enter",
+        "command.issued",
+        "command.claimed",
+        "command.started",
+        "command.completed",
+        "call.done",
+        "step.enter",
+    ]
+    assert len(run.rows) == 19
+    assert run.ended == ["COMPLETED"]
+
+
+def test_the_callback_is_the_step_s_result() -> None:
+    run = begin()
+    complete(run)
+    call_back(run)
+
+    scope = run.find("end").context["render_context"]
+    assert scope["c"]["terminal_state"] == "succeeded"
+    assert scope["c"]["data"]["job_name"] == "job-1"
+    assert run.rows_of("call.done")[-1].meta == {"node_type": "container"}
+
+
+@RELOADS
+def test_a_callback_that_overtakes_the_worker_is_kept_for_it(*, reload: bool) -> None:
+    run = begin(reload=reload)
+    command = run.find("c")
+    run.work_start(command, run.outcome_events(command)[0])
+    call_back(run, "failed_oom")
+    assert run.log[-1] == "I(c)"
+
+    complete(run)
+    assert run.log[-2:] == ["enter end", "I(end)"]
+    assert run.find("end").context["render_context"]["c"]["terminal_state"] == "failed_oom"
+    assert run.execution.progress.soft_errors == 1
+
+
+def test_a_failed_job_completes_the_step_as_a_soft_error() -> None:
+    run = begin()
+    complete(run)
+    call_back(run, "failed")
+
+    assert run.log[-2:] == ["enter end", "I(end)"]
+    assert run.execution.progress.soft_errors == 1
+
+
+def test_any_tool_may_say_that_it_will_call_back() -> None:
+    run = begin(Tool(kind="python", config={"code": "result = 1"}))
+    complete(run, says_so=True)
+    assert run.log[-1] == "I(c)"
+
+    call_back(run)
+    assert run.log[-2:] == ["enter end", "I(end)"]
+
+
+def test_a_container_that_reports_its_result_is_not_waited_for() -> None:
+    run = begin().work("c", data={"x": 1})
+
+    assert run.log[-2:] == ["enter end", "I(end)"]
+
+
+def test_a_second_callback_has_no_effect() -> None:
+    run = begin()
+    complete(run)
+    call_back(run)
+    again = call_back(run, "failed")
+
+    assert len(again.events) == 1
+    assert run.find("end").context["render_context"]["c"]["terminal_state"] == "succeeded"
+
+
+@RELOADS
+def test_callbacks_of_a_loop_end_the_oldest_parked_iteration(*, reload: bool) -> None:
+    run = begin(reload=reload, loop=make_loop([1, 2], "parallel"))
+    second = complete(run, "c:i1")
+    first = complete(run, "c:i0")
+    call_back(run, "failed", "job-of-1")
+    assert run.log[-1] == "I(c:i1)"
+    call_back(run, job="job-of-0")
+
+    result = run.find("end").context["render_context"]["c"]
+    assert [(one["status"], one["data"]["job_name"]) for one in result] == [
+        ("success", "job-of-0"),
+        ("error", "job-of-1"),
+    ]
+    ids = [one["context"]["command_id"] for one in result]
+    assert ids == [first.command_id, second.command_id]
+
+
+def test_nobody_holds_a_parked_command() -> None:
+    run = begin()
+    command = complete(run)
+    (change,) = run.decisions[-1].changes
+
+    assert (change.status, change.worker_id, change.lease_until) == ("RUNNING", None, None)
+    run.wait(100_000)
+    run.workers = {}
+    assert run.claim(command, "w2").answer.detail["code"] == "already_terminal"
+    assert not run.decide(CommandExhausted(command.event_id, 0)).events
+
+
+def test_a_parked_command_takes_no_second_outcome() -> None:
+    run = begin()
+    command = complete(run)
+    again = run.finish(command, run.outcome_events(command, fails=True))
+
+    assert again.answer.body == {"status": "late", "reason": "finished"}
+    assert run.log[-1] == "I(c)"
+    failed = run.event(command, "command.failed", "FAILED", error="late")
+    assert run.decide(EventsPosted((failed,))).answer.body["status"] == "late"
+
+
+def test_the_result_of_the_run_itself_ends_the_wait_too() -> None:
+    """Its ``call.done`` came after its ``command.completed``: the request was repeated."""
+    run = begin()
+    command = complete(run)
+    done = run.outcome_events(command, data={"x": 5})[1]
+    run.decide(EventsPosted((done,)))
+
+    assert run.find("end").context["render_context"]["c"]["x"] == 5
+
+
+@RELOADS
+def test_the_wait_is_as_long_as_the_tool_wants_and_no_longer(*, reload: bool) -> None:
+    run = begin(reload=reload)
+    run.limits = Limits(callback_seconds=60)
+    command = complete(run)
+    (timer,) = [one for one in run.decisions[-1].timers if one.kind == "callback_timeout"]
+    assert (timer.due_at - run.now).total_seconds() == 9000
+
+    # Neither a clock that is a little behind nor a word of the worker's loses the only timer.
+    run.wait(8999.9)
+    run.decide(EventsPosted((run.event(command, "step.progress", "RUNNING"),)))
+    run.decide(CallbackTimedOut(command.event_id))
+
+    assert [row.event_type for row in run.rows[-3:]] == [
+        "call.error",
+        "command.failed",
+        "playbook.failed",
+    ]
+    assert run.rows[-2].result["context"]["error"] == "No callback came within 9000 seconds"
+
+
+def test_a_timer_that_finds_the_callback_done_does_nothing() -> None:
+    run = begin()
+    command = complete(run)
+    call_back(run)
+
+    run.wait(1_000_000)
+    assert not run.decide(CallbackTimedOut(command.event_id)).events
+
+
+def test_a_lost_callback_can_be_handled_by_an_error_arc() -> None:
+    playbook = make_playbook(
+        make_step("start", "c"),
+        make_step("c", make_arc("x", "event.name == 'call.error'"), tool=CONTAINER),
+        make_step("x"),
+    )
+    run = Run(playbook).start().work("start")
+    command = complete(run)
+    run.wait(30_000)
+    run.decide(CallbackTimedOut(command.event_id))
+
+    assert run.log[-2:] == ["enter x", "I(x)"]
+
+
+def test_a_cancel_ends_the_wait() -> None:
+    run = begin()
+    complete(run)
+    run.decide(Cancelled())
+
+    assert run.ended == ["CANCELLED"]
+    assert len(call_back(run).events) == 1
+    assert run.execution.status == "CANCELLED"
+
+
+def test_a_call_done_without_ids_for_an_ordinary_step_ends_nothing() -> None:
+    run = begin(Tool(kind="noop"))
+    call_back(run)
+
+    assert run.log[-1] == "I(c)"

@@ -1,0 +1,1 @@
+"""Names and operations that templates find when they run."""

@@ -1,0 +1,121 @@
+"""Changes of a syntax tree between parsing and code generation."""
+
+from typing import Any, Final, override
+
+from jinja2 import nodes
+from jinja2.visitor import NodeTransformer
+
+from noetl_template.errors import EvaluationError
+
+# Names of the private filters that the rewritten tree calls.
+ITERATE: Final = " iterate"
+LOOK_UP: Final = " look up"
+
+_FORBIDDEN: Final[dict[type[nodes.Node], str]] = {
+    nodes.Block: "block",
+    nodes.ScopedEvalContextModifier: "autoescape",
+    nodes.Extends: "extends",
+    nodes.FromImport: "from",
+    nodes.Import: "import",
+    nodes.Include: "include",
+}
+
+
+def prepare(tree: nodes.Template) -> nodes.Template:
+    """Rewrite a parsed template for our code generator.
+
+    Loops get counted, ``self`` becomes an ordinary name, and statements that would load other
+    templates or change escaping are refused.
+
+    Raises:
+        EvaluationError: The template contains such a statement.
+    """
+    forbidden = next(tree.find_all(tuple(_FORBIDDEN)), None)
+    if forbidden is not None:
+        word = _FORBIDDEN[type(forbidden)]
+        raise EvaluationError(f"statement '{word}' is not available", line=forbidden.lineno)
+    loop_names = {
+        name.name
+        for loop in tree.find_all(nodes.For)
+        for name in [loop.target, *loop.target.find_all(nodes.Name)]
+        if isinstance(name, nodes.Name)
+    }
+    rewritten: nodes.Template = _Rewriter(loop_names).visit(tree)
+    return rewritten
+
+
+def single_expression(tree: nodes.Template) -> tuple[str, nodes.Expr, str] | None:
+    """Return the only expression of a template, with the whitespace around it."""
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
+        return None
+    around = ["", ""]
+    expression: nodes.Expr | None = None
+    for node in tree.body[0].nodes:
+        if isinstance(node, nodes.TemplateData):
+            if node.data.strip():
+                return None
+            around[expression is not None] += node.data
+        elif expression is not None:
+            return None
+        else:
+            expression = node
+    return None if expression is None else (around[0], expression, around[1])
+
+
+class _Rewriter(NodeTransformer):
+    def __init__(self, loop_names: set[str]) -> None:
+        self.loop_names = loop_names
+
+    def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node:  # noqa: N802
+        weight = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        self.generic_visit(node, *args, **kwargs)
+        node.iter = _private_filter(node.iter, ITERATE, nodes.Const(weight))
+        return node
+
+    def visit_Name(self, node: nodes.Name, *_args: Any, **_kwargs: Any) -> nodes.Node:  # noqa: N802
+        if node.name == "self" and node.ctx == "load":
+            return _private_filter(nodes.Const("self"), LOOK_UP)
+        return node
+
+    def visit_Getattr(  # noqa: N802
+        self, node: nodes.Getattr, *args: Any, **kwargs: Any
+    ) -> nodes.Node:
+        if node.attr == "result":
+            _mark(node, self._comes_from_a_step(node.node))
+        return self.generic_visit(node, *args, **kwargs)
+
+    def visit_Getitem(  # noqa: N802
+        self, node: nodes.Getitem, *args: Any, **kwargs: Any
+    ) -> nodes.Node:
+        if isinstance(node.arg, nodes.Const) and node.arg.value == "result":
+            _mark(node, self._comes_from_a_step(node.node))
+        return self.generic_visit(node, *args, **kwargs)
+
+    def _comes_from_a_step(self, node: nodes.Expr) -> bool:
+        """Return whether a value is reached from a scope name by map keys only, not by lists.
+
+        The reference wraps maps below step data, but not those inside lists.
+        """
+        match node:
+            case nodes.Name(name=name):
+                return name not in self.loop_names
+            case nodes.Getattr(node=owner):
+                return self._comes_from_a_step(owner)
+            case nodes.Getitem(node=owner, arg=nodes.Const(value=str())):
+                return self._comes_from_a_step(owner)
+            case nodes.Filter(node=nodes.Expr() as owner, name="default" | "d"):
+                return self._comes_from_a_step(owner)
+            case _:
+                return False
+
+    @override
+    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        return super().generic_visit(node, *args, **kwargs)
+
+
+def _mark(node: nodes.Node, is_step_data: bool) -> None:  # noqa: FBT001 - private, two callers
+    node.proxies_result = is_step_data  # type: ignore[attr-defined]  # read by the code generator
+
+
+def _private_filter(node: nodes.Node, name: str, *args: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)

@@ -1,0 +1,58 @@
+"""Opening the log of a shard."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from noetl_common.bus.broker import Bus
+
+from noetl_orchestrator.log.appends import Appends
+from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.outbox_rows import OutboxRows
+from noetl_orchestrator.log.retention import Retention
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.settings import Settings
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Everything that reads and writes the log of a shard."""
+
+    store: Store
+    appends: Appends
+    retention: Retention
+    outbox_rows: OutboxRows
+    outbox_hints: OutboxHints
+
+
+@asynccontextmanager
+async def open_log(
+    settings: Settings, bus: Bus, *, turn_pool: Pool, background_pool: Pool
+) -> AsyncIterator[Log]:
+    """Open the log; connections that turns kept go back to their pool at the end."""
+    shard = settings.shard_index
+    store = Store(
+        turn_pool, background_pool, commit_timeout_seconds=settings.commit_timeout_seconds
+    )
+    try:
+        yield Log(
+            store=store,
+            appends=Appends(background_pool),
+            retention=Retention(background_pool),
+            outbox_rows=OutboxRows(
+                shard=shard,
+                shard_count=settings.shard_count,
+                server_url=settings.public_server_url.rstrip("/"),
+                fast_path_seconds=settings.fast_path_seconds,
+                fast_path_max_bytes=(
+                    settings.fast_path_max_bytes if settings.fast_path_enabled else 0
+                ),
+                hint_payload_max_bytes=settings.hint_payload_max_bytes,
+            ),
+            outbox_hints=OutboxHints(bus, shard=shard, max_bytes=settings.hint_max_bytes),
+        )
+    finally:
+        await store.close()

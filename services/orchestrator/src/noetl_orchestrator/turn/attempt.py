@@ -1,0 +1,268 @@
+"""One attempt at a turn: prepare, decide, encode, commit, answer."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_engine.errors import StartRefused
+from noetl_engine.inputs import CommandOutcome, Continued, Facts
+from noetl_engine.outputs import Answer, NeedRows
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.log.opening import Log
+from noetl_orchestrator.log.stored_rows import Committed
+from noetl_orchestrator.memory.loader import RowRequest
+from noetl_orchestrator.memory.opening import Memory
+from noetl_orchestrator.turn.child_cancels import ChildCancels
+from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
+from noetl_orchestrator.turn.encode import EncodedUnit, Encoder, commit_parameters
+from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_orchestrator.turn.prepare import BadDecision, Preparation, PreparedTurn
+from noetl_orchestrator.turn.unit_of_work import UnitOfWork
+
+_log = get_logger()
+
+type MakeFacts = Callable[[], Facts]
+
+_LONGEST_PAUSE_SECONDS = 2.0
+_LONGEST_CONFLICT_PAUSE_SECONDS = 0.25
+_EARLY_CANCEL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnParts:
+    """Everything that turns work with. One object serves all turns of a process."""
+
+    log: Log
+    memory: Memory
+    preparation: Preparation
+    child_cancels: ChildCancels
+    encoder: Encoder
+    dispatcher: Dispatcher
+    make_facts: MakeFacts
+    conflict_attempts: int
+
+
+class TurnAttempt:
+    """Process groups of inputs in one commit."""
+
+    def __init__(self, parts: TurnParts) -> None:
+        self._parts = parts
+
+    async def run(self, groups: list[Group]) -> list[Postponed]:
+        """Process groups; return those that were left out of the commit.
+
+        Raises:
+            BadDecision: one of the groups can't be decided or written.
+            NoetlError: nothing, or an unknown part, was committed.
+        """
+        prepared = await self._parts.preparation.prepare(groups)
+        facts = self._parts.make_facts()
+        began = perf_counter()
+        await self._decide(prepared, facts)
+        encoded_units, checks = await self._encode(prepared, facts)
+        metrics.DECIDE_SECONDS.observe(perf_counter() - began)
+        committed = await self._commit(encoded_units, checks, facts)
+        await self._after_commit(prepared, encoded_units, checks, committed)
+        for turn_input, answer in prepared.settled:
+            await turn_input.caller.answered(answer)
+        for turn_input in prepared.given_back:
+            await turn_input.caller.given_back(_EARLY_CANCEL_SECONDS)
+        return prepared.postponed
+
+    async def _decide(self, prepared: PreparedTurn, facts: Facts) -> None:
+        undecided = list(prepared.units)
+        while undecided:
+            needs: list[tuple[UnitOfWork, NeedRows]] = []
+            for unit in undecided:
+                try:
+                    unit.decide(facts)
+                except NeedRows as need:
+                    needs.append((unit, need))
+                except StartRefused as refused:
+                    prepared.units.remove(unit)
+                    self._refuse_start(unit, refused, prepared)
+                except NoetlError:
+                    raise
+                except Exception as error:
+                    group = Group(unit.execution_id, list(unit.inputs))
+                    raise BadDecision("decision", group, error) from error
+            if needs:
+                await self._parts.memory.loader.provide(
+                    [_row_request(unit, need) for unit, need in needs]
+                )
+            undecided = [unit for unit, _ in needs]
+
+    def _refuse_start(
+        self, unit: UnitOfWork, refused: StartRefused, prepared: PreparedTurn
+    ) -> None:
+        """Answer an impossible start; postpone the other inputs of its group."""
+        turn_input = unit.inputs[unit.next_input]
+        prepared.settled.append((turn_input, Answer(status=refused.status, error=refused.text)))
+        others = [other for other in unit.inputs if other is not turn_input]
+        if others:
+            prepared.postponed.append((Group(unit.execution_id, others), 0.0))
+
+    async def _encode(
+        self, prepared: PreparedTurn, facts: Facts
+    ) -> tuple[list[EncodedUnit], list[UnitOfWork]]:
+        children = await self._parts.child_cancels.children_to_cancel(prepared.units)
+        await self._parts.child_cancels.tell_callers(prepared.units, children)
+        encoded_units: list[EncodedUnit] = []
+        checks: list[UnitOfWork] = []
+        for unit in prepared.units:
+            if not unit.writes:
+                checks.append(unit)
+                continue
+            try:
+                encoded_units.append(
+                    self._parts.encoder.encode(
+                        unit, now=facts.now, children=children.get(unit.execution_id, ())
+                    )
+                )
+            except (TypeError, ValueError, RecursionError) as error:
+                group = Group(unit.execution_id, list(unit.inputs))
+                raise BadDecision("data", group, error) from error
+        return encoded_units, checks
+
+    async def _commit(
+        self, encoded_units: Sequence[EncodedUnit], checks: Sequence[UnitOfWork], facts: Facts
+    ) -> Committed:
+        stale = [s for s in checks if s.expected and (s.rows.timers_done or not s.is_fresh)]
+        fresh = {s.execution_id for s in checks} - {s.execution_id for s in stale}
+        began = perf_counter()
+        if encoded_units:
+            done = await self._parts.log.store.commit_turn(
+                commit_parameters(encoded_units, stale, now=facts.now)
+            )
+        elif stale:
+            done = await self._parts.log.store.check_positions(
+                {s.execution_id: s.expected for s in stale},
+                [timer_id for s in stale for timer_id in s.rows.timers_done],
+            )
+        else:
+            return Committed(frozenset(), frozenset(fresh), {}, facts.now)
+        metrics.COMMIT_SECONDS.observe(perf_counter() - began)
+        self._parts.memory.clock.set(done.now)
+        return Committed(done.kept, done.checked | fresh, done.clashes, done.now)
+
+    async def _after_commit(
+        self,
+        prepared: PreparedTurn,
+        encoded_units: Sequence[EncodedUnit],
+        checks: Sequence[UnitOfWork],
+        committed: Committed,
+    ) -> None:
+        kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
+        await self._parts.log.outbox_hints.send(row for encoded in kept for row in encoded.hints)
+        await self._parts.memory.replicas.tell(
+            [(encoded.unit.execution_id, encoded.unit.entry.execution.position) for encoded in kept]
+        )
+        ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
+        if ended:
+            await self._cancel_late_children(ended)
+        for encoded in kept:
+            self._keep(encoded)
+            await _answer_all(encoded.unit)
+            if encoded.unit.left:
+                left = Group(encoded.unit.execution_id, encoded.unit.left)
+                prepared.postponed.append((left, 0.0))
+        for encoded in encoded_units:
+            if encoded.unit.execution_id not in committed.kept:
+                await self._again(encoded.unit, committed, prepared)
+        for unit in checks:
+            if unit.execution_id in committed.checked:
+                if unit.expected:
+                    self._parts.memory.cache.put(unit.execution_id, unit.entry)
+                await _answer_all(unit)
+            else:
+                await self._again(unit, committed, prepared)
+
+    async def _cancel_late_children(self, ended: Sequence[UnitOfWork]) -> None:
+        """Cancel the children that were noted between the first look and the commit.
+
+        After the commit no more are noted, because the commands that start them are cancelled.
+        """
+        try:
+            children = await self._parts.child_cancels.children_to_cancel(ended)
+            messages = [
+                row
+                for owner, found in children.items()
+                for row in self._parts.encoder.cancels(owner, found)
+            ]
+            added = await self._parts.log.store.add_messages(messages) if messages else set()
+        except NoetlError as error:
+            _log.warning("late_children_not_cancelled", error=error.message)
+            return
+        await self._parts.log.outbox_hints.send(
+            row.hint() for row in messages if row.outbox_id in added
+        )
+
+    def _keep(self, encoded: EncodedUnit) -> None:
+        entry = encoded.unit.entry
+        entry.tail_bytes += encoded.event_bytes
+        if encoded.snapshot is not None:
+            metrics.SNAPSHOTS.inc()
+            entry.snapshot_position = entry.execution.position
+            entry.snapshot_bytes = len(encoded.snapshot)
+            entry.tail_bytes = 0
+        self._parts.memory.cache.put(encoded.unit.execution_id, entry)
+        if encoded.continue_timer is not None:
+            self._parts.dispatcher.submit(
+                TurnInput(
+                    encoded.unit.execution_id,
+                    Continued(),
+                    NoCaller(),
+                    timer_id=encoded.continue_timer,
+                )
+            )
+
+    async def _again(self, unit: UnitOfWork, committed: Committed, prepared: PreparedTurn) -> None:
+        """Postpone a unit that was left out of the commit, to decide it on fresh state (W1)."""
+        self._parts.memory.cache.forget(unit.execution_id)
+        metrics.CONFLICTS.inc()
+        known = {
+            event_id: stored
+            for (execution_id, event_id), stored in committed.clashes.items()
+            if execution_id == unit.execution_id
+        }
+        answers = dict(unit.answers)
+        group = Group(unit.execution_id, [])
+        for turn_input in (*unit.inputs, *unit.left):
+            turn_input.attempts += 1
+            if known:
+                turn_input.stored_events = {**turn_input.stored_events, **known}
+                if isinstance(turn_input.message, CommandOutcome):
+                    turn_input.discarded_answer = answers.get(turn_input)
+            # The next look-up tells a passed deadline from another copy of the start.
+            turn_input.is_overdue = (
+                turn_input.deadline is not None and turn_input.deadline <= committed.now
+            )
+            if turn_input.attempts >= self._parts.conflict_attempts:
+                _log.error(
+                    "given_back", execution_id=turn_input.execution_id, attempts=turn_input.attempts
+                )
+                await turn_input.caller.given_back(_LONGEST_PAUSE_SECONDS)
+            else:
+                group.inputs.append(turn_input)
+        if group.inputs:
+            tries = group.inputs[0].attempts
+            longest = min(_LONGEST_CONFLICT_PAUSE_SECONDS, 0.002 * 2 ** min(tries, 10))
+            pause = 0.0 if known else longest * random.uniform(0.25, 1.0)  # noqa: S311 -- jitter
+            prepared.postponed.append((group, pause))
+
+
+def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:
+    return RowRequest(
+        unit.execution_id, unit.entry.execution, need, unit.expected, unit.rows.events
+    )
+
+
+async def _answer_all(unit: UnitOfWork) -> None:
+    for turn_input, answer in unit.answers:
+        if isinstance(answer.body, dict) and answer.body.get("status") == "late":
+            metrics.LATE.labels(answer.body.get("reason", "taken")).inc()
+        await turn_input.caller.answered(answer)

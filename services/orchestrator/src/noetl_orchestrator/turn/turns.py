@@ -1,0 +1,140 @@
+"""Turns: groups of inputs, processed until each input has an answer."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from noetl_common.errors import Conflict, NoetlError, Permanent
+from noetl_common.logging import get_logger
+
+from noetl_orchestrator import metrics
+from noetl_orchestrator.turn.attempt import TurnAttempt, TurnParts
+from noetl_orchestrator.turn.dispatch import Postponed
+from noetl_orchestrator.turn.inputs import Group, TurnInput
+from noetl_orchestrator.turn.prepare import TOO_LATE, BadDecision
+from noetl_orchestrator.turn.refusals import Refusals
+
+_log = get_logger()
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+class Turns:
+    """Process groups of inputs. One object serves all turns of a process."""
+
+    def __init__(self, parts: TurnParts) -> None:
+        self._parts = parts
+        self._attempt = TurnAttempt(parts)
+        self._refusals = Refusals(parts.log.store, parts.memory.cache, parts.encoder)
+
+    async def run(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
+        """Process groups of disjoint executions; return those to try again later.
+
+        Every other input has been answered, refused or given back by then. During an outage of
+        the database the groups are held and tried again: an outage is not an attempt.
+        """
+        beat()
+        metrics.BATCH_INPUTS.observe(sum(len(group.inputs) for group in groups))
+        postponed: list[Postponed] = []
+        pause = _FIRST_PAUSE_SECONDS
+        while groups := await self._still_wanted(groups):
+            try:
+                return postponed + await self._attempt.run(groups)
+            except (BadDecision, Permanent, Conflict) as error:
+                self._forget(groups)
+                return postponed + await self._take_apart(groups, error, beat)
+            except NoetlError as error:
+                # It may have been committed: reload, and let the keys decide (W8).
+                self._forget(groups)
+                _mark_repeated(groups)
+                _log.warning("turn_held", error=error.message, inputs=len(groups))
+                with metrics.DATABASE_HELD_UP.track_inprogress():
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                beat()
+        return postponed
+
+    async def _still_wanted(self, groups: list[Group]) -> list[Group]:
+        """Return the groups without inputs whose result is no longer wanted (W4, W5)."""
+        now = self._parts.memory.clock.now()
+        found = []
+        for group in groups:
+            inputs = [
+                turn_input
+                for turn_input in group.inputs
+                if turn_input.caller.is_waiting and not await self._is_too_late(turn_input, now)
+            ]
+            if inputs:
+                found.append(Group(group.execution_id, inputs))
+        return found
+
+    async def _is_too_late(self, turn_input: TurnInput, now: datetime) -> bool:
+        """Drop a start past its deadline: its sender was told that nothing was started.
+
+        A start that may have been committed is looked up first, for its answer is still true.
+        """
+        if (
+            turn_input.deadline is None
+            or turn_input.deadline > now
+            or turn_input.is_repeated
+            or turn_input.attempts
+        ):
+            return False
+        metrics.STARTS_DROPPED.inc()
+        await turn_input.caller.answered(TOO_LATE)
+        return True
+
+    async def _take_apart(
+        self, groups: list[Group], error: Exception, beat: Callable[[], None]
+    ) -> list[Postponed]:
+        """Repeat a failed batch in smaller pieces until the bad input is alone (W2)."""
+        if len(groups) > 1:
+            pieces = [[group] for group in groups]
+            if isinstance(error, BadDecision):
+                bad = error.group.execution_id
+                rest = [group for group in groups if group.execution_id != bad]
+                pieces = [rest, [group for group in groups if group.execution_id == bad]]
+            postponed: list[Postponed] = []
+            for piece in pieces:
+                postponed += await self.run(piece, beat)
+            return postponed
+        (group,) = groups
+        if len(group.inputs) > 1:
+            postponed = []
+            for turn_input in group.inputs:
+                postponed += await self.run([Group(group.execution_id, [turn_input])], beat)
+            return _joined(postponed)
+        (turn_input,) = group.inputs
+        if isinstance(error, Conflict):
+            turn_input.attempts += 1
+            _mark_repeated(groups)
+            if turn_input.attempts < self._parts.conflict_attempts:
+                return [(group, _FIRST_PAUSE_SECONDS)]
+            await turn_input.caller.given_back(_LONGEST_PAUSE_SECONDS)
+            return []
+        await self._refusals.refuse(turn_input, error)
+        return []
+
+    def _forget(self, groups: Iterable[Group]) -> None:
+        for group in groups:
+            self._parts.memory.cache.forget(group.execution_id)
+
+
+def _mark_repeated(groups: Iterable[Group]) -> None:
+    for group in groups:
+        for turn_input in group.inputs:
+            turn_input.is_repeated = True
+
+
+def _joined(postponed: list[Postponed]) -> list[Postponed]:
+    """Join the groups of each execution, because it may be postponed only once."""
+    groups: dict[int, Postponed] = {}
+    for group, pause in postponed:
+        known = groups.get(group.execution_id)
+        if known is None:
+            groups[group.execution_id] = (group, pause)
+        else:
+            known[0].inputs.extend(group.inputs)
+    return list(groups.values())

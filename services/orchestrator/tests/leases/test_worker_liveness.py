@@ -1,0 +1,78 @@
+"""L3: workers are judged only on heartbeats that could arrive."""
+
+from typing import Any
+
+from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
+
+WORKER = {"heartbeat_at": "2026-01-01T00:00:00Z", "process_since": "2026-01-01T00:00:00Z"}
+
+
+def make_liveness(**overrides: Any) -> WorkerLiveness:
+    return WorkerLiveness(**{"max_age_seconds": 10, "edge_stale_seconds": 15, **overrides})
+
+
+def tell(liveness: WorkerLiveness, at: str, *, edge: tuple[str, str] | None = None) -> str:
+    """Tell of a worker that beats through an edge; returns since when it could be heard."""
+    heartbeat, since = edge or (at, "2026-01-01T00:00:00Z")
+    liveness.heard(
+        {
+            "now": f"2026-01-01T{at}Z" if len(at) == 8 else at,
+            "edges": {"e": {"heartbeat_at": _full(heartbeat), "process_since": _full(since)}},
+            "workers": {"w1": {**WORKER, "over_edge": True}},
+        }
+    )
+    assert liveness.workers is not None
+    heard = liveness.workers["w1"].heard_since
+    assert heard is not None
+    return heard.strftime("%H:%M:%S")
+
+
+def _full(text: str) -> str:
+    return f"2026-01-01T{text}Z" if len(text) == 8 else text
+
+
+def test_l3_after_an_outage_all_workers_get_time_to_be_heard() -> None:
+    liveness = make_liveness()
+
+    assert tell(liveness, "01:00:00") == "01:00:00"
+    assert tell(liveness, "01:00:02") == "01:00:00"
+    liveness.not_heard()
+    assert liveness.workers is None
+    assert tell(liveness, "02:00:00") == "02:00:00"
+    assert tell(liveness, "02:00:30") == "02:00:00"
+
+
+def test_l3_a_silent_edge_keeps_its_workers_from_being_judged() -> None:
+    liveness = make_liveness()
+    assert tell(liveness, "01:00:00") == "01:00:00"
+    assert tell(liveness, "01:00:10", edge=("01:00:00", "00:00:00")) == "01:00:00"
+
+    down = tell(liveness, "01:00:20", edge=("01:00:00", "00:00:00"))
+    still_down = tell(liveness, "01:09:00", edge=("01:00:00", "00:00:00"))
+    back = tell(liveness, "01:10:05", edge=("01:10:05", "01:10:03"))
+    later = tell(liveness, "01:11:00", edge=("01:11:00", "01:10:03"))
+
+    assert (down, still_down) == ("01:00:20", "01:09:00")
+    assert back == later == "01:10:03"
+
+
+def test_l3_workers_that_use_no_edge_are_judged_without_one() -> None:
+    liveness = make_liveness()
+    for now in ("01:00:00", "01:05:00"):
+        liveness.heard({"now": _full(now), "edges": {}, "workers": {"w1": WORKER}})
+
+    assert liveness.workers is not None
+    since = liveness.workers["w1"].heard_since
+    assert since is not None
+    assert since.isoformat() == "2026-01-01T01:00:00+00:00"
+
+
+def test_l3_an_old_answer_counts_as_none() -> None:
+    now = 0.0
+    liveness = make_liveness(monotonic=lambda: now)
+    liveness.heard({"now": "2026-01-01T01:00:00Z", "workers": {}})
+    assert liveness.workers == {}
+
+    now = 11.0
+
+    assert liveness.workers is None

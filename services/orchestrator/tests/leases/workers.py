@@ -1,0 +1,68 @@
+"""Workers of a lease test, and the sweep."""
+
+from datetime import datetime, timedelta
+
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Replica, Shard
+
+
+async def hear(
+    shard: Shard,
+    replica: Replica,
+    *,
+    heartbeat_age: float = 0.0,
+    process_age: float = 3600.0,
+    worker: str = "w1",
+    instance: str | None = "i1",
+    deregistered: bool = False,
+    heard_for: float = 3600.0,
+) -> None:
+    """Let the replica know of a worker as the catalog would tell."""
+    now: datetime = await shard.pool.fetchval("SELECT clock_timestamp()")
+    seen = {
+        "heartbeat_at": (now - timedelta(seconds=heartbeat_age)).isoformat(),
+        "process_since": (now - timedelta(seconds=process_age)).isoformat(),
+        "instance": instance,
+        "deregistered_at": now.isoformat() if deregistered else None,
+    }
+    liveness = replica.rooms.leases.liveness
+    if liveness.workers is None:
+        liveness.heard({"now": (now - timedelta(seconds=heard_for)).isoformat(), "workers": {}})
+    liveness.heard({"now": now.isoformat(), "workers": {worker: seen}})
+
+
+async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: float) -> None:
+    """Let the present hold have begun earlier, in the log and in the row."""
+    replica.rooms.memory.cache.forget(command.execution_id)
+    back = timedelta(seconds=seconds)
+    await shard.pool.execute(
+        "UPDATE noetl.event SET created_at = created_at - $2::interval,"
+        " note = CASE WHEN note ? 'at' THEN jsonb_set(note, '{at}',"
+        " to_jsonb((note ->> 'at')::bigint - $3::bigint)) ELSE note END"
+        " WHERE execution_id = $1 AND event_type IN ('command.claimed', 'command.started')",
+        command.execution_id,
+        back,
+        int(seconds * 1_000_000),
+    )
+    await shard.pool.execute(
+        "UPDATE noetl.command SET claimed_at = claimed_at - $2::interval,"
+        " started_at = started_at - $2::interval, updated_at = updated_at - $2::interval,"
+        " lease_until = lease_until - $2::interval WHERE execution_id = $1",
+        command.execution_id,
+        back,
+    )
+
+
+async def sweep(replica: Replica) -> None:
+    await replica.rooms.leases.sweeper.sweep()
+
+
+async def renotified(shard: Shard, command: Command) -> list[str]:
+    """Return the message id of the notification if it waits to be published again."""
+    rows = await shard.pool.fetch(
+        "SELECT message_id FROM noetl.outbox WHERE kind = 'command' AND status = 'PENDING'"
+        " AND execution_id = $1 AND event_id = $2 AND updated_at > created_at",
+        command.execution_id,
+        command.event_id,
+    )
+    return [row["message_id"] for row in rows]

@@ -1,0 +1,24 @@
+"""Every check of this folder, one after the other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import citations
+import dependencies
+import links
+import rooms
+import sizes
+import walkthrough
+from findings import run
+
+CHECKS = (citations, dependencies, links, rooms, sizes, walkthrough)
+
+
+def find(root: Path) -> Iterator[str]:
+    """Find what any of the checks finds."""
+    for check in CHECKS:
+        yield from check.find(root)
+
+
+if __name__ == "__main__":
+    run(find)

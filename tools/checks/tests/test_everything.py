@@ -1,0 +1,10 @@
+from pathlib import Path
+
+import everything
+
+
+def test_no_check_is_forgotten() -> None:
+    here = Path(everything.__file__).parent
+    named = {check.__name__ for check in everything.CHECKS}
+
+    assert {path.stem for path in here.glob("*.py")} - {"everything", "findings"} == named

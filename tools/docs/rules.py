@@ -1,0 +1,38 @@
+"""The page of rules is written by hand, but for where the tests are that hold them.
+
+A test is named by package, place below its tests, and function; the function is what counts.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+PAGE = Path("docs/rules.md")
+
+_TEST = re.compile(r"`([\w./-]*test_\w+\.py)::(test_\w+)`")
+_MADE = re.compile(r"^\s*(?:async )?def (test_\w+)\(", re.MULTILINE)
+
+
+def page(root: Path) -> str:
+    """Return the page with today's places of the tests; unknown ones stay as they are."""
+    places = places_of_tests(root)
+
+    def found(match: re.Match[str]) -> str:
+        known = places.get(match[2], [])
+        place = match[1] if match[1] in known or not known else known[0]
+        return f"`{place}::{match[2]}`"
+
+    return _TEST.sub(found, (root / PAGE).read_text())
+
+
+def places_of_tests(root: Path) -> dict[str, list[str]]:
+    """Return where each test function is: `orchestrator/turn/test_positions.py`."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for pattern in ("libs/*/tests", "services/*/tests", "cli/tests", "testkit/tests", "tests"):
+        for folder in sorted(root.glob(pattern)):
+            owner = folder.parent.name if folder.parent != root else folder.name
+            for path in sorted(folder.rglob("test_*.py")):
+                place = f"{owner}/{path.relative_to(folder)}"
+                for name in _MADE.findall(path.read_text()):
+                    places[name].append(place)
+    return places
