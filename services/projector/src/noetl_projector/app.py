@@ -1,7 +1,5 @@
 """The parts of the projector service and how they fit together."""
 
-import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -61,9 +59,8 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         database = Database(pool)
         executions, results = ExecutionStore(database), ResultStore(database)
         projection = ProjectionStore(database)
-        holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
         async with (
-            lease_machine_id(RpcClient(bus), holder) as ids,
+            lease_machine_id(RpcClient(bus), _NAME) as ids,
             open_console(settings) as console,
         ):
             places = open_places(settings, bus)

@@ -1,4 +1,4 @@
-"""Background loops: moved rows are acknowledged, sweeps overlap, shard maps agree (P1, P2, S4)."""
+"""Background loops: moved rows are acknowledged, sweeps overlap (P1, P2)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,11 +10,8 @@ from noetl_common.bus.pull import run_pull
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.pg.database import Database
 from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_common.pg.identity import WrongDatabase
-from noetl_common.service import Service, supervise
 from noetl_contract.streams import EVENTS, projector_durable
 from noetl_contract.subjects import event_subject
-from noetl_projector.app import open_parts
 from noetl_projector.projection.follower import Follower
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import run_sweep
@@ -120,18 +117,3 @@ async def test_p2_each_look_reaches_back_behind_the_one_before(
         await eventually(is_found, timeout_seconds=10)
 
     assert first == "COMPLETED"
-
-
-async def test_s4_a_projector_with_another_shard_map_refuses_the_database(
-    database: DatabaseAddress, nats_url: str
-) -> None:
-    database.run(
-        "INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)"
-        " VALUES ('noetl', 0, 2)"
-    )
-    settings = make_settings(database, nats_url=nats_url)
-    with pytest.raises(WrongDatabase, match="shard 0 of 2"):
-        async with supervise(
-            Service("projector", settings), lambda service: open_parts(service, settings)
-        ):
-            pass

@@ -101,6 +101,14 @@ async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nat
     assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
 
 
+async def test_a_result_may_be_null_but_not_absent(ask: Ask) -> None:
+    null = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a", data=None))
+    absent = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a"))
+
+    assert (null.status, null.body["bytes"]) == (200, 4)
+    assert absent.status == 422
+
+
 async def test_what_is_not_there_is_404(ask: Ask) -> None:
     reply = await ask(RESULT_RESOLVE, ResultRef(ref="noetl://execution/4/result/a/1"))
 

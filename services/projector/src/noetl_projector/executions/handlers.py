@@ -35,13 +35,13 @@ from noetl_contract.rpc.projector import (
     TailRequest,
 )
 
-from noetl_projector.executions.bodies import (
-    detail_body,
-    entry_body,
-    event_bodies,
-    events_body,
-    pagination_body,
-    status_body,
+from noetl_projector.executions.answers import (
+    detail_answer,
+    events_answer,
+    list_entry,
+    pagination_of,
+    shown_events,
+    status_answer,
 )
 from noetl_projector.executions.store import ExecutionStore, State
 from noetl_projector.settings import Settings
@@ -80,7 +80,7 @@ class ExecutionHandlers:
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
         )
-        return encoded(EXECUTIONS_LIST, [entry_body(state) for state in states])
+        return encoded(EXECUTIONS_LIST, [list_entry(state) for state in states])
 
     async def on_get(self, request: DetailRequest) -> Encoded[ExecutionDetail] | Refusal:
         """Return an execution with its events: the newest ones ascending, or a page."""
@@ -102,7 +102,7 @@ class ExecutionHandlers:
                 event_type=request.event_type,
             )
             events, pagination = await self._page(state, page, is_wanted=request.include_events)
-        body = detail_body(
+        body = detail_answer(
             state,
             workload=workload,
             result=result,
@@ -120,7 +120,7 @@ class ExecutionHandlers:
         state = state or await self._store.find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        return encoded(EXECUTIONS_STATUS, status_body(state, completed_steps=steps))
+        return encoded(EXECUTIONS_STATUS, status_answer(state, completed_steps=steps))
 
     async def on_events(self, request: EventsPage) -> Encoded[EventsAnswer] | Refusal:
         """Return a page of events, newest first."""
@@ -128,7 +128,7 @@ class ExecutionHandlers:
         if state is None:
             return _unknown(request.execution_id)
         events, pagination = await self._page(state, request, is_wanted=True)
-        body = events_body(state, events=events, pagination=pagination)
+        body = events_answer(state, events=events, pagination=pagination)
         return encoded(EXECUTIONS_EVENTS, body)
 
     async def on_cancelled(self, request: ExecutionName) -> CancellationCheck:
@@ -179,7 +179,7 @@ class ExecutionHandlers:
             limit=min(request.limit, self._settings.tail_events_max),
         )
         events = await asyncio.to_thread(
-            event_bodies,
+            shown_events,
             rows,
             execution_id=execution_id,
             max_bytes=self._settings.detail_bytes_max,
@@ -221,13 +221,13 @@ class ExecutionHandlers:
             state.execution_id, position=max(0, state.position - limit), limit=limit
         )
         events = await asyncio.to_thread(
-            event_bodies,
+            shown_events,
             rows,
             execution_id=state.execution_id,
             max_bytes=self._settings.detail_bytes_max,
             newest_first=False,
         )
-        return events, pagination_body(page=1, page_size=limit, total=state.position)
+        return events, pagination_of(page=1, page_size=limit, total=state.position)
 
     async def _page(
         self, state: State, request: EventsPage, *, is_wanted: bool
@@ -241,7 +241,7 @@ class ExecutionHandlers:
             total = await self._store.count_page(
                 state.execution_id, above_event_id=above, event_type=event_type
             )
-        pagination = pagination_body(page=page, page_size=page_size, total=total)
+        pagination = pagination_of(page=page, page_size=page_size, total=total)
         if not is_wanted:
             return [], pagination
         rows = await self._store.read_page(
@@ -252,7 +252,7 @@ class ExecutionHandlers:
             offset=(page - 1) * page_size,
         )
         events = await asyncio.to_thread(
-            event_bodies,
+            shown_events,
             rows,
             execution_id=state.execution_id,
             max_bytes=self._settings.detail_bytes_max,

@@ -1,4 +1,4 @@
-"""Reads of state rows, logs and commands."""
+"""Rows of executions: their states, logs and commands, which the orchestrator writes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Statements that move and rebuild the read model."""
+"""Writes of the read model: rows are moved to where their logs are, or rebuilt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -63,11 +63,13 @@ class ResultHandlers:
             return await self._put(request)
 
     async def _put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
-        data = request.data
         if request.data_at is not None:
-            data = orjson.loads(
-                (await self._bus.request(request.data_at, timeout=_FETCH_SECONDS)).data
-            )
+            fetched = await self._bus.request(request.data_at, timeout=_FETCH_SECONDS)
+            data = orjson.loads(fetched.data)
+        elif "data" in request.model_fields_set:
+            data = request.data
+        else:
+            return Refusal(422, "the request has neither data nor a place to fetch it from")
         # Sorting and hashing 64 MiB takes a while: not in the event loop.
         text, digest = await asyncio.to_thread(_canonical, data)
         if len(text) > self._settings.result_max_bytes:

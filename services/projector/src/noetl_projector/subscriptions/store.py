@@ -1,4 +1,4 @@
-"""Reads of subscriptions."""
+"""Rows of subscriptions, which the orchestrator writes."""
 
 from dataclasses import dataclass
 from datetime import datetime

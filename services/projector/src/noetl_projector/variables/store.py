@@ -1,4 +1,4 @@
-"""Rows of variables."""
+"""Rows of variables (table ``transient``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
