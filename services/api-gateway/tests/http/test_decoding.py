@@ -8,17 +8,17 @@ import pytest
 from noetl_api_gateway.http import decoding
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_contract.http.catalog.entries import CatalogListRequest, RegisterRequest
-from noetl_contract.http.secrets.credentials import CredentialCreate
 from noetl_contract.http.executions.events import EventBatchRequest, EventRequest
-from noetl_contract.http.executions.start import ExecuteBatchRequest, ExecuteRequest
 from noetl_contract.http.executions.reads import FinalizeRequest
+from noetl_contract.http.executions.start import ExecuteBatchRequest, ExecuteRequest
+from noetl_contract.http.executions.variables import VarsRequest
+from noetl_contract.http.secrets.credentials import CredentialCreate
+from noetl_contract.http.secrets.keychain import KeychainPutBody
 from noetl_contract.http.system.internal import (
     CallbackRequest,
     MarkPublishedRequest,
     ProjectRequest,
 )
-from noetl_contract.http.secrets.keychain import KeychainPutBody
-from noetl_contract.http.executions.variables import VarsRequest
 from noetl_contract.json import Json
 from pydantic import BaseModel
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from litestar import Response, post
 from litestar.params import FromPath
-from noetl_contract.http.system.internal import CallbackAnswer, CallbackRequest
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.system.internal import CallbackAnswer, CallbackRequest
 from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.json import JsonObject
 

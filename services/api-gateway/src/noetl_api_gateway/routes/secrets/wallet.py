@@ -1,6 +1,7 @@
 """Keys, other regions and the audit."""
 
 from litestar import Response, post
+from noetl_contract.http.scalars import parse_moment
 from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
 from noetl_contract.http.secrets.keychain import (
     AuditRecords,
@@ -8,7 +9,6 @@ from noetl_contract.http.secrets.keychain import (
     RotatedTables,
     RotateKeysRequest,
 )
-from noetl_contract.http.scalars import parse_moment
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import catalog
 

@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
-from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.json import JsonObject
 from noetl_contract.sharding import shard_for
 
