@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
     "docs/configuration.md": configuration.page,
+    "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,
-    "docs/messages.md": lambda _root: messages_page(),
     "docs/rules.md": rules.page,
 }
 

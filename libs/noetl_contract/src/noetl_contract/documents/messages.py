@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from noetl_contract.channels import CHANNELS, Channel
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.operation import Operation
+from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 
 __all__ = ["messages_page"]

@@ -13,8 +13,8 @@ from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.operation import Operation
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.operation import Operation
 from pydantic import BaseModel
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway

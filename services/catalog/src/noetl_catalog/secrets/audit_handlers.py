@@ -1,8 +1,8 @@
 """Reads of the audit of secrets, one function per request."""
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_contract.http.secrets.keychain import AuditQuery
 from noetl_contract.http.moments import rfc3339_or_none
+from noetl_contract.http.secrets.keychain import AuditQuery
 from noetl_contract.json import JsonObject
 
 from noetl_catalog.secrets.refusals import secret_routes

@@ -12,7 +12,7 @@ from noetl_common.pg.queries import Queries
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.http.secrets.keychain import KeychainEntryBody
 from noetl_testkit.postgres import Database
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from pydantic import SecretStr
 
 from services.catalog.tests.secrets.secret_world import (

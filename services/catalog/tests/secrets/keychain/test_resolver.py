@@ -13,7 +13,7 @@ from noetl_catalog.secrets.settings import SecretSettings
 from noetl_contract.json import Json
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from prometheus_client import REGISTRY
 
 from services.catalog.tests.providers.provider_server import Clouds, running_clouds

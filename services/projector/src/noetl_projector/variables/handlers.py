@@ -2,8 +2,8 @@
 
 import orjson
 from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.executions.variables import VAR_TYPES, NewVar
+from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject

@@ -18,8 +18,8 @@ from noetl_contract.http.catalog.entries import (
 )
 from noetl_contract.http.scalars import is_i64, parse_i64
 from noetl_contract.json import JsonObject
-from noetl_contract.operation import Operation
 from noetl_contract.rpc import catalog
+from noetl_contract.rpc.operation import Operation
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer

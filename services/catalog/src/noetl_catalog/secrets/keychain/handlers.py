@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from noetl_common.bus.rpc import RpcHandler, encode_reply
 from noetl_common.pg.errors import DataRejected
-from noetl_contract.http.secrets.keychain import KeychainList, KeychainPut, KeychainRead
 from noetl_contract.http.moments import rfc3339
+from noetl_contract.http.secrets.keychain import KeychainList, KeychainPut, KeychainRead
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 

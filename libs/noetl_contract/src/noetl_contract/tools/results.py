@@ -2,8 +2,6 @@
 
 from noetl_contract.json import Json
 
-__all__ = ["merge_labels"]
-
 
 def merge_labels(data: Json) -> Json:
     """Return an object of objects with their fields merged to the top.

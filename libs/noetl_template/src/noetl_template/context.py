@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, override
+from typing import override
 
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext, Macro
@@ -12,7 +12,7 @@ from jinja2.utils import missing
 from noetl_template import operators
 from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
-from noetl_template.values import Dialect
+from noetl_template.values import Dialect, Value
 
 _LOOP_CALLS = frozenset({"cycle", "changed"})
 
@@ -22,9 +22,9 @@ class TemplateFunction:
     """A function of ours; nothing else found under a name can be called."""
 
     name: str
-    run: Callable[..., Any]
+    run: Callable[..., Value]
 
-    def call(self, context: "RenderContext", *args: Any, **kwargs: Any) -> Any:
+    def call(self, context: "RenderContext", *args: Value, **kwargs: Value) -> Value:
         """Run it for one render."""
         return self.run(context, *args, **kwargs)
 
@@ -43,7 +43,7 @@ class RenderContext(Context):
     environment: DialectEnvironment
 
     def __init__(
-        self, environment: DialectEnvironment, scope: Mapping[str, Any], budget: Budget
+        self, environment: DialectEnvironment, scope: Mapping[str, Value], budget: Budget
     ) -> None:
         # The base class would copy the scope; this sets the same attributes around it.
         self.parent = scope  # type: ignore[assignment]  # only ever read
@@ -58,7 +58,7 @@ class RenderContext(Context):
         self.dialect = environment.dialect
 
     @override
-    def resolve_or_missing(self, key: str) -> Any:
+    def resolve_or_missing(self, key: str) -> Value:
         if key in self.vars:
             return self.vars[key]
         try:
@@ -67,44 +67,46 @@ class RenderContext(Context):
             return self.environment.functions.get(key, missing)
         return self.dialect.incoming(value)
 
-    def text(self, value: Any) -> str:
+    def text(self, value: Value) -> str:
         """Print one expression into the output."""
         text = self.dialect.text(value)
         self.budget.check_length(len(text))
         self.budget.spend(len(text))
         return text
 
-    def iterate(self, value: Any, weight: int = 0) -> list[Any]:
+    def iterate(self, value: Value, weight: int = 0) -> list[Value]:
         """Return the elements of a ``for``; each round is paid for with the weight of the body."""
         elements = self.dialect.elements(value)
         self.budget.spend(64 * len(elements) * (1 + weight // 64))
         return elements
 
-    def compare(self, operator: str, left: Any, right: Any) -> bool:
+    def compare(self, operator: str, left: Value, right: Value) -> bool:
         """Return the result of one comparison."""
         return operators.compare(self.dialect, self.budget, operator, left, right)
 
-    def concatenate(self, *values: Any) -> str:
+    def concatenate(self, *values: Value) -> str:
         """Return the ``~`` operator."""
         return operators.concatenate(self.dialect, self.budget, values)
 
-    def cut(self, value: Any, start: Any = None, stop: Any = None, step: Any = None) -> Any:
+    def cut(
+        self, value: Value, start: Value = None, stop: Value = None, step: Value = None
+    ) -> Value:
         """Return a slice."""
         return operators.cut(self.dialect, value, start, stop, step)
 
-    def result_of(self, value: Any) -> Any:
+    def result_of(self, value: Value) -> Value:
         """Return ``.result`` of a step's data: the data itself when it has no such key."""
         if isinstance(value, Mapping) and "result" not in value:
             return value
         return self.environment.getattr(value, "result")
 
-    def call_name(self, name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def call_name(self, name: str, function: Value, *args: Value, **kwargs: Value) -> Value:
         """Call the function behind a name."""
         if isinstance(function, TemplateFunction | Macro | LoopContext):
             return self.environment.call(self, function, *args, **kwargs)
         raise EvaluationError(f"unknown function: {name} is unknown")
 
-    def call_method(self, value: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    def call_method(self, value: Value, name: str, *args: Value, **kwargs: Value) -> Value:
         """Call an attribute; only ``loop`` has any that can be called."""
         if isinstance(value, LoopContext) and name in _LOOP_CALLS:
             self.budget.spend()

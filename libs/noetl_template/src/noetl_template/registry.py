@@ -1,10 +1,12 @@
 """A table of filters or tests that lets templates name unknown ones."""
 
 from collections.abc import Callable
-from typing import Any, override
+from typing import override
+
+from noetl_template.values import Value
 
 
-class Registry(dict[str, Callable[..., Any]]):
+class Registry(dict[str, Callable[..., Value]]):
     """Finds something for every name, so that only *using* an unknown one is an error.
 
     Jinja's compiler asks with ``get`` and refuses the template on ``None``; the reference accepts
@@ -12,9 +14,9 @@ class Registry(dict[str, Callable[..., Any]]):
     """
 
     @override
-    def get(self, key: str, default: Any = None, /) -> Callable[..., Any]:
+    def get(self, key: str, default: Value = None, /) -> Callable[..., Value]:
         return super().get(key, _unknown)
 
 
-def _unknown(*_args: Any) -> None:
+def _unknown(*_args: Value) -> None:
     """Never called: generated code looks the name up again and raises by itself."""
