@@ -4,8 +4,8 @@ import json
 import os
 
 import pytest
-from noetl_contract.http.catalog.entries import entries as catalog
-from noetl_contract.http.executions.reads import variables
+from noetl_contract.http.catalog import entries as catalog
+from noetl_contract.http.executions import variables
 from noetl_contract.http.system import dashboard, database
 from noetl_contract.http.system.process import StatusAnswer
 from noetl_contract.http.workers import runtimes as runtime
