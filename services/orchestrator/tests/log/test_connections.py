@@ -8,7 +8,7 @@ import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import Handler, RpcClient
 from noetl_common.pg.pool import open_pool
-from noetl_contract.http.health import PoolStatusAnswer
+from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import POOL_STATUS
 from noetl_orchestrator.app import create_app

@@ -5,7 +5,7 @@ from datetime import timedelta
 import orjson
 from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
 from noetl_common.pg.database import Database, Row
-from noetl_contract.http.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
+from noetl_contract.http.system.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.outbox import (

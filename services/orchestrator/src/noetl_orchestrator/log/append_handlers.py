@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from noetl_common.bus.rpc import Handler, handle
 from noetl_contract.events import status_from_type
-from noetl_contract.http.events import EventAnswer, EventBatchAnswer
-from noetl_contract.http.internal import ProjectAnswer
-from noetl_contract.http.subscriptions import SubscriptionBody
+from noetl_contract.http.catalog.subscriptions import SubscriptionBody
+from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
+from noetl_contract.http.system.internal import ProjectAnswer
 from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal

@@ -13,7 +13,7 @@ import asyncpg
 from noetl_common.bus.rpc import Handler, handle
 from noetl_common.pg.database import Connection
 from noetl_common.pg.pool import Pool
-from noetl_contract.http.health import PoolStatusAnswer
+from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import POOL_STATUS
 
