@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
@@ -59,24 +59,10 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", store.now)
-        # Creation times and durables should be known before the first row goes out.
-        try:
-            await recovery.look()
-            await pools.look()
-        except NoetlError as error:
-            _log.warning("first_look_failed", error=error.message)
-        service.spawn(
-            "topology",
-            run_topology_watch(bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated),
+        await _look_first(recovery, pools)
+        _spawn_loops(
+            service, settings, bus=bus, store=store, relay=relay, recovery=recovery, pools=pools
         )
-        service.spawn("recovery", recovery.run())
-        service.spawn("pools", pools.run())
-        service.spawn("marks", relay.run_marks())
-        service.spawn("sweep", relay.run_sweep(service.beater("sweep")))
-        service.spawn("purge", run_purge(store, settings=settings))
-        service.spawn("measure", run_measure(store, settings=settings))
-        for number in range(settings.outbox_publishers):
-            service.spawn(f"hints {number}", relay.run_hints())
         subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
         try:
             async with serve_rpc(
@@ -89,3 +75,37 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
                 yield
         finally:
             await subscription.unsubscribe()
+
+
+async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
+    """Learn creation times and durables, if possible, before the first row goes out."""
+    try:
+        await recovery.look()
+        await pools.look()
+    except NoetlError as error:
+        _log.warning("first_look_failed", error=error.message)
+
+
+def _spawn_loops(
+    service: Service,
+    settings: Settings,
+    *,
+    bus: Bus,
+    store: Store,
+    relay: Relay,
+    recovery: Recovery,
+    pools: PoolWatch,
+) -> None:
+    """Start the loops; the service stops them."""
+    service.spawn(
+        "topology",
+        run_topology_watch(bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated),
+    )
+    service.spawn("recovery", recovery.run())
+    service.spawn("pools", pools.run())
+    service.spawn("marks", relay.run_marks())
+    service.spawn("sweep", relay.run_sweep(service.beater("sweep")))
+    service.spawn("purge", run_purge(store, settings=settings))
+    service.spawn("measure", run_measure(store, settings=settings))
+    for number in range(settings.outbox_publishers):
+        service.spawn(f"hints {number}", relay.run_hints())

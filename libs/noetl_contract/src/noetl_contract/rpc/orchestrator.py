@@ -84,7 +84,7 @@ class ClaimGranted(ClaimAnswer):
 
 
 class ClaimRetry(BaseModel):
-    """The start of another worker may be on its way: claim again when it had time to arrive."""
+    """The start that took the command may be on its way: claim again when it had time to arrive."""
 
     model_config = MODEL
 

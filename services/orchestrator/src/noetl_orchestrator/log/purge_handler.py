@@ -1,4 +1,4 @@
-"""Partitions of the log: created ahead by a loop, purged by request."""
+"""Upkeep of the log: a loop makes partitions ahead, a request removes what is old."""
 
 import asyncio
 from collections.abc import Callable
