@@ -41,9 +41,7 @@ def make_beat(name: str, *, over_edge: bool = False) -> Beat:
     ids=["same process", "another process", "registration as heartbeat"],
 )
 async def test_process_begins_anew_only_with_another_instance(
-    store: RuntimeStore,
-    second: str | None,
-    is_new: bool,  # noqa: FBT001 -- a case
+    store: RuntimeStore, second: str | None, *, is_new: bool
 ) -> None:
     """L4: only that makes older claims void."""
     first = await store.register_runtime(make_runtime(1, instance="one"))

@@ -23,7 +23,7 @@ from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
-from noetl_catalog.secrets.keys.handlers import RotationHandlers
+from noetl_catalog.secrets.keys.handlers import KeyHandlers
 from noetl_catalog.secrets.keys.manager import KeyManager
 from noetl_catalog.secrets.keys.readiness import KeyCheck
 from noetl_catalog.secrets.keys.rotation import KeyRotation
@@ -36,7 +36,7 @@ _PURGED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The open parts."""
+    """What the service needs of the parts once they are open."""
 
     store: SecretStore
     keys: KeyManager
@@ -51,7 +51,7 @@ class Secrets:
         service.ready_when("encryption_key", check.run)
         service.spawn("secret refresh", self.resolver.run())
 
-    async def forget_old(self) -> None:
+    async def delete_old(self) -> None:
         """Delete expired keychain entries and old audit records.
 
         Raises:
@@ -113,11 +113,11 @@ async def open_secrets(
         )
         keychain = KeychainHandlers(secrets, box=box, audit=audit, settings=settings)
         rotation = KeyRotation(secrets, box=box)
-        rotation_handlers = RotationHandlers(secrets, rotation=rotation, settings=settings)
+        key_handlers = KeyHandlers(secrets, rotation=rotation, settings=settings)
         handlers = [
             *credentials.handlers(),
             *keychain.handlers(),
-            *rotation_handlers.handlers(),
+            *key_handlers.handlers(),
             *AuditHandlers(secrets).handlers(),
         ]
         yield Secrets(secrets, keys, box, resolver, handlers, settings)
