@@ -97,27 +97,29 @@ async def open_secrets(
             audit=audit,
             settings=settings,
         )
-        credentials = CredentialHandlers(
-            secrets,
-            box=box,
-            reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
-            audit=audit,
-            cross_region=CrossRegionClient(
-                client,
-                registry=settings.region_addresses(),
-                token=settings.internal_api_token,
-                timeout_seconds=settings.secret_broker_timeout_secs,
-            ),
-            ids=ids,
-            settings=settings,
-        )
-        keychain = KeychainHandlers(secrets, box=box, audit=audit, settings=settings)
-        rotation = KeyRotation(secrets, box=box)
-        key_handlers = KeyHandlers(secrets, rotation=rotation, settings=settings)
         handlers = [
-            *credentials.handlers(),
-            *keychain.handlers(),
-            *key_handlers.handlers(),
+            *CredentialHandlers(
+                secrets,
+                box=box,
+                reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
+                audit=audit,
+                cross_region=_cross_region(client, settings),
+                ids=ids,
+                settings=settings,
+            ).handlers(),
+            *KeychainHandlers(secrets, box=box, audit=audit, settings=settings).handlers(),
+            *KeyHandlers(
+                secrets, rotation=KeyRotation(secrets, box=box), settings=settings
+            ).handlers(),
             *AuditHandlers(secrets).handlers(),
         ]
         yield Secrets(secrets, keys, box, resolver, handlers, settings)
+
+
+def _cross_region(client: httpx.AsyncClient, settings: SecretSettings) -> CrossRegionClient:
+    return CrossRegionClient(
+        client,
+        registry=settings.region_addresses(),
+        token=settings.internal_api_token,
+        timeout_seconds=settings.secret_broker_timeout_secs,
+    )

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.residency import decide_residency
 from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
@@ -331,8 +332,18 @@ async def test_another_region_seals_for_our_worker(
         ({"residency": "strict", "region": "eu"}, "us", ("strict", "violation_blocked")),
     ],
 )
-def test_residency_table(entry: Json, region: str, decision: tuple[str, str]) -> None:
-    assert decide_residency(entry, server_region=region) == decision
+def test_residency_table(entry: JsonObject, region: str, decision: tuple[str, str]) -> None:
+    read = Definition.read({"provider": "gcp"} | entry)
+
+    assert read is not None
+    assert (read.policy, decide_residency(read, server_region=region)) == decision
+
+
+def test_values_of_another_type_count_as_absent() -> None:
+    odd = {"name": None, "map": [], "residency": ["strict"], "region": 5, "allowed_regions": "us"}
+
+    assert Definition.read(odd) is None
+    assert Definition.read(odd | {"provider": "gcp"}) == Definition(provider="gcp")
 
 
 @pytest.mark.parametrize(
