@@ -4,9 +4,11 @@ import json
 import os
 
 import pytest
-from noetl_contract.http import catalog, dashboard, database, runtime
-from noetl_contract.http import vars as variables
+from noetl_contract.http.catalog import entries as catalog
+from noetl_contract.http.executions import variables
+from noetl_contract.http.system import dashboard, database
 from noetl_contract.http.system.process import StatusAnswer
+from noetl_contract.http.workers import runtimes as runtime
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 

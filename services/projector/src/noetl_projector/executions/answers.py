@@ -17,7 +17,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_projector.executions.store import LogRow, State
 
 
-def status_body(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
+def status_answer(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
     """Build the answer of ``/status``: the baseline's keys, then those the CLI reads.
 
     The CLI's human view says RUNNING unless ``completed``, whatever ``failed`` says, and a
@@ -49,7 +49,7 @@ def status_body(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
     return body
 
 
-def entry_body(state: State) -> JsonObject:
+def list_entry(state: State) -> JsonObject:
     """Build one entry of the list."""
     return {
         "execution_id": state.execution_id,
@@ -68,7 +68,7 @@ def entry_body(state: State) -> JsonObject:
     }
 
 
-def detail_body(
+def detail_answer(
     state: State,
     *,
     workload: Json,
@@ -100,7 +100,7 @@ def detail_body(
     }
 
 
-def events_body(
+def events_answer(
     state: State, *, events: Sequence[JsonObject], pagination: JsonObject
 ) -> JsonObject:
     """Build the answer of ``/api/executions/{id}/events``."""
@@ -113,7 +113,7 @@ def events_body(
     }
 
 
-def pagination_body(*, page: int, page_size: int, total: int) -> JsonObject:
+def pagination_of(*, page: int, page_size: int, total: int) -> JsonObject:
     """Return the position of a page; an empty log has one page."""
     pages = max(1, -(-total // page_size))
     return {
@@ -126,7 +126,7 @@ def pagination_body(*, page: int, page_size: int, total: int) -> JsonObject:
     }
 
 
-def event_bodies(
+def shown_events(
     rows: Sequence[LogRow], *, execution_id: int, max_bytes: int, newest_first: bool
 ) -> list[JsonObject]:
     """Build the events of an answer, secrets masked.
@@ -139,11 +139,11 @@ def event_bodies(
     bodies: list[JsonObject] = []
     for row in order:
         left -= len(orjson.dumps(row.context)) + len(orjson.dumps(row.result))
-        bodies.append(_event_body(row, execution_id=execution_id, is_whole=left >= 0))
+        bodies.append(_shown_event(row, execution_id=execution_id, is_whole=left >= 0))
     return bodies if newest_first else bodies[::-1]
 
 
-def _event_body(row: LogRow, *, execution_id: int, is_whole: bool) -> JsonObject:
+def _shown_event(row: LogRow, *, execution_id: int, is_whole: bool) -> JsonObject:
     created = rfc3339(row.created_at)
     body: JsonObject = {
         "event_id": row.event_id,
