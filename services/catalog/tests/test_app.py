@@ -4,6 +4,7 @@ import asyncio
 
 from noetl_contract.http.catalog.entries import CatalogEntry, CatalogListAnswer, RegisterAnswer
 from noetl_contract.http.workers.runtimes import RuntimeAcknowledgement, RuntimeEntry
+from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel, TypeAdapter
 
 from services.catalog.tests.world import Ask
@@ -23,6 +24,14 @@ def has_exactly(model: type[BaseModel], body: dict[str, object]) -> None:
     """The body fits the contract's model and has no other key."""
     TypeAdapter(model).validate_python(body, strict=True)
     assert set(body) <= set(model.model_fields)
+
+
+async def test_every_operation_is_answered(ask: Ask) -> None:
+    names = [one.name for one in all_operations() if one.service == "catalog"]
+    statuses = {name: (await ask(name)).status for name in names}
+
+    assert names
+    assert set(statuses.values()) <= {200, 422}, statuses
 
 
 async def test_register_resolve_and_read_back(ask: Ask) -> None:
