@@ -1,7 +1,7 @@
-"""A catalog service with keys, its database, and a stand-in of the projector."""
+"""The whole catalog service in process, with its database and a stand-in of the projector."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,13 +18,15 @@ from noetl_contract.subjects import rpc_subject
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
 
+type Ask = Callable[..., Awaitable[RpcReply]]
+
 CANARY = "s3cret-canary-value"
 KEY = SecretStr(base64.b64encode(b"k" * 32).decode())
 NEW_KEY = SecretStr(base64.b64encode(b"n" * 32).decode())
 
 
 @dataclass
-class SecretWorld:
+class World:
     """The running service, its database and its client."""
 
     client: RpcClient
@@ -56,22 +58,25 @@ class SecretWorld:
         return text
 
 
-@asynccontextmanager
-async def open_world(
-    database: Database, nats_url: str, **overrides: Json
-) -> AsyncIterator[SecretWorld]:
-    """Run the service until the block ends."""
-    settings = Settings(
+def make_settings(database: Database, *, nats_url: str = "", **overrides: Json) -> Settings:
+    """Settings that lead to the servers of a test."""
+    return Settings(
         nats_url=SecretStr(nats_url),
         **database.settings,
         **{"encryption_key": KEY, **overrides},
     )
+
+
+@asynccontextmanager
+async def open_world(database: Database, nats_url: str, **overrides: Json) -> AsyncIterator[World]:
+    """Run the service until the block ends."""
+    settings = make_settings(database, nats_url=nats_url, **overrides)
     service = Service("catalog", settings)
     async with (
         connect(settings, name="asker") as bus,
         open_pool(settings, name="asker") as pool,
     ):
-        world = SecretWorld(RpcClient(bus), pool, service)
+        world = World(RpcClient(bus), pool, service)
 
         async def origin(request: ExecutionName) -> ExecutionOrigin | Refusal:
             found = world.executions.get(request.execution_id)
