@@ -85,7 +85,7 @@ async def test_the_next_batch_comes_when_the_handler_returns(bus: Bus, place: Pl
         nonlocal running_now, most
         running_now += 1
         most = max(most, running_now)
-        await asyncio.sleep(0.005)
+        await bus.flush()
         running_now -= 1
         ack_all(deliveries)
 
@@ -270,10 +270,15 @@ async def test_a_slow_handler_is_kept_alive(bus: Bus, place: Place) -> None:
     slow = place.with_durable(ack_wait=timedelta(seconds=1))
     await bus.publish_many([Outgoing(slow.subject(), b"%d" % n, f"{n}") for n in range(2)])
     deliveries: list[int] = []
+    answers = await bus.nc.subscribe("$JS.ACK.>")
 
     async def handle(batch: list[Delivery]) -> None:
         deliveries.extend(delivery.num_delivered for delivery in batch)
-        await asyncio.sleep(1.5)
+        # Work in progress is reported after each third of the ack wait.
+        reported: Counter[str] = Counter()
+        while max(reported.values(), default=0) < 4:
+            message = await answers.next_msg(timeout=5)
+            reported[message.subject] += message.data == b"+WPI"
         ack_all(batch)
 
     async with running(run_pull(bus, slow.durable, handle, batch=1, prefetch=4)):
