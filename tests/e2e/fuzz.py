@@ -19,7 +19,8 @@ import httpx
 import nats
 from nats.aio.client import Client
 from noetl_contract.json import Json, JsonObject
-from stack import Stack, execute, finish, register, running_stack
+from noetl_testkit.stack import Stack, execute, finish, register, running_stack
+from noetl_testkit.waiting import eventually
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2
@@ -230,13 +231,11 @@ async def publish_ingress(
 
 async def _drained(client: Client) -> None:
     """Wait until no consumer of the ingress has anything left."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        info = await client.jetstream().stream_info("noetl_ingress")
-        if info.state.messages == 0:
-            return
-        await asyncio.sleep(0.2)
-    raise TimeoutError("the ingress still holds messages: a consumer is stuck")
+
+    async def is_empty() -> bool:
+        return (await client.jetstream().stream_info("noetl_ingress")).state.messages == 0
+
+    await eventually(is_empty, what="no consumer of the ingress is stuck", timeout_seconds=SECONDS)
 
 
 async def dead_letters(nats_url: str) -> int:

@@ -1,32 +1,49 @@
 """An edge that is away costs no worker its work (L3); a worker that is away does."""
 
+import asyncio
 import os
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
-from stack import Stack, execute, finish, register, running_stack
+from noetl_testkit.stack import Stack, execute, finish, register, running_stack
+from noetl_testkit.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 PLAYBOOK = """\
 apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {name: slow, path: silent_edge/slow}
+workload: {gate: ""}
 workflow:
   - step: start
-    tool: {kind: python, code: "import time\\ntime.sleep(8)\\nresult = 1"}
+    tool:
+      kind: python
+      args: {gate: "{{ workload.gate }}"}
+      code: |
+        import os, time
+        while os.path.exists(gate):
+            time.sleep(0.02)
+        result = 1
 """
-STALE_SECONDS = 6
-AWAY_SECONDS = 15
+STALE_SECONDS = 4
+SILENCE = f"""
+SELECT now() - max(heartbeat) > interval '{STALE_SECONDS + 2} seconds' FROM noetl.runtime
+WHERE kind = 'worker_pool'
+"""
+"""No worker was heard for the time that it may be silent, and two looks at it."""
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """A stack whose worker speaks HTTP and counts as gone after six seconds of silence."""
+    """A stack whose worker speaks HTTP and counts as gone after a few seconds of silence."""
     environment = {
         "NOETL_WORKER_TRANSPORT": "http",
-        "WORKER_HEARTBEAT_INTERVAL": "1",
+        "WORKER_HEARTBEAT_INTERVAL": "0.5",
         "NOETL_COMMAND_WORKER_HEARTBEAT_STALE_SECONDS": str(STALE_SECONDS),
         "NOETL_EDGE_HEARTBEAT_SECONDS": "0.5",
         "NOETL_LIVENESS_SECONDS": "0.5",
@@ -51,35 +68,45 @@ def taken_away(stack: Stack) -> int:
     return int(float(line.removeprefix(name)))
 
 
-def silence(stack: Stack, service: str) -> tuple[str, bool]:
-    """Freeze a process while a command runs.
-
-    Returns how the run ended, and whether its command was taken from the worker.
-    """
-    before = taken_away(stack)
+def silence(stack: Stack, service: str, gate: Path, *, until: Callable[[], bool]) -> str:
+    """Freeze a process while a command runs, until a condition holds; return how the run ended."""
+    gate.touch()
     with stack.client() as client:
-        execution_id = execute(client, "silent_edge/slow")
-        deadline = time.monotonic() + 20
-        while "command.started" not in log(client, execution_id):
-            assert time.monotonic() < deadline, "the command has not started"
-            time.sleep(0.05)
+        execution_id = execute(client, "silent_edge/slow", gate=str(gate))
+        wait_until(lambda: "command.started" in log(client, execution_id))
         process = stack.services()[service]["pid"]
         os.kill(process, signal.SIGSTOP)
-        # The length of the outage is what is tested: no condition ends it.
-        time.sleep(AWAY_SECONDS)
-        os.kill(process, signal.SIGCONT)
-        status = finish(client, execution_id, seconds=60)
-    return status, taken_away(stack) > before
+        try:
+            wait_until(until, what="the freeze was long enough", every_seconds=0.1)
+        finally:
+            os.kill(process, signal.SIGCONT)
+        gate.unlink()
+        return finish(client, execution_id, seconds=60)
 
 
-@pytest.mark.e2e
-@pytest.mark.timeout(180)
-def test_worker_behind_a_frozen_edge_keeps_its_command(stack: Stack) -> None:
-    assert silence(stack, "api-gateway") == ("COMPLETED", False)
+async def is_silent(dsn: str) -> bool:
+    """Say whether no worker was heard for longer than one may be silent."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return bool(await connection.fetchval(SILENCE))
+    finally:
+        await connection.close()
 
 
-@pytest.mark.e2e
-@pytest.mark.timeout(180)
-def test_frozen_worker_loses_its_command(stack: Stack) -> None:
+def test_worker_behind_a_frozen_edge_keeps_its_command(stack: Stack, tmp_path: Path) -> None:
+    before = taken_away(stack)
+
+    ended = silence(
+        stack, "api-gateway", tmp_path / "gate", until=lambda: asyncio.run(is_silent(stack.dsn()))
+    )
+
+    assert (ended, taken_away(stack)) == ("COMPLETED", before)
+
+
+def test_frozen_worker_loses_its_command(stack: Stack, tmp_path: Path) -> None:
     """The same silence, but the edge would have heard a heartbeat."""
-    assert silence(stack, "worker") == ("COMPLETED", True)
+    before = taken_away(stack)
+
+    ended = silence(stack, "worker", tmp_path / "gate", until=lambda: taken_away(stack) > before)
+
+    assert ended == "COMPLETED"
