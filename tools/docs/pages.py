@@ -11,11 +11,13 @@ from pathlib import Path
 import configuration
 import metrics
 import rules
+from noetl_contract.documents.messages import messages_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
     "docs/configuration.md": configuration.page,
+    "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,
     "docs/rules.md": rules.page,
 }

@@ -17,6 +17,7 @@ from noetl_common.crypto.errors import (
 )
 from noetl_common.crypto.local_keys import LocalKeys, MasterKey, decode_key, decode_keys
 from noetl_common.crypto.sealed import decode_public_key, seal
+from noetl_contract.http.secrets.credentials import SealedEnvelope
 
 MASTER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 RECORD = (
@@ -163,12 +164,12 @@ def test_seal_equals_the_contracts_vector() -> None:
     ephemeral = X25519PrivateKey.from_private_bytes(b"\x55" * 32)
 
     assert base64.b64encode(recipient) == b"/y7kVgHsG2cxDHeQQEWFrmlzMe7hwfjPJBlzHB//Pms="
-    assert seal(b'{"id":"1"}', recipient=recipient, ephemeral=ephemeral) == {
-        "alg": "x25519-hkdf-sha256-chacha20-poly1305",
-        "v": 1,
-        "eph_pub": "OKtmS9hvd9fma92a4HkpE6lP2LM6EmACfktGwfSITGc=",
-        "ciphertext": "aHOXH6wT5qTWDJhGUeUjOX11o/0y8Pup9LE=",
-    }
+    assert seal(b'{"id":"1"}', recipient=recipient, ephemeral=ephemeral) == SealedEnvelope(
+        alg="x25519-hkdf-sha256-chacha20-poly1305",
+        v=1,
+        eph_pub="OKtmS9hvd9fma92a4HkpE6lP2LM6EmACfktGwfSITGc=",
+        ciphertext="aHOXH6wT5qTWDJhGUeUjOX11o/0y8Pup9LE=",
+    )
 
 
 def test_point_of_low_order_is_refused() -> None:

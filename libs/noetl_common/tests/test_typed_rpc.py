@@ -15,7 +15,7 @@ from noetl_common.bus.rpc import (
     serve_rpc,
 )
 from noetl_common.errors import NoetlError, NotFound
-from noetl_contract.http.vars import NewVar, VarEntry, VarsSetAnswer
+from noetl_contract.http.executions.variables import NewVar, VarEntry, VarsSetAnswer
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     EXECUTIONS_EXISTS,

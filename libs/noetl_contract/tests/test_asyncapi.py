@@ -9,12 +9,10 @@ import pytest
 from noetl_contract import streams, subjects
 from noetl_contract.channels import CHANNELS, name_of_subject
 from noetl_contract.documents.asyncapi import asyncapi_document
-from noetl_contract.documents.messages import messages_page
 from noetl_contract.rpc.registry import all_operations
 
 # From the npm package @asyncapi/specs 6.8.1 (Apache 2.0): schemas/3.0.0-without-$id.json.
 _META_SCHEMA = Path(__file__).parent / "data" / "asyncapi-3.0.0.json.gz"
-_PAGE = Path(__file__).parents[3] / "docs" / "messages.md"
 
 
 def test_the_document_is_valid() -> None:
@@ -67,8 +65,3 @@ def test_the_document_has_every_operation_and_every_stream() -> None:
 )
 def test_subjects_have_the_name_of_their_channel(subject: str, name: str | None) -> None:
     assert name_of_subject(subject) == name
-
-
-def test_the_page_is_fresh() -> None:
-    """Else: python -m noetl_contract.documents.messages > docs/messages.md."""
-    assert _PAGE.read_text() == messages_page()

@@ -4,8 +4,8 @@ from collections import Counter
 
 import orjson
 import pytest
-from noetl_contract.operation import encode_value
 from noetl_contract.rpc.catalog import RESOLVE, SECRET_AUDIT, EntryName
+from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import SQL_EXECUTE, VARS_GET, SqlStatement
 from noetl_contract.rpc.registry import all_operations
 

@@ -23,13 +23,13 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.clock import unix_ms
 from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import INGRESS, REPLY_HEADER, STORED_HEADER, StoredMessage
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import event_subject, rpc_subject
 from noetl_testkit.waiting import eventually
 from pydantic import SecretStr
 
-type Json = Any
 type Answering = Callable[[dict[str, Json]], Json]
 type OnIngress = Callable[[dict[str, Json], Delivery], Awaitable[RpcReply | None]]
 

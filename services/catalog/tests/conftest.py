@@ -3,43 +3,42 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 from noetl_catalog.app import open_parts
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.settings import Settings
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient
-from noetl_common.pg.pool import open_pool
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool, open_pool
 from noetl_common.service import Service, supervise
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
-from noetl_testkit.postgres import Database
+from noetl_testkit.postgres import Database as TestDatabase
 from pydantic import SecretStr
 
-type Pool = asyncpg.Pool[asyncpg.Record]
 type Ask = Callable[..., Awaitable[RpcReply]]
 
 
-def make_settings(database: Database, *, nats_url: str = "", **overrides: Json) -> Settings:
+def make_settings(database: TestDatabase, *, nats_url: str = "", **overrides: Json) -> Settings:
     """Settings that lead to the servers of a test."""
     return Settings(nats_url=SecretStr(nats_url), **database.settings, **overrides)
 
 
 @pytest.fixture
-async def pool(database: Database) -> AsyncIterator[Pool]:
+async def pool(database: TestDatabase) -> AsyncIterator[Pool]:
     async with open_pool(make_settings(database), name="test") as opened:
         yield opened
 
 
 @pytest.fixture
 def store(pool: Pool) -> EntryStore:
-    return EntryStore(pool)
+    return EntryStore(Database(pool))
 
 
 @asynccontextmanager
-async def asking(database: Database, nats_url: str, **overrides: Json) -> AsyncIterator[Ask]:
+async def asking(database: TestDatabase, nats_url: str, **overrides: Json) -> AsyncIterator[Ask]:
     """Ask a catalog service that runs until the block ends."""
     settings = make_settings(database, nats_url=nats_url, **overrides)
     async with (
@@ -55,7 +54,7 @@ async def asking(database: Database, nats_url: str, **overrides: Json) -> AsyncI
 
 
 @pytest.fixture
-async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
+async def ask(database: TestDatabase, nats_url: str) -> AsyncIterator[Ask]:
     """Ask a running catalog service."""
     async with asking(database, nats_url) as made:
         yield made

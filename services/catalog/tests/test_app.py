@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from noetl_contract.http.catalog import CatalogEntry, CatalogListAnswer, RegisterAnswer
-from noetl_contract.http.runtime import RuntimeAcknowledgement, RuntimeEntry
+from noetl_contract.http.catalog.entries import CatalogEntry, CatalogListAnswer, RegisterAnswer
+from noetl_contract.http.workers.runtimes import RuntimeAcknowledgement, RuntimeEntry
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel, TypeAdapter
 

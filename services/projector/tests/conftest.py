@@ -1,50 +1,75 @@
-"""A store on a database of its own for each test, log rows in it, and the service in process."""
+"""Stores on a database of its own for each test, log rows in it, and handlers to ask."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import asyncpg
 import pytest
-from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_common.ids import SnowflakeIds
+from noetl_common.bus.rpc import Handler
+from noetl_common.bus.rpc.replies import reply_to_error
+from noetl_common.errors import NoetlError
+from noetl_common.pg.database import Database
 from noetl_common.pg.pool import open_pool
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.operation import Operation, encode_value
+from noetl_projector.dashboard.handlers import DashboardHandlers
+from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.event_handlers import EventHandlers
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.replay.handlers import ReplayHandlers
 from noetl_projector.replay.store import ReplayStore
-from noetl_projector.results.bodies.places import open_places
-from noetl_projector.results.handlers import ResultHandlers
+from noetl_projector.results.list_handlers import ResultListHandlers
 from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
 from noetl_projector.subscriptions.handlers import SubscriptionHandlers
 from noetl_projector.subscriptions.store import SubscriptionStore
-from noetl_testkit.postgres import Database
-from pydantic import SecretStr
+from noetl_projector.variables.handlers import VariableHandlers
+from noetl_projector.variables.store import VariableStore
+from noetl_testkit.postgres import Database as DatabaseAddress
+from pydantic import BaseModel, SecretStr
 
 type Pool = asyncpg.Pool[asyncpg.Record]
-type Ask = Callable[..., Awaitable[RpcReply]]
 type AddLog = Callable[..., Awaitable[None]]
 
 
-def make_settings(database: Database, *, nats_url: str = "", **overrides: Json) -> Settings:
+class Ask:
+    """Asks handlers without a bus; requests and answers are the JSON that a bus would carry."""
+
+    def __init__(self, handlers: Iterable[Handler]) -> None:
+        self._handlers = {handler.operation.name: handler for handler in handlers}
+
+    async def __call__[Request: BaseModel, Answer](
+        self, operation: Operation[Request, Answer], request: Request
+    ) -> RpcReply:
+        handler = self._handlers[operation.name]
+        try:
+            _, answer = await handler.answer(encode_value(request))
+        except NoetlError as error:
+            _, answer = reply_to_error(error, name=operation.name, has_details=handler.has_details)
+        return RpcReply.model_validate_json(answer)
+
+
+def make_settings(database: DatabaseAddress, *, nats_url: str = "", **overrides: Json) -> Settings:
     """Settings that lead to the servers of a test."""
     return Settings(nats_url=SecretStr(nats_url), **database.settings, **overrides)
 
 
 @pytest.fixture
-async def pool(database: Database) -> AsyncIterator[Pool]:
+async def pool(database: DatabaseAddress) -> AsyncIterator[Pool]:
     async with open_pool(make_settings(database), name="test") as opened:
         yield opened
 
 
 @pytest.fixture
-def store(pool: Pool) -> ProjectionStore:
-    return ProjectionStore(pool)
+def db(pool: Pool) -> Database:
+    return Database(pool)
+
+
+@pytest.fixture
+def store(db: Database) -> ProjectionStore:
+    return ProjectionStore(db)
 
 
 @pytest.fixture
@@ -104,29 +129,18 @@ def add_log(pool: Pool) -> AddLog:
 
 
 @pytest.fixture
-async def ask(database: Database, nats_url: str, pool: Pool) -> AsyncIterator[Ask]:
-    """Ask the projector's handlers over the bus."""
-    settings = make_settings(
-        database, nats_url=nats_url, detail_events_max=5, detail_bytes_max=3000
+def ask(database: DatabaseAddress, db: Database) -> Ask:
+    """Ask the handlers that need nothing but the database, with small limits."""
+    settings = make_settings(database, detail_events_max=5, detail_bytes_max=3000)
+    executions = ExecutionStore(db)
+    return Ask(
+        [
+            *ExecutionHandlers(executions, settings=settings).handlers(),
+            *EventHandlers(executions).handlers(),
+            *ReplayHandlers(ReplayStore(db)).handlers(),
+            *SubscriptionHandlers(SubscriptionStore(db)).handlers(),
+            *VariableHandlers(VariableStore(db), settings=settings).handlers(),
+            *DashboardHandlers(DashboardStore(db)).handlers(),
+            *ResultListHandlers(ResultStore(db)).handlers(),
+        ]
     )
-    executions = ExecutionStore(pool)
-    routes = ExecutionHandlers(executions, settings=settings).routes()
-    routes |= EventHandlers(executions, settings=settings).routes()
-    routes |= ReplayHandlers(ReplayStore(pool), settings=settings).routes()
-    routes |= SubscriptionHandlers(SubscriptionStore(pool), settings=settings).routes()
-    async with connect(settings, name="test") as bus:
-        results = ResultHandlers(
-            ResultStore(pool),
-            bus=bus,
-            settings=settings,
-            ids=SnowflakeIds(7),
-            places=open_places(settings, bus),
-        )
-        async with serve_rpc(bus, routes | results.routes(), queue="test"):
-            client = RpcClient(bus)
-
-            async def ask_projector(operation: str, **request: Json) -> RpcReply:
-                subject = rpc_subject("projector", operation, shard=0)
-                return await client.call(subject, request, timeout=10)
-
-            yield ask_projector

@@ -96,7 +96,7 @@ def sleeper(path: Path, *, seconds: float) -> dict[str, Any]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether it runs; one that nobody has waited for yet does not."""
+    """Tell whether it runs; a zombie does not."""
     try:
         return process.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
     except psutil.NoSuchProcess:
@@ -172,7 +172,7 @@ async def test_a_thread_that_never_ends_does_not_keep_the_worker(
     plane: ControlPlane, nats_url: str, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
-    # Nobody writes; opening it waits where nothing can interrupt.
+    # Without a writer, opening it waits where nothing can interrupt.
     query = f"SELECT * FROM read_csv('{tmp_path / 'pipe'}')"
     command = make_command("duckdb", config={"query": query, "timeout_seconds": 1})
 

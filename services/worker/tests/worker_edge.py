@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import orjson
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.credentials.cache import CredentialCache
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
 
 type Answer = tuple[int, Any]

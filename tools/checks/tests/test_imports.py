@@ -12,19 +12,24 @@ import pytest
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 RULES = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]
-FLOORS = {
-    f"{container}/{name.strip(' ()')}.py"
+NAMES = {
+    f"{container}.{name.strip(' ()')}"
     for contract in RULES["contracts"]
     for container in contract.get("containers", ())
     for layer in contract["layers"]
     for name in re.split(r"[|:]", layer)
-}
+} | {name for contract in RULES["contracts"] for name in contract.get("modules", ())}
+PACKAGES = {name for name in NAMES if any(other.startswith(f"{name}.") for other in NAMES)}
+FILES = [
+    f"{name.replace('.', '/')}/__init__.py" if name in PACKAGES else f"{name.replace('.', '/')}.py"
+    for name in sorted(NAMES)
+]
 
 
 @pytest.fixture
 def broken(plant: Callable[[str, str], None], tmp_path: Path) -> Callable[[], list[str]]:
     """Return what the rules say about empty packages and whatever was planted in them."""
-    for name in [*(f"{package}/__init__.py" for package in RULES["root_packages"]), *FLOORS]:
+    for name in [*(f"{package}/__init__.py" for package in RULES["root_packages"]), *FILES]:
         plant(name, "")
 
     def lint() -> list[str]:

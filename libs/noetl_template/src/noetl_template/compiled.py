@@ -4,17 +4,17 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 from jinja2 import nodes
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.environment.environment import TemplateEnvironment
 from noetl_template.errors import EvaluationError, TemplateError
 from noetl_template.limits import Budget, Limits
 from noetl_template.syntax.prepare import prepare, single_expression
-from noetl_template.values import Dialect
+from noetl_template.values import Dialect, Value
 
 # What a template may raise while it is compiled or runs. RecursionError is a RuntimeError,
 # SyntaxError comes from nesting that Python's own compiler refuses.
@@ -49,7 +49,7 @@ class PathTemplate:
     prefix: str = ""
     suffix: str = ""
 
-    def value(self, scope: Mapping[str, Any], _limits: Limits) -> Any:
+    def value(self, scope: Mapping[str, Value], _limits: Limits) -> Value:
         """Return the named value, undefined when any part of the path is."""
         getitem = self.environment.getitem
         dialect = self.environment.dialect
@@ -76,7 +76,7 @@ class ValueTemplate:
     prefix: str
     suffix: str
 
-    def value(self, scope: Mapping[str, Any], limits: Limits) -> Any:
+    def value(self, scope: Mapping[str, Value], limits: Limits) -> Value:
         """Return the value of the expression.
 
         Raises:
@@ -97,7 +97,7 @@ class TextTemplate:
     template: jinja2.Template
     environment: TemplateEnvironment
 
-    def text(self, scope: Mapping[str, Any], limits: Limits) -> str:
+    def text(self, scope: Mapping[str, Value], limits: Limits) -> str:
         """Return the rendered text.
 
         Raises:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
-from noetl_template.values import Dialect, Kind
+from noetl_template.values import Dialect, Kind, Value
 
 # The reference computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
@@ -14,7 +14,7 @@ _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127
 
 
-def binary(dialect: Dialect, budget: Budget, operator: str, left: Any, right: Any) -> Any:
+def binary(dialect: Dialect, budget: Budget, operator: str, left: Value, right: Value) -> Value:
     """Apply one of ``+ - * / // % **``.
 
     Raises:
@@ -30,7 +30,7 @@ def binary(dialect: Dialect, budget: Budget, operator: str, left: Any, right: An
     raise _unsupported(dialect, operator, left, right)
 
 
-def unary(operator: str, value: Any) -> Any:
+def unary(operator: str, value: Value) -> Value:
     """Apply a sign."""
     if not _is_number(value) or isinstance(value, bool):
         raise EvaluationError("invalid operation")
@@ -38,7 +38,7 @@ def unary(operator: str, value: Any) -> Any:
 
 
 def compare(  # noqa: PLR0911 - one return per operator
-    dialect: Dialect, budget: Budget, operator: str, left: Any, right: Any
+    dialect: Dialect, budget: Budget, operator: str, left: Value, right: Value
 ) -> bool:
     """Apply one comparison of a chain, by its name in the syntax tree."""
     budget.spend(_size(left))
@@ -61,7 +61,7 @@ def compare(  # noqa: PLR0911 - one return per operator
             return not contains(dialect, budget, right, left)
 
 
-def contains(dialect: Dialect, budget: Budget, container: Any, value: Any) -> bool:
+def contains(dialect: Dialect, budget: Budget, container: Value, value: Value) -> bool:
     """Return whether ``value in container``; nothing is in an undefined container."""
     budget.spend(_size(container))
     match dialect.kind(container):
@@ -79,7 +79,7 @@ def contains(dialect: Dialect, budget: Budget, container: Any, value: Any) -> bo
             )
 
 
-def concatenate(dialect: Dialect, budget: Budget, values: tuple[Any, ...]) -> str:
+def concatenate(dialect: Dialect, budget: Budget, values: tuple[Value, ...]) -> str:
     """Return the printed forms, one behind the other (``~``)."""
     parts = [dialect.text(value) for value in values]
     length = sum(map(len, parts))
@@ -88,7 +88,7 @@ def concatenate(dialect: Dialect, budget: Budget, values: tuple[Any, ...]) -> st
     return "".join(parts)
 
 
-def cut(dialect: Dialect, value: Any, start: Any, stop: Any, step: Any) -> Any:
+def cut(dialect: Dialect, value: Value, start: Value, stop: Value, step: Value) -> Value:
     """Return ``value[start:stop:step]`` of a string or a list."""
     bounds = [_bound(dialect, bound) for bound in (start, stop, step)]
     if bounds[2] == 0:
@@ -102,7 +102,7 @@ def cut(dialect: Dialect, value: Any, start: Any, stop: Any, step: Any) -> Any:
             raise EvaluationError(f"invalid operation: value of type {kind.word} cannot be sliced")
 
 
-def _bound(dialect: Dialect, bound: Any) -> int | None:
+def _bound(dialect: Dialect, bound: Value) -> int | None:
     if isinstance(bound, int):
         return bound
     if dialect.kind(bound) in {Kind.UNDEFINED, Kind.NONE}:
@@ -196,7 +196,7 @@ def _power(left: float, right: float) -> float:
     return math.nan if isinstance(result, complex) else result
 
 
-def _join(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
+def _join(dialect: Dialect, budget: Budget, left: Value, right: Value) -> Value:
     kinds = (dialect.kind(left), dialect.kind(right))
     if kinds in {(Kind.STRING, Kind.STRING), (Kind.SEQUENCE, Kind.SEQUENCE)}:
         length = len(left) + len(right)
@@ -206,7 +206,7 @@ def _join(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
     raise _unsupported(dialect, "+", left, right)
 
 
-def _repeat(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
+def _repeat(dialect: Dialect, budget: Budget, left: Value, right: Value) -> Value:
     if _is_number(left):
         left, right = right, left
     kind = dialect.kind(left)
@@ -223,7 +223,7 @@ def _repeat(dialect: Dialect, budget: Budget, left: Any, right: Any) -> Any:
     return left * right
 
 
-def _unsupported(dialect: Dialect, operator: str, left: Any, right: Any) -> EvaluationError:
+def _unsupported(dialect: Dialect, operator: str, left: Value, right: Value) -> EvaluationError:
     kinds = f"{dialect.kind(left).word} and {dialect.kind(right).word}"
     return EvaluationError(
         f"invalid operation: tried to use {operator} operator on unsupported types {kinds}"

@@ -1,15 +1,15 @@
 """Rendering: strings, whole values, conditions, by the rules of the server or the worker."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from noetl_template.compiled import Compiler, TextTemplate, failed
 from noetl_template.errors import EvaluationError, TemplateError
 from noetl_template.limits import Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
-from noetl_template.values import MAX_NESTING, SERVER, WORKER, Json
+from noetl_template.values import MAX_NESTING, SERVER, WORKER, Json, Value
 
-type Scope = Mapping[str, Any]
+type Scope = Mapping[str, Value]
 
 _FALSE_WORDS: Final = frozenset({"", "false", "0", "no", "none", "null", "off", "{}", "[]"})
 _FALSE_RULE_WORDS: Final = frozenset({"", "false", "False", "0", "none", "None", "null"})

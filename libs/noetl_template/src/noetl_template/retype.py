@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -14,6 +14,7 @@ from noetl_template.values import (
     UINT64_MAX,
     WORKER,
     Json,
+    Value,
     float_text,
     prints_as_json,
 )
@@ -62,7 +63,7 @@ def _number(text: str) -> int | float | None:
     return None
 
 
-def server_value(value: Any, prefix: str, suffix: str) -> Json:  # noqa: PLR0911 - a table of types
+def server_value(value: Value, prefix: str, suffix: str) -> Json:  # noqa: PLR0911 - a table of types
     """Type the value of a template that is a single expression.
 
     The result is what printing the value and typing the text would give. A list or map that
@@ -100,7 +101,7 @@ def worker_text(text: str) -> Json:
     return parsed
 
 
-def worker_value(value: Any) -> Json:
+def worker_value(value: Value) -> Json:
     """Type the value of a template that is a single expression."""
     match value:
         case str():

@@ -18,6 +18,9 @@ import orjson
 
 from noetl_template.errors import EvaluationError
 
+type Value = Any
+"""A value inside a template: JSON, undefined, a function, a loop or a namespace."""
+
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
 INT64_MIN: Final = -(2**63)
@@ -51,7 +54,7 @@ UNDEFINED: Final = Marker("undefined")
 NONE: Final = Marker("none")
 
 
-class Group(list[Any]):
+class Group(list[Value]):
     """One group of ``groupby``: a pair that also knows ``grouper`` and ``list``."""
 
     __slots__ = ()
@@ -103,7 +106,7 @@ class Dialect:
     max_integer: int
     proxies_result: bool
 
-    def kind(self, value: Any) -> Kind:  # noqa: PLR0911 - one return per kind
+    def kind(self, value: Value) -> Kind:  # noqa: PLR0911 - one return per kind
         """Return the kind of any value a template can hold."""
         kind = _KINDS.get(type(value))
         if kind is not None:
@@ -120,14 +123,14 @@ class Dialect:
             return Kind.STRING
         return Kind.PLAIN
 
-    def text(self, value: Any) -> str:
+    def text(self, value: Value) -> str:
         """Return the text that ``{{ value }}`` prints."""
         if value is self.undefined:
             return ""
         return self.printed(value)
 
     def printed(  # noqa: PLR0911 - one return per kind
-        self, value: Any, *, depth: int = 0
+        self, value: Value, *, depth: int = 0
     ) -> str:
         """Return the printed form of a value inside a container, where strings are quoted."""
         match value:
@@ -156,7 +159,7 @@ class Dialect:
             case _:
                 raise EvaluationError("this value can't be printed")
 
-    def sorted_keys(self, mapping: Mapping[Any, Any]) -> list[Any]:
+    def sorted_keys(self, mapping: Mapping[Value, Value]) -> list[Value]:
         """Return a map's keys in the order templates meet them: sorted."""
         keys = list(mapping)
         if all(type(key) is str for key in keys):
@@ -165,11 +168,11 @@ class Dialect:
             keys.sort(key=self.sort_key)
         return keys
 
-    def sorted_items(self, mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    def sorted_items(self, mapping: Mapping[Value, Value]) -> list[tuple[Value, Value]]:
         """Return a map's entries in key order."""
         return [(key, mapping[key]) for key in self.sorted_keys(mapping)]
 
-    def elements(self, value: Any) -> list[Any]:
+    def elements(self, value: Value) -> list[Value]:
         """Return the elements a loop or filter meets in ``value``.
 
         Raises:
@@ -189,7 +192,7 @@ class Dialect:
             case kind:
                 raise EvaluationError(f"invalid operation: {kind.word} is not iterable")
 
-    def order(self, left: Any, right: Any) -> int:
+    def order(self, left: Value, right: Value) -> int:
         """Compare any two values: negative, zero or positive.
 
         Values of different kinds compare by kind, so that any list can be sorted.
@@ -211,24 +214,24 @@ class Dialect:
             case _:
                 return 0
 
-    def _order_all(self, left: Sequence[Any], right: Sequence[Any]) -> int:
+    def _order_all(self, left: Sequence[Value], right: Sequence[Value]) -> int:
         for one, other in zip(left, right, strict=False):
             result = self.order(one, other)
             if result:
                 return result
         return len(left) - len(right)
 
-    def sort_key(self, value: Any) -> "SortKey":
+    def sort_key(self, value: Value) -> "SortKey":
         """Return a key for ``sorted`` that follows :meth:`order`."""
         return SortKey(value, self.order)
 
-    def incoming(self, value: Any) -> Any:
+    def incoming(self, value: Value) -> Value:
         """Return a value as it enters a template: an integer too large becomes a float."""
         if type(value) is int and not INT64_MIN <= value <= self.max_integer:
             return float(value)
         return value
 
-    def json_ready(self, value: Any) -> Any:
+    def json_ready(self, value: Value) -> Value:
         """Return ``value`` for JSON: undefined and none as ``None``, keys as strings.
 
         Of numbers that JSON doesn't know the server makes text later, like of all its floats.
@@ -256,8 +259,8 @@ class Dialect:
 class SortKey:
     """Wraps a value for ``sorted``."""
 
-    value: Any
-    order: Callable[[Any, Any], int]
+    value: Value
+    order: Callable[[Value, Value], int]
 
     def __lt__(self, other: "SortKey") -> bool:
         return self.order(self.value, other.value) < 0
@@ -316,7 +319,7 @@ def _is_hidden(char: str) -> bool:
 
 
 def prints_as_json(  # noqa: PLR0911 - one return per type
-    value: Any, *, depth: int = 0
+    value: Value, *, depth: int = 0
 ) -> bool:
     """Return whether the printed form of a JSON value is JSON again, and equal to it."""
     kind = type(value)
@@ -348,7 +351,7 @@ def _text_prints_as_json(text: str) -> bool:
     return not any(_is_hidden(char) for char in _NON_ASCII.findall(text))
 
 
-def dump_json(value: Any) -> str:
+def dump_json(value: Value) -> str:
     """Compact JSON with sorted keys."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

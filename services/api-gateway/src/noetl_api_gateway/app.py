@@ -110,10 +110,10 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 bus,
                 shard_count=settings.shard_count,
                 try_seconds=settings.request_try_seconds,
-                patience_seconds=settings.request_patience_seconds,
+                timeout_seconds=settings.request_patience_seconds,
                 long_try_seconds=settings.result_patience_seconds,
                 secret_try_seconds=settings.secret_try_seconds,
-                secret_patience_seconds=settings.secret_patience_seconds,
+                secret_timeout_seconds=settings.secret_patience_seconds,
             )
             backlog = Backlog(limit=settings.max_ingress_backlog)
             writer = IngressWriter(
@@ -124,7 +124,7 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 backlog=backlog,
                 large=LargeWrites(bus, services, next_id=ids.next),
             )
-            probe = HealthProbe(bus, services, patience_seconds=settings.health_patience_seconds)
+            probe = HealthProbe(bus, services, timeout_seconds=settings.health_patience_seconds)
             service.ready_when("nats", bus.is_ready)
             service.ready_when("ids", ids.is_ready)
             service.ready_when("services", probe.is_ok)

@@ -1,4 +1,4 @@
-"""What handlers need, opened once: the connection, the ids, the writer, the services."""
+"""The open parts of the edge that handlers use: connection, ids, writer, services."""
 
 import asyncio
 from dataclasses import dataclass
@@ -58,4 +58,4 @@ class GatewayProcess(Service):
 
 OpenGateway = NamedDependency[Gateway]
 TheProcess = NamedDependency[GatewayProcess]
-"""How handlers name them as parameters."""
+"""Types of handlers' parameters."""

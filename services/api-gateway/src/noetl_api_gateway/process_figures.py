@@ -1,4 +1,4 @@
-"""What this process and its machine use, read from the kernel."""
+"""Memory and CPU of this process and its machine, read from the kernel."""
 
 import os
 import time
@@ -15,7 +15,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class ProcessFigures:
     """Reads figures; shares of the processor are those since the figures before.
 
-    Where the kernel tells nothing the figures are 0.
+    Figures that the kernel does not give are 0.
     """
 
     def __init__(self) -> None:

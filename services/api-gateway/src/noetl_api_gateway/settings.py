@@ -156,7 +156,7 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
         return self
 
     def login_provider(self) -> dict[str, str]:
-        """Return what clients need to know of the login provider; empty without one."""
+        """Return the login provider's public settings; empty without one."""
         if not self.gateway_auth0_domain.strip():
             return {}
         members = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from noetl_contract.http.events import EventAnswer, EventRequest
-from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest
+from noetl_contract.http.executions.events import EventAnswer, EventRequest
+from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 

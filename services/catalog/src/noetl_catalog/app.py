@@ -1,8 +1,6 @@
 """The parts of the catalog service and how they fit together."""
 
 import asyncio
-import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,11 +9,13 @@ from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
 from noetl_common.ids import lease_machine_id
 from noetl_common.logging import get_logger
+from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
 from noetl_catalog.entries.listener_handlers import ListenerHandlers
+from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import EntryHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
@@ -30,7 +30,6 @@ from noetl_catalog.settings import Settings
 
 SCHEMA = "0006"
 _NAME = "catalog"
-_PARSERS = 2
 _log = get_logger()
 
 
@@ -46,17 +45,17 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_of_database())
-        store = EntryStore(pool)
-        runtime_store = RuntimeStore(pool)
+        database = Database(pool)
+        store = EntryStore(database)
+        runtime_store = RuntimeStore(database)
         machines = MachineHandlers(runtime_store, settings=settings)
-        holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
         rpc = RpcClient(bus)
         async with (
             # Served first: this process leases its own machine id here, or from a replica.
-            serve_rpc(bus, machines.routes(), queue=_NAME, concurrency=4),
-            lease_machine_id(rpc, holder) as ids,
+            serve_rpc(bus, machines.handlers(), queue=_NAME, concurrency=4),
+            lease_machine_id(rpc, _NAME) as ids,
             open_secrets(
-                pool,
+                database,
                 entries=KeychainEntries(store, settings=settings),
                 executions=Executions(rpc, shard_count=settings.shard_count),
                 ids=ids,
@@ -64,7 +63,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             ) as secret_parts,
         ):
             heartbeats = Heartbeats(runtime_store, ids=ids)
-            parsers = asyncio.Semaphore(_PARSERS)
+            parsers = Parsers(settings)
             entries = EntryHandlers(store, settings=settings, parsers=parsers)
             register = RegisterHandlers(store, settings=settings, ids=ids, parsers=parsers)
             runtimes = RuntimeHandlers(
@@ -77,9 +76,14 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.spawn("heartbeats", heartbeats.run())
             service.spawn("cleanup", run_cleanup(runtime_store, secret_parts, settings=settings))
             secret_parts.join(service)
-            routes = entries.routes() | register.routes() | runtimes.routes() | secret_parts.routes
-            routes |= listeners.routes()
-            async with serve_rpc(bus, routes, queue=_NAME, concurrency=settings.rpc_concurrency):
+            handlers = [
+                *entries.handlers(),
+                *register.handlers(),
+                *listeners.handlers(),
+                *runtimes.handlers(),
+                *secret_parts.handlers,
+            ]
+            async with serve_rpc(bus, handlers, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 
 

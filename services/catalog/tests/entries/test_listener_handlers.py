@@ -1,10 +1,11 @@
 """Subscriptions found by the last part of their gateway path."""
 
-import asyncpg
 from noetl_catalog.entries.listener_handlers import ListenerHandlers
 from noetl_catalog.entries.store import EntryStore
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import ListenerRequest, ListenerSubscription
 
 DOCUMENT = """
 kind: Subscription
@@ -31,17 +32,15 @@ async def test_a_listener_is_found_by_the_last_part_of_the_newest_path(pool: Poo
     await keep(pool, "subscriptions/b", 1, "/x/orders/")
     await keep(pool, "subscriptions/c", 1, "", content="a: [")
     await keep(pool, "playbooks/d", 1, "/hooks/other", kind="playbook")
-    handlers = ListenerHandlers(EntryStore(pool))
+    handlers = ListenerHandlers(EntryStore(Database(pool)))
 
-    orders = await handlers.on_listener({"listener": "orders"})
-    other = await handlers.on_listener({"listener": "other"})
+    orders = await handlers.on_listener(ListenerRequest(listener="orders"))
+    other = await handlers.on_listener(ListenerRequest(listener="other"))
 
-    assert orders.body["path"] == "subscriptions/b"
-    assert orders.body["spec"]["ingress"] == {"gateway_path": "/x/orders/"}
-    assert (other.status, other.error) == (
-        404,
-        "No push subscription for ingress listener 'other'",
-    )
+    assert isinstance(orders, ListenerSubscription)
+    assert orders.path == "subscriptions/b"
+    assert orders.spec["ingress"] == {"gateway_path": "/x/orders/"}
+    assert other == Refusal(404, "No push subscription for ingress listener 'other'")
 
 
 async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> None:
@@ -51,10 +50,14 @@ async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> 
     await pool.execute(
         "UPDATE noetl.catalog SET deleted_at = now() WHERE version = 2 OR path = 'subscriptions/b'"
     )
-    handlers = ListenerHandlers(EntryStore(pool))
+    handlers = ListenerHandlers(EntryStore(Database(pool)))
 
-    replies = [await handlers.on_listener({"listener": name}) for name in ("payments", "refunds")]
-    orders = await handlers.on_listener({"listener": "orders"})
+    gone = [
+        await handlers.on_listener(ListenerRequest(listener=name))
+        for name in ("payments", "refunds")
+    ]
+    orders = await handlers.on_listener(ListenerRequest(listener="orders"))
 
-    assert [reply.status for reply in replies] == [404, 404]
-    assert orders.body["path"] == "subscriptions/a"
+    assert [isinstance(answer, Refusal) and answer.status for answer in gone] == [404, 404]
+    assert isinstance(orders, ListenerSubscription)
+    assert orders.path == "subscriptions/a"

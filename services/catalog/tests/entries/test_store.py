@@ -3,11 +3,7 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 from noetl_catalog.entries.store import EntryStore, NewVersion
-from noetl_common.pg.queries import Queries
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 
 def make_version(catalog_id: int, **overrides: Any) -> NewVersion:
@@ -21,15 +17,6 @@ def make_version(catalog_id: int, **overrides: Any) -> NewVersion:
         "meta": None,
     }
     return NewVersion(**known | overrides)
-
-
-async def test_every_statement_fits_the_schema(pool: Pool) -> None:
-    queries = Queries.load("noetl_catalog.entries")
-    async with pool.acquire() as connection:
-        for name in queries:
-            await connection.prepare(queries[name])
-
-    assert len(queries) >= 9
 
 
 async def test_fifty_registrations_of_one_path_get_fifty_versions(store: EntryStore) -> None:

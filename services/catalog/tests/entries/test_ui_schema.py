@@ -1,7 +1,7 @@
 """Form fields inferred from a workload."""
 
 import pytest
-from noetl_catalog.entries.ui_schema import read_form
+from noetl_catalog.entries.ui_schema import Form, read_form
 from noetl_contract.json import Json, JsonObject
 
 PLAIN = {
@@ -18,8 +18,12 @@ def field(name: str, kind: str, default: Json, **changed: Json) -> Json:
     return known | changed
 
 
-def fields_of(content: str) -> Json:
-    return list(read_form(content).fields)
+def shown(form: Form) -> list[JsonObject]:
+    return [one.model_dump() for one in form.fields]
+
+
+def fields_of(content: str) -> list[JsonObject]:
+    return shown(read_form(content))
 
 
 def test_the_contracts_example() -> None:
@@ -33,7 +37,7 @@ def test_the_contracts_example() -> None:
     )
 
     assert (form.title, form.description, form.is_exposed) == ("form", None, False)
-    assert form.fields == [
+    assert shown(form) == [
         field("level", "enum", "info", options=["debug", "info"]),
         field(
             "db",
@@ -42,7 +46,7 @@ def test_the_contracts_example() -> None:
             children=[field("host", "string", "h"), field("port", "integer", 5432)],
         ),
     ]
-    assert list(form.fields[0]) == [
+    assert list(shown(form)[0]) == [
         "name",
         "kind",
         "default",

@@ -3,26 +3,15 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
 from noetl_catalog.runtimes.store import Beat, NewRuntime, RuntimeStore
-from noetl_common.pg.queries import Queries
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool
 
 
 @pytest.fixture
 def store(pool: Pool) -> RuntimeStore:
-    return RuntimeStore(pool)
-
-
-async def test_every_statement_fits_the_schema(pool: Pool) -> None:
-    queries = Queries.load("noetl_catalog.runtimes")
-    async with pool.acquire() as connection:
-        for name in queries:
-            await connection.prepare(queries[name])
-
-    assert len(queries) >= 10
+    return RuntimeStore(Database(pool))
 
 
 def make_runtime(runtime_id: int, **overrides: Any) -> NewRuntime:

@@ -5,20 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import asyncpg
 from noetl_catalog.app import open_parts
 from noetl_catalog.settings import Settings
 from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
-from noetl_common.pg.pool import open_pool
+from noetl_common.bus.rpc import RpcClient, handle, serve_rpc
+from noetl_common.pg.pool import Pool, open_pool
 from noetl_common.service import Service, supervise
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json
+from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName, ExecutionOrigin
 from noetl_contract.subjects import rpc_subject
 from noetl_testkit.postgres import Database
 from pydantic import SecretStr
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 CANARY = "s3cret-canary-value"
 KEY = SecretStr(base64.b64encode(b"k" * 32).decode())
@@ -32,7 +30,7 @@ class SecretWorld:
     client: RpcClient
     pool: Pool
     service: Service
-    executions: dict[int, Json] = field(default_factory=dict)
+    executions: dict[int, ExecutionOrigin] = field(default_factory=dict)
     """Answers of `executions.origin`, by execution."""
 
     async def ask(self, operation: str, **request: Json) -> RpcReply:
@@ -75,15 +73,12 @@ async def open_world(
     ):
         world = SecretWorld(RpcClient(bus), pool, service)
 
-        async def origin(request: JsonObject) -> RpcReply:
-            found = world.executions.get(request["execution_id"])
-            if found is None:
-                return RpcReply(status=404, error="Execution not found")
-            return RpcReply(body=found)
+        async def origin(request: ExecutionName) -> ExecutionOrigin | Refusal:
+            found = world.executions.get(request.execution_id)
+            return found or Refusal(404, "Execution not found")
 
-        subjects = {rpc_subject("projector", "executions.origin", shard=0): origin}
         async with (
-            serve_rpc(bus, subjects, queue="fake"),
+            serve_rpc(bus, [handle(EXECUTIONS_ORIGIN, origin)], queue="fake", shard=0),
             supervise(service, lambda running: open_parts(running, settings)),
         ):
             yield world

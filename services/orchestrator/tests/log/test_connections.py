@@ -7,7 +7,7 @@ import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.pg.pool import open_pool
-from noetl_contract.http.health import PoolStatusAnswer
+from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.subjects import rpc_subject
 from noetl_orchestrator.app import create_app
 from noetl_orchestrator.log.connections import TurnConnections, make_pool_status

@@ -1,1 +1,1 @@
-"""Read models and their queries."""
+"""Answers to reads, the store of large results and variables, and the read model."""

@@ -1,16 +1,14 @@
 """The parts of the projector service and how they fit together."""
 
-import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull
-from noetl_common.bus.rpc import RpcClient, RpcHandler, serve_rpc
+from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
+from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -40,8 +38,6 @@ from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
 
-type Pool = asyncpg.Pool[asyncpg.Record]
-
 SCHEMA = "0008"
 _NAME = "projector"
 
@@ -60,11 +56,11 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus, (EVENTS,), (durable,))
-        executions, results = ExecutionStore(pool), ResultStore(pool)
-        projection = ProjectionStore(pool)
-        holder = f"{_NAME}/{os.getpid()}/{secrets.token_hex(4)}"
+        database = Database(pool)
+        executions, results = ExecutionStore(database), ResultStore(database)
+        projection = ProjectionStore(database)
         async with (
-            lease_machine_id(RpcClient(bus), holder) as ids,
+            lease_machine_id(RpcClient(bus), _NAME) as ids,
             open_console(settings) as console,
         ):
             places = open_places(settings, bus)
@@ -80,15 +76,22 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 "removal",
                 run_removal(results, places, settings=settings, on_progress=removal_progress),
             )
-            routes = _read_routes(pool, executions, settings=settings)
-            routes |= ResultHandlers(
-                results, bus=bus, settings=settings, ids=ids, places=places
-            ).routes()
-            routes |= ResultListHandlers(results, settings=settings).routes()
-            routes |= ProjectionHandlers(projection, settings=settings).routes()
-            routes |= SqlHandlers(console, bus=bus, settings=settings).routes()
-            queue = f"{_NAME}_{settings.shard_index}"
-            async with serve_rpc(bus, routes, queue=queue, concurrency=settings.rpc_concurrency):
+            handlers = [
+                *_read_handlers(database, executions, settings=settings),
+                *ResultHandlers(
+                    results, bus=bus, settings=settings, ids=ids, places=places
+                ).handlers(),
+                *ResultListHandlers(results).handlers(),
+                *ProjectionHandlers(projection, settings=settings).handlers(),
+                *SqlHandlers(console, bus=bus, settings=settings).handlers(),
+            ]
+            async with serve_rpc(
+                bus,
+                handlers,
+                queue=f"{_NAME}_{settings.shard_index}",
+                shard=settings.shard_index,
+                concurrency=settings.rpc_concurrency,
+            ):
                 yield
 
 
@@ -109,15 +112,15 @@ def _follow(service: Service, bus: Bus, store: ProjectionStore, *, settings: Set
     service.spawn("sweep", run_sweep(store, settings=settings, on_progress=service.beater("sweep")))
 
 
-def _read_routes(
-    pool: Pool, executions: ExecutionStore, *, settings: Settings
-) -> dict[str, RpcHandler]:
+def _read_handlers(
+    database: Database, executions: ExecutionStore, *, settings: Settings
+) -> list[Handler]:
     """Return the handlers that need nothing but the database."""
-    return (
-        ExecutionHandlers(executions, settings=settings).routes()
-        | EventHandlers(executions, settings=settings).routes()
-        | ReplayHandlers(ReplayStore(pool), settings=settings).routes()
-        | SubscriptionHandlers(SubscriptionStore(pool), settings=settings).routes()
-        | VariableHandlers(VariableStore(pool), settings=settings).routes()
-        | DashboardHandlers(DashboardStore(pool), settings=settings).routes()
-    )
+    return [
+        *ExecutionHandlers(executions, settings=settings).handlers(),
+        *EventHandlers(executions).handlers(),
+        *ReplayHandlers(ReplayStore(database)).handlers(),
+        *SubscriptionHandlers(SubscriptionStore(database)).handlers(),
+        *VariableHandlers(VariableStore(database), settings=settings).handlers(),
+        *DashboardHandlers(DashboardStore(database)).handlers(),
+    ]

@@ -1,16 +1,23 @@
 """Events by id, batches and executions that run too long."""
 
-from collections.abc import Awaitable, Callable
-
-import asyncpg
 import orjson
 import pytest
 from noetl_common.pg.queries import Queries
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json
+from noetl_contract.rpc.operation import Operation
+from noetl_contract.rpc.projector import (
+    EVENT_RESULT,
+    EVENTS_BATCH,
+    EXECUTIONS_STUCK,
+    SUBSCRIPTION_GET,
+    BatchName,
+    EventName,
+    StuckRequest,
+    SubscriptionName,
+)
+from pydantic import BaseModel
 
-type Pool = asyncpg.Pool[asyncpg.Record]
-type AddLog = Callable[..., Awaitable[None]]
-type Ask = Callable[..., Awaitable[RpcReply]]
+from services.projector.tests.conftest import AddLog, Ask, Pool
 
 STARTED = {"event_type": "playbook_started", "node": "playbook", "status": "STARTED"}
 LOG = [STARTED, *({"event_type": "command.issued"} for _ in range(3))]
@@ -21,7 +28,7 @@ async def test_an_event_is_found_by_its_id_and_masked(ask: Ask, add_log: AddLog)
     done["result"]["context"] = {"n": 1, "api_key": "k"}
     await add_log(1, [STARTED, done])
 
-    body = (await ask("event.result", event_id=1002)).body
+    body = (await ask(EVENT_RESULT, EventName(event_id=1002))).body
 
     assert {**body, "created_at": ""} == {
         "event_id": 1002,
@@ -47,15 +54,17 @@ async def test_an_event_is_found_by_its_id_and_masked(ask: Ask, add_log: AddLog)
 
 
 @pytest.mark.parametrize(
-    ("operation", "field", "text"),
+    ("operation", "request_", "text"),
     [
-        ("event.result", "event_id", "Event not found: 5"),
-        ("events.batch", "request_id", "Batch request not found: 5"),
-        ("subscription.get", "subscription_id", "Subscription 5 not registered"),
+        (EVENT_RESULT, EventName(event_id=5), "Event not found: 5"),
+        (EVENTS_BATCH, BatchName(request_id=5), "Batch request not found: 5"),
+        (SUBSCRIPTION_GET, SubscriptionName(subscription_id=5), "Subscription 5 not registered"),
     ],
 )
-async def test_what_is_not_there_is_named(ask: Ask, operation: str, field: str, text: str) -> None:
-    reply = await ask(operation, **{field: 5})
+async def test_what_is_not_there_is_named[Request: BaseModel](
+    ask: Ask, operation: Operation[Request, Json], request_: Request, text: str
+) -> None:
+    reply = await ask(operation, request_)
 
     assert (reply.status, reply.error) == (404, text)
 
@@ -88,8 +97,8 @@ async def test_a_batch_is_found_by_its_events_with_its_key(
         " VALUES ('events:1', 'k', 1, '{\"event_ids\": [1002, 1003]}')"
     )
 
-    keyed = (await ask("events.batch", request_id=1003)).body
-    other = (await ask("events.batch", request_id=1004)).body
+    keyed = (await ask(EVENTS_BATCH, BatchName(request_id=1003))).body
+    other = (await ask(EVENTS_BATCH, BatchName(request_id=1004))).body
 
     assert {**keyed, "updated_at": ""} == {
         "request_id": "1003",
@@ -116,6 +125,6 @@ async def test_stuck_executions_are_those_that_run_for_long(
         " WHERE execution_id < 3"
     )
 
-    reply = await ask("executions.stuck", older_than_minutes=5, limit=10)
+    reply = await ask(EXECUTIONS_STUCK, StuckRequest(older_than_minutes=5, limit=10))
 
     assert reply.body == {"execution_ids": [1]}

@@ -1,16 +1,27 @@
 """Answers about executions come from the log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-import asyncpg
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.projector import (
+    COMMAND_GET,
+    EXECUTIONS_CANCELLED,
+    EXECUTIONS_EVENTS,
+    EXECUTIONS_EXISTS,
+    EXECUTIONS_GET,
+    EXECUTIONS_LIST,
+    EXECUTIONS_ORIGIN,
+    EXECUTIONS_STATUS,
+    EXECUTIONS_TAIL,
+    CommandName,
+    DetailRequest,
+    EventsPage,
+    ExecutionName,
+    ExecutionsPage,
+    TailRequest,
+)
 from noetl_testkit.waiting import eventually
 
-type Pool = asyncpg.Pool[asyncpg.Record]
-type AddLog = Callable[..., Awaitable[None]]
-type Ask = Callable[..., Awaitable[RpcReply]]
-
+from services.projector.tests.conftest import AddLog, Ask, Pool
 
 STARTED = {
     "event_type": "playbook_started",
@@ -33,7 +44,7 @@ WHOLE = [STARTED, ISSUED, DONE, COMPLETED, ENDED]
 async def test_status_has_the_keys_of_both_shapes(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, WHOLE, status="COMPLETED")
 
-    body = (await ask("executions.status", execution_id=1)).body
+    body = (await ask(EXECUTIONS_STATUS, ExecutionName(execution_id=1))).body
 
     assert body["status"] == "COMPLETED"
     assert body["completed"] is True
@@ -58,7 +69,7 @@ async def test_a_status_is_of_one_moment(ask: Ask, add_log: AddLog, pool: Pool) 
 
         async with holder.transaction():
             await holder.execute("LOCK TABLE noetl.command")
-            asked = asyncio.create_task(ask("executions.status", execution_id=1))
+            asked = asyncio.create_task(ask(EXECUTIONS_STATUS, ExecutionName(execution_id=1)))
             await eventually(is_held)
             await add_log(1, WHOLE, status="COMPLETED")
     body = (await asked).body
@@ -70,7 +81,7 @@ async def test_a_failed_execution_says_completed_too(ask: Ask, add_log: AddLog) 
     """The CLI shows RUNNING for every execution that isn't completed."""
     await add_log(1, [STARTED, {"event_type": "playbook.failed"}], status="FAILED")
 
-    body = (await ask("executions.status", execution_id=1)).body
+    body = (await ask(EXECUTIONS_STATUS, ExecutionName(execution_id=1))).body
 
     assert (body["completed"], body["failed"]) == (True, True)
 
@@ -78,25 +89,33 @@ async def test_a_failed_execution_says_completed_too(ask: Ask, add_log: AddLog) 
 async def test_a_cancelled_execution_says_completed_and_failed(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, [STARTED, {"event_type": "playbook_cancelled"}], status="CANCELLED")
 
-    body = (await ask("executions.status", execution_id=1)).body
+    body = (await ask(EXECUTIONS_STATUS, ExecutionName(execution_id=1))).body
 
     assert (body["completed"], body["failed"], body["error"]) == (True, True, "cancelled")
-    assert (await ask("executions.cancelled", execution_id=1)).body["cancelled"] is True
+    assert (await ask(EXECUTIONS_CANCELLED, ExecutionName(execution_id=1))).body[
+        "cancelled"
+    ] is True
 
 
 async def test_unknown_execution_is_404_and_named(ask: Ask) -> None:
-    for operation in ("executions.get", "executions.status", "executions.tail"):
-        reply = await ask(operation, execution_id=99)
+    for operation, request in (
+        (EXECUTIONS_GET, DetailRequest(execution_id=99)),
+        (EXECUTIONS_STATUS, ExecutionName(execution_id=99)),
+        (EXECUTIONS_TAIL, TailRequest(execution_id=99)),
+    ):
+        reply = await ask(operation, request)
 
         assert (reply.status, reply.error) == (404, "Execution not found: 99")
-    assert (await ask("executions.cancelled", execution_id=99)).body["is_cancelled"] is False
-    assert (await ask("executions.exists", execution_id=99)).body["exists"] is False
+    assert (await ask(EXECUTIONS_CANCELLED, ExecutionName(execution_id=99))).body[
+        "is_cancelled"
+    ] is False
+    assert (await ask(EXECUTIONS_EXISTS, ExecutionName(execution_id=99))).body["exists"] is False
 
 
 async def test_detail_is_ascending_masked_and_has_the_result(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, WHOLE, status="COMPLETED")
 
-    body = (await ask("executions.get", execution_id=1)).body
+    body = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
 
     assert [event["event_type"] for event in body["events"]] == [
         event["event_type"] for event in WHOLE
@@ -109,7 +128,7 @@ async def test_detail_is_ascending_masked_and_has_the_result(ask: Ask, add_log: 
 async def test_detail_of_a_long_log_keeps_the_newest(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, [STARTED, *[ISSUED] * 9, ENDED], status="COMPLETED")
 
-    body = (await ask("executions.get", execution_id=1)).body
+    body = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
 
     assert [event["position"] for event in body["events"]] == [7, 8, 9, 10, 11]
     assert body["pagination"]["total_events"] == 11
@@ -120,7 +139,7 @@ async def test_large_contexts_are_left_out_and_said_so(ask: Ask, add_log: AddLog
     large = {"event_type": "command.issued", "context": {"text": "a b " * 500}}
     await add_log(1, [STARTED, large, large, ENDED], status="COMPLETED")
 
-    events = (await ask("executions.get", execution_id=1)).body["events"]
+    events = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body["events"]
 
     assert [event.get("truncated") for event in events] == [True, True, None, None]
     assert events[1]["context"] is None
@@ -130,7 +149,8 @@ async def test_pages_are_descending_and_filtered(ask: Ask, add_log: AddLog) -> N
     await add_log(1, [STARTED, *[ISSUED] * 20, ENDED], status="COMPLETED")
 
     reply = await ask(
-        "executions.events", execution_id=1, page=2, page_size=10, event_type="command.issued"
+        EXECUTIONS_EVENTS,
+        EventsPage(execution_id=1, page=2, page_size=10, event_type="command.issued"),
     )
 
     assert [event["position"] for event in reply.body["events"]] == list(range(11, 1, -1))
@@ -148,7 +168,9 @@ async def test_p4_tail_goes_by_position(ask: Ask, add_log: AddLog) -> None:
     low_id_last = [STARTED, {**ISSUED, "event_id": 5}, {**ENDED, "event_id": 2}]
     await add_log(1, low_id_last, status="COMPLETED")
 
-    body = (await ask("executions.tail", execution_id=1, after_position=1, limit=10)).body
+    body = (
+        await ask(EXECUTIONS_TAIL, TailRequest(execution_id=1, after_position=1, limit=10))
+    ).body
 
     assert [event["event_id"] for event in body["events"]] == [5, 2]
     assert (body["position"], body["status"]) == (3, "COMPLETED")
@@ -160,7 +182,7 @@ async def test_p4_an_event_id_becomes_its_position(ask: Ask, add_log: AddLog) ->
     await add_log(1, rows, status="COMPLETED")
 
     async def after(event_id: int) -> int:
-        reply = await ask("executions.tail", execution_id=1, after_event_id=event_id)
+        reply = await ask(EXECUTIONS_TAIL, TailRequest(execution_id=1, after_event_id=event_id))
         return int(reply.body["after_position"])
 
     assert await after(large) == 2
@@ -174,9 +196,9 @@ async def test_list_filters_everything_newest_first(ask: Ask, add_log: AddLog) -
     await add_log(2, [STARTED, ENDED], path="tests/beta", status="COMPLETED")
     await add_log(3, [STARTED], path="tests/alphabet")
 
-    listed = (await ask("executions.list")).body
-    alphas = (await ask("executions.list", path="ALPHA")).body
-    completed = (await ask("executions.list", status="COMPLETED")).body
+    listed = (await ask(EXECUTIONS_LIST, ExecutionsPage())).body
+    alphas = (await ask(EXECUTIONS_LIST, ExecutionsPage(path="ALPHA"))).body
+    completed = (await ask(EXECUTIONS_LIST, ExecutionsPage(status="COMPLETED"))).body
 
     assert [entry["execution_id"] for entry in listed] == [3, 2, 1]
     assert [entry["execution_id"] for entry in alphas] == [3, 1]
@@ -192,9 +214,9 @@ async def test_s2_nothing_is_ordered_by_an_id(ask: Ask, add_log: AddLog, pool: P
         "UPDATE noetl.execution_state SET started_at = now() - execution_id * interval '1 hour'"
     )
 
-    listed = (await ask("executions.list")).body
-    page = (await ask("executions.events", execution_id=1, page=1, page_size=10)).body
-    detail = (await ask("executions.get", execution_id=1)).body
+    listed = (await ask(EXECUTIONS_LIST, ExecutionsPage())).body
+    page = (await ask(EXECUTIONS_EVENTS, EventsPage(execution_id=1, page=1, page_size=10))).body
+    detail = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
 
     assert [entry["execution_id"] for entry in listed] == [1, 2, 3]
     assert [event["event_id"] for event in page["events"]] == [2, 5, 1001]
@@ -209,8 +231,12 @@ async def test_exists_tells_the_size_of_a_looped_start(ask: Ask, add_log: AddLog
     await add_log(1, [STARTED, enter, ISSUED])
     await add_log(2, [STARTED, ISSUED])
 
-    assert (await ask("executions.exists", execution_id=1)).body["commands_generated"] == 7
-    assert (await ask("executions.exists", execution_id=2)).body["commands_generated"] == 1
+    assert (await ask(EXECUTIONS_EXISTS, ExecutionName(execution_id=1))).body[
+        "commands_generated"
+    ] == 7
+    assert (await ask(EXECUTIONS_EXISTS, ExecutionName(execution_id=2))).body[
+        "commands_generated"
+    ] == 1
 
 
 async def test_a_log_that_no_playbook_wrote_has_a_status_and_events(
@@ -220,10 +246,10 @@ async def test_a_log_that_no_playbook_wrote_has_a_status_and_events(
     await add_log(71, [registered, {"event_type": "subscription.activated"}])
     await pool.execute("DELETE FROM noetl.execution_state")
 
-    status = (await ask("executions.status", execution_id=71)).body
-    events = (await ask("executions.events", execution_id=71, page=1, page_size=10)).body
-    detail = await ask("executions.get", execution_id=71)
-    listed = (await ask("executions.list")).body
+    status = (await ask(EXECUTIONS_STATUS, ExecutionName(execution_id=71))).body
+    events = (await ask(EXECUTIONS_EVENTS, EventsPage(execution_id=71, page=1, page_size=10))).body
+    detail = await ask(EXECUTIONS_GET, DetailRequest(execution_id=71))
+    listed = (await ask(EXECUTIONS_LIST, ExecutionsPage())).body
 
     assert (status["status"], status["progress"]["total_steps"]) == ("RUNNING", 0)
     assert (events["path"], events["pagination"]["total_events"]) == ("subscriptions/orders", 2)
@@ -236,7 +262,7 @@ async def test_a_command_is_read_from_the_log_when_its_row_is_gone(
 ) -> None:
     await add_log(1, WHOLE)
 
-    body = (await ask("command.get", event_id=1002)).body
+    body = (await ask(COMMAND_GET, CommandName(event_id=1002))).body
 
     assert (body["execution_id"], body["node_name"], body["action"]) == (1, "start", "noop")
 
@@ -245,9 +271,9 @@ async def test_origin_has_the_workload_as_it_was_sent(ask: Ask, add_log: AddLog)
     """Keychain references are rendered with it; masking is for clients."""
     await add_log(1, WHOLE, status="COMPLETED")
 
-    origin = await ask("executions.origin", execution_id=1)
-    shown = (await ask("executions.get", execution_id=1)).body
-    unknown = await ask("executions.origin", execution_id=99)
+    origin = await ask(EXECUTIONS_ORIGIN, ExecutionName(execution_id=1))
+    shown = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
+    unknown = await ask(EXECUTIONS_ORIGIN, ExecutionName(execution_id=99))
 
     assert origin.body["workload"] == {"a": 1, "api_key": "k"}
     assert origin.body["catalog_id"] == int(shown["catalog_id"])

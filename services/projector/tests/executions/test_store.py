@@ -1,10 +1,9 @@
 """Pages of executions and events are read from indexes."""
 
-import asyncpg
 import pytest
 from noetl_common.pg.queries import Queries
 
-type Pool = asyncpg.Pool[asyncpg.Record]
+from services.projector.tests.conftest import Pool
 
 QUERIES = Queries.load("noetl_projector.executions")
 

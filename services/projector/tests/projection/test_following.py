@@ -1,31 +1,25 @@
-"""Background loops: moved rows are acknowledged, sweeps overlap, shard maps agree (P1, P2, S4)."""
+"""Background loops: moved rows are acknowledged, sweeps overlap (P1, P2)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
-import asyncpg
 import pytest
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull
 from noetl_common.bus.topology import ensure_topology
+from noetl_common.pg.database import Database
 from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_common.pg.identity import WrongDatabase
-from noetl_common.service import Service, supervise
 from noetl_contract.streams import EVENTS, projector_durable
 from noetl_contract.subjects import event_subject
-from noetl_projector.app import open_parts
 from noetl_projector.projection.follower import Follower
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import run_sweep
 from noetl_testkit.bus import running
-from noetl_testkit.postgres import Database
+from noetl_testkit.postgres import Database as DatabaseAddress
 from noetl_testkit.waiting import eventually
 
-from services.projector.tests.conftest import make_settings
-
-type AddLog = Callable[..., Awaitable[None]]
-type Pool = asyncpg.Pool[asyncpg.Record]
+from services.projector.tests.conftest import AddLog, Pool, make_settings
 
 DURABLE = projector_durable(0)
 STARTED = {"event_type": "playbook_started"}
@@ -33,7 +27,7 @@ ENDED = {"event_type": "playbook.completed", "node": "playbook"}
 
 
 @pytest.fixture
-async def bus(database: Database, nats_url: str) -> AsyncIterator[Bus]:
+async def bus(database: DatabaseAddress, nats_url: str) -> AsyncIterator[Bus]:
     async with connect(make_settings(database, nats_url=nats_url), name="test") as opened:
         await ensure_topology(opened, (EVENTS,), (DURABLE,))
         yield opened
@@ -42,8 +36,8 @@ async def bus(database: Database, nats_url: str) -> AsyncIterator[Bus]:
 class AwayStore(ProjectionStore):
     """A store whose database is away until it is told otherwise."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self.tries = 0
         self.back = asyncio.Event()
 
@@ -67,10 +61,10 @@ async def unacknowledged(bus: Bus) -> int:
 
 
 async def test_p1_a_message_is_acknowledged_when_its_row_was_moved_and_not_before(
-    database: Database, pool: Pool, bus: Bus, add_log: AddLog
+    database: DatabaseAddress, db: Database, pool: Pool, bus: Bus, add_log: AddLog
 ) -> None:
     """F16: messages without an acknowledgement come again, and an outage is waited out."""
-    store = AwayStore(pool)
+    store = AwayStore(db)
     projection = Follower(store, settings=make_settings(database))
     await add_log(1, [STARTED])
     await bus.publish(event_subject(1, shard=0), b"not even read", message_id="e:1:1")
@@ -90,7 +84,7 @@ async def test_p1_a_message_is_acknowledged_when_its_row_was_moved_and_not_befor
 
 
 async def test_p2_each_look_reaches_back_behind_the_one_before(
-    database: Database, pool: Pool, store: ProjectionStore, add_log: AddLog
+    database: DatabaseAddress, pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     """An end may be committed under a time before a look that did not see it yet."""
     settings = make_settings(database, sweep_interval_seconds=0.05, sweep_first_reach_seconds=3600)
@@ -123,18 +117,3 @@ async def test_p2_each_look_reaches_back_behind_the_one_before(
         await eventually(is_found, timeout_seconds=10)
 
     assert first == "COMPLETED"
-
-
-async def test_s4_a_projector_with_another_shard_map_refuses_the_database(
-    database: Database, nats_url: str
-) -> None:
-    database.run(
-        "INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)"
-        " VALUES ('noetl', 0, 2)"
-    )
-    settings = make_settings(database, nats_url=nats_url)
-    with pytest.raises(WrongDatabase, match="shard 0 of 2"):
-        async with supervise(
-            Service("projector", settings), lambda service: open_parts(service, settings)
-        ):
-            pass

@@ -1,18 +1,15 @@
 """The read model is rebuilt while the system runs (P3)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
+from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
+from noetl_contract.rpc.projector import AdvanceExecutions, RebuildPage
 from noetl_projector.projection.handlers import ProjectionHandlers
 from noetl_projector.projection.store import ProjectionStore
 from noetl_testkit.postgres import Database
 
-from services.projector.tests.conftest import make_settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
-type AddLog = Callable[..., Awaitable[None]]
+from services.projector.tests.conftest import AddLog, Pool, make_settings
 
 STARTED = {"event_type": "playbook_started", "node": "playbook"}
 ENDED = {"event_type": "playbook.completed", "node": "playbook"}
@@ -69,7 +66,7 @@ async def test_wrong_missing_and_left_over_rows_are_made_right(
             stray,
         )
 
-    pages = await walk(ProjectionStore(pool), limit=3)
+    pages = await walk(store, limit=3)
 
     assert pages == 3
     assert (await rows(pool), await counters(pool)) == right
@@ -82,8 +79,8 @@ async def test_a_second_rebuild_changes_nothing(
     await fill(store, add_log)
     before = (await rows(pool), await counters(pool))
 
-    await walk(ProjectionStore(pool), limit=100)
-    await walk(ProjectionStore(pool), limit=1)
+    await walk(store, limit=100)
+    await walk(store, limit=1)
 
     assert (await rows(pool), await counters(pool)) == before
 
@@ -92,12 +89,12 @@ async def test_what_goes_on_meanwhile_is_neither_lost_nor_counted_twice(
     pool: Pool, store: ProjectionStore, add_log: AddLog
 ) -> None:
     await fill(store, add_log)
-    rebuild, done = ProjectionStore(pool), asyncio.Event()
+    done = asyncio.Event()
 
     async def keep_rebuilding() -> int:
         rounds = 0
         while not done.is_set():
-            await walk(rebuild, limit=2)
+            await walk(store, limit=2)
             rounds += 1
         return rounds
 
@@ -109,7 +106,7 @@ async def test_what_goes_on_meanwhile_is_neither_lost_nor_counted_twice(
         await store.move_executions([number, *EXECUTIONS])
     done.set()
     rounds = await rebuilding
-    await walk(rebuild, limit=1000)
+    await walk(store, limit=1000)
 
     assert rounds > 0
     assert await counters(pool) == {"COMPLETED": 4 + 52, "RUNNING": 3}
@@ -123,7 +120,7 @@ async def test_a_row_ahead_of_its_state_is_left_alone(
     await fill(store, add_log)
     await pool.execute("UPDATE noetl.execution SET position = 50 WHERE execution_id = 3")
 
-    await ProjectionStore(pool).rebuild_page(after=None, limit=100)
+    await store.rebuild_page(after=None, limit=100)
 
     assert (await rows(pool))[2][2] == 50
 
@@ -135,17 +132,17 @@ async def test_requests_advance_what_is_behind_and_rebuild_page_by_page(
     for number in EXECUTIONS:
         await add_log(number, [STARTED])
 
-    named = await handlers.on_advance({"execution_ids": [1, 2, 404]})
-    rest = await handlers.on_advance({})
-    none = await handlers.on_advance({})
-    first = await handlers.on_rebuild({"limit": 5})
-    last = await handlers.on_rebuild({"limit": 5, "after": first.body["after"]})
+    named = await handlers.on_advance(AdvanceExecutions(execution_ids=[1, 2, 404]))
+    rest = await handlers.on_advance(AdvanceExecutions())
+    none = await handlers.on_advance(AdvanceExecutions())
+    first = await handlers.on_rebuild(RebuildPage(limit=5))
+    last = await handlers.on_rebuild(RebuildPage(limit=5, after=first.after))
 
-    assert named.body == {"advanced": 2, "checked": 3}
-    assert rest.body == {"advanced": 5, "checked": 5}
-    assert none.body == {"advanced": 0, "checked": 0}
-    assert first.body == {"rewritten": 5, "removed": 0, "after": 5}
-    assert last.body == {"rewritten": 2, "removed": 0, "after": None}
+    assert named == AdvanceAnswer(advanced=2, checked=3)
+    assert rest == AdvanceAnswer(advanced=5, checked=5)
+    assert none == AdvanceAnswer(advanced=0, checked=0)
+    assert first == RebuildAnswer(rewritten=5, removed=0, after=5)
+    assert last == RebuildAnswer(rewritten=2, removed=0, after=None)
 
 
 async def test_rebuilds_that_end_at_once_count_one_after_the_other(
@@ -154,6 +151,6 @@ async def test_rebuilds_that_end_at_once_count_one_after_the_other(
     await fill(store, add_log)
     right = await counters(pool)
 
-    await asyncio.gather(*(ProjectionStore(pool).recount() for _ in range(6)))
+    await asyncio.gather(*(store.recount() for _ in range(6)))
 
     assert await counters(pool) == right

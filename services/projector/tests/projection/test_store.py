@@ -1,17 +1,14 @@
 """The read model follows the log, independent of the messages (P1)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-import asyncpg
 import pytest
 from noetl_projector.projection.follower import execution_of_subject
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.projection.sweep import sweep
 
-type AddLog = Callable[..., Awaitable[None]]
-type Pool = asyncpg.Pool[asyncpg.Record]
+from services.projector.tests.conftest import AddLog, Pool
 
 STARTED = {"event_type": "playbook_started"}
 ENDED = {"event_type": "playbook.completed", "node": "playbook"}

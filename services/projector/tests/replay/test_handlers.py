@@ -1,16 +1,12 @@
 """Logs folded up to a cutoff."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
 
-import asyncpg
 import orjson
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest
 
-type Pool = asyncpg.Pool[asyncpg.Record]
-type AddLog = Callable[..., Awaitable[None]]
-type Ask = Callable[..., Awaitable[RpcReply]]
+from services.projector.tests.conftest import AddLog, Ask
 
 COMMAND = "1:start:1002"
 
@@ -61,7 +57,9 @@ REPLAY = {
 
 
 async def replayed(ask: Ask, **cut: Json) -> JsonObject:
-    body: JsonObject = (await ask("replay.state", execution_id=1, **REPLAY, **cut)).body
+    body: JsonObject = (
+        await ask(REPLAY_STATE, ReplayRequest(execution_id=1, **REPLAY, **cut))
+    ).body
     return body
 
 

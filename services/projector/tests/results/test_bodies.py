@@ -1,22 +1,28 @@
 """Bodies of results in every place: stored, read, verified, removed (docs/results.md)."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-import asyncpg
 import httpx
 import orjson
 import pytest
 from moto.server import ThreadedMotoServer
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
 from noetl_common.ids import SnowflakeIds
+from noetl_common.pg.database import Database
 from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.projector import (
+    RESULT_GET,
+    RESULT_PUT,
+    RESULT_RESOLVE,
+    NamedResult,
+    ResultPut,
+    ResultRef,
+)
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
 from noetl_projector.results.bodies.places import Places, open_places
 from noetl_projector.results.bodies.s3 import S3Place
@@ -26,7 +32,7 @@ from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
 from pydantic import SecretStr, ValidationError
 
-type Pool = asyncpg.Pool[asyncpg.Record]
+from services.projector.tests.conftest import Ask, Pool
 
 DATA = {"rows": [1, 2, 3]}
 URI = "noetl://execution/4/result/fetch/9"
@@ -49,7 +55,7 @@ def s3_url() -> Iterator[str]:
 class Bench:
     """Handlers with one kind of place, their store and their bus."""
 
-    ask: Callable[..., Awaitable[RpcReply]]
+    ask: Ask
     places: Places
     store: ResultStore
     pool: Pool
@@ -57,11 +63,11 @@ class Bench:
 
     async def put(self, data: Any = DATA, *, result_id: int = 9) -> RpcReply:
         return await self.ask(
-            "result.put", execution_id=4, result_id=result_id, name="fetch", data=data
+            RESULT_PUT, ResultPut(execution_id=4, result_id=result_id, name="fetch", data=data)
         )
 
     async def resolve(self, uri: str = URI) -> RpcReply:
-        return await self.ask("result.resolve", ref=uri)
+        return await self.ask(RESULT_RESOLVE, ResultRef(ref=uri))
 
     async def location(self) -> tuple[str, str]:
         row = await self.pool.fetchrow("SELECT store, location, data FROM noetl.result_store")
@@ -81,7 +87,7 @@ type StartBench = Callable[..., AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
-def start(nats_url: str, pool: Pool, s3_url: str) -> StartBench:
+def start(nats_url: str, pool: Pool, db: Database, s3_url: str) -> StartBench:
     @asynccontextmanager
     async def begin(kind: str, **changes: Any) -> AsyncIterator[Bench]:
         values: dict[str, Any] = {
@@ -94,20 +100,13 @@ def start(nats_url: str, pool: Pool, s3_url: str) -> StartBench:
             "result_transfer_seconds": 5.0,
         }
         settings = Settings(nats_url=SecretStr(nats_url), **{**values, **changes})
-        store = ResultStore(pool)
+        store = ResultStore(db)
         async with connect(settings, name="test") as bus:
             places = open_places(settings, bus)
             handlers = ResultHandlers(
                 store, bus=bus, settings=settings, ids=SnowflakeIds(7), places=places
             )
-            async with serve_rpc(bus, handlers.routes(), queue="test"):
-                client = RpcClient(bus)
-
-                async def ask(operation: str, **request: Any) -> RpcReply:
-                    subject = rpc_subject("projector", operation, shard=0)
-                    return await client.call(subject, request, timeout=10)
-
-                yield Bench(ask, places, store, pool, bus)
+            yield Bench(Ask(handlers.handlers()), places, store, pool, bus)
 
     return begin
 
@@ -120,7 +119,7 @@ async def test_a_body_outside_is_kept_and_found(start: StartBench, kind: str) ->
 
         assert (kept["store"], kept["bytes"]) == (kind, 16)
         assert (await bench.resolve()).body == DATA
-        newest = (await bench.ask("result.get", execution_id=4, name="fetch")).body
+        newest = (await bench.ask(RESULT_GET, NamedResult(execution_id=4, name="fetch"))).body
         assert newest["data"] == DATA
         assert newest["sha256"] == kept["sha256"] == sha256(orjson.dumps(DATA)).hexdigest()
         assert (await bench.location())[0] == kind
@@ -209,7 +208,7 @@ async def test_deleted_results_lose_their_bodies(start: StartBench, kind: str) -
 async def test_a_result_with_a_time_is_deleted_when_that_is_over(start: StartBench) -> None:
     async with start("s3") as bench:
         wanted = {"execution_id": 4, "result_id": 8, "name": "ingress", "data": 1}
-        await bench.ask("result.put", **wanted, expires_seconds=3600)
+        await bench.ask(RESULT_PUT, ResultPut(**wanted, expires_seconds=3600))
         await bench.put()
         assert await bench.store.delete_expired_results(limit=10) == 0
         await bench.pool.execute(

@@ -1,18 +1,46 @@
 """References of results, and results in the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 from noetl_common.bus.broker import connect
 from noetl_common.bus.inbox import Incoming
+from noetl_common.ids import SnowflakeIds
+from noetl_common.pg.database import Database
 from noetl_common.settings import NatsSettings
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.projector import (
+    RESULT_GET,
+    RESULT_PUT,
+    RESULT_RESOLVE,
+    NamedResult,
+    ResultPut,
+    ResultRef,
+)
+from noetl_projector.results.bodies.places import open_places
+from noetl_projector.results.handlers import ResultHandlers
+from noetl_projector.results.store import ResultStore
 from noetl_projector.results.uri import InvalidUri, ResultUri
+from noetl_testkit.postgres import Database as DatabaseAddress
 from pydantic import SecretStr
 
-type Ask = Callable[..., Awaitable[RpcReply]]
+from services.projector.tests.conftest import Ask, make_settings
+
+
+@pytest.fixture
+async def ask(database: DatabaseAddress, db: Database, nats_url: str) -> AsyncIterator[Ask]:
+    settings = make_settings(database, nats_url=nats_url)
+    async with connect(settings, name="test") as bus:
+        handlers = ResultHandlers(
+            ResultStore(db),
+            bus=bus,
+            settings=settings,
+            ids=SnowflakeIds(7),
+            places=open_places(settings, bus),
+        )
+        yield Ask(handlers.handlers())
+
 
 DIGEST = "0a1952e4361b61e16dbdcac2e26925e489c8bc81fe637ea3f5af424f0fe882af"
 
@@ -20,7 +48,9 @@ DIGEST = "0a1952e4361b61e16dbdcac2e26925e489c8bc81fe637ea3f5af424f0fe882af"
 async def test_a_result_is_found_by_its_uri_and_by_name(ask: Ask) -> None:
     data = {"rows": [1, 2, 3]}
 
-    kept = (await ask("result.put", execution_id=4, result_id=9, name="fetch", data=data)).body
+    kept = (
+        await ask(RESULT_PUT, ResultPut(execution_id=4, result_id=9, name="fetch", data=data))
+    ).body
 
     assert kept == {
         "ref": "noetl://execution/4/result/fetch/9",
@@ -30,24 +60,26 @@ async def test_a_result_is_found_by_its_uri_and_by_name(ask: Ask) -> None:
         "sha256": DIGEST,
         "expires_at": None,
     }
-    assert (await ask("result.resolve", ref=kept["ref"])).body == data
-    assert (await ask("result.get", execution_id=4, name="fetch")).body["data"] == data
+    assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
+    assert (await ask(RESULT_GET, NamedResult(execution_id=4, name="fetch"))).body["data"] == data
 
 
 async def test_w13_the_same_id_again_is_the_same_result(ask: Ask) -> None:
     for _ in range(2):
-        await ask("result.put", execution_id=4, result_id=9, name="a", data="first")
+        await ask(RESULT_PUT, ResultPut(execution_id=4, result_id=9, name="a", data="first"))
 
-    assert (await ask("result.resolve", ref="noetl://execution/4/result/a/9")).body == "first"
+    assert (
+        await ask(RESULT_RESOLVE, ResultRef(ref="noetl://execution/4/result/a/9"))
+    ).body == "first"
 
 
 async def test_a_result_of_megabytes_is_kept(ask: Ask) -> None:
     data = {"text": "x y " * (3 << 19)}
 
-    kept = (await ask("result.put", execution_id=4, name="big", data=data)).body
+    kept = (await ask(RESULT_PUT, ResultPut(execution_id=4, name="big", data=data))).body
 
     assert kept["bytes"] > 6 << 20
-    assert (await ask("result.resolve", ref=kept["ref"])).body == data
+    assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
 
 
 async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nats_url: str) -> None:
@@ -62,14 +94,23 @@ async def test_w13_what_does_not_fit_a_message_is_fetched_in_parts(ask: Ask, nat
             answers.add(asyncio.create_task(sender.reply(incoming.reply, orjson.dumps(data))))
 
         inbox.register(place, offer)
-        kept = (await ask("result.put", execution_id=4, name="big", data_at=place)).body
+        await sender.flush()
+        kept = (await ask(RESULT_PUT, ResultPut(execution_id=4, name="big", data_at=place))).body
 
     assert kept["bytes"] == len(orjson.dumps(data))
-    assert (await ask("result.resolve", ref=kept["ref"])).body == data
+    assert (await ask(RESULT_RESOLVE, ResultRef(ref=kept["ref"]))).body == data
+
+
+async def test_a_result_may_be_null_but_not_absent(ask: Ask) -> None:
+    null = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a", data=None))
+    absent = await ask(RESULT_PUT, ResultPut(execution_id=4, name="a"))
+
+    assert (null.status, null.body["bytes"]) == (200, 4)
+    assert absent.status == 422
 
 
 async def test_what_is_not_there_is_404(ask: Ask) -> None:
-    reply = await ask("result.resolve", ref="noetl://execution/4/result/a/1")
+    reply = await ask(RESULT_RESOLVE, ResultRef(ref="noetl://execution/4/result/a/1"))
 
     assert (reply.status, reply.error) == (404, "result not found")
 

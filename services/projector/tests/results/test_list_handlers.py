@@ -1,18 +1,14 @@
 """Lists, deletion and statistics of stored results."""
 
-import asyncpg
 import pytest
-from noetl_projector.results.list_handlers import ResultListHandlers
-from noetl_projector.results.store import ResultStore
-from noetl_testkit.postgres import Database
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.projector import RESULT_DELETE, RESULT_LIST, RESULT_STATS, ResultFilter
 
-from services.projector.tests.conftest import make_settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from services.projector.tests.conftest import Ask, Pool
 
 
-@pytest.fixture
-async def handlers(database: Database, pool: Pool) -> ResultListHandlers:
+@pytest.fixture(autouse=True)
+async def results(pool: Pool) -> None:
     for result_id, execution_id, name, scope in (
         (11, 1, "fetch", "execution"),
         (12, 1, "fetch", "workflow"),
@@ -27,13 +23,12 @@ async def handlers(database: Database, pool: Pool) -> ResultListHandlers:
             name,
             scope,
         )
-    return ResultListHandlers(ResultStore(pool), settings=make_settings(database))
 
 
-async def test_results_are_listed_by_scope_and_name(handlers: ResultListHandlers) -> None:
-    every = (await handlers.on_list({"execution_id": 1})).body
-    some = (await handlers.on_list({"execution_id": 1, "scope": "workflow"})).body
-    named = (await handlers.on_list({"execution_id": 1, "name": "load"})).body
+async def test_results_are_listed_by_scope_and_name(ask: Ask) -> None:
+    every = (await ask(RESULT_LIST, ResultFilter(execution_id=1))).body
+    some = (await ask(RESULT_LIST, ResultFilter(execution_id=1, scope="workflow"))).body
+    named = (await ask(RESULT_LIST, ResultFilter(execution_id=1, name="load"))).body
 
     assert (every["count"], some["count"], named["count"]) == (3, 1, 1)
     assert {**every["results"][0], "created_at": ""} == {
@@ -49,10 +44,10 @@ async def test_results_are_listed_by_scope_and_name(handlers: ResultListHandlers
     }
 
 
-async def test_what_is_deleted_is_gone_and_the_rest_stays(handlers: ResultListHandlers) -> None:
-    by_scope = await handlers.on_delete({"execution_id": 1, "scope": "execution"})
-    by_name = await handlers.on_delete({"execution_id": 1, "name": "fetch"})
-    stats = await handlers.on_stats({})
+async def test_what_is_deleted_is_gone_and_the_rest_stays(ask: Ask) -> None:
+    by_scope = await ask(RESULT_DELETE, ResultFilter(execution_id=1, scope="execution"))
+    by_name = await ask(RESULT_DELETE, ResultFilter(execution_id=1, name="fetch"))
+    stats = await ask(RESULT_STATS, Nothing())
 
     assert by_scope.body == {"execution_id": 1, "deleted": 2}
     assert by_name.body == {"execution_id": 1, "deleted": 1}

@@ -2,17 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import orjson
 import pytest
 from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.rpc import handle, serve_rpc
+from noetl_contract.http.secrets.credentials import CredentialBody, CredentialRead
+from noetl_contract.http.system.database import SessionRequest
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import CREDENTIAL_GET
+from noetl_contract.rpc.projector import SESSIONS_VALIDATE, SQL_EXECUTE, SqlStatement
 from noetl_projector.sql_console.console import open_console
 from noetl_projector.sql_console.handlers import SqlHandlers
 from noetl_projector.sql_console.login import Login, reader_of
@@ -20,10 +23,7 @@ from noetl_projector.sql_console.text import Statement
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from services.projector.tests.conftest import make_settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
-type Ask = Callable[..., Awaitable[RpcReply]]
+from services.projector.tests.conftest import Ask, Pool, make_settings
 
 WRITES = {"sql_console_writes": True}
 NO_SQL = "Database error: error returned from database: "
@@ -33,7 +33,7 @@ NO_SQL = "Database error: error returned from database: "
 async def serving(database: Database, nats_url: str, **changes: Json) -> AsyncIterator[Ask]:
     """Serve the SQL operations, with a catalog that knows some credentials."""
     settings = make_settings(database, nats_url=nats_url, **changes)
-    credentials: JsonObject = {
+    datas: JsonObject = {
         "here": {
             "type": "postgres",
             "data": {
@@ -48,26 +48,18 @@ async def serving(database: Database, nats_url: str, **changes: Json) -> AsyncIt
         "nowhere": {"type": "postgres", "data": {"host": "127.0.0.1", "port": 1}},
     }
 
-    async def credential(request: JsonObject) -> RpcReply:
-        found = credentials.get(request["identifier"])
-        if found is None:
-            name = request["identifier"]
-            return RpcReply(status=404, error=f"Credential '{name}' not found")
-        return RpcReply(body=found)
+    async def credential(request: CredentialRead) -> CredentialBody | Refusal:
+        name = request.identifier
+        if name not in datas:
+            return Refusal(404, f"Credential '{name}' not found")
+        return CredentialBody(id="1", name=name, created_at="", updated_at="", **datas[name])
 
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings, name="test"))
         console = await stack.enter_async_context(open_console(settings))
-        routes = SqlHandlers(console, bus=bus, settings=settings).routes()
-        routes[rpc_subject("catalog", "credential.get")] = credential
-        await stack.enter_async_context(serve_rpc(bus, routes, queue="test"))
-        client = RpcClient(bus)
-
-        async def ask(operation: str, **request: Json) -> RpcReply:
-            subject = rpc_subject("projector", operation, shard=0)
-            return await client.call(subject, request, timeout=15)
-
-        yield ask
+        catalog = [handle(CREDENTIAL_GET, credential)]
+        await stack.enter_async_context(serve_rpc(bus, catalog, queue="test"))
+        yield Ask(SqlHandlers(console, bus=bus, settings=settings).handlers())
 
 
 @pytest.fixture
@@ -78,7 +70,7 @@ async def ask(database: Database, nats_url: str) -> AsyncIterator[Ask]:
 
 async def run(ask: Ask, query: str, **request: Json) -> Json:
     """Run a statement that works and return its rows."""
-    reply = await ask("sql.execute", query=query, **request)
+    reply = await ask(SQL_EXECUTE, SqlStatement(query=query, **request))
     assert reply.status == 200, reply.error
     body = orjson.loads(reply.body["text"])
     assert body["status"] == "ok"
@@ -88,7 +80,7 @@ async def run(ask: Ask, query: str, **request: Json) -> Json:
 async def texts(ask: Ask, expressions: dict[str, str]) -> dict[str, str]:
     """Return each expression's cell as it stands in the answer."""
     columns = ", ".join(f"{expression} AS v{i}" for i, expression in enumerate(expressions))
-    reply = await ask("sql.execute", query=f"SELECT {columns}")
+    reply = await ask(SQL_EXECUTE, SqlStatement(query=f"SELECT {columns}"))
     assert reply.status == 200, reply.error
     text = reply.body["text"]
     cells = {}
@@ -172,7 +164,7 @@ async def test_cells_of_every_type_lose_nothing(ask: Ask, pool: Pool) -> None:
 
 
 async def test_keys_are_sorted_and_the_last_of_a_name_counts(ask: Ask) -> None:
-    reply = await ask("sql.execute", query="SELECT 1 AS b, 2 AS a, 3 AS b")
+    reply = await ask(SQL_EXECUTE, SqlStatement(query="SELECT 1 AS b, 2 AS a, 3 AS b"))
 
     assert reply.body["text"] == '{"status":"ok","result":[{"a":2,"b":3}]}'
 
@@ -238,7 +230,7 @@ REFUSED: list[tuple[str, Json, int, str]] = [
 async def test_what_postgresql_refuses_is_told(ask: Ask, subtests: pytest.Subtests) -> None:
     for query, parameters, status, error in REFUSED:
         with subtests.test(query):
-            reply = await ask("sql.execute", query=query, parameters=parameters)
+            reply = await ask(SQL_EXECUTE, SqlStatement(query=query, parameters=parameters))
 
             assert (reply.status, reply.error) == (status, error)
 
@@ -255,7 +247,7 @@ WRITING = [
 async def test_nothing_is_written_unless_allowed(ask: Ask, subtests: pytest.Subtests) -> None:
     for query, verb in WRITING:
         with subtests.test(query):
-            reply = await ask("sql.execute", query=query)
+            reply = await ask(SQL_EXECUTE, SqlStatement(query=query))
 
             reason = f"cannot execute {verb} in a read-only transaction"
             hint = "; NOETL_SQL_CONSOLE_WRITES allows writing"
@@ -263,10 +255,12 @@ async def test_nothing_is_written_unless_allowed(ask: Ask, subtests: pytest.Subt
 
 
 async def test_reading_cannot_be_turned_into_writing(ask: Ask) -> None:
-    mode = await ask("sql.execute", query="SET TRANSACTION READ WRITE")
-    await ask("sql.execute", query="SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
-    await ask("sql.execute", query="SET default_transaction_read_only = off")
-    after = await ask("sql.execute", query="DELETE FROM noetl.resource")
+    mode = await ask(SQL_EXECUTE, SqlStatement(query="SET TRANSACTION READ WRITE"))
+    await ask(
+        SQL_EXECUTE, SqlStatement(query="SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+    )
+    await ask(SQL_EXECUTE, SqlStatement(query="SET default_transaction_read_only = off"))
+    after = await ask(SQL_EXECUTE, SqlStatement(query="DELETE FROM noetl.resource"))
 
     assert (mode.status, after.status) == (500, 403)
 
@@ -274,7 +268,7 @@ async def test_reading_cannot_be_turned_into_writing(ask: Ask) -> None:
 async def test_texts_of_statements_stay_out_of_the_logs(
     ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reply = await ask("sql.execute", query="SELECT 'hunter2'::int")
+    reply = await ask(SQL_EXECUTE, SqlStatement(query="SELECT 'hunter2'::int"))
 
     assert (reply.status, "hunter2" in (reply.error or "")) == (500, True)
     assert "hunter2" not in "".join(capsys.readouterr())
@@ -285,7 +279,9 @@ async def test_writes_are_committed_when_allowed(
 ) -> None:
     async with serving(database, nats_url, **WRITES) as ask:
         rows = await run(ask, "INSERT INTO noetl.resource (name) VALUES ('x') RETURNING name")
-        failed = await ask("sql.execute", query="INSERT INTO noetl.resource (name) VALUES ('x')")
+        failed = await ask(
+            SQL_EXECUTE, SqlStatement(query="INSERT INTO noetl.resource (name) VALUES ('x')")
+        )
 
     assert rows == [{"name": "x"}]
     assert failed.status == 500
@@ -322,9 +318,11 @@ async def test_search_path_holds_for_one_statement(ask: Ask) -> None:
 async def test_too_many_rows_or_bytes_are_cut_and_told(database: Database, nats_url: str) -> None:
     limits = {"sql_console_rows": 20, "sql_console_bytes": 4000}
     async with serving(database, nats_url, **limits) as ask:
-        many = await ask("sql.execute", query="SELECT generate_series(1, 1000000) AS n")
-        wide = await ask("sql.execute", query="SELECT repeat('x', 900) FROM generate_series(1, 9)")
-        fits = await ask("sql.execute", query="SELECT generate_series(1, 20) AS n")
+        many = await ask(SQL_EXECUTE, SqlStatement(query="SELECT generate_series(1, 1000000) AS n"))
+        wide = await ask(
+            SQL_EXECUTE, SqlStatement(query="SELECT repeat('x', 900) FROM generate_series(1, 9)")
+        )
+        fits = await ask(SQL_EXECUTE, SqlStatement(query="SELECT generate_series(1, 20) AS n"))
 
     assert orjson.loads(many.body["text"]) == {
         "status": "ok",
@@ -338,9 +336,9 @@ async def test_too_many_rows_or_bytes_are_cut_and_told(database: Database, nats_
 
 async def test_statements_are_ended_after_their_time(database: Database, nats_url: str) -> None:
     async with serving(database, nats_url, sql_console_timeout_seconds=0.2) as ask:
-        slow = await ask("sql.execute", query="SELECT pg_sleep(60)")
-        endless = await ask("sql.execute", query="SET statement_timeout = 0")
-        again = await ask("sql.execute", query="SELECT pg_sleep(60)")
+        slow = await ask(SQL_EXECUTE, SqlStatement(query="SELECT pg_sleep(60)"))
+        endless = await ask(SQL_EXECUTE, SqlStatement(query="SET statement_timeout = 0"))
+        again = await ask(SQL_EXECUTE, SqlStatement(query="SELECT pg_sleep(60)"))
 
     assert (slow.status, slow.error) == (
         500,
@@ -361,7 +359,7 @@ async def test_more_statements_than_connections_wait_and_are_refused_in_the_end(
     async with serving(database, nats_url, **limits) as ask:
 
         async def is_connected() -> bool:
-            return (await ask("sql.execute", query="SELECT 1")).status == 200
+            return (await ask(SQL_EXECUTE, SqlStatement(query="SELECT 1"))).status == 200
 
         async def is_held() -> bool:
             return bool(
@@ -374,10 +372,12 @@ async def test_more_statements_than_connections_wait_and_are_refused_in_the_end(
         await eventually(is_connected)
         await holder.execute("SELECT pg_advisory_lock(1)")
         running = asyncio.create_task(
-            ask("sql.execute", query="SELECT 1 FROM pg_advisory_xact_lock(1)")
+            ask(SQL_EXECUTE, SqlStatement(query="SELECT 1 FROM pg_advisory_xact_lock(1)"))
         )
         await eventually(is_held)
-        others = await asyncio.gather(*(ask("sql.execute", query="SELECT 1") for _ in range(2)))
+        others = await asyncio.gather(
+            *(ask(SQL_EXECUTE, SqlStatement(query="SELECT 1")) for _ in range(2))
+        )
         await holder.execute("SELECT pg_advisory_unlock(1)")
         first = await running
     await holder.close()
@@ -421,7 +421,7 @@ NOT_THERE = [
 async def test_databases_that_are_not_there(ask: Ask, subtests: pytest.Subtests) -> None:
     for request, status, error in NOT_THERE:
         with subtests.test(str(request)):
-            reply = await ask("sql.execute", query="SELECT 1", **request)
+            reply = await ask(SQL_EXECUTE, SqlStatement(query="SELECT 1", **request))
 
             assert reply.status == status
             assert (reply.error or "").startswith(error), reply.error
@@ -429,7 +429,7 @@ async def test_databases_that_are_not_there(ask: Ask, subtests: pytest.Subtests)
 
 async def test_other_databases_can_be_switched_off(database: Database, nats_url: str) -> None:
     async with serving(database, nats_url, sql_console_elsewhere=False) as ask:
-        reply = await ask("sql.execute", query="SELECT 1", database="postgres")
+        reply = await ask(SQL_EXECUTE, SqlStatement(query="SELECT 1", database="postgres"))
 
     assert (reply.status, reply.error) == (
         403,
@@ -456,7 +456,7 @@ async def test_session_tokens_are_looked_up_with_their_roles(ask: Ask, pool: Poo
     )
     nobody = {"status": "ok", "valid": False, "user": None, "expires_at": None, "error": None}
 
-    good = await ask("sessions.validate", session_token="good", credential="here")
+    good = await ask(SESSIONS_VALIDATE, SessionRequest(session_token="good", credential="here"))
 
     assert good.body == {
         "status": "ok",
@@ -471,14 +471,14 @@ async def test_session_tokens_are_looked_up_with_their_roles(ask: Ask, pool: Poo
         "error": None,
     }
     for token in ("over", "off", "gone", "what"):
-        reply = await ask("sessions.validate", session_token=token, credential="here")
+        reply = await ask(SESSIONS_VALIDATE, SessionRequest(session_token=token, credential="here"))
         assert reply.body == nobody
 
 
 async def test_session_check_tells_what_is_wrong(ask: Ask) -> None:
-    no_tables = await ask("sessions.validate", session_token="t", credential="here")
-    nowhere = await ask("sessions.validate", session_token="t", credential="nowhere")
-    no_credential = await ask("sessions.validate", session_token="t")
+    no_tables = await ask(SESSIONS_VALIDATE, SessionRequest(session_token="t", credential="here"))
+    nowhere = await ask(SESSIONS_VALIDATE, SessionRequest(session_token="t", credential="nowhere"))
+    no_credential = await ask(SESSIONS_VALIDATE, SessionRequest(session_token="t"))
 
     assert (no_tables.status, no_tables.body["status"], no_tables.body["valid"]) == (
         200,
@@ -515,7 +515,7 @@ async def test_reading_reaches_nothing_beside_the_tables(
     for query in ESCAPES:
         for place in places:
             with subtests.test(query, place=place):
-                reply = await ask("sql.execute", query=query, **place)
+                reply = await ask(SQL_EXECUTE, SqlStatement(query=query, **place))
 
                 # A library outside of the plugins' folder has a word of its own.
                 assert reply.status == 500

@@ -19,10 +19,10 @@ from noetl_worker.control_plane.edge import Edge, open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
-from noetl_worker.interpreters.interpreter import InterpreterLimits
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.interpreters.process import InterpreterLimits
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter

@@ -5,7 +5,7 @@ from noetl_common.metrics import DURATION_BUCKETS, counter, gauge, histogram
 _RUN_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _PUT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-PULLS = counter("noetl_worker_pulls_total", "Notifications by what became of them.", ("outcome",))
+PULLS = counter("noetl_worker_pulls_total", "Notifications by outcome.", ("outcome",))
 PULL_SECONDS = histogram(
     "noetl_worker_pull_duration_seconds", "From the notification to the right to run.",
     buckets=DURATION_BUCKETS,

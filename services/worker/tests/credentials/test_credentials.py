@@ -16,7 +16,7 @@ from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredR
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
-from noetl_worker.credentials.sealed import SealingKey, Unsealable
+from noetl_worker.credentials.sealing_key import SealingKey, Unsealable
 from noetl_worker.credentials.type_mappings import apply_type
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.redaction import REDACTED

@@ -12,13 +12,9 @@ import psutil
 import pytest
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
-from noetl_worker.interpreters.interpreter import (
-    Interpreter,
-    InterpreterLimits,
-    InterpreterLost,
-    Run,
-)
+from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
 from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.interpreters.process import InterpreterLimits
 
 
 def make_job(code: str, **changes: Any) -> bytes:
@@ -211,7 +207,7 @@ time.sleep(1000)
 
     assert (await running).exit_code == -9
     assert len(bomb) > 20
-    # Dead, if perhaps not yet buried by whoever inherited them.
+    # Dead, if perhaps not yet buried by their new parent.
     await eventually(lambda: not any(is_alive(one.pid) for one in bomb), what="all have ended")
 
 
@@ -296,7 +292,7 @@ VALUES: dict[str, tuple[str, Any]] = {
             {"input_data": {"a": 1, "b": 2}, "b": 3},
             {"input_data": {"a": 1, "b": 2}, "a": 1, "b": 3},
         ),
-        # What templates see of an object: with a copy of itself, which nobody passed.
+        # What templates see of an object: with a copy of itself, which was not passed.
         (
             {"input_data": {"a": 1, "data": {"a": 1}}},
             {"input_data": {"a": 1, "data": {"a": 1}}, "a": 1},
@@ -541,7 +537,8 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
 
 STARTS_AND_DIES = """
 import asyncio, os
-from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLimits
+from noetl_worker.interpreters.interpreter import Interpreter
+from noetl_worker.interpreters.process import InterpreterLimits
 async def start():
     limits = InterpreterLimits(
         memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000

@@ -19,7 +19,7 @@ def make_context() -> ToolContext:
 
 
 @pytest.mark.parametrize("kind", ELSEWHERE)
-async def test_kinds_that_nobody_runs_fail_by_name_and_with_advice(
+async def test_kinds_without_a_tool_fail_by_name_and_with_advice(
     toolbox: ToolRegistry, kind: str
 ) -> None:
     with pytest.raises(ToolError) as raised:

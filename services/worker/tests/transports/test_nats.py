@@ -568,7 +568,7 @@ async def test_nothing_is_pulled_while_too_many_outcomes_wait(
     assert before == []
 
 
-async def test_a_missing_orchestrator_delays_nobody(
+async def test_a_missing_orchestrator_delays_no_other_command(
     plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     """Starts and outcomes wait in the stream; the tool does not wait for an answer."""

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from noetl_contract.json import JsonObject
+from noetl_contract.http.secrets.credentials import SealedEnvelope
 
 from noetl_common.crypto.errors import BadKey, SealingFailed
 
@@ -42,7 +42,7 @@ def decode_public_key(text: str, *, base64_text: str, length_text: str) -> bytes
 
 def seal(
     plaintext: bytes, *, recipient: bytes, ephemeral: X25519PrivateKey | None = None
-) -> JsonObject:
+) -> SealedEnvelope:
     """Encrypt for the holder of the private half of a public key.
 
     The nonce is derived from the shared secret, which is safe because the ephemeral key is
@@ -61,9 +61,9 @@ def seal(
     )
     aad = f"{_ALGORITHM}|v={_VERSION}".encode()
     ciphertext = ChaCha20Poly1305(okm[:_KEY_BYTES]).encrypt(okm[_KEY_BYTES:], plaintext, aad)
-    return {
-        "alg": _ALGORITHM,
-        "v": _VERSION,
-        "eph_pub": base64.b64encode(private.public_key().public_bytes_raw()).decode(),
-        "ciphertext": base64.b64encode(ciphertext).decode(),
-    }
+    return SealedEnvelope(
+        alg=_ALGORITHM,
+        v=_VERSION,
+        eph_pub=base64.b64encode(private.public_key().public_bytes_raw()).decode(),
+        ciphertext=base64.b64encode(ciphertext).decode(),
+    )

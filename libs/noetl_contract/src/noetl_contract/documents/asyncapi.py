@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from noetl_contract.channels import CHANNELS, Channel
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.operation import Operation
+from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 from noetl_contract.subjects import rpc_subject

@@ -1,6 +1,5 @@
 """The page of messages: ``python -m noetl_contract.documents.messages > docs/messages.md``."""
 
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -8,7 +7,7 @@ from pydantic import BaseModel
 
 from noetl_contract.channels import CHANNELS, Channel
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.operation import Operation
+from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 
 __all__ = ["messages_page"]
@@ -126,7 +125,3 @@ def _deeper(field: JsonObject, defs: JsonObject, *, depth: int) -> str:
     """Return the shape of a field that has fields itself."""
     text = _text(field, defs, depth=depth + 1)
     return f": {text}" if "{" in text and text != "{}" else ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(messages_page())

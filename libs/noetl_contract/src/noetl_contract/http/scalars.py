@@ -182,4 +182,4 @@ IfText = Annotated[str | None, PlainValidator(_if_text, json_schema_input_type=s
 """A text that is not empty; any other value counts as absent."""
 
 IfTrue = Annotated[bool, PlainValidator(lambda value: value is True, json_schema_input_type=bool)]
-"""True, or whatever else as false."""
+"""True; any other value counts as false."""

@@ -4,15 +4,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from noetl_contract.http.commands import ClaimAnswer
-from noetl_contract.http.events import EventAnswer, EventBatchAnswer
-from noetl_contract.http.health import PoolStatusAnswer
-from noetl_contract.http.internal import ProjectAnswer
-from noetl_contract.http.subscriptions import SubscriptionBody
+from noetl_contract.http.catalog.subscriptions import SubscriptionBody
+from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
+from noetl_contract.http.system.health import PoolStatusAnswer
+from noetl_contract.http.system.internal import ProjectAnswer
+from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.ingress import EventsMessage
 from noetl_contract.json import Json
-from noetl_contract.operation import Operation
 from noetl_contract.rpc.models import MODEL, Nothing
+from noetl_contract.rpc.operation import Operation
 
 __all__ = [
     "CHILD",

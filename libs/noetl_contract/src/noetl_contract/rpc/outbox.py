@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel, Field
 
-from noetl_contract.http.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
-from noetl_contract.operation import Operation
+from noetl_contract.http.system.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
 from noetl_contract.rpc.models import MODEL, Nothing
+from noetl_contract.rpc.operation import Operation
 
 __all__ = [
     "CLAIM",

@@ -6,12 +6,25 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-from noetl_contract.operation import Operation
-from noetl_contract.rpc import catalog, orchestrator, outbox, projector
+from noetl_contract.rpc import orchestrator, outbox
+from noetl_contract.rpc.catalog import documents, runtimes, secrets
+from noetl_contract.rpc.operation import Operation
+from noetl_contract.rpc.projector import executions, read_model, results, sql, variables
 
 __all__ = ["all_operations"]
 
-_MODULES: tuple[ModuleType, ...] = (catalog, orchestrator, outbox, projector)
+_MODULES: tuple[ModuleType, ...] = (
+    documents,
+    runtimes,
+    secrets,
+    orchestrator,
+    outbox,
+    executions,
+    read_model,
+    results,
+    variables,
+    sql,
+)
 
 
 def all_operations() -> list[Operation[BaseModel, Json]]:

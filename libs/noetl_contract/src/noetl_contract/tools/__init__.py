@@ -16,11 +16,21 @@ from noetl_contract.tools.executions import (
 )
 from noetl_contract.tools.keys import CREDENTIAL_KEYS, KeyType, ToolKey, ToolKind, Variants
 from noetl_contract.tools.network import HTTP, MCP, NATS
+from noetl_contract.tools.results import merge_labels
 from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
 from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
 from noetl_contract.tools.unsupported import UNSUPPORTED
 
-__all__ = ["CREDENTIAL_KEYS", "TOOLS", "TOOL_KINDS", "KeyType", "ToolKey", "ToolKind", "Variants"]
+__all__ = [
+    "CREDENTIAL_KEYS",
+    "TOOLS",
+    "TOOL_KINDS",
+    "KeyType",
+    "ToolKey",
+    "ToolKind",
+    "Variants",
+    "merge_labels",
+]
 
 TOOL_KINDS: Final = (
     "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",

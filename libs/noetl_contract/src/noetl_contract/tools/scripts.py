@@ -5,13 +5,36 @@ from noetl_contract.tools.keys import ARGUMENTS, CWD, ENV, KeyType, ToolKey, Too
 _SECONDS = ToolKey(
     "timeout_seconds", KeyType.UNSIGNED, "Longest run.", default_text="the tool's `timeout`"
 )
+_SCRIPT = (
+    ToolKey("uri", KeyType.TEXT, "Path of `file`, address of `http` and `gcs`."),
+    ToolKey(
+        "source",
+        KeyType.MAPPING,
+        "Kind of the place.",
+        default={},
+        keys=(
+            ToolKey(
+                "type",
+                KeyType.TEXT,
+                "Where it is.",
+                default="inline",
+                choices=("inline", "file", "gcs", "http"),
+            ),
+            ToolKey("code", KeyType.TEXT, "Text of `inline`."),
+            ToolKey("endpoint", KeyType.TEXT, "Address of `http`.", default_text="`uri`"),
+            ToolKey("method", KeyType.TEXT, "Method of `http`.", default="GET"),
+            ToolKey("timeout", KeyType.UNSIGNED, "Seconds of `http`.", default=30),
+            ToolKey("auth", KeyType.MAPPING, "An `auth` object for `http`."),
+        ),
+    ),
+)
 
 PYTHON = ToolKind(
     name="python",
     description="Runs a script in a fresh process.",
     keys=(
         ToolKey("code", KeyType.TEXT, "The script; wins over `script`."),
-        ToolKey("script", KeyType.MAPPING, "Where the script is: `uri` and `source`."),
+        ToolKey("script", KeyType.MAPPING, "Where the script is.", keys=_SCRIPT),
         ARGUMENTS,
         ENV,
         _SECONDS,

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from noetl_contract.json import Json
 
-from noetl_engine.commands.needed_results import Walked, needed_results
+from noetl_engine.commands.needed_results import needed_results
 from noetl_engine.commands.rendering import render
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool, Value
-from noetl_engine.state.context import scope_of
+from noetl_engine.state.context import Walked, scope_of
 
 TASK_SEQUENCE = "task_sequence"
 PLAYBOOK = "playbook"

@@ -11,8 +11,7 @@ from typing import Final
 
 from noetl_contract.json import Json
 
-type Walked = dict[int, tuple[Json, bool]]
-"""By their identity: values that stay the same, and whether a template is somewhere in them."""
+from noetl_engine.state.context import Walked
 
 FEWEST_RESULTS: Final = 16
 LONGEST_LIST: Final = 64

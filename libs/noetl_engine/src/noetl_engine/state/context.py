@@ -1,7 +1,6 @@
 """The scope of templates, built once per change of its parts."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from noetl_contract.json import Json
 
@@ -9,10 +8,9 @@ from noetl_engine.state.model import State
 from noetl_engine.state.results import context_updates
 from noetl_engine.state.values import Values
 
-if TYPE_CHECKING:
-    from noetl_engine.commands.needed_results import Walked
-
 type Flat = Mapping[str, Json]
+type Walked = dict[int, tuple[Json, bool]]
+"""By their identity: values that stay the same, and whether a template is somewhere in them."""
 
 _OWN_NAMES = frozenset(
     {"ctx", "workload", "steps", "execution_id", "catalog_id", "path", "version", "iter"}

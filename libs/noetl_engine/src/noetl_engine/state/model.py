@@ -14,8 +14,6 @@ from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
 
-SNAPSHOT_FORMAT = 3
-
 # Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
 REMEMBERED_EVENTS = 384
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from noetl_contract.json import Json
-from noetl_contract.results import merge_labels
+from noetl_contract.tools import merge_labels
 
 _SCOPE_WORDS = ("ctx.", "iter.", "step.")
 

@@ -1,7 +1,7 @@
 """The sandboxed Jinja environment of a dialect."""
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, override
+from typing import NoReturn, override
 
 import jinja2
 from jinja2 import nodes
@@ -11,14 +11,14 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.utils import Namespace
 
 from noetl_template import operators
-from noetl_template.environment.context import DialectEnvironment, RenderContext, TemplateFunction
+from noetl_template.context import DialectEnvironment, RenderContext, TemplateFunction
 from noetl_template.environment.functions import FUNCTIONS
 from noetl_template.environment.predicates import predicates_of
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import filters_of
 from noetl_template.syntax.codegen import TextGenerator, ValueGenerator
 from noetl_template.syntax.lexer import ReferenceLexer
-from noetl_template.values import Dialect, Group, Kind
+from noetl_template.values import Dialect, Group, Kind, Value
 
 _LOOP_NAMES = frozenset(
     {
@@ -68,13 +68,13 @@ class TemplateEnvironment(DialectEnvironment):
         return self.reference_lexer
 
     @override
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: Value, attribute: str) -> Value:
         return self.getitem(obj, attribute)
 
     @override
     def getitem(  # noqa: PLR0911 - one return per kind
-        self, obj: Any, argument: Any
-    ) -> Any:
+        self, obj: Value, argument: Value
+    ) -> Value:
         dialect = self.dialect
         if type(obj) is dict:
             try:
@@ -93,14 +93,14 @@ class TemplateEnvironment(DialectEnvironment):
             case _:
                 return dialect.undefined
 
-    def _attribute(self, obj: Any, name: Any) -> Any:
+    def _attribute(self, obj: Value, name: Value) -> Value:
         if not isinstance(name, str) or name.startswith("_"):
             return self.dialect.undefined
         if isinstance(obj, LoopContext) and name not in _LOOP_NAMES:
             return self.dialect.undefined
         return getattr(obj, name, self.dialect.undefined)
 
-    def _element(self, obj: Any, index: Any) -> Any:
+    def _element(self, obj: Value, index: Value) -> Value:
         if isinstance(index, float) and index.is_integer():
             index = int(index)
         if type(index) is not int or not -len(obj) <= index < len(obj):
@@ -108,7 +108,7 @@ class TemplateEnvironment(DialectEnvironment):
         return self.dialect.incoming(obj[index])
 
     @override
-    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, context: Context, obj: Value, /, *args: Value, **kwargs: Value) -> Value:
         assert isinstance(context, RenderContext)  # noqa: S101 - ours is the only context class
         context.budget.spend()
         match obj:
@@ -122,12 +122,12 @@ class TemplateEnvironment(DialectEnvironment):
                 raise EvaluationError("this value can't be called")
 
     @override
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: Value, right: Value) -> Value:
         assert isinstance(context, RenderContext)  # noqa: S101 - ours is the only context class
         return operators.binary(self.dialect, context.budget, operator, left, right)
 
     @override
-    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+    def call_unop(self, context: Context, operator: str, arg: Value) -> Value:
         return operators.unary(operator, arg)
 
     def from_tree(self, tree: nodes.Template) -> jinja2.Template:
@@ -139,10 +139,10 @@ def _undefined_of(dialect: Dialect) -> type[Undefined]:
     """Return the class generated code makes undefined values of: it gives the dialect's own one."""
 
     class DialectUndefined(Undefined):
-        def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
+        def __new__(cls, *_args: Value, **_kwargs: Value) -> Value:
             return dialect.undefined
 
-        def _fail_with_undefined_error(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        def _fail_with_undefined_error(self, *_args: Value, **_kwargs: Value) -> NoReturn:
             raise EvaluationError("undefined value")
 
     return DialectUndefined

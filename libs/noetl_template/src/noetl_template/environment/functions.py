@@ -1,15 +1,16 @@
 """The functions templates may call: ``range``, ``dict`` and ``namespace``."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from jinja2.utils import Namespace
 
-from noetl_template.environment.context import RenderContext, TemplateFunction
+from noetl_template.context import RenderContext, TemplateFunction
 from noetl_template.errors import EvaluationError
+from noetl_template.values import Value
 
 
-def _range(context: RenderContext, start: Any, stop: Any = None, step: Any = 1) -> list[int]:
+def _range(context: RenderContext, start: Value, stop: Value = None, step: Value = 1) -> list[int]:
     if stop is context.dialect.undefined or stop is None:
         start, stop = 0, start
     if not all(isinstance(bound, int) for bound in (start, stop, step)):
@@ -24,7 +25,7 @@ def _range(context: RenderContext, start: Any, stop: Any = None, step: Any = 1) 
     return list(numbers)
 
 
-def _dict(_context: RenderContext, value: Any = None, /, **entries: Any) -> dict[str, Any]:
+def _dict(_context: RenderContext, value: Value = None, /, **entries: Value) -> dict[str, Value]:
     if not value and not isinstance(value, bool | int | float | str | list):
         value = {}
     if not isinstance(value, Mapping):
@@ -32,7 +33,7 @@ def _dict(_context: RenderContext, value: Any = None, /, **entries: Any) -> dict
     return {**value, **entries}
 
 
-def _namespace(context: RenderContext, value: Any = None, /, **entries: Any) -> Namespace:
+def _namespace(context: RenderContext, value: Value = None, /, **entries: Value) -> Namespace:
     return Namespace(_dict(context, value, **entries))
 
 

@@ -6,13 +6,12 @@ built-ins are common; each dialect overrides some.
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import pass_context
 from jinja2.utils import missing
 
-from noetl_template.environment.context import RenderContext
-from noetl_template.environment.registry import Registry
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import (
     defaults,
@@ -23,10 +22,11 @@ from noetl_template.filters import (
     sequences,
     text,
 )
+from noetl_template.registry import Registry
 from noetl_template.syntax.prepare import ITERATE, LOOK_UP
-from noetl_template.values import SERVER, Dialect
+from noetl_template.values import SERVER, Dialect, Value
 
-type Filter = Callable[..., Any]
+type Filter = Callable[..., Value]
 
 _BUILT_IN: Final[dict[str, Filter]] = {
     "abs": numbers.absolute,
@@ -100,19 +100,19 @@ _WORKER: Final[dict[str, Filter]] = {
 }
 
 
-def filters_of(dialect: Dialect) -> dict[str, Callable[..., Any]]:
+def filters_of(dialect: Dialect) -> dict[str, Callable[..., Value]]:
     """Return the filters by name."""
     own = _SERVER if dialect is SERVER else _WORKER
     named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
     return Registry({**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)})
 
 
-def _accounted(function: Filter) -> Callable[..., Any]:
+def _accounted(function: Filter) -> Callable[..., Value]:
     """Account for input and output of a filter, and name wrong arguments as the reference does."""
 
     @pass_context
     @wraps(function)
-    def run(context: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(context: RenderContext, value: Value, *args: Value, **kwargs: Value) -> Value:
         context.budget.spend(_size(value))
         try:
             result = function(context, value, *args, **kwargs)
@@ -141,10 +141,10 @@ def _size(value: object) -> int:
     return len(value) if isinstance(value, str | list | Mapping) else 0
 
 
-def _iterate(context: RenderContext, value: Any, weight: int) -> list[Any]:
+def _iterate(context: RenderContext, value: Value, weight: int) -> list[Value]:
     return context.iterate(value, weight)
 
 
-def _look_up(context: RenderContext, name: str) -> Any:
+def _look_up(context: RenderContext, name: str) -> Value:
     value = context.resolve_or_missing(name)
     return context.dialect.undefined if value is missing else value

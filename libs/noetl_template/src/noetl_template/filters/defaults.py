@@ -1,79 +1,78 @@
 """Filters about absent values, ends of lists and lengths, where the dialects differ."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.text import join_elements
-from noetl_template.values import Kind
+from noetl_template.values import Kind, Value
 
 
-def default(context: RenderContext, value: Any, other: Any = "") -> Any:
+def default(context: RenderContext, value: Value, other: Value = "") -> Value:
     """Replace undefined and none; an empty string is a value."""
     return other if context.dialect.kind(value) in {Kind.UNDEFINED, Kind.NONE} else value
 
 
 def builtin_default(
     context: RenderContext,
-    value: Any,
-    other: Any = "",
-    lax: Any = False,  # noqa: FBT002 - positional in templates
-) -> Any:
+    value: Value,
+    other: Value = "",
+    lax: Value = False,  # noqa: FBT002 - positional in templates
+) -> Value:
     """Replace undefined; with ``lax`` everything falsy."""
     absent = context.dialect.kind(value) is Kind.UNDEFINED
     return other if absent or (lax and not value) else value
 
 
-def strict_first(context: RenderContext, value: Any) -> Any:
+def strict_first(context: RenderContext, value: Value) -> Value:
     return _end(context, value, 0)
 
 
-def strict_last(context: RenderContext, value: Any) -> Any:
+def strict_last(context: RenderContext, value: Value) -> Value:
     return _end(context, value, -1)
 
 
-def _end(context: RenderContext, value: Any, position: int) -> Any:
+def _end(context: RenderContext, value: Value, position: int) -> Value:
     elements = context.dialect.elements(value)
     if not elements:
         raise EvaluationError("invalid operation: sequence is empty")
     return elements[position]
 
 
-def lenient_first(context: RenderContext, value: Any) -> Any:
+def lenient_first(context: RenderContext, value: Value) -> Value:
     return _end_or_undefined(context, value, 0)
 
 
-def lenient_last(context: RenderContext, value: Any) -> Any:
+def lenient_last(context: RenderContext, value: Value) -> Value:
     return _end_or_undefined(context, value, -1)
 
 
-def _end_or_undefined(context: RenderContext, value: Any, position: int) -> Any:
+def _end_or_undefined(context: RenderContext, value: Value, position: int) -> Value:
     if context.dialect.kind(value) not in {Kind.STRING, Kind.SEQUENCE, Kind.MAP}:
         return context.dialect.undefined
     elements = context.dialect.elements(value)
     return elements[position] if elements else context.dialect.undefined
 
 
-def strict_length(_context: RenderContext, value: Any) -> int:
+def strict_length(_context: RenderContext, value: Value) -> int:
     length = _length(value)
     if length is None:
         raise EvaluationError("invalid operation: length requires string, sequence, or mapping")
     return length
 
 
-def lenient_length(_context: RenderContext, value: Any) -> int:
+def lenient_length(_context: RenderContext, value: Value) -> int:
     return _length(value) or 0
 
 
-def _length(value: Any) -> int | None:
+def _length(value: Value) -> int | None:
     """Text counts in bytes."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode())
     return len(value) if isinstance(value, list | Mapping) else None
 
 
-def count(context: RenderContext, value: Any) -> int:
+def count(context: RenderContext, value: Value) -> int:
     """Return the built-in: text counts in characters."""
     if isinstance(value, str | list | Mapping):
         return len(value)
@@ -81,7 +80,7 @@ def count(context: RenderContext, value: Any) -> int:
     raise EvaluationError(f"invalid operation: cannot calculate length of value of type {kind}")
 
 
-def lenient_join(context: RenderContext, value: Any, separator: Any = "") -> str:
+def lenient_join(context: RenderContext, value: Value, separator: Value = "") -> str:
     """Join a list; print any other value."""
     if not isinstance(value, list):
         return context.dialect.text(value)

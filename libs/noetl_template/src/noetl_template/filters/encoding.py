@@ -2,26 +2,25 @@
 
 import base64
 import binascii
-from typing import Any
 
 import orjson
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.values import INT64_MAX, INT64_MIN, dump_json, float_text
+from noetl_template.values import INT64_MAX, INT64_MIN, Value, dump_json, float_text
 
 
-def exact_json(context: RenderContext, value: Any) -> str:
+def exact_json(context: RenderContext, value: Value) -> str:
     """Return the worker's ``tojson``."""
     return dump_json(context.dialect.json_ready(value))
 
 
-def textual_json(context: RenderContext, value: Any) -> str:
+def textual_json(context: RenderContext, value: Value) -> str:
     """Return the server's ``tojson``."""
     return dump_json(with_textual_floats(context.dialect.json_ready(value)))
 
 
-def with_textual_floats(value: Any) -> Any:  # noqa: PLR0911 - one return per type
+def with_textual_floats(value: Value) -> Value:  # noqa: PLR0911 - one return per type
     """JSON as the server's ``tojson`` makes it.
 
     The reference knows no floats there: whole ones become integers, the others strings.
@@ -43,25 +42,25 @@ def with_textual_floats(value: Any) -> Any:  # noqa: PLR0911 - one return per ty
             return value
 
 
-def strict_from_json(context: RenderContext, value: Any) -> Any:
+def strict_from_json(context: RenderContext, value: Value) -> Value:
     try:
         return orjson.loads(context.dialect.text(value))
     except ValueError as error:
         raise EvaluationError(f"fromjson error: {error}") from error
 
 
-def lenient_from_json(context: RenderContext, value: Any) -> Any:
+def lenient_from_json(context: RenderContext, value: Value) -> Value:
     try:
         return orjson.loads(context.dialect.text(value))
     except ValueError:
         return None
 
 
-def encode_base64(context: RenderContext, value: Any) -> str:
+def encode_base64(context: RenderContext, value: Value) -> str:
     return base64.b64encode(context.dialect.text(value).encode()).decode("ascii")
 
 
-def decode_base64(context: RenderContext, value: Any) -> str:
+def decode_base64(context: RenderContext, value: Value) -> str:
     try:
         return base64.b64decode(context.dialect.text(value), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:

@@ -1,37 +1,37 @@
 """Filters on maps."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
+from noetl_template.values import Value
 
 
-def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
+def _mapping(name: str, value: Value) -> Mapping[Value, Value]:
     if not isinstance(value, Mapping):
         raise EvaluationError(f"invalid operation: {name} requires mapping")
     return value
 
 
-def keys(context: RenderContext, value: Any) -> list[Any]:
+def keys(context: RenderContext, value: Value) -> list[Value]:
     return context.dialect.sorted_keys(_mapping("keys", value))
 
 
-def values(context: RenderContext, value: Any) -> list[Any]:
+def values(context: RenderContext, value: Value) -> list[Value]:
     return [entry for _, entry in context.dialect.sorted_items(_mapping("values", value))]
 
 
-def items(context: RenderContext, value: Any) -> list[Any]:
+def items(context: RenderContext, value: Value) -> list[Value]:
     if not isinstance(value, Mapping):
         raise EvaluationError("invalid operation: cannot convert value into pairs")
     return [list(pair) for pair in context.dialect.sorted_items(value)]
 
 
-def get(context: RenderContext, value: Any, key: Any) -> Any:
+def get(context: RenderContext, value: Value, key: Value) -> Value:
     return context.environment.getitem(_mapping("get", value), key)
 
 
-def attribute(context: RenderContext, value: Any, key: Any) -> Any:
+def attribute(context: RenderContext, value: Value, key: Value) -> Value:
     if value is context.dialect.undefined:
         raise EvaluationError("undefined value")
     return context.environment.getitem(value, key)
@@ -39,18 +39,18 @@ def attribute(context: RenderContext, value: Any, key: Any) -> Any:
 
 def dict_sort(
     context: RenderContext,
-    value: Any,
-    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
-    by: Any = "key",
-    reverse: Any = False,  # noqa: FBT002 - the order templates pass it in
-) -> list[Any]:
+    value: Value,
+    case_sensitive: Value = False,  # noqa: FBT002 - the order templates pass it in
+    by: Value = "key",
+    reverse: Value = False,  # noqa: FBT002 - the order templates pass it in
+) -> list[Value]:
     if not isinstance(value, Mapping):
         raise EvaluationError("invalid operation: cannot convert value into pair list")
     position = {"key": 0, "value": 1}.get(by)
     if position is None:
         raise EvaluationError("invalid operation: invalid value for by argument")
 
-    def key(pair: list[Any]) -> Any:
+    def key(pair: list[Value]) -> Value:
         wanted = pair[position]
         if isinstance(wanted, str) and not case_sensitive:
             wanted = wanted.lower()

@@ -2,11 +2,11 @@
 
 import math
 import re
-from typing import Any, Final
+from typing import Final
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.values import INT64_MAX, INT64_MIN, Kind
+from noetl_template.values import INT64_MAX, INT64_MIN, Kind, Value
 
 _FLOAT: Final = re.compile(
     r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)",
@@ -15,13 +15,13 @@ _FLOAT: Final = re.compile(
 _MAX_DECIMALS: Final = 30
 
 
-def absolute(_context: RenderContext, value: Any) -> Any:
+def absolute(_context: RenderContext, value: Value) -> Value:
     if type(value) not in {int, float}:
         raise EvaluationError("invalid operation: cannot get absolute value")
     return abs(value)
 
 
-def rounded(context: RenderContext, value: Any, precision: Any = 0) -> Any:
+def rounded(context: RenderContext, value: Value, precision: Value = 0) -> Value:
     if type(value) is int:
         return value
     if type(value) is not float:
@@ -38,12 +38,12 @@ def rounded(context: RenderContext, value: Any, precision: Any = 0) -> Any:
     return whole / scale
 
 
-def boolean(_context: RenderContext, value: Any) -> bool:
+def boolean(_context: RenderContext, value: Value) -> bool:
     return bool(value)
 
 
-def total(context: RenderContext, value: Any) -> Any:
-    result: Any = 0
+def total(context: RenderContext, value: Value) -> Value:
+    result: Value = 0
     for element in context.dialect.elements(value):
         if context.dialect.kind(element) is Kind.UNDEFINED:
             continue
@@ -68,15 +68,15 @@ def truncated(number: float) -> int:
     return INT64_MAX if number > 0 else INT64_MIN
 
 
-def strict_int(context: RenderContext, value: Any) -> int:
+def strict_int(context: RenderContext, value: Value) -> int:
     return value if type(value) is int else truncated(_strict(context, value, "int"))
 
 
-def strict_float(context: RenderContext, value: Any) -> float:
+def strict_float(context: RenderContext, value: Value) -> float:
     return _strict(context, value, "float")
 
 
-def _strict(context: RenderContext, value: Any, name: str) -> float:
+def _strict(context: RenderContext, value: Value, name: str) -> float:
     if isinstance(value, int | float):
         return float(value)
     text = context.dialect.text(value).strip()
@@ -87,17 +87,17 @@ def _strict(context: RenderContext, value: Any, name: str) -> float:
     return number
 
 
-def lenient_int(_context: RenderContext, value: Any) -> int:
+def lenient_int(_context: RenderContext, value: Value) -> int:
     if type(value) is int:
         return value
     return truncated(_lenient(value))
 
 
-def lenient_float(_context: RenderContext, value: Any) -> float:
+def lenient_float(_context: RenderContext, value: Value) -> float:
     return _lenient(value)
 
 
-def _lenient(value: Any) -> float:
+def _lenient(value: Value) -> float:
     if type(value) in {int, float}:
         return float(value)
     if isinstance(value, str):

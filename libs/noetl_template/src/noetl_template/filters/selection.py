@@ -1,13 +1,14 @@
 """Filters that apply other filters or tests to each element."""
 
-from typing import Any
-
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.sequences import look_up_strictly
+from noetl_template.values import Value
 
 
-def map_elements(context: RenderContext, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+def map_elements(
+    context: RenderContext, value: Value, *args: Value, **kwargs: Value
+) -> list[Value]:
     elements = context.dialect.elements(value)
     if "attribute" in kwargs:
         found = [look_up_strictly(context, element, kwargs["attribute"]) for element in elements]
@@ -24,26 +25,26 @@ def map_elements(context: RenderContext, value: Any, *args: Any, **kwargs: Any) 
     return [function(context, element, *rest, **kwargs) for element in elements]
 
 
-def select(context: RenderContext, value: Any, *args: Any) -> list[Any]:
+def select(context: RenderContext, value: Value, *args: Value) -> list[Value]:
     return _chosen(context, value, None, args, wanted=True)
 
 
-def reject(context: RenderContext, value: Any, *args: Any) -> list[Any]:
+def reject(context: RenderContext, value: Value, *args: Value) -> list[Value]:
     return _chosen(context, value, None, args, wanted=False)
 
 
-def select_by(context: RenderContext, value: Any, attribute: Any, *args: Any) -> list[Any]:
+def select_by(context: RenderContext, value: Value, attribute: Value, *args: Value) -> list[Value]:
     return _chosen(context, value, attribute, args, wanted=True)
 
 
-def reject_by(context: RenderContext, value: Any, attribute: Any, *args: Any) -> list[Any]:
+def reject_by(context: RenderContext, value: Value, attribute: Value, *args: Value) -> list[Value]:
     return _chosen(context, value, attribute, args, wanted=False)
 
 
 def _chosen(
-    context: RenderContext, value: Any, attribute: Any, args: tuple[Any, ...], *, wanted: bool
-) -> list[Any]:
-    test: Any = None
+    context: RenderContext, value: Value, attribute: Value, args: tuple[Value, ...], *, wanted: bool
+) -> list[Value]:
+    test: Value = None
     if args:
         if args[0] not in context.environment.tests:
             raise EvaluationError(f"unknown test: test {args[0]} is unknown")

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from functools import cmp_to_key
-from typing import Any
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.values import Group, Kind
+from noetl_template.values import Group, Kind, Value
 
 
-def as_list(context: RenderContext, value: Any) -> list[Any]:
+def as_list(context: RenderContext, value: Value) -> list[Value]:
     if context.dialect.kind(value) in {Kind.BOOL, Kind.NUMBER}:
         raise EvaluationError("invalid operation: cannot convert value to list")
     return list(context.dialect.elements(value))
 
 
-def reverse(context: RenderContext, value: Any) -> Any:
+def reverse(context: RenderContext, value: Value) -> Value:
     match context.dialect.kind(value):
         case Kind.STRING:
             return value[::-1]
@@ -25,7 +24,7 @@ def reverse(context: RenderContext, value: Any) -> Any:
             return context.dialect.elements(value)[::-1]
 
 
-def batch(context: RenderContext, value: Any, count: Any, fill: Any = None) -> list[Any]:
+def batch(context: RenderContext, value: Value, count: Value, fill: Value = None) -> list[Value]:
     count = _positive(count)
     elements = context.dialect.elements(value)
     groups = [elements[start : start + count] for start in range(0, len(elements), count)]
@@ -36,7 +35,7 @@ def batch(context: RenderContext, value: Any, count: Any, fill: Any = None) -> l
     return groups
 
 
-def slices(context: RenderContext, value: Any, count: Any, fill: Any = None) -> list[Any]:
+def slices(context: RenderContext, value: Value, count: Value, fill: Value = None) -> list[Value]:
     count = _positive(count)
     context.budget.check_length(count)
     context.budget.spend(64 * count)
@@ -54,7 +53,7 @@ def slices(context: RenderContext, value: Any, count: Any, fill: Any = None) -> 
     return groups
 
 
-def _positive(count: Any) -> int:
+def _positive(count: Value) -> int:
     if type(count) is not int or count < 0:
         raise EvaluationError("invalid operation: count must be a positive integer")
     if count == 0:
@@ -62,7 +61,7 @@ def _positive(count: Any) -> int:
     return count
 
 
-def chain(context: RenderContext, value: Any, *others: Any) -> Any:
+def chain(context: RenderContext, value: Value, *others: Value) -> Value:
     if all(isinstance(part, Mapping) for part in (value, *others)):
         merged = dict(value)
         for other in others:
@@ -74,19 +73,19 @@ def chain(context: RenderContext, value: Any, *others: Any) -> Any:
     return elements
 
 
-def zipped(context: RenderContext, value: Any, *others: Any) -> list[list[Any]]:
+def zipped(context: RenderContext, value: Value, *others: Value) -> list[list[Value]]:
     columns = [context.dialect.elements(column) for column in (value, *others)]
     return [list(row) for row in zip(*columns, strict=False)]
 
 
-def largest(context: RenderContext, value: Any) -> Any:
+def largest(context: RenderContext, value: Value) -> Value:
     elements = context.dialect.elements(value)
     if not elements:
         return context.dialect.undefined
     return max(elements, key=cmp_to_key(context.dialect.order))
 
 
-def smallest(context: RenderContext, value: Any) -> Any:
+def smallest(context: RenderContext, value: Value) -> Value:
     elements = context.dialect.elements(value)
     if not elements:
         return context.dialect.undefined
@@ -95,14 +94,14 @@ def smallest(context: RenderContext, value: Any) -> Any:
 
 def sort(
     context: RenderContext,
-    value: Any,
-    reverse: Any = False,  # noqa: FBT002 - the order templates pass it in
-    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
-    attribute: Any = None,
-) -> list[Any]:
-    def key(element: Any) -> Any:
+    value: Value,
+    reverse: Value = False,  # noqa: FBT002 - the order templates pass it in
+    case_sensitive: Value = False,  # noqa: FBT002 - the order templates pass it in
+    attribute: Value = None,
+) -> list[Value]:
+    def key(element: Value) -> Value:
         if not isinstance(attribute, str):
-            wanted: Any = _folded(element, case_sensitive=case_sensitive)
+            wanted: Value = _folded(element, case_sensitive=case_sensitive)
         else:
             wanted = [
                 _folded(look_up(context, element, path.strip()), case_sensitive=case_sensitive)
@@ -115,11 +114,11 @@ def sort(
 
 def unique(
     context: RenderContext,
-    value: Any,
-    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
-    attribute: Any = None,
-) -> list[Any]:
-    seen: set[Any] = set()
+    value: Value,
+    case_sensitive: Value = False,  # noqa: FBT002 - the order templates pass it in
+    attribute: Value = None,
+) -> list[Value]:
+    seen: set[Value] = set()
     kept = []
     for element in context.dialect.elements(value):
         wanted = element if attribute is None else look_up(context, element, attribute)
@@ -132,12 +131,12 @@ def unique(
 
 def group_by(
     context: RenderContext,
-    value: Any,
-    attribute: Any,
-    default: Any = None,
-    case_sensitive: Any = False,  # noqa: FBT002 - the order templates pass it in
+    value: Value,
+    attribute: Value,
+    default: Value = None,
+    case_sensitive: Value = False,  # noqa: FBT002 - the order templates pass it in
 ) -> list[Group]:
-    def grouper(element: Any) -> Any:
+    def grouper(element: Value) -> Value:
         found = look_up(context, element, attribute)
         return default if found is context.dialect.undefined and default is not None else found
 
@@ -146,7 +145,7 @@ def group_by(
         key=lambda pair: context.dialect.sort_key(_folded(pair[0], case_sensitive=case_sensitive))
     )
     groups: list[Group] = []
-    last: Any = object()
+    last: Value = object()
     for key, element in keyed:
         folded = _folded(key, case_sensitive=case_sensitive)
         if not groups or folded != last:
@@ -158,28 +157,28 @@ def group_by(
     return groups
 
 
-def look_up(context: RenderContext, value: Any, path: Any) -> Any:
+def look_up(context: RenderContext, value: Value, path: Value) -> Value:
     """Follow a dotted path; numbers in it are positions."""
     if not isinstance(path, str):
         return context.environment.getitem(value, path)
     for name in path.split("."):
-        key: Any = int(name) if name.isdecimal() and not isinstance(value, Mapping) else name
+        key: Value = int(name) if name.isdecimal() and not isinstance(value, Mapping) else name
         value = context.environment.getitem(value, key)
     return value
 
 
-def look_up_strictly(context: RenderContext, value: Any, path: Any) -> Any:
+def look_up_strictly(context: RenderContext, value: Value, path: Value) -> Value:
     """Like :func:`look_up`, but undefined has no attributes."""
     if value is context.dialect.undefined:
         raise EvaluationError("undefined value")
     return look_up(context, value, path)
 
 
-def _folded(value: Any, *, case_sensitive: Any) -> Any:
+def _folded(value: Value, *, case_sensitive: Value) -> Value:
     return value.lower() if isinstance(value, str) and not case_sensitive else value
 
 
-def _hashable(context: RenderContext, value: Any) -> Any:
+def _hashable(context: RenderContext, value: Value) -> Value:
     match value:
         case list():
             return ("list", *(_hashable(context, element) for element in value))

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from noetl_template.environment.context import RenderContext
+from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.values import Kind, quoted
+from noetl_template.values import Kind, Value, quoted
 
 _HTML: Final = {
     "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "/": "&#x2f;",
@@ -23,28 +23,28 @@ _REAL: Final = frozenset("eEfFgG")
 _MAX_WIDTH: Final = 10_000
 
 
-def string(context: RenderContext, value: Any) -> str:
+def string(context: RenderContext, value: Value) -> str:
     return context.dialect.text(value)
 
 
-def lower(context: RenderContext, value: Any) -> str:
+def lower(context: RenderContext, value: Value) -> str:
     return context.dialect.text(value).lower()
 
 
-def upper(context: RenderContext, value: Any) -> str:
+def upper(context: RenderContext, value: Value) -> str:
     return context.dialect.text(value).upper()
 
 
-def trim(context: RenderContext, value: Any) -> str:
+def trim(context: RenderContext, value: Value) -> str:
     return context.dialect.text(value).strip()
 
 
-def capitalize(context: RenderContext, value: Any) -> str:
+def capitalize(context: RenderContext, value: Value) -> str:
     text = context.dialect.text(value)
     return text[:1].upper() + text[1:].lower()
 
 
-def title(context: RenderContext, value: Any) -> str:
+def title(context: RenderContext, value: Value) -> str:
     letters = []
     starts_word = True
     for char in context.dialect.text(value):
@@ -57,23 +57,23 @@ def title(context: RenderContext, value: Any) -> str:
     return "".join(letters)
 
 
-def replace(context: RenderContext, value: Any, old: Any, new: Any) -> str:
+def replace(context: RenderContext, value: Value, old: Value, new: Value) -> str:
     text, old, new = (context.dialect.text(part) for part in (value, old, new))
     occurrences = text.count(old)
     context.budget.check_length(len(text) + occurrences * (len(new) - len(old)))
     return text.replace(old, new)
 
 
-def escape(context: RenderContext, value: Any) -> str:
+def escape(context: RenderContext, value: Value) -> str:
     text = context.dialect.text(value)
     return _HTML_SPECIAL.sub(lambda match: _HTML[match.group()], text)
 
 
-def safe(_context: RenderContext, value: Any) -> Any:
+def safe(_context: RenderContext, value: Value) -> Value:
     return value
 
 
-def lines(_context: RenderContext, value: Any) -> list[str]:
+def lines(_context: RenderContext, value: Value) -> list[str]:
     if not isinstance(value, str):
         raise EvaluationError("invalid operation: value is not a string")
     parts = value.replace("\r\n", "\n").split("\n")
@@ -84,10 +84,10 @@ def lines(_context: RenderContext, value: Any) -> list[str]:
 
 def indent(
     context: RenderContext,
-    value: Any,
-    width: Any,
-    first: Any = False,  # noqa: FBT002 - positional in templates
-    blank: Any = False,  # noqa: FBT002 - positional in templates
+    value: Value,
+    width: Value,
+    first: Value = False,  # noqa: FBT002 - positional in templates
+    blank: Value = False,  # noqa: FBT002 - positional in templates
 ) -> str:
     if type(width) is not int or width < 0:
         raise EvaluationError("invalid operation: indent needs a width")
@@ -105,7 +105,7 @@ def _without_line_end(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
-def split(context: RenderContext, value: Any, separator: Any = " ") -> list[str]:
+def split(context: RenderContext, value: Value, separator: Value = " ") -> list[str]:
     text = context.dialect.text(value)
     separator = context.dialect.text(separator)
     if separator:
@@ -113,7 +113,7 @@ def split(context: RenderContext, value: Any, separator: Any = " ") -> list[str]
     return ["", *text, ""]
 
 
-def join(context: RenderContext, value: Any, separator: Any = "") -> str:
+def join(context: RenderContext, value: Value, separator: Value = "") -> str:
     dialect = context.dialect
     if dialect.kind(value) in {Kind.BOOL, Kind.NUMBER}:
         raise EvaluationError(
@@ -122,18 +122,18 @@ def join(context: RenderContext, value: Any, separator: Any = "") -> str:
     return join_elements(context, dialect.elements(value), dialect.text(separator))
 
 
-def join_elements(context: RenderContext, elements: list[Any], separator: str) -> str:
+def join_elements(context: RenderContext, elements: list[Value], separator: str) -> str:
     """Print the elements with a separator between them."""
     parts = [context.dialect.text(element) for element in elements]
     context.budget.check_length(sum(map(len, parts)) + len(separator) * len(parts))
     return separator.join(parts)
 
 
-def pprint(context: RenderContext, value: Any) -> str:
+def pprint(context: RenderContext, value: Value) -> str:
     return _pretty(context, value, "")
 
 
-def _pretty(context: RenderContext, value: Any, margin: str) -> str:
+def _pretty(context: RenderContext, value: Value, margin: str) -> str:
     inner = margin + "    "
     match value:
         case str():
@@ -151,7 +151,7 @@ def _pretty(context: RenderContext, value: Any, margin: str) -> str:
             return context.dialect.printed(value, depth=1)
 
 
-def format_text(context: RenderContext, value: Any, *args: Any, **kwargs: Any) -> str:
+def format_text(context: RenderContext, value: Value, *args: Value, **kwargs: Value) -> str:
     """Format values by ``printf`` notation."""
     if not isinstance(value, str):
         raise EvaluationError("invalid operation: value is not a string")
@@ -172,7 +172,7 @@ def format_text(context: RenderContext, value: Any, *args: Any, **kwargs: Any) -
     return _FORMAT.sub(substitute, value)
 
 
-def _format_one(context: RenderContext, match: re.Match[str], argument: Any) -> str:
+def _format_one(context: RenderContext, match: re.Match[str], argument: Value) -> str:
     letter = match["type"] or ""
     width, precision = match["width"] or "", match["precision"]
     if max(int(width[:9] or 0), int((precision or "")[:9] or 0)) > _MAX_WIDTH:

@@ -1,11 +1,12 @@
 """Changes of a syntax tree between parsing and code generation."""
 
-from typing import Any, Final, override
+from typing import Final, override
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
 from noetl_template.errors import EvaluationError
+from noetl_template.values import Value
 
 # Names of the private filters that the rewritten tree calls.
 ITERATE: Final = " iterate"
@@ -66,26 +67,26 @@ class _Rewriter(NodeTransformer):
     def __init__(self, loop_names: set[str]) -> None:
         self.loop_names = loop_names
 
-    def visit_For(self, node: nodes.For, *args: Any, **kwargs: Any) -> nodes.Node:  # noqa: N802
+    def visit_For(self, node: nodes.For, *args: Value, **kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
         weight = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         self.generic_visit(node, *args, **kwargs)
         node.iter = _private_filter(node.iter, ITERATE, nodes.Const(weight))
         return node
 
-    def visit_Name(self, node: nodes.Name, *_args: Any, **_kwargs: Any) -> nodes.Node:  # noqa: N802
+    def visit_Name(self, node: nodes.Name, *_args: Value, **_kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
         if node.name == "self" and node.ctx == "load":
             return _private_filter(nodes.Const("self"), LOOK_UP)
         return node
 
-    def visit_Getattr(  # noqa: N802
-        self, node: nodes.Getattr, *args: Any, **kwargs: Any
+    def visit_Getattr(  # noqa: N802 - named after the node
+        self, node: nodes.Getattr, *args: Value, **kwargs: Value
     ) -> nodes.Node:
         if node.attr == "result":
             _mark(node, self._comes_from_a_step(node.node))
         return self.generic_visit(node, *args, **kwargs)
 
-    def visit_Getitem(  # noqa: N802
-        self, node: nodes.Getitem, *args: Any, **kwargs: Any
+    def visit_Getitem(  # noqa: N802 - named after the node
+        self, node: nodes.Getitem, *args: Value, **kwargs: Value
     ) -> nodes.Node:
         if isinstance(node.arg, nodes.Const) and node.arg.value == "result":
             _mark(node, self._comes_from_a_step(node.node))
@@ -109,7 +110,7 @@ class _Rewriter(NodeTransformer):
                 return False
 
     @override
-    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+    def generic_visit(self, node: nodes.Node, *args: Value, **kwargs: Value) -> nodes.Node:
         return super().generic_visit(node, *args, **kwargs)
 
 

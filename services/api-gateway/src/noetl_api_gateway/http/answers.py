@@ -1,4 +1,4 @@
-"""Bodies as they leave: compact JSON, ids as the asker can read them."""
+"""Bodies of answers: compact JSON, ids in the form that the client can read."""
 
 import json
 
@@ -19,7 +19,7 @@ _TEXT_IDS = frozenset(
         "audit_id",
     }
 )
-# Free JSON of playbooks and workers; an `execution_id` in there is not ours to change.
+# Free JSON of playbooks and workers; an `execution_id` in there stays as it is.
 _FREE = frozenset(
     {
         "workload",
@@ -44,7 +44,7 @@ _FREE = frozenset(
 
 
 def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Response[bytes]:
-    """Encode a body for this asker."""
+    """Encode a body for the client of this request."""
     shown = with_text_ids(body) if is_browser_like(request.scope) else body
     return Response(encode(shown), status_code=status, media_type="application/json")
 

@@ -71,7 +71,7 @@ def decode(body: bytes, *, unique_keys: bool = False) -> Json:
     """Decode one JSON value.
 
     Raises:
-        Refusal: 400 for what is not JSON, 422 for a repeated key.
+        Refusal: 400 for a body that is not JSON, 422 for a repeated key.
     """
     if not body or body.isspace():
         raise bad_json(f"EOF while parsing a value at line 1 column {len(body)}")
@@ -128,7 +128,7 @@ def _children(value: Json) -> list[Json]:
 def _refuse_repeated_keys(body: bytes) -> None:
     repeated: str | None = None
 
-    # The hook sees inner objects first; what it saw last is the root.
+    # The hook gets inner objects first and the root last.
     def note(pairs: list[tuple[str, Json]]) -> JsonObject:
         nonlocal repeated
         seen: set[str] = set()

@@ -1,7 +1,7 @@
 """Bodies decoded by the models of the contract, and refusals in the contract's words.
 
 Pydantic says where a body is wrong (`loc`), how (`type`) and what was sent (`input`); the texts
-of the contract are spelt from these. What the models can't say is in the two tables below.
+of the contract are spelt from these. The tables below hold the exceptions.
 """
 
 import re
@@ -96,7 +96,7 @@ def validated[Model: BaseModel](model: type[Model], value: Json) -> Model:
     """Build a model from decoded JSON.
 
     Raises:
-        Refusal: 422, or what the rules say, with the contract's text.
+        Refusal: 422, or the status of a rule, with the contract's text.
     """
     if model.__name__ in _ONE_OF and isinstance(value, dict):
         _refuse_both_names(model.__name__, value)

@@ -1,13 +1,14 @@
 """Errors to response bodies: the one table."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 from litestar import Response
 from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.logging import get_logger
+from noetl_contract.json import Json
 
 from noetl_api_gateway.http.bodies import AnyRequest, ClientGoneError
 from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, body_too_large
@@ -16,7 +17,7 @@ _log = get_logger()
 
 
 def error_answer(
-    status: int, text: str, *, detail: Any = None, headers: Mapping[str, str] | None = None
+    status: int, text: str, *, detail: Json = None, headers: Mapping[str, str] | None = None
 ) -> Response[bytes]:
     """Build the body that every refused request gets."""
     body = {"error": text, "status": status, "detail": text if detail is None else detail}
@@ -29,7 +30,7 @@ def error_answer(
 
 
 def on_refusal(_request: AnyRequest, error: Refusal) -> Response[bytes]:
-    """Answer what the edge refused, or what a service refused behind it.
+    """Answer a refusal of the edge or of a service behind it.
 
     UIs show `detail`, so it repeats the text; only workers read more of it, at a claim that
     comes too late.
@@ -39,7 +40,7 @@ def on_refusal(_request: AnyRequest, error: Refusal) -> Response[bytes]:
 
 
 def on_our_error(_request: AnyRequest, error: NoetlError) -> Response[bytes]:
-    """Answer one of our errors with its own status; what may pass by asks to come again."""
+    """Answer one of our errors with its status; transient ones with `Retry-After`."""
     is_transient = isinstance(error, Transient)
     headers = {RETRY_AFTER: "1"} if is_transient else {}
     if error.http_status >= 500 and not is_transient:
@@ -48,7 +49,7 @@ def on_our_error(_request: AnyRequest, error: NoetlError) -> Response[bytes]:
 
 
 def on_http_error(_request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    """Answer what the framework refused: unknown path, wrong method, oversized body."""
+    """Answer a refusal of the framework: unknown path, wrong method, oversized body."""
     if error.status_code == 413:
         return on_refusal(_request, body_too_large())
     if error.status_code == 405:
@@ -58,17 +59,17 @@ def on_http_error(_request: AnyRequest, error: HTTPException) -> Response[bytes]
 
 
 def on_client_gone(_request: AnyRequest, _error: ClientGoneError) -> Response[bytes]:
-    """Answer nobody: the client closed the connection before its request was whole."""
+    """Answer a client that left before its request was complete; nothing arrives there."""
     return error_answer(400, "The request was not sent completely")
 
 
 def on_anything_else(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Answer a defect of ours; what it was is in the log only."""
+    """Answer a defect of the edge, whose cause is only in the log."""
     _log.error("request_failed", path=request.scope.get("path_template"), exc_info=error)
     return error_answer(500, "Internal server error")
 
 
-EXCEPTIONS: Any = {
+EXCEPTIONS: ExceptionHandlersMap = {
     Refusal: on_refusal,
     NoetlError: on_our_error,
     ClientGoneError: on_client_gone,

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from litestar.datastructures import MultiDict
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.http.bodies import REPLACEMENT, AnyRequest
 from noetl_api_gateway.http.refusals import Refusal, bad_query, bad_url
 from noetl_api_gateway.http.shell import ENCODED_SLASH
+
+type Parameters = MultiDict[str]
+"""Parameters of a query, which may occur several times."""
 
 LONGEST_KEY = 500
 """Characters of an idempotency or deduplication key: a database index takes little more."""
@@ -39,7 +42,7 @@ def path_id(segment: str, *, index: int | None = None) -> int:
     """Parse a path segment that is an id.
 
     Args:
-        segment: what stands in the path.
+        segment: the text in the path.
         index: which of several segments it is; None when the route has only one.
 
     Raises:
@@ -90,7 +93,7 @@ def path_fields(request: AnyRequest, names: Sequence[str]) -> JsonObject:
     return fields
 
 
-def query_text(query: Any, name: str) -> str | None:
+def query_text(query: Parameters, name: str) -> str | None:
     """Return a query parameter that may occur once, no NUL in it (W2)."""
     values: list[str] = query.getall(name, [])
     if len(values) > 1:
@@ -98,7 +101,7 @@ def query_text(query: Any, name: str) -> str | None:
     return values[0].replace("\0", REPLACEMENT) if values else None
 
 
-def query_int(query: Any, name: str, *, bits: int = 64) -> int | None:
+def query_int(query: Parameters, name: str, *, bits: int = 64) -> int | None:
     """Return a query parameter that is a signed integer."""
     value = query_text(query, name)
     if value is None:
@@ -115,7 +118,7 @@ def query_int(query: Any, name: str, *, bits: int = 64) -> int | None:
     return number
 
 
-def query_flag(query: Any, name: str, *, default: bool) -> bool:
+def query_flag(query: Parameters, name: str, *, default: bool) -> bool:
     """Return a query parameter that is a boolean, also in the spellings of Python's server."""
     value = query_text(query, name)
     if value is None:

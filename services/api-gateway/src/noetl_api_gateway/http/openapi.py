@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from litestar.openapi.spec.schema import Schema
 
 
+type TypeForm = Any
+"""A model, or another type that pydantic describes, such as `list[Model]`."""
+
 _UNAVAILABLE = "The catalog service did not answer in time"
 _BAD_BODY = {
     400: "Failed to parse the request body as JSON: EOF while parsing a value at line 1 column 0",
@@ -70,21 +73,21 @@ class StreamedEvent(BaseModel):
 
 
 def documented(
-    body: Any,
-    answer: Any,
+    body: TypeForm,
+    answer: TypeForm,
     *,
     content_type: str = "application/json",
     path: Sequence[str] = (),
-    query: Mapping[str, tuple[Any, str]] | None = None,
+    query: Mapping[str, tuple[TypeForm, str]] | None = None,
     errors: Mapping[int, str] | None = None,
-    others: Mapping[int, Any] | None = None,
+    others: Mapping[int, TypeForm] | None = None,
     is_body_required: bool = True,
     success: int = 200,
 ) -> type[Operation]:
     """Return an operation class that describes a route's bodies.
 
-    Handlers take their bodies apart themselves, for the contract's texts and for speed, so the
-    framework can't see the models.
+    Handlers decode bodies by the models themselves, for the contract's texts, so the framework
+    can't see the models.
 
     Args:
         body: model, or other type, of the request body; None when there is none.
@@ -117,14 +120,10 @@ def documented(
             if in_path or query:
                 self.parameters = [*in_path, *_parameters(query or {})]
             self.responses = {
-                str(success): OpenAPIResponse(
-                    description="Done", content={content_type: _media(answer)}
-                ),
+                str(success): _answer("Done", content_type, answer),
                 **{str(status): _refusal(status, refusals[status]) for status in sorted(refusals)},
                 **{
-                    str(status): OpenAPIResponse(
-                        description="Another answer", content={content_type: _media(kind)}
-                    )
+                    str(status): _answer("Another answer", content_type, kind)
                     for status, kind in (others or {}).items()
                 },
             }
@@ -137,14 +136,14 @@ def error_example(status: int, text: str) -> JsonObject:
     return {"error": text, "status": status, "detail": text}
 
 
-def inlined_schema(kind: Any) -> JsonObject:
-    """Return the JSON schema of a type with its references replaced by what they name."""
+def inlined_schema(kind: TypeForm) -> JsonObject:
+    """Return the JSON schema of a type with its references inlined."""
     schema = TypeAdapter(kind).json_schema()
     definitions = schema.pop("$defs", {})
     return cast("JsonObject", _inlined(schema, definitions))
 
 
-def _parameters(query: Mapping[str, tuple[Any, str]]) -> list[Parameter]:
+def _parameters(query: Mapping[str, tuple[TypeForm, str]]) -> list[Parameter]:
     return [
         Parameter(
             name=name,
@@ -158,7 +157,7 @@ def _parameters(query: Mapping[str, tuple[Any, str]]) -> list[Parameter]:
 
 
 def _in_path(name: str) -> Parameter:
-    """Describe a path parameter, which the framework knows as text only."""
+    """Describe a path parameter, which is only text for the framework."""
     schema, meaning, example = _PATH_PARAMETERS[name]
     return Parameter(
         name=name,
@@ -170,6 +169,10 @@ def _in_path(name: str) -> Parameter:
     )
 
 
+def _answer(description: str, content_type: str, kind: TypeForm) -> OpenAPIResponse:
+    return OpenAPIResponse(description=description, content={content_type: _media(kind)})
+
+
 def _refusal(status: int, text: str) -> OpenAPIResponse:
     media = OpenAPIMediaType(
         schema=cast("Schema", inlined_schema(ErrorBody)), example=error_example(status, text)
@@ -177,7 +180,7 @@ def _refusal(status: int, text: str) -> OpenAPIResponse:
     return OpenAPIResponse(description=text, content={"application/json": media})
 
 
-def _media(kind: Any) -> OpenAPIMediaType:
+def _media(kind: TypeForm) -> OpenAPIMediaType:
     # The framework's own classes cannot say all that a schema may; it passes mappings through.
     media = OpenAPIMediaType(schema=cast("Schema", inlined_schema(kind)))
     if isinstance(kind, type) and issubclass(kind, BaseModel):

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from html import escape
-from typing import Any
 
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from noetl_contract.json import Json, JsonObject
@@ -34,7 +33,7 @@ class ReadingPage(OpenAPIRenderPlugin):
     The framework's own pages fetch theirs from a public network, where an edge often has none.
     """
 
-    def render(self, request: Any, openapi_schema: JsonObject) -> bytes:
+    def render(self, request: object, openapi_schema: JsonObject) -> bytes:
         """Return the page."""
         del request
         return "".join(_page(openapi_schema)).encode()

@@ -1,7 +1,8 @@
-"""What the edge itself refuses; `app.py` turns these into bodies."""
+"""Refusals of the edge; `errors.py` turns these into bodies."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from noetl_contract.json import Json
 
 RETRY_AFTER = "retry-after"
 
@@ -14,7 +15,7 @@ class Refusal(Exception):
         status: int,
         text: str,
         *,
-        detail: Any = None,
+        detail: Json = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)

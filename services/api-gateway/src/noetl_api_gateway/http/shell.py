@@ -1,4 +1,4 @@
-"""The outermost layer: what the contract wants of every request before and after routing.
+"""The outermost layer: steps before and after routing that all requests share.
 
 Aliases, CORS, `OPTIONS`, `HEAD`, no trailing slashes (L6).
 It is a plain ASGI application, because the framework's middleware runs behind its router, and
@@ -6,7 +6,7 @@ unknown paths never get there.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -38,25 +38,25 @@ type Send = Callable[[Message], Awaitable[None]]
 type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def is_browser_like(scope: Any) -> bool:
+def is_browser_like(scope: Mapping[str, Any]) -> bool:
     """Whether ids in the answer must be strings: a browser rounds integers."""
     has_token = any(name == _TOKEN for name, _ in scope["headers"])
     return has_token or bool(scope.get(_ALIAS)) or is_browser(scope)
 
 
-def is_browser(scope: Any) -> bool:
-    """Whether a page asks; prefix and token alone may also come from the CLI."""
+def is_browser(scope: Mapping[str, Any]) -> bool:
+    """Whether the client is a web page; prefix and token alone may also come from the CLI."""
     return any(name in _BROWSER_MARKS for name, _ in scope["headers"])
 
 
-def call_of(scope: Any) -> tuple[int, int] | None:
+def call_of(scope: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return (execution id, event id) of the command whose run makes this call (L6)."""
     call: tuple[int, int] | None = scope.get(_CALL_KEY)
     return call
 
 
 class Shell:
-    """Wraps the routed application.
+    """Wrap the routed application.
 
     Args:
         app: the routed application.

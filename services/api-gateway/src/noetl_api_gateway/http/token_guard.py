@@ -1,4 +1,4 @@
-"""The gate of `/api/internal/*`: one shared bearer token."""
+"""Guards of `/api/internal/*`: one shared bearer token."""
 
 import hmac
 from typing import Any
@@ -27,7 +27,7 @@ def require_internal_token(connection: Connection) -> None:
     """Let a request pass that carries the internal token.
 
     Raises:
-        Refusal: 503 when no token is configured, 403 for whatever else is sent.
+        Refusal: 503 when no token is configured, 403 for any other header.
     """
     expected = _configured(connection)
     if not expected:
@@ -47,12 +47,12 @@ def require_internal_token_if_set(connection: Connection) -> None:
 
 
 async def internal_token_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Gate a route: `guards=[internal_token_guard]`; runs before path and body are looked at."""
+    """Guard a route: `guards=[internal_token_guard]`; runs before path and body are read."""
     require_internal_token(connection)
 
 
 async def optional_token_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Gate a route that the contract leaves open where no token is configured."""
+    """Guard a route that is open where no token is configured."""
     require_internal_token_if_set(connection)
 
 

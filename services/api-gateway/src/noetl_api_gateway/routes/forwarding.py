@@ -12,8 +12,9 @@ from typing import Any, Literal
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.operation import Operation
 from pydantic import BaseModel
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -21,15 +22,12 @@ from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import present, read_body
 from noetl_api_gateway.http.fields import path_fields, path_names, query_flag, query_int, query_text
-from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.openapi import TypeForm, documented
 from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
 from noetl_api_gateway.upstream.services import body_of
 
 type Method = Literal["GET", "POST", "PUT", "DELETE"]
-type Service = Literal["catalog", "secrets", "projector", "orchestrator"]
-type Target = tuple[Service, str]
-"""A service and the name of its operation; `secrets` is the catalog with longer timeouts."""
 
 _HANDLERS: dict[Method, type[get | post | put | delete]] = {
     "GET": get,
@@ -57,7 +55,7 @@ class Forward:
         method: HTTP method.
         path: path, or all paths of the route.
         name: name of the handler, from which the OpenAPI document's operation id is made.
-        target: the operation that answers.
+        operation: the operation that answers.
         answer: type of the 2xx body.
         summary: one line for the reader of the document.
         description: one sentence more.
@@ -65,17 +63,18 @@ class Forward:
         body: model of the body; its fields are sent.
         query: parameters; those that are absent are not sent.
         prepare: last changes to the fields that are sent.
-        shard_by: field that names the execution whose shard is asked.
+        shard_by: field with the id of the execution whose shard answers.
         guards: checks before path and body are looked at.
         errors: texts of typical refusals, by status.
-        write: label in the metrics of writes; None for what is not measured.
+        waits_longer: whether the service may wait for other systems in its turn.
+        write: label in the metrics of writes; None for routes that are not measured.
     """
 
     method: Method
     path: str | Sequence[str]
     name: str
-    target: Target
-    answer: Any
+    operation: Operation[Any, Any]
+    answer: TypeForm
     summary: str
     description: str
     tags: Sequence[str]
@@ -85,6 +84,7 @@ class Forward:
     shard_by: str | None = None
     guards: Sequence[Guard] = ()
     errors: Mapping[int, str] = field(default_factory=dict)
+    waits_longer: bool = False
     write: str | None = None
 
 
@@ -152,7 +152,7 @@ def query_fields(request: AnyRequest, parameters: Mapping[str, Query]) -> JsonOb
     return fields
 
 
-async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Any:
+async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Json:
     if row.write is None:
         return body_of(await _asked(gateway, row, wanted))
     started = perf_counter()
@@ -167,16 +167,17 @@ async def _answered(gateway: Gateway, row: Forward, wanted: JsonObject) -> Any:
 
 
 async def _asked(gateway: Gateway, row: Forward, wanted: JsonObject) -> RpcReply:
-    """Send the request: the one place that knows what a target is."""
-    service, operation = row.target
-    services = gateway.services
+    """Send the request: the one place that reads the operation of a row."""
+    services, name = gateway.services, row.operation.name
     execution_id = None if row.shard_by is None else int(wanted[row.shard_by])
-    match service:
+    match row.operation.service:
+        case "catalog" if row.waits_longer:
+            return await services.secret(name, wanted)
         case "catalog":
-            return await services.catalog(operation, wanted)
-        case "secrets":
-            return await services.secret(operation, wanted)
+            return await services.catalog(name, wanted)
         case "projector":
-            return await services.projector(operation, wanted, execution_id=execution_id)
+            return await services.projector(name, wanted, execution_id=execution_id)
         case "orchestrator":
-            return await services.orchestrator(operation, wanted, execution_id=execution_id)
+            return await services.orchestrator(name, wanted, execution_id=execution_id)
+        case _:
+            raise NotImplementedError(row.operation.service)

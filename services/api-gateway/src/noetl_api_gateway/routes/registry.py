@@ -6,7 +6,6 @@ from litestar.types import ControllerRouterHandler
 from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, subscriptions
 from noetl_api_gateway.routes.executions import (
     ehdb,
-    ends,
     reads,
     replay,
     rerun,
@@ -14,6 +13,7 @@ from noetl_api_gateway.routes.executions import (
     results,
     start,
     start_batch,
+    termination,
     variables,
 )
 from noetl_api_gateway.routes.internal import callbacks, outbox, projections
@@ -28,7 +28,7 @@ _MODULES = (
     playbooks,
     subscriptions,
     ehdb,
-    ends,
+    termination,
     reads,
     replay,
     rerun,

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from noetl_common.bus.broker import Bus
-from noetl_contract.http.health import HealthAnswer, PoolStatusAnswer
+from noetl_contract.http.system.health import HealthAnswer, PoolStatusAnswer
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.upstream.services import Services
@@ -18,12 +18,12 @@ _VERSION = version("noetl-api-gateway")
 
 
 class HealthProbe:
-    """Asks broker and services; all who ask within a second share one probe."""
+    """Check broker and services; callers within one second share a check."""
 
-    def __init__(self, bus: Bus, services: Services, *, patience_seconds: float) -> None:
+    def __init__(self, bus: Bus, services: Services, *, timeout_seconds: float) -> None:
         self._bus = bus
         self._services = services
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
         self._started = time.monotonic()
         self._lock = asyncio.Lock()
         self._last: HealthAnswer | None = None
@@ -43,7 +43,7 @@ class HealthProbe:
 
     async def pool_status(self) -> PoolStatusAnswer:
         """Return figures of the orchestrator's pool; zeros when it does not answer."""
-        reply = await self._services.pool_status(patience_seconds=self._patience_seconds)
+        reply = await self._services.pool_status(timeout_seconds=self._timeout_seconds)
         if reply is None or reply.status != 200:
             return PoolStatusAnswer()
         return PoolStatusAnswer.model_validate(reply.body)
@@ -61,12 +61,12 @@ class HealthProbe:
 
     async def _has_database(self) -> bool:
         """Ask a service on each side for something that needs its database."""
-        patience = self._patience_seconds
+        timeout = self._timeout_seconds
         answers = await asyncio.gather(
-            self._services.catalog("runtime.liveness", {}, patience_seconds=patience),
+            self._services.catalog("runtime.liveness", {}, timeout_seconds=timeout),
             *(
                 self._services.projector(
-                    "executions.exists", {"execution_id": 0}, shard=i, patience_seconds=patience
+                    "executions.exists", {"execution_id": 0}, shard=i, timeout_seconds=timeout
                 )
                 for i in range(self._services.shard_count)
             ),
@@ -76,7 +76,7 @@ class HealthProbe:
 
 
 def nats_state(bus: Bus) -> NatsState:
-    """Return what the connection to the broker is doing."""
+    """Return the state of the connection to the broker."""
     if bus.is_closed:
         return "disconnected"
     return "connected" if bus.is_connected else "reconnecting"

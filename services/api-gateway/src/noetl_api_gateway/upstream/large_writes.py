@@ -15,7 +15,7 @@ _KEPT_SECONDS = 7 * 86_400
 
 
 class LargeWrites:
-    """Hands large messages to the result store, in parts of what the broker takes."""
+    """Store messages that are too large for the broker in the result store."""
 
     def __init__(self, bus: Bus, services: Services, *, next_id: Callable[[], int]) -> None:
         self._bus = bus
@@ -27,14 +27,14 @@ class LargeWrites:
         return len(body) + _HEADER_ROOM > self._bus.largest_message
 
     async def keep(self, body: bytes, *, execution_id: int, seconds: float) -> bytes:
-        """Keep a message and return the one that is sent in its place.
+        """Store a message and return the reference that is sent in its place.
 
         Raises:
             Refusal: the store refuses it, or does not answer in time.
         """
         wanted = {
             "execution_id": execution_id,
-            # Minted here: the store keeps one, however often it is asked.
+            # Minted here, so that a repeated request stores it once.
             "result_id": self._next_id(),
             "name": _NAME,
             "data": orjson.Fragment(body),
@@ -42,7 +42,7 @@ class LargeWrites:
             "expires_seconds": _KEPT_SECONDS,
         }
         reply = await self._services.store_result(
-            wanted, execution_id=execution_id, patience_seconds=seconds
+            wanted, execution_id=execution_id, timeout_seconds=seconds
         )
         kept = body_of(reply)
         stored = StoredMessage(execution_id=execution_id, ref=kept["ref"], size=len(body))

@@ -1,10 +1,10 @@
-"""The edge says that it is there: workers behind it are silent only if it is not (L3)."""
+"""The registration of this edge at the catalog: behind a silent edge no worker is judged (L3)."""
 
 import asyncio
-from typing import Any
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.http.refusals import Refusal
@@ -15,13 +15,13 @@ _LEAVE_SECONDS = 1.0
 
 
 class Registration:
-    """Registers this process as a runtime and keeps the registration fresh.
+    """Keep this process registered as a runtime.
 
     Args:
-        services: who is told.
-        name: the same after a restart, so that one row tells of one edge.
-        instance: another one after each start, so that the row tells since when.
-        interval_seconds: pause between two heartbeats, and the patience with one.
+        services: the way to the catalog.
+        name: the same after a restart, so that each edge has one row.
+        instance: another one after each start, which marks a new process.
+        interval_seconds: pause between two heartbeats, and the timeout of one.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Registration:
         self._is_registered = False
         self._was_heard = True
 
-    async def tell(self) -> None:
-        """Send a heartbeat, or the registration that none can do without; failures are logged."""
+    async def renew(self) -> None:
+        """Send a heartbeat, or first the registration; log failures."""
         reply = await self._send()
         if reply.status == 404 and self._is_registered:
             # It counts as left, or its row is lost.
@@ -48,7 +48,7 @@ class Registration:
         self._was_heard = is_heard
 
     async def leave(self) -> None:
-        """Say that this edge serves no more, if anybody hears it."""
+        """Remove the registration; no error when the catalog is away."""
         if self._is_registered:
             await self._ask("runtime.deregister", self._who, _LEAVE_SECONDS)
 
@@ -58,11 +58,9 @@ class Registration:
         registration = self._who | {"status": "ready", "runtime": self._runtime}
         return await self._ask("runtime.register", registration, self.interval_seconds)
 
-    async def _ask(self, operation: str, request: Any, patience_seconds: float) -> RpcReply:
+    async def _ask(self, operation: str, request: JsonObject, timeout_seconds: float) -> RpcReply:
         try:
-            return await self._services.catalog(
-                operation, request, patience_seconds=patience_seconds
-            )
+            return await self._services.catalog(operation, request, timeout_seconds=timeout_seconds)
         except Refusal as error:
             return RpcReply(status=error.status, error=error.text)
         except NoetlError as error:
@@ -70,7 +68,7 @@ class Registration:
 
 
 async def run_registration(registration: Registration) -> None:
-    """Tell again and again until cancelled."""
+    """Send heartbeats until cancelled."""
     while True:
-        await registration.tell()
+        await registration.renew()
         await asyncio.sleep(registration.interval_seconds)

@@ -24,19 +24,18 @@ _ENVELOPE_BYTES = 2048  # subject, headers, reply subject
 
 
 class Services:
-    """Asks a service and asks again while nobody answers, within a patience.
+    """Send requests to services, again while no answer comes, within a timeout.
 
-    Everything asked here may be asked twice, `register` apart; a service that was restarting is
-    there again after a moment, and the caller need not know.
+    All requests may be repeated, those of `once` apart; so a service may restart unnoticed.
 
     Args:
         bus: the connection.
         shard_count: shards of the cluster.
-        try_seconds: patience with one try.
-        patience_seconds: patience with all tries together.
-        long_try_seconds: patience with a large result, on either way.
-        secret_try_seconds: patience with one try where others are asked in turn.
-        secret_patience_seconds: patience with all those tries together.
+        try_seconds: timeout of one try.
+        timeout_seconds: timeout of all tries together.
+        long_try_seconds: timeout of a large result, in either direction.
+        secret_try_seconds: timeout of one try where the catalog waits for other systems.
+        secret_timeout_seconds: timeout of all those tries together.
     """
 
     def __init__(
@@ -45,41 +44,41 @@ class Services:
         *,
         shard_count: int,
         try_seconds: float,
-        patience_seconds: float,
+        timeout_seconds: float,
         long_try_seconds: float,
         secret_try_seconds: float = 12.0,
-        secret_patience_seconds: float = 25.0,
+        secret_timeout_seconds: float = 25.0,
     ) -> None:
         self._long_try_seconds = long_try_seconds
         self._secret_try_seconds = secret_try_seconds
-        self._secret_patience_seconds = secret_patience_seconds
+        self._secret_timeout_seconds = secret_timeout_seconds
         self._bus = bus
         self._rpc = RpcClient(bus)
         self.shard_count = shard_count
         self._try_seconds = try_seconds
-        self._patience_seconds = patience_seconds
+        self._timeout_seconds = timeout_seconds
 
     async def catalog(
-        self, operation: str, request: Json, *, patience_seconds: float | None = None
+        self, operation: str, request: Json, *, timeout_seconds: float | None = None
     ) -> RpcReply:
         """Ask the catalog service."""
         subject = rpc_subject("catalog", operation)
-        return await self._ask(subject, request, patience_seconds)
+        return await self._ask(subject, request, timeout_seconds)
 
     async def secret(self, operation: str, request: Json) -> RpcReply:
-        """Ask the catalog service for what may need others behind it: providers, other regions.
+        """Ask the catalog where it may wait for secret providers or other regions.
 
-        Below the 30 s of real workers, who take no answer for a lost command.
+        The timeout is below the 30 s of workers, for which no answer means a lost command.
         """
         subject = rpc_subject("catalog", operation)
         return await self._ask(
-            subject, request, self._secret_patience_seconds, try_seconds=self._secret_try_seconds
+            subject, request, self._secret_timeout_seconds, try_seconds=self._secret_try_seconds
         )
 
     async def register(self, request: Json) -> RpcReply:
-        """Register a document: asked once, since each time makes a version."""
+        """Register a document; sent once, since each request makes a version."""
         return await self.once(
-            "catalog", "register", request, patience_seconds=self._patience_seconds
+            "catalog", "register", request, timeout_seconds=self._timeout_seconds
         )
 
     async def once(
@@ -88,10 +87,10 @@ class Services:
         operation: str,
         request: Json,
         *,
-        patience_seconds: float,
+        timeout_seconds: float,
         shard: int = 0,
     ) -> RpcReply:
-        """Ask a service once, because asking twice could do something twice.
+        """Ask a service once: a repetition could have its effect twice.
 
         Raises:
             Refusal: 503, no answer in time; whether the work was done is unknown.
@@ -100,7 +99,7 @@ class Services:
         subject = rpc_subject(service, operation, shard=place)
         try:
             return await self._rpc.call(
-                subject, request, timeout=patience_seconds, wait_for_responder=True
+                subject, request, timeout=timeout_seconds, wait_for_responder=True
             )
         except RpcUnavailable as error:
             raise unavailable(f"The {service} service did not answer in time") from error
@@ -110,7 +109,7 @@ class Services:
         request: JsonObject,
         *,
         execution_id: int,
-        patience_seconds: float | None = None,
+        timeout_seconds: float | None = None,
     ) -> RpcReply:
         """Hand a result to the store.
 
@@ -120,12 +119,12 @@ class Services:
         subject = self._projector_subject("result.put", execution_id)
         body = orjson.dumps(request)
         if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
-            return await self._call_long(subject, body, patience_seconds)
+            return await self._call_long(subject, body, timeout_seconds)
         data = orjson.dumps(request["data"])
         async with self._offered(data) as place:
             small = {name: value for name, value in request.items() if name != "data"}
             body = orjson.dumps(small | {"data_at": place})
-            return await self._call_long(subject, body, patience_seconds)
+            return await self._call_long(subject, body, timeout_seconds)
 
     async def load_result(self, operation: str, request: Json, *, execution_id: int) -> RpcReply:
         """Ask the store for a result, which may take its time to arrive."""
@@ -133,11 +132,11 @@ class Services:
         return await self._call_long(subject, orjson.dumps(request))
 
     async def _call_long(
-        self, subject: str, body: bytes, patience_seconds: float | None = None
+        self, subject: str, body: bytes, timeout_seconds: float | None = None
     ) -> RpcReply:
         seconds = self._long_try_seconds
-        if patience_seconds is not None:
-            seconds = max(_SHORTEST_TRY_SECONDS, min(seconds, patience_seconds))
+        if timeout_seconds is not None:
+            seconds = max(_SHORTEST_TRY_SECONDS, min(seconds, timeout_seconds))
         try:
             return await self._rpc.call(subject, body, timeout=seconds, wait_for_responder=True)
         except RpcUnavailable as error:
@@ -145,7 +144,7 @@ class Services:
 
     @asynccontextmanager
     async def _offered(self, body: bytes) -> AsyncIterator[str]:
-        """Answer with the body to everybody who asks on the subject, until the block ends."""
+        """Offer a body on a subject until the block ends."""
         inbox = self._bus.inbox()
         subject = inbox.fresh_subject()
         asked: asyncio.Queue[Incoming] = asyncio.Queue()
@@ -155,7 +154,7 @@ class Services:
                 await self._bus.reply((await asked.get()).reply, body)
 
         inbox.register(subject, asked.put_nowait)
-        # Not a task group: it would wrap what is raised inside the block.
+        # Not a task group: it would wrap the errors of the block.
         answering = asyncio.create_task(answer(), name="offered result")
         try:
             yield subject
@@ -171,11 +170,11 @@ class Services:
         *,
         execution_id: int | None = None,
         shard: int = 0,
-        patience_seconds: float | None = None,
+        timeout_seconds: float | None = None,
     ) -> RpcReply:
         """Ask the projector of an execution's shard, or of a shard."""
         subject = self._projector_subject(operation, execution_id, shard)
-        return await self._ask(subject, request, patience_seconds)
+        return await self._ask(subject, request, timeout_seconds)
 
     async def orchestrator(
         self,
@@ -184,11 +183,11 @@ class Services:
         *,
         execution_id: int | None = None,
         shard: int = 0,
-        patience_seconds: float | None = None,
+        timeout_seconds: float | None = None,
     ) -> RpcReply:
         """Ask the orchestrator of an execution's shard, or of a shard."""
         subject = rpc_subject("orchestrator", operation, shard=self._shard(execution_id, shard))
-        return await self._ask(subject, request, patience_seconds)
+        return await self._ask(subject, request, timeout_seconds)
 
     async def outbox(self, operation: str, request: Json, *, shard: int) -> RpcReply:
         """Ask the outbox service of a shard."""
@@ -198,11 +197,11 @@ class Services:
         """Return the shard on which an execution lives."""
         return shard_for(execution_id, shard_count=self.shard_count)
 
-    async def pool_status(self, *, patience_seconds: float) -> RpcReply | None:
-        """Ask an orchestrator for figures of its pool; None when nobody has any."""
+    async def pool_status(self, *, timeout_seconds: float) -> RpcReply | None:
+        """Return the figures of an orchestrator's pool; None without an answer."""
         subject = rpc_subject("orchestrator", "pool.status", shard=0)
         try:
-            return await self._rpc.call(subject, {}, timeout=patience_seconds)
+            return await self._rpc.call(subject, {}, timeout=timeout_seconds)
         except RpcUnavailable:
             return None
 
@@ -218,14 +217,14 @@ class Services:
         self,
         subject: str,
         request: Json,
-        patience_seconds: float | None,
+        timeout_seconds: float | None,
         *,
         try_seconds: float | None = None,
     ) -> RpcReply:
         longest = try_seconds or self._try_seconds
-        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
+        deadline = loop.time() + timeout
         while True:
             seconds = min(longest, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
             try:

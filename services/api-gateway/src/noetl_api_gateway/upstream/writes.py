@@ -1,4 +1,4 @@
-"""Publishing what must not be lost, and waiting for its commit (W4-W7).
+"""Publishing to the ingress stream, and waiting for the commit (W4-W7).
 
 A message is held until its answer has come: the broker's acknowledgement is not acceptance
 (W6). While no answer comes, the stream is asked from time to time whether it still has the
@@ -41,17 +41,17 @@ _LONGEST_SILENCE_SECONDS = 8.0
 
 
 class NoAnswerError(Exception):
-    """Nobody answered within the patience; the message may still be waiting in the stream."""
+    """No answer within the timeout; the message may still be waiting in the stream."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class WriteTimeout:
     """How long a write waits.
 
     Attributes:
         seconds: until the deadline that the message carries.
         linger_seconds: listening on after the deadline, for a commit just before it.
-        early: refuse at once what cannot be published now, instead of waiting (W7).
+        early: refuse at once when publishing is not possible now, instead of waiting (W7).
     """
 
     seconds: float
@@ -61,7 +61,7 @@ class Patience:
 
 @dataclass(slots=True)
 class Backlog:
-    """What the ingress stream holds, as last seen."""
+    """Length of the ingress stream, as last seen."""
 
     limit: int
     messages: int = 0
@@ -78,15 +78,15 @@ def encode_message(message: IngressMessage) -> bytes:
 
 
 class IngressWriter:
-    """Publishes to the ingress stream and returns what the orchestrator answered.
+    """Publish to the ingress stream and return the orchestrator's answers.
 
     Args:
         bus: the connection.
         shard_count: shards of the cluster.
         max_waiting: writes held at once; one more waits for its turn, or is refused if early.
-        check_seconds: silence after which the stream is asked for the message.
+        check_seconds: silence after which the stream is searched for the message.
         backlog: refuses new starts while it is full.
-        large: keeps what does not fit a message of the broker.
+        large: stores messages that are too large for the broker.
     """
 
     def __init__(
@@ -123,24 +123,24 @@ class IngressWriter:
         if self._places.locked():
             raise busy(f"{self._max_waiting} writes are waiting already")
 
-    async def send(self, message: IngressMessage, *, patience: Patience) -> RpcReply:
+    async def send(self, message: IngressMessage, *, wait: WriteTimeout) -> RpcReply:
         """Publish a message and wait for the answer to its commit.
 
         Args:
             message: the execution it is about decides the shard.
-            patience: how long to wait.
+            wait: how long to wait.
 
         Raises:
-            NoAnswerError: no answer within the patience.
+            NoAnswerError: no answer within the timeout.
             Refusal: for an early write only, 503; the message was not and will not be accepted.
         """
-        deadline = asyncio.get_running_loop().time() + patience.seconds
+        deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
         body = encode_message(message)
-        if patience.early:
+        if wait.early:
             self.refuse_overload()
         try:
-            # A place that comes in the last moment is of no use any more.
+            # A place that gets free at the last moment comes too late.
             async with asyncio.timeout_at(deadline - _SHORTEST_EXCHANGE_SECONDS):
                 await self._places.acquire()
         except TimeoutError as error:
@@ -148,12 +148,12 @@ class IngressWriter:
         try:
             is_stored = self._large.is_needed(body)
             if is_stored:
-                body = await self._keep(body, execution_id, patience, deadline)
+                body = await self._keep(body, execution_id, wait, deadline)
             with _Answers(self._inbox) as answers:
-                write = self._write(body, execution_id, patience, deadline, answers.subject)
+                write = self._write(body, execution_id, wait, deadline, answers.subject)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
-                return await self._exchange(write, answers, deadline=deadline, patience=patience)
+                return await self._exchange(write, answers, deadline=deadline, wait=wait)
         finally:
             self._places.release()
 
@@ -165,12 +165,12 @@ class IngressWriter:
                 repetition, which carries the same ids, ends in the same effect.
         """
         try:
-            return await self.send(message, patience=Patience(seconds=seconds))
+            return await self.send(message, wait=WriteTimeout(seconds=seconds))
         except NoAnswerError as error:
             raise unavailable("The event was not committed in time") from error
 
     async def _keep(
-        self, body: bytes, execution_id: int, patience: Patience, deadline: float
+        self, body: bytes, execution_id: int, wait: WriteTimeout, deadline: float
     ) -> bytes:
         """Keep a large message; nothing has been accepted while that fails."""
         while True:
@@ -178,7 +178,7 @@ class IngressWriter:
             try:
                 return await self._large.keep(body, execution_id=execution_id, seconds=left)
             except Refusal as refusal:
-                if refusal.status != 503 or patience.early:
+                if refusal.status != 503 or wait.early:
                     raise
                 # A worker is slowed down, not refused (W7).
                 if left <= _PAUSE_AFTER_503_SECONDS:
@@ -186,7 +186,7 @@ class IngressWriter:
             await asyncio.sleep(_PAUSE_AFTER_503_SECONDS)
 
     def _write(
-        self, body: bytes, execution_id: int, patience: Patience, deadline: float, reply: str
+        self, body: bytes, execution_id: int, wait: WriteTimeout, deadline: float, reply: str
     ) -> "_Write":
         shard = shard_for(execution_id, shard_count=self._shard_count)
         left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
@@ -194,11 +194,11 @@ class IngressWriter:
             subject=ingress_subject(shard, execution_id=execution_id),
             body=body,
             headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
-            is_early=patience.early,
+            is_early=wait.early,
         )
 
     async def _exchange(
-        self, write: "_Write", answers: "_Answers", *, deadline: float, patience: Patience
+        self, write: "_Write", answers: "_Answers", *, deadline: float, wait: WriteTimeout
     ) -> RpcReply:
         loop = asyncio.get_running_loop()
         silence = self._check_seconds
@@ -216,7 +216,7 @@ class IngressWriter:
                 await asyncio.sleep(min(_PAUSE_AFTER_503_SECONDS, deadline - loop.time()))
             elif reply.status != 503:
                 return reply
-        return await _last_answer(answers, seconds=patience.linger_seconds)
+        return await _last_answer(answers, seconds=wait.linger_seconds)
 
     async def _publish(self, write: "_Write", *, seconds: float) -> None:
         if not self._bus.is_connected:

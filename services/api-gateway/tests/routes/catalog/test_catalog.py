@@ -4,11 +4,10 @@ import base64
 from typing import Any
 
 import pytest
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 
 from ...conftest import World, make_world
-
-type Json = Any
 
 SHAPE = "Failed to deserialize the JSON body into the target type: "
 QUERY = "Failed to deserialize query string: "

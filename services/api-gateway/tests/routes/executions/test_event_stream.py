@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import orjson
 import pytest
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import event_subject
 from noetl_testkit.waiting import eventually
 
 from ...conftest import EXECUTION_ID, World, make_world
-
-type Json = Any
 
 PATH = f"/api/executions/{EXECUTION_ID}/events/stream"
 

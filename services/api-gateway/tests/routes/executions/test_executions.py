@@ -1,16 +1,13 @@
 """Batches of starts, reruns, ends, replay, events by id, subscriptions."""
 
-from typing import Any
-
-from noetl_api_gateway.upstream.homes import mint_at_home
+from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.ingress import FinalizeMessage
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
 
 from ...conftest import EXECUTION_ID, World
-
-type Json = Any
 
 FOUND = {"catalog_id": 11, "path": "demo/hello", "version": 3, "kind": "playbook"}
 MISSING = RpcReply(status=404, error="Playbook not found: nope")
@@ -141,7 +138,9 @@ def test_equal_keys_meet_on_one_shard() -> None:
     ids = SnowflakeIds(3)
 
     homes = {
-        name: {shard_for(mint_at_home(ids, name, shard_count=4), shard_count=4) for _ in range(8)}
+        name: {
+            shard_for(mint_on_shard_of(ids, name, shard_count=4), shard_count=4) for _ in range(8)
+        }
         for name in (f"execute:{n}" for n in range(32))
     }
 

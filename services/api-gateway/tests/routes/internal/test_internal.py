@@ -1,10 +1,9 @@
 """What the internal routes ask of the services, and what they answer."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     CallbackAnswer,
     ClaimedRows,
@@ -15,12 +14,11 @@ from noetl_contract.http.internal import (
     PurgeAnswer,
     RebuildAnswer,
 )
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 
 from ...conftest import EXECUTION_ID, World, make_world
-
-type Json = Any
 
 TOKEN = "right"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}

@@ -1,14 +1,11 @@
 """Credentials, keychain and wallet at the edge: what the catalog is asked, and what is refused."""
 
-from typing import Any
-
 import httpx
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from pydantic import SecretStr
 
 from ...conftest import World, make_world
-
-type Json = Any
 
 CANARY = "s3cret-canary"
 SHAPE = "Failed to deserialize the JSON body into the target type: "

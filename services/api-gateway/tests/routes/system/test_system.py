@@ -2,24 +2,23 @@
 
 import json
 import os
-from typing import Any
 
 import pytest
-from noetl_contract.http import catalog, dashboard, database, runtime
-from noetl_contract.http import vars as variables
-from noetl_contract.http.system import StatusAnswer
+from noetl_contract.http.catalog import entries as catalog
+from noetl_contract.http.executions import variables
+from noetl_contract.http.system import dashboard, database
+from noetl_contract.http.system.process import StatusAnswer
+from noetl_contract.http.workers import runtimes as runtime
 from noetl_contract.rpc import RpcReply
 from pydantic import BaseModel
 
 from ...conftest import World, make_world
 
-type Json = Any
-
 QUERY = "Failed to deserialize query string: "
 
 
 async def test_shards_are_told_in_two_shapes(nats_url: str) -> None:
-    # The vectors of sharding 1.1 and 1.2, through the query string.
+    # The vectors of shards, through the query string.
     vectors = [(42, 16, 3), (-1, 1024, 713), (9007199254740993, 1024, 614), (5, 1, 0)]
     async with make_world(nats_url, shard_index=1, shard_count=3) as world:
         for number, count, index in vectors:

@@ -3,44 +3,50 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from noetl_common.bus.rpc import RpcHandler
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_common.bus.rpc import Handler, handle
+from noetl_contract.json import Json
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import (
+    SUBSCRIPTION_LISTENER,
+    ListenerRequest,
+    ListenerSubscription,
+)
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
 
 from noetl_catalog.entries.store import EntryStore, SubscriptionDocument
-from noetl_catalog.rpc import by_subject, refused
 
 _MOST_SUBSCRIPTIONS = 2000
 
 
 class ListenerHandlers:
-    """One method per request."""
+    """One method per operation."""
 
     def __init__(self, store: EntryStore) -> None:
         self._store = store
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        return by_subject({"subscription.listener": self.on_listener})
+    def handlers(self) -> list[Handler]:
+        """Return the handlers."""
+        return [handle(SUBSCRIPTION_LISTENER, self.on_listener)]
 
-    async def on_listener(self, request: JsonObject) -> RpcReply:
+    async def on_listener(self, request: ListenerRequest) -> ListenerSubscription | Refusal:
         """Return the subscription whose gateway path ends in a name."""
-        listener = str(request["listener"])
+        listener = request.listener
         documents = await self._store.list_newest_subscriptions(limit=_MOST_SUBSCRIPTIONS)
         found = await asyncio.to_thread(_find, documents, listener)
         if found is None:
-            return refused(404, f"No push subscription for ingress listener '{listener[:200]}'")
-        return RpcReply(body=found)
+            return Refusal(404, f"No push subscription for ingress listener '{listener[:200]}'")
+        return found
 
 
-def _find(documents: Sequence[SubscriptionDocument], listener: str) -> JsonObject | None:
+def _find(documents: Sequence[SubscriptionDocument], listener: str) -> ListenerSubscription | None:
     for document in documents:
         spec = _spec(document.content)
         path = _map(spec.get("ingress")).get("gateway_path")
         if isinstance(path, str) and path.rstrip("/").rpartition("/")[2] == listener:
-            return {"path": document.path, "catalog_id": document.catalog_id, "spec": spec}
+            return ListenerSubscription(
+                path=document.path, catalog_id=document.catalog_id, spec=spec
+            )
     return None
 
 

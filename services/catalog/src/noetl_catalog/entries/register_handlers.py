@@ -1,12 +1,28 @@
 """Writes of documents: versions are added, validated, deleted and restored."""
 
-import asyncio
-
-from noetl_common.bus.rpc import RpcHandler
+from noetl_common.bus.rpc import Handler, handle
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.http.catalog.entries import (
+    BatchAnswer,
+    BatchResult,
+    DocumentProblem,
+    MovedAnswer,
+    RegisterAnswer,
+    ValidateAnswer,
+)
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import (
+    DELETE,
+    REGISTER,
+    REGISTER_BATCH,
+    RESTORE,
+    VALIDATE,
+    DocumentRequest,
+    EntryName,
+    RegisterDocument,
+    RegisterDocuments,
+)
 from noetl_engine.playbook.lint import Finding, Severity
 
 from noetl_catalog.entries.documents import (
@@ -15,10 +31,10 @@ from noetl_catalog.entries.documents import (
     document_findings,
     read_document,
 )
+from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import Entry, EntryStore, NewVersion
-from noetl_catalog.rpc import by_subject, refused
 
 
 class RegisterHandlers:
@@ -30,131 +46,120 @@ class RegisterHandlers:
         *,
         settings: EntrySettings,
         ids: SnowflakeIds,
-        parsers: asyncio.Semaphore,
+        parsers: Parsers,
     ) -> None:
         self._store = store
         self._settings = settings
         self._ids = ids
         self._parsers = parsers
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        return by_subject(
-            {
-                "register": self.on_register,
-                "register.batch": self.on_register_batch,
-                "validate": self.on_validate,
-                "delete": self.on_delete,
-                "restore": self.on_restore,
-            }
-        )
+    def handlers(self) -> list[Handler]:
+        """Return the handlers."""
+        return [
+            handle(REGISTER, self.on_register),
+            handle(REGISTER_BATCH, self.on_register_batch),
+            handle(VALIDATE, self.on_validate),
+            handle(DELETE, self.on_delete),
+            handle(RESTORE, self.on_restore),
+        ]
 
-    async def on_register(self, request: JsonObject) -> RpcReply:
+    async def on_register(self, request: RegisterDocument) -> RegisterAnswer | Refusal:
         """Store a document as the next version of its path.
 
         With ``instead_of``, the id or path of an entry, the document must belong to its path.
         """
-        instead_of = request.get("instead_of")
         path = None
-        if instead_of is not None:
-            known = await find_entry(self._store, instead_of, whole=False, texts=ENTRY_TEXTS)
-            if isinstance(known, RpcReply):
+        if request.instead_of is not None:
+            known = await find_entry(
+                self._store, request.instead_of, whole=False, texts=ENTRY_TEXTS
+            )
+            if isinstance(known, Refusal):
                 return known
             path = known.path
         return await self._register(request, path=path)
 
-    async def on_register_batch(self, request: JsonObject) -> RpcReply:
+    async def on_register_batch(self, request: RegisterDocuments) -> BatchAnswer:
         """Store many documents; a refused document does not affect the others."""
-        results: list[JsonObject] = []
-        for index, item in enumerate(request["items"]):
+        results: list[BatchResult] = []
+        for index, item in enumerate(request.items):
             try:
-                reply = await self._register(item, path=None)
+                stored = await self._register(item, path=None)
             except Transient:
                 # Not this document's fault, nor the next one's.
                 raise
             except NoetlError as error:
-                reply = refused(error.http_status, error.message)
-            results.append(_batch_result(index, reply))
-        failed = sum(result["status"] != "registered" for result in results)
-        return RpcReply(
-            body={"registered": len(results) - failed, "failed": failed, "results": results}
-        )
+                stored = Refusal(error.http_status, error.message)
+            results.append(_batch_result(index, stored))
+        failed = sum(result.status != "registered" for result in results)
+        return BatchAnswer(registered=len(results) - failed, failed=failed, results=results)
 
-    async def on_validate(self, request: JsonObject) -> RpcReply:
+    async def on_validate(self, request: DocumentRequest) -> ValidateAnswer | Refusal:
         """Return all findings of a document without storing it."""
-        content = str(request["content"])
-        try:
-            async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
-                findings = await asyncio.to_thread(
-                    document_findings,
-                    content,
-                    resource_type=_resource_type(request),
-                    more_kinds=self._settings.more_kinds(),
-                )
-        except TimeoutError:
-            return refused(503, "The document could not be read in time")
+        findings = await self._parsers.run(
+            document_findings,
+            request.content,
+            resource_type=_resource_type(request),
+            more_kinds=self._settings.more_kinds(),
+        )
+        if isinstance(findings, Refusal):
+            return findings
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-        return RpcReply(
-            body={
-                "valid": not errors,
-                "errors": [_error_text(finding) for finding in errors],
-                "problems": [_finding_body(finding) for finding in findings],
-            }
+        return ValidateAnswer(
+            valid=not errors,
+            errors=[_error_text(finding) for finding in errors],
+            problems=[_problem(finding) for finding in findings],
         )
 
-    async def on_delete(self, request: JsonObject) -> RpcReply:
+    async def on_delete(self, request: EntryName) -> MovedAnswer | Refusal:
         """Take one version out, or with a path alone all of them."""
         return await self._moved(request, is_deletion=True)
 
-    async def on_restore(self, request: JsonObject) -> RpcReply:
+    async def on_restore(self, request: EntryName) -> MovedAnswer | Refusal:
         """Restore deleted versions."""
         return await self._moved(request, is_deletion=False)
 
-    async def _moved(self, request: JsonObject, *, is_deletion: bool) -> RpcReply:
+    async def _moved(self, name: EntryName, *, is_deletion: bool) -> MovedAnswer | Refusal:
         named = await find_entry(
-            self._store, request, whole=False, texts=ENTRY_TEXTS, even_deleted=True
+            self._store, name, whole=False, texts=ENTRY_TEXTS, even_deleted=True
         )
-        if isinstance(named, RpcReply):
+        if isinstance(named, Refusal):
             return named
-        is_one = request.get("catalog_id") is not None or request.get("version") is not None
+        is_one = name.catalog_id is not None or name.version is not None
         versions = await self._store.set_deleted(
             named.path, version=named.version if is_one else None, is_deleted=is_deletion
         )
         if is_deletion and not versions:
-            return refused(404, _gone_text(named, is_one=is_one))
+            return Refusal(404, _gone_text(named, is_one=is_one))
         verb = "deleted" if is_deletion else "restored"
-        return RpcReply(
-            body={
-                "status": "success",
-                "message": f"Resource '{named.path}' {verb}.",
-                "path": named.path,
-                "versions": versions,
-            }
+        return MovedAnswer(
+            status="success",
+            message=f"Resource '{named.path}' {verb}.",
+            path=named.path,
+            versions=versions,
         )
 
-    async def _register(self, request: JsonObject, *, path: str | None) -> RpcReply:
-        content = str(request["content"])
-        size = len(content.encode("utf-8", "surrogatepass"))
-        if size > self._settings.catalog_content_max_bytes:
-            limit = self._settings.catalog_content_max_bytes
-            return refused(413, f"The document has {size} bytes, the limit is {limit}")
-        try:
-            async with self._parsers, asyncio.timeout(self._settings.catalog_parse_timeout_seconds):
-                document = await asyncio.to_thread(
-                    read_document,
-                    content,
-                    resource_type=_resource_type(request),
-                    more_kinds=self._settings.more_kinds(),
-                )
-        except TimeoutError:
-            return refused(503, "The document could not be read in time")
+    async def _register(
+        self, wanted: DocumentRequest, *, path: str | None
+    ) -> RegisterAnswer | Refusal:
+        size = len(wanted.content.encode())
+        limit = self._settings.catalog_content_max_bytes
+        if size > limit:
+            return Refusal(413, f"The document has {size} bytes, the limit is {limit}")
+        document = await self._parsers.run(
+            read_document,
+            wanted.content,
+            resource_type=_resource_type(wanted),
+            more_kinds=self._settings.more_kinds(),
+        )
+        if isinstance(document, Refusal):
+            return document
         if path is not None and document.path != path:
             raise InvalidDocument(
                 problem=f"The document belongs to '{document.path}', not to '{path}'"
             )
         return await self._insert(document)
 
-    async def _insert(self, document: Document) -> RpcReply:
+    async def _insert(self, document: Document) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
         version = await self._store.insert_version(
             NewVersion(
@@ -169,37 +174,39 @@ class RegisterHandlers:
             )
         )
         if version is None:
-            return refused(422, f"Unknown kind '{document.kind}'")
-        body: JsonObject = {
-            "status": "success",
-            "message": f"Resource '{document.path}' version '{version}' registered.",
-            "path": document.path,
-            "version": version,
-            "catalog_id": str(catalog_id),
-            "kind": document.kind,
-        }
-        if document.problems:
-            body["problems"] = [problem.message for problem in document.problems]
-        return RpcReply(body=body)
+            return Refusal(422, f"Unknown kind '{document.kind}'")
+        answer = RegisterAnswer(
+            status="success",
+            message=f"Resource '{document.path}' version '{version}' registered.",
+            path=document.path,
+            version=version,
+            catalog_id=str(catalog_id),
+            kind=document.kind,
+        )
+        if not document.problems:
+            return answer
+        problems = [problem.message for problem in document.problems]
+        return answer.model_copy(update={"problems": problems})
 
 
-def _batch_result(index: int, reply: RpcReply) -> JsonObject:
-    if reply.status != 200:
-        return {"index": index, "status": "error", "error": reply.error}
-    stored = reply.body
-    result = {
-        "index": index,
-        "status": "registered",
-        "path": stored["path"],
-        "version": stored["version"],
-        "kind": stored["kind"],
-        "catalog_id": stored["catalog_id"],
-    }
-    return result | {name: stored[name] for name in ("problems",) if name in stored}
+def _batch_result(index: int, stored: RegisterAnswer | Refusal) -> BatchResult:
+    if isinstance(stored, Refusal):
+        return BatchResult(index=index, status="error", error=stored.error)
+    result = BatchResult(
+        index=index,
+        status="registered",
+        path=stored.path,
+        version=stored.version,
+        kind=stored.kind,
+        catalog_id=stored.catalog_id,
+    )
+    if stored.problems is None:
+        return result
+    return result.model_copy(update={"problems": stored.problems})
 
 
-def _resource_type(request: JsonObject) -> str:
-    return str(request.get("resource_type") or "Playbook")
+def _resource_type(wanted: DocumentRequest) -> str:
+    return wanted.resource_type or "Playbook"
 
 
 def _gone_text(entry: Entry, *, is_one: bool) -> str:
@@ -212,13 +219,13 @@ def _error_text(finding: Finding) -> str:
     return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
 
 
-def _finding_body(finding: Finding) -> JsonObject:
-    return {
-        "severity": str(finding.severity),
-        "rule": finding.rule,
-        "message": finding.message,
-        "line": finding.line,
-        "column": finding.column,
-        "path": finding.path,
-        "hint": finding.hint,
-    }
+def _problem(finding: Finding) -> DocumentProblem:
+    return DocumentProblem(
+        severity=str(finding.severity),
+        rule=finding.rule,
+        message=finding.message,
+        line=finding.line,
+        column=finding.column,
+        path=finding.path,
+        hint=finding.hint,
+    )

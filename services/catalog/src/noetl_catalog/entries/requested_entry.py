@@ -1,16 +1,14 @@
 """The entry that a request names, or the contract's text of the refusal."""
 
-import re
 from dataclasses import dataclass
 
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.http.scalars import is_i64, parse_i64
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import EntryName
 
 from noetl_catalog.entries.store import Entry, EntryStore
-from noetl_catalog.rpc import refused
 
 _LAST_VERSION = 32_767
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,43 +44,37 @@ PLAYBOOK_TEXTS = RefusalTexts(
 
 async def find_entry(
     store: EntryStore,
-    request: JsonObject,
+    name: EntryName,
     *,
     whole: bool,
     texts: RefusalTexts,
     even_deleted: bool = False,
-) -> Entry | RpcReply:
-    """Find the entry that ``catalog_id``, or else ``path`` and ``version``, name."""
-    catalog_id, path = request.get("catalog_id"), request.get("path")
-    if catalog_id is not None:
-        number = _integer(catalog_id)
+) -> Entry | Refusal:
+    """Find the entry with the id, or else with the path and the version."""
+    path = name.path
+    if name.catalog_id is not None:
+        number = _integer(name.catalog_id)
         if number is None:
-            return refused(422, "Invalid catalog_id")
+            return Refusal(422, "Invalid catalog_id")
         entry = await store.find_by_id(number, whole=whole, even_deleted=even_deleted)
-        return entry or refused(404, texts.no_id.format(name=number))
+        return entry or Refusal(404, texts.no_id.format(name=number))
     if path is None:
-        return refused(422, texts.neither)
-    asked = request.get("version")
-    if asked is None or asked == "latest":
+        return Refusal(422, texts.neither)
+    if name.version is None or name.version == "latest":
         entry = await store.find_version(path, version=None, whole=whole, even_deleted=even_deleted)
-        return entry or refused(404, texts.no_path.format(name=path))
-    version = _integer(asked)
+        return entry or Refusal(404, texts.no_path.format(name=path))
+    version = _integer(name.version)
     if version is None or (texts.has_strict_versions and not -32_768 <= version <= _LAST_VERSION):
-        return refused(422, "Invalid version number")
+        return Refusal(422, "Invalid version number")
     entry = None
     if 0 <= version <= _LAST_VERSION:
         entry = await store.find_version(
             path, version=version, whole=whole, even_deleted=even_deleted
         )
-    return entry or refused(404, texts.no_version.format(name=path, version=version))
+    return entry or Refusal(404, texts.no_version.format(name=path, version=version))
 
 
-def _integer(value: Json) -> int | None:
+def _integer(value: int | str) -> int | None:
     """Return a 64-bit integer given as a number or as decimal text."""
-    if isinstance(value, str):
-        if _DECIMAL.fullmatch(value) is None:
-            return None
-    elif isinstance(value, bool) or not isinstance(value, int):
-        return None
-    number = int(value)
-    return number if -(1 << 63) <= number < 1 << 63 else None
+    number = parse_i64(value) if isinstance(value, str) else value
+    return number if is_i64(number) else None

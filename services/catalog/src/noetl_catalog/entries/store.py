@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
+from noetl_common.pg.database import Database
 from noetl_contract.json import Json
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_contract.rpc.catalog import CatalogCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +59,14 @@ class SubscriptionDocument:
 
 
 class EntryStore:
-    """One method per statement or transaction; errors of the driver become ours."""
+    """One method per statement or transaction."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = Queries.load("noetl_catalog.entries")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__)
 
     async def is_reachable(self) -> bool:
         """Readiness check."""
-        async with translate():
-            return bool(await self._pool.fetchval(self._sql["probe"]))
+        return bool(await self._db.fetchval("probe"))
 
     async def insert_version(self, new: NewVersion) -> int | None:
         """Keep a document as the next version of its path and return the version.
@@ -81,12 +76,12 @@ class EntryStore:
         Raises:
             DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.
         """
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            lock = await connection.fetchrow(self._sql["lock_path"], new.path, new.kind)
+        async with self._db.transaction() as session:
+            lock = await session.fetchrow("lock_path", new.path, new.kind)
             if lock is None or not lock["kind_is_known"]:
                 return None
-            version: int = await connection.fetchval(
-                self._sql["insert_version"],
+            version: int = await session.fetchval(
+                "insert_version",
                 new.catalog_id,
                 new.path,
                 new.kind,
@@ -100,53 +95,41 @@ class EntryStore:
 
     async def list_entries(self, wanted: EntryFilter, *, limit: int) -> list[Entry]:
         """Return whole entries, newest first."""
-        async with translate():
-            rows = await self._pool.fetch(
-                self._sql["list_entries"],
-                wanted.kind,
-                wanted.path,
-                wanted.is_agent,
-                list(wanted.capabilities),
-                limit,
-            )
+        rows = await self._db.fetch(
+            "list_entries",
+            wanted.kind,
+            wanted.path,
+            wanted.is_agent,
+            list(wanted.capabilities),
+            limit,
+        )
         return [Entry(**row) for row in rows]
 
     async def find_by_id(
         self, catalog_id: int, *, whole: bool, even_deleted: bool = False
     ) -> Entry | None:
         """Return an entry; content, layout and payload only when it is wanted whole."""
-        async with translate():
-            row = await self._pool.fetchrow(
-                self._sql["find_by_id"], catalog_id, whole, even_deleted
-            )
+        row = await self._db.fetchrow("find_by_id", catalog_id, whole, even_deleted)
         return Entry(**row) if row else None
 
     async def find_version(
         self, path: str, *, version: int | None, whole: bool, even_deleted: bool = False
     ) -> Entry | None:
         """Return one version of a path, or the newest."""
-        async with translate():
-            row = await self._pool.fetchrow(
-                self._sql["find_version"], path, version, whole, even_deleted
-            )
+        row = await self._db.fetchrow("find_version", path, version, whole, even_deleted)
         return Entry(**row) if row else None
 
     async def set_deleted(self, path: str, *, version: int | None, is_deleted: bool) -> list[int]:
         """Take versions of a path out, or put them back; return those that were not yet."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql["set_deleted"], path, version, is_deleted)
+        rows = await self._db.fetch("set_deleted", path, version, is_deleted)
         return sorted(row["version"] for row in rows)
 
-    async def count_catalog(self, *, silent_seconds: float) -> dict[str, int]:
+    async def count_catalog(self, *, silent_seconds: float) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard within a time."""
-        async with translate():
-            (row,) = await self._pool.fetch(
-                self._sql["count_catalog"], timedelta(seconds=silent_seconds)
-            )
-        return dict(row)
+        row = await self._db.fetchone("count_catalog", timedelta(seconds=silent_seconds))
+        return CatalogCounts(**row)
 
     async def list_newest_subscriptions(self, *, limit: int) -> list[SubscriptionDocument]:
         """Return the newest version of each subscription, by path."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql["list_newest_subscriptions"], limit)
+        rows = await self._db.fetch("list_newest_subscriptions", limit)
         return [SubscriptionDocument(**row) for row in rows]

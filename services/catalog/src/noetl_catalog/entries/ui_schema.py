@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.http.catalog.entries import UiField
+from noetl_contract.json import Json
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, compose, to_json
 
@@ -27,7 +28,7 @@ class Form:
     title: str | None = None
     description: str | None = None
     is_exposed: bool = False
-    fields: Sequence[JsonObject] = ()
+    fields: Sequence[UiField] = ()
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ def read_form(content: str) -> Form:
         return Form()
     about = _mapping(to_json(root.entries.get("metadata", Node(line=0, column=0))))
     workload = root.entries.get("workload")
-    fields: list[JsonObject] = []
+    fields: list[UiField] = []
     if isinstance(workload, MapNode):
         directives = _directives(content)
         fields = [
@@ -80,21 +81,22 @@ def read_form(content: str) -> Form:
     )
 
 
-def _field(name: str, node: Node, directive: _Directive) -> JsonObject:
+def _field(name: str, node: Node, directive: _Directive) -> UiField:
     kind = "enum" if directive.options is not None else _kind(node)
     children = None
     if kind == "object" and isinstance(node, MapNode):
-        children = [_field(key, item, _Directive()) for key, item in node.entries.items()]
-    return {
-        "name": name,
-        "kind": kind,
-        "default": to_json(node),
-        "description": directive.description,
-        "secret": directive.is_secret,
-        "credential_glob": directive.credential_glob,
-        "options": directive.options,
-        "children": children,
-    }
+        fields = (_field(key, item, _Directive()) for key, item in node.entries.items())
+        children = [field.model_dump() for field in fields]
+    return UiField(
+        name=name,
+        kind=kind,
+        default=to_json(node),
+        description=directive.description,
+        secret=directive.is_secret,
+        credential_glob=directive.credential_glob,
+        options=directive.options,
+        children=children,
+    )
 
 
 def _kind(node: Node) -> str:

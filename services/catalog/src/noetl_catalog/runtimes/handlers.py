@@ -1,17 +1,30 @@
-"""Runtimes, one function per request."""
+"""Runtimes, one function per operation."""
 
-from noetl_common.bus.rpc import RpcHandler, encode_reply
+from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.runtime import (
+from noetl_contract.http.workers.runtimes import (
+    RuntimeAcknowledgement,
     RuntimeBeat,
+    RuntimeEntry,
     RuntimeNameRequest,
     RuntimePoolsQuery,
     RuntimeRegistration,
 )
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import (
+    RUNTIME_DEREGISTER,
+    RUNTIME_HEARTBEAT,
+    RUNTIME_LIVENESS,
+    RUNTIME_POOLS,
+    RUNTIME_PURGE,
+    RUNTIME_REGISTER,
+    Liveness,
+    PurgedRuntimes,
+    RuntimePurgeRequest,
+)
+from noetl_contract.rpc.models import Nothing
 
-from noetl_catalog.rpc import by_subject, refused
 from noetl_catalog.runtimes.bodies import liveness_body, runtime_body
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.settings import RuntimeSettings
@@ -19,6 +32,7 @@ from noetl_catalog.runtimes.store import NewRuntime, RuntimeStore
 
 _LONGEST_MINUTES = 60 * 24 * 365 * 10
 _RUNTIME_KINDS = frozenset({"worker_pool", "server_api", "broker"})
+_HEARD = RuntimeAcknowledgement(status="ok", message="Heartbeat recorded")
 
 
 class RuntimeHandlers:
@@ -37,78 +51,77 @@ class RuntimeHandlers:
         self._ids = ids
         self._heartbeats = heartbeats
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        return by_subject(
-            {
-                "runtime.register": self.on_register,
-                "runtime.heartbeat": self.on_heartbeat,
-                "runtime.deregister": self.on_deregister,
-                "runtime.pools": self.on_pools,
-                "runtime.liveness": self.on_liveness,
-                "runtime.purge": self.on_purge,
-            }
-        )
+    def handlers(self) -> list[Handler]:
+        """Return the handlers."""
+        return [
+            handle(RUNTIME_REGISTER, self.on_register),
+            handle(RUNTIME_HEARTBEAT, self.on_heartbeat),
+            handle(RUNTIME_DEREGISTER, self.on_deregister),
+            handle(RUNTIME_POOLS, self.on_pools),
+            handle(RUNTIME_LIVENESS, self.on_liveness),
+            handle(RUNTIME_PURGE, self.on_purge),
+        ]
 
-    async def on_register(self, request: JsonObject) -> RpcReply:
+    async def on_register(self, request: RuntimeRegistration) -> Encoded[RuntimeEntry] | Refusal:
         """Write a registration."""
-        wanted = RuntimeRegistration.model_validate(request)
-        if wanted.kind not in _RUNTIME_KINDS:
-            return refused(422, f"Invalid runtime kind: {wanted.kind}")
+        if request.kind not in _RUNTIME_KINDS:
+            return Refusal(422, f"Invalid runtime kind: {request.kind}")
         runtime = await self._store.register_runtime(
             NewRuntime(
                 runtime_id=self._ids.next(),
-                name=wanted.name,
-                kind=wanted.kind,
-                uri=wanted.uri,
-                status=wanted.status,
-                labels=wanted.labels,
-                capabilities=wanted.capabilities,
-                capacity=wanted.capacity,
-                runtime=wanted.runtime,
-                instance=_instance(wanted.runtime),
-                over_edge=wanted.over_edge,
+                name=request.name,
+                kind=request.kind,
+                uri=request.uri,
+                status=request.status,
+                labels=request.labels,
+                capabilities=request.capabilities,
+                capacity=request.capacity,
+                runtime=request.runtime,
+                instance=_instance(request.runtime),
+                over_edge=request.over_edge,
             )
         )
-        return RpcReply(body=runtime_body(runtime))
+        return encoded(RUNTIME_REGISTER, runtime_body(runtime))
 
-    async def on_heartbeat(self, request: JsonObject) -> RpcReply:
+    async def on_heartbeat(self, request: RuntimeBeat) -> RuntimeAcknowledgement | Refusal:
         """Record a heartbeat; a runtime whose row was lost gets a new row."""
-        wanted = RuntimeBeat.model_validate(request)
-        if wanted.kind not in _RUNTIME_KINDS or not await self._heartbeats.beat(
-            wanted.kind, name=wanted.name, over_edge=wanted.over_edge
+        if request.kind in _RUNTIME_KINDS and await self._heartbeats.beat(
+            request.kind, name=request.name, over_edge=request.over_edge
         ):
-            return refused(404, f"Runtime not found: {wanted.kind} {wanted.name}")
-        return RpcReply(body={"status": "ok", "message": "Heartbeat recorded"})
+            return _HEARD
+        return _not_found(request)
 
-    async def on_deregister(self, request: JsonObject) -> RpcReply:
+    async def on_deregister(self, request: RuntimeNameRequest) -> RuntimeAcknowledgement | Refusal:
         """Mark a runtime as left."""
-        wanted = RuntimeNameRequest.model_validate(request)
-        if not await self._store.deregister_runtime(wanted.kind, name=wanted.name):
-            return refused(404, f"Runtime not found: {wanted.kind} {wanted.name}")
-        message = f"Runtime {wanted.kind} {wanted.name} deregistered"
-        return RpcReply(body={"status": "ok", "message": message})
+        if not await self._store.deregister_runtime(request.kind, name=request.name):
+            return _not_found(request)
+        message = f"Runtime {request.kind} {request.name} deregistered"
+        return RuntimeAcknowledgement(status="ok", message=message)
 
-    async def on_pools(self, request: JsonObject) -> RpcReply:
+    async def on_pools(self, request: RuntimePoolsQuery) -> Encoded[list[RuntimeEntry]]:
         """List runtimes."""
-        wanted = RuntimePoolsQuery.model_validate(request)
         runtimes = await self._store.list_runtimes(
-            kind=wanted.kind,
-            status=wanted.status,
-            name_part=wanted.name,
+            kind=request.kind,
+            status=request.status,
+            name_part=request.name,
             limit=self._settings.runtime_list_limit,
         )
-        return RpcReply(body=[runtime_body(runtime) for runtime in runtimes])
+        return encoded(RUNTIME_POOLS, [runtime_body(runtime) for runtime in runtimes])
 
-    async def on_liveness(self, _request: JsonObject) -> bytes:
+    async def on_liveness(self, _request: Nothing) -> Encoded[Liveness]:
         """Return the heartbeats of workers and edges, by which leases are judged."""
-        return encode_reply(liveness_body(await self._store.list_liveness()))
+        return encoded(RUNTIME_LIVENESS, liveness_body(await self._store.list_liveness()))
 
-    async def on_purge(self, request: JsonObject) -> RpcReply:
+    async def on_purge(self, request: RuntimePurgeRequest) -> PurgedRuntimes:
         """Delete worker pools that have been silent for long."""
-        minutes = max(1, min(int(request["stale_minutes"]), _LONGEST_MINUTES))
-        purged = await self._store.delete_silent_workers(silent_minutes=minutes)
-        return RpcReply(body={"purged": purged})
+        minutes = max(1, min(request.stale_minutes, _LONGEST_MINUTES))
+        return PurgedRuntimes(
+            purged=await self._store.delete_silent_workers(silent_minutes=minutes)
+        )
+
+
+def _not_found(request: RuntimeNameRequest) -> Refusal:
+    return Refusal(404, f"Runtime not found: {request.kind} {request.name}")
 
 
 def _instance(runtime: Json) -> str | None:

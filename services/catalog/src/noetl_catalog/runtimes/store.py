@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
+from noetl_common.pg.database import Database
 from noetl_contract.json import Json
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_contract.rpc.catalog import MachineLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,83 +90,65 @@ class Liveness:
     workers: dict[str, WorkerSeen]
 
 
-@dataclass(frozen=True, slots=True)
-class MachineLease:
-    """A machine id and the time above which its holder mints (Unix milliseconds)."""
-
-    machine_id: int
-    high_water_ms: int
-    now_ms: int
-
-
 class RuntimeStore:
-    """One method per statement or transaction; errors of the driver become ours."""
+    """One method per statement or transaction."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = Queries.load("noetl_catalog.runtimes")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__)
 
     async def register_runtime(self, new: NewRuntime) -> Runtime:
         """Write a registration; another instance under the same name begins a new process."""
-        async with translate():
-            (row,) = await self._pool.fetch(
-                self._sql["register_runtime"],
-                new.runtime_id,
-                new.name,
-                new.kind,
-                new.uri,
-                new.status,
-                new.labels,
-                new.capabilities,
-                new.capacity,
-                new.runtime,
-                new.instance,
-                new.over_edge,
-            )
+        row = await self._db.fetchone(
+            "register_runtime",
+            new.runtime_id,
+            new.name,
+            new.kind,
+            new.uri,
+            new.status,
+            new.labels,
+            new.capabilities,
+            new.capacity,
+            new.runtime,
+            new.instance,
+            new.over_edge,
+        )
         return Runtime(**row)
 
     async def touch_runtimes(self, beats: Sequence[Beat]) -> list[Heard]:
         """Take in heartbeats; those without a row are left out."""
-        async with translate():
-            rows = await self._pool.fetch(
-                self._sql["touch_runtimes"],
-                [beat.kind for beat in beats],
-                [beat.name for beat in beats],
-                [beat.over_edge for beat in beats],
-            )
+        rows = await self._db.fetch(
+            "touch_runtimes",
+            [beat.kind for beat in beats],
+            [beat.name for beat in beats],
+            [beat.over_edge for beat in beats],
+        )
         return [Heard(**row) for row in rows]
 
     async def insert_heard_runtimes(self, beats: Sequence[tuple[int, Beat]]) -> None:
         """Make rows for heartbeats without one, ``(runtime id, heartbeat)`` each."""
-        async with translate():
-            await self._pool.execute(
-                self._sql["insert_heard_runtimes"],
-                [runtime_id for runtime_id, _ in beats],
-                [beat.kind for _, beat in beats],
-                [beat.name for _, beat in beats],
-                [beat.over_edge for _, beat in beats],
-            )
+        await self._db.execute(
+            "insert_heard_runtimes",
+            [runtime_id for runtime_id, _ in beats],
+            [beat.kind for _, beat in beats],
+            [beat.name for _, beat in beats],
+            [beat.over_edge for _, beat in beats],
+        )
 
     async def deregister_runtime(self, kind: str, *, name: str) -> bool:
         """Mark a runtime as left; False when it has left already or does not exist."""
-        async with translate():
-            found = await self._pool.fetchval(self._sql["deregister_runtime"], kind, name)
+        found = await self._db.fetchval("deregister_runtime", kind, name)
         return found is not None
 
     async def list_runtimes(
         self, *, kind: str, status: str | None, name_part: str | None, limit: int
     ) -> list[Runtime]:
         """Return runtimes that have not left, by kind and name."""
-        async with translate():
-            rows = await self._pool.fetch(
-                self._sql["list_runtimes"], kind, status, name_part, limit
-            )
+        rows = await self._db.fetch("list_runtimes", kind, status, name_part, limit)
         return [Runtime(**row) for row in rows]
 
     async def list_liveness(self) -> Liveness:
         """Return the heartbeats of workers and edges, by which leases are judged."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql["list_liveness"])
+        rows = await self._db.fetch("list_liveness")
         return Liveness(
             now=rows[0]["now"],
             edges={
@@ -194,44 +173,37 @@ class RuntimeStore:
 
     async def delete_silent_runtimes(self, *, silent_seconds: float) -> None:
         """Delete runtimes that were silent for longer."""
-        async with translate():
-            await self._pool.execute(
-                self._sql["delete_silent_runtimes"], timedelta(seconds=silent_seconds)
-            )
+        await self._db.execute("delete_silent_runtimes", timedelta(seconds=silent_seconds))
 
     async def lease_machine(
         self, holder: str, *, high_water_ms: int, lease_seconds: float, allowance_seconds: float
     ) -> MachineLease | None:
         """Lease a machine id, the same for the same holder; None when all are taken."""
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(self._sql["lock_machines"])
-            row = await connection.fetchrow(
-                self._sql["lease_machine"],
+        async with self._db.transaction() as session:
+            await session.execute("lock_machines")
+            row = await session.fetchrow(
+                "lease_machine",
                 holder,
                 high_water_ms,
                 timedelta(seconds=lease_seconds),
                 timedelta(seconds=allowance_seconds),
             )
-        return MachineLease(**row) if row else None
+        return MachineLease(lease_seconds=lease_seconds, **row) if row else None
 
     async def renew_machine(
         self, machine_id: int, *, holder: str, high_water_ms: int, lease_seconds: float
     ) -> MachineLease | None:
         """Prolong a lease; None when the machine id has another holder."""
-        async with translate():
-            row = await self._pool.fetchrow(
-                self._sql["renew_machine"],
-                machine_id,
-                holder,
-                high_water_ms,
-                timedelta(seconds=lease_seconds),
-            )
-        return MachineLease(**row) if row else None
+        row = await self._db.fetchrow(
+            "renew_machine",
+            machine_id,
+            holder,
+            high_water_ms,
+            timedelta(seconds=lease_seconds),
+        )
+        return MachineLease(lease_seconds=lease_seconds, **row) if row else None
 
     async def delete_silent_workers(self, *, silent_minutes: int) -> int:
         """Delete worker pools that were silent for longer; return how many."""
-        async with translate():
-            purged: int = await self._pool.fetchval(
-                self._sql["delete_silent_workers"], silent_minutes
-            )
+        purged: int = await self._db.fetchval("delete_silent_workers", silent_minutes)
         return purged

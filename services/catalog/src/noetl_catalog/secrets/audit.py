@@ -18,8 +18,8 @@ _WRITES = metrics.counter(
 _log = get_logger()
 
 
-class Operation(StrEnum):
-    """Audited operations; the first four words are the contract's."""
+class Action(StrEnum):
+    """Audited actions; the first four words are the contract's."""
 
     GET_SEALED = "get_sealed"
     CROSS_REGION = "cross_region_broker_serve"
@@ -33,7 +33,7 @@ class Operation(StrEnum):
 
 
 class Outcome(StrEnum):
-    """Results of audited operations; the contract lacks the last two."""
+    """Results of audited actions; the contract lacks the last two."""
 
     OK = "ok"
     RESIDENCY_VIOLATION = "residency_violation"
@@ -80,7 +80,7 @@ class Audit:
     def row(
         self,
         credential: str,
-        operation: Operation,
+        action: Action,
         outcome: Outcome = Outcome.OK,
         *,
         reader: Reader | None = None,
@@ -97,7 +97,7 @@ class Audit:
         return AuditRow(
             audit_id=self._ids.next(),
             credential=credential[:_LONGEST],
-            operation=operation,
+            operation=action,
             outcome=outcome,
             worker_id=reader.worker_id and reader.worker_id[:_LONGEST],
             execution_id=reader.execution_id,
@@ -111,7 +111,7 @@ class Audit:
     async def record(
         self,
         credential: str,
-        operation: Operation,
+        action: Action,
         outcome: Outcome = Outcome.OK,
         *,
         reader: Reader,
@@ -127,7 +127,7 @@ class Audit:
         try:
             row = self.row(
                 credential,
-                operation,
+                action,
                 outcome,
                 reader=reader,
                 broker_region=broker_region,
@@ -137,9 +137,9 @@ class Audit:
             await self._store.insert_audit(row)
         except NoetlError as error:
             status = "failed_strict" if self._is_strict else "dropped_async"
-            _WRITES.labels(operation, outcome, status).inc()
-            _log.error("secret_audit_lost", operation=operation, error=error.message)
+            _WRITES.labels(action, outcome, status).inc()
+            _log.error("secret_audit_lost", operation=action, error=error.message)
             if self._is_strict:
                 raise
         else:
-            _WRITES.labels(operation, outcome, "written").inc()
+            _WRITES.labels(action, outcome, "written").inc()

@@ -1,11 +1,11 @@
-"""Reads of the audit of secrets, one function per request."""
+"""Reads of the audit of secrets, one function per operation."""
 
-from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_contract.http.keychain import AuditQuery
+from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
 from noetl_contract.http.moments import rfc3339_or_none
+from noetl_contract.http.secrets.keychain import AuditQuery, AuditRecords
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc.catalog import SECRET_AUDIT
 
-from noetl_catalog.secrets.refusals import secret_routes
 from noetl_catalog.secrets.rows import AuditFilter, AuditRow
 from noetl_catalog.secrets.store import SecretStore
 
@@ -13,28 +13,27 @@ _MOST_ROWS = 10_000
 
 
 class AuditHandlers:
-    """One method per request."""
+    """One method per operation."""
 
     def __init__(self, store: SecretStore) -> None:
         self._store = store
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        return secret_routes({"secret.audit": self.on_audit})
+    def handlers(self) -> list[Handler]:
+        """Return the handlers."""
+        return [handle(SECRET_AUDIT, self.on_audit, has_details=False)]
 
-    async def on_audit(self, request: JsonObject) -> bytes:
-        """List readings and changes, newest first."""
-        wanted = AuditQuery.model_validate(request)
+    async def on_audit(self, request: AuditQuery) -> Encoded[AuditRecords]:
+        """List reads and changes, newest first."""
         rows = await self._store.list_audit(
             AuditFilter(
-                credential=wanted.credential,
-                execution_id=wanted.execution_id,
-                since=wanted.since,
-                until=wanted.until,
+                credential=request.credential,
+                execution_id=request.execution_id,
+                since=request.since,
+                until=request.until,
             ),
-            limit=max(1, min(wanted.limit, _MOST_ROWS)),
+            limit=max(1, min(request.limit, _MOST_ROWS)),
         )
-        return encode_reply({"rows": [_row_body(row) for row in rows]})
+        return encoded(SECRET_AUDIT, {"rows": [_row_body(row) for row in rows]})
 
 
 def _row_body(row: AuditRow) -> JsonObject:

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 import httpx
-from noetl_common.bus.rpc import RpcHandler
+from noetl_common.bus.rpc import Handler
 from noetl_common.ids import SnowflakeIds
+from noetl_common.pg.database import Database
 from noetl_common.service import Service
 
 from noetl_catalog.providers.registry import Providers
@@ -30,8 +30,6 @@ from noetl_catalog.secrets.keys.rotation import KeyRotation
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
-type Pool = asyncpg.Pool[asyncpg.Record]
-
 _CONNECTIONS = 64
 _PURGED_AT_ONCE = 10_000
 
@@ -44,7 +42,7 @@ class Secrets:
     keys: KeyManager
     box: SecretBox
     resolver: KeychainResolver
-    routes: dict[str, RpcHandler]
+    handlers: list[Handler]
     settings: SecretSettings
 
     def join(self, service: Service) -> None:
@@ -70,7 +68,7 @@ class Secrets:
 
 @asynccontextmanager
 async def open_secrets(
-    pool: Pool,
+    database: Database,
     *,
     entries: KeychainEntries,
     executions: Executions,
@@ -87,7 +85,7 @@ async def open_secrets(
     async with httpx.AsyncClient(limits=limits, follow_redirects=False, trust_env=False) as client:
         provider_settings = providers or ProviderSettings()
         keys = open_key_manager(settings, client=client, providers=provider_settings)
-        secrets = SecretStore(pool)
+        secrets = SecretStore(database)
         box = SecretBox(keys, allows_plain=settings.allow_plain_secrets)
         audit = Audit(secrets, ids=ids, settings=settings)
         resolver = KeychainResolver(
@@ -116,6 +114,10 @@ async def open_secrets(
         keychain = KeychainHandlers(secrets, box=box, audit=audit, settings=settings)
         rotation = KeyRotation(secrets, box=box)
         rotation_handlers = RotationHandlers(secrets, rotation=rotation, settings=settings)
-        routes = credentials.routes() | keychain.routes() | rotation_handlers.routes()
-        routes |= AuditHandlers(secrets).routes()
-        yield Secrets(secrets, keys, box, resolver, routes, settings)
+        handlers = [
+            *credentials.handlers(),
+            *keychain.handlers(),
+            *rotation_handlers.handlers(),
+            *AuditHandlers(secrets).handlers(),
+        ]
+        yield Secrets(secrets, keys, box, resolver, handlers, settings)

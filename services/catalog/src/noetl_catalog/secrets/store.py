@@ -1,13 +1,13 @@
 """Rows of credentials, the keychain and the audit."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
+from operator import itemgetter
 from typing import Literal
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
+from noetl_common.pg.database import Database, Session
+from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.secrets.keychain import KeyStatus
 
 from noetl_catalog.secrets.rows import (
     AuditFilter,
@@ -18,44 +18,35 @@ from noetl_catalog.secrets.rows import (
     NewKeychain,
 )
 
-type Pool = asyncpg.Pool[asyncpg.Record]
-type Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 type Table = Literal["credential", "keychain"]
-
-_I64 = range(-(1 << 63), 1 << 63)
 
 
 class SecretStore:
-    """One method per statement or transaction; errors of the driver become ours.
+    """One method per statement or transaction.
 
     A change of a row and its audit record are one transaction.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = Queries.load("noetl_catalog.secrets")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__)
 
     async def find_credential(self, identifier: str) -> Credential | None:
         """Return a credential by id, else by name."""
-        async with translate():
-            row = await self._pool.fetchrow(
-                self._sql["find_credential"], _number(identifier), identifier
-            )
+        row = await self._db.fetchrow("find_credential", parse_i64(identifier), identifier)
         return Credential(**row) if row else None
 
     async def list_credentials(
         self, *, type_: str | None, part: str | None, limit: int
     ) -> list[Credential]:
         """Return credentials without their data, newest first."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql["list_credentials"], type_, part, limit)
+        rows = await self._db.fetch("list_credentials", type_, part, limit)
         return [Credential(**row) for row in rows]
 
     async def put_credential(self, new: NewCredential, *, audit: AuditRow) -> Credential:
         """Store a credential in place of the one with its name, if there is one."""
-        async with self._transaction() as connection:
-            (row,) = await connection.fetch(
-                self._sql["put_credential"],
+        async with self._db.transaction() as session:
+            row = await session.fetchone(
+                "put_credential",
                 new.id,
                 new.name,
                 new.type,
@@ -64,29 +55,27 @@ class SecretStore:
                 new.tags,
                 new.description,
             )
-            await self._record(connection, audit)
+            await _record(session, audit)
         return Credential(**row)
 
     async def delete_credential(self, credential_id: int, *, audit: AuditRow) -> bool:
         """Delete a credential; False when it is gone already."""
-        async with self._transaction() as connection:
-            found = await connection.fetchval(self._sql["delete_credential"], credential_id)
+        async with self._db.transaction() as session:
+            found = await session.fetchval("delete_credential", credential_id)
             if found is not None:
-                await self._record(connection, audit)
+                await _record(session, audit)
         return found is not None
 
     async def probe_credential(self) -> str | None:
         """Return the encrypted text that was written last."""
-        async with translate():
-            text: str | None = await self._pool.fetchval(self._sql["probe_credential"])
+        text: str | None = await self._db.fetchval("probe_credential")
         return text
 
     async def use_keychain(self, cache_key: str) -> KeychainRow | None:
         """Return an entry; a valid one counts the use."""
-        async with translate():
-            row = await self._pool.fetchrow(self._sql["use_keychain"], cache_key)
-            if row is None:
-                row = await self._pool.fetchrow(self._sql["find_keychain"], cache_key)
+        row = await self._db.fetchrow("use_keychain", cache_key)
+        if row is None:
+            row = await self._db.fetchrow("find_keychain", cache_key)
         return KeychainRow(**row) if row else None
 
     async def put_keychain(self, new: NewKeychain, *, audit: AuditRow) -> KeychainRow:
@@ -95,9 +84,9 @@ class SecretStore:
         Raises:
             DataRejected: the catalog entry does not exist.
         """
-        async with self._transaction() as connection:
-            await connection.execute(
-                self._sql["put_keychain"],
+        async with self._db.transaction() as session:
+            await session.execute(
+                "put_keychain",
                 new.cache_key,
                 new.keychain_name,
                 new.catalog_id,
@@ -112,64 +101,56 @@ class SecretStore:
                 new.auto_renew,
                 new.renew_config,
             )
-            (row,) = await connection.fetch(self._sql["find_keychain"], new.cache_key)
-            await self._record(connection, audit)
+            row = await session.fetchone("find_keychain", new.cache_key)
+            await _record(session, audit)
         return KeychainRow(**row)
 
     async def delete_keychain(self, cache_key: str, *, audit: AuditRow) -> bool:
         """Delete an entry; False when it does not exist."""
-        async with self._transaction() as connection:
-            found = await connection.fetchval(self._sql["delete_keychain"], cache_key)
+        async with self._db.transaction() as session:
+            found = await session.fetchval("delete_keychain", cache_key)
             if found is not None:
-                await self._record(connection, audit)
+                await _record(session, audit)
         return found is not None
 
     async def list_keychain(self, catalog_id: int, *, limit: int) -> list[KeychainRow]:
         """Return the keychain entries of a catalog entry without their data, newest first."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql["list_keychain"], catalog_id, limit)
+        rows = await self._db.fetch("list_keychain", catalog_id, limit)
         return [KeychainRow(**row) for row in rows]
 
     async def delete_expired_keychain(self, *, expired_seconds: float, limit: int) -> None:
         """Delete entries that expired long ago, except those that renew themselves."""
-        async with translate():
-            await self._pool.execute(
-                self._sql["delete_expired_keychain"], timedelta(seconds=expired_seconds), limit
-            )
+        await self._db.execute("delete_expired_keychain", timedelta(seconds=expired_seconds), limit)
 
     async def find_public_key(self, worker_id: str) -> str | None:
         """Return the key that a worker registered, as text."""
-        async with translate():
-            key: str | None = await self._pool.fetchval(self._sql["find_public_key"], worker_id)
+        key: str | None = await self._db.fetchval("find_public_key", worker_id)
         return key
 
     async def insert_audit(self, row: AuditRow) -> None:
         """Record a read."""
-        async with self._transaction() as connection:
-            await self._record(connection, row)
+        async with self._db.transaction() as session:
+            await _record(session, row)
 
     async def list_audit(self, wanted: AuditFilter, *, limit: int) -> list[AuditRow]:
         """Return records, newest first."""
-        async with translate():
-            rows = await self._pool.fetch(
-                self._sql["list_audit"],
-                wanted.credential,
-                wanted.execution_id,
-                wanted.since,
-                wanted.until,
-                limit,
-            )
+        rows = await self._db.fetch(
+            "list_audit",
+            wanted.credential,
+            wanted.execution_id,
+            wanted.since,
+            wanted.until,
+            limit,
+        )
         return [AuditRow(**row) for row in rows]
 
     async def delete_old_audit(self, *, days: float, limit: int) -> None:
         """Delete older audit records."""
-        async with translate():
-            await self._pool.execute(self._sql["delete_old_audit"], timedelta(days=days), limit)
+        await self._db.execute("delete_old_audit", timedelta(days=days), limit)
 
     async def page_records(self, table: Table, *, after: str, limit: int) -> list[tuple[str, str]]:
         """Return (key, encrypted text) of records in order of key."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql[f"page_{table}"], after, limit)
+        rows = await self._db.fetch(f"page_{table}", after, limit)
         return [(row["key"], row["data_encrypted"]) for row in rows]
 
     async def rewrap_records(
@@ -179,50 +160,35 @@ class SecretStore:
 
         Returns the keys of the records written.
         """
-        async with translate():
-            rows = await self._pool.fetch(
-                self._sql[f"rewrap_{table}"],
-                [key for key, _, _ in changes],
-                [seen for _, seen, _ in changes],
-                [text for _, _, text in changes],
-            )
+        rows = await self._db.fetch(
+            f"rewrap_{table}",
+            [key for key, _, _ in changes],
+            [seen for _, seen, _ in changes],
+            [text for _, _, text in changes],
+        )
         return frozenset(row["key"] for row in rows)
 
-    async def count_key_versions(self) -> dict[str, dict[str, int]]:
+    async def count_key_versions(self) -> KeyStatus:
         """Count records by table and by the version of the key that wraps theirs."""
-        async with translate():
-            rows = await self._pool.fetch(self._sql["count_key_versions"])
+        rows = await self._db.fetch("count_key_versions")
         counted: dict[str, dict[str, int]] = {"credential": {}, "keychain": {}}
-        for row in rows:
+        for row in sorted(rows, key=itemgetter("version")):
             counted[row["origin"]][row["version"]] = row["amount"]
-        return {table: dict(sorted(versions.items())) for table, versions in counted.items()}
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            yield connection
-
-    async def _record(self, connection: Connection, row: AuditRow) -> None:
-        await connection.execute(
-            self._sql["insert_audit"],
-            row.audit_id,
-            row.credential,
-            row.operation,
-            row.outcome,
-            row.worker_id,
-            row.execution_id,
-            row.parent_execution_id,
-            row.server_region,
-            row.broker_region,
-            row.kek_version,
-            row.notes,
-        )
+        return KeyStatus(**counted)
 
 
-def _number(identifier: str) -> int | None:
-    """Return the id that an identifier may be."""
-    digits = identifier[1:] if identifier[:1] in {"+", "-"} else identifier
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 32:
-        return None
-    number = int(identifier)
-    return number if number in _I64 else None
+async def _record(session: Session, row: AuditRow) -> None:
+    await session.execute(
+        "insert_audit",
+        row.audit_id,
+        row.credential,
+        row.operation,
+        row.outcome,
+        row.worker_id,
+        row.execution_id,
+        row.parent_execution_id,
+        row.server_region,
+        row.broker_region,
+        row.kek_version,
+        row.notes,
+    )

@@ -11,9 +11,10 @@ from noetl_catalog.secrets.keychain.residency import decide_residency
 from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_contract.json import Json
+from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
-from noetl_worker.credentials.sealed import SealingKey
+from noetl_worker.credentials.sealing_key import SealingKey
 from prometheus_client import REGISTRY
 
 from services.catalog.tests.providers.provider_server import Clouds, running_clouds
@@ -84,8 +85,8 @@ def secret_path(name: str) -> str:
 
 async def prepare(world: SecretWorld) -> None:
     catalog_id = int((await world.ok("register", content=PLAYBOOK))["catalog_id"])
-    world.executions[EXECUTION] = {"catalog_id": catalog_id, "workload": {"place": "kv"}}
-    world.executions[EXECUTION + 1] = {"catalog_id": catalog_id, "workload": None}
+    world.executions[EXECUTION] = ExecutionOrigin(catalog_id=catalog_id, workload={"place": "kv"})
+    world.executions[EXECUTION + 1] = ExecutionOrigin(catalog_id=catalog_id, workload=None)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
-from noetl_contract.http.health import PoolStatusAnswer
+from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.json import JsonObject
 
 type _Pool = asyncpg.Pool[asyncpg.Record]

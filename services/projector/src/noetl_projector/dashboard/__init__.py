@@ -1,1 +1,1 @@
-"""Numbers of the dashboard."""
+"""Numbers for the dashboard, and the tables of the schema."""

@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_common.pg.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class RecentExecution:
+class StartedExecution:
     """An execution in the list of the newest."""
 
     execution_id: int
@@ -21,33 +17,28 @@ class RecentExecution:
 
 
 class DashboardStore:
-    """One method per statement or transaction; errors of the driver become ours."""
+    """One method per statement or transaction."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = Queries.load("noetl_projector.dashboard")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__)
 
     async def sum_counters(self) -> dict[str, int]:
         """Return the number of executions by status."""
-        with translate():
-            rows = await self._pool.fetch(self._sql["sum_counters"])
+        rows = await self._db.fetch("sum_counters")
         return {row["status"]: row["executions"] for row in rows}
 
     async def list_days(self, *, days: int) -> dict[date, int]:
         """Return the number of executions by the UTC day of their start."""
-        with translate():
-            rows = await self._pool.fetch(self._sql["list_days"], days)
+        rows = await self._db.fetch("list_days", days)
         return {row["day"]: row["executions"] for row in rows}
 
-    async def list_recent(self, *, limit: int) -> list[RecentExecution]:
+    async def list_recent(self, *, limit: int) -> list[StartedExecution]:
         """Return the newest executions."""
-        with translate():
-            rows = await self._pool.fetch(self._sql["list_recent"], limit)
-        return [RecentExecution(**row) for row in rows]
+        rows = await self._db.fetch("list_recent", limit)
+        return [StartedExecution(**row) for row in rows]
 
     async def list_tables(self) -> list[str] | None:
         """Return the tables and views of our schema; None without the schema."""
-        with translate():
-            rows = await self._pool.fetch(self._sql["list_tables"])
+        rows = await self._db.fetch("list_tables")
         names = [row["table_name"] for row in rows if row["table_name"] is not None]
         return names if rows else None

@@ -1,17 +1,13 @@
-"""Reads of state rows, logs and commands."""
+"""Rows of executions: their states, logs and commands, which the orchestrator writes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
-import asyncpg
 from noetl_common.errors import NoetlError
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
+from noetl_common.pg.database import Database, Row
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.json import Json
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class State:
     current_step: str | None
 
     @classmethod
-    def of(cls, row: asyncpg.Record) -> Self:
+    def of(cls, row: Row) -> Self:
         """Read a row whose columns have these names."""
         return cls(**dict(row))
 
@@ -61,7 +57,7 @@ class LogRow:
     duration: float | None
 
     @classmethod
-    def of(cls, row: asyncpg.Record) -> Self:
+    def of(cls, row: Row) -> Self:
         """Read a row whose columns have these names; its time is UTC without a zone."""
         values = dict(row)
         values["created_at"] = values["created_at"].replace(tzinfo=UTC)
@@ -93,7 +89,7 @@ class StoredEvent:
     created_at: datetime
 
     @classmethod
-    def of(cls, row: asyncpg.Record) -> Self:
+    def of(cls, row: Row) -> Self:
         """Read a row whose columns have these names; its time is UTC without a zone."""
         values = dict(row)
         values["created_at"] = values["created_at"].replace(tzinfo=UTC)
@@ -101,29 +97,27 @@ class StoredEvent:
 
 
 class ExecutionStore:
-    """One method per statement or transaction; errors of the driver become ours."""
+    """One method per statement or transaction."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = Queries.load("noetl_projector.executions")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__)
 
     async def is_reachable(self) -> bool:
         """Return whether the database answers."""
         try:
-            await self._value("probe")
+            await self._db.fetchval("probe")
         except NoetlError:
             return False
         return True
 
     async def find_state(self, execution_id: int) -> State | None:
         """Return the state row of an execution."""
-        row = await self._row("find_state", execution_id)
+        row = await self._db.fetchrow("find_state", execution_id)
         return None if row is None else State.of(row)
 
     async def find_status(self, execution_id: int, *, limit: int) -> tuple[State | None, list[str]]:
         """Return the state row and the names of ended steps in the order in which they ended."""
-        rows = await self._rows("find_status", execution_id, limit)
-        values = dict(rows[0])
+        values = dict(await self._db.fetchone("find_status", execution_id, limit))
         names: list[str] = values.pop("names")
         return (None if values["execution_id"] is None else State(**values)), names
 
@@ -132,7 +126,7 @@ class ExecutionStore:
 
         Its last row decides whether it has ended: no playbook folds it, and it may go on.
         """
-        row = await self._row("find_log", execution_id)
+        row = await self._db.fetchrow("find_log", execution_id)
         if row is None:
             return None
         ended = status_of_terminal(row["event_type"] or "")
@@ -165,17 +159,17 @@ class ExecutionStore:
         offset: int,
     ) -> list[State]:
         """Return executions, newest first."""
-        rows = await self._rows("list_states", catalog_id, path_part, status, limit, offset)
+        rows = await self._db.fetch("list_states", catalog_id, path_part, status, limit, offset)
         return [State.of(row) for row in rows]
 
     async def read_after(self, execution_id: int, *, position: int, limit: int) -> list[LogRow]:
         """Return rows after a position, ascending."""
-        rows = await self._rows("read_after", execution_id, position, limit)
+        rows = await self._db.fetch("read_after", execution_id, position, limit)
         return [LogRow.of(row) for row in rows]
 
     async def find_position(self, execution_id: int, *, event_id: int, rounding: int) -> int:
         """Return the position after an event that a reader has seen (P4)."""
-        return int(await self._value("find_position", execution_id, event_id, rounding))
+        return int(await self._db.fetchval("find_position", execution_id, event_id, rounding))
 
     async def read_page(
         self,
@@ -187,7 +181,7 @@ class ExecutionStore:
         offset: int,
     ) -> list[LogRow]:
         """Return a page of rows, descending."""
-        rows = await self._rows(
+        rows = await self._db.fetch(
             "read_page", execution_id, above_event_id, event_type, limit, offset
         )
         return [LogRow.of(row) for row in rows]
@@ -196,28 +190,28 @@ class ExecutionStore:
         self, execution_id: int, *, above_event_id: int | None, event_type: str | None
     ) -> int:
         """Return how many rows a page is cut from."""
-        return int(await self._value("count_page", execution_id, above_event_id, event_type))
+        return int(await self._db.fetchval("count_page", execution_id, above_event_id, event_type))
 
     async def read_start(self, execution_id: int) -> Json:
         """Return the workload of an execution."""
-        return await self._value("read_start", execution_id)
+        return await self._db.fetchval("read_start", execution_id)
 
     async def read_last_result(self, execution_id: int, *, position: int) -> Json:
         """Return the data of the last call, None when the end of the log holds none."""
-        return await self._value("read_last_result", execution_id, position)
+        return await self._db.fetchval("read_last_result", execution_id, position)
 
     async def read_expected_iterations(self, execution_id: int) -> int | None:
         """Return the size of a looped start's collection, None without a loop."""
-        value = await self._value("read_expected_iterations", execution_id)
+        value = await self._db.fetchval("read_expected_iterations", execution_id)
         return None if value is None else int(value)
 
     async def find_command(
         self, event_id: int, *, execution_id: int | None
     ) -> StoredCommand | None:
         """Return a command by the id of its event."""
-        row = await self._row("find_command", event_id, execution_id)
+        row = await self._db.fetchrow("find_command", event_id, execution_id)
         if row is None:
-            row = await self._row("find_issued", event_id, execution_id)
+            row = await self._db.fetchrow("find_issued", event_id, execution_id)
         if row is None:
             return None
         return StoredCommand(
@@ -230,27 +224,15 @@ class ExecutionStore:
 
     async def find_event(self, event_id: int) -> StoredEvent | None:
         """Return the newest event of an id; ids repeat between executions."""
-        row = await self._row("find_event", event_id)
+        row = await self._db.fetchrow("find_event", event_id)
         return None if row is None else StoredEvent.of(row)
 
     async def find_batch_key(self, execution_id: int, *, event_id: int) -> str | None:
         """Return the key under which the batch of an event was sent; None without a key."""
-        key: str | None = await self._value("find_batch_key", execution_id, event_id)
+        key: str | None = await self._db.fetchval("find_batch_key", execution_id, event_id)
         return key
 
     async def find_stuck(self, *, older_than_minutes: int, limit: int) -> list[int]:
         """Return executions that run for longer than a time, oldest first."""
-        rows = await self._rows("find_stuck", older_than_minutes, limit)
+        rows = await self._db.fetch("find_stuck", older_than_minutes, limit)
         return [row["execution_id"] for row in rows]
-
-    async def _row(self, name: str, *values: object) -> asyncpg.Record | None:
-        with translate():
-            return await self._pool.fetchrow(self._sql[name], *values)
-
-    async def _rows(self, name: str, *values: object) -> list[asyncpg.Record]:
-        with translate():
-            return await self._pool.fetch(self._sql[name], *values)
-
-    async def _value(self, name: str, *values: object) -> Any:
-        with translate():
-            return await self._pool.fetchval(self._sql[name], *values)

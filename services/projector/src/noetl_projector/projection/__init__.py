@@ -1,1 +1,1 @@
-"""The read model and the ways it is moved forward."""
+"""The read model: a row for each execution and the counters, moved along behind the logs."""

@@ -1,17 +1,18 @@
-"""The read model moved or rebuilt by request, one function per request (P3)."""
+"""The read model moved or rebuilt on request, one function per operation (P3)."""
 
 from datetime import timedelta
 
-import asyncpg
-from noetl_common.bus.rpc import RpcHandler
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_common.bus.rpc import Handler, handle
+from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
+from noetl_contract.rpc.projector import (
+    PROJECTION_ADVANCE,
+    PROJECTION_REBUILD,
+    AdvanceExecutions,
+    RebuildPage,
+)
 
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.settings import Settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 _MOST_ROWS = 5000
 
@@ -23,40 +24,30 @@ class ProjectionHandlers:
         self._store = store
         self._settings = settings
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {
-            "projection.advance": self.on_advance,
-            "projection.rebuild": self.on_rebuild,
-        }
-        shard = self._settings.shard_index
-        return {
-            rpc_subject("projector", name, shard=shard): handler
-            for name, handler in handlers.items()
-        }
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of the operations."""
+        return [
+            handle(PROJECTION_ADVANCE, self.on_advance),
+            handle(PROJECTION_REBUILD, self.on_rebuild),
+        ]
 
-    async def on_advance(self, request: JsonObject) -> RpcReply:
+    async def on_advance(self, request: AdvanceExecutions) -> AdvanceAnswer:
         """Move the named executions to the positions of their logs, or all that lag behind."""
-        limit = max(1, min(int(request.get("limit", 1000)), _MOST_ROWS))
-        named = request.get("execution_ids")
-        if named is None:
+        ids = request.execution_ids
+        if ids is None:
             reach = timedelta(seconds=self._settings.sweep_first_reach_seconds)
             since = await self._store.read_clock() - reach
-            ids = await self._store.find_lagging(ended_after=since, limit=limit)
-        else:
-            ids = [int(number) for number in named]
+            ids = await self._store.find_lagging(ended_after=since, limit=_bounded(request.limit))
         moved = await self._store.move_executions(ids) if ids else 0
-        return RpcReply(body={"advanced": moved, "checked": len(ids)})
+        return AdvanceAnswer(advanced=moved, checked=len(ids))
 
-    async def on_rebuild(self, request: JsonObject) -> RpcReply:
+    async def on_rebuild(self, request: RebuildPage) -> RebuildAnswer:
         """Rewrite one page of the read model; after the last page count again."""
-        after = request.get("after")
-        limit = max(1, min(int(request.get("limit", 1000)), _MOST_ROWS))
-        page = await self._store.rebuild_page(
-            after=None if after is None else int(after), limit=limit
-        )
+        page = await self._store.rebuild_page(after=request.after, limit=_bounded(request.limit))
         if page.after is None:
             await self._store.recount()
-        return RpcReply(
-            body={"rewritten": page.rewritten, "removed": page.removed, "after": page.after}
-        )
+        return RebuildAnswer(rewritten=page.rewritten, removed=page.removed, after=page.after)
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, _MOST_ROWS))

@@ -146,6 +146,10 @@ counted AS (
 
 SELECT count(*) FROM gone;
 
+-- name: limit_lock_wait
+-- The wait for the next lock is short, because writers queue up behind it.
+SET LOCAL lock_timeout = '5s';
+
 -- name: lock_rows
 -- Rows don't move during the count, and there is one count at a time; readers go on.
 LOCK TABLE noetl.execution IN SHARE ROW EXCLUSIVE MODE;

@@ -1,56 +1,48 @@
-"""The state of an execution at any event of its log, one function per request."""
+"""The state of an execution at any event of its log, one function per operation."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import orjson
-from noetl_common.bus.rpc import RpcHandler, encode_reply
+from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_contract.http.executions.replay import ReplayAnswer
 from noetl_contract.http.masking import masked
-from noetl_contract.json import JsonObject
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest
 
 from noetl_projector.replay.fold import ReplayRow, replayed
 from noetl_projector.replay.store import ReplayStore
-from noetl_projector.settings import Settings
 
 
 class ReplayHandlers:
-    """One method per request."""
+    """One method per operation."""
 
-    def __init__(self, store: ReplayStore, *, settings: Settings) -> None:
+    def __init__(self, store: ReplayStore) -> None:
         self._store = store
-        self._settings = settings
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {"replay.state": self.on_replay}
-        shard = self._settings.shard_index
-        return {
-            rpc_subject("projector", name, shard=shard): handler
-            for name, handler in handlers.items()
-        }
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of the operations."""
+        return [handle(REPLAY_STATE, self.on_replay)]
 
-    async def on_replay(self, request: JsonObject) -> bytes:
+    async def on_replay(self, request: ReplayRequest) -> Encoded[ReplayAnswer]:
         """Fold a log up to a cutoff."""
-        moment = request.get("as_of_time")
+        moment = request.as_of_time
         rows = await self._store.read_rows(
-            int(request["execution_id"]),
-            event_id=request.get("as_of_event_id"),
-            position=request.get("as_of_position"),
+            request.execution_id,
+            event_id=request.as_of_event_id,
+            position=request.as_of_position,
             moment=None if moment is None else datetime.fromisoformat(moment),
-            limit=int(request["limit"]),
+            limit=request.limit,
         )
-        return await asyncio.to_thread(_replay_reply, rows, request)
+        return await asyncio.to_thread(_answer, rows, request)
 
 
-def _replay_reply(rows: Sequence[ReplayRow], request: JsonObject) -> bytes:
+def _answer(rows: Sequence[ReplayRow], request: ReplayRequest) -> Encoded[ReplayAnswer]:
     body = replayed(
         [replace(row, reference=masked(row.reference), meta=masked(row.meta)) for row in rows],
-        execution_id=int(request["execution_id"]),
-        tenant_id=str(request["tenant_id"]),
-        organization_id=str(request["organization_id"]),
-        projection=str(request["projection"]),
+        execution_id=request.execution_id,
+        tenant_id=request.tenant_id,
+        organization_id=request.organization_id,
+        projection=request.projection,
     )
-    return encode_reply(orjson.Fragment(orjson.dumps(body)))
+    return encoded(REPLAY_STATE, body)

@@ -1,4 +1,4 @@
-"""Large results, stored outside the log, one function per request."""
+"""Large results, stored outside the log, one function per operation."""
 
 import asyncio
 import hashlib
@@ -6,26 +6,34 @@ from dataclasses import replace
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcHandler, encode_reply
+from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
 from noetl_common.ids import SnowflakeIds
+from noetl_contract.http.executions.results import ResultPutAnswer, StoredResult
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.json import Json
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.projector import (
+    RESULT_GET,
+    RESULT_PUT,
+    RESULT_RESOLVE,
+    NamedResult,
+    ResultPut,
+    ResultRef,
+)
 
 from noetl_projector.results.bodies.places import Places
-from noetl_projector.results.store import NewResult, ResultStore
+from noetl_projector.results.store import NewResult, ResultStore, StoredBody
 from noetl_projector.results.uri import InvalidUri, ResultUri
-from noetl_projector.rpc import refused
 from noetl_projector.settings import Settings
 
+_USUAL_SCOPE = "execution"
 _FETCH_SECONDS = 20.0
 _WITHOUT_RESULT_SECONDS = 3600.0
 """After this a body without a result is removed; far longer than any transfer."""
 
 
 class ResultHandlers:
-    """One method per request."""
+    """One method per operation."""
 
     def __init__(
         self, store: ResultStore, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
@@ -38,20 +46,15 @@ class ResultHandlers:
         # Each holds its body in memory, some in several forms at a time.
         self._transfers = asyncio.Semaphore(settings.result_transfers)
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {
-            "result.put": self.on_put,
-            "result.resolve": self.on_resolve,
-            "result.get": self.on_get,
-        }
-        shard = self._settings.shard_index
-        return {
-            rpc_subject("projector", name, shard=shard): handler
-            for name, handler in handlers.items()
-        }
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of the operations."""
+        return [
+            handle(RESULT_PUT, self.on_put),
+            handle(RESULT_RESOLVE, self.on_resolve),
+            handle(RESULT_GET, self.on_get),
+        ]
 
-    async def on_put(self, request: JsonObject) -> RpcReply:
+    async def on_put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
         """Store a result; repeating the request with the sender's id stores it once (W13).
 
         Data too large for a message is fetched, in parts, from the subject in ``data_at``.
@@ -59,48 +62,45 @@ class ResultHandlers:
         async with self._transfers:
             return await self._put(request)
 
-    async def _put(self, request: JsonObject) -> RpcReply:
-        source = request.get("data_at")
-        if source is None:
-            data = request["data"]
+    async def _put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
+        if request.data_at is not None:
+            fetched = await self._bus.request(request.data_at, timeout=_FETCH_SECONDS)
+            data = orjson.loads(fetched.data)
+        elif "data" in request.model_fields_set:
+            data = request.data
         else:
-            data = orjson.loads((await self._bus.request(str(source), timeout=_FETCH_SECONDS)).data)
+            return Refusal(422, "the request has neither data nor a place to fetch it from")
         # Sorting and hashing 64 MiB takes a while: not in the event loop.
         text, digest = await asyncio.to_thread(_canonical, data)
         if len(text) > self._settings.result_max_bytes:
             limit = self._settings.result_max_bytes
-            return refused(413, f"The result has {len(text)} bytes, the limit is {limit}")
-        given = request.get("result_id")
+            return Refusal(413, f"The result has {len(text)} bytes, the limit is {limit}")
         uri = ResultUri(
-            execution_id=int(request["execution_id"]),
-            name=str(request["name"]),
-            result_id=self._ids.next() if given is None else int(given),
+            execution_id=request.execution_id,
+            name=request.name,
+            result_id=self._ids.next() if request.result_id is None else request.result_id,
         )
-        scope = str(request.get("scope") or "execution")
-        # Results last as long as their execution; what the edge stores expires sooner (W13).
-        lasts = request.get("expires_seconds")
         result = NewResult(
             result_id=uri.result_id,
             execution_id=uri.execution_id,
             name=uri.name,
-            scope=scope,
-            source_step=request.get("source_step"),
+            scope=request.scope or _USUAL_SCOPE,
+            source_step=request.source_step,
             text=None,
             size=len(text),
             sha256=digest,
-            expires_seconds=None if lasts is None else float(lasts),
+            # Results last as long as their execution; what the edge stores expires sooner (W13).
+            expires_seconds=request.expires_seconds,
         )
         result = await self._with_body(result, text)
         await self._store.insert_result(result)
-        return RpcReply(
-            body={
-                "ref": str(uri),
-                "store": result.store,
-                "scope": scope,
-                "bytes": len(text),
-                "sha256": digest,
-                "expires_at": None,
-            }
+        return ResultPutAnswer(
+            ref=str(uri),
+            store=result.store,
+            scope=result.scope,
+            bytes=len(text),
+            sha256=digest,
+            expires_at=None,
         )
 
     async def _with_body(self, result: NewResult, text: bytes) -> NewResult:
@@ -117,48 +117,47 @@ class ResultHandlers:
         await place.put(location, text)
         return replace(result, store=place.name, location=location)
 
-    async def _body_of(self, row: JsonObject) -> orjson.Fragment:
-        if row["location"] is None:
-            return orjson.Fragment(row["data"])
-        body = await self._places.read(
-            row["store"], row["location"], size=row["bytes"], digest=row["sha256"]
+    async def _read_body(self, stored: StoredBody) -> bytes:
+        if stored.data is not None:
+            return stored.data.encode()
+        return await self._places.read(
+            stored.store, stored.location or "", size=stored.bytes, digest=stored.sha256
         )
-        return orjson.Fragment(body)
 
-    async def on_resolve(self, request: JsonObject) -> RpcReply | bytes:
+    async def on_resolve(self, request: ResultRef) -> Encoded[Json] | Refusal:
         """Return the stored value itself."""
         try:
-            uri = ResultUri.parse(str(request["ref"]))
+            uri = ResultUri.parse(request.ref)
         except InvalidUri as error:
-            return refused(400, str(error))
+            return Refusal(400, str(error))
         async with self._transfers:
             found = await self._store.find_result(
                 uri.execution_id, name=uri.name, result_id=uri.result_id
             )
             if found is None:
-                return refused(404, "result not found")
-            return encode_reply(await self._body_of(found))
+                return Refusal(404, "result not found")
+            return Encoded(await self._read_body(found))
 
-    async def on_get(self, request: JsonObject) -> RpcReply | bytes:
+    async def on_get(self, request: NamedResult) -> Encoded[StoredResult] | Refusal:
         """Return the newest result of a name."""
-        execution_id, name = int(request["execution_id"]), str(request["name"])
+        execution_id, name = request.execution_id, request.name
         async with self._transfers:
             found = await self._store.find_newest_result(execution_id, name=name)
             if found is None:
-                return refused(404, "result not found")
-            data = await self._body_of(found)
-        uri = ResultUri(execution_id=execution_id, name=name, result_id=found["result_id"])
-        return encode_reply(
+                return Refusal(404, "result not found")
+            data = await self._read_body(found.body)
+        return encoded(
+            RESULT_GET,
             {
-                "ref": str(uri),
+                "ref": str(ResultUri(execution_id, name, found.result_id)),
                 "name": name,
-                "scope": found["scope"],
-                "source_step": found["source_step"],
-                "bytes": found["bytes"],
-                "sha256": found["sha256"],
-                "created_at": rfc3339(found["created_at"]),
-                "data": data,
-            }
+                "scope": found.scope,
+                "source_step": found.source_step,
+                "bytes": found.body.bytes,
+                "sha256": found.body.sha256,
+                "created_at": rfc3339(found.created_at),
+                "data": orjson.Fragment(data),
+            },
         )
 
 

@@ -94,7 +94,7 @@ WHERE r.execution_id = $1 AND r.name = $2 AND r.result_id = $3;
 -- name: find_newest_result
 -- The newest result of a name. $1 execution id, $2 name
 SELECT
-    r.result_id, r.name, r.scope, r.source_step, r.bytes, r.sha256, r.created_at,
+    r.result_id, r.scope, r.source_step, r.bytes, r.sha256, r.created_at,
     r.data::TEXT AS data, r.store, r.location
 FROM noetl.result_store AS r
 WHERE r.execution_id = $1 AND r.name = $2

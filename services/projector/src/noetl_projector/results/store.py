@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
-from noetl_contract.json import JsonObject
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_common.pg.database import Database
+from noetl_contract.http.executions.results import StoreSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +25,29 @@ class NewResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedResult:
+class StoredBody:
+    """A result's JSON text in ``data``, or the place and location that hold it."""
+
+    data: str | None
+    store: str
+    location: str | None
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBody:
+    """A result of a name, with its body."""
+
+    result_id: int
+    scope: str
+    source_step: str | None
+    created_at: datetime
+    body: StoredBody
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
     """A stored result without its data."""
 
     result_id: int
@@ -45,88 +62,85 @@ class ListedResult:
 
 
 class ResultStore:
-    """One method per statement or transaction; errors of the driver become ours."""
+    """One method per statement or transaction."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sql = Queries.load("noetl_projector.results")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__)
 
     async def insert_result(self, result: NewResult) -> None:
         """Store a result; repeating it changes nothing."""
-        with translate():
-            await self._pool.execute(
-                self._sql["insert_result"],
-                result.result_id,
-                result.execution_id,
-                result.name,
-                result.scope,
-                result.source_step,
-                result.text,
-                result.size,
-                result.sha256,
-                result.store,
-                result.location,
-                result.expires_seconds,
-            )
+        await self._db.execute(
+            "insert_result",
+            result.result_id,
+            result.execution_id,
+            result.name,
+            result.scope,
+            result.source_step,
+            result.text,
+            result.size,
+            result.sha256,
+            result.store,
+            result.location,
+            result.expires_seconds,
+        )
 
     async def delete_expired_results(self, *, limit: int) -> int:
         """Delete expired results; return how many."""
-        return int(await self._value("delete_expired_results", limit))
+        return int(await self._db.fetchval("delete_expired_results", limit))
 
     async def find_result(
         self, execution_id: int, *, name: str, result_id: int
-    ) -> JsonObject | None:
-        """Return a result's JSON text in ``data``, or its location, with size and checksum."""
-        row = await self._row("find_result", execution_id, name, result_id)
-        return None if row is None else dict(row)
+    ) -> StoredBody | None:
+        """Return the body of a result, or where it lies."""
+        row = await self._db.fetchrow("find_result", execution_id, name, result_id)
+        return None if row is None else StoredBody(**row)
 
     async def announce_body(self, store: str, *, location: str, seconds: float) -> None:
         """Schedule the removal of a body, unless a result names it by then."""
-        with translate():
-            await self._pool.execute(self._sql["announce_body"], store, location, seconds)
+        await self._db.execute("announce_body", store, location, seconds)
 
     async def forget_removal(self, store: str, *, location: str) -> None:
         """Cancel the removal of a body."""
-        with translate():
-            await self._pool.execute(self._sql["forget_removal"], store, location)
+        await self._db.execute("forget_removal", store, location)
 
     async def take_removals(self, *, limit: int) -> list[tuple[str, str]]:
         """Claim bodies that are due for removal; return their stores and locations."""
-        with translate():
-            await self._pool.execute(self._sql["keep_named_bodies"])
-        rows = await self._rows("take_removals", limit)
+        await self._db.execute("keep_named_bodies")
+        rows = await self._db.fetch("take_removals", limit)
         return [(row["store"], row["location"]) for row in rows]
 
-    async def find_newest_result(self, execution_id: int, *, name: str) -> JsonObject | None:
-        """Return the newest result of a name; ``data`` is JSON text."""
-        row = await self._row("find_newest_result", execution_id, name)
-        return None if row is None else dict(row)
+    async def find_newest_result(self, execution_id: int, *, name: str) -> NamedBody | None:
+        """Return the newest result of a name."""
+        row = await self._db.fetchrow("find_newest_result", execution_id, name)
+        if row is None:
+            return None
+        return NamedBody(
+            result_id=row["result_id"],
+            scope=row["scope"],
+            source_step=row["source_step"],
+            created_at=row["created_at"],
+            body=StoredBody(
+                data=row["data"],
+                store=row["store"],
+                location=row["location"],
+                bytes=row["bytes"],
+                sha256=row["sha256"],
+            ),
+        )
 
     async def list_results(
         self, execution_id: int, *, scope: str | None, name: str | None, limit: int
-    ) -> list[ListedResult]:
+    ) -> list[ResultRow]:
         """Return the results of an execution without their data, oldest first."""
-        rows = await self._rows("list_results", execution_id, scope, name, limit)
-        return [ListedResult(**row) for row in rows]
+        rows = await self._db.fetch("list_results", execution_id, scope, name, limit)
+        return [ResultRow(**row) for row in rows]
 
     async def delete_results(
         self, execution_id: int, *, scope: str | None, name: str | None
     ) -> int:
         """Delete results of an execution; return how many."""
-        return int(await self._value("delete_results", execution_id, scope, name))
+        return int(await self._db.fetchval("delete_results", execution_id, scope, name))
 
-    async def measure_results(self) -> list[JsonObject]:
+    async def measure_results(self) -> list[StoreSize]:
         """Return number and size of the results by store."""
-        return [dict(row) for row in await self._rows("measure_results")]
-
-    async def _row(self, name: str, *values: object) -> asyncpg.Record | None:
-        with translate():
-            return await self._pool.fetchrow(self._sql[name], *values)
-
-    async def _rows(self, name: str, *values: object) -> list[asyncpg.Record]:
-        with translate():
-            return await self._pool.fetch(self._sql[name], *values)
-
-    async def _value(self, name: str, *values: object) -> Any:
-        with translate():
-            return await self._pool.fetchval(self._sql[name], *values)
+        return [StoreSize(**row) for row in await self._db.fetch("measure_results")]

@@ -1,1 +1,1 @@
-"""The SQL route, on connections of its own."""
+"""The SQL console: statements of clients, bounded, on connections of their own."""

@@ -11,10 +11,12 @@ from typing import Any, cast
 
 import asyncpg
 import orjson
+from asyncpg.pool import PoolConnectionProxy
 from noetl_contract.json import Json
 
 type Decoder = Callable[[str], Json]
-type Connection = asyncpg.Connection[asyncpg.Record]
+type PooledConnection = PoolConnectionProxy[asyncpg.Record]
+type Connection = asyncpg.Connection[asyncpg.Record] | PooledConnection
 
 _OFFSET = re.compile(r"([+-]\d\d)$")
 
@@ -33,7 +35,7 @@ async def learn_types(connection: Connection) -> None:
 
 def _show_as_text(connection: Connection, decoders: Mapping[int, Decoder]) -> None:
     # The public method takes no ranges and no rows, and needs a query for each type.
-    settings = cast("Any", connection)._protocol.get_settings()  # noqa: SLF001
+    settings = cast("Any", connection)._protocol.get_settings()  # noqa: SLF001 -- see above
     for oid, decoder in decoders.items():
         settings.add_python_codec(oid, str(oid), "any", [], "scalar", str, decoder, "text")
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 import orjson
@@ -13,6 +13,8 @@ from noetl_contract.json import Json
 
 from noetl_projector.settings import Settings
 from noetl_projector.sql_console.cells import (
+    Connection,
+    PooledConnection,
     encode_row,
     learn_types,
     prepare_connection,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
 
 
-type Connection = asyncpg.Connection[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 _BEGIN = """
@@ -189,11 +190,11 @@ class SqlConsole:
     @asynccontextmanager
     async def _connection(self, target: Target | None) -> AsyncIterator[Connection]:
         if target is None:
-            connection = await self._own()
+            pooled = await self._own()
             try:
-                yield connection
+                yield pooled
             finally:
-                await self._release(connection)
+                await self._release(pooled)
             return
         connection = await self._elsewhere(target)
         try:
@@ -204,7 +205,7 @@ class SqlConsole:
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
                 connection.terminate()
 
-    async def _own(self) -> Any:
+    async def _own(self) -> PooledConnection:
         try:
             return await self._pool.acquire(timeout=self._settings.sql_console_wait_seconds)
         except Exception as error:
@@ -212,7 +213,7 @@ class SqlConsole:
                 raise
             raise ours from error
 
-    async def _release(self, connection: Any) -> None:
+    async def _release(self, connection: PooledConnection) -> None:
         """Give a connection back as it was; a role that a statement took stays otherwise."""
         try:
             if self._settings.sql_console_writes and not connection.is_closed():
@@ -291,7 +292,7 @@ async def _rolled_back(connection: Connection, transaction: "Transaction") -> No
         connection.terminate()
 
 
-def _bound(prepared: "PreparedStatement[Any]", parameters: Sequence[Json]) -> list[Json]:
+def _bound(prepared: "PreparedStatement[asyncpg.Record]", parameters: Sequence[Json]) -> list[Json]:
     wanted = prepared.get_parameters()
     if len(wanted) != len(parameters):
         raise StatementRefused(

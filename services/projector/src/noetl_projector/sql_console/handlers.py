@@ -1,12 +1,15 @@
-"""The SQL route and the check of browser sessions, one function per request."""
+"""The SQL route and the check of browser sessions, one function per operation."""
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcHandler
+from noetl_common.bus.rpc import Encoded, Handler, RpcClient, RpcRefused, encoded, handle
 from noetl_common.errors import NoetlError
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.http.secrets.credentials import CredentialRead
+from noetl_contract.http.system.database import SessionAnswer, SessionRequest
+from noetl_contract.json import JsonObject
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import CREDENTIAL_GET
+from noetl_contract.rpc.projector import SESSIONS_VALIDATE, SQL_EXECUTE, SqlStatement, SqlText
 
 from noetl_projector.settings import Settings
 from noetl_projector.sql_console.console import DatabaseNotReached, SqlConsole, SqlFailed
@@ -14,6 +17,7 @@ from noetl_projector.sql_console.targets import Target, target_of_credential, ta
 from noetl_projector.sql_console.text import Statement, read_statement
 
 _CREDENTIAL_SECONDS = 5.0
+_USUAL_CREDENTIAL = "pg_auth"
 # The names of roles differ between installations' schemas.
 _SESSION = Statement(
     """
@@ -68,85 +72,87 @@ class SqlHandlers:
         self._rpc = RpcClient(bus)
         self._settings = settings
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {
-            "sql.execute": self.on_execute,
-            "sessions.validate": self.on_validate_session,
-        }
-        shard = self._settings.shard_index
-        return {
-            rpc_subject("projector", name, shard=shard): handler
-            for name, handler in handlers.items()
-        }
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of the operations."""
+        return [
+            handle(SQL_EXECUTE, self.on_execute),
+            handle(SESSIONS_VALIDATE, self.on_validate_session),
+        ]
 
-    async def on_execute(self, request: JsonObject) -> RpcReply:
+    async def on_execute(self, request: SqlStatement) -> SqlText | Refusal:
         """Run a statement; ``text`` of the answer is the body, so that no number is rounded."""
-        statement = read_statement(str(request["query"]), parameters=request.get("parameters"))
+        statement = read_statement(request.query, parameters=request.parameters)
         target = await self._target(request)
         try:
             outcome = await self._console.run(
-                statement, search_path=str(request.get("schema") or ""), target=target
+                statement, search_path=request.search_path or "", target=target
             )
         except (SqlFailed, DatabaseNotReached) as error:
             # Mistakes of the client: their texts quote the statement, so they are not logged.
-            return RpcReply(status=error.http_status, error=error.message)
+            return Refusal(error.http_status, error.message)
         text = b'{"status":"ok","result":[' + b",".join(outcome.rows) + b"]"
         if outcome.is_cut:
             text += b',"truncated":true,"rows":%d' % len(outcome.rows)
-        return RpcReply(body={"text": (text + b"}").decode()})
+        return SqlText(text=(text + b"}").decode())
 
-    async def on_validate_session(self, request: JsonObject) -> RpcReply:
+    async def on_validate_session(self, request: SessionRequest) -> Encoded[SessionAnswer]:
         """Return the user of a session token; errors of the database are a 200 too."""
-        target = await self._credential(str(request.get("credential") or "pg_auth"))
-        statement = Statement(_SESSION.text.strip(), (request["session_token"],))
+        target = await self._credential(request.credential or _USUAL_CREDENTIAL)
+        statement = Statement(_SESSION.text.strip(), (request.session_token,))
         try:
             outcome = await self._console.run(statement, target=target)
         except NoetlError as error:
-            return RpcReply(body=_session_body(error=error.message))
+            return _session(error=error.message)
         if not outcome.rows:
-            return RpcReply(body=_session_body())
-        row = orjson.loads(outcome.rows[0])
-        expires_at = row.pop("expires_at")
-        user = {name: row[name] for name in ("user_id", "email", "display_name", "roles")}
-        return RpcReply(body=_session_body(user=user, expires_at=expires_at))
+            return _session()
+        # The columns are other people's: they go on as they are, of whatever type.
+        user: JsonObject = orjson.loads(outcome.rows[0])
+        expires_at = user.pop("expires_at")
+        return _session(
+            user={name: user[name] for name in ("user_id", "email", "display_name", "roles")},
+            expires_at=expires_at,
+        )
 
-    async def _target(self, request: JsonObject) -> Target | None:
+    async def _target(self, request: SqlStatement) -> Target | None:
         """Return the database that a request names; the most exact name counts."""
-        connection, credential = request.get("connection_string"), request.get("credential")
-        if not (connection or credential or request.get("database")):
+        if not (request.connection_string or request.credential or request.database):
             return None
         if not self._settings.sql_console_elsewhere:
             raise ElsewhereRefused
-        if connection:
-            return target_of_text(str(connection))
-        if credential:
-            return await self._credential(str(credential))
-        database = str(request["database"])
-        return None if database == self._settings.postgres_db else Target(database=database)
+        if request.connection_string:
+            return target_of_text(request.connection_string)
+        if request.credential:
+            return await self._credential(request.credential)
+        is_own = request.database == self._settings.postgres_db
+        return None if is_own else Target(database=request.database)
 
     async def _credential(self, name: str) -> Target:
-        reply = await self._rpc.call(
-            rpc_subject("catalog", "credential.get"),
-            {"identifier": name, "include_data": True},
-            timeout=_CREDENTIAL_SECONDS,
-        )
-        if reply.status != 200:
-            text = reply.error or "the credential can't be read"
-            raise CredentialNotRead(text, status=reply.status)
-        kind = str(reply.body.get("type"))
-        if kind.lower() not in {"postgres", "postgresql"}:
-            raise CredentialUnusable(name=name, kind=kind)
-        return target_of_credential(reply.body.get("data") or {})
+        try:
+            credential = await self._rpc.ask(
+                CREDENTIAL_GET,
+                CredentialRead(identifier=name, include_data=True),
+                seconds=_CREDENTIAL_SECONDS,
+            )
+        except RpcRefused as error:
+            raise CredentialNotRead(error.message, status=error.status) from error
+        if credential.type.lower() not in {"postgres", "postgresql"}:
+            raise CredentialUnusable(name=name, kind=credential.type)
+        return target_of_credential(credential.data or {})
 
 
-def _session_body(
-    *, user: Json = None, expires_at: str | None = None, error: str | None = None
-) -> JsonObject:
-    return {
-        "status": "ok" if error is None else "error",
-        "valid": user is not None,
-        "user": user,
-        "expires_at": expires_at,
-        "error": error,
-    }
+def _session(
+    *,
+    user: JsonObject | None = None,
+    expires_at: str | None = None,
+    error: str | None = None,
+) -> Encoded[SessionAnswer]:
+    return encoded(
+        SESSIONS_VALIDATE,
+        {
+            "status": "ok" if error is None else "error",
+            "valid": user is not None,
+            "user": user,
+            "expires_at": expires_at,
+            "error": error,
+        },
+    )

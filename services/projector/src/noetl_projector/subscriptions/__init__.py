@@ -1,1 +1,1 @@
-"""Reads of subscriptions."""
+"""Reads of subscriptions: what listens for messages, and whether it is active."""

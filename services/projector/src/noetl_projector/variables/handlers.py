@@ -1,12 +1,27 @@
-"""Variables of executions, one function per request."""
+"""Variables of executions, one function per operation."""
 
 import orjson
-from noetl_common.bus.rpc import RpcHandler, encode_reply
+from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_contract.http.executions.variables import (
+    VAR_TYPES,
+    VarDeletedAnswer,
+    VarEntry,
+    VarsDeletedAnswer,
+    VarsSetAnswer,
+)
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.http.vars import VAR_TYPES, NewVar
 from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.projector import (
+    VARS_CLEAR,
+    VARS_DELETE,
+    VARS_GET,
+    VARS_LIST,
+    VARS_SET,
+    ExecutionName,
+    VarName,
+    VarsSet,
+)
 
 from noetl_projector.settings import Settings
 from noetl_projector.variables.store import Variable, VariableStore
@@ -19,38 +34,31 @@ class VariableHandlers:
         self._store = store
         self._settings = settings
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {
-            "vars.list": self.on_list,
-            "vars.get": self.on_get,
-            "vars.set": self.on_set,
-            "vars.delete": self.on_delete,
-            "vars.clear": self.on_clear,
-        }
-        shard = self._settings.shard_index
-        return {
-            rpc_subject("projector", name, shard=shard): handler
-            for name, handler in handlers.items()
-        }
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of the operations."""
+        return [
+            handle(VARS_LIST, self.on_list),
+            handle(VARS_GET, self.on_get),
+            handle(VARS_SET, self.on_set),
+            handle(VARS_DELETE, self.on_delete),
+            handle(VARS_CLEAR, self.on_clear),
+        ]
 
-    async def on_list(self, request: JsonObject) -> bytes:
+    async def on_list(self, request: ExecutionName) -> Encoded[list[VarEntry]]:
         """List all variables by name; this does not count as an access."""
         variables = await self._store.list_variables(
-            int(request["execution_id"]), limit=self._settings.vars_list_limit
+            request.execution_id, limit=self._settings.vars_list_limit
         )
-        return encode_reply([_body(variable) for variable in variables])
+        return encoded(VARS_LIST, [_body(variable) for variable in variables])
 
-    async def on_get(self, request: JsonObject) -> RpcReply | bytes:
+    async def on_get(self, request: VarName) -> Encoded[VarEntry] | Refusal:
         """Return one variable after counting the access."""
-        execution_id, name = _key(request)
-        variable = await self._store.read_variable(execution_id, name=name)
-        return _unknown(request) if variable is None else encode_reply(_body(variable))
+        variable = await self._store.read_variable(request.execution_id, name=request.var_name)
+        return _unknown(request) if variable is None else encoded(VARS_GET, _body(variable))
 
-    async def on_set(self, request: JsonObject) -> RpcReply:
+    async def on_set(self, request: VarsSet) -> VarsSetAnswer | Refusal:
         """Write variables; those before the first of an unknown type are kept."""
-        execution_id = int(request["execution_id"])
-        wanted = [NewVar.model_validate(item) for item in request["variables"]]
+        execution_id, wanted = request.execution_id, request.variables
         wrong = next(
             (index for index, item in enumerate(wanted) if item.var_type not in VAR_TYPES), None
         )
@@ -59,34 +67,28 @@ class VariableHandlers:
         if last:
             await self._store.set_variables(execution_id, list(last.values()))
         if wrong is not None:
-            return RpcReply(status=422, error=f"Invalid var_type: {wanted[wrong].var_type}")
-        return RpcReply(
-            body={"execution_id": execution_id, "status": "ok", "variables_set": len(wanted)}
-        )
+            return Refusal(422, f"Invalid var_type: {wanted[wrong].var_type}")
+        return VarsSetAnswer(execution_id=execution_id, status="ok", variables_set=len(wanted))
 
-    async def on_delete(self, request: JsonObject) -> RpcReply:
+    async def on_delete(self, request: VarName) -> VarDeletedAnswer | Refusal:
         """Remove one variable."""
-        execution_id, name = _key(request)
+        execution_id, name = request.execution_id, request.var_name
         if not await self._store.delete_variable(execution_id, name=name):
             return _unknown(request)
-        return RpcReply(body={"execution_id": execution_id, "var_name": name, "status": "deleted"})
+        return VarDeletedAnswer(execution_id=execution_id, var_name=name, status="deleted")
 
-    async def on_clear(self, request: JsonObject) -> RpcReply:
+    async def on_clear(self, request: ExecutionName) -> VarsDeletedAnswer:
         """Remove all variables."""
-        execution_id = int(request["execution_id"])
-        count = await self._store.delete_variables(execution_id)
-        return RpcReply(
-            body={"execution_id": execution_id, "status": "ok", "variables_deleted": count}
+        count = await self._store.delete_variables(request.execution_id)
+        return VarsDeletedAnswer(
+            execution_id=request.execution_id, status="ok", variables_deleted=count
         )
 
 
-def _key(request: JsonObject) -> tuple[int, str]:
-    return int(request["execution_id"]), str(request["var_name"])
-
-
-def _unknown(request: JsonObject) -> RpcReply:
-    execution_id, name = _key(request)
-    return RpcReply(status=404, error=f"Variable not found: {name} for execution {execution_id}")
+def _unknown(request: VarName) -> Refusal:
+    return Refusal(
+        404, f"Variable not found: {request.var_name} for execution {request.execution_id}"
+    )
 
 
 def _body(variable: Variable) -> JsonObject:

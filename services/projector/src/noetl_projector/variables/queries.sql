@@ -1,10 +1,15 @@
 -- Statements about variables of executions, on the shard's database.
 
--- name: list_vars
--- $1 execution id, $2 limit
+-- list: variable
+-- The value is text, so that no number is rounded on its way.
 SELECT
     v.var_name, v.var_type, v.var_value::TEXT AS var_value, v.source_step, v.created_at,
     v.accessed_at, v.access_count
+FROM noetl.transient AS v;
+
+-- name: list_vars
+-- $1 execution id, $2 limit
+SELECT {variable}
 FROM noetl.transient AS v
 WHERE v.execution_id = $1
 ORDER BY v.var_name
@@ -15,9 +20,7 @@ LIMIT $2;
 UPDATE noetl.transient AS v
 SET access_count = v.access_count + 1, accessed_at = now()
 WHERE v.execution_id = $1 AND v.var_name = $2
-RETURNING
-    v.var_name, v.var_type, v.var_value::TEXT AS var_value, v.source_step, v.created_at,
-    v.accessed_at, v.access_count;
+RETURNING {variable};
 
 -- name: set_vars
 -- Writes variables, in one order so that two writers cannot block each other; a name is there

@@ -15,7 +15,7 @@ from noetl_worker import metrics
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError, decode_credential
-from noetl_worker.credentials.sealed import SealingKey, Unsealable
+from noetl_worker.credentials.sealing_key import SealingKey, Unsealable
 
 _LATER = frozenset({408, 429, 502, 503, 504})
 _MISSING = 404

@@ -6,27 +6,20 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import orjson
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
+from noetl_worker.interpreters.process import InterpreterLimits, ZygoteProcess, start_zygote
 
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop()); "
-    "from host.zygote import main; del sys.path[0]; main()"
-)
-_HOST_DIRECTORY = str(Path(__file__).parent)
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
-_MISSING: Any = object()
+_MISSING: Json = object()
 
 type OnFree = Callable[["Interpreter"], None]
 
@@ -35,26 +28,12 @@ class InterpreterLost(Exception):
     """The interpreter itself ended; the run, if there was one, ended with it."""
 
 
-class StartFailed(Exception):
-    """The interpreter could not be started."""
-
-
-@dataclass(frozen=True, slots=True)
-class InterpreterLimits:
-    """Bounds on what one script may use or leave in memory here; 0 means none."""
-
-    memory_bytes: int
-    file_bytes: int
-    output_bytes: int
-    result_bytes: int
-
-
 @dataclass(slots=True)
 class Run:
     """End of a script. ``exit_code`` is negative for a signal."""
 
     exit_code: int = 0
-    value: Any = _MISSING
+    value: Json = _MISSING
     stdout: str = ""
     stderr: str = ""
     timed_out: bool = False
@@ -75,30 +54,24 @@ class Interpreter:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        zygote: ZygoteProcess,
         *,
-        directory: str,
         limits: InterpreterLimits,
         on_free: OnFree,
-        job: int,
-        control: int,
-        report: int,
-        stdout: int,
-        stderr: int,
     ) -> None:
-        self._process = process
-        self._directory = directory
+        self._process = zygote.process
+        self._directory = zygote.directory
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
-        self._job = job
-        os.set_blocking(job, False)
-        self._control = control
-        os.set_blocking(control, False)
+        self._job = zygote.job
+        os.set_blocking(zygote.job, False)
+        self._control = zygote.control
+        os.set_blocking(zygote.control, False)
         self._control_bytes = b""
         # Mark and length come on top of the result itself.
-        self._report = Capture(report, limit=limits.result_bytes + 1024)
-        self._stdout = Capture(stdout, limit=limits.output_bytes)
-        self._stderr = Capture(stderr, limit=limits.output_bytes)
+        self._report = Capture(zygote.report, limit=limits.result_bytes + 1024)
+        self._stdout = Capture(zygote.stdout, limit=limits.output_bytes)
+        self._stderr = Capture(zygote.stderr, limit=limits.output_bytes)
         self._unsent = memoryview(b"")
         self._run: asyncio.Future[Run] | None = None
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -110,10 +83,10 @@ class Interpreter:
         self._expected = 0
         self._early_report: JsonObject | None = None
         self.is_lost = False
-        self._loop.add_reader(control, self._on_control)
-        self._loop.add_reader(report, self._on_report)
-        self._loop.add_reader(stdout, self._stdout.read)
-        self._loop.add_reader(stderr, self._stderr.read)
+        self._loop.add_reader(zygote.control, self._on_control)
+        self._loop.add_reader(zygote.report, self._on_report)
+        self._loop.add_reader(zygote.stdout, self._stdout.read)
+        self._loop.add_reader(zygote.stderr, self._stderr.read)
 
     @classmethod
     def start(
@@ -133,54 +106,8 @@ class Interpreter:
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        directory = tempfile.mkdtemp(prefix="noetl-python-")
-        pipes = [os.pipe() for _ in range(5)]
-        (job_in, job_out), (report_in, report_out), (control_in, control_out) = pipes[:3]
-        (stdout_in, stdout_out), (stderr_in, stderr_out) = pipes[3:]
-        given = (job_in, report_out, control_out)
-        options = ["-I", "-X", "utf8"] if executable else ["-I", "-S", "-X", "utf8"]
-        bounds = {
-            "memory_bytes": limits.memory_bytes,
-            "file_bytes": limits.file_bytes,
-        }
-        try:
-            process = subprocess.Popen(  # noqa: S603  the configured interpreter
-                [
-                    executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001
-                    *options,
-                    "-c",
-                    _BOOT,
-                    *(str(descriptor) for descriptor in given),
-                    str(os.getpid()),
-                    orjson.dumps(bounds).decode(),
-                    _HOST_DIRECTORY,
-                ],
-                pass_fds=given,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout_out,
-                stderr=stderr_out,
-                cwd=directory,
-                env=_environment(directory),
-                start_new_session=True,
-            )
-        except OSError as error:
-            for descriptor in (job_out, report_in, control_in, stdout_in, stderr_in):
-                os.close(descriptor)
-            shutil.rmtree(directory, ignore_errors=True)
-            raise StartFailed(f"{error.strerror} (os error {error.errno})") from error
-        finally:
-            for descriptor in (*given, stdout_out, stderr_out):
-                os.close(descriptor)
         return cls(
-            process,
-            directory=directory,
-            limits=limits,
-            on_free=on_free,
-            job=job_out,
-            control=control_in,
-            report=report_in,
-            stdout=stdout_in,
-            stderr=stderr_in,
+            start_zygote(executable=executable, limits=limits), limits=limits, on_free=on_free
         )
 
     @property
@@ -202,7 +129,7 @@ class Interpreter:
         """Wait until the first process waits for its job; raises `InterpreterLost`."""
         await asyncio.shield(self._started)
 
-    async def run(self, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109
+    async def run(self, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109  only the time of the script counts
         """Run one script; cancelling kills it.
 
         Raises:
@@ -406,17 +333,3 @@ class Interpreter:
             self._started.set_exception(InterpreterLost("the interpreter ended at its start"))
             self._started.exception()  # read, so that asyncio does not log it as unread
         self._on_free(self)
-
-
-def _environment(directory: str) -> dict[str, str]:
-    """Return the environment of scripts: enough to find programs, nothing of the worker's."""
-    kept = {name: value for name in ("PATH", "TZ") if (value := os.environ.get(name))}
-    return {
-        "PATH": os.defpath,
-        **kept,
-        "HOME": directory,
-        "TMPDIR": directory,
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }

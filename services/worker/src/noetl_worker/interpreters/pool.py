@@ -8,13 +8,8 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 
-from noetl_worker.interpreters.interpreter import (
-    Interpreter,
-    InterpreterLimits,
-    InterpreterLost,
-    Run,
-    StartFailed,
-)
+from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
+from noetl_worker.interpreters.process import InterpreterLimits, StartFailed
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02

@@ -3,9 +3,9 @@
 import re
 
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.tools import merge_labels
 
 from noetl_worker import jsonb
-from noetl_worker.labels import merge_labels
 
 _LARGEST_SELECTION_BYTES = 8 << 10
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -35,9 +35,7 @@ def flattened(data: Json) -> Json:
     """Return data as templates see it: a pipeline's labels merged to the top."""
     if not isinstance(data, dict) or not data:
         return data
-    merged = merge_labels(data)
-    merged.setdefault("data", data)
-    return merged
+    return {"data": data, **merge_labels(data)}
 
 
 def _look_up(view: Json, path: str) -> tuple[str | None, Json]:

@@ -10,9 +10,9 @@ from typing import Self
 import orjson
 from noetl_common.bus.permits import permit_lent
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.tools import merge_labels
 
 from noetl_worker.control_plane.edge import Edge
-from noetl_worker.labels import merge_labels
 from noetl_worker.tools.edge_calls import EdgeCalls
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
@@ -233,7 +233,7 @@ def _data_of(result: Json) -> Json:
     """Return the data of a `call.done` as templates see it."""
     for key in ("context", "result", "context", "data"):
         result = result.get(key) if isinstance(result, dict) else None
-    return merge_labels(result) if isinstance(result, dict) else result
+    return merge_labels(result)
 
 
 def _payload(config: JsonObject) -> Json:

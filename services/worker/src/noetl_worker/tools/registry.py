@@ -4,23 +4,11 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 
 from noetl_contract.json import JsonObject
+from noetl_contract.tools import TOOLS
 
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 GROUP = "noetl.tools"
-_WHY_NOT = {
-    "container": "a job of the cluster is run and awaited by the kind script",
-    "gateway": "the word is accepted by the language, but no worker runs it",
-    "gcs": "use http with auth type gcp_adc",
-    "iterator": "use the step's loop",
-    "playbooks": "use playbook",
-    "rhai": "nothing maintained runs that language in Python; use python or shell",
-    "secrets": "name a credential in auth, or use the playbook's keychain",
-    "snowflake": "use http with the SQL API of Snowflake",
-    "snowflake_transfer": "use transfer",
-    "subscription": "read a stream by nats with js_consume",
-}
-"""Advice for kinds that playbooks may name but this worker does not run."""
 
 type ToolFactory = Callable[[ToolParts], Tool]
 
@@ -44,7 +32,8 @@ class ToolRegistry:
         """
         tool = self._tools.get(kind)
         if tool is None:
-            advice = _WHY_NOT.get(kind)
+            known = TOOLS.get(kind)
+            advice = known.instead if known is not None else None
             raise ToolError("Tool not found", f"{kind}: {advice}" if advice else kind)
         if context.credentials is not None:
             config, context = await context.credentials.apply(kind, config, context)

@@ -72,7 +72,7 @@ async def test_each_message_is_published_once_as_it_is(
     assert b"{{ not.ours }}" in message.data
 
 
-async def test_a_message_that_nobody_takes_is_named(
+async def test_a_message_without_a_stream_is_named(
     nats_url: str, toolbox: ToolRegistry, stream: tuple[Any, str]
 ) -> None:
     _, name = stream

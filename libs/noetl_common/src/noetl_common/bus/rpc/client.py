@@ -4,8 +4,8 @@ from time import monotonic
 
 import orjson
 from noetl_contract.json import Json, JsonObject
-from noetl_contract.operation import Operation, encode_value
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.operation import Operation, encode_value
 from pydantic import BaseModel, ValidationError
 
 from noetl_common.bus.broker import Bus

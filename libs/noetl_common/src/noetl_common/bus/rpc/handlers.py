@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 from noetl_contract.json import Json
-from noetl_contract.operation import Operation
+from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.reply import Refusal
 from pydantic import BaseModel
 

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
     CatalogListRequest,
@@ -15,6 +15,7 @@ from noetl_contract.http.catalog import (
     ResourceRequest,
     UiSchema,
 )
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -50,10 +51,10 @@ _NOT_FOUND = "Catalog entry 'demo/hello' not found"
 )
 async def register(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Decode the document and hand it to the catalog."""
-    wish = await read_body(request, RegisterRequest)
+    sent = await read_body(request, RegisterRequest)
     document = {
-        "content": decode_content(wish.content),
-        "resource_type": wish.resource_type,
+        "content": decode_content(sent.content),
+        "resource_type": sent.resource_type,
     }
     started = perf_counter()
     outcome = "error"
@@ -114,7 +115,7 @@ async def ui_schema(
 
 @get("/api/catalog/playbooks/{path:path}", include_in_schema=False)
 async def ui_schema_below_playbooks(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Infer a form; the router doesn't find the other route for what begins like this one."""
+    """Infer a form; the router doesn't find the other route below this prefix."""
     return await _ui_schema(request, gateway)
 
 
@@ -158,7 +159,7 @@ ROUTES = [
             method="POST",
             path="/api/catalog/resource",
             name="resource",
-            target=("catalog", "resource"),
+            operation=catalog.RESOURCE,
             body=ResourceRequest,
             answer=CatalogEntry,
             summary="Read one entry by id or path",

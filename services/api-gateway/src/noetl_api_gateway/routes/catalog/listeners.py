@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from litestar import Response, get
 from litestar.params import FromPath
-from noetl_contract.http.internal import IngressAnswer
+from noetl_contract.http.system.internal import IngressAnswer
 from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway

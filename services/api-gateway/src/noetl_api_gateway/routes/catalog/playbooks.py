@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from litestar import Response, get, post, put
-from noetl_contract.http.catalog import (
+from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchRequest,
     CatalogListAnswer,
@@ -18,6 +18,8 @@ from noetl_contract.http.catalog import (
 )
 from noetl_contract.http.scalars import is_i64, parse_i64
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import catalog
+from noetl_contract.rpc.operation import Operation
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import encode, json_answer
@@ -146,7 +148,7 @@ async def _put(request: AnyRequest, gateway: Gateway) -> Response[bytes]:
 
 async def _ask_once(gateway: Gateway, operation: str, wanted: JsonObject) -> JsonObject:
     reply = await gateway.services.once(
-        "catalog", operation, wanted, patience_seconds=gateway.settings.batch_patience_seconds
+        "catalog", operation, wanted, timeout_seconds=gateway.settings.batch_patience_seconds
     )
     body: JsonObject = body_of(reply)
     return body
@@ -160,7 +162,7 @@ def _playbook_id(request: AnyRequest) -> str:
 
 
 def _named(playbook_id: str) -> JsonObject:
-    """Return what to look up: an id is a number, everything else a path."""
+    """Return the look-up fields: a number is an id, everything else a path."""
     number = parse_i64(playbook_id)
     if number is not None and is_i64(number):
         return {"catalog_id": playbook_id}
@@ -175,13 +177,19 @@ def _named_entry(wanted: JsonObject) -> JsonObject:
     return _named(wanted["playbook_id"])
 
 
-def _moving(verb: str, *, name: str, summary: str, description: str) -> Forward:
+def _moving(
+    operation: Operation[catalog.EntryName, MovedAnswer],
+    *,
+    name: str,
+    summary: str,
+    description: str,
+) -> Forward:
     """Return the row of a route that takes versions out or puts them back."""
     return Forward(
         method="POST",
-        path=f"/api/catalog/{verb}",
+        path=f"/api/catalog/{operation.name}",
         name=name,
-        target=("catalog", verb),
+        operation=operation,
         body=ResourceRequest,
         answer=MovedAnswer,
         summary=summary,
@@ -201,7 +209,7 @@ ROUTES = [
             method="POST",
             path="/api/catalog/agents/list",
             name="list_agents",
-            target=("catalog", "agents"),
+            operation=catalog.AGENTS,
             body=CatalogListRequest,
             answer=CatalogListAnswer,
             summary="List agents, by what they can do",
@@ -213,7 +221,7 @@ ROUTES = [
             method="DELETE",
             path="/api/catalog/playbooks/{playbook_id:path}",
             name="delete_playbook",
-            target=("catalog", "delete"),
+            operation=catalog.DELETE,
             prepare=_named_entry,
             answer=MovedAnswer,
             summary="Take a playbook out: one version by its id, all of them by its path",
@@ -226,7 +234,7 @@ ROUTES = [
             method="POST",
             path="/api/catalog/playbooks/validate",
             name="validate_playbook",
-            target=("catalog", "validate"),
+            operation=catalog.VALIDATE,
             body=RegisterRequest,
             prepare=_decoded,
             answer=ValidateAnswer,
@@ -235,13 +243,13 @@ ROUTES = [
             tags=_TAGS,
         ),
         _moving(
-            "delete",
+            catalog.DELETE,
             name="delete_versions",
             summary="Take versions out: nothing starts with them, executions that run them go on",
             description="Take out one version, or with a path alone all of them.",
         ),
         _moving(
-            "restore",
+            catalog.RESTORE,
             name="restore_versions",
             summary="Put versions back that were taken out",
             description="Put back one version, or with a path alone all of them.",

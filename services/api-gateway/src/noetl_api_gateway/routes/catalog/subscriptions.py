@@ -5,12 +5,13 @@ is the business of the real worker's subscription pool and of the gateway.
 """
 
 from litestar import Response, get, post
-from noetl_contract.http.subscriptions import (
+from noetl_contract.http.catalog.subscriptions import (
     SubscriptionBody,
     SubscriptionList,
     SubscriptionRequest,
 )
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import orchestrator, projector
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -19,7 +20,7 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Forward, forwarding
-from noetl_api_gateway.upstream.homes import mint_at_home
+from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.services import body_of
 
 _TAGS = ["subscriptions"]
@@ -74,7 +75,7 @@ async def registered(gateway: Gateway, path: str) -> JsonObject:
     if str(found["kind"]).lower() != _KIND:
         text_ = f"Catalog entry '{path[:500]}' is kind '{found['kind']}', not '{_KIND}'"
         raise Refusal(422, text_)
-    subscription_id = mint_at_home(
+    subscription_id = mint_on_shard_of(
         gateway.ids, f"subscription:{path}", shard_count=gateway.services.shard_count
     )
     reply = await gateway.services.orchestrator(
@@ -102,7 +103,7 @@ ROUTES = [
             method="GET",
             path="/api/subscriptions/{subscription_id:str}",
             name="get_subscription",
-            target=("projector", "subscription.get"),
+            operation=projector.SUBSCRIPTION_GET,
             answer=SubscriptionBody,
             summary="Read a subscription",
             description="Read the state of a subscription.",
@@ -114,7 +115,7 @@ ROUTES = [
             method="POST",
             path="/api/subscriptions/{subscription_id:str}/{action:str}",
             name="change_subscription",
-            target=("orchestrator", "subscription.change"),
+            operation=orchestrator.SUBSCRIPTION_CHANGE,
             prepare=_short_action,
             answer=SubscriptionBody,
             summary="Activate, pause, resume, drain or deactivate a subscription",

@@ -1,1 +1,1 @@
-"""Routes of executions: starts, ends, reads, results, variables."""
+"""Routes of executions: starts, termination, reads, results, variables."""

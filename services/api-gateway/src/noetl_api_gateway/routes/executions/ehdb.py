@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from litestar import Response, get
 from litestar.params import FromPath
-from noetl_contract.http.executions import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
+from noetl_contract.http.executions.reads import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -111,7 +111,7 @@ async def ehdb_execution(
 async def ehdb_events(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
 ) -> Response[bytes]:
-    """Read what follows an event, oldest first."""
+    """Read the events after an event, oldest first."""
     number = path_id(execution_id)
     query = request.query_params
     limit, after = query_int(query, "limit", bits=32), query_int(query, "after")

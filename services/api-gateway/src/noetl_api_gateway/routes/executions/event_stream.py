@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = get_logger()
 
 
-_GAP_SECONDS = 0.05  # how long a missing message may be late before the log is asked
+_GAP_SECONDS = 0.05  # how late a missing message may be before the log is read
 _SHOWN = ("event_id", "event_type", "node_name", "status", "created_at", "result", "error")
 _HEADERS = (
     (b"content-type", b"text/event-stream"),
@@ -68,7 +68,7 @@ class EventStream:
 
     Args:
         edge: the open parts.
-        execution_id: whose events.
+        execution_id: the execution to follow.
         types: event types to send; empty means all.
         has_text_ids: send ids as strings.
     """
@@ -96,7 +96,7 @@ class EventStream:
         self._position = page["after_position"]
 
     async def __call__(self, _scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Send events until the execution ends, the client leaves, or the process stops."""
+        """Send events until the execution termination, the client leaves, or the process stops."""
         self._gateway.open_streams += 1
         OPEN_STREAMS.inc()
         try:
@@ -117,7 +117,7 @@ class EventStream:
 
     async def _pump(self, send: "Send") -> None:
         await _write(send, b"retry: 3000\n\n")
-        # Subscribed before the first read: what is committed after it is heard of.
+        # Subscribed before the first read, so that no later commit is missed.
         subject = events_of_execution_filter(self._execution_id)
         subscription = await self._gateway.bus.subscribe(subject, self._on_message)
         try:
@@ -126,7 +126,7 @@ class EventStream:
             await subscription.unsubscribe()
 
     def _on_message(self, message: Incoming) -> None:
-        """Keep what may be sent without asking; the log has whatever is dropped here."""
+        """Keep an event for sending; those without room are read from the log later."""
         event = _live_event(message.data)
         if event is not None and len(self._heard) < self._gateway.settings.stream_page_size:
             self._heard[event["position"]] = event
@@ -170,7 +170,7 @@ class EventStream:
                 spoke_at = loop.time()
 
     def _take_heard(self) -> JsonObject:
-        """Take the events that follow on what was sent, from the messages."""
+        """Take the next events from the messages."""
         events: list[JsonObject] = []
         while (event := self._heard.pop(self._position + len(events) + 1, None)) is not None:
             events.append(event)
@@ -187,7 +187,7 @@ class EventStream:
             return {"events": []}
 
     async def _wait(self, seconds: float) -> bool:
-        """Wait for a message; False when none came in time."""
+        """Wait for a message; False after a timeout."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

@@ -1,11 +1,11 @@
-"""`/api/executions*`."""
+"""Reads of executions: lists, details, status, events."""
 
 from datetime import datetime
 
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
-from noetl_contract.http.executions import (
+from noetl_contract.http.executions.reads import (
     CancellationCheck,
     EventsAnswer,
     ExecutionDetail,
@@ -13,6 +13,7 @@ from noetl_contract.http.executions import (
     ExecutionStatusAnswer,
 )
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import projector
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -123,7 +124,7 @@ async def execution_detail(
 async def execution_events_stream(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
 ) -> ASGIApp:
-    """Replay what the client has not seen, then go on live until the execution ends."""
+    """Replay the events that the client lacks, then follow live until the execution ends."""
     number = path_id(execution_id)
     stream = EventStream(
         gateway,
@@ -141,7 +142,7 @@ async def _read(gateway: Gateway, operation: str, wanted: JsonObject) -> Json:
 
 
 async def _merged_list(gateway: Gateway, asked: JsonObject, shards: int) -> list[JsonObject]:
-    """Ask every shard for what could be on the page, and cut the page out of all of it."""
+    """Cut a page out of the entries of all shards that could be on it."""
     reach = {**asked, "limit": asked["limit"] + asked["offset"], "offset": 0}
     found: list[JsonObject] = []
     for shard in range(shards):
@@ -156,7 +157,7 @@ def _begin(entry: JsonObject) -> tuple[datetime, int]:
 
 
 def _paged(wanted: JsonObject) -> JsonObject:
-    """Check page and size, and fill in what is absent."""
+    """Check page and size, and fill in defaults."""
     _check_range("page", wanted.get("page"), 1, 1_000_000)
     _check_range("page_size", wanted.get("page_size"), 10, 2000)
     return {
@@ -178,7 +179,7 @@ _FORWARDED = forwarding(
         method="GET",
         path="/api/executions/{execution_id:str}/status",
         name="execution_status",
-        target=("projector", "executions.status"),
+        operation=projector.EXECUTIONS_STATUS,
         answer=ExecutionStatusAnswer,
         summary="Read how an execution stands",
         description="Read status and progress.",
@@ -190,7 +191,7 @@ _FORWARDED = forwarding(
         method="GET",
         path="/api/executions/{execution_id:str}/cancellation-check",
         name="cancellation_check",
-        target=("projector", "executions.cancelled"),
+        operation=projector.EXECUTIONS_CANCELLED,
         answer=CancellationCheck,
         summary="Ask whether an execution was cancelled",
         description="Ask whether an execution was cancelled; an unknown one was not.",
@@ -201,7 +202,7 @@ _FORWARDED = forwarding(
         method="GET",
         path="/api/executions/{execution_id:str}/events",
         name="execution_events",
-        target=("projector", "executions.events"),
+        operation=projector.EXECUTIONS_EVENTS,
         answer=EventsAnswer,
         summary="Page through the events of an execution, newest first",
         description="Read a page of events.",

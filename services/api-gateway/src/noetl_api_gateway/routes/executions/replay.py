@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from litestar import Response, get
-from noetl_contract.http.replay import ReplayAnswer
+from noetl_contract.http.executions.replay import ReplayAnswer
 from noetl_contract.http.scalars import parse_moment
 
 from noetl_api_gateway.gateway import OpenGateway

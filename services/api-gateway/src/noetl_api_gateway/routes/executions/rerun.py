@@ -2,7 +2,7 @@
 
 from litestar import Response, post
 from litestar.params import FromPath
-from noetl_contract.http.execute import ExecuteAnswer, ExecuteRequest, RerunRequest
+from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest, RerunRequest
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer

@@ -1,8 +1,9 @@
 """Lists, deletions and sizes of stored results, also under `/api/temp`."""
 
 from litestar import Response, get
-from noetl_contract.http.results import DeletedResults, ResultList, ResultStats
+from noetl_contract.http.executions.results import DeletedResults, ResultList, ResultStats
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import projector
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -24,7 +25,7 @@ _WRONG_SCOPE = {400: "scope must be one of: step, execution, workflow, permanent
     operation_class=documented(None, ResultStats),
 )
 async def result_stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Add up what all shards keep."""
+    """Add up the results of all shards."""
     sums: dict[str, JsonObject] = {}
     for shard in range(gateway.services.shard_count):
         for one in body_of(await gateway.services.projector("result.stats", {}, shard=shard))[
@@ -60,7 +61,7 @@ ROUTES = [
             method="GET",
             path=["/api/result/{execution_id:str}/list", "/api/temp/{execution_id:str}/list"],
             name="list_results",
-            target=("projector", "result.list"),
+            operation=projector.RESULT_LIST,
             answer=ResultList,
             summary="List the stored results of an execution",
             description="List results, oldest first.",
@@ -80,7 +81,7 @@ ROUTES = [
                 "/api/temp/{execution_id:str}/step/{step_name:str}",
             ],
             name="delete_step_results",
-            target=("projector", "result.delete"),
+            operation=projector.RESULT_DELETE,
             answer=DeletedResults,
             summary="Delete the stored results of a step",
             description="Delete the results of one step, whatever their scope.",
@@ -96,7 +97,7 @@ LARGE_ROUTES = forwarding(
         method="DELETE",
         path=["/api/result/{execution_id:str}", "/api/temp/{execution_id:str}"],
         name="delete_results",
-        target=("projector", "result.delete"),
+        operation=projector.RESULT_DELETE,
         answer=DeletedResults,
         summary="Delete the stored results of an execution",
         description="Delete the results of one scope.",

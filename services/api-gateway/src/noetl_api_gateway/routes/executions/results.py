@@ -1,12 +1,12 @@
 """`/api/result/*`: large results."""
 
 from time import perf_counter
-from typing import Any
 
 from litestar import Response, get, put
 from litestar.params import FromPath
-from noetl_contract.http.results import ResultPutAnswer, ResultPutRequest, StoredResult
+from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import OpenGateway
@@ -40,15 +40,15 @@ async def put_result(
 ) -> Response[bytes]:
     """Keep a result; each call keeps another one."""
     number = path_id(execution_id)
-    kept = await read_body(request, ResultPutRequest, unique_keys=False)
+    sent = await read_body(request, ResultPutRequest, unique_keys=False)
     wanted = {
         "execution_id": number,
         # Minted here, so that a repeated request keeps one result (W13).
         "result_id": gateway.ids.next(),
-        "name": kept.name,
-        "data": kept.data,
-        "scope": kept.scope,
-        "source_step": kept.source_step,
+        "name": sent.name,
+        "data": sent.data,
+        "scope": sent.scope,
+        "source_step": sent.source_step,
     }
     started = perf_counter()
     outcome = "error"
@@ -67,7 +67,7 @@ async def put_result(
     tags=["results"],
     operation_class=documented(
         None,
-        Any,
+        Json,
         query={"ref": (str, "`noetl://execution/<id>/result/<name>/<id>`")},
         errors={404: "result not found"},
     ),
@@ -92,7 +92,7 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
     finally:
         RESULT_RESOLVES.labels(outcome).inc()
         RESULT_RESOLVE_DURATION.labels(outcome).observe(perf_counter() - started)
-    # As it was stored: ids in there are not ours, so they stay numbers for browsers too.
+    # As it was stored: ids inside belong to the playbook and stay numbers for browsers too.
     return Response(encode(body), media_type="application/json")
 
 
@@ -113,7 +113,7 @@ async def get_result(
     execution_id: FromPath[str],
     name: FromPath[str],
 ) -> Response[bytes]:
-    """Read the newest result of a name; with `resolve=false` only what is known of it."""
+    """Read the newest result of a name; with `resolve=false` without its data."""
     number = path_id(execution_id, index=0)
     named = path_text(request, name, name="name")
     is_whole = query_flag(request.query_params, "resolve", default=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import orjson
 from litestar import Response, post
 from noetl_common.logging import get_logger
-from noetl_contract.http.execute import DedupWindow, ExecuteAnswer, ExecuteRequest
+from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
@@ -21,9 +21,9 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
-from noetl_api_gateway.upstream.homes import mint_at_home
+from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.services import body_of
-from noetl_api_gateway.upstream.writes import NoAnswerError, Patience
+from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _log = get_logger()
 
@@ -68,7 +68,7 @@ async def begin(
     """
     gateway.writer.refuse_overload()
     reply = await gateway.services.catalog(
-        "resolve", _entry_of(wanted), patience_seconds=gateway.settings.resolve_patience_seconds
+        "resolve", _entry_of(wanted), timeout_seconds=gateway.settings.resolve_patience_seconds
     )
     found = body_of(reply)
     dedup = wanted.dedup
@@ -93,13 +93,13 @@ async def begin(
 
 
 def outcome_of(body: Json) -> str:
-    """Return what a start came to, as the metric says it."""
+    """Return the outcome of a start, as the metric's label."""
     is_duplicate = isinstance(body, dict) and body.get("status") == "duplicate"
     return "duplicate" if is_duplicate else "new"
 
 
 def refuse_unnamed(wanted: ExecuteRequest) -> None:
-    """Refuse a start whose shape is right, but which names nothing to start.
+    """Refuse a start that names no playbook or no valid version.
 
     Raises:
         Refusal: 422 with the contract's text.
@@ -146,11 +146,11 @@ def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
         home = f"execute:{key}"
     else:
         return gateway.ids.next()
-    return mint_at_home(gateway.ids, home, shard_count=gateway.services.shard_count)
+    return mint_on_shard_of(gateway.ids, home, shard_count=gateway.services.shard_count)
 
 
 async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: int) -> None:
-    """Tell the subscription's log of a message that was not executed again."""
+    """Note a suppressed duplicate in the log of its subscription."""
     scope = message.parent_execution_id
     if scope is None:
         return
@@ -177,7 +177,7 @@ async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: 
             "log.project",
             {"events": [row], "only_to_known": True},
             execution_id=scope,
-            patience_seconds=_AUDIT_SECONDS,
+            timeout_seconds=_AUDIT_SECONDS,
         )
     except Refusal as refusal:
         _log.info("duplicate_not_noted", execution_id=scope, reason=refusal.text)
@@ -213,9 +213,9 @@ async def _as_child(
         "path": message.path,
         "payload_digest": hashlib.sha256(payload).hexdigest(),
     }
-    patience = gateway.settings.resolve_patience_seconds
+    wait = gateway.settings.resolve_patience_seconds
     reply = await gateway.services.orchestrator(
-        "child", asked, execution_id=parent, patience_seconds=patience
+        "child", asked, execution_id=parent, timeout_seconds=wait
     )
     found = body_of(reply)
     trace = found.get("trace") if message.trace is None else message.trace
@@ -226,17 +226,17 @@ async def _committed(gateway: Gateway, message: ExecuteMessage) -> RpcReply:
     """Publish a start and return its outcome, from the log where no answer came (W5).
 
     Raises:
-        Refusal: 503 means that the execution was not started and will not be; 504 that nobody
-            could say.
+        Refusal: 503 means that the execution was not started and will not be; 504 that it is
+            not known.
     """
     settings = gateway.settings
-    patience = Patience(
+    wait = WriteTimeout(
         seconds=settings.start_patience_seconds,
         linger_seconds=settings.clock_allowance_seconds,
         early=True,
     )
     try:
-        return await gateway.writer.send(message, patience=patience)
+        return await gateway.writer.send(message, wait=wait)
     except NoAnswerError:
         return await _outcome_in_log(gateway, message.execution_id)
 
@@ -247,7 +247,7 @@ async def _outcome_in_log(gateway: Gateway, execution_id: int) -> RpcReply:
             "executions.exists",
             {"execution_id": execution_id},
             execution_id=execution_id,
-            patience_seconds=gateway.settings.exists_patience_seconds,
+            timeout_seconds=gateway.settings.exists_patience_seconds,
         )
         known = body_of(reply)
     except Refusal as refusal:

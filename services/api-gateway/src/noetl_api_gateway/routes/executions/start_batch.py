@@ -4,7 +4,11 @@ import asyncio
 
 from litestar import Response, post
 from noetl_common.errors import NoetlError
-from noetl_contract.http.execute import ExecuteBatchAnswer, ExecuteBatchRequest, ExecuteRequest
+from noetl_contract.http.executions.start import (
+    ExecuteBatchAnswer,
+    ExecuteBatchRequest,
+    ExecuteRequest,
+)
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -44,7 +48,7 @@ _PREFIXES = {
     ),
 )
 async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Start each for itself; one that can't be started stops no other."""
+    """Start each execution by itself; a refused one does not stop the others."""
     starts = (await read_body(request, ExecuteBatchRequest)).executions
     EXECUTE_BATCH_SIZE.observe(len(starts))
     results = await _started(gateway, starts, key=idempotency_key(request))

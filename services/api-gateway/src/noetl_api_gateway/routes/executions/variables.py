@@ -1,6 +1,6 @@
 """`/api/vars/*`: variables of executions."""
 
-from noetl_contract.http.vars import (
+from noetl_contract.http.executions.variables import (
     VarDeletedAnswer,
     VarEntry,
     VarsDeletedAnswer,
@@ -8,6 +8,7 @@ from noetl_contract.http.vars import (
     VarsSetAnswer,
 )
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import projector
 
 from noetl_api_gateway.routes.forwarding import Forward, forwarding
 
@@ -27,7 +28,7 @@ ROUTES = forwarding(
         method="GET",
         path="/api/vars/{execution_id:str}",
         name="list_vars",
-        target=("projector", "vars.list"),
+        operation=projector.VARS_LIST,
         answer=list[VarEntry],
         summary="List the variables of an execution",
         description="List variables by name; an execution that has none, or is unknown, has an"
@@ -40,7 +41,7 @@ ROUTES = forwarding(
         method="GET",
         path="/api/vars/{execution_id:str}/{var_name:str}",
         name="get_var",
-        target=("projector", "vars.get"),
+        operation=projector.VARS_GET,
         answer=VarEntry,
         summary="Read a variable, which counts as an access",
         description="Read one variable as it is after counting.",
@@ -52,7 +53,7 @@ ROUTES = forwarding(
         method="POST",
         path="/api/vars/{execution_id:str}",
         name="set_vars",
-        target=("projector", "vars.set"),
+        operation=projector.VARS_SET,
         answer=VarsSetAnswer,
         summary="Write variables",
         description="Write variables: a list of them, or a map of names to values as workers"
@@ -67,7 +68,7 @@ ROUTES = forwarding(
         method="DELETE",
         path="/api/vars/{execution_id:str}/{var_name:str}",
         name="delete_var",
-        target=("projector", "vars.delete"),
+        operation=projector.VARS_DELETE,
         answer=VarDeletedAnswer,
         summary="Remove a variable",
         description="Remove one variable.",
@@ -79,7 +80,7 @@ ROUTES = forwarding(
         method="DELETE",
         path="/api/vars/{execution_id:str}",
         name="delete_vars",
-        target=("projector", "vars.clear"),
+        operation=projector.VARS_CLEAR,
         answer=VarsDeletedAnswer,
         summary="Remove all variables of an execution",
         description="Remove all variables.",

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from litestar import Response, post
 from litestar.params import FromPath
-from noetl_contract.http.internal import CallbackAnswer, CallbackRequest
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.system.internal import CallbackAnswer, CallbackRequest
 from noetl_contract.ingress import EventsMessage, WireEvent
 from noetl_contract.json import JsonObject
 
@@ -41,10 +41,10 @@ from noetl_api_gateway.upstream.services import body_of
 async def container_callback(
     request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str], step: FromPath[str]
 ) -> Response[bytes]:
-    """End the step that waits for the job; the same news again is answered like the first time."""
+    """End the step that waits for the job; a repeated callback is answered like the first."""
     step = path_text(request, step, name="step")
-    told = await read_body(request, CallbackRequest)
-    state = told.state
+    sent = await read_body(request, CallbackRequest)
+    state = sent.state
     number = parse_i64(execution_id)
     if number is None:
         shown = execution_id[:100]
@@ -58,11 +58,11 @@ async def container_callback(
         step=step,
         event_id=gateway.ids.next(),
         status=status,
-        context=_context(told),
+        context=_context(sent),
         meta={"node_type": "container"},
     )
     message = EventsMessage(
-        execution_id=number, events=[event], idempotency_key=_key(step, told.job_name, state)
+        execution_id=number, events=[event], idempotency_key=_key(step, sent.job_name, state)
     )
     seconds = gateway.settings.event_patience_seconds
     reply = await gateway.writer.deliver(message, seconds=seconds)
@@ -75,23 +75,23 @@ async def container_callback(
     return json_answer(request, answer, status=202)
 
 
-def _context(told: CallbackRequest) -> JsonObject:
-    """Return what the event tells of the job; what is not known stays null."""
-    completed_at = (told.completed_at or datetime.now(UTC)).isoformat()
+def _context(sent: CallbackRequest) -> JsonObject:
+    """Return the event's description of the job; unknown fields are null."""
+    completed_at = (sent.completed_at or datetime.now(UTC)).isoformat()
     return {
-        "terminal_state": told.state,
-        "job_name": told.job_name,
-        "job_uid": told.job_uid,
+        "terminal_state": sent.state,
+        "job_name": sent.job_name,
+        "job_uid": sent.job_uid,
         "completed_at": completed_at.replace("+00:00", "Z"),
-        "exit_code": told.exit_code,
-        "reason": told.reason,
-        "stdout_uri": told.stdout_uri,
-        "stderr_uri": told.stderr_uri,
+        "exit_code": sent.exit_code,
+        "reason": sent.reason,
+        "stdout_uri": sent.stdout_uri,
+        "stderr_uri": sent.stderr_uri,
     }
 
 
 def _key(step: str, job_name: str, state: str) -> str:
-    """Name the news; a digest stands for long names, as the key has to fit an index."""
+    """Return the idempotency key; a digest replaces long names, as the key has to fit an index."""
     key = f"callback:{step}:{job_name}:{state}"
     if len(key) <= 400:
         return key

@@ -1,9 +1,9 @@
-"""`/api/internal/*` for operators and the system pool, behind the gate."""
+"""`/api/internal/*` for operators and the system pool, behind the token."""
 
 import asyncio
 
 from litestar import Response, get, post
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     ClaimedRows,
     ClaimRowsRequest,
     MarkedRow,
@@ -62,7 +62,7 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
         if len(rows) < limit:
             wanted = {"limit": limit - len(rows)}
             rows += body_of(await gateway.services.outbox("claim", wanted, shard=shard))["rows"]
-    # Ids of the internal API are numbers for everybody.
+    # Ids of the internal API are numbers for browsers too.
     answer = encode({"rows": rows, "claimed": len(rows)})
     return Response(answer, media_type="application/json")
 
@@ -80,7 +80,7 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     ),
 )
 async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Mark rows; ids that no shard knows do not count."""
+    """Mark rows; unknown ids do not count."""
     ids = (await read_body(request, MarkPublishedRequest)).outbox_ids
     replies = await _ask_all(gateway, "mark.published", {"outbox_ids": ids})
     return json_answer(request, {"marked": sum(reply["marked"] for reply in replies)})
@@ -113,7 +113,7 @@ async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     operation_class=documented(None, PendingRows, errors=_WRONG_TOKEN),
 )
 async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Count what a claim would see now."""
+    """Count the rows that a claim would find now."""
     replies = await _ask_all(gateway, "pending", {})
     return json_answer(request, {"pending": sum(reply["pending"] for reply in replies)})
 
@@ -156,23 +156,23 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
     ),
 )
 async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Remove old commands and silent workers, and drop partitions of the log that nobody needs."""
-    wish = validated(PurgeRequest, await _optional_body(request))
-    patience = gateway.settings.result_patience_seconds
+    """Remove old commands and silent workers; drop partitions of the log past retention."""
+    sent = validated(PurgeRequest, await _optional_body(request))
+    timeout = gateway.settings.result_patience_seconds
     body: JsonObject = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
     dropped: list[str] = []
     wanted = {
-        "command_retention_days": wish.command_retention_days,
-        "event_retention_days": wish.event_retention_days,
+        "command_retention_days": sent.command_retention_days,
+        "event_retention_days": sent.event_retention_days,
     }
     for shard in range(gateway.services.shard_count):
         reply = await gateway.services.orchestrator(
-            "purge", wanted, shard=shard, patience_seconds=patience
+            "purge", wanted, shard=shard, timeout_seconds=timeout
         )
         done = body_of(reply)
         body["commands_purged"] += done["commands_purged"]
         dropped += done["event_partitions_dropped"]
-    minutes = wish.runtime_stale_minutes
+    minutes = sent.runtime_stale_minutes
     if minutes > 0:
         reply = await gateway.services.catalog("runtime.purge", {"stale_minutes": minutes})
         body["runtime_purged"] = body_of(reply)["purged"]
@@ -204,7 +204,7 @@ async def _ask_all(gateway: Gateway, operation: str, wanted: JsonObject) -> list
 
 
 def _row(event: ProjectedEvent) -> JsonObject:
-    """Return what is stored of an event that others wrote."""
+    """Return the stored fields of an event from another system."""
     moment = event.timestamp or event.created_at
     row = {name: value for name, value in event if name != "timestamp"}
     return row | {

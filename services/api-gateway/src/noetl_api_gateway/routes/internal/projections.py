@@ -1,9 +1,9 @@
-"""The read model moved on or made anew by request (ours, P3)."""
+"""Routes that advance or rebuild the read model (P3)."""
 
 from typing import TYPE_CHECKING
 
 from litestar import Response, post
-from noetl_contract.http.internal import (
+from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     AdvanceRequest,
     RebuildAnswer,
@@ -35,10 +35,10 @@ _MOST_NAMED = 5000
     operation_class=documented(AdvanceRequest, AdvanceAnswer, errors=_WRONG_TOKEN),
 )
 async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Move the named executions on, or without names whatever is found behind."""
-    wish = await read_body(request, AdvanceRequest, unique_keys=False)
-    limit = max(1, min(wish.limit, _MOST_NAMED))
-    named = wish.execution_ids
+    """Advance the named executions, or without names all that lag behind."""
+    sent = await read_body(request, AdvanceRequest, unique_keys=False)
+    limit = max(1, min(sent.limit, _MOST_NAMED))
+    named = sent.execution_ids
     body = {"advanced": 0, "checked": 0}
     for shard in range(gateway.services.shard_count):
         wanted: JsonObject = {"limit": limit}
@@ -61,16 +61,16 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
 )
 async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rewrite executions behind `after`; `after` of the answer is null when the walk is over."""
-    wish = await read_body(request, RebuildRequest, unique_keys=False)
-    shard = wish.shard
+    sent = await read_body(request, RebuildRequest, unique_keys=False)
+    shard = sent.shard
     if not 0 <= shard < max(gateway.services.shard_count, 1):
         raise Refusal(422, f"There is no shard {shard}")
-    wanted = {"after": wish.after, "limit": wish.limit}
+    wanted = {"after": sent.after, "limit": sent.limit}
     reply = await gateway.services.projector(
         "projection.rebuild",
         wanted,
         shard=shard,
-        patience_seconds=gateway.settings.result_patience_seconds,
+        timeout_seconds=gateway.settings.result_patience_seconds,
     )
     return json_answer(request, body_of(reply))
 

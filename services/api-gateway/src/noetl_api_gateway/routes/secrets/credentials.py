@@ -1,13 +1,14 @@
 """`/api/credentials`, and `/api/gcp/token`."""
 
 from litestar import Response, post
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
     CredentialBody,
     CredentialCreate,
     CredentialDeleted,
     CredentialListAnswer,
     SealedEnvelope,
 )
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
@@ -34,7 +35,7 @@ ROUTES = [
             method="POST",
             path="/api/credentials",
             name="create_credential",
-            target=("catalog", "credential.create"),
+            operation=catalog.CREDENTIAL_CREATE,
             body=CredentialCreate,
             answer=CredentialBody,
             summary="Store a credential, or replace the one with its name",
@@ -51,7 +52,7 @@ ROUTES = [
             method="GET",
             path="/api/credentials",
             name="list_credentials",
-            target=("catalog", "credential.list"),
+            operation=catalog.CREDENTIAL_LIST,
             answer=CredentialListAnswer,
             summary="List credentials without their data, newest first",
             description="List credentials.",
@@ -65,7 +66,8 @@ ROUTES = [
             method="GET",
             path="/api/credentials/{identifier:str}",
             name="read_credential",
-            target=("secrets", "credential.get"),
+            operation=catalog.CREDENTIAL_GET,
+            waits_longer=True,
             answer=CredentialBody,
             summary="Read a credential by id or name",
             description="Read a credential, or what an alias stands for in an execution.",
@@ -77,7 +79,8 @@ ROUTES = [
             method="GET",
             path="/api/credentials/{identifier:str}/sealed",
             name="read_sealed_credential",
-            target=("secrets", "credential.sealed"),
+            operation=catalog.CREDENTIAL_SEALED,
+            waits_longer=True,
             answer=SealedEnvelope,
             summary="Read a credential so that only one worker can",
             description="Read a credential, encrypted to a worker's key.",
@@ -97,7 +100,7 @@ ROUTES = [
             method="DELETE",
             path="/api/credentials/{identifier:str}",
             name="delete_credential",
-            target=("catalog", "credential.delete"),
+            operation=catalog.CREDENTIAL_DELETE,
             answer=CredentialDeleted,
             summary="Delete a credential by id or name",
             description="Delete a credential.",

@@ -1,13 +1,14 @@
 """`/api/keychain`."""
 
 from litestar import Response, post
-from noetl_contract.http.keychain import (
+from noetl_contract.http.secrets.keychain import (
     KeychainEntryList,
     KeychainPutBody,
     KeychainState,
     KeychainStored,
 )
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
@@ -37,7 +38,8 @@ ROUTES = [
             method="GET",
             path=_ENTRY,
             name="read_keychain_entry",
-            target=("secrets", "keychain.get"),
+            operation=catalog.KEYCHAIN_GET,
+            waits_longer=True,
             answer=KeychainState,
             summary="Read an entry; what became of it is in `status`",
             description="Read an entry, counting its use.",
@@ -49,7 +51,7 @@ ROUTES = [
             method="POST",
             path=_ENTRY,
             name="store_keychain_entry",
-            target=("catalog", "keychain.put"),
+            operation=catalog.KEYCHAIN_PUT,
             body=KeychainPutBody,
             answer=KeychainStored,
             summary="Store an entry",
@@ -62,7 +64,7 @@ ROUTES = [
             method="DELETE",
             path=_ENTRY,
             name="delete_keychain_entry",
-            target=("catalog", "keychain.delete"),
+            operation=catalog.KEYCHAIN_DELETE,
             answer=KeychainState,
             summary="Delete an entry",
             description="Delete an entry, if there is one.",
@@ -74,7 +76,7 @@ ROUTES = [
             method="GET",
             path="/api/keychain/catalog/{catalog_id:str}",
             name="list_keychain_entries",
-            target=("catalog", "keychain.list"),
+            operation=catalog.KEYCHAIN_LIST,
             answer=KeychainEntryList,
             summary="List the entries of a catalog entry without their values",
             description="List entries, newest first.",

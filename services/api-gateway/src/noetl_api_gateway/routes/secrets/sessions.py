@@ -1,7 +1,8 @@
 """`/api/auth/session/validate`, which a gateway in front of the edge asks."""
 
-from noetl_contract.http.database import SessionAnswer, SessionRequest
+from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import projector
 
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Forward, forwarding
@@ -19,7 +20,7 @@ ROUTES = forwarding(
         method="POST",
         path="/api/auth/session/validate",
         name="validate_session",
-        target=("projector", "sessions.validate"),
+        operation=projector.SESSIONS_VALIDATE,
         body=SessionRequest,
         prepare=_stripped,
         answer=SessionAnswer,

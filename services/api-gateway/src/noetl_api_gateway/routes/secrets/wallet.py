@@ -1,10 +1,16 @@
 """Keys, other regions and the audit."""
 
 from litestar import Response, post
-from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
-from noetl_contract.http.keychain import AuditRecords, KeyStatus, RotatedTables, RotateKeysRequest
 from noetl_contract.http.scalars import parse_moment
+from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
+from noetl_contract.http.secrets.keychain import (
+    AuditRecords,
+    KeyStatus,
+    RotatedTables,
+    RotateKeysRequest,
+)
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -32,9 +38,9 @@ _FORBIDDEN = "Invalid service-account token for /api/internal/*."
 )
 async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Rotate table by table, slice by slice; asked again after an interruption it goes on."""
-    wish = await read_body(request, RotateKeysRequest)
-    batch_size = max(1, 100 if wish.batch_size is None else wish.batch_size)
-    max_batches = max(1, 1000 if wish.max_batches is None else wish.max_batches)
+    sent = await read_body(request, RotateKeysRequest)
+    batch_size = max(1, 100 if sent.batch_size is None else sent.batch_size)
+    max_batches = max(1, 1000 if sent.max_batches is None else sent.max_batches)
     body = {
         table: await _rotated(gateway, table, batch_size=batch_size, max_batches=max_batches)
         for table in _TABLES
@@ -83,7 +89,8 @@ ROUTES = [
             method="POST",
             path="/api/internal/cross-region/resolve",
             name="resolve_across_regions",
-            target=("secrets", "credential.cross_region"),
+            operation=catalog.CREDENTIAL_CROSS_REGION,
+            waits_longer=True,
             body=CrossRegionRequest,
             answer=SealedEnvelope,
             summary="Seal a secret of this region for another region's worker",
@@ -96,7 +103,7 @@ ROUTES = [
             method="GET",
             path="/api/internal/wallet/key-status",
             name="key_status",
-            target=("catalog", "wallet.status"),
+            operation=catalog.WALLET_STATUS,
             answer=KeyStatus,
             summary="Count records by the version of their key",
             description="Count records; those in another form are `invalid`.",
@@ -108,7 +115,7 @@ ROUTES = [
             method="GET",
             path="/api/internal/secret-audit",
             name="secret_audit",
-            target=("catalog", "secret.audit"),
+            operation=catalog.SECRET_AUDIT,
             answer=AuditRecords,
             summary="List readings and changes of secrets, newest first",
             description="List records of the audit.",

@@ -5,7 +5,7 @@ from collections import Counter
 
 from litestar import Response, get
 from noetl_contract.events import ExecutionStatus
-from noetl_contract.http.dashboard import DashboardStatsAnswer, DashboardWidgetsAnswer
+from noetl_contract.http.system.dashboard import DashboardStatsAnswer, DashboardWidgetsAnswer
 from noetl_contract.json import Json, JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -59,7 +59,7 @@ async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     operation_class=documented(None, DashboardWidgetsAnswer),
 )
 async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-    """Merge what all shards have; days without an execution are left out."""
+    """Merge the figures of all shards; days without an execution are left out."""
     shards = await _of_shards(gateway, "dashboard.widgets")
     days: Counter[str] = Counter()
     recent: list[JsonObject] = []
@@ -83,7 +83,7 @@ async def widgets(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
                 "type": "table",
                 "title": "Recent Executions",
                 "config": {"columns": columns},
-                # Elsewhere `data` is free JSON, in which ids stay what they are.
+                # Elsewhere `data` is free JSON, in which ids stay as they are.
                 "data": with_text_ids(rows) if is_browser_like(request.scope) else rows,
             },
         ]

@@ -4,7 +4,12 @@ import base64
 import binascii
 
 from litestar import Response, get, post
-from noetl_contract.http.database import DbInitAnswer, DbValidateAnswer, SqlAnswer, SqlRequest
+from noetl_contract.http.system.database import (
+    DbInitAnswer,
+    DbValidateAnswer,
+    SqlAnswer,
+    SqlRequest,
+)
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -48,24 +53,24 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     """Run a statement on the database of a shard, or one that the request names."""
     if not gateway.settings.sql_execute_enabled:
         raise Refusal(403, "POST /api/postgres/execute is switched off at this edge")
-    wish = await read_body(request, SqlRequest)
-    shard = wish.shard or 0
+    sent = await read_body(request, SqlRequest)
+    shard = sent.shard or 0
     if not 0 <= shard < max(gateway.services.shard_count, 1):
         raise Refusal(422, f"There is no shard {shard}")
     wanted = {
-        "query": _query(wish),
-        "parameters": wish.parameters,
-        "schema": wish.search_path,
-        "database": wish.database,
-        "credential": wish.credential,
-        "connection_string": wish.connection_string,
+        "query": _query(sent),
+        "parameters": sent.parameters,
+        "schema": sent.search_path,
+        "database": sent.database,
+        "credential": sent.credential,
+        "connection_string": sent.connection_string,
     }
     reply = await gateway.services.once(
         "projector",
         "sql.execute",
         wanted,
         shard=shard,
-        patience_seconds=gateway.settings.sql_patience_seconds,
+        timeout_seconds=gateway.settings.sql_patience_seconds,
     )
     # Passed on as text: reading it here would round its numbers.
     body: str = body_of(reply)["text"]
@@ -108,11 +113,11 @@ async def validate_database(request: AnyRequest, gateway: OpenGateway) -> Respon
     return json_answer(request, answer.model_dump())
 
 
-def _query(wish: SqlRequest) -> str:
+def _query(sent: SqlRequest) -> str:
     """Return the statement: `query_base64`, else `query`, else `procedure`."""
-    if wish.query_base64 is not None:
-        return _decoded(wish.query_base64)
-    chosen = wish.procedure if wish.query is None else wish.query
+    if sent.query_base64 is not None:
+        return _decoded(sent.query_base64)
+    chosen = sent.procedure if sent.query is None else sent.query
     if chosen is None:
         raise Refusal(422, _NEITHER)
     return chosen.strip()

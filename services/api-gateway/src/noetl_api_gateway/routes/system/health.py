@@ -5,7 +5,7 @@ import time
 import orjson
 from litestar import Response, get
 from noetl_common.metrics import render
-from noetl_contract.http.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
+from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 from pydantic import BaseModel
 
 from noetl_api_gateway.gateway import GatewayProcess, TheProcess
@@ -24,7 +24,7 @@ _STARTED = time.monotonic()
     operation_class=documented(None, LiveAnswer),
 )
 async def live() -> Response[bytes]:
-    """Answer without asking anybody."""
+    """Answer without asking any service."""
     return _model(LiveAnswer())
 
 
@@ -35,7 +35,7 @@ async def live() -> Response[bytes]:
     operation_class=documented(None, HealthAnswer, others={503: HealthAnswer}),
 )
 async def health(service: TheProcess) -> Response[bytes]:
-    """Tell how broker and database are; 503 when one is not usable."""
+    """Return the state of broker and database; 503 when one is not usable."""
     answer = await _health(service)
     return _model(answer, status=200 if answer.status == "ok" else 503)
 
@@ -47,7 +47,7 @@ async def health(service: TheProcess) -> Response[bytes]:
     operation_class=documented(None, PoolStatusAnswer),
 )
 async def pool_status(service: TheProcess) -> Response[bytes]:
-    """Tell how busy the pool is that executions run on."""
+    """Return the load of the pool that executions run on."""
     gateway = service.gateway
     return _model(PoolStatusAnswer() if gateway is None else await gateway.probe.pool_status())
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from litestar import Response, get, post
-from noetl_contract.http.system import (
+from noetl_contract.http.system.process import (
     ProfilerAnswer,
     ProfilerStatus,
     StatusAnswer,

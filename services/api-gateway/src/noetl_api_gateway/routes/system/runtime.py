@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
-from noetl_contract.http.runtime import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.json import JsonObject
 from noetl_contract.sharding import shard_for
 
@@ -37,7 +37,7 @@ _ERRORS = {400: 'execution_id "abc" is not a valid i64'}
     operation_class=documented(None, ShardInfo, query=_QUERY, errors=_ERRORS),
 )
 async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes]:
-    """Compute the shard; the id stays an integer for everybody, as drift guards compare it."""
+    """Compute the shard; the id stays an integer for browsers too, as drift guards compare it."""
     settings = service.gateway_settings
     body = _shard_body(request, source="noetl-server")
     body["server_config"] = {

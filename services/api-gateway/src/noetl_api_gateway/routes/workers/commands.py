@@ -1,11 +1,11 @@
 """`GET /api/commands/{event_id}` and `POST …/claim` (F15)."""
 
 import asyncio
-from typing import Any
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from noetl_contract.http.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -78,26 +78,26 @@ async def claim(
     return json_answer(request, body)
 
 
-async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int | None) -> Any:
-    patience = gateway.settings.claim_patience_seconds
+async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int | None) -> Json:
+    timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
-        named = await _find_execution(gateway, event_id, patience)
+        named = await _find_execution(gateway, event_id, timeout_seconds)
     reply = await gateway.services.orchestrator(
         "claim",
         {"event_id": event_id, "worker_id": worker_id, "execution_id": named},
         execution_id=named,
-        patience_seconds=patience,
+        timeout_seconds=timeout_seconds,
     )
     if reply.status == 404:
         raise _gone()
     return body_of(reply)
 
 
-async def _find_execution(gateway: Gateway, event_id: int, patience: float) -> int:
-    """Ask all shards for the command; one that cannot be asked may be the one that has it."""
+async def _find_execution(gateway: Gateway, event_id: int, timeout_seconds: float) -> int:
+    """Ask all shards for the command; a shard without an answer may hold it."""
     asked = (
         gateway.services.projector(
-            "command.get", {"event_id": event_id}, shard=shard, patience_seconds=patience
+            "command.get", {"event_id": event_id}, shard=shard, timeout_seconds=timeout_seconds
         )
         for shard in range(gateway.services.shard_count)
     )

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.response import Stream
-from noetl_contract.http.events import BatchStatus, EventResult
+from noetl_contract.http.executions.events import BatchStatus, EventResult
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 
@@ -76,7 +76,7 @@ async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -
 
 
 async def _first_known(gateway: Gateway, operation: str, wanted: Json) -> RpcReply:
-    """Ask one shard after the other; the first that knows answers."""
+    """Ask one shard after the other; return the first answer other than 404."""
     reply = RpcReply(status=404)
     for shard in range(max(gateway.services.shard_count, 1)):
         reply = await gateway.services.projector(operation, wanted, shard=shard)

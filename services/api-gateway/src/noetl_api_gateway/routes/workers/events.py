@@ -4,7 +4,7 @@ from time import perf_counter
 
 from litestar import Response, post
 from noetl_contract.events import status_from_type
-from noetl_contract.http.events import (
+from noetl_contract.http.executions.events import (
     BatchEvent,
     EventAnswer,
     EventBatchAnswer,
@@ -98,7 +98,7 @@ async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[byt
 
 
 async def _written(gateway: Gateway, message: EventsMessage) -> RpcReply:
-    """Write events to an execution's log, or to one that no playbook wrote (a subscription's)."""
+    """Write events to the log of an execution, or of a subscription."""
     seconds = gateway.settings.event_patience_seconds
     reply = await gateway.writer.deliver(message, seconds=seconds)
     if reply.status != 404:

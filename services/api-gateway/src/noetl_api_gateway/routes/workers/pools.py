@@ -1,12 +1,13 @@
-"""`/api/worker/*`."""
+"""`/api/worker/*`: registration and heartbeats."""
 
-from noetl_contract.http.runtime import (
+from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeEntry,
     RuntimeNameRequest,
     RuntimeRegisterRequest,
 )
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc import catalog
 
 from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
 
@@ -15,7 +16,7 @@ _TAGS = ["workers"]
 
 
 def _over_http(wanted: JsonObject) -> JsonObject:
-    """Mark what came over HTTP; the host's name is checked and not kept, as ever."""
+    """Mark a message that came over HTTP; the host's name is checked and not kept."""
     wanted.pop("hostname", None)
     return wanted | {"over_edge": True}
 
@@ -25,7 +26,7 @@ ROUTES = forwarding(
         method="POST",
         path="/api/worker/pool/register",
         name="register_worker",
-        target=("catalog", "runtime.register"),
+        operation=catalog.RUNTIME_REGISTER,
         body=RuntimeRegisterRequest,
         prepare=_over_http,
         answer=RuntimeEntry,
@@ -39,7 +40,7 @@ ROUTES = forwarding(
         method="POST",
         path="/api/worker/pool/heartbeat",
         name="heartbeat_worker",
-        target=("catalog", "runtime.heartbeat"),
+        operation=catalog.RUNTIME_HEARTBEAT,
         body=RuntimeNameRequest,
         prepare=_over_http,
         answer=RuntimeAcknowledgement,
@@ -54,7 +55,7 @@ ROUTES = forwarding(
         method="DELETE",
         path="/api/worker/pool/deregister",
         name="deregister_worker",
-        target=("catalog", "runtime.deregister"),
+        operation=catalog.RUNTIME_DEREGISTER,
         body=RuntimeNameRequest,
         answer=RuntimeAcknowledgement,
         summary="Remove a worker",
@@ -66,7 +67,7 @@ ROUTES = forwarding(
         method="POST",
         path="/api/worker/pool/deregister",
         name="post_deregister_worker",
-        target=("catalog", "runtime.deregister"),
+        operation=catalog.RUNTIME_DEREGISTER,
         body=RuntimeNameRequest,
         answer=RuntimeAcknowledgement,
         summary="Remove a worker, as real workers ask for it",
@@ -78,7 +79,7 @@ ROUTES = forwarding(
         method="GET",
         path="/api/worker/pools",
         name="list_workers",
-        target=("catalog", "runtime.pools"),
+        operation=catalog.RUNTIME_POOLS,
         answer=list[RuntimeEntry],
         summary="List registered workers",
         description="List runtimes of a kind.",

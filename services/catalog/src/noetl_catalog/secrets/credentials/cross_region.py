@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import httpx
 from noetl_common import metrics
-from noetl_contract.http.credentials import CrossRegionRequest, SealedEnvelope
-from noetl_contract.json import JsonObject
+from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
 from pydantic import SecretStr, ValidationError
 
 from noetl_catalog.secrets.errors import BrokerUnreachable
@@ -59,7 +58,7 @@ class CrossRegionClient:
         label = region if region in self._registry else "other"
         _CALLS.labels(label if region else "-", outcome).inc()
 
-    async def resolve(self, region: str, request: CrossRegionRequest) -> JsonObject:
+    async def resolve(self, region: str, request: CrossRegionRequest) -> SealedEnvelope:
         """Return an envelope that the other region sealed for the worker.
 
         Raises:
@@ -75,7 +74,7 @@ class CrossRegionClient:
         _CALLS.labels(region, "ok").inc()
         return envelope
 
-    async def _asked(self, base: str, request: CrossRegionRequest) -> JsonObject:
+    async def _asked(self, base: str, request: CrossRegionRequest) -> SealedEnvelope:
         token = self._token.get_secret_value().strip()
         headers = {"authorization": f"Bearer {token}"} if token else {}
         try:
@@ -93,7 +92,7 @@ class CrossRegionClient:
             cause = f"broker returned HTTP {response.status_code}: {excerpt}"
             raise BrokerUnreachable(url=base, cause=cause)
         try:
-            return SealedEnvelope.model_validate_json(response.content).model_dump()
+            return SealedEnvelope.model_validate_json(response.content)
         except ValidationError as error:
             problem = error.errors(include_input=False, include_context=False)[0]["msg"]
             cause = f"decode broker response: {problem}"

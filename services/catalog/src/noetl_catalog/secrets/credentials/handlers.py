@@ -1,29 +1,39 @@
-"""Stored credentials, one function per request."""
+"""Stored credentials, one function per operation."""
 
-import orjson
 from noetl_common import metrics
-from noetl_common.bus.rpc import RpcHandler, encode_reply
+from noetl_common.bus.rpc import Handler, handle
 from noetl_common.crypto.errors import BadKey
 from noetl_common.crypto.sealed import decode_public_key, seal
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.credentials import (
+from noetl_contract.http.secrets.credentials import (
+    CredentialBody,
     CredentialCreate,
+    CredentialDeleted,
     CredentialList,
+    CredentialListAnswer,
     CredentialRead,
     CrossRegionRequest,
+    SealedEnvelope,
     SealedRead,
 )
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import (
+    CREDENTIAL_CREATE,
+    CREDENTIAL_CROSS_REGION,
+    CREDENTIAL_DELETE,
+    CREDENTIAL_GET,
+    CREDENTIAL_LIST,
+    CREDENTIAL_SEALED,
+    CredentialName,
+)
+from noetl_contract.rpc.operation import encode_value
 
-from noetl_catalog.rpc import refused
-from noetl_catalog.secrets.audit import Audit, Operation, Outcome, Reader
+from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.reader import SecretReader, credential_body
 from noetl_catalog.secrets.errors import BrokerUnreachable, ResidencyViolation
 from noetl_catalog.secrets.keys.box import SecretBox
-from noetl_catalog.secrets.refusals import secret_routes
 from noetl_catalog.secrets.rows import NewCredential
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
@@ -53,142 +63,132 @@ class CredentialHandlers:
         self._ids = ids
         self._settings = settings
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        return secret_routes(
-            {
-                "credential.create": self.on_create,
-                "credential.list": self.on_list,
-                "credential.get": self.on_get,
-                "credential.delete": self.on_delete,
-                "credential.sealed": self.on_sealed,
-                "credential.cross_region": self.on_cross_region,
-            }
-        )
+    def handlers(self) -> list[Handler]:
+        """Return the handlers."""
+        return [
+            handle(CREDENTIAL_CREATE, self.on_create, has_details=False),
+            handle(CREDENTIAL_LIST, self.on_list, has_details=False),
+            handle(CREDENTIAL_GET, self.on_get, has_details=False),
+            handle(CREDENTIAL_DELETE, self.on_delete, has_details=False),
+            handle(CREDENTIAL_SEALED, self.on_sealed, has_details=False),
+            handle(CREDENTIAL_CROSS_REGION, self.on_cross_region, has_details=False),
+        ]
 
-    async def on_create(self, request: JsonObject) -> RpcReply:
+    async def on_create(self, request: CredentialCreate) -> CredentialBody:
         """Store a credential, in place of the one with its name."""
-        wanted = CredentialCreate.model_validate(request)
-        closed = await self._box.close(wanted.data)
+        closed = await self._box.close(request.data)
         stored = await self._store.put_credential(
             NewCredential(
                 id=self._ids.next(),
-                name=wanted.name,
-                type=wanted.type,
+                name=request.name,
+                type=request.type,
                 data_encrypted=closed.text,
-                meta=wanted.meta,
-                tags=wanted.tags,
-                description=wanted.description,
+                meta=request.meta,
+                tags=request.tags,
+                description=request.description,
             ),
             audit=self._audit.row(
-                wanted.name, Operation.PUT_CREDENTIAL, kek_version=closed.key_version
+                request.name, Action.PUT_CREDENTIAL, kek_version=closed.key_version
             ),
         )
-        return RpcReply(body=credential_body(stored))
+        return credential_body(stored)
 
-    async def on_list(self, request: JsonObject) -> bytes:
+    async def on_list(self, request: CredentialList) -> CredentialListAnswer:
         """List credentials, newest first, without their data."""
-        wanted = CredentialList.model_validate(request)
         found = await self._store.list_credentials(
-            type_=wanted.type, part=wanted.q, limit=self._settings.credential_list_limit
+            type_=request.type, part=request.q, limit=self._settings.credential_list_limit
         )
-        body: JsonObject = {"items": [credential_body(credential) for credential in found]}
-        named = wanted.model_dump(exclude_none=True)
-        if named:
-            body["filter"] = named
-        return encode_reply(body)
+        answer = CredentialListAnswer(items=[credential_body(credential) for credential in found])
+        named = request.model_dump(exclude_none=True)
+        return answer.model_copy(update={"filter": named}) if named else answer
 
-    async def on_get(self, request: JsonObject) -> RpcReply | bytes:
+    async def on_get(self, request: CredentialRead) -> CredentialBody | Refusal:
         """Return a credential, decrypted when its data is asked for."""
-        wanted = CredentialRead.model_validate(request)
-        if wanted.include_data:
+        if request.include_data:
             body = await self._reader.read(
-                wanted.identifier, Operation.GET_CREDENTIAL, reader=_reader(wanted)
+                request.identifier, Action.GET_CREDENTIAL, reader=_reader(request)
             )
         else:
-            stored = await self._store.find_credential(wanted.identifier)
+            stored = await self._store.find_credential(request.identifier)
             body = None if stored is None else credential_body(stored)
-        return _not_found(wanted.identifier) if body is None else encode_reply(body)
+        return _not_found(request.identifier) if body is None else body
 
-    async def on_delete(self, request: JsonObject) -> RpcReply:
+    async def on_delete(self, request: CredentialName) -> CredentialDeleted | Refusal:
         """Delete a credential."""
-        identifier = str(request["identifier"])
-        stored = await self._store.find_credential(identifier)
+        stored = await self._store.find_credential(request.identifier)
         if stored is None:
-            return _not_found(identifier)
-        record = self._audit.row(stored.name, Operation.DELETE_CREDENTIAL)
+            return _not_found(request.identifier)
+        record = self._audit.row(stored.name, Action.DELETE_CREDENTIAL)
         if not await self._store.delete_credential(stored.id, audit=record):
-            return refused(500, "Failed to delete credential")
-        return RpcReply(body={"id": str(stored.id), "message": "Credential deleted successfully"})
+            return Refusal(500, "Failed to delete credential")
+        return CredentialDeleted(id=str(stored.id), message="Credential deleted successfully")
 
-    async def on_sealed(self, request: JsonObject) -> RpcReply:
+    async def on_sealed(self, request: SealedRead) -> SealedEnvelope | Refusal:
         """Return a credential that only the worker can read."""
-        wanted = SealedRead.model_validate(request)
-        reader = _reader(wanted, worker_id=wanted.worker_id)
+        reader = _reader(request, worker_id=request.worker_id)
         try:
-            recipient = await self._recipient(wanted.worker_id)
+            recipient = await self._recipient(request.worker_id)
         except BadKey as error:
             await self._audit.record(
-                wanted.identifier, Operation.GET_SEALED, Outcome.NO_PUBKEY, reader=reader
+                request.identifier, Action.GET_SEALED, Outcome.NO_PUBKEY, reader=reader
             )
-            return refused(400, error.message)
+            return Refusal(400, error.message)
         try:
-            body = await self._reader.read(wanted.identifier, Operation.GET_SEALED, reader=reader)
+            body = await self._reader.read(request.identifier, Action.GET_SEALED, reader=reader)
         except ResidencyViolation as error:
-            return await self._ask_region(wanted, error, recipient=recipient, reader=reader)
+            return await self._ask_region(request, error, recipient=recipient, reader=reader)
         except NoetlError:
             _SEALED.labels("credential_error").inc()
             raise
         if body is None:
             _SEALED.labels("credential_error").inc()
-            return _not_found(wanted.identifier)
+            return _not_found(request.identifier)
         try:
-            envelope = seal(orjson.dumps(body), recipient=recipient)
+            envelope = seal(encode_value(body), recipient=recipient)
         except NoetlError:
             _SEALED.labels("seal_error").inc()
             raise
         _SEALED.labels("ok").inc()
-        return RpcReply(body=envelope)
+        return envelope
 
-    async def on_cross_region(self, request: JsonObject) -> RpcReply:
+    async def on_cross_region(self, request: CrossRegionRequest) -> SealedEnvelope | Refusal:
         """Serve a peer in another region whose worker asks for a secret of this one."""
-        wanted = CrossRegionRequest.model_validate(request)
-        reader = _reader(wanted, worker_id=wanted.worker_id)
+        reader = _reader(request, worker_id=request.worker_id)
         own = self._settings.server_region
-        if wanted.expected_entry_region != own:
-            self._cross_region.served(wanted.expected_entry_region, "wrong_region")
-            await self._record_cross(wanted, Outcome.WRONG_REGION, reader)
-            return refused(
+        if request.expected_entry_region != own:
+            self._cross_region.served(request.expected_entry_region, "wrong_region")
+            await self._record_cross(request, Outcome.WRONG_REGION, reader)
+            return Refusal(
                 403,
                 f"cross-region broker: this server is in region '{own}', not"
-                f" '{wanted.expected_entry_region}' as the requesting peer expected",
+                f" '{request.expected_entry_region}' as the requesting peer expected",
             )
         try:
             recipient = decode_public_key(
-                wanted.worker_public_key_b64,
+                request.worker_public_key_b64,
                 base64_text="cross-region: invalid worker_public_key_b64: base64 decode: {error}",
                 length_text="cross-region: invalid worker_public_key_b64: expected 32 bytes,"
                 " got {length}",
             )
         except BadKey as error:
-            self._cross_region.served(wanted.requesting_region, "bad_pubkey")
-            await self._record_cross(wanted, Outcome.NO_PUBKEY, reader)
-            return refused(400, error.message)
+            self._cross_region.served(request.requesting_region, "bad_pubkey")
+            await self._record_cross(request, Outcome.NO_PUBKEY, reader)
+            return Refusal(400, error.message)
         try:
-            body = await self._reader.read(wanted.alias, Operation.CROSS_REGION, reader=reader)
+            body = await self._reader.read(request.alias, Action.CROSS_REGION, reader=reader)
         except NoetlError:
-            self._cross_region.served(wanted.requesting_region, "resolve_error")
+            self._cross_region.served(request.requesting_region, "resolve_error")
             raise
         if body is None:
-            self._cross_region.served(wanted.requesting_region, "resolve_error")
-            return _not_found(wanted.alias)
+            self._cross_region.served(request.requesting_region, "resolve_error")
+            return _not_found(request.alias)
         try:
-            envelope = seal(orjson.dumps(body), recipient=recipient)
+            envelope = seal(encode_value(body), recipient=recipient)
         except NoetlError:
-            self._cross_region.served(wanted.requesting_region, "seal_error")
+            self._cross_region.served(request.requesting_region, "seal_error")
             raise
-        self._cross_region.served(wanted.requesting_region, "ok")
-        return RpcReply(body=envelope)
+        self._cross_region.served(request.requesting_region, "ok")
+        return envelope
 
     async def _recipient(self, worker_id: str) -> bytes:
         key = await self._store.find_public_key(worker_id)
@@ -211,8 +211,8 @@ class CredentialHandlers:
             raise
 
     async def _ask_region(
-        self, wanted: SealedRead, error: ResidencyViolation, *, recipient: bytes, reader: Reader
-    ) -> RpcReply:
+        self, request: SealedRead, error: ResidencyViolation, *, recipient: bytes, reader: Reader
+    ) -> SealedEnvelope:
         """Let the secret's own region seal it, if the registry has that region."""
         region = str(error.context["entry_region"])
         if not self._cross_region.has(region):
@@ -222,7 +222,7 @@ class CredentialHandlers:
             envelope = await self._cross_region.resolve(
                 region,
                 CrossRegionRequest.of(
-                    wanted,
+                    request,
                     recipient=recipient,
                     entry_region=region,
                     own_region=self._settings.server_region,
@@ -230,40 +230,40 @@ class CredentialHandlers:
             )
         except BrokerUnreachable:
             await self._audit.record(
-                wanted.identifier,
-                Operation.GET_SEALED,
+                request.identifier,
+                Action.GET_SEALED,
                 Outcome.BROKER_UNREACHABLE,
                 reader=reader,
                 broker_region=region,
             )
             raise
         await self._audit.record(
-            wanted.identifier, Operation.GET_SEALED, reader=reader, broker_region=region
+            request.identifier, Action.GET_SEALED, reader=reader, broker_region=region
         )
         _SEALED.labels("ok_via_broker").inc()
-        return RpcReply(body=envelope)
+        return envelope
 
     async def _record_cross(
-        self, wanted: CrossRegionRequest, outcome: Outcome, reader: Reader
+        self, request: CrossRegionRequest, outcome: Outcome, reader: Reader
     ) -> None:
         await self._audit.record(
-            wanted.alias,
-            Operation.CROSS_REGION,
+            request.alias,
+            Action.CROSS_REGION,
             outcome,
             reader=reader,
-            notes=f"requested by {wanted.requesting_region or '-'}",
+            notes=f"requested by {request.requesting_region or '-'}",
         )
 
 
 def _reader(
-    wanted: CredentialRead | SealedRead | CrossRegionRequest, *, worker_id: str | None = None
+    request: CredentialRead | SealedRead | CrossRegionRequest, *, worker_id: str | None = None
 ) -> Reader:
     return Reader(
         worker_id=worker_id,
-        execution_id=wanted.execution_id,
-        parent_execution_id=wanted.parent_execution_id,
+        execution_id=request.execution_id,
+        parent_execution_id=request.parent_execution_id,
     )
 
 
-def _not_found(identifier: str) -> RpcReply:
-    return refused(404, f"Credential '{identifier}' not found")
+def _not_found(identifier: str) -> Refusal:
+    return Refusal(404, f"Credential '{identifier}' not found")

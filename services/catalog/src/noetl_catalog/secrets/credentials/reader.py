@@ -5,10 +5,10 @@ from typing import Protocol
 
 from noetl_common.errors import NoetlError
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import JsonObject
+from noetl_contract.http.secrets.credentials import CredentialBody
 
 from noetl_catalog.providers.errors import ProviderFailed
-from noetl_catalog.secrets.audit import Audit, Operation, Outcome, Reader
+from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed
 from noetl_catalog.secrets.keys.box import Opened, SecretBox
 from noetl_catalog.secrets.rows import Credential
@@ -34,9 +34,9 @@ class SecretReader:
         self._audit = audit
 
     async def read(
-        self, identifier: str, operation: Operation, *, reader: Reader
-    ) -> JsonObject | None:
-        """Return the credential object with its data; None when the name is unknown.
+        self, identifier: str, action: Action, *, reader: Reader
+    ) -> CredentialBody | None:
+        """Return the credential with its data; None when the name is unknown.
 
         Raises:
             ResidencyViolation: the secret may not be resolved here.
@@ -46,21 +46,18 @@ class SecretReader:
             found = await self._found(identifier, reader)
         except NoetlError as error:
             outcome = _outcome(error)
-            await self._audit.record(
-                identifier, operation, outcome, reader=reader, notes=error.code
-            )
+            await self._audit.record(identifier, action, outcome, reader=reader, notes=error.code)
             raise
         if found is None:
-            await self._audit.record(identifier, operation, Outcome.NOT_FOUND, reader=reader)
+            await self._audit.record(identifier, action, Outcome.NOT_FOUND, reader=reader)
             return None
         body, opened = found
         await self._audit.record(
-            body["name"], operation, reader=reader, kek_version=opened.key_version or None
+            body.name, action, reader=reader, kek_version=opened.key_version or None
         )
-        times = {name: body.pop(name) for name in ("created_at", "updated_at")}
-        return {**body, "data": opened.value, **times}
+        return body.model_copy(update={"data": opened.value})
 
-    async def _found(self, identifier: str, reader: Reader) -> tuple[JsonObject, Opened] | None:
+    async def _found(self, identifier: str, reader: Reader) -> tuple[CredentialBody, Opened] | None:
         stored = await self._store.find_credential(identifier)
         if stored is not None:
             return credential_body(stored), await self._box.open(stored.data_encrypted)
@@ -70,28 +67,33 @@ class SecretReader:
         return None if resolved is None else (_resolved_body(identifier), resolved)
 
 
-def credential_body(credential: Credential) -> JsonObject:
+def credential_body(credential: Credential) -> CredentialBody:
     """Return a credential without its data; NULLs are left out."""
-    body: JsonObject = {"id": str(credential.id), "name": credential.name, "type": credential.type}
-    for name in ("meta", "tags", "description"):
-        value = getattr(credential, name)
-        if value is not None:
-            body[name] = value
-    body["created_at"] = rfc3339(credential.created_at)
-    body["updated_at"] = rfc3339(credential.updated_at)
-    return body
-
-
-def _resolved_body(alias: str) -> JsonObject:
-    now = rfc3339(datetime.now(UTC))
-    return {
-        "id": "0",
-        "name": alias,
-        "type": "keychain",
-        "description": "resolved from keychain provider",
-        "created_at": now,
-        "updated_at": now,
+    optional = {
+        "meta": credential.meta,
+        "tags": credential.tags,
+        "description": credential.description,
     }
+    return CredentialBody(
+        id=str(credential.id),
+        name=credential.name,
+        type=credential.type,
+        created_at=rfc3339(credential.created_at),
+        updated_at=rfc3339(credential.updated_at),
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+def _resolved_body(alias: str) -> CredentialBody:
+    now = rfc3339(datetime.now(UTC))
+    return CredentialBody(
+        id="0",
+        name=alias,
+        type="keychain",
+        description="resolved from keychain provider",
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def _outcome(error: NoetlError) -> Outcome:

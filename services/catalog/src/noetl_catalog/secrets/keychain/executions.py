@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.errors import Unavailable
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import rpc_subject
 
 _TRY_SECONDS = 3.0
 
@@ -32,23 +32,19 @@ class Executions:
         Raises:
             Unavailable: its shard does not answer.
         """
-        shard = shard_for(execution_id, shard_count=self._shard_count)
-        subject = rpc_subject("projector", "executions.origin", shard=shard)
         try:
-            reply = await self._rpc.call(
-                subject,
-                {"execution_id": execution_id},
-                timeout=_TRY_SECONDS,
+            origin = await self._rpc.ask(
+                EXECUTIONS_ORIGIN,
+                ExecutionName(execution_id=execution_id),
+                shard=shard_for(execution_id, shard_count=self._shard_count),
+                seconds=_TRY_SECONDS,
                 wait_for_responder=True,
             )
+        except RpcRefused as error:
+            if error.status == 404:
+                return None
+            raise Unavailable(what="the projector service") from error
         except RpcUnavailable as error:
             raise Unavailable(what="the projector service") from error
-        if reply.status == 404:
-            return None
-        if reply.status != 200:
-            raise Unavailable(what="the projector service")
-        workload = reply.body["workload"]
-        return Execution(
-            catalog_id=int(reply.body["catalog_id"]),
-            workload=workload if isinstance(workload, dict) else {},
-        )
+        workload = origin.workload if isinstance(origin.workload, dict) else {}
+        return Execution(catalog_id=origin.catalog_id, workload=workload)

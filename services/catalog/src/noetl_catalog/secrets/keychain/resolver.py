@@ -14,7 +14,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_template import Renderer, TemplateError
 
 from noetl_catalog.providers.registry import Providers
-from noetl_catalog.secrets.audit import Audit, Operation, Reader
+from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.errors import TemplateFailed
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Execution, Executions
@@ -211,7 +211,7 @@ class KeychainResolver:
                 ),
                 audit=self._audit.row(
                     wanted.alias,
-                    Operation.RESOLVE_KEYCHAIN,
+                    Action.RESOLVE_KEYCHAIN,
                     reader=Reader(execution_id=wanted.execution_id),
                     kek_version=closed.key_version,
                 ),

@@ -128,7 +128,7 @@ def _execute(job: dict[str, Any]) -> tuple[int, str | None]:
 def _read_source(path: str, most: int) -> str:
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  the host avoids pathlib
         raise ValueError("not a regular file")
-    with open(path, "rb") as file:  # noqa: PTH123
+    with open(path, "rb") as file:  # noqa: PTH123  faster
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it has more than {most} bytes")
@@ -216,7 +216,7 @@ def _end_interpreter() -> None:
     """End as at a normal exit: wait for threads, run the exit functions."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  as the exit does
-        atexit._run_exitfuncs()  # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001  as the exit does
     except BaseException:  # noqa: BLE001  as at a normal exit: shown, nothing more
         traceback.print_exc()
 

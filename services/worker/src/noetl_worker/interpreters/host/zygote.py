@@ -134,14 +134,14 @@ class Zygote:
         try:
             os.chdir(self.directory)
         except OSError:
-            os.mkdir(self.directory, 0o700)  # noqa: PTH102
+            os.mkdir(self.directory, 0o700)  # noqa: PTH102  as above
             os.chdir(self.directory)
         for entry in os.scandir(self.directory):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)  # noqa: PTH108
+                    os.unlink(entry.path)  # noqa: PTH108  as above
 
 
 def _load_modules() -> None:

@@ -232,7 +232,7 @@ async def test_a_runaway_query_is_stopped(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # Nobody holds the file any more.
+        # The file is not open any more.
         assert await sql.data("SELECT 1 AS v", db_path="running.duckdb")
     assert (await sql.data("SELECT 1 AS v"))["rows"] == [{"v": 1}]
 

@@ -1,0 +1,401 @@
+"""`/api/catalog/*`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from noetl_contract.http.scalars import Flag, is_i64, loose_text, wrong_type
+from noetl_contract.json import Json
+
+__all__ = [
+    "BatchAnswer",
+    "BatchItem",
+    "BatchRequest",
+    "BatchResult",
+    "CatalogEntry",
+    "CatalogListAnswer",
+    "CatalogListRequest",
+    "ContentAnswer",
+    "ContentRequest",
+    "DocumentProblem",
+    "MovedAnswer",
+    "RegisterAnswer",
+    "RegisterRequest",
+    "ResourceRequest",
+    "UiField",
+    "UiSchema",
+    "ValidateAnswer",
+]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+
+def _named(value: Json) -> int | str:
+    if isinstance(value, str) or is_i64(value):
+        return value
+    raise wrong_type("a string")
+
+
+Named = Annotated[int | str, PlainValidator(_named, json_schema_input_type=int | str)]
+"""An id or a version, judged by the catalog."""
+
+
+class RegisterRequest(BaseModel):
+    """A document to keep as the next version of its path."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "content": "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata:\n"
+                    "  name: hello\n  path: demo/hello\nworkflow:\n"
+                    "- step: start\n  tool: {kind: noop}\n"
+                }
+            ]
+        },
+    )
+
+    content: str = Field(description="YAML text, raw or as base64")
+    resource_type: str = Field(
+        default="Playbook", description="taken only where the document has no `kind`"
+    )
+
+
+class RegisterAnswer(BaseModel):
+    """The version that was written.
+
+    `problems` is ours and there only when a playbook would be refused at execution: it is kept
+    all the same, as it always was.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "success",
+                    "message": "Resource 'demo/hello' version '3' registered.",
+                    "path": "demo/hello",
+                    "version": 3,
+                    "catalog_id": "767225066105864194",
+                    "kind": "playbook",
+                }
+            ]
+        },
+    )
+
+    status: Literal["success"]
+    message: str
+    path: str
+    version: int
+    catalog_id: str
+    kind: str
+    problems: list[str] | None = None
+
+
+class CatalogListRequest(BaseModel):
+    """Which entries to list; without any field, all of them."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"resource_type": "Playbook"}]},
+    )
+
+    resource_type: str | None = Field(default=None, description="kind, in any case")
+    path: str | None = None
+    agent_only: Flag = False
+    capability: str | None = None
+    capabilities: list[str] | None = None
+
+
+class ResourceRequest(BaseModel):
+    """One entry, by id or by path; `catalog_id` wins."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
+    )
+
+    catalog_id: Named | None = None
+    path: str | None = None
+    version: Named | None = Field(
+        default=None, description="absent, null or `latest`: the newest version"
+    )
+
+
+class CatalogEntry(BaseModel):
+    """One version of one path."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "catalog_id": "767225066105864194",
+                    "path": "demo/hello",
+                    "kind": "playbook",
+                    "version": 3,
+                    "content": "apiVersion: noetl.io/v2\nkind: Playbook\n",
+                    "layout": [{"step": "start", "tool": {"kind": "noop"}}],
+                    "payload": {"msg": "hi"},
+                    "meta": {"team": "core"},
+                    "created_at": "2026-06-15T12:00:00.123456Z",
+                }
+            ]
+        },
+    )
+
+    catalog_id: str
+    path: str
+    kind: str
+    version: int
+    content: str | None
+    layout: Any
+    payload: Any
+    meta: Any
+    created_at: str
+
+
+class CatalogListAnswer(BaseModel):
+    """Entries, newest first; `truncated` is there only when older ones are left out."""
+
+    model_config = _TOLERANT
+
+    entries: list[CatalogEntry]
+    truncated: bool | None = None
+
+
+class UiField(BaseModel):
+    """One value that a form asks for; all keys are always there."""
+
+    model_config = _TOLERANT
+
+    name: str
+    kind: Literal["string", "integer", "number", "boolean", "object", "array", "null", "enum"]
+    default: Any
+    description: str | None
+    secret: bool
+    credential_glob: str | None
+    options: list[str] | None
+    children: list[dict[str, Any]] | None = Field(description="fields of an object, like this one")
+
+
+class UiSchema(BaseModel):
+    """The form that a document's workload asks for."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "path": "demo/form",
+                    "version": 1,
+                    "kind": "playbook",
+                    "title": "form",
+                    "description_markdown": None,
+                    "exposed_in_ui": False,
+                    "fields": [
+                        {
+                            "name": "level",
+                            "kind": "enum",
+                            "default": "info",
+                            "description": None,
+                            "secret": False,
+                            "credential_glob": None,
+                            "options": ["debug", "info"],
+                            "children": None,
+                        }
+                    ],
+                    "generated_at": "2026-06-15T12:00:00.123456Z",
+                }
+            ]
+        },
+    )
+
+    path: str
+    version: int
+    kind: str
+    title: str | None
+    description_markdown: str | None
+    exposed_in_ui: bool
+    fields: list[UiField]
+    generated_at: str
+
+
+class BatchItem(RegisterRequest):
+    """A document of a batch, whose kind may be null."""
+
+    resource_type: Annotated[str, loose_text("Playbook")] = Field(
+        default="Playbook", description="taken only where the document has no `kind`"
+    )
+
+
+class BatchRequest(BaseModel):
+    """Documents to register one by one."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"},
+                        {"content": "x"},
+                    ]
+                }
+            ]
+        },
+    )
+
+    items: list[BatchItem]
+
+
+class BatchResult(BaseModel):
+    """Outcome of the item at `index`: the version, or the error."""
+
+    model_config = _TOLERANT
+
+    index: int
+    status: Literal["registered", "error"]
+    path: str | None = None
+    version: int | None = None
+    kind: str | None = None
+    catalog_id: str | None = None
+    problems: list[str] | None = None
+    error: str | None = None
+
+
+class BatchAnswer(BaseModel):
+    """Outcomes of the items."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "registered": 1,
+                    "failed": 1,
+                    "results": [
+                        {
+                            "index": 0,
+                            "status": "registered",
+                            "path": "a/b",
+                            "version": 1,
+                            "kind": "playbook",
+                            "catalog_id": "767225066105864194",
+                        },
+                        {"index": 1, "status": "error", "error": "Missing 'metadata' section"},
+                    ],
+                }
+            ]
+        },
+    )
+
+    registered: int
+    failed: int
+    results: list[BatchResult]
+
+
+class ContentRequest(BaseModel):
+    """A document's text, raw or as base64."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"}]
+        },
+    )
+
+    content: str
+
+
+class ContentAnswer(BaseModel):
+    """The text of one version."""
+
+    model_config = _TOLERANT
+
+    catalog_id: str
+    path: str
+    version: int
+    kind: str
+    content: str
+
+
+class MovedAnswer(BaseModel):
+    """The versions that were taken out or put back."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "success",
+                    "message": "Resource 'demo/hello' deleted.",
+                    "path": "demo/hello",
+                    "versions": [1, 2],
+                }
+            ]
+        },
+    )
+
+    status: Literal["success"]
+    message: str
+    path: str
+    versions: list[int]
+
+
+class DocumentProblem(BaseModel):
+    """One finding about a document, with its place in the text."""
+
+    model_config = _TOLERANT
+
+    severity: Literal["error", "warning", "info"]
+    rule: str
+    message: str
+    line: int
+    column: int
+    path: str
+    hint: str | None
+
+
+class ValidateAnswer(BaseModel):
+    """Whether a document can be run as it is; `errors` are the texts of errors."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "valid": False,
+                    "errors": ["Workflow must have a step named 'start'"],
+                    "problems": [
+                        {
+                            "severity": "error",
+                            "rule": "rule",
+                            "message": "Workflow must have a step named 'start'",
+                            "line": 3,
+                            "column": 11,
+                            "path": "workflow",
+                            "hint": None,
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+
+    valid: bool
+    errors: list[str]
+    problems: list[DocumentProblem]

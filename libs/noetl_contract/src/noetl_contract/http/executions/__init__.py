@@ -1,0 +1,1 @@
+"""Bodies of executions: their start, state, events, results and variables."""

@@ -1,0 +1,334 @@
+"""`/api/executions*`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from noetl_contract.http.scalars import I32, Flag, IfTrue
+
+__all__ = [
+    "CancelAnswer",
+    "CancelRequest",
+    "CancellationCheck",
+    "CleanupAnswer",
+    "CleanupRequest",
+    "DetailEvent",
+    "EhdbEvents",
+    "EhdbExecution",
+    "EhdbExecutionDetail",
+    "EhdbExecutions",
+    "EhdbState",
+    "EventsAnswer",
+    "ExecutionDetail",
+    "ExecutionEntry",
+    "ExecutionProgress",
+    "ExecutionStatusAnswer",
+    "FinalizeAnswer",
+    "FinalizeRequest",
+    "Pagination",
+]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+
+class ExecutionEntry(BaseModel):
+    """One execution in a list."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    catalog_id: int | str
+    path: str | None
+    version: int
+    status: str
+    started_at: str
+    completed_at: str | None
+    event_count: int
+    start_time: str
+    end_time: str | None
+    duration_seconds: float
+    duration_human: str
+    progress: int
+    parent_execution_id: int | str | None
+    error: str | None
+    soft_errors: int
+
+
+class DetailEvent(BaseModel):
+    """One event, secrets masked; `truncated` says that context or result were left out."""
+
+    model_config = _TOLERANT
+
+    event_id: int
+    event_type: str | None
+    node_id: str | None
+    node_name: str | None
+    status: str
+    created_at: str
+    timestamp: str
+    context: Any
+    result: Any
+    error: str | None
+    execution_id: int | str
+    catalog_id: int | str
+    parent_event_id: int | str | None
+    parent_execution_id: int | str | None
+    duration: float | None
+    truncated: Literal[True] | None = None
+
+
+class Pagination(BaseModel):
+    """Where a page lies."""
+
+    model_config = _TOLERANT
+
+    page: int
+    page_size: int
+    total_events: int
+    total_pages: int
+    has_next: bool
+    has_prev: bool
+
+
+class EventsAnswer(BaseModel):
+    """A page of events, newest first."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    path: str | None
+    status: str
+    events: list[DetailEvent]
+    pagination: Pagination
+
+
+class ExecutionDetail(BaseModel):
+    """An execution with its events: ascending, or a descending page when one was asked for."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    catalog_id: int | str
+    path: str | None
+    version: int
+    status: str
+    started_at: str
+    completed_at: str | None
+    parent_execution_id: int | str | None
+    workload: Any
+    events: list[DetailEvent]
+    start_time: str
+    end_time: str | None
+    duration_seconds: float
+    duration_human: str
+    progress: int
+    result: Any
+    error: str | None
+    soft_errors: int
+    events_included: bool
+    events_endpoint: str
+    pagination: Pagination
+
+
+class ExecutionProgress(BaseModel):
+    """Steps entered, done, running now, failed."""
+
+    model_config = _TOLERANT
+
+    total_steps: int
+    completed_steps: int
+    running_steps: int
+    failed_steps: int
+
+
+class ExecutionStatusAnswer(BaseModel):
+    """How an execution stands; `error` is there only when there is one."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: str
+    current_step: str | None
+    progress: ExecutionProgress
+    is_cancelled: bool
+    completed: bool
+    failed: bool
+    completed_steps: list[str]
+    start_time: str
+    end_time: str | None
+    duration_seconds: float
+    duration_human: str
+    soft_errors: int
+    error: str | None = None
+
+
+Reason = Annotated[
+    str | None,
+    PlainValidator(
+        lambda value: value if isinstance(value, str) else None, json_schema_input_type=str | None
+    ),
+]
+"""A text; any other value counts as absent."""
+
+
+class CancelRequest(BaseModel):
+    """Why, and whether all descendants end too."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"reason": "not needed any more", "cascade": True}]},
+    )
+
+    reason: Reason = None
+    cascade: IfTrue = False
+
+
+class CancelAnswer(BaseModel):
+    """The execution is cancelled; it and the others that ended with it, as strings."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    message: str
+    status: str
+    cancelled_executions: list[str] = Field(default_factory=list)
+
+
+class CancellationCheck(BaseModel):
+    """Whether an execution was cancelled; an unknown one was not."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    is_cancelled: bool
+    cancelled: bool
+    completed: bool
+    failed: bool
+    status: str | None
+
+
+class FinalizeRequest(BaseModel):
+    """The status to end with, and why."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"status": "FAILED", "error": "forced by operator"}]},
+    )
+
+    status: Literal["COMPLETED", "FAILED"]
+    error: str | None = None
+
+
+class FinalizeAnswer(BaseModel):
+    """The status that the execution has now: another one if it had ended before."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 325077236512452608,
+                    "status": "FAILED",
+                    "message": "Execution finalized with status: FAILED",
+                }
+            ]
+        },
+    )
+
+    execution_id: int | str
+    status: str
+    message: str
+
+
+class CleanupRequest(BaseModel):
+    """Greatest age, in minutes, of a running execution; `dry_run` changes nothing."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"older_than_minutes": 5, "dry_run": True}]},
+    )
+
+    older_than_minutes: I32 | None = Field(default=5, json_schema_extra={"minimum": 1})
+    dry_run: Flag = False
+
+
+class CleanupAnswer(BaseModel):
+    """Executions that were, or would be, cancelled."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "cancelled_count": 1,
+                    "execution_ids": [325077236512452608],
+                    "message": "[DRY RUN] Would cancel 1 stuck executions older than 5 minutes",
+                }
+            ]
+        },
+    )
+
+    cancelled_count: int
+    execution_ids: list[int | str]
+    message: str
+
+
+class EhdbExecution(BaseModel):
+    """One execution in few words."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: str
+    path: str | None
+    events: int
+    event_count: int
+    started_at: str
+
+
+class EhdbExecutions(BaseModel):
+    """Executions, newest first."""
+
+    model_config = _TOLERANT
+
+    executions: list[EhdbExecution]
+    count: int
+
+
+class EhdbState(BaseModel):
+    """How an execution stands, in few words."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    status: str
+    terminal: bool
+    current_node: str | None
+    path: str | None
+    catalog_id: int | str
+    parent_execution_id: int | str | None
+    event_count: int
+    started_at: str
+    completed_at: str | None
+
+
+class EhdbExecutionDetail(ExecutionDetail):
+    """An execution with its events, and how it stands."""
+
+    exists: Literal[True]
+    state: EhdbState
+
+
+class EhdbEvents(BaseModel):
+    """Events in the order of the log."""
+
+    model_config = _TOLERANT
+
+    execution_id: int | str
+    events: list[DetailEvent]
+    count: int

@@ -1,0 +1,173 @@
+"""`POST /api/execute`, `/api/execute/batch` and `…/rerun`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from noetl_contract.http.scalars import U64, Id, unread, wrong_type
+from noetl_contract.json import Json
+
+__all__ = [
+    "LONGEST_KEY",
+    "BatchResult",
+    "DedupWindow",
+    "ExecuteAnswer",
+    "ExecuteBatchAnswer",
+    "ExecuteBatchRequest",
+    "ExecuteRequest",
+    "RerunRequest",
+]
+
+LONGEST_KEY = 500
+"""Characters of a deduplication or idempotency key: a database index takes little more."""
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+
+
+def _version(value: Json) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise wrong_type("a version number")
+    return value
+
+
+Version = Annotated[int | str, PlainValidator(_version, json_schema_input_type=int | str)]
+"""A number, its digits, or `latest`; other texts are refused after all shapes."""
+
+
+class DedupWindow(BaseModel):
+    """Starts with the same key within the window are one start."""
+
+    model_config = _TOLERANT
+
+    key: str = Field(max_length=LONGEST_KEY)
+    window_secs: U64 = 300
+
+
+class ExecuteRequest(BaseModel):
+    """Start an execution; one of `path` and `catalog_id` is needed, `catalog_id` wins."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"path": "examples/hello", "workload": {"message": "hi"}}],
+        },
+    )
+
+    path: str | None = None
+    catalog_id: Id | None = None
+    version: Version | None = Field(
+        default=None, description="absent, null or `latest`: the newest version of the path"
+    )
+    payload: dict[str, Any] = Field(
+        default_factory=dict, description="laid over the workload of the playbook"
+    )
+    workload: dict[str, Any] = Field(default_factory=dict, description="other name of `payload`")
+    parent_execution_id: Id | None = None
+    execution_pool: str | None = Field(
+        default=None,
+        max_length=128,
+        description="worker pool that runs all commands of the execution",
+    )
+    trace: Any = None
+    dedup: DedupWindow | None = None
+
+
+class ExecuteAnswer(BaseModel):
+    """The execution that runs now, or the one that the dedup key started before."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": "325077236512452608",
+                    "status": "started",
+                    "commands_generated": 1,
+                }
+            ],
+        },
+    )
+
+    execution_id: str
+    status: Literal["started", "duplicate"]
+    commands_generated: int
+
+
+class ExecuteBatchRequest(BaseModel):
+    """Up to 1000 starts; each is answered for itself."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [{"executions": [{"path": "examples/hello"}, {"path": "nope"}]}],
+        },
+    )
+
+    executions: list[ExecuteRequest] = Field(min_length=1, max_length=1000)
+
+
+class BatchResult(BaseModel):
+    """Outcome of one start of a batch; `execution_id` is absent with an `error`."""
+
+    model_config = _TOLERANT
+
+    index: int
+    status: Literal["started", "duplicate", "error"]
+    execution_id: str | None = None
+    commands_generated: int
+    error: str | None = None
+
+
+class ExecuteBatchAnswer(BaseModel):
+    """The results in the order of the request, and how many there are of each kind."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "count": 2,
+                    "started": 1,
+                    "duplicates": 0,
+                    "failed": 1,
+                    "results": [
+                        {
+                            "index": 0,
+                            "status": "started",
+                            "execution_id": "325077236512452608",
+                            "commands_generated": 1,
+                        },
+                        {
+                            "index": 1,
+                            "status": "error",
+                            "commands_generated": 0,
+                            "error": "Resource not found: Playbook not found: nope",
+                        },
+                    ],
+                }
+            ],
+        },
+    )
+
+    count: int
+    started: int
+    duplicates: int
+    failed: int
+    results: list[BatchResult]
+
+
+class RerunRequest(BaseModel):
+    """Keys that replace those of the stored workload."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"workload": {"message": "once more"}}]},
+    )
+
+    workload: dict[str, Any] | None = None
+    resource_kind: Annotated[Any, unread(str)] = None

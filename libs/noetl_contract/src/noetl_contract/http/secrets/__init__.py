@@ -1,0 +1,1 @@
+"""Bodies of credentials and the keychain."""

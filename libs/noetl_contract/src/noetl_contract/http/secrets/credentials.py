@@ -1,0 +1,204 @@
+"""`/api/credentials` and the sealed way to them."""
+
+import base64
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import Id
+from noetl_contract.json import Json
+
+__all__ = [
+    "CredentialBody",
+    "CredentialCreate",
+    "CredentialDeleted",
+    "CredentialList",
+    "CredentialListAnswer",
+    "CredentialRead",
+    "CrossRegionRequest",
+    "SealedEnvelope",
+    "SealedRead",
+]
+
+# Errors of these models must not quote what was sent.
+_QUIET = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+def _tags(value: Json) -> Json:
+    """Split one text at its commas; spell numbers and booleans in a list as text."""
+    if isinstance(value, str):
+        return [tag.strip() for tag in value.split(",") if tag.strip()]
+    return [_tag(item) for item in value] if isinstance(value, list) else value
+
+
+def _tag(item: Json) -> Json:
+    if isinstance(item, bool):
+        return str(item).lower()
+    return str(item) if isinstance(item, int | float) else item
+
+
+class CredentialCreate(Aliased):
+    """Store a credential, or replace the one with its name.
+
+    The edge takes `credential_type` for `type` too, and tags as one text with commas.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "pg_k8s",
+                    "type": "postgres",
+                    "data": {"db_host": "postgres", "db_port": 5432, "db_user": "demo"},
+                    "tags": ["postgres"],
+                    "description": "demo db",
+                }
+            ]
+        },
+    )
+
+    name: str
+    type: str = Field(default="generic", validation_alias=AliasChoices("type", "credential_type"))
+    data: Any = Field(repr=False)
+    meta: Any = None
+    tags: Annotated[list[str] | None, BeforeValidator(_tags)] = None
+    description: str | None = None
+
+
+class CredentialBody(BaseModel):
+    """A credential; missing fields are absent, never null, for old workers."""
+
+    model_config = _QUIET
+
+    id: str
+    name: str
+    type: str
+    meta: Any = None
+    tags: list[str] | None = None
+    description: str | None = None
+    data: Any = Field(default=None, repr=False, description="only when it was asked for")
+    created_at: str
+    updated_at: str
+
+
+class CredentialList(BaseModel):
+    """Which credentials to list; an empty text is a filter too."""
+
+    model_config = _QUIET
+
+    type: str | None = None
+    q: str | None = None
+
+
+class CredentialListAnswer(BaseModel):
+    """Credentials without their data, newest first."""
+
+    model_config = _QUIET
+
+    items: list[CredentialBody]
+    filter: dict[str, str] | None = Field(default=None, description="absent without a filter")
+
+
+class CredentialRead(BaseModel):
+    """Read one credential, or the target of an alias in an execution."""
+
+    model_config = _QUIET
+
+    identifier: str
+    include_data: bool = False
+    execution_id: int | None = None
+    parent_execution_id: int | None = None
+
+
+class CredentialDeleted(BaseModel):
+    """A credential is gone."""
+
+    model_config = _QUIET
+
+    id: str
+    message: str
+
+
+class SealedRead(BaseModel):
+    """Read one credential so that only one worker can."""
+
+    model_config = _QUIET
+
+    identifier: str
+    worker_id: str
+    execution_id: int | None = None
+    parent_execution_id: int | None = None
+
+
+class SealedEnvelope(BaseModel):
+    """A credential object that only one worker can read."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "alg": "x25519-hkdf-sha256-chacha20-poly1305",
+                    "v": 1,
+                    "eph_pub": "OKtmS9hvd9fma92a4HkpE6lP2LM6EmACfktGwfSITGc=",
+                    "ciphertext": "aHOXH6wT5qTWDJhGUeUjOX11o/0y8Pup9LE=",
+                }
+            ]
+        },
+    )
+
+    alg: str
+    v: int
+    eph_pub: str
+    ciphertext: str
+
+
+class CrossRegionRequest(BaseModel):
+    """A peer asks for a secret of this region, sealed for a worker of its own."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "alias": "eu_token",
+                    "worker_public_key_b64": "/y7kVgHsG2cxDHeQQEWFrmlzMe7hwfjPJBlzHB//Pms=",
+                    "worker_id": "w-1",
+                    "execution_id": 383611777386247168,
+                    "expected_entry_region": "eu-central-1",
+                    "requesting_region": "us-east-1",
+                }
+            ]
+        },
+    )
+
+    alias: str
+    worker_public_key_b64: str
+    worker_id: str
+    execution_id: Id | None = None
+    parent_execution_id: Id | None = None
+    expected_entry_region: str
+    requesting_region: str = ""
+
+    @classmethod
+    def of(
+        cls, wanted: SealedRead, *, recipient: bytes, entry_region: str, own_region: str
+    ) -> Self:
+        """Return the request to a peer for a secret that a worker wants here."""
+        return cls(
+            alias=wanted.identifier,
+            worker_public_key_b64=base64.b64encode(recipient).decode(),
+            worker_id=wanted.worker_id,
+            execution_id=wanted.execution_id,
+            parent_execution_id=wanted.parent_execution_id,
+            expected_entry_region=entry_region,
+            requesting_region=own_region,
+        )

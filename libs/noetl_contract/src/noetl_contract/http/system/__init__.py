@@ -1,0 +1,1 @@
+"""Bodies of health, figures, SQL and internal routes."""

@@ -1,0 +1,1 @@
+"""Bodies of workers: commands, registrations, the sharding they see."""

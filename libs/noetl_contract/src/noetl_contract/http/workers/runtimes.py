@@ -1,0 +1,220 @@
+"""`/api/worker/pool/*` and `/api/worker/pools`."""
+
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.scalars import I32
+
+__all__ = [
+    "RuntimeAcknowledgement",
+    "RuntimeBeat",
+    "RuntimeContract",
+    "RuntimeEntry",
+    "RuntimeNameRequest",
+    "RuntimePoolsQuery",
+    "RuntimeRegisterRequest",
+    "RuntimeRegistration",
+    "ShardConfig",
+    "ShardInfo",
+    "ShardPreview",
+]
+
+_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+_KIND = Field(default="worker_pool", validation_alias=AliasChoices("kind", "component_type"))
+
+
+class RuntimeRegisterRequest(Aliased):
+    """A worker, server or broker says that it is there.
+
+    A new value of `runtime.worker_public_key` or `runtime.instance` shows a new process, whose
+    predecessor's claims are void; without either this is only a heartbeat.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "w-1",
+                    "component_type": "worker_pool",
+                    "runtime": {"kind": "rust", "worker_public_key": "<base64>"},
+                    "status": "ready",
+                    "labels": {"pool_name": "worker-pool"},
+                }
+            ]
+        },
+    )
+
+    name: str
+    kind: str = _KIND
+    uri: str | None = None
+    status: str = "active"
+    labels: Any = None
+    capabilities: Any = None
+    capacity: I32 | None = None
+    runtime: Any = None
+    hostname: str | None = Field(default=None, description="checked and not kept")
+
+
+class RuntimeNameRequest(Aliased):
+    """Name of a runtime that is alive, or leaves."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={"examples": [{"name": "w-1"}]},
+    )
+
+    name: str
+    kind: str = _KIND
+
+
+class RuntimeRegistration(RuntimeRegisterRequest):
+    """A registration as the catalog gets it; `over_edge` is the edge's word, not the client's."""
+
+    over_edge: bool = False
+
+
+class RuntimeBeat(RuntimeNameRequest):
+    """A heartbeat as the catalog gets it."""
+
+    over_edge: bool = False
+
+
+class RuntimePoolsQuery(BaseModel):
+    """Which runtimes to list."""
+
+    model_config = _TOLERANT
+
+    kind: str = "worker_pool"
+    status: str | None = None
+    name: str | None = Field(default=None, description="part of the name")
+
+
+class RuntimeEntry(BaseModel):
+    """One registered runtime."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "runtime_id": 383611777386247169,
+                    "name": "w-1",
+                    "kind": "worker_pool",
+                    "uri": None,
+                    "status": "ready",
+                    "labels": {"pool_name": "worker-pool"},
+                    "capabilities": None,
+                    "capacity": None,
+                    "runtime": {"kind": "rust", "worker_public_key": "<base64>"},
+                    "heartbeat": "2026-06-15T12:00:00.123456Z",
+                    "created_at": "2026-06-15T12:00:00.123456Z",
+                    "updated_at": "2026-06-15T12:00:00.123456Z",
+                }
+            ]
+        },
+    )
+
+    runtime_id: int | str
+    name: str
+    kind: str
+    uri: str | None
+    status: str
+    labels: Any
+    capabilities: Any
+    capacity: int | None
+    runtime: Any
+    heartbeat: str
+    created_at: str
+    updated_at: str
+
+
+class RuntimeAcknowledgement(BaseModel):
+    """The message was taken in."""
+
+    model_config = _TOLERANT
+
+    status: str
+    message: str
+
+
+class ShardPreview(BaseModel):
+    """Which shard an execution belongs to; all numbers are integers, for browsers too."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 42,
+                    "shard_count": 16,
+                    "shard_index": 3,
+                    "source": "noetl-gateway",
+                    "hash_function": "twox_hash::XxHash64",
+                    "seed": 0,
+                }
+            ]
+        },
+    )
+
+    execution_id: int
+    shard_count: int
+    shard_index: int
+    source: str
+    hash_function: str
+    seed: int
+
+
+class ShardConfig(BaseModel):
+    """Shard settings of the answering process."""
+
+    model_config = _TOLERANT
+
+    shard_index: int
+    shard_count: int
+
+
+class ShardInfo(ShardPreview):
+    """The same, and how the process is configured."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": 42,
+                    "shard_count": 16,
+                    "shard_index": 3,
+                    "source": "noetl-server",
+                    "hash_function": "twox_hash::XxHash64",
+                    "seed": 0,
+                    "server_config": {"shard_index": 0, "shard_count": 1},
+                }
+            ]
+        },
+    )
+
+    server_config: ShardConfig
+
+
+class RuntimeContract(BaseModel):
+    """Description of the edge; `auth0` is there only when a login provider is configured."""
+
+    model_config = _TOLERANT
+
+    gateway_version: str
+    contract_version: str
+    summary: str
+    routes: dict[str, list[str]]
+    proxy_contract: dict[str, Any]
+    cli_operation_mapping: dict[str, str]
+    execution_contract: dict[str, str]
+    agent_contract: dict[str, str]
+    auth0: dict[str, str] | None = None

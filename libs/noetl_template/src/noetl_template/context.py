@@ -1,0 +1,115 @@
+"""The context that templates run in: names, budget and the operations of a dialect."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import override
+
+from jinja2.nodes import EvalContext
+from jinja2.runtime import Context, LoopContext, Macro
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import missing
+
+from noetl_template import operators
+from noetl_template.errors import EvaluationError
+from noetl_template.limits import Budget
+from noetl_template.values import Dialect, Value
+
+_LOOP_CALLS = frozenset({"cycle", "changed"})
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateFunction:
+    """A function of ours; nothing else found under a name can be called."""
+
+    name: str
+    run: Callable[..., Value]
+
+    def call(self, context: "RenderContext", *args: Value, **kwargs: Value) -> Value:
+        """Run it for one render."""
+        return self.run(context, *args, **kwargs)
+
+
+class DialectEnvironment(SandboxedEnvironment):
+    """The part of an environment that contexts and filters use."""
+
+    dialect: Dialect
+    functions: Mapping[str, TemplateFunction]
+    plain_eval_context: EvalContext
+
+
+class RenderContext(Context):
+    """The names one render sees: the caller's scope itself, then the functions."""
+
+    environment: DialectEnvironment
+
+    def __init__(
+        self, environment: DialectEnvironment, scope: Mapping[str, Value], budget: Budget
+    ) -> None:
+        # The base class would copy the scope; this sets the same attributes around it.
+        self.parent = scope  # type: ignore[assignment]  # only ever read
+        self.vars = {}
+        self.environment = environment
+        self.eval_ctx = environment.plain_eval_context
+        self.exported_vars = set()
+        self.name = None
+        self.globals_keys = set()
+        self.blocks = {}
+        self.budget = budget
+        self.dialect = environment.dialect
+
+    @override
+    def resolve_or_missing(self, key: str) -> Value:
+        if key in self.vars:
+            return self.vars[key]
+        try:
+            value = self.parent[key]
+        except KeyError:
+            return self.environment.functions.get(key, missing)
+        return self.dialect.incoming(value)
+
+    def text(self, value: Value) -> str:
+        """Print one expression into the output."""
+        text = self.dialect.text(value)
+        self.budget.check_length(len(text))
+        self.budget.spend(len(text))
+        return text
+
+    def iterate(self, value: Value, weight: int = 0) -> list[Value]:
+        """Return the elements of a ``for``; each round is paid for with the weight of the body."""
+        elements = self.dialect.elements(value)
+        self.budget.spend(64 * len(elements) * (1 + weight // 64))
+        return elements
+
+    def compare(self, operator: str, left: Value, right: Value) -> bool:
+        """Return the result of one comparison."""
+        return operators.compare(self.dialect, self.budget, operator, left, right)
+
+    def concatenate(self, *values: Value) -> str:
+        """Return the ``~`` operator."""
+        return operators.concatenate(self.dialect, self.budget, values)
+
+    def cut(
+        self, value: Value, start: Value = None, stop: Value = None, step: Value = None
+    ) -> Value:
+        """Return a slice."""
+        return operators.cut(self.dialect, value, start, stop, step)
+
+    def result_of(self, value: Value) -> Value:
+        """Return ``.result`` of a step's data: the data itself when it has no such key."""
+        if isinstance(value, Mapping) and "result" not in value:
+            return value
+        return self.environment.getattr(value, "result")
+
+    def call_name(self, name: str, function: Value, *args: Value, **kwargs: Value) -> Value:
+        """Call the function behind a name."""
+        if isinstance(function, TemplateFunction | Macro | LoopContext):
+            return self.environment.call(self, function, *args, **kwargs)
+        raise EvaluationError(f"unknown function: {name} is unknown")
+
+    def call_method(self, value: Value, name: str, *args: Value, **kwargs: Value) -> Value:
+        """Call an attribute; only ``loop`` has any that can be called."""
+        if isinstance(value, LoopContext) and name in _LOOP_CALLS:
+            self.budget.spend()
+            return getattr(value, name)(*args, **kwargs)
+        kind = self.dialect.kind(value).word
+        raise EvaluationError(f"unknown method: {kind} has no method named {name}")

@@ -1,0 +1,161 @@
+"""Ends that come from outside: cancel, finalize, cleanup."""
+
+import asyncio
+
+from litestar import Response, post
+from litestar.params import FromPath
+from noetl_contract.http.executions.reads import (
+    CancelAnswer,
+    CancelRequest,
+    CleanupAnswer,
+    CleanupRequest,
+    FinalizeAnswer,
+    FinalizeRequest,
+)
+from noetl_contract.ingress import CancelMessage, FinalizeMessage
+from noetl_contract.rpc import RpcReply
+
+from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import (
+    AnyRequest,
+    decode,
+    read_bytes,
+    read_json_if_any,
+)
+from noetl_api_gateway.http.decoding import read_body, validated
+from noetl_api_gateway.http.fields import path_id
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal, unavailable
+from noetl_api_gateway.http.shell import is_browser
+from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
+
+_WORDS = {"cancel": "cancellation", "finalize": "finalization"}
+_STUCK_MINUTES = 5
+_CANCELS_AT_ONCE = 16
+
+
+@post(
+    ["/api/executions/{execution_id:str}/cancel", "/api/executions/{execution_id:str}/stop"],
+    status_code=200,
+    summary="Cancel an execution",
+    tags=["executions"],
+    operation_class=documented(
+        CancelRequest,
+        CancelAnswer,
+        errors={
+            404: "Execution not found: 325077236512452608",
+            422: "Cannot cancel execution in COMPLETED state",
+        },
+        is_body_required=False,
+    ),
+)
+async def cancel(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """Cancel an execution; the body is read if there is one."""
+    number = path_id(execution_id)
+    body = await read_json_if_any(request)
+    sent = validated(CancelRequest, body if isinstance(body, dict) else {})
+    message = CancelMessage(execution_id=number, reason=sent.reason, cascade=sent.cascade)
+    return json_answer(request, body_of(await _ended(gateway, message)))
+
+
+@post(
+    "/api/executions/{execution_id:str}/finalize",
+    status_code=200,
+    summary="End an execution with a given status",
+    tags=["executions"],
+    operation_class=documented(
+        FinalizeRequest,
+        FinalizeAnswer,
+        errors={
+            404: "Execution not found: 325077236512452608",
+            422: "Invalid finalization status: DONE",
+        },
+    ),
+)
+async def finalize(
+    request: AnyRequest, gateway: OpenGateway, execution_id: FromPath[str]
+) -> Response[bytes]:
+    """End an execution; a finished one stays as it is."""
+    number = path_id(execution_id)
+    sent = await read_body(request, FinalizeRequest)
+    message = FinalizeMessage(execution_id=number, status=sent.status, error=sent.error)
+    return json_answer(request, body_of(await _ended(gateway, message)))
+
+
+@post(
+    "/api/executions/cleanup",
+    status_code=200,
+    summary="Cancel executions that run for too long",
+    tags=["executions"],
+    operation_class=documented(
+        CleanupRequest,
+        CleanupAnswer,
+        errors={422: "older_than_minutes must be at least 1, got 0"},
+        is_body_required=False,
+    ),
+)
+async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Cancel executions that run for too long; with `dry_run` only name them."""
+    content = await read_bytes(request)
+    sent = validated(CleanupRequest, decode(content) if content.strip() else {})
+    minutes = _STUCK_MINUTES if sent.older_than_minutes is None else sent.older_than_minutes
+    if minutes < 1:
+        raise Refusal(422, f"older_than_minutes must be at least 1, got {minutes}")
+    found = await _stuck(gateway, minutes=minutes)
+    age = f"older than {minutes} minutes"
+    if sent.dry_run:
+        message = f"[DRY RUN] Would cancel {len(found)} stuck executions {age}"
+    else:
+        found = await _cancelled(gateway, found, reason=f"Running for more than {minutes} minutes")
+        message = f"Successfully cancelled {len(found)} stuck executions {age}"
+    if not found:
+        message = f"No stuck executions found {age}"
+    # The CLI lists integers only, also when it comes through a gateway.
+    shown = [str(one) for one in found] if is_browser(request.scope) else found
+    return json_answer(
+        request, {"cancelled_count": len(found), "execution_ids": shown, "message": message}
+    )
+
+
+async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> RpcReply:
+    """Publish a cancel or finalize and wait for its commit."""
+    wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
+    try:
+        return await gateway.writer.send(message, wait=wait)
+    except NoAnswerError as error:
+        raise unavailable(f"The {_WORDS[message.type]} was not committed in time") from error
+
+
+async def _stuck(gateway: Gateway, *, minutes: int) -> list[int]:
+    """Find executions of all shards that run for too long, the oldest first."""
+    limit = gateway.settings.cleanup_max_executions
+    asked = {"older_than_minutes": minutes, "limit": limit}
+    found: list[int] = []
+    for shard in range(gateway.services.shard_count):
+        body = body_of(await gateway.services.projector("executions.stuck", asked, shard=shard))
+        found += body["execution_ids"]
+    return sorted(found)[:limit]
+
+
+async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list[int]:
+    """Cancel executions side by side; those that ended meanwhile are left out."""
+    places = asyncio.Semaphore(_CANCELS_AT_ONCE)
+
+    async def cancel_one(execution_id: int) -> int | None:
+        message = CancelMessage(execution_id=execution_id, reason=reason)
+        async with places:
+            reply = await _ended(gateway, message)
+        if reply.status in {404, 422}:
+            return None
+        body_of(reply)
+        return execution_id
+
+    ends = await asyncio.gather(*(cancel_one(one) for one in found))
+    return [one for one in ends if one is not None]
+
+
+ROUTES = [cancel, finalize, cleanup]

@@ -1,0 +1,188 @@
+"""Answers about executions, built from state rows and log rows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+from noetl_contract.events import ExecutionStatus
+from noetl_contract.http.masking import masked
+from noetl_contract.http.moments import (
+    duration_human,
+    duration_seconds,
+    rfc3339,
+    rfc3339_or_none,
+)
+from noetl_contract.json import Json, JsonObject
+
+from noetl_projector.executions.store import LogRow, State
+
+
+def status_answer(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
+    """Build the answer of ``/status``: the baseline's keys, then those the CLI reads.
+
+    The CLI's human view says RUNNING unless ``completed``, whatever ``failed`` says, and a
+    cancelled execution would be COMPLETED there if it had not ``failed``.
+    """
+    is_cancelled = state.status == ExecutionStatus.CANCELLED
+    is_running = state.status == ExecutionStatus.RUNNING
+    body: JsonObject = {
+        "execution_id": state.execution_id,
+        "status": state.status,
+        "current_step": state.current_step,
+        "progress": {
+            "total_steps": state.total_steps,
+            "completed_steps": state.completed_steps,
+            # A step that its execution's end has cut off does not run any more.
+            "running_steps": state.running_steps if is_running else 0,
+            "failed_steps": state.failed_steps,
+        },
+        "is_cancelled": is_cancelled,
+        "completed": not is_running,
+        "failed": state.status in {ExecutionStatus.FAILED, ExecutionStatus.CANCELLED},
+        "completed_steps": list(completed_steps),
+        **_times(state),
+        "soft_errors": state.soft_errors,
+    }
+    error = _error(state)
+    if error is not None:
+        body["error"] = error
+    return body
+
+
+def list_entry(state: State) -> JsonObject:
+    """Build one entry of the list."""
+    return {
+        "execution_id": state.execution_id,
+        "catalog_id": state.catalog_id,
+        "path": state.path,
+        "status": state.status,
+        "started_at": rfc3339(state.started_at),
+        "completed_at": rfc3339_or_none(state.ended_at),
+        "event_count": state.position,
+        "version": state.version,
+        **_times(state),
+        "progress": _percent(state),
+        "parent_execution_id": state.parent_execution_id,
+        "error": _error(state),
+        "soft_errors": state.soft_errors,
+    }
+
+
+def detail_answer(
+    state: State,
+    *,
+    workload: Json,
+    result: Json,
+    events: Sequence[JsonObject],
+    includes_events: bool,
+    pagination: JsonObject,
+) -> JsonObject:
+    """Build the answer of ``/api/executions/{id}``."""
+    return {
+        "execution_id": state.execution_id,
+        "catalog_id": state.catalog_id,
+        "path": state.path,
+        "status": state.status,
+        "started_at": rfc3339(state.started_at),
+        "completed_at": rfc3339_or_none(state.ended_at),
+        "parent_execution_id": state.parent_execution_id,
+        "workload": masked(workload),
+        "events": list(events),
+        "version": state.version,
+        **_times(state),
+        "progress": _percent(state),
+        "result": masked(result),
+        "error": _error(state),
+        "soft_errors": state.soft_errors,
+        "events_included": includes_events,
+        "events_endpoint": f"/api/executions/{state.execution_id}/events",
+        "pagination": pagination,
+    }
+
+
+def events_answer(
+    state: State, *, events: Sequence[JsonObject], pagination: JsonObject
+) -> JsonObject:
+    """Build the answer of ``/api/executions/{id}/events``."""
+    return {
+        "execution_id": state.execution_id,
+        "path": state.path,
+        "status": state.status,
+        "events": list(events),
+        "pagination": pagination,
+    }
+
+
+def pagination_of(*, page: int, page_size: int, total: int) -> JsonObject:
+    """Return the position of a page; an empty log has one page."""
+    pages = max(1, -(-total // page_size))
+    return {
+        "page": page,
+        "page_size": page_size,
+        "total_events": total,
+        "total_pages": pages,
+        "has_next": page < pages,
+        "has_prev": page > 1,
+    }
+
+
+def shown_events(
+    rows: Sequence[LogRow], *, execution_id: int, max_bytes: int, newest_first: bool
+) -> list[JsonObject]:
+    """Build the events of an answer, secrets masked.
+
+    When the contexts and results together pass ``max_bytes``, those of the older events are
+    left out and the event says ``truncated``.
+    """
+    order = rows if newest_first else tuple(reversed(rows))
+    left = max_bytes
+    bodies: list[JsonObject] = []
+    for row in order:
+        left -= len(orjson.dumps(row.context)) + len(orjson.dumps(row.result))
+        bodies.append(_shown_event(row, execution_id=execution_id, is_whole=left >= 0))
+    return bodies if newest_first else bodies[::-1]
+
+
+def _shown_event(row: LogRow, *, execution_id: int, is_whole: bool) -> JsonObject:
+    created = rfc3339(row.created_at)
+    body: JsonObject = {
+        "event_id": row.event_id,
+        "event_type": row.event_type,
+        "node_id": row.node_id,
+        "node_name": row.node_name,
+        "status": row.status or "UNKNOWN",
+        "created_at": created,
+        "context": masked(row.context) if is_whole else None,
+        "result": masked(row.result) if is_whole else None,
+        "error": row.error,
+        "catalog_id": row.catalog_id,
+        "parent_execution_id": row.parent_execution_id,
+        "parent_event_id": row.parent_event_id,
+        "duration": row.duration,
+        "execution_id": execution_id,
+        "timestamp": created,
+        "position": row.position,
+    }
+    if not is_whole:
+        body["truncated"] = True
+    return body
+
+
+def _times(state: State) -> JsonObject:
+    seconds = duration_seconds(state.started_at, state.ended_at or datetime.now(UTC))
+    return {
+        "start_time": rfc3339(state.started_at),
+        "end_time": rfc3339_or_none(state.ended_at),
+        "duration_seconds": seconds,
+        "duration_human": duration_human(seconds),
+    }
+
+
+def _percent(state: State) -> int:
+    return 0 if state.status == ExecutionStatus.RUNNING else 100
+
+
+def _error(state: State) -> str | None:
+    if state.status == ExecutionStatus.CANCELLED:
+        return state.error or "cancelled"
+    return state.error

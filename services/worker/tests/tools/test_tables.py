@@ -1,0 +1,48 @@
+"""The contract's tables of tool kinds are true about the tools of this package."""
+
+import ast
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import noetl_worker.tools
+from noetl_contract.tools import TOOLS, ToolKey
+from noetl_worker.tools.registry import GROUP
+
+SOURCES = sorted(Path(noetl_worker.tools.__file__).parent.rglob("*.py"))
+READERS = frozenset(
+    {"text", "optional_text", "optional_unsigned", "optional_integer", "optional_number",
+     "required_value", "flag", "mapping", "texts", "text_list", "choice", "items", "port", "login",
+     "required"}
+)  # fmt: skip
+
+
+def names_of(keys: tuple[ToolKey, ...]) -> Iterator[str]:
+    for key in keys:
+        yield from key.names
+        yield from names_of(key.keys)
+
+
+def names_read(source: Path) -> Iterator[str]:
+    """Yield the names of fields that a module reads, where they are written in the call."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr=reader), args=[ast.Constant(value=str(name)), *_]
+            ) if reader in READERS:
+                yield name
+
+
+def test_the_kinds_that_are_run_are_installed() -> None:
+    # References to the workbook are replaced before a command is made.
+    run = {kind.name for kind in TOOLS.values() if kind.is_run} - {"workbook"}
+
+    assert {entry.name for entry in entry_points(group=GROUP)} >= run
+
+
+def test_every_field_that_a_tool_reads_is_in_a_table() -> None:
+    known = {name for kind in TOOLS.values() for name in names_of(kind.keys)}
+    read = {name for source in SOURCES for name in names_read(source)}
+
+    assert len(read) > 60
+    assert read - known == set()
