@@ -10,7 +10,7 @@ _DELICATE = frozenset({"test_kills.py", "test_silent_edge.py", "test_sharding.py
 
 
 _LONGEST = (
-    "tests/e2e/test_real_cli.py",
+    "tests/clients/test_real_cli.py",
     "delicate",
     "shared stack: nats",
     "shared stack: http",

@@ -1,6 +1,6 @@
 """Thousands of mutated bodies against a running stack: nothing may crash, stick or answer 5xx.
 
-Run by hand: ``.venv/bin/python tests/e2e/fuzz.py --cases 20000 [--seed N]``. Half of the cases
+Run by hand: ``.venv/bin/python tests/attacks/fuzz.py --cases 20000 [--seed N]``. Half of the cases
 are posted to ``/api/events``, half are published to the ingress subject. Afterwards a playbook
 has to run, every consumer has to have caught up, and no process may have been restarted.
 """
