@@ -7,43 +7,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import monotonic
 
-import orjson
 import pytest
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.publish import Outgoing
 from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
-from noetl_common.bus.topology import ensure_durable, ensure_topology
-from noetl_common.errors import Permanent, Transient
-from noetl_contract.ingress import INGRESS
-from noetl_contract.streams import DEAD
-from noetl_testkit.bus import Place, nats_settings, running
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.errors import Transient
+from noetl_testkit.bus import Place, durable_info, is_settled, nats_settings, running
 from noetl_testkit.waiting import eventually
-
-
-async def durable_info(bus: Bus, place: Place) -> dict[str, int]:
-    return await ensure_durable(bus, place.durable)
-
-
-async def is_settled(bus: Bus, place: Place, *, acked: int) -> bool:
-    """Whether the durable has nothing to deliver and nothing unanswered."""
-    info = await durable_info(bus, place)
-    floor = info["ack_floor"]["stream_seq"]  # type: ignore[index]
-    return floor == acked and info["num_ack_pending"] == 0 and info["num_pending"] == 0
-
-
-async def dead_letter(bus: Bus, place: Place) -> tuple[dict[str, str], bytes]:
-    """The newest dead letter of a stream, once there is one."""
-    subject = f"noetl_dead.{place.stream.name}"
-    request = orjson.dumps({"last_by_subj": subject})
-
-    async def exists() -> bool:
-        raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, timeout=10)
-        return "message" in orjson.loads(raw.data)
-
-    await eventually(exists, what="there is a dead letter")
-    message = await bus.js.get_last_msg(DEAD.name, subject)
-    return dict(message.headers or {}), message.data or b""
 
 
 async def test_what_has_arrived_is_the_batch(bus: Bus, place: Place) -> None:
@@ -85,7 +57,7 @@ async def test_the_next_batch_comes_when_the_handler_returns(bus: Bus, place: Pl
         nonlocal running_now, most
         running_now += 1
         most = max(most, running_now)
-        await asyncio.sleep(0.005)
+        await bus.flush()
         running_now -= 1
         ack_all(deliveries)
 
@@ -161,119 +133,20 @@ async def test_an_unanswered_delivery_comes_again(bus: Bus, place: Place) -> Non
     assert attempts == [1, 2]
 
 
-async def test_a_hopeless_message_becomes_a_dead_letter_with_its_reason(
-    bus: Bus, place: Place
-) -> None:
-    await bus.publish(place.subject("x"), b'{"a":1}', message_id="m1", headers={"Kind": "test"})
-
-    async def handle(_delivery: Delivery) -> None:
-        raise Permanent("no such {what}", what="thing")
-
-    async with running(run_pull_each(bus, place.durable, handle, permits=4)):
-        headers, body = await dead_letter(bus, place)
-        await eventually(lambda: is_settled(bus, place, acked=1))
-
-    assert body == b'{"a":1}'
-    assert headers["Noetl-Dead-Reason"] == "Permanent: no such thing"
-    assert headers["Noetl-Dead-Subject"] == place.subject("x")
-    assert headers["Noetl-Dead-Message-Id"] == "m1"
-    assert headers["Kind"] == "test"
-
-
-async def test_an_undecodable_message_does_not_hold_up_its_neighbours(
-    bus: Bus, place: Place
-) -> None:
-    bodies = [b"\xff\xfe garbage", b'{"type":"cancel","execution_id":1}', b"[]", b""]
-    await bus.publish_many(
-        [Outgoing(place.subject(), body, str(n)) for n, body in enumerate(bodies)]
-    )
-    good: list[int] = []
-
-    async def handle(delivery: Delivery) -> None:
-        good.append(INGRESS.validate_json(delivery.data).execution_id)
-
-    async with running(run_pull_each(bus, place.durable, handle, permits=4)):
-        await eventually(lambda: is_settled(bus, place, acked=4))
-
-    assert good == [1]
-    dead = await bus.js.stream_info(DEAD.name)
-    assert dead.state.messages == 3
-
-
-async def test_a_dead_letter_holds_no_secrets(bus: Bus, place: Place) -> None:
-    body = b'{"auth":{"password":"hunter2","user":"u"},"url":"postgres://u:hunter2@h/d"}'
-    await bus.publish(place.subject(), body, message_id="1", headers={"Authorization": "hunter2"})
-
-    async def handle(delivery: Delivery) -> None:
-        await delivery.dead_letter("test")
-
-    async with running(run_pull_each(bus, place.durable, handle, permits=1)):
-        headers, kept = await dead_letter(bus, place)
-
-    assert b"hunter2" not in kept
-    assert "hunter2" not in str(headers)
-    assert orjson.loads(kept)["auth"]["user"] == "u"
-
-
-async def test_used_up_attempts_end_in_a_dead_letter(bus: Bus, place: Place) -> None:
-    await bus.publish(place.subject(), b"", message_id="1")
-
-    async def handle(_delivery: Delivery) -> None:
-        raise Transient("never")
-
-    async with running(run_pull_each(bus, place.durable, handle, permits=1, max_attempts=2)):
-        headers, _ = await dead_letter(bus, place)
-
-    assert headers["Noetl-Dead-Reason"] == "attempts used up: Transient: never"
-    assert headers["Noetl-Dead-Deliveries"] == "2"
-
-
-async def test_a_message_that_never_gets_an_answer_ends_in_a_dead_letter(
-    bus: Bus, place: Place
-) -> None:
-    """One that kills its process would otherwise do so for ever."""
-    await bus.publish(place.subject(), b"", message_id="1")
-    attempts = 0
-
-    async def handle(delivery: Delivery) -> None:
-        nonlocal attempts
-        attempts += 1
-        await delivery.nak()
-
-    async with running(run_pull_each(bus, place.durable, handle, permits=1, max_attempts=1)):
-        headers, _ = await dead_letter(bus, place)
-
-    assert headers["Noetl-Dead-Reason"] == "delivered 6 times, never answered"
-    assert attempts == 5
-
-
-async def test_a_dead_letter_that_cannot_be_stored_keeps_the_message(
-    bus: Bus, place: Place
-) -> None:
-    """Otherwise a full dead-letter stream would eat messages."""
-    await bus.publish(place.subject(), b"", message_id="1")
-    await bus.js.delete_stream(DEAD.name)
-    burying = asyncio.Event()
-
-    async def handle(delivery: Delivery) -> None:
-        burying.set()
-        await delivery.dead_letter("test")
-
-    async with running(run_pull_each(bus, place.durable, handle, permits=1, drain_seconds=0.1)):
-        await burying.wait()
-
-    assert (await durable_info(bus, place))["ack_floor"]["stream_seq"] == 0  # type: ignore[index]
-
-
 async def test_a_slow_handler_is_kept_alive(bus: Bus, place: Place) -> None:
     """Longer than the ack wait, and still one delivery; also what waits behind it in the queue."""
     slow = place.with_durable(ack_wait=timedelta(seconds=1))
     await bus.publish_many([Outgoing(slow.subject(), b"%d" % n, f"{n}") for n in range(2)])
     deliveries: list[int] = []
+    answers = await bus.nc.subscribe("$JS.ACK.>")
 
     async def handle(batch: list[Delivery]) -> None:
         deliveries.extend(delivery.num_delivered for delivery in batch)
-        await asyncio.sleep(1.5)
+        # Work in progress is reported after each third of the ack wait.
+        reported: Counter[str] = Counter()
+        while max(reported.values(), default=0) < 4:
+            message = await answers.next_msg(timeout=5)
+            reported[message.subject] += message.data == b"+WPI"
         ack_all(batch)
 
     async with running(run_pull(bus, slow.durable, handle, batch=1, prefetch=4)):
@@ -349,7 +222,7 @@ async def test_when_cancelled_the_running_batch_finishes(bus: Bus, place: Place)
 
     assert handled in ([b"0"], [b"0", b"1"])
     info = await durable_info(bus, place)
-    assert info["ack_floor"]["stream_seq"] == len(handled)  # type: ignore[index]
+    assert info["ack_floor"]["stream_seq"] == len(handled)
 
 
 async def test_what_was_not_begun_goes_to_another_at_once(bus: Bus, place: Place) -> None:

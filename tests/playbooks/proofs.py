@@ -34,6 +34,12 @@ class Run:
             if event["event_type"] == "call.done" and event["node_name"] == step
         ]
 
+    def errors(self) -> list[str]:
+        """Return the texts of failures that the regression runner looks at."""
+        contexts = ((event.get("result") or {}).get("context") for event in self.log)
+        found = (one.get("error") for one in contexts if isinstance(one, dict))
+        return [str(text) for text in found if text]
+
     def issued(self) -> Counter[str]:
         """Count commands by step."""
         return Counter(

@@ -2,11 +2,11 @@
 
 Run by hand, some minutes long::
 
-    .venv/bin/python tests/e2e/chaos.py                        # every process, five times each
-    .venv/bin/python tests/e2e/chaos.py --orchestrators 2 --outboxes 2
-    .venv/bin/python tests/e2e/chaos.py --targets wipe --rounds 3
-    .venv/bin/python tests/e2e/chaos.py --targets stack --rounds 3
-    .venv/bin/python tests/e2e/chaos.py --orchestrators 2 --targets stop-orchestrator,pg-backends
+    .venv/bin/python tests/outages/chaos.py                        # every process, five times each
+    .venv/bin/python tests/outages/chaos.py --orchestrators 2 --outboxes 2
+    .venv/bin/python tests/outages/chaos.py --targets wipe --rounds 3
+    .venv/bin/python tests/outages/chaos.py --targets stack --rounds 3
+    .venv/bin/python tests/outages/chaos.py --targets stop-orchestrator,pg-backends
 
 ``stop-NAME`` freezes a process with SIGSTOP and lets it go on after ``--freeze`` seconds (a worker
 longer than its heartbeats may be silent); ``pg-backends`` ends database sessions in mid-statement,
@@ -19,6 +19,7 @@ followed each kill.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -31,7 +32,8 @@ from pathlib import Path
 
 import asyncpg
 import httpx
-from stack import Stack, register
+from noetl_testkit.stack import Stack, register
+from noetl_testkit.waiting import eventually
 from verify import check_executions, longest_gap
 
 PLAYBOOK = """\
@@ -52,6 +54,8 @@ PROCESSES = (
     "postgres",
 )
 SETTLE_SECONDS = 180
+WARM = 10
+"""Starts accepted before the first kill, and after the last one."""
 
 
 def playbook() -> str:
@@ -234,7 +238,7 @@ async def main() -> int:
             register(client, playbook())
         load = Load(stack.url, options.rate)
         loading = asyncio.create_task(load.run())
-        await asyncio.sleep(5)
+        await eventually(lambda: len(load.accepted) >= WARM, what="the load runs")
         schedule = [target for target in options.targets.split(",") for _ in range(options.rounds)]
         random.shuffle(schedule)
         struck: list[tuple[str, float]] = []
@@ -245,16 +249,19 @@ async def main() -> int:
             print(f"{time.strftime('%H:%M:%S')} {said}; accepted {len(load.accepted)}", flush=True)
             await asyncio.sleep(options.pause * random.uniform(0.7, 1.3))
         ends = time.time()
-        await asyncio.sleep(5)
+        enough = len(load.accepted) + WARM
+        await eventually(lambda: len(load.accepted) >= enough, what="starts are accepted again")
         load.stopping = True
         await loading
-        deadline = time.monotonic() + SETTLE_SECONDS
         left: int | None = None
-        while time.monotonic() < deadline:
+
+        async def is_settled() -> bool:
+            nonlocal left
             left = await unfinished(dsn)
-            if left == 0:
-                break
-            await asyncio.sleep(1)
+            return left == 0
+
+        with contextlib.suppress(TimeoutError):
+            await eventually(is_settled, timeout_seconds=SETTLE_SECONDS, every_seconds=0.2)
         print(f"settled {time.time() - ends:.1f} s after the last kill, {left} unfinished")
         for (target, moment), until in zip(
             struck, [moment for _, moment in struck[1:]] + [ends], strict=True

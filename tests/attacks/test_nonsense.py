@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import nats
 import pytest
-from nats.js.api import DeliverPolicy
-from stack import Stack, execute, finish, register, running_stack
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from noetl_testkit.stack import Stack, execute, finish, register
 
 if TYPE_CHECKING:
     import httpx
@@ -26,11 +25,10 @@ workflow:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with running_stack() as running:
-        with running.client() as client:
-            register(client, GOOD)
-        yield running
+def stack(nats_stack: Stack) -> Stack:
+    with nats_stack.client() as client:
+        register(client, GOOD)
+    return nats_stack
 
 
 def assert_alive(stack: Stack) -> None:
@@ -140,45 +138,24 @@ def test_nul_characters_are_not_a_server_error(stack: Stack) -> None:
 GARBAGE = [b"", b"garbage \xff\xfe", b"[]", b'{"type": "no.such"}', b'{"type": "execute"}']
 
 
-async def dead_letters(url: str) -> list[str]:
-    """Return the reasons of the dead letters that are there now."""
-    connection = await nats.connect(url)
+@pytest.mark.parametrize("subject", ["noetl_ingress.0.1", "noetl.commands.shared.1"])
+async def test_garbage_on_a_stream_becomes_dead_letters(stack: Stack, subject: str) -> None:
+    connection = await nats.connect(stack.values()["NOETL_NATS_URL"])
     try:
         js = connection.jetstream()
-        count = (await js.stream_info("noetl_dead")).state.messages
-        if not count:
-            return []
-        subscription = await js.subscribe(
-            "noetl_dead.>", stream="noetl_dead", deliver_policy=DeliverPolicy.ALL
-        )
-        return [str((await subscription.next_msg(timeout=5)).headers or {}) for _ in range(count)]
+        last = (await js.stream_info("noetl_dead")).state.last_seq
+        sent = [(await js.publish(subject, body)).seq for body in GARBAGE]
+        reader = await js.subscribe(
+            "noetl_dead.>", stream="noetl_dead", config=ConsumerConfig(opt_start_seq=last + 1),
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE, ordered_consumer=True,
+        )  # fmt: skip
+        letters = [(await reader.next_msg(timeout=30)).headers or {} for _ in GARBAGE]
     finally:
         await connection.close()
 
-
-async def publish_garbage(url: str, subject: str) -> None:
-    """Put every kind of garbage on a subject."""
-    connection = await nats.connect(url)
-    js = connection.jetstream()
-    for body in GARBAGE:
-        await js.publish(subject, body)
-    await connection.close()
-
-
-@pytest.mark.parametrize("subject", ["noetl_ingress.0.1", "noetl.commands.shared.1"])
-def test_garbage_on_a_stream_becomes_dead_letters(stack: Stack, subject: str) -> None:
-    url = stack.values()["NOETL_NATS_URL"]
-
-    async def scenario() -> int:
-        before = len(await dead_letters(url))
-        await publish_garbage(url, subject)
-        async with asyncio.timeout(30):
-            while len(await dead_letters(url)) < before + len(GARBAGE):
-                await asyncio.sleep(0.2)
-        return len(await dead_letters(url)) - before
-
-    assert asyncio.run(scenario()) == len(GARBAGE)
-    assert_alive(stack)
+    assert sorted(int(letter["Noetl-Dead-Sequence"]) for letter in letters) == sent
+    assert all(letter["Noetl-Dead-Reason"] for letter in letters)
+    await asyncio.to_thread(assert_alive, stack)
 
 
 def test_event_for_an_unknown_execution_is_refused(stack: Stack) -> None:

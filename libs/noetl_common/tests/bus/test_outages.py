@@ -13,6 +13,7 @@ from noetl_common.bus.standing import StandingPull
 from noetl_common.bus.topology import ensure_durable, ensure_topology, run_topology_watch
 from noetl_testkit.bus import make_place, nats_settings, running
 from noetl_testkit.nats import NatsServer
+from noetl_testkit.ports import turning_away
 from noetl_testkit.waiting import eventually
 
 
@@ -186,8 +187,9 @@ async def test_connecting_waits_for_the_broker(own_nats: NatsServer) -> None:
         async with connect(nats_settings(own_nats.url), name="early"):
             connected.set()
 
-    using = asyncio.create_task(use())
-    await asyncio.sleep(0.3)
+    async with turning_away(own_nats.instance.port) as tried:
+        using = asyncio.create_task(use())
+        await tried.wait()
     assert not connected.is_set()
     await asyncio.to_thread(own_nats.start)
     await asyncio.wait_for(using, timeout=10)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noetl_contract.json import Json
-from stack import Stack, finish
+from noetl_testkit.stack import Stack, finish
 
 QUICK = """\
 apiVersion: noetl.io/v2

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +17,9 @@ import pytest
 import yaml
 from nats.js.api import AckPolicy, ConsumerConfig
 from noetl.stack.process import free_port
+from noetl_testkit.stack import READY_SECONDS, Stack
+from noetl_testkit.waiting import wait_for, wait_until
 from real_cli import FAILS, PARENT, QUICK, WAITS, Cli
-from stack import READY_SECONDS, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -70,17 +70,16 @@ def cli(request: pytest.FixtureRequest, plain: Cli) -> Cli:
 
 def wait_for_worker(stack: Stack) -> None:
     """Wait until the edge knows a worker."""
-    deadline = time.monotonic() + READY_SECONDS
     with stack.client() as client:
-        while time.monotonic() < deadline:
+
+        def is_known() -> bool:
             try:
                 answer = client.get("/api/worker/pools")
-                if answer.status_code == 200 and answer.json():
-                    return
             except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-    raise TimeoutError(f"no worker came in {READY_SECONDS} s")
+                return False
+            return answer.status_code == 200 and bool(answer.json())
+
+        wait_until(is_known, what="a worker came", timeout_seconds=READY_SECONDS)
 
 
 def test_register_run_and_status(cli: Cli, pytestconfig: pytest.Config) -> None:
@@ -178,13 +177,14 @@ def test_cancel_with_and_without_children(cli: Cli) -> None:
 
 def wait_for_child(client: httpx.Client, path: str, parent_id: str) -> str:
     """Wait until the child has begun and return its id."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+
+    def child() -> str | None:
         for entry in client.get("/api/executions", params={"path": path}).json():
             if str(entry["parent_execution_id"]) == parent_id:
                 return str(entry["execution_id"])
-        time.sleep(0.05)
-    raise TimeoutError(f"{parent_id} has no child {path}")
+        return None
+
+    return wait_for(child, what=f"{parent_id} has a child {path}")
 
 
 async def test_cleanup_finds_what_runs_for_too_long(cli: Cli) -> None:

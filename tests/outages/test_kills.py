@@ -13,7 +13,7 @@ def test_nothing_is_lost_when_every_process_is_killed_once() -> None:
     script = Path(__file__).with_name("chaos.py")
 
     done = subprocess.run(
-        [sys.executable, str(script), "--rounds", "1", "--pause", "4"],
+        [sys.executable, str(script), "--rounds", "1", "--pause", "2"],
         capture_output=True,
         text=True,
         timeout=380,

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
-from mock_hosts import MockHosts
+from mock_hosts import MockHosts, mock_hosts
 from noetl_contract.json import JsonObject
+from noetl_testkit.stack import Stack, events, execute, finish, register
 from proofs import PROOFS, Run
-from real_playbooks import read
-from stack import Stack, events, execute, finish, register, running_stack
+from real_playbooks import DATABASE, read
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -23,36 +23,11 @@ ROWS = {
 }
 """Rows of a log where the contract gives the number."""
 
-DATABASE = "demo_noetl"
-
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[MockHosts]:
-    with MockHosts().running() as running:
+    with mock_hosts() as running:
         yield running
-
-
-@pytest.fixture(scope="module", params=["nats", "http"])
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    with running_stack(environment={"NOETL_WORKER_TRANSPORT": request.param}) as running:
-        asyncio.run(_fetch(running.dsn(), f"CREATE DATABASE {DATABASE}"))
-        _store_credentials(running)
-        yield running
-
-
-def _store_credentials(stack: Stack) -> None:
-    values = stack.values()
-    access = {
-        "db_host": values["POSTGRES_HOST"],
-        "db_port": values["POSTGRES_PORT"],
-        "db_user": values["POSTGRES_USER"],
-        "db_password": values["POSTGRES_PASSWORD"],
-    }
-    with stack.client() as client:
-        for name, database in [("pg_k8s", DATABASE), ("pg_local", DATABASE)]:
-            data = {**access, "db_name": database}
-            body = {"name": name, "type": "postgres", "data": data}
-            client.post("/api/credentials", json=body).raise_for_status()
 
 
 async def _fetch(dsn: str, statement: str) -> list[JsonObject]:
@@ -65,12 +40,12 @@ async def _fetch(dsn: str, statement: str) -> list[JsonObject]:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", list(PROOFS))
-def test_real_playbook_does_its_work(stack: Stack, hosts: MockHosts, name: str) -> None:
+def test_real_playbook_does_its_work(transport_stack: Stack, hosts: MockHosts, name: str) -> None:
     text = hosts.rewrite(read(name))
     hosts.api.requests.clear()
     hosts.api.flaky_calls.clear()
-    dsn = stack.dsn().rpartition("/")[0] + f"/{DATABASE}"
-    with stack.client() as client:
+    dsn = transport_stack.dsn(DATABASE)
+    with transport_stack.client() as client:
         for needed in NEEDS.get(name, ()):
             before = register(client, hosts.rewrite(read(needed)))["path"]
             assert finish(client, execute(client, before)) == "COMPLETED"
@@ -78,23 +53,21 @@ def test_real_playbook_does_its_work(stack: Stack, hosts: MockHosts, name: str) 
         execution_id = execute(client, path)
 
         status = finish(client, execution_id, seconds=90)
-        log = events(client, execution_id)
-        assert status == "COMPLETED", [event["error"] for event in log if event.get("error")]
-        kinds = Counter(event["event_type"] for event in log)
+        run = Run(
+            execution_id=execution_id,
+            log=events(client, execution_id),
+            sql=lambda statement: asyncio.run(_fetch(dsn, statement)),
+            client=client,
+            hosts=hosts,
+        )
+        assert status == "COMPLETED", run.errors()
+        kinds = Counter(event["event_type"] for event in run.log)
         assert kinds["playbook_started"] == 1
         assert kinds["playbook.completed"] == 1
         assert kinds["command.issued"] == kinds["command.completed"]
         if name in ROWS:
-            assert len(log) == ROWS[name]
-        PROOFS[name](
-            Run(
-                execution_id=execution_id,
-                log=log,
-                sql=lambda statement: asyncio.run(_fetch(dsn, statement)),
-                client=client,
-                hosts=hosts,
-            )
-        )
+            assert len(run.log) == ROWS[name]
+        PROOFS[name](run)
 
 
 NEEDS = {
@@ -108,8 +81,8 @@ NEEDS = {
 
 
 @pytest.mark.shared
-def test_hello_world_writes_the_contracts_sequence(stack: Stack) -> None:
-    with stack.client() as client:
+def test_hello_world_writes_the_contracts_sequence(transport_stack: Stack) -> None:
+    with transport_stack.client() as client:
         path = register(client, read("hello_world/hello_world.yaml"))["path"]
         execution_id = execute(client, path)
         finish(client, execution_id)
@@ -143,9 +116,9 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES))
-def test_example_completes(stack: Stack, name: str, pytestconfig: pytest.Config) -> None:
+def test_example_completes(transport_stack: Stack, name: str, pytestconfig: pytest.Config) -> None:
     text = (pytestconfig.rootpath / "examples" / f"{name}.yaml").read_text()
-    with stack.client() as client:
+    with transport_stack.client() as client:
         path = register(client, text)["path"]
         execution_id = execute(client, path, **EXAMPLES[name])
 

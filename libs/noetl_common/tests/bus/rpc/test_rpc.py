@@ -117,13 +117,16 @@ async def test_a_call_may_wait_for_its_service(bus: Bus, client: RpcClient, subj
 
 
 async def test_no_answer_in_time_is_an_error(bus: Bus, client: RpcClient, subject: str) -> None:
-    async def never(_request: dict[str, Any]) -> dict[str, Any]:
-        await asyncio.sleep(1)
+    go_on = asyncio.Event()
+
+    async def late(_request: dict[str, Any]) -> dict[str, Any]:
+        await go_on.wait()
         return {}
 
-    async with serve_rpc(bus, {subject: never}, queue="q"):
+    async with serve_rpc(bus, {subject: late}, queue="q"):
         with pytest.raises(RpcUnavailable, match="no answer"):
             await client.call(subject, {}, timeout=0.1)
+        go_on.set()
 
 
 async def test_a_request_whose_sender_gave_up_is_dropped(
@@ -271,19 +274,20 @@ async def test_a_request_on_its_way_fails_with_its_connection(
     own_nats: NatsServer, own_bus: Bus
 ) -> None:
     """Waiting for the timeout would not help: the answer is lost."""
-    asked = asyncio.Event()
+    asked, go_on = asyncio.Event(), asyncio.Event()
 
-    async def never(_request: dict[str, Any]) -> dict[str, Any]:
+    async def late(_request: dict[str, Any]) -> dict[str, Any]:
         asked.set()
-        await asyncio.sleep(1)
+        await go_on.wait()
         return {}
 
-    async with serve_rpc(own_bus, {"a.b": never}, queue="q"):
+    async with serve_rpc(own_bus, {"a.b": late}, queue="q"):
         call = asyncio.ensure_future(RpcClient(own_bus).call("a.b", {}, timeout=60))
         await asked.wait()
         await asyncio.to_thread(own_nats.kill)
         with pytest.raises(RpcUnavailable, match="connection was lost"):
             await call
+        go_on.set()
     await asyncio.to_thread(own_nats.start)
 
 

@@ -3,15 +3,14 @@
 import base64
 import binascii
 import contextlib
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from dataclasses import dataclass
 
 from noetl_contract.json import Json
+from noetl_testkit.web import Request, Response, serving
 
 PAGINATED_API = "http://paginated-api.test-server.svc.cluster.local:5555"
 INTERNET = ("https://jsonplaceholder.typicode.com", "https://httpbin.org")
@@ -28,6 +27,7 @@ class Api:
         self.flaky_calls: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.recent: list[float] = []
+        self.closing = threading.Event()
         self.reset_probes()
 
     def reset_probes(self) -> None:
@@ -105,7 +105,7 @@ class Api:
         if kind == "auth":
             return 401, {"detail": "Unauthorized - invalid credentials"}, {}
         if kind == "timeout":
-            time.sleep(30)
+            self.closing.wait(30)  # longer than any tool waits
         if kind in {"500", "403", "404"}:
             return int(kind), {"detail": f"Simulated {kind}"}, {}
         return _ok({"data": [{"id": i} for i in _page(0, 10)]})
@@ -138,7 +138,8 @@ class Api:
             self.active += 1
             number, at_start = self.started, self.active
             self.max_active = max(self.max_active, self.active)
-        time.sleep(seconds)
+        # It is the workload: a call that lasts while others begin.
+        self.closing.wait(seconds)
         with self.lock:
             self.active -= 1
             self.completed += 1
@@ -205,43 +206,12 @@ def _page(start: int, size: int) -> range:
     return range(start + 1, min(start + size, TOTAL) + 1)
 
 
+@dataclass(frozen=True)
 class MockHosts:
-    """One server on a port of its own that plays all hosts."""
+    """One server that plays all hosts."""
 
-    def __init__(self) -> None:
-        api = self.api = Api()
-        routes = api.routes()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_any(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                url = urlsplit(self.path)
-                query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-                api.requests[f"{self.command} {url.path}"] += 1
-                route = routes.get((self.command, url.path))
-                status, body, headers = (
-                    (404, {"detail": "Not Found"}, {}) if route is None else route(query)
-                )
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                with contextlib.suppress(OSError):  # the caller may have given up
-                    self.wfile.write(data)
-
-            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815  names of the base
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+    api: Api
+    url: str
 
     def rewrite(self, text: str) -> str:
         """Return a playbook that calls this server instead of the hosts it names."""
@@ -249,14 +219,24 @@ class MockHosts:
             text = text.replace(host, self.url)
         return text
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator["MockHosts"]:
-        """Serve for the length of the block."""
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
+
+@contextlib.contextmanager
+def mock_hosts() -> Iterator[MockHosts]:
+    """Serve for the length of the block."""
+    api = Api()
+    routes = api.routes()
+
+    def answer(request: Request) -> Response:
+        place = f"{request.method} {request.path}"
+        api.requests[place] += 1
+        route = routes.get((request.method, request.path))
+        if route is None:
+            return Response({"detail": "Not Found"}, 404)
+        status, body, headers = route(request.query)
+        return Response(body, status, headers)
+
+    with serving(answer) as server:
         try:
-            yield self
+            yield MockHosts(api, server.url)
         finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join(timeout=10)
+            api.closing.set()

@@ -24,7 +24,7 @@ async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> Non
         working += 1
         most = max(most, working)
         if kind == b"child":
-            await asyncio.sleep(0.01)
+            await bus.flush()
             children[name].set()
         else:
             working -= 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from noetl_testkit.nats import NatsServer
-from stack import Stack, events, execute, finish, register, running_stack
+from noetl_testkit.stack import Stack, events, execute, finish, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from noetl.commands.operate import current_state
+from noetl.stack.datadir import DataDirectory
 from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
+
+from noetl_testkit.waiting import wait_until
 
 READY_SECONDS = 60
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
@@ -35,11 +38,16 @@ class Stack:
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    _values: dict[str, str] | None = None
 
     @property
     def url(self) -> str:
         """Base URL of the edge."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _output(self) -> Path:
+        return self.data.parent / f"{self.data.name}.up.log"
 
     def up(self) -> None:
         """Start the stack and wait until it is ready.
@@ -47,65 +55,78 @@ class Stack:
         Raises:
             RuntimeError: it ended or was not ready in time; the text has the end of its output.
         """
-        output = (self.data.parent / f"{self.data.name}.up.log").open("ab")
-        self.process = subprocess.Popen(
-            [*command(), "up", "--port", str(self.port), "--data", str(self.data), *self.arguments],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **self.environment},
-            start_new_session=True,
-        )
-        output.close()
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the stack ended with {self.process.returncode}: {self.log()}")
-            if self.is_ready():
-                return
-            time.sleep(0.05)
-        raise RuntimeError(f"the stack was not ready in {READY_SECONDS} s: {self.log()}")
+        with self._output.open("ab") as output:
+            process = subprocess.Popen(
+                [
+                    *command(),
+                    *("up", "--port", str(self.port), "--data", str(self.data)),
+                    *self.arguments,
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        self.process = process
+        self._values = None
+        try:
+            wait_until(
+                lambda: process.poll() is not None or self.is_ready(),
+                what="the stack is ready",
+                timeout_seconds=READY_SECONDS,
+            )
+        except TimeoutError as error:
+            raise RuntimeError(f"{error}: {self.log()}") from error
+        if process.poll() is not None:
+            raise RuntimeError(f"the stack ended with {process.returncode}: {self.log()}")
 
     def is_ready(self) -> bool:
         """Say whether every service reports to be ready."""
-        try:
-            services = self.services()
-        except (subprocess.SubprocessError, json.JSONDecodeError, KeyError):
-            return False
-        return bool(services) and all(service["state"] == "ready" for service in services.values())
+        services = self.services().values()
+        return bool(services) and all(service["state"] == "ready" for service in services)
 
     def services(self) -> dict[str, JsonObject]:
-        """Return what ``status --json`` says, by service name."""
-        done = subprocess.run(
-            [*command(), "status", "--json", "--data", str(self.data)],
-            capture_output=True,
-            timeout=30,
-            check=True,
-        )
-        return {service["name"]: service for service in json.loads(done.stdout)["services"]}
+        """Return the state of every process, as ``status --json`` says, by service name."""
+        state = current_state(DataDirectory(self.data))
+        return {service["name"]: service for service in state["services"]}
 
     def log(self) -> str:
         """Return the end of what ``up`` printed."""
-        path = self.data.parent / f"{self.data.name}.up.log"
+        path = self._output
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
     def values(self) -> dict[str, str]:
         """Return the settings the stack gives to its services, as ``env --json`` prints them."""
-        done = subprocess.run(
-            [*command(), "env", "--json", "--data", str(self.data)],
-            capture_output=True,
-            timeout=30,
-            check=True,
-        )
-        return dict(json.loads(done.stdout))
+        if self._values is None:
+            done = subprocess.run(
+                [*command(), "env", "--json", "--data", str(self.data)],
+                capture_output=True,
+                timeout=30,
+                check=True,
+            )
+            self._values = json.loads(done.stdout)
+        return dict(self._values)
 
-    def dsn(self) -> str:
-        """Return the address of the stack's database."""
+    def dsn(self, database: str | None = None) -> str:
+        """Return the address of the stack's database, or of another one on its server."""
         values = self.values()
         return (
             f"postgresql://{values['POSTGRES_USER']}:{values['POSTGRES_PASSWORD']}"
-            f"@{values['POSTGRES_HOST']}:{values['POSTGRES_PORT']}/{values['POSTGRES_DB']}"
+            f"@{values['POSTGRES_HOST']}:{values['POSTGRES_PORT']}"
+            f"/{database or values['POSTGRES_DB']}"
         )
+
+    def database_login(self, database: str | None = None) -> dict[str, str]:
+        """Return the data of a credential for the stack's database, or another on its server."""
+        values = self.values()
+        return {
+            "db_host": values["POSTGRES_HOST"],
+            "db_port": values["POSTGRES_PORT"],
+            "db_user": values["POSTGRES_USER"],
+            "db_password": values["POSTGRES_PASSWORD"],
+            "db_name": database or values["POSTGRES_DB"],
+        }
 
     def down(self) -> None:
         """Stop the stack as Ctrl-C does."""
@@ -121,9 +142,7 @@ class Stack:
 
     def kill_everything(self) -> None:
         """SIGKILL the supervisor and every process it started."""
-        pids = []
-        with contextlib.suppress(subprocess.SubprocessError, json.JSONDecodeError):
-            pids = [service["pid"] for service in self.services().values() if service["pid"]]
+        pids = [service["pid"] for service in self.services().values() if service["pid"]]
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
         for pid in pids:
@@ -175,14 +194,18 @@ def finish(
     Raises:
         TimeoutError: it has not ended; the text names the step it is at.
     """
-    deadline = time.monotonic() + seconds
     body: JsonObject = {}
-    while time.monotonic() < deadline:
+
+    def has_ended() -> bool:
+        nonlocal body
         body = client.get(f"/api/executions/{execution_id}/status").json()
-        if body.get("status") in FINISHED:
-            return str(body["status"])
-        time.sleep(poll_seconds)
-    raise TimeoutError(f"{execution_id} is still at {body.get('current_step')}: {body}")
+        return body.get("status") in FINISHED
+
+    try:
+        wait_until(has_ended, timeout_seconds=seconds, every_seconds=poll_seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"{execution_id} is at {body.get('current_step')}: {body}") from error
+    return str(body["status"])
 
 
 def events(client: httpx.Client, execution_id: int) -> list[JsonObject]:

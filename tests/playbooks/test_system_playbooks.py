@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +21,8 @@ import pytest
 from nats.js.api import ConsumerConfig
 from noetl.stack.process import free_port
 from noetl_contract.json import Json
+from noetl_testkit.stack import Stack, execute, finish, register, running_stack
 from noetl_testkit.waiting import wait_until
-from stack import Stack, execute, finish, register, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -57,27 +56,9 @@ FROM numbers
 """
 
 
-KNOWN: dict[int, dict[str, str]] = {}
-
-
-def values_of(stack: Stack) -> dict[str, str]:
-    """Return a stack's settings; each look of its own would start a process."""
-    if stack.port not in KNOWN:
-        KNOWN[stack.port] = stack.values()
-    return KNOWN[stack.port]
-
-
-def dsn_of(stack: Stack) -> str:
-    values = values_of(stack)
-    return (
-        f"postgresql://{values['POSTGRES_USER']}:{values['POSTGRES_PASSWORD']}"
-        f"@{values['POSTGRES_HOST']}:{values['POSTGRES_PORT']}/{values['POSTGRES_DB']}"
-    )
-
-
 def fetch(stack: Stack, statement: str, *values: object) -> list[Json]:
     async def run() -> list[Json]:
-        connection = await asyncpg.connect(dsn_of(stack))
+        connection = await asyncpg.connect(stack.dsn())
         try:
             return list(await connection.fetch(statement, *values))
         finally:
@@ -90,7 +71,7 @@ def published(stack: Stack) -> Counter[str]:
     """Count the messages of the stream of events by their ids."""
 
     async def run() -> Counter[str]:
-        client = await nats.connect(values_of(stack)["NOETL_NATS_URL"])
+        client = await nats.connect(stack.values()["NOETL_NATS_URL"])
         try:
             js = client.jetstream()
             reader = await js.pull_subscribe(
@@ -112,7 +93,7 @@ def published(stack: Stack) -> Counter[str]:
 @contextlib.contextmanager
 def system_worker(stack: Stack) -> Iterator[None]:
     """Run a worker of the system pool, who alone has the secrets."""
-    values = values_of(stack)
+    values = stack.values()
     address = urlsplit(values["NOETL_NATS_URL"])
     environment = {
         **os.environ,
@@ -157,7 +138,7 @@ def system_stack(**environment: str) -> Iterator[tuple[Stack, httpx.Client]]:
 
 
 def begin(stack: Stack, client: httpx.Client, name: str, **workload: Json) -> int:
-    address = urlsplit(values_of(stack)["NOETL_NATS_URL"])
+    address = urlsplit(stack.values()["NOETL_NATS_URL"])
     workload |= {"server_url": stack.url}
     if name == "outbox_publisher":
         workload |= {
@@ -387,8 +368,10 @@ def test_beside_the_services_nothing_happens_twice() -> None:
         run(stack, client, "projector")
 
         left = "SELECT count(*) FROM noetl.outbox WHERE outbox_id <= $1 AND status <> 'PUBLISHED'"
-        deadline = time.monotonic() + 60
-        while fetch(stack, left, ROWS)[0][0] and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(
+            lambda: fetch(stack, left, ROWS)[0][0] == 0,
+            what="all rows are published",
+            timeout_seconds=60,
+        )
         assert_published_once(stack)
         assert_projected_once(stack)

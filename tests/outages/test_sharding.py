@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import httpx
 import pytest
 from noetl.stack.process import free_port
 from noetl_contract.sharding import shard_for
-from stack import Stack, command, execute, finish, register, running_stack
+from noetl_testkit.stack import Stack, command, execute, finish, register, running_stack
+from noetl_testkit.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -186,16 +186,17 @@ def test_a_cancelled_parent_takes_its_children_along(client: httpx.Client) -> No
     for text in (WAITING, CHILD):
         register(client, text)
     parent = execute(client, "tests/waiting")
-    children: list[int] = []
-    deadline = time.monotonic() + 30
-    while len(children) < 12 and time.monotonic() < deadline:
+
+    def begun() -> list[int] | None:
         listed = client.get("/api/executions", params={"limit": 100}).json()
-        children = [
+        found = [
             int(one["execution_id"])
             for one in listed
             if str(one["parent_execution_id"]) == str(parent)
         ]
-        time.sleep(0.2)
+        return found if len(found) == 12 else None
+
+    children = wait_for(begun, what="all children have begun")
     assert {shard_of(one) for one in children} == {0, 1}
     answer = client.post(f"/api/executions/{parent}/cancel", json={"cascade": True})
     answer.raise_for_status()

@@ -2,17 +2,16 @@
 
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from noetl_engine.playbook.lint import Finding, lint
-from stack import Stack, command, running_stack
+from noetl_testkit.stack import Stack, command
+from noetl_testkit.web import Response, serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -88,45 +87,19 @@ MISTAKES = {
 each = pytest.mark.parametrize("name", list(MISTAKES))
 
 
-class Broken(BaseHTTPRequestHandler):
-    """Answers every request with 500."""
-
-    def do_GET(self) -> None:
-        body = b'{"error": "broken"}'
-        self.send_response(500)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    """A host that answers every request with 500."""
+    with serving(lambda _: Response({"error": "broken"}, 500)) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with running_stack() as running:
-        values = running.values()
-        data = {
-            "db_host": values["POSTGRES_HOST"],
-            "db_port": values["POSTGRES_PORT"],
-            "db_user": values["POSTGRES_USER"],
-            "db_password": values["POSTGRES_PASSWORD"],
-            "db_name": values["POSTGRES_DB"],
-        }
-        with running.client() as client:
-            body = {"name": "mistakes_db", "type": "postgres", "data": data}
-            client.post("/api/credentials", json=body).raise_for_status()
-        yield running
+def stack(nats_stack: Stack) -> Stack:
+    body = {"name": "mistakes_db", "type": "postgres", "data": nats_stack.database_login()}
+    with nats_stack.client() as client:
+        client.post("/api/credentials", json=body).raise_for_status()
+    return nats_stack
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Thousands of mutated bodies against a running stack: nothing may crash, stick or answer 5xx.
 
-Run by hand: ``.venv/bin/python tests/e2e/fuzz.py --cases 20000 [--seed N]``. Half of the cases
+Run by hand: ``.venv/bin/python tests/attacks/fuzz.py --cases 20000 [--seed N]``. Half of the cases
 are posted to ``/api/events``, half are published to the ingress subject. Afterwards a playbook
 has to run, every consumer has to have caught up, and no process may have been restarted.
 """
@@ -19,7 +19,8 @@ import httpx
 import nats
 from nats.aio.client import Client
 from noetl_contract.json import Json, JsonObject
-from stack import Stack, execute, finish, register, running_stack
+from noetl_testkit.stack import Stack, execute, finish, register, running_stack
+from noetl_testkit.waiting import eventually
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2
@@ -230,13 +231,11 @@ async def publish_ingress(
 
 async def _drained(client: Client) -> None:
     """Wait until no consumer of the ingress has anything left."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        info = await client.jetstream().stream_info("noetl_ingress")
-        if info.state.messages == 0:
-            return
-        await asyncio.sleep(0.2)
-    raise TimeoutError("the ingress still holds messages: a consumer is stuck")
+
+    async def is_empty() -> bool:
+        return (await client.jetstream().stream_info("noetl_ingress")).state.messages == 0
+
+    await eventually(is_empty, what="no consumer of the ingress is stuck", timeout_seconds=SECONDS)
 
 
 async def dead_letters(nats_url: str) -> int:

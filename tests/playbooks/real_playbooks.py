@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+DATABASE = "demo_noetl"
+"""The database that the playbooks' credentials lead to."""
 FOLDER = Path(__file__).parents[3] / "shared" / "playbooks"
 
 

@@ -12,13 +12,10 @@ import base64
 import json
 import re
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
-from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -28,7 +25,8 @@ import pytest
 import yaml
 from nats.js.errors import NotFoundError
 from noetl_contract.json import JsonObject
-from stack import FINISHED, Stack, events, execute, finish, register, running_stack
+from noetl_testkit.stack import FINISHED, Stack, events, execute, finish, register, running_stack
+from noetl_testkit.web import Request, Response, serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -66,37 +64,21 @@ class Canaries:
 def echoing(canaries: Canaries) -> Iterator[None]:
     """Serve a host that answers every call with a failure and everything it was sent."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            said = {"seen": dict(self.headers.items()), "path": self.path, "body": body}
-            canaries.heard.append(json.dumps(said))
-            # What came in a payload is known by its key alone: given back inside a text it would
-            # be data like any other.
-            given = [] if canaries.paid in canaries.heard[-1] else [said, json.dumps(said)]
-            data = json.dumps({"list": given}).encode()
-            self.send_response(500)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(request: Request) -> Response:
+        said = {
+            "seen": dict(request.headers),
+            "path": request.target,
+            "body": request.body.decode(),
+        }
+        canaries.heard.append(json.dumps(said))
+        # What came in a payload is known by its key alone: given back inside a text it would
+        # be data like any other.
+        given = [] if canaries.paid in canaries.heard[-1] else [said, json.dumps(said)]
+        return Response({"list": given}, 500)
 
-        do_GET = do_POST = answer  # noqa: N815  the standard library's names
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    canaries.echo = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(answer) as server:
+        canaries.echo = server.url
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def tools(echo: str) -> dict[str, list[JsonObject]]:
@@ -160,16 +142,10 @@ def playbook(kind: str, number: int, tool: JsonObject, *, pipeline: bool) -> Jso
     }
 
 
-def store(client: httpx.Client, canaries: Canaries, database: dict[str, str]) -> None:
+def store(client: httpx.Client, canaries: Canaries, login: dict[str, str]) -> None:
     """Store the secret in every way there is."""
     secret = canaries.stored
-    login = {
-        "db_host": database["POSTGRES_HOST"],
-        "db_port": database["POSTGRES_PORT"],
-        "db_user": "canary",
-        "db_password": secret,
-        "db_name": database["POSTGRES_DB"],
-    }
+    login = {**login, "db_user": "canary", "db_password": secret}
     wanted = {
         "canary_pg": ("postgres", login),
         "canary_pg_away": ("postgres", {**login, "db_host": "127.0.0.1", "db_port": "9"}),
@@ -203,7 +179,7 @@ def stack(canaries: Canaries) -> Iterator[Stack]:
     """A stack in which every playbook has run to its end; credentials come sealed."""
     environment = {"NOETL_SEALED_CREDENTIALS": "true"}
     with running_stack(environment=environment) as stack, stack.client() as client:
-        store(client, canaries, stack.values())
+        store(client, canaries, stack.database_login())
         for kind in KINDS:
             for number, tool in enumerate(tools(canaries.echo).get(kind, [{"auth": "canary_pg"}])):
                 for pipeline in (False, True):

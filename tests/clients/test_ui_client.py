@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from types import NoneType
 
-import httpx
 import pytest
 from noetl_contract.json import Json
+from noetl_testkit.stack import Stack
 from real_cli import FAILS
-from stack import Stack, running_stack
 from ui_client import MODES, ORIGIN, Page, check, double, printed, shown_text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -85,16 +84,10 @@ CREDENTIAL = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with running_stack() as running:
-        yield running
-
-
 @pytest.fixture(params=MODES)
-def page(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(nats_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page in each of the ways in which pages reach the edge."""
-    with Page(stack.url, MODES[request.param]) as page:
+    with Page(nats_stack.url, MODES[request.param]) as page:
         yield page
 
 
@@ -347,13 +340,13 @@ def test_health_and_what_only_another_server_has(page: Page) -> None:
         page.ask(method, path, {} if method == "POST" else None, status=404)
 
 
-def test_preflight_and_foreign_origins(stack: Stack) -> None:
+def test_preflight_and_foreign_origins(nats_stack: Stack) -> None:
     asked = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "PUT",
         "Access-Control-Request-Headers": "authorization,content-type,x-session-token",
     }
-    with stack.client() as client:
+    with nats_stack.client() as client:
         for path in ("/api/executions", "/noetl/catalog/playbook/content", "/noetl/nothing"):
             answer = client.options(path, headers=asked)
             allowed = answer.headers["access-control-allow-headers"].lower()
@@ -368,9 +361,9 @@ def test_preflight_and_foreign_origins(stack: Stack) -> None:
     assert "access-control-allow-origin" not in foreign.headers
 
 
-def test_scripts_get_integers(stack: Stack) -> None:
+def test_scripts_get_integers(nats_stack: Stack) -> None:
     """Ids are strings for pages only."""
-    with Page(stack.url, MODES["direct"]) as page, httpx.Client(base_url=stack.url) as client:
+    with Page(nats_stack.url, MODES["direct"]) as page, nats_stack.client() as client:
         page.register(SAYS.replace("PATH", "ui/script"))
         started = client.post("/api/execute", json={"path": "ui/script"}).json()
         detail = client.get(f"/api/executions/{started['execution_id']}").json()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,10 +9,10 @@ from typing import Self
 
 import httpx
 from noetl_contract.json import Json, JsonObject
+from noetl_testkit.waiting import wait_until
 
 ORIGIN = "http://localhost:5173"
 TERMINAL = {"COMPLETED", "FAILED", "CANCELED", "CANCELLED", "ERROR"}
-SECONDS = 30
 
 type Shape = Mapping[str, object]
 
@@ -141,13 +140,18 @@ def until(ask: Callable[[], Json], is_good: Callable[[Json], bool]) -> Json:
     Raises:
         TimeoutError: it was not in time; the text has the last answer.
     """
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+    body: Json = None
+
+    def answers() -> bool:
+        nonlocal body
         body = ask()
-        if body is not None and is_good(body):
-            return body
-        time.sleep(0.05)
-    raise TimeoutError(f"still {body}")
+        return body is not None and is_good(body)
+
+    try:
+        wait_until(answers)
+    except TimeoutError as error:
+        raise TimeoutError(f"still {body}") from error
+    return body
 
 
 def check(body: Mapping[str, Json], shape: Shape) -> None:
