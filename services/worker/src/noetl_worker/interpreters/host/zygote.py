@@ -1,7 +1,8 @@
 """The waiting parent: forks script processes, ends what they leave behind, reports.
 
 It runs no foreign code. A process is forked before its job arrives, so no job waits for a
-fork; it serves that one job: what a script changes in its process reaches no other script.
+fork. It serves scripts of one execution, one after the other as long as they leave no trace:
+what a script changes in its process reaches no script of another execution.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from . import limits
 from .script import ScriptProcess
+from .traces import Traces
 from .wire import CONTROL, ENDED, READY
 
 if TYPE_CHECKING:
@@ -56,16 +58,17 @@ class Zygote:
         limits.adopt_orphans()
         _load_modules()
         _prepare_interpreter()
+        traces = Traces()
         gc.collect()
         gc.freeze()
         try:
             while True:
-                self._serve_one_process()
+                self._serve_one_process(traces)
         except BrokenPipeError:
             # The worker is gone. Its pipes end before the signal of its death comes.
             self._end()
 
-    def _serve_one_process(self) -> None:
+    def _serve_one_process(self, traces: Traces) -> None:
         pid = os.fork()
         if pid == 0:
             ScriptProcess(
@@ -74,6 +77,7 @@ class Zygote:
                 control=self.control,
                 limits=self.limits,
                 parent=self._pid,
+                traces=traces,
             ).live()
         self._child = pid
         with contextlib.suppress(OSError):  # it did so itself, or is gone
