@@ -14,7 +14,7 @@ from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
 from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 
 
 def make_job(code: str, **changes: Any) -> bytes:
@@ -143,14 +143,21 @@ async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
     assert after.value == 1
 
 
+STARTED_BEFORE = {
+    "a program": "pid = subprocess.Popen(['sleep', '1000'], start_new_session=True).pid",
+    "a fork": "pid = os.fork()\nif not pid:\n    os.setsid()\n    time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize("name", STARTED_BEFORE)
 async def test_what_it_started_before_that_ends_too(
-    interpreters: InterpreterPool, tmp_path: Path
+    interpreters: InterpreterPool, tmp_path: Path, name: str
 ) -> None:
     code = f"""
-import os, subprocess
-child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+import os, subprocess, time
+{STARTED_BEFORE[name]}
 with open({str(tmp_path / "pid")!r}, "w") as file:
-    file.write(str(child.pid))
+    file.write(str(pid))
 os.kill(os.getppid(), 9)
 while True: pass
 """
@@ -681,6 +688,19 @@ async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path:
     assert [one.value for one in await asyncio.gather(*scripts)] == [1, 1, 1, 1]
 
 
+async def test_a_nursery_that_was_killed_is_started_again(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=1, warm=1, keeping=Keeping(1, 60)
+    ) as pool:
+        (zygote,) = [one.pid for one in pool._all]
+        psutil.Process(zygote).parent().kill()
+        await eventually(lambda: not pool._all, what="its zygote has ended")
+
+        assert (await run(pool, "result = x")).value == 1
+
+
 async def test_closing_ends_running_scripts_and_removes_their_files(
     interpreter_limits: InterpreterLimits,
 ) -> None:
@@ -703,8 +723,9 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
     interpreter_limits: InterpreterLimits,
 ) -> None:
     """The kernel closes its pipes before it sends the signal of its death."""
+    nursery = Nursery(executable=None, limits=interpreter_limits)
     interpreter = Interpreter.start(
-        executable=None, limits=interpreter_limits, on_free=lambda _: None
+        nursery=nursery, limits=interpreter_limits, on_free=lambda _: None
     )
     await interpreter.ready()
     asyncio.get_running_loop().remove_reader(interpreter._control)
@@ -718,17 +739,20 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
         )
     finally:
         interpreter.close()
+        nursery.close()
 
 
 STARTS_AND_DIES = """
 import asyncio, os
 from noetl_worker.interpreters.interpreter import Interpreter
-from noetl_worker.interpreters.process import InterpreterLimits
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 async def start():
     limits = InterpreterLimits(
         memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000
     )
-    one = Interpreter.start(executable=None, limits=limits, on_free=print)
+    one = Interpreter.start(
+        nursery=Nursery(executable=None, limits=limits), limits=limits, on_free=print
+    )
     print(one._directory, flush=True)
     os.kill(os.getpid(), 9)
 asyncio.run(start())

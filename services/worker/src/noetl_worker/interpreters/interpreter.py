@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -24,7 +23,7 @@ from noetl_worker.interpreters.host.wire import (
     REPORT_MARK,
     RETIRED,
 )
-from noetl_worker.interpreters.process import InterpreterLimits, ZygoteProcess, start_zygote
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery, ZygoteProcess
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _END_SECONDS = 0.5
@@ -72,7 +71,7 @@ class Interpreter:
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> None:
-        self._process = zygote.process
+        self._process = zygote
         self._directory = zygote.directory
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
@@ -97,6 +96,7 @@ class Interpreter:
         self._expected = 0
         self._early_report: JsonObject | None = None
         self.is_lost = False
+        self._is_clean = False
         self.kept_for: int | None = None
         """Execution whose next script may use the process."""
         self.kept_since = 0.0
@@ -109,23 +109,21 @@ class Interpreter:
     def start(
         cls,
         *,
-        executable: str | None,
+        nursery: Nursery,
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> Self:
         """Start a zygote.
 
         Args:
-            executable: the interpreter; without it our own, without installed packages.
+            nursery: forks it.
             limits: bounds of its scripts.
             on_free: called when it has started, after each script, and when it is lost.
 
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        return cls(
-            start_zygote(executable=executable, limits=limits), limits=limits, on_free=on_free
-        )
+        return cls(nursery.start_zygote(), limits=limits, on_free=on_free)
 
     @property
     def is_running(self) -> bool:
@@ -206,8 +204,7 @@ class Interpreter:
     def _kill_process(self) -> None:
         if self._last_kill is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR1)
+        self._process.send_signal(signal.SIGUSR1)
         # A script may have stopped the zygote itself.
         self._last_kill = self._loop.call_later(3.0, self._kill_all)
 
@@ -220,17 +217,14 @@ class Interpreter:
     def close(self) -> None:
         """End it now, and wait until it has."""
         self.end()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._kill_all()
+        self._is_clean = self._process.wait(timeout=2)
         self._lose()
 
     def _kill_all(self) -> None:
         if self._script_pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._script_pid, signal.SIGKILL)
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
 
     def _on_timeout(self) -> None:
         self._timed_out = True
@@ -386,7 +380,8 @@ class Interpreter:
         if self._last_kill is not None:
             self._last_kill.cancel()
         self._kill_all()
-        if self._process.wait() != 0:
+        self._process.wait(timeout=2)
+        if not self._is_clean:
             end_strays(self._directory)
         for descriptor in (
             self._control,

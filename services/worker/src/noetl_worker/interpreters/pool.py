@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from noetl_common.logging import get_logger
 
 from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
-from noetl_worker.interpreters.process import InterpreterLimits, StartFailed
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartFailed
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
-# Kept processes that ended too early cost a fork each; so many cost as much as one more
-# interpreter.
-_MISSES_PER_GROWTH = 12
+# A kept process that ended too early cost a fork; so many cost as much as one more interpreter.
+_MISSES_PER_GROWTH = 2
 _REMEMBERED_ENDS = 256
 # An execution that paused for so long has probably ended.
 _LIKELY_OVER_SECONDS = 0.1
@@ -49,9 +48,9 @@ class _Waiter:
 class InterpreterPool:
     """Hand each script to a warm interpreter; at most ``size`` scripts at once.
 
-    It grows by one at a time, and only when a script has waited for a while: starting an
-    interpreter costs as much as dozens of short scripts. A script that finds all of them busy
-    gets the first that is free, new or not.
+    It grows by one at a time, and only when a script has waited for a while or missed the process
+    of its execution: an interpreter costs as much as some short scripts. A script that finds all
+    of them busy gets the first that is free, new or not.
 
     The process of a script that left no trace is kept for the next script of the same execution,
     never for another one. It ends when it has waited for too long, or when a script of another
@@ -69,6 +68,7 @@ class InterpreterPool:
         self._executable = executable
         self._limits = limits
         self._size = size
+        self._nursery = Nursery(executable=executable, limits=limits)
         self._keeping = keeping
         # The least recently used first.
         self._idle: deque[Interpreter] = deque()
@@ -111,6 +111,8 @@ class InterpreterPool:
 
     async def warm_up(self, count: int) -> None:
         """Start some interpreters ahead of the first scripts."""
+        if count:
+            await self._nursery.ready()
         while len(self._all) < count:
             self._grow()
             if self._starting is not None:
@@ -136,6 +138,7 @@ class InterpreterPool:
             interpreter.end()
         for interpreter in (*self._all, *self._alone):
             interpreter.close()
+        self._nursery.close()
         self._all.clear()
         self._idle.clear()
         for timer in (self._growth, self._idle_end):
@@ -146,8 +149,16 @@ class InterpreterPool:
                 waiter.future.set_exception(InterpreterLost("the worker ends"))
 
     async def _run_alone(self, job: bytes, *, timeout: float | None, executable: str) -> Run:  # noqa: ASYNC109  as above
+        nursery = Nursery(executable=executable, limits=self._limits)
+        try:
+            await nursery.ready()
+            return await self._run_with(nursery, job, timeout=timeout)
+        finally:
+            nursery.close()
+
+    async def _run_with(self, nursery: Nursery, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109  as above
         interpreter = Interpreter.start(
-            executable=executable, limits=self._limits, on_free=lambda _: None
+            nursery=nursery, limits=self._limits, on_free=lambda _: None
         )
         self._alone.add(interpreter)
         try:
@@ -276,7 +287,7 @@ class InterpreterPool:
         """
         try:
             interpreter = Interpreter.start(
-                executable=self._executable, limits=self._limits, on_free=self._freed
+                nursery=self._nursery, limits=self._limits, on_free=self._freed
             )
         except StartFailed as error:
             if not self._all:

@@ -52,28 +52,34 @@ _MARKING_EVENTS = frozenset(
 class Traces:
     """The look of a process before its first script; compared after each.
 
-    Made by the zygote and shared by its forks: copying so much in each would cost more than
+    Made once and shared by all forks: copying so much in each would cost more than
     the fork itself.
     """
 
     def __init__(self) -> None:
-        self._environment = dict(os.environ)
+        self._environment: dict[str, str] = {}
         self._modules = len(sys.modules)
         self._known = set(sys.modules)
         self._watched = _watched_modules()
         self._lists = [
             (given, list(given)) for given in (sys.path, sys.meta_path, sys.path_hooks, sys.argv)
         ]
-        self._signals = [_handler_of(number) for number in _SIGNALS]
+        self._signals: list[object] = []
         self._settings = _settings()
-        self._place = _place()
-        self._streams = _streams()
+        self._place: tuple[int, int] | None = None
+        self._streams: list[tuple[int, int]] = []
         self._builtins = dict(builtins.__dict__)
         self._system = _system()
         self._descriptors = 0
         self._size = 0
         self._is_marked = False
         sys.addaudithook(self._on_event)
+
+    def settle(self) -> None:
+        """Look at the surroundings that all processes of one zygote have."""
+        self._environment = dict(os.environ)
+        self._place = _place()
+        self._streams = _streams()
 
     def begin(self) -> None:
         """Look at properties of this process alone, before its first script."""

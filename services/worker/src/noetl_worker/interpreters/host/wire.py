@@ -7,6 +7,7 @@ A job is a head and JSON; a report is a mark, a length and JSON; a control recor
 import struct
 
 CONTROL = struct.Struct("<4sii")
+PID = struct.Struct("<i")
 JOB = struct.Struct("<?Q")
 """Head of a job: whether the process may wait for another one, and the length. Length 0: end."""
 RETIRED = 86
