@@ -1,6 +1,7 @@
 """Messages of streams and hints."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -18,8 +19,14 @@ from noetl_contract.ingress import (
     DEADLINE_HEADER,
     INGRESS,
     CancelMessage,
+    CommandMessageFields,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventFields,
     EventsMessage,
     ExecuteMessage,
+    Hold,
+    HoldFields,
     WireEvent,
     deadline_of,
     encode_message,
@@ -46,6 +53,24 @@ from noetl_contract.ingress import (
 )
 def test_an_encoded_message_is_read_as_it_was(message) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert INGRESS.validate_json(encode_message(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (HoldFields, Hold),
+        (CommandMessageFields, CommandStartMessage),
+        (CommandMessageFields, CommandOutcomeMessage),
+    ],
+)
+def test_a_worker_writes_the_fields_that_are_read(written: Any, read: Any) -> None:
+    assert written.__required_keys__ == read.model_fields.keys()
+
+
+def test_a_worker_writes_only_fields_of_events() -> None:
+    required = {name for name, field in WireEvent.model_fields.items() if field.is_required()}
+
+    assert required <= EventFields.__required_keys__ <= WireEvent.model_fields.keys()
 
 
 def test_json_that_is_encoded_already_travels_unchanged() -> None:
