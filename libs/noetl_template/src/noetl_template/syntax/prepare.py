@@ -1,6 +1,6 @@
 """Changes of a syntax tree between parsing and code generation."""
 
-from typing import Final, override
+from typing import Final
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
@@ -108,10 +108,6 @@ class _Rewriter(NodeTransformer):
                 return self._comes_from_a_step(owner)
             case _:
                 return False
-
-    @override
-    def generic_visit(self, node: nodes.Node, *args: Value, **kwargs: Value) -> nodes.Node:
-        return super().generic_visit(node, *args, **kwargs)
 
 
 def _mark(node: nodes.Node, is_step_data: bool) -> None:  # noqa: FBT001 - private, two callers
