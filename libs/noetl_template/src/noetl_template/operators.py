@@ -1,4 +1,4 @@
-"""Arithmetic, comparison, containment and slicing with the reference's rules."""
+"""Arithmetic, comparison, containment and slicing with the original server's rules."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
 from noetl_template.values import Dialect, Kind, Value
 
-# The reference computes integers in 128 bits and refuses larger ones.
+# The original server computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127

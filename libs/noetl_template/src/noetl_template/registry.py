@@ -9,8 +9,8 @@ from noetl_template.values import Value
 class Registry(dict[str, Callable[..., Value]]):
     """Finds something for every name, so that only *using* an unknown one is an error.
 
-    Jinja's compiler asks with ``get`` and refuses the template on ``None``; the reference accepts
-    unknown names in branches that are never taken.
+    Jinja's compiler asks with ``get`` and refuses the template on ``None``; the original server
+    accepts unknown names in branches that are never taken.
     """
 
     @override

@@ -95,7 +95,7 @@ class _Rewriter(NodeTransformer):
     def _comes_from_a_step(self, node: nodes.Expr) -> bool:
         """Return whether a value is reached from a scope name by map keys only, not by lists.
 
-        The reference wraps maps below step data, but not those inside lists.
+        The original server wraps maps below step data, but not those inside lists.
         """
         match node:
             case nodes.Name(name=name):

@@ -14,7 +14,7 @@ def resolve_reference(
 ) -> ReadStep:
     """Give a step that names a workbook task that task's tool; report a name of no task.
 
-    Pipeline items that name a task are left alone: the reference doesn't resolve them either.
+    Pipeline items that name a task are left alone: the original server doesn't resolve them either.
     """
     tool = read.step.tool
     if not isinstance(tool, Tool) or tool.kind != "workbook":
