@@ -1,4 +1,4 @@
-"""A table of filters or tests that lets templates name unknown ones."""
+"""Filters and tests by name; an unknown one fails when it is used, not at compile time."""
 
 from collections.abc import Callable
 from typing import override

@@ -1,4 +1,4 @@
-"""Changes of a syntax tree between parsing and code generation."""
+"""Rewrite Jinja's syntax tree so that loops, look-ups and filters use our render context."""
 
 from typing import Final, override
 
