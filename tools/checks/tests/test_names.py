@@ -41,7 +41,7 @@ def checkout(plant: Plant) -> Plant:
         "`noetl_outbox.turn.relay.Row`, `noetl_outbox.turn.relay.Relay.size`",
         "`noetl_outbox.turn.relay.Counter`",
         "`noetl_rpc.outbox.<shard>`, `noetl_ingress.0.7`",
-        "`services/outbox`, `docs/long-name.md`, `services/outbox/src/noetl_outbox/queries.sql`, `docs/guide.md`",
+        "`services/outbox`, `services/outbox/src/noetl_outbox/queries.sql`, `docs/long-name.md`",
         "`turn/relay.py`, `turn/`, `noetl_outbox/queries.sql`, `settings.py`",
         "`migrations/NNNN_subject.sql`, `/schema/openapi.json`, `cases/<topic>.yaml`, `GET /a/b`",
         "```yaml\npath: docs/digest.md\n```",
