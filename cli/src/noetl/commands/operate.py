@@ -1,4 +1,4 @@
-"""Looking at a stack, and the steps that a deployment runs by itself."""
+"""Commands of operators: `status`, `logs`, `env`, `migrate`, `topology` and `rebuild`."""
 
 import json
 import shlex

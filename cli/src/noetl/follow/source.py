@@ -1,4 +1,4 @@
-"""Where in the playbook's text a step stands."""
+"""Line numbers of steps in the playbook's text, for error messages."""
 
 import re
 

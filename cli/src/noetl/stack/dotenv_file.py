@@ -1,4 +1,4 @@
-"""The file `.env` of the working directory, which the contract's entry points read at start."""
+"""Load `.env` of the working directory, for `python -m noetl.server` and `noetl.worker`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Small facts about processes that several launchers need."""
+"""Start, signal and find processes; find free ports."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""How times look in answers."""
+"""Times as RFC 3339 texts, and durations, as answers show them."""
 
 from datetime import UTC, datetime
 

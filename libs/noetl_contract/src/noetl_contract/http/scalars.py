@@ -1,4 +1,4 @@
-"""Scalars of HTTP bodies, as strict as the contract's parser, or as lenient where it is.
+"""Integers, texts, ids and times of HTTP bodies, as strict as the original server.
 
 Pydantic's own conversions take `"1"` for a number and `1` for a boolean. These types take what
 the contract takes, and their errors (type ``wrong_type``) carry the contract's word for the

@@ -1,4 +1,4 @@
-"""Configuration and pieces that the models of several services share."""
+"""Base settings of request models, and the empty request."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,4 @@
-"""Entries as answers show them."""
+"""Turn rows of documents into bodies of answers: list, agent, page."""
 
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import JsonObject

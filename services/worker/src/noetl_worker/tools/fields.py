@@ -1,4 +1,4 @@
-"""Typed reading of tool configurations, with the error texts of the reference's decoder."""
+"""Typed reading of tool configurations, with the error texts of the original worker's decoder."""
 
 import json
 
