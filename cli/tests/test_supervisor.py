@@ -26,12 +26,12 @@ from noetl_testkit.waiting import eventually
 from placeholder_harness import PlaceholderStack
 
 
-def test_a_second_stack_on_the_same_directory_is_refused(stack: PlaceholderStack) -> None:
-    second = subprocess.run(stack.command(), capture_output=True, text=True, check=False)
+def test_a_second_stack_on_the_same_directory_is_refused(lasting_stack: PlaceholderStack) -> None:
+    second = subprocess.run(lasting_stack.command(), capture_output=True, text=True, check=False)
 
     assert second.returncode == 1
     assert "a stack is running" in second.stderr
-    assert stack.is_ready()
+    assert lasting_stack.is_ready()
 
 
 def test_a_port_in_use_is_refused_before_anything_starts(stopped_stack: PlaceholderStack) -> None:
@@ -60,20 +60,22 @@ def test_a_stop_drains_the_services_before_the_servers(stack: PlaceholderStack) 
     assert {entry["state"] for entry in stack.services().values()} == {"stopped"}
 
 
-def test_edge_and_workers_are_not_told_where_the_database_is(stack: PlaceholderStack) -> None:
-    said = {path.stem: path.read_text() for path in stack.data.logs.glob("*.log")}
+def test_edge_and_workers_are_not_told_where_the_database_is(
+    lasting_stack: PlaceholderStack,
+) -> None:
+    said = {path.stem: path.read_text() for path in lasting_stack.data.logs.glob("*.log")}
 
     assert "knows the database: False" in said["api-gateway"]
     assert "knows the database: False" in said["worker-1"]
     assert "knows the database: True" in said["orchestrator"]
 
 
-def test_secrets_are_for_the_owner_only(stack: PlaceholderStack) -> None:
-    root = stack.data.root
+def test_secrets_are_for_the_owner_only(lasting_stack: PlaceholderStack) -> None:
+    root = lasting_stack.data.root
 
     assert root.stat().st_mode & 0o077 == 0
     assert (root / "identity.json").stat().st_mode & 0o077 == 0
-    assert stack.data.identity().postgres_password not in (root / "state.json").read_text()
+    assert lasting_stack.data.identity().postgres_password not in (root / "state.json").read_text()
 
 
 async def test_servers_of_ones_own_are_used_instead(
