@@ -1,15 +1,13 @@
 """The whole catalog service on real servers, asked over NATS."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-import pytest
 from noetl_contract.http.catalog.entries import CatalogEntry, CatalogListAnswer, RegisterAnswer
 from noetl_contract.http.workers.runtimes import RuntimeAcknowledgement, RuntimeEntry
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel, TypeAdapter
 
-type Ask = Callable[..., Awaitable[RpcReply]]
+from services.catalog.tests.world import Ask
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2
@@ -26,6 +24,14 @@ def has_exactly(model: type[BaseModel], body: dict[str, object]) -> None:
     """The body fits the contract's model and has no other key."""
     TypeAdapter(model).validate_python(body, strict=True)
     assert set(body) <= set(model.model_fields)
+
+
+async def test_every_operation_is_answered(ask: Ask) -> None:
+    names = [one.name for one in all_operations() if one.service == "catalog"]
+    statuses = {name: (await ask(name)).status for name in names}
+
+    assert names
+    assert set(statuses.values()) <= {200, 422}, statuses
 
 
 async def test_register_resolve_and_read_back(ask: Ask) -> None:
@@ -53,63 +59,6 @@ async def test_fifty_registrations_at_once_get_fifty_versions(ask: Ask) -> None:
     replies = await asyncio.gather(*(ask("register", content=PLAYBOOK) for _ in range(50)))
 
     assert sorted(reply.body["version"] for reply in replies) == list(range(1, 51))
-
-
-@pytest.mark.parametrize(
-    ("content", "error"),
-    [
-        ("a: [", "Invalid YAML: "),
-        ("a: 1\na: 2", 'Invalid YAML: duplicate entry with key "a"'),
-        ("- 1", "Missing 'metadata' section"),
-        ("metadata: {path: 5}", "Missing 'path' or 'name' in metadata"),
-        ("metadata: {name: x}\nkind: Gadget", "Unknown kind 'gadget'"),
-        ("metadata: {name: x}\nkind: Subscription", "kind: Subscription requires a 'spec' block"),
-        ("", "Missing 'metadata' section"),
-        ('metadata: {name: "\\0"}', "the database refuses the data"),
-    ],
-)
-async def test_documents_without_sense_are_refused(ask: Ask, content: str, error: str) -> None:
-    reply = await ask("register", content=content)
-
-    assert reply.status == 422
-    assert (reply.error or "").startswith(error)
-
-
-async def test_playbook_that_cannot_run_is_kept_and_says_why(ask: Ask) -> None:
-    reply = await ask("register", content=PLAYBOOK.replace("step: start", "step: begin"))
-
-    assert reply.status == 200
-    assert reply.body["problems"] == ["Workflow must have a step named 'start'"]
-
-
-async def test_document_over_the_limit_is_refused(ask: Ask) -> None:
-    reply = await ask("register", content="x" * (2 * 1024 * 1024 + 1))
-
-    assert reply.status == 413
-
-
-@pytest.mark.parametrize(
-    ("operation", "request_", "status", "error"),
-    [
-        ("resource", {}, 422, "Either 'catalog_id' or 'path' must be provided"),
-        ("resource", {"catalog_id": "x"}, 422, "Invalid catalog_id"),
-        ("resource", {"catalog_id": 1 << 63}, 422, "Invalid catalog_id"),
-        ("resource", {"catalog_id": "5"}, 404, "Catalog entry '5' not found"),
-        ("resource", {"path": "p"}, 404, "Catalog entry 'p' not found"),
-        ("resource", {"path": "p", "version": 2}, 404, "Catalog entry 'p' version 2 not found"),
-        ("resource", {"path": "p", "version": "v2"}, 422, "Invalid version number"),
-        ("resolve", {}, 422, "Either 'path' or 'catalog_id' must be provided"),
-        ("resolve", {"path": "p", "version": 70000}, 404, "Playbook not found: p"),
-        ("resolve", {"catalog_id": 5}, 404, "Catalog entry not found: 5"),
-        ("content", {"catalog_id": 5}, 404, "Catalog entry not found: 5"),
-    ],
-)
-async def test_look_ups_that_find_nothing(
-    ask: Ask, operation: str, request_: dict[str, object], status: int, error: str
-) -> None:
-    reply = await ask(operation, **request_)
-
-    assert (reply.status, reply.error) == (status, error)
 
 
 async def test_list_takes_kinds_in_any_case_and_finds_agents(ask: Ask) -> None:

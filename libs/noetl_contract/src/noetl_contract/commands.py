@@ -1,6 +1,10 @@
-"""The notification of a command on ``noetl.commands.<pool>.<execution_id>``."""
+"""The notification of a command on ``noetl.commands.<pool>.<execution_id>``.
 
-from typing import Annotated, Any, Literal
+Readers take the models, which forgive; the sender, who builds one for every command, takes the
+typed dictionaries of the same keys.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import (
     BaseModel,
@@ -15,7 +19,14 @@ from pydantic import (
 
 from noetl_contract.json import Json, JsonObject
 
-__all__ = ["CommandNotification", "FastCommand", "FastPath"]
+__all__ = [
+    "CommandMessage",
+    "CommandNotification",
+    "FastCommand",
+    "FastCommandBody",
+    "FastPath",
+    "FastPathBody",
+]
 
 _MODEL = ConfigDict(frozen=True, extra="ignore")
 
@@ -75,3 +86,33 @@ class CommandNotification(BaseModel):
     trace: Annotated[JsonObject | None, _UnreadableIsNone] = None
     fast: Annotated[FastPath | None, _UnreadableIsNone] = None
     """None also for an unknown version; such a command is claimed over HTTP."""
+
+
+class FastCommandBody(TypedDict):
+    """`FastCommand` as it is sent."""
+
+    action: str
+    context: Json
+    meta: Json
+
+
+class FastPathBody(TypedDict):
+    """`FastPath` as it is sent."""
+
+    v: Literal[1]
+    shard: int
+    attempts: int
+    until: NotRequired[str]
+    command: NotRequired[FastCommandBody]
+
+
+class CommandMessage(TypedDict):
+    """`CommandNotification` as it is sent; JSON columns may be encoded already."""
+
+    execution_id: int
+    event_id: int
+    command_id: str
+    step: str
+    server_url: str
+    trace: NotRequired[Json]
+    fast: FastPathBody

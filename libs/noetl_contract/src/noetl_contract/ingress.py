@@ -10,7 +10,7 @@ the header ``Noetl-Stored`` travels in its place (W13).
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -23,13 +23,16 @@ __all__ = [
     "REPLY_HEADER",
     "STORED_HEADER",
     "CancelMessage",
+    "CommandMessageFields",
     "CommandOutcomeMessage",
     "CommandStartMessage",
+    "EventFields",
     "EventsMessage",
     "ExecuteMessage",
     "FastAnswer",
     "FinalizeMessage",
     "Hold",
+    "HoldFields",
     "IngressMessage",
     "StoredMessage",
     "WireEvent",
@@ -176,6 +179,40 @@ class CommandOutcomeMessage(BaseModel):
     execution_id: int
     hold: Hold
     events: list[WireEvent]
+
+
+class HoldFields(TypedDict):
+    """`Hold` as a worker writes it: making models would take ten times as long."""
+
+    event_id: int
+    command_id: str
+    step: str
+    attempts: int
+    worker_id: str
+    instance: str
+
+
+class EventFields(TypedDict):
+    """The fields of `WireEvent` that a worker writes."""
+
+    event_type: str
+    step: str
+    event_id: int
+    status: str
+    context: JsonObject
+    meta: JsonObject
+    worker_id: str
+    created_at: str
+
+
+class CommandMessageFields(TypedDict):
+    """`CommandStartMessage` or `CommandOutcomeMessage` as a worker writes it."""
+
+    type: Literal["command.start", "command.outcome"]
+    v: Literal[1]
+    execution_id: int
+    hold: HoldFields
+    events: list[EventFields]
 
 
 class FastAnswer(BaseModel):

@@ -5,6 +5,8 @@ stored once more therefore needs another id; a message sent again because its an
 must have the same. The outbox's statements add ``:r<n>`` to a row whose stream lost it.
 """
 
+from typing import Literal
+
 __all__ = [
     "cancel_id",
     "command_id",
@@ -12,6 +14,7 @@ __all__ = [
     "event_id",
     "failure_id",
     "outcome_id",
+    "row_id",
     "start_id",
 ]
 
@@ -38,6 +41,11 @@ def cancel_id(execution_id: int, *, event_id: int) -> str:
 def failure_id(execution_id: int, *, event_id: int) -> str:
     """Return the id of the message that fails an execution whose row can't be published."""
     return f"f:{execution_id}:{event_id}"
+
+
+def row_id(kind: Literal["command", "message"], execution_id: int, *, event_id: int) -> str:
+    """Return the id of an outbox row that was inserted without one."""
+    return f"{kind[0]}:{execution_id}:{event_id}"
 
 
 def start_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -> str:

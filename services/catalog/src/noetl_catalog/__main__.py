@@ -1,4 +1,4 @@
-"""Runs the catalog service: `python -m noetl_catalog`."""
+"""Run the catalog service: `python -m noetl_catalog`."""
 
 from noetl_common.service import run_service
 

@@ -16,7 +16,7 @@ from noetl_common.service import Service, ServiceApp, create_service_app
 
 from noetl_catalog.entries.listener_handlers import ListenerHandlers
 from noetl_catalog.entries.parsers import Parsers
-from noetl_catalog.entries.read_handlers import EntryHandlers
+from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.runtimes.handlers import RuntimeHandlers
@@ -64,7 +64,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         ):
             heartbeats = Heartbeats(runtime_store, ids=ids)
             parsers = Parsers(settings)
-            entries = EntryHandlers(store, settings=settings, parsers=parsers)
+            entries = ReadHandlers(store, settings=settings, parsers=parsers)
             register = RegisterHandlers(store, settings=settings, ids=ids, parsers=parsers)
             runtimes = RuntimeHandlers(
                 runtime_store, settings=settings, ids=ids, heartbeats=heartbeats
@@ -92,7 +92,7 @@ async def run_cleanup(store: RuntimeStore, secret_parts: Secrets, *, settings: S
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)
-            await secret_parts.forget_old()
+            await secret_parts.delete_old()
         except NoetlError as error:
             _log.warning("cleanup_failed", error=error.message)
         await asyncio.sleep(settings.runtime_cleanup_interval_seconds)

@@ -1,16 +1,11 @@
 """Batches, validation, forms, and versions that are deleted and restored."""
 
 import re
-from collections.abc import Awaitable, Callable
 
-import pytest
 from noetl_contract.json import Json
-from noetl_contract.rpc import RpcReply
 from noetl_testkit.postgres import Database
 
-from services.catalog.tests.conftest import asking
-
-type Ask = Callable[..., Awaitable[RpcReply]]
+from services.catalog.tests.world import Ask, open_world
 
 PLAYBOOK = """apiVersion: noetl.io/v2
 kind: Playbook
@@ -206,26 +201,6 @@ async def test_a_page_finds_name_steps_and_day_where_it_looks(ask: Ask) -> None:
     assert plain[1]["meta"] is None
 
 
-@pytest.mark.parametrize(
-    ("version", "status", "error"),
-    [
-        ("40000", 422, "Invalid version number"),
-        (40000, 422, "Invalid version number"),
-        (" 1", 422, "Invalid version number"),
-        ("1_0", 422, "Invalid version number"),
-        ("", 422, "Invalid version number"),
-        ("-1", 404, "Catalog entry 'p' version -1 not found"),
-        ("+7", 404, "Catalog entry 'p' version 7 not found"),
-    ],
-)
-async def test_versions_are_small_integers(
-    ask: Ask, version: Json, status: int, error: str
-) -> None:
-    reply = await ask("resource", path="p", version=version)
-
-    assert (reply.status, reply.error) == (status, error)
-
-
 async def test_counts_are_of_playbooks_and_of_workers_heard_lately(ask: Ask) -> None:
     await ask("register", content=PLAYBOOK)
     await ask("register", content=PLAYBOOK)
@@ -301,11 +276,11 @@ async def test_bodies_have_every_key_in_the_contracts_order(ask: Ask) -> None:
 
 
 async def test_a_list_that_is_cut_says_so(database: Database, nats_url: str) -> None:
-    async with asking(database, nats_url, catalog_list_limit=2) as ask:
-        await ask("register", content=PLAYBOOK)
-        short = (await ask("list")).body
-        await ask("register", content=PLAYBOOK)
-        cut = (await ask("list")).body
+    async with open_world(database, nats_url, catalog_list_limit=2) as world:
+        await world.ok("register", content=PLAYBOOK)
+        short = await world.ok("list")
+        await world.ok("register", content=PLAYBOOK)
+        cut = await world.ok("list")
 
     assert list(short) == ["entries"]
     assert (len(cut["entries"]), cut["truncated"]) == (2, True)

@@ -1,22 +1,22 @@
 """Statements about entries against a real PostgreSQL."""
 
 import asyncio
-from typing import Any
 
 from noetl_catalog.entries.store import EntryStore, NewVersion
 
 
-def make_version(catalog_id: int, **overrides: Any) -> NewVersion:
-    known: dict[str, Any] = {
-        "catalog_id": catalog_id,
-        "path": "demo/hello",
-        "kind": "playbook",
-        "content": "text",
-        "layout": [],
-        "payload": {"a": 1},
-        "meta": None,
-    }
-    return NewVersion(**known | overrides)
+def make_version(
+    catalog_id: int, *, path: str = "demo/hello", kind: str = "playbook"
+) -> NewVersion:
+    return NewVersion(
+        catalog_id=catalog_id,
+        path=path,
+        kind=kind,
+        content="text",
+        layout=[],
+        payload={"a": 1},
+        meta=None,
+    )
 
 
 async def test_fifty_registrations_of_one_path_get_fifty_versions(store: EntryStore) -> None:

@@ -380,7 +380,9 @@ async def test_settings_of_keys_without_sense_end_the_start(
 async def test_insecure_key_and_plain_rows_only_behind_their_switches(
     clouds: Clouds, client: httpx.AsyncClient
 ) -> None:
-    settings = SecretSettings(allow_insecure_default_key=" Yes ", allow_plain_secrets="maybe")  # type: ignore[arg-type] # as the environment has it
+    settings = SecretSettings.model_validate(
+        {"allow_insecure_default_key": " Yes ", "allow_plain_secrets": "maybe"}
+    )
     keys = open_key_manager(settings, client=client, providers=make_settings(clouds))
     plain = SecretBox(keys, allows_plain=True)
     turned = await plain.rewrap('{"b":1,"a":2}')

@@ -1,12 +1,13 @@
 """Statements about runtimes and machine ids against a real PostgreSQL."""
 
 import asyncio
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from noetl_catalog.runtimes.store import Beat, NewRuntime, RuntimeStore
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_contract.json import Json
 
 
 @pytest.fixture
@@ -14,20 +15,20 @@ def store(pool: Pool) -> RuntimeStore:
     return RuntimeStore(Database(pool))
 
 
-def make_runtime(runtime_id: int, **overrides: Any) -> NewRuntime:
-    known: dict[str, Any] = {
-        "runtime_id": runtime_id,
-        "name": "w-1",
-        "kind": "worker_pool",
-        "uri": None,
-        "status": "ready",
-        "labels": None,
-        "capabilities": None,
-        "capacity": None,
-        "runtime": None,
-        "instance": None,
-    }
-    return NewRuntime(**known | overrides)
+def make_runtime(runtime_id: int, **changes: Json) -> NewRuntime:
+    worker = NewRuntime(
+        runtime_id=runtime_id,
+        name="w-1",
+        kind="worker_pool",
+        uri=None,
+        status="ready",
+        labels=None,
+        capabilities=None,
+        capacity=None,
+        runtime=None,
+        instance=None,
+    )
+    return replace(worker, **changes)
 
 
 def make_beat(name: str, *, over_edge: bool = False) -> Beat:
@@ -40,9 +41,7 @@ def make_beat(name: str, *, over_edge: bool = False) -> Beat:
     ids=["same process", "another process", "registration as heartbeat"],
 )
 async def test_process_begins_anew_only_with_another_instance(
-    store: RuntimeStore,
-    second: str | None,
-    is_new: bool,  # noqa: FBT001 -- a case
+    store: RuntimeStore, second: str | None, *, is_new: bool
 ) -> None:
     """L4: only that makes older claims void."""
     first = await store.register_runtime(make_runtime(1, instance="one"))

@@ -28,6 +28,7 @@ __all__ = [
     "ClaimFence",
     "ClaimGranted",
     "ClaimRequest",
+    "ClaimRetry",
     "LogEnvelope",
     "LogPurgeRequest",
     "LogPurged",
@@ -80,6 +81,14 @@ class ClaimGranted(ClaimAnswer):
     """The command, with the fence when the claim named an instance."""
 
     fast: ClaimFence | None = None
+
+
+class ClaimRetry(BaseModel):
+    """The start that took the command may be on its way: claim again when it had time to arrive."""
+
+    model_config = MODEL
+
+    status: Literal["retry"]
 
 
 class ChildRequest(BaseModel):
@@ -178,13 +187,14 @@ class LogPurged(BaseModel):
     event_partitions_dropped: list[str]
 
 
+_CLAIMED: TypeAdapter[ClaimGranted | ClaimRetry] = TypeAdapter(ClaimGranted | ClaimRetry)
 _POSTED: TypeAdapter[EventAnswer | EventBatchAnswer] = TypeAdapter(EventAnswer | EventBatchAnswer)
 
 CLAIM = Operation(
     service="orchestrator",
     name="claim",
     request=ClaimRequest,
-    answer=ClaimGranted,
+    answer=_CLAIMED,
     scope="shard",
     summary="Give a command to a worker; 409 when it is not to be had, 503 when later.",
 )

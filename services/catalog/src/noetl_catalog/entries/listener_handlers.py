@@ -20,7 +20,7 @@ _MOST_SUBSCRIPTIONS = 2000
 
 
 class ListenerHandlers:
-    """One method per operation."""
+    """Push subscriptions as the edge looks them up."""
 
     def __init__(self, store: EntryStore) -> None:
         self._store = store

@@ -40,7 +40,7 @@ from noetl_catalog.entries.store import Entry, EntryFilter, EntryStore
 from noetl_catalog.entries.ui_schema import read_form
 
 
-class EntryHandlers:
+class ReadHandlers:
     """Playbooks and other documents as readers see them."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings, parsers: Parsers) -> None:

@@ -1,4 +1,4 @@
-"""The entry that a request names, or the contract's text of the refusal."""
+"""Search for the entry that a request names; each operation has its texts of refusal."""
 
 from dataclasses import dataclass
 

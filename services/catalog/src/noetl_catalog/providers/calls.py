@@ -2,9 +2,10 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import httpx
 import orjson
@@ -14,6 +15,16 @@ from noetl_catalog.providers.errors import ProviderFailed, ProviderMisconfigured
 
 _LARGEST_ANSWER = 1 << 20
 _LONGEST_EXCERPT = 200
+
+
+class Options(TypedDict, total=False):
+    """Parts of a call beside its address."""
+
+    headers: Mapping[str, str]
+    params: Mapping[str, str]
+    content: str | bytes
+    data: Mapping[str, str]
+    json: Json
 
 
 class Calls:
@@ -51,7 +62,7 @@ class Calls:
         """Build the error for an answer without sense."""
         return self._failed(provider=self._provider, reason=reason)
 
-    async def json(self, method: str, url: str, **options: Any) -> JsonObject:
+    async def json(self, method: str, url: str, **options: Unpack[Options]) -> JsonObject:
         """Call and return a JSON object.
 
         Raises:
@@ -66,7 +77,7 @@ class Calls:
             raise self.failed("the answer is not a JSON object")
         return value
 
-    async def body(self, method: str, url: str, **options: Any) -> bytes:
+    async def body(self, method: str, url: str, **options: Unpack[Options]) -> bytes:
         """Call and return the bytes of a 2xx.
 
         Raises:
@@ -87,7 +98,7 @@ class Calls:
             raise self.misconfigured(f"its CA file can't be read: {error.strerror}") from error
 
     async def _called(
-        self, client: httpx.AsyncClient, method: str, url: str, options: dict[str, Any]
+        self, client: httpx.AsyncClient, method: str, url: str, options: Options
     ) -> bytes:
         async with client.stream(method, url, timeout=self._timeout_seconds, **options) as answer:
             body = bytearray()

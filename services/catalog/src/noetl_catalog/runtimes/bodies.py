@@ -3,7 +3,7 @@
 from noetl_contract.http.moments import rfc3339, rfc3339_or_none
 from noetl_contract.json import JsonObject
 
-from noetl_catalog.runtimes.store import Liveness, Runtime
+from noetl_catalog.runtimes.store import Runtime, SignsOfLife
 
 
 def runtime_body(runtime: Runtime) -> JsonObject:
@@ -24,16 +24,16 @@ def runtime_body(runtime: Runtime) -> JsonObject:
     }
 
 
-def liveness_body(liveness: Liveness) -> JsonObject:
+def liveness_body(signs: SignsOfLife) -> JsonObject:
     """Return the heartbeats of workers and edges, by which leases are judged."""
     return {
-        "now": rfc3339(liveness.now),
+        "now": rfc3339(signs.now),
         "edges": {
             name: {
                 "heartbeat_at": rfc3339(seen.heartbeat_at),
                 "process_since": rfc3339(seen.process_since),
             }
-            for name, seen in liveness.edges.items()
+            for name, seen in signs.edges.items()
         },
         "workers": {
             name: {
@@ -43,6 +43,6 @@ def liveness_body(liveness: Liveness) -> JsonObject:
                 "deregistered_at": rfc3339_or_none(seen.deregistered_at),
                 "over_edge": seen.over_edge,
             }
-            for name, seen in liveness.workers.items()
+            for name, seen in signs.workers.items()
         },
     }

@@ -92,7 +92,7 @@ class RuntimeHandlers:
         return _not_found(request)
 
     async def on_deregister(self, request: RuntimeNameRequest) -> RuntimeAcknowledgement | Refusal:
-        """Mark a runtime as left."""
+        """Mark a runtime as gone."""
         if not await self._store.deregister_runtime(request.kind, name=request.name):
             return _not_found(request)
         message = f"Runtime {request.kind} {request.name} deregistered"

@@ -46,7 +46,7 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat; ``over_edge`` tells its path, on which silence will be judged."""
+    """A heartbeat; ``over_edge`` tells whether it came over HTTP or over NATS."""
 
     kind: str
     name: str
@@ -55,7 +55,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The row that a heartbeat met, alive or deregistered."""
+    """The runtime that a heartbeat is about, alive or deregistered."""
 
     kind: str
     name: str
@@ -63,8 +63,8 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSeen:
-    """Facts about a worker that leases depend on; all times are the cluster database's."""
+class WorkerSign:
+    """Signs of life of a worker, which leases depend on; times by the database's clock."""
 
     heartbeat_at: datetime
     process_since: datetime
@@ -74,20 +74,20 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeSeen:
-    """When an edge was last heard, and since when it is the same process."""
+class EdgeSign:
+    """The last heartbeat of an edge, and the begin of its process."""
 
     heartbeat_at: datetime
     process_since: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
+class SignsOfLife:
     """All workers, and all edges that have not left, at one moment."""
 
     now: datetime
-    edges: dict[str, EdgeSeen]
-    workers: dict[str, WorkerSeen]
+    edges: dict[str, EdgeSign]
+    workers: dict[str, WorkerSign]
 
 
 class RuntimeStore:
@@ -115,7 +115,7 @@ class RuntimeStore:
         return Runtime(**row)
 
     async def touch_runtimes(self, beats: Sequence[Beat]) -> list[Heard]:
-        """Take in heartbeats; those without a row are left out."""
+        """Record heartbeats; return the runtimes that have a row."""
         rows = await self._db.fetch(
             "touch_runtimes",
             [beat.kind for beat in beats],
@@ -135,31 +135,31 @@ class RuntimeStore:
         )
 
     async def deregister_runtime(self, kind: str, *, name: str) -> bool:
-        """Mark a runtime as left; False when it has left already or does not exist."""
+        """Mark a runtime as gone; False when it is gone already or does not exist."""
         found = await self._db.fetchval("deregister_runtime", kind, name)
         return found is not None
 
     async def list_runtimes(
         self, *, kind: str, status: str | None, name_part: str | None, limit: int
     ) -> list[Runtime]:
-        """Return runtimes that have not left, by kind and name."""
+        """Return runtimes that are not gone, by kind and name."""
         rows = await self._db.fetch("list_runtimes", kind, status, name_part, limit)
         return [Runtime(**row) for row in rows]
 
-    async def list_liveness(self) -> Liveness:
+    async def list_liveness(self) -> SignsOfLife:
         """Return the heartbeats of workers and edges, by which leases are judged."""
         rows = await self._db.fetch("list_liveness")
-        return Liveness(
+        return SignsOfLife(
             now=rows[0]["now"],
             edges={
-                row["name"]: EdgeSeen(
+                row["name"]: EdgeSign(
                     heartbeat_at=row["heartbeat"], process_since=row["process_since"]
                 )
                 for row in rows
                 if row["kind"] == "server_api" and row["deregistered_at"] is None
             },
             workers={
-                row["name"]: WorkerSeen(
+                row["name"]: WorkerSign(
                     heartbeat_at=row["heartbeat"],
                     process_since=row["process_since"],
                     instance=row["instance"],

@@ -13,7 +13,7 @@ _MOST_ROWS = 10_000
 
 
 class AuditHandlers:
-    """One method per operation."""
+    """The audit as operators read it."""
 
     def __init__(self, store: SecretStore) -> None:
         self._store = store

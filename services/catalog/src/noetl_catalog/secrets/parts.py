@@ -23,7 +23,7 @@ from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
-from noetl_catalog.secrets.keys.handlers import RotationHandlers
+from noetl_catalog.secrets.keys.handlers import KeyHandlers
 from noetl_catalog.secrets.keys.manager import KeyManager
 from noetl_catalog.secrets.keys.readiness import KeyCheck
 from noetl_catalog.secrets.keys.rotation import KeyRotation
@@ -36,7 +36,7 @@ _PURGED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The open parts."""
+    """What the service needs of the parts once they are open."""
 
     store: SecretStore
     keys: KeyManager
@@ -51,7 +51,7 @@ class Secrets:
         service.ready_when("encryption_key", check.run)
         service.spawn("secret refresh", self.resolver.run())
 
-    async def forget_old(self) -> None:
+    async def delete_old(self) -> None:
         """Delete expired keychain entries and old audit records.
 
         Raises:
@@ -97,27 +97,29 @@ async def open_secrets(
             audit=audit,
             settings=settings,
         )
-        credentials = CredentialHandlers(
-            secrets,
-            box=box,
-            reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
-            audit=audit,
-            cross_region=CrossRegionClient(
-                client,
-                registry=settings.region_addresses(),
-                token=settings.internal_api_token,
-                timeout_seconds=settings.secret_broker_timeout_secs,
-            ),
-            ids=ids,
-            settings=settings,
-        )
-        keychain = KeychainHandlers(secrets, box=box, audit=audit, settings=settings)
-        rotation = KeyRotation(secrets, box=box)
-        rotation_handlers = RotationHandlers(secrets, rotation=rotation, settings=settings)
         handlers = [
-            *credentials.handlers(),
-            *keychain.handlers(),
-            *rotation_handlers.handlers(),
+            *CredentialHandlers(
+                secrets,
+                box=box,
+                reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
+                audit=audit,
+                cross_region=_cross_region(client, settings),
+                ids=ids,
+                settings=settings,
+            ).handlers(),
+            *KeychainHandlers(secrets, box=box, audit=audit, settings=settings).handlers(),
+            *KeyHandlers(
+                secrets, rotation=KeyRotation(secrets, box=box), settings=settings
+            ).handlers(),
             *AuditHandlers(secrets).handlers(),
         ]
         yield Secrets(secrets, keys, box, resolver, handlers, settings)
+
+
+def _cross_region(client: httpx.AsyncClient, settings: SecretSettings) -> CrossRegionClient:
+    return CrossRegionClient(
+        client,
+        registry=settings.region_addresses(),
+        token=settings.internal_api_token,
+        timeout_seconds=settings.secret_broker_timeout_secs,
+    )

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -14,11 +13,11 @@ from noetl_testkit.postgres import Database
 from noetl_worker.credentials.sealing_key import SealingKey
 from pydantic import SecretStr
 
-from services.catalog.tests.secrets.secret_world import (
+from services.catalog.tests.world import (
     CANARY,
     KEY,
     NEW_KEY,
-    SecretWorld,
+    World,
     open_world,
 )
 
@@ -32,13 +31,7 @@ workflow:
 """
 
 
-@pytest.fixture
-async def world(database: Database, nats_url: str) -> AsyncIterator[SecretWorld]:
-    async with open_world(database, nats_url) as opened:
-        yield opened
-
-
-async def test_credential_from_creation_to_deletion(world: SecretWorld) -> None:
+async def test_credential_from_creation_to_deletion(world: World) -> None:
     created = await world.ok(
         "credential.create",
         name="pg",
@@ -74,7 +67,7 @@ async def test_credential_from_creation_to_deletion(world: SecretWorld) -> None:
     ]
 
 
-async def test_a_number_is_an_id_first_and_then_a_name(world: SecretWorld) -> None:
+async def test_a_number_is_an_id_first_and_then_a_name(world: World) -> None:
     first = await world.ok("credential.create", name="a", type="t", data=1)
     second = await world.ok("credential.create", name=first["id"], type="t", data=2)
     third = await world.ok("credential.create", name="0012", type="t", data=3)
@@ -87,7 +80,7 @@ async def test_a_number_is_an_id_first_and_then_a_name(world: SecretWorld) -> No
     assert (by_name["id"], by_name["data"]) == (third["id"], 3)
 
 
-async def test_first_writers_at_once_make_one_credential(world: SecretWorld) -> None:
+async def test_first_writers_at_once_make_one_credential(world: World) -> None:
     made = await asyncio.gather(
         *(world.ok("credential.create", name="pg", type="t", data=n) for n in range(8))
     )
@@ -96,7 +89,7 @@ async def test_first_writers_at_once_make_one_credential(world: SecretWorld) -> 
     assert len(await world.audited(credential="pg")) == 8
 
 
-async def test_list_filters_and_never_shows_data(world: SecretWorld) -> None:
+async def test_list_filters_and_never_shows_data(world: World) -> None:
     for name, type_, description in (
         ("pg_a", "postgres", None),
         ("b", "postgres", "A demo"),
@@ -121,7 +114,7 @@ async def test_list_filters_and_never_shows_data(world: SecretWorld) -> None:
     assert await names(type="postgres", q="pg_") == ["pg_a"]
 
 
-async def test_rows_hold_nothing_in_clear_and_old_forms_are_read(world: SecretWorld) -> None:
+async def test_rows_hold_nothing_in_clear_and_old_forms_are_read(world: World) -> None:
     await world.ok("credential.create", name="pg", type="t", data={"p": CANARY})
     record = orjson.loads(await world.stored("pg"))
     bare = base64.b64encode(encrypt(b"k" * 32, b'{"old":true}')).decode()
@@ -148,7 +141,7 @@ async def test_rows_hold_nothing_in_clear_and_old_forms_are_read(world: SecretWo
     }
 
 
-async def test_sealed_answer_opens_for_the_worker_alone(world: SecretWorld) -> None:
+async def test_sealed_answer_opens_for_the_worker_alone(world: World) -> None:
     key = SealingKey()
     for name, runtime in (
         ("w-1", {"worker_public_key": key.public}),
@@ -182,7 +175,7 @@ async def test_sealed_answer_opens_for_the_worker_alone(world: SecretWorld) -> N
     assert ("get_sealed", "no_pubkey") in await world.audited()
 
 
-async def test_keychain_entries(world: SecretWorld) -> None:
+async def test_keychain_entries(world: World) -> None:
     registered = await world.ok("register", content=PLAYBOOK)
     catalog_id = int(registered["catalog_id"])
     named = {"catalog_id": catalog_id, "keychain_name": "token"}
@@ -241,7 +234,7 @@ async def test_keychain_entries(world: SecretWorld) -> None:
     ]
 
 
-async def test_keychain_entries_without_sense_are_refused(world: SecretWorld) -> None:
+async def test_keychain_entries_without_sense_are_refused(world: World) -> None:
     named = {"catalog_id": 5, "keychain_name": "token", "data": CANARY}
     scope = await world.ask("keychain.put", **named, scope_type="odd")
     kind = await world.ask("keychain.put", **named, cache_type="odd")
@@ -261,7 +254,7 @@ async def test_keychain_entries_without_sense_are_refused(world: SecretWorld) ->
     )
 
 
-async def test_audit_is_filtered_and_bounded(world: SecretWorld) -> None:
+async def test_audit_is_filtered_and_bounded(world: World) -> None:
     await world.ok("credential.create", name="a", type="t", data=1)
     for execution_id in (1, 2, 2):
         await world.ok(

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.residency import decide_residency
 from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
@@ -18,7 +19,7 @@ from noetl_worker.credentials.sealing_key import SealingKey
 from prometheus_client import REGISTRY
 
 from services.catalog.tests.providers.provider_server import Clouds, running_clouds
-from services.catalog.tests.secrets.secret_world import CANARY, SecretWorld, open_world
+from services.catalog.tests.world import CANARY, World, open_world
 
 PLAYBOOK = """
 apiVersion: noetl.io/v2
@@ -83,21 +84,21 @@ def secret_path(name: str) -> str:
     return f"/projects/p/secrets/{name}/versions/latest:access"
 
 
-async def prepare(world: SecretWorld) -> None:
+async def prepare(world: World) -> None:
     catalog_id = int((await world.ok("register", content=PLAYBOOK))["catalog_id"])
     world.executions[EXECUTION] = ExecutionOrigin(catalog_id=catalog_id, workload={"place": "kv"})
     world.executions[EXECUTION + 1] = ExecutionOrigin(catalog_id=catalog_id, workload=None)
 
 
 @pytest.fixture
-async def world(database: Database, nats_url: str, clouds: Clouds) -> AsyncIterator[SecretWorld]:
+async def world(database: Database, nats_url: str, clouds: Clouds) -> AsyncIterator[World]:
     assert clouds.url
     async with open_world(database, nats_url, server_region="us-east-1") as opened:
         await prepare(opened)
         yield opened
 
 
-async def resolve(world: SecretWorld, alias: str, execution_id: int | None = EXECUTION) -> Json:
+async def resolve(world: World, alias: str, execution_id: int | None = EXECUTION) -> Json:
     return await world.ok(
         "credential.get", identifier=alias, include_data=True, execution_id=execution_id
     )
@@ -108,14 +109,12 @@ def refreshes(outcome: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
-async def refusal(world: SecretWorld, alias: str, **request: Json) -> tuple[int, str | None]:
+async def refusal(world: World, alias: str, **request: Json) -> tuple[int, str | None]:
     reply = await world.ask("credential.get", identifier=alias, include_data=True, **request)
     return reply.status, reply.error
 
 
-async def test_alias_is_resolved_once_and_cached_encrypted(
-    world: SecretWorld, clouds: Clouds
-) -> None:
+async def test_alias_is_resolved_once_and_cached_encrypted(world: World, clouds: Clouds) -> None:
     first, *others = await asyncio.gather(*(resolve(world, "whole") for _ in range(5)))
     again = await resolve(world, "whole")
     mapped = await resolve(world, "mapped")
@@ -147,7 +146,7 @@ async def test_alias_is_resolved_once_and_cached_encrypted(
     assert (await world.audited(credential="whole")).count(("resolve_keychain", "ok")) == 2
 
 
-async def test_what_cannot_be_resolved(world: SecretWorld, clouds: Clouds) -> None:
+async def test_what_cannot_be_resolved(world: World, clouds: Clouds) -> None:
     nothing = {
         "unknown": await refusal(world, "unknown", execution_id=EXECUTION),
         "indirect": await refusal(world, "indirect", execution_id=EXECUTION),
@@ -172,7 +171,7 @@ async def test_what_cannot_be_resolved(world: SecretWorld, clouds: Clouds) -> No
     ]
 
 
-async def test_token_is_renewed_before_it_expires(world: SecretWorld, clouds: Clouds) -> None:
+async def test_token_is_renewed_before_it_expires(world: World, clouds: Clouds) -> None:
     triggered, failed = refreshes("triggered"), refreshes("failed")
     assert (await resolve(world, "short"))["data"] == CANARY
     stored = await world.pool.fetchval("SELECT expires_at - now() FROM noetl.keychain")
@@ -203,7 +202,7 @@ async def test_token_is_renewed_before_it_expires(world: SecretWorld, clouds: Cl
     assert (await resolve(world, "short"))["data"] == "fresh"
 
 
-async def test_token_about_to_expire_is_not_cached(world: SecretWorld, clouds: Clouds) -> None:
+async def test_token_about_to_expire_is_not_cached(world: World, clouds: Clouds) -> None:
     path = "/tenant/oauth2/v2.0/token"
     clouds.answer(path, {"access_token": "brief", "expires_in": 30})
 
@@ -215,7 +214,7 @@ async def test_token_about_to_expire_is_not_cached(world: SecretWorld, clouds: C
 
 
 async def test_strict_residency_blocks_before_the_provider_is_asked(
-    world: SecretWorld, clouds: Clouds
+    world: World, clouds: Clouds
 ) -> None:
     await world.ok(
         "runtime.register",
@@ -333,8 +332,18 @@ async def test_another_region_seals_for_our_worker(
         ({"residency": "strict", "region": "eu"}, "us", ("strict", "violation_blocked")),
     ],
 )
-def test_residency_table(entry: Json, region: str, decision: tuple[str, str]) -> None:
-    assert decide_residency(entry, server_region=region) == decision
+def test_residency_table(entry: JsonObject, region: str, decision: tuple[str, str]) -> None:
+    read = Definition.read({"provider": "gcp"} | entry)
+
+    assert read is not None
+    assert (read.policy, decide_residency(read, server_region=region)) == decision
+
+
+def test_values_of_another_type_count_as_absent() -> None:
+    odd = {"name": None, "map": [], "residency": ["strict"], "region": 5, "allowed_regions": "us"}
+
+    assert Definition.read(odd) is None
+    assert Definition.read(odd | {"provider": "gcp"}) == Definition(provider="gcp")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ _SEALED = metrics.counter("noetl_credentials_sealed_total", "Sealed hand-outs", 
 
 
 class CredentialHandlers:
-    """Storing, listing, reading and sealing."""
+    """Credentials: stored, listed, read, sealed for a worker."""
 
     def __init__(
         self,

@@ -3,11 +3,11 @@
 import asyncio
 from collections import OrderedDict
 
-from noetl_contract.json import JsonObject
 from noetl_engine.playbook import PlaybookError, parse_playbook
 
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.secrets.keychain.definition import Definition
 
 SCOPES = frozenset({"local", "global", "shared"})
 
@@ -18,10 +18,10 @@ class KeychainEntries:
     def __init__(self, store: EntryStore, *, settings: EntrySettings) -> None:
         self._store = store
         self._settings = settings
-        self._cache: OrderedDict[int, dict[str, JsonObject]] = OrderedDict()
+        self._cache: OrderedDict[int, dict[str, Definition | None]] = OrderedDict()
 
-    async def find(self, catalog_id: int, alias: str) -> JsonObject | None:
-        """Return an entry as it was written, None when the playbook has none or can't be read."""
+    async def find(self, catalog_id: int, alias: str) -> Definition | None:
+        """Return an entry; None without one or its provider, or when the playbook is unreadable."""
         entries = self._cache.get(catalog_id)
         if entries is None:
             entries = await self._read(catalog_id)
@@ -30,7 +30,7 @@ class KeychainEntries:
                 self._cache.popitem(last=False)
         return entries.get(alias)
 
-    async def _read(self, catalog_id: int) -> dict[str, JsonObject]:
+    async def _read(self, catalog_id: int) -> dict[str, Definition | None]:
         found = await self._store.find_by_id(catalog_id, whole=True, even_deleted=True)
         if found is None or not found.content:
             return {}
@@ -41,9 +41,9 @@ class KeychainEntries:
                 )
         except (PlaybookError, TimeoutError):
             return {}
-        entries: dict[str, JsonObject] = {}
+        entries: dict[str, Definition | None] = {}
         for entry in playbook.keychain:
-            entries.setdefault(entry.name, dict(entry.raw))
+            entries.setdefault(entry.name, Definition.read(entry.raw))
         return entries
 
 

@@ -28,7 +28,7 @@ _CACHE_TYPES = frozenset({"secret", "token"})
 
 
 class KeychainHandlers:
-    """Storing, reading and listing."""
+    """Keychain entries: stored, read, listed."""
 
     def __init__(
         self, store: SecretStore, *, box: SecretBox, audit: Audit, settings: SecretSettings

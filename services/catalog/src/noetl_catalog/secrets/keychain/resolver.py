@@ -10,12 +10,13 @@ from weakref import WeakValueDictionary
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
 from noetl_template import Renderer, TemplateError
 
 from noetl_catalog.providers.registry import Providers
 from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.errors import TemplateFailed
+from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Execution, Executions
 from noetl_catalog.secrets.keychain.residency import check_residency
@@ -130,24 +131,22 @@ class KeychainResolver:
 
     async def _resolve_anew(self, wanted: _Wanted) -> Opened | None:
         entry = await self._entries.find(wanted.execution.catalog_id, wanted.alias)
-        provider = None if entry is None else entry.get("provider")
-        if entry is None or not isinstance(provider, str):
+        if entry is None:
             return None
         region = self._settings.server_region
         check_residency(entry, alias=wanted.alias, server_region=region)
-        fetched = await self._measured(provider, lambda: self._fetch(provider, entry, wanted))
+        fetched = await self._measured(entry.provider, lambda: self._fetch(entry, wanted))
         await self._cache(wanted, fetched)
         return Opened(fetched.value, "")
 
-    async def _fetch(self, name: str, entry: JsonObject, wanted: _Wanted) -> _Fetched:
-        provider = self._providers.build(name)
-        references = entry.get("map")
-        if not isinstance(references, dict):
-            secret = await provider.fetch(str(entry.get("name") or wanted.alias))
+    async def _fetch(self, entry: Definition, wanted: _Wanted) -> _Fetched:
+        provider = self._providers.build(entry.provider)
+        if entry.references is None:
+            secret = await provider.fetch(entry.reference or wanted.alias)
             return _Fetched(secret.value, secret.expires_at)
         secrets = {
-            key: await provider.fetch(self._rendered(wanted, key, str(template)))
-            for key, template in references.items()
+            key: await provider.fetch(self._rendered(wanted, key, template))
+            for key, template in entry.references.items()
         }
         ends = [secret.expires_at for secret in secrets.values() if secret.expires_at is not None]
         values = {key: secret.value for key, secret in secrets.items()}

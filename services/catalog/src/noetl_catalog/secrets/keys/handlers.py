@@ -14,8 +14,8 @@ _LARGEST_BATCH = 1000
 _MOST_BATCHES = 1_000_000
 
 
-class RotationHandlers:
-    """One method per operation."""
+class KeyHandlers:
+    """Keys as operators rotate and count them."""
 
     def __init__(
         self, store: SecretStore, *, rotation: KeyRotation, settings: SecretSettings

@@ -1,0 +1,62 @@
+"""Keychain entries as playbooks define them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from noetl_contract.json import Json
+
+type Policy = Literal["none", "advisory", "strict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """An entry that a provider resolves.
+
+    Attributes:
+        provider: its name.
+        reference: the place of the secret at the provider; empty for the name of the entry.
+        references: templates of such places by key, for a secret of several values.
+        policy: what happens outside of the region.
+        region: where the secret lives; empty for everywhere.
+        allowed_regions: other regions that may resolve it.
+    """
+
+    provider: str
+    reference: str = ""
+    references: Mapping[str, str] | None = None
+    policy: Policy = "none"
+    region: str = ""
+    allowed_regions: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Json]) -> Self | None:
+        """Read an entry; None without a provider. A value of another type counts as absent."""
+        provider, references = raw.get("provider"), raw.get("map")
+        if not isinstance(provider, str):
+            return None
+        regions = raw.get("allowed_regions")
+        return cls(
+            provider=provider,
+            reference=str(raw.get("name") or ""),
+            references={key: str(place) for key, place in references.items()}
+            if isinstance(references, dict)
+            else None,
+            policy=_policy(raw.get("residency")),
+            region=_text(raw.get("region")),
+            allowed_regions=frozenset(map(_text, regions if isinstance(regions, list) else ())),
+        )
+
+
+def _policy(value: Json) -> Policy:
+    match value:
+        case "advisory":
+            return "advisory"
+        case "strict":
+            return "strict"
+        case _:
+            return "none"
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""

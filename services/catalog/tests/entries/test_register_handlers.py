@@ -1,0 +1,85 @@
+"""Documents that are refused, and those that are stored although they cannot run."""
+
+import pytest
+from noetl_catalog.entries.parsers import Parsers
+from noetl_catalog.entries.register_handlers import RegisterHandlers
+from noetl_catalog.entries.settings import EntrySettings
+from noetl_catalog.entries.store import EntryStore
+from noetl_common.errors import NoetlError
+from noetl_common.ids import SnowflakeIds
+from noetl_contract.http.catalog.entries import RegisterAnswer
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.catalog import RegisterDocument
+
+PLAYBOOK = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: hello, path: demo/hello}
+workflow:
+- step: begin
+  tool: {kind: noop}
+"""
+
+
+@pytest.fixture
+def handlers(store: EntryStore) -> RegisterHandlers:
+    settings = EntrySettings()
+    return RegisterHandlers(
+        store, settings=settings, ids=SnowflakeIds(7), parsers=Parsers(settings)
+    )
+
+
+async def refusal_of(handlers: RegisterHandlers, content: str) -> Refusal:
+    """The refusal of a document, answered or raised."""
+    try:
+        answer = await handlers.on_register(RegisterDocument(content=content))
+    except NoetlError as error:
+        return Refusal(error.http_status, error.message)
+    assert isinstance(answer, Refusal)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("a: [", "Invalid YAML: "),
+        ("a: 1\na: 2", 'Invalid YAML: duplicate entry with key "a"'),
+        ("- 1", "Missing 'metadata' section"),
+        ("metadata: {path: 5}", "Missing 'path' or 'name' in metadata"),
+        ("metadata: {name: x}\nkind: Gadget", "Unknown kind 'gadget'"),
+        ("metadata: {name: x}\nkind: Subscription", "kind: Subscription requires a 'spec' block"),
+        ("", "Missing 'metadata' section"),
+        ('metadata: {name: "\\0"}', "the database refuses the data"),
+    ],
+)
+async def test_documents_without_sense_are_refused(
+    handlers: RegisterHandlers, content: str, error: str
+) -> None:
+    refusal = await refusal_of(handlers, content)
+
+    assert refusal.status == 422
+    assert refusal.error.startswith(error)
+
+
+async def test_document_over_the_limit_is_refused(handlers: RegisterHandlers) -> None:
+    refusal = await refusal_of(handlers, "x" * (2 * 1024 * 1024 + 1))
+
+    assert refusal.status == 413
+
+
+async def test_playbook_that_cannot_run_is_kept_and_says_why(handlers: RegisterHandlers) -> None:
+    answer = await handlers.on_register(RegisterDocument(content=PLAYBOOK))
+
+    assert isinstance(answer, RegisterAnswer)
+    assert answer.problems == ["Workflow must have a step named 'start'"]
+
+
+async def test_document_that_is_not_read_in_time_is_refused(store: EntryStore) -> None:
+    settings = EntrySettings(catalog_parse_timeout_seconds=1e-9)
+    handlers = RegisterHandlers(
+        store, settings=settings, ids=SnowflakeIds(7), parsers=Parsers(settings)
+    )
+
+    refusal = await refusal_of(handlers, PLAYBOOK)
+
+    assert refusal == Refusal(503, "The document could not be read in time")
