@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
 
 from noetl_contract.http.aliases import Aliased
-from noetl_contract.http.scalars import I64, Flag, Id, Moment
+from noetl_contract.http.moments import Rfc3339
+from noetl_contract.http.scalars import I64, Flag, Id, IdText, Moment
 
 __all__ = [
     "AuditQuery",
@@ -90,7 +91,7 @@ class KeychainState(BaseModel):
 
     status: str = Field(description="found, expired, not_found or deleted")
     data: Any = Field(default=None, repr=False)
-    expires_at: str | None = None
+    expires_at: Rfc3339 | None = None
     auto_renew: bool | None = None
     access_count: int | None = None
     cache_key: str | None = None
@@ -103,7 +104,7 @@ class KeychainStored(BaseModel):
 
     status: str
     cache_key: str
-    expires_at: str
+    expires_at: Rfc3339
 
 
 class KeychainList(BaseModel):
@@ -121,12 +122,12 @@ class KeychainEntryBody(BaseModel):
 
     keychain_name: str
     scope_type: str
-    execution_id: str | None = None
-    expires_at: str
+    execution_id: IdText | None = None
+    expires_at: Rfc3339
     expired: bool
     access_count: int
-    accessed_at: str
-    created_at: str
+    accessed_at: Rfc3339
+    created_at: Rfc3339
 
 
 class KeychainEntryList(BaseModel):
