@@ -1,9 +1,8 @@
 """`/api/keychain`, and the operators' view of keys and readings."""
 
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
@@ -217,7 +216,7 @@ class AuditRecord(BaseModel):
     model_config = _QUIET
 
     audit_id: int | str
-    occurred_at: datetime
+    occurred_at: Annotated[Rfc3339, WithJsonSchema({"type": "string", "format": "date-time"})]
     credential: str
     operation: str
     outcome: str
