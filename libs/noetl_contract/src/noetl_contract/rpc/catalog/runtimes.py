@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
@@ -38,15 +39,15 @@ class EdgeSeen(BaseModel):
 
     model_config = MODEL
 
-    heartbeat_at: str
-    process_since: str
+    heartbeat_at: Rfc3339
+    process_since: Rfc3339
 
 
 class WorkerSeen(EdgeSeen):
     """The last sign of life of a worker; ``over_edge`` tells whether it came over HTTP."""
 
     instance: str | None
-    deregistered_at: str | None
+    deregistered_at: Rfc3339 | None
     over_edge: bool
 
 
@@ -75,7 +76,7 @@ class Liveness(BaseModel):
         },
     )
 
-    now: str
+    now: Rfc3339
     edges: dict[str, EdgeSeen]
     workers: dict[str, WorkerSeen]
 

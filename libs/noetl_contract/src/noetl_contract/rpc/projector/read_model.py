@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
 from noetl_contract.rpc.models import MODEL, Nothing
 from noetl_contract.rpc.operation import Operation
@@ -46,7 +47,7 @@ class RecentExecution(BaseModel):
     execution_id: int
     path: str | None
     status: str
-    started_at: str
+    started_at: Rfc3339
 
 
 class ShardWidgets(BaseModel):
