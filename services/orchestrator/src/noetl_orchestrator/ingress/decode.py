@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.rpc import deadline_of
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     INGRESS,
@@ -16,6 +15,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     FinalizeMessage,
     IngressMessage,
+    deadline_of,
 )
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
