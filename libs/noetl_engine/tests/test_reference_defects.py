@@ -1,7 +1,8 @@
-"""Known defects of the reference, one by one, and our behaviour instead.
+"""Known defects of the original server, one by one, and our behaviour instead.
 
-The numbers in the names are those of a list of the reference's defects. Two of them are tested in
-the orchestrator: decisions without lock and transaction (W1, W2), and errors that are only logged.
+The numbers in the names are those of a list of the original server's defects. Two of them are
+tested in the orchestrator: decisions without lock and transaction (W1, W2), and errors that are
+only logged.
 """
 
 from typing import Any

@@ -12,6 +12,7 @@ from noetl_contract.http.catalog.entries import (
     UiSchema,
     ValidateAnswer,
 )
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.secrets.credentials import (
     CredentialBody,
     CredentialCreate,
@@ -185,15 +186,15 @@ SUBSCRIPTION_LISTENER = Operation(
 class EdgeSeen(Model):
     """The last sign of life of an edge, and the begin of its process (RFC 3339)."""
 
-    heartbeat_at: str
-    process_since: str
+    heartbeat_at: Rfc3339
+    process_since: Rfc3339
 
 
 class WorkerSeen(EdgeSeen):
     """The last sign of life of a worker; ``over_edge`` tells whether it came over HTTP."""
 
     instance: str | None
-    deregistered_at: str | None
+    deregistered_at: Rfc3339 | None
     over_edge: bool
 
 
@@ -214,7 +215,7 @@ class Liveness(Model):
         },
     )
 
-    now: str
+    now: Rfc3339
     edges: dict[str, EdgeSeen]
     workers: dict[str, WorkerSeen]
 

@@ -1,4 +1,4 @@
-"""Pieces that the models of several services share."""
+"""The empty request."""
 
 from noetl_contract.model import Model
 

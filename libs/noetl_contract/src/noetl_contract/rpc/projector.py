@@ -27,6 +27,7 @@ from noetl_contract.http.executions.variables import (
     VarsDeletedAnswer,
     VarsSetAnswer,
 )
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
 from noetl_contract.http.workers.commands import CommandAnswer
@@ -221,7 +222,7 @@ class RecentExecution(Model):
     execution_id: int
     path: str | None
     status: str
-    started_at: str
+    started_at: Rfc3339
 
 
 class ShardWidgets(Model):

@@ -1,4 +1,4 @@
-"""Tools of the control plane itself: children, stored results, nothing."""
+"""Kinds of the control plane: `playbook`, `artifact`, `result_fetch`, `noop`; with their keys."""
 
 from noetl_contract.tools.keys import KeyType, ToolKey, ToolKind
 

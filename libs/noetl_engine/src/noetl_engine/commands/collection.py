@@ -1,4 +1,4 @@
-"""Elements of a loop's collection."""
+"""Turn a loop's rendered `in` into the list of its elements, or refuse it."""
 
 import orjson
 from noetl_contract.json import Json

@@ -1,4 +1,4 @@
-"""Stored rows that a decision will read, asked for before anything changes."""
+"""Find the log rows that a decision needs and memory lacks; `NeedRows` asks to load them."""
 
 from collections import Counter
 from collections.abc import Iterable

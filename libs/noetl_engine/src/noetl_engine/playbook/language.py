@@ -148,7 +148,7 @@ EXECUTOR: Final = Level(
         ),
     },
 )
-# In the order of the reference's decoder, whose first message counts.
+# In the order of the original server's decoder, whose first message counts.
 KEYCHAIN_ENTRY: Final = Level(
     doc="A credential the playbook needs.",
     is_open=True,

@@ -1,4 +1,4 @@
-"""The parts of the service that serve secrets."""
+"""Build the store, keys, keychain and audit of secrets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Opening the ways by which inputs arrive."""
+"""Build the handlers of ingress messages and of claims."""
 
 from dataclasses import dataclass
 

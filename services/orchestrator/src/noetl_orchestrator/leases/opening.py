@@ -1,4 +1,4 @@
-"""Opening the watch over commands, timers and children."""
+"""Build the sweep, the liveness of workers and the handler of child starts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

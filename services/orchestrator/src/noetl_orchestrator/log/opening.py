@@ -1,4 +1,4 @@
-"""Opening the log of a shard."""
+"""Build the store, appends, outbox rows, hints and retention on a shard's database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Opening the memory between turns."""
+"""Build the caches of executions and playbooks, and the database's clock."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

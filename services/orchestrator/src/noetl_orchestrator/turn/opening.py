@@ -1,4 +1,4 @@
-"""Opening the room in which inputs are decided."""
+"""Build the dispatcher and the turns from settings, log and memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Empty entries of the maps of a replayed state."""
+"""New entries (stage, frame, command, object) of the state that `/api/replay/state` shows."""
 
 from noetl_contract.json import JsonObject
 

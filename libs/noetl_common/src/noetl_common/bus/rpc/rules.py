@@ -1,4 +1,4 @@
-"""The rules that hold for every request: its turn, its deadline, its errors, its metrics."""
+"""Run one request's handler: its turn, its deadline, its errors as replies, its metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

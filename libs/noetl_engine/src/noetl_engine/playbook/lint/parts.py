@@ -1,4 +1,4 @@
-"""Steps, tools and arcs of a document, read leniently for the checks."""
+"""Read steps, tools and arcs from YAML nodes, even those of an invalid playbook."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

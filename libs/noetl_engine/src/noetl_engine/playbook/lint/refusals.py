@@ -1,4 +1,4 @@
-"""Findings for the problems of the parser."""
+"""Turn the parser's errors into findings of the linter, with advice."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final

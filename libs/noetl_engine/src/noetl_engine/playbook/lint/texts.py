@@ -1,4 +1,4 @@
-"""Templates of a playbook with their renderer and the names they see."""
+"""Find each template of a playbook, the side that renders it, and the names in its scope."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

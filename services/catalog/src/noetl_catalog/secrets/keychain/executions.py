@@ -1,4 +1,4 @@
-"""The start of an execution, asked of the projector."""
+"""Ask the projector for the catalog entry and the workload of an execution."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Managers that wrap data keys: by the configured key, or by none yet."""
+"""Wrap and unwrap data keys with the configured master key; refuse when there is none."""
 
 from typing import Protocol
 
