@@ -1,4 +1,4 @@
-"""Base settings of request models, and the empty request."""
+"""The empty request."""
 
 from noetl_contract.model import Model
 

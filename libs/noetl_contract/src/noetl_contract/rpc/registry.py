@@ -10,23 +10,10 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-from noetl_contract.rpc import orchestrator, outbox
-from noetl_contract.rpc.catalog import documents, runtimes, secrets
+from noetl_contract.rpc import catalog, orchestrator, outbox, projector
 from noetl_contract.rpc.operation import Operation
-from noetl_contract.rpc.projector import executions, read_model, results, sql, variables
 
-_MODULES: tuple[ModuleType, ...] = (
-    documents,
-    runtimes,
-    secrets,
-    orchestrator,
-    outbox,
-    executions,
-    read_model,
-    results,
-    variables,
-    sql,
-)
+_MODULES: tuple[ModuleType, ...] = (catalog, orchestrator, outbox, projector)
 
 
 @cache

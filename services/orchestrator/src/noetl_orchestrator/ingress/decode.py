@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime
 
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.rpc import deadline_of
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     INGRESS,
@@ -12,6 +11,7 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     IngressMessage,
+    deadline_of,
 )
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject

@@ -14,8 +14,6 @@ from noetl_common.bus.rpc.headers import headers_of
 from noetl_common.errors import NoetlError, Unavailable
 from noetl_common.retry import backoff
 
-__all__ = ["RpcClient", "RpcRefused", "RpcUnavailable"]
-
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
 

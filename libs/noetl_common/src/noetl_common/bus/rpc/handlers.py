@@ -11,8 +11,6 @@ from pydantic import BaseModel
 
 from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
 
-__all__ = ["Encoded", "Handler", "Outcome", "encoded", "handle"]
-
 type Outcome = tuple[int, bytes]
 """Status and envelope of an answer; the status is for the metrics."""
 
@@ -29,12 +27,14 @@ class Handler:
     """Answers the requests of one operation; made by `handle`.
 
     Attributes:
-        operation: the subject, and the texts of the documents.
+        operation: its subject is listened on.
+        name: labels the metrics.
         answer: decodes a request, runs the function, encodes the answer.
         has_details: whether answers to errors tell the context of the error.
     """
 
     operation: Operation[BaseModel, Json]
+    name: str
     answer: Callable[[bytes], Awaitable[Outcome]]
     has_details: bool
 
@@ -73,4 +73,5 @@ def handle[Request: BaseModel, Answer](
             return found.status, encode_error(found.status, found.error, found.detail)
         return 200, envelope(operation.encode_answer(found))
 
-    return Handler(operation, answer, has_details)
+    name = f"noetl_rpc.{operation.service}.{operation.name}"
+    return Handler(operation, name, answer, has_details)
