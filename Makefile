@@ -25,14 +25,14 @@ bench: setup
 	.venv/bin/python benchmarks/steps.py $(args)
 
 chaos: setup
-	.venv/bin/python tests/e2e/chaos.py $(args)
+	.venv/bin/python tests/outages/chaos.py $(args)
 
 fuzz: setup
-	.venv/bin/python tests/e2e/fuzz.py $(args)
+	.venv/bin/python tests/attacks/fuzz.py $(args)
 
 # Thousands of generated requests after the OpenAPI document; args="--max-examples 100" for more.
 schemathesis: setup
-	PYTHONPATH=tests/e2e .venv/bin/python tests/conformance/generated.py $(args)
+	.venv/bin/python tests/conformance/generated.py $(args)
 
 # After a change of dependencies; args=--upgrade takes new versions of everything.
 lock:

@@ -3,28 +3,51 @@
 import signal
 
 import pytest
+from noetl_testkit.shared_stacks import stack_of
 
 # Kill and freeze processes and look at the time that takes: never two of them at once.
-_DELICATE = frozenset({"test_kills.py", "test_silent_edge.py", "test_sharding.py"})
+_DELICATE = frozenset(
+    {
+        "cli/tests/stack/test_kills.py",
+        "tests/outages/test_kills.py",
+        "tests/outages/test_sharding.py",
+        "tests/outages/test_silent_edge.py",
+    }
+)
+_LONGEST = (
+    "shared stack: nats",
+    "delicate",
+    "shared stack: http",
+    "shared stack: guarded",
+    "tests/clients/test_real_cli.py",
+    "cli/tests/test_real_services.py",
+    "tests/playbooks/test_system_playbooks.py",
+    "tests/attacks/test_canary.py",
+)
+"""Groups of more than half a minute; they begin in this order."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach what tests start: a shell's background job inherits SIGINT as ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # xdist would begin with the groups of the most tests, and those are not the longest.
+    config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a file's tests together, for they share servers; the longest groups begin first."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    ranks: dict[pytest.Item, int] = {}
-    for item in items:
-        place = item.path.relative_to(config.rootpath)
-        starts_stacks = place.parts[0] in {"tests", "cli"}
-        is_delicate = place.parts[0] == "cli" or place.name in _DELICATE
-        group = "delicate" if starts_stacks and is_delicate else str(place)
-        ranks[item] = 0 if group == "delicate" else 1 if starts_stacks else 2
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=ranks.__getitem__)
+    """Keep together what shares servers; the longest groups begin first."""
+    groups = {item: _group_of(item, config) for item in items}
+    longest = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: longest.get(groups[item], len(longest)))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item, group in groups.items():
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group_of(item: pytest.Item, config: pytest.Config) -> str:
+    place = item.path.relative_to(config.rootpath)
+    if name := stack_of(item):
+        return f"shared stack: {name}"
+    return "delicate" if str(place) in _DELICATE else str(place)

@@ -10,19 +10,14 @@ each process and its children (PSS: what is shared counts once).
 import argparse
 import asyncio
 import statistics
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 
 import asyncpg
 import psutil
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
-
-import stack as e2e
+from noetl_testkit import stack as e2e
 
 HEAD = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {{name: {name}, path: bench/{name}}}\n"
 NOOP = "tool: {kind: noop}"

@@ -15,10 +15,8 @@ from pathlib import Path
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
-
-import stack as e2e
 import steps
+from noetl_testkit import stack as e2e
 
 
 def read_paths(execution_id: int) -> dict[str, str]:

@@ -8,22 +8,16 @@ run; the machine decides the rest.
 
 import argparse
 import asyncio
+import itertools
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import asyncpg
 import httpx
 import nats
 from nats.js.api import ConsumerConfig, StorageType, StreamConfig
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "e2e"))
-
-import itertools
-
-import stack as e2e
+from noetl_testkit import stack as e2e
 
 STEPS = 10
 

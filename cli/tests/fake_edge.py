@@ -3,10 +3,13 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from noetl_contract.json import JsonObject
+from noetl_testkit import web
+from noetl_testkit.web import Request, Response
 
 EXECUTION = 325077236512452608
 type Event = dict[str, Any]
@@ -73,115 +76,82 @@ class FakeEdge:
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def add(self, *events: Event) -> None:
-        """Lets more events happen."""
+        """Let more events happen."""
         with self.changed:
             self.events.extend(events)
             self.changed.notify_all()
 
+    def wait_for(self, number: int) -> Event | None:
+        """Return an event as soon as it has happened; None if the edge closes before."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_closed or len(self.events) > number)
+            return self.events[number] if len(self.events) > number else None
+
+    def close(self) -> None:
+        """End the open streams."""
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify_all()
+
     def after(self, last: str | None) -> int:
-        """How many events a client has that saw this one."""
+        """Count the events that a client has which saw this one last."""
         ids = [str(e["event_id"]) for e in self.events]
         return ids.index(last) + 1 if last else 0
 
 
 @contextmanager
 def serving(edge: FakeEdge) -> Iterator[FakeEdge]:
-    """Serves the edge for the block."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.edge = edge
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    edge.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield edge
-    finally:
-        edge.is_closed = True
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    """Serve the edge for the block."""
+    with web.serving(lambda request: _answer(edge, request)) as server:
+        edge.url = server.url
+        try:
+            yield edge
+        finally:
+            edge.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    edge: FakeEdge
+def _answer(edge: FakeEdge, request: Request) -> Response:
+    path = request.path
+    if request.method == "POST":
+        return _write(edge, path, request.json)
+    if path.endswith("/events/stream"):
+        if not edge.has_stream:
+            return Response({"error": "no", "status": 404}, 404)
+        last = request.headers.get("last-event-id")
+        edge.resumed_after.append(last or "")
+        return Response(_stream(edge, last), headers={"Content-Type": "text/event-stream"})
+    if path.endswith("/status"):
+        return Response({"status": edge.status})
+    return Response({"status": edge.status, "events": edge.events})
 
 
-class _Handler(BaseHTTPRequestHandler):
-    @property
-    def edge(self) -> FakeEdge:
-        assert isinstance(self.server, _Server)
-        return self.server.edge
+def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
+    if edge.is_stranger:
+        return Response({"hello": "there"})
+    if path == "/api/catalog/register":
+        if edge.refusal:
+            code, text = edge.refusal
+            return Response({"error": text, "status": code}, code)
+        return Response({"path": "tests/it", "version": 3})
+    if path == "/api/execute":
+        edge.started.update(body)
+        return Response({"execution_id": str(EXECUTION), "status": "started"})
+    edge.cancelled = body
+    if edge.ends_cancelled:
+        edge.status = "CANCELLED"
+        edge.add(event(59, "playbook_cancelled", "playbook"))
+    return Response({"status": "cancelled"})
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.edge.is_stranger:
-            self._answer(200, {"hello": "there"})
-        elif self.path == "/api/catalog/register":
-            if self.edge.refusal:
-                code, text = self.edge.refusal
-                self._answer(code, {"error": text, "status": code})
-            else:
-                self._answer(200, {"path": "tests/it", "version": 3})
-        elif self.path == "/api/execute":
-            self.edge.started.update(body)
-            self._answer(200, {"execution_id": str(EXECUTION), "status": "started"})
-        else:
-            self.edge.cancelled = body
-            if self.edge.ends_cancelled:
-                self.edge.status = "CANCELLED"
-                self.edge.add(event(59, "playbook_cancelled", "playbook"))
-            self._answer(200, {"status": "cancelled"})
 
-    def do_GET(self) -> None:
-        if self.path.endswith("/events/stream"):
-            if self.edge.has_stream:
-                self._stream()
-            else:
-                self._answer(404, {"error": "no", "status": 404})
-        elif self.path.endswith("/status"):
-            self._answer(200, {"status": self.edge.status})
-        else:
-            self._answer(200, {"status": self.edge.status, "events": self.edge.events})
-
-    def _stream(self) -> None:
-        last = self.headers.get("Last-Event-ID")
-        self.edge.resumed_after.append(last or "")
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        self._send("retry: 3000\n\n: keep-alive\n\n")
-        sent = self.edge.after(last)
-        while True:
-            with self.edge.changed:
-                while len(self.edge.events) <= sent:
-                    if self.edge.is_closed:
-                        return
-                    self.edge.changed.wait(0.05)
-                item = self.edge.events[sent]
-            sent += 1
-            self._send(f"id: {item['event_id']}\nevent: event\ndata: {json.dumps(item)}\n\n")
-            if item["node_name"] == "playbook":
-                self._send(f'event: end\ndata: {{"status": "{self.edge.status}"}}\n\n')
-                return
-            if self.edge.breaks_after == sent:
-                self.edge.breaks_after = None
-                return
-
-    def _send(self, text: str) -> None:
-        self.wfile.write(text.encode())
-        self.wfile.flush()
-
-    def _answer(self, code: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):  # the client has seen enough
-            super().handle()
+def _stream(edge: FakeEdge, last: str | None) -> Iterator[bytes]:
+    yield b"retry: 3000\n\n: keep-alive\n\n"
+    sent = edge.after(last)
+    while (item := edge.wait_for(sent)) is not None:
+        sent += 1
+        yield f"id: {item['event_id']}\nevent: event\ndata: {json.dumps(item)}\n\n".encode()
+        if item["node_name"] == "playbook":
+            yield f'event: end\ndata: {{"status": "{edge.status}"}}\n\n'.encode()
+            return
+        if edge.breaks_after == sent:
+            edge.breaks_after = None
+            return

@@ -22,13 +22,17 @@ import nats
 import pytest
 from acceptance_case import ANY, Case
 from cases_language import REFUSED
-from echo_host import ECHO, echo_host
-from mock_hosts import MockHosts
+from echo_host import ECHO, echo
+from mock_hosts import MockHosts, mock_hosts
 from nats.js.api import StreamConfig
+from noetl_contract.channels import name_of_subject
 from noetl_contract.json import JsonObject
 from noetl_engine.playbook.lint import lint
+from noetl_testkit.stack import Stack, events, execute, finish
+from noetl_testkit.web import serving
 from proofs import Run
-from stack import Stack, events, execute, finish, running_stack
+from real_playbooks import DATABASE
+from subjects import subjects_seen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -40,7 +44,6 @@ CASES = (
     | cases_combined.CASES
 )
 FOLDER = Path(__file__).parent / "playbooks"
-DATABASE = "demo_noetl"
 TABLES = """
 CREATE SCHEMA heavy;
 CREATE TABLE heavy.source (
@@ -67,29 +70,28 @@ class Round:
     hosts: MockHosts
     executions: dict[str, int]
     answers: dict[str, httpx.Response]
+    subjects: set[str]
 
     def sql(self, statement: str) -> list[JsonObject]:
-        return asyncio.run(_fetch(_dsn(self.stack), statement))
+        return asyncio.run(_fetch(self.stack.dsn(DATABASE), statement))
 
 
-@pytest.fixture(scope="module", params=["nats", "http"])
-def played(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Round]:
+@pytest.fixture(scope="module")
+def played(transport_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Round]:
+    stack = transport_stack
     scratch = tmp_path_factory.mktemp("scratch")
     with (
-        MockHosts().running() as hosts,
-        echo_host() as echo,
-        running_stack(environment={"NOETL_WORKER_TRANSPORT": request.param}) as stack,
+        mock_hosts() as hosts,
+        serving(echo) as echo_server,
+        subjects_seen(stack.values()["NOETL_NATS_URL"]) as subjects,
     ):
-        asyncio.run(_fetch(stack.dsn(), f"CREATE DATABASE {DATABASE}"))
-        asyncio.run(_fetch(_dsn(stack), TABLES))
+        asyncio.run(_fetch(stack.dsn(DATABASE), TABLES))
         asyncio.run(_prepare_broker(stack))
         _store_credentials(stack)
         with stack.client() as client:
             answers = {}
             for path in sorted(FOLDER.glob("*.yaml")):
-                text = path.read_text().replace(ECHO, echo)
+                text = path.read_text().replace(ECHO, echo_server.url)
                 for address, place in HOSTS.items():
                     text = text.replace(address, hosts.url + place)
                 answer = client.post("/api/catalog/register", json={"content": hosts.rewrite(text)})
@@ -105,11 +107,7 @@ def played(
                 )
                 for name, case in CASES.items()
             }
-        yield Round(stack, hosts, executions, answers)
-
-
-def _dsn(stack: Stack) -> str:
-    return stack.dsn().rpartition("/")[0] + f"/{DATABASE}"
+        yield Round(stack, hosts, executions, answers, subjects)
 
 
 async def _fetch(dsn: str, statement: str) -> list[JsonObject]:
@@ -138,12 +136,6 @@ async def _prepare_broker(stack: Stack) -> None:
 
 def _store_credentials(stack: Stack) -> None:
     values = stack.values()
-    access = {
-        "db_host": values["POSTGRES_HOST"],
-        "db_port": values["POSTGRES_PORT"],
-        "db_user": values["POSTGRES_USER"],
-        "db_password": values["POSTGRES_PASSWORD"],
-    }
     address = urlsplit(values["NOETL_NATS_URL"])
     broker = {
         "nats_url": f"nats://{address.hostname}:{address.port}",
@@ -151,9 +143,7 @@ def _store_credentials(stack: Stack) -> None:
         "nats_password": unquote(address.password or ""),
     }
     credentials = [
-        ("pg_k8s", "postgres", access | {"db_name": DATABASE}),
-        ("pg_local", "postgres", access | {"db_name": DATABASE}),
-        ("pg_noetl_k8s", "postgres", access | {"db_name": values["POSTGRES_DB"]}),
+        ("pg_noetl_k8s", "postgres", stack.database_login()),
         ("api_bearer", "bearer", {"token": "b-1234"}),
         ("nats_here", "nats", broker),
     ]
@@ -169,12 +159,12 @@ def test_playbook_does_what_the_contract_says(played: Round, name: str) -> None:
     with played.stack.client() as client:
         status = finish(client, execution_id, seconds=90)
         log = events(client, execution_id)
-        errors = [text for event in log if (text := _error(event))]
-        assert status == case.status, errors
-
         run = Run(
             execution_id=execution_id, log=log, sql=played.sql, client=client, hosts=played.hosts
         )
+        errors = run.errors()
+        assert status == case.status, errors
+
         kinds = Counter(event["event_type"] for event in log)
         assert kinds["playbook_started"] == 1
         assert kinds["playbook.completed"] + kinds["playbook.failed"] == 1
@@ -208,12 +198,6 @@ def _children(client: httpx.Client, execution_id: int) -> Iterator[str]:
             return
 
 
-def _error(event: JsonObject) -> str:
-    """Return the text that the regression runner looks at."""
-    context = (event.get("result") or {}).get("context")
-    return str(context.get("error") or "") if isinstance(context, dict) else ""
-
-
 def _check_data(run: Run, case: Case) -> None:
     for place, expected in case.data.items():
         step, _, task = place.partition(".")
@@ -225,6 +209,25 @@ def _check_data(run: Run, case: Case) -> None:
             assert {key: found[key] for key in wanted} == wanted, place
         else:
             assert found == expected, place
+
+
+OF_PLAYBOOKS = {
+    "acceptance.": "the stream that the playbook of the nats tool writes and reads",
+}
+"""Beginnings of subjects that the contract cannot know: they stand in a playbook."""
+
+
+def test_every_subject_on_the_broker_is_declared(played: Round) -> None:
+    with played.stack.client() as client:
+        for execution_id in played.executions.values():
+            finish(client, execution_id, seconds=90)
+
+    names = {subject: name_of_subject(subject) for subject in frozenset(played.subjects)}
+
+    # Else it would prove nothing.
+    assert {"ingress", "commands", "events", "outbox_hints", "replies"} <= set(names.values())
+    undeclared = {subject for subject, name in names.items() if name is None}
+    assert {one for one in undeclared if not one.startswith(tuple(OF_PLAYBOOKS))} == set()
 
 
 @pytest.mark.parametrize("name", list(REFUSED))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golden import TOKEN
-from stack import Stack, running_stack
+from noetl_testkit.stack import Stack, running_stack
 
 __all__ = ["defects", "generate"]
 

@@ -19,14 +19,15 @@ The keys of a case:
 
 import json
 import re
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import yaml
 from noetl_contract.json import Json
+from noetl_testkit.waiting import wait_until
 
 __all__ = ["FOLDER", "TOKEN", "Case", "Story", "load", "stories"]
 
@@ -37,7 +38,7 @@ KEYS = frozenset(
     {"name", "ask", "json", "text", "headers", "status", "body", "plain"}
     | {"error", "error_like", "detail", "has", "save", "until"}
 )
-PATIENCE_SECONDS = 20.0
+UNTIL_SECONDS = 20.0
 # What others wrote keeps no order of keys in the database.
 FREE = frozenset({"context", "result", "workload", "meta", "data", "payload", "layout"})
 _NAMED = re.compile(r"\$\{(\w+)\}")
@@ -107,17 +108,24 @@ class Story:
 
     def tell(self, case: Case) -> list[str]:
         """Ask, and return what is different from the case; empty when nothing is."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            answer = self._ask(case)
-            found = list(self._differences(case, answer))
-            if not found or not case.spec.get("until") or time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
+        answer, found = self._compared(case)
+        if found and case.spec.get("until"):
+
+            def is_the_same() -> bool:
+                nonlocal answer, found
+                answer, found = self._compared(case)
+                return not found
+
+            with suppress(TimeoutError):
+                wait_until(is_the_same, timeout_seconds=UNTIL_SECONDS)
         if not found:
             for name, place in case.spec.get("save", {}).items():
                 self.names[name] = str(_at(answer.json(), place))
         return [*found, f"answer: {answer.status_code} {answer.text[:3000]}"] if found else []
+
+    def _compared(self, case: Case) -> tuple[httpx.Response, list[str]]:
+        answer = self._ask(case)
+        return answer, list(self._differences(case, answer))
 
     def _filled(self, text: str) -> str:
         return _NAMED.sub(lambda match: self.names[match[1]], text)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from generated import defects, generate
-from stack import Stack
+from noetl_testkit.stack import Stack
 
 FEW = ("--phases", "examples,fuzzing", "--max-examples", "2", "--generation-deterministic")
 

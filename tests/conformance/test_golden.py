@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 from golden import TOKEN, Case, Story, load, stories
+from noetl_testkit.stack import Stack
 from routes import OPERATIONS
-from stack import Stack
 
 # What `test_refusals.py` asks of all routes in the same way, and what only a sick stack answers.
 ELSEWHERE = {"413", "415", "503"}
@@ -45,10 +45,7 @@ def test_every_route_and_refusal_has_a_case() -> None:
 
 def database(stack: Stack) -> str:
     """Return the fields of a credential for the stack's database."""
-    values = stack.values()
-    names = ("HOST", "PORT", "USER", "PASSWORD", "DB")
-    shown = {f"db_{name.lower()}": values[f"POSTGRES_{name}"] for name in names}
-    return json.dumps({**shown, "db_name": values["POSTGRES_DB"]})
+    return json.dumps(stack.database_login())
 
 
 def cases() -> list[Case]:

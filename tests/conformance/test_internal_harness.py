@@ -14,7 +14,8 @@ import pytest
 from golden import TOKEN
 from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
-from stack import Stack
+from noetl_testkit.stack import Stack
+from noetl_testkit.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -75,13 +76,14 @@ def test_without_a_configured_token_nobody_passes(stack: Stack, configured: str 
 
 
 def asked_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> httpx.Response:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
+    def answer() -> httpx.Response | None:
+        assert process.poll() is None
         try:
             return httpx.get(url, headers=AUTHORIZED, timeout=10)
         except httpx.ConnectError:
-            time.sleep(0.05)
-    raise TimeoutError(f"nobody answers at {url}")
+            return None
+
+    return wait_for(answer, what=f"{url} answers")
 
 
 def test_rows_are_counted_claimed_published_and_failed(stack: Stack, client: httpx.Client) -> None:

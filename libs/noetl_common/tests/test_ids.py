@@ -209,8 +209,10 @@ async def test_leasing_waits_for_the_catalog(bus: Bus) -> None:
         async with lease_machine_id(RpcClient(bus), "early"):
             leased.set()
 
+    answers = bus.nc.stats["in_msgs"]
     leasing = asyncio.create_task(lease())
-    await asyncio.sleep(0.05)
+    # The broker's answer that nobody listens.
+    await eventually(lambda: bus.nc.stats["in_msgs"] > answers)
     assert not leased.is_set()
     async with catalog.served(bus):
         await asyncio.wait_for(leasing, timeout=5)

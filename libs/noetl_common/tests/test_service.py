@@ -185,15 +185,16 @@ async def test_a_task_group_of_the_service_fails_it_too() -> None:
 
 
 async def test_the_end_waits_no_longer_than_the_grace() -> None:
+    go_on, is_over = asyncio.Event(), asyncio.Event()
+
     @asynccontextmanager
     async def run(service: Service) -> AsyncIterator[None]:
         async def stubborn() -> None:
-            while True:
-                try:
-                    await asyncio.sleep(1)
-                except asyncio.CancelledError:
-                    await asyncio.sleep(1)
-                    raise
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await go_on.wait()
+                is_over.set()
 
         service.spawn("stubborn", stubborn())
         yield
@@ -203,7 +204,9 @@ async def test_the_end_waits_no_longer_than_the_grace() -> None:
         await eventually(lambda: is_ready(client))
 
     assert isinstance(app.service.failure, TimeoutError)
-    await asyncio.sleep(1)
+    assert not is_over.is_set()
+    go_on.set()
+    await is_over.wait()
 
 
 async def test_supervise_serves_other_frameworks_lifespans() -> None:

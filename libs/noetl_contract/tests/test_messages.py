@@ -1,17 +1,32 @@
 """Messages of streams and hints."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
 from noetl_contract import message_ids
+from noetl_contract.commands import (
+    CommandMessage,
+    CommandNotification,
+    FastCommand,
+    FastCommandBody,
+    FastPath,
+    FastPathBody,
+)
 from noetl_contract.events import EventRow, event_message
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     INGRESS,
     CancelMessage,
+    CommandMessageFields,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventFields,
     EventsMessage,
     ExecuteMessage,
+    Hold,
+    HoldFields,
     WireEvent,
     deadline_of,
     encode_message,
@@ -38,6 +53,24 @@ from noetl_contract.ingress import (
 )
 def test_an_encoded_message_is_read_as_it_was(message) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert INGRESS.validate_json(encode_message(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (HoldFields, Hold),
+        (CommandMessageFields, CommandStartMessage),
+        (CommandMessageFields, CommandOutcomeMessage),
+    ],
+)
+def test_a_worker_writes_the_fields_that_are_read(written: Any, read: Any) -> None:
+    assert written.__required_keys__ == read.model_fields.keys()
+
+
+def test_a_worker_writes_only_fields_of_events() -> None:
+    required = {name for name, field in WireEvent.model_fields.items() if field.is_required()}
+
+    assert required <= EventFields.__required_keys__ <= WireEvent.model_fields.keys()
 
 
 def test_json_that_is_encoded_already_travels_unchanged() -> None:
@@ -82,3 +115,15 @@ def test_a_repetition_of_a_command_has_an_id_of_its_own() -> None:
 def test_an_illegible_deadline_is_none() -> None:
     assert deadline_of({DEADLINE_HEADER: "soon"}) is None
     assert deadline_of({DEADLINE_HEADER: "17"}) == 17
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (CommandMessage, CommandNotification),
+        (FastPathBody, FastPath),
+        (FastCommandBody, FastCommand),
+    ],
+)
+def test_what_is_sent_of_a_command_has_the_keys_that_are_read(sent: type, read: type) -> None:
+    assert list(sent.__annotations__) == list(read.__annotations__)

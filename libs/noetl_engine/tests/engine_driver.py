@@ -24,7 +24,6 @@ from noetl_engine.playbook.model import (
     Arc,
     Loop,
     LoopMode,
-    Metadata,
     Playbook,
     Router,
     RouterMode,
@@ -63,7 +62,8 @@ def make_loop(items: str | list[Any], mode: str = "sequential", **fields: Any) -
 
 def make_playbook(*steps: Step, path: str = "tests/playbook", workload: Any = None) -> Playbook:
     return Playbook(
-        metadata=Metadata(name="playbook", path=path),
+        name="playbook",
+        path=path,
         steps={step.name: step for step in steps},
         workload=workload or {},
     )

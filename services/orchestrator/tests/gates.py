@@ -1,21 +1,19 @@
 """Stand-ins between turns and their store, and callers that keep answers."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
 
+from noetl_common.pg.database import Row
 from noetl_contract.ingress import EventsMessage
 from noetl_engine.inputs import EventsPosted
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
+from noetl_orchestrator.memory.cache import CachedExecution
 from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
 
 # An id that the messages can hold and the database can't.
 TOO_LARGE = (1 << 63) + 7
@@ -35,7 +33,7 @@ class Gate:
         self.before: Callable[[], Awaitable[None]] | None = None
         self.after: Callable[[], Awaitable[None]] | None = None
         self._commit = Store.commit_turn
-        self.store.commit_turn = self.commit_turn  # type: ignore[method-assign]
+        self.store.commit_turn = self.commit_turn
 
     async def commit_turn(self, parameters: CommitParameters) -> Committed:
         self.commits += 1
@@ -97,7 +95,7 @@ WRITTEN = (
 )
 
 
-async def written(shard: Shard) -> dict[str, list[Any]]:
+async def written(shard: Shard) -> dict[str, list[Row]]:
     """Return all that commits write."""
     return {
         table: await shard.pool.fetch(f"SELECT * FROM noetl.{table} ORDER BY 1, 2")
@@ -110,10 +108,10 @@ async def forget_ids(replica: Replica, execution_id: int) -> None:
     replica.rooms.memory.cache.forget(execution_id)
     load = replica.rooms.memory.loader.load
 
-    async def load_forgetful(execution_ids: Any) -> Any:
+    async def load_forgetful(execution_ids: Sequence[int]) -> dict[int, CachedExecution]:
         found = await load(execution_ids)
         for entry in found.values():
             entry.execution._memory.state.recent.clear()
         return found
 
-    replica.rooms.memory.loader.load = load_forgetful  # type: ignore[method-assign]
+    replica.rooms.memory.loader.load = load_forgetful

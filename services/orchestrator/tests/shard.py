@@ -3,10 +3,9 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
@@ -15,11 +14,14 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
 from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.orchestrator import ClaimRequest
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import ingress_subject, outbox_hint_subject
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
 from noetl_orchestrator.ingress.consumer import run_consumer
+from noetl_orchestrator.memory.loader import ExecutionFactory
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
 from noetl_orchestrator.memory.replicas import run_presence
 from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
@@ -48,7 +50,7 @@ class Shard(Tables, Messages):
     open_replica: Callable[..., Awaitable[Replica]]
     replicas: list[Replica] = field(default_factory=list)
     hints: list[JsonObject] = field(default_factory=list)
-    attempts: Any = field(default_factory=itertools.count)
+    attempts: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def rooms(self) -> Orchestrator:
@@ -107,19 +109,17 @@ class Shard(Tables, Messages):
         replica: int = 0,
     ) -> JsonObject:
         """Claim a command of a replica directly."""
-        request: JsonObject = {
-            "event_id": command.event_id,
-            "worker_id": worker,
-            "instance": instance,
-            "after_start": after_start,
-        }
-        if with_execution:
-            request["execution_id"] = command.execution_id
-        answer = await self.replicas[replica].rooms.ingress.on_claim(request)
-        if isinstance(answer, bytes):
-            found: JsonObject = orjson.loads(answer)
-            return found
-        return answer.model_dump()
+        request = ClaimRequest(
+            execution_id=command.execution_id if with_execution else None,
+            event_id=command.event_id,
+            worker_id=worker,
+            instance=instance,
+            after_start=after_start,
+        )
+        answer = await self.replicas[replica].rooms.ingress.claims.on_claim(request)
+        if isinstance(answer, Refusal):
+            return asdict(answer)
+        return {"status": 200, "body": orjson.loads(answer.body)}
 
 
 def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settings:
@@ -168,7 +168,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
                 raise PlaybookNotUsable(reason="no such playbook", status=404) from None
 
         async def open_replica(
-            *, loops: bool = True, executions: Any = Execution, **overrides: Json
+            *, loops: bool = True, executions: ExecutionFactory = Execution, **overrides: Json
         ) -> Replica:
             settings = settings_for(nats_url, database, **overrides)
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))

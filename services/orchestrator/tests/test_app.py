@@ -9,20 +9,34 @@ import asyncpg
 import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.rpc import RpcClient, handle, serve_rpc
 from noetl_common.clock import unix_ms
 from noetl_common.pg.identity import WrongDatabase
 from noetl_common.pg.pool import open_pool
 from noetl_common.service import ServiceApp, supervise
 from noetl_contract.ingress import REPLY_HEADER
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json
+from noetl_contract.rpc.catalog import (
+    CONTENT,
+    MACHINE_LEASE,
+    MACHINE_RENEW,
+    RUNTIME_LIVENESS,
+    ContentRequest,
+    EdgeSeen,
+    EntryContent,
+    Liveness,
+    MachineLease,
+    MachineLeaseRequest,
+)
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest
 from noetl_contract.streams import INGRESS
-from noetl_contract.subjects import ingress_subject, rpc_subject
+from noetl_contract.subjects import ingress_subject
 from noetl_orchestrator.app import create_app
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
+from services.orchestrator.tests.leases.workers import LONG_AGO
 from services.orchestrator.tests.playbooks import LINEAR
 from services.orchestrator.tests.shard import settings_for
 
@@ -42,27 +56,30 @@ async def catalog(bus: Bus, time: DatabaseTime | None = None) -> AsyncIterator[N
     """Play the catalog service."""
     known = time or DatabaseTime()
 
-    async def lease(_: JsonObject) -> JsonObject:
+    async def lease(_request: MachineLeaseRequest) -> MachineLease:
         now = unix_ms()
-        return {
-            "machine_id": 7,
-            "lease_seconds": known.lease_seconds,
-            "high_water_ms": now,
-            "now_ms": now + known.ahead_ms,
-        }
+        return MachineLease(
+            machine_id=7,
+            lease_seconds=known.lease_seconds,
+            high_water_ms=now,
+            now_ms=now + known.ahead_ms,
+        )
 
-    async def content(request: JsonObject) -> JsonObject:
-        return {**request, "path": "p", "version": 1, "kind": "playbook", "content": LINEAR}
+    async def content(request: ContentRequest) -> EntryContent:
+        return EntryContent(
+            catalog_id=request.catalog_id, path="p", version=1, kind="playbook", content=LINEAR
+        )
 
-    async def liveness(_: JsonObject) -> RpcReply:
-        return RpcReply(body={"now": "2026-01-01T00:00:00Z", "workers": {}})
+    async def liveness(_request: Nothing) -> Liveness:
+        edge = EdgeSeen(heartbeat_at=LONG_AGO, process_since=LONG_AGO)
+        return Liveness(now=LONG_AGO, edges={"edge": edge}, workers={})
 
-    handlers = {
-        rpc_subject("catalog", "machine.lease"): lease,
-        rpc_subject("catalog", "machine.renew"): lease,
-        rpc_subject("catalog", "content"): content,
-        rpc_subject("catalog", "runtime.liveness"): liveness,
-    }
+    handlers = [
+        handle(MACHINE_LEASE, lease),
+        handle(MACHINE_RENEW, lease),
+        handle(CONTENT, content),
+        handle(RUNTIME_LIVENESS, liveness),
+    ]
     async with serve_rpc(bus, handlers, queue="catalog"):
         yield
 
@@ -88,16 +105,14 @@ async def test_a_process_starts_works_and_stops(nats_url: str, database: Databas
                 await start(bus, headers={REPLY_HEADER: waiter.subject})
                 answer = orjson.loads(await waiter.wait(5.0))
             event_id = int(database.run("SELECT event_id FROM noetl.command"))
-            claim = await RpcClient(bus).call(
-                rpc_subject("orchestrator", "claim", shard=0),
-                {"execution_id": EXECUTION_ID, "event_id": event_id, "worker_id": "w1"},
-                timeout=5.0,
-            )
+            request = ClaimRequest(execution_id=EXECUTION_ID, event_id=event_id, worker_id="w1")
+            claim = await RpcClient(bus).ask(CLAIM, request, shard=0, seconds=5.0)
             began = asyncio.get_running_loop().time()
         took = asyncio.get_running_loop().time() - began
 
     assert answer["body"]["status"] == "started"
-    assert (claim.status, claim.body["node_id"]) == (200, "start")
+    assert isinstance(claim, ClaimGranted)
+    assert claim.node_id == "start"
     assert app.service.failure is None
     assert took < 30
     assert database.run("SELECT shard_index, shard_count FROM noetl.shard_identity") == "0|1"
@@ -134,11 +149,8 @@ async def test_the_loops_of_a_process_work_without_a_request(
         await eventually(command)
         found = await command()
         assert found is not None
-        claim = await RpcClient(bus).call(
-            rpc_subject("orchestrator", "claim", shard=0),
-            {**found, "worker_id": "silent"},
-            timeout=5.0,
-        )
+        request = ClaimRequest(**found, worker_id="silent")
+        claim = await RpcClient(bus).ask(CLAIM, request, shard=0, seconds=5.0)
 
         async def are_done() -> bool:
             return bool(
@@ -153,7 +165,7 @@ async def test_the_loops_of_a_process_work_without_a_request(
 
         await eventually(are_done)
 
-    assert claim.status == 200
+    assert isinstance(claim, ClaimGranted)
 
 
 async def test_f5_a_process_whose_durable_vanished_goes_on(

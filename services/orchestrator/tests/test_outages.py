@@ -9,7 +9,7 @@ from noetl_common.bus.errors import BusUnavailable
 from noetl_common.bus.topology import ensure_topology
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_testkit.nats import NatsServer
-from noetl_testkit.postgres import OwnPostgresServer
+from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Shard, opened_shard
@@ -85,7 +85,7 @@ async def test_the_database_is_killed_under_load(
 
     async def kill() -> None:
         for count in (8, 24):
-            await eventually(lambda: len(answered) >= count, every_seconds=0.001)  # noqa: B023
+            await eventually(lambda n=count: len(answered) >= n, every_seconds=0.001)
             await asyncio.to_thread(server.restart)
 
     await asyncio.gather(kill(), *(run_to_the_end(shard, one, answered) for one in executions))
@@ -97,9 +97,9 @@ async def test_the_database_is_killed_under_load(
 
 @pytest.fixture
 async def on_own_nats(
-    own_nats: NatsServer, database: object
+    own_nats: NatsServer, database: Database
 ) -> AsyncIterator[tuple[Shard, NatsServer]]:
-    async with opened_shard(own_nats.url, database) as shard:  # type: ignore[arg-type]
+    async with opened_shard(own_nats.url, database) as shard:
         yield shard, own_nats
 
 
@@ -116,7 +116,7 @@ async def test_the_broker_is_killed_under_load(
 
     async def kill() -> None:
         for count in (8, 24):
-            await eventually(lambda: len(answered) >= count, every_seconds=0.001)  # noqa: B023
+            await eventually(lambda n=count: len(answered) >= n, every_seconds=0.001)
             await asyncio.to_thread(server.wipe if store_is_lost else server.restart)
             await shard.bus.wait_connected()
             await ensure_topology(shard.bus, STREAMS, (ingress_durable(0),))

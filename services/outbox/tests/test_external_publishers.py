@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 from noetl_common.bus.rpc import RpcClient
@@ -13,14 +12,14 @@ from noetl_outbox.external_publishers import pause_seconds
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from .conftest import EXECUTION_ID
+from services.outbox.tests.rows import EXECUTION_ID, Rows, relaying
 
-type Rows = Any
 type Ask = Callable[..., Awaitable[RpcReply]]
+"""Ask by name, as the edge does."""
 
 
 @pytest.fixture
-async def ask(rows: Rows, database: Database, nats_url: str, relaying: Any) -> AsyncIterator[Ask]:
+async def ask(rows: Rows, database: Database, nats_url: str) -> AsyncIterator[Ask]:
     client = RpcClient(rows.bus)
 
     async def asked(operation: str, **request: Json) -> RpcReply:
@@ -44,7 +43,7 @@ async def test_a_claim_gives_event_rows_by_id_and_only_once(ask: Ask, rows: Rows
                 "event_id": 3,
                 "execution_id": EXECUTION_ID,
                 "subject": event_subject(EXECUTION_ID, shard=0),
-                "payload": rows.envelope(3),
+                "payload": rows.message(3),
                 "payload_codec": "json",
                 "attempts": 1,
                 "message_id": f"e:{EXECUTION_ID}:3",
@@ -68,7 +67,7 @@ async def test_a_claim_gives_event_rows_by_id_and_only_once(ask: Ask, rows: Rows
 async def test_without_events_the_relay_still_sends_commands(ask: Ask, rows: Rows) -> None:
     event, command = rows.event(1), rows.command(2)
     await rows.commit(event, command, age_seconds=5)
-    await rows.hint({**event, "payload": rows.envelope(1)}, command)
+    await rows.hint({**event, "payload": rows.message(1)}, command)
 
     async def is_sent() -> bool:
         return await rows.count("NOETL_COMMANDS") == 1
@@ -88,7 +87,7 @@ async def test_claims_at_once_share_the_rows(ask: Ask, rows: Rows) -> None:
 
 
 async def test_a_claim_of_large_rows_ends_before_the_memory_does(
-    rows: Rows, database: Database, nats_url: str, relaying: Any
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     await rows.commit(*(rows.event(number) for number in range(1, 61)), age_seconds=5)
     settings = {"outbox_relay_events": False, "outbox_outside_max_bytes": 1000}
@@ -177,7 +176,7 @@ def test_pauses_double_up_to_a_limit(attempts: int, longest: int, seconds: int) 
 
 
 async def test_beside_the_relay_nothing_is_published_twice(
-    rows: Rows, database: Database, nats_url: str, relaying: Any
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """Both take the row: it is marked once and the stream keeps one message."""
     async with relaying(database, nats_url, outbox_grace_seconds=0.01, outbox_poll_seconds=0.02):

@@ -1,9 +1,5 @@
 """What the relay does when its servers die, and when the broker's store is gone (O5)."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
-
 import pytest
 from noetl_common.pg.identity import WrongDatabase
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
@@ -12,17 +8,18 @@ from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
 
-type Rows = Any
-type Relaying = Callable[..., Any]
-type RowsOn = Callable[[Database, str], AbstractAsyncContextManager[Rows]]
+from services.outbox.tests.rows import Rows, opened_rows, relaying
 
 QUICK = {"outbox_grace_seconds": 0.05, "outbox_poll_seconds": 0.1}
 
 
 async def test_wiped_store_gets_pending_commands_recent_events_and_messages_again(
-    rows_on: RowsOn, relaying: Relaying, database: Database, own_nats: NatsServer
+    database: Database, own_nats: NatsServer
 ) -> None:
-    async with rows_on(database, own_nats.url) as rows, relaying(database, own_nats.url, **QUICK):
+    async with (
+        opened_rows(database, own_nats.url) as rows,
+        relaying(database, own_nats.url, **QUICK),
+    ):
         pending, done, event = rows.command(1), rows.command(2), rows.event(3)
         subject = ingress_subject(0, execution_id=4)
         message = rows.event(4, kind="message", subject=subject, message_id="m:4:1", payload={})
@@ -42,7 +39,7 @@ async def test_wiped_store_gets_pending_commands_recent_events_and_messages_agai
 
 
 async def test_command_that_its_stream_no_longer_holds_goes_out_under_another_id(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """The stream is the same, so it may remember the old one."""
     async with relaying(
@@ -63,9 +60,12 @@ async def test_command_that_its_stream_no_longer_holds_goes_out_under_another_id
 
 
 async def test_broker_that_comes_back_gets_what_was_committed_meanwhile(
-    rows_on: RowsOn, relaying: Relaying, database: Database, own_nats: NatsServer
+    database: Database, own_nats: NatsServer
 ) -> None:
-    async with rows_on(database, own_nats.url) as rows, relaying(database, own_nats.url, **QUICK):
+    async with (
+        opened_rows(database, own_nats.url) as rows,
+        relaying(database, own_nats.url, **QUICK),
+    ):
         await rows.commit(rows.event(1))
         await eventually(rows.all_published)
         own_nats.kill()
@@ -78,18 +78,18 @@ async def test_broker_that_comes_back_gets_what_was_committed_meanwhile(
 
 
 async def test_database_that_comes_back_is_swept(
-    rows_on: RowsOn, relaying: Relaying, own_postgres: OwnPostgresServer, nats_url: str
+    own_postgres: OwnPostgresServer, nats_url: str
 ) -> None:
     with (
         own_postgres.migrated_template() as template,
         own_postgres.fresh(template=template) as database,
     ):
         async with relaying(database, nats_url, **QUICK):
-            async with rows_on(database, nats_url) as rows:
+            async with opened_rows(database, nats_url) as rows:
                 await rows.commit(rows.event(1))
                 await eventually(rows.all_published)
             own_postgres.restart()
-            async with rows_on(database, nats_url) as rows:
+            async with opened_rows(database, nats_url) as rows:
                 rows.last_id = 1
                 await rows.commit(*(rows.event(number) for number in range(2, 100)))
                 await eventually(rows.all_published, timeout_seconds=30)
@@ -99,7 +99,7 @@ async def test_database_that_comes_back_is_swept(
 
 
 async def test_s4_a_relay_with_another_shard_map_refuses_the_database(
-    relaying: Relaying, database: Database, nats_url: str
+    database: Database, nats_url: str
 ) -> None:
     database.run(
         "INSERT INTO noetl.shard_identity (cluster_id, shard_index, shard_count)"

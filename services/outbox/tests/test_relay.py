@@ -1,17 +1,12 @@
 """From rows to messages: hints, sweep, marking, giving up."""
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
 from noetl_common.bus.topology import ensure_durable
 from noetl_contract.json import Json
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS, DurableSpec, pool_durable
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-type Rows = Any
-type Relaying = Callable[..., Any]
+from services.outbox.tests.rows import Rows, relaying
 
 NEVER = {"outbox_grace_seconds": 600.0}
 AT_ONCE = {"outbox_grace_seconds": 0.001, "outbox_poll_seconds": 0.05}
@@ -25,13 +20,13 @@ def inlined(row: Json) -> Json:
 
 
 async def test_hinted_rows_go_out_without_the_sweep(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """O2: the sweep of this relay would not look at them for ten minutes."""
     command, event = rows.command(7), rows.event(8)
     async with relaying(database, nats_url, **NEVER):
         await rows.commit(command, event)
-        await rows.hint(command, event | {"payload": rows.envelope(8)})
+        await rows.hint(command, event | {"payload": rows.message(8)})
         await eventually(rows.all_published)
 
     row = await rows.row(command["outbox_id"])
@@ -40,12 +35,12 @@ async def test_hinted_rows_go_out_without_the_sweep(
     assert row["stream_created_at"] == identity.created
     assert await rows.stored(COMMANDS.name) == [(command["subject"], "c:7:0", command["payload"])]
     assert await rows.stored(EVENTS.name) == [
-        (event["subject"], event["message_id"], rows.envelope(8))
+        (event["subject"], event["message_id"], rows.message(8))
     ]
 
 
 async def test_sweep_finds_rows_without_a_hint_and_builds_events_from_the_log(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     result = {"status": "success", "context": {"data": {"a": 1}}}
     event = rows.event(5)
@@ -54,12 +49,12 @@ async def test_sweep_finds_rows_without_a_hint_and_builds_events_from_the_log(
         await eventually(rows.all_published)
 
     assert await rows.stored(EVENTS.name) == [
-        (event["subject"], event["message_id"], rows.envelope(5, result))
+        (event["subject"], event["message_id"], rows.message(5, result))
     ]
 
 
 async def test_sweep_leaves_fresh_rows_to_their_hint(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     old, fresh = rows.event(1), rows.event(2)
     await rows.commit(fresh)
@@ -71,7 +66,7 @@ async def test_sweep_leaves_fresh_rows_to_their_hint(
 
 
 async def test_hint_without_payload_is_read_from_the_log_at_once(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     event = rows.event(3)
     async with relaying(database, nats_url, **NEVER):
@@ -79,13 +74,13 @@ async def test_hint_without_payload_is_read_from_the_log_at_once(
         await rows.hint(event)
         await eventually(rows.all_published)
 
-    assert (await rows.stored(EVENTS.name))[0][2] == rows.envelope(3)
+    assert (await rows.stored(EVENTS.name))[0][2] == rows.message(3)
 
 
 async def test_command_travels_inside_only_while_one_durable_covers_its_pool(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
-    """Worker 22.4; the pools are looked at when the relay connects."""
+    """The relay reads the durables when it connects."""
     await ensure_durable(rows.bus, pool_durable("alone"))
     await ensure_durable(rows.bus, pool_durable("twice"))
     spare = pool_durable("twice")
@@ -115,7 +110,7 @@ async def test_command_travels_inside_only_while_one_durable_covers_its_pool(
 
 
 async def test_sweep_never_sends_the_command_inside(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     await ensure_durable(rows.bus, pool_durable("shared"))
     command = rows.command(1)
@@ -127,7 +122,7 @@ async def test_sweep_never_sends_the_command_inside(
 
 
 async def test_first_worker_of_a_pool_is_noticed_soon(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     async with relaying(database, nats_url, **NEVER):
         await ensure_durable(rows.bus, pool_durable("shared"))
@@ -148,7 +143,7 @@ async def test_first_worker_of_a_pool_is_noticed_soon(
 
 
 async def test_two_relays_share_ten_thousand_rows_without_doubles(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     await rows.commit(*(rows.event(number) for number in range(1, 10_001)), age_seconds=60)
     async with relaying(database, nats_url), relaying(database, nats_url):
@@ -161,7 +156,7 @@ async def test_two_relays_share_ten_thousand_rows_without_doubles(
 
 
 async def test_relay_that_dies_between_publishing_and_marking_loses_and_doubles_nothing(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """The second one publishes under the same ids once the lease is over."""
     await rows.commit(*(rows.event(number) for number in range(1, 51)), age_seconds=60)
@@ -185,7 +180,7 @@ async def test_relay_that_dies_between_publishing_and_marking_loses_and_doubles_
 
 
 async def test_row_put_back_under_another_id_is_published_again(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """O1, O3: the broker would swallow the old id."""
     command = rows.command(1)
@@ -205,7 +200,7 @@ async def test_row_put_back_under_another_id_is_published_again(
 
 
 async def test_large_event_travels_without_its_payload(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """O4."""
     result = {"status": "success", "context": {"text": "x" * 3000}}
@@ -218,7 +213,7 @@ async def test_large_event_travels_without_its_payload(
 
 
 async def test_row_that_never_fits_is_parked_its_execution_fails_and_others_go_on(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     """O4."""
     too_large = rows.command(1)
@@ -237,7 +232,7 @@ async def test_row_that_never_fits_is_parked_its_execution_fails_and_others_go_o
 
 
 async def test_what_was_published_is_removed_after_its_time(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
+    rows: Rows, database: Database, nats_url: str
 ) -> None:
     soon = {"outbox_retention_seconds": 0.05, "outbox_purge_interval_seconds": 0.05}
     async with relaying(database, nats_url, **AT_ONCE, **soon):
@@ -253,9 +248,7 @@ async def test_what_was_published_is_removed_after_its_time(
     assert await rows.pool.fetchval("SELECT kind FROM noetl.outbox") == "command"
 
 
-async def test_garbage_hints_are_ignored(
-    rows: Rows, relaying: Relaying, database: Database, nats_url: str
-) -> None:
+async def test_garbage_hints_are_ignored(rows: Rows, database: Database, nats_url: str) -> None:
     command = rows.command(1)
     async with relaying(database, nats_url, **NEVER):
         await rows.commit(command)
@@ -274,5 +267,4 @@ async def _has(rows: Rows, **wanted: int) -> bool:
 
 
 async def _counts(rows: Rows, stream: str, wanted: int) -> bool:
-    await asyncio.sleep(0)
     return bool(await rows.count(stream) == wanted)

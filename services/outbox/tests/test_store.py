@@ -1,28 +1,18 @@
 """Statements of the relay against a real PostgreSQL."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from noetl_common.pg.queries import Queries
+from noetl_common.pg.database import Database
+from noetl_contract.json import Json
 from noetl_outbox.store import Page, Published, Store, StreamState
 
-type Rows = Any
+from services.outbox.tests.rows import Rows
 
 
 @pytest.fixture
 def store(rows: Rows) -> Store:
-    return Store(rows.pool, shard=0, grace_seconds=1.5)
-
-
-@pytest.mark.parametrize("file", ["queries.sql", "external_publishers.sql"])
-async def test_every_statement_fits_the_schema(rows: Rows, file: str) -> None:
-    queries = Queries.load("noetl_outbox", file)
-    async with rows.pool.acquire() as connection:
-        for name in queries:
-            await connection.prepare(queries[name])
-
-    assert len(queries) > 3
+    return Store(Database(rows.pool), shard=0, grace_seconds=1.5)
 
 
 async def test_acknowledgement_of_an_earlier_publication_does_not_mark_the_next(
@@ -101,7 +91,7 @@ async def as_it_is(store: Store) -> StreamState:
 
 
 async def publish(
-    rows: Rows, row: Any, created_at: datetime, sequence: int, *, age_seconds: float = 1.0
+    rows: Rows, row: Json, created_at: datetime, sequence: int, *, age_seconds: float = 1.0
 ) -> None:
     """Mark a row as published to a stream."""
     await rows.pool.execute(

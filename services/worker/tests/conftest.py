@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import open_edge
-from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits
 from noetl_worker.settings import Settings
 from noetl_worker.tools.registry import ToolRegistry, load_tools
@@ -22,6 +22,8 @@ LIMITS = InterpreterLimits(
     result_bytes=4 << 20,
 )
 
+KEEPING = Keeping(most=4, seconds=60)
+
 
 @pytest.fixture
 def interpreter_limits() -> InterpreterLimits:
@@ -30,7 +32,9 @@ def interpreter_limits() -> InterpreterLimits:
 
 @pytest.fixture
 async def interpreters() -> AsyncIterator[InterpreterPool]:
-    async with interpreter_pool(executable=None, limits=LIMITS, size=4, warm=0) as pool:
+    async with interpreter_pool(
+        executable=None, limits=LIMITS, size=4, warm=0, keeping=KEEPING
+    ) as pool:
         yield pool
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.topology import ensure_durable
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import DurableSpec, StreamSpec
 from pydantic import SecretStr
 
-__all__ = ["Place", "make_place", "nats_settings", "running"]
+__all__ = ["Place", "durable_info", "is_settled", "make_place", "nats_settings", "running"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ def make_place(name: str, **stream: Any) -> Place:
 def nats_settings(url: str) -> NatsSettings:
     """Return settings that lead to a server."""
     return NatsSettings(nats_url=SecretStr(url))
+
+
+async def durable_info(bus: Bus, place: Place) -> dict[str, Any]:
+    """Return what the broker says of a place's durable, which is made if it is missing."""
+    return await ensure_durable(bus, place.durable)
+
+
+async def is_settled(bus: Bus, place: Place, *, acked: int) -> bool:
+    """Say whether the durable has nothing to deliver and nothing unanswered."""
+    info = await durable_info(bus, place)
+    floor = info["ack_floor"]["stream_seq"]
+    return bool(floor == acked and info["num_ack_pending"] == info["num_pending"] == 0)
 
 
 @asynccontextmanager

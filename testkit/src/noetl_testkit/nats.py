@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noetl.stack.process import free_port, start
+from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.nats_probe import NatsProbe
 
+from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -5,6 +5,26 @@ import time
 from collections.abc import Awaitable, Callable
 
 
+def wait_for[Value](
+    look: Callable[[], Value | None],
+    *,
+    what: str = "there is a value",
+    timeout_seconds: float = 30.0,
+    every_seconds: float = 0.02,
+) -> Value:
+    """Look until there is a value and return it; None means not yet.
+
+    Raises:
+        TimeoutError: there was none in time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while (value := look()) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {timeout_seconds} s still not true: {what}")
+        time.sleep(every_seconds)
+    return value
+
+
 def wait_until(
     condition: Callable[[], object],
     *,
@@ -12,16 +32,17 @@ def wait_until(
     timeout_seconds: float = 30.0,
     every_seconds: float = 0.02,
 ) -> None:
-    """Blocks until the condition is true.
+    """Block until the condition is true.
 
     Raises:
         TimeoutError: it did not become true in time.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {timeout_seconds} s still not true: {what}")
-        time.sleep(every_seconds)
+    wait_for(
+        lambda: True if condition() else None,
+        what=what,
+        timeout_seconds=timeout_seconds,
+        every_seconds=every_seconds,
+    )
 
 
 async def eventually(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 from noetl_common.settings import PlaybookSettings
@@ -69,7 +69,7 @@ class Job:
                 asked.cancel()
 
     async def _work(self) -> int:
-        async with self._server() as url, Edge(url) as edge:
+        async with self._server() as url, aclosing(Edge(url)) as edge:
             try:
                 with terminal_view() as view:
                     await self._start(edge, view)
@@ -115,10 +115,10 @@ class Job:
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 while self._data.is_held():
-                    state = self._data.state() or {}
-                    services = state.get("services", [])
-                    if services and all(service["state"] == "ready" for service in services):
-                        return str(state["url"])
+                    state = self._data.state()
+                    services = state["services"] if state is not None else []
+                    if state and services and all(one["state"] == "ready" for one in services):
+                        return state["url"]
                     await asyncio.sleep(0.1)
                 return None
         except TimeoutError:

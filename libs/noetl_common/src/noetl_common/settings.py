@@ -21,6 +21,7 @@ __all__ = [
     "PlaybookSettings",
     "PostgresSettings",
     "ServiceSettings",
+    "SettingsPiece",
     "ShardDatabaseSettings",
     "ShardSettings",
 ]
@@ -43,7 +44,9 @@ def _no_service_link(value: Any) -> Any:
 type Port = Annotated[int, BeforeValidator(_no_service_link), Field(ge=0, le=65535)]
 
 
-class _Piece(BaseSettings):
+class SettingsPiece(BaseSettings):
+    """Settings that belong together; services inherit from several."""
+
     model_config = SettingsConfigDict(
         env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
     )
@@ -60,7 +63,7 @@ class _Piece(BaseSettings):
         }
 
 
-class NatsSettings(_Piece):
+class NatsSettings(SettingsPiece):
     """The broker and the connection to it."""
 
     nats_url: SecretStr = Field(
@@ -106,7 +109,7 @@ class NatsSettings(_Piece):
         return unquote(parts.username), unquote(parts.password or "")
 
 
-class PostgresSettings(_Piece):
+class PostgresSettings(SettingsPiece):
     """The database and the pool of connections to it."""
 
     postgres_host: str = Field(
@@ -152,7 +155,7 @@ class PostgresSettings(_Piece):
     )
 
 
-class PlaybookSettings(_Piece):
+class PlaybookSettings(SettingsPiece):
     """Additions to playbooks."""
 
     extra_tool_kinds: str = Field(
@@ -165,7 +168,7 @@ class PlaybookSettings(_Piece):
         return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
 
 
-class ServiceSettings(_Piece):
+class ServiceSettings(SettingsPiece):
     """Settings of every process: its port, its logs, its end."""
 
     http_host: str = Field(default="127.0.0.1", description="Address the HTTP port is bound to.")
@@ -188,7 +191,7 @@ class ServiceSettings(_Piece):
     )
 
 
-class ShardSettings(_Piece):
+class ShardSettings(SettingsPiece):
     """The number of shards, and the shard that this process serves.
 
     ``NOETL_SHARDS`` gives the number too; the edge, which uses no database, may be given the

@@ -11,7 +11,12 @@ from noetl_common.pg.database import Connection, Database, Session
 from noetl_common.pg.errors import DatabaseUnavailable, DataConflict, DataRejected
 from noetl_common.pg.pool import Pool
 from noetl_common.pg.queries import Queries
+from noetl_testkit.waiting import eventually
 
+RESTING = """
+SELECT count(*) = 1 FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE '%pg_sleep(5)%' AND pid <> pg_backend_pid()
+"""
 STATEMENTS = """
 -- name: make
 CREATE TABLE thing (id int PRIMARY KEY, name text NOT NULL);
@@ -143,9 +148,9 @@ async def test_a_server_that_is_away_is_told_when_a_connection_is_lent(
             pass
 
 
-async def test_cancelling_a_statement_stays_a_cancellation(database: Database) -> None:
+async def test_cancelling_a_statement_stays_a_cancellation(database: Database, pool: Pool) -> None:
     running = asyncio.create_task(database.fetch("rest"))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: pool.fetchval(RESTING))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

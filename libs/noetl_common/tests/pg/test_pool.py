@@ -3,11 +3,14 @@
 import asyncio
 from datetime import UTC, datetime
 
+import noetl_common.pg.pool
 import pytest
 from noetl_common.pg.errors import DatabaseUnavailable, translate
 from noetl_common.pg.pool import DatabaseRefused, Pool, open_pool, raw_json, wait_for_schema
 from noetl_common.settings import PostgresSettings
+from noetl_testkit.ports import turning_away
 from noetl_testkit.postgres import Database, OwnPostgresServer
+from noetl_testkit.waiting import eventually
 from pydantic import SecretStr
 
 
@@ -49,8 +52,9 @@ async def test_opening_waits_for_the_server(own_postgres: OwnPostgresServer) -> 
             opened.set()
             return await pool.fetchval("SELECT 1")
 
-    using = asyncio.create_task(use())
-    await asyncio.sleep(0.3)
+    async with turning_away(own_postgres.instance.port) as tried:
+        using = asyncio.create_task(use())
+        await tried.wait()
     assert not opened.is_set()
     await asyncio.to_thread(own_postgres.start)
 
@@ -74,25 +78,33 @@ async def test_the_pool_survives_a_kill_of_the_server(own_postgres: OwnPostgresS
             async with translate():
                 await pool.fetchval("SELECT 1")
         await asyncio.to_thread(own_postgres.start)
-        answer = None
-        async with asyncio.timeout(20):
-            while answer is None:
-                try:
-                    async with translate():
-                        answer = await pool.fetchval("SELECT 1")
-                except DatabaseUnavailable:
-                    await asyncio.sleep(0.05)
 
-    assert answer == 1
+        async def answers() -> bool:
+            try:
+                async with translate():
+                    return bool(await pool.fetchval("SELECT 1") == 1)
+            except DatabaseUnavailable:
+                return False
+
+        await eventually(answers, what="the pool is of use again", timeout_seconds=20)
 
 
-async def test_the_schema_is_waited_for(pool: Pool) -> None:
+async def test_the_schema_is_waited_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    async def look(pool: Pool, minimum: str) -> bool:
+        found.append(await has_migration(pool, minimum))
+        return found[-1]
+
+    has_migration = noetl_common.pg.pool._has_migration
+    monkeypatch.setattr(noetl_common.pg.pool, "_has_migration", look)
     waiting = asyncio.create_task(wait_for_schema(pool, "0002"))
     await pool.execute(
         "CREATE SCHEMA noetl; CREATE TABLE noetl.schema_migrations (version varchar PRIMARY KEY)"
     )
     await pool.execute("INSERT INTO noetl.schema_migrations VALUES ('0001')")
-    await asyncio.sleep(0.3)
+    looks = len(found)
+    await eventually(lambda: len(found) > looks + 1)
     assert not waiting.done()
     await pool.execute("INSERT INTO noetl.schema_migrations VALUES ('0003')")
 

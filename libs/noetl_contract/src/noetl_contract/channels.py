@@ -31,8 +31,6 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 
-__all__ = ["CHANNELS", "REPLIES", "Channel", "Message", "name_of_subject"]
-
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -1,11 +1,13 @@
-"""The notification of a command on ``noetl.commands.<pool>.<execution_id>``."""
+"""The notification of a command on ``noetl.commands.<pool>.<execution_id>``.
 
-from typing import Annotated, Any, Literal
+Readers take the models, which forgive; the sender, who builds one for every command, takes the
+typed dictionaries of the same keys.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -14,10 +16,7 @@ from pydantic import (
 )
 
 from noetl_contract.json import Json, JsonObject
-
-__all__ = ["CommandNotification", "FastCommand", "FastPath"]
-
-_MODEL = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model
 
 
 def _or_none(value: Json, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -36,24 +35,20 @@ _UnreadableIsNone = WrapValidator(_or_none)
 """An optional part of another version or shape is as good as absent."""
 
 
-class FastCommand(BaseModel):
+class FastCommand(Model):
     """The answer to a claim, carried inside the notification."""
-
-    model_config = _MODEL
 
     action: StrictStr
     context: Json = None
     meta: Json = None
 
 
-class FastPath(BaseModel):
+class FastPath(Model):
     """The extra key that only our worker reads.
 
     ``command`` and ``until`` (RFC 3339) are there only in the first publication, the one
     made from the hint.
     """
-
-    model_config = _MODEL
 
     v: Literal[1] = 1
     shard: StrictInt
@@ -62,10 +57,8 @@ class FastPath(BaseModel):
     command: Annotated[FastCommand | None, _UnreadableIsNone] = None
 
 
-class CommandNotification(BaseModel):
+class CommandNotification(Model):
     """One command to fetch. Ids are integers: a string ends the real worker's process."""
-
-    model_config = _MODEL
 
     execution_id: StrictInt
     event_id: StrictInt
@@ -75,3 +68,33 @@ class CommandNotification(BaseModel):
     trace: Annotated[JsonObject | None, _UnreadableIsNone] = None
     fast: Annotated[FastPath | None, _UnreadableIsNone] = None
     """None also for an unknown version; such a command is claimed over HTTP."""
+
+
+class FastCommandBody(TypedDict):
+    """`FastCommand` as it is sent."""
+
+    action: str
+    context: Json
+    meta: Json
+
+
+class FastPathBody(TypedDict):
+    """`FastPath` as it is sent."""
+
+    v: Literal[1]
+    shard: int
+    attempts: int
+    until: NotRequired[str]
+    command: NotRequired[FastCommandBody]
+
+
+class CommandMessage(TypedDict):
+    """`CommandNotification` as it is sent; JSON columns may be encoded already."""
+
+    execution_id: int
+    event_id: int
+    command_id: str
+    step: str
+    server_url: str
+    trace: NotRequired[Json]
+    fast: FastPathBody

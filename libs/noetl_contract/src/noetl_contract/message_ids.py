@@ -5,15 +5,7 @@ stored once more therefore needs another id; a message sent again because its an
 must have the same. The outbox's statements add ``:r<n>`` to a row whose stream lost it.
 """
 
-__all__ = [
-    "cancel_id",
-    "command_id",
-    "dead_letter_id",
-    "event_id",
-    "failure_id",
-    "outcome_id",
-    "start_id",
-]
+from typing import Literal
 
 
 def event_id(execution_id: int, *, position: int) -> str:
@@ -38,6 +30,11 @@ def cancel_id(execution_id: int, *, event_id: int) -> str:
 def failure_id(execution_id: int, *, event_id: int) -> str:
     """Return the id of the message that fails an execution whose row can't be published."""
     return f"f:{execution_id}:{event_id}"
+
+
+def row_id(kind: Literal["command", "message"], execution_id: int, *, event_id: int) -> str:
+    """Return the id of an outbox row that was inserted without one."""
+    return f"{kind[0]}:{execution_id}:{event_id}"
 
 
 def start_id(event_id: int, *, attempts: int, instance: str, tries: int = 0) -> str:

@@ -1,17 +1,25 @@
 """Arithmetic, comparison, containment and slicing with the original server's rules."""
 
 import math
-from collections.abc import Mapping
+import operator as python
+from collections.abc import Callable
 from typing import Final
 
 from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
-from noetl_template.values import Dialect, Kind, Value
+from noetl_template.values import Dialect, Kind, Value, size_of
 
 # The original server computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127
+_EQUALITIES: Final[dict[str, Callable[..., object]]] = {"eq": python.eq, "ne": python.ne}
+_ORDERS: Final[dict[str, Callable[[int, int], bool]]] = {
+    "lt": python.lt, "lteq": python.le, "gt": python.gt, "gteq": python.ge,
+}  # fmt: skip
+_SIMPLE: Final[dict[str, Callable[..., Value]]] = {
+    "+": python.add, "-": python.sub, "*": python.mul,
+}  # fmt: skip
 
 
 def binary(dialect: Dialect, budget: Budget, operator: str, left: Value, right: Value) -> Value:
@@ -37,33 +45,19 @@ def unary(operator: str, value: Value) -> Value:
     return -value if operator == "-" else value
 
 
-def compare(  # noqa: PLR0911 - one return per operator
-    dialect: Dialect, budget: Budget, operator: str, left: Value, right: Value
-) -> bool:
+def compare(dialect: Dialect, budget: Budget, operator: str, left: Value, right: Value) -> bool:
     """Apply one comparison of a chain, by its name in the syntax tree."""
-    budget.spend(_size(left))
-    match operator:
-        case "eq":
-            return bool(left == right)
-        case "ne":
-            return bool(left != right)
-        case "lt":
-            return dialect.order(left, right) < 0
-        case "lteq":
-            return dialect.order(left, right) <= 0
-        case "gt":
-            return dialect.order(left, right) > 0
-        case "gteq":
-            return dialect.order(left, right) >= 0
-        case "in":
-            return contains(dialect, budget, right, left)
-        case _:
-            return not contains(dialect, budget, right, left)
+    budget.spend(size_of(left))
+    if operator in _EQUALITIES:
+        return bool(_EQUALITIES[operator](left, right))
+    if operator in _ORDERS:
+        return _ORDERS[operator](dialect.order(left, right), 0)
+    return contains(dialect, budget, right, left) is (operator == "in")
 
 
 def contains(dialect: Dialect, budget: Budget, container: Value, value: Value) -> bool:
     """Return whether ``value in container``; nothing is in an undefined container."""
-    budget.spend(_size(container))
+    budget.spend(size_of(container))
     match dialect.kind(container):
         case Kind.UNDEFINED:
             return False
@@ -119,45 +113,24 @@ def _calculate(operator: str, left: float, right: float) -> float:
         return _divide(float(left), float(right))
     if isinstance(left, int) and isinstance(right, int):
         return _calculate_integers(operator, int(left), int(right))
-    return _calculate_floats(operator, float(left), float(right))
+    result: float = _OF_FLOATS[operator](float(left), float(right))
+    return result
 
 
 def _calculate_integers(operator: str, left: int, right: int) -> int:
     result: int | None = None
     match operator:
-        case "+":
-            result = left + right
-        case "-":
-            result = left - right
-        case "*":
-            result = left * right
         case "//" if right:
             result = (left - left % abs(right)) // right
         case "%" if right:
             result = left % abs(right)
         case "**" if 0 <= right <= _MAX_EXPONENT or (right > 0 and abs(left) <= 1):
             result = left**right
-        case _:
-            pass
+        case "+" | "-" | "*":
+            result = _SIMPLE[operator](left, right)
     if result is None or not _INT_MIN <= result <= _INT_MAX:
         raise EvaluationError(f"invalid operation: unable to calculate {left} {operator} {right}")
     return result
-
-
-def _calculate_floats(operator: str, left: float, right: float) -> float:
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "//":
-            return _floor_divide(left, right)
-        case "%":
-            return _remainder(left, right)
-        case _:
-            return _power(left, right)
 
 
 def _divide(left: float, right: float) -> float:
@@ -188,12 +161,13 @@ def _floor_divide(left: float, right: float) -> float:
 def _power(left: float, right: float) -> float:
     try:
         result = left**right
-    except OverflowError:
-        return math.inf
-    except ZeroDivisionError:
+    except (OverflowError, ZeroDivisionError):
         return math.inf
     # A negative base with a broken exponent has no real result.
     return math.nan if isinstance(result, complex) else result
+
+
+_OF_FLOATS: Final = {**_SIMPLE, "//": _floor_divide, "%": _remainder, "**": _power}
 
 
 def _join(dialect: Dialect, budget: Budget, left: Value, right: Value) -> Value:
@@ -228,7 +202,3 @@ def _unsupported(dialect: Dialect, operator: str, left: Value, right: Value) -> 
     return EvaluationError(
         f"invalid operation: tried to use {operator} operator on unsupported types {kinds}"
     )
-
-
-def _size(value: object) -> int:
-    return len(value) if isinstance(value, str | list | Mapping) else 0

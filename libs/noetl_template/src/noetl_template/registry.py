@@ -5,8 +5,11 @@ from typing import override
 
 from noetl_template.values import Value
 
+type Operation = Callable[..., Value]
+"""A filter or test: a function of the render context, the value and the arguments."""
 
-class Registry(dict[str, Callable[..., Value]]):
+
+class Registry(dict[str, Operation]):
     """Finds something for every name, so that only *using* an unknown one is an error.
 
     Jinja's compiler asks with ``get`` and refuses the template on ``None``; the original server
@@ -14,7 +17,7 @@ class Registry(dict[str, Callable[..., Value]]):
     """
 
     @override
-    def get(self, key: str, default: Value = None, /) -> Callable[..., Value]:
+    def get(self, key: str, default: Value = None, /) -> Operation:
         return super().get(key, _unknown)
 
 

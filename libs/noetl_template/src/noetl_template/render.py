@@ -49,7 +49,7 @@ class Renderer:
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
         """
-        return self._walk(value, scope, self._server_string, self.server_text)
+        return self._walk(value, scope, self.render_expression, self.server_text)
 
     def render_worker(self, value: Json, scope: Scope) -> Json:
         """Render every template string in ``value``, but no keys, and type the results.
@@ -67,7 +67,13 @@ class Renderer:
         Raises:
             TemplateError: The template is invalid, fails, or reaches a limit.
         """
-        return self._server_string(text, scope)
+        if not has_server_syntax(text):
+            return server_text(text)
+        compiled = self._server.compile(text)
+        if isinstance(compiled, TextTemplate):
+            return server_text(compiled.text(scope, self._limits))
+        value = compiled.value(scope, self._limits)
+        return _typed(text, lambda: server_value(value, compiled.prefix, compiled.suffix))
 
     def evaluate_condition(self, expression: str, scope: Scope) -> bool:
         """Return whether a guard holds; text without template syntax is an expression.
@@ -108,15 +114,6 @@ class Renderer:
             TemplateError: The template is invalid, fails, or reaches a limit.
         """
         return self._text(text, scope, self._worker) if has_worker_syntax(text) else text
-
-    def _server_string(self, text: str, scope: Scope) -> Json:
-        if not has_server_syntax(text):
-            return server_text(text)
-        compiled = self._server.compile(text)
-        if isinstance(compiled, TextTemplate):
-            return server_text(compiled.text(scope, self._limits))
-        value = compiled.value(scope, self._limits)
-        return _typed(text, lambda: server_value(value, compiled.prefix, compiled.suffix))
 
     def _worker_string(self, text: str, scope: Scope) -> Json:
         if not has_worker_syntax(text):

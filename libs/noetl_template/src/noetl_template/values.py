@@ -246,13 +246,12 @@ class Dialect:
             case list() | tuple():
                 return [self.json_ready(v) for v in value]
             case Mapping():
-                return {self.key_text(k): self.json_ready(v) for k, v in value.items()}
+                return {
+                    k if isinstance(k, str) else self.printed(k): self.json_ready(v)
+                    for k, v in value.items()
+                }
             case _:
                 raise EvaluationError("this value has no JSON form")
-
-    def key_text(self, key: object) -> str:
-        """Return a map key as the text JSON needs."""
-        return key if isinstance(key, str) else self.printed(key)
 
 
 @dataclass(slots=True)
@@ -272,6 +271,11 @@ SERVER: Final = Dialect(
 WORKER: Final = Dialect(
     name="worker", undefined=UNDEFINED, none=None, max_integer=UINT64_MAX, proxies_result=True
 )
+
+
+def size_of(value: object) -> int:
+    """Return the number of characters or elements that an operation has to be paid for."""
+    return len(value) if isinstance(value, str | list | Mapping) else 0
 
 
 def float_text(value: float) -> str:

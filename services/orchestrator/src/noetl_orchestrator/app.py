@@ -1,32 +1,26 @@
 """The orchestrator's process: connections, rooms, handlers and loops."""
 
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-import asyncpg
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient, RpcHandler, serve_rpc
+from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds, lease_machine_id
 from noetl_common.pg.identity import check_identity
-from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import STREAMS, ingress_durable
-from noetl_contract.subjects import rpc_subject
 from noetl_engine.playbook import parse_playbook
 
 from noetl_orchestrator.log.append_handlers import LogHandlers
-from noetl_orchestrator.log.connections import make_pool_status
+from noetl_orchestrator.log.connections import pool_status_handler
 from noetl_orchestrator.log.purge_handler import PurgeHandler
 from noetl_orchestrator.loops import spawn_loops
 from noetl_orchestrator.memory.playbooks import catalog_content
 from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
 from noetl_orchestrator.settings import Settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 NAME = "orchestrator"
 _SCHEMA = "0007"
@@ -55,8 +49,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
         await wait_for_schema(background_pool, _SCHEMA)
         await ensure_topology(bus, STREAMS, (ingress_durable(settings.shard_index),))
         rpc = RpcClient(bus)
-        holder = f"{NAME}:{socket.gethostname()}:{os.getpid()}"
-        async with lease_machine_id(rpc, holder) as ids:
+        async with lease_machine_id(rpc, NAME) as ids:
             service.ready_when("ids", ids.is_ready)
             await check_identity(background_pool, settings, shard=settings.shard_index)
             async with open_orchestrator(
@@ -69,8 +62,8 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 parse=partial(parse_playbook, more_kinds=settings.more_kinds()),
             ) as orchestrator:
                 service.ready_when("database", orchestrator.log.store.read_clock)
-                routes = _routes(settings, orchestrator, turn_pool=turn_pool, ids=ids)
-                async with _serving(service, settings, orchestrator, bus=bus, routes=routes):
+                handlers = _handlers(settings, orchestrator, turn_pool=turn_pool, ids=ids)
+                async with _serving(service, settings, orchestrator, bus=bus, handlers=handlers):
                     spawn_loops(service, settings, orchestrator, bus=bus, rpc=rpc)
                     yield
 
@@ -82,12 +75,21 @@ async def _serving(
     orchestrator: Orchestrator,
     *,
     bus: Bus,
-    routes: dict[str, RpcHandler],
+    handlers: list[Handler],
 ) -> AsyncIterator[None]:
     """Run turns and answer requests while the block lasts."""
+    shard = settings.shard_index
     async with (
         running_turns(orchestrator.turn, count=settings.turns_in_flight, service=service),
-        serve_rpc(bus, routes, queue=NAME, concurrency=settings.claims_at_once),
+        serve_rpc(bus, handlers, queue=NAME, shard=shard),
+        serve_rpc(
+            bus,
+            orchestrator.ingress.claims.handlers(),
+            queue=NAME,
+            shard=shard,
+            concurrency=settings.claims_at_once,
+            direct=True,
+        ),
     ):
         yield
 
@@ -109,33 +111,26 @@ def _background_settings(settings: Settings) -> Settings:
     )
 
 
-def _routes(
+def _handlers(
     settings: Settings, orchestrator: Orchestrator, *, turn_pool: Pool, ids: SnowflakeIds
-) -> dict[str, RpcHandler]:
-    """Return the handlers of all requests by subject."""
-    shard = settings.shard_index
-    claim, child, pool_status = (
-        rpc_subject(NAME, operation, shard=shard) for operation in ("claim", "child", "pool.status")
-    )
+) -> list[Handler]:
+    """Return the handlers of all requests but claims."""
     log_handlers = LogHandlers(
         orchestrator.log.appends,
         on_moved=orchestrator.memory.replicas.forget_and_tell,
         new_id=ids.next,
-        shard=shard,
+        shard=settings.shard_index,
         shard_count=settings.shard_count,
     )
-    purge = PurgeHandler(
-        orchestrator.log.retention, shard=shard, commands_at_once=settings.purge_commands_max
-    )
-    on_pool_status = make_pool_status(
+    purge = PurgeHandler(orchestrator.log.retention, commands_at_once=settings.purge_commands_max)
+    pool_status = pool_status_handler(
         turn_pool,
         kept=orchestrator.log.store.count_kept_connections,
         waiting=lambda: len(orchestrator.turn.dispatcher),
     )
-    return {
-        claim: orchestrator.ingress.on_claim,
-        child: orchestrator.leases.on_child,
-        pool_status: on_pool_status,
-        **log_handlers.routes(),
-        **purge.routes(),
-    }
+    return [
+        *orchestrator.leases.children.handlers(),
+        *log_handlers.handlers(),
+        *purge.handlers(),
+        pool_status,
+    ]

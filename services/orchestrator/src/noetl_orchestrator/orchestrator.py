@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool
 from noetl_common.service import Service
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
@@ -22,8 +23,6 @@ from noetl_orchestrator.memory.opening import Memory, open_memory
 from noetl_orchestrator.memory.playbooks import FetchContent
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.opening import TurnRoom, open_turns
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 _log = get_logger()
 
@@ -52,8 +51,9 @@ async def open_orchestrator(
     executions: ExecutionFactory = Execution,
 ) -> AsyncIterator[Orchestrator]:
     """Open the rooms of one shard's orchestrator; its loops are started by others."""
+    background = Database(background_pool)
     async with (
-        open_log(settings, bus, turn_pool=turn_pool, background_pool=background_pool) as log,
+        open_log(settings, bus, turn_pool=turn_pool, background=background) as log,
         open_memory(
             settings,
             bus,
@@ -81,7 +81,7 @@ async def open_orchestrator(
             bus,
             log,
             turn.dispatcher,
-            pool=background_pool,
+            database=background,
             liveness=liveness,
             make_facts=make_facts,
             new_id=ids.next,

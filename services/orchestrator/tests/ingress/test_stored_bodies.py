@@ -1,17 +1,18 @@
 """Messages that stand for one too large for the broker (W13)."""
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from noetl_common.bus.rpc import encode_reply, serve_rpc
+from noetl_common.bus.rpc import handle, serve_rpc
 from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER, StoredMessage
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Shard
 
-SUBJECT = rpc_subject("projector", "result.resolve", shard=0)
 REF = "noetl://execution/1/result/ingress/2"
 
 
@@ -22,7 +23,20 @@ async def shard(shard: Shard) -> Shard:
     return shard
 
 
-async def send(shard: Shard, execution_id: int, **fields: Any) -> dict[str, Any]:
+@asynccontextmanager
+async def result_store(shard: Shard, *answers: Json | Refusal) -> AsyncIterator[list[ResultRef]]:
+    """Give one answer after the other, the last one for ever; yield the requests."""
+    asked: list[ResultRef] = []
+
+    async def resolve(request: ResultRef) -> Json | Refusal:
+        asked.append(request)
+        return answers[min(len(asked), len(answers)) - 1]
+
+    async with serve_rpc(shard.bus, [handle(RESULT_RESOLVE, resolve)], queue="t", shard=0):
+        yield asked
+
+
+async def send(shard: Shard, execution_id: int, **fields: Json) -> JsonObject:
     """Put a message on the ingress that stands for another, and return the answer."""
     stored = StoredMessage(execution_id=execution_id, ref=REF, size=1)
     body = stored.model_dump() | fields
@@ -35,32 +49,23 @@ async def send(shard: Shard, execution_id: int, **fields: Any) -> dict[str, Any]
 
 async def test_the_message_it_stands_for_is_handled(shard: Shard) -> None:
     message = shard.start_message(payload={"message": "\u0000big" * 20_000})
-    asked: list[dict[str, Any]] = []
 
-    async def resolve(request: dict[str, Any]) -> bytes:
-        asked.append(request)
-        return encode_reply(message)
-
-    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+    async with result_store(shard, message) as asked:
         answer = await send(shard, message["execution_id"])
 
     assert answer["status"] == 200
-    assert asked == [{"ref": REF}]
+    assert asked == [ResultRef(ref=REF)]
     assert (await shard.types(message["execution_id"]))[0].startswith("playbook")
 
 
 async def test_a_store_that_is_away_is_asked_again(shard: Shard) -> None:
     message = shard.start_message()
-    answers = [RpcReply(status=503, error="away"), RpcReply(body=message)]
 
-    async def resolve(_request: dict[str, Any]) -> RpcReply:
-        return answers.pop(0)
-
-    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+    async with result_store(shard, Refusal(503, "away"), message) as asked:
         answer = await send(shard, message["execution_id"])
 
     assert answer["status"] == 200
-    assert answers == []
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(("status", "says"), [(404, REF), (400, "no such form")])
@@ -69,10 +74,7 @@ async def test_one_that_stands_for_nothing_is_a_dead_letter(
 ) -> None:
     execution_id = shard.ids.next()
 
-    async def resolve(_request: dict[str, Any]) -> RpcReply:
-        return RpcReply(status=status, error="no such form")
-
-    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+    async with result_store(shard, Refusal(status, "no such form")):
         gone = await send(shard, execution_id)
         nonsense = await send(shard, execution_id, ref=None)
         await eventually(shard.ingress_is_empty, what="both were answered for good")
@@ -87,10 +89,7 @@ async def test_one_that_stands_for_another_executions_message_is_refused(shard: 
     message = shard.start_message()
     other = shard.ids.next()
 
-    async def resolve(_request: dict[str, Any]) -> RpcReply:
-        return RpcReply(body=message)
-
-    async with serve_rpc(shard.bus, {SUBJECT: resolve}, queue="t"):
+    async with result_store(shard, message):
         answer = await send(shard, other)
 
     assert answer["status"] == 422

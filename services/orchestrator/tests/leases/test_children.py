@@ -4,17 +4,20 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 import pytest
+from noetl_common.pg.database import Database
 from noetl_contract.json import Json
+from noetl_contract.rpc.orchestrator import ChildRequest, ChildReserved
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
 from noetl_engine.inputs import Cancelled, Started
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.leases.children import ChildHandler, Children
+from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRows
+from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
 
@@ -46,18 +49,18 @@ async def reserve(
     child_id: int | None = None,
     path: str = "tests/child",
 ) -> Json:
-    handler = ChildHandler(Children(shard.pool), shard=0, shard_count=1)
+    handler = ChildHandler(Children(Database(shard.pool)), shard=0, shard_count=1)
     digest = hashlib.sha256(orjson.dumps(payload)).hexdigest()
-    reply = await handler(
-        {
-            "execution_id": command.execution_id,
-            "event_id": command.event_id,
-            "child_id": child_id or shard.ids.next(),
-            "path": path,
-            "payload_digest": digest,
-        }
+    reply = await handler.on_child(
+        ChildRequest(
+            execution_id=command.execution_id,
+            event_id=command.event_id,
+            child_id=child_id or shard.ids.next(),
+            path=path,
+            payload_digest=digest,
+        )
     )
-    return reply.body["child_id"] if reply.status == 200 else reply
+    return reply.child_id if isinstance(reply, ChildReserved) else reply
 
 
 async def begin_child(shard: Shard, parent: Command, *, child_id: int | None = None) -> int:
@@ -208,13 +211,14 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
     await shard.pool.execute("DELETE FROM noetl.child")
     far = next(one for one in iter(shard.ids.next, 0) if shard_for(one, shard_count=9) != 0)
     handler = ChildHandler(
-        Children(shard.pool), shard=shard_for(parent, shard_count=9), shard_count=9
+        Children(Database(shard.pool)), shard=shard_for(parent, shard_count=9), shard_count=9
     )
     while shard_for(far, shard_count=9) == shard_for(parent, shard_count=9):
         far = shard.ids.next()
-    reply = await handler({"execution_id": parent, "child_id": far, "path": "tests/child"})
+    request = ChildRequest(execution_id=parent, child_id=far, path="tests/child")
+    reply = await handler.on_child(request)
 
-    assert reply.body == {"child_id": far, "trace": {"traceparent": "00-1"}}
+    assert reply == ChildReserved(child_id=far, trace={"traceparent": "00-1"})
     assert await shard.pool.fetchval("SELECT child_id FROM noetl.child") == far
     cancel = {"type": "cancel", "execution_id": parent, "cascade": True}
     await shard.send(parent, cancel)
@@ -330,7 +334,7 @@ async def test_a_child_noted_while_its_parent_ends_is_reached_too(
     store = replica.rooms.log.store
     commit, noted = store.commit_turn, []
 
-    async def commit_late(parameters: Any) -> Any:
+    async def commit_late(parameters: CommitParameters) -> Committed:
         if not noted:
             noted.append(await reserve(shard, command))
         return await commit(parameters)
@@ -348,7 +352,7 @@ async def test_a_child_noted_while_its_parent_ends_is_reached_too(
 class Noting:
     """A caller that notes what it is told."""
 
-    told: list[Any] = field(default_factory=list)
+    told: list[object] = field(default_factory=list)
     is_waiting = True
 
     def taken(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from noetl_testkit.waiting import eventually
@@ -34,7 +33,7 @@ async def test_l3_no_worker_is_judged_while_the_ingress_is_behind(
     async def behind() -> float:
         return 6.0
 
-    replica.rooms.leases.sweeper._broker.oldest_ingress_seconds = behind  # type: ignore[method-assign]
+    replica.rooms.leases.sweeper._broker.oldest_ingress_seconds = behind
     await sweep(replica)
 
     assert await renotified(shard, held) == []
@@ -230,7 +229,7 @@ async def test_an_orphan_that_is_none_any_more_is_not_announced(
     store = replica.rooms.log.store
     notify_again = store.notify_again
 
-    async def too_late(*args: Any, **options: Any) -> Any:
+    async def too_late(*args: object, **options: object) -> dict[tuple[int, int], int]:
         if turns == "finished":
             assert await shard.send(held.execution_id, shard.fast(held)) == {"status": "ok"}
         else:
@@ -238,7 +237,7 @@ async def test_an_orphan_that_is_none_any_more_is_not_announced(
             assert claim["status"] == 200
         return await notify_again(*args, **options)
 
-    store.notify_again = too_late  # type: ignore[method-assign]
+    store.notify_again = too_late
     await sweep(replica)
 
     assert await renotified(shard, held) == []

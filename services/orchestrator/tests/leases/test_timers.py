@@ -1,9 +1,8 @@
 """Timers and continuations: waiting is a row (W9, W10)."""
 
-from typing import Any
-
+from noetl_common.pg.database import Row
 from noetl_contract.ingress import CommandOutcomeMessage
-from noetl_engine.inputs import CommandOutcome, Started
+from noetl_engine.inputs import CommandOutcome, Continued, Started
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
 from noetl_testkit.waiting import eventually
@@ -37,7 +36,7 @@ async def take(replica: Replica) -> int:
     return await take_due_timers(rooms.log.store, rooms.turn.dispatcher, lease_seconds=30, limit=10)
 
 
-async def timers(shard: Shard) -> list[Any]:
+async def timers(shard: Shard) -> list[Row]:
     return list(await shard.pool.fetch("SELECT * FROM noetl.timer"))
 
 
@@ -128,16 +127,16 @@ async def _none(shard: Shard) -> bool:
 async def test_w9_a_continuation_outlives_the_process(shard: Shard) -> None:
     """The process that issued the first part dies before it goes on."""
     first = await shard.open_replica(decision_commands=10)
-    first.rooms.turn.dispatcher.submit_kept = first.rooms.turn.dispatcher.submit  # type: ignore[attr-defined]
-    submitted: list[Any] = []
+    dispatcher = first.rooms.turn.dispatcher
+    submit_all, submitted = dispatcher.submit, []
 
-    def submit(turn_input: Any) -> None:
-        if type(turn_input.message).__name__ == "Continued":
+    def submit(turn_input: TurnInput) -> None:
+        if isinstance(turn_input.message, Continued):
             submitted.append(turn_input)
         else:
-            first.rooms.turn.dispatcher.submit_kept(turn_input)  # type: ignore[attr-defined]
+            submit_all(turn_input)
 
-    first.rooms.turn.dispatcher.submit = submit  # type: ignore[method-assign]
+    dispatcher.submit = submit
     execution_id = await shard.start(WIDE)
     assert len(submitted) == 1
     (timer,) = await timers(shard)

@@ -1,25 +1,37 @@
 """L3: workers are judged only on heartbeats that could arrive."""
 
-from typing import Any
+import time
+from collections.abc import Callable
 
+from noetl_contract.rpc.catalog import EdgeSeen, Liveness, WorkerSeen
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 
-WORKER = {"heartbeat_at": "2026-01-01T00:00:00Z", "process_since": "2026-01-01T00:00:00Z"}
+from services.orchestrator.tests.leases.workers import LONG_AGO
 
 
-def make_liveness(**overrides: Any) -> WorkerLiveness:
-    return WorkerLiveness(**{"max_age_seconds": 10, "edge_stale_seconds": 15, **overrides})
+def make_worker(*, over_edge: bool) -> WorkerSeen:
+    return WorkerSeen(
+        heartbeat_at=LONG_AGO,
+        process_since=LONG_AGO,
+        instance=None,
+        deregistered_at=None,
+        over_edge=over_edge,
+    )
+
+
+def make_liveness(monotonic: Callable[[], float] = time.monotonic) -> WorkerLiveness:
+    return WorkerLiveness(max_age_seconds=10, edge_stale_seconds=15, monotonic=monotonic)
 
 
 def tell(liveness: WorkerLiveness, at: str, *, edge: tuple[str, str] | None = None) -> str:
     """Tell of a worker that beats through an edge; returns since when it could be heard."""
-    heartbeat, since = edge or (at, "2026-01-01T00:00:00Z")
+    heartbeat, since = edge or (at, "00:00:00")
     liveness.heard(
-        {
-            "now": f"2026-01-01T{at}Z" if len(at) == 8 else at,
-            "edges": {"e": {"heartbeat_at": _full(heartbeat), "process_since": _full(since)}},
-            "workers": {"w1": {**WORKER, "over_edge": True}},
-        }
+        Liveness(
+            now=_full(at),
+            edges={"e": EdgeSeen(heartbeat_at=_full(heartbeat), process_since=_full(since))},
+            workers={"w1": make_worker(over_edge=True)},
+        )
     )
     assert liveness.workers is not None
     heard = liveness.workers["w1"].heard_since
@@ -28,7 +40,7 @@ def tell(liveness: WorkerLiveness, at: str, *, edge: tuple[str, str] | None = No
 
 
 def _full(text: str) -> str:
-    return f"2026-01-01T{text}Z" if len(text) == 8 else text
+    return f"2026-01-01T{text}Z"
 
 
 def test_l3_after_an_outage_all_workers_get_time_to_be_heard() -> None:
@@ -59,7 +71,8 @@ def test_l3_a_silent_edge_keeps_its_workers_from_being_judged() -> None:
 def test_l3_workers_that_use_no_edge_are_judged_without_one() -> None:
     liveness = make_liveness()
     for now in ("01:00:00", "01:05:00"):
-        liveness.heard({"now": _full(now), "edges": {}, "workers": {"w1": WORKER}})
+        workers = {"w1": make_worker(over_edge=False)}
+        liveness.heard(Liveness(now=_full(now), edges={}, workers=workers))
 
     assert liveness.workers is not None
     since = liveness.workers["w1"].heard_since
@@ -70,7 +83,7 @@ def test_l3_workers_that_use_no_edge_are_judged_without_one() -> None:
 def test_l3_an_old_answer_counts_as_none() -> None:
     now = 0.0
     liveness = make_liveness(monotonic=lambda: now)
-    liveness.heard({"now": "2026-01-01T01:00:00Z", "workers": {}})
+    liveness.heard(Liveness(now=_full("01:00:00"), edges={}, workers={}))
     assert liveness.workers == {}
 
     now = 11.0

@@ -2,8 +2,12 @@
 
 from datetime import datetime, timedelta
 
+from noetl_contract.rpc.catalog import EdgeSeen, Liveness, WorkerSeen
+
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
+
+LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 async def hear(
@@ -19,16 +23,23 @@ async def hear(
 ) -> None:
     """Let the replica know of a worker as the catalog would tell."""
     now: datetime = await shard.pool.fetchval("SELECT clock_timestamp()")
-    seen = {
-        "heartbeat_at": (now - timedelta(seconds=heartbeat_age)).isoformat(),
-        "process_since": (now - timedelta(seconds=process_age)).isoformat(),
-        "instance": instance,
-        "deregistered_at": now.isoformat() if deregistered else None,
-    }
+    seen = WorkerSeen(
+        heartbeat_at=(now - timedelta(seconds=heartbeat_age)).isoformat(),
+        process_since=(now - timedelta(seconds=process_age)).isoformat(),
+        instance=instance,
+        deregistered_at=now.isoformat() if deregistered else None,
+        over_edge=False,
+    )
     liveness = replica.rooms.leases.liveness
     if liveness.workers is None:
-        liveness.heard({"now": (now - timedelta(seconds=heard_for)).isoformat(), "workers": {}})
-    liveness.heard({"now": now.isoformat(), "workers": {worker: seen}})
+        liveness.heard(_told(now - timedelta(seconds=heard_for)))
+    liveness.heard(_told(now, **{worker: seen}))
+
+
+def _told(now: datetime, **workers: WorkerSeen) -> Liveness:
+    """Return what the catalog tells while an edge is there."""
+    edge = EdgeSeen(heartbeat_at=now.isoformat(), process_since=LONG_AGO)
+    return Liveness(now=now.isoformat(), edges={"edge": edge}, workers=workers)
 
 
 async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: float) -> None:

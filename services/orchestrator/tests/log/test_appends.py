@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.pg.database import Database
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import RpcReply
 from noetl_contract.subjects import rpc_subject
@@ -23,7 +23,7 @@ STRANGER = 99991781514562
 async def ask(shard: Shard) -> AsyncIterator[Ask]:
     replica = await shard.open_replica()
     handlers = LogHandlers(
-        Appends(shard.pool),
+        Appends(Database(shard.pool)),
         on_moved=replica.rooms.memory.replicas.forget_and_tell,
         new_id=shard.ids.next,
         shard=0,
@@ -35,16 +35,8 @@ async def ask(shard: Shard) -> AsyncIterator[Ask]:
         subject = rpc_subject("orchestrator", operation, shard=0)
         return await client.call(subject, request, timeout=10)
 
-    async with serve_rpc(shard.bus, handlers.routes(), queue="test"):
+    async with serve_rpc(shard.bus, handlers.handlers(), queue="test", shard=0):
         yield asked
-
-
-async def log(shard: Shard, execution_id: int) -> list[Any]:
-    rows = await shard.pool.fetch(
-        "SELECT * FROM noetl.event WHERE execution_id = $1 ORDER BY position", execution_id
-    )
-    assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
-    return list(rows)
 
 
 def envelope(number: int, **fields: Json) -> JsonObject:
@@ -63,7 +55,7 @@ async def test_new_rows_are_projected_and_known_ones_counted(ask: Ask, shard: Sh
 
     assert first.body == {"projected": 2, "duplicates": 1}
     assert again.body == {"projected": 1, "duplicates": 1}
-    rows = await log(shard, STRANGER)
+    rows = await shard.log(STRANGER)
     assert [(row["event_id"], row["catalog_id"]) for row in rows] == [(2, 7), (1, 7), (3, 7)]
     assert await shard.pool.fetchval("SELECT count(*) FROM noetl.outbox") == 0
 
@@ -91,7 +83,7 @@ async def test_columns_of_an_envelope_are_stored(ask: Ask, shard: Shard) -> None
         ],
     )
 
-    (row,) = await log(shard, STRANGER)
+    (row,) = await shard.log(STRANGER)
     assert row["created_at"].isoformat() == "2026-06-15T09:18:22.500000"
     assert (row["parent_event_id"], row["duration"], row["error"]) == (9, 1.5, "e")
     assert (row["context"], row["result"], row["meta"]) == ({"a": 1}, None, {"b": 2})
@@ -104,7 +96,7 @@ async def test_one_bad_row_refuses_the_batch_and_nothing_is_written(ask: Ask, sh
 
     assert reply.status == 422
     assert "chk_event_result_shape" in (reply.error or "")
-    assert await log(shard, STRANGER) == []
+    assert await shard.log(STRANGER) == []
 
 
 async def test_a_running_execution_goes_on_behind_projected_rows(ask: Ask, shard: Shard) -> None:
@@ -116,7 +108,7 @@ async def test_a_running_execution_goes_on_behind_projected_rows(ask: Ask, shard
         await shard.send(execution_id, shard.fast(command))
 
     state = await shard.state(execution_id)
-    rows = await log(shard, execution_id)
+    rows = await shard.log(execution_id)
     assert state["status"] == "COMPLETED"
     assert state["position"] == len(rows)
     assert {row["catalog_id"] for row in rows} == {state["catalog_id"]}
@@ -128,7 +120,7 @@ async def test_writers_of_one_log_take_different_positions(ask: Ask, shard: Shar
     )
 
     assert {tuple((reply.body or {}).values()) for reply in replies} == {(2, 0)}
-    assert len(await log(shard, STRANGER)) == 40
+    assert len(await shard.log(STRANGER)) == 40
 
 
 async def test_a_subscription_walks_through_its_states(ask: Ask, shard: Shard) -> None:
@@ -153,7 +145,7 @@ async def test_a_subscription_walks_through_its_states(ask: Ask, shard: Shard) -
     assert (refused.error or "").startswith("Cannot 'pause' a subscription in state 'REGISTERED' (")
     assert (refused.error or "").endswith('(allowed from ["ACTIVE", "PAUSED"])')
     assert (last.body["state"], anew["subscription_id"]) == ("DEACTIVATED", "73")
-    rows = await log(shard, 71)
+    rows = await shard.log(71)
     assert [row["event_type"].partition(".")[2] for row in rows] == [
         "registered",
         "activated",
@@ -207,6 +199,6 @@ async def test_events_for_a_log_without_playbook_need_a_first_row(ask: Ask, shar
 
     assert (unknown.status, unknown.error) == (404, "Execution not found: 71")
     assert known.body == again.body == {"status": "ok", "event_id": 5, "commands_generated": 0}
-    row = (await log(shard, 71))[1]
+    row = (await shard.log(71))[1]
     assert (row["status"], row["catalog_id"]) == ("RUNNING", 9)
     assert row["meta"] == {"actionable": True, "informative": True, "worker_id": "w"}

@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 
 import asyncpg
+import orjson
 import pytest
 from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient
+from noetl_common.bus.rpc import Handler, RpcClient
 from noetl_common.pg.pool import open_pool
 from noetl_contract.http.system.health import PoolStatusAnswer
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.orchestrator import POOL_STATUS
 from noetl_orchestrator.app import create_app
-from noetl_orchestrator.log.connections import TurnConnections, make_pool_status
+from noetl_orchestrator.log.connections import TurnConnections, pool_status_handler
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
@@ -20,17 +22,23 @@ from services.orchestrator.tests.test_app import catalog, is_ready, running
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 
-def figures(*, used: int, open_: int, waiting: int = 0) -> dict[str, object]:
-    return {
-        "pool_min": 1,
-        "pool_max": 4,
-        "pool_size": open_,
-        "pool_available": open_ - used,
-        "requests_waiting": waiting,
-        "utilization": used / 4,
-        "slots_available": 4 - used,
-        "status": "ok",
-    }
+async def ask(handler: Handler) -> PoolStatusAnswer:
+    status, reply = await handler.answer(b"")
+    assert status == 200
+    return POOL_STATUS.decode_answer(orjson.loads(reply)["body"])
+
+
+def figures(*, used: int, open_: int, waiting: int = 0) -> PoolStatusAnswer:
+    return PoolStatusAnswer(
+        pool_min=1,
+        pool_max=4,
+        pool_size=open_,
+        pool_available=open_ - used,
+        requests_waiting=waiting,
+        utilization=used / 4,
+        slots_available=4 - used,
+        status="ok",
+    )
 
 
 @pytest.fixture
@@ -44,12 +52,12 @@ async def test_a_connection_counts_as_used_while_a_turn_has_it_and_not_while_it_
     pool: Pool,
 ) -> None:
     connections = TurnConnections(pool)
-    status = make_pool_status(pool, kept=connections.count_kept, waiting=lambda: 7)
+    status = pool_status_handler(pool, kept=connections.count_kept, waiting=lambda: 7)
 
-    idle = await status({})
+    idle = await ask(status)
     async with connections.borrow(), connections.borrow():
-        busy = await status({})
-    kept = await status({})
+        busy = await ask(status)
+    kept = await ask(status)
 
     assert idle == figures(used=0, open_=1, waiting=7)
     assert busy == figures(used=2, open_=2, waiting=7)
@@ -59,7 +67,7 @@ async def test_a_connection_counts_as_used_while_a_turn_has_it_and_not_while_it_
 
 async def test_a_kept_connection_that_the_server_ended_is_not_available(pool: Pool) -> None:
     connections = TurnConnections(pool)
-    status = make_pool_status(pool, kept=connections.count_kept, waiting=lambda: 0)
+    status = pool_status_handler(pool, kept=connections.count_kept, waiting=lambda: 0)
     async with connections.borrow() as connection:
         process = connection.get_server_pid()
     async with pool.acquire() as other:
@@ -67,7 +75,7 @@ async def test_a_kept_connection_that_the_server_ended_is_not_available(pool: Po
 
     await eventually(lambda: connections.count_kept() == 0)
 
-    assert (await status({}))["pool_available"] == 1
+    assert (await ask(status)).pool_available == 1
     await connections.close()
 
 
@@ -78,9 +86,7 @@ async def test_a_running_orchestrator_answers_for_its_pool(
     app = create_app(settings)
     async with connect(settings, name="test") as bus, catalog(bus), running(app):
         await eventually(lambda: is_ready(app))
-        subject = rpc_subject("orchestrator", "pool.status", shard=0)
-        reply = await RpcClient(bus).call(subject, {}, timeout=5.0)
+        answer = await RpcClient(bus).ask(POOL_STATUS, Nothing(), shard=0, seconds=5.0)
 
-    answer = PoolStatusAnswer.model_validate(reply.body)
     assert (answer.status, answer.pool_min, answer.pool_max) == ("ok", 3, 4)
     assert 0 <= answer.pool_available <= answer.pool_size <= 4

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 from noetl_common.ids import SnowflakeIds, time_of_id_ms
-from noetl_common.pg.pool import open_pool
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool, open_pool
+from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
 from noetl_orchestrator.log.purge_handler import PurgeHandler
 from noetl_orchestrator.log.retention import Retention, first_id_of, next_halves
-from noetl_testkit.postgres import Database
+from noetl_testkit import postgres
 
 from services.orchestrator.tests.shard import settings_for
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 OLD = first_id_of(datetime(2025, 3, 1, tzinfo=UTC))
 LONG_AGO = datetime(2025, 3, 2, tzinfo=UTC)
@@ -34,7 +34,7 @@ TABLES = (
 
 
 @pytest.fixture
-async def pool(database: Database) -> AsyncIterator[Pool]:
+async def pool(database: postgres.Database) -> AsyncIterator[Pool]:
     settings = settings_for("nats://unused", database, postgres_pool_min=1, postgres_pool_max=4)
     async with open_pool(settings, name="test") as opened:
         yield opened
@@ -42,7 +42,7 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def retention(pool: Pool) -> Retention:
-    return Retention(pool)
+    return Retention(Database(pool))
 
 
 async def names(pool: Pool, parent: str = "event") -> set[str]:
@@ -239,12 +239,12 @@ async def test_a_purge_removes_old_commands_only(pool: Pool, retention: Retentio
     await add(pool, 1, ended_at=now - timedelta(days=8))
     await add(pool, 2, ended_at=now - timedelta(days=6))
     await add(pool, 3, ended_at=None)
-    purge = PurgeHandler(retention, shard=0, commands_at_once=100)
+    purge = PurgeHandler(retention, commands_at_once=100)
 
-    kept = await purge.on_purge({"command_retention_days": 0})
-    done = await purge.on_purge({"command_retention_days": 7, "event_retention_days": 0})
+    kept = await purge.on_purge(LogPurgeRequest(command_retention_days=0))
+    done = await purge.on_purge(LogPurgeRequest(command_retention_days=7))
 
-    assert kept.body == {"commands_purged": 0, "event_partitions_dropped": []}
-    assert done.body == {"commands_purged": 1, "event_partitions_dropped": []}
+    assert kept == LogPurged(commands_purged=0, event_partitions_dropped=[])
+    assert done == LogPurged(commands_purged=1, event_partitions_dropped=[])
     rows = await pool.fetch("SELECT execution_id FROM noetl.command ORDER BY 1")
     assert [row["execution_id"] for row in rows] == [2, 3]

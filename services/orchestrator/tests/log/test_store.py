@@ -1,11 +1,6 @@
-"""The statements and the SQL file agree with the schema and with the store."""
-
-import re
-from pathlib import Path
+"""The statements of turns."""
 
 import asyncpg
-import noetl_orchestrator.log.store
-import pytest
 from noetl_common.pg.queries import Queries
 from noetl_orchestrator.log.store import Store
 from noetl_testkit.postgres import Database
@@ -13,32 +8,6 @@ from noetl_testkit.postgres import Database
 from services.orchestrator.tests.shard import Shard
 
 QUERIES = Queries.load("noetl_orchestrator.log")
-
-
-@pytest.mark.parametrize(
-    ("room", "file"),
-    [
-        ("log", "queries.sql"),
-        ("log", "appends.sql"),
-        ("log", "retention.sql"),
-        ("leases", "children.sql"),
-    ],
-)
-async def test_every_statement_can_be_prepared(database: Database, room: str, file: str) -> None:
-    queries = Queries.load(f"noetl_orchestrator.{room}", file)
-    connection = await asyncpg.connect(database.dsn)
-    try:
-        for name in queries:
-            await connection.prepare(queries[name])
-    finally:
-        await connection.close()
-
-
-def test_every_statement_is_used_and_every_used_one_exists() -> None:
-    source = Path(noetl_orchestrator.log.store.__file__).read_text()
-    used = re.findall(r'_queries\["(\w+)"\]', source)
-
-    assert sorted(used) == sorted(QUERIES)
 
 
 def test_every_statement_has_its_method() -> None:

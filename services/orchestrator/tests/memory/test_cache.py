@@ -1,13 +1,12 @@
 """The cache stays within its bounds, oldest first."""
 
 from dataclasses import dataclass
-from typing import Any, cast
 
-from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
+from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache, ExecutionLike
 
 
 @dataclass
-class Sized:
+class Sized(ExecutionLike):
     size: int
 
     def memory_size(self) -> int:
@@ -15,7 +14,7 @@ class Sized:
 
 
 def entry(size: int) -> CachedExecution:
-    return CachedExecution(cast("Any", Sized(size)), catalog_id=1)
+    return CachedExecution(Sized(size), catalog_id=1)
 
 
 def test_the_least_recently_used_go_first() -> None:

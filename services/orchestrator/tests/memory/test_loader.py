@@ -1,7 +1,8 @@
 """W11: executions are read from a snapshot and the rows after it."""
 
-from typing import Any
+from collections.abc import Sequence
 
+from noetl_contract.events import EventRow
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_testkit.waiting import eventually
@@ -24,11 +25,11 @@ async def test_w11_a_restart_reads_snapshot_and_tail_only(shard: Shard) -> None:
     read: list[tuple[int, int, int]] = []
     load_tails = first.rooms.log.store.load_tails
 
-    async def counting(spans: Any) -> Any:
+    async def counting(spans: Sequence[tuple[int, int, int]]) -> dict[int, list[EventRow]]:
         read.extend(spans)
         return await load_tails(spans)
 
-    first.rooms.log.store.load_tails = counting  # type: ignore[method-assign]
+    first.rooms.log.store.load_tails = counting
     await finish(shard, execution_id)
 
     assert (await shard.types(execution_id))[-1] == "playbook.completed"
@@ -50,7 +51,7 @@ async def test_w11_snapshots_cost_no_more_than_the_events_they_replace(shard: Sh
         sizes.extend(len(state) for state in parameters.snapshots)
         return await commit(parameters)
 
-    replica.rooms.log.store.commit_turn = measuring  # type: ignore[method-assign]
+    replica.rooms.log.store.commit_turn = measuring
     execution_id = await shard.start(LOOP, payload={"items": list(range(100))})
     command, *_ = await shard.open_commands(execution_id)
     before = len(await shard.log(execution_id))

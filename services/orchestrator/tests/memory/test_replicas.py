@@ -1,8 +1,10 @@
 """Replicas keep each other's copies fresh; correctness doesn't need it, speed does."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.log.stored_rows import LoadedExecution
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Shard
@@ -17,6 +19,17 @@ def conflicts() -> float:
     )
 
 
+def note_reads(store: Store, read: list[int]) -> None:
+    """Add the ids of all executions that are read."""
+    load = store.load_executions
+
+    async def noting(execution_ids: Sequence[int]) -> dict[int, LoadedExecution]:
+        read.extend(execution_ids)
+        return await load(execution_ids)
+
+    store.load_executions = noting
+
+
 async def test_an_outdated_copy_reads_only_the_rows_that_are_new(shard: Shard) -> None:
     for _ in range(2):
         await shard.open_replica()
@@ -24,15 +37,9 @@ async def test_an_outdated_copy_reads_only_the_rows_that_are_new(shard: Shard) -
     await eventually(lambda: first.memory.replicas.are_there and second.memory.replicas.are_there)
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    read: list[Any] = []
+    read: list[int] = []
     for rooms in (first, second):
-        load = rooms.log.store.load_executions
-
-        async def noting(ids: Any, load: Any = load) -> Any:
-            read.extend(ids)
-            return await load(ids)
-
-        rooms.log.store.load_executions = noting  # type: ignore[method-assign]
+        note_reads(rooms.log.store, read)
     before = conflicts()
 
     # Claims go to the replicas in turn; each time the other one's copy is old.
@@ -71,7 +78,7 @@ async def test_a_copy_that_cannot_catch_up_is_read_anew(shard: Shard) -> None:
 
 async def test_no_position_is_sent_without_siblings(shard: Shard) -> None:
     replica = await shard.open_replica()
-    told: list[Any] = []
+    told: list[bytes] = []
     await shard.bus.subscribe("noetl_hint.moved.0", lambda message: told.append(message.data))
 
     await shard.start()

@@ -23,7 +23,7 @@ async def test_w10_a_cascading_cancel_is_an_outbox_row_for_each_child(shard: Sha
     await eventually(shard.ingress_is_empty)
     rows = await shard.pool.fetch("SELECT * FROM noetl.outbox WHERE kind = 'message'")
     assert {row["execution_id"] for row in rows} == {child, grandchild}
-    statuses = {e: (await shard.state(e))["status"] for e in (parent, child, stranger)}  # type: ignore[index]
+    statuses = {e: (await shard.state(e))["status"] for e in (parent, child, stranger)}
     assert statuses == {parent: "CANCELLED", child: "CANCELLED", stranger: "RUNNING"}
 
 

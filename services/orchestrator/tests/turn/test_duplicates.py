@@ -1,7 +1,5 @@
 """An end that was committed, its answer lost, is answered like the first time (W8)."""
 
-from typing import Any
-
 import pytest
 from noetl_engine.inputs import Cancelled, Finalized
 from noetl_engine.outputs import Answer
@@ -22,7 +20,9 @@ REFUSED = Answer(status=422, error="Cannot cancel execution in CANCELLED state")
         (Cancelled(), REFUSED, "Execution cancellation requested"),
     ],
 )
-def test_a_repetition_is_answered_like_the_first(message: Any, answer: Answer, text: str) -> None:
+def test_a_repetition_is_answered_like_the_first(
+    message: Cancelled | Finalized, answer: Answer, text: str
+) -> None:
     turn_input = TurnInput(7, message, NoCaller(), is_repeated=True)
 
     assert repeated_answer(turn_input, message, answer).body["message"] == text
@@ -31,5 +31,7 @@ def test_a_repetition_is_answered_like_the_first(message: Any, answer: Answer, t
 @pytest.mark.parametrize(
     ("message", "answer"), [(Finalized("FAILED"), ENDED), (Cancelled(), REFUSED)]
 )
-def test_what_comes_for_the_first_time_is_told_the_state(message: Any, answer: Answer) -> None:
+def test_what_comes_for_the_first_time_is_told_the_state(
+    message: Cancelled | Finalized, answer: Answer
+) -> None:
     assert repeated_answer(TurnInput(7, message, NoCaller()), message, answer) is answer

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import orjson
 import pytest
 from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.inputs import Cancelled, Claimed, CommandOutcome, Continued
@@ -48,28 +47,12 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
     # The first replica knows the execution as it was before the second goes on.
     stale = first.rooms
     loops = asyncio.create_task(stale.turn.dispatcher.run_turns(stale.turn.turns.run))
-    await first.rooms.ingress.on_claim(
-        {
-            "execution_id": execution_id,
-            "event_id": command.event_id,
-            "worker_id": "w1",
-            "instance": "i1",
-        }
-    )
+    await shard.claim(command, worker="w1", instance="i1")
     assert len(stale.memory.cache) == 1
     await shard.send(execution_id, shard.fast(command, worker="w1", instance="i1"))
     assert second.rooms.memory.cache.get(execution_id) is not None
 
-    answer = orjson.loads(
-        await stale.ingress.on_claim(
-            {
-                "execution_id": execution_id,
-                "event_id": command.event_id,
-                "worker_id": "w9",
-                "instance": "i9",
-            }
-        )  # type: ignore[arg-type]
-    )
+    answer = await shard.claim(command, worker="w9", instance="i9")
     loops.cancel()
     await asyncio.gather(loops, return_exceptions=True)
     await stale.log.store.close()

@@ -1,7 +1,6 @@
 """W2: an input that can't be decided or stored harms its own execution only."""
 
 import asyncio
-from typing import Any
 
 import orjson
 from noetl_common.pg.errors import DatabaseUnavailable
@@ -86,14 +85,14 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     fail_execution = replica.rooms.log.store.fail_execution
     tries = 0
 
-    async def away_once(*args: Any, **options: Any) -> int | None:
+    async def away_once(*args: object, **options: object) -> int | None:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise DatabaseUnavailable(reason="away")
         return await fail_execution(*args, **options)
 
-    replica.rooms.log.store.fail_execution = away_once  # type: ignore[method-assign]
+    replica.rooms.log.store.fail_execution = away_once
     bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
     answer = await shard.send(execution_id, bad)
 

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -42,13 +43,14 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus)
         shard = settings.shard_index
+        database = Database(pool)
         store = Store(
-            pool,
+            database,
             shard=shard,
             grace_seconds=settings.outbox_grace_seconds,
             relays_events=settings.outbox_relay_events,
         )
-        publishers = ExternalPublishers(pool, settings=settings)
+        publishers = ExternalPublishers(database, settings=settings)
         pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
         creation_times = CreationTimes()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
@@ -57,29 +59,53 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", store.now)
-        # Creation times and durables should be known before the first row goes out.
-        try:
-            await recovery.look()
-            await pools.look()
-        except NoetlError as error:
-            _log.warning("first_look_failed", error=error.message)
-        service.spawn(
-            "topology",
-            run_topology_watch(bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated),
+        await _look_first(recovery, pools)
+        _spawn_loops(
+            service, settings, bus=bus, store=store, relay=relay, recovery=recovery, pools=pools
         )
-        service.spawn("recovery", recovery.run())
-        service.spawn("pools", pools.run())
-        service.spawn("marks", relay.run_marks())
-        service.spawn("sweep", relay.run_sweep(service.beater("sweep")))
-        service.spawn("purge", run_purge(store, settings=settings))
-        service.spawn("measure", run_measure(store, settings=settings))
-        for number in range(settings.outbox_publishers):
-            service.spawn(f"hints {number}", relay.run_hints())
         subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
         try:
             async with serve_rpc(
-                bus, publishers.routes(), queue=_NAME, concurrency=_REQUESTS_AT_ONCE
+                bus,
+                publishers.handlers(),
+                queue=_NAME,
+                shard=shard,
+                concurrency=_REQUESTS_AT_ONCE,
             ):
                 yield
         finally:
             await subscription.unsubscribe()
+
+
+async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
+    """Learn creation times and durables, if possible, before the first row goes out."""
+    try:
+        await recovery.look()
+        await pools.look()
+    except NoetlError as error:
+        _log.warning("first_look_failed", error=error.message)
+
+
+def _spawn_loops(
+    service: Service,
+    settings: Settings,
+    *,
+    bus: Bus,
+    store: Store,
+    relay: Relay,
+    recovery: Recovery,
+    pools: PoolWatch,
+) -> None:
+    """Start the loops; the service stops them."""
+    service.spawn(
+        "topology",
+        run_topology_watch(bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated),
+    )
+    service.spawn("recovery", recovery.run())
+    service.spawn("pools", pools.run())
+    service.spawn("marks", relay.run_marks())
+    service.spawn("sweep", relay.run_sweep(service.beater("sweep")))
+    service.spawn("purge", run_purge(store, settings=settings))
+    service.spawn("measure", run_measure(store, settings=settings))
+    for number in range(settings.outbox_publishers):
+        service.spawn(f"hints {number}", relay.run_hints())

@@ -2,19 +2,24 @@
 
 from datetime import timedelta
 
-import asyncpg
 import orjson
-from noetl_common.bus.rpc import RpcHandler, encode_reply
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
+from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.pg.database import Database, Row
+from noetl_contract.http.system.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
 from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.outbox import (
+    CLAIM,
+    MARK_FAILED,
+    MARK_PUBLISHED,
+    PENDING,
+    FailedRow,
+    PublishedRows,
+    RowsRequest,
+)
 
 from noetl_outbox.rows import message_body, stored_row
 from noetl_outbox.settings import Settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 _MOST_ROWS = 1000
 _PAGE = 50
@@ -28,31 +33,25 @@ class ExternalPublishers:
     goes out twice under one message id, and the stream keeps one.
     """
 
-    def __init__(self, pool: Pool, *, settings: Settings) -> None:
-        self._pool = pool
+    def __init__(self, database: Database, *, settings: Settings) -> None:
+        self._db = database.with_statements(__package__, "external_publishers.sql")
         self._settings = settings
-        self._shard = settings.shard_index
         grace = settings.outbox_grace_seconds if settings.outbox_relay_events else 0.0
         self._grace = timedelta(seconds=grace)
         self._lease = timedelta(seconds=settings.outbox_outside_lease_seconds)
-        self._queries = Queries.load("noetl_outbox", "external_publishers.sql")
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {
-            "claim": self.on_claim,
-            "mark.published": self.on_published,
-            "mark.failed": self.on_failed,
-            "pending": self.on_pending,
-        }
-        return {
-            rpc_subject("outbox", name, shard=self._shard): handler
-            for name, handler in handlers.items()
-        }
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of all operations."""
+        return [
+            handle(CLAIM, self.on_claim),
+            handle(MARK_PUBLISHED, self.on_published),
+            handle(MARK_FAILED, self.on_failed),
+            handle(PENDING, self.on_pending),
+        ]
 
-    async def on_claim(self, request: JsonObject) -> bytes:
+    async def on_claim(self, request: RowsRequest) -> Encoded[ClaimedRows]:
         """Lease rows; fewer than requested if they are large."""
-        limit = max(1, min(int(request.get("limit", 100)), _MOST_ROWS))
+        limit = max(1, min(request.limit, _MOST_ROWS))
         left = self._settings.outbox_outside_max_bytes
         rows: list[bytes] = []
         while left > 0 and len(rows) < limit:
@@ -61,45 +60,29 @@ class ExternalPublishers:
             left -= sum(map(len, page))
             if len(page) < _PAGE:
                 break
-        return encode_reply({"rows": list(map(orjson.Fragment, rows)), "claimed": len(rows)})
+        return encoded(CLAIM, {"rows": list(map(orjson.Fragment, rows)), "claimed": len(rows)})
 
     async def _claim(self, limit: int) -> list[bytes]:
-        async with translate():
-            records = await self._pool.fetch(
-                self._queries["claim_events"], self._grace, self._lease, limit
-            )
-        most = self._settings.outbox_event_max_bytes
-        return [
-            orjson.dumps(_row_body(record, shard=self._shard, limit=most)) for record in records
-        ]
+        records = await self._db.fetch("claim_events", self._grace, self._lease, limit)
+        most, shard = self._settings.outbox_event_max_bytes, self._settings.shard_index
+        return [orjson.dumps(_row_body(record, shard=shard, limit=most)) for record in records]
 
-    async def on_published(self, request: JsonObject) -> RpcReply:
+    async def on_published(self, request: PublishedRows) -> MarkedRows:
         """Mark rows as published."""
-        async with translate():
-            marked = await self._pool.fetchval(
-                self._queries["mark_events_published"], list(request["outbox_ids"])
-            )
-        return RpcReply(body={"marked": marked})
+        marked = await self._db.fetchval("mark_events_published", request.outbox_ids)
+        return MarkedRows(marked=marked)
 
-    async def on_failed(self, request: JsonObject) -> RpcReply:
+    async def on_failed(self, request: FailedRow) -> MarkedRow:
         """Put a row back; the answer is the same for a row that does not exist."""
-        pause = pause_seconds(
-            int(request.get("attempts", 1)), longest=int(request.get("max_delay_seconds", 300))
+        pause = pause_seconds(request.attempts, longest=request.max_delay_seconds)
+        await self._db.execute(
+            "mark_event_failed", request.outbox_id, request.error, timedelta(seconds=pause)
         )
-        async with translate():
-            await self._pool.execute(
-                self._queries["mark_event_failed"],
-                int(request["outbox_id"]),
-                str(request["error"]),
-                timedelta(seconds=pause),
-            )
-        return RpcReply(body={"marked": True, "available_at_in": pause})
+        return MarkedRow(marked=True, available_at_in=pause)
 
-    async def on_pending(self, _request: JsonObject) -> RpcReply:
+    async def on_pending(self, _request: Nothing) -> PendingRows:
         """Count the rows that wait for their publication."""
-        async with translate():
-            pending = await self._pool.fetchval(self._queries["count_pending_events"])
-        return RpcReply(body={"pending": pending})
+        return PendingRows(pending=await self._db.fetchval("count_pending_events"))
 
 
 def pause_seconds(attempts: int, *, longest: int) -> int:
@@ -108,7 +91,7 @@ def pause_seconds(attempts: int, *, longest: int) -> int:
     return max(0, min(longest, 1 << exponent))
 
 
-def _row_body(record: asyncpg.Record, *, shard: int, limit: int) -> JsonObject:
+def _row_body(record: Row, *, shard: int, limit: int) -> JsonObject:
     """Return a row for an external publisher, with the payload of the relay (O4)."""
     row = stored_row(record, shard=shard)
     payload = orjson.Fragment(message_body(row, may_inline=False, limit=limit))

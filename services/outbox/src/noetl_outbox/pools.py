@@ -8,18 +8,16 @@ import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
-import orjson
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.jetstream import list_consumers
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS
 from noetl_contract.subjects import command_subject
 
 _log = get_logger()
-_API_SECONDS = 5.0
 _SOONEST_LOOK_SECONDS = 1.0
-_MOST_PAGES = 100
 
 
 class PoolWatch:
@@ -53,7 +51,8 @@ class PoolWatch:
 
     async def look(self) -> None:
         """Read the durables now."""
-        self._filters = await _durable_filters(self._bus)
+        consumers = await list_consumers(self._bus, COMMANDS.name) or []
+        self._filters = [found.filters for found in consumers if found.config.get("durable_name")]
         self._counts.clear()
         self._refused.set(0)
 
@@ -103,25 +102,3 @@ def _matches(pattern: str, subject: str) -> bool:
         if index >= len(tokens) or word not in {"*", tokens[index]}:
             return False
     return len(wanted) == len(tokens)
-
-
-async def _durable_filters(bus: Bus) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
-    seen = 0
-    for _ in range(_MOST_PAGES):
-        incoming = await bus.request(
-            f"$JS.API.CONSUMER.LIST.{COMMANDS.name}",
-            orjson.dumps({"offset": seen}),
-            timeout=_API_SECONDS,
-        )
-        answer = orjson.loads(incoming.data)
-        consumers = answer.get("consumers") or []
-        for consumer in consumers:
-            config = consumer["config"]
-            if config.get("durable_name"):
-                single = config.get("filter_subject")
-                found.append((single,) if single else tuple(config.get("filter_subjects") or ()))
-        seen += len(consumers)
-        if not consumers or seen >= answer.get("total", 0):
-            break
-    return found

@@ -7,8 +7,8 @@ from time import monotonic
 
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.topology import StreamIdentity, stream_identity
-from noetl_common.errors import NoetlError, NotFound
+from noetl_common.bus.jetstream import StreamInfo, stream_info
+from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.streams import COMMANDS, EVENTS, INGRESS
 
@@ -55,7 +55,7 @@ class Recovery:
         self._creation_times = creation_times
         self._wake_sweep = wake_sweep
         self._settings = settings
-        self._known: dict[str, StreamIdentity] = {}
+        self._known: dict[str, StreamInfo] = {}
         self._compared_at = 0.0
         self._wanted = asyncio.Event()
         self._returned = metrics.counter(
@@ -101,25 +101,24 @@ class Recovery:
     async def _compare(self, name: str, *, is_due: bool) -> int:
         # The clock first: rows published after the look may have a higher sequence.
         asked_at = await self._store.now()
-        try:
-            identity = await stream_identity(self._bus, name)
-        except NotFound:
+        stream = await stream_info(self._bus, name)
+        if stream is None:
             return 0
-        self._creation_times.learn(name, identity.created_at)
+        self._creation_times.learn(name, stream.created_at)
         before = self._known.get(name)
         has_lost = (
             before is None
-            or identity.created_at != before.created_at
-            or identity.last_seq < before.last_seq
+            or stream.created_at != before.created_at
+            or stream.last_sequence < before.last_sequence
         )
         returned = 0
         if has_lost or (is_due and name == COMMANDS.name):
             state = StreamState(
-                identity.created_at, identity.first_seq, identity.last_seq, asked_at
+                stream.created_at, stream.first_sequence, stream.last_sequence, asked_at
             )
             returned = await self._return_lost(name, state)
         # Only now: after a failure the next look has to compare again.
-        self._known[name] = identity
+        self._known[name] = stream
         if returned:
             self._returned.labels(name).inc(returned)
             _log.warning("lost_rows_returned", stream=name, count=returned)

@@ -2,27 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
+from typing import NamedTuple
 
 import orjson
-from noetl_contract.events import EventRow, envelope
+from noetl_common.pg.database import Row as Record
+from noetl_contract import message_ids
+from noetl_contract.events import EventRow, event_message
+from noetl_contract.hints import OutboxHintRow, OutboxKind
 from noetl_contract.ingress import FinalizeMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import event_subject, ingress_subject
 
-type Kind = Literal["event", "command", "message"]
-
-
 _ERROR_CHARS = 4096
-
-
-class Record(Protocol):
-    """A record of the claim statements."""
-
-    def __getitem__(self, name: str, /) -> Json: ...
-
-
 _KINDS = frozenset({"event", "command", "message"})
 # The column `note` is private to the engine's fold.
 _EVENT_COLUMNS = tuple(field.name for field in fields(EventRow) if field.name != "note")
@@ -38,7 +30,7 @@ class Row:
     """
 
     outbox_id: int
-    kind: Kind
+    kind: OutboxKind
     execution_id: int
     event_id: int
     subject: str | None
@@ -57,21 +49,24 @@ def read_hint(data: bytes) -> Iterator[Row]:
     if not isinstance(items, list):
         return
     for item in items:
-        if not isinstance(item, dict) or item.get("kind") not in _KINDS:
-            continue
         try:
-            yield Row(
-                outbox_id=int(item["outbox_id"]),
-                kind=item["kind"],
-                execution_id=int(item["execution_id"]),
-                event_id=int(item["event_id"]),
-                subject=item["subject"],
-                message_id=str(item["message_id"]),
-                payload=item["payload"],
-                is_first=True,
-            )
+            if item["kind"] in _KINDS:
+                yield _hinted_row(item)
         except (KeyError, TypeError, ValueError):
             continue
+
+
+def _hinted_row(item: OutboxHintRow) -> Row:
+    return Row(
+        outbox_id=int(item["outbox_id"]),
+        kind=item["kind"],
+        execution_id=int(item["execution_id"]),
+        event_id=int(item["event_id"]),
+        subject=item["subject"],
+        message_id=str(item["message_id"]),
+        payload=item["payload"],
+        is_first=True,
+    )
 
 
 def stored_row(record: Record, *, shard: int) -> Row:
@@ -80,7 +75,7 @@ def stored_row(record: Record, *, shard: int) -> Row:
     if record["kind"] == "event":
         subject = subject or event_subject(record["execution_id"], shard=shard)
         if record["event_type"] is not None:
-            payload = envelope(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))
+            payload = event_message(EventRow(**{name: record[name] for name in _EVENT_COLUMNS}))
     return Row(
         outbox_id=record["outbox_id"],
         kind=record["kind"],
@@ -134,8 +129,16 @@ def pool_of(subject: str | None) -> str | None:
     return tokens[2] if len(tokens) == 4 else None
 
 
-def failure_message(row: Row, *, reason: str, shard_count: int) -> tuple[str, str, Json] | None:
-    """Return subject, id and body of the message that fails the row's execution.
+class FailureMessage(NamedTuple):
+    """The ingress message that fails an execution."""
+
+    subject: str
+    message_id: str
+    body: JsonObject
+
+
+def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessage | None:
+    """Return the message that fails the row's execution.
 
     None for events, which are in the log even unpublished, and for a message that is such a
     failure itself.
@@ -148,9 +151,9 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> tuple[str, st
         status="FAILED",
         error=f"A {row.kind} could not be published: {reason}",
     )
-    return (
+    return FailureMessage(
         ingress_subject(shard, execution_id=row.execution_id),
-        f"f:{row.execution_id}:{row.event_id}",
+        message_ids.failure_id(row.execution_id, event_id=row.event_id),
         message.model_dump(mode="json"),
     )
 
@@ -164,6 +167,7 @@ def _without_command(payload: Json) -> Json:
 
 def _message_id(record: Record) -> str:
     """Return a message id for a row without one, so that repetitions share it."""
+    execution_id = record["execution_id"]
     if record["kind"] == "event":
-        return f"e:{record['execution_id']}:{record['position']}"
-    return f"{record['kind'][0]}:{record['execution_id']}:{record['event_id']}"
+        return message_ids.event_id(execution_id, position=record["position"])
+    return message_ids.row_id(record["kind"], execution_id, event_id=record["event_id"])

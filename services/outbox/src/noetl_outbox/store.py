@@ -4,14 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
-from noetl_contract.json import Json
+from noetl_common.pg.database import Database
 
-from noetl_outbox.rows import Row, stored_row
-
-type Pool = asyncpg.Pool[asyncpg.Record]
+from noetl_outbox.rows import FailureMessage, Row, stored_row
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -65,77 +60,68 @@ class Measure:
 
 
 class Store:
-    """One method per statement; driver errors become `NoetlError`s."""
+    """One method per statement; errors as those of `Database`."""
 
     def __init__(
-        self, pool: Pool, *, shard: int, grace_seconds: float, relays_events: bool = True
+        self, database: Database, *, shard: int, grace_seconds: float, relays_events: bool = True
     ) -> None:
-        self._pool = pool
+        self._db = database.with_statements(__package__)
         self._shard = shard
         self._grace = timedelta(seconds=grace_seconds)
         self._kinds = ["command", "message", *(["event"] if relays_events else [])]
-        self._sql = Queries.load("noetl_outbox")
 
     async def now(self) -> datetime:
         """Return the database's time; also the readiness check."""
-        async with translate():
-            moment: datetime = await self._pool.fetchval(self._sql["probe"])
+        moment: datetime = await self._db.fetchval("probe")
         return moment
 
     async def claim_due_rows(self, *, lease_seconds: float, limit: int) -> list[Row]:
         """Claim due rows; no other relay gets them until the lease ends."""
-        async with translate():
-            records = await self._pool.fetch(
-                self._sql["claim_due_rows"],
-                self._grace,
-                timedelta(seconds=lease_seconds),
-                limit,
-                self._kinds,
-            )
+        records = await self._db.fetch(
+            "claim_due_rows",
+            self._grace,
+            timedelta(seconds=lease_seconds),
+            limit,
+            self._kinds,
+        )
         return [stored_row(record, shard=self._shard) for record in records]
 
     async def claim_named_rows(
         self, outbox_ids: Sequence[int], *, lease_seconds: float
     ) -> list[Row]:
         """Claim rows by id, except those that another relay holds."""
-        async with translate():
-            records = await self._pool.fetch(
-                self._sql["claim_named_rows"],
-                list(outbox_ids),
-                timedelta(seconds=lease_seconds),
-            )
+        records = await self._db.fetch(
+            "claim_named_rows",
+            list(outbox_ids),
+            timedelta(seconds=lease_seconds),
+        )
         return [stored_row(record, shard=self._shard) for record in records]
 
     async def mark_published(self, acks: Sequence[Published]) -> None:
         """Record acknowledgements; skip rows that were marked or put back meanwhile."""
-        async with translate():
-            await self._pool.execute(
-                self._sql["mark_published"],
-                [ack.outbox_id for ack in acks],
-                [ack.message_id for ack in acks],
-                [ack.stream_created_at for ack in acks],
-                [ack.sequence for ack in acks],
-            )
+        await self._db.execute(
+            "mark_published",
+            [ack.outbox_id for ack in acks],
+            [ack.message_id for ack in acks],
+            [ack.stream_created_at for ack in acks],
+            [ack.sequence for ack in acks],
+        )
 
     async def mark_failed(self, failures: Sequence[Failure]) -> None:
         """Put rows back, due after their pause."""
-        async with translate():
-            await self._pool.execute(
-                self._sql["mark_failed"],
-                [failure.outbox_id for failure in failures],
-                [failure.reason for failure in failures],
-                [timedelta(seconds=failure.pause_seconds) for failure in failures],
-            )
+        await self._db.execute(
+            "mark_failed",
+            [failure.outbox_id for failure in failures],
+            [failure.reason for failure in failures],
+            [timedelta(seconds=failure.pause_seconds) for failure in failures],
+        )
 
     async def park_row(
-        self, outbox_id: int, *, reason: str, message: tuple[str, str, Json] | None
+        self, outbox_id: int, *, reason: str, message: FailureMessage | None
     ) -> None:
         """Give up a row, and insert the message that fails its execution, if any."""
         subject, message_id, body = message or (None, None, None)
-        async with translate():
-            await self._pool.execute(
-                self._sql["park_row"], outbox_id, reason, subject, message_id, body
-            )
+        await self._db.execute("park_row", outbox_id, reason, subject, message_id, body)
 
     async def return_lost_commands(self, state: StreamState) -> int:
         """Put back unclaimed commands that the stream no longer holds; return their number."""
@@ -177,15 +163,14 @@ class Store:
         after: Page,
     ) -> Page:
         """Remove the rows of one page of old rows that are no longer needed."""
-        async with translate():
-            (row,) = await self._pool.fetch(
-                self._sql["purge_published"],
-                timedelta(seconds=retention_seconds),
-                timedelta(seconds=message_retention_seconds),
-                limit,
-                after.published_at,
-                after.outbox_id,
-            )
+        row = await self._db.fetchone(
+            "purge_published",
+            timedelta(seconds=retention_seconds),
+            timedelta(seconds=message_retention_seconds),
+            limit,
+            after.published_at,
+            after.outbox_id,
+        )
         return Page(
             seen=row["seen"],
             removed=row["removed"],
@@ -195,11 +180,9 @@ class Store:
 
     async def measure(self) -> Measure:
         """Return number and age of waiting rows."""
-        async with translate():
-            (row,) = await self._pool.fetch(self._sql["measure"])
+        row = await self._db.fetchone("measure")
         return Measure(**row)
 
-    async def _update(self, name: str, *values: Json) -> int:
-        async with translate():
-            outcome: str = await self._pool.execute(self._sql[name], *values)
+    async def _update(self, name: str, *values: object) -> int:
+        outcome: str = await self._db.execute(name, *values)
         return int(outcome.rpartition(" ")[2])

@@ -21,7 +21,7 @@ from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultS
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.sealing_key import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
-from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
+from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.run.policy import PolicyLimits
@@ -190,5 +190,8 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
         limits=limits,
         size=settings.worker_max_concurrent,
         warm=settings.worker_python_warm,
+        keeping=Keeping(
+            most=settings.worker_python_kept, seconds=settings.worker_python_kept_seconds
+        ),
     ) as pool:
         yield pool

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from nats.errors import Error as NatsError
 from noetl_common.bus.broker import Bus
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 from noetl_contract.streams import DurableSpec
 
 from noetl_worker import metrics
@@ -22,10 +23,11 @@ _log = get_logger()
 
 async def register_until_done(transport: Transport) -> None:
     """Register; an unregistered worker may not hold commands."""
-    pause = _FIRST_PAUSE_SECONDS
-    while not await transport.register():
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+    async for _ in backoff(
+        first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
+    ):
+        if await transport.register():
+            return
 
 
 async def run_heartbeats(transport: Transport, *, seconds: float, beat: Callable[[], None]) -> None:

@@ -130,6 +130,15 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
     worker_python_warm: int = Field(
         default=2, ge=0, description="Python interpreters started ahead of the first script."
     )
+    worker_python_kept: int = Field(
+        default=64,
+        ge=0,
+        description="Script processes that may wait for the next script of their execution; "
+        "0: each script has a process of its own.",
+    )
+    worker_python_kept_seconds: float = Field(
+        default=5.0, gt=0, description="Seconds for which such a process waits."
+    )
     worker_python_memory_bytes: int = Field(
         default=1024 * _MEBIBYTE, ge=0, description="Address space of one script; 0: no limit."
     )

@@ -13,8 +13,8 @@ import pytest
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
 from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
-from noetl_worker.interpreters.pool import InterpreterPool, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits
+from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 
 
 def make_job(code: str, **changes: Any) -> bytes:
@@ -31,8 +31,15 @@ def make_job(code: str, **changes: Any) -> bytes:
     )
 
 
-async def run(pool: InterpreterPool, code: str, *, seconds: float = 20.0, **changes: Any) -> Run:
-    return await pool.run(make_job(code, **changes), timeout=seconds)
+async def run(
+    pool: InterpreterPool,
+    code: str,
+    *,
+    seconds: float = 20.0,
+    execution: int | None = 7,
+    **changes: Any,
+) -> Run:
+    return await pool.run(make_job(code, **changes), timeout=seconds, execution=execution)
 
 
 ENDS = {
@@ -136,14 +143,21 @@ async def test_a_script_that_kills_its_parent_is_an_end_of_that_run_only(
     assert after.value == 1
 
 
+STARTED_BEFORE = {
+    "a program": "pid = subprocess.Popen(['sleep', '1000'], start_new_session=True).pid",
+    "a fork": "pid = os.fork()\nif not pid:\n    os.setsid()\n    time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize("name", STARTED_BEFORE)
 async def test_what_it_started_before_that_ends_too(
-    interpreters: InterpreterPool, tmp_path: Path
+    interpreters: InterpreterPool, tmp_path: Path, name: str
 ) -> None:
     code = f"""
-import os, subprocess
-child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+import os, subprocess, time
+{STARTED_BEFORE[name]}
 with open({str(tmp_path / "pid")!r}, "w") as file:
-    file.write(str(child.pid))
+    file.write(str(pid))
 os.kill(os.getppid(), 9)
 while True: pass
 """
@@ -405,6 +419,20 @@ LEAKS = {
 async def test_a_script_does_not_meet_another_one(interpreters: InterpreterPool, name: str) -> None:
     leaving, finding = LEAKS[name]
 
+    left = await run(interpreters, leaving, execution=1)
+    found = await run(interpreters, finding, execution=2)
+
+    assert left.exit_code == 0, left.stderr
+    assert (found.exit_code, found.value, found.stdout) == (0, False, ""), found.stderr
+
+
+# A module of the standard library may be there already: that is no more than a faster import.
+@pytest.mark.parametrize("name", LEAKS.keys() - {"a module"})
+async def test_a_script_does_not_meet_another_one_of_its_execution(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    leaving, finding = LEAKS[name]
+
     left = await run(interpreters, leaving)
     found = await run(interpreters, finding)
 
@@ -412,12 +440,174 @@ async def test_a_script_does_not_meet_another_one(interpreters: InterpreterPool,
     assert (found.exit_code, found.value, found.stdout) == (0, False, ""), found.stderr
 
 
-async def test_each_script_has_a_process_of_its_own(interpreters: InterpreterPool) -> None:
-    code = "import os\nresult = os.getpid()"
+PID = "import os\nresult = os.getpid()"
 
-    pids = {(await run(interpreters, code)).value for _ in range(5)}
 
-    assert len(pids) == 5
+async def test_scripts_of_an_execution_share_a_process(interpreters: InterpreterPool) -> None:
+    pids = {(await run(interpreters, PID)).value for _ in range(5)}
+
+    assert len(pids) == 1
+
+
+async def test_executions_share_no_process(interpreters: InterpreterPool) -> None:
+    pids = [(await run(interpreters, PID, execution=number % 7)).value for number in range(21)]
+
+    by_pid = {pid: {at % 7 for at in range(21) if pids[at] == pid} for pid in pids}
+    assert [executions for executions in by_pid.values() if len(executions) > 1] == []
+
+
+async def test_a_script_without_an_execution_has_a_process_of_its_own(
+    interpreters: InterpreterPool,
+) -> None:
+    pids = [(await run(interpreters, PID, execution=number)).value for number in (None, None, 7)]
+
+    assert len(set(pids)) == 3
+
+
+TRACES = {
+    "a failure": "1 / 0",
+    "an exit": "raise SystemExit(3)",
+    "a daemon thread": (
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()"
+    ),
+    "a process": "import subprocess\nsubprocess.Popen(['sleep', '1000'])",
+    "a shell": "import os\nos.system('true')",
+    "a fork": "import os\nif not os.fork(): os._exit(0)",
+    "a file": "open('left', 'w').close()",
+    "an open file": "import os\nos.open('/dev/null', 0)",
+    "another stdout": "import os\nos.dup2(0, 1)",
+    "a stdout object": "import io\nsys.stdout = io.StringIO()",
+    "a directory": "import os\nos.chdir('/')",
+    "an environment variable": "import os\nos.environ['LEFT'] = '1'",
+    "a mask of files": "import os\nos.umask(0o1)",
+    "a signal handler": "import signal\nsignal.signal(signal.SIGUSR2, signal.SIG_IGN)",
+    "an alarm": "import signal\nsignal.alarm(1000)",
+    "a builtin": "import builtins\nbuiltins.len = abs",
+    "a patched class": "json.JSONEncoder.item_separator = 1",
+    "an import path": "sys.path.append('/left')",
+    "a module": "import types\nsys.modules['left'] = types.ModuleType('left')",
+    "memory": "result = None\nx = bytearray(96 << 20)",
+    "an exit function": "import atexit\natexit.register(print)",
+    "a collector switched off": "import gc\ngc.disable()",
+    "a warning filter": "import warnings\nwarnings.simplefilter('error')",
+    "a timeout of sockets": "import socket\nsocket.setdefaulttimeout(1)",
+    "native code": "import ctypes\nctypes.CDLL(None)",
+    "a limit": "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1000, 1000))",
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+async def test_a_process_ends_with_the_script_that_left_a_trace(
+    interpreters: InterpreterPool, name: str
+) -> None:
+    before = (await run(interpreters, PID)).value
+    left = await run(interpreters, f"{TRACES[name]}\n")
+    after = (await run(interpreters, PID)).value
+
+    assert not left.timed_out
+    assert before != after
+
+
+@pytest.mark.parametrize("changes", [{"env": {"A": "b"}}, {"cwd": "/"}])
+async def test_a_process_with_its_own_surroundings_is_not_kept(
+    interpreters: InterpreterPool, changes: dict[str, Any]
+) -> None:
+    pids = [(await run(interpreters, PID, **given)).value for given in (changes, {}, {})]
+
+    assert pids[0] != pids[1] == pids[2]
+
+
+async def test_a_process_stays_after_a_harmless_script(interpreters: InterpreterPool) -> None:
+    code = """
+import csv, datetime, decimal, io, os, re, tempfile, wave
+with tempfile.TemporaryFile() as file:
+    file.write(b"x")
+with open("gone", "w") as file:
+    file.write("x")
+os.unlink("gone")
+class A:
+    def __init__(self):
+        self.me = self
+print(A(), re.findall("a+", "aa"), datetime.date.today())
+rows = list(csv.reader(io.StringIO("a,b")))
+with decimal.localcontext() as context:
+    context.prec = 3
+result = os.getpid()
+"""
+    pids = {(await run(interpreters, code)).value for _ in range(4)}
+
+    assert len(pids) == 1
+
+
+async def test_a_killed_script_takes_its_kept_process_with_it(
+    interpreters: InterpreterPool,
+) -> None:
+    before = (await run(interpreters, PID)).value
+    hung = await run(interpreters, "while True: pass", seconds=0.2)
+    after = (await run(interpreters, PID)).value
+
+    assert (hung.timed_out, hung.has_value) == (True, False)
+    assert not psutil.pid_exists(before)
+    assert before != after
+
+
+async def test_a_kept_process_that_dies_fails_no_script_of_another_execution(
+    interpreters: InterpreterPool,
+) -> None:
+    for number in range(8):
+        pid = (await run(interpreters, PID, execution=number)).value
+        psutil.Process(pid).kill()
+
+    assert [(await run(interpreters, "result = x", execution=n)).value for n in (20, 21)] == [1, 1]
+
+
+async def test_a_kept_process_ends_when_it_has_waited_for_long(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=2, warm=0, keeping=Keeping(2, 0.2)
+    ) as pool:
+        pid = (await run(pool, PID)).value
+
+        await eventually(lambda: not psutil.pid_exists(pid), what="it is gone")
+        assert (await run(pool, "result = x")).value == 1
+
+
+async def test_no_more_processes_are_kept_than_allowed(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=4, warm=4, keeping=Keeping(1, 60)
+    ) as pool:
+        first = (await run(pool, PID, execution=1)).value
+        second = (await run(pool, PID, execution=2)).value
+
+        await eventually(lambda: not psutil.pid_exists(first), what="the oldest is gone")
+        assert (await run(pool, PID, execution=2)).value == second
+
+
+async def test_keeping_none_gives_each_script_a_process(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=1, warm=0, keeping=Keeping(0, 60)
+    ) as pool:
+        pids = {(await run(pool, PID)).value for _ in range(3)}
+
+    assert len(pids) == 3
+
+
+async def test_many_executions_at_once_on_few_processes(interpreters: InterpreterPool) -> None:
+    async def chain(number: int) -> list[Any]:
+        return [
+            (await run(interpreters, "result = x", execution=number, args={"x": step})).value
+            for step in range(8)
+        ]
+
+    chains = await asyncio.gather(*(chain(number) for number in range(12)))
+
+    assert chains == [list(range(8))] * 12
 
 
 async def test_the_same_seed_is_not_used_twice(interpreters: InterpreterPool) -> None:
@@ -498,10 +688,25 @@ async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path:
     assert [one.value for one in await asyncio.gather(*scripts)] == [1, 1, 1, 1]
 
 
+async def test_a_nursery_that_was_killed_is_started_again(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=1, warm=1, keeping=Keeping(1, 60)
+    ) as pool:
+        (zygote,) = [one.pid for one in pool._all]
+        psutil.Process(zygote).parent().kill()
+        await eventually(lambda: not pool._all, what="its zygote has ended")
+
+        assert (await run(pool, "result = x")).value == 1
+
+
 async def test_closing_ends_running_scripts_and_removes_their_files(
     interpreter_limits: InterpreterLimits,
 ) -> None:
-    async with interpreter_pool(executable=None, limits=interpreter_limits, size=2, warm=0) as pool:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=2, warm=0, keeping=Keeping(2, 5)
+    ) as pool:
         code = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\nwhile True: pass"
         running = asyncio.create_task(run(pool, code))
         await eventually(lambda: overgrown(pool.script_pids(), 1), what="it runs")
@@ -518,8 +723,9 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
     interpreter_limits: InterpreterLimits,
 ) -> None:
     """The kernel closes its pipes before it sends the signal of its death."""
+    nursery = Nursery(executable=None, limits=interpreter_limits)
     interpreter = Interpreter.start(
-        executable=None, limits=interpreter_limits, on_free=lambda _: None
+        nursery=nursery, limits=interpreter_limits, on_free=lambda _: None
     )
     await interpreter.ready()
     asyncio.get_running_loop().remove_reader(interpreter._control)
@@ -533,17 +739,20 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
         )
     finally:
         interpreter.close()
+        nursery.close()
 
 
 STARTS_AND_DIES = """
 import asyncio, os
 from noetl_worker.interpreters.interpreter import Interpreter
-from noetl_worker.interpreters.process import InterpreterLimits
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 async def start():
     limits = InterpreterLimits(
         memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000
     )
-    one = Interpreter.start(executable=None, limits=limits, on_free=print)
+    one = Interpreter.start(
+        nursery=Nursery(executable=None, limits=limits), limits=limits, on_free=print
+    )
     print(one._directory, flush=True)
     os.kill(os.getpid(), 9)
 asyncio.run(start())

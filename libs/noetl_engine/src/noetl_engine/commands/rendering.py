@@ -1,6 +1,6 @@
 """Render templates for decisions; a failure is an evaluate error, or null in a `set` (R14)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from noetl_contract.json import Json
 from noetl_template import (
@@ -11,46 +11,30 @@ from noetl_template import (
 )
 
 from noetl_engine.errors import EvaluateError
-from noetl_engine.playbook.model import AdmitRule, Step
+from noetl_engine.playbook.model import Step
 from noetl_engine.state.results import bare_name
 
 type Scope = Mapping[str, Json]
 
 
-def render(value: Json, scope: Scope) -> Json:
-    """Render a configuration value, all strings and keys in it.
+def _evaluating[V, R](work: Callable[[V, Scope], R]) -> Callable[[V, Scope], R]:
+    """Return the same work, with an evaluate error in place of a template's."""
 
-    Raises:
-        EvaluateError: A template fails.
-    """
-    try:
-        return render_server(value, scope)
-    except TemplateError as error:
-        raise EvaluateError(str(error)) from error
+    def evaluate(value: V, scope: Scope) -> R:
+        try:
+            return work(value, scope)
+        except TemplateError as error:
+            raise EvaluateError(str(error)) from error
 
-
-def render_collection(text: str, scope: Scope) -> Json:
-    """Render a loop's ``in`` or ``max_in_flight``.
-
-    Raises:
-        EvaluateError: The template fails.
-    """
-    try:
-        return render_expression(text, scope)
-    except TemplateError as error:
-        raise EvaluateError(str(error)) from error
+    return evaluate
 
 
-def condition_holds(guard: str, scope: Scope) -> bool:
-    """Return whether a guard holds.
-
-    Raises:
-        EvaluateError: It can't be evaluated.
-    """
-    try:
-        return evaluate_condition(guard, scope)
-    except TemplateError as error:
-        raise EvaluateError(str(error)) from error
+render: Callable[[Json, Scope], Json] = _evaluating(render_server)
+"""Render a configuration value, all strings and keys in it, or raise `EvaluateError`."""
+render_collection: Callable[[str, Scope], Json] = _evaluating(render_expression)
+"""Render a loop's ``in`` or ``max_in_flight``, or raise `EvaluateError`."""
+condition_holds = _evaluating(evaluate_condition)
+"""Return whether a guard holds, or raise `EvaluateError`."""
 
 
 def admits(step: Step, scope: Scope) -> bool:
@@ -61,11 +45,7 @@ def admits(step: Step, scope: Scope) -> bool:
     """
     if step.when is not None and not condition_holds(step.when, scope):
         return False
-    return _decided_by(step.admit, scope)
-
-
-def _decided_by(rules: tuple[AdmitRule, ...], scope: Scope) -> bool:
-    for rule in rules:
+    for rule in step.admit:
         if rule.when is None or condition_holds(rule.when, scope):
             return rule.allow
     return True

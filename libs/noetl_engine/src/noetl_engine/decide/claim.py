@@ -27,11 +27,11 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the co
     state = draft.state
     command = state.commands.get(message.event_id)
     if command is None:
-        return _refused(FINISHED, "already_terminal")
+        return refused(FINISHED, "already_terminal")
     if state.status is ExecutionStatus.CANCELLED:
-        return _refused(CANCELLED, "execution_cancelled")
+        return refused(CANCELLED, "execution_cancelled")
     if state.ended or command.parked is not None:
-        return _refused(FINISHED, "already_terminal")
+        return refused(FINISHED, "already_terminal")
     if not command.holds:
         if message.after_start and _start_may_come(draft, command):
             return Answer(body={"status": "retry"})
@@ -42,13 +42,14 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the co
     if asks_itself and (message.instance is not None or reason in {None, "not_started"}):
         return _asked_again(draft, command, message)
     if reason is None:
-        return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
+        return refused(f"Command already claimed by {command.worker_id}", "active_claim")
     if command.holds >= draft.facts.limits.max_attempts:
-        return _refused(FINISHED, "already_terminal")
+        return refused(FINISHED, "already_terminal")
     return _granted(draft, command, message, reason=reason)
 
 
-def _refused(text: str, code: str) -> Answer:
+def refused(text: str, code: str) -> Answer:
+    """Return the answer to a claim that is not granted."""
     return Answer(status=409, error=text, detail={"code": code, "message": text})
 
 
@@ -63,7 +64,7 @@ def _asked_again(draft: Draft, command: CommandState, message: Claimed) -> Answe
     """Grant the same hold again; over HTTP only while the command has not started."""
     if message.instance is None:
         if command.started_at is not None:
-            return _refused(f"Command already claimed by {command.worker_id}", "active_claim")
+            return refused(f"Command already claimed by {command.worker_id}", "active_claim")
         if not message.final:
             return Answer(hold_back_seconds=HOLD_BACK_SECONDS)
     return Answer(body=_body(draft, command, message))

@@ -1,7 +1,7 @@
 """A decision being made: appended rows get a position and are folded at once."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.json import Json
@@ -81,22 +81,21 @@ class Draft:
         apply_operations(self.state, [op])
         self.memory.note_frames([op])
 
-    def row(
-        self, event_type: EventType, name: str | None, status: str, **columns: Json
-    ) -> EventRow:
-        """Return a row of the engine's own, not appended yet."""
+    def row(self, event_type: str, name: str | None, status: str, **columns: Json) -> EventRow:
+        """Return a row, not appended yet; columns that are not given are the execution's."""
         state = self.state
         columns.setdefault("node_id", name)
+        columns.setdefault("created_at", self.facts.now)
+        columns.setdefault("catalog_id", state.catalog_id)
+        columns.setdefault("parent_execution_id", state.parent_execution_id)
+        if "event_id" not in columns:
+            columns["event_id"] = self.facts.new_id()
         return EventRow(
             execution_id=state.execution_id,
             position=0,
-            event_id=self.facts.new_id(),
             event_type=event_type,
-            created_at=self.facts.now,
-            catalog_id=state.catalog_id,
             node_name=name,
             status=status,
-            parent_execution_id=state.parent_execution_id,
             **columns,
         )
 
@@ -127,19 +126,13 @@ class Draft:
             event_id=event_id,
             trace=state.trace,
         )
-        row = EventRow(
-            execution_id=state.execution_id,
-            position=0,
+        row = self.row(
+            EventType.COMMAND_ISSUED,
+            built.step,
+            "PENDING",
             event_id=event_id,
-            event_type=EventType.COMMAND_ISSUED,
-            created_at=self.facts.now,
-            catalog_id=state.catalog_id,
-            node_id=built.step,
-            node_name=built.step,
             node_type=built.tool_kind,
-            status="PENDING",
             parent_event_id=self.trigger,
-            parent_execution_id=state.parent_execution_id,
             context=built.context,
             meta=meta,
             note=dict(built.note) or None,
@@ -207,30 +200,21 @@ class Draft:
 
     def begin_time_limit(self, command: CommandState) -> None:
         """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
-        if command.timeout_seconds is None or command.claimed_at is None or self.state.ended:
-            return
-        self.decision.timers.append(
-            NewTimer(
-                timer_id=self.facts.new_id(),
-                due_at=command.claimed_at + timedelta(seconds=command.timeout_seconds),
-                kind="step_timeout",
-                payload={"event_id": command.event_id, "holds": command.holds},
-            )
-        )
+        if command.timeout_seconds is not None and command.claimed_at is not None:
+            due_at = command.claimed_at + timedelta(seconds=command.timeout_seconds)
+            self._begin_timer(due_at, "step_timeout", command, holds=command.holds)
 
     def begin_wait(self, command: CommandState) -> None:
         """Set the timer of a parked command: a callback may never come."""
-        if self.state.ended:
-            return
-        seconds = self.callback_timeout(command)
-        self.decision.timers.append(
-            NewTimer(
-                timer_id=self.facts.new_id(),
-                due_at=self.facts.now + timedelta(seconds=seconds),
-                kind="callback_timeout",
-                payload={"event_id": command.event_id},
-            )
-        )
+        due_at = self.facts.now + timedelta(seconds=self.callback_timeout(command))
+        self._begin_timer(due_at, "callback_timeout", command)
+
+    def _begin_timer(
+        self, due_at: datetime, kind: str, command: CommandState, **payload: Json
+    ) -> None:
+        if not self.state.ended:
+            payload = {"event_id": command.event_id, **payload}
+            self.decision.timers.append(NewTimer(self.facts.new_id(), due_at, kind, payload))
 
     def callback_timeout(self, command: CommandState) -> float:
         """Return the timeout of a parked command: the setting, or longer if its tool asks so."""

@@ -7,6 +7,7 @@ from noetl_contract.events import EventType
 from noetl_contract.ingress import WireEvent
 
 from noetl_engine.decide.callback import find_awaiting
+from noetl_engine.decide.rows import command_id_of_event
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
@@ -19,11 +20,9 @@ from noetl_engine.inputs import (
 )
 from noetl_engine.outputs import NeedRows
 from noetl_engine.state.identity import command_number
-from noetl_engine.state.memory import Memory
+from noetl_engine.state.memory import RUN_ENDS, Memory
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import context_positions
-
-_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 
 
 def check_rows(memory: Memory, message: Input) -> None:
@@ -62,13 +61,12 @@ def check_rows(memory: Memory, message: Input) -> None:
 
 def _ending(state: State, event: WireEvent) -> int | None:
     """Return the open command an event may end."""
-    if event.event_type not in _ENDS:
+    if event.event_type not in RUN_ENDS:
         awaiting = find_awaiting(state, event)
         return None if awaiting is None else awaiting.event_id
-    for owner in (event.context, event.meta):
-        command_id = owner.get("command_id") if isinstance(owner, dict) else None
-        if isinstance(command_id, str):
-            return command_number(command_id)
+    command_id = command_id_of_event(event)
+    if command_id is not None:
+        return command_number(command_id)
     step = state.steps.get(event.step)
     return None if step is None else step.command
 

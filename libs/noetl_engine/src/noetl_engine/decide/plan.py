@@ -103,41 +103,14 @@ class Arrive:
 
 
 @dataclass(slots=True)
-class Reset:
-    """Done steps of a cycle that go back to pending."""
-
-    steps: list[str]
-
-
-@dataclass(slots=True)
 class Drained:
     """A cursor loop whose claim brought no rows any more."""
 
     step: str
 
 
-@dataclass(slots=True)
-class Failed:
-    """A failure without a matching error arc."""
-
-    step: str
-
-
-@dataclass(slots=True)
-class Discard:
-    """Joins behind a failure; their arrivals are gone."""
-
-    joins: list[str]
-
-
-@dataclass(slots=True)
-class SetFrom:
-    """Variables that are part of a result already in the log."""
-
-    sources: dict[str, list[Json]]
-
-
-type Move = Entry | Skip | Arrive | Reset | Drained | Failed | Discard
+type Move = Entry | Skip | Arrive | Drained | list[Json]
+"""A list is a change of the routing as rows note it: ``reset``, ``failed`` or ``discard``."""
 
 
 @dataclass(slots=True)
@@ -145,7 +118,8 @@ class Unit:
     """The routing of one completion: variables first, then moves in the order they happen."""
 
     variables: list[Variables] = field(default_factory=list)
-    from_results: SetFrom | None = None
+    from_results: dict[str, list[Json]] = field(default_factory=dict)
+    """Rows of the variables that are part of a result already in the log."""
     moves: list[Move] = field(default_factory=list)
 
 
@@ -230,6 +204,11 @@ class Plan:
             self._flat = {**flat, **self._fresh} if self._fresh else flat
         return self._flat
 
+    def flat_of(self, entry: Entry) -> Flat:
+        """Return that context under the values given to a step that is entered."""
+        own = entry.own()
+        return {**self.flat(), **own} if own else self.flat()
+
     def plain_results(self) -> frozenset[str]:
         """Return the names in that context that are results of steps and nothing else."""
         names = self.draft.memory.contexts.results() | self.results.keys()
@@ -255,9 +234,8 @@ class Plan:
         walked = self.draft.memory.contexts.walked
         for entry in self.entries:
             step = self.steps[entry.step]
-            own = entry.own()
-            flat = {**self.flat(), **own} if own else self.flat()
-            results = self.plain_results() - own.keys()
+            flat = self.flat_of(entry)
+            results = self.plain_results() - entry.own().keys()
             room = self.draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
             entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
             if room < 1:
@@ -305,9 +283,9 @@ class Plan:
 
     def _write_updates(self, unit: Unit) -> None:
         """Results' own variables win over the step's ``set`` but not over its arcs'."""
-        if unit.from_results is not None:
-            self.draft.apply(["variables", unit.from_results.sources])
-            unit.from_results = None
+        if unit.from_results:
+            self.draft.apply(["variables", unit.from_results])
+            unit.from_results = {}
 
     def _write_move(self, move: Move) -> None:
         draft = self.draft
@@ -320,15 +298,11 @@ class Plan:
                 op: list[Json] = ["arrive", join, token.source, token.arc]
                 at = _row_of(token)
                 draft.apply(op if at is None else [*op, at])
-            case Reset(steps=steps):
-                draft.apply(["reset", steps])
             case Drained(step=step):
                 drained: Json = {"__cursor_drained": True}
                 draft.append(draft.engine_row(EventType.STEP_EXIT, step, "COMPLETED", drained))
-            case Failed(step=step):
-                draft.apply(["failed", step])
-            case Discard(joins=joins):
-                draft.apply(["discard", joins])
+            case list():
+                draft.apply(move)
 
     def _write_entry(self, entry: Entry) -> None:
         draft = self.draft

@@ -15,13 +15,9 @@ from noetl_engine.commands.rendering import (
 from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.plan import (
     Arrive,
-    Discard,
     Drained,
     Entry,
-    Failed,
     Plan,
-    Reset,
-    SetFrom,
     Skip,
     Token,
     Unit,
@@ -29,7 +25,7 @@ from noetl_engine.decide.plan import (
 )
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import Arc, Loop, LoopMode, RouterForm, RouterMode, Step
-from noetl_engine.state.context import Flat, drained, scope_of
+from noetl_engine.state.context import drained, scope_of
 from noetl_engine.state.model import Phase
 from noetl_engine.state.results import bare_name, context_updates, with_self_copy
 
@@ -129,7 +125,7 @@ class Routing:
             plan.unit.variables.append(Variables(name, values, failed))
             plan.set_values(values)
         if sources:
-            plan.unit.from_results = SetFrom(sources)
+            plan.unit.from_results = sources
             plan.set_values(updates)
         event = {"name": "loop.done" if step.loop is not None else "call.done"}
         scope = {**scope_of(plan.flat()), "output": output, "event": event}
@@ -277,7 +273,7 @@ class Routing:
         if steps:
             for name in steps:
                 plan.phases[name] = Phase.PENDING
-            plan.unit.moves.append(Reset(steps))
+            plan.unit.moves.append(["reset", steps])
 
     def _is_ready(self, join: str) -> bool:
         """Return whether no forward upstream that has not arrived is live (R3)."""
@@ -295,9 +291,7 @@ class Routing:
         step = plan.steps[name]
         entry = Entry(name, tokens)
         if step.when is not None or step.admit:
-            own = entry.own()
-            flat: Flat = {**plan.flat(), **own} if own else plan.flat()
-            scope = scope_of(flat)
+            scope = scope_of(plan.flat_of(entry))
             if not admits(step, scope):
                 return self._follow(step, entry, scope)
         if step.loop is not None:
@@ -317,7 +311,7 @@ class Routing:
         plan = self.plan
         if step.name in plan.chained:
             # No row shows that the arrivals here are gone.
-            plan.unit.moves.append(Discard([step.name]))
+            plan.unit.moves.append(["discard", [step.name]])
             return None
         plan.chained.add(step.name)
         self._skip(step.name, entry.args())
@@ -335,8 +329,7 @@ class Routing:
             entry.limit = min(loop.frame.row_concurrency, most)
             return
         plan = self.plan
-        own = entry.own()
-        scope = scope_of({**plan.flat(), **own} if own else plan.flat())
+        scope = scope_of(plan.flat_of(entry))
         rendered = render_collection(loop.collection, scope)
         entry.elements = elements_of(rendered, expression=loop.collection)
         entry.limit = limit_of(loop, scope, total=len(entry.elements), most=most)
@@ -373,12 +366,12 @@ class Routing:
         if name in draft.state.failed or name not in plan.steps:
             return
         plan.blocked = self.graph.blocked([*draft.state.failed, name])
-        plan.unit.moves.append(Failed(name))
+        plan.unit.moves.append(["failed", name])
         discarded = [join for join in plan.waiting if join in plan.blocked]
         if discarded:
             for join in discarded:
                 del plan.waiting[join]
-            plan.unit.moves.append(Discard(discarded))
+            plan.unit.moves.append(["discard", discarded])
 
     def settle(self) -> None:
         """Test the waiting joins, route empty loops, and release a join as the last resort."""

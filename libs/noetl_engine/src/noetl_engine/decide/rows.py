@@ -2,25 +2,13 @@
 
 from dataclasses import dataclass
 
-from noetl_contract.events import EventRow, EventType, status_from_type
+from noetl_contract.events import EventRow, status_from_type
 from noetl_contract.ingress import WireEvent
 from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import Draft
-from noetl_engine.state.identity import fingerprint, micros
+from noetl_engine.state.identity import command_id_in, fingerprint, micros
 from noetl_engine.state.model import CommandState
-
-# Types the fold takes for the engine's own; posted from outside they must change nothing.
-ENGINE_TYPES = frozenset(
-    {
-        EventType.PLAYBOOK_STARTED,
-        EventType.STEP_ENTER,
-        EventType.STEP_EXIT,
-        EventType.STEP_SKIPPED,
-        EventType.CTX_UPDATED,
-        EventType.COMMAND_ISSUED,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +21,7 @@ class Known:
 
 def command_id_of_event(event: WireEvent) -> str | None:
     """Return the command an event names, in its payload or its meta."""
-    for owner in (event.context, event.meta):
-        if isinstance(owner, dict):
-            command_id = owner.get("command_id")
-            if isinstance(command_id, str):
-                return command_id
-    return None
+    return command_id_in(event.context, event.meta)
 
 
 def worker_id_of(event: WireEvent) -> str | None:
@@ -104,17 +87,12 @@ def worker_row(
         note["command"] = command.event_id
         note["at"] = micros(facts.now)
     status = event.status if event.status is not None else status_from_type(event.event_type)
-    return EventRow(
-        execution_id=state.execution_id,
-        position=0,
+    return draft.row(
+        event.event_type,
+        event.step,
+        status,
         event_id=event_id,
-        event_type=event.event_type,
         created_at=event.created_at or facts.now,
-        catalog_id=state.catalog_id,
-        node_id=event.step,
-        node_name=event.step,
-        status=status,
-        parent_execution_id=state.parent_execution_id,
         result=result_of(event, status),
         meta=meta_of(event, late=late),
         worker_id=event.worker_id if batch else None,

@@ -1,6 +1,6 @@
 """Starts: everything is rendered before the first row (R9)."""
 
-from noetl_contract.events import EventRow, EventType, format_time
+from noetl_contract.events import EventType, format_time
 from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_command
@@ -102,23 +102,21 @@ def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
 def _append_started(
     draft: Draft, message: Started, workload: dict[str, Json], *, generated: int
 ) -> None:
-    now = draft.facts.now
-    meta: dict[str, Json] = {"emitted_at": format_time(now), "emitter": "control_plane"}
+    meta: dict[str, Json] = {
+        "emitted_at": format_time(draft.facts.now),
+        "emitter": "control_plane",
+    }
     if message.execution_pool:
         meta["execution_pool"] = message.execution_pool
     if message.trace is not None:
         meta["trace"] = message.trace
-    row = EventRow(
-        execution_id=message.execution_id,
-        position=0,
-        event_id=draft.facts.new_id(),
-        event_type=EventType.PLAYBOOK_STARTED,
-        created_at=now,
+    row = draft.row(
+        EventType.PLAYBOOK_STARTED,
+        message.path,
+        "STARTED",
         catalog_id=message.catalog_id,
         node_id=PLAYBOOK_NODE,
-        node_name=message.path,
         node_type="execution",
-        status="STARTED",
         parent_execution_id=message.parent_execution_id,
         context={
             "catalog_id": str(message.catalog_id),

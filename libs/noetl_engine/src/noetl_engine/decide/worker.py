@@ -4,11 +4,11 @@ from noetl_contract.events import TERMINAL_TYPES, EventRow, EventType
 from noetl_contract.ingress import Hold, WireEvent
 
 from noetl_engine.decide.callback import find_awaiting, parks
+from noetl_engine.decide.claim import refused
 from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.loop import after_claim, after_iteration
 from noetl_engine.decide.route import route_completion, route_failure
 from noetl_engine.decide.rows import (
-    ENGINE_TYPES,
     attempts_of,
     command_id_of_event,
     recall,
@@ -18,20 +18,12 @@ from noetl_engine.decide.rows import (
 from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
 from noetl_engine.lease import fits
 from noetl_engine.outputs import Answer
-from noetl_engine.state.fold import SOFT_SUCCESS
+from noetl_engine.state.fold import ENGINE_TYPES, SOFT_SUCCESS
 from noetl_engine.state.identity import command_number
+from noetl_engine.state.memory import RUN_ENDS
 from noetl_engine.state.model import CommandState
 
-_RUN_TYPES = frozenset(
-    {
-        EventType.COMMAND_STARTED,
-        EventType.CALL_DONE,
-        EventType.CALL_ERROR,
-        EventType.COMMAND_COMPLETED,
-        EventType.COMMAND_FAILED,
-    }
-)
-_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
+_RUN_TYPES = RUN_ENDS | {EventType.COMMAND_STARTED, EventType.CALL_DONE, EventType.CALL_ERROR}
 
 
 def decide_events(draft: Draft, message: EventsPosted) -> None:
@@ -76,10 +68,10 @@ def _take_run_event(
     draft: Draft, event: WireEvent, command: CommandState, *, batch: bool
 ) -> tuple[int, bool]:
     attempts = attempts_of(event)
-    if command.parked is not None and event.event_type in _RUN_TYPES:
-        row = worker_row(draft, event, command=None, batch=batch, late=True)
-        return draft.append(row).event_id, True
-    if not fits(command, worker_id=worker_id_of(event), instance=None, attempts=attempts):
+    is_over = command.parked is not None and event.event_type in _RUN_TYPES
+    if is_over or not fits(
+        command, worker_id=worker_id_of(event), instance=None, attempts=attempts
+    ):
         row = worker_row(draft, event, command=None, batch=batch, late=True)
         return draft.append(row).event_id, True
     held = command.holds
@@ -99,7 +91,7 @@ def _append_run_row(
         draft.begin_time_limit(command)
     if command.parked is not None:
         draft.begin_wait(command)
-    elif row.event_type in _ENDS:
+    elif row.event_type in RUN_ENDS:
         after_end(draft, row, command)
 
 
@@ -134,9 +126,7 @@ def _take_claim(draft: Draft, event: WireEvent, *, batch: bool) -> Answer | tupl
     if command.holds:
         if command.worker_id == worker_id:
             return 0, False
-        text = f"Command already claimed by {command.worker_id}"
-        detail = {"code": "active_claim", "message": text}
-        return Answer(status=409, error=text, detail=detail)
+        return refused(f"Command already claimed by {command.worker_id}", "active_claim")
     row = worker_row(draft, event, command=command, batch=batch)
     draft.begin_hold(command, worker_id=worker_id, instance=None, row=row)
     return row.event_id, False
@@ -186,7 +176,7 @@ def decide_outcome(draft: Draft, message: CommandOutcome) -> None:
         if event.event_type == EventType.COMMAND_STARTED or _is_known(draft, event):
             continue
         _append_run_row(draft, worker_row(draft, event, command=command), command)
-        if event.event_type in _ENDS:
+        if event.event_type in RUN_ENDS:
             return
 
 

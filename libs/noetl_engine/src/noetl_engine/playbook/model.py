@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from noetl_engine.playbook.problem import Problem
-
 type Value = bool | int | float | str | list[Value] | dict[str, Value] | None
 type ValueMap = Mapping[str, Value]
 
@@ -55,14 +53,12 @@ class Arc:
         when: Guard text, ``None`` when the arc is unconditional.
         set: Variables the arc writes when it is taken, keys as written.
         args: Values a legacy target merges, unrendered, into its target's context.
-        line: One-based line of the arc in the playbook text.
     """
 
     target: str
     when: str | None = None
     set: ValueMap = field(default_factory=dict)
     args: ValueMap = field(default_factory=dict)
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +69,11 @@ class Router:
         mode: The effective mode: the router's own word, else the step's ``spec.next_mode``.
         arcs: In document order.
         form: The notation used.
-        on_no_match: ``complete`` or ``quiet`` as written; both end the branch.
     """
 
     mode: RouterMode = RouterMode.EXCLUSIVE
     arcs: tuple[Arc, ...] = ()
     form: RouterForm = RouterForm.ARCS
-    on_no_match: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +84,11 @@ class Cursor:
         claim: Query template that claims the next rows.
         kind: Tool kind that runs the claim.
         auth: Credential alias, never rendered.
-        options: As written.
     """
 
     claim: str
     kind: str = "postgres"
     auth: str | None = None
-    options: Value = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +98,10 @@ class Frame:
     Attributes:
         max_rows: Rows per claim, at least 1.
         row_concurrency: Rows worked on at the same time, at least 1.
-        raw: The whole block as written, other keys included.
     """
 
     max_rows: int = 1
     row_concurrency: int = 1
-    raw: ValueMap = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +116,6 @@ class Loop:
             integer of at least 1; ``None`` means all at once.
         cursor: Present for cursor loops, may be present (and unused) for others.
         frame: Row counts of a cursor loop.
-        line: One-based line of the loop block.
     """
 
     iterator: str
@@ -135,7 +124,6 @@ class Loop:
     max_in_flight: int | str | None = None
     cursor: Cursor | None = None
     frame: Frame = field(default_factory=Frame)
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +138,6 @@ class Tool:
         has_args: Whether an argument block was written (a null one counts as not written).
         policy: ``spec.policy`` as written, ``None`` when there is none.
         output_select: Paths kept inline beside a stored result.
-        line: One-based line of the tool mapping.
     """
 
     kind: str
@@ -159,7 +146,6 @@ class Tool:
     has_args: bool = False
     policy: Value = None
     output_select: tuple[str, ...] = ()
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +171,6 @@ class Pipeline:
     """Several tools run one after the other in one command."""
 
     tasks: tuple[Task, ...]
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,9 +200,6 @@ class Step:
         input: Step-level ``input``: defaults below the tool's own arguments.
         timeout_seconds: ``spec.timeout``; ``None`` when absent or not understood.
         output_select: From ``output.output_select``, else the single tool's own list.
-        description: ``desc``.
-        line: One-based line of the step.
-        column: One-based column of the step.
     """
 
     name: str
@@ -231,23 +213,11 @@ class Step:
     input: ValueMap = field(default_factory=dict)
     timeout_seconds: float | None = None
     output_select: tuple[str, ...] = ()
-    description: str | None = None
-    line: int = 0
-    column: int = 0
 
     @property
     def arcs(self) -> tuple[Arc, ...]:
         """The step's arcs, none for a terminal step."""
         return self.next.arcs if self.next is not None else ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkbookTask:
-    """A named tool that steps may refer to."""
-
-    name: str
-    tool: Tool
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,50 +229,21 @@ class KeychainEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
-    """The ``metadata`` block; ``raw`` is all of it."""
-
-    name: str
-    path: str | None = None
-    description: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    raw: ValueMap = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Playbook:
     """A valid playbook.
 
     Attributes:
+        name: ``metadata.name``.
+        path: ``metadata.path``; it selects the command pool.
         steps: By name, in document order; always contains ``start``.
         workload: Execution defaults; empty when the block is not a mapping.
-        workbook: By name, for display; references are already resolved in ``steps``.
-        warnings: Unknown keys and values that are ignored.
     """
 
-    metadata: Metadata
+    name: str
+    path: str | None = None
     steps: Mapping[str, Step]
     workload: ValueMap = field(default_factory=dict)
-    workbook: Mapping[str, WorkbookTask] = field(default_factory=dict)
     keychain: tuple[KeychainEntry, ...] = ()
-    api_version: str = "noetl.io/v2"
-    kind: str = "Playbook"
-    warnings: tuple[Problem, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """``metadata.name``."""
-        return self.metadata.name
-
-    @property
-    def path(self) -> str | None:
-        """``metadata.path``; it selects the command pool."""
-        return self.metadata.path
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """``metadata.labels``."""
-        return self.metadata.labels
 
     @property
     def start(self) -> Step:

@@ -28,6 +28,7 @@ from noetl_contract.events import (
     CANCELLED_TYPES,
     COMPLETED_TYPES,
     FAILED_TYPES,
+    TERMINAL_TYPES,
     EventRow,
     EventType,
     ExecutionStatus,
@@ -48,6 +49,17 @@ from noetl_engine.state.model import (
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
 
 _NO_NOTE: Mapping[str, Json] = {}
+# Types of the engine's own rows; posted from outside they must change nothing.
+ENGINE_TYPES = frozenset(
+    {
+        EventType.PLAYBOOK_STARTED,
+        EventType.STEP_ENTER,
+        EventType.STEP_EXIT,
+        EventType.STEP_SKIPPED,
+        EventType.CTX_UPDATED,
+        EventType.COMMAND_ISSUED,
+    }
+)
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
 PARKING_KINDS = frozenset({"container"})
 
@@ -61,7 +73,7 @@ def fold(state: State, row: EventRow) -> None:
     if row.event_type not in _ENGINE_ONLY or "inert" in note:
         _remember(state, row, note)
     if "inert" not in note:
-        effect = _EFFECTS.get(row.event_type, _on_heard)
+        effect = _EFFECTS.get(row.event_type, _heard)  # any other is a sign of life at least
         effect(state, row, note)
     ops = note.get("ops")
     if ops:
@@ -247,11 +259,6 @@ def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandStat
     return command
 
 
-def _on_heard(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    """Take any other event of a run: at least a sign of life."""
-    _heard(state, row, note)
-
-
 def _on_command_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is not None and command.started_at is None:
@@ -370,19 +377,9 @@ def _error_of(row: EventRow) -> str | None:
     return error if isinstance(error, str) else None
 
 
-_ENGINE_ONLY = frozenset(
-    {
-        EventType.PLAYBOOK_STARTED,
-        EventType.STEP_ENTER,
-        EventType.STEP_EXIT,
-        EventType.STEP_SKIPPED,
-        EventType.CTX_UPDATED,
-        EventType.COMMAND_ISSUED,
-        EventType.COMMAND_CLAIMED,
-    }
-) | COMPLETED_TYPES | FAILED_TYPES | CANCELLED_TYPES  # fmt: skip
+_ENGINE_ONLY = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}
 
-_EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], None]] = {
+_EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] = {
     EventType.PLAYBOOK_STARTED: _on_started,
     EventType.STEP_ENTER: _on_enter,
     EventType.STEP_EXIT: _on_exit,

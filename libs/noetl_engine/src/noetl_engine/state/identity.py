@@ -5,6 +5,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 
 from noetl_contract.events import EventRow
+from noetl_contract.json import Json
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -23,7 +24,12 @@ def moment_of(number: int) -> datetime:
 
 def command_id_of(row: EventRow) -> str | None:
     """Return the command id a worker row names, in its payload or its meta."""
-    for owner in ((row.result or {}).get("context"), row.meta):
+    return command_id_in((row.result or {}).get("context"), row.meta)
+
+
+def command_id_in(*owners: Json) -> str | None:
+    """Return the first command id among objects that may hold one."""
+    for owner in owners:
         if isinstance(owner, dict):
             command_id = owner.get("command_id")
             if isinstance(command_id, str):

@@ -10,7 +10,7 @@ from noetl_engine.state.fold import fold
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import IterationResult, Values
 
-_RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
+RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 _RESULT_ROWS = frozenset({EventType.PLAYBOOK_STARTED, EventType.CTX_UPDATED})
 
 
@@ -97,6 +97,6 @@ def is_callback(row: EventRow) -> bool:
 def ends_run(row: EventRow) -> bool:
     """Return whether a row of an open command ends it."""
     note = row.note if isinstance(row.note, dict) else {}
-    if row.event_type in _RUN_ENDS:
+    if row.event_type in RUN_ENDS:
         return "parked" not in note
     return note.get("callback") == "ends"

@@ -129,11 +129,11 @@ class StepState:
     command: int | None = None
     """The open command of a plain step."""
     loop: LoopState | None = None
-    queued: Queued | None = None
     result: ResultRef | None = None
     arrivals: tuple[Arrival, ...] = ()
     error: str | None = None
     """Of the present or last run: the first hard failure."""
+    queued: Queued | None = None
 
 
 @dataclass(slots=True)
@@ -174,7 +174,10 @@ class CommandState:
 
 @dataclass(slots=True)
 class State:
-    """One execution; ``position`` is that of the newest row folded."""
+    """One execution; ``position`` is that of the newest row folded.
+
+    Snapshots hold the records of this module as lists of their fields in this order.
+    """
 
     execution_id: int
     position: int = 0

@@ -1,6 +1,9 @@
 """Snapshots: a state as bytes, and back."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 
 import orjson
 from noetl_contract.events import ExecutionStatus
@@ -22,67 +25,39 @@ from noetl_engine.state.model import (
 SNAPSHOT_FORMAT = 3
 
 
-def _to_number(moment: datetime | None) -> int | None:
-    return None if moment is None else micros(moment)
-
-
-def _to_moment(number: int | None) -> datetime | None:
-    return None if number is None else moment_of(number)
+_EXECUTION = attrgetter(*(field.name for field in fields(State)[:13]))
+"""From the id to the error; what follows has a place of its own."""
+_FIELDS: Mapping[type, Callable[[object], Json]] = {
+    record: attrgetter(*(field.name for field in fields(record)))
+    for record in (StepState, LoopState, Queued, ResultRef, Arrival, CommandState, Progress)
+}
+_MOMENTS = ("issued_at", "claimed_at", "started_at", "heard_at")
 
 
 def dump_state(state: State) -> bytes:
     """Write a state as a snapshot."""
-    progress = state.progress
     return orjson.dumps(
         {
             "format": SNAPSHOT_FORMAT,
-            "execution": [
-                state.execution_id, state.position, state.status, state.catalog_id, state.path,
-                state.version, state.parent_execution_id, state.pool, state.trace,
-                state.start_event_id, state.start_commands, state.workload, state.error,
-            ],
-            "steps": [_dump_step(step) for step in state.steps.values()],
+            "execution": _EXECUTION(state),
+            "steps": list(state.steps.values()),
             "running": list(state.running),
             "waiting": list(state.waiting),
             "failed": state.failed,
-            "commands": [_dump_command(command) for command in state.commands.values()],
+            "commands": list(state.commands.values()),
             "variables": state.variables,
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
-            "progress": [
-                progress.total_steps, progress.completed_steps, progress.running_steps,
-                progress.failed_steps, progress.soft_errors, progress.current_step,
-            ],
-        }
-    )  # fmt: skip
+            "progress": state.progress,
+        },
+        default=_plain,
+        option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
+    )
 
 
-def _dump_step(step: StepState) -> list[Json]:
-    loop, result = step.loop, step.result
-    return [
-        step.name, step.phase, step.runs, step.outcome, step.open, step.command,
-        None if loop is None else [
-            loop.entered, loop.total, loop.limit, loop.issued, loop.finished, loop.failed,
-            loop.own, loop.bare, loop.frame, loop.rows_at,
-        ],
-        None if result is None else [
-            result.kind, result.first, result.last, result.total, result.bare,
-        ],
-        [[arrival.source, arrival.arc, arrival.set_position] for arrival in step.arrivals],
-        step.error,
-        None if step.queued is None else [step.queued.entered, step.queued.own],
-    ]  # fmt: skip
-
-
-def _dump_command(command: CommandState) -> list[Json]:
-    return [
-        command.event_id, command.command_id, command.step, command.issued,
-        _to_number(command.issued_at), command.index, command.timeout_seconds,
-        command.worker_id, command.instance, command.attempts, command.holds,
-        _to_number(command.claimed_at), _to_number(command.started_at),
-        _to_number(command.heard_at), command.call, command.error, command.claims,
-        command.awaits, command.parks, command.callback_seconds, command.parked, command.callback,
-    ]  # fmt: skip
+def _plain(value: object) -> Json:
+    """Return a record as its fields in their order, a moment as a number."""
+    return micros(value) if isinstance(value, datetime) else _FIELDS[type(value)](value)
 
 
 def load_state(snapshot: bytes) -> State:
@@ -96,11 +71,11 @@ def load_state(snapshot: bytes) -> State:
         raise ValueError(f"snapshot format {data.get('format')} is not {SNAPSHOT_FORMAT}")
     (execution_id, position, status, *rest) = data["execution"]
     state = State(execution_id, position, ExecutionStatus(status), *rest)
-    state.steps = {fields[0]: _load_step(fields) for fields in data["steps"]}
+    state.steps = {values[0]: _load_step(values) for values in data["steps"]}
     state.running = dict.fromkeys(data["running"])
     state.waiting = dict.fromkeys(data["waiting"])
     state.failed = data["failed"]
-    state.commands = {fields[0]: _load_command(fields) for fields in data["commands"]}
+    state.commands = {values[0]: _load_command(values) for values in data["commands"]}
     state.variables = {name: (at, key) for name, (at, key) in data["variables"].items()}
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
@@ -108,8 +83,8 @@ def load_state(snapshot: bytes) -> State:
     return state
 
 
-def _load_step(fields: list[Json]) -> StepState:
-    name, phase, runs, outcome, opened, command, loop, result, arrivals, error, queued = fields
+def _load_step(values: list[Json]) -> StepState:
+    name, phase, runs, outcome, opened, command, loop, result, arrivals, error, queued = values
     step = StepState(name, Phase(phase), runs, Phase(outcome), opened, command)
     if loop is not None:
         entered, total, limit, issued, finished, lost, own, *rest = loop
@@ -124,10 +99,10 @@ def _load_step(fields: list[Json]) -> StepState:
     return step
 
 
-def _load_command(fields: list[Json]) -> CommandState:
-    command = CommandState(*fields)
-    command.issued_at = moment_of(fields[4])
-    command.claimed_at = _to_moment(fields[11])
-    command.started_at = _to_moment(fields[12])
-    command.heard_at = _to_moment(fields[13])
+def _load_command(values: list[Json]) -> CommandState:
+    command = CommandState(*values)
+    for name in _MOMENTS:
+        number = getattr(command, name)
+        if number is not None:
+            setattr(command, name, moment_of(number))
     return command

@@ -13,7 +13,7 @@ from jinja2.utils import Namespace
 from noetl_template import operators
 from noetl_template.context import DialectEnvironment, RenderContext, TemplateFunction
 from noetl_template.environment.functions import FUNCTIONS
-from noetl_template.environment.predicates import predicates_of
+from noetl_template.environment.predicates import PREDICATES
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import filters_of
 from noetl_template.syntax.codegen import TextGenerator, ValueGenerator
@@ -58,7 +58,7 @@ class TemplateEnvironment(DialectEnvironment):
         self.code_generator_class = ValueGenerator if yields_values else TextGenerator
         self.plain_eval_context = EvalContext(self)
         self.filters = filters_of(dialect)
-        self.tests = predicates_of(dialect)  # type: ignore[assignment]  # typed as plain functions
+        self.tests = PREDICATES  # type: ignore[assignment]  # typed as plain functions
         self.globals = {}
         self.reference_lexer = ReferenceLexer(self)
 

@@ -8,13 +8,11 @@ from jinja2 import pass_context
 from noetl_template import operators
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
-from noetl_template.registry import Registry
-from noetl_template.values import Dialect, Kind, Value
-
-type Predicate = Callable[..., bool]
+from noetl_template.registry import Operation, Registry
+from noetl_template.values import Kind, Value
 
 
-def _of_kind(*kinds: Kind) -> Predicate:
+def _of_kind(*kinds: Kind) -> Operation:
     wanted = frozenset(kinds)
 
     def has_kind(context: RenderContext, value: Value) -> bool:
@@ -23,19 +21,11 @@ def _of_kind(*kinds: Kind) -> Predicate:
     return has_kind
 
 
-def _comparison(name: str) -> Predicate:
+def _comparison(name: str) -> Operation:
     def compares(context: RenderContext, value: Value, other: Value) -> bool:
         return operators.compare(context.dialect, context.budget, name, value, other)
 
     return compares
-
-
-def _is_integer(_context: RenderContext, value: Value) -> bool:
-    return type(value) is int
-
-
-def _is_defined(context: RenderContext, value: Value) -> bool:
-    return value is not context.dialect.undefined
 
 
 def _divides(_context: RenderContext, value: Value, divisor: Value) -> bool:
@@ -44,7 +34,7 @@ def _divides(_context: RenderContext, value: Value, divisor: Value) -> bool:
     return value % divisor == 0
 
 
-def _parity(remainder: int) -> Predicate:
+def _parity(remainder: int) -> Operation:
     def has_parity(_context: RenderContext, value: Value) -> bool:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         return whole and value % 2 == remainder
@@ -52,15 +42,14 @@ def _parity(remainder: int) -> Predicate:
     return has_parity
 
 
-def _starts(context: RenderContext, value: Value, start: Value) -> bool:
-    return context.dialect.text(value).startswith(context.dialect.text(start))
+def _on_texts(test: Callable[[str, str], bool]) -> Operation:
+    def holds(context: RenderContext, value: Value, other: Value) -> bool:
+        return test(context.dialect.text(value), context.dialect.text(other))
+
+    return holds
 
 
-def _ends(context: RenderContext, value: Value, end: Value) -> bool:
-    return context.dialect.text(value).endswith(context.dialect.text(end))
-
-
-def _has_case(name: str) -> Predicate:
+def _has_case(name: str) -> Operation:
     def has_case(_context: RenderContext, value: Value) -> bool:
         if not isinstance(value, str):
             raise EvaluationError("invalid operation: value is not a string")
@@ -75,26 +64,6 @@ def _is_same(_context: RenderContext, value: Value, other: Value) -> bool:
     return type(value) is type(other) and bool(value == other)
 
 
-def _is_filter(context: RenderContext, value: Value) -> bool:
-    return isinstance(value, str) and value in context.environment.filters
-
-
-def _is_test(context: RenderContext, value: Value) -> bool:
-    return isinstance(value, str) and value in context.environment.tests
-
-
-def _is_true(_context: RenderContext, value: Value) -> bool:
-    return value is True
-
-
-def _is_false(_context: RenderContext, value: Value) -> bool:
-    return value is False
-
-
-def _never(_context: RenderContext, _value: Value) -> bool:
-    return False
-
-
 _ITERABLE: Final = (Kind.UNDEFINED, Kind.NONE, Kind.STRING, Kind.SEQUENCE, Kind.MAP)
 _COMPARISONS: Final = {
     "eq": ("eq", "equalto", "=="),
@@ -105,9 +74,9 @@ _COMPARISONS: Final = {
     "gteq": ("ge", ">="),
     "in": ("in",),
 }
-_PREDICATES: Final[dict[str, Predicate]] = {
+_PREDICATES: Final[dict[str, Operation]] = {
     "undefined": _of_kind(Kind.UNDEFINED),
-    "defined": _is_defined,
+    "defined": lambda context, value: value is not context.dialect.undefined,
     "none": _of_kind(Kind.NONE),
     "string": _of_kind(Kind.STRING),
     "number": _of_kind(Kind.NUMBER),
@@ -115,27 +84,23 @@ _PREDICATES: Final[dict[str, Predicate]] = {
     "mapping": _of_kind(Kind.MAP),
     "boolean": _of_kind(Kind.BOOL),
     "iterable": _of_kind(*_ITERABLE),
-    "integer": _is_integer,
-    "int": _is_integer,
-    "float": lambda _context, value: type(value) is float,
+    **dict.fromkeys(("integer", "int"), lambda _, value: type(value) is int),
+    "float": lambda _, value: type(value) is float,
     "odd": _parity(1),
     "even": _parity(0),
     "divisibleby": _divides,
-    "startingwith": _starts,
-    "endingwith": _ends,
+    "startingwith": _on_texts(str.startswith),
+    "endingwith": _on_texts(str.endswith),
     "lower": _has_case("islower"),
     "upper": _has_case("isupper"),
     "sameas": _is_same,
-    "true": _is_true,
-    "false": _is_false,
-    "filter": _is_filter,
-    "test": _is_test,
-    "safe": _never,
-    "escaped": _never,
+    "true": lambda _, value: value is True,
+    "false": lambda _, value: value is False,
+    "filter": lambda c, value: isinstance(value, str) and value in c.environment.filters,
+    "test": lambda c, value: isinstance(value, str) and value in c.environment.tests,
+    **dict.fromkeys(("safe", "escaped"), lambda _, _value: False),
     **{alias: _comparison(name) for name, names in _COMPARISONS.items() for alias in names},
 }
 
-
-def predicates_of(_dialect: Dialect) -> dict[str, Callable[..., Value]]:
-    """Return the tests by name; both dialects have the same."""
-    return Registry((name, pass_context(predicate)) for name, predicate in _PREDICATES.items())
+PREDICATES: Final = Registry((name, pass_context(test)) for name, test in _PREDICATES.items())
+"""The tests by name; both dialects have the same."""

@@ -4,7 +4,6 @@ Each filter is a function of the render context, the value and the arguments. Th
 built-ins are common; each dialect overrides some.
 """
 
-from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Final
 
@@ -22,34 +21,32 @@ from noetl_template.filters import (
     sequences,
     text,
 )
-from noetl_template.registry import Registry
+from noetl_template.registry import Operation, Registry
 from noetl_template.syntax.prepare import ITERATE, LOOK_UP
-from noetl_template.values import SERVER, Dialect, Value
+from noetl_template.values import SERVER, Dialect, Value, size_of
 
-type Filter = Callable[..., Value]
-
-_BUILT_IN: Final[dict[str, Filter]] = {
+_BUILT_IN: Final[dict[str, Operation]] = {
     "abs": numbers.absolute,
     "attr": mappings.attribute,
     "batch": sequences.batch,
     "bool": numbers.boolean,
-    "capitalize": text.capitalize,
+    "capitalize": text.of_text(text.capitalize),
     "chain": sequences.chain,
     "count": defaults.count,
     "d": defaults.builtin_default,
     "dictsort": mappings.dict_sort,
-    "e": text.escape,
-    "escape": text.escape,
+    "e": text.of_text(text.escape),
+    "escape": text.of_text(text.escape),
     "format": text.format_text,
     "groupby": sequences.group_by,
     "indent": text.indent,
     "items": mappings.items,
     "lines": text.lines,
     "list": sequences.as_list,
-    "lower": text.lower,
+    "lower": text.of_text(str.lower),
     "map": selection.map_elements,
-    "max": sequences.largest,
-    "min": sequences.smallest,
+    "max": sequences.extreme(max),
+    "min": sequences.extreme(min),
     "pprint": text.pprint,
     "reject": selection.reject,
     "rejectattr": selection.reject_by,
@@ -62,63 +59,63 @@ _BUILT_IN: Final[dict[str, Filter]] = {
     "slice": sequences.slices,
     "sort": sequences.sort,
     "split": text.split,
-    "string": text.string,
+    "string": text.of_text(str),
     "sum": numbers.total,
-    "title": text.title,
-    "trim": text.trim,
+    "title": text.of_text(text.title),
+    "trim": text.of_text(str.strip),
     "unique": sequences.unique,
-    "upper": text.upper,
+    "upper": text.of_text(str.upper),
     "zip": sequences.zipped,
     "b64encode": encoding.encode_base64,
     "b64decode": encoding.decode_base64,
     "default": defaults.default,
 }
-_SERVER: Final[dict[str, Filter]] = {
-    "first": defaults.strict_first,
+_SERVER: Final[dict[str, Operation]] = {
+    "first": defaults.strict_end(0),
     "float": numbers.strict_float,
     "fromjson": encoding.strict_from_json,
     "get": mappings.get,
     "int": numbers.strict_int,
     "join": text.join,
     "keys": mappings.keys,
-    "last": defaults.strict_last,
+    "last": defaults.strict_end(-1),
     "length": defaults.strict_length,
     "tojson": encoding.textual_json,
     "values": mappings.values,
 }
-_WORKER: Final[dict[str, Filter]] = {
+_WORKER: Final[dict[str, Operation]] = {
     "d": defaults.default,
-    "first": defaults.lenient_first,
+    "first": defaults.lenient_end(0),
     "float": numbers.lenient_float,
     "fromjson": encoding.lenient_from_json,
     "int": numbers.lenient_int,
     "join": defaults.lenient_join,
-    "last": defaults.lenient_last,
+    "last": defaults.lenient_end(-1),
     "len": defaults.lenient_length,
     "length": defaults.lenient_length,
     "tojson": encoding.exact_json,
 }
 
 
-def filters_of(dialect: Dialect) -> dict[str, Callable[..., Value]]:
+def filters_of(dialect: Dialect) -> dict[str, Operation]:
     """Return the filters by name."""
     own = _SERVER if dialect is SERVER else _WORKER
     named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
     return Registry({**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)})
 
 
-def _accounted(function: Filter) -> Callable[..., Value]:
+def _accounted(function: Operation) -> Operation:
     """Account for input and output of a filter; word wrong arguments like the original server."""
 
     @pass_context
     @wraps(function)
     def run(context: RenderContext, value: Value, *args: Value, **kwargs: Value) -> Value:
-        context.budget.spend(_size(value))
+        context.budget.spend(size_of(value))
         try:
             result = function(context, value, *args, **kwargs)
         except TypeError as error:
             raise EvaluationError(_argument_problem(error)) from error
-        size = _size(result)
+        size = size_of(result)
         context.budget.check_length(size)
         context.budget.spend(size)
         return result
@@ -135,10 +132,6 @@ def _argument_problem(error: TypeError) -> str:
     if "keyword argument" in message:
         return "unknown keyword argument"
     return f"invalid operation: {message}"
-
-
-def _size(value: object) -> int:
-    return len(value) if isinstance(value, str | list | Mapping) else 0
 
 
 def _iterate(context: RenderContext, value: Value, weight: int) -> list[Value]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.text import join_elements
+from noetl_template.registry import Operation
 from noetl_template.values import Kind, Value
 
 
@@ -24,34 +25,28 @@ def builtin_default(
     return other if absent or (lax and not value) else value
 
 
-def strict_first(context: RenderContext, value: Value) -> Value:
-    return _end(context, value, 0)
+def strict_end(position: int) -> Operation:
+    """Return the filter that gives the first or last element."""
+
+    def end(context: RenderContext, value: Value) -> Value:
+        elements = context.dialect.elements(value)
+        if not elements:
+            raise EvaluationError("invalid operation: sequence is empty")
+        return elements[position]
+
+    return end
 
 
-def strict_last(context: RenderContext, value: Value) -> Value:
-    return _end(context, value, -1)
+def lenient_end(position: int) -> Operation:
+    """Return the filter that gives the first or last element, undefined when there is none."""
 
+    def end(context: RenderContext, value: Value) -> Value:
+        if context.dialect.kind(value) not in {Kind.STRING, Kind.SEQUENCE, Kind.MAP}:
+            return context.dialect.undefined
+        elements = context.dialect.elements(value)
+        return elements[position] if elements else context.dialect.undefined
 
-def _end(context: RenderContext, value: Value, position: int) -> Value:
-    elements = context.dialect.elements(value)
-    if not elements:
-        raise EvaluationError("invalid operation: sequence is empty")
-    return elements[position]
-
-
-def lenient_first(context: RenderContext, value: Value) -> Value:
-    return _end_or_undefined(context, value, 0)
-
-
-def lenient_last(context: RenderContext, value: Value) -> Value:
-    return _end_or_undefined(context, value, -1)
-
-
-def _end_or_undefined(context: RenderContext, value: Value, position: int) -> Value:
-    if context.dialect.kind(value) not in {Kind.STRING, Kind.SEQUENCE, Kind.MAP}:
-        return context.dialect.undefined
-    elements = context.dialect.elements(value)
-    return elements[position] if elements else context.dialect.undefined
+    return end
 
 
 def strict_length(_context: RenderContext, value: Value) -> int:

@@ -87,17 +87,11 @@ def _strict(context: RenderContext, value: Value, name: str) -> float:
     return number
 
 
-def lenient_int(_context: RenderContext, value: Value) -> int:
-    if type(value) is int:
-        return value
-    return truncated(_lenient(value))
+def lenient_int(context: RenderContext, value: Value) -> int:
+    return value if type(value) is int else truncated(lenient_float(context, value))
 
 
 def lenient_float(_context: RenderContext, value: Value) -> float:
-    return _lenient(value)
-
-
-def _lenient(value: Value) -> float:
     if type(value) in {int, float}:
         return float(value)
     if isinstance(value, str):

@@ -1,10 +1,11 @@
 """Filters on lists; maps count as their keys, strings as their characters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cmp_to_key
 
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
+from noetl_template.registry import Operation
 from noetl_template.values import Group, Kind, Value
 
 
@@ -78,18 +79,16 @@ def zipped(context: RenderContext, value: Value, *others: Value) -> list[list[Va
     return [list(row) for row in zip(*columns, strict=False)]
 
 
-def largest(context: RenderContext, value: Value) -> Value:
-    elements = context.dialect.elements(value)
-    if not elements:
-        return context.dialect.undefined
-    return max(elements, key=cmp_to_key(context.dialect.order))
+def extreme(choose: Callable[..., Value]) -> Operation:
+    """Return the filter that gives the element chosen by ``min`` or ``max``."""
 
+    def chosen(context: RenderContext, value: Value) -> Value:
+        elements = context.dialect.elements(value)
+        if not elements:
+            return context.dialect.undefined
+        return choose(elements, key=cmp_to_key(context.dialect.order))
 
-def smallest(context: RenderContext, value: Value) -> Value:
-    elements = context.dialect.elements(value)
-    if not elements:
-        return context.dialect.undefined
-    return min(elements, key=cmp_to_key(context.dialect.order))
+    return chosen
 
 
 def sort(

@@ -1,11 +1,12 @@
 """Filters on text. Everything is printed first, so numbers and lists work as well."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
+from noetl_template.registry import Operation
 from noetl_template.values import Kind, Value, quoted
 
 _HTML: Final = {
@@ -23,31 +24,23 @@ _REAL: Final = frozenset("eEfFgG")
 _MAX_WIDTH: Final = 10_000
 
 
-def string(context: RenderContext, value: Value) -> str:
-    return context.dialect.text(value)
+def of_text(change: Callable[[str], str]) -> Operation:
+    """Return the filter that changes the printed form of a value."""
+
+    def changed(context: RenderContext, value: Value) -> str:
+        return change(context.dialect.text(value))
+
+    return changed
 
 
-def lower(context: RenderContext, value: Value) -> str:
-    return context.dialect.text(value).lower()
-
-
-def upper(context: RenderContext, value: Value) -> str:
-    return context.dialect.text(value).upper()
-
-
-def trim(context: RenderContext, value: Value) -> str:
-    return context.dialect.text(value).strip()
-
-
-def capitalize(context: RenderContext, value: Value) -> str:
-    text = context.dialect.text(value)
+def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:].lower()
 
 
-def title(context: RenderContext, value: Value) -> str:
+def title(text: str) -> str:
     letters = []
     starts_word = True
-    for char in context.dialect.text(value):
+    for char in text:
         if char in _PUNCTUATION or char.isspace():
             letters.append(char)
             starts_word = True
@@ -64,8 +57,7 @@ def replace(context: RenderContext, value: Value, old: Value, new: Value) -> str
     return text.replace(old, new)
 
 
-def escape(context: RenderContext, value: Value) -> str:
-    text = context.dialect.text(value)
+def escape(text: str) -> str:
     return _HTML_SPECIAL.sub(lambda match: _HTML[match.group()], text)
 
 

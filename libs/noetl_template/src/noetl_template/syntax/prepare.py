@@ -1,6 +1,6 @@
 """Rewrite Jinja's syntax tree so that loops, look-ups and filters use our render context."""
 
-from typing import Final, override
+from typing import Final
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
@@ -108,10 +108,6 @@ class _Rewriter(NodeTransformer):
                 return self._comes_from_a_step(owner)
             case _:
                 return False
-
-    @override
-    def generic_visit(self, node: nodes.Node, *args: Value, **kwargs: Value) -> nodes.Node:
-        return super().generic_visit(node, *args, **kwargs)
 
 
 def _mark(node: nodes.Node, is_step_data: bool) -> None:  # noqa: FBT001 - private, two callers

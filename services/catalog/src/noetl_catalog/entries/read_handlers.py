@@ -4,7 +4,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 
 import orjson
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handler, handle
 from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
@@ -12,7 +12,7 @@ from noetl_contract.http.catalog.entries import (
     UiSchema,
 )
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
     AGENTS,
@@ -31,12 +31,12 @@ from noetl_contract.rpc.catalog import (
 )
 from noetl_contract.rpc.models import Nothing
 
-from noetl_catalog.entries.bodies import agent_body, entry_body, page_body
+from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import Entry, EntryFilter, EntryStore
+from noetl_catalog.entries.store import EntryFilter, EntryStore
 from noetl_catalog.entries.ui_schema import read_form
 
 
@@ -61,21 +61,21 @@ class ReadHandlers:
             handle(COUNTS, self.on_counts),
         ]
 
-    async def on_list(self, request: EntryPage) -> Encoded[CatalogListAnswer]:
+    async def on_list(self, request: EntryPage) -> CatalogListAnswer:
         """List entries, newest first."""
-        entries = await self._listed(request, is_agent=request.agent_only)
-        show = page_body if request.for_page else entry_body
-        return self._list_answer([show(entry) for entry in entries])
+        listed = await self._listed(request, is_agent=request.agent_only)
+        return self._list_answer(
+            [page_entry(*found) if request.for_page else found[0] for found in listed]
+        )
 
-    async def on_agents(self, request: CatalogListRequest) -> Encoded[CatalogListAnswer]:
+    async def on_agents(self, request: CatalogListRequest) -> CatalogListAnswer:
         """List agents, newest first, with the metadata about their abilities."""
-        entries = await self._listed(request, is_agent=True)
-        return self._list_answer([agent_body(entry) for entry in entries])
+        listed = await self._listed(request, is_agent=True)
+        return self._list_answer([agent_entry(*found) for found in listed])
 
-    async def on_resource(self, request: EntryName) -> Encoded[CatalogEntry] | Refusal:
+    async def on_resource(self, request: EntryName) -> CatalogEntry | Refusal:
         """Return one entry whole."""
-        found = await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
-        return found if isinstance(found, Refusal) else encoded(RESOURCE, entry_body(found))
+        return await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
 
     async def on_ui_schema(self, request: EntryName) -> UiSchema | Refusal:
         """Return the form that a document's workload asks for."""
@@ -101,9 +101,7 @@ class ReadHandlers:
         found = await find_entry(self._store, request, whole=False, texts=PLAYBOOK_TEXTS)
         if isinstance(found, Refusal):
             return found
-        return ResolvedEntry(
-            catalog_id=found.catalog_id, path=found.path, version=found.version, kind=found.kind
-        )
+        return ResolvedEntry.model_validate(found, from_attributes=True)
 
     async def on_content(self, request: ContentRequest) -> Encoded[EntryContent] | Refusal:
         """Return the text of one version, deleted ones included; it never changes."""
@@ -120,13 +118,7 @@ class ReadHandlers:
             text = orjson.dumps(entry.payload).decode()
         if not text:
             return Refusal(404, f"No playbook content found for catalog_id: {catalog_id}")
-        content = EntryContent(
-            catalog_id=entry.catalog_id,
-            path=entry.path,
-            version=entry.version,
-            kind=entry.kind,
-            content=text,
-        )
+        content = EntryContent(**entry.model_dump() | {"content": text})
         answer = Encoded[EntryContent](CONTENT.encode_answer(content))
         self._contents[catalog_id] = answer
         while len(self._contents) > self._settings.catalog_content_cache_entries:
@@ -139,14 +131,15 @@ class ReadHandlers:
             silent_seconds=self._settings.runtime_offline_seconds
         )
 
-    def _list_answer(self, entries: list[JsonObject]) -> Encoded[CatalogListAnswer]:
-        """Encode a list; ``truncated`` is there only when older entries may be left out."""
-        body: JsonObject = {"entries": entries}
-        if len(entries) >= self._settings.catalog_list_limit:
-            body["truncated"] = True
-        return encoded(LIST, body)
+    def _list_answer(self, entries: list[CatalogEntry]) -> CatalogListAnswer:
+        """Return a list; ``truncated`` is there only when older entries may be left out."""
+        if len(entries) < self._settings.catalog_list_limit:
+            return CatalogListAnswer(entries=entries)
+        return CatalogListAnswer(entries=entries, truncated=True)
 
-    async def _listed(self, wanted: CatalogListRequest, *, is_agent: bool) -> list[Entry]:
+    async def _listed(
+        self, wanted: CatalogListRequest, *, is_agent: bool
+    ) -> list[tuple[CatalogEntry, Json]]:
         capabilities = list(wanted.capabilities or ())
         if wanted.capability:
             capabilities.append(wanted.capability)

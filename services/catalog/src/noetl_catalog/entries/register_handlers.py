@@ -6,6 +6,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchResult,
+    CatalogEntry,
     DocumentProblem,
     MovedAnswer,
     RegisterAnswer,
@@ -34,7 +35,7 @@ from noetl_catalog.entries.documents import (
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import Entry, EntryStore, NewVersion
+from noetl_catalog.entries.store import EntryStore
 
 
 class RegisterHandlers:
@@ -107,7 +108,10 @@ class RegisterHandlers:
         return ValidateAnswer(
             valid=not errors,
             errors=[_error_text(finding) for finding in errors],
-            problems=[_problem(finding) for finding in findings],
+            problems=[
+                DocumentProblem.model_validate(finding, from_attributes=True)
+                for finding in findings
+            ],
         )
 
     async def on_delete(self, request: EntryName) -> MovedAnswer | Refusal:
@@ -161,18 +165,7 @@ class RegisterHandlers:
 
     async def _insert(self, document: Document) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
-        version = await self._store.insert_version(
-            NewVersion(
-                catalog_id=catalog_id,
-                path=document.path,
-                kind=document.kind,
-                content=document.content,
-                layout=document.layout,
-                payload=document.payload,
-                meta=document.meta,
-                metadata=document.metadata,
-            )
-        )
+        version = await self._store.insert_version(catalog_id, document)
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
         answer = RegisterAnswer(
@@ -192,24 +185,15 @@ class RegisterHandlers:
 def _batch_result(index: int, stored: RegisterAnswer | Refusal) -> BatchResult:
     if isinstance(stored, Refusal):
         return BatchResult(index=index, status="error", error=stored.error)
-    result = BatchResult(
-        index=index,
-        status="registered",
-        path=stored.path,
-        version=stored.version,
-        kind=stored.kind,
-        catalog_id=stored.catalog_id,
-    )
-    if stored.problems is None:
-        return result
-    return result.model_copy(update={"problems": stored.problems})
+    named = {"index": index, "status": "registered"}
+    return BatchResult(**stored.model_dump(exclude_unset=True) | named)
 
 
 def _resource_type(wanted: DocumentRequest) -> str:
     return wanted.resource_type or "Playbook"
 
 
-def _gone_text(entry: Entry, *, is_one: bool) -> str:
+def _gone_text(entry: CatalogEntry, *, is_one: bool) -> str:
     if is_one:
         return ENTRY_TEXTS.no_version.format(name=entry.path, version=entry.version)
     return ENTRY_TEXTS.no_path.format(name=entry.path)
@@ -217,15 +201,3 @@ def _gone_text(entry: Entry, *, is_one: bool) -> str:
 
 def _error_text(finding: Finding) -> str:
     return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
-
-
-def _problem(finding: Finding) -> DocumentProblem:
-    return DocumentProblem(
-        severity=str(finding.severity),
-        rule=finding.rule,
-        message=finding.message,
-        line=finding.line,
-        column=finding.column,
-        path=finding.path,
-        hint=finding.hint,
-    )

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from noetl_contract.json import Json
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret, and when its issuer lets it expire."""
+    """A secret, text or several texts by key, and when its issuer lets it expire."""
 
-    value: str = field(repr=False)
+    value: Json = field(repr=False)
     expires_at: datetime | None = None
 
 

@@ -1,6 +1,6 @@
 """Runtimes, one function per operation."""
 
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Handler, handle
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
@@ -25,10 +25,9 @@ from noetl_contract.rpc.catalog import (
 )
 from noetl_contract.rpc.models import Nothing
 
-from noetl_catalog.runtimes.bodies import liveness_body, runtime_body
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.settings import RuntimeSettings
-from noetl_catalog.runtimes.store import NewRuntime, RuntimeStore
+from noetl_catalog.runtimes.store import RuntimeStore
 
 _LONGEST_MINUTES = 60 * 24 * 365 * 10
 _RUNTIME_KINDS = frozenset({"worker_pool", "server_api", "broker"})
@@ -62,32 +61,17 @@ class RuntimeHandlers:
             handle(RUNTIME_PURGE, self.on_purge),
         ]
 
-    async def on_register(self, request: RuntimeRegistration) -> Encoded[RuntimeEntry] | Refusal:
+    async def on_register(self, request: RuntimeRegistration) -> RuntimeEntry | Refusal:
         """Write a registration."""
         if request.kind not in _RUNTIME_KINDS:
             return Refusal(422, f"Invalid runtime kind: {request.kind}")
-        runtime = await self._store.register_runtime(
-            NewRuntime(
-                runtime_id=self._ids.next(),
-                name=request.name,
-                kind=request.kind,
-                uri=request.uri,
-                status=request.status,
-                labels=request.labels,
-                capabilities=request.capabilities,
-                capacity=request.capacity,
-                runtime=request.runtime,
-                instance=_instance(request.runtime),
-                over_edge=request.over_edge,
-            )
+        return await self._store.register_runtime(
+            self._ids.next(), request, instance=_instance(request.runtime)
         )
-        return encoded(RUNTIME_REGISTER, runtime_body(runtime))
 
     async def on_heartbeat(self, request: RuntimeBeat) -> RuntimeAcknowledgement | Refusal:
         """Record a heartbeat; a runtime whose row was lost gets a new row."""
-        if request.kind in _RUNTIME_KINDS and await self._heartbeats.beat(
-            request.kind, name=request.name, over_edge=request.over_edge
-        ):
+        if request.kind in _RUNTIME_KINDS and await self._heartbeats.beat(request):
             return _HEARD
         return _not_found(request)
 
@@ -98,19 +82,18 @@ class RuntimeHandlers:
         message = f"Runtime {request.kind} {request.name} deregistered"
         return RuntimeAcknowledgement(status="ok", message=message)
 
-    async def on_pools(self, request: RuntimePoolsQuery) -> Encoded[list[RuntimeEntry]]:
+    async def on_pools(self, request: RuntimePoolsQuery) -> list[RuntimeEntry]:
         """List runtimes."""
-        runtimes = await self._store.list_runtimes(
+        return await self._store.list_runtimes(
             kind=request.kind,
             status=request.status,
             name_part=request.name,
             limit=self._settings.runtime_list_limit,
         )
-        return encoded(RUNTIME_POOLS, [runtime_body(runtime) for runtime in runtimes])
 
-    async def on_liveness(self, _request: Nothing) -> Encoded[Liveness]:
+    async def on_liveness(self, _request: Nothing) -> Liveness:
         """Return the heartbeats of workers and edges, by which leases are judged."""
-        return encoded(RUNTIME_LIVENESS, liveness_body(await self._store.list_liveness()))
+        return await self._store.list_liveness()
 
     async def on_purge(self, request: RuntimePurgeRequest) -> PurgedRuntimes:
         """Delete worker pools that have been silent for long."""

@@ -1,5 +1,6 @@
 """The audit: reads and changes of secrets, with their readers."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from noetl_common import metrics
@@ -47,21 +48,13 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """The worker and the execution for which a secret is read."""
 
-    __slots__ = ("execution_id", "parent_execution_id", "worker_id")
-
-    def __init__(
-        self,
-        *,
-        worker_id: str | None = None,
-        execution_id: int | None = None,
-        parent_execution_id: int | None = None,
-    ) -> None:
-        self.worker_id = worker_id
-        self.execution_id = execution_id
-        self.parent_execution_id = parent_execution_id
+    worker_id: str | None = None
+    execution_id: int | None = None
+    parent_execution_id: int | None = None
 
 
 class Audit:

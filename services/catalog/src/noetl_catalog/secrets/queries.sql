@@ -24,7 +24,6 @@ SELECT
     id,
     name,
     type,
-    '' AS data_encrypted,
     meta,
     tags,
     description,
@@ -53,7 +52,6 @@ RETURNING
     c.id,
     c.name,
     c.type,
-    c.data_encrypted,
     c.meta,
     c.tags,
     c.description,
@@ -83,40 +81,20 @@ SET
     accessed_at = now()
 WHERE cache_key = $1 AND expires_at >= now()
 RETURNING
-    cache_key,
-    keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
-    scope_type,
-    execution_id,
     data_encrypted,
     expires_at,
     FALSE AS is_expired,
-    created_at,
-    accessed_at,
     access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew,
-    renew_config;
+    coalesce(auto_renew, FALSE) AS auto_renew;
 
 -- name: find_keychain
 -- $1 cache key
 SELECT
-    cache_key,
-    keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
-    scope_type,
-    execution_id,
     data_encrypted,
     expires_at,
     expires_at < now() AS is_expired,
-    created_at,
-    accessed_at,
     coalesce(access_count, 0) AS access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew,
-    renew_config
+    coalesce(auto_renew, FALSE) AS auto_renew
 FROM noetl.keychain
 WHERE cache_key = $1;
 
@@ -163,21 +141,14 @@ RETURNING cache_key;
 -- name: list_keychain
 -- $1 catalog id, $2 limit
 SELECT
-    cache_key,
     keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
     scope_type,
     execution_id,
-    '' AS data_encrypted,
     expires_at,
-    expires_at < now() AS is_expired,
+    expires_at < now() AS expired,
     created_at,
     accessed_at,
-    coalesce(access_count, 0) AS access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew,
-    renew_config
+    coalesce(access_count, 0) AS access_count
 FROM noetl.keychain
 WHERE catalog_id = $1
 ORDER BY created_at DESC, cache_key ASC

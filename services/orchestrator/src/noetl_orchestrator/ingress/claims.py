@@ -2,8 +2,10 @@
 
 import asyncio
 
-from noetl_contract.json import JsonObject, encode
-from noetl_contract.rpc import ClaimRequest, RpcReply
+from noetl_common.bus.rpc import Encoded, Handler, handle
+from noetl_contract.json import encode
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest, ClaimRetry
 from noetl_contract.sharding import shard_for
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
@@ -11,8 +13,7 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import TurnInput
-
-_FINISHED = "Command already reached terminal state"
+from noetl_orchestrator.turn.prepare import FINISHED
 
 
 class ClaimHandler:
@@ -33,34 +34,31 @@ class ClaimHandler:
         self._shard_count = shard_count
         self._timeout_seconds = timeout_seconds
 
-    async def __call__(self, request: JsonObject) -> RpcReply | bytes:
+    def handlers(self) -> list[Handler]:
+        """Return the handler of the operation."""
+        return [handle(CLAIM, self.on_claim)]
+
+    async def on_claim(self, claim: ClaimRequest) -> Encoded[ClaimGranted | ClaimRetry] | Refusal:
         """Decide one claim; hold back a repeated claim for the time that the engine gives."""
-        claim = ClaimRequest.model_validate(request)
         execution_id = claim.execution_id
         if execution_id is None:
             execution_id = await self._store.find_command_execution(claim.event_id)
         if execution_id is None:
             # Not 404: a worker would get the command again forever (F15).
-            detail = {"code": "already_terminal", "message": _FINISHED}
-            return RpcReply(status=409, error=_FINISHED, detail=detail)
+            return _refusal(FINISHED)
         if shard_for(execution_id, shard_count=self._shard_count) != self._shard:
             # Any other status would make the worker drop a command that is alive on its shard.
-            return RpcReply(status=503, error=f"Execution {execution_id} is not of this shard")
+            return Refusal(503, f"Execution {execution_id} is not of this shard")
         answer = await self._ask(execution_id, claim, final=False)
         if answer.hold_back_seconds is not None:
             await asyncio.sleep(answer.hold_back_seconds)
             answer = await self._ask(execution_id, claim, final=True)
+        if answer.error is not None:
+            return _refusal(answer)
         body = answer.body
         if isinstance(body, dict) and isinstance(body.get("fast"), dict):
             body = {**body, "fast": {**body["fast"], "shard": self._shard}}
-        return encode(
-            {
-                "status": answer.status,
-                "body": body,
-                "error": answer.error,
-                "detail": answer.detail,
-            }
-        )
+        return Encoded(encode(body))
 
     async def _ask(self, execution_id: int, claim: ClaimRequest, *, final: bool) -> Answer:
         caller = ClaimCaller()
@@ -73,6 +71,10 @@ class ClaimHandler:
         )
         self._dispatcher.submit(TurnInput(execution_id, message, caller))
         return await caller.wait(self._timeout_seconds)
+
+
+def _refusal(answer: Answer) -> Refusal:
+    return Refusal(answer.status, answer.error or "", answer.detail)
 
 
 class ClaimCaller:

@@ -16,7 +16,7 @@ class Ingress:
     """Handlers of ingress messages and of claims."""
 
     on_batch: IngressHandler
-    on_claim: ClaimHandler
+    claims: ClaimHandler
 
 
 def open_ingress(settings: Settings, bus: Bus, store: Store, dispatcher: Dispatcher) -> Ingress:
@@ -30,7 +30,7 @@ def open_ingress(settings: Settings, bus: Bus, store: Store, dispatcher: Dispatc
             shard_count=shard_count,
             idempotency_seconds=settings.request_key_seconds,
         ),
-        on_claim=ClaimHandler(
+        claims=ClaimHandler(
             store,
             dispatcher,
             shard=shard,

@@ -1,11 +1,11 @@
 """Bodies that were too large for the broker, fetched from the result store (W13)."""
 
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.errors import Permanent, Unavailable
 from noetl_contract.ingress import StoredMessage
 from noetl_contract.json import encode
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
 from pydantic import ValidationError
 
 _FETCH_SECONDS = 10.0
@@ -24,7 +24,7 @@ class StoredBodies:
 
     def __init__(self, bus: Bus, *, shard: int) -> None:
         self._rpc = RpcClient(bus)
-        self._subject = rpc_subject("projector", "result.resolve", shard=shard)
+        self._shard = shard
 
     async def fetch(self, data: bytes) -> bytes:
         """Return the body that a message refers to.
@@ -38,19 +38,21 @@ class StoredBodies:
         except ValidationError as error:
             raise StoredBodyGone(reason="it names none") from error
         try:
-            reply = await self._rpc.call(
-                self._subject,
-                {"ref": stored.ref},
-                timeout=_FETCH_SECONDS,
+            body = await self._rpc.ask(
+                RESULT_RESOLVE,
+                ResultRef(ref=stored.ref),
+                shard=self._shard,
+                seconds=_FETCH_SECONDS,
                 wait_for_responder=True,
             )
+        except RpcRefused as error:
+            if error.status == _MISSING:
+                reason = f"{stored.ref} is not in the result store"
+                raise StoredBodyGone(reason=reason) from error
+            if 400 <= error.status < 500 and error.status != _TOO_MANY:
+                # A wrong reference stays wrong.
+                raise StoredBodyGone(reason=error.message) from error
+            raise Unavailable(what="the result store") from error
         except RpcUnavailable as error:
             raise Unavailable(what="the result store") from error
-        if reply.status == _MISSING:
-            raise StoredBodyGone(reason=f"{stored.ref} is not in the result store")
-        if 400 <= reply.status < 500 and reply.status != _TOO_MANY:
-            # A wrong reference stays wrong.
-            raise StoredBodyGone(reason=reply.error or f"status {reply.status}")
-        if reply.status >= 300:
-            raise Unavailable(what="the result store")
-        return encode(reply.body)
+        return encode(body)

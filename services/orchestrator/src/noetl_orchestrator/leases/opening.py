@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import asyncpg
 from noetl_common.bus.broker import Bus
+from noetl_common.pg.database import Database
 from noetl_engine.inputs import Facts
 
 from noetl_orchestrator.leases.broker import BrokerView
@@ -14,8 +14,6 @@ from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.opening import Log
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 # An answer about the workers counts for so many of its intervals.
 _LIVENESS_INTERVALS = 3
@@ -27,7 +25,7 @@ class Leases:
 
     liveness: WorkerLiveness
     sweeper: Sweeper
-    on_child: ChildHandler
+    children: ChildHandler
 
 
 def open_liveness(settings: Settings) -> WorkerLiveness:
@@ -44,7 +42,7 @@ def open_leases(
     log: Log,
     dispatcher: Dispatcher,
     *,
-    pool: Pool,
+    database: Database,
     liveness: WorkerLiveness,
     make_facts: Callable[[], Facts],
     new_id: Callable[[], int],
@@ -67,7 +65,7 @@ def open_leases(
             backlog_seconds=settings.ingress_backlog_seconds,
         ),
     )
-    on_child = ChildHandler(
-        Children(pool), shard=settings.shard_index, shard_count=settings.shard_count
+    children = ChildHandler(
+        Children(database), shard=settings.shard_index, shard_count=settings.shard_count
     )
-    return Leases(liveness, sweeper, on_child)
+    return Leases(liveness, sweeper, children)

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.json import Json
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.catalog import RUNTIME_LIVENESS, EdgeSeen, Liveness
+from noetl_contract.rpc.catalog import WorkerSeen as WorkerHeard
+from noetl_contract.rpc.models import Nothing
 from noetl_engine.inputs import WorkerSeen
 
 _log = get_logger()
@@ -63,32 +63,28 @@ class WorkerLiveness:
         ways = [since for since in (self._catalog_since, self._edge_since) if since is not None]
         return max(ways, default=None)
 
-    def heard(self, body: Mapping[str, Json]) -> None:
+    def heard(self, answer: Liveness) -> None:
         """Store an answer of the catalog."""
-        now = datetime.fromisoformat(body["now"])
+        now = datetime.fromisoformat(answer.now)
         if self.workers is None or self._catalog_since is None:
             self._catalog_since = now
         catalog_since = self._catalog_since
-        self._hear_edges(body.get("edges"), now)
+        self._hear_edges(answer.edges.values(), now)
         edge_since = max(catalog_since, self._edge_since or catalog_since)
         self._look = _CatalogAnswer(
             self._monotonic(),
             {
-                name: _worker(
-                    seen, heard_since=edge_since if seen.get("over_edge") else catalog_since
-                )
-                for name, seen in body["workers"].items()
+                name: _worker(seen, heard_since=edge_since if seen.over_edge else catalog_since)
+                for name, seen in answer.workers.items()
             },
         )
 
-    def _hear_edges(self, edges: Mapping[str, Json] | None, now: datetime) -> None:
+    def _hear_edges(self, edges: Iterable[EdgeSeen], now: datetime) -> None:
         """Update the time since which an edge has been there without a break."""
-        if edges is None:
-            return  # an older catalog
         begun = [
-            _moment(edge["process_since"]) or now
-            for edge in edges.values()
-            if now - (_moment(edge["heartbeat_at"]) or _NEVER) <= self._edge_stale
+            datetime.fromisoformat(edge.process_since)
+            for edge in edges
+            if now - datetime.fromisoformat(edge.heartbeat_at) <= self._edge_stale
         ]
         since = min(begun, default=now)
         self._edge_since = since if self._edge_since is None else max(self._edge_since, since)
@@ -106,36 +102,27 @@ async def run_liveness(
     beat: Callable[[], None] = lambda: None,
 ) -> None:
     """Ask the catalog every interval until cancelled."""
-    subject = rpc_subject("catalog", "runtime.liveness")
     was_heard = True
     while True:
         beat()
         try:
-            reply = await rpc.call(subject, {}, timeout=_RPC_SECONDS)
+            liveness.heard(await rpc.ask(RUNTIME_LIVENESS, Nothing(), seconds=_RPC_SECONDS))
         except NoetlError as error:
-            reply = RpcReply(status=error.http_status, error=error.message)
-        if reply.status == 200:
-            liveness.heard(reply.body)
-        else:
             liveness.not_heard()
             if was_heard:
-                _log.warning("liveness_unknown", error=reply.error)
-        was_heard = reply.status == 200
+                _log.warning("liveness_unknown", error=error.message)
+            was_heard = False
+        else:
+            was_heard = True
         await asyncio.sleep(interval_seconds)
 
 
-def _worker(seen: Mapping[str, Json], *, heard_since: datetime) -> WorkerSeen:
+def _worker(seen: WorkerHeard, *, heard_since: datetime) -> WorkerSeen:
+    left = seen.deregistered_at
     return WorkerSeen(
-        heartbeat_at=_moment(seen["heartbeat_at"]) or _NEVER,
-        process_since=_moment(seen["process_since"]) or _NEVER,
-        instance=seen.get("instance"),
-        deregistered_at=_moment(seen.get("deregistered_at")),
+        heartbeat_at=datetime.fromisoformat(seen.heartbeat_at),
+        process_since=datetime.fromisoformat(seen.process_since),
+        instance=seen.instance,
+        deregistered_at=None if left is None else datetime.fromisoformat(left),
         heard_since=heard_since,
     )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)

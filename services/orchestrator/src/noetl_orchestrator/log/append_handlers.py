@@ -3,18 +3,34 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
-from noetl_common.bus.rpc import RpcHandler
+from noetl_common.bus.rpc import Handler, handle
 from noetl_contract.events import status_from_type
+from noetl_contract.http.catalog.subscriptions import SubscriptionBody
+from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
+from noetl_contract.http.system.internal import ProjectAnswer
 from noetl_contract.ingress import EventsMessage, WireEvent
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json
+from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.orchestrator import (
+    LOG_POST,
+    LOG_PROJECT,
+    SUBSCRIPTION_CHANGE,
+    SUBSCRIPTION_REGISTER,
+    ProjectRows,
+    SubscriptionChange,
+    SubscriptionRegistration,
+)
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import event_subject, rpc_subject
+from noetl_contract.subjects import event_subject
 from noetl_engine.decide.rows import meta_of, result_of
 
-from noetl_orchestrator.log.appends import Appended, Appends, LogRow, Subscription
-
-type Request = JsonObject
+from noetl_orchestrator.log.appends import (
+    Appended,
+    Appends,
+    LogRow,
+    Subscription,
+    subscription_context,
+)
 
 _ACTIONS = {
     "activate": ("subscription.activated", "ACTIVE"),
@@ -30,29 +46,6 @@ _ALLOWED = {
     "drain": ("ACTIVE", "PAUSED", "DRAINING"),
     "deactivate": ("REGISTERED", "ACTIVE", "PAUSED", "DRAINING", "DEACTIVATED"),
 }
-_PROJECTED = frozenset(
-    {
-        "event_id",
-        "execution_id",
-        "catalog_id",
-        "parent_event_id",
-        "event_type",
-        "node_id",
-        "node_name",
-        "node_type",
-        "status",
-        "error",
-        "stack_trace",
-        "duration",
-        "context",
-        "result",
-        "meta",
-        "tenant_id",
-        "organization_id",
-        "created_at",
-    }
-)
-
 
 type OnMoved = Callable[[Mapping[int, int]], Awaitable[None]]
 """Takes the new last positions of executions, by execution id."""
@@ -76,89 +69,71 @@ class LogHandlers:
         self._shard = shard
         self._shard_count = shard_count
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handlers by subject."""
-        handlers: dict[str, RpcHandler] = {
-            "log.project": self.on_project,
-            "log.post": self.on_post,
-            "subscription.register": self.on_register,
-            "subscription.change": self.on_change,
-        }
-        return {
-            rpc_subject("orchestrator", name, shard=self._shard): handler
-            for name, handler in handlers.items()
-        }
-
-    async def on_project(self, request: Request) -> RpcReply:
-        """Append envelopes; count ids that a log already has as duplicates."""
-        envelopes = request["events"]
-        rows = [
-            LogRow(**{name: value for name, value in one.items() if name in _PROJECTED})
-            for one in envelopes
+    def handlers(self) -> list[Handler]:
+        """Return the handlers of all operations that append."""
+        return [
+            handle(LOG_PROJECT, self.on_project),
+            handle(LOG_POST, self.on_post),
+            handle(SUBSCRIPTION_REGISTER, self.on_register),
+            handle(SUBSCRIPTION_CHANGE, self.on_change),
         ]
+
+    async def on_project(self, request: ProjectRows) -> ProjectAnswer | Refusal:
+        """Append envelopes; count ids that a log already has as duplicates."""
+        rows = [LogRow(**dict(envelope)) for envelope in request.events]
         foreign_ids = {row.execution_id for row in rows if not self._is_ours(row.execution_id)}
         if foreign_ids:
             return _of_another_shard(min(foreign_ids))
-        is_bound = request.get("only_to_known") is True
-        appended = await self._appends.append(rows, only_to_known=is_bound) or []
+        appended = await self._appends.append(rows, only_to_known=request.only_to_known) or []
         await self._on_moved(_last_positions(appended))
-        return RpcReply(body={"projected": len(appended), "duplicates": len(rows) - len(appended)})
+        return ProjectAnswer(projected=len(appended), duplicates=len(rows) - len(appended))
 
-    async def on_post(self, request: Request) -> RpcReply:
+    async def on_post(self, request: EventsMessage) -> EventAnswer | EventBatchAnswer | Refusal:
         """Append posted events to a log without a playbook, such as a subscription's."""
-        message = EventsMessage.model_validate(request)
-        execution_id = message.execution_id
+        execution_id = request.execution_id
         if not self._is_ours(execution_id):
             return _of_another_shard(execution_id)
-        rows = [self._posted_row(execution_id, event, message) for event in message.events]
+        rows = [self._posted_row(execution_id, event, request) for event in request.events]
         if await self._appends.append(rows, only_to_known=True) is None:
-            return RpcReply(status=404, error=f"Execution not found: {execution_id}")
-        if message.batch:
+            return Refusal(404, f"Execution not found: {execution_id}")
+        if request.batch:
             ids = [row.event_id for row in rows]
-            return RpcReply(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
-        event_id = rows[0].event_id
-        return RpcReply(body={"status": "ok", "event_id": event_id, "commands_generated": 0})
+            return EventBatchAnswer(status="ok", event_ids=ids, commands_generated=0)
+        return EventAnswer(status="ok", event_id=rows[0].event_id, commands_generated=0)
 
-    async def on_register(self, request: Request) -> RpcReply:
+    async def on_register(self, request: SubscriptionRegistration) -> SubscriptionBody | Refusal:
         """Register a subscription, or return the open one of its path."""
-        subscription_id, path = int(request["subscription_id"]), str(request["path"])
-        catalog_id = int(request["catalog_id"])
+        subscription_id, path = request.subscription_id, request.path
         if not self._is_ours(subscription_id):
             return _of_another_shard(subscription_id)
-        context = {
-            "subscription_id": str(subscription_id),
-            "path": path,
-            "catalog_id": str(catalog_id),
-        }
         row = self._lifecycle_row(
             subscription_id,
             "subscription.registered",
             "REGISTERED",
-            catalog_id=catalog_id,
+            catalog_id=request.catalog_id,
             node_name=path,
-            context=context,
+            context=subscription_context(subscription_id, path, request.catalog_id),
         )
-        found = await self._appends.register(row, path=path, state="REGISTERED")
-        return RpcReply(body=subscription_body(found))
+        return _body(await self._appends.register(row, path=path, state="REGISTERED"))
 
-    async def on_change(self, request: Request) -> RpcReply:
+    async def on_change(self, request: SubscriptionChange) -> SubscriptionBody | Refusal:
         """Change the state of a subscription, if its present state allows it."""
-        subscription_id, action = int(request["subscription_id"]), str(request["action"])
+        subscription_id, action = request.subscription_id, request.action
         if not self._is_ours(subscription_id):
             return _of_another_shard(subscription_id)
         if action not in _ACTIONS:
-            return RpcReply(status=422, error=f"Unknown subscription action '{action}'")
+            return Refusal(422, f"Unknown subscription action '{action}'")
         event_type, state = _ACTIONS[action]
         allowed = _ALLOWED[action]
         row = self._lifecycle_row(subscription_id, event_type, state)
         found, changed = await self._appends.change(row, state=state, allowed=allowed)
         if found is None:
-            return RpcReply(status=404, error=f"Subscription {subscription_id} not registered")
+            return Refusal(404, f"Subscription {subscription_id} not registered")
         if not changed:
             states = ", ".join(f'"{one}"' for one in allowed)
             text = f"Cannot '{action}' a subscription in state '{found.state}'"
-            return RpcReply(status=422, error=f"{text} (allowed from [{states}])")
-        return RpcReply(body=subscription_body(found))
+            return Refusal(422, f"{text} (allowed from [{states}])")
+        return _body(found)
 
     def _posted_row(self, execution_id: int, event: WireEvent, message: EventsMessage) -> LogRow:
         status = event.status if event.status is not None else status_from_type(event.event_type)
@@ -206,16 +181,15 @@ class LogHandlers:
         return shard_for(execution_id, shard_count=self._shard_count) == self._shard
 
 
-def subscription_body(found: Subscription) -> JsonObject:
-    """Return the status object of a subscription."""
-    return {
-        "subscription_id": str(found.subscription_id),
-        "path": found.path,
-        "catalog_id": str(found.catalog_id),
-        "state": found.state,
-        "last_event_type": found.last_event_type,
-        "updated_at": found.updated_at.astimezone(UTC).isoformat(),
-    }
+def _body(found: Subscription) -> SubscriptionBody:
+    return SubscriptionBody(
+        subscription_id=str(found.subscription_id),
+        path=found.path,
+        catalog_id=str(found.catalog_id),
+        state=found.state,
+        last_event_type=found.last_event_type,
+        updated_at=found.updated_at.astimezone(UTC).isoformat(),
+    )
 
 
 def _last_positions(appended: Iterable[Appended]) -> dict[int, int]:
@@ -226,5 +200,5 @@ def _last_positions(appended: Iterable[Appended]) -> dict[int, int]:
     return positions
 
 
-def _of_another_shard(execution_id: int) -> RpcReply:
-    return RpcReply(status=503, error=f"Execution {execution_id} is not of this shard")
+def _of_another_shard(execution_id: int) -> Refusal:
+    return Refusal(503, f"Execution {execution_id} is not of this shard")

@@ -8,13 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
-from noetl_contract.json import Json
-
-type _Pool = asyncpg.Pool[asyncpg.Record]
-type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+from noetl_common.pg.database import Database, Row, Session
+from noetl_contract.json import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +69,8 @@ class Subscription:
 class Appends:
     """Append to logs; each method is one transaction."""
 
-    def __init__(self, pool: _Pool) -> None:
-        self._pool = pool
-        self._queries = Queries.load(__package__, "appends.sql")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__, "appends.sql")
 
     async def append(
         self, rows: Sequence[LogRow], *, only_to_known: bool = False
@@ -90,74 +84,67 @@ class Appends:
         Raises:
             DataRejected: the table rejects a row.
         """
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            ends = await self._lock(connection, {row.execution_id for row in rows})
+        async with self._db.transaction() as session:
+            ends = await self._lock(session, {row.execution_id for row in rows})
             if only_to_known and len(ends) < len({row.execution_id for row in rows}):
                 return None
-            return await self._insert(connection, rows, ends)
+            return await self._insert(session, rows, ends)
 
     async def register(self, wanted: LogRow, *, path: str, state: str) -> Subscription:
         """Register a subscription, or return the open one of the path unchanged."""
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(self._queries["lock_subscription_path"], path)
-            found = await connection.fetchrow(self._queries["find_registered"], path)
+        async with self._db.transaction() as session:
+            await session.execute("lock_subscription_path", path)
+            found = await session.fetchrow("find_registered", path)
             if found is None:
-                found = await self._move(connection, wanted, path=path, state=state)
+                found = await self._move(session, wanted, path=path, state=state)
             return Subscription(**dict(found))
 
     async def change(
         self, row: LogRow, *, state: str, allowed: Iterable[str]
     ) -> tuple[Subscription | None, bool]:
         """Change a subscription if its state allows it; return its state and whether it changed."""
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            found = await connection.fetchrow(self._queries["lock_subscription"], row.execution_id)
+        async with self._db.transaction() as session:
+            found = await session.fetchrow("lock_subscription", row.execution_id)
             if found is None or found["state"] not in allowed:
                 return (None if found is None else Subscription(**dict(found))), False
             path, catalog_id = found["path"], found["catalog_id"]
             moved = await self._move(
-                connection,
+                session,
                 _lifecycle(row, path=path, catalog_id=catalog_id),
                 path=path,
                 state=state,
             )
             return Subscription(**dict(moved)), True
 
-    async def _move(
-        self, connection: _Connection, row: LogRow, *, path: str, state: str
-    ) -> asyncpg.Record:
-        ends = await self._lock(connection, {row.execution_id})
-        await self._insert(connection, [row], ends)
-        moved = await connection.fetchrow(
-            self._queries["put_subscription"],
+    async def _move(self, session: Session, row: LogRow, *, path: str, state: str) -> Row:
+        ends = await self._lock(session, {row.execution_id})
+        await self._insert(session, [row], ends)
+        return await session.fetchone(
+            "put_subscription",
             row.execution_id,
             path,
             row.catalog_id,
             state,
             row.event_type,
         )
-        if moved is None:
-            raise RuntimeError("an upsert returned no row")
-        return moved
 
-    async def _lock(
-        self, connection: _Connection, execution_ids: set[int]
-    ) -> dict[int, tuple[int, int]]:
+    async def _lock(self, session: Session, execution_ids: set[int]) -> dict[int, tuple[int, int]]:
         """Lock logs; return last position and catalog id of those with rows."""
         ids = sorted(execution_ids)
-        states = await connection.fetch(self._queries["lock_states"], ids)
+        states = await session.fetch("lock_states", ids)
         ends = {row["execution_id"]: (row["position"], row["catalog_id"]) for row in states}
         foreign = [one for one in ids if one not in ends]
         for execution_id in foreign:
-            await connection.execute(self._queries["lock_log"], execution_id)
+            await session.execute("lock_log", execution_id)
         if foreign:
             # A separate statement, which sees the rows of the previous holder of the lock.
-            found = await connection.fetch(self._queries["find_ends"], foreign)
+            found = await session.fetch("find_ends", foreign)
             ends |= {row["execution_id"]: (row["position"], row["catalog_id"]) for row in found}
         return ends
 
     async def _insert(
         self,
-        connection: _Connection,
+        session: Session,
         rows: Sequence[LogRow],
         ends: Mapping[int, tuple[int, int]],
     ) -> list[Appended]:
@@ -170,17 +157,22 @@ class Appends:
                 catalog_id = named.get(row.execution_id, 0) if known is None else known[1]
             given.append({**asdict(row), "number": number, "catalog_id": catalog_id})
         ids = sorted({row.execution_id for row in rows})
-        found = await connection.fetch(
-            self._queries["append_rows"], given, ids, [ends.get(one, (0, 0))[0] for one in ids]
+        found = await session.fetch(
+            "append_rows", given, ids, [ends.get(one, (0, 0))[0] for one in ids]
         )
         return [Appended(row["execution_id"], row["event_id"], row["position"]) for row in found]
 
 
-def _lifecycle(row: LogRow, *, path: str, catalog_id: int) -> LogRow:
-    context = {
-        "subscription_id": str(row.execution_id),
+def subscription_context(subscription_id: int, path: str, catalog_id: int) -> JsonObject:
+    """Return the context of the rows of a subscription's life."""
+    return {
+        "subscription_id": str(subscription_id),
         "path": path,
         "catalog_id": str(catalog_id),
     }
+
+
+def _lifecycle(row: LogRow, *, path: str, catalog_id: int) -> LogRow:
+    context = subscription_context(row.execution_id, path, catalog_id)
     values = {**asdict(row), "node_name": path, "catalog_id": catalog_id, "context": context}
     return LogRow(**values)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 from noetl_contract.json import Json
 
@@ -29,7 +28,7 @@ class CommitParameters:
     outbox: Columns
     events: Columns
 
-    def arguments(self) -> tuple[Any, ...]:
+    def arguments(self) -> tuple[object, ...]:
         """Return the statement's arguments."""
         *tables, outbox, events = (getattr(self, one.name) for one in fields(self))
         return (*tables, *outbox, *events)

@@ -5,16 +5,17 @@ statements of turns leave no state behind, so turns keep their connections.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
+from noetl_common.bus.rpc import Handler, handle
+from noetl_common.pg.database import Connection
+from noetl_common.pg.pool import Pool
 from noetl_contract.http.system.health import PoolStatusAnswer
-from noetl_contract.json import JsonObject
-
-type _Pool = asyncpg.Pool[asyncpg.Record]
-type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.orchestrator import POOL_STATUS
 
 _FIRST_PLANS_SECONDS = 1.0
 _LONGEST_PLANS_SECONDS = 60.0
@@ -22,7 +23,7 @@ _LONGEST_PLANS_SECONDS = 60.0
 
 @dataclass(slots=True)
 class _Held:
-    connection: _Connection
+    connection: Connection
     plans_seconds: float
     plans_until: float
 
@@ -34,13 +35,13 @@ class TurnConnections:
     would otherwise scan them until the server analyses them.
     """
 
-    def __init__(self, pool: _Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pool: Pool, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
         self._monotonic = monotonic
         self._free: list[_Held] = []
 
     @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[_Connection]:
+    async def borrow(self) -> AsyncIterator[Connection]:
         """Lend a connection; after an error it goes back to the pool, which checks it."""
         held = self._kept() or await self._take()
         try:
@@ -86,10 +87,10 @@ def _is_alive(held: _Held) -> bool:
         return False
 
 
-def make_pool_status(
-    pool: _Pool, *, kept: Callable[[], int], waiting: Callable[[], int]
-) -> Callable[[JsonObject], Awaitable[JsonObject]]:
-    """Return the handler of `pool.status`.
+def pool_status_handler(
+    pool: Pool, *, kept: Callable[[], int], waiting: Callable[[], int]
+) -> Handler:
+    """Return the handler of ``pool.status``.
 
     Args:
         pool: the turns' pool.
@@ -98,7 +99,7 @@ def make_pool_status(
             has its own, so the load queues here.
     """
 
-    async def on_pool_status(_request: JsonObject) -> JsonObject:
+    async def on_pool_status(_request: Nothing) -> PoolStatusAnswer:
         size, most = pool.get_size(), pool.get_max_size()
         available = pool.get_idle_size() + kept()
         in_use = size - available
@@ -111,6 +112,6 @@ def make_pool_status(
             utilization=in_use / most,
             slots_available=most - in_use,
             status="ok",
-        ).model_dump()
+        )
 
-    return on_pool_status
+    return handle(POOL_STATUS, on_pool_status)

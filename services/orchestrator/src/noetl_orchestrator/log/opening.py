@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 from noetl_common.bus.broker import Bus
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool
 
 from noetl_orchestrator.log.appends import Appends
 from noetl_orchestrator.log.outbox_hints import OutboxHints
@@ -13,8 +14,6 @@ from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.settings import Settings
-
-type Pool = asyncpg.Pool[asyncpg.Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +29,16 @@ class Log:
 
 @asynccontextmanager
 async def open_log(
-    settings: Settings, bus: Bus, *, turn_pool: Pool, background_pool: Pool
+    settings: Settings, bus: Bus, *, turn_pool: Pool, background: Database
 ) -> AsyncIterator[Log]:
     """Open the log; connections that turns kept go back to their pool at the end."""
     shard = settings.shard_index
-    store = Store(
-        turn_pool, background_pool, commit_timeout_seconds=settings.commit_timeout_seconds
-    )
+    store = Store(turn_pool, background, commit_timeout_seconds=settings.commit_timeout_seconds)
     try:
         yield Log(
             store=store,
-            appends=Appends(background_pool),
-            retention=Retention(background_pool),
+            appends=Appends(background),
+            retention=Retention(background),
             outbox_rows=OutboxRows(
                 shard=shard,
                 shard_count=settings.shard_count,

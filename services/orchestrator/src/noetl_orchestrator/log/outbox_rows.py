@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-from noetl_contract.events import EventRow, envelope, format_time
-from noetl_contract.ingress import CancelMessage
+from noetl_contract import message_ids
+from noetl_contract.commands import CommandMessage, FastPathBody
+from noetl_contract.events import EventRow, event_message, format_time
+from noetl_contract.hints import OutboxHintRow, OutboxKind
+from noetl_contract.ingress import CancelMessage, encode_message
 from noetl_contract.json import Json, JsonObject, embed
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import (
@@ -33,7 +36,7 @@ class OutboxRow:
     owner: int
     execution_id: int
     event_id: int
-    kind: str
+    kind: OutboxKind
     subject: str
     message_id: str
     payload: str | None
@@ -66,17 +69,16 @@ class OutboxRow:
 
     def hint(self) -> bytes:
         """Return the row as the hint carries it."""
-        return orjson.dumps(
-            {
-                "outbox_id": self.outbox_id,
-                "kind": self.kind,
-                "execution_id": self.execution_id,
-                "event_id": self.event_id,
-                "subject": self.subject,
-                "message_id": self.message_id,
-                "payload": None if self.hinted is None else orjson.Fragment(self.hinted),
-            }
-        )
+        row: OutboxHintRow = {
+            "outbox_id": self.outbox_id,
+            "kind": self.kind,
+            "execution_id": self.execution_id,
+            "event_id": self.event_id,
+            "subject": self.subject,
+            "message_id": self.message_id,
+            "payload": None if self.hinted is None else orjson.Fragment(self.hinted),
+        }
+        return orjson.dumps(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,6 @@ class ChildToCancel:
     event_id: int
     reason: str | None
     cascade: bool
-
-
-def command_message_id(event_id: int, *, holds: int, repetition: int = 0) -> str:
-    """Return the message id of a notification (O1).
-
-    A deliberate repetition at the same attempt gets its own id: the broker drops a repeated id
-    within the dedupe window.
-    """
-    base = f"c:{event_id}:{holds}"
-    return f"{base}:n{repetition}" if repetition else base
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +121,7 @@ class OutboxRows:
         self, row: EventRow, *, subject: str, outbox_id: int, texts: Mapping[str, str | None]
     ) -> OutboxRow:
         """Return the row of an event; ``texts`` holds its encoded JSON columns."""
-        body = envelope(row)
-        for name, text in texts.items():
-            if text is not None and name in body:
-                body[name] = orjson.Fragment(text)
-        text = orjson.dumps(body).decode()
+        text = orjson.dumps(event_message(row, texts=texts)).decode()
         is_small = len(text) <= self.hint_payload_max_bytes
         return OutboxRow(
             outbox_id=outbox_id,
@@ -142,7 +130,7 @@ class OutboxRows:
             event_id=row.event_id,
             kind="event",
             subject=subject,
-            message_id=f"e:{row.execution_id}:{row.position}",
+            message_id=message_ids.event_id(row.execution_id, position=row.position),
             payload=None,
             hinted=text if is_small else None,
         )
@@ -170,21 +158,23 @@ class OutboxRows:
                 pool_segment(execution_pool=command.pool, playbook_path=None),
                 execution_id=execution_id,
             ),
-            message_id=command_message_id(command.event_id, holds=0),
+            message_id=message_ids.command_id(command.event_id, holds=0),
             payload=payload,
             hinted=self._inlined(plain, command, now=now) or payload,
         )
 
-    def _inlined(self, plain: JsonObject, command: NewCommand, *, now: datetime) -> str | None:
+    def _inlined(self, plain: CommandMessage, command: NewCommand, *, now: datetime) -> str | None:
         if not self.fast_path_max_bytes:
             return None
-        until = now + timedelta(seconds=self.fast_path_seconds)
-        inside = {
-            "action": command.tool_kind,
-            "context": embed(command.context),
-            "meta": embed(command.meta),
+        fast: FastPathBody = {
+            **plain["fast"],
+            "until": format_time(now + timedelta(seconds=self.fast_path_seconds)),
+            "command": {
+                "action": command.tool_kind,
+                "context": embed(command.context),
+                "meta": embed(command.meta),
+            },
         }
-        fast = {**plain["fast"], "until": format_time(until), "command": inside}
         text = orjson.dumps({**plain, "fast": fast}).decode()
         return text if len(text) <= self.fast_path_max_bytes else None
 
@@ -202,16 +192,15 @@ class OutboxRows:
         outbox_id: int,
     ) -> OutboxRow:
         """Return the row of a repetition; ``number`` counts repetitions at these holds."""
-        payload = orjson.dumps(
-            self.notification(
-                execution_id=execution_id,
-                event_id=event_id,
-                command_id=command_id,
-                step=step,
-                trace=trace,
-                attempts=holds,
-            )
-        ).decode()
+        notification = self.notification(
+            execution_id=execution_id,
+            event_id=event_id,
+            command_id=command_id,
+            step=step,
+            trace=trace,
+            attempts=holds,
+        )
+        payload = orjson.dumps(notification).decode()
         return OutboxRow(
             outbox_id=outbox_id,
             owner=execution_id,
@@ -219,7 +208,7 @@ class OutboxRows:
             event_id=event_id,
             kind="command",
             subject=command_subject(pool, execution_id=execution_id),
-            message_id=command_message_id(event_id, holds=holds, repetition=number),
+            message_id=message_ids.command_id(event_id, holds=holds, repetition=number),
             payload=payload,
             hinted=payload,
         )
@@ -233,21 +222,22 @@ class OutboxRows:
         step: str,
         trace: Json,
         attempts: int,
-    ) -> JsonObject:
-        """Return the body of a notification without the command itself.
+    ) -> CommandMessage:
+        """Return a notification without the command itself.
 
         ``server_url`` contains the command (L6): the worker puts this path before every call.
         """
-        body: JsonObject = {
+        body: CommandMessage = {
             "execution_id": execution_id,
             "event_id": event_id,
             "command_id": command_id,
             "step": step,
             "server_url": f"{self.server_url}/c/{execution_id}/{event_id}",
+            "trace": trace,
+            "fast": {"v": 1, "shard": self.shard, "attempts": attempts},
         }
-        if trace is not None:
-            body["trace"] = trace
-        body["fast"] = {"v": 1, "shard": self.shard, "attempts": attempts}
+        if trace is None:
+            del body["trace"]
         return body
 
     def cancel_row(self, child: ChildToCancel, *, owner: int, outbox_id: int) -> OutboxRow:
@@ -256,7 +246,7 @@ class OutboxRows:
         message = CancelMessage(
             execution_id=child_id, reason=child.reason, cascade=child.cascade, by_parent=True
         )
-        payload = message.model_dump_json()
+        payload = encode_message(message).decode()
         shard = shard_for(child_id, shard_count=self.shard_count)
         return OutboxRow(
             outbox_id=outbox_id,
@@ -265,7 +255,7 @@ class OutboxRows:
             event_id=child.event_id,
             kind="message",
             subject=ingress_subject(shard, execution_id=child_id),
-            message_id=f"m:{child_id}:{child.event_id}",
+            message_id=message_ids.cancel_id(child_id, event_id=child.event_id),
             payload=payload,
             hinted=payload,
         )

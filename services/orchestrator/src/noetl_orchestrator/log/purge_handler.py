@@ -1,16 +1,14 @@
-"""Partitions of the log: created ahead by a loop, purged by request."""
+"""Upkeep of the log: a loop makes partitions ahead, a request removes what is old."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
-from noetl_common.bus.rpc import RpcHandler
+from noetl_common.bus.rpc import Handler, handle
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.metrics import gauge
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.orchestrator import PURGE, LogPurged, LogPurgeRequest
 
 from noetl_orchestrator.log.retention import Retention
 
@@ -50,31 +48,30 @@ async def run_partitions(
 class PurgeHandler:
     """Answer ``purge``: delete old commands, and drop partitions that are not needed."""
 
-    def __init__(self, retention: Retention, *, shard: int, commands_at_once: int) -> None:
+    def __init__(self, retention: Retention, *, commands_at_once: int) -> None:
         self._retention = retention
-        self._shard = shard
         self._commands_at_once = commands_at_once
 
-    def routes(self) -> dict[str, RpcHandler]:
-        """Return the handler by subject."""
-        return {rpc_subject("orchestrator", "purge", shard=self._shard): self.on_purge}
+    def handlers(self) -> list[Handler]:
+        """Return the handler of the operation."""
+        return [handle(PURGE, self.on_purge)]
 
-    async def on_purge(self, request: JsonObject) -> RpcReply:
+    async def on_purge(self, request: LogPurgeRequest) -> LogPurged:
         """Delete rows older than the retention windows; a window of 0 keeps all."""
         now = await self._retention.read_clock()
-        days = min(int(request.get("command_retention_days") or 0), _LONGEST_DAYS)
+        days = min(request.command_retention_days, _LONGEST_DAYS)
         commands = 0
         if days > 0:
             commands = await self._retention.delete_commands(
                 ended_before=now - timedelta(days=days), limit=self._commands_at_once
             )
-        days = min(int(request.get("event_retention_days") or 0), _LONGEST_DAYS)
+        days = min(request.event_retention_days, _LONGEST_DAYS)
         dropped: list[str] = []
         if days > 0:
             dropped = await self._retention.drop_partitions(ended_before=now - timedelta(days=days))
             if dropped:
                 _log.info("partitions_dropped", names=dropped)
-        return RpcReply(body={"commands_purged": commands, "event_partitions_dropped": dropped})
+        return LogPurged(commands_purged=commands, event_partitions_dropped=dropped)
 
 
 async def _sleep(seconds: float, beat: Callable[[], None]) -> None:

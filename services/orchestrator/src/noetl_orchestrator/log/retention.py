@@ -5,23 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import asyncpg
 from noetl_common.errors import Conflict
 from noetl_common.ids import EPOCH_MS
 from noetl_common.logging import get_logger
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
-
-type _Pool = asyncpg.Pool[asyncpg.Record]
-type _Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+from noetl_common.pg.database import Database, Row, Session
 
 _log = get_logger()
 PARENTS = ("event", "command")
 _TIME_SHIFT = 22
 _LOWEST = -(1 << 63)
 _BOUND = re.compile(r"FROM \((MINVALUE|'?-?\d+'?)\) TO \((MAXVALUE|'?-?\d+'?)\)")
-# A transaction that waits for a lock on the log makes all later ones wait behind it.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _PAGE = 1000
 
 
@@ -55,20 +48,17 @@ def next_halves(after: int, *, until: datetime) -> list[tuple[str, int, int]]:
 class Retention:
     """Create and drop partitions, and delete old commands."""
 
-    def __init__(self, pool: _Pool) -> None:
-        self._pool = pool
-        self._queries = Queries.load(__package__, "retention.sql")
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__, "retention.sql")
 
     async def read_clock(self) -> datetime:
         """Return the database's time."""
-        async with translate():
-            now: datetime = await self._pool.fetchval(self._queries["read_clock"])
+        now: datetime = await self._db.fetchval("read_clock")
         return now
 
     async def list_partitions(self) -> list[Partition]:
         """Return the partitions that have an upper bound, in the order of their ids."""
-        async with translate():
-            rows = await self._pool.fetch(self._queries["list_partitions"])
+        rows = await self._db.fetch("list_partitions")
         return _partitions(rows)
 
     async def add_partitions(self, *, until: datetime) -> list[str]:
@@ -79,10 +69,10 @@ class Retention:
             DataRejected: rows of that time are in the default partition already.
         """
         added: list[str] = []
-        async with translate(), self._pool.acquire() as connection:
+        async with self._db.acquire() as session:
             for parent in PARENTS:
-                async with connection.transaction():
-                    added += await self._add(connection, parent, until)
+                async with session.transaction():
+                    added += await self._add(session, parent, until)
         return added
 
     async def drop_partitions(self, *, ended_before: datetime) -> list[str]:
@@ -95,10 +85,7 @@ class Retention:
         limit = first_id_of(ended_before)
         partitions = await self.list_partitions()
         for log in (one for one in partitions if one.parent == "event" and one.upper <= limit):
-            async with translate():
-                is_needed = await self._pool.fetchval(
-                    self._queries["is_needed"], log.lower, log.upper, ended_before
-                )
+            is_needed = await self._db.fetchval("is_needed", log.lower, log.upper, ended_before)
             if is_needed:
                 continue
             await self._delete_rows(log)
@@ -121,10 +108,7 @@ class Retention:
         removed = 0
         while removed < limit:
             page = min(_PAGE, limit - removed)
-            async with translate():
-                count: int = await self._pool.fetchval(
-                    self._queries["delete_commands"], ended_before, page
-                )
+            count: int = await self._db.fetchval("delete_commands", ended_before, page)
             removed += count
             if count < page:
                 break
@@ -132,49 +116,42 @@ class Retention:
 
     async def count_default(self, *, up_to: int) -> int:
         """Count rows outside all partitions, at most ``up_to``."""
-        async with translate():
-            count: int = await self._pool.fetchval(self._queries["count_default"], up_to)
+        count: int = await self._db.fetchval("count_default", up_to)
         return count
 
-    async def _add(self, connection: _Connection, parent: str, until: datetime) -> list[str]:
-        if not await connection.fetchval(self._queries["try_lock"]):
+    async def _add(self, session: Session, parent: str, until: datetime) -> list[str]:
+        if not await session.fetchval("try_lock"):
             return []
-        await connection.execute(_LOCK_TIMEOUT)
-        rows = await connection.fetch(self._queries["list_partitions"])
+        await session.execute("limit_lock_wait")
+        rows = await session.fetch("list_partitions")
         bounds = [one.upper for one in _partitions(rows) if one.parent == parent]
         if not bounds:
             return []
         added = []
         for name, lower, upper in next_halves(max(bounds), until=until):
             full = f"{parent}_{name}"
-            statements = await connection.fetchval(
-                self._queries["statements_to_add"], parent, full, lower, upper
-            )
+            statements = await session.fetchval("statements_to_add", parent, full, lower, upper)
             for statement in statements:
-                await connection.execute(statement)
+                await session.execute_text(statement)
             added.append(full)
         return added
 
     async def _drop(self, names: Sequence[str]) -> None:
-        async with translate(), self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_LOCK_TIMEOUT)
+        async with self._db.transaction() as session:
+            await session.execute("limit_lock_wait")
             for name in names:
-                statement = await connection.fetchval(self._queries["statement_to_drop"], name)
-                await connection.execute(statement)
+                statement = await session.fetchval("statement_to_drop", name)
+                await session.execute_text(statement)
 
     async def _delete_rows(self, log: Partition) -> None:
         while True:
-            async with translate():
-                count = await self._pool.fetchval(
-                    self._queries["delete_executions"], log.lower, log.upper, _PAGE
-                )
+            count = await self._db.fetchval("delete_executions", log.lower, log.upper, _PAGE)
             if count < _PAGE:
                 break
-        async with translate():
-            await self._pool.execute(self._queries["delete_leftovers"], log.lower, log.upper)
+        await self._db.execute("delete_leftovers", log.lower, log.upper)
 
 
-def _partitions(rows: Sequence[asyncpg.Record]) -> list[Partition]:
+def _partitions(rows: Sequence[Row]) -> list[Partition]:
     found = []
     for row in rows:
         match = _BOUND.search(row["bound"])

@@ -8,6 +8,10 @@ SELECT clock_timestamp();
 -- Tries to lock changes of partitions until the transaction ends.
 SELECT pg_try_advisory_xact_lock(hashtextextended('noetl.partitions', 0));
 
+-- name: limit_lock_wait
+-- Ends the wait of this transaction for a lock on the log: all later ones would wait behind it.
+SELECT set_config('lock_timeout', '2s', TRUE);
+
 -- name: list_partitions
 -- The partitions of the log and of the commands, with their bounds as the server prints them.
 SELECT

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-import asyncpg
-from noetl_common.pg.errors import translate
-from noetl_common.pg.queries import Queries
+from noetl_common.pg.database import Database, Row
+from noetl_common.pg.pool import Pool
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json
 
@@ -23,31 +21,28 @@ from noetl_orchestrator.log.stored_rows import (
     RequestKeyHolder,
 )
 
-type _Row = asyncpg.Record
-type _Pool = asyncpg.Pool[asyncpg.Record]
-
 
 class Store:
-    """One public method per statement; driver errors become `NoetlError`s.
+    """One public method per statement; errors as those of `Database`.
 
     Args:
         turns: connections of the turns.
         background: connections of everything else; neither pool can starve the other (F12).
     """
 
-    def __init__(self, turns: _Pool, background: _Pool, *, commit_timeout_seconds: float) -> None:
-        self._turns = TurnConnections(turns)
-        self._background = background
+    def __init__(self, turns: Pool, background: Database, *, commit_timeout_seconds: float) -> None:
+        self._connections = TurnConnections(turns)
+        self._turns = Database(turns, borrow=self._connections.borrow).with_statements(__package__)
+        self._background = background.with_statements(__package__)
         self._commit_timeout_seconds = commit_timeout_seconds
-        self._queries = Queries.load(__package__)
 
     def count_kept_connections(self) -> int:
         """Count the unused connections that turns keep."""
-        return self._turns.count_kept()
+        return self._connections.count_kept()
 
     async def close(self) -> None:
         """Give the turns' connections back to their pool."""
-        await self._turns.close()
+        await self._connections.close()
 
     async def commit_turn(self, parameters: CommitParameters) -> Committed:
         """Commit many executions' decisions, each whole or not at all.
@@ -57,12 +52,11 @@ class Store:
             Conflict: a key was taken at the same moment; nothing was stored.
             Transient: the database is away; whether it was stored is unknown.
         """
-        async with translate():
-            row = await self._turn_row(
-                self._queries["commit_turn"],
-                *parameters.arguments(),
-                timeout=self._commit_timeout_seconds,
-            )
+        row = await self._turns.fetchone(
+            "commit_turn",
+            *parameters.arguments(),
+            timeout_seconds=self._commit_timeout_seconds,
+        )
         return Committed(
             kept=frozenset(row["kept"]),
             checked=frozenset(row["checked"]),
@@ -79,19 +73,17 @@ class Store:
         self, expected: Mapping[int, int], timers_done: Sequence[int]
     ) -> Committed:
         """Return the executions that are still at their expected position."""
-        async with translate():
-            row = await self._turn_row(
-                self._queries["check_positions"],
-                list(expected),
-                list(expected.values()),
-                timers_done,
-            )
+        row = await self._turns.fetchone(
+            "check_positions",
+            list(expected),
+            list(expected.values()),
+            timers_done,
+        )
         return Committed(frozenset(), frozenset(row["checked"]), {}, row["now"])
 
     async def load_executions(self, execution_ids: Sequence[int]) -> dict[int, LoadedExecution]:
         """Read state rows with their snapshots; unknown ids are missing from the answer."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["load_executions"], execution_ids)
+        rows = await self._turns.fetch("load_executions", execution_ids)
         return {
             row["execution_id"]: LoadedExecution(
                 execution_id=row["execution_id"],
@@ -106,22 +98,19 @@ class Store:
 
     async def load_tails(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, list[EventRow]]:
         """Read the events of (execution id, position known, position wanted) spans."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["load_tails"], *_columns(spans, 3))
+        rows = await self._turns.fetch("load_tails", *_columns(spans, 3))
         return _by_execution(rows)
 
     async def load_rows(self, places: Sequence[tuple[int, int]]) -> dict[int, list[EventRow]]:
         """Read single rows by (execution id, position)."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["load_rows"], *_columns(places, 2))
+        rows = await self._turns.fetch("load_rows", *_columns(places, 2))
         return _by_execution(rows)
 
     async def load_iterations(
         self, spans: Sequence[tuple[int, str, int, int]]
     ) -> dict[int, list[EventRow]]:
         """Read the ``call.done`` rows of (execution id, step, first, last position) spans."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["load_iterations"], *_columns(spans, 4))
+        rows = await self._turns.fetch("load_iterations", *_columns(spans, 4))
         return _by_execution(rows)
 
     async def find_request_keys(
@@ -129,8 +118,7 @@ class Store:
     ) -> dict[tuple[str, str], RequestKeyHolder]:
         """Find the holders of keys; delete keys past their window."""
         asked = [(key.scope, key.key, key.window_seconds) for key in keys]
-        async with translate():
-            rows = await self._turn_rows(self._queries["find_request_keys"], *_columns(asked, 3))
+        rows = await self._turns.fetch("find_request_keys", *_columns(asked, 3))
         return {
             (row["scope"], row["key"]): RequestKeyHolder(row["execution_id"], row["answer"])
             for row in rows
@@ -138,14 +126,12 @@ class Store:
 
     async def find_traces(self, execution_ids: Sequence[int]) -> dict[int, Json]:
         """Read the traces that executions were started with."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["find_traces"], execution_ids)
+        rows = await self._turns.fetch("find_traces", execution_ids)
         return {row["execution_id"]: row["trace"] for row in rows if row["trace"] is not None}
 
     async def find_children(self, execution_ids: Sequence[int]) -> dict[int, list[int]]:
         """Find the unfinished children of executions, and those on other shards."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["find_children"], execution_ids)
+        rows = await self._turns.fetch("find_children", execution_ids)
         children: dict[int, list[int]] = {}
         for row in rows:
             children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
@@ -153,8 +139,7 @@ class Store:
 
     async def find_awaited(self, commands: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
         """Find the unfinished children of commands, given as (execution id, event id)."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["find_awaited"], *_columns(commands, 2))
+        rows = await self._turns.fetch("find_awaited", *_columns(commands, 2))
         children: dict[int, list[int]] = {}
         for row in rows:
             children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
@@ -162,28 +147,22 @@ class Store:
 
     async def add_messages(self, messages: Sequence[OutboxRow]) -> set[int]:
         """Insert messages into the outbox; return the outbox ids of new ones."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["add_messages"], *_message_columns(messages))
+        rows = await self._turns.fetch("add_messages", *_message_columns(messages))
         return {row["outbox_id"] for row in rows}
 
     async def find_open_waits(self, execution_id: int) -> list[int]:
         """Find an execution's commands that wait for children and have not ended."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["find_open_waits"], execution_id)
+        rows = await self._turns.fetch("find_open_waits", execution_id)
         return [row["event_id"] for row in rows]
 
     async def find_descendants(self, execution_id: int, *, limit: int) -> list[int]:
         """Find the unfinished descendants of an execution on this shard."""
-        async with translate():
-            rows = await self._turn_rows(self._queries["find_descendants"], execution_id, limit)
+        rows = await self._turns.fetch("find_descendants", execution_id, limit)
         return [row["execution_id"] for row in rows]
 
     async def find_command_execution(self, event_id: int) -> int | None:
         """Find the execution of a command."""
-        async with translate():
-            found: int | None = await self._background.fetchval(
-                self._queries["find_command_execution"], event_id
-            )
+        found: int | None = await self._background.fetchval("find_command_execution", event_id)
         return found
 
     async def fail_execution(
@@ -203,24 +182,22 @@ class Store:
         Return None if it isn't at the expected position, or has ended. ``messages`` are inserted
         into the outbox with the end.
         """
-        async with translate():
-            rows = await self._turn_rows(
-                self._queries["fail_execution"],
-                execution_id,
-                event_id,
-                error,
-                reason,
-                outbox_id,
-                subject,
-                *_message_columns(messages),
-                expected,
-            )
+        rows = await self._turns.fetch(
+            "fail_execution",
+            execution_id,
+            event_id,
+            error,
+            reason,
+            outbox_id,
+            subject,
+            *_message_columns(messages),
+            expected,
+        )
         return rows[0]["position"] if rows else None
 
     async def take_timers(self, *, lease_seconds: float, limit: int) -> list[DueTimer]:
         """Lease timers that are due."""
-        async with translate():
-            rows = await self._background.fetch(self._queries["take_timers"], lease_seconds, limit)
+        rows = await self._background.fetch("take_timers", lease_seconds, limit)
         return [
             DueTimer(row["timer_id"], row["execution_id"], row["kind"], row["payload"])
             for row in rows
@@ -228,37 +205,31 @@ class Store:
 
     async def delete_timers(self, timer_ids: Sequence[int]) -> None:
         """Delete timers."""
-        async with translate():
-            await self._background.execute(self._queries["delete_timers"], timer_ids)
+        await self._background.execute("delete_timers", timer_ids)
 
     async def take_expired_leases(
         self, *, next_look_seconds: float, workers: Sequence[str], limit: int
     ) -> list[HeldCommand]:
         """Lease held commands whose lease has expired, or that one of these workers holds."""
-        async with translate():
-            rows = await self._background.fetch(
-                self._queries["take_expired_leases"], next_look_seconds, workers, limit
-            )
+        rows = await self._background.fetch(
+            "take_expired_leases", next_look_seconds, workers, limit
+        )
         return [_held_command(row) for row in rows]
 
     async def take_unclaimed(
         self, *, pause_seconds: float, longest_pause_seconds: float, limit: int
     ) -> list[HeldCommand]:
         """Lease commands that were not claimed for too long."""
-        async with translate():
-            rows = await self._background.fetch(
-                self._queries["take_unclaimed"], pause_seconds, longest_pause_seconds, limit
-            )
+        rows = await self._background.fetch(
+            "take_unclaimed", pause_seconds, longest_pause_seconds, limit
+        )
         return [_held_command(row) for row in rows]
 
     async def find_published(
         self, commands: Sequence[tuple[int, int]]
     ) -> dict[tuple[int, int], Publication]:
         """Find where notifications of (execution id, event id) were published."""
-        async with translate():
-            rows = await self._background.fetch(
-                self._queries["find_published"], *_columns(commands, 2)
-            )
+        rows = await self._background.fetch("find_published", *_columns(commands, 2))
         return {
             (row["execution_id"], row["event_id"]): Publication(
                 row["status"], row["stream_created_at"], row["stream_sequence"]
@@ -277,63 +248,39 @@ class Store:
 
         Return the outbox id by (execution id, event id).
         """
-        async with translate():
-            found = await self._background.fetch(
-                self._queries["notify_again"], rows, next_look_seconds, longest_look_seconds
-            )
+        found = await self._background.fetch(
+            "notify_again", rows, next_look_seconds, longest_look_seconds
+        )
         return {(row["execution_id"], row["event_id"]): row["outbox_id"] for row in found}
 
     async def purge_request_keys(self, *, older_than_seconds: float, limit: int) -> None:
         """Delete old request keys."""
-        async with translate():
-            await self._background.execute(
-                self._queries["purge_request_keys"], older_than_seconds, limit
-            )
+        await self._background.execute("purge_request_keys", older_than_seconds, limit)
 
     async def read_clock(self) -> datetime:
         """Return the database's time."""
-        async with translate():
-            now: datetime = await self._background.fetchval(self._queries["read_clock"])
+        now: datetime = await self._background.fetchval("read_clock")
         return now
 
-    async def _turn_rows(self, statement: str, *arguments: Any) -> list[_Row]:
-        async with self._turns.borrow() as connection:
-            return await connection.fetch(statement, *arguments)
 
-    async def _turn_row(
-        self,
-        statement: str,
-        *arguments: Any,
-        timeout: float | None = None,  # noqa: ASYNC109 -- the driver cancels at the server
-    ) -> _Row:
-        async with self._turns.borrow() as connection:
-            return _only(await connection.fetchrow(statement, *arguments, timeout=timeout))
-
-
-def _only(row: _Row | None) -> _Row:
-    if row is None:
-        raise RuntimeError("a statement that returns one row returned none")
-    return row
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
     return [[row[index] for row in rows] for index in range(count)]
 
 
-def _message_columns(messages: Sequence[OutboxRow]) -> list[list[Any]]:
+def _message_columns(messages: Sequence[OutboxRow]) -> list[list[object]]:
     """Return the columns of outbox rows without the owner."""
     rows = [row.columns() for row in messages]
     return _columns([(first, *rest) for first, _owner, *rest in rows], 7)
 
 
-def _by_execution(rows: Iterable[_Row]) -> dict[int, list[EventRow]]:
+def _by_execution(rows: Iterable[Row]) -> dict[int, list[EventRow]]:
     found: dict[int, list[EventRow]] = {}
     for row in rows:
         found.setdefault(row["execution_id"], []).append(EventRow(**row))
     return found
 
 
-def _held_command(row: _Row) -> HeldCommand:
+def _held_command(row: Row) -> HeldCommand:
     return HeldCommand(
         execution_id=row["execution_id"],
         event_id=row["event_id"],

@@ -4,13 +4,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 
-from noetl_common.bus.rpc import RpcClient
+from noetl_common.bus.rpc import RpcClient, RpcRefused
 from noetl_common.errors import Permanent, Transient
 from noetl_common.logging import get_logger
-from noetl_contract.subjects import rpc_subject
+from noetl_contract.rpc.catalog import CONTENT, ContentRequest
 from noetl_engine.playbook import Playbook, PlaybookError
 
 _log = get_logger()
+_NOT_USABLE = frozenset({404, 410, 422})
 
 type FetchContent = Callable[[int], Awaitable[str]]
 """Return the text of a catalog version; raise Transient if a later try may succeed."""
@@ -29,19 +30,18 @@ class PlaybookNotUsable(Permanent):
 
 def catalog_content(rpc: RpcClient, *, timeout_seconds: float = 5.0) -> FetchContent:
     """Return a function that asks the catalog service for content."""
-    subject = rpc_subject("catalog", "content")
 
     async def fetch(catalog_id: int) -> str:
-        reply = await rpc.call(subject, {"catalog_id": catalog_id}, timeout=timeout_seconds)
-        if reply.status == 200 and isinstance(reply.body, dict):
-            return str(reply.body["content"])
-        if reply.status in {404, 410, 422}:
-            raise PlaybookNotUsable(
-                reason=reply.error or f"Catalog entry not found: {catalog_id}", status=reply.status
-            )
-        raise Transient(
-            "the catalog answered {status}: {reason}", status=reply.status, reason=reply.error
-        )
+        request = ContentRequest(catalog_id=catalog_id)
+        try:
+            found = await rpc.ask(CONTENT, request, seconds=timeout_seconds)
+        except RpcRefused as error:
+            if error.status in _NOT_USABLE:
+                raise PlaybookNotUsable(reason=error.message, status=error.status) from error
+            raise Transient(
+                "the catalog answered {status}: {reason}", status=error.status, reason=error.message
+            ) from error
+        return found.content
 
     return fetch
 

@@ -14,6 +14,7 @@ import orjson
 from noetl_common.bus.broker import Bus, Subscription
 from noetl_common.bus.inbox import Incoming
 from noetl_common.errors import NoetlError
+from noetl_contract.hints import ReplicaMoves
 from noetl_contract.subjects import replica_moves_subject
 
 from noetl_orchestrator.memory.cache import ExecutionCache
@@ -68,10 +69,13 @@ class Replicas:
             return  # too large, or no connection: the position check makes up for it
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
-        return orjson.dumps({"from": self._name, "moved": moved})
+        return orjson.dumps(self._message(moved))
+
+    def _message(self, moved: Sequence[tuple[int, int]]) -> ReplicaMoves:
+        return {"from": self._name, "moved": list(moved)}
 
     def _take(self, incoming: Incoming) -> None:
-        message = orjson.loads(incoming.data)
+        message = _read(incoming.data)
         if message["from"] == self._name:
             return
         if not self.are_there:
@@ -80,6 +84,11 @@ class Replicas:
         self._heard_at = self._monotonic()
         for execution_id, position in message["moved"]:
             self._cache.note_newer(execution_id, position)
+
+
+def _read(data: bytes) -> ReplicaMoves:
+    message: ReplicaMoves = orjson.loads(data)
+    return message
 
 
 async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda: None) -> None:

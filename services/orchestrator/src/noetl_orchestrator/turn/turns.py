@@ -1,12 +1,11 @@
 """Turns: groups of inputs, processed until each input has an answer."""
 
-import asyncio
-import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from noetl_common.errors import Conflict, NoetlError, Permanent
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.turn.attempt import TurnAttempt, TurnParts
@@ -37,24 +36,45 @@ class Turns:
         """
         beat()
         metrics.BATCH_INPUTS.observe(sum(len(group.inputs) for group in groups))
-        postponed: list[Postponed] = []
-        pause = _FIRST_PAUSE_SECONDS
-        while groups := await self._still_wanted(groups):
-            try:
-                return postponed + await self._attempt.run(groups)
-            except (BadDecision, Permanent, Conflict) as error:
-                self._forget(groups)
-                return postponed + await self._take_apart(groups, error, beat)
-            except NoetlError as error:
-                # It may have been committed: reload, and let the keys decide (W8).
-                self._forget(groups)
-                _mark_repeated(groups)
-                _log.warning("turn_held", error=error.message, inputs=len(groups))
-                with metrics.DATABASE_HELD_UP.track_inprogress():
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        wanted = await self._still_wanted(groups)
+        postponed = await self._process(wanted, beat)
+        return await self._hold(wanted, beat) if postponed is None else postponed
+
+    async def _process(
+        self, groups: list[Group], beat: Callable[[], None]
+    ) -> list[Postponed] | None:
+        """Process groups once; return None if it is unknown whether they were committed."""
+        if not groups:
+            return []
+        try:
+            return await self._attempt.run(groups)
+        except (BadDecision, Permanent, Conflict) as error:
+            self._forget(groups)
+            return await self._take_apart(groups, error, beat)
+        except NoetlError as error:
+            # It may have been committed: reload, and let the keys decide (W8).
+            self._forget(groups)
+            _mark_repeated(groups)
+            _log.warning("turn_held", error=error.message, inputs=len(groups))
+            return None
+
+    async def _hold(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
+        """Try groups again until the database is there."""
+        postponed: list[Postponed] | None = None
+        with metrics.DATABASE_HELD_UP.track_inprogress():
+            async for attempt in backoff(
+                first_seconds=_FIRST_PAUSE_SECONDS,
+                longest_seconds=_LONGEST_PAUSE_SECONDS,
+                jitter=0.5,
+            ):
+                if attempt == 0:
+                    continue  # that was the first try, before
                 beat()
-        return postponed
+                groups = await self._still_wanted(groups)
+                postponed = await self._process(groups, beat)
+                if postponed is not None:
+                    break
+        return postponed or []
 
     async def _still_wanted(self, groups: list[Group]) -> list[Group]:
         """Return the groups without inputs whose result is no longer wanted (W4, W5)."""

@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -15,10 +14,19 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
-from noetl_worker.interpreters.host.wire import CONTROL, ENDED, LENGTH, READY, REPORT_MARK
-from noetl_worker.interpreters.process import InterpreterLimits, ZygoteProcess, start_zygote
+from noetl_worker.interpreters.host.wire import (
+    CONTROL,
+    ENDED,
+    JOB,
+    LENGTH,
+    READY,
+    REPORT_MARK,
+    RETIRED,
+)
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery, ZygoteProcess
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
+_END_SECONDS = 0.5
 _MISSING: Json = object()
 
 type OnFree = Callable[["Interpreter"], None]
@@ -50,7 +58,11 @@ class Run:
 
 
 class Interpreter:
-    """A zygote process with its pipes. One run at a time."""
+    """A zygote process with its pipes. One run at a time.
+
+    Its script process ends after a script, or is kept for the next script of the same
+    execution; no process gets scripts of two executions.
+    """
 
     def __init__(
         self,
@@ -59,7 +71,7 @@ class Interpreter:
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> None:
-        self._process = zygote.process
+        self._process = zygote
         self._directory = zygote.directory
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
@@ -73,6 +85,7 @@ class Interpreter:
         self._stdout = Capture(zygote.stdout, limit=limits.output_bytes)
         self._stderr = Capture(zygote.stderr, limit=limits.output_bytes)
         self._unsent = memoryview(b"")
+        self._execution: int | None = None
         self._run: asyncio.Future[Run] | None = None
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._timed_out = False
@@ -83,6 +96,10 @@ class Interpreter:
         self._expected = 0
         self._early_report: JsonObject | None = None
         self.is_lost = False
+        self._is_clean = False
+        self.kept_for: int | None = None
+        """Execution whose next script may use the process."""
+        self.kept_since = 0.0
         self._loop.add_reader(zygote.control, self._on_control)
         self._loop.add_reader(zygote.report, self._on_report)
         self._loop.add_reader(zygote.stdout, self._stdout.read)
@@ -92,23 +109,21 @@ class Interpreter:
     def start(
         cls,
         *,
-        executable: str | None,
+        nursery: Nursery,
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> Self:
         """Start a zygote.
 
         Args:
-            executable: the interpreter; without it our own, without installed packages.
+            nursery: forks it.
             limits: bounds of its scripts.
             on_free: called when it has started, after each script, and when it is lost.
 
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        return cls(
-            start_zygote(executable=executable, limits=limits), limits=limits, on_free=on_free
-        )
+        return cls(nursery.start_zygote(), limits=limits, on_free=on_free)
 
     @property
     def is_running(self) -> bool:
@@ -129,8 +144,19 @@ class Interpreter:
         """Wait until the first process waits for its job; raises `InterpreterLost`."""
         await asyncio.shield(self._started)
 
-    async def run(self, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109  only the time of the script counts
+    async def run(
+        self,
+        job: bytes,
+        *,
+        timeout: float | None,  # noqa: ASYNC109  only the time of the script counts
+        execution: int | None = None,
+    ) -> Run:
         """Run one script; cancelling kills it.
+
+        Args:
+            job: the script.
+            timeout: seconds until it is killed.
+            execution: keep the process for this execution if the script leaves no trace.
 
         Raises:
             InterpreterLost: the zygote ended. Only a script that means to can do that.
@@ -139,11 +165,15 @@ class Interpreter:
             raise InterpreterLost("the interpreter ended")
         if self._run is not None:
             raise RuntimeError("the interpreter is busy")
+        if self.kept_for is not None and self.kept_for != execution:
+            raise RuntimeError("the process belongs to another execution")
         run = self._run = self._loop.create_future()
         self._timed_out = self._cut_off = self._unreadable = False
         self._expected = 0
         self._early_report = None
-        self._unsent = memoryview(LENGTH.pack(len(job)) + job)
+        self.kept_for = None
+        self._execution = execution
+        self._unsent = memoryview(JOB.pack(execution is not None, len(job)) + job)
         self._send()
         timer = self._loop.call_later(timeout, self._on_timeout) if timeout is not None else None
         try:
@@ -157,10 +187,24 @@ class Interpreter:
 
     def kill_script(self) -> None:
         """End the script and all it started; the zygote reports when that is done."""
-        if self._run is None or self._last_kill is not None:
+        if self._run is not None:
+            self._kill_process()
+
+    def retire(self) -> None:
+        """End the kept process; `on_free` is called when it is gone."""
+        self.kept_for = None
+        self._unsent = memoryview(JOB.pack(False, 0))
+        self._send()
+        self._last_kill = self._loop.call_later(_END_SECONDS, self._end_retired)
+
+    def _end_retired(self) -> None:
+        self._last_kill = None
+        self._kill_process()
+
+    def _kill_process(self) -> None:
+        if self._last_kill is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR1)
+        self._process.send_signal(signal.SIGUSR1)
         # A script may have stopped the zygote itself.
         self._last_kill = self._loop.call_later(3.0, self._kill_all)
 
@@ -173,17 +217,14 @@ class Interpreter:
     def close(self) -> None:
         """End it now, and wait until it has."""
         self.end()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._kill_all()
+        self._is_clean = self._process.wait(timeout=2)
         self._lose()
 
     def _kill_all(self) -> None:
         if self._script_pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._script_pid, signal.SIGKILL)
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
 
     def _on_timeout(self) -> None:
         self._timed_out = True
@@ -231,8 +272,16 @@ class Interpreter:
         if report is None:
             self._unreadable = True
             self.kill_script()
+        elif report.get("kept") is True and self._may_keep():
+            self.kept_for = self._execution
+            self.kept_since = self._loop.time()
+            self._finish(self._run_of(report, exit_code=0))
         else:
             self._early_report = report  # counts when its process has ended
+
+    def _may_keep(self) -> bool:
+        """Tell whether the process may stay: asked for, its job read, and not being killed."""
+        return self._execution is not None and not self._unsent and self._last_kill is None
 
     def _report_is_whole(self) -> bool:
         """Tell whether the length of the report is known and reached, without joining parts."""
@@ -251,13 +300,34 @@ class Interpreter:
         self._report.drain()
         if self._run is None:
             self._report.take()
+            self._report.dropped = 0
             self._stdout.drain()
             self._stdout.take_text()
             self._stderr.drain()
             self._stderr.take_text()
+            self._on_idle_end(exit_code)
             return
-        report = self._early_report or self._decode_report()
+        # All is taken, also behind the report: it would be the beginning of the next one.
+        report = self._decode_report()
+        if self._early_report is not None:
+            report = self._early_report
         self._finish(self._run_of(report, exit_code=exit_code))
+
+    def _on_idle_end(self, exit_code: int) -> None:
+        """Note the end of a kept process, asked for or not."""
+        was_retired = self._last_kill is not None
+        if self._last_kill is not None:
+            self._last_kill.cancel()
+            self._last_kill = None
+        self.kept_for = None
+        self._unsent = memoryview(b"")
+        if not was_retired:
+            return
+        if exit_code == RETIRED:
+            self._on_free(self)
+        else:
+            # It ended by itself: the next process may have read the request instead.
+            self.close()
 
     def _decode_report(self) -> JsonObject | None:
         data = self._report.take()
@@ -310,7 +380,8 @@ class Interpreter:
         if self._last_kill is not None:
             self._last_kill.cancel()
         self._kill_all()
-        if self._process.wait() != 0:
+        self._process.wait(timeout=2)
+        if not self._is_clean:
             end_strays(self._directory)
         for descriptor in (
             self._control,

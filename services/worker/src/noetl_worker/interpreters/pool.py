@@ -9,10 +9,26 @@ from dataclasses import dataclass
 from noetl_common.logging import get_logger
 
 from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
-from noetl_worker.interpreters.process import InterpreterLimits, StartFailed
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartFailed
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
+# A kept process that ended too early cost a fork; so many cost as much as one more interpreter.
+_MISSES_PER_GROWTH = 2
+_REMEMBERED_ENDS = 256
+# An execution that paused for so long has probably ended.
+_LIKELY_OVER_SECONDS = 0.1
+# Scripts of the same execution go first for so long: theirs is the process.
+_TURN_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Bounds of processes that wait for the next script of their execution."""
+
+    most: int
+    """0: each script has a process of its own."""
+    seconds: float
 
 
 @dataclass(slots=True, eq=False)
@@ -21,6 +37,7 @@ class _Waiter:
 
     future: asyncio.Future[Interpreter]
     since: float
+    execution: int | None
 
     @property
     def has_one(self) -> bool:
@@ -31,16 +48,33 @@ class _Waiter:
 class InterpreterPool:
     """Hand each script to a warm interpreter; at most ``size`` scripts at once.
 
-    It grows by one at a time, and only when a script has waited for a while: starting an
-    interpreter costs as much as dozens of short scripts. A script that finds all of them busy
-    gets the first that is free, new or not.
+    It grows by one at a time, and only when a script has waited for a while or missed the process
+    of its execution: an interpreter costs as much as some short scripts. A script that finds all
+    of them busy gets the first that is free, new or not.
+
+    The process of a script that left no trace is kept for the next script of the same execution,
+    never for another one. It ends when it has waited for too long, or when a script of another
+    execution needs its place; the least recently used ends first.
     """
 
-    def __init__(self, *, executable: str | None, limits: InterpreterLimits, size: int) -> None:
+    def __init__(
+        self,
+        *,
+        executable: str | None,
+        limits: InterpreterLimits,
+        size: int,
+        keeping: Keeping,
+    ) -> None:
         self._executable = executable
         self._limits = limits
         self._size = size
+        self._nursery = Nursery(executable=executable, limits=limits)
+        self._keeping = keeping
+        # The least recently used first.
         self._idle: deque[Interpreter] = deque()
+        self._ended_early: dict[int, None] = {}
+        self._misses = 0
+        self._idle_end: asyncio.TimerHandle | None = None
         self._all: set[Interpreter] = set()
         self._alone: set[Interpreter] = set()
         self._starting: Interpreter | None = None
@@ -48,8 +82,21 @@ class InterpreterPool:
         self._growth: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def run(self, job: bytes, *, timeout: float | None, executable: str | None = None) -> Run:  # noqa: ASYNC109  only the script's own time counts
-        """Run a job; with ``executable`` in an interpreter started for it alone.
+    async def run(
+        self,
+        job: bytes,
+        *,
+        timeout: float | None,  # noqa: ASYNC109  only the script's own time counts
+        executable: str | None = None,
+        execution: int | None = None,
+    ) -> Run:
+        """Run a job.
+
+        Args:
+            job: the script.
+            timeout: seconds until it is killed.
+            executable: run it in an interpreter started for it alone.
+            execution: its process may be kept for, or come from, this execution.
 
         Raises:
             StartFailed: the interpreter can't be started.
@@ -57,11 +104,15 @@ class InterpreterPool:
         """
         if executable is not None and executable != self._executable:
             return await self._run_alone(job, timeout=timeout, executable=executable)
-        interpreter = await self._take()
-        return await interpreter.run(job, timeout=timeout)
+        if not self._keeping.most:
+            execution = None
+        interpreter = await self._take(execution)
+        return await interpreter.run(job, timeout=timeout, execution=execution)
 
     async def warm_up(self, count: int) -> None:
         """Start some interpreters ahead of the first scripts."""
+        if count:
+            await self._nursery.ready()
         while len(self._all) < count:
             self._grow()
             if self._starting is not None:
@@ -87,17 +138,27 @@ class InterpreterPool:
             interpreter.end()
         for interpreter in (*self._all, *self._alone):
             interpreter.close()
+        self._nursery.close()
         self._all.clear()
         self._idle.clear()
-        if self._growth is not None:
-            self._growth.cancel()
+        for timer in (self._growth, self._idle_end):
+            if timer is not None:
+                timer.cancel()
         for waiter in self._waiting:
             if not waiter.future.done():
                 waiter.future.set_exception(InterpreterLost("the worker ends"))
 
     async def _run_alone(self, job: bytes, *, timeout: float | None, executable: str) -> Run:  # noqa: ASYNC109  as above
+        nursery = Nursery(executable=executable, limits=self._limits)
+        try:
+            await nursery.ready()
+            return await self._run_with(nursery, job, timeout=timeout)
+        finally:
+            nursery.close()
+
+    async def _run_with(self, nursery: Nursery, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109  as above
         interpreter = Interpreter.start(
-            executable=executable, limits=self._limits, on_free=lambda _: None
+            nursery=nursery, limits=self._limits, on_free=lambda _: None
         )
         self._alone.add(interpreter)
         try:
@@ -110,20 +171,21 @@ class InterpreterPool:
             self._alone.discard(interpreter)
             interpreter.close()
 
-    async def _take(self) -> Interpreter:
-        # The last one used comes first, as its memory is in the caches most likely; but one
-        # whose process has just ended is still forking the next one.
-        chosen = next((one for one in reversed(self._idle) if one.has_process), None)
-        if chosen is None and self._idle:
-            chosen = self._idle[0]
+    async def _take(self, execution: int | None) -> Interpreter:
+        self._count_miss(execution)
+        chosen = self._choose(execution)
         if chosen is not None:
             self._idle.remove(chosen)
+            if chosen.kept_for is None:
+                self._prepare_next()
             return chosen
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(loop.create_future(), loop.time())
+        waiter = _Waiter(loop.create_future(), loop.time(), execution)
         if not self._all:
             self._grow()
         self._waiting.append(waiter)
+        if self._idle:
+            self._end_early(self._idle[0])
         self._grow_when_due()
         try:
             return await waiter.future
@@ -131,6 +193,69 @@ class InterpreterPool:
             if waiter.has_one:
                 self._freed(waiter.future.result())
             raise
+
+    def _choose(self, execution: int | None) -> Interpreter | None:
+        # The last one used comes first, as its memory is in the caches most likely; but one
+        # whose process has just ended is still forking the next one.
+        unused: Interpreter | None = None
+        for one in reversed(self._idle):
+            if one.kept_for is None:
+                if unused is None or not unused.has_process:
+                    unused = one
+            elif one.kept_for == execution:
+                return one
+        return unused
+
+    def _prepare_next(self) -> None:
+        """Make room for the next execution when the last unused process was taken."""
+        if not self._idle or any(one.kept_for is None for one in self._idle):
+            return
+        oldest = self._idle[0]
+        if oldest.kept_since + _LIKELY_OVER_SECONDS < asyncio.get_running_loop().time():
+            self._end_early(oldest)
+
+    def _end_early(self, kept: Interpreter) -> None:
+        """End a kept process for its place."""
+        if kept.kept_for is not None:
+            self._ended_early[kept.kept_for] = None
+            if len(self._ended_early) > _REMEMBERED_ENDS:
+                del self._ended_early[next(iter(self._ended_early))]
+        self._retire(kept)
+
+    def _retire(self, kept: Interpreter) -> None:
+        self._idle.remove(kept)
+        kept.retire()
+
+    def _count_miss(self, execution: int | None) -> None:
+        """Grow when scripts have missed processes that ended for their places."""
+        if execution is None or execution not in self._ended_early:
+            return
+        del self._ended_early[execution]
+        self._misses += 1
+        if (
+            self._misses >= _MISSES_PER_GROWTH
+            and self._starting is None
+            and len(self._all) < self._size
+        ):
+            self._misses = 0
+            self._grow()
+
+    def _end_idle(self) -> None:
+        """End the processes that have waited for too long; look again later."""
+        self._idle_end = None
+        due = asyncio.get_running_loop().time() - self._keeping.seconds
+        for one in [one for one in self._idle if one.kept_for is not None]:
+            if one.kept_since <= due:
+                self._retire(one)
+        self._watch_idle()
+
+    def _watch_idle(self) -> None:
+        if self._idle_end is not None or self._closed:
+            return
+        kept = [one.kept_since for one in self._idle if one.kept_for is not None]
+        if kept:
+            loop = asyncio.get_running_loop()
+            self._idle_end = loop.call_at(min(kept) + self._keeping.seconds, self._end_idle)
 
     def _grow_when_due(self) -> None:
         """Start an interpreter if a script has waited for long; else look again later."""
@@ -162,7 +287,7 @@ class InterpreterPool:
         """
         try:
             interpreter = Interpreter.start(
-                executable=self._executable, limits=self._limits, on_free=self._freed
+                nursery=self._nursery, limits=self._limits, on_free=self._freed
             )
         except StartFailed as error:
             if not self._all:
@@ -189,16 +314,40 @@ class InterpreterPool:
                 return
         elif not self._hand_over(interpreter):
             self._idle.append(interpreter)
+            if interpreter.kept_for is not None:
+                self._bound_kept()
             return
         self._grow_when_due()
 
+    def _bound_kept(self) -> None:
+        kept = [one for one in self._idle if one.kept_for is not None]
+        if len(kept) > self._keeping.most:
+            self._end_early(kept[0])
+        self._watch_idle()
+
     def _hand_over(self, interpreter: Interpreter) -> bool:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.future.done():
-                waiter.future.set_result(interpreter)
-                return True
-        return False
+        """Give an interpreter to a waiting script; False if there is none."""
+        waiter = self._next_waiter(interpreter.kept_for)
+        if waiter is None:
+            return False
+        if interpreter.kept_for is not None and waiter.execution != interpreter.kept_for:
+            interpreter.retire()  # it comes back without a process
+            return True
+        self._waiting.remove(waiter)
+        waiter.future.set_result(interpreter)
+        return True
+
+    def _next_waiter(self, kept_for: int | None) -> _Waiter | None:
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
+        if not self._waiting:
+            return None
+        first = self._waiting[0]
+        now = asyncio.get_running_loop().time()
+        if kept_for is None or first.since + _TURN_SECONDS < now:
+            return first
+        same = (one for one in self._waiting if one.execution == kept_for and not one.future.done())
+        return next(same, first)
 
     def _refuse(self, reason: str) -> None:
         """Fail the waiting scripts if there is no interpreter left."""
@@ -213,10 +362,15 @@ class InterpreterPool:
 
 @asynccontextmanager
 async def interpreter_pool(
-    *, executable: str | None, limits: InterpreterLimits, size: int, warm: int
+    *,
+    executable: str | None,
+    limits: InterpreterLimits,
+    size: int,
+    warm: int,
+    keeping: Keeping,
 ) -> AsyncIterator[InterpreterPool]:
     """Keep a pool with some interpreters started ahead."""
-    pool = InterpreterPool(executable=executable, limits=limits, size=size)
+    pool = InterpreterPool(executable=executable, limits=limits, size=size, keeping=keeping)
     try:
         try:
             await pool.warm_up(min(warm, size))

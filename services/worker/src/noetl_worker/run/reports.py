@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from noetl_contract.ingress import EventFields
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker.commands import Command
@@ -35,13 +36,13 @@ class Reporter:
         self._error_bytes = min(error_bytes, _LARGEST_ERROR_BYTES)
         self._next_id = next_id
 
-    def started(self, command: Command) -> JsonObject:
+    def started(self, command: Command) -> EventFields:
         """Return `command.started`."""
         return self._event(
             command, "command.started", "STARTED", {"command_id": command.command_id}
         )
 
-    def ended(self, command: Command, outcome: Outcome) -> list[JsonObject]:
+    def ended(self, command: Command, outcome: Outcome) -> list[EventFields]:
         """Return the two events of an end."""
         call: JsonObject = {"command_id": command.command_id, "call_index": 0}
         if outcome.error is not None:
@@ -68,10 +69,9 @@ class Reporter:
 
     def _event(
         self, command: Command, event_type: str, status: str, context: JsonObject
-    ) -> JsonObject:
+    ) -> EventFields:
         moment = datetime.now(UTC).isoformat(timespec="microseconds")
         return {
-            "execution_id": command.execution_id,
             "event_type": event_type,
             "step": command.step,
             "status": status,

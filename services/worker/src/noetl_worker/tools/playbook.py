@@ -9,6 +9,7 @@ from typing import Self
 
 import orjson
 from noetl_common.bus.permits import permit_lent
+from noetl_common.retry import backoff
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.tools import merge_labels
 
@@ -23,6 +24,7 @@ _POLL_SECONDS = 2.0
 _FIRST_LOOK_SECONDS = 0.05
 _TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 0.8
 _LONGEST_ERROR = 2000
 _PAGE_SIZE = 100
 _MOST_PAGES = 200
@@ -113,12 +115,14 @@ async def _start(
 ) -> JsonObject:
     """Start the child once, however often that must be tried."""
     headers = _start_key(child, context)
-    pause = _FIRST_PAUSE_SECONDS
-    for number in range(1, _TRIES + 1):
+    async for attempt in backoff(
+        first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
+    ):
+        is_last = attempt + 1 == _TRIES
         try:
             reply = await calls.post("/api/execute", child.body, seconds=seconds, headers=headers)
         except ToolError:
-            if number == _TRIES or not headers:
+            if is_last or not headers:
                 raise
         else:
             if reply.is_good:
@@ -128,7 +132,7 @@ async def _start(
                 ):
                     raise ToolError("JSON error", "the answer to the start has no `execution_id`")
                 return body
-            if reply.status not in {502, 503, 504} or number == _TRIES:
+            if reply.status not in {502, 503, 504} or is_last:
                 raise ToolError(
                     "HTTP error",
                     f"Failed to start child playbook: {reply.status} {reply.text[:_LONGEST_ERROR]}",
@@ -139,8 +143,6 @@ async def _start(
                         code=f"HTTP_{reply.status}",
                     ),
                 )
-        await asyncio.sleep(pause)
-        pause *= 2
     raise AssertionError  # the loop returns or raises
 
 

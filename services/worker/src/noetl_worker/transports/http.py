@@ -6,7 +6,9 @@ from time import perf_counter
 
 from noetl_common.bus.delivery import Delivery
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
+from noetl_contract.ingress import EventFields
 from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb, metrics
@@ -154,24 +156,25 @@ class HttpTransport:
                 return False
         return True
 
-    async def _post(self, command: Command, event: JsonObject, *, forever: bool) -> bool:
+    async def _post(self, command: Command, event: EventFields, *, forever: bool) -> bool:
         """Post an event until it is accepted; its id stays the same, so twice is once.
 
         Four tries as the original worker. An outcome is repeated beyond that, unless the edge says
         that it will never be accepted: giving up would make its tool run again.
         """
-        event_type = str(event["event_type"])
-        body = jsonb.encode(event)
-        pause = self._timing.post_pause_seconds
-        tries = 0
+        event_type = event["event_type"]
+        body = jsonb.encode({"execution_id": command.execution_id, **event})
+        timing = self._timing
         started = perf_counter()
-        while True:
-            tries += 1
+        async for attempt in backoff(
+            first_seconds=timing.post_pause_seconds,
+            longest_seconds=timing.longest_post_pause_seconds,
+        ):
             status = await self._post_once(command, body)
             if status is not None and status < 300:
                 metrics.EMIT_SECONDS.labels(event_type).observe(perf_counter() - started)
                 return True
-            used_up = tries >= self._timing.post_tries
+            used_up = attempt + 1 >= timing.post_tries
             if used_up and (not forever or _is_final(status)):
                 _log.error(
                     "event_dropped",
@@ -179,10 +182,9 @@ class HttpTransport:
                     command_id=command.command_id,
                     status=status,
                 )
-                return False
+                break
             metrics.EMIT_RETRIES.labels(event_type).inc()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, self._timing.longest_post_pause_seconds)
+        return False
 
     async def _post_once(self, command: Command, body: bytes) -> int | None:
         base = command.server_url or None

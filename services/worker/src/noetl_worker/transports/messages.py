@@ -12,15 +12,7 @@ from noetl_common.bus.inbox import Incoming
 from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import (
-    REPLY_HEADER,
-    CommandOutcomeMessage,
-    CommandStartMessage,
-    Hold,
-    WireEvent,
-)
-from noetl_contract.json import JsonObject
-from pydantic import BaseModel
+from noetl_contract.ingress import REPLY_HEADER, CommandMessageFields, EventFields, HoldFields
 
 from noetl_worker import jsonb
 from noetl_worker.commands import Command
@@ -79,11 +71,11 @@ class Messages:
         command: Command,
         place: Place,
         *,
-        events: list[JsonObject],
+        events: list[EventFields],
         on_answer: OnAnswer,
     ) -> Message:
         """Write a message and listen for its answers, of which ``on_answer`` gets the status."""
-        hold = Hold(
+        hold = HoldFields(
             event_id=place.event_id,
             command_id=command.command_id,
             step=command.step,
@@ -91,8 +83,15 @@ class Messages:
             worker_id=self._identity.worker_id,
             instance=self._identity.instance,
         )
-        reported = [WireEvent.model_validate(event) for event in events]
-        body = _encode(kind, command.execution_id, hold, reported)
+        body = jsonb.encode(
+            CommandMessageFields(
+                type="command.start" if kind == "start" else "command.outcome",
+                v=1,
+                execution_id=command.execution_id,
+                hold=hold,
+                events=events,
+            )
+        )
         message = Message(kind, body, place, self._bus.inbox().fresh_subject())
         if kind == "outcome":
             self._pending_outcomes.add(len(body))
@@ -160,30 +159,6 @@ class Messages:
         if message.kind == "outcome" or message.tries:
             base = f"{base}:{self._identity.instance}"
         return f"{base}:{message.tries}" if message.tries else base
-
-
-def _encode(kind: Kind, execution_id: int, hold: Hold, events: list[WireEvent]) -> bytes:
-    message: CommandStartMessage | CommandOutcomeMessage
-    if kind == "start":
-        message = CommandStartMessage(
-            type="command.start", v=1, execution_id=execution_id, hold=hold, events=events
-        )
-    else:
-        message = CommandOutcomeMessage(
-            type="command.outcome", v=1, execution_id=execution_id, hold=hold, events=events
-        )
-    return jsonb.encode(
-        _given(message) | {"hold": _given(hold), "events": [_given(event) for event in events]}
-    )
-
-
-def _given(model: BaseModel) -> JsonObject:
-    """Return the fields that were set.
-
-    Not by ``model_dump``, which copies whole results; they are encoded already.
-    """
-    given = model.model_fields_set
-    return {name: value for name, value in model.__dict__.items() if name in given}
 
 
 def _status_of(incoming: Incoming) -> str | None:

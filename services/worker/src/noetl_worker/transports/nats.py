@@ -11,6 +11,7 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
+from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
@@ -249,20 +250,17 @@ class NatsTransport:
                 "after_start": after_start,
             }
         )
-        give_up = monotonic() + timing.claim_give_up_seconds
-        pause = timing.claim_pause_seconds
-        while True:
+        first = timing.claim_pause_seconds
+        # If the start was stored no other worker can get the command: never give it away.
+        async for _ in backoff(
+            first_seconds=first,
+            longest_seconds=first if after_start else timing.claim_longest_pause_seconds,
+            total_seconds=None if after_start else timing.claim_give_up_seconds,
+        ):
             verdict = await self._ask_once(subject, request, note)
             if verdict is not None:
                 return verdict
-            if after_start:
-                # If the start was stored no other worker can get the command: never give it away.
-                await asyncio.sleep(timing.claim_pause_seconds)
-                continue
-            if monotonic() + pause >= give_up:
-                return "give_back"
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, timing.claim_longest_pause_seconds)
+        return "give_back"
 
     async def _ask_once(
         self, subject: str, request: bytes, note: CommandNotification
@@ -346,8 +344,12 @@ class NatsTransport:
         """Publish until the broker has stored it; it stays in memory until it is answered."""
         timing = self._timing
         place = message.place
-        pause = timing.outcome_pause_seconds
-        while message in self._messages:
+        async for _ in backoff(
+            first_seconds=timing.outcome_pause_seconds,
+            longest_seconds=timing.outcome_longest_pause_seconds,
+        ):
+            if message not in self._messages:
+                return
             try:
                 await self._messages.publish(message, seconds=timing.outcome_try_seconds)
             except Permanent:
@@ -355,8 +357,6 @@ class NatsTransport:
                 return
             except NoetlError as error:
                 _log.warning("outcome_not_stored", event_id=place.event_id, error=error.message)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, timing.outcome_longest_pause_seconds)
                 continue
             message.pause = timing.answer_seconds
             message.due = monotonic() + message.pause

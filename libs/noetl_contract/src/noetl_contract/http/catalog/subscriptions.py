@@ -1,8 +1,12 @@
 """`/api/subscriptions*`."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from noetl_contract.http.scalars import IdText
+from noetl_contract.json import Json
 
 __all__ = ["SubscriptionBody", "SubscriptionList", "SubscriptionRequest"]
 
@@ -14,6 +18,10 @@ _EXAMPLE: Any = {
     "last_event_type": "subscription.registered",
     "updated_at": "2026-06-15T09:20:00.123456+00:00",
 }
+
+
+def _isoformat(value: Json) -> Json:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
 
 
 class SubscriptionRequest(BaseModel):
@@ -35,12 +43,12 @@ class SubscriptionBody(BaseModel):
         frozen=True, extra="ignore", json_schema_extra={"examples": [_EXAMPLE]}
     )
 
-    subscription_id: str
+    subscription_id: IdText
     path: str
-    catalog_id: str
+    catalog_id: IdText
     state: str
     last_event_type: str
-    updated_at: str | None = None
+    updated_at: Annotated[str | None, BeforeValidator(_isoformat)] = None
 
 
 class SubscriptionList(BaseModel):

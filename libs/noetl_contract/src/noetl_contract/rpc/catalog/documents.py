@@ -1,6 +1,6 @@
 """Operations of the catalog about documents: playbooks, subscriptions, their versions."""
 
-from pydantic import BaseModel, ConfigDict, StrictInt
+from pydantic import StrictInt
 
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
@@ -13,69 +13,31 @@ from noetl_contract.http.catalog.entries import (
     ValidateAnswer,
 )
 from noetl_contract.json import JsonObject
-from noetl_contract.rpc.models import MODEL, Nothing
+from noetl_contract.model import Model, example
+from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
-__all__ = [
-    "AGENTS",
-    "CONTENT",
-    "COUNTS",
-    "DELETE",
-    "LIST",
-    "REGISTER",
-    "REGISTER_BATCH",
-    "RESOLVE",
-    "RESOURCE",
-    "RESTORE",
-    "SUBSCRIPTION_LISTENER",
-    "UI_SCHEMA",
-    "VALIDATE",
-    "CatalogCounts",
-    "ContentRequest",
-    "DocumentRequest",
-    "EntryContent",
-    "EntryName",
-    "EntryPage",
-    "ListenerRequest",
-    "ListenerSubscription",
-    "RegisterDocument",
-    "RegisterDocuments",
-    "ResolvedEntry",
-]
 
-
-class EntryName(BaseModel):
+class EntryName(Model):
     """The name of an entry: an id, or a path with a version; the id counts if both are there.
 
     Ids and versions are taken as numbers or as decimal text; no version, or ``latest``, is the
     newest one.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
-    )
+    model_config = example(path="demo/hello", version="latest")
 
     catalog_id: StrictInt | str | None = None
     path: str | None = None
     version: StrictInt | str | None = None
 
 
-class DocumentRequest(BaseModel):
+class DocumentRequest(Model):
     """A document's text, decoded; ``resource_type`` counts where the text has no ``kind``."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
-                    "resource_type": "Playbook",
-                }
-            ]
-        },
+    model_config = example(
+        content="kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
+        resource_type="Playbook",
     )
 
     content: str
@@ -88,10 +50,8 @@ class RegisterDocument(DocumentRequest):
     instead_of: EntryName | None = None
 
 
-class RegisterDocuments(BaseModel):
+class RegisterDocuments(Model):
     """Documents to keep, one by one."""
-
-    model_config = MODEL
 
     items: list[DocumentRequest]
 
@@ -102,35 +62,20 @@ class EntryPage(CatalogListRequest):
     for_page: bool = False
 
 
-class CatalogCounts(BaseModel):
+class CatalogCounts(Model):
     """Versions of playbooks, and workers heard lately."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"total_playbooks": 25, "total_workers": 1}]},
-    )
+    model_config = example(total_playbooks=25, total_workers=1)
 
     total_playbooks: int
     total_workers: int
 
 
-class ResolvedEntry(BaseModel):
+class ResolvedEntry(Model):
     """The version that an execution would run."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "catalog_id": 767225066105864194,
-                    "path": "demo/hello",
-                    "version": 3,
-                    "kind": "playbook",
-                }
-            ]
-        },
+    model_config = example(
+        catalog_id=767225066105864194, path="demo/hello", version=3, kind="playbook"
     )
 
     catalog_id: int
@@ -139,10 +84,8 @@ class ResolvedEntry(BaseModel):
     kind: str
 
 
-class ContentRequest(BaseModel):
+class ContentRequest(Model):
     """The id of one version."""
-
-    model_config = MODEL
 
     catalog_id: int
 
@@ -150,146 +93,58 @@ class ContentRequest(BaseModel):
 class EntryContent(ResolvedEntry):
     """The text of one version; it never changes, so it may be cached for ever."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "catalog_id": 767225066105864194,
-                    "path": "demo/hello",
-                    "version": 3,
-                    "kind": "playbook",
-                    "content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
-                }
-            ]
-        },
+    model_config = example(
+        catalog_id=767225066105864194,
+        path="demo/hello",
+        version=3,
+        kind="playbook",
+        content="kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
     )
 
     content: str
 
 
-class ListenerRequest(BaseModel):
+class ListenerRequest(Model):
     """The last part of the gateway path of a push subscription."""
-
-    model_config = MODEL
 
     listener: str
 
 
-class ListenerSubscription(BaseModel):
+class ListenerSubscription(Model):
     """The subscription that listens there, with the ``spec`` of its document."""
-
-    model_config = MODEL
 
     path: str
     catalog_id: int
     spec: JsonObject
 
 
-LIST = Operation(
-    service="catalog",
-    name="list",
-    request=EntryPage,
-    answer=CatalogListAnswer,
-    scope="cluster",
-    summary="List entries, newest first.",
-)
-AGENTS = Operation(
-    service="catalog",
-    name="agents",
-    request=CatalogListRequest,
-    answer=CatalogListAnswer,
-    scope="cluster",
-    summary="List agents, newest first, with their metadata in the payload.",
-)
-RESOURCE = Operation(
-    service="catalog",
-    name="resource",
-    request=EntryName,
-    answer=CatalogEntry,
-    scope="cluster",
-    summary="Return one entry whole.",
-)
-UI_SCHEMA = Operation(
-    service="catalog",
-    name="ui_schema",
-    request=EntryName,
-    answer=UiSchema,
-    scope="cluster",
-    summary="Return the form that a document's workload asks for.",
-)
-RESOLVE = Operation(
-    service="catalog",
-    name="resolve",
-    request=EntryName,
-    answer=ResolvedEntry,
-    scope="cluster",
-    summary="Return the version that an execution would run.",
-)
-CONTENT = Operation(
-    service="catalog",
-    name="content",
-    request=ContentRequest,
-    answer=EntryContent,
-    scope="cluster",
-    summary="Return the text of one version, a deleted one too.",
-)
-COUNTS = Operation(
-    service="catalog",
-    name="counts",
-    request=Nothing,
-    answer=CatalogCounts,
-    scope="cluster",
-    summary="Count versions of playbooks and workers heard lately.",
-)
-REGISTER = Operation(
-    service="catalog",
-    name="register",
-    request=RegisterDocument,
-    answer=RegisterAnswer,
-    scope="cluster",
-    summary="Store a document as the next version of its path.",
-    repeatable=False,
-)
+LIST = Operation("catalog", "list", EntryPage, CatalogListAnswer)
+"""List entries, newest first."""
+AGENTS = Operation("catalog", "agents", CatalogListRequest, CatalogListAnswer)
+"""List agents, newest first, with their metadata in the payload."""
+RESOURCE = Operation("catalog", "resource", EntryName, CatalogEntry)
+"""Return one entry whole."""
+UI_SCHEMA = Operation("catalog", "ui_schema", EntryName, UiSchema)
+"""Return the form that a document's workload asks for."""
+RESOLVE = Operation("catalog", "resolve", EntryName, ResolvedEntry)
+"""Return the version that an execution would run."""
+CONTENT = Operation("catalog", "content", ContentRequest, EntryContent)
+"""Return the text of one version, a deleted one too."""
+COUNTS = Operation("catalog", "counts", Nothing, CatalogCounts)
+"""Count versions of playbooks and workers heard lately."""
+REGISTER = Operation("catalog", "register", RegisterDocument, RegisterAnswer, repeatable=False)
+"""Store a document as the next version of its path."""
 REGISTER_BATCH = Operation(
-    service="catalog",
-    name="register.batch",
-    request=RegisterDocuments,
-    answer=BatchAnswer,
-    scope="cluster",
-    summary="Store documents one by one; each has its own result.",
-    repeatable=False,
+    "catalog", "register.batch", RegisterDocuments, BatchAnswer, repeatable=False
 )
-VALIDATE = Operation(
-    service="catalog",
-    name="validate",
-    request=DocumentRequest,
-    answer=ValidateAnswer,
-    scope="cluster",
-    summary="List the problems of a document without storing it.",
-)
-DELETE = Operation(
-    service="catalog",
-    name="delete",
-    request=EntryName,
-    answer=MovedAnswer,
-    scope="cluster",
-    summary="Delete one version, or all versions of a path.",
-)
-RESTORE = Operation(
-    service="catalog",
-    name="restore",
-    request=EntryName,
-    answer=MovedAnswer,
-    scope="cluster",
-    summary="Restore one deleted version, or all of a path.",
-)
+"""Store documents one by one; each has its own result."""
+VALIDATE = Operation("catalog", "validate", DocumentRequest, ValidateAnswer)
+"""List the problems of a document without storing it."""
+DELETE = Operation("catalog", "delete", EntryName, MovedAnswer)
+"""Delete one version, or all versions of a path."""
+RESTORE = Operation("catalog", "restore", EntryName, MovedAnswer)
+"""Restore one deleted version, or all of a path."""
 SUBSCRIPTION_LISTENER = Operation(
-    service="catalog",
-    name="subscription.listener",
-    request=ListenerRequest,
-    answer=ListenerSubscription,
-    scope="cluster",
-    summary="Find the subscription whose gateway path ends in a name.",
+    "catalog", "subscription.listener", ListenerRequest, ListenerSubscription
 )
+"""Find the subscription whose gateway path ends in a name."""

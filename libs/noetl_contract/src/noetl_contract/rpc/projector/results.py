@@ -1,6 +1,6 @@
 """Operations of the projector about stored results."""
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from noetl_contract.http.executions.results import (
     DeletedResults,
@@ -10,33 +10,18 @@ from noetl_contract.http.executions.results import (
     StoreSize,
 )
 from noetl_contract.json import Json
-from noetl_contract.rpc.models import MODEL, Nothing
+from noetl_contract.model import Model, example
+from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
-
-__all__ = [
-    "RESULT_DELETE",
-    "RESULT_GET",
-    "RESULT_LIST",
-    "RESULT_PUT",
-    "RESULT_RESOLVE",
-    "RESULT_STATS",
-    "NamedResult",
-    "ResultFilter",
-    "ResultPut",
-    "ResultRef",
-    "StoreSizes",
-]
 
 _JSON: TypeAdapter[Json] = TypeAdapter(Json)
 
 
-class ResultPut(BaseModel):
+class ResultPut(Model):
     """A result to store: its data, or a subject from which the data is fetched in parts.
 
     Under the sender's ``result_id`` the request may be repeated (W13).
     """
-
-    model_config = MODEL
 
     execution_id: int
     name: str
@@ -50,92 +35,44 @@ class ResultPut(BaseModel):
     )
 
 
-class ResultRef(BaseModel):
+class ResultRef(Model):
     """The reference of a stored result: ``noetl://execution/<id>/result/<name>/<id>``."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"ref": "noetl://execution/325077236512452608/result/fetch/17"}]
-        },
-    )
+    model_config = example(ref="noetl://execution/325077236512452608/result/fetch/17")
 
     ref: str
 
 
-class NamedResult(BaseModel):
+class NamedResult(Model):
     """The name of a result of an execution."""
-
-    model_config = MODEL
 
     execution_id: int
     name: str
 
 
-class ResultFilter(BaseModel):
+class ResultFilter(Model):
     """Results of an execution, of one scope or name where given."""
-
-    model_config = MODEL
 
     execution_id: int
     scope: str | None = None
     name: str | None = None
 
 
-class StoreSizes(BaseModel):
+class StoreSizes(Model):
     """Stored results by place."""
-
-    model_config = MODEL
 
     stores: list[StoreSize]
 
 
-RESULT_PUT = Operation(
-    service="projector",
-    name="result.put",
-    request=ResultPut,
-    answer=ResultPutAnswer,
-    scope="shard",
-    summary="Store a result.",
-)
-RESULT_RESOLVE = Operation(
-    service="projector",
-    name="result.resolve",
-    request=ResultRef,
-    answer=_JSON,
-    scope="shard",
-    summary="Return the stored value itself.",
-)
-RESULT_GET = Operation(
-    service="projector",
-    name="result.get",
-    request=NamedResult,
-    answer=StoredResult,
-    scope="shard",
-    summary="Return the newest result of a name with its data.",
-)
-RESULT_LIST = Operation(
-    service="projector",
-    name="result.list",
-    request=ResultFilter,
-    answer=ResultList,
-    scope="shard",
-    summary="List results of an execution without their data.",
-)
-RESULT_DELETE = Operation(
-    service="projector",
-    name="result.delete",
-    request=ResultFilter,
-    answer=DeletedResults,
-    scope="shard",
-    summary="Delete results of an execution.",
-)
-RESULT_STATS = Operation(
-    service="projector",
-    name="result.stats",
-    request=Nothing,
-    answer=StoreSizes,
-    scope="shard",
-    summary="Return the number and size of stored results by place.",
-)
+RESULT_PUT = Operation("projector", "result.put", ResultPut, ResultPutAnswer)
+"""Store a result."""
+RESULT_RESOLVE = Operation("projector", "result.resolve", ResultRef, _JSON)
+"""Return the stored value itself."""
+RESULT_GET = Operation("projector", "result.get", NamedResult, StoredResult)
+"""Return the newest result of a name with its data."""
+RESULT_LIST = Operation("projector", "result.list", ResultFilter, ResultList)
+"""List results of an execution without their data."""
+RESULT_DELETE = Operation("projector", "result.delete", ResultFilter, DeletedResults)
+"""Delete results of an execution."""
+RESULT_STATS = Operation("projector", "result.stats", Nothing, StoreSizes)
+"""Return the number and size of stored results by place."""

@@ -1,27 +1,17 @@
 """Operations of the projector that run SQL."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.json import Json
-from noetl_contract.rpc.models import SECRET_MODEL
+from noetl_contract.model import SecretModel
 from noetl_contract.rpc.operation import Operation
 
-__all__ = [
-    "SESSIONS_VALIDATE",
-    "SQL_EXECUTE",
-    "SqlStatement",
-    "SqlText",
-]
 
-
-class SqlStatement(BaseModel):
+class SqlStatement(SecretModel):
     """One statement, and the database to run it on: our own if none is named."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
         validate_by_name=True,
         json_schema_extra={
             "examples": [
@@ -42,28 +32,13 @@ class SqlStatement(BaseModel):
     connection_string: str | None = Field(default=None, repr=False)
 
 
-class SqlText(BaseModel):
+class SqlText(SecretModel):
     """The body as text: reading it on the way would round its numbers."""
-
-    model_config = SECRET_MODEL
 
     text: str
 
 
-SQL_EXECUTE = Operation(
-    service="projector",
-    name="sql.execute",
-    request=SqlStatement,
-    answer=SqlText,
-    scope="shard",
-    summary="Run a statement; the text of the answer is the body for the client.",
-    repeatable=False,
-)
-SESSIONS_VALIDATE = Operation(
-    service="projector",
-    name="sessions.validate",
-    request=SessionRequest,
-    answer=SessionAnswer,
-    scope="shard",
-    summary="Return the user of a browser session's token.",
-)
+SQL_EXECUTE = Operation("projector", "sql.execute", SqlStatement, SqlText, repeatable=False)
+"""Run a statement; the text of the answer is the body for the client."""
+SESSIONS_VALIDATE = Operation("projector", "sessions.validate", SessionRequest, SessionAnswer)
+"""Return the user of a browser session's token."""

@@ -38,7 +38,7 @@ class Finding:
 
 
 def finding_at(
-    node: Node,
+    place: Node | tuple[int, int],
     path: str,
     rule: str,
     message: str,
@@ -46,13 +46,14 @@ def finding_at(
     severity: Severity = Severity.WARNING,
     hint: str | None = None,
 ) -> Finding:
-    """Return a finding about a value."""
+    """Return a finding about a value, or about a line and column."""
+    line, column = place if isinstance(place, tuple) else (place.line, place.column)
     return Finding(
         severity=severity,
         rule=rule,
         message=message,
-        line=node.line,
-        column=node.column,
+        line=line,
+        column=column,
         path=path,
         hint=hint,
     )
@@ -62,14 +63,6 @@ def finding_at_key(
     node: MapNode, key: str, path: str, rule: str, message: str, *, hint: str | None = None
 ) -> Finding:
     """Return a warning about a key of a mapping."""
-    line, column = node.places.get(key, (node.line, node.column))
     shown = key[:100]
-    return Finding(
-        severity=Severity.WARNING,
-        rule=rule,
-        message=message,
-        line=line,
-        column=column,
-        path=f"{path}.{shown}" if path else shown,
-        hint=hint,
-    )
+    place = node.places.get(key, node)
+    return finding_at(place, f"{path}.{shown}" if path else shown, rule, message, hint=hint)

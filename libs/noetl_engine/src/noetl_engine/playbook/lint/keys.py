@@ -8,7 +8,7 @@ from noetl_contract.tools import TOOLS
 from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.lint.finding import Finding, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
-from noetl_engine.playbook.lint.parts import items_of, steps_of, text_of
+from noetl_engine.playbook.lint.parts import StepPart, items_of, text_of
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_null
 
 # Where a key belongs that stands somewhere else, and how that place is called.
@@ -31,46 +31,34 @@ _STRAYS: Final = {
 
 def key_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
     """Yield every key without effect."""
-    yield from _level(guess, root, "Playbook", "")
-    yield from _level(guess, root.entries.get("metadata"), "Metadata", "metadata")
-    for index, item in enumerate(items_of(root.entries.get("workbook"))):
-        yield from _level(guess, item, "WorkbookTask", f"workbook[{index}]")
-        if isinstance(item, MapNode):
-            yield from _level(
-                guess, item.entries.get("tool"), "ToolSpec", f"workbook[{index}].tool"
-            )
-    for step in steps_of(root):
-        path = step.path
-        yield from _level(guess, step.node, "Step", path)
-        yield from _level(guess, step.get("spec"), "StepSpec", f"{path}.spec")
-        yield from _level(guess, step.get("spec", "policy"), "StepPolicy", f"{path}.spec.policy")
-        yield from _level(guess, step.get("output"), "StepOutput", f"{path}.output")
-        yield from _level(guess, step.get("loop"), "LoopConfig", f"{path}.loop")
-        yield from _level(guess, step.get("loop", "spec"), "LoopSpec", f"{path}.loop.spec")
-        yield from _level(
-            guess, step.get("loop", "spec", "frame"), "Frame", f"{path}.loop.spec.frame"
-        )
-        yield from _level(guess, step.get("loop", "cursor"), "Cursor", f"{path}.loop.cursor")
-        yield from _router(guess, step.get("next"), f"{path}.next")
-        for tool in step.tools():
-            yield from _level(guess, tool.node, "ToolSpec", tool.path)
+    for node, level, path in _mappings(root, "Playbook", ""):
+        yield from _level(guess, node, level, path)
 
 
-def _router(guess: Guesser, router: Node | None, path: str) -> Iterator[Finding]:
-    if isinstance(router, ListNode):
-        for index, target in enumerate(router.items):
-            yield from _level(guess, target, "Target", f"{path}[{index}]")
-        return
-    yield from _level(guess, router, "NextRouter", path)
-    if isinstance(router, MapNode):
-        yield from _level(guess, router.entries.get("spec"), "NextSpec", f"{path}.spec")
-        for index, arc in enumerate(items_of(router.entries.get("arcs"))):
-            yield from _level(guess, arc, "Arc", f"{path}.arcs[{index}]")
-
-
-def _level(guess: Guesser, node: Node | None, name: str, path: str) -> Iterator[Finding]:
+def _mappings(node: Node | None, level: str, path: str) -> Iterator[tuple[MapNode, str, str]]:
+    """Yield the mappings of a document with their level, as the language links them."""
+    if level == "NextRouter" and isinstance(node, ListNode):
+        yield from _items(node, "Target", path)
     if not isinstance(node, MapNode):
         return
+    yield node, level, path
+    if level == "Step":
+        for tool in StepPart(node, "", path).tools():
+            yield tool.node, "ToolSpec", tool.path
+    for key, known in LEVELS[level].keys.items():
+        value, place = node.entries.get(key), f"{path}.{key}" if path else key
+        if known.level is not None:
+            yield from _mappings(value, known.level, place)
+        elif known.item_level is not None:
+            yield from _items(value, known.item_level, place)
+
+
+def _items(node: Node | None, level: str, path: str) -> Iterator[tuple[MapNode, str, str]]:
+    for index, item in enumerate(items_of(node)):
+        yield from _mappings(item, level, f"{path}[{index}]")
+
+
+def _level(guess: Guesser, node: MapNode, name: str, path: str) -> Iterator[Finding]:
     level = LEVELS[name]
     for key, value in node.entries.items():
         known = level.keys.get(key)

@@ -5,7 +5,7 @@ from typing import Final
 
 from noetl_contract.tools import TOOL_KINDS
 
-from noetl_engine.playbook.lint.finding import Finding, Severity
+from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import items_of, text_of
 from noetl_engine.playbook.lint.source import Source
@@ -13,6 +13,7 @@ from noetl_engine.playbook.problem import Code, Problem
 from noetl_engine.playbook.yaml import MapNode, Node
 
 PARSER_RULES: Final = frozenset({"yaml", "shape", "rule"})
+_RULES: Final = {Code.YAML: "yaml", Code.IGNORED: "inert"}
 _MAX_NAMES: Final = 300
 
 
@@ -21,22 +22,15 @@ def refusal_findings(
 ) -> Iterator[Finding]:
     """Yield a finding for each problem, with advice where something similar is known."""
     for problem in problems:
-        line = problem.line or 1
-        yield Finding(
-            severity=Severity.ERROR,
-            rule=_rule(problem.code),
-            message=problem.text,
-            line=line,
-            column=problem.column or 1,
-            path=problem.path,
-            hint=source.advice(line) if problem.code is Code.YAML else _hint(problem, root, guess),
+        line, code = problem.line or 1, problem.code
+        yield finding_at(
+            (line, problem.column or 1),
+            problem.path,
+            _RULES.get(code) or ("shape" if code.is_undecodable else "rule"),
+            problem.text,
+            severity=Severity.WARNING if code is Code.IGNORED else Severity.ERROR,
+            hint=source.advice(line) if code is Code.YAML else _hint(problem, root, guess),
         )
-
-
-def _rule(code: Code) -> str:
-    if code is Code.YAML:
-        return "yaml"
-    return "shape" if code.is_undecodable else "rule"
 
 
 def _hint(problem: Problem, root: Node | None, guess: Guesser) -> str | None:

@@ -67,31 +67,17 @@ def _as_rendered(text: Text) -> tuple[str | None, bool]:
 
 
 def _syntax_error(text: Text, error: TemplateError, source: Source) -> Finding:
-    line, column = source.inside(text.node, error.line or 1)
-    return Finding(
-        severity=Severity.ERROR,
-        rule="template",
-        message=f"Step '{text.step}': {error.problem}",
-        line=line,
-        column=column,
-        path=text.path,
-        hint=_BRACES if text.use.is_code else None,
-    )
+    place = source.inside(text.node, error.line or 1)
+    message = f"Step '{text.step}': {error.problem}"
+    hint = _BRACES if text.use.is_code else None
+    return finding_at(place, text.path, "template", message, severity=Severity.ERROR, hint=hint)
 
 
 def _braces(text: Text, source: Source, what: str) -> Finding:
     lines = text.node.text.splitlines()
     number = next((n for n, line in enumerate(lines, start=1) if _F_STRING.search(line)), 1)
-    line, column = source.inside(text.node, number)
-    return Finding(
-        severity=Severity.WARNING,
-        rule="braces-in-code",
-        message=what,
-        line=line,
-        column=column,
-        path=text.path,
-        hint=_BRACES,
-    )
+    place = source.inside(text.node, number)
+    return finding_at(place, text.path, "braces-in-code", what, hint=_BRACES)
 
 
 def _undefined(
@@ -109,17 +95,9 @@ def _undefined(
         message = _what_is_missing(text, reference.path, names, guess)
         if message is None:
             continue
-        line, column = source.inside(text.node, reference.line)
-        is_code = text.use.is_code
-        yield Finding(
-            severity=Severity.WARNING,
-            rule="braces-in-code" if is_code else "undefined-name",
-            message=message,
-            line=line,
-            column=column,
-            path=text.path,
-            hint=_BRACES if is_code else None,
-        )
+        place = source.inside(text.node, reference.line)
+        rule, hint = ("braces-in-code", _BRACES) if text.use.is_code else ("undefined-name", None)
+        yield finding_at(place, text.path, rule, message, hint=hint)
 
 
 def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Guesser) -> str | None:

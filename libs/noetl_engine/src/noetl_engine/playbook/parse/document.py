@@ -1,31 +1,26 @@
 """From text to a valid playbook, or to every problem that it has."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
-from noetl_engine.playbook.language import LEVELS
-from noetl_engine.playbook.model import (
-    KeychainEntry,
-    Metadata,
-    Playbook,
-    Tool,
-    ValueMap,
-    WorkbookTask,
-)
-from noetl_engine.playbook.parse.reader import Reader, described
+from noetl_engine.playbook.language import LEVELS, METADATA
+from noetl_engine.playbook.model import KeychainEntry, Playbook, Tool
+from noetl_engine.playbook.parse.reader import Reader, described, problem_of
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step
 from noetl_engine.playbook.parse.tools import Mismatch, read_single
-from noetl_engine.playbook.parse.warnings import unknown_keys
 from noetl_engine.playbook.parse.workbook import resolve_reference
 from noetl_engine.playbook.problem import Code, Problem, problem_at
 from noetl_engine.playbook.yaml import MapNode, Node, Scalar, YamlLimits, compose, is_null
 
 _HEADER: Final = ("apiVersion", "kind", "metadata", "workflow")
+_DESCRIPTION: Final = replace(
+    METADATA, keys={name: METADATA.keys[name] for name in ("description", "labels")}
+)
 _CASE_ADVICE: Final = (
     "'case' blocks are not allowed in canonical format. Use 'step.when' for enable guards and "
     "'next[].when' for conditional routing. For pipelines, use 'tool: [- label: {kind: ...}]' "
@@ -45,8 +40,9 @@ class Reading:
     """The playbook as far as it could be read, and every problem of its text.
 
     Attributes:
-        playbook: Valid when there are no problems, nothing when the document is no mapping.
-        problems: In the order of reading.
+        playbook: Valid when no problem but ignored values is left, nothing when the document is
+            no mapping.
+        problems: In the order of reading, values that are accepted and ignored among them.
     """
 
     playbook: Playbook | None
@@ -67,8 +63,9 @@ def parse_playbook(
     except DecodeError as error:
         raise PlaybookError((error.problem,)) from error
     reading = read_document(root, more_kinds=more_kinds)
-    if reading.playbook is None or reading.problems:
-        raise PlaybookError(_of_first_check(reading.problems))
+    refused = tuple(problem for problem in reading.problems if problem.code is not Code.IGNORED)
+    if reading.playbook is None or refused:
+        raise PlaybookError(_of_first_check(refused))
     return reading.playbook
 
 
@@ -106,64 +103,45 @@ class _Document:
         self.problems: list[Problem] = []
         self._root = Reader(root, "", self.problems.append)
         self._more_kinds = more_kinds
-        self._warnings: list[Problem] = []
 
     def read(self) -> Playbook:
         """Return the playbook; refused parts are left out or replaced by harmless ones."""
-        root = self._root
-        api_version, kind, metadata, workload = self._read_header()
-        keychain = self._read_keychain()
-        workbook = self._read_workbook()
-        steps = self._read_workflow(workbook)
-        self.problems += header_problems(root.node, api_version, kind)
-        workflow = root.node.entries.get("workflow")
-        if steps is not None and workflow is not None:
-            self.problems += workflow_problems(workflow, steps)
-        warnings = [*self._warnings, *unknown_keys(root.node)]
-        return Playbook(
-            metadata=metadata,
-            steps={read.step.name: read.step for read in steps or ()},
-            workload=workload,
-            workbook=workbook,
-            keychain=keychain,
-            api_version=api_version,
-            kind=kind,
-            warnings=tuple(sorted(warnings, key=lambda problem: problem.line or 0)),
-        )
-
-    def _read_header(self) -> tuple[str, str, Metadata, ValueMap]:
-        root = self._root
-        missing = [key for key in _HEADER if key not in root.node.entries]
+        root, entries = self._root, self._root.node.entries
         self.problems += [
             Problem(code=Code.SHAPE, text=f"missing field `{key}`", line=1, column=1)
-            for key in missing
+            for key in _HEADER
+            if key not in entries
         ]
         workload = root.json("workload")
-        return (
-            API_VERSION
-            if "apiVersion" in missing
-            else root.required_text("apiVersion", instead=API_VERSION),
-            KIND if "kind" in missing else root.required_text("kind", instead=KIND),
-            Metadata(name="?") if "metadata" in missing else self._read_metadata(),
-            workload if isinstance(workload, dict) else {},
+        api_version, kind = (
+            root.required_text(key, instead=word) if key in entries else word
+            for key, word in (("apiVersion", API_VERSION), ("kind", KIND))
+        )
+        name, path = self._read_metadata()
+        keychain = self._read_keychain()
+        steps = self._read_workflow(self._read_workbook())
+        self.problems += header_problems(root.node, api_version, kind)
+        workflow = entries.get("workflow")
+        if steps is not None and workflow is not None:
+            self.problems += workflow_problems(workflow, steps)
+        return Playbook(
+            name=name,
+            path=path,
+            steps={read.step.name: read.step for read in steps or ()},
+            workload=workload if isinstance(workload, dict) else {},
+            keychain=keychain,
         )
 
-    def _read_metadata(self) -> Metadata:
-        root = self._root
-        node = root.node.entries["metadata"]
-        if is_null(node):
-            root.refuse_type(node, "struct Metadata", "metadata")
-        metadata = root.mapping("metadata")
+    def _read_metadata(self) -> tuple[str, str | None]:
+        node = self._root.node.entries.get("metadata")
+        if node is not None and is_null(node):
+            self._root.refuse_type(node, "struct Metadata", "metadata")
+        metadata = self._root.mapping("metadata")
         if metadata is None:
-            return Metadata(name="?")
-        labels = metadata.mapping("labels")
-        return Metadata(
-            name=metadata.required_text("name", instead="?"),
-            path=metadata.text("path"),
-            description=metadata.text("description"),
-            labels=labels.texts() if labels is not None else {},
-            raw=metadata.all(),
-        )
+            return "?", None
+        name, path = metadata.required_text("name", instead="?"), metadata.text("path")
+        metadata.check(_DESCRIPTION)
+        return name, path
 
     def _read_keychain(self) -> tuple[KeychainEntry, ...]:
         entries = []
@@ -173,13 +151,11 @@ class _Document:
             entries.append(KeychainEntry(name=name, raw=entry.all()))
         return tuple(entries)
 
-    def _read_workbook(self) -> dict[str, WorkbookTask]:
-        workbook = {}
-        for entry in self._root.readers("workbook", "WorkbookTask") or ():
-            name = entry.required_text("name", instead=entry.path)
-            tool = self._read_workbook_tool(entry)
-            workbook[name] = WorkbookTask(name=name, tool=tool, line=entry.node.line)
-        return workbook
+    def _read_workbook(self) -> dict[str, Tool]:
+        return {
+            entry.required_text("name", instead=entry.path): self._read_workbook_tool(entry)
+            for entry in self._root.readers("workbook", "WorkbookTask") or ()
+        }
 
     def _read_workbook_tool(self, entry: Reader) -> Tool:
         node = entry.required("tool")
@@ -202,14 +178,14 @@ class _Document:
             return "missing field `kind`"
         return mismatch.hint
 
-    def _read_workflow(self, workbook: dict[str, WorkbookTask]) -> list[ReadStep] | None:
+    def _read_workflow(self, workbook: dict[str, Tool]) -> list[ReadStep] | None:
         readers = self._root.readers("workflow", "Step")
         if readers is None:
             return None
         steps = []
         for reader in readers:
             self._refuse_case(reader)
-            read = read_step(reader, self._warnings, self._more_kinds)
+            read = read_step(reader, self._more_kinds)
             steps.append(resolve_reference(read, workbook, self.problems.append))
         return steps
 
@@ -219,12 +195,5 @@ class _Document:
             return
         name = step.node.entries.get("step")
         shown = name.text if isinstance(name, Scalar) else step.path
-        self.problems.append(
-            Problem(
-                code=Code.CASE,
-                text=f"Step '{shown}': {_CASE_ADVICE}",
-                line=case.line,
-                column=case.column,
-                path=step.path,
-            )
-        )
+        text = f"Step '{shown}': {_CASE_ADVICE}"
+        step.report(problem_of(case, text, step.path, code=Code.CASE))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from noetl_engine.playbook.model import Cursor, Frame, Loop, LoopMode, ValueMap
+from noetl_engine.playbook.model import Cursor, Frame, Loop, LoopMode
 from noetl_engine.playbook.parse.reader import Reader
 from noetl_engine.playbook.yaml import Scalar
 
@@ -27,7 +27,6 @@ def read_loop(reader: Reader) -> Loop:
         max_in_flight=max_in_flight,
         cursor=_cursor(reader),
         frame=frame,
-        line=reader.node.line,
     )
 
 
@@ -50,12 +49,9 @@ def _frame(spec: Reader) -> Frame:
         frame.float64(key)
     frame.float64("max_bytes")
     frame.text("process")
-    raw = spec.json("frame")
-    raw_object: ValueMap = raw if isinstance(raw, dict) else {}
     return Frame(
         max_rows=max(1, frame.int32("max_rows") or 1),
         row_concurrency=max(1, frame.int32("row_concurrency") or 1),
-        raw=raw_object,
     )
 
 
@@ -68,5 +64,4 @@ def _cursor(reader: Reader) -> Cursor | None:
         claim=cursor.text("claim") or "",
         kind=cursor.text("kind") or "postgres",
         auth=cursor.text("auth"),
-        options=cursor.json("options"),
     )

@@ -40,16 +40,10 @@ class Reader:
         """Report a value that has another type than expected."""
         self.refuse(f"invalid type: {described(node)}, expected {expected}", node=node, key=key)
 
-    def warn(self, key: str, text: str) -> Problem:
-        """Return a warning about one of the mapping's values."""
+    def warn(self, key: str, text: str) -> None:
+        """Report a value that is accepted and ignored."""
         node = self.node.entries[key]
-        return Problem(
-            code=Code.IGNORED,
-            text=text,
-            line=node.line,
-            column=node.column,
-            path=self.path_of(key),
-        )
+        self.report(problem_of(node, text, self.path_of(key), code=Code.IGNORED))
 
     def present(self, key: str) -> Node | None:
         """Return the value of a key, nothing for an absent or null one."""
@@ -88,10 +82,6 @@ class Reader:
     def all(self) -> dict[str, Value]:
         """Return the whole mapping as JSON."""
         return {key: to_json(node) for key, node in self.node.entries.items()}
-
-    def texts(self) -> dict[str, str]:
-        """Return the whole mapping, whose values must be scalars, as text."""
-        return {key: self.required_text(key, instead="") for key in self.node.entries}
 
     def mapping(self, key: str) -> "Reader | None":
         """Return a mapping, nothing when absent or null."""
@@ -144,7 +134,8 @@ class Reader:
         elif schema == OBJECT:
             named = self.mapping(key)
             if named is not None:
-                named.texts()
+                for name in named.node.entries:
+                    named.required_text(name, instead="")
         elif schema == TEXT:
             self.text(key)
 
@@ -189,6 +180,13 @@ class Reader:
         message = f"unknown variant `{text}`, expected one of {words}"
         self.refuse(message, node=self.node.entries[key], key=key)
         return None
+
+
+def problem_of(
+    node: Node, text: str, path: str, *, code: Code = Code.RULE, word: str | None = None
+) -> Problem:
+    """Return a problem of a value, whose message has no place."""
+    return Problem(code=code, text=text, line=node.line, column=node.column, path=path, word=word)
 
 
 def kind_of(node: Node) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from noetl_engine.playbook.model import Arc, Router, RouterForm, RouterMode, Value
-from noetl_engine.playbook.parse.tools import Mismatch, Refuse
-from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
+from noetl_engine.playbook.model import Arc, Router, RouterForm, RouterMode
+from noetl_engine.playbook.parse.tools import Mismatch, Refuse, mapping_at, text_at, text_of
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, is_absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,18 @@ def read_router(node: Node, refuse: Refuse, *, step_mode: str | None) -> ReadRou
 
 def _read_arcs(node: MapNode, refuse: Refuse, step_mode: str | None) -> ReadRouter:
     spec = node.entries.get("spec")
-    mode = on_no_match = None
+    mode: str | None = None
     if isinstance(spec, MapNode):
-        mode = _mode_word(spec, refuse)
-        on_no_match = _word(spec.entries.get("on_no_match"))
+        try:
+            mode = text_at(spec, "mode", name="next.spec.mode")
+        except Mismatch as mismatch:
+            refuse(mismatch)
     elif spec is not None and not is_absent(spec):
         refuse(Mismatch("next.spec must be a mapping", spec))
     arcs = node.entries.get("arcs")
     if arcs is not None and not is_absent(arcs) and not isinstance(arcs, ListNode):
         refuse(Mismatch("next.arcs must be a list", arcs))
-    router = Router(
-        mode=_mode(mode if mode is not None else step_mode),
-        form=RouterForm.ARCS,
-        on_no_match=on_no_match,
-    )
+    router = Router(mode=_mode(mode if mode is not None else step_mode))
     items = arcs.items if isinstance(arcs, ListNode) else []
     return _with_nodes(router, _accepted(items, _read_arc, refuse))
 
@@ -76,68 +74,27 @@ def _with_nodes(router: Router, arcs: list[tuple[Arc, Node]]) -> ReadRouter:
     return ReadRouter(whole, tuple(node for _, node in arcs))
 
 
-def _mode_word(spec: MapNode, refuse: Refuse) -> str | None:
-    try:
-        return _optional_text(spec.entries.get("mode"), "next.spec.mode")
-    except Mismatch as mismatch:
-        refuse(mismatch)
-    return None
-
-
 def _read_name(node: Node) -> Arc:
-    return Arc(target=_text(node, "next"), line=node.line)
+    return Arc(target=text_of(node, "next"))
 
 
 def _read_arc(node: Node) -> Arc:
     if not isinstance(node, MapNode):
         raise Mismatch("an arc must be a mapping with a step", node)
-    return Arc(
-        target=_target(node),
-        when=_optional_text(node.entries.get("when"), "when"),
-        set=_mapping(node.entries.get("set"), "set"),
-        line=node.line,
-    )
+    return Arc(target=_target(node), when=text_at(node, "when"), set=mapping_at(node, "set"))
 
 
 def _read_target(node: Node) -> Arc:
     if not isinstance(node, MapNode):
         raise Mismatch("a target must be a mapping with a step", node)
-    return Arc(
-        target=_target(node),
-        when=_optional_text(node.entries.get("when"), "when"),
-        args=_mapping(node.entries.get("args"), "args"),
-        line=node.line,
-    )
+    return Arc(target=_target(node), when=text_at(node, "when"), args=mapping_at(node, "args"))
 
 
 def _target(node: MapNode) -> str:
     target = node.entries.get("step")
     if target is None:
         raise Mismatch("an arc has no step", node)
-    return _text(target, "step")
-
-
-def _text(node: Node, key: str) -> str:
-    if isinstance(node, Scalar) and isinstance(node.value, str):
-        return node.value
-    raise Mismatch(f"{key} must be a string", node)
-
-
-def _optional_text(node: Node | None, key: str) -> str | None:
-    return None if node is None or is_absent(node) else _text(node, key)
-
-
-def _word(node: Node | None) -> str | None:
-    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
-
-
-def _mapping(node: Node | None, key: str) -> dict[str, Value]:
-    if node is None or is_absent(node):
-        return {}
-    value = to_json(node)
-    if not isinstance(value, dict):
-        raise Mismatch(f"{key} must be a mapping", node)
-    return value
+    return text_of(target, "step")
 
 
 def _mode(word: str | None) -> RouterMode:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from noetl_engine.playbook.model import START_STEP, LoopMode, RouterForm, Tool, Value
+from noetl_engine.playbook.parse.reader import problem_of
 from noetl_engine.playbook.parse.steps import ReadStep
 from noetl_engine.playbook.parse.tools import is_flat
 from noetl_engine.playbook.problem import Code, Problem
@@ -23,40 +24,34 @@ def header_problems(root: MapNode, api_version: str, kind: str) -> Iterator[Prob
     """Check ``apiVersion`` and ``kind``."""
     if api_version != API_VERSION:
         text = f"Unsupported API version: {api_version}. Expected {API_VERSION}"
-        yield _problem(root.entries["apiVersion"], text, "apiVersion")
+        yield problem_of(root.entries["apiVersion"], text, "apiVersion")
     if kind != KIND:
-        yield _problem(root.entries["kind"], f"Invalid kind: {kind}. Expected {KIND}", "kind")
+        yield problem_of(root.entries["kind"], f"Invalid kind: {kind}. Expected {KIND}", "kind")
 
 
 def workflow_problems(workflow: Node, steps: Sequence[ReadStep]) -> Iterator[Problem]:
     """Check the steps: first the workflow as a whole, then each in document order."""
     names: set[str] = {read.step.name for read in steps}
     if START_STEP not in names:
-        yield _problem(workflow, "Workflow must have a step named 'start'", "workflow")
+        yield problem_of(workflow, "Workflow must have a step named 'start'", "workflow")
     seen: set[str] = set()
     for read in steps:
         name = read.step.name
         if name in seen:
             text = f"Duplicate step name: {name}"
-            yield _problem(read.node.entries["step"], text, read.reader.path)
+            yield problem_of(read.node.entries["step"], text, read.reader.path)
         seen.add(name)
     for read in steps:
         prefix = f"Step '{read.step.name}': "
         for broken in (_pipeline(read), _evals(read), _loop(read), _guard(read)):
             for node, text in broken:
-                yield _problem(node, prefix + text, read.reader.path)
+                yield problem_of(node, prefix + text, read.reader.path)
         yield from _arcs(read, names)
 
 
 def is_expression(text: str) -> bool:
     """Return whether a guard or ``in`` passes the contract's check, which parses nothing."""
     return bool(text) and ("{{" in text or "{" not in text)
-
-
-def _problem(
-    node: Node, text: str, path: str, *, code: Code = Code.RULE, word: str | None = None
-) -> Problem:
-    return Problem(code=code, text=text, line=node.line, column=node.column, path=path, word=word)
 
 
 def _pipeline(read: ReadStep) -> Iterator[_Place]:
@@ -151,7 +146,7 @@ def _arcs(read: ReadStep, names: set[str]) -> Iterator[Problem]:
         if arc.target not in names:
             text = f"Step '{name}' references unknown step '{arc.target}' in {place}"
             target = entries.get("step", node)
-            yield _problem(target, text, path, code=Code.UNKNOWN_STEP, word=arc.target)
+            yield problem_of(target, text, path, code=Code.UNKNOWN_STEP, word=arc.target)
         if arc.when is not None and not is_expression(arc.when):
             text = f"Step '{name}': {place}[].when has invalid expression: {arc.when}"
-            yield _problem(entries["when"], text, path)
+            yield problem_of(entries["when"], text, path)

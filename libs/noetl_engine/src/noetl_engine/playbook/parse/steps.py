@@ -18,7 +18,7 @@ from noetl_engine.playbook.parse.loops import read_loop
 from noetl_engine.playbook.parse.reader import Reader
 from noetl_engine.playbook.parse.routers import ReadRouter, read_router
 from noetl_engine.playbook.parse.tools import Mismatch, ReadTool, output_paths, read_tool
-from noetl_engine.playbook.problem import Code, Problem, problem_at
+from noetl_engine.playbook.problem import Code, problem_at
 from noetl_engine.playbook.yaml import MapNode, Node
 
 _TIMEOUT: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|m|h)?\s*", re.ASCII)
@@ -47,8 +47,8 @@ class ReadStep:
         return self.reader.node
 
 
-def read_step(reader: Reader, warnings: list[Problem], more_kinds: Collection[str]) -> ReadStep:
-    """Read a step; values that are accepted and ignored are added to the warnings."""
+def read_step(reader: Reader, more_kinds: Collection[str]) -> ReadStep:
+    """Read a step."""
     name = reader.required_text("step", instead=reader.path)
     read = _tool(reader, more_kinds)
     spec = reader.mapping("spec")
@@ -60,16 +60,14 @@ def read_step(reader: Reader, warnings: list[Problem], more_kinds: Collection[st
         next=router.router if router else None,
         loop=read_loop(loop) if loop else None,
         when=reader.text("when"),
-        admit=_admit(spec, warnings) if spec else (),
+        admit=_admit(spec) if spec else (),
         set=_object(reader, "set"),
         args=_object(reader, "args"),
-        input=_input(reader, warnings),
-        timeout_seconds=_timeout(spec, warnings) if spec else None,
+        input=_input(reader),
+        timeout_seconds=_timeout(spec) if spec else None,
         output_select=_output_select(reader, read.tool),
-        description=reader.text("desc"),
-        line=reader.node.line,
-        column=reader.node.column,
     )
+    reader.text("desc")
     return ReadStep(step, reader, read.nodes, router.nodes if router else ())
 
 
@@ -113,12 +111,12 @@ def _object(reader: Reader, key: str) -> ValueMap:
     return value if isinstance(value, dict) else {}
 
 
-def _input(reader: Reader, warnings: list[Problem]) -> ValueMap:
+def _input(reader: Reader) -> ValueMap:
     value = reader.json("input")
     if isinstance(value, dict):
         return value
     if value is not None:
-        warnings.append(reader.warn("input", "input is not a mapping and is ignored"))
+        reader.warn("input", "input is not a mapping and is ignored")
     return {}
 
 
@@ -131,7 +129,7 @@ def _output_select(reader: Reader, tool: Tool | Pipeline) -> tuple[str, ...]:
     return tool.output_select if isinstance(tool, Tool) else ()
 
 
-def _timeout(spec: Reader, warnings: list[Problem]) -> float | None:
+def _timeout(spec: Reader) -> float | None:
     text = spec.text("timeout")
     if text is None:
         return None
@@ -140,12 +138,11 @@ def _timeout(spec: Reader, warnings: list[Problem]) -> float | None:
     if 0 < seconds <= LONGEST_SECONDS:
         return seconds
     what = "longer than a year" if seconds > 0 else "not a duration like 30, 30s, 5m or 1h"
-    message = f"timeout '{text[:50]}' is {what} and is ignored"
-    warnings.append(spec.warn("timeout", message))
+    spec.warn("timeout", f"timeout '{text[:50]}' is {what} and is ignored")
     return None
 
 
-def _admit(spec: Reader, warnings: list[Problem]) -> tuple[AdmitRule, ...]:
+def _admit(spec: Reader) -> tuple[AdmitRule, ...]:
     policy = spec.json("policy")
     admit = policy.get("admit") if isinstance(policy, dict) else None
     if admit is None:
@@ -154,9 +151,7 @@ def _admit(spec: Reader, warnings: list[Problem]) -> tuple[AdmitRule, ...]:
     read = [_admit_rule(rule) for rule in rules] if isinstance(rules, list) else [None]
     known = tuple(rule for rule in read if rule is not None)
     if len(known) < len(read):
-        warnings.append(
-            spec.warn("policy", "admit has rules that are not understood and are ignored")
-        )
+        spec.warn("policy", "admit has rules that are not understood and are ignored")
     return known
 
 

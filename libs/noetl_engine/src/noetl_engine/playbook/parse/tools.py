@@ -64,7 +64,7 @@ def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -
         for task, entry in _read_item(item, refuse, more_kinds)[:1]:
             tasks.append(task)
             nodes.append(entry)
-    return ReadTool(Pipeline(tasks=leave_repeated(tasks), line=node.line), tuple(nodes))
+    return ReadTool(Pipeline(tasks=leave_repeated(tasks)), tuple(nodes))
 
 
 def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
@@ -76,9 +76,12 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
     entries = node.entries
     kind = _read_kind(node, more_kinds)
     for key in _TEXT_KEYS:
-        _expect_text(entries.get(key), key)
-    _expect_mapping(entries.get("params"), "params")
-    _expect_text_values(entries.get("headers"))
+        text_at(node, key)
+    mapping_at(node, "params")
+    mapping_at(node, "headers")
+    headers = entries.get("headers")
+    for name, value in headers.entries.items() if isinstance(headers, MapNode) else ():
+        text_of(value, f"headers.{name}")
     _expect_eval(entries.get("eval"))
     written = [key for key in _ARGUMENT_KEYS if key in entries]
     if len(written) > 1:
@@ -89,14 +92,14 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
         for key, value in ((key, to_json(entry)) for key, entry in entries.items())
         if key not in {"kind", *written} and not (value is None and key in _TYPED_KEYS)
     }
+    spec = config.get("spec")
     return Tool(
         kind=kind,
         config=config,
         args=args,
         has_args=args is not None,
-        policy=_policy(config.get("spec")),
+        policy=spec.get("policy") if isinstance(spec, dict) else None,
         output_select=output_paths(config.get("output_select")),
-        line=node.line,
     )
 
 
@@ -107,16 +110,12 @@ def output_paths(value: Value) -> tuple[str, ...]:
     return tuple(path for path in value if isinstance(path, str) and path)
 
 
-def is_verbatim(key: str, value: Value) -> bool:
+def _is_verbatim(key: str, value: Value) -> bool:
     """Return whether a pipeline task's key goes to the worker unrendered.
 
     A list of ``retry`` rules speaks of answers that only the worker will have.
     """
     return key in VERBATIM_TASK_KEYS or (key == "retry" and isinstance(value, list))
-
-
-def _policy(spec: Value) -> Value:
-    return spec.get("policy") if isinstance(spec, dict) else None
 
 
 def is_flat(item: MapNode) -> bool:
@@ -147,26 +146,24 @@ def _tool_or_noop(node: Node, refuse: Refuse, more_kinds: Collection[str], wrong
             refuse(mismatch)
     else:
         refuse(Mismatch(wrong, node))
-    return Tool(kind="noop", line=node.line)
+    return Tool(kind="noop")
 
 
 def _read_label(node: MapNode, refuse: Refuse) -> str:
-    name = node.entries.get("name")
     try:
-        _expect_text(name, "name")
+        return text_at(node, "name") or ""
     except Mismatch as mismatch:
         refuse(mismatch)
-    return name.value if isinstance(name, Scalar) and isinstance(name.value, str) else ""
+    return ""
 
 
 def _task(label: str, tool: Tool) -> Task:
-    verbatim = {key: value for key, value in tool.config.items() if is_verbatim(key, value)}
+    verbatim: dict[str, Value] = {}
+    rendered: dict[str, Value] = {"kind": tool.kind}
+    for key, value in tool.config.items():
+        (verbatim if _is_verbatim(key, value) else rendered)[key] = value
     if tool.has_args:
         verbatim["input"] = tool.args
-    rendered: dict[str, Value] = {"kind": tool.kind}
-    rendered.update(
-        (key, value) for key, value in tool.config.items() if not is_verbatim(key, value)
-    )
     return Task(label=label, tool=tool, verbatim=verbatim, rendered=rendered)
 
 
@@ -182,25 +179,40 @@ def _read_kind(node: MapNode, more_kinds: Collection[str]) -> str:
     return kind.value
 
 
-def _expect_text(node: Node | None, key: str) -> None:
+def text_at(owner: MapNode, key: str, *, name: str = "") -> str | None:
+    """Return a text of a mapping, nothing when absent or null.
+
+    Raises:
+        Mismatch: It is something else; its ``name`` is the key's unless given.
+    """
+    node = owner.entries.get(key)
+    return None if node is None or is_absent(node) else text_of(node, name or key)
+
+
+def text_of(node: Node, name: str) -> str:
+    """Return a text.
+
+    Raises:
+        Mismatch: It is something else.
+    """
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return node.value
+    raise Mismatch(f"{name} must be a string", node)
+
+
+def mapping_at(owner: MapNode, key: str) -> dict[str, Value]:
+    """Return an object of a mapping, an empty one when absent or null.
+
+    Raises:
+        Mismatch: It is something else.
+    """
+    node = owner.entries.get(key)
     if node is None or is_absent(node):
-        return
-    if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        raise Mismatch(f"{key} must be a string", node)
-
-
-def _expect_mapping(node: Node | None, key: str) -> None:
-    if node is not None and not is_absent(node) and not isinstance(node, MapNode):
+        return {}
+    value = to_json(node)
+    if not isinstance(value, dict):
         raise Mismatch(f"{key} must be a mapping", node)
-
-
-def _expect_text_values(headers: Node | None) -> None:
-    _expect_mapping(headers, "headers")
-    if not isinstance(headers, MapNode):
-        return
-    for name, value in headers.entries.items():
-        if not isinstance(value, Scalar) or not isinstance(value.value, str):
-            raise Mismatch(f"headers.{name} must be a string", value)
+    return value
 
 
 def _expect_eval(node: Node | None) -> None:
@@ -218,5 +230,5 @@ def _expect_action(node: Node) -> None:
     action = node.entries.get("do")
     if not isinstance(action, Scalar) or not isinstance(action.value, str):
         raise Mismatch("an eval entry needs an action in 'do'", node)
-    _expect_text(node.entries.get("expr"), "expr")
-    _expect_mapping(node.entries.get("set_vars"), "set_vars")
+    text_at(node, "expr")
+    mapping_at(node, "set_vars")

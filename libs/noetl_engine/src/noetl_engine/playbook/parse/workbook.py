@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from noetl_engine.playbook.model import Step, Tool, WorkbookTask
-from noetl_engine.playbook.parse.reader import Report
+from noetl_engine.playbook.model import Step, Tool
+from noetl_engine.playbook.parse.reader import Report, problem_of
 from noetl_engine.playbook.parse.steps import ReadStep
-from noetl_engine.playbook.problem import Code, Problem
+from noetl_engine.playbook.problem import Code
 
 
-def resolve_reference(
-    read: ReadStep, workbook: Mapping[str, WorkbookTask], report: Report
-) -> ReadStep:
+def resolve_reference(read: ReadStep, workbook: Mapping[str, Tool], report: Report) -> ReadStep:
     """Give a step that names a workbook task that task's tool; report a name of no task.
 
     Pipeline items that name a task are left alone: the original server doesn't resolve them either.
@@ -23,30 +21,22 @@ def resolve_reference(
     task = workbook.get(name) if isinstance(name, str) else None
     if task is not None:
         return replace(read, step=_with_task(read.step, tool, task))
-    node = read.tools[0]
-    report(
-        Problem(
-            code=Code.UNKNOWN_TASK,
-            text=f"Step '{read.step.name}': {_missing(name, workbook)}",
-            line=node.line,
-            column=node.column,
-            path=read.reader.path_of("tool"),
-            word=name if isinstance(name, str) else None,
-        )
-    )
+    text = f"Step '{read.step.name}': {_missing(name, workbook)}"
+    word = name if isinstance(name, str) else None
+    path = read.reader.path_of("tool")
+    report(problem_of(read.tools[0], text, path, code=Code.UNKNOWN_TASK, word=word))
     return read
 
 
-def _missing(name: object, workbook: Mapping[str, WorkbookTask]) -> str:
+def _missing(name: object, workbook: Mapping[str, Tool]) -> str:
     if not isinstance(name, str):
         return "tool.kind=workbook requires a 'name' field referencing a workbook action"
     available = ", ".join(workbook)
     return f"workbook action '{name}' not found in playbook.workbook[] (available: [{available}])"
 
 
-def _with_task(step: Step, reference: Tool, task: WorkbookTask) -> Step:
+def _with_task(step: Step, reference: Tool, tool: Tool) -> Step:
     """Return the step with the task's tool; its arguments win, its other keys are dropped."""
-    tool = task.tool
     if isinstance(reference.args, dict) and isinstance(tool.args, dict):
         tool = replace(tool, args={**tool.args, **reference.args})
     elif reference.has_args:

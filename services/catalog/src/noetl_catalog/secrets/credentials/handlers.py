@@ -31,10 +31,9 @@ from noetl_contract.rpc.operation import encode_value
 
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
-from noetl_catalog.secrets.credentials.reader import SecretReader, credential_body
+from noetl_catalog.secrets.credentials.reader import SecretReader
 from noetl_catalog.secrets.errors import BrokerUnreachable, ResidencyViolation
 from noetl_catalog.secrets.keys.box import SecretBox
-from noetl_catalog.secrets.rows import NewCredential
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
@@ -77,28 +76,21 @@ class CredentialHandlers:
     async def on_create(self, request: CredentialCreate) -> CredentialBody:
         """Store a credential, in place of the one with its name."""
         closed = await self._box.close(request.data)
-        stored = await self._store.put_credential(
-            NewCredential(
-                id=self._ids.next(),
-                name=request.name,
-                type=request.type,
-                data_encrypted=closed.text,
-                meta=request.meta,
-                tags=request.tags,
-                description=request.description,
-            ),
+        return await self._store.put_credential(
+            self._ids.next(),
+            request,
+            data_encrypted=closed.text,
             audit=self._audit.row(
                 request.name, Action.PUT_CREDENTIAL, kek_version=closed.key_version
             ),
         )
-        return credential_body(stored)
 
     async def on_list(self, request: CredentialList) -> CredentialListAnswer:
         """List credentials, newest first, without their data."""
         found = await self._store.list_credentials(
             type_=request.type, part=request.q, limit=self._settings.credential_list_limit
         )
-        answer = CredentialListAnswer(items=[credential_body(credential) for credential in found])
+        answer = CredentialListAnswer(items=found)
         named = request.model_dump(exclude_none=True)
         return answer.model_copy(update={"filter": named}) if named else answer
 
@@ -110,7 +102,7 @@ class CredentialHandlers:
             )
         else:
             stored = await self._store.find_credential(request.identifier)
-            body = None if stored is None else credential_body(stored)
+            body = None if stored is None else stored.body
         return _not_found(request.identifier) if body is None else body
 
     async def on_delete(self, request: CredentialName) -> CredentialDeleted | Refusal:
@@ -118,10 +110,10 @@ class CredentialHandlers:
         stored = await self._store.find_credential(request.identifier)
         if stored is None:
             return _not_found(request.identifier)
-        record = self._audit.row(stored.name, Action.DELETE_CREDENTIAL)
-        if not await self._store.delete_credential(stored.id, audit=record):
+        record = self._audit.row(stored.body.name, Action.DELETE_CREDENTIAL)
+        if not await self._store.delete_credential(int(stored.body.id), audit=record):
             return Refusal(500, "Failed to delete credential")
-        return CredentialDeleted(id=str(stored.id), message="Credential deleted successfully")
+        return CredentialDeleted(id=stored.body.id, message="Credential deleted successfully")
 
     async def on_sealed(self, request: SealedRead) -> SealedEnvelope | Refusal:
         """Return a credential that only the worker can read."""

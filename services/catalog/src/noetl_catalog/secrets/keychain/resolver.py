@@ -10,9 +10,10 @@ from weakref import WeakValueDictionary
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.json import Json
+from noetl_contract.http.secrets.keychain import KeychainPut
 from noetl_template import Renderer, TemplateError
 
+from noetl_catalog.providers.provider import Secret
 from noetl_catalog.providers.registry import Providers
 from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.errors import TemplateFailed
@@ -21,7 +22,7 @@ from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Execution, Executions
 from noetl_catalog.secrets.keychain.residency import check_residency
 from noetl_catalog.secrets.keys.box import Opened, SecretBox
-from noetl_catalog.secrets.rows import KeychainRow, NewKeychain
+from noetl_catalog.secrets.rows import KeychainRow
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
@@ -62,12 +63,6 @@ class _Wanted:
             scope_type="local",
             execution_id=self.execution_id,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    value: Json = field(repr=False)
-    expires_at: datetime | None = None
 
 
 class KeychainResolver:
@@ -139,18 +134,17 @@ class KeychainResolver:
         await self._cache(wanted, fetched)
         return Opened(fetched.value, "")
 
-    async def _fetch(self, entry: Definition, wanted: _Wanted) -> _Fetched:
+    async def _fetch(self, entry: Definition, wanted: _Wanted) -> Secret:
         provider = self._providers.build(entry.provider)
         if entry.references is None:
-            secret = await provider.fetch(entry.reference or wanted.alias)
-            return _Fetched(secret.value, secret.expires_at)
+            return await provider.fetch(entry.reference or wanted.alias)
         secrets = {
             key: await provider.fetch(self._rendered(wanted, key, template))
             for key, template in entry.references.items()
         }
         ends = [secret.expires_at for secret in secrets.values() if secret.expires_at is not None]
         values = {key: secret.value for key, secret in secrets.items()}
-        return _Fetched(values, min(ends) if ends else None)
+        return Secret(values, min(ends) if ends else None)
 
     def _rendered(self, wanted: _Wanted, key: str, template: str) -> str:
         try:
@@ -158,7 +152,7 @@ class KeychainResolver:
         except TemplateError as error:
             raise TemplateFailed(entry=wanted.alias, key=key, reason=str(error)) from error
 
-    async def _measured(self, provider: str, fetch: Callable[[], Awaitable[_Fetched]]) -> _Fetched:
+    async def _measured(self, provider: str, fetch: Callable[[], Awaitable[Secret]]) -> Secret:
         label = provider if self._providers.is_known(provider) else "other"
         region = self._settings.server_region or "-"
         status = "provider_fetch_error"
@@ -189,7 +183,7 @@ class KeychainResolver:
         self._refresh_if_due(row, wanted)
         return opened
 
-    async def _cache(self, wanted: _Wanted, fetched: _Fetched) -> None:
+    async def _cache(self, wanted: _Wanted, fetched: Secret) -> None:
         """Cache a secret while it is valid; a failure to cache is not an error."""
         life = cache_seconds(fetched.expires_at, now=datetime.now(UTC), settings=self._settings)
         if life is None:
@@ -198,16 +192,17 @@ class KeychainResolver:
         try:
             closed = await self._box.close(fetched.value)
             await self._store.put_keychain(
-                NewKeychain(
-                    cache_key=wanted.cache_key,
-                    keychain_name=wanted.alias,
+                wanted.cache_key,
+                KeychainPut(
                     catalog_id=wanted.execution.catalog_id,
+                    keychain_name=wanted.alias,
                     scope_type="local",
                     execution_id=wanted.execution_id,
-                    data_encrypted=closed.text,
-                    expires_at=fetched.expires_at,
-                    life_seconds=life,
+                    data=None,
                 ),
+                expires_at=fetched.expires_at,
+                life_seconds=life,
+                data_encrypted=closed.text,
                 audit=self._audit.row(
                     wanted.alias,
                     Action.RESOLVE_KEYCHAIN,

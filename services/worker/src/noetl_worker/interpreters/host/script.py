@@ -1,13 +1,15 @@
-"""The process that runs one script."""
+"""The process that runs scripts of one execution."""
 
 from __future__ import annotations
 
 import atexit
 import builtins
 import contextlib
+import contextvars
 import json
 import linecache
 import os
+import random
 import signal
 import stat
 import sys
@@ -19,29 +21,48 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import limits
 from .body import Body
-from .wire import LENGTH, REPORT_MARK
+from .wire import JOB, LENGTH, REPORT_MARK, RETIRED
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .traces import Traces
+
+
+_KNOWN_BODIES = 16
+
 
 class ScriptProcess:
-    """Wait for a job, run it, report, end."""
+    """Wait for a job, run it, report; end unless the script left no trace.
+
+    The worker sends jobs of one execution only to one process.
+    """
 
     def __init__(
-        self, *, job: int, report: int, control: int, limits: dict[str, int], parent: int
+        self,
+        *,
+        job: int,
+        report: int,
+        control: int,
+        limits: dict[str, int],
+        parent: int,
+        traces: Traces,
     ) -> None:
         self._job = job
         self._report = report
         self._control = control
         self._limits = limits
         self._parent = parent
+        self._traces = traces
+        self._has_begun = False
+        # By name and text; loops run one text often.
+        self._bodies: dict[tuple[str, str], Body] = {}
 
     def live(self) -> NoReturn:
         status = 1
         try:
             self._prepare()
-            status = self._work(self._read_job())
+            status = self._serve()
         except BaseException:  # noqa: BLE001  the fork must end here, whatever happened
             try:
                 traceback.print_exc()
@@ -49,6 +70,17 @@ class ScriptProcess:
             finally:
                 os._exit(1)
         os._exit(status)
+
+    def _serve(self) -> int:
+        while True:
+            may_stay, size = JOB.unpack(self._read_exactly(JOB.size))
+            if not size:
+                return RETIRED
+            job: dict[str, Any] = loads(self._read_exactly(size))
+            # An empty context: a script keeps decimal's precision, and the like, to itself.
+            stays, status = contextvars.Context().run(self._work, job, may_stay=may_stay)
+            if not stays:
+                return status
 
     def _prepare(self) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
@@ -58,11 +90,6 @@ class ScriptProcess:
             os._exit(1)
         os.close(self._control)
         limits.apply_limits(self._limits)
-
-    def _read_job(self) -> dict[str, Any]:
-        (size,) = LENGTH.unpack(self._read_exactly(LENGTH.size))
-        job: dict[str, Any] = loads(self._read_exactly(size))
-        return job
 
     def _read_exactly(self, size: int) -> bytes:
         parts = []
@@ -74,7 +101,10 @@ class ScriptProcess:
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _work(self, job: dict[str, Any]) -> int:
+    def _work(self, job: dict[str, Any], *, may_stay: bool) -> tuple[bool, int]:
+        if may_stay and not self._has_begun:
+            self._traces.begin()
+            self._has_begun = True
         if job.get("env"):
             os.environ.update(job["env"])
         if job.get("cwd"):
@@ -82,20 +112,61 @@ class ScriptProcess:
                 os.chdir(job["cwd"])
             except OSError as error:
                 self._report_bytes(dumps({"cwd_error": _os_text(error)}).encode())
-                return 1
+                return False, 1
         if "file" in job:
             # Read here, not by the worker: it can reach more than a script may.
             try:
                 job["code"] = _read_source(job["file"], job["largest_source"])
             except (OSError, ValueError) as error:
                 self._report_bytes(dumps({"file_error": str(error)}).encode())
-                return 1
-        status, value = _execute(job)
-        # No value: the script was cut short or its result has no JSON; null: it gave none.
-        self._report_bytes(b"{}" if value is None else b'{"value":' + _utf8(value) + b"}")
+                return False, 1
+        status, value = self._execute(job)
+        if may_stay and status == 0 and not self._has_traces(job):
+            _flush()
+            self._report_value(value, prefix=b'"kept":true')
+            return True, status
+        self._report_value(value)
         _end_interpreter()
         _flush()
-        return status
+        return False, status
+
+    def _execute(self, job: dict[str, Any]) -> tuple[int, str | None]:
+        """Return the exit status, and the value as JSON if there is one."""
+        name = job["name"]
+        source = job["code"]
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        try:
+            if "random" in source:
+                random.seed()  # hides the seed of an earlier script
+            value = self._body(source, name).evaluate(_namespace(job), dict(job["args"]))
+            return 0, _encode(value)
+        except SystemExit as end:
+            return _exit_status(end), None
+        except BaseException as error:  # noqa: BLE001  a script may raise anything
+            if isinstance(error, MemoryError):
+                limits.lift_memory_limit()
+            _print_error(error, name)
+            return 1, None
+
+    def _body(self, source: str, name: str) -> Body:
+        known = self._bodies.get((name, source))
+        if known is None:
+            if len(self._bodies) >= _KNOWN_BODIES:
+                self._bodies.clear()
+            known = self._bodies[name, source] = Body(source, name=name)
+        return known
+
+    def _has_traces(self, job: dict[str, Any]) -> bool:
+        code = self._bodies[job["name"], job["code"]].code
+        sys.modules.pop("__main__", None)
+        linecache.cache.pop(job["name"], None)
+        job.clear()
+        return self._traces.are_found(code)
+
+    def _report_value(self, value: str | None, *, prefix: bytes = b"") -> None:
+        # No value: the script was cut short or its result has no JSON; null: it gave none.
+        given = b"" if value is None else b'"value":' + _utf8(value)
+        self._report_bytes(b"{" + b",".join(part for part in (prefix, given) if part) + b"}")
 
     def _report_bytes(self, data: bytes) -> None:
         frame = memoryview(REPORT_MARK + LENGTH.pack(len(data)) + data)
@@ -106,23 +177,6 @@ class ScriptProcess:
             _complain(f"the result could not be reported: {error}")
             _flush()
             os._exit(1)
-
-
-def _execute(job: dict[str, Any]) -> tuple[int, str | None]:
-    """Return the exit status, and the value as JSON if there is one."""
-    name = job["name"]
-    source = job["code"]
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    try:
-        value = Body(source, name=name).evaluate(_namespace(job), dict(job["args"]))
-        return 0, _encode(value)
-    except SystemExit as end:
-        return _exit_status(end), None
-    except BaseException as error:  # noqa: BLE001  a script may raise anything
-        if isinstance(error, MemoryError):
-            limits.lift_memory_limit()
-        _print_error(error, name)
-        return 1, None
 
 
 def _read_source(path: str, most: int) -> str:

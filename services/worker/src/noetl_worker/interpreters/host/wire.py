@@ -1,12 +1,17 @@
 """Frames between the worker and a warm interpreter.
 
-A job is a length and JSON; a report is a mark, a length and JSON; a control record is
+A job is a head and JSON; a report is a mark, a length and JSON; a control record is
 ``(kind, pid, wait status)``.
 """
 
 import struct
 
 CONTROL = struct.Struct("<4sii")
+PID = struct.Struct("<i")
+JOB = struct.Struct("<?Q")
+"""Head of a job: whether the process may wait for another one, and the length. Length 0: end."""
+RETIRED = 86
+"""Exit code of a process that was asked to end."""
 LENGTH = struct.Struct("<Q")
 REPORT_MARK = b"NRES"
 READY = b"REDY"

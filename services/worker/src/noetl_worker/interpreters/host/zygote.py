@@ -1,20 +1,17 @@
 """The waiting parent: forks script processes, ends what they leave behind, reports.
 
 It runs no foreign code. A process is forked before its job arrives, so no job waits for a
-fork; it serves that one job: what a script changes in its process reaches no other script.
+fork. It serves scripts of one execution, one after the other as long as they leave no trace:
+what a script changes in its process reaches no script of another execution.
 """
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import gc
-import importlib
-import json
 import os
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,23 +23,20 @@ from .wire import CONTROL, ENDED, READY
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_LOADED_MODULES = (
-    "__future__", "_strptime", "abc", "base64", "binascii", "bisect", "collections", "copy",
-    "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq",
-    "hmac", "html", "io", "itertools", "json", "math", "numbers", "operator", "pprint", "random",
-    "re", "secrets", "statistics", "string", "struct", "textwrap", "time", "typing",
-    "unicodedata", "urllib.parse", "uuid", "zlib",
-)  # fmt: skip
+    from .traces import Traces
 
 
 class Zygote:
     """The parent of script processes; ends with the worker."""
 
-    def __init__(self, *, job: int, report: int, control: int, limits: dict[str, int]) -> None:
+    def __init__(
+        self, *, job: int, report: int, control: int, limits: dict[str, int], traces: Traces
+    ) -> None:
         self.job = job
         self.report = report
         self.control = control
         self.limits = limits
+        self._traces = traces
         self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
         self._child = 0
         self._pid = os.getpid()
@@ -54,9 +48,7 @@ class Zygote:
         if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
             self._end()
         limits.adopt_orphans()
-        _load_modules()
-        _prepare_interpreter()
-        gc.collect()
+        self._traces.settle()
         gc.freeze()
         try:
             while True:
@@ -74,6 +66,7 @@ class Zygote:
                 control=self.control,
                 limits=self.limits,
                 parent=self._pid,
+                traces=self._traces,
             ).live()
         self._child = pid
         with contextlib.suppress(OSError):  # it did so itself, or is gone
@@ -144,39 +137,6 @@ class Zygote:
                     os.unlink(entry.path)  # noqa: PTH108  as above
 
 
-def _load_modules() -> None:
-    """Import modules that scripts use often, once for all forks."""
-    for name in _LOADED_MODULES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-
-
-def _prepare_interpreter() -> None:
-    """Make it look as scripts expect it, once for all forks."""
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = open(  # noqa: SIM115  stays open as long as the process
-            descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
-        )
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    sys.argv = [""]
-
-    def leave(code: object = None) -> NoReturn:
-        raise SystemExit(code)
-
-    # The two that `site` would add; we leave it out with the installed packages.
-    for name in ("exit", "quit"):
-        if not hasattr(builtins, name):
-            setattr(builtins, name, leave)
-
-
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def main() -> None:
-    """Arguments: job fd, report fd, control fd, parent's pid, limits as JSON."""
-    job, report, control, parent = (int(word) for word in sys.argv[1:5])
-    zygote = Zygote(job=job, report=report, control=control, limits=json.loads(sys.argv[5]))
-    zygote.serve(parent=parent)

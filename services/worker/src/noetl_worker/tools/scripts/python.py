@@ -64,7 +64,10 @@ class Python:
             job["variables"] = context.variables
         try:
             run = await self._interpreters.run(
-                _encoded(job), timeout=seconds, executable=fields.optional_text("python")
+                _encoded(job),
+                timeout=seconds,
+                executable=fields.optional_text("python"),
+                execution=context.execution_id,
             )
         except StartFailed as error:
             raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error

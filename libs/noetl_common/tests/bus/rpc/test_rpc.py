@@ -1,0 +1,348 @@
+"""Request/reply between services."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.inbox import PartCollector, split
+from noetl_common.bus.rpc import (
+    RpcClient,
+    RpcHandler,
+    RpcUnavailable,
+    encode_reply,
+    serve_rpc,
+)
+from noetl_common.errors import NotFound, TooLarge
+from noetl_contract.ingress import DEADLINE_HEADER, CancelMessage
+from noetl_contract.rpc import RpcReply
+from noetl_testkit.bus import nats_settings
+from noetl_testkit.nats import NatsServer
+from noetl_testkit.waiting import eventually
+
+
+@pytest.fixture
+def client(bus: Bus) -> RpcClient:
+    return RpcClient(bus)
+
+
+@pytest.fixture
+def subject(bus_prefix: str) -> str:
+    return f"{bus_prefix}.service.operation"
+
+
+async def test_a_dict_is_the_body_of_a_success(bus: Bus, client: RpcClient, subject: str) -> None:
+    async def double(request: dict[str, Any]) -> dict[str, Any]:
+        return {"doubled": request["number"] * 2}
+
+    async with serve_rpc(bus, {subject: double}, queue="q"):
+        reply = await client.call(subject, {"number": 21}, timeout=10)
+
+    assert reply == RpcReply(status=200, body={"doubled": 42})
+
+
+async def test_status_and_detail_travel(bus: Bus, client: RpcClient, subject: str) -> None:
+    async def refuse(_request: dict[str, Any]) -> RpcReply:
+        return RpcReply(status=409, error="too late", detail={"since": 1})
+
+    async with serve_rpc(bus, {subject: refuse}, queue="q"):
+        reply = await client.call(subject, b"{}", timeout=10)
+
+    assert reply == RpcReply(status=409, error="too late", detail={"since": 1})
+
+
+async def test_encoded_json_passes_through(bus: Bus, client: RpcClient, subject: str) -> None:
+    async def stored(_request: dict[str, Any]) -> bytes:
+        return encode_reply(orjson.Fragment(b'{"big":12345678901234567}'), status=201)
+
+    async with serve_rpc(bus, {subject: stored}, queue="q"):
+        reply = await client.call(subject, {}, timeout=10)
+
+    assert reply == RpcReply(status=201, body={"big": 12345678901234567})
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (NotFound(what="it"), 404),
+        (RuntimeError("secret internals"), 500),
+        (ValueError("secret internals"), 500),
+    ],
+)
+async def test_an_error_becomes_an_answer(
+    bus: Bus, client: RpcClient, subject: str, failure: Exception, status: int
+) -> None:
+    async def fail(_request: dict[str, Any]) -> RpcReply:
+        raise failure
+
+    async with serve_rpc(bus, {subject: fail}, queue="q"):
+        reply = await client.call(subject, {}, timeout=10)
+
+    assert reply.status == status
+    assert "secret" not in str(reply)
+
+
+async def test_a_request_of_the_wrong_shape_is_the_callers_mistake(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    async def strict(request: dict[str, Any]) -> RpcReply:
+        return RpcReply(body=CancelMessage.model_validate(request).execution_id)
+
+    async with serve_rpc(bus, {subject: strict}, queue="q"):
+        wrong = await client.call(subject, {"execution_id": "x"}, timeout=10)
+        broken = await client.call(subject, b"\xff", timeout=10)
+        listed = await client.call(subject, b"[]", timeout=10)
+
+    assert (wrong.status, broken.status, listed.status) == (422, 400, 400)
+    assert wrong.detail[0]["loc"] == ["execution_id"]
+
+
+async def test_without_a_service_the_call_fails_at_once(client: RpcClient, subject: str) -> None:
+    async with asyncio.timeout(30):
+        with pytest.raises(RpcUnavailable, match="nobody listens"):
+            await client.call(subject, {}, timeout=60)
+
+
+async def test_a_call_may_wait_for_its_service(bus: Bus, client: RpcClient, subject: str) -> None:
+    """A restart of a service is no error for those who can wait."""
+
+    async def answer(_request: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    call = asyncio.ensure_future(client.call(subject, {}, timeout=5, wait_for_responder=True))
+    await asyncio.sleep(0)
+    async with serve_rpc(bus, {subject: answer}, queue="q"):
+        assert (await call).status == 200
+
+
+async def test_no_answer_in_time_is_an_error(bus: Bus, client: RpcClient, subject: str) -> None:
+    go_on = asyncio.Event()
+
+    async def late(_request: dict[str, Any]) -> dict[str, Any]:
+        await go_on.wait()
+        return {}
+
+    async with serve_rpc(bus, {subject: late}, queue="q"):
+        with pytest.raises(RpcUnavailable, match="no answer"):
+            await client.call(subject, {}, timeout=0.1)
+        go_on.set()
+
+
+async def test_a_request_whose_sender_gave_up_is_dropped(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    go_on = asyncio.Event()
+    worked: list[str] = []
+
+    async def work(request: dict[str, Any]) -> dict[str, Any]:
+        worked.append(request["name"])
+        await go_on.wait()
+        return {}
+
+    async with serve_rpc(bus, {subject: work}, queue="q", concurrency=1):
+        first = asyncio.ensure_future(client.call(subject, {"name": "first"}, timeout=5))
+        await eventually(lambda: worked == ["first"])
+        with pytest.raises(RpcUnavailable):
+            await client.call(subject, {"name": "impatient"}, timeout=0.1)
+        # Its patience counts from when the service got it, which is now at the latest.
+        await bus.flush(10)
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await first
+        await client.call(subject, {"name": "last"}, timeout=5)
+
+    assert worked == ["first", "last"]
+
+
+async def test_work_past_its_deadline_is_dropped(bus: Bus, subject: str) -> None:
+    """Requests of others carry the deadline only."""
+    worked: list[dict[str, Any]] = []
+
+    async def work(request: dict[str, Any]) -> dict[str, Any]:
+        worked.append(request)
+        return {}
+
+    async with serve_rpc(bus, {subject: work}, queue="q"):
+        await bus.send(subject, b'{"late":true}', {DEADLINE_HEADER: "1000"})
+        await bus.send(subject, b'{"late":false}')
+        await eventually(lambda: worked)
+
+    assert worked == [{"late": False}]
+
+
+async def test_too_many_waiting_requests_are_refused_at_once(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    go_on = asyncio.Event()
+
+    async def work(_request: dict[str, Any]) -> dict[str, Any]:
+        await go_on.wait()
+        return {}
+
+    async with serve_rpc(bus, {subject: work}, queue="q", concurrency=1):
+        calls = [asyncio.ensure_future(client.call(subject, {}, timeout=5)) for _ in range(64)]
+        await eventually(lambda: any(call.done() for call in calls))
+        refused = [call.result() for call in calls if call.done()]
+        go_on.set()
+        statuses = [reply.status for reply in await asyncio.gather(*calls)]
+
+    assert {503} == {reply.status for reply in refused}
+    assert statuses.count(200) >= 32
+
+
+async def test_an_answer_above_the_brokers_limit_comes_whole(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    text = "x" * (bus.largest_message * 2 + 17)
+
+    async def large(_request: dict[str, Any]) -> dict[str, Any]:
+        return {"text": text}
+
+    async with serve_rpc(bus, {subject: large}, queue="q"):
+        reply = await client.call(subject, {}, timeout=20)
+
+    assert reply.body == {"text": text}
+
+
+async def test_a_request_above_the_brokers_limit_is_refused_here(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    """The broker would end the connection."""
+    with pytest.raises(TooLarge):
+        await client.call(subject, b"x" * (bus.largest_message + 1), timeout=1)
+
+    assert await bus.flush()
+
+
+async def test_replicas_share_requests(
+    bus: Bus, client: RpcClient, subject: str, nats_url: str
+) -> None:
+    served = {"a": 0, "b": 0}
+
+    def handler(name: str) -> RpcHandler:
+        async def handle(_request: dict[str, Any]) -> dict[str, Any]:
+            served[name] += 1
+            return {}
+
+        return handle
+
+    async with (
+        connect(nats_settings(nats_url), name="replica") as replica,
+        serve_rpc(bus, {subject: handler("a")}, queue="q"),
+        serve_rpc(replica, {subject: handler("b")}, queue="q"),
+    ):
+        await asyncio.gather(*(client.call(subject, {}, timeout=5) for _ in range(100)))
+
+    assert sum(served.values()) == 100
+    assert min(served.values()) > 0
+
+
+async def test_requests_in_hand_are_answered_at_the_end(
+    bus: Bus, client: RpcClient, subject: str
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work(_request: dict[str, Any]) -> dict[str, Any]:
+        begun.set()
+        await go_on.wait()
+        return {}
+
+    async with serve_rpc(bus, {subject: work}, queue="q"):
+        call = asyncio.ensure_future(client.call(subject, {}, timeout=5))
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+
+    assert (await call).status == 200
+
+
+async def test_calls_work_again_after_a_restart(own_nats: NatsServer, own_bus: Bus) -> None:
+    async def answer(_request: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    client = RpcClient(own_bus)
+    async with serve_rpc(own_bus, {"a.b": answer}, queue="q"):
+        await asyncio.to_thread(own_nats.kill)
+        await eventually(lambda: not own_bus.is_connected)
+        call = asyncio.ensure_future(client.call("a.b", {}, timeout=10))
+        await asyncio.to_thread(own_nats.start)
+
+        assert (await call).status == 200
+
+
+async def test_a_request_on_its_way_fails_with_its_connection(
+    own_nats: NatsServer, own_bus: Bus
+) -> None:
+    """Waiting for the timeout would not help: the answer is lost."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(_request: dict[str, Any]) -> dict[str, Any]:
+        asked.set()
+        await go_on.wait()
+        return {}
+
+    async with serve_rpc(own_bus, {"a.b": late}, queue="q"):
+        call = asyncio.ensure_future(RpcClient(own_bus).call("a.b", {}, timeout=60))
+        await asked.wait()
+        await asyncio.to_thread(own_nats.kill)
+        with pytest.raises(RpcUnavailable, match="connection was lost"):
+            await call
+        go_on.set()
+    await asyncio.to_thread(own_nats.start)
+
+
+async def test_a_lossy_message_without_a_connection_is_dropped(
+    own_nats: NatsServer, own_bus: Bus
+) -> None:
+    """Kept, it would be said to whatever comes after the outage."""
+    heard: list[bytes] = []
+    await own_bus.subscribe("hint.x", lambda incoming: heard.append(incoming.data))
+    await asyncio.to_thread(own_nats.kill)
+    await eventually(lambda: not own_bus.is_connected)
+    await own_bus.send("hint.x", b"lost")
+    await own_bus.reply("hint.x", b"lost too")
+    await asyncio.to_thread(own_nats.start)
+    await eventually(lambda: own_bus.is_connected)
+    await own_bus.send("hint.x", b"heard")
+    await eventually(lambda: heard)
+
+    assert heard == [b"heard"]
+
+
+async def test_a_waiter_gets_what_is_sent_to_its_subject(bus: Bus) -> None:
+    with bus.inbox().expect() as one, bus.inbox().expect() as two:
+        await bus.reply(two.subject, b"for two")
+        await bus.reply(one.subject, b"for one")
+
+        assert await one.wait(2) == b"for one"
+        assert await two.wait(2) == b"for two"
+
+
+async def test_a_subscriber_that_fails_hears_the_next_message(bus: Bus, subject: str) -> None:
+    """An exception must not end the client's read loop."""
+    heard: list[bytes] = []
+
+    def take(incoming) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        if incoming.data == b"bad":
+            raise RuntimeError("a bug")
+        heard.append(incoming.data)
+
+    await bus.subscribe(subject, take)
+    await bus.send(subject, b"bad")
+    await bus.send(subject, b"good")
+    await eventually(lambda: heard)
+
+    assert heard == [b"good"]
+
+
+def test_parts_join_in_any_order_and_with_repetitions() -> None:
+    body = bytes(range(256)) * 5
+    pieces = [(headers, bytes(part)) for headers, part in split(body, limit=100)]
+    collector = PartCollector()
+    joined = [
+        collector.add(headers, data)
+        for headers, data in [pieces[3], pieces[3], *reversed(pieces)][:-1]
+    ]
+
+    assert all(whole is None for whole in joined)
+    assert collector.add(*pieces[0]) == body

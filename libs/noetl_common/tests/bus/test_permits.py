@@ -1,0 +1,67 @@
+"""Who waits for other work of the same consumer doesn't keep it out."""
+
+import asyncio
+
+from noetl_common.bus.broker import Bus
+from noetl_common.bus.permits import Permits, permit_lent
+from noetl_common.bus.pull import Delivery, run_pull_each
+from noetl_common.bus.topology import ensure_topology
+from noetl_testkit.bus import make_place, running
+from noetl_testkit.waiting import eventually
+
+
+async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> None:
+    """Four parents hold both permits; without lending, no child would ever begin."""
+    place = make_place("family")
+    await ensure_topology(bus, [place.stream])
+    ended: list[bytes] = []
+    children = {name: asyncio.Event() for name in (b"1", b"2", b"3", b"4")}
+    working = most = 0
+
+    async def handle(delivery: Delivery) -> None:
+        nonlocal working, most
+        kind, _, name = delivery.data.partition(b" ")
+        working += 1
+        most = max(most, working)
+        if kind == b"child":
+            await bus.flush()
+            children[name].set()
+        else:
+            working -= 1
+            with permit_lent():
+                await bus.publish(place.subject(), b"child " + name, message_id=f"c{name!r}")
+                await children[name].wait()
+            working += 1
+        working -= 1
+        ended.append(delivery.data)
+
+    async with running(run_pull_each(bus, place.durable, handle, permits=2)):
+        for name in children:
+            await bus.publish(place.subject(), b"parent " + name, message_id=f"p{name!r}")
+        await eventually(lambda: len(ended) == 8, timeout_seconds=10)
+
+    # Two permits, and those who came back while both were taken.
+    assert most <= 2 + 4
+
+
+async def test_only_so_many_permits_are_lent() -> None:
+    permits = Permits(2, most_lent=1)
+    await permits.acquire()
+    await permits.acquire()
+    with permits.lend():
+        await asyncio.wait_for(permits.acquire(), 1)
+        with permits.lend():
+            taken = asyncio.create_task(permits.acquire())
+            await asyncio.sleep(0)
+            assert not taken.done()
+    # Three hold two permits now: one has to be given back before anybody else gets one.
+    permits.release()
+    await asyncio.sleep(0)
+    assert not taken.done()
+    permits.release()
+    await asyncio.wait_for(taken, 1)
+
+
+async def test_without_a_delivery_there_is_nothing_to_lend() -> None:
+    with permit_lent():
+        await asyncio.sleep(0)

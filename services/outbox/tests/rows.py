@@ -1,0 +1,192 @@
+"""Rows as a commit leaves them, and a relay that publishes them, on real servers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import orjson
+from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.topology import ensure_topology
+from noetl_common.pg.pool import Pool, open_pool
+from noetl_common.service import Service, supervise
+from noetl_contract import message_ids
+from noetl_contract.events import EventMessage, EventRow, event_message
+from noetl_contract.json import Json
+from noetl_contract.streams import STREAMS
+from noetl_contract.subjects import command_subject, event_subject, outbox_hint_subject
+from noetl_outbox.app import open_relay
+from noetl_outbox.settings import Settings
+from noetl_testkit.postgres import Database
+from pydantic import SecretStr
+
+EXECUTION_ID = 325077236512452608
+_CREATED_AT = datetime(2026, 6, 15, 9, 18, 22, 481205, UTC)
+
+_INSERT_OUTBOX = """
+INSERT INTO noetl.outbox
+    (outbox_id, execution_id, event_id, kind, subject, message_id, payload, available_at)
+SELECT n.outbox_id, n.execution_id, n.event_id, n.kind, n.subject, n.message_id, n.payload,
+    now() - make_interval(secs => $2)
+FROM json_to_recordset($1::json) AS n (
+    outbox_id bigint, execution_id bigint, event_id bigint, kind text, subject text,
+    message_id text, payload jsonb
+)
+"""
+_INSERT_EVENTS = """
+INSERT INTO noetl.event
+    (execution_id, catalog_id, event_id, event_type, node_name, status, result, position,
+     created_at)
+SELECT execution_id, 1, event_id, 'call.done', 'start', 'COMPLETED', $3::jsonb, position,
+    $4::timestamp
+FROM unnest($1::bigint[], $2::bigint[], $5::bigint[]) AS e (execution_id, event_id, position)
+"""
+
+
+@dataclass
+class Rows:
+    """Inserts rows like a commit, and reads them back."""
+
+    pool: Pool
+    bus: Bus
+    hints: list[Json] = field(default_factory=list)
+    last_id: int = 0
+
+    def command(self, number: int, *, pool: str = "shared", **overrides: Json) -> Json:
+        """Return the row of a command."""
+        payload = {
+            "execution_id": EXECUTION_ID,
+            "event_id": number,
+            "command_id": f"{EXECUTION_ID}:start:{number}",
+            "step": "start",
+            "server_url": "http://localhost:8082",
+            "fast": {"v": 1, "shard": 0, "attempts": 0},
+        }
+        return {
+            "outbox_id": self._next_id(),
+            "kind": "command",
+            "execution_id": EXECUTION_ID,
+            "event_id": number,
+            "subject": command_subject(pool, execution_id=EXECUTION_ID),
+            "message_id": message_ids.command_id(number, holds=0),
+            "payload": payload,
+        } | overrides
+
+    def event(self, number: int, **overrides: Json) -> Json:
+        """Return the row of an event, in the log as `commit` writes it."""
+        return {
+            "outbox_id": self._next_id(),
+            "kind": "event",
+            "execution_id": EXECUTION_ID,
+            "event_id": number,
+            "subject": event_subject(EXECUTION_ID, shard=0),
+            "message_id": message_ids.event_id(EXECUTION_ID, position=number),
+            "payload": None,
+        } | overrides
+
+    def message(self, number: int, result: Json = None) -> EventMessage:
+        """Return the message of an event."""
+        return event_message(
+            EventRow(
+                execution_id=EXECUTION_ID,
+                position=number,
+                event_id=number,
+                event_type="call.done",
+                created_at=_CREATED_AT,
+                catalog_id=1,
+                node_name="start",
+                status="COMPLETED",
+                result=result,
+            )
+        )
+
+    async def commit(
+        self, *rows: Json, age_seconds: float = 0.0, result: Json = None, pending: bool = True
+    ) -> None:
+        """Write outbox rows, and events and commands they are about."""
+        events = [row for row in rows if row["kind"] == "event"]
+        if events:
+            await self.pool.execute(
+                _INSERT_EVENTS,
+                [row["execution_id"] for row in events],
+                [row["event_id"] for row in events],
+                result,
+                _CREATED_AT.replace(tzinfo=None),
+                [row["event_id"] for row in events],
+            )
+        for row in rows:
+            if row["kind"] == "command":
+                await self.pool.execute(
+                    "INSERT INTO noetl.command (command_id, event_id, execution_id, catalog_id,"
+                    " step_name, status) VALUES ($1, $1, $2, 1, 'start', $3)"
+                    " ON CONFLICT DO NOTHING",
+                    row["event_id"],
+                    row["execution_id"],
+                    "PENDING" if pending else "COMPLETED",
+                )
+        await self.pool.execute(_INSERT_OUTBOX, list(rows), age_seconds)
+        await self.pool.fetchval(
+            "SELECT setval('noetl.outbox_outbox_id_seq', max(outbox_id)) FROM noetl.outbox"
+        )
+
+    async def hint(self, *rows: Json) -> None:
+        """Send a hint, as after a commit."""
+        await self.bus.send(outbox_hint_subject(0), orjson.dumps(list(rows)))
+
+    async def statuses(self) -> dict[str, int]:
+        """Count the rows of each status."""
+        found = await self.pool.fetch("SELECT status, count(*) FROM noetl.outbox GROUP BY status")
+        return dict(map(tuple, found))
+
+    async def all_published(self) -> bool:
+        """Return whether nothing is left to publish."""
+        return set(await self.statuses()) <= {"PUBLISHED"}
+
+    async def row(self, outbox_id: int) -> Json:
+        """Return a row."""
+        return await self.pool.fetchrow(
+            "SELECT * FROM noetl.outbox WHERE outbox_id = $1", outbox_id
+        )
+
+    async def stored(self, stream: str) -> list[tuple[str, str, Json]]:
+        """Return the messages of a stream: subject, message id, body."""
+        info = await self.bus.js.stream_info(stream)
+        found = []
+        for sequence in range(info.state.first_seq, info.state.last_seq + 1):
+            message = await self.bus.js.get_msg(stream, sequence)
+            headers = message.headers or {}
+            body = orjson.loads(message.data or b"null")
+            found.append((message.subject or "", headers.get("Nats-Msg-Id", ""), body))
+        return found
+
+    async def count(self, stream: str) -> int:
+        """Count the messages of a stream."""
+        return (await self.bus.js.stream_info(stream)).state.messages
+
+    def _next_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
+
+
+def make_settings(database: Database, *, nats_url: str, **overrides: Json) -> Settings:
+    """Return settings that lead to the servers of a test."""
+    return Settings(nats_url=SecretStr(nats_url), **database.settings, **overrides)
+
+
+@asynccontextmanager
+async def opened_rows(database: Database, nats_url: str) -> AsyncIterator[Rows]:
+    """Open the rows of any servers."""
+    settings = make_settings(database, nats_url=nats_url)
+    async with connect(settings, name="test") as bus, open_pool(settings, name="test") as pool:
+        await ensure_topology(bus, STREAMS)
+        yield Rows(pool, bus)
+
+
+@asynccontextmanager
+async def relaying(database: Database, nats_url: str, **overrides: Json) -> AsyncIterator[Service]:
+    """Run a whole relay while the block lasts."""
+    settings = make_settings(database, nats_url=nats_url, **overrides)
+    service = Service("outbox", settings)
+    async with supervise(service, lambda known: open_relay(known, settings)):
+        yield service
+        assert service.failure is None

@@ -1,0 +1,133 @@
+"""The first process: loads everything once, then forks zygotes on request.
+
+A fork costs a twentieth of a start. It runs no foreign code, and ends with the worker.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from . import limits
+from .traces import Traces
+from .wire import PID
+from .zygote import Zygote
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_LOADED_MODULES = (
+    "__future__", "_strptime", "abc", "base64", "binascii", "bisect", "collections", "copy",
+    "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq",
+    "hmac", "html", "io", "itertools", "json", "math", "numbers", "operator", "pprint", "random",
+    "re", "secrets", "statistics", "string", "struct", "textwrap", "time", "typing",
+    "unicodedata", "urllib.parse", "uuid", "zlib",
+)  # fmt: skip
+
+
+_PIPES = 5
+
+
+def _serve(requests: socket.socket, *, limits_of_scripts: dict[str, int], parent: int) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
+        os._exit(0)
+    _load_modules()
+    _prepare_interpreter()
+    traces = Traces()
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the worker sees their ends by their pipes
+    own = os.getpid()
+    requests.send(PID.pack(own))
+    while True:
+        directory, pipes, _, _ = socket.recv_fds(requests, 4096, _PIPES)
+        if not directory:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            requests.close()
+            _become_zygote(directory.decode(), pipes, limits_of_scripts, traces, parent=own)
+        handle = os.pidfd_open(pid)
+        socket.send_fds(requests, [PID.pack(pid)], [handle])
+        for descriptor in (handle, *pipes):
+            os.close(descriptor)
+
+
+def _become_zygote(
+    directory: str,
+    pipes: list[int],
+    limits_of_scripts: dict[str, int],
+    traces: Traces,
+    *,
+    parent: int,
+) -> NoReturn:
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        job, report, control, stdout, stderr = pipes
+        for given, number in ((stdout, 1), (stderr, 2)):
+            os.dup2(given, number)
+            os.close(given)
+        os.chdir(directory)
+        for name in ("HOME", "TMPDIR"):
+            _rename(name, directory)
+            os.environ[name] = directory
+        zygote = Zygote(
+            job=job, report=report, control=control, limits=limits_of_scripts, traces=traces
+        )
+        zygote.serve(parent=parent)
+    finally:
+        os._exit(1)
+
+
+def _rename(name: str, value: str) -> None:
+    """Change a variable where `/proc` shows it, by which processes left behind are found."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_void_p
+    place = getenv(name.encode())
+    new = value.encode()
+    if place and len(ctypes.string_at(place)) == len(new):
+        ctypes.memmove(place, new, len(new))
+
+
+def _load_modules() -> None:
+    """Import modules that scripts use often, once for all forks."""
+    for name in _LOADED_MODULES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _prepare_interpreter() -> None:
+    """Make it look as scripts expect it, once for all forks."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(  # noqa: SIM115  stays open as long as the process
+            descriptor, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.argv = [""]
+
+    def leave(code: object = None) -> NoReturn:
+        raise SystemExit(code)
+
+    # The two that `site` would add; we leave it out with the installed packages.
+    for name in ("exit", "quit"):
+        if not hasattr(builtins, name):
+            setattr(builtins, name, leave)
+
+
+def main() -> None:
+    """Arguments: socket fd, parent's pid, limits as JSON."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    parent, bounds = int(sys.argv[2]), json.loads(sys.argv[3])
+    _serve(requests, limits_of_scripts=bounds, parent=parent)

@@ -1,0 +1,215 @@
+"""The whole system as a black box: started by its own command, spoken to over HTTP."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from noetl.commands.operate import current_state
+from noetl.stack.datadir import DataDirectory, ServiceState
+from noetl.stack.process import free_port
+from noetl_contract.json import Json, JsonObject
+
+from noetl_testkit.waiting import wait_until
+
+READY_SECONDS = 60
+FINISHED = {"COMPLETED", "FAILED", "CANCELLED"}
+
+
+def command() -> list[str]:
+    """Return the command line of ``noetl-server`` in this environment."""
+    return [str(Path(sys.executable).with_name("noetl-server"))]
+
+
+@dataclass
+class Stack:
+    """One running stack with its data directory."""
+
+    data: Path
+    port: int = field(default_factory=free_port)
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    _values: dict[str, str] | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of the edge."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _output(self) -> Path:
+        return self.data.parent / f"{self.data.name}.up.log"
+
+    def up(self) -> None:
+        """Start the stack and wait until it is ready.
+
+        Raises:
+            RuntimeError: it ended or was not ready in time; the text has the end of its output.
+        """
+        with self._output.open("ab") as output:
+            process = subprocess.Popen(
+                [
+                    *command(),
+                    *("up", "--port", str(self.port), "--data", str(self.data)),
+                    *self.arguments,
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        self.process = process
+        self._values = None
+        try:
+            wait_until(
+                lambda: process.poll() is not None or self.is_ready(),
+                what="the stack is ready",
+                timeout_seconds=READY_SECONDS,
+            )
+        except TimeoutError as error:
+            raise RuntimeError(f"{error}: {self.log()}") from error
+        if process.poll() is not None:
+            raise RuntimeError(f"the stack ended with {process.returncode}: {self.log()}")
+
+    def is_ready(self) -> bool:
+        """Say whether every service reports to be ready."""
+        services = self.services().values()
+        return bool(services) and all(service["state"] == "ready" for service in services)
+
+    def services(self) -> dict[str, ServiceState]:
+        """Return the state of every process, as ``status --json`` says, by service name."""
+        state = current_state(DataDirectory(self.data))
+        return {service["name"]: service for service in state["services"]}
+
+    def log(self) -> str:
+        """Return the end of what ``up`` printed."""
+        path = self._output
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def values(self) -> dict[str, str]:
+        """Return the settings the stack gives to its services, as ``env --json`` prints them."""
+        if self._values is None:
+            done = subprocess.run(
+                [*command(), "env", "--json", "--data", str(self.data)],
+                capture_output=True,
+                timeout=30,
+                check=True,
+            )
+            self._values = json.loads(done.stdout)
+        return dict(self._values)
+
+    def dsn(self, database: str | None = None) -> str:
+        """Return the address of the stack's database, or of another one on its server."""
+        values = self.values()
+        return (
+            f"postgresql://{values['POSTGRES_USER']}:{values['POSTGRES_PASSWORD']}"
+            f"@{values['POSTGRES_HOST']}:{values['POSTGRES_PORT']}"
+            f"/{database or values['POSTGRES_DB']}"
+        )
+
+    def database_login(self, database: str | None = None) -> dict[str, str]:
+        """Return the data of a credential for the stack's database, or another on its server."""
+        values = self.values()
+        return {
+            "db_host": values["POSTGRES_HOST"],
+            "db_port": values["POSTGRES_PORT"],
+            "db_user": values["POSTGRES_USER"],
+            "db_password": values["POSTGRES_PASSWORD"],
+            "db_name": database or values["POSTGRES_DB"],
+        }
+
+    def down(self) -> None:
+        """Stop the stack as Ctrl-C does."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(timeout=40)
+            except subprocess.TimeoutExpired:
+                self.kill_everything()
+        self.process = None
+
+    def kill_everything(self) -> None:
+        """SIGKILL the supervisor and every process it started."""
+        pids = [service["pid"] for service in self.services().values() if service["pid"]]
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(timeout=10)
+            self.process = None
+
+    def client(self) -> httpx.Client:
+        """Return an HTTP client of the edge."""
+        return httpx.Client(base_url=self.url, timeout=35)
+
+
+@contextlib.contextmanager
+def running_stack(
+    *, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """Run a stack in a directory of its own for the length of the block."""
+    folder = Path(tempfile.mkdtemp(prefix="noetl-e2e-"))
+    stack = Stack(folder / "data", arguments=arguments, environment=environment or {})
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def register(client: httpx.Client, text: str) -> JsonObject:
+    """Register a playbook and return the answer."""
+    answer = client.post("/api/catalog/register", json={"content": text})
+    answer.raise_for_status()
+    return dict(answer.json())
+
+
+def execute(client: httpx.Client, path: str, **workload: Json) -> int:
+    """Start an execution and return its id."""
+    answer = client.post("/api/execute", json={"path": path, "workload": workload})
+    answer.raise_for_status()
+    return int(answer.json()["execution_id"])
+
+
+def finish(
+    client: httpx.Client, execution_id: int, *, seconds: float = 60, poll_seconds: float = 0.02
+) -> str:
+    """Wait until an execution has ended and return its status.
+
+    Raises:
+        TimeoutError: it has not ended; the text names the step it is at.
+    """
+    body: JsonObject = {}
+
+    def has_ended() -> bool:
+        nonlocal body
+        body = client.get(f"/api/executions/{execution_id}/status").json()
+        return body.get("status") in FINISHED
+
+    try:
+        wait_until(has_ended, timeout_seconds=seconds, every_seconds=poll_seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"{execution_id} is at {body.get('current_step')}: {body}") from error
+    return str(body["status"])
+
+
+def events(client: httpx.Client, execution_id: int) -> list[JsonObject]:
+    """Return an execution's whole log, oldest first."""
+    answer = client.get(f"/api/executions/{execution_id}")
+    answer.raise_for_status()
+    return list(answer.json()["events"])

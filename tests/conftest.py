@@ -1,0 +1,78 @@
+"""The stacks that the tests of this folder share; those that harm a stack start their own."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import pytest
+from golden import TOKEN
+from noetl_testkit.shared_stacks import SharedStacks, stack_of
+from noetl_testkit.stack import Stack, running_stack
+from real_playbooks import DATABASE
+
+_STACKS = pytest.StashKey[SharedStacks]()
+_SETTINGS = {
+    "nats": {"NOETL_WORKER_TRANSPORT": "nats"},
+    "http": {"NOETL_WORKER_TRANSPORT": "http"},
+    "guarded": {
+        "NOETL_INTERNAL_API_TOKEN": TOKEN,
+        "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
+    },
+}
+
+
+@contextmanager
+def _prepared_stack(name: str) -> Iterator[Stack]:
+    """Run a stack with the database and the credentials that playbooks name."""
+    with running_stack(environment=_SETTINGS[name]) as stack:
+        asyncio.run(_create_database(stack))
+        login = stack.database_login(DATABASE)
+        with stack.client() as client:
+            for alias in ("pg_k8s", "pg_local"):
+                body = {"name": alias, "type": "postgres", "data": login}
+                client.post("/api/credentials", json=body).raise_for_status()
+        yield stack
+
+
+async def _create_database(stack: Stack) -> None:
+    connection = await asyncpg.connect(stack.dsn())
+    try:
+        await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()
+
+
+def _stacks(config: pytest.Config) -> SharedStacks:
+    return config.stash.setdefault(_STACKS, SharedStacks(_prepared_stack))
+
+
+@pytest.fixture(scope="module")
+def nats_stack(pytestconfig: pytest.Config) -> Stack:
+    """A stack as it comes; tests leave each other's executions, paths and names alone."""
+    return _stacks(pytestconfig).get("nats")
+
+
+@pytest.fixture(scope="module")
+def guarded_stack(pytestconfig: pytest.Config) -> Stack:
+    """A stack with a token for the internal routes and with a known key."""
+    return _stacks(pytestconfig).get("guarded")
+
+
+@pytest.fixture(scope="module", params=["nats", "http"])
+def transport_stack(request: pytest.FixtureRequest) -> Stack:
+    """A stack as it comes, once for each transport of the workers."""
+    return _stacks(request.config).get(request.param)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the shared stack after its last test."""
+    if stack_of(item) != stack_of(nextitem):
+        _stacks(item.config).close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the shared stack of a run that was broken off."""
+    _stacks(session.config).close()
