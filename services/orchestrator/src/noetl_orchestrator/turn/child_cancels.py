@@ -1,4 +1,4 @@
-"""Children that the end of an execution reaches."""
+"""Find the children that the end of an execution cancels (R8), for messages and answers."""
 
 from collections.abc import Mapping, Sequence
 
