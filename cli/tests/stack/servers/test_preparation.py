@@ -25,7 +25,7 @@ def test_topology_can_be_applied_twice(nats_url: str) -> None:
     first, second = topology.apply(nats_url), topology.apply(nats_url)
 
     with NatsProbe(nats_url) as probe:
-        streams = set(probe.stream_names())
+        streams = set(stream_names(probe))
     assert first == second
     assert streams == {"noetl_ingress", "NOETL_COMMANDS", "NOETL_EVENTS", "noetl_dead"}
     assert "NOETL_COMMANDS/noetl_worker_pool_shared" in first
