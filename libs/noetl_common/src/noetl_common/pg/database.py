@@ -11,7 +11,7 @@ from noetl_common.pg.errors import translate, translated
 from noetl_common.pg.pool import Pool
 from noetl_common.pg.queries import Queries
 
-__all__ = ["Borrow", "Connection", "Database", "Row", "Session", "Statements"]
+__all__ = ["Borrow", "Connection", "Database", "Row", "Session", "Statements", "Store"]
 
 type Row = asyncpg.Record
 type Connection = asyncpg.pool.PoolConnectionProxy[Row]
@@ -155,6 +155,13 @@ class Database(Statements):
         """Lend one connection; commit what the block does on it, or nothing of it."""
         async with translate(), self._borrow() as connection, connection.transaction():
             yield Session(connection, self._queries)
+
+
+class Store:
+    """Reads and writes of one package, by the statements of its ``queries.sql``."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(type(self).__module__.rpartition(".")[0])
 
 
 class _Borrowed:
