@@ -158,10 +158,11 @@ class Database(Statements):
 
 
 class Store:
-    """Reads and writes of one package, by the statements of its ``queries.sql``."""
+    """Reads and writes by the ``queries.sql`` beside the class that extends this one."""
 
     def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(type(self).__module__.rpartition(".")[0])
+        home = next(kind for kind in type(self).__mro__ if Store in kind.__bases__)
+        self._db = database.with_statements(home.__module__.rpartition(".")[0])
 
 
 class _Borrowed:
