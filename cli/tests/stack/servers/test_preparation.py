@@ -8,6 +8,7 @@ from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations, topology
 from noetl.stack.servers.nats_probe import NatsProbe
 from noetl.stack.supervisor import StackPlan, running
+from noetl_testkit.nats import stream_names
 from noetl_testkit.postgres import Database
 
 

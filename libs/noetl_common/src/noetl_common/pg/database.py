@@ -11,7 +11,7 @@ from noetl_common.pg.errors import translate, translated
 from noetl_common.pg.pool import Pool
 from noetl_common.pg.queries import Queries
 
-__all__ = ["Borrow", "Connection", "Database", "Row", "Session", "Statements"]
+__all__ = ["Borrow", "Connection", "Database", "Row", "Session", "Statements", "Store"]
 
 type Row = asyncpg.Record
 type Connection = asyncpg.pool.PoolConnectionProxy[Row]
@@ -155,6 +155,14 @@ class Database(Statements):
         """Lend one connection; commit what the block does on it, or nothing of it."""
         async with translate(), self._borrow() as connection, connection.transaction():
             yield Session(connection, self._queries)
+
+
+class Store:
+    """Reads and writes by the ``queries.sql`` beside the class that extends this one."""
+
+    def __init__(self, database: Database) -> None:
+        home = next(kind for kind in type(self).__mro__ if Store in kind.__bases__)
+        self._db = database.with_statements(home.__module__.rpartition(".")[0])
 
 
 class _Borrowed:

@@ -1,12 +1,10 @@
 """`/api/subscriptions*`."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from noetl_contract.http.scalars import IdText
-from noetl_contract.json import Json
 
 __all__ = ["SubscriptionBody", "SubscriptionList", "SubscriptionRequest"]
 
@@ -18,10 +16,6 @@ _EXAMPLE: Any = {
     "last_event_type": "subscription.registered",
     "updated_at": "2026-06-15T09:20:00.123456+00:00",
 }
-
-
-def _isoformat(value: Json) -> Json:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
 
 
 class SubscriptionRequest(BaseModel):
@@ -48,7 +42,7 @@ class SubscriptionBody(BaseModel):
     catalog_id: IdText
     state: str
     last_event_type: str
-    updated_at: Annotated[str | None, BeforeValidator(_isoformat)] = None
+    updated_at: str | None = None
 
 
 class SubscriptionList(BaseModel):
