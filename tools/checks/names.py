@@ -9,9 +9,12 @@ from findings import files, run, source_folders
 
 # First words of NATS subjects, which look like packages.
 SUBJECTS = frozenset({"noetl_dead", "noetl_hint", "noetl_ingress", "noetl_rpc"})
-# Files of readers, a path of the catalog, and a method of MCP.
+# Files of readers, a key of playbooks, a path of the catalog, and a method of MCP.
 NOT_OURS = frozenset(
-    {"identity.json", "playbook.schema.json", "playbook.yaml", "examples/hello", "tools/call"}
+    {
+        *("identity.json", "playbook.schema.json", "playbook.yaml", "source.json"),
+        *("examples/hello", "tools/call"),
+    }
 )
 # A changelog speaks of the past, the rules have a check of their own (citations).
 NOT_READ = frozenset({"CHANGELOG.md", "docs/rules.md"})

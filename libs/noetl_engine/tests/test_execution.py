@@ -5,10 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
-from engine_driver import EXECUTION_ID, Run, make_arc, make_loop, make_playbook, make_step
+from engine_driver import EXECUTION_ID, Run, make_arc, make_loop, make_playbook, make_step, posted
 from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import EventsPosted
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.model import AdmitRule
 from noetl_engine.state.model import REMEMBERED_EVENTS
@@ -73,7 +72,7 @@ def test_the_remembered_ids_are_bounded():
     for event_id in range(10_000, 10_000 + 3 * REMEMBERED_EVENTS):
         for worker in ("w1", "w2"):
             event = WireEvent(event_type="note", step="x", event_id=event_id, worker_id=worker)
-            run.decide(EventsPosted((event,)))
+            run.decide(posted((event,)))
 
     state = run.execution._memory.state
     assert len(state.recent) == REMEMBERED_EVENTS

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from noetl_common.pg.database import Row
 from noetl_contract.ingress import EventsMessage
-from noetl_engine.inputs import EventsPosted
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.store import Store
@@ -66,8 +65,7 @@ class Noted(NoCaller):
 def beat(shard: Shard, command: Command, caller: NoCaller) -> Group:
     """The input that a posted heartbeat of a command becomes."""
     message = EventsMessage.model_validate(shard.event(command, "command.heartbeat", attempts=0))
-    posted = EventsPosted(tuple(message.events), batch=False)
-    return Group(command.execution_id, [TurnInput(command.execution_id, posted, caller)])
+    return Group(command.execution_id, [TurnInput(command.execution_id, message, caller)])
 
 
 FAN_OUT = """

@@ -1,4 +1,4 @@
-"""Time, injected."""
+"""The wall clock, as a function that tests replace."""
 
 import time
 from collections.abc import Callable

@@ -4,6 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.ingress import (
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FinalizeMessage,
+)
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
@@ -20,17 +28,11 @@ from noetl_engine.decide.start import decide_start
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (
     CallbackTimedOut,
-    Cancelled,
     Claimed,
     CommandExhausted,
-    CommandOutcome,
-    CommandStarted,
     Continued,
-    EventsPosted,
     Facts,
-    Finalized,
     Input,
-    Started,
     StepTimedOut,
 )
 from noetl_engine.outputs import Answer, Decision, Progress
@@ -134,7 +136,7 @@ class Execution:
         """
         memory = self._memory
         draft = Draft(memory, playbook, facts)
-        if memory.state.position == 0 and not isinstance(message, Started):
+        if memory.state.position == 0 and not isinstance(message, ExecuteMessage):
             text = f"Execution not found: {self.execution_id}"
             draft.decision.answer = Answer(status=404, error=text)
             return draft.finish()
@@ -171,19 +173,19 @@ class Execution:
 
 def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
     match message:
-        case Started():
+        case ExecuteMessage():
             decide_start(draft, message)
-        case EventsPosted():
+        case EventsMessage():
             decide_events(draft, message)
-        case CommandStarted():
+        case CommandStartMessage():
             decide_start_of_command(draft, message)
-        case CommandOutcome():
+        case CommandOutcomeMessage():
             decide_outcome(draft, message)
         case Claimed():
             decide_claim(draft, message)
-        case Cancelled():
+        case CancelMessage():
             decide_cancel(draft, message)
-        case Finalized():
+        case FinalizeMessage():
             decide_finalize(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)

@@ -14,7 +14,7 @@ _HEAD = """\
 # Messages
 
 Written by `python -m noetl_contract.documents.messages`; don't change it by hand.
-The same declarations make the AsyncAPI document at `/schema/asyncapi`.
+The same declarations make the AsyncAPI document (`noetl_contract.documents.asyncapi`).
 
 ## Requests
 

@@ -1,7 +1,7 @@
 """ASGI wrapper of the app: path prefixes, CORS, `HEAD` and `OPTIONS`, probes, metrics.
 
 The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which names the calling command (L6).
-A path with a slash at its end is 404.
+A path that ends in a slash, or has two in a row, is 404.
 It is a plain ASGI application, because the framework's middleware runs behind its router, and
 unknown paths never get there.
 """

@@ -4,13 +4,11 @@ Nothing here counts executions: the projection keeps the counters.
 """
 
 from noetl_common.bus.rpc import Handler, handle
-from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
     DASHBOARD_COUNTERS,
     DASHBOARD_WIDGETS,
     SCHEMA_TABLES,
-    RecentExecution,
     SchemaTables,
     ShardWidgets,
 )
@@ -42,18 +40,9 @@ class DashboardHandlers:
     async def on_widgets(self, _request: Nothing) -> ShardWidgets:
         """Return the number of executions by day, and the newest executions."""
         days = await self._store.list_days(days=_DAYS)
-        recent = await self._store.list_recent(limit=_RECENT)
         return ShardWidgets(
             days={day.isoformat(): executions for day, executions in days.items()},
-            recent=[
-                RecentExecution(
-                    execution_id=execution.execution_id,
-                    path=execution.path,
-                    status=execution.status,
-                    started_at=rfc3339(execution.started_at),
-                )
-                for execution in recent
-            ],
+            recent=await self._store.list_recent(limit=_RECENT),
         )
 
     async def on_tables(self, _request: Nothing) -> SchemaTables:

@@ -1,9 +1,8 @@
 """Reads of single events and batches, and of executions that run too long."""
 
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Handler, handle
 from noetl_contract.http.executions.events import BatchStatus, EventResult
 from noetl_contract.http.masking import masked
-from noetl_contract.http.moments import rfc3339
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     EVENT_RESULT,
@@ -32,24 +31,12 @@ class EventHandlers:
             handle(EXECUTIONS_STUCK, self.on_stuck),
         ]
 
-    async def on_event_result(self, request: EventName) -> Encoded[EventResult] | Refusal:
+    async def on_event_result(self, request: EventName) -> EventResult | Refusal:
         """Return the result of an event, secrets masked."""
         event = await self._store.find_event(request.event_id)
         if event is None:
             return Refusal(404, f"Event not found: {request.event_id}")
-        return encoded(
-            EVENT_RESULT,
-            {
-                "event_id": event.event_id,
-                "execution_id": event.execution_id,
-                "event_type": event.event_type,
-                "node_name": event.node_name,
-                "status": event.status or "UNKNOWN",
-                "result": masked(event.result),
-                "error": event.error,
-                "created_at": rfc3339(event.created_at),
-            },
-        )
+        return event.model_copy(update={"result": masked(event.result)})
 
     async def on_batch(self, request: BatchName) -> BatchStatus | Refusal:
         """Return the state of a batch, named by one of its events; batches are committed whole."""
@@ -57,7 +44,7 @@ class EventHandlers:
         event = await self._store.find_event(request_id)
         if event is None:
             return Refusal(404, f"Batch request not found: {request_id}")
-        key = await self._store.find_batch_key(event.execution_id, event_id=request_id)
+        key = await self._store.find_batch_key(int(event.execution_id), event_id=request_id)
         return BatchStatus(
             request_id=str(request_id),
             execution_id=str(event.execution_id),
@@ -67,7 +54,7 @@ class EventHandlers:
             message=None,
             commands_generated=0,
             idempotency_key=key,
-            updated_at=rfc3339(event.created_at),
+            updated_at=event.created_at,
         )
 
     async def on_stuck(self, request: StuckRequest) -> StuckExecutions:

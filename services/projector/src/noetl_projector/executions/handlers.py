@@ -1,6 +1,7 @@
 """Reads of executions and commands, one function per operation."""
 
 import asyncio
+from collections.abc import Sequence
 
 from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
 from noetl_contract.events import ExecutionStatus
@@ -43,7 +44,7 @@ from noetl_projector.executions.answers import (
     shown_events,
     status_answer,
 )
-from noetl_projector.executions.store import ExecutionStore, State
+from noetl_projector.executions.store import ExecutionStore, LogRow, State
 from noetl_projector.settings import Settings
 
 # A browser rounds an id to a double: up to 64 off at today's size.
@@ -94,13 +95,7 @@ class ExecutionHandlers:
         if request.page is None:
             events, pagination = await self._newest(state)
         else:
-            page = EventsPage(
-                execution_id=request.execution_id,
-                page=request.page,
-                page_size=request.page_size,
-                since_event_id=request.since_event_id,
-                event_type=request.event_type,
-            )
+            page = EventsPage.model_validate(request, from_attributes=True)
             events, pagination = await self._page(state, page, is_wanted=request.include_events)
         body = detail_answer(
             state,
@@ -178,13 +173,7 @@ class ExecutionHandlers:
             position=after,
             limit=min(request.limit, self._settings.tail_events_max),
         )
-        events = await asyncio.to_thread(
-            shown_events,
-            rows,
-            execution_id=execution_id,
-            max_bytes=self._settings.detail_bytes_max,
-            newest_first=False,
-        )
+        events = await self._shown(state, rows, newest_first=False)
         body: JsonObject = {
             "events": events,
             "status": state.status,
@@ -193,22 +182,12 @@ class ExecutionHandlers:
         }
         return encoded(EXECUTIONS_TAIL, body)
 
-    async def on_command(self, request: CommandName) -> Encoded[CommandAnswer] | Refusal:
+    async def on_command(self, request: CommandName) -> CommandAnswer | Refusal:
         """Return a command as issued, unmasked: its reader is a worker."""
         command = await self._store.find_command(
             request.event_id, execution_id=request.execution_id
         )
-        if command is None:
-            return Refusal(404, f"command.issued event not found: {request.event_id}")
-        body: JsonObject = {
-            "execution_id": command.execution_id,
-            "node_id": command.step,
-            "node_name": command.step,
-            "action": command.tool_kind,
-            "context": command.context,
-            "meta": command.meta,
-        }
-        return encoded(COMMAND_GET, body)
+        return command or Refusal(404, f"command.issued event not found: {request.event_id}")
 
     async def _find_log(self, execution_id: int) -> State | None:
         state = await self._store.find_state(execution_id)
@@ -220,13 +199,7 @@ class ExecutionHandlers:
         rows = await self._store.read_after(
             state.execution_id, position=max(0, state.position - limit), limit=limit
         )
-        events = await asyncio.to_thread(
-            shown_events,
-            rows,
-            execution_id=state.execution_id,
-            max_bytes=self._settings.detail_bytes_max,
-            newest_first=False,
-        )
+        events = await self._shown(state, rows, newest_first=False)
         return events, pagination_of(page=1, page_size=limit, total=state.position)
 
     async def _page(
@@ -251,14 +224,19 @@ class ExecutionHandlers:
             limit=page_size,
             offset=(page - 1) * page_size,
         )
-        events = await asyncio.to_thread(
+        return await self._shown(state, rows, newest_first=True), pagination
+
+    async def _shown(
+        self, state: State, rows: Sequence[LogRow], *, newest_first: bool
+    ) -> list[JsonObject]:
+        """Build events in a thread: their contexts may be large."""
+        return await asyncio.to_thread(
             shown_events,
             rows,
             execution_id=state.execution_id,
             max_bytes=self._settings.detail_bytes_max,
-            newest_first=True,
+            newest_first=newest_first,
         )
-        return events, pagination
 
 
 def _unknown(execution_id: int) -> Refusal:

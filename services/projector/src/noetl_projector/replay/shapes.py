@@ -1,56 +1,6 @@
-"""New entries (stage, frame, command, object) of the state that `/api/replay/state` shows."""
+"""New entries (stage, frame, command, object) of a replayed state; unset keys are left out."""
 
 from noetl_contract.json import JsonObject
-
-# Keys that are left out while their value is unknown.
-EXECUTION_OPTIONAL = frozenset({"last_node_name"})
-STAGE_OPTIONAL = frozenset(
-    {
-        "kind",
-        "step_name",
-        "parent_stage_id",
-        "loop_event_id",
-        "opened_event_id",
-        "closed_event_id",
-        "last_event_id",
-    }
-)
-FRAME_OPTIONAL = frozenset(
-    {
-        "stage_id",
-        "parent_frame_id",
-        "command_id",
-        "claimed_event_id",
-        "terminal_event_id",
-        "last_event_id",
-        "output_ref",
-        "output_ref_summary",
-    }
-)
-COMMAND_OPTIONAL = frozenset(
-    {
-        "stage_id",
-        "frame_id",
-        "parent_command_id",
-        "worker_id",
-        "worker_locator",
-        "issued_event_id",
-        "claimed_event_id",
-        "started_event_id",
-        "terminal_event_id",
-        "last_event_id",
-    }
-)
-OBJECT_OPTIONAL = frozenset(
-    {
-        "first_event_id",
-        "last_event_id",
-        "deleted_event_id",
-        "last_event_type",
-        "last_payload_ref",
-    }
-)
-LOOP_OPTIONAL = frozenset({"step_name", "total", "last_event_id"})
 
 
 def new_stage(stage_id: str) -> JsonObject:

@@ -2,14 +2,12 @@
 
 import asyncio
 import hashlib
-from dataclasses import replace
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handler, handle
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.executions.results import ResultPutAnswer, StoredResult
-from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
@@ -22,7 +20,7 @@ from noetl_contract.rpc.projector import (
 )
 
 from noetl_projector.results.bodies.places import Places
-from noetl_projector.results.store import NewResult, ResultStore, StoredBody
+from noetl_projector.results.store import ResultStore, StoredBody
 from noetl_projector.results.uri import InvalidUri, ResultUri
 from noetl_projector.settings import Settings
 
@@ -80,42 +78,30 @@ class ResultHandlers:
             name=request.name,
             result_id=self._ids.next() if request.result_id is None else request.result_id,
         )
-        result = NewResult(
-            result_id=uri.result_id,
-            execution_id=uri.execution_id,
-            name=uri.name,
-            scope=request.scope or _USUAL_SCOPE,
-            source_step=request.source_step,
-            text=None,
-            size=len(text),
-            sha256=digest,
-            # Results last as long as their execution; what the edge stores expires sooner (W13).
-            expires_seconds=request.expires_seconds,
-        )
-        result = await self._with_body(result, text)
-        await self._store.insert_result(result)
+        body, scope = await self._stored(uri, text, digest), request.scope or _USUAL_SCOPE
+        # Results last as long as their execution; what the edge stores expires sooner (W13).
+        await self._store.insert_result(uri, body, described=request, scope=scope)
         return ResultPutAnswer(
             ref=str(uri),
-            store=result.store,
-            scope=result.scope,
-            bytes=len(text),
+            store=body.store,
+            scope=scope,
+            bytes=body.bytes,
             sha256=digest,
             expires_at=None,
         )
 
-    async def _with_body(self, result: NewResult, text: bytes) -> NewResult:
-        """Put the body into the row, or where it belongs and the place into the row."""
+    async def _stored(self, uri: ResultUri, text: bytes, digest: str) -> StoredBody:
+        """Return what the row holds: the body, or the place where it is put."""
         place = self._places.chosen
         if place is None:
-            return replace(result, text=text.decode())
+            return StoredBody(len(text), digest, data=text.decode())
         # Other content under a known id must not replace a body that a row describes.
-        key = f"{result.execution_id}/{result.result_id}-{result.sha256[:16]}"
-        location = place.location(key)
+        location = place.location(f"{uri.execution_id}/{uri.result_id}-{digest[:16]}")
         await self._store.announce_body(
             place.name, location=location, seconds=_WITHOUT_RESULT_SECONDS
         )
         await place.put(location, text)
-        return replace(result, store=place.name, location=location)
+        return StoredBody(len(text), digest, store=place.name, location=location)
 
     async def _read_body(self, stored: StoredBody) -> bytes:
         if stored.data is not None:
@@ -138,27 +124,16 @@ class ResultHandlers:
                 return Refusal(404, "result not found")
             return Encoded(await self._read_body(found))
 
-    async def on_get(self, request: NamedResult) -> Encoded[StoredResult] | Refusal:
+    async def on_get(self, request: NamedResult) -> StoredResult | Refusal:
         """Return the newest result of a name."""
         execution_id, name = request.execution_id, request.name
         async with self._transfers:
             found = await self._store.find_newest_result(execution_id, name=name)
             if found is None:
                 return Refusal(404, "result not found")
-            data = await self._read_body(found.body)
-        return encoded(
-            RESULT_GET,
-            {
-                "ref": str(ResultUri(execution_id, name, found.result_id)),
-                "name": name,
-                "scope": found.scope,
-                "source_step": found.source_step,
-                "bytes": found.body.bytes,
-                "sha256": found.body.sha256,
-                "created_at": rfc3339(found.created_at),
-                "data": orjson.Fragment(data),
-            },
-        )
+            described, body = found
+            data = orjson.Fragment(await self._read_body(body))
+        return described.model_copy(update={"data": data})
 
 
 def _canonical(data: Json) -> tuple[bytes, str]:

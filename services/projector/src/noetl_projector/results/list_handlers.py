@@ -1,8 +1,7 @@
 """Lists, deletion and statistics of stored results, one function per operation."""
 
 from noetl_common.bus.rpc import Handler, handle
-from noetl_contract.http.executions.results import DeletedResults, ListedResult, ResultList
-from noetl_contract.http.moments import rfc3339, rfc3339_or_none
+from noetl_contract.http.executions.results import DeletedResults, ResultList
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
     RESULT_DELETE,
@@ -13,7 +12,6 @@ from noetl_contract.rpc.projector import (
 )
 
 from noetl_projector.results.store import ResultStore
-from noetl_projector.results.uri import ResultUri
 
 _MOST_LISTED = 5000
 
@@ -35,23 +33,9 @@ class ResultListHandlers:
     async def on_list(self, request: ResultFilter) -> ResultList:
         """List the results of an execution, without their data."""
         execution_id = request.execution_id
-        rows = await self._store.list_results(
+        results = await self._store.list_results(
             execution_id, scope=request.scope, name=request.name, limit=_MOST_LISTED
         )
-        results = [
-            ListedResult(
-                ref=str(ResultUri(execution_id, row.name, row.result_id)),
-                name=row.name,
-                scope=row.scope,
-                source_step=row.source_step,
-                store=row.store,
-                bytes=row.bytes,
-                sha256=row.sha256,
-                created_at=rfc3339(row.created_at),
-                expires_at=rfc3339_or_none(row.expires_at),
-            )
-            for row in rows
-        ]
         return ResultList(execution_id=execution_id, results=results, count=len(results))
 
     async def on_delete(self, request: ResultFilter) -> DeletedResults:

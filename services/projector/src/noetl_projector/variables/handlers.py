@@ -1,7 +1,6 @@
 """Variables of executions, one function per operation."""
 
-import orjson
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Handler, handle
 from noetl_contract.http.executions.variables import (
     VAR_TYPES,
     VarDeletedAnswer,
@@ -9,8 +8,6 @@ from noetl_contract.http.executions.variables import (
     VarsDeletedAnswer,
     VarsSetAnswer,
 )
-from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     VARS_CLEAR,
@@ -24,7 +21,7 @@ from noetl_contract.rpc.projector import (
 )
 
 from noetl_projector.settings import Settings
-from noetl_projector.variables.store import Variable, VariableStore
+from noetl_projector.variables.store import VariableStore
 
 
 class VariableHandlers:
@@ -44,17 +41,16 @@ class VariableHandlers:
             handle(VARS_CLEAR, self.on_clear),
         ]
 
-    async def on_list(self, request: ExecutionName) -> Encoded[list[VarEntry]]:
+    async def on_list(self, request: ExecutionName) -> list[VarEntry]:
         """List all variables by name; this does not count as an access."""
-        variables = await self._store.list_variables(
+        return await self._store.list_variables(
             request.execution_id, limit=self._settings.vars_list_limit
         )
-        return encoded(VARS_LIST, [_body(variable) for variable in variables])
 
-    async def on_get(self, request: VarName) -> Encoded[VarEntry] | Refusal:
+    async def on_get(self, request: VarName) -> VarEntry | Refusal:
         """Return one variable after counting the access."""
-        variable = await self._store.read_variable(request.execution_id, name=request.var_name)
-        return _unknown(request) if variable is None else encoded(VARS_GET, _body(variable))
+        found = await self._store.read_variable(request.execution_id, name=request.var_name)
+        return found or _unknown(request)
 
     async def on_set(self, request: VarsSet) -> VarsSetAnswer | Refusal:
         """Write variables; those before the first of an unknown type are kept."""
@@ -89,15 +85,3 @@ def _unknown(request: VarName) -> Refusal:
     return Refusal(
         404, f"Variable not found: {request.var_name} for execution {request.execution_id}"
     )
-
-
-def _body(variable: Variable) -> JsonObject:
-    return {
-        "var_name": variable.var_name,
-        "var_type": variable.var_type,
-        "var_value": orjson.Fragment(variable.var_value),
-        "source_step": variable.source_step,
-        "created_at": rfc3339(variable.created_at),
-        "accessed_at": rfc3339(variable.accessed_at),
-        "access_count": variable.access_count,
-    }
