@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import Delivery, run_pull
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.pull import run_pull
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock", "unix_ms"]
-
 type Clock = Callable[[], int]
 """Returns Unix milliseconds of the wall clock."""
 

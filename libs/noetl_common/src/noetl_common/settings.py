@@ -15,18 +15,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
-__all__ = [
-    "ClusterDatabaseSettings",
-    "NatsSettings",
-    "PlaybookSettings",
-    "PostgresSettings",
-    "ServiceSettings",
-    "SettingsPiece",
-    "ShardDatabaseSettings",
-    "ShardSettings",
-]
-
-
 # User and password in an address, up to its last "@": passwords are not always encoded.
 _LOGIN = re.compile(r"//(?:(?!://)\S)*@")
 # Half of a login that cloud libraries want as plain text.
@@ -159,8 +147,7 @@ class PlaybookSettings(SettingsPiece):
     """Additions to playbooks."""
 
     extra_tool_kinds: str = Field(
-        default="",
-        description="Kinds, by commas, of tools that workers have from other packages.",
+        default="", description="Kinds, by commas, of tools that workers have from other packages."
     )
 
     def more_kinds(self) -> frozenset[str]:
@@ -186,8 +173,7 @@ class ServiceSettings(SettingsPiece):
         default=60.0, gt=0, description="A loop silent for longer counts as stuck."
     )
     public_server_url: str = Field(
-        default="http://localhost:8082",
-        description="Base address of the edge as workers reach it.",
+        default="http://localhost:8082", description="Base address of the edge as workers reach it."
     )
 
 

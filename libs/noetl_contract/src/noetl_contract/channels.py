@@ -189,9 +189,7 @@ REPLIES = Channel(
             "part",
             TypeAdapter(Json),
             "A part of an answer above the broker's limit.",
-            {
-                "Noetl-Part": "`<number>/<count>/<size of the whole>`.",
-            },
+            {"Noetl-Part": "`<number>/<count>/<size of the whole>`."},
         ),
     ),
     senders=("orchestrator", "catalog", "projector", "outbox", "api-gateway"),

@@ -76,11 +76,7 @@ class RpcClient:
             TooLarge: the request is above the broker's limit.
         """
         reply = await self.forward(
-            operation,
-            request,
-            seconds=seconds,
-            shard=shard,
-            wait_for_responder=wait_for_responder,
+            operation, request, seconds=seconds, shard=shard, wait_for_responder=wait_for_responder
         )
         if not 200 <= reply.status < 300:
             raise RpcRefused(reply)
