@@ -12,7 +12,7 @@ from noetl_contract.json import JsonObject
 from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.gateway import TheProcess
-from noetl_api_gateway.http.answers import encode
+from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
@@ -44,7 +44,7 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
         "shard_index": settings.shard_index,
         "shard_count": settings.shard_count,
     }
-    return _answer(body)
+    return plain_answer(body)
 
 
 @get(
@@ -55,7 +55,7 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
 )
 async def sharding_preview(request: AnyRequest) -> Response[bytes]:
     """Compute the shard."""
-    return _answer(_shard_body(request, source="noetl-gateway"))
+    return plain_answer(_shard_body(request, source="noetl-gateway"))
 
 
 @get(
@@ -66,7 +66,7 @@ async def sharding_preview(request: AnyRequest) -> Response[bytes]:
 )
 async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     """Describe the edge from its own table of routes."""
-    return _answer(_contract_body(_route_names(request.app), service.gateway_settings))
+    return plain_answer(_contract_body(_route_names(request.app), service.gateway_settings))
 
 
 def _shard_body(request: AnyRequest, *, source: str) -> JsonObject:
@@ -167,10 +167,6 @@ def _contract_body(routes: list[str], settings: Settings) -> JsonObject:
     if login := settings.login_provider():
         body["auth0"] = login
     return body
-
-
-def _answer(body: JsonObject) -> Response[bytes]:
-    return Response(encode(body), status_code=200, media_type="application/json")
 
 
 ROUTES = [shard_info, sharding_preview, contract]
