@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from noetl_contract.documents.asyncapi import asyncapi_document
 from noetl_contract.http.catalog import entries as catalog
 from noetl_contract.http.executions import variables
 from noetl_contract.http.system import dashboard, database
@@ -265,3 +266,12 @@ async def test_description_tells_of_queries_examples_and_refusals(world: World) 
     assert health["content"]["application/json"]["example"]["database"] == "connected"
     assert len(described) > 35
     assert all(one["summary"] and "503" in one["responses"] for one in described)
+
+
+async def test_messages_are_described_as_an_asyncapi_document(world: World) -> None:
+    answer = await world.get("/schema/asyncapi")
+    again = await world.get("/schema/asyncapi")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["asyncapi"].startswith("3.")
+    assert answer.json() == asyncapi_document() == again.json()

@@ -1,14 +1,17 @@
-"""`/api/runtime/contract`, `/api/runtime/shard-info`, `/sharding/preview`."""
+"""`/api/runtime/contract`, `/api/runtime/shard-info`, `/sharding/preview`, `/schema/asyncapi`."""
 
 import json
 import re
+from functools import cache
 from importlib.metadata import version
 
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
+from noetl_contract.documents.asyncapi import asyncapi_document
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc.operation import encode_value
 from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.gateway import TheProcess
@@ -67,6 +70,17 @@ async def sharding_preview(request: AnyRequest) -> Response[bytes]:
 async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     """Describe the edge from its own table of routes."""
     return plain_answer(_contract_body(_route_names(request.app), service.gateway_settings))
+
+
+@get("/schema/asyncapi", include_in_schema=False)
+async def asyncapi() -> Response[bytes]:
+    """Describe the messages and requests between services, as an AsyncAPI document."""
+    return Response(_asyncapi(), media_type="application/json")
+
+
+@cache
+def _asyncapi() -> bytes:
+    return encode_value(asyncapi_document())
 
 
 def _shard_body(request: AnyRequest, *, source: str) -> JsonObject:
@@ -169,4 +183,4 @@ def _contract_body(routes: list[str], settings: Settings) -> JsonObject:
     return body
 
 
-ROUTES = [shard_info, sharding_preview, contract]
+ROUTES = [shard_info, sharding_preview, contract, asyncapi]
