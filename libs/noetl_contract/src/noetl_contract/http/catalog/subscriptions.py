@@ -3,12 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
 from noetl_contract.http.scalars import IdText
 from noetl_contract.json import Json
-
-__all__ = ["SubscriptionBody", "SubscriptionList", "SubscriptionRequest"]
+from noetl_contract.model import Model, example
 
 _EXAMPLE: Any = {
     "subscription_id": "325077250000000001",
@@ -24,24 +23,18 @@ def _isoformat(value: Json) -> Json:
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
 
 
-class SubscriptionRequest(BaseModel):
+class SubscriptionRequest(Model):
     """The catalog path of a document of kind subscription."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"path": "subscriptions/orders"}]},
-    )
+    model_config = example(path="subscriptions/orders")
 
     path: str
 
 
-class SubscriptionBody(BaseModel):
+class SubscriptionBody(Model):
     """A subscription and its state."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", json_schema_extra={"examples": [_EXAMPLE]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     subscription_id: IdText
     path: str
@@ -51,13 +44,9 @@ class SubscriptionBody(BaseModel):
     updated_at: Annotated[str | None, BeforeValidator(_isoformat)] = None
 
 
-class SubscriptionList(BaseModel):
+class SubscriptionList(Model):
     """All subscriptions."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"subscriptions": [_EXAMPLE]}]},
-    )
+    model_config = example(subscriptions=[_EXAMPLE])
 
     subscriptions: list[SubscriptionBody]
