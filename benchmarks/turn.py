@@ -109,7 +109,7 @@ class Driver:
         await self.ask(execution_id, started)
         for _ in range(self.steps):
             entry = self.rooms.memory.cache.get(execution_id)
-            state = entry.execution._memory.state  # noqa: SLF001 -- plays a worker without a broker
+            state = entry.execution.state
             (command,) = state.commands.values()
             hold = Hold(
                 event_id=command.event_id,

@@ -71,12 +71,12 @@ def _row(values: JsonObject) -> EventRow:
 def folded(rows: list[EventRow]) -> JsonObject:
     """What a log amounts to, in words that outlive the engine's own format of its state."""
     execution = Execution.restore(rows[0].execution_id, None, rows)
-    state = execution._memory.state
+    state = execution.state
     return {
         "status": str(execution.status),
-        "error": execution.error,
+        "error": execution.state.error,
         "position": execution.position,
-        "path": execution.path,
+        "path": execution.state.path,
         "progress": asdict(execution.progress),
         "steps": {name: str(step.phase) for name, step in state.steps.items()},
         "failed": list(state.failed),

@@ -4,8 +4,7 @@ import typer
 
 from noetl.commands import operate, up
 from noetl.commands.run import run
-from noetl.commands.schema import schema
-from noetl.commands.validate import validate
+from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
 
 app = typer.Typer(

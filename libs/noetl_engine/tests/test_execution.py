@@ -74,7 +74,7 @@ def test_the_remembered_ids_are_bounded():
             event = WireEvent(event_type="note", step="x", event_id=event_id, worker_id=worker)
             run.decide(posted((event,)))
 
-    state = run.execution._memory.state
+    state = run.execution.state
     assert len(state.recent) == REMEMBERED_EVENTS
     assert len(state.renamed) == REMEMBERED_EVENTS
 
@@ -82,8 +82,8 @@ def test_the_remembered_ids_are_bounded():
 def test_the_error_is_known_after_a_failure():
     run = Run(make_playbook(make_step("start"))).start().work("start", fails=True)
 
-    assert run.execution.error == "Failed steps: start"
-    assert run.restore().error == "Failed steps: start"
+    assert run.execution.state.error == "Failed steps: start"
+    assert run.restore().state.error == "Failed steps: start"
 
 
 def test_rows_of_a_command_that_is_not_open_change_nothing():

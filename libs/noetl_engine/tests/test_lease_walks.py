@@ -118,7 +118,7 @@ class EngineWorld(World):  # type: ignore[misc]  # the model has no types
             self.term = True
 
     def open_command(self) -> CommandState | None:
-        return self.execution._memory.state.commands.get(self.command.event_id)
+        return self.execution.state.commands.get(self.command.event_id)
 
     def claim(self, name: str, after: bool) -> Any:  # noqa: FBT001 - the model's signature
         worker = self.w[name]

@@ -109,7 +109,7 @@ async def forget_ids(replica: Replica, execution_id: int) -> None:
     async def load_forgetful(execution_ids: Sequence[int]) -> dict[int, CachedExecution]:
         found = await load(execution_ids)
         for entry in found.values():
-            entry.execution._memory.state.recent.clear()
+            entry.execution.state.recent.clear()
         return found
 
     replica.rooms.memory.loader.load = load_forgetful

@@ -71,21 +71,16 @@ class DataDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
-
-    @property
-    def logs(self) -> Path:
+        self.logs = self.root / "logs"
         """One file per process."""
-        return self.root / "logs"
-
-    @property
-    def nats(self) -> Path:
+        self.nats = self.root / "nats"
         """Configuration and store of the embedded NATS."""
-        return self.root / "nats"
-
-    @property
-    def postgres(self) -> Path:
+        self.postgres = self.root / "postgres"
         """PostgreSQL's data directory."""
-        return self.root / "postgres"
+        self._lock = self.root / "lock"
+        self._users = self.root / "users"
+        self._state = self.root / "state.json"
+        self._last_state = self.root / "last_state.json"
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -179,22 +174,6 @@ class DataDirectory:
     def save_state(self, state: StackState) -> None:
         """Store the state of the stack."""
         write_private(self._state, json.dumps(state, indent=2))
-
-    @property
-    def _lock(self) -> Path:
-        return self.root / "lock"
-
-    @property
-    def _state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def _last_state(self) -> Path:
-        return self.root / "last_state.json"
-
-    @property
-    def _users(self) -> Path:
-        return self.root / "users"
 
 
 def locate(data: Path | None) -> DataDirectory:

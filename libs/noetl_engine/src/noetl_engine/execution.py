@@ -80,9 +80,9 @@ class Execution:
             self._memory.absorb(row)
 
     @property
-    def execution_id(self) -> int:
-        """Its id."""
-        return self._memory.state.execution_id
+    def state(self) -> State:
+        """The fold of its log; read it, never change it."""
+        return self._memory.state
 
     @property
     def position(self) -> int:
@@ -95,34 +95,9 @@ class Execution:
         return self._memory.state.status
 
     @property
-    def catalog_id(self) -> int:
-        """The pinned playbook version's id."""
-        return self._memory.state.catalog_id
-
-    @property
-    def path(self) -> str:
-        """The playbook's catalog path."""
-        return self._memory.state.path
-
-    @property
-    def version(self) -> int:
-        """The playbook's version."""
-        return self._memory.state.version
-
-    @property
-    def parent_execution_id(self) -> int | None:
-        """The execution that started this one."""
-        return self._memory.state.parent_execution_id
-
-    @property
     def progress(self) -> Progress:
         """The counters of the state row; a live object, copy it to keep it."""
         return self._memory.state.progress
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed, once it has."""
-        return self._memory.state.error
 
     def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision:
         """Decide on an input and fold the decision.
@@ -137,7 +112,7 @@ class Execution:
         memory = self._memory
         draft = Draft(memory, playbook, facts)
         if memory.state.position == 0 and not isinstance(message, ExecuteMessage):
-            text = f"Execution not found: {self.execution_id}"
+            text = f"Execution not found: {self.state.execution_id}"
             draft.decision.answer = Answer(status=404, error=text)
             return draft.finish()
         check_rows(memory, message)

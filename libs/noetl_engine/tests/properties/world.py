@@ -110,7 +110,7 @@ class World:
 
     @property
     def state(self) -> Any:
-        return self.run.execution._memory.state
+        return self.run.execution.state
 
     @property
     def has_ended(self) -> bool:
@@ -313,7 +313,7 @@ def check(world: World) -> None:
     run = world.run
     rows = run.rows
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))
-    whole = Execution.restore(run.execution.execution_id, None, rows)
+    whole = Execution.restore(run.execution.state.execution_id, None, rows)
     assert whole.snapshot() == run.execution.snapshot() == dump_state(world.state)
     assert set(dispatches(rows).values()) <= {1}, run.story
     assert wrong_runs(rows) == [], run.story

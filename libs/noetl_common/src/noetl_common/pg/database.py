@@ -141,6 +141,14 @@ class Database(Statements):
             yield session
 
 
+class Store:
+    """Reads and writes by the ``queries.sql`` beside the class that extends this one."""
+
+    def __init__(self, database: Database) -> None:
+        home = next(kind for kind in type(self).__mro__ if Store in kind.__bases__)
+        self._db = database.with_statements(home.__module__.rpartition(".")[0])
+
+
 class _Borrowed:
     """Run each statement on a lent connection, as the pool does on one of its own."""
 

@@ -113,7 +113,7 @@ class TemplateEnvironment(DialectEnvironment):
         context.budget.spend()
         match obj:
             case TemplateFunction():
-                return obj.call(context, *args, **kwargs)
+                return obj.run(context, *args, **kwargs)
             case Macro():
                 return context.call(obj, *args, **kwargs)
             case LoopContext():

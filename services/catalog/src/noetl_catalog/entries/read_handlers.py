@@ -1,10 +1,11 @@
 """Reads of documents, one function per operation."""
 
+import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime
 
 import orjson
-from noetl_common.bus.rpc import Encoded, Handler, handle
+from noetl_common.bus.rpc import Encoded, Handlers, answers
 from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
@@ -21,26 +22,32 @@ from noetl_contract.rpc.catalog import (
     LIST,
     RESOLVE,
     RESOURCE,
+    SUBSCRIPTION_LISTENER,
     UI_SCHEMA,
     CatalogCounts,
     ContentRequest,
     EntryContent,
     EntryName,
     EntryPage,
+    ListenerRequest,
+    ListenerSubscription,
     ResolvedEntry,
 )
 from noetl_contract.rpc.models import Nothing
 
 from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
+from noetl_catalog.entries.listeners import find_listener
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import EntryFilter, EntryStore
+from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.ui_schema import read_form
 
+_MOST_SUBSCRIPTIONS = 2000
 
-class ReadHandlers:
+
+class ReadHandlers(Handlers):
     """Playbooks and other documents as readers see them."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings, parsers: Parsers) -> None:
@@ -49,18 +56,7 @@ class ReadHandlers:
         self._parsers = parsers
         self._contents: OrderedDict[int, Encoded[EntryContent]] = OrderedDict()
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(LIST, self.on_list),
-            handle(AGENTS, self.on_agents),
-            handle(RESOURCE, self.on_resource),
-            handle(UI_SCHEMA, self.on_ui_schema),
-            handle(RESOLVE, self.on_resolve),
-            handle(CONTENT, self.on_content),
-            handle(COUNTS, self.on_counts),
-        ]
-
+    @answers(LIST)
     async def on_list(self, request: EntryPage) -> CatalogListAnswer:
         """List entries, newest first."""
         listed = await self._listed(request, is_agent=request.agent_only)
@@ -68,15 +64,18 @@ class ReadHandlers:
             [page_entry(*found) if request.for_page else found[0] for found in listed]
         )
 
+    @answers(AGENTS)
     async def on_agents(self, request: CatalogListRequest) -> CatalogListAnswer:
         """List agents, newest first, with the metadata about their abilities."""
         listed = await self._listed(request, is_agent=True)
         return self._list_answer([agent_entry(*found) for found in listed])
 
+    @answers(RESOURCE)
     async def on_resource(self, request: EntryName) -> CatalogEntry | Refusal:
         """Return one entry whole."""
         return await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
 
+    @answers(UI_SCHEMA)
     async def on_ui_schema(self, request: EntryName) -> UiSchema | Refusal:
         """Return the form that a document's workload asks for."""
         found = await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
@@ -96,6 +95,7 @@ class ReadHandlers:
             generated_at=rfc3339(datetime.now(UTC)),
         )
 
+    @answers(RESOLVE)
     async def on_resolve(self, request: EntryName) -> ResolvedEntry | Refusal:
         """Return the version that an execution would run."""
         found = await find_entry(self._store, request, whole=False, texts=PLAYBOOK_TEXTS)
@@ -103,6 +103,7 @@ class ReadHandlers:
             return found
         return ResolvedEntry.model_validate(found, from_attributes=True)
 
+    @answers(CONTENT)
     async def on_content(self, request: ContentRequest) -> Encoded[EntryContent] | Refusal:
         """Return the text of one version, deleted ones included; it never changes."""
         catalog_id = request.catalog_id
@@ -125,11 +126,22 @@ class ReadHandlers:
             self._contents.popitem(last=False)
         return answer
 
+    @answers(COUNTS)
     async def on_counts(self, _request: Nothing) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard lately."""
         return await self._store.count_catalog(
             silent_seconds=self._settings.runtime_offline_seconds
         )
+
+    @answers(SUBSCRIPTION_LISTENER)
+    async def on_listener(self, request: ListenerRequest) -> ListenerSubscription | Refusal:
+        """Return the subscription whose gateway path ends in a name."""
+        listener = request.listener
+        documents = await self._store.list_newest_subscriptions(limit=_MOST_SUBSCRIPTIONS)
+        found = await asyncio.to_thread(find_listener, documents, listener)
+        if found is None:
+            return Refusal(404, f"No push subscription for ingress listener '{listener[:200]}'")
+        return found
 
     def _list_answer(self, entries: list[CatalogEntry]) -> CatalogListAnswer:
         """Return a list; ``truncated`` is there only when older entries may be left out."""
@@ -145,11 +157,9 @@ class ReadHandlers:
             capabilities.append(wanted.capability)
         kind = None if wanted.resource_type is None else kind_word(wanted.resource_type)
         return await self._store.list_entries(
-            EntryFilter(
-                kind=kind,
-                path=wanted.path,
-                is_agent=is_agent or bool(capabilities),
-                capabilities=capabilities,
-            ),
+            kind=kind,
+            path=wanted.path,
+            is_agent=is_agent or bool(capabilities),
+            capabilities=capabilities,
             limit=self._settings.catalog_list_limit,
         )

@@ -1,6 +1,6 @@
 """Writes of documents: versions are added, validated, deleted and restored."""
 
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.catalog.entries import (
@@ -38,7 +38,7 @@ from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
 
 
-class RegisterHandlers:
+class RegisterHandlers(Handlers):
     """Playbooks and other documents, registered, deleted and restored."""
 
     def __init__(
@@ -54,16 +54,7 @@ class RegisterHandlers:
         self._ids = ids
         self._parsers = parsers
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(REGISTER, self.on_register),
-            handle(REGISTER_BATCH, self.on_register_batch),
-            handle(VALIDATE, self.on_validate),
-            handle(DELETE, self.on_delete),
-            handle(RESTORE, self.on_restore),
-        ]
-
+    @answers(REGISTER)
     async def on_register(self, request: RegisterDocument) -> RegisterAnswer | Refusal:
         """Store a document as the next version of its path.
 
@@ -79,6 +70,7 @@ class RegisterHandlers:
             path = known.path
         return await self._register(request, path=path)
 
+    @answers(REGISTER_BATCH)
     async def on_register_batch(self, request: RegisterDocuments) -> BatchAnswer:
         """Store many documents; a refused document does not affect the others."""
         results: list[BatchResult] = []
@@ -94,6 +86,7 @@ class RegisterHandlers:
         failed = sum(result.status != "registered" for result in results)
         return BatchAnswer(registered=len(results) - failed, failed=failed, results=results)
 
+    @answers(VALIDATE)
     async def on_validate(self, request: DocumentRequest) -> ValidateAnswer | Refusal:
         """Return all findings of a document without storing it."""
         findings = await self._parsers.run(
@@ -114,10 +107,12 @@ class RegisterHandlers:
             ],
         )
 
+    @answers(DELETE)
     async def on_delete(self, request: EntryName) -> MovedAnswer | Refusal:
         """Take one version out, or with a path alone all of them."""
         return await self._moved(request, is_deletion=True)
 
+    @answers(RESTORE)
     async def on_restore(self, request: EntryName) -> MovedAnswer | Refusal:
         """Restore deleted versions."""
         return await self._moved(request, is_deletion=False)

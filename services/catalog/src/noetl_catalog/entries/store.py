@@ -1,25 +1,14 @@
 """Rows of documents and their versions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
 from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
 from noetl_contract.rpc.catalog import CatalogCounts
 
 from noetl_catalog.entries.documents import Document
-
-
-@dataclass(frozen=True, slots=True)
-class EntryFilter:
-    """Which entries to list; every capability is wanted."""
-
-    kind: str | None = None
-    path: str | None = None
-    is_agent: bool = False
-    capabilities: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +20,8 @@ class SubscriptionDocument:
     content: str | None
 
 
-class EntryStore:
+class EntryStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def is_reachable(self) -> bool:
         """Readiness check."""
@@ -67,17 +53,19 @@ class EntryStore:
             return version
 
     async def list_entries(
-        self, wanted: EntryFilter, *, limit: int
+        self,
+        *,
+        kind: str | None,
+        path: str | None,
+        is_agent: bool,
+        capabilities: list[str],
+        limit: int,
     ) -> list[tuple[CatalogEntry, Json]]:
-        """Return whole entries, each with the metadata of its document, newest first."""
-        rows = await self._db.fetch(
-            "list_entries",
-            wanted.kind,
-            wanted.path,
-            wanted.is_agent,
-            list(wanted.capabilities),
-            limit,
-        )
+        """Return whole entries, each with the metadata of its document, newest first.
+
+        Every one of the capabilities is wanted.
+        """
+        rows = await self._db.fetch("list_entries", kind, path, is_agent, capabilities, limit)
         return [(CatalogEntry(**row), row["metadata"]) for row in rows]
 
     async def find_by_id(

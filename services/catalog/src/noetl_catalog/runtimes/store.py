@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
 from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
 from noetl_contract.rpc.catalog import EdgeSeen, Liveness, MachineLease, WorkerSeen
 
 
-class RuntimeStore:
+class RuntimeStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def register_runtime(
         self, runtime_id: int, new: RuntimeRegistration, *, instance: str | None

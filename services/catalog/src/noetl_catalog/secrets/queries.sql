@@ -172,6 +172,7 @@ FROM noetl.runtime AS r
 WHERE r.kind = 'worker_pool' AND r.name = $1;
 
 -- name: insert_audit
+-- Texts that clients choose are cut off.
 -- $1 id, $2 credential, $3 operation, $4 outcome, $5 worker, $6 execution id,
 -- $7 parent execution id, $8 server region, $9 broker region, $10 key version, $11 notes
 INSERT INTO noetl.secret_audit (
@@ -187,7 +188,10 @@ INSERT INTO noetl.secret_audit (
     kek_version,
     notes
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES (
+    $1, left($2::TEXT, 500), $3, $4, left($5::TEXT, 500), $6, $7, $8, $9, $10,
+    left($11::TEXT, 500)
+)
 ON CONFLICT (audit_id) DO NOTHING;
 
 -- name: list_audit

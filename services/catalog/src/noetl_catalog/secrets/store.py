@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Literal
 
-from noetl_common.pg.database import Database, Row, Session
+from noetl_common.pg.database import Row, Session, Store
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.secrets.credentials import CredentialBody, CredentialCreate
 from noetl_contract.http.secrets.keychain import (
@@ -23,14 +23,11 @@ from noetl_catalog.secrets.rows import AuditRow, Credential, KeychainRow
 type Table = Literal["credential", "keychain"]
 
 
-class SecretStore:
+class SecretStore(Store):
     """One method per statement or transaction.
 
     A change of a row and its audit record are one transaction.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def find_credential(self, identifier: str) -> Credential | None:
         """Return a credential by id, else by name."""

@@ -2,15 +2,12 @@
 
 from datetime import date
 
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
 from noetl_contract.rpc.projector import RecentExecution
 
 
-class DashboardStore:
+class DashboardStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def sum_counters(self) -> dict[str, int]:
         """Return the number of executions by status."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from noetl_common.errors import NoetlError
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
 from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
 from noetl_contract.http.workers.commands import CommandAnswer
@@ -53,11 +53,8 @@ class LogRow:
     duration: float | None
 
 
-class ExecutionStore:
+class ExecutionStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def is_reachable(self) -> bool:
         """Return whether the database answers."""

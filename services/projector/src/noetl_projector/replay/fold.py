@@ -8,7 +8,7 @@ import orjson
 from noetl_contract.events import status_of_terminal
 from noetl_contract.json import Json, JsonObject
 
-from noetl_projector.replay.shapes import new_command, new_frame, new_object, new_stage
+from noetl_projector.replay.shapes import COMMAND, FRAME, STAGE, new_object
 
 _ENTERED = frozenset({"step.enter", "step_enter", "step_started"})
 _LEFT = frozenset({"step.exit", "step_completed", "command.completed"})
@@ -120,7 +120,7 @@ def _take_stage(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None:
     stage_id = _aggregate(row, meta, "stage", row.stage_id)
     if stage_id is None:
         return
-    stage = fold.stages.setdefault(stage_id, new_stage(stage_id))
+    stage = fold.stages.setdefault(stage_id, {"stage_id": stage_id, **STAGE})
     if row.event_type == "stage.opened":
         stage["status"], stage["opened_event_id"] = "OPEN", row.event_id
     elif row.event_type == "stage.closed":
@@ -140,7 +140,7 @@ def _take_frame(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None:
     frame_id = _aggregate(row, meta, "frame", row.frame_id)
     if frame_id is None:
         return
-    frame = fold.frames.setdefault(frame_id, new_frame(frame_id))
+    frame = fold.frames.setdefault(frame_id, {"frame_id": frame_id, **FRAME})
     match row.event_type:
         case "frame.dispatched":
             frame["status"], frame["claimed_event_id"] = "CLAIMED", row.event_id
@@ -180,7 +180,7 @@ def _take_command(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None
     command_id = _command_id(row, meta)
     if command_id is None:
         return
-    command = fold.commands.setdefault(command_id, new_command(command_id))
+    command = fold.commands.setdefault(command_id, {"command_id": command_id, **COMMAND})
     moment = _COMMAND_MOMENTS.get(row.event_type)
     if moment is not None:
         status, place = moment

@@ -5,18 +5,29 @@ import hashlib
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Encoded, Handler, handle
+from noetl_common.bus.rpc import Encoded, Handlers, answers
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.executions.results import ResultPutAnswer, StoredResult
+from noetl_contract.http.executions.results import (
+    DeletedResults,
+    ResultList,
+    ResultPutAnswer,
+    StoredResult,
+)
 from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
+    RESULT_DELETE,
     RESULT_GET,
+    RESULT_LIST,
     RESULT_PUT,
     RESULT_RESOLVE,
+    RESULT_STATS,
     NamedResult,
+    ResultFilter,
     ResultPut,
     ResultRef,
+    StoreSizes,
 )
 
 from noetl_projector.results.bodies.places import Places
@@ -26,12 +37,13 @@ from noetl_projector.settings import Settings
 
 _USUAL_SCOPE = "execution"
 _FETCH_SECONDS = 20.0
+_MOST_LISTED = 5000
 _WITHOUT_RESULT_SECONDS = 3600.0
 """After this a body without a result is removed; far longer than any transfer."""
 
 
-class ResultHandlers:
-    """One method per operation."""
+class ResultHandlers(Handlers):
+    """Results with their bodies: stored and read."""
 
     def __init__(
         self, store: ResultStore, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
@@ -44,14 +56,7 @@ class ResultHandlers:
         # Each holds its body in memory, some in several forms at a time.
         self._transfers = asyncio.Semaphore(settings.result_transfers)
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(RESULT_PUT, self.on_put),
-            handle(RESULT_RESOLVE, self.on_resolve),
-            handle(RESULT_GET, self.on_get),
-        ]
-
+    @answers(RESULT_PUT)
     async def on_put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
         """Store a result; repeating the request with the sender's id stores it once (W13).
 
@@ -110,6 +115,7 @@ class ResultHandlers:
             stored.store, stored.location or "", size=stored.bytes, digest=stored.sha256
         )
 
+    @answers(RESULT_RESOLVE)
     async def on_resolve(self, request: ResultRef) -> Encoded[Json] | Refusal:
         """Return the stored value itself."""
         try:
@@ -124,6 +130,7 @@ class ResultHandlers:
                 return Refusal(404, "result not found")
             return Encoded(await self._read_body(found))
 
+    @answers(RESULT_GET)
     async def on_get(self, request: NamedResult) -> StoredResult | Refusal:
         """Return the newest result of a name."""
         execution_id, name = request.execution_id, request.name
@@ -134,6 +141,35 @@ class ResultHandlers:
             described, body = found
             data = orjson.Fragment(await self._read_body(body))
         return described.model_copy(update={"data": data})
+
+
+class ResultListHandlers(Handlers):
+    """Results without their bodies: listed, deleted and measured."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+
+    @answers(RESULT_LIST)
+    async def on_list(self, request: ResultFilter) -> ResultList:
+        """List the results of an execution, without their data."""
+        execution_id = request.execution_id
+        results = await self._store.list_results(
+            execution_id, scope=request.scope, name=request.name, limit=_MOST_LISTED
+        )
+        return ResultList(execution_id=execution_id, results=results, count=len(results))
+
+    @answers(RESULT_DELETE)
+    async def on_delete(self, request: ResultFilter) -> DeletedResults:
+        """Delete results of an execution; return how many."""
+        count = await self._store.delete_results(
+            request.execution_id, scope=request.scope, name=request.name
+        )
+        return DeletedResults(execution_id=request.execution_id, deleted=count)
+
+    @answers(RESULT_STATS)
+    async def on_stats(self, _request: Nothing) -> StoreSizes:
+        """Return number and size of the stored results by store."""
+        return StoreSizes(stores=await self._store.measure_results())
 
 
 def _canonical(data: Json) -> tuple[bytes, str]:

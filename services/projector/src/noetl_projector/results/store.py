@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
 from noetl_contract.http.executions.results import ListedResult, StoredResult, StoreSize
 from noetl_contract.rpc.projector import ResultPut
 
@@ -20,11 +20,8 @@ class StoredBody:
     location: str | None = None
 
 
-class ResultStore:
+class ResultStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def insert_result(
         self, uri: ResultUri, body: StoredBody, *, described: ResultPut, scope: str

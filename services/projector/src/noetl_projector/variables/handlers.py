@@ -1,6 +1,6 @@
 """Variables of executions, one function per operation."""
 
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_contract.http.executions.variables import (
     VAR_TYPES,
     VarDeletedAnswer,
@@ -24,34 +24,27 @@ from noetl_projector.settings import Settings
 from noetl_projector.variables.store import VariableStore
 
 
-class VariableHandlers:
+class VariableHandlers(Handlers):
     """Reads and writes of variables; the execution need not exist."""
 
     def __init__(self, store: VariableStore, *, settings: Settings) -> None:
         self._store = store
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(VARS_LIST, self.on_list),
-            handle(VARS_GET, self.on_get),
-            handle(VARS_SET, self.on_set),
-            handle(VARS_DELETE, self.on_delete),
-            handle(VARS_CLEAR, self.on_clear),
-        ]
-
+    @answers(VARS_LIST)
     async def on_list(self, request: ExecutionName) -> list[VarEntry]:
         """List all variables by name; this does not count as an access."""
         return await self._store.list_variables(
             request.execution_id, limit=self._settings.vars_list_limit
         )
 
+    @answers(VARS_GET)
     async def on_get(self, request: VarName) -> VarEntry | Refusal:
         """Return one variable after counting the access."""
         found = await self._store.read_variable(request.execution_id, name=request.var_name)
         return found or _unknown(request)
 
+    @answers(VARS_SET)
     async def on_set(self, request: VarsSet) -> VarsSetAnswer | Refusal:
         """Write variables; those before the first of an unknown type are kept."""
         execution_id, wanted = request.execution_id, request.variables
@@ -66,6 +59,7 @@ class VariableHandlers:
             return Refusal(422, f"Invalid var_type: {wanted[wrong].var_type}")
         return VarsSetAnswer(execution_id=execution_id, status="ok", variables_set=len(wanted))
 
+    @answers(VARS_DELETE)
     async def on_delete(self, request: VarName) -> VarDeletedAnswer | Refusal:
         """Remove one variable."""
         execution_id, name = request.execution_id, request.var_name
@@ -73,6 +67,7 @@ class VariableHandlers:
             return _unknown(request)
         return VarDeletedAnswer(execution_id=execution_id, var_name=name, status="deleted")
 
+    @answers(VARS_CLEAR)
     async def on_clear(self, request: ExecutionName) -> VarsDeletedAnswer:
         """Remove all variables."""
         count = await self._store.delete_variables(request.execution_id)

@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 
 import orjson
-from noetl_common.pg.database import Database, Row
+from noetl_common.pg.database import Row, Store
 from noetl_contract.http.executions.variables import NewVar, VarEntry
 from noetl_contract.json import encode
 
 
-class VariableStore:
+class VariableStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def list_variables(self, execution_id: int, *, limit: int) -> list[VarEntry]:
         """Return variables by name; listing does not count as an access."""

@@ -1,15 +1,17 @@
 """Request/reply between services: for answers that may be asked for again."""
 
 from noetl_common.bus.rpc.client import RpcClient, RpcRefused, RpcUnavailable
-from noetl_common.bus.rpc.handlers import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc.handlers import Encoded, Handler, Handlers, answers, encoded, handle
 from noetl_common.bus.rpc.server import serve_rpc
 
 __all__ = [
     "Encoded",
     "Handler",
+    "Handlers",
     "RpcClient",
     "RpcRefused",
     "RpcUnavailable",
+    "answers",
     "encoded",
     "handle",
     "serve_rpc",

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from noetl_contract.json import Json
@@ -20,6 +21,9 @@ class Encoded[Answer]:
     """An answer that is JSON already, for reads that build it without models."""
 
     body: bytes
+
+
+type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def encoded[Request: BaseModel, Answer](
 
 def handle[Request: BaseModel, Answer](
     operation: Operation[Request, Answer],
-    function: Callable[[Request], Awaitable[Answer | Encoded[Answer] | Refusal]],
+    function: Callable[[Request], _Found[Answer]],
     *,
     has_details: bool = True,
 ) -> Handler:
@@ -75,3 +79,37 @@ def handle[Request: BaseModel, Answer](
 
     name = f"noetl_rpc.{operation.service}.{operation.name}"
     return Handler(operation, name, answer, has_details)
+
+
+@dataclass(frozen=True, slots=True)
+class Method[Owner, Request: BaseModel, Answer]:
+    """A method that answers an operation; made by `answers`."""
+
+    operation: Operation[Request, Answer]
+    function: Callable[[Owner, Request], _Found[Answer]]
+
+    def __get__(self, owner: Owner, _kind: object = None) -> Callable[[Request], _Found[Answer]]:
+        """Bind the method to its object, as methods are."""
+        return partial(self.function, owner)
+
+
+class Handlers:
+    """Methods that answer operations, each under `answers`."""
+
+    has_details = True
+    """False for secrets: errors are answered with their text alone."""
+
+    def handlers(self) -> list[Handler]:
+        """Return a handler for each method."""
+        return [
+            handle(method.operation, method.__get__(self), has_details=self.has_details)
+            for method in vars(type(self)).values()
+            if isinstance(method, Method)
+        ]
+
+
+def answers[Owner: Handlers, Request: BaseModel, Answer](
+    operation: Operation[Request, Answer],
+) -> Callable[[Callable[[Owner, Request], _Found[Answer]]], Method[Owner, Request, Answer]]:
+    """Let a method of `Handlers` answer the requests of an operation, as `handle` does."""
+    return partial(Method, operation)

@@ -1,12 +1,8 @@
 """`/api/subscriptions*`."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, ConfigDict
+from typing import Any
 
 from noetl_contract.http.scalars import IdText
-from noetl_contract.json import Json
 from noetl_contract.model import Model, example
 
 _EXAMPLE: Any = {
@@ -17,10 +13,6 @@ _EXAMPLE: Any = {
     "last_event_type": "subscription.registered",
     "updated_at": "2026-06-15T09:20:00.123456+00:00",
 }
-
-
-def _isoformat(value: Json) -> Json:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
 
 
 class SubscriptionRequest(Model):
@@ -34,14 +26,14 @@ class SubscriptionRequest(Model):
 class SubscriptionBody(Model):
     """A subscription and its state."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = example(**_EXAMPLE)
 
     subscription_id: IdText
     path: str
     catalog_id: IdText
     state: str
     last_event_type: str
-    updated_at: Annotated[str | None, BeforeValidator(_isoformat)] = None
+    updated_at: str | None = None
 
 
 class SubscriptionList(Model):

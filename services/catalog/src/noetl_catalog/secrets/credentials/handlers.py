@@ -1,7 +1,7 @@
 """Stored credentials, one function per operation."""
 
 from noetl_common import metrics
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.crypto.errors import BadKey
 from noetl_common.crypto.sealed import decode_public_key, seal
 from noetl_common.errors import NoetlError
@@ -40,8 +40,10 @@ from noetl_catalog.secrets.store import SecretStore
 _SEALED = metrics.counter("noetl_credentials_sealed_total", "Sealed hand-outs", ["status"])
 
 
-class CredentialHandlers:
+class CredentialHandlers(Handlers):
     """Credentials: stored, listed, read, sealed for a worker."""
+
+    has_details = False
 
     def __init__(
         self,
@@ -62,17 +64,7 @@ class CredentialHandlers:
         self._ids = ids
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(CREDENTIAL_CREATE, self.on_create, has_details=False),
-            handle(CREDENTIAL_LIST, self.on_list, has_details=False),
-            handle(CREDENTIAL_GET, self.on_get, has_details=False),
-            handle(CREDENTIAL_DELETE, self.on_delete, has_details=False),
-            handle(CREDENTIAL_SEALED, self.on_sealed, has_details=False),
-            handle(CREDENTIAL_CROSS_REGION, self.on_cross_region, has_details=False),
-        ]
-
+    @answers(CREDENTIAL_CREATE)
     async def on_create(self, request: CredentialCreate) -> CredentialBody:
         """Store a credential, in place of the one with its name."""
         closed = await self._box.close(request.data)
@@ -85,6 +77,7 @@ class CredentialHandlers:
             ),
         )
 
+    @answers(CREDENTIAL_LIST)
     async def on_list(self, request: CredentialList) -> CredentialListAnswer:
         """List credentials, newest first, without their data."""
         found = await self._store.list_credentials(
@@ -94,6 +87,7 @@ class CredentialHandlers:
         named = request.model_dump(exclude_none=True)
         return answer.model_copy(update={"filter": named}) if named else answer
 
+    @answers(CREDENTIAL_GET)
     async def on_get(self, request: CredentialRead) -> CredentialBody | Refusal:
         """Return a credential, decrypted when its data is asked for."""
         if request.include_data:
@@ -105,6 +99,7 @@ class CredentialHandlers:
             body = None if stored is None else stored.body
         return _not_found(request.identifier) if body is None else body
 
+    @answers(CREDENTIAL_DELETE)
     async def on_delete(self, request: CredentialName) -> CredentialDeleted | Refusal:
         """Delete a credential."""
         stored = await self._store.find_credential(request.identifier)
@@ -115,6 +110,7 @@ class CredentialHandlers:
             return Refusal(500, "Failed to delete credential")
         return CredentialDeleted(id=stored.body.id, message="Credential deleted successfully")
 
+    @answers(CREDENTIAL_SEALED)
     async def on_sealed(self, request: SealedRead) -> SealedEnvelope | Refusal:
         """Return a credential that only the worker can read."""
         reader = _reader(request, worker_id=request.worker_id)
@@ -143,6 +139,7 @@ class CredentialHandlers:
         _SEALED.labels("ok").inc()
         return envelope
 
+    @answers(CREDENTIAL_CROSS_REGION)
     async def on_cross_region(self, request: CrossRegionRequest) -> SealedEnvelope | Refusal:
         """Serve a peer in another region whose worker asks for a secret of this one."""
         reader = _reader(request, worker_id=request.worker_id)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.pg.errors import DataRejected
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.secrets.keychain import (
@@ -25,8 +25,10 @@ from noetl_catalog.secrets.store import SecretStore
 _CACHE_TYPES = frozenset({"secret", "token"})
 
 
-class KeychainHandlers:
+class KeychainHandlers(Handlers):
     """Keychain entries: stored, read, listed."""
+
+    has_details = False
 
     def __init__(
         self, store: SecretStore, *, box: SecretBox, audit: Audit, settings: SecretSettings
@@ -36,15 +38,7 @@ class KeychainHandlers:
         self._audit = audit
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(KEYCHAIN_GET, self.on_get, has_details=False),
-            handle(KEYCHAIN_PUT, self.on_put, has_details=False),
-            handle(KEYCHAIN_DELETE, self.on_delete, has_details=False),
-            handle(KEYCHAIN_LIST, self.on_list, has_details=False),
-        ]
-
+    @answers(KEYCHAIN_GET)
     async def on_get(self, request: KeychainRead) -> KeychainState:
         """Return an entry; its use is counted before it is decrypted."""
         row = await self._store.use_keychain(_key(request))
@@ -67,6 +61,7 @@ class KeychainHandlers:
         )
         return state.model_copy(update={"status": "found", "data": opened.value})
 
+    @answers(KEYCHAIN_PUT)
     async def on_put(self, request: KeychainPut) -> KeychainStored | Refusal:
         """Store an entry in place of the one with its key."""
         if request.scope_type not in SCOPES:
@@ -115,6 +110,7 @@ class KeychainHandlers:
             return Refusal(404, text)
         return KeychainStored(status="success", cache_key=key, expires_at=rfc3339(expiry))
 
+    @answers(KEYCHAIN_DELETE)
     async def on_delete(self, request: KeychainRead) -> KeychainState:
         """Delete an entry; a missing entry is no error."""
         key = _key(request)
@@ -127,6 +123,7 @@ class KeychainHandlers:
             return KeychainState(status="not_found")
         return KeychainState(status="deleted", cache_key=key)
 
+    @answers(KEYCHAIN_LIST)
     async def on_list(self, request: KeychainList) -> KeychainEntryList:
         """List the entries of a catalog entry, without their values."""
         catalog_id, limit = request.catalog_id, self._settings.credential_list_limit

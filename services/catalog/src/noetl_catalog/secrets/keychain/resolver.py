@@ -11,6 +11,7 @@ from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.http.secrets.keychain import KeychainPut
+from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_template import Renderer, TemplateError
 
 from noetl_catalog.providers.provider import Secret
@@ -19,7 +20,7 @@ from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.errors import TemplateFailed
 from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
-from noetl_catalog.secrets.keychain.executions import Execution, Executions
+from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.residency import check_residency
 from noetl_catalog.secrets.keys.box import Opened, SecretBox
 from noetl_catalog.secrets.rows import KeychainRow
@@ -53,7 +54,7 @@ _log = get_logger()
 class _Wanted:
     alias: str
     execution_id: int
-    execution: Execution = field(repr=False)
+    execution: ExecutionOrigin = field(repr=False)
 
     @property
     def cache_key(self) -> str:
@@ -147,8 +148,11 @@ class KeychainResolver:
         return Secret(values, min(ends) if ends else None)
 
     def _rendered(self, wanted: _Wanted, key: str, template: str) -> str:
+        workload = wanted.execution.workload
         try:
-            return self._renderer.server_text(template, wanted.execution.workload)
+            return self._renderer.server_text(
+                template, workload if isinstance(workload, dict) else {}
+            )
         except TemplateError as error:
             raise TemplateFailed(entry=wanted.alias, key=key, reason=str(error)) from error
 
