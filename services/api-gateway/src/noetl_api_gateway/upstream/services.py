@@ -99,7 +99,7 @@ class Services:
         subject = rpc_subject(service, operation, shard=place)
         try:
             return await self._rpc.call(
-                subject, request, timeout=timeout_seconds, wait_for_responder=True
+                subject, request, seconds=timeout_seconds, wait_for_responder=True
             )
         except RpcUnavailable as error:
             raise unavailable(f"The {service} service did not answer in time") from error
@@ -138,7 +138,7 @@ class Services:
         if timeout_seconds is not None:
             seconds = max(_SHORTEST_TRY_SECONDS, min(seconds, timeout_seconds))
         try:
-            return await self._rpc.call(subject, body, timeout=seconds, wait_for_responder=True)
+            return await self._rpc.call(subject, body, seconds=seconds, wait_for_responder=True)
         except RpcUnavailable as error:
             raise unavailable("The result store did not answer in time") from error
 
@@ -201,7 +201,7 @@ class Services:
         """Return the figures of an orchestrator's pool; None without an answer."""
         subject = rpc_subject("orchestrator", "pool.status", shard=0)
         try:
-            return await self._rpc.call(subject, {}, timeout=timeout_seconds)
+            return await self._rpc.call(subject, {}, seconds=timeout_seconds)
         except RpcUnavailable:
             return None
 
@@ -229,7 +229,7 @@ class Services:
             seconds = min(longest, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
             try:
                 return await self._rpc.call(
-                    subject, request, timeout=seconds, wait_for_responder=True
+                    subject, request, seconds=seconds, wait_for_responder=True
                 )
             except RpcUnavailable as error:
                 if deadline - loop.time() <= _SHORTEST_TRY_SECONDS:
