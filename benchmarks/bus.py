@@ -46,7 +46,7 @@ async def publish_many(bus: Bus, place: Place, *, run: str, messages: int, body:
     for start in range(0, messages, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, messages))
         acks = await bus.publish_many(
-            [Outgoing(place.subject(n), body, f"{run}-{n}") for n in numbers], timeout=30
+            [Outgoing(place.subject(n), body, f"{run}-{n}") for n in numbers], seconds=30
         )
         assert all(isinstance(ack, PubAck) for ack in acks)
 
@@ -55,7 +55,7 @@ async def publish_with_tasks(bus: Bus, place: Place, *, messages: int, body: byt
     for start in range(0, messages, AT_ONCE):
         await asyncio.gather(
             *(
-                bus.publish(place.subject(n), body, message_id=f"t-{n}", timeout=30)
+                bus.publish(place.subject(n), body, message_id=f"t-{n}", seconds=30)
                 for n in range(start, start + AT_ONCE)
             )
         )

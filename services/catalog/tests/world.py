@@ -37,7 +37,7 @@ class World:
 
     async def ask(self, operation: str, **request: Json) -> RpcReply:
         """Ask the service."""
-        return await self.client.call(rpc_subject("catalog", operation), request, timeout=10)
+        return await self.client.call(rpc_subject("catalog", operation), request, seconds=10)
 
     async def ok(self, operation: str, **request: Json) -> Json:
         """Ask and return the body of a 200."""

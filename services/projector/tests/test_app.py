@@ -51,7 +51,7 @@ async def test_every_operation_is_answered_on_the_subject_of_its_shard(
     async with connect(settings, name="test") as bus, leasing(bus), serving(settings):
         client = RpcClient(bus)
         replies = {
-            operation.name: await client.call(operation.subject(0), b"[]", timeout=10)
+            operation.name: await client.call(operation.subject(0), b"[]", seconds=10)
             for operation in operations
         }
 

@@ -20,7 +20,7 @@ async def dead_letter(bus: Bus, place: Place) -> tuple[dict[str, str], bytes]:
     request = orjson.dumps({"last_by_subj": subject})
 
     async def exists() -> bool:
-        raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, timeout=10)
+        raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{DEAD.name}", request, seconds=10)
         return "message" in orjson.loads(raw.data)
 
     await eventually(exists, what="there is a dead letter")

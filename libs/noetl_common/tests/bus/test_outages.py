@@ -40,7 +40,7 @@ async def test_a_pull_goes_on_by_itself_after_a_kill(own_nats: NatsServer, own_b
             await eventually(lambda: collector.bodies[-1:] == [b"%d" % number])  # noqa: B023 -- now
             await asyncio.to_thread(own_nats.restart)
             ready = monotonic()
-            await own_bus.publish(place.subject(), b"after", message_id=f"b{number}", timeout=10)
+            await own_bus.publish(place.subject(), b"after", message_id=f"b{number}", seconds=10)
             await eventually(lambda: collector.bodies[-1:] == [b"after"], every_seconds=0.005)
             gaps.append(monotonic() - ready)
 
@@ -65,7 +65,7 @@ async def test_a_pull_goes_on_by_itself_with_a_wiped_store(
         await eventually(lambda: collector.bodies == [b"before"])
         await asyncio.to_thread(own_nats.wipe)
         ready = monotonic()
-        await own_bus.publish(place.subject(), b"after", message_id="2", timeout=10)
+        await own_bus.publish(place.subject(), b"after", message_id="2", seconds=10)
         await eventually(lambda: collector.bodies == [b"before", b"after"], every_seconds=0.005)
         gap = monotonic() - ready
         await eventually(lambda: reborn)
@@ -98,7 +98,7 @@ async def test_an_answer_to_a_lost_store_does_not_hit_the_new_one(
         await asyncio.to_thread(own_nats.wipe)
         await ensure_topology(other, [place.stream])
         await eventually(lambda: pull._verified)
-        await other.publish(place.subject(), b"new", message_id="2", timeout=10)
+        await other.publish(place.subject(), b"new", message_id="2", seconds=10)
         # The window of the first is full with the old message, so the other one gets the new.
         async with running(run_pull_each(other, place.durable, hold, permits=1, drain_seconds=0)):
             await holding.wait()
@@ -156,7 +156,7 @@ async def test_under_load_kills_lose_nothing(own_nats: NatsServer, own_bus: Bus)
         for start in range(0, total, 50):
             await own_bus.publish_many(
                 [Outgoing(place.subject(), b"%d" % (start + n), f"{start + n}") for n in range(50)],
-                timeout=30,
+                seconds=30,
             )
 
     async with (

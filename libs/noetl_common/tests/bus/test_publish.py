@@ -47,7 +47,7 @@ async def test_one_bad_message_does_not_sink_the_others(bus: Bus, place: Place) 
             Outgoing("a subject", b"bad", "3"),
             Outgoing("nowhere.at.all", b"lost", "4"),
         ],
-        timeout=0.5,
+        seconds=0.5,
     )
 
     assert isinstance(good, PubAck)
@@ -74,7 +74,7 @@ async def test_a_header_value_cannot_add_headers(bus: Bus, place: Place) -> None
         place.subject(), b"a", message_id="1", headers={"Reason": "one\r\nNats-Rollup: all"}
     )
 
-    raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', timeout=10)
+    raw = await bus.request(f"$JS.API.STREAM.MSG.GET.{place.stream.name}", b'{"seq":1}', seconds=10)
     assert orjson.loads(raw.data)["message"]["seq"] == 1
     message = await bus.js.get_msg(place.stream.name, 1)
     assert message.headers == {"Reason": "one Nats-Rollup: all", "Nats-Msg-Id": "1"}
@@ -91,7 +91,7 @@ async def test_a_full_stream_is_an_error_of_its_own(bus: Bus, bus_prefix: str) -
 
 async def test_no_stream_is_an_error_after_the_timeout(bus: Bus) -> None:
     with pytest.raises(BusUnavailable):
-        await bus.publish("nowhere.at.all", b"", message_id="1", timeout=0.3)
+        await bus.publish("nowhere.at.all", b"", message_id="1", seconds=0.3)
 
 
 async def test_a_stream_that_comes_in_time_gets_the_message(bus: Bus, bus_prefix: str) -> None:
@@ -117,7 +117,7 @@ async def test_publishing_waits_through_a_restart(own_nats: NatsServer, own_bus:
     await ensure_topology(own_bus, [place.stream])
     await asyncio.to_thread(own_nats.kill)
     publishing = asyncio.ensure_future(
-        own_bus.publish(place.subject(), b"a", message_id="1", timeout=20)
+        own_bus.publish(place.subject(), b"a", message_id="1", seconds=20)
     )
     await asyncio.to_thread(own_nats.start)
 
@@ -136,7 +136,7 @@ async def test_messages_in_flight_at_a_kill_are_stored_once(
         for start in range(0, total, 100):
             acks = await own_bus.publish_many(
                 [Outgoing(place.subject(), b"x", f"m{start + n}") for n in range(100)],
-                timeout=20,
+                seconds=20,
             )
             assert all(isinstance(ack, PubAck) for ack in acks)
 
@@ -159,7 +159,7 @@ async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(
     await ensure_topology(own_bus, [place.stream])
     os.kill(own_nats.pid, signal.SIGSTOP)
     publishing = asyncio.ensure_future(
-        own_bus.publish(place.subject(), b"a", message_id=None, timeout=20)
+        own_bus.publish(place.subject(), b"a", message_id=None, seconds=20)
     )
     await asyncio.sleep(0)
     await asyncio.to_thread(own_nats.kill)

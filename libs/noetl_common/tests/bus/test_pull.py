@@ -329,7 +329,7 @@ async def test_more_than_one_request_may_hold_in_bytes_does_not_stall(
     large = b"x" * (900 << 10)
     for start in range(0, 80, 10):
         await bus.publish_many(
-            [Outgoing(place.subject(), large, f"{start + n}") for n in range(10)], timeout=20
+            [Outgoing(place.subject(), large, f"{start + n}") for n in range(10)], seconds=20
         )
     count = 0
 

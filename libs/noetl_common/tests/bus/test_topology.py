@@ -187,5 +187,5 @@ async def test_what_is_refused_makes_the_bus_not_ready(bus: Bus, place: Place) -
 
 
 async def _has_durable(bus: Bus, spec: DurableSpec) -> bool:
-    raw = await bus.request(f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}", timeout=10)
+    raw = await bus.request(f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}", seconds=10)
     return b'"error"' not in raw.data

@@ -434,7 +434,7 @@ async def test_result_larger_than_a_message_is_fetched_in_parts(world: World) ->
     fetched: list[Any] = []
 
     async def fetch(request: dict[str, Any]) -> Any:
-        incoming = await world.backend.bus.request(request["data_at"], timeout=10)
+        incoming = await world.backend.bus.request(request["data_at"], seconds=10)
         fetched.append(orjson.loads(incoming.data))
         return {"ref": "r"}
 

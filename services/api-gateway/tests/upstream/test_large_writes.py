@@ -44,7 +44,7 @@ def keep(world: World, kept: list[dict[str, Any]]) -> None:
     """Answer as the result store does, having fetched what was too large."""
 
     async def on_put(request: dict[str, Any]) -> RpcReply:
-        data = orjson.loads((await world.backend.bus.request(request["data_at"], timeout=5)).data)
+        data = orjson.loads((await world.backend.bus.request(request["data_at"], seconds=5)).data)
         kept.append({**request, "data": data})
         return RpcReply(body={"ref": REF, "store": "db", "scope": "ingress"})
 

@@ -22,7 +22,7 @@ async def make_unclaimed(shard: Shard, *, minutes: float = 2.0) -> None:
 async def publish_rows(shard: Shard, *, sequence: int) -> None:
     """Mark notifications as published, as the relay would."""
     info = orjson.loads(
-        (await shard.bus.request("$JS.API.STREAM.INFO.NOETL_COMMANDS", timeout=2)).data
+        (await shard.bus.request("$JS.API.STREAM.INFO.NOETL_COMMANDS", seconds=2)).data
     )
     await shard.pool.execute(
         "UPDATE noetl.outbox SET status = 'PUBLISHED', published_at = now(),"

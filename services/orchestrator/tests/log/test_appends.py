@@ -33,7 +33,7 @@ async def ask(shard: Shard) -> AsyncIterator[Ask]:
 
     async def asked(operation: str, **request: Json) -> RpcReply:
         subject = rpc_subject("orchestrator", operation, shard=0)
-        return await client.call(subject, request, timeout=10)
+        return await client.call(subject, request, seconds=10)
 
     async with serve_rpc(shard.bus, handlers.handlers(), queue="test", shard=0):
         yield asked

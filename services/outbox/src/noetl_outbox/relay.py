@@ -186,7 +186,7 @@ class Relay:
         limit = self._bus.largest_message - _HEADER_ROOM
         messages = [self._message(row, limit) for row in rows]
         acks = await self._bus.publish_many(
-            messages, timeout=self._settings.outbox_publish_timeout_seconds
+            messages, seconds=self._settings.outbox_publish_timeout_seconds
         )
         return [
             Published(row.outbox_id, row.message_id, created_at.get(ack.stream), ack.sequence)

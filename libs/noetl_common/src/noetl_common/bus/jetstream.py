@@ -182,7 +182,7 @@ async def call(
         BusUnavailable: no answer.
     """
     incoming = await bus.request(
-        f"$JS.API.{operation}", b"" if body is None else orjson.dumps(body), timeout=seconds
+        f"$JS.API.{operation}", b"" if body is None else orjson.dumps(body), seconds=seconds
     )
     answer: JsonObject = orjson.loads(incoming.data)
     error = answer.get("error")

@@ -49,7 +49,7 @@ async def test_a_dict_is_the_body_of_a_success(bus: Bus, client: RpcClient, subj
         return {"doubled": request["number"] * 2}
 
     async with serve_rpc(bus, handlers(subject, double), queue="q"):
-        reply = await client.call(subject, {"number": 21}, timeout=10)
+        reply = await client.call(subject, {"number": 21}, seconds=10)
 
     assert reply == RpcReply(status=200, body={"doubled": 42})
 
@@ -59,7 +59,7 @@ async def test_status_and_detail_travel(bus: Bus, client: RpcClient, subject: st
         return RpcReply(status=409, error="too late", detail={"since": 1})
 
     async with serve_rpc(bus, handlers(subject, refuse), queue="q"):
-        reply = await client.call(subject, b"{}", timeout=10)
+        reply = await client.call(subject, b"{}", seconds=10)
 
     assert reply == RpcReply(status=409, error="too late", detail={"since": 1})
 
@@ -79,7 +79,7 @@ async def test_an_error_becomes_an_answer(
         raise failure
 
     async with serve_rpc(bus, handlers(subject, fail), queue="q"):
-        reply = await client.call(subject, {}, timeout=10)
+        reply = await client.call(subject, {}, seconds=10)
 
     assert reply.status == status
     assert "secret" not in str(reply)
@@ -94,9 +94,9 @@ async def test_a_request_of_the_wrong_shape_is_the_callers_mistake(
     name = subject.removeprefix(_PLACE)
     operation = Operation("catalog", name, CancelMessage, TypeAdapter(Json))
     async with serve_rpc(bus, [handle(operation, strict)], queue="q"):
-        wrong = await client.call(subject, {"execution_id": "x"}, timeout=10)
-        broken = await client.call(subject, b"\xff", timeout=10)
-        listed = await client.call(subject, b"[]", timeout=10)
+        wrong = await client.call(subject, {"execution_id": "x"}, seconds=10)
+        broken = await client.call(subject, b"\xff", seconds=10)
+        listed = await client.call(subject, b"[]", seconds=10)
 
     assert (wrong.status, broken.status, listed.status) == (422, 400, 400)
     assert wrong.detail[0]["loc"] == ["execution_id"]
@@ -105,7 +105,7 @@ async def test_a_request_of_the_wrong_shape_is_the_callers_mistake(
 async def test_without_a_service_the_call_fails_at_once(client: RpcClient, subject: str) -> None:
     async with asyncio.timeout(30):
         with pytest.raises(RpcUnavailable, match="nobody listens"):
-            await client.call(subject, {}, timeout=60)
+            await client.call(subject, {}, seconds=60)
 
 
 async def test_a_call_may_wait_for_its_service(bus: Bus, client: RpcClient, subject: str) -> None:
@@ -114,7 +114,7 @@ async def test_a_call_may_wait_for_its_service(bus: Bus, client: RpcClient, subj
     async def answer(_request: dict[str, Any]) -> dict[str, Any]:
         return {}
 
-    call = asyncio.ensure_future(client.call(subject, {}, timeout=5, wait_for_responder=True))
+    call = asyncio.ensure_future(client.call(subject, {}, seconds=5, wait_for_responder=True))
     await asyncio.sleep(0)
     async with serve_rpc(bus, handlers(subject, answer), queue="q"):
         assert (await call).status == 200
@@ -129,7 +129,7 @@ async def test_no_answer_in_time_is_an_error(bus: Bus, client: RpcClient, subjec
 
     async with serve_rpc(bus, handlers(subject, late), queue="q"):
         with pytest.raises(RpcUnavailable, match="no answer"):
-            await client.call(subject, {}, timeout=0.1)
+            await client.call(subject, {}, seconds=0.1)
         go_on.set()
 
 
@@ -145,16 +145,16 @@ async def test_a_request_whose_sender_gave_up_is_dropped(
         return {}
 
     async with serve_rpc(bus, handlers(subject, work), queue="q", concurrency=1):
-        first = asyncio.ensure_future(client.call(subject, {"name": "first"}, timeout=5))
+        first = asyncio.ensure_future(client.call(subject, {"name": "first"}, seconds=5))
         await eventually(lambda: worked == ["first"])
         with pytest.raises(RpcUnavailable):
-            await client.call(subject, {"name": "impatient"}, timeout=0.1)
+            await client.call(subject, {"name": "impatient"}, seconds=0.1)
         # Its patience counts from when the service got it, which is now at the latest.
         await bus.flush(10)
         await asyncio.sleep(0.1)
         go_on.set()
         await first
-        await client.call(subject, {"name": "last"}, timeout=5)
+        await client.call(subject, {"name": "last"}, seconds=5)
 
     assert worked == ["first", "last"]
 
@@ -185,7 +185,7 @@ async def test_too_many_waiting_requests_are_refused_at_once(
         return {}
 
     async with serve_rpc(bus, handlers(subject, work), queue="q", concurrency=1):
-        calls = [asyncio.ensure_future(client.call(subject, {}, timeout=5)) for _ in range(64)]
+        calls = [asyncio.ensure_future(client.call(subject, {}, seconds=5)) for _ in range(64)]
         await eventually(lambda: any(call.done() for call in calls))
         refused = [call.result() for call in calls if call.done()]
         go_on.set()
@@ -204,7 +204,7 @@ async def test_an_answer_above_the_brokers_limit_comes_whole(
         return {"text": text}
 
     async with serve_rpc(bus, handlers(subject, large), queue="q"):
-        reply = await client.call(subject, {}, timeout=20)
+        reply = await client.call(subject, {}, seconds=20)
 
     assert reply.body == {"text": text}
 
@@ -214,7 +214,7 @@ async def test_a_request_above_the_brokers_limit_is_refused_here(
 ) -> None:
     """The broker would end the connection."""
     with pytest.raises(TooLarge):
-        await client.call(subject, b"x" * (bus.largest_message + 1), timeout=1)
+        await client.call(subject, b"x" * (bus.largest_message + 1), seconds=1)
 
     assert await bus.flush()
 
@@ -236,7 +236,7 @@ async def test_replicas_share_requests(
         serve_rpc(bus, handlers(subject, handler("a")), queue="q"),
         serve_rpc(replica, handlers(subject, handler("b")), queue="q"),
     ):
-        await asyncio.gather(*(client.call(subject, {}, timeout=5) for _ in range(100)))
+        await asyncio.gather(*(client.call(subject, {}, seconds=5) for _ in range(100)))
 
     assert sum(served.values()) == 100
     assert min(served.values()) > 0
@@ -253,7 +253,7 @@ async def test_requests_in_hand_are_answered_at_the_end(
         return {}
 
     async with serve_rpc(bus, handlers(subject, work), queue="q"):
-        call = asyncio.ensure_future(client.call(subject, {}, timeout=5))
+        call = asyncio.ensure_future(client.call(subject, {}, seconds=5))
         await begun.wait()
         asyncio.get_running_loop().call_later(0.05, go_on.set)
 
@@ -268,7 +268,7 @@ async def test_calls_work_again_after_a_restart(own_nats: NatsServer, own_bus: B
     async with serve_rpc(own_bus, handlers(_PLACE + "x", answer), queue="q"):
         await asyncio.to_thread(own_nats.kill)
         await eventually(lambda: not own_bus.is_connected)
-        call = asyncio.ensure_future(client.call(_PLACE + "x", {}, timeout=10))
+        call = asyncio.ensure_future(client.call(_PLACE + "x", {}, seconds=10))
         await asyncio.to_thread(own_nats.start)
 
         assert (await call).status == 200
@@ -286,7 +286,7 @@ async def test_a_request_on_its_way_fails_with_its_connection(
         return {}
 
     async with serve_rpc(own_bus, handlers(_PLACE + "x", late), queue="q"):
-        call = asyncio.ensure_future(RpcClient(own_bus).call(_PLACE + "x", {}, timeout=60))
+        call = asyncio.ensure_future(RpcClient(own_bus).call(_PLACE + "x", {}, seconds=60))
         await asked.wait()
         await asyncio.to_thread(own_nats.kill)
         with pytest.raises(RpcUnavailable, match="connection was lost"):

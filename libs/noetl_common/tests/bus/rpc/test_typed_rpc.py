@@ -137,7 +137,7 @@ async def test_a_wrong_request_never_reaches_the_handler(
 
     handlers = [handle(EXECUTIONS_EXISTS, on_exists)]
     async with serve_rpc(bus, handlers, queue="q", shard=shard, **way):
-        reply = await RpcClient(bus).call(EXECUTIONS_EXISTS.subject(shard), sent, timeout=10)
+        reply = await RpcClient(bus).call(EXECUTIONS_EXISTS.subject(shard), sent, seconds=10)
 
     assert reply.status == status
 
@@ -155,7 +155,7 @@ async def test_errors_without_details_tell_their_text_alone(bus: Bus, shard: int
             EXECUTIONS_EXISTS, ExecutionName(execution_id=1), shard=shard, seconds=10
         )
         wrong = await client.call(
-            EXECUTIONS_EXISTS.subject(shard), {"execution_id": "hidden"}, timeout=10
+            EXECUTIONS_EXISTS.subject(shard), {"execution_id": "hidden"}, seconds=10
         )
 
     assert (failed.status, failed.error, failed.detail) == (500, "no", None)

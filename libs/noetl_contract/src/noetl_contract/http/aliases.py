@@ -1,13 +1,13 @@
 """Base model for bodies whose fields have an old and a new name."""
 
-from pydantic import AliasChoices, BaseModel, GetJsonSchemaHandler
+from pydantic import AliasChoices, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-__all__ = ["Aliased"]
+from noetl_contract.model import Model
 
 
-class Aliased(BaseModel):
+class Aliased(Model):
     """A body with fields of two names; its schema describes both and requires neither."""
 
     @classmethod

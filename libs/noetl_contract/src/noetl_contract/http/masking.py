@@ -8,8 +8,6 @@ import re
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["MASK", "masked"]
-
 type Json = Any
 
 MASK = "[REDACTED]"

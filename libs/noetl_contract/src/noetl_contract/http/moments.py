@@ -7,8 +7,6 @@ from pydantic import BeforeValidator
 
 from noetl_contract.json import Json
 
-__all__ = ["Rfc3339", "duration_human", "duration_seconds", "rfc3339", "rfc3339_or_none"]
-
 
 def rfc3339(moment: datetime) -> str:
     """Format a moment as RFC 3339 in UTC with ``Z`` and 0, 3 or 6 fractional digits.

@@ -15,27 +15,6 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from noetl_contract.json import Json
 
-__all__ = [
-    "F64",
-    "I32",
-    "I64",
-    "U64",
-    "Flag",
-    "Id",
-    "IdText",
-    "IfText",
-    "IfTrue",
-    "IntegerOrText",
-    "Moment",
-    "is_i64",
-    "loose_integer",
-    "loose_text",
-    "parse_i64",
-    "parse_moment",
-    "unread",
-    "wrong_type",
-]
-
 _I64_MIN, _I64_MAX = -(1 << 63), (1 << 63) - 1
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII

@@ -201,7 +201,7 @@ class Services:
             seconds = min(longest, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
             try:
                 return body_of(
-                    await self._rpc.call(subject, body, timeout=seconds, wait_for_responder=True)
+                    await self._rpc.call(subject, body, seconds=seconds, wait_for_responder=True)
                 )
             except RpcUnavailable as error:
                 is_over = deadline - loop.time() <= _SHORTEST_TRY_SECONDS

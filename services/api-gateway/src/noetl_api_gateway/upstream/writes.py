@@ -234,7 +234,7 @@ class IngressWriter:
                 write.body,
                 message_id=write.message_id,
                 headers=write.headers,
-                timeout=seconds,
+                seconds=seconds,
             )
         except StreamFull:
             write.refuse_if_early("The ingress stream takes no more messages")

@@ -67,7 +67,7 @@ class ResultHandlers(Handlers):
 
     async def _put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
         if request.data_at is not None:
-            fetched = await self._bus.request(request.data_at, timeout=_FETCH_SECONDS)
+            fetched = await self._bus.request(request.data_at, seconds=_FETCH_SECONDS)
             data = orjson.loads(fetched.data)
         elif "data" in request.model_fields_set:
             data = request.data

@@ -108,7 +108,7 @@ class RpcResultStore:
             reply = await self._rpc.call(
                 rpc_subject("projector", "result.put", shard=command.shard),
                 orjson.dumps(request),
-                timeout=_PUT_SECONDS,
+                seconds=_PUT_SECONDS,
                 wait_for_responder=True,
             )
         except RpcUnavailable as error:

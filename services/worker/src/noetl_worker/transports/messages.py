@@ -116,7 +116,7 @@ class Messages:
             message.body,
             message_id=self._id_of(message),
             headers={REPLY_HEADER: message.reply},
-            timeout=seconds,
+            seconds=seconds,
         )
 
     async def publish_quietly(self, messages: list[Message]) -> None:
@@ -130,7 +130,7 @@ class Messages:
             )
             for message in messages
         ]
-        for result in await self._bus.publish_many(outgoing, timeout=2.0):
+        for result in await self._bus.publish_many(outgoing, seconds=2.0):
             if isinstance(result, NoetlError):
                 _log.info("repetition_not_stored", error=result.message)
 

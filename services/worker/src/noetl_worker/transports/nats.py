@@ -106,7 +106,7 @@ class NatsTransport:
     async def _ask_catalog(self, operation: str, request: JsonObject) -> RpcReply | None:
         try:
             reply = await self._rpc.call(
-                rpc_subject("catalog", operation), request, timeout=self._timing.claim_seconds
+                rpc_subject("catalog", operation), request, seconds=self._timing.claim_seconds
             )
         except RpcUnavailable as error:
             _log.warning("catalog_unanswered", operation=operation, error=error.message)
@@ -267,7 +267,7 @@ class NatsTransport:
     ) -> Command | Verdict | None:
         """Ask once; None means: ask again."""
         try:
-            reply = await self._rpc.call(subject, request, timeout=self._timing.claim_seconds)
+            reply = await self._rpc.call(subject, request, seconds=self._timing.claim_seconds)
         except RpcUnavailable as error:
             _log.info("claim_unanswered", event_id=note.event_id, error=error.message)
             return None

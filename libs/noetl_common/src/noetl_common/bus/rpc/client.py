@@ -103,7 +103,7 @@ class RpcClient:
         return await self.call(
             operation.subject(shard),
             encode_value(request),
-            timeout=seconds,
+            seconds=seconds,
             wait_for_responder=wait_for_responder,
         )
 
@@ -112,7 +112,7 @@ class RpcClient:
         subject: str,
         request: JsonObject | bytes,
         *,
-        timeout: float,  # noqa: ASYNC109 -- renamed with its last callers
+        seconds: float,
         wait_for_responder: bool = False,
     ) -> RpcReply:
         """Ask with a request that is encoded already, on the subject of an operation.
@@ -121,17 +121,17 @@ class RpcClient:
             RpcUnavailable, TooLarge: as `ask`.
         """
         body = request if isinstance(request, bytes) else orjson.dumps(request)
-        end = monotonic() + timeout
+        end = monotonic() + seconds
         reason = ""
         async for _ in backoff(
             first_seconds=_FIRST_PAUSE_SECONDS,
             longest_seconds=_LONGEST_PAUSE_SECONDS,
-            total_seconds=timeout if wait_for_responder else 0,
+            total_seconds=seconds if wait_for_responder else 0,
         ):
             left = end - monotonic()
             try:
                 incoming = await self._bus.request(
-                    subject, body, headers=headers_of(left), timeout=left
+                    subject, body, headers=headers_of(left), seconds=left
                 )
                 return RpcReply.model_validate_json(incoming.data)
             except BusUnavailable as error:

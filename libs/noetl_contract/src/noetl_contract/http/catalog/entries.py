@@ -2,33 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import Flag, IdText, is_i64, loose_text, wrong_type
 from noetl_contract.json import Json
-
-__all__ = [
-    "BatchAnswer",
-    "BatchItem",
-    "BatchRequest",
-    "BatchResult",
-    "CatalogEntry",
-    "CatalogListAnswer",
-    "CatalogListRequest",
-    "ContentAnswer",
-    "ContentRequest",
-    "DocumentProblem",
-    "MovedAnswer",
-    "RegisterAnswer",
-    "RegisterRequest",
-    "ResourceRequest",
-    "UiField",
-    "UiSchema",
-    "ValidateAnswer",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
 def _named(value: Json) -> int | str:
@@ -41,21 +20,13 @@ Named = Annotated[int | str, PlainValidator(_named, json_schema_input_type=int |
 """An id or a version, judged by the catalog."""
 
 
-class RegisterRequest(BaseModel):
+class RegisterRequest(Model):
     """A document to keep as the next version of its path."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "content": "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata:\n"
-                    "  name: hello\n  path: demo/hello\nworkflow:\n"
-                    "- step: start\n  tool: {kind: noop}\n"
-                }
-            ]
-        },
+    model_config = example(
+        content="apiVersion: noetl.io/v2\nkind: Playbook\nmetadata:\n"
+        "  name: hello\n  path: demo/hello\nworkflow:\n"
+        "- step: start\n  tool: {kind: noop}\n"
     )
 
     content: str = Field(description="YAML text, raw or as base64")
@@ -64,28 +35,20 @@ class RegisterRequest(BaseModel):
     )
 
 
-class RegisterAnswer(BaseModel):
+class RegisterAnswer(Model):
     """The version that was written.
 
     `problems` is ours and there only when a playbook would be refused at execution: it is kept
     all the same, as it always was.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "success",
-                    "message": "Resource 'demo/hello' version '3' registered.",
-                    "path": "demo/hello",
-                    "version": 3,
-                    "catalog_id": "767225066105864194",
-                    "kind": "playbook",
-                }
-            ]
-        },
+    model_config = example(
+        status="success",
+        message="Resource 'demo/hello' version '3' registered.",
+        path="demo/hello",
+        version=3,
+        catalog_id="767225066105864194",
+        kind="playbook",
     )
 
     status: Literal["success"]
@@ -97,14 +60,10 @@ class RegisterAnswer(BaseModel):
     problems: list[str] | None = None
 
 
-class CatalogListRequest(BaseModel):
+class CatalogListRequest(Model):
     """Which entries to list; without any field, all of them."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"resource_type": "Playbook"}]},
-    )
+    model_config = example(resource_type="Playbook")
 
     resource_type: str | None = Field(default=None, description="kind, in any case")
     path: str | None = None
@@ -113,14 +72,10 @@ class CatalogListRequest(BaseModel):
     capabilities: list[str] | None = None
 
 
-class ResourceRequest(BaseModel):
+class ResourceRequest(Model):
     """One entry, by id or by path; `catalog_id` wins."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"path": "demo/hello", "version": "latest"}]},
-    )
+    model_config = example(path="demo/hello", version="latest")
 
     catalog_id: Named | None = None
     path: str | None = None
@@ -129,27 +84,19 @@ class ResourceRequest(BaseModel):
     )
 
 
-class CatalogEntry(BaseModel):
+class CatalogEntry(Model):
     """One version of one path."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "catalog_id": "767225066105864194",
-                    "path": "demo/hello",
-                    "kind": "playbook",
-                    "version": 3,
-                    "content": "apiVersion: noetl.io/v2\nkind: Playbook\n",
-                    "layout": [{"step": "start", "tool": {"kind": "noop"}}],
-                    "payload": {"msg": "hi"},
-                    "meta": {"team": "core"},
-                    "created_at": "2026-06-15T12:00:00.123456Z",
-                }
-            ]
-        },
+    model_config = example(
+        catalog_id="767225066105864194",
+        path="demo/hello",
+        kind="playbook",
+        version=3,
+        content="apiVersion: noetl.io/v2\nkind: Playbook\n",
+        layout=[{"step": "start", "tool": {"kind": "noop"}}],
+        payload={"msg": "hi"},
+        meta={"team": "core"},
+        created_at="2026-06-15T12:00:00.123456Z",
     )
 
     catalog_id: IdText
@@ -163,19 +110,15 @@ class CatalogEntry(BaseModel):
     created_at: Rfc3339
 
 
-class CatalogListAnswer(BaseModel):
+class CatalogListAnswer(Model):
     """Entries, newest first; `truncated` is there only when older ones are left out."""
-
-    model_config = _TOLERANT
 
     entries: list[CatalogEntry]
     truncated: bool | None = None
 
 
-class UiField(BaseModel):
+class UiField(Model):
     """One value that a form asks for; all keys are always there."""
-
-    model_config = _TOLERANT
 
     name: str
     kind: Literal["string", "integer", "number", "boolean", "object", "array", "null", "enum"]
@@ -187,37 +130,29 @@ class UiField(BaseModel):
     children: list[dict[str, Any]] | None = Field(description="fields of an object, like this one")
 
 
-class UiSchema(BaseModel):
+class UiSchema(Model):
     """The form that a document's workload asks for."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "path": "demo/form",
-                    "version": 1,
-                    "kind": "playbook",
-                    "title": "form",
-                    "description_markdown": None,
-                    "exposed_in_ui": False,
-                    "fields": [
-                        {
-                            "name": "level",
-                            "kind": "enum",
-                            "default": "info",
-                            "description": None,
-                            "secret": False,
-                            "credential_glob": None,
-                            "options": ["debug", "info"],
-                            "children": None,
-                        }
-                    ],
-                    "generated_at": "2026-06-15T12:00:00.123456Z",
-                }
-            ]
-        },
+    model_config = example(
+        path="demo/form",
+        version=1,
+        kind="playbook",
+        title="form",
+        description_markdown=None,
+        exposed_in_ui=False,
+        fields=[
+            {
+                "name": "level",
+                "kind": "enum",
+                "default": "info",
+                "description": None,
+                "secret": False,
+                "credential_glob": None,
+                "options": ["debug", "info"],
+                "children": None,
+            }
+        ],
+        generated_at="2026-06-15T12:00:00.123456Z",
     )
 
     path: str
@@ -238,31 +173,21 @@ class BatchItem(RegisterRequest):
     )
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(Model):
     """Documents to register one by one."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "items": [
-                        {"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"},
-                        {"content": "x"},
-                    ]
-                }
-            ]
-        },
+    model_config = example(
+        items=[
+            {"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"},
+            {"content": "x"},
+        ]
     )
 
     items: list[BatchItem]
 
 
-class BatchResult(BaseModel):
+class BatchResult(Model):
     """Outcome of the item at `index`: the version, or the error."""
-
-    model_config = _TOLERANT
 
     index: int
     status: Literal["registered", "error"]
@@ -274,31 +199,23 @@ class BatchResult(BaseModel):
     error: str | None = None
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(Model):
     """Outcomes of the items."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "registered": 1,
-                    "failed": 1,
-                    "results": [
-                        {
-                            "index": 0,
-                            "status": "registered",
-                            "path": "a/b",
-                            "version": 1,
-                            "kind": "playbook",
-                            "catalog_id": "767225066105864194",
-                        },
-                        {"index": 1, "status": "error", "error": "Missing 'metadata' section"},
-                    ],
-                }
-            ]
-        },
+    model_config = example(
+        registered=1,
+        failed=1,
+        results=[
+            {
+                "index": 0,
+                "status": "registered",
+                "path": "a/b",
+                "version": 1,
+                "kind": "playbook",
+                "catalog_id": "767225066105864194",
+            },
+            {"index": 1, "status": "error", "error": "Missing 'metadata' section"},
+        ],
     )
 
     registered: int
@@ -306,24 +223,16 @@ class BatchAnswer(BaseModel):
     results: list[BatchResult]
 
 
-class ContentRequest(BaseModel):
+class ContentRequest(Model):
     """A document's text, raw or as base64."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"content": "kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n"}]
-        },
-    )
+    model_config = example(content="kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n")
 
     content: str
 
 
-class ContentAnswer(BaseModel):
+class ContentAnswer(Model):
     """The text of one version."""
-
-    model_config = _TOLERANT
 
     catalog_id: str
     path: str
@@ -332,22 +241,14 @@ class ContentAnswer(BaseModel):
     content: str
 
 
-class MovedAnswer(BaseModel):
+class MovedAnswer(Model):
     """The versions that were taken out or put back."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "success",
-                    "message": "Resource 'demo/hello' deleted.",
-                    "path": "demo/hello",
-                    "versions": [1, 2],
-                }
-            ]
-        },
+    model_config = example(
+        status="success",
+        message="Resource 'demo/hello' deleted.",
+        path="demo/hello",
+        versions=[1, 2],
     )
 
     status: Literal["success"]
@@ -356,10 +257,8 @@ class MovedAnswer(BaseModel):
     versions: list[int]
 
 
-class DocumentProblem(BaseModel):
+class DocumentProblem(Model):
     """One finding about a document, with its place in the text."""
-
-    model_config = _TOLERANT
 
     severity: Literal["error", "warning", "info"]
     rule: str
@@ -370,31 +269,23 @@ class DocumentProblem(BaseModel):
     hint: str | None
 
 
-class ValidateAnswer(BaseModel):
+class ValidateAnswer(Model):
     """Whether a document can be run as it is; `errors` are the texts of errors."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "valid": False,
-                    "errors": ["Workflow must have a step named 'start'"],
-                    "problems": [
-                        {
-                            "severity": "error",
-                            "rule": "rule",
-                            "message": "Workflow must have a step named 'start'",
-                            "line": 3,
-                            "column": 11,
-                            "path": "workflow",
-                            "hint": None,
-                        }
-                    ],
-                }
-            ]
-        },
+    model_config = example(
+        valid=False,
+        errors=["Workflow must have a step named 'start'"],
+        problems=[
+            {
+                "severity": "error",
+                "rule": "rule",
+                "message": "Workflow must have a step named 'start'",
+                "line": 3,
+                "column": 11,
+                "path": "workflow",
+                "hint": None,
+            }
+        ],
     )
 
     valid: bool

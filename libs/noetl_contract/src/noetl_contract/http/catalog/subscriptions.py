@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from noetl_contract.http.scalars import IdText
-
-__all__ = ["SubscriptionBody", "SubscriptionList", "SubscriptionRequest"]
+from noetl_contract.model import Model, example
 
 _EXAMPLE: Any = {
     "subscription_id": "325077250000000001",
@@ -18,24 +15,18 @@ _EXAMPLE: Any = {
 }
 
 
-class SubscriptionRequest(BaseModel):
+class SubscriptionRequest(Model):
     """The catalog path of a document of kind subscription."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"path": "subscriptions/orders"}]},
-    )
+    model_config = example(path="subscriptions/orders")
 
     path: str
 
 
-class SubscriptionBody(BaseModel):
+class SubscriptionBody(Model):
     """A subscription and its state."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", json_schema_extra={"examples": [_EXAMPLE]}
-    )
+    model_config = example(**_EXAMPLE)
 
     subscription_id: IdText
     path: str
@@ -45,13 +36,9 @@ class SubscriptionBody(BaseModel):
     updated_at: str | None = None
 
 
-class SubscriptionList(BaseModel):
+class SubscriptionList(Model):
     """All subscriptions."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"subscriptions": [_EXAMPLE]}]},
-    )
+    model_config = example(subscriptions=[_EXAMPLE])
 
     subscriptions: list[SubscriptionBody]

@@ -2,56 +2,31 @@
 
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, Field
 
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I64, Flag, IntegerOrText, Moment
-
-__all__ = [
-    "BatchEvent",
-    "BatchStatus",
-    "EventAnswer",
-    "EventBatchAnswer",
-    "EventBatchRequest",
-    "EventRequest",
-    "EventResult",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 _EVENT_TYPE: Any = Field(
     validation_alias=AliasChoices("event_type", "name"), description="required here or as `name`"
 )
-_CONTEXT: Any = Field(
-    default=None,
-    validation_alias=AliasChoices("payload", "context"),
-)
+_CONTEXT: Any = Field(default=None, validation_alias=AliasChoices("payload", "context"))
 
 
 class EventRequest(Aliased):
     """One event of a worker; the first of two names of a field wins."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "execution_id": 325077236512452608,
-                    "event_type": "command.completed",
-                    "step": "start",
-                    "status": "success",
-                    "event_id": 325077238110482432,
-                    "worker_id": "w-1",
-                    "meta": {"attempts": 0},
-                    "context": {
-                        "command_id": "325077236512452608:start:325077236516646912",
-                        "status": "success",
-                    },
-                }
-            ],
-        },
+    model_config = example(
+        execution_id=325077236512452608,
+        event_type="command.completed",
+        step="start",
+        status="success",
+        event_id=325077238110482432,
+        worker_id="w-1",
+        meta={"attempts": 0},
+        context={"command_id": "325077236512452608:start:325077236516646912", "status": "success"},
     )
 
     execution_id: IntegerOrText
@@ -72,16 +47,10 @@ class EventRequest(Aliased):
     created_at: Moment | None = None
 
 
-class EventAnswer(BaseModel):
+class EventAnswer(Model):
     """The event is in the log; `late` means that it was kept but decides nothing."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"status": "ok", "event_id": 325077238110482432, "commands_generated": 0}],
-        },
-    )
+    model_config = example(status="ok", event_id=325077238110482432, commands_generated=0)
 
     status: Literal["ok", "late"]
     event_id: int
@@ -91,8 +60,6 @@ class EventAnswer(BaseModel):
 class BatchEvent(Aliased):
     """One event of a batch; ids, times and status are the server's."""
 
-    model_config = _TOLERANT
-
     event_type: str = _EVENT_TYPE
     step: str
     context: Any = _CONTEXT
@@ -100,21 +67,13 @@ class BatchEvent(Aliased):
     informative: Flag = True
 
 
-class EventBatchRequest(BaseModel):
+class EventBatchRequest(Model):
     """Several events of one execution, written together."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "execution_id": "325077236512452608",
-                    "worker_id": "w1",
-                    "events": [{"step": "start", "name": "call.done", "payload": {"output": 1}}],
-                }
-            ]
-        },
+    model_config = example(
+        execution_id="325077236512452608",
+        worker_id="w1",
+        events=[{"step": "start", "name": "call.done", "payload": {"output": 1}}],
     )
 
     execution_id: IntegerOrText
@@ -122,20 +81,16 @@ class EventBatchRequest(BaseModel):
     events: list[BatchEvent]
 
 
-class EventBatchAnswer(BaseModel):
+class EventBatchAnswer(Model):
     """Ids of the events, in the order of the request."""
-
-    model_config = _TOLERANT
 
     status: Literal["ok"]
     event_ids: list[int]
     commands_generated: int = 0
 
 
-class EventResult(BaseModel):
+class EventResult(Model):
     """Result of an event, secrets masked."""
-
-    model_config = _TOLERANT
 
     event_id: int
     execution_id: int | str
@@ -147,10 +102,8 @@ class EventResult(BaseModel):
     created_at: Rfc3339
 
 
-class BatchStatus(BaseModel):
+class BatchStatus(Model):
     """State of a batch, which is completed as soon as it is known."""
-
-    model_config = _TOLERANT
 
     request_id: str
     execution_id: str

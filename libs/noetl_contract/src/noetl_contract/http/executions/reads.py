@@ -2,39 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
 from noetl_contract.http.scalars import I32, Flag, IfTrue
-
-__all__ = [
-    "CancelAnswer",
-    "CancelRequest",
-    "CancellationCheck",
-    "CleanupAnswer",
-    "CleanupRequest",
-    "DetailEvent",
-    "EhdbEvents",
-    "EhdbExecution",
-    "EhdbExecutionDetail",
-    "EhdbExecutions",
-    "EhdbState",
-    "EventsAnswer",
-    "ExecutionDetail",
-    "ExecutionEntry",
-    "ExecutionProgress",
-    "ExecutionStatusAnswer",
-    "FinalizeAnswer",
-    "FinalizeRequest",
-    "Pagination",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
-class ExecutionEntry(BaseModel):
+class ExecutionEntry(Model):
     """One execution in a list."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     catalog_id: int | str
@@ -54,10 +29,8 @@ class ExecutionEntry(BaseModel):
     soft_errors: int
 
 
-class DetailEvent(BaseModel):
+class DetailEvent(Model):
     """One event, secrets masked; `truncated` says that context or result were left out."""
-
-    model_config = _TOLERANT
 
     event_id: int
     event_type: str | None
@@ -77,10 +50,8 @@ class DetailEvent(BaseModel):
     truncated: Literal[True] | None = None
 
 
-class Pagination(BaseModel):
+class Pagination(Model):
     """Where a page lies."""
-
-    model_config = _TOLERANT
 
     page: int
     page_size: int
@@ -90,10 +61,8 @@ class Pagination(BaseModel):
     has_prev: bool
 
 
-class EventsAnswer(BaseModel):
+class EventsAnswer(Model):
     """A page of events, newest first."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     path: str | None
@@ -102,10 +71,8 @@ class EventsAnswer(BaseModel):
     pagination: Pagination
 
 
-class ExecutionDetail(BaseModel):
+class ExecutionDetail(Model):
     """An execution with its events: ascending, or a descending page when one was asked for."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     catalog_id: int | str
@@ -130,10 +97,8 @@ class ExecutionDetail(BaseModel):
     pagination: Pagination
 
 
-class ExecutionProgress(BaseModel):
+class ExecutionProgress(Model):
     """Steps entered, done, running now, failed."""
-
-    model_config = _TOLERANT
 
     total_steps: int
     completed_steps: int
@@ -141,10 +106,8 @@ class ExecutionProgress(BaseModel):
     failed_steps: int
 
 
-class ExecutionStatusAnswer(BaseModel):
+class ExecutionStatusAnswer(Model):
     """How an execution stands; `error` is there only when there is one."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     status: str
@@ -171,23 +134,17 @@ Reason = Annotated[
 """A text; any other value counts as absent."""
 
 
-class CancelRequest(BaseModel):
+class CancelRequest(Model):
     """Why, and whether all descendants end too."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"reason": "not needed any more", "cascade": True}]},
-    )
+    model_config = example(reason="not needed any more", cascade=True)
 
     reason: Reason = None
     cascade: IfTrue = False
 
 
-class CancelAnswer(BaseModel):
+class CancelAnswer(Model):
     """The execution is cancelled; it and the others that ended with it, as strings."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     message: str
@@ -195,10 +152,8 @@ class CancelAnswer(BaseModel):
     cancelled_executions: list[str] = Field(default_factory=list)
 
 
-class CancellationCheck(BaseModel):
+class CancellationCheck(Model):
     """Whether an execution was cancelled; an unknown one was not."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     is_cancelled: bool
@@ -208,34 +163,22 @@ class CancellationCheck(BaseModel):
     status: str | None
 
 
-class FinalizeRequest(BaseModel):
+class FinalizeRequest(Model):
     """The status to end with, and why."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"status": "FAILED", "error": "forced by operator"}]},
-    )
+    model_config = example(status="FAILED", error="forced by operator")
 
     status: Literal["COMPLETED", "FAILED"]
     error: str | None = None
 
 
-class FinalizeAnswer(BaseModel):
+class FinalizeAnswer(Model):
     """The status that the execution has now: another one if it had ended before."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "execution_id": 325077236512452608,
-                    "status": "FAILED",
-                    "message": "Execution finalized with status: FAILED",
-                }
-            ]
-        },
+    model_config = example(
+        execution_id=325077236512452608,
+        status="FAILED",
+        message="Execution finalized with status: FAILED",
     )
 
     execution_id: int | str
@@ -243,34 +186,22 @@ class FinalizeAnswer(BaseModel):
     message: str
 
 
-class CleanupRequest(BaseModel):
+class CleanupRequest(Model):
     """Greatest age, in minutes, of a running execution; `dry_run` changes nothing."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"older_than_minutes": 5, "dry_run": True}]},
-    )
+    model_config = example(older_than_minutes=5, dry_run=True)
 
     older_than_minutes: I32 | None = Field(default=5, json_schema_extra={"minimum": 1})
     dry_run: Flag = False
 
 
-class CleanupAnswer(BaseModel):
+class CleanupAnswer(Model):
     """Executions that were, or would be, cancelled."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "cancelled_count": 1,
-                    "execution_ids": [325077236512452608],
-                    "message": "[DRY RUN] Would cancel 1 stuck executions older than 5 minutes",
-                }
-            ]
-        },
+    model_config = example(
+        cancelled_count=1,
+        execution_ids=[325077236512452608],
+        message="[DRY RUN] Would cancel 1 stuck executions older than 5 minutes",
     )
 
     cancelled_count: int
@@ -278,10 +209,8 @@ class CleanupAnswer(BaseModel):
     message: str
 
 
-class EhdbExecution(BaseModel):
+class EhdbExecution(Model):
     """One execution in few words."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     status: str
@@ -291,19 +220,15 @@ class EhdbExecution(BaseModel):
     started_at: str
 
 
-class EhdbExecutions(BaseModel):
+class EhdbExecutions(Model):
     """Executions, newest first."""
-
-    model_config = _TOLERANT
 
     executions: list[EhdbExecution]
     count: int
 
 
-class EhdbState(BaseModel):
+class EhdbState(Model):
     """How an execution stands, in few words."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     status: str
@@ -324,10 +249,8 @@ class EhdbExecutionDetail(ExecutionDetail):
     state: EhdbState
 
 
-class EhdbEvents(BaseModel):
+class EhdbEvents(Model):
     """Events in the order of the log."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     events: list[DetailEvent]

@@ -2,36 +2,26 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-__all__ = ["Checksum", "ReplayAnswer", "ReplayedExecution"]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model
 
 
-class Checksum(BaseModel):
+class Checksum(Model):
     """Digest of compact JSON with sorted keys."""
-
-    model_config = _TOLERANT
 
     type: str
     value: str
 
 
-class ReplayedExecution(BaseModel):
+class ReplayedExecution(Model):
     """The execution itself; each event with a reference has its place in `payload_refs`."""
-
-    model_config = _TOLERANT
 
     status: str
     last_node_name: str | None = None
     payload_refs: list[dict[str, Any]]
 
 
-class ReplayAnswer(BaseModel):
+class ReplayAnswer(Model):
     """The state by the log up to the cutoff; maps are by id."""
-
-    model_config = _TOLERANT
 
     tenant_id: str
     organization_id: str

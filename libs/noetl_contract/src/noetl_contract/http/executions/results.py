@@ -2,35 +2,17 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import Flag
-
-__all__ = [
-    "DeletedResults",
-    "ListedResult",
-    "ResultList",
-    "ResultPutAnswer",
-    "ResultPutRequest",
-    "ResultStats",
-    "StoreSize",
-    "StoredResult",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
-class ResultPutRequest(BaseModel):
+class ResultPutRequest(Model):
     """A result to keep; `store`, `ttl`, `correlation` and `compress` have no effect."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"name": "fetch", "data": {"rows": [1, 2, 3]}, "source_step": "fetch"}]
-        },
-    )
+    model_config = example(name="fetch", data={"rows": [1, 2, 3]}, source_step="fetch")
 
     name: str
     data: Any
@@ -41,10 +23,8 @@ class ResultPutRequest(BaseModel):
     compress: Flag = False
 
 
-class ResultPutAnswer(BaseModel):
+class ResultPutAnswer(Model):
     """Where the result is; size and digest are of its compact JSON with sorted keys."""
-
-    model_config = _TOLERANT
 
     ref: str
     store: str
@@ -54,10 +34,8 @@ class ResultPutAnswer(BaseModel):
     expires_at: None = None
 
 
-class StoredResult(BaseModel):
+class StoredResult(Model):
     """The newest result of a name, with its description."""
-
-    model_config = _TOLERANT
 
     ref: str
     name: str
@@ -69,10 +47,8 @@ class StoredResult(BaseModel):
     data: Any = Field(default=None, description="absent with `resolve=false`")
 
 
-class ListedResult(BaseModel):
+class ListedResult(Model):
     """A stored result without its data."""
-
-    model_config = _TOLERANT
 
     ref: str
     name: str
@@ -85,39 +61,31 @@ class ListedResult(BaseModel):
     expires_at: Rfc3339 | None
 
 
-class ResultList(BaseModel):
+class ResultList(Model):
     """The stored results of an execution, oldest first."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     results: list[ListedResult]
     count: int
 
 
-class DeletedResults(BaseModel):
+class DeletedResults(Model):
     """Number of deleted results."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     deleted: int
 
 
-class StoreSize(BaseModel):
+class StoreSize(Model):
     """Size of one store."""
-
-    model_config = _TOLERANT
 
     store: str
     results: int
     bytes: int
 
 
-class ResultStats(BaseModel):
+class ResultStats(Model):
     """Number and size of results, by store."""
-
-    model_config = _TOLERANT
 
     total_results: int
     total_bytes: int

@@ -2,26 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
 from noetl_contract.http.scalars import U64, Id, unread, wrong_type
 from noetl_contract.json import Json
-
-__all__ = [
-    "LONGEST_KEY",
-    "BatchResult",
-    "DedupWindow",
-    "ExecuteAnswer",
-    "ExecuteBatchAnswer",
-    "ExecuteBatchRequest",
-    "ExecuteRequest",
-    "RerunRequest",
-]
+from noetl_contract.model import Model, example
 
 LONGEST_KEY = 500
 """Characters of a deduplication or idempotency key: a database index takes little more."""
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
 
 
 def _version(value: Json) -> int | str:
@@ -34,25 +22,17 @@ Version = Annotated[int | str, PlainValidator(_version, json_schema_input_type=i
 """A number, its digits, or `latest`; other texts are refused after all shapes."""
 
 
-class DedupWindow(BaseModel):
+class DedupWindow(Model):
     """Starts with the same key within the window are one start."""
-
-    model_config = _TOLERANT
 
     key: str = Field(max_length=LONGEST_KEY)
     window_secs: U64 = 300
 
 
-class ExecuteRequest(BaseModel):
+class ExecuteRequest(Model):
     """Start an execution; one of `path` and `catalog_id` is needed, `catalog_id` wins."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"path": "examples/hello", "workload": {"message": "hi"}}],
-        },
-    )
+    model_config = example(path="examples/hello", workload={"message": "hi"})
 
     path: str | None = None
     catalog_id: Id | None = None
@@ -73,21 +53,11 @@ class ExecuteRequest(BaseModel):
     dedup: DedupWindow | None = None
 
 
-class ExecuteAnswer(BaseModel):
+class ExecuteAnswer(Model):
     """The execution that runs now, or the one that the dedup key started before."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "execution_id": "325077236512452608",
-                    "status": "started",
-                    "commands_generated": 1,
-                }
-            ],
-        },
+    model_config = example(
+        execution_id="325077236512452608", status="started", commands_generated=1
     )
 
     execution_id: str
@@ -95,24 +65,16 @@ class ExecuteAnswer(BaseModel):
     commands_generated: int
 
 
-class ExecuteBatchRequest(BaseModel):
+class ExecuteBatchRequest(Model):
     """Up to 1000 starts; each is answered for itself."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"executions": [{"path": "examples/hello"}, {"path": "nope"}]}],
-        },
-    )
+    model_config = example(executions=[{"path": "examples/hello"}, {"path": "nope"}])
 
     executions: list[ExecuteRequest] = Field(min_length=1, max_length=1000)
 
 
-class BatchResult(BaseModel):
+class BatchResult(Model):
     """Outcome of one start of a batch; `execution_id` is absent with an `error`."""
-
-    model_config = _TOLERANT
 
     index: int
     status: Literal["started", "duplicate", "error"]
@@ -121,36 +83,28 @@ class BatchResult(BaseModel):
     error: str | None = None
 
 
-class ExecuteBatchAnswer(BaseModel):
+class ExecuteBatchAnswer(Model):
     """The results in the order of the request, and how many there are of each kind."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "count": 2,
-                    "started": 1,
-                    "duplicates": 0,
-                    "failed": 1,
-                    "results": [
-                        {
-                            "index": 0,
-                            "status": "started",
-                            "execution_id": "325077236512452608",
-                            "commands_generated": 1,
-                        },
-                        {
-                            "index": 1,
-                            "status": "error",
-                            "commands_generated": 0,
-                            "error": "Resource not found: Playbook not found: nope",
-                        },
-                    ],
-                }
-            ],
-        },
+    model_config = example(
+        count=2,
+        started=1,
+        duplicates=0,
+        failed=1,
+        results=[
+            {
+                "index": 0,
+                "status": "started",
+                "execution_id": "325077236512452608",
+                "commands_generated": 1,
+            },
+            {
+                "index": 1,
+                "status": "error",
+                "commands_generated": 0,
+                "error": "Resource not found: Playbook not found: nope",
+            },
+        ],
     )
 
     count: int
@@ -160,14 +114,10 @@ class ExecuteBatchAnswer(BaseModel):
     results: list[BatchResult]
 
 
-class RerunRequest(BaseModel):
+class RerunRequest(Model):
     """Keys that replace those of the stored workload."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"workload": {"message": "once more"}}]},
-    )
+    model_config = example(workload={"message": "once more"})
 
     workload: dict[str, Any] | None = None
     resource_kind: Annotated[Any, unread(str)] = None

@@ -2,30 +2,17 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.json import Json, JsonObject
-
-__all__ = [
-    "VAR_TYPES",
-    "NewVar",
-    "VarDeletedAnswer",
-    "VarEntry",
-    "VarsDeletedAnswer",
-    "VarsRequest",
-    "VarsSetAnswer",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 VAR_TYPES = frozenset({"user_defined", "step_result", "computed", "iterator_state"})
 
 
-class NewVar(BaseModel):
+class NewVar(Model):
     """A variable to write; its value is any JSON and may be null."""
-
-    model_config = _TOLERANT
 
     var_name: str
     var_value: Any
@@ -33,27 +20,14 @@ class NewVar(BaseModel):
     source_step: str | None = None
 
 
-class VarsRequest(BaseModel):
+class VarsRequest(Model):
     """Variables to write; a map of names to values is taken too, bare or as `variables`."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "variables": [
-                        {"var_name": "user_id", "var_value": 999},
-                        {
-                            "var_name": "score",
-                            "var_value": 85,
-                            "var_type": "computed",
-                            "source_step": "start",
-                        },
-                    ]
-                }
-            ]
-        },
+    model_config = example(
+        variables=[
+            {"var_name": "user_id", "var_value": 999},
+            {"var_name": "score", "var_value": 85, "var_type": "computed", "source_step": "start"},
+        ]
     )
 
     var_type: str = Field(default="user_defined", description="where `variables` is a map")
@@ -80,25 +54,17 @@ def _listed(values: JsonObject, **shared: str) -> list[JsonObject]:
     return [{"var_name": name, "var_value": value, **shared} for name, value in values.items()]
 
 
-class VarEntry(BaseModel):
+class VarEntry(Model):
     """One variable of an execution."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "var_name": "user_id",
-                    "var_type": "user_defined",
-                    "var_value": 999,
-                    "source_step": None,
-                    "created_at": "2026-06-15T12:00:00.123456Z",
-                    "accessed_at": "2026-06-15T12:00:00.123456Z",
-                    "access_count": 0,
-                }
-            ]
-        },
+    model_config = example(
+        var_name="user_id",
+        var_type="user_defined",
+        var_value=999,
+        source_step=None,
+        created_at="2026-06-15T12:00:00.123456Z",
+        accessed_at="2026-06-15T12:00:00.123456Z",
+        access_count=0,
     )
 
     var_name: str
@@ -110,30 +76,24 @@ class VarEntry(BaseModel):
     access_count: int
 
 
-class VarsSetAnswer(BaseModel):
+class VarsSetAnswer(Model):
     """How many variables were written."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     status: Literal["ok"]
     variables_set: int
 
 
-class VarDeletedAnswer(BaseModel):
+class VarDeletedAnswer(Model):
     """The variable that is gone."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     var_name: str
     status: Literal["deleted"]
 
 
-class VarsDeletedAnswer(BaseModel):
+class VarsDeletedAnswer(Model):
     """How many variables are gone."""
-
-    model_config = _TOLERANT
 
     execution_id: int | str
     status: Literal["ok"]

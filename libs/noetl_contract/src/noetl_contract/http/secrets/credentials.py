@@ -3,27 +3,15 @@
 import base64
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import Id, IdText
 from noetl_contract.json import Json
-
-__all__ = [
-    "CredentialBody",
-    "CredentialCreate",
-    "CredentialDeleted",
-    "CredentialList",
-    "CredentialListAnswer",
-    "CredentialRead",
-    "CrossRegionRequest",
-    "SealedEnvelope",
-    "SealedRead",
-]
+from noetl_contract.model import SecretModel, example
 
 # Errors of these models must not quote what was sent.
-_QUIET = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 def _tags(value: Json) -> Json:
@@ -39,27 +27,18 @@ def _tag(item: Json) -> Json:
     return str(item) if isinstance(item, int | float) else item
 
 
-class CredentialCreate(Aliased):
+class CredentialCreate(Aliased, SecretModel):
     """Store a credential, or replace the one with its name.
 
     The edge takes `credential_type` for `type` too, and tags as one text with commas.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "pg_k8s",
-                    "type": "postgres",
-                    "data": {"db_host": "postgres", "db_port": 5432, "db_user": "demo"},
-                    "tags": ["postgres"],
-                    "description": "demo db",
-                }
-            ]
-        },
+    model_config = example(
+        name="pg_k8s",
+        type="postgres",
+        data={"db_host": "postgres", "db_port": 5432, "db_user": "demo"},
+        tags=["postgres"],
+        description="demo db",
     )
 
     name: str
@@ -70,10 +49,8 @@ class CredentialCreate(Aliased):
     description: str | None = None
 
 
-class CredentialBody(BaseModel):
+class CredentialBody(SecretModel):
     """A credential; missing fields are absent, never null, for old workers."""
-
-    model_config = _QUIET
 
     id: IdText
     name: str
@@ -86,28 +63,22 @@ class CredentialBody(BaseModel):
     updated_at: Rfc3339
 
 
-class CredentialList(BaseModel):
+class CredentialList(SecretModel):
     """Which credentials to list; an empty text is a filter too."""
-
-    model_config = _QUIET
 
     type: str | None = None
     q: str | None = None
 
 
-class CredentialListAnswer(BaseModel):
+class CredentialListAnswer(SecretModel):
     """Credentials without their data, newest first."""
-
-    model_config = _QUIET
 
     items: list[CredentialBody]
     filter: dict[str, str] | None = Field(default=None, description="absent without a filter")
 
 
-class CredentialRead(BaseModel):
+class CredentialRead(SecretModel):
     """Read one credential, or the target of an alias in an execution."""
-
-    model_config = _QUIET
 
     identifier: str
     include_data: bool = False
@@ -115,19 +86,15 @@ class CredentialRead(BaseModel):
     parent_execution_id: int | None = None
 
 
-class CredentialDeleted(BaseModel):
+class CredentialDeleted(SecretModel):
     """A credential is gone."""
-
-    model_config = _QUIET
 
     id: str
     message: str
 
 
-class SealedRead(BaseModel):
+class SealedRead(SecretModel):
     """Read one credential so that only one worker can."""
-
-    model_config = _QUIET
 
     identifier: str
     worker_id: str
@@ -135,23 +102,14 @@ class SealedRead(BaseModel):
     parent_execution_id: int | None = None
 
 
-class SealedEnvelope(BaseModel):
+class SealedEnvelope(SecretModel):
     """A credential object that only one worker can read."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "alg": "x25519-hkdf-sha256-chacha20-poly1305",
-                    "v": 1,
-                    "eph_pub": "OKtmS9hvd9fma92a4HkpE6lP2LM6EmACfktGwfSITGc=",
-                    "ciphertext": "aHOXH6wT5qTWDJhGUeUjOX11o/0y8Pup9LE=",
-                }
-            ]
-        },
+    model_config = example(
+        alg="x25519-hkdf-sha256-chacha20-poly1305",
+        v=1,
+        eph_pub="OKtmS9hvd9fma92a4HkpE6lP2LM6EmACfktGwfSITGc=",
+        ciphertext="aHOXH6wT5qTWDJhGUeUjOX11o/0y8Pup9LE=",
     )
 
     alg: str
@@ -160,25 +118,16 @@ class SealedEnvelope(BaseModel):
     ciphertext: str
 
 
-class CrossRegionRequest(BaseModel):
+class CrossRegionRequest(SecretModel):
     """A peer asks for a secret of this region, sealed for a worker of its own."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "alias": "eu_token",
-                    "worker_public_key_b64": "/y7kVgHsG2cxDHeQQEWFrmlzMe7hwfjPJBlzHB//Pms=",
-                    "worker_id": "w-1",
-                    "execution_id": 383611777386247168,
-                    "expected_entry_region": "eu-central-1",
-                    "requesting_region": "us-east-1",
-                }
-            ]
-        },
+    model_config = example(
+        alias="eu_token",
+        worker_public_key_b64="/y7kVgHsG2cxDHeQQEWFrmlzMe7hwfjPJBlzHB//Pms=",
+        worker_id="w-1",
+        execution_id=383611777386247168,
+        expected_entry_region="eu-central-1",
+        requesting_region="us-east-1",
     )
 
     alias: str

@@ -2,40 +2,18 @@
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, WithJsonSchema
 
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I64, Flag, Id, IdText, Moment
-
-__all__ = [
-    "AuditQuery",
-    "AuditRecord",
-    "AuditRecords",
-    "KeyStatus",
-    "KeychainEntryBody",
-    "KeychainEntryList",
-    "KeychainList",
-    "KeychainPut",
-    "KeychainPutBody",
-    "KeychainRead",
-    "KeychainState",
-    "KeychainStored",
-    "RotateKeysRequest",
-    "RotateRequest",
-    "RotateSlice",
-    "RotatedTable",
-    "RotatedTables",
-]
+from noetl_contract.model import Model, SecretModel, example
 
 # Errors of these models must not quote what was sent.
-_QUIET = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class KeychainRead(BaseModel):
+class KeychainRead(SecretModel):
     """Name an entry."""
-
-    model_config = _QUIET
 
     catalog_id: int
     keychain_name: str
@@ -43,22 +21,13 @@ class KeychainRead(BaseModel):
     execution_id: int | None = None
 
 
-class KeychainPutBody(Aliased):
+class KeychainPutBody(Aliased, SecretModel):
     """An entry to store.
 
     The edge takes `token_data` for `data` and `ttl_seconds` for `expires_in` too.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        json_schema_extra={
-            "examples": [
-                {"data": {"access_token": "t"}, "scope_type": "global", "expires_in": 1799}
-            ]
-        },
-    )
+    model_config = example(data={"access_token": "t"}, scope_type="global", expires_in=1799)
 
     data: Any = Field(repr=False, validation_alias=AliasChoices("data", "token_data"))
     scope_type: str = "global"
@@ -83,10 +52,8 @@ class KeychainPut(KeychainPutBody):
     keychain_name: str
 
 
-class KeychainState(BaseModel):
+class KeychainState(SecretModel):
     """An entry or its state; unknown fields are absent."""
-
-    model_config = _QUIET
 
     status: str = Field(description="found, expired, not_found or deleted")
     data: Any = Field(default=None, repr=False)
@@ -96,28 +63,22 @@ class KeychainState(BaseModel):
     cache_key: str | None = None
 
 
-class KeychainStored(BaseModel):
+class KeychainStored(SecretModel):
     """An entry was stored."""
-
-    model_config = _QUIET
 
     status: str
     cache_key: str
     expires_at: Rfc3339
 
 
-class KeychainList(BaseModel):
+class KeychainList(SecretModel):
     """The catalog entry whose keychain entries to list."""
-
-    model_config = _QUIET
 
     catalog_id: int
 
 
-class KeychainEntryBody(BaseModel):
+class KeychainEntryBody(SecretModel):
     """An entry without its value."""
-
-    model_config = _QUIET
 
     keychain_name: str
     scope_type: str
@@ -129,30 +90,24 @@ class KeychainEntryBody(BaseModel):
     created_at: Rfc3339
 
 
-class KeychainEntryList(BaseModel):
+class KeychainEntryList(SecretModel):
     """The entries of a catalog entry, newest first."""
-
-    model_config = _QUIET
 
     catalog_id: str
     entries: list[KeychainEntryBody]
 
 
-class RotateKeysRequest(BaseModel):
+class RotateKeysRequest(Model):
     """How much to rotate."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", json_schema_extra={"examples": [{"batch_size": 100}]}
-    )
+    model_config = example(batch_size=100)
 
     batch_size: I64 | None = Field(default=100, description="records read and written at once")
     max_batches: I64 | None = Field(default=1000, description="batches per table")
 
 
-class RotateRequest(BaseModel):
+class RotateRequest(SecretModel):
     """Wrap the data keys of one table anew, after a record."""
-
-    model_config = _QUIET
 
     table: str
     after: str = ""
@@ -160,10 +115,8 @@ class RotateRequest(BaseModel):
     max_batches: int = Field(default=1000, ge=1)
 
 
-class RotatedTable(BaseModel):
+class RotatedTable(SecretModel):
     """Counts of a rotation of one table."""
-
-    model_config = _QUIET
 
     processed: int = 0
     rewrapped: int = 0
@@ -180,28 +133,22 @@ class RotateSlice(RotatedTable):
     done: bool
 
 
-class RotatedTables(BaseModel):
+class RotatedTables(SecretModel):
     """Counts of a rotation, by table."""
-
-    model_config = _QUIET
 
     credential: RotatedTable
     keychain: RotatedTable
 
 
-class KeyStatus(BaseModel):
+class KeyStatus(SecretModel):
     """How many records depend on which version of the key; `invalid` ones have another form."""
-
-    model_config = _QUIET
 
     credential: dict[str, int]
     keychain: dict[str, int]
 
 
-class AuditQuery(BaseModel):
+class AuditQuery(SecretModel):
     """Which readings to list."""
-
-    model_config = _QUIET
 
     credential: str | None = None
     execution_id: int | None = None
@@ -216,10 +163,8 @@ class AuditQuery(BaseModel):
     limit: int = 100
 
 
-class AuditRecord(BaseModel):
+class AuditRecord(SecretModel):
     """One reading or change of a secret."""
-
-    model_config = _QUIET
 
     audit_id: int | str
     occurred_at: Annotated[Rfc3339, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -235,9 +180,7 @@ class AuditRecord(BaseModel):
     notes: str | None
 
 
-class AuditRecords(BaseModel):
+class AuditRecords(SecretModel):
     """Readings and changes, newest first."""
-
-    model_config = _QUIET
 
     rows: list[AuditRecord]

@@ -2,17 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-__all__ = ["DashboardStats", "DashboardStatsAnswer", "DashboardWidget", "DashboardWidgetsAnswer"]
-
-_MODEL = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
-class DashboardStats(BaseModel):
+class DashboardStats(Model):
     """Numbers of everything; executions as the projection has counted them."""
-
-    model_config = _MODEL
 
     total_executions: int
     successful_executions: int
@@ -23,27 +17,19 @@ class DashboardStats(BaseModel):
     total_workers: int
 
 
-class DashboardStatsAnswer(BaseModel):
+class DashboardStatsAnswer(Model):
     """The numbers."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "ok",
-                    "stats": {
-                        "total_executions": 4,
-                        "successful_executions": 2,
-                        "failed_executions": 1,
-                        "cancelled_executions": 0,
-                        "running_executions": 1,
-                        "total_playbooks": 25,
-                        "total_workers": 1,
-                    },
-                }
-            ]
+    model_config = example(
+        status="ok",
+        stats={
+            "total_executions": 4,
+            "successful_executions": 2,
+            "failed_executions": 1,
+            "cancelled_executions": 0,
+            "running_executions": 1,
+            "total_playbooks": 25,
+            "total_workers": 1,
         },
     )
 
@@ -51,10 +37,8 @@ class DashboardStatsAnswer(BaseModel):
     stats: DashboardStats
 
 
-class DashboardWidget(BaseModel):
+class DashboardWidget(Model):
     """One widget with its data."""
-
-    model_config = _MODEL
 
     id: str
     type: str
@@ -63,9 +47,7 @@ class DashboardWidget(BaseModel):
     data: list[dict[str, Any]]
 
 
-class DashboardWidgetsAnswer(BaseModel):
+class DashboardWidgetsAnswer(Model):
     """A trend and a table."""
-
-    model_config = _MODEL
 
     widgets: list[DashboardWidget]

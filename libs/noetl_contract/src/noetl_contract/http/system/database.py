@@ -2,40 +2,21 @@
 
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.scalars import I32
-
-__all__ = [
-    "DbInitAnswer",
-    "DbValidateAnswer",
-    "SessionAnswer",
-    "SessionRequest",
-    "SessionUser",
-    "SqlAnswer",
-    "SqlRequest",
-]
-
-_MODEL = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
 class SqlRequest(Aliased):
     """One statement; it only reads unless a setting lets it write."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "query": "SELECT event_type, count(*) AS n FROM noetl.event"
-                    " WHERE execution_id = $1 GROUP BY 1",
-                    "parameters": [320816801799737344],
-                    "schema": "noetl",
-                }
-            ]
-        },
+    model_config = example(
+        query="SELECT event_type, count(*) AS n FROM noetl.event"
+        " WHERE execution_id = $1 GROUP BY 1",
+        parameters=[320816801799737344],
+        schema="noetl",
     )
 
     query: str | None = None
@@ -58,16 +39,10 @@ class SqlRequest(Aliased):
     )
 
 
-class SqlAnswer(BaseModel):
+class SqlAnswer(Model):
     """Rows as objects with sorted keys; `truncated` and `rows` only when rows are cut."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [{"status": "ok", "result": [{"event_type": "playbook_started", "n": 12}]}]
-        },
-    )
+    model_config = example(status="ok", result=[{"event_type": "playbook_started", "n": 12}])
 
     status: Literal["ok"]
     result: list[dict[str, Any]]
@@ -75,20 +50,16 @@ class SqlAnswer(BaseModel):
     rows: int | None = None
 
 
-class DbInitAnswer(BaseModel):
+class DbInitAnswer(Model):
     """Whether the schema is there; nothing is created."""
-
-    model_config = _MODEL
 
     status: Literal["ok"]
     message: str
     valid: bool
 
 
-class DbValidateAnswer(BaseModel):
+class DbValidateAnswer(Model):
     """Which tables there are, and which of those that must be there are not."""
-
-    model_config = _MODEL
 
     status: Literal["ok"]
     message: str
@@ -97,23 +68,19 @@ class DbValidateAnswer(BaseModel):
     missing: list[str]
 
 
-class SessionRequest(BaseModel):
+class SessionRequest(Model):
     """A browser session's token, and the credential of the database that knows it."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"session_token": "<token>", "credential": "pg_auth"}]},
+        json_schema_extra={"examples": [{"session_token": "<token>", "credential": "pg_auth"}]}
     )
 
     session_token: str
     credential: str = "pg_auth"
 
 
-class SessionUser(BaseModel):
+class SessionUser(Model):
     """Owner of a session."""
-
-    model_config = _MODEL
 
     user_id: int
     email: str
@@ -121,10 +88,8 @@ class SessionUser(BaseModel):
     roles: list[str]
 
 
-class SessionAnswer(BaseModel):
+class SessionAnswer(Model):
     """Whether the session holds; also 200 when the database did not answer."""
-
-    model_config = _MODEL
 
     status: Literal["ok", "error"]
     valid: bool

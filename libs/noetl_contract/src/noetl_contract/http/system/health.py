@@ -2,38 +2,20 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-__all__ = ["HealthAnswer", "LiveAnswer", "PoolStatusAnswer"]
-
-_MODEL = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
-class LiveAnswer(BaseModel):
+class LiveAnswer(Model):
     """The process answers; nothing outside it was asked."""
-
-    model_config = _MODEL
 
     status: Literal["ok"] = "ok"
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(Model):
     """Whether requests can be served now; 503 when `unhealthy`."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "ok",
-                    "database": "connected",
-                    "nats": "connected",
-                    "uptime_seconds": 4211,
-                    "version": "0.1.0",
-                }
-            ]
-        },
+    model_config = example(
+        status="ok", database="connected", nats="connected", uptime_seconds=4211, version="0.1.0"
     )
 
     status: Literal["ok", "unhealthy"]
@@ -43,10 +25,8 @@ class HealthAnswer(BaseModel):
     version: str
 
 
-class PoolStatusAnswer(BaseModel):
+class PoolStatusAnswer(Model):
     """The orchestrator's connection pool; zeros and `unavailable` when it does not answer."""
-
-    model_config = _MODEL
 
     pool_min: int = 0
     pool_max: int = 0

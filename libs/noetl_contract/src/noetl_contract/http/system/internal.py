@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from noetl_contract.http.scalars import (
     F64,
@@ -16,35 +16,7 @@ from noetl_contract.http.scalars import (
     parse_i64,
 )
 from noetl_contract.json import Json
-
-__all__ = [
-    "AdvanceAnswer",
-    "AdvanceRequest",
-    "CallbackAnswer",
-    "CallbackRequest",
-    "ClaimRowsRequest",
-    "ClaimedRow",
-    "ClaimedRows",
-    "IngressAnswer",
-    "MarkFailedRequest",
-    "MarkPublishedRequest",
-    "MarkedRow",
-    "MarkedRows",
-    "PendingRows",
-    "ProjectAnswer",
-    "ProjectRequest",
-    "ProjectedEvent",
-    "PurgeAnswer",
-    "PurgeRequest",
-    "RebuildAnswer",
-    "RebuildRequest",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
-
-
-def _with_example(**example: Any) -> ConfigDict:
-    return ConfigDict(frozen=True, extra="ignore", json_schema_extra={"examples": [example]})
+from noetl_contract.model import Model, example
 
 
 def _if_id(value: Json) -> int | None:
@@ -56,20 +28,18 @@ _IfId = Annotated[int | None, PlainValidator(_if_id, json_schema_input_type=int 
 """An id; any other value counts as absent."""
 
 
-class ClaimRowsRequest(BaseModel):
+class ClaimRowsRequest(Model):
     """How many rows to borrow, 1000 at most."""
 
-    model_config = _with_example(limit=100)
+    model_config = example(limit=100)
 
     limit: Annotated[int | None, loose_integer(None)] = Field(
         default=None, description="100 if absent"
     )
 
 
-class ClaimedRow(BaseModel):
+class ClaimedRow(Model):
     """A row as borrowed; `attempts` counts this time too, `message_id` is for the broker."""
-
-    model_config = _TOLERANT
 
     outbox_id: int
     event_id: int
@@ -81,10 +51,10 @@ class ClaimedRow(BaseModel):
     message_id: str
 
 
-class ClaimedRows(BaseModel):
+class ClaimedRows(Model):
     """Borrowed rows by id."""
 
-    model_config = _with_example(
+    model_config = example(
         rows=[
             {
                 "outbox_id": 41,
@@ -104,26 +74,26 @@ class ClaimedRows(BaseModel):
     claimed: int
 
 
-class MarkPublishedRequest(BaseModel):
+class MarkPublishedRequest(Model):
     """Rows that were published."""
 
-    model_config = _with_example(outbox_ids=[41, 42])
+    model_config = example(outbox_ids=[41, 42])
 
     outbox_ids: list[Id] = Field(min_length=1)
 
 
-class MarkedRows(BaseModel):
+class MarkedRows(Model):
     """How many rows were marked."""
 
-    model_config = _with_example(marked=2)
+    model_config = example(marked=2)
 
     marked: int
 
 
-class MarkFailedRequest(BaseModel):
+class MarkFailedRequest(Model):
     """A row that was not published, and why; `attempts` as the claim gave it."""
 
-    model_config = _with_example(outbox_id=43, error="nats: no responders", attempts=1)
+    model_config = example(outbox_id=43, error="nats: no responders", attempts=1)
 
     outbox_id: Annotated[int, loose_integer(None, has_null=False)]
     error: str = Field(min_length=1)
@@ -131,27 +101,25 @@ class MarkFailedRequest(BaseModel):
     max_delay_seconds: Annotated[int, loose_integer(300)] = 300
 
 
-class MarkedRow(BaseModel):
+class MarkedRow(Model):
     """In how many seconds the row can be borrowed again; true for unknown rows too."""
 
-    model_config = _with_example(marked=True, available_at_in=1)
+    model_config = example(marked=True, available_at_in=1)
 
     marked: bool
     available_at_in: int
 
 
-class PendingRows(BaseModel):
+class PendingRows(Model):
     """How many rows wait."""
 
-    model_config = _with_example(pending=3)
+    model_config = example(pending=3)
 
     pending: int
 
 
-class ProjectedEvent(BaseModel):
+class ProjectedEvent(Model):
     """An event of another system; other keys are accepted and not stored."""
-
-    model_config = _TOLERANT
 
     event_id: I64
     execution_id: Id | None = None
@@ -182,10 +150,10 @@ class ProjectedEvent(BaseModel):
         return value
 
 
-class ProjectRequest(BaseModel):
+class ProjectRequest(Model):
     """Events to append."""
 
-    model_config = _with_example(
+    model_config = example(
         events=[
             {
                 "event_id": 99991781514562001,
@@ -200,19 +168,19 @@ class ProjectRequest(BaseModel):
     events: list[ProjectedEvent] = Field(min_length=1)
 
 
-class ProjectAnswer(BaseModel):
+class ProjectAnswer(Model):
     """How many were new, and how many their logs had already."""
 
-    model_config = _with_example(projected=1, duplicates=0)
+    model_config = example(projected=1, duplicates=0)
 
     projected: int
     duplicates: int
 
 
-class PurgeRequest(BaseModel):
+class PurgeRequest(Model):
     """Retention of commands, runtimes and events; 0 or less keeps everything."""
 
-    model_config = _with_example(
+    model_config = example(
         command_retention_days=7, runtime_stale_minutes=60, event_retention_days=365
     )
 
@@ -221,10 +189,10 @@ class PurgeRequest(BaseModel):
     event_retention_days: Annotated[int, loose_integer(0)] = 0
 
 
-class PurgeAnswer(BaseModel):
+class PurgeAnswer(Model):
     """Counts of removed rows; `events_purged` counts partitions, named if there are any."""
 
-    model_config = _with_example(
+    model_config = example(
         commands_purged=12,
         runtime_purged=1,
         events_purged=1,
@@ -237,10 +205,10 @@ class PurgeAnswer(BaseModel):
     event_partitions_dropped: list[str] | None = None
 
 
-class CallbackRequest(BaseModel):
+class CallbackRequest(Model):
     """How a container job has ended."""
 
-    model_config = _with_example(
+    model_config = example(
         state="failed_oom",
         job_name="noetl-container-train-42-q1",
         exit_code=137,
@@ -264,57 +232,55 @@ class CallbackRequest(BaseModel):
     exit_code: I32 | None = None
 
 
-class CallbackAnswer(BaseModel):
+class CallbackAnswer(Model):
     """Whether the execution is known; if so with the id of the event."""
 
-    model_config = _with_example(status="accepted_in_flight", event_id="325077241000000001")
+    model_config = example(status="accepted_in_flight", event_id="325077241000000001")
 
     status: Literal["accepted_in_flight", "accepted_stale"]
     event_id: str | None = None
 
 
-class AdvanceRequest(BaseModel):
+class AdvanceRequest(Model):
     """Executions to advance; without names those that lag behind, up to `limit`."""
 
-    model_config = _with_example(limit=1000)
+    model_config = example(limit=1000)
 
     execution_ids: list[Id] | None = Field(default=None, max_length=5000)
     limit: Annotated[int, loose_integer(1000)] = 1000
 
 
-class AdvanceAnswer(BaseModel):
+class AdvanceAnswer(Model):
     """How many rows were moved, of how many that were looked at."""
 
-    model_config = _with_example(advanced=3, checked=3)
+    model_config = example(advanced=3, checked=3)
 
     advanced: int
     checked: int
 
 
-class RebuildRequest(BaseModel):
+class RebuildRequest(Model):
     """One page of the walk: of which shard, behind which execution, how many."""
 
-    model_config = _with_example(limit=1000)
+    model_config = example(limit=1000)
 
     shard: Annotated[int, loose_integer(0)] = 0
     after: Id | None = None
     limit: Annotated[int, loose_integer(1000)] = 1000
 
 
-class RebuildAnswer(BaseModel):
+class RebuildAnswer(Model):
     """Result of one page; the next one begins at `after`, null at the end of the walk."""
 
-    model_config = _with_example(rewritten=1000, removed=0, after=325077236512452608)
+    model_config = example(rewritten=1000, removed=0, after=325077236512452608)
 
     rewritten: int
     removed: int
     after: int | None
 
 
-class IngressAnswer(BaseModel):
+class IngressAnswer(Model):
     """Verification and dispatch of a push listener."""
-
-    model_config = _TOLERANT
 
     listener: str
     catalog_path: str

@@ -1,23 +1,10 @@
 """`/api/status`, `/api/threads` and `/api/profiler/*`."""
 
-from pydantic import BaseModel, ConfigDict
-
-__all__ = [
-    "ProcessUse",
-    "ProfilerAnswer",
-    "ProfilerStatus",
-    "StatusAnswer",
-    "SystemUse",
-    "ThreadEntry",
-]
-
-_MODEL = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model
 
 
-class SystemUse(BaseModel):
+class SystemUse(Model):
     """The machine; sizes in MiB."""
-
-    model_config = _MODEL
 
     cpu_percent: float
     memory_percent: float
@@ -26,10 +13,8 @@ class SystemUse(BaseModel):
     available_memory_mb: float
 
 
-class ProcessUse(BaseModel):
+class ProcessUse(Model):
     """The process that answers; sizes in MiB, the start in Unix seconds."""
-
-    model_config = _MODEL
 
     pid: int
     cpu_percent: float
@@ -40,39 +25,31 @@ class ProcessUse(BaseModel):
     uptime_seconds: int
 
 
-class StatusAnswer(BaseModel):
+class StatusAnswer(Model):
     """Memory and CPU of the edge and its machine."""
-
-    model_config = _MODEL
 
     system: SystemUse
     process: ProcessUse
 
 
-class ThreadEntry(BaseModel):
+class ThreadEntry(Model):
     """The thread that answers."""
-
-    model_config = _MODEL
 
     thread_id: int
     name: str
     is_alive: bool
 
 
-class ProfilerStatus(BaseModel):
+class ProfilerStatus(Model):
     """Whether memory is being profiled: never."""
-
-    model_config = _MODEL
 
     is_profiling: bool
     profiler_type: str | None
     message: str
 
 
-class ProfilerAnswer(BaseModel):
+class ProfilerAnswer(Model):
     """Why nothing was begun or ended."""
-
-    model_config = _MODEL
 
     status: str
     message: str

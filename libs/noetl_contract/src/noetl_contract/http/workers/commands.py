@@ -2,27 +2,19 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-__all__ = ["ClaimAnswer", "ClaimBody", "CommandAnswer"]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model, example
 
 
-class ClaimBody(BaseModel):
+class ClaimBody(Model):
     """The worker that wants to run the command."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", json_schema_extra={"examples": [{"worker_id": "w-1"}]}
-    )
+    model_config = example(worker_id="w-1")
 
     worker_id: str
 
 
-class CommandAnswer(BaseModel):
+class CommandAnswer(Model):
     """A command as it was issued."""
-
-    model_config = _TOLERANT
 
     execution_id: int
     node_id: str

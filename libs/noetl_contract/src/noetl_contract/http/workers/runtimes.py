@@ -2,27 +2,13 @@
 
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, Field
 
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I32
+from noetl_contract.model import Model, example
 
-__all__ = [
-    "RuntimeAcknowledgement",
-    "RuntimeBeat",
-    "RuntimeContract",
-    "RuntimeEntry",
-    "RuntimeNameRequest",
-    "RuntimePoolsQuery",
-    "RuntimeRegisterRequest",
-    "RuntimeRegistration",
-    "ShardConfig",
-    "ShardInfo",
-    "ShardPreview",
-]
-
-_TOLERANT = ConfigDict(frozen=True, extra="ignore")
 _KIND = Field(default="worker_pool", validation_alias=AliasChoices("kind", "component_type"))
 
 
@@ -33,20 +19,12 @@ class RuntimeRegisterRequest(Aliased):
     predecessor's claims are void; without either this is only a heartbeat.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "w-1",
-                    "component_type": "worker_pool",
-                    "runtime": {"kind": "rust", "worker_public_key": "<base64>"},
-                    "status": "ready",
-                    "labels": {"pool_name": "worker-pool"},
-                }
-            ]
-        },
+    model_config = example(
+        name="w-1",
+        component_type="worker_pool",
+        runtime={"kind": "rust", "worker_public_key": "<base64>"},
+        status="ready",
+        labels={"pool_name": "worker-pool"},
     )
 
     name: str
@@ -63,11 +41,7 @@ class RuntimeRegisterRequest(Aliased):
 class RuntimeNameRequest(Aliased):
     """Name of a runtime that is alive, or leaves."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={"examples": [{"name": "w-1"}]},
-    )
+    model_config = example(name="w-1")
 
     name: str
     kind: str = _KIND
@@ -85,40 +59,30 @@ class RuntimeBeat(RuntimeNameRequest):
     over_edge: bool = False
 
 
-class RuntimePoolsQuery(BaseModel):
+class RuntimePoolsQuery(Model):
     """Which runtimes to list."""
-
-    model_config = _TOLERANT
 
     kind: str = "worker_pool"
     status: str | None = None
     name: str | None = Field(default=None, description="part of the name")
 
 
-class RuntimeEntry(BaseModel):
+class RuntimeEntry(Model):
     """One registered runtime."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "runtime_id": 383611777386247169,
-                    "name": "w-1",
-                    "kind": "worker_pool",
-                    "uri": None,
-                    "status": "ready",
-                    "labels": {"pool_name": "worker-pool"},
-                    "capabilities": None,
-                    "capacity": None,
-                    "runtime": {"kind": "rust", "worker_public_key": "<base64>"},
-                    "heartbeat": "2026-06-15T12:00:00.123456Z",
-                    "created_at": "2026-06-15T12:00:00.123456Z",
-                    "updated_at": "2026-06-15T12:00:00.123456Z",
-                }
-            ]
-        },
+    model_config = example(
+        runtime_id=383611777386247169,
+        name="w-1",
+        kind="worker_pool",
+        uri=None,
+        status="ready",
+        labels={"pool_name": "worker-pool"},
+        capabilities=None,
+        capacity=None,
+        runtime={"kind": "rust", "worker_public_key": "<base64>"},
+        heartbeat="2026-06-15T12:00:00.123456Z",
+        created_at="2026-06-15T12:00:00.123456Z",
+        updated_at="2026-06-15T12:00:00.123456Z",
     )
 
     runtime_id: int | str
@@ -135,33 +99,23 @@ class RuntimeEntry(BaseModel):
     updated_at: Rfc3339
 
 
-class RuntimeAcknowledgement(BaseModel):
+class RuntimeAcknowledgement(Model):
     """The message was taken in."""
-
-    model_config = _TOLERANT
 
     status: str
     message: str
 
 
-class ShardPreview(BaseModel):
+class ShardPreview(Model):
     """Which shard an execution belongs to; all numbers are integers, for browsers too."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "execution_id": 42,
-                    "shard_count": 16,
-                    "shard_index": 3,
-                    "source": "noetl-gateway",
-                    "hash_function": "twox_hash::XxHash64",
-                    "seed": 0,
-                }
-            ]
-        },
+    model_config = example(
+        execution_id=42,
+        shard_count=16,
+        shard_index=3,
+        source="noetl-gateway",
+        hash_function="twox_hash::XxHash64",
+        seed=0,
     )
 
     execution_id: int
@@ -172,10 +126,8 @@ class ShardPreview(BaseModel):
     seed: int
 
 
-class ShardConfig(BaseModel):
+class ShardConfig(Model):
     """Shard settings of the answering process."""
-
-    model_config = _TOLERANT
 
     shard_index: int
     shard_count: int
@@ -184,31 +136,21 @@ class ShardConfig(BaseModel):
 class ShardInfo(ShardPreview):
     """The same, and how the process is configured."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "execution_id": 42,
-                    "shard_count": 16,
-                    "shard_index": 3,
-                    "source": "noetl-server",
-                    "hash_function": "twox_hash::XxHash64",
-                    "seed": 0,
-                    "server_config": {"shard_index": 0, "shard_count": 1},
-                }
-            ]
-        },
+    model_config = example(
+        execution_id=42,
+        shard_count=16,
+        shard_index=3,
+        source="noetl-server",
+        hash_function="twox_hash::XxHash64",
+        seed=0,
+        server_config={"shard_index": 0, "shard_count": 1},
     )
 
     server_config: ShardConfig
 
 
-class RuntimeContract(BaseModel):
+class RuntimeContract(Model):
     """Description of the edge; `auth0` is there only when a login provider is configured."""
-
-    model_config = _TOLERANT
 
     gateway_version: str
     contract_version: str
