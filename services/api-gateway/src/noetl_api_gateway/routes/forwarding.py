@@ -118,13 +118,10 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     The shard that answers is that of the execution or subscription which path or query names.
 
     Args:
-        method: HTTP method.
-        path: path, or all paths of the route.
-        operation: the operation that answers; its answer is the 2xx body.
-        build: builds the operation's request.
+        method, path: as the client sends them; a route may have several paths.
+        operation, build: the operation that answers, and what builds its request.
         name: name of the handler, from which the OpenAPI document's operation id is made.
-        summary: one line for the reader of the document.
-        tags: groups of the document.
+        summary, tags: one line, and the groups, in the document.
         body: model of the body.
         query: type and meaning of each query parameter.
         description: one sentence more; the operation's summary if there is no other.
@@ -146,6 +143,9 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         return json_answer(request, answer)
 
     handle.__name__ = name
+    operation_class = documented(
+        body, operation.answer, path=in_path, query=in_query, errors=errors
+    )
     handler: HTTPRouteHandler = _HANDLERS[method](
         path,
         status_code=200,
@@ -154,9 +154,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         description=description or all_operations()[operation],
         tags=list(tags),
         include_in_schema=is_documented,
-        operation_class=documented(
-            body, operation.answer, path=in_path, query=in_query, errors=errors
-        ),
+        operation_class=operation_class,
     )(handle)
     return handler
 
