@@ -7,7 +7,7 @@ builds the operation's request. Other routes have a handler of their own.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
-from typing import Literal, overload
+from typing import Literal, NotRequired, TypedDict, Unpack, overload
 
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
@@ -94,6 +94,24 @@ class Sent[Body]:
         return default if value is None else value
 
 
+class RouteDocument(TypedDict):
+    """How the OpenAPI document shows a route.
+
+    Attributes:
+        summary: one line for the reader.
+        tags: groups of the document.
+        description: one sentence more; the operation's summary if there is no other.
+        errors: texts of typical refusals, by status.
+        is_documented: whether the document has the route.
+    """
+
+    summary: str
+    tags: Sequence[str]
+    description: NotRequired[str]
+    errors: NotRequired[Mapping[int, str]]
+    is_documented: NotRequired[bool]
+
+
 def forward[Body: BaseModel, Request: BaseModel, Answer](
     method: Literal["GET", "POST", "PUT", "DELETE"],
     path: str | Sequence[str],
@@ -101,36 +119,31 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     build: Callable[[Sent[Body]], Request],
     *,
     name: str,
-    summary: str,
-    tags: Sequence[str],
     body: type[Body] | None = None,
     query: Mapping[str, tuple[TypeForm, str]] | None = None,
-    description: str | None = None,
-    errors: Mapping[int, str] | None = None,
     guards: Sequence[Guard] = (),
     within: Limit = "usual",
     write: str | None = None,
     is_anywhere: bool = False,
-    is_documented: bool = True,
+    **document: Unpack[RouteDocument],
 ) -> HTTPRouteHandler:
     """Return the handler of a route.
 
     The shard that answers is that of the execution or subscription which path or query names.
 
     Args:
-        method, path: as the client sends them; a route may have several paths.
-        operation, build: the operation that answers, and what builds its request.
+        method: HTTP method.
+        path: path, or all paths of the route.
+        operation: the operation that answers; its answer is the 2xx body.
+        build: builds the operation's request.
         name: name of the handler, from which the OpenAPI document's operation id is made.
-        summary, tags: one line, and the groups, in the document.
         body: model of the body.
         query: type and meaning of each query parameter.
-        description: one sentence more; the operation's summary if there is no other.
-        errors: texts of typical refusals, by status.
         guards: checks before path and body are looked at.
         within: timeouts.
         write: label in the metrics of writes; None for routes that are not measured.
         is_anywhere: ask one shard after the other, since the id says nothing about its shard.
-        is_documented: whether the OpenAPI document has the route.
+        document: how the OpenAPI document shows the route.
     """
     in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
 
@@ -143,18 +156,17 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         return json_answer(request, answer)
 
     handle.__name__ = name
-    operation_class = documented(
-        body, operation.answer, path=in_path, query=in_query, errors=errors
-    )
     handler: HTTPRouteHandler = _HANDLERS[method](
         path,
         status_code=200,
         guards=list(guards),
-        summary=summary,
-        description=description or all_operations()[operation],
-        tags=list(tags),
-        include_in_schema=is_documented,
-        operation_class=operation_class,
+        summary=document["summary"],
+        description=document.get("description") or all_operations()[operation],
+        tags=list(document["tags"]),
+        include_in_schema=document.get("is_documented", True),
+        operation_class=documented(
+            body, operation.answer, path=in_path, query=in_query, errors=document.get("errors")
+        ),
     )(handle)
     return handler
 
