@@ -54,8 +54,8 @@ class Backend:
         self.answers[operation] = answer if callable(answer) else lambda _request: answer
 
     def requests(self, operation: str) -> list[dict[str, Json]]:
-        """What was asked of an operation."""
-        return [request for name, request in self.asked if name == operation]
+        """What was asked of an operation; a field that is null counts as absent."""
+        return [_without_nulls(request) for name, request in self.asked if name == operation]
 
     async def append(self, *event_types: str, execution_id: int = EXECUTION_ID) -> None:
         """Hint that events were committed."""
@@ -64,7 +64,7 @@ class Backend:
 
     async def handle(self, operation: str, request: dict[str, Json]) -> RpcReply | dict[str, Json]:
         self.asked.append((operation, request))
-        answer = self.answers[operation](request)
+        answer = self.answers[operation](_without_nulls(request))
         if inspect.isawaitable(answer):
             answer = await answer
         return answer if isinstance(answer, RpcReply) else RpcReply(body=answer)
@@ -80,6 +80,10 @@ class Backend:
         reply = await (self.on_ingress or _commit)(message, delivery)
         if reply is not None:
             await self.bus.reply(delivery.headers[REPLY_HEADER], reply.model_dump_json().encode())
+
+
+def _without_nulls(request: dict[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in request.items() if value is not None}
 
 
 async def _commit(message: dict[str, Json], _delivery: Delivery) -> RpcReply:
@@ -208,9 +212,7 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
     for operation in ("runtime.register", "runtime.heartbeat", "runtime.deregister"):
         backend.answer(operation, {"status": "ok"})
     backend.answer("runtime.liveness", {"now": "2026-01-01T00:00:00Z", "workers": {}})
-    backend.answer(
-        "executions.exists", {"exists": False, "status": None, "commands_generated": None}
-    )
+    backend.answer("executions.exists", {"exists": False, "status": None, "commands_generated": 0})
     backend.answer(
         "resolve", {"catalog_id": 11, "path": "demo/hello", "version": 3, "kind": "playbook"}
     )

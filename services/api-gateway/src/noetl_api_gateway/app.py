@@ -1,7 +1,6 @@
 """The edge as an ASGI application."""
 
 import asyncio
-import os
 import secrets
 import socket
 from collections.abc import AsyncIterator
@@ -103,18 +102,8 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
     settings = service.gateway_settings
     async with connect(settings, name=service.name) as bus:
         await ensure_topology(bus, STREAMS, ())
-        rpc = RpcClient(bus)
-        holder = f"{service.name}/{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        async with lease_machine_id(rpc, holder) as ids:
-            services = Services(
-                bus,
-                shard_count=settings.shard_count,
-                try_seconds=settings.request_try_seconds,
-                timeout_seconds=settings.request_patience_seconds,
-                long_try_seconds=settings.result_patience_seconds,
-                secret_try_seconds=settings.secret_try_seconds,
-                secret_timeout_seconds=settings.secret_patience_seconds,
-            )
+        async with lease_machine_id(RpcClient(bus), service.name) as ids:
+            services = Services(bus, settings)
             backlog = Backlog(limit=settings.max_ingress_backlog)
             writer = IngressWriter(
                 bus,

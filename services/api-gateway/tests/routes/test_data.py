@@ -30,8 +30,7 @@ def is_told(answer: Any, status: int, text: str) -> None:
 
 
 def new(name: str, value: Json, **others: Json) -> Json:
-    known = {"var_type": "user_defined", "source_step": None}
-    return {"var_name": name, "var_value": value} | known | others
+    return {"var_name": name, "var_value": value} | others
 
 
 FORMS: list[tuple[Json, Json]] = [

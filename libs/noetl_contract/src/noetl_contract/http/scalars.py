@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeIs
 
-from pydantic import BeforeValidator, Field, PlainValidator, StrictBool
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, GetPydanticSchema, PlainValidator, StrictBool
+from pydantic_core import PydanticCustomError, core_schema
 
 from noetl_contract.json import Json
 
@@ -118,12 +118,6 @@ def _id(value: Json) -> int:
     return number
 
 
-def _integer_or_text(value: Json) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise wrong_type("a string or integer")
-    return value
-
-
 def _moment(value: Json) -> datetime:
     if isinstance(value, datetime):
         return value
@@ -159,7 +153,16 @@ Id = Annotated[int, PlainValidator(_id, json_schema_input_type=int | str)]
 """A 64-bit id, sent as an integer or as its decimal digits."""
 
 IntegerOrText = Annotated[
-    int | str, PlainValidator(_integer_or_text, json_schema_input_type=int | str)
+    int | str,
+    GetPydanticSchema(
+        lambda _source, _handler: core_schema.union_schema(
+            [core_schema.int_schema(strict=True), core_schema.str_schema(strict=True)],
+            mode="left_to_right",
+            custom_error_type="wrong_type",
+            custom_error_message="expected {expected}",
+            custom_error_context={"expected": "a string or integer"},
+        )
+    ),
 ]
 """An integer or a text; its meaning is judged after all shapes."""
 

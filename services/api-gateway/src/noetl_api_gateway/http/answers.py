@@ -1,10 +1,9 @@
 """Bodies of answers: compact JSON, ids in the form that the client can read."""
 
-import json
-
-import orjson
 from litestar import Response
 from noetl_contract.json import Json
+from noetl_contract.rpc.operation import encode_value
+from pydantic import BaseModel
 
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.shell import is_browser_like
@@ -44,17 +43,13 @@ _FREE = frozenset(
 
 
 def json_answer(request: AnyRequest, body: Json, *, status: int = 200) -> Response[bytes]:
-    """Encode a body for the client of this request."""
-    shown = with_text_ids(body) if is_browser_like(request.scope) else body
-    return Response(encode(shown), status_code=status, media_type="application/json")
+    """Encode a body, JSON or a model, for the client of this request."""
+    return plain_answer(with_text_ids(body) if is_browser_like(request.scope) else body, status)
 
 
-def encode(body: Json) -> bytes:
-    """Encode as compact JSON; values that orjson has no room for go the slow way."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # integers beyond 64 bits, deep nesting
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+def plain_answer(body: Json, status: int = 200) -> Response[bytes]:
+    """Encode a body whose ids stay as they are, for browsers too."""
+    return Response(encode_value(body), status_code=status, media_type="application/json")
 
 
 def with_text_ids(body: Json) -> Json:
@@ -64,6 +59,8 @@ def with_text_ids(body: Json) -> Json:
             return {key: _shown(key, value) for key, value in body.items()}
         case list():
             return [with_text_ids(item) for item in body]
+        case BaseModel():
+            return with_text_ids(body.model_dump(exclude_unset=True))
         case _:
             return body
 

@@ -9,6 +9,7 @@ from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.http.bodies import REPLACEMENT, AnyRequest
+from noetl_api_gateway.http.openapi import TypeForm
 from noetl_api_gateway.http.refusals import Refusal, bad_query, bad_url
 from noetl_api_gateway.http.shell import ENCODED_SLASH
 
@@ -93,6 +94,21 @@ def path_fields(request: AnyRequest, names: Sequence[str]) -> JsonObject:
     return fields
 
 
+def query_fields(query: Parameters, declared: Mapping[str, tuple[TypeForm, str]]) -> JsonObject:
+    """Return the declared parameters, read by their types; None for one that is not there.
+
+    Raises:
+        Refusal: 400 with the contract's text.
+    """
+    fields: JsonObject = {}
+    for name, (kind, _) in declared.items():
+        if kind is bool:
+            fields[name] = query_flag(query, name)
+        else:
+            fields[name] = query_int(query, name) if kind is int else query_text(query, name)
+    return fields
+
+
 def query_text(query: Parameters, name: str) -> str | None:
     """Return a query parameter that may occur once, no NUL in it (W2)."""
     values: list[str] = query.getall(name, [])
@@ -118,11 +134,11 @@ def query_int(query: Parameters, name: str, *, bits: int = 64) -> int | None:
     return number
 
 
-def query_flag(query: Parameters, name: str, *, default: bool) -> bool:
+def query_flag(query: Parameters, name: str) -> bool | None:
     """Return a query parameter that is a boolean, also in the spellings of Python's server."""
     value = query_text(query, name)
     if value is None:
-        return default
+        return None
     word = value.lower()
     if word in _TRUE_WORDS:
         return True

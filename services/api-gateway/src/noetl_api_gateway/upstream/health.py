@@ -7,8 +7,12 @@ from typing import Literal
 
 from noetl_common.bus.broker import Bus
 from noetl_contract.http.system.health import HealthAnswer, PoolStatusAnswer
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.catalog import RUNTIME_LIVENESS
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.orchestrator import POOL_STATUS
+from noetl_contract.rpc.projector import EXECUTIONS_EXISTS, ExecutionName
 
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.services import Services
 
 type NatsState = Literal["connected", "reconnecting", "disconnected"]
@@ -43,10 +47,10 @@ class HealthProbe:
 
     async def pool_status(self) -> PoolStatusAnswer:
         """Return figures of the orchestrator's pool; zeros when it does not answer."""
-        reply = await self._services.pool_status(timeout_seconds=self._timeout_seconds)
-        if reply is None or reply.status != 200:
+        try:
+            return await self._services.ask(POOL_STATUS, Nothing(), within=self._timeout_seconds)
+        except Refusal:
             return PoolStatusAnswer()
-        return PoolStatusAnswer.model_validate(reply.body)
 
     async def _probe(self) -> HealthAnswer:
         broker = nats_state(self._bus)
@@ -61,18 +65,21 @@ class HealthProbe:
 
     async def _has_database(self) -> bool:
         """Ask a service on each side for something that needs its database."""
-        timeout = self._timeout_seconds
+        nobody, seconds = ExecutionName(execution_id=0), self._timeout_seconds
         answers = await asyncio.gather(
-            self._services.catalog("runtime.liveness", {}, timeout_seconds=timeout),
+            self._services.forward(RUNTIME_LIVENESS, Nothing(), within=seconds),
             *(
-                self._services.projector(
-                    "executions.exists", {"execution_id": 0}, shard=i, timeout_seconds=timeout
-                )
-                for i in range(self._services.shard_count)
+                self._services.forward(EXECUTIONS_EXISTS, nobody, shard=shard, within=seconds)
+                for shard in self._services.shards
             ),
             return_exceptions=True,
         )
-        return all(isinstance(answer, RpcReply) and answer.status < 500 for answer in answers)
+        return all(
+            answer.status < 500
+            if isinstance(answer, Refusal)
+            else not isinstance(answer, BaseException)
+            for answer in answers
+        )
 
 
 def nats_state(bus: Bus) -> NatsState:

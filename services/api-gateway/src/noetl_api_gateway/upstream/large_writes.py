@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_contract.ingress import StoredMessage
+from noetl_contract.ingress import StoredMessage, encode_message
+from noetl_contract.rpc.projector import RESULT_PUT, ResultPut
 
-from noetl_api_gateway.upstream.services import Services, body_of
+from noetl_api_gateway.upstream.services import Services
 
 _HEADER_ROOM = 1024
 _NAME = "ingress"
@@ -32,18 +33,16 @@ class LargeWrites:
         Raises:
             Refusal: the store refuses it, or does not answer in time.
         """
-        wanted = {
-            "execution_id": execution_id,
+        wanted = ResultPut(
+            execution_id=execution_id,
             # Minted here, so that a repeated request stores it once.
-            "result_id": self._next_id(),
-            "name": _NAME,
-            "data": orjson.Fragment(body),
-            "scope": _NAME,
-            "expires_seconds": _KEPT_SECONDS,
-        }
-        reply = await self._services.store_result(
-            wanted, execution_id=execution_id, timeout_seconds=seconds
+            result_id=self._next_id(),
+            name=_NAME,
+            data=orjson.Fragment(body),
+            scope=_NAME,
+            expires_seconds=_KEPT_SECONDS,
         )
-        kept = body_of(reply)
-        stored = StoredMessage(execution_id=execution_id, ref=kept["ref"], size=len(body))
-        return stored.model_dump_json().encode()
+        kept = RESULT_PUT.decode_answer(await self._services.store_result(wanted, seconds=seconds))
+        return encode_message(
+            StoredMessage(execution_id=execution_id, ref=kept.ref, size=len(body))
+        )

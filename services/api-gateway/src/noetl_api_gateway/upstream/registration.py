@@ -1,16 +1,22 @@
 """The registration of this edge at the catalog: behind a silent edge no worker is judged (L3)."""
 
 import asyncio
+from contextlib import suppress
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.http.workers.runtimes import (
+    RuntimeBeat,
+    RuntimeNameRequest,
+    RuntimeRegistration,
+)
+from noetl_contract.rpc.catalog import RUNTIME_DEREGISTER, RUNTIME_HEARTBEAT, RUNTIME_REGISTER
 
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.upstream.services import Services
 
 _log = get_logger()
+_KIND = "server_api"
 _LEAVE_SECONDS = 1.0
 
 
@@ -28,43 +34,48 @@ class Registration:
         self, services: Services, *, name: str, instance: str, interval_seconds: float
     ) -> None:
         self._services = services
-        self._who = {"name": name, "kind": "server_api"}
-        self._runtime = {"type": "server", "instance": instance}
+        self._name = name
+        self._instance = instance
         self.interval_seconds = interval_seconds
         self._is_registered = False
         self._was_heard = True
 
     async def renew(self) -> None:
         """Send a heartbeat, or first the registration; log failures."""
-        reply = await self._send()
-        if reply.status == 404 and self._is_registered:
-            # It counts as left, or its row is lost.
-            self._is_registered = False
-            reply = await self._send()
-        is_heard = reply.status == 200
-        self._is_registered |= is_heard
-        if not is_heard and self._was_heard:
-            _log.warning("presence_not_heard", error=reply.error)
-        self._was_heard = is_heard
+        try:
+            await self._send()
+        except (Refusal, NoetlError) as error:
+            if self._was_heard:
+                _log.warning("presence_not_heard", error=str(error))
+            self._was_heard = False
+        else:
+            self._is_registered = self._was_heard = True
 
     async def leave(self) -> None:
         """Remove the registration; no error when the catalog is away."""
         if self._is_registered:
-            await self._ask("runtime.deregister", self._who, _LEAVE_SECONDS)
+            name = RuntimeNameRequest(name=self._name, kind=_KIND)
+            with suppress(Refusal, NoetlError):
+                await self._services.forward(RUNTIME_DEREGISTER, name, within=_LEAVE_SECONDS)
 
-    async def _send(self) -> RpcReply:
+    async def _send(self) -> None:
+        seconds = self.interval_seconds
         if self._is_registered:
-            return await self._ask("runtime.heartbeat", self._who, self.interval_seconds)
-        registration = self._who | {"status": "ready", "runtime": self._runtime}
-        return await self._ask("runtime.register", registration, self.interval_seconds)
-
-    async def _ask(self, operation: str, request: JsonObject, timeout_seconds: float) -> RpcReply:
-        try:
-            return await self._services.catalog(operation, request, timeout_seconds=timeout_seconds)
-        except Refusal as error:
-            return RpcReply(status=error.status, error=error.text)
-        except NoetlError as error:
-            return RpcReply(status=error.http_status, error=error.message)
+            beat = RuntimeBeat(name=self._name, kind=_KIND)
+            try:
+                await self._services.forward(RUNTIME_HEARTBEAT, beat, within=seconds)
+            except Refusal as refusal:
+                if refusal.status != 404:
+                    raise
+                # It counts as left, or its row is lost.
+                self._is_registered = False
+            else:
+                return
+        runtime = {"type": "server", "instance": self._instance}
+        registration = RuntimeRegistration(
+            name=self._name, kind=_KIND, status="ready", runtime=runtime
+        )
+        await self._services.forward(RUNTIME_REGISTER, registration, within=seconds)
 
 
 async def run_registration(registration: Registration) -> None:

@@ -1,23 +1,28 @@
-"""Requests to the services behind the edge; their replies are HTTP-shaped (contract `rpc`)."""
+"""Requests to the services behind the edge; refusals of a service become refusals of the edge."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.operation import Operation, encode_value
+from noetl_contract.rpc.projector import RESULT_PUT, ResultPut
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import rpc_subject
+from pydantic import BaseModel, ValidationError
 
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 
 if TYPE_CHECKING:
     from noetl_common.bus.inbox import Incoming
 
+    from noetl_api_gateway.settings import Settings
+
+type Limit = Literal["usual", "secrets", "results", "batch", "sql"]
+"""Which timeouts a request has; a number in its place is that of all tries together."""
 
 _SHORTEST_TRY_SECONDS = 0.05
 _ENVELOPE_BYTES = 2048  # subject, headers, reply subject
@@ -26,121 +31,136 @@ _ENVELOPE_BYTES = 2048  # subject, headers, reply subject
 class Services:
     """Send requests to services, again while no answer comes, within a timeout.
 
-    All requests may be repeated, those of `once` apart; so a service may restart unnoticed.
+    An operation that is not repeatable is sent once; so a service may restart unnoticed.
 
     Args:
         bus: the connection.
-        shard_count: shards of the cluster.
-        try_seconds: timeout of one try.
-        timeout_seconds: timeout of all tries together.
-        long_try_seconds: timeout of a large result, in either direction.
-        secret_try_seconds: timeout of one try where the catalog waits for other systems.
-        secret_timeout_seconds: timeout of all those tries together.
+        settings: the number of shards, and the timeouts.
     """
 
-    def __init__(
-        self,
-        bus: Bus,
-        *,
-        shard_count: int,
-        try_seconds: float,
-        timeout_seconds: float,
-        long_try_seconds: float,
-        secret_try_seconds: float = 12.0,
-        secret_timeout_seconds: float = 25.0,
-    ) -> None:
-        self._long_try_seconds = long_try_seconds
-        self._secret_try_seconds = secret_try_seconds
-        self._secret_timeout_seconds = secret_timeout_seconds
+    def __init__(self, bus: Bus, settings: "Settings") -> None:
         self._bus = bus
         self._rpc = RpcClient(bus)
-        self.shard_count = shard_count
-        self._try_seconds = try_seconds
-        self._timeout_seconds = timeout_seconds
+        self.shard_count = settings.shard_count
+        usual, result = settings.request_try_seconds, settings.result_patience_seconds
+        self._seconds: Mapping[Limit, tuple[float, float]] = {
+            "usual": (usual, settings.request_patience_seconds),
+            "secrets": (settings.secret_try_seconds, settings.secret_patience_seconds),
+            "results": (result, result),
+            "batch": (usual, settings.batch_patience_seconds),
+            "sql": (usual, settings.sql_patience_seconds),
+        }
 
-    async def catalog(
-        self, operation: str, request: Json, *, timeout_seconds: float | None = None
-    ) -> RpcReply:
-        """Ask the catalog service."""
-        subject = rpc_subject("catalog", operation)
-        return await self._ask(subject, request, timeout_seconds)
+    @property
+    def shards(self) -> range:
+        """All shards."""
+        return range(self.shard_count)
 
-    async def secret(self, operation: str, request: Json) -> RpcReply:
-        """Ask the catalog where it may wait for secret providers or other regions.
+    def shard_of(self, execution_id: int) -> int:
+        """Return the shard on which an execution lives."""
+        return shard_for(execution_id, shard_count=self.shard_count)
 
-        The timeout is below the 30 s of workers, for which no answer means a lost command.
-        """
-        subject = rpc_subject("catalog", operation)
-        return await self._ask(
-            subject, request, self._secret_timeout_seconds, try_seconds=self._secret_try_seconds
-        )
-
-    async def register(self, request: Json) -> RpcReply:
-        """Register a document; sent once, since each request makes a version."""
-        return await self.once(
-            "catalog", "register", request, timeout_seconds=self._timeout_seconds
-        )
-
-    async def once(
+    async def ask[Request: BaseModel, Answer](
         self,
-        service: str,
-        operation: str,
-        request: Json,
+        operation: Operation[Request, Answer],
+        request: Request,
         *,
-        timeout_seconds: float,
+        execution_id: int | None = None,
         shard: int = 0,
-    ) -> RpcReply:
-        """Ask a service once: a repetition could have its effect twice.
+        within: Limit | float = "usual",
+    ) -> Answer:
+        """Return the answer as its model.
+
+        Args:
+            operation: declared in the contract.
+            request: its request.
+            execution_id: the execution, or subscription, whose shard is asked.
+            shard: the shard to ask, where no execution is named.
+            within: timeouts.
 
         Raises:
-            Refusal: 503, no answer in time; whether the work was done is unknown.
+            Refusal: that of the service, or 503, no answer in time.
         """
-        place = None if service == "catalog" else shard
-        subject = rpc_subject(service, operation, shard=place)
+        body = await self.forward(
+            operation, request, execution_id=execution_id, shard=shard, within=within
+        )
         try:
-            return await self._rpc.call(
-                subject, request, seconds=timeout_seconds, wait_for_responder=True
-            )
-        except RpcUnavailable as error:
-            raise unavailable(f"The {service} service did not answer in time") from error
+            return operation.decode_answer(body)
+        except ValidationError as error:
+            text = f"The {operation.service} service gave an answer of the wrong shape"
+            raise unavailable(text) from error
 
-    async def store_result(
+    async def forward[Request: BaseModel, Answer](
         self,
-        request: JsonObject,
+        operation: Operation[Request, Answer],
+        request: Request,
         *,
-        execution_id: int,
-        timeout_seconds: float | None = None,
-    ) -> RpcReply:
+        execution_id: int | None = None,
+        shard: int = 0,
+        within: Limit | float = "usual",
+    ) -> Json:
+        """Return the body of the answer unread, to pass it on.
+
+        Raises:
+            Refusal: as `ask`.
+        """
+        place = shard if execution_id is None else self.shard_of(execution_id)
+        if isinstance(within, str):
+            limits = self._seconds[within]
+        else:
+            limits = self._seconds["usual"][0], within
+        return await self._call(operation, encode_value(request), place, limits)
+
+    async def ask_all[Request: BaseModel, Answer](
+        self, operation: Operation[Request, Answer], request: Request
+    ) -> list[Answer]:
+        """Return the answers of all shards, in their order.
+
+        Raises:
+            Refusal: as `ask`, of the first shard that refuses.
+        """
+        asked = (self.ask(operation, request, shard=shard) for shard in self.shards)
+        return await asyncio.gather(*asked)
+
+    async def forward_anywhere[Request: BaseModel, Answer](
+        self, operation: Operation[Request, Answer], request: Request
+    ) -> Json:
+        """Ask one shard after the other; return the first body, or the last shard's 404.
+
+        Raises:
+            Refusal: as `ask`.
+        """
+        for shard in self.shards[:-1]:
+            try:
+                return await self.forward(operation, request, shard=shard)
+            except Refusal as refusal:
+                if refusal.status != 404:
+                    raise
+        return await self.forward(operation, request, shard=self.shards[-1])
+
+    async def store_result(self, request: ResultPut, *, seconds: float | None = None) -> Json:
         """Hand a result to the store.
 
         One that is too large for a message stays here: the request names a subject under which
         the store fetches it, and the answer there travels in parts (W13).
         """
-        subject = self._projector_subject("result.put", execution_id)
-        body = orjson.dumps(request)
+        shard, longest = self.shard_of(request.execution_id), self._seconds["results"][0]
+        total = longest if seconds is None else max(_SHORTEST_TRY_SECONDS, min(seconds, longest))
+        limits = (total, total)
+        body = encode_value(request)
         if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
-            return await self._call_long(subject, body, timeout_seconds)
-        data = orjson.dumps(request["data"])
-        async with self._offered(data) as place:
-            small = {name: value for name, value in request.items() if name != "data"}
-            body = orjson.dumps(small | {"data_at": place})
-            return await self._call_long(subject, body, timeout_seconds)
-
-    async def load_result(self, operation: str, request: Json, *, execution_id: int) -> RpcReply:
-        """Ask the store for a result, which may take its time to arrive."""
-        subject = self._projector_subject(operation, execution_id)
-        return await self._call_long(subject, orjson.dumps(request))
-
-    async def _call_long(
-        self, subject: str, body: bytes, timeout_seconds: float | None = None
-    ) -> RpcReply:
-        seconds = self._long_try_seconds
-        if timeout_seconds is not None:
-            seconds = max(_SHORTEST_TRY_SECONDS, min(seconds, timeout_seconds))
-        try:
-            return await self._rpc.call(subject, body, seconds=seconds, wait_for_responder=True)
-        except RpcUnavailable as error:
-            raise unavailable("The result store did not answer in time") from error
+            return await self._call(RESULT_PUT, body, shard, limits)
+        async with self._offered(encode_value(request.data)) as place:
+            small = ResultPut(
+                execution_id=request.execution_id,
+                name=request.name,
+                data_at=place,
+                result_id=request.result_id,
+                scope=request.scope,
+                source_step=request.source_step,
+                expires_seconds=request.expires_seconds,
+            )
+            return await self._call(RESULT_PUT, encode_value(small), shard, limits)
 
     @asynccontextmanager
     async def _offered(self, body: bytes) -> AsyncIterator[str]:
@@ -163,78 +183,31 @@ class Services:
             answering.cancel()
             await asyncio.wait({answering})
 
-    async def projector(
+    async def _call[Request: BaseModel, Answer](
         self,
-        operation: str,
-        request: Json,
-        *,
-        execution_id: int | None = None,
-        shard: int = 0,
-        timeout_seconds: float | None = None,
-    ) -> RpcReply:
-        """Ask the projector of an execution's shard, or of a shard."""
-        subject = self._projector_subject(operation, execution_id, shard)
-        return await self._ask(subject, request, timeout_seconds)
-
-    async def orchestrator(
-        self,
-        operation: str,
-        request: Json,
-        *,
-        execution_id: int | None = None,
-        shard: int = 0,
-        timeout_seconds: float | None = None,
-    ) -> RpcReply:
-        """Ask the orchestrator of an execution's shard, or of a shard."""
-        subject = rpc_subject("orchestrator", operation, shard=self._shard(execution_id, shard))
-        return await self._ask(subject, request, timeout_seconds)
-
-    async def outbox(self, operation: str, request: Json, *, shard: int) -> RpcReply:
-        """Ask the outbox service of a shard."""
-        return await self._ask(rpc_subject("outbox", operation, shard=shard), request, None)
-
-    def shard_of(self, execution_id: int) -> int:
-        """Return the shard on which an execution lives."""
-        return shard_for(execution_id, shard_count=self.shard_count)
-
-    async def pool_status(self, *, timeout_seconds: float) -> RpcReply | None:
-        """Return the figures of an orchestrator's pool; None without an answer."""
-        subject = rpc_subject("orchestrator", "pool.status", shard=0)
-        try:
-            return await self._rpc.call(subject, {}, seconds=timeout_seconds)
-        except RpcUnavailable:
-            return None
-
-    def _projector_subject(self, operation: str, execution_id: int | None, shard: int = 0) -> str:
-        return rpc_subject("projector", operation, shard=self._shard(execution_id, shard))
-
-    def _shard(self, execution_id: int | None, shard: int) -> int:
-        if execution_id is None:
-            return shard
-        return shard_for(execution_id, shard_count=self.shard_count)
-
-    async def _ask(
-        self,
-        subject: str,
-        request: Json,
-        timeout_seconds: float | None,
-        *,
-        try_seconds: float | None = None,
-    ) -> RpcReply:
-        longest = try_seconds or self._try_seconds
-        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        operation: Operation[Request, Answer],
+        body: bytes,
+        shard: int,
+        limits: tuple[float, float],
+    ) -> Json:
+        """Send a request; ``limits`` are the timeouts of one try and of all together."""
+        subject = operation.subject(shard if operation.scope == "shard" else None)
+        longest, total = limits
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = loop.time() + total
+        if not operation.repeatable:
+            longest = total
         while True:
             seconds = min(longest, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
             try:
-                return await self._rpc.call(
-                    subject, request, seconds=seconds, wait_for_responder=True
+                return body_of(
+                    await self._rpc.call(subject, body, seconds=seconds, wait_for_responder=True)
                 )
             except RpcUnavailable as error:
-                if deadline - loop.time() <= _SHORTEST_TRY_SECONDS:
-                    service = subject.split(".")[1]
-                    raise unavailable(f"The {service} service did not answer in time") from error
+                is_over = deadline - loop.time() <= _SHORTEST_TRY_SECONDS
+                if is_over or not operation.repeatable:
+                    text = f"The {operation.service} service did not answer in time"
+                    raise unavailable(text) from error
 
 
 def body_of(reply: RpcReply) -> Json:

@@ -14,14 +14,20 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Self
 
-import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, StreamFull
 from noetl_common.bus.inbox import Inbox, Incoming, PartCollector
 from noetl_common.bus.publish import PubAck
 from noetl_common.clock import unix_ms
 from noetl_common.logging import get_logger
-from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER, STORED_HEADER, IngressMessage
+from noetl_contract.ingress import (
+    DEADLINE_HEADER,
+    REPLY_HEADER,
+    STORED_HEADER,
+    IngressMessage,
+    encode_message,
+)
+from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
@@ -30,6 +36,7 @@ from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
 from noetl_api_gateway.upstream.ingress_stream import count_messages, holds_message
 from noetl_api_gateway.upstream.large_writes import LargeWrites
+from noetl_api_gateway.upstream.services import body_of
 
 _log = get_logger()
 
@@ -70,11 +77,6 @@ class Backlog:
     def is_full(self) -> bool:
         """Whether new executions are to be refused."""
         return self.messages >= self.limit
-
-
-def encode_message(message: IngressMessage) -> bytes:
-    """Encode a message; orjson writes free JSON faster than pydantic does."""
-    return orjson.dumps(message, default=vars)
 
 
 class IngressWriter:
@@ -123,8 +125,8 @@ class IngressWriter:
         if self._places.locked():
             raise busy(f"{self._max_waiting} writes are waiting already")
 
-    async def send(self, message: IngressMessage, *, wait: WriteTimeout) -> RpcReply:
-        """Publish a message and wait for the answer to its commit.
+    async def send(self, message: IngressMessage, *, wait: WriteTimeout) -> Json:
+        """Publish a message, and return the body of the answer to its commit.
 
         Args:
             message: the execution it is about decides the shard.
@@ -132,7 +134,8 @@ class IngressWriter:
 
         Raises:
             NoAnswerError: no answer within the timeout.
-            Refusal: for an early write only, 503; the message was not and will not be accepted.
+            Refusal: the orchestrator's; for an early write also 503, the message was not and will
+                not be accepted.
         """
         deadline = asyncio.get_running_loop().time() + wait.seconds
         execution_id = message.execution_id
@@ -153,16 +156,18 @@ class IngressWriter:
                 write = self._write(body, execution_id, wait, deadline, answers.subject)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
-                return await self._exchange(write, answers, deadline=deadline, wait=wait)
+                reply = await self._exchange(write, answers, deadline=deadline, wait=wait)
+                return body_of(reply)
         finally:
             self._places.release()
 
-    async def deliver(self, message: IngressMessage, *, seconds: float) -> RpcReply:
+    async def deliver(self, message: IngressMessage, *, seconds: float) -> Json:
         """Hold a worker's message until its commit, as long as the timeout goes (W7).
 
         Raises:
-            Refusal: 503 when no answer came; the message may be accepted yet, and the worker's
-                repetition, which carries the same ids, ends in the same effect.
+            Refusal: the orchestrator's, or 503 when no answer came; the message may be accepted
+                yet, and the worker's repetition, which carries the same ids, ends in the same
+                effect.
         """
         try:
             return await self.send(message, wait=WriteTimeout(seconds=seconds))

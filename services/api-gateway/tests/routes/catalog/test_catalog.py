@@ -103,7 +103,7 @@ async def test_agents_are_asked_for_with_the_lists_filters(world: World) -> None
     answer = await world.post("/noetl/catalog/agents/list", {"capabilities": ["chat"]})
 
     assert (answer.status_code, answer.json()) == (200, {"entries": []})
-    assert world.backend.requests("agents") == [{"agent_only": False, "capabilities": ["chat"]}]
+    assert world.backend.requests("agents") == [{"capabilities": ["chat"]}]
 
 
 UI_SCHEMAS: list[tuple[str, str, str]] = [

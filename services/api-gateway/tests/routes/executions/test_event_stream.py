@@ -30,10 +30,17 @@ class Log:
         row = {
             "event_id": event_id,
             "execution_id": str(EXECUTION_ID),
+            "catalog_id": 11,
+            "parent_event_id": None,
+            "parent_execution_id": None,
             "event_type": event_type,
+            "node_id": "start",
             "node_name": "start",
             "status": "STARTED",
             "created_at": "2026-06-15T09:18:22.481205Z",
+            "timestamp": "2026-06-15T09:18:22.481205Z",
+            "duration": None,
+            "context": None,
             "result": None,
             "error": None,
             "meta": {"not": "shown"},
@@ -106,7 +113,7 @@ async def reading(
 async def test_stream_replays_a_finished_execution_and_ends(world: World) -> None:
     log = Log(world)
     log.append("playbook_started", 20)
-    log.append("playbook.completed", 10, status=None, result={"status": "COMPLETED"})
+    log.append("playbook.completed", 10, status="UNKNOWN", result={"status": "COMPLETED"})
     log.status = "COMPLETED"
 
     async with reading(world) as stream:

@@ -381,6 +381,61 @@ async def test_replay_names_what_it_cannot_take(world: World) -> None:
         assert text in answer.json()["error"]
 
 
+_REST = {
+    "catalog_id": 7,
+    "completed_at": None,
+    "start_time": "2026-06-15T09:18:22Z",
+    "end_time": None,
+    "duration_seconds": 1.0,
+    "duration_human": "1s",
+    "progress": 0,
+    "parent_execution_id": None,
+    "error": None,
+    "soft_errors": 0,
+}
+_DETAIL: dict[str, Json] = {
+    "version": 1,
+    "workload": None,
+    "result": None,
+    "events": [],
+    "events_included": True,
+    "events_endpoint": "/api",
+}
+_STATUS: dict[str, Json] = {
+    "execution_id": EXECUTION_ID,
+    "status": "RUNNING",
+    "current_step": "start",
+    "progress": {"total_steps": 1, "completed_steps": 0, "running_steps": 1, "failed_steps": 0},
+    "is_cancelled": False,
+    "completed": False,
+    "failed": False,
+    "completed_steps": [],
+    "start_time": "2026-06-15T09:18:22Z",
+    "end_time": None,
+    "duration_seconds": 1.0,
+    "duration_human": "1s",
+    "soft_errors": 0,
+}
+_EVENT = {
+    "event_id": 5,
+    "event_type": "call.done",
+    "node_id": "start",
+    "node_name": "start",
+    "status": "COMPLETED",
+    "created_at": "2026-06-15T09:18:22Z",
+    "timestamp": "2026-06-15T09:18:22Z",
+    "context": None,
+    "result": None,
+    "error": None,
+    "execution_id": EXECUTION_ID,
+    "catalog_id": 7,
+    "parent_event_id": None,
+    "parent_execution_id": None,
+    "duration": None,
+    "position": 3,
+}
+
+
 async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
     entry = {
         "execution_id": EXECUTION_ID,
@@ -389,14 +444,18 @@ async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
         "event_count": 3,
         "started_at": "2026-06-15T09:18:22Z",
         "version": 1,
+        **_REST,
     }
     world.backend.answer("executions.list", [entry])
     told = {"status": "RUNNING", "path": "p", "catalog_id": 7, "parent_execution_id": None}
     told |= {"started_at": "2026-06-15T09:18:22Z", "completed_at": None}
-    detail = {"execution_id": EXECUTION_ID, **told, "pagination": {"total_events": 3}}
+    page = {"page": 1, "page_size": 100, "total_events": 3, "total_pages": 1}
+    page |= {"has_next": False, "has_prev": False}
+    detail = {**_REST, **_DETAIL, "execution_id": EXECUTION_ID, **told, "pagination": page}
     world.backend.answer("executions.get", detail)
-    world.backend.answer("executions.status", {"current_step": "start"})
-    world.backend.answer("executions.tail", {"events": [{"event_id": 5}], "position": 3})
+    world.backend.answer("executions.status", _STATUS)
+    tail = {"events": [_EVENT], "status": "RUNNING", "position": 3, "after_position": 0}
+    world.backend.answer("executions.tail", tail)
     root = "/api/ehdb/executions"
 
     listed = (await world.get(f"{root}?status=RUNNING&limit=5")).json()
@@ -420,12 +479,12 @@ async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
     state = {"execution_id": EXECUTION_ID, **told, "event_count": 3}
     state |= {"terminal": False, "current_node": "start"}
     assert one == {**detail, "exists": True, "state": state}
-    assert events == {"execution_id": EXECUTION_ID, "events": [{"event_id": 5}], "count": 1}
+    assert events == {"execution_id": EXECUTION_ID, "events": [_EVENT], "count": 1}
     assert world.backend.requests("executions.list") == [
         {"status": "RUNNING", "limit": 5, "offset": 0}
     ]
     assert world.backend.requests("executions.tail") == [
-        {"execution_id": EXECUTION_ID, "limit": 100, "after_position": 0},
+        {"execution_id": EXECUTION_ID, "limit": 100},
         {"execution_id": EXECUTION_ID, "limit": 1000, "after_event_id": 5},
     ]
 
@@ -453,6 +512,7 @@ async def test_events_of_a_log_without_a_playbook_are_appended(world: World) -> 
 
 async def test_subscriptions_are_registered_read_and_changed(world: World) -> None:
     body = {"subscription_id": "71", "path": "subscriptions/orders", "state": "REGISTERED"}
+    body |= {"catalog_id": "11", "last_event_type": "subscription.registered"}
     world.backend.answer("resolve", {**FOUND, "kind": "Subscription", "path": body["path"]})
     world.backend.answer("subscription.register", body)
     world.backend.answer("subscription.change", {**body, "state": "ACTIVE"})

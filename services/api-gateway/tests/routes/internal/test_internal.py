@@ -327,8 +327,12 @@ def listening(world: World, spec: Json) -> None:
     world.backend.answer(
         "resolve", {"catalog_id": 9, "path": found["path"], "version": 1, "kind": "subscription"}
     )
-    world.backend.answer("subscription.register", {"subscription_id": "71"})
-    world.backend.answer("credential.get", {"data": {"token": "s3cr3t"}})
+    subscription = {"subscription_id": "71", "path": found["path"], "catalog_id": "9"}
+    subscription |= {"state": "REGISTERED", "last_event_type": "subscription.registered"}
+    world.backend.answer("subscription.register", subscription)
+    credential = {"id": "1", "name": "orders_key", "type": "generic", "data": {"token": "s3cr3t"}}
+    credential |= {"created_at": "2026-06-15T12:00:00Z", "updated_at": "2026-06-15T12:00:00Z"}
+    world.backend.answer("credential.get", credential)
 
 
 async def test_a_listener_gets_its_configuration(world: World) -> None:

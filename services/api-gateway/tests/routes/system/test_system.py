@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from noetl_contract.documents.asyncapi import asyncapi_document
 from noetl_contract.http.catalog import entries as catalog
 from noetl_contract.http.executions import variables
 from noetl_contract.http.system import dashboard, database
@@ -163,7 +164,7 @@ async def test_workers_leave_by_delete_and_by_post(world: World) -> None:
 
     assert posted.json() == deleted.json() == done
     wanted = {"name": "w-1", "kind": "worker_pool"}
-    assert world.backend.requests("runtime.deregister") == [wanted] * 3
+    assert world.backend.requests("runtime.deregister") == [wanted, wanted, {"name": "w-1"}]
     assert bare.status_code == 415
     text = "Runtime not found: worker_pool w-1"
     assert unknown.json() == {"error": text, "status": 404, "detail": text}
@@ -182,7 +183,7 @@ async def test_ids_of_runtimes_are_integers_except_for_browsers(world: World) ->
     assert in_browser.json() == [RUNTIME | {"runtime_id": "383611777386247169"}]
     assert world.backend.requests("runtime.pools") == [
         {"kind": "worker_pool", "status": "ready", "name": "w"},
-        {},
+        {"kind": "worker_pool"},
     ]
     assert (twice.status_code, twice.json()["error"]) == (400, QUERY + "duplicate field `name`")
 
@@ -265,3 +266,12 @@ async def test_description_tells_of_queries_examples_and_refusals(world: World) 
     assert health["content"]["application/json"]["example"]["database"] == "connected"
     assert len(described) > 35
     assert all(one["summary"] and "503" in one["responses"] for one in described)
+
+
+async def test_messages_are_described_as_an_asyncapi_document(world: World) -> None:
+    answer = await world.get("/schema/asyncapi")
+    again = await world.get("/schema/asyncapi")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["asyncapi"].startswith("3.")
+    assert answer.json() == asyncapi_document() == again.json()

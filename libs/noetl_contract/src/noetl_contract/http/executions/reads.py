@@ -38,15 +38,15 @@ class DetailEvent(Model):
     node_name: str | None
     status: str
     created_at: str
-    timestamp: str
     context: Any
     result: Any
     error: str | None
-    execution_id: int | str
     catalog_id: int | str
-    parent_event_id: int | str | None
     parent_execution_id: int | str | None
+    parent_event_id: int | str | None
     duration: float | None
+    execution_id: int | str
+    timestamp: str
     truncated: Literal[True] | None = None
 
 

@@ -152,8 +152,14 @@ class AuditQuery(SecretModel):
 
     credential: str | None = None
     execution_id: int | None = None
-    since: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime | None = Field(default=None, alias="to")
+    since: AwareDatetime | None = Field(
+        default=None,
+        validation_alias=AliasChoices("from", "since"),
+        serialization_alias="from",
+    )
+    until: AwareDatetime | None = Field(
+        default=None, validation_alias=AliasChoices("to", "until"), serialization_alias="to"
+    )
     limit: int = 100
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from litestar import Response, get
 from litestar.params import FromPath
+from noetl_contract.http.secrets.credentials import CredentialRead
 from noetl_contract.http.system.internal import IngressAnswer
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc.catalog import CREDENTIAL_GET, SUBSCRIPTION_LISTENER, ListenerRequest
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -15,7 +17,6 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.routes.catalog.subscriptions import registered
-from noetl_api_gateway.upstream.services import body_of
 
 _VERIFY_TYPES = ("hmac_sha256", "bearer", "pubsub_oidc")
 _WITH_SECRET = frozenset({"hmac_sha256", "bearer"})
@@ -42,11 +43,9 @@ async def ingress_config(
 ) -> Response[bytes]:
     """Find the subscription that listens there, and register it if it is not yet."""
     listener = path_text(request, listener, name="listener")
-    reply = await gateway.services.catalog("subscription.listener", {"listener": listener})
-    found = body_of(reply)
-    path, spec = found["path"], found["spec"]
-    ingress = _map(spec.get("ingress"))
-    verify = await _verify(gateway, ingress.get("verify"))
+    found = await gateway.services.ask(SUBSCRIPTION_LISTENER, ListenerRequest(listener=listener))
+    spec = found.spec
+    verify = await _verify(gateway, _map(spec.get("ingress")).get("verify"))
     dispatch = _map(spec.get("dispatch"))
     playbook = dispatch.get("playbook")
     if not isinstance(playbook, str) or not playbook:
@@ -58,18 +57,19 @@ async def ingress_config(
     pool = _word(dispatch.get("execution_pool"))
     if pool is not None:
         chosen["execution_pool"] = pool
-    subscription = await registered(gateway, path)
-    body: JsonObject = {
-        "listener": listener,
-        "catalog_path": path,
-        "source": _word(spec.get("source")) or "webhook",
-        "subscription_id": subscription["subscription_id"],
-        "verify": verify,
-        "dispatch": chosen,
-    }
-    if spec.get("headers") is not None:
-        body["directives"] = spec["headers"]
-    return json_answer(request, body)
+    subscription = await registered(gateway, found.path)
+    answer = IngressAnswer(
+        listener=listener,
+        catalog_path=found.path,
+        source=_word(spec.get("source")) or "webhook",
+        subscription_id=subscription.subscription_id,
+        verify=verify,
+        dispatch=chosen,
+    )
+    headers = spec.get("headers")
+    if headers is not None:
+        answer = answer.model_copy(update={"directives": headers})
+    return json_answer(request, answer)
 
 
 async def _verify(gateway: Gateway, wanted: Json) -> JsonObject:
@@ -96,10 +96,8 @@ async def _verify(gateway: Gateway, wanted: Json) -> JsonObject:
 
 async def _secret(gateway: Gateway, alias: str) -> str:
     """Return the secret behind a credential's alias."""
-    reply = await gateway.services.catalog(
-        "credential.get", {"identifier": alias, "include_data": True}
-    )
-    data = body_of(reply).get("data")
+    wanted = CredentialRead(identifier=alias, include_data=True)
+    data: Json = (await gateway.services.ask(CREDENTIAL_GET, wanted)).data
     if isinstance(data, str):
         return data
     for name in _SECRET_FIELDS:

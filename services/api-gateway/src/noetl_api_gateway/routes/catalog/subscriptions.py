@@ -10,8 +10,15 @@ from noetl_contract.http.catalog.subscriptions import (
     SubscriptionList,
     SubscriptionRequest,
 )
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import orchestrator, projector
+from noetl_contract.rpc.catalog import RESOLVE, EntryName
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.orchestrator import (
+    SUBSCRIPTION_CHANGE,
+    SUBSCRIPTION_REGISTER,
+    SubscriptionChange,
+    SubscriptionRegistration,
+)
+from noetl_contract.rpc.projector import SUBSCRIPTION_GET, SUBSCRIPTION_LIST, SubscriptionName
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -19,9 +26,8 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Forward, forwarding
+from noetl_api_gateway.routes.forwarding import forward
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
-from noetl_api_gateway.upstream.services import body_of
 
 _TAGS = ["subscriptions"]
 _KIND = "subscription"
@@ -35,11 +41,9 @@ _KIND = "subscription"
 )
 async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """List the subscriptions of all shards, each shard's by id."""
-    found: list[JsonObject] = []
-    for shard in range(gateway.services.shard_count):
-        reply = await gateway.services.projector("subscription.list", {}, shard=shard)
-        found += body_of(reply)["subscriptions"]
-    return json_answer(request, {"subscriptions": found})
+    shards = await gateway.services.ask_all(SUBSCRIPTION_LIST, Nothing())
+    found = [one for shard in shards for one in shard.subscriptions]
+    return json_answer(request, SubscriptionList(subscriptions=found))
 
 
 @post(
@@ -62,70 +66,58 @@ async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Re
     return json_answer(request, await registered(gateway, path))
 
 
-async def registered(gateway: Gateway, path: str) -> JsonObject:
+async def registered(gateway: Gateway, path: str) -> SubscriptionBody:
     """Register a path; all registrations of one path meet on one shard.
 
     Raises:
         Refusal: no such entry, or it is of another kind.
     """
-    reply = await gateway.services.catalog("resolve", {"path": path})
-    if reply.status == 404:
-        raise Refusal(404, f"Subscription not found: {path[:500]}")
-    found = body_of(reply)
-    if str(found["kind"]).lower() != _KIND:
-        text_ = f"Catalog entry '{path[:500]}' is kind '{found['kind']}', not '{_KIND}'"
-        raise Refusal(422, text_)
-    subscription_id = mint_on_shard_of(
-        gateway.ids, f"subscription:{path}", shard_count=gateway.services.shard_count
+    services = gateway.services
+    try:
+        found = await services.ask(RESOLVE, EntryName(path=path))
+    except Refusal as refusal:
+        if refusal.status == 404:
+            raise Refusal(404, f"Subscription not found: {path[:500]}") from refusal
+        raise
+    if found.kind.lower() != _KIND:
+        text = f"Catalog entry '{path[:500]}' is kind '{found.kind}', not '{_KIND}'"
+        raise Refusal(422, text)
+    home = f"subscription:{path}"
+    subscription_id = mint_on_shard_of(gateway.ids, home, shard_count=services.shard_count)
+    wanted = SubscriptionRegistration(
+        subscription_id=subscription_id, path=path, catalog_id=found.catalog_id
     )
-    reply = await gateway.services.orchestrator(
-        "subscription.register",
-        {
-            "subscription_id": subscription_id,
-            "path": path,
-            "catalog_id": int(found["catalog_id"]),
-        },
-        execution_id=subscription_id,
-    )
-    body: JsonObject = body_of(reply)
-    return body
-
-
-def _short_action(wanted: JsonObject) -> JsonObject:
-    return wanted | {"action": wanted["action"][:100]}
+    return await services.ask(SUBSCRIPTION_REGISTER, wanted, execution_id=subscription_id)
 
 
 ROUTES = [
     list_subscriptions,
     register_subscription,
-    *forwarding(
-        Forward(
-            method="GET",
-            path="/api/subscriptions/{subscription_id:str}",
-            name="get_subscription",
-            operation=projector.SUBSCRIPTION_GET,
-            answer=SubscriptionBody,
-            summary="Read a subscription",
-            description="Read the state of a subscription.",
-            tags=_TAGS,
-            shard_by="subscription_id",
-            errors={404: "Subscription 5 not registered"},
+    forward(
+        "GET",
+        "/api/subscriptions/{subscription_id:str}",
+        SUBSCRIPTION_GET,
+        lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
+        name="get_subscription",
+        summary="Read a subscription",
+        description="Read the state of a subscription.",
+        tags=_TAGS,
+        errors={404: "Subscription 5 not registered"},
+    ),
+    forward(
+        "POST",
+        "/api/subscriptions/{subscription_id:str}/{action:str}",
+        SUBSCRIPTION_CHANGE,
+        lambda sent: SubscriptionChange(
+            subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
         ),
-        Forward(
-            method="POST",
-            path="/api/subscriptions/{subscription_id:str}/{action:str}",
-            name="change_subscription",
-            operation=orchestrator.SUBSCRIPTION_CHANGE,
-            prepare=_short_action,
-            answer=SubscriptionBody,
-            summary="Activate, pause, resume, drain or deactivate a subscription",
-            description="Move a subscription on, if its state allows it.",
-            tags=_TAGS,
-            shard_by="subscription_id",
-            errors={
-                404: "Subscription 5 not registered",
-                422: "Unknown subscription action 'resurrect'",
-            },
-        ),
+        name="change_subscription",
+        summary="Activate, pause, resume, drain or deactivate a subscription",
+        description="Move a subscription on, if its state allows it.",
+        tags=_TAGS,
+        errors={
+            404: "Subscription 5 not registered",
+            422: "Unknown subscription action 'resurrect'",
+        },
     ),
 ]

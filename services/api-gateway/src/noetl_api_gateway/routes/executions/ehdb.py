@@ -1,10 +1,23 @@
 """`/api/ehdb/executions*`: the same reads under the names that `noetl ehdb query` asks for."""
 
-from typing import TYPE_CHECKING
-
 from litestar import Response, get
 from litestar.params import FromPath
-from noetl_contract.http.executions.reads import EhdbEvents, EhdbExecutionDetail, EhdbExecutions
+from noetl_contract.http.executions.reads import (
+    EhdbEvents,
+    EhdbExecution,
+    EhdbExecutionDetail,
+    EhdbExecutions,
+    EhdbState,
+)
+from noetl_contract.rpc.projector import (
+    EXECUTIONS_GET,
+    EXECUTIONS_STATUS,
+    EXECUTIONS_TAIL,
+    DetailRequest,
+    ExecutionName,
+    ExecutionsPage,
+    TailRequest,
+)
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -12,10 +25,6 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import path_id, query_int, query_text
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.routes.executions.reads import entries_of
-from noetl_api_gateway.upstream.services import body_of
-
-if TYPE_CHECKING:
-    from noetl_contract.json import JsonObject
 
 _TAGS = ["executions"]
 _UNKNOWN = {404: "Execution not found: 325077236512452608"}
@@ -41,24 +50,24 @@ async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response
     """List executions, newest first."""
     query = request.query_params
     limit, offset = query_int(query, "limit", bits=32), query_int(query, "offset", bits=32)
-    wanted: JsonObject = {
-        "status": query_text(query, "status"),
-        "limit": 50 if limit is None else max(1, min(limit, 100)),
-        "offset": max(0, offset or 0),
-    }
+    page = ExecutionsPage(
+        status=query_text(query, "status"),
+        limit=50 if limit is None else max(1, min(limit, 100)),
+        offset=max(0, offset or 0),
+    )
     executions = [
-        {
-            "execution_id": entry["execution_id"],
-            "status": entry["status"],
-            "path": entry["path"],
+        EhdbExecution(
+            execution_id=entry.execution_id,
+            status=entry.status,
+            path=entry.path,
             # The documents name `events`; the published client reads `event_count`.
-            "events": entry["event_count"],
-            "event_count": entry["event_count"],
-            "started_at": entry["started_at"],
-        }
-        for entry in await entries_of(gateway, wanted)
+            events=entry.event_count,
+            event_count=entry.event_count,
+            started_at=entry.started_at,
+        )
+        for entry in await entries_of(gateway, page)
     ]
-    return json_answer(request, {"executions": executions, "count": len(executions)})
+    return json_answer(request, EhdbExecutions(executions=executions, count=len(executions)))
 
 
 @get(
@@ -75,26 +84,27 @@ async def ehdb_execution(
     The published client takes it for unknown without `exists`, and prints `state`.
     """
     number = path_id(execution_id)
-    wanted = {"execution_id": number}
-    detail = body_of(
-        await gateway.services.projector("executions.get", wanted, execution_id=number)
+    services = gateway.services
+    body = await services.forward(
+        EXECUTIONS_GET, DetailRequest(execution_id=number), execution_id=number
     )
-    status = body_of(
-        await gateway.services.projector("executions.status", wanted, execution_id=number)
+    detail = EXECUTIONS_GET.decode_answer(body)
+    status = await services.ask(
+        EXECUTIONS_STATUS, ExecutionName(execution_id=number), execution_id=number
     )
-    state = {
-        "execution_id": detail["execution_id"],
-        "status": detail["status"],
-        "terminal": detail["status"] in _FINAL,
-        "current_node": status["current_step"],
-        "path": detail["path"],
-        "catalog_id": detail["catalog_id"],
-        "parent_execution_id": detail["parent_execution_id"],
-        "event_count": detail["pagination"]["total_events"],
-        "started_at": detail["started_at"],
-        "completed_at": detail["completed_at"],
-    }
-    return json_answer(request, {**detail, "exists": True, "state": state})
+    state = EhdbState(
+        execution_id=detail.execution_id,
+        status=detail.status,
+        terminal=detail.status in _FINAL,
+        current_node=status.current_step,
+        path=detail.path,
+        catalog_id=detail.catalog_id,
+        parent_execution_id=detail.parent_execution_id,
+        event_count=detail.pagination.total_events,
+        started_at=detail.started_at,
+        completed_at=detail.completed_at,
+    )
+    return json_answer(request, {**body, "exists": True, "state": state})
 
 
 @get(
@@ -115,15 +125,14 @@ async def ehdb_events(
     number = path_id(execution_id)
     query = request.query_params
     limit, after = query_int(query, "limit", bits=32), query_int(query, "after")
-    wanted: JsonObject = {
-        "execution_id": number,
-        "limit": 100 if limit is None else max(1, min(limit, _MOST_EVENTS)),
-    }
-    wanted |= {"after_position": 0} if after is None else {"after_event_id": after}
-    reply = await gateway.services.projector("executions.tail", wanted, execution_id=number)
-    events = body_of(reply)["events"]
-    body = {"execution_id": number, "events": events, "count": len(events)}
-    return json_answer(request, body)
+    wanted = TailRequest(
+        execution_id=number,
+        limit=100 if limit is None else max(1, min(limit, _MOST_EVENTS)),
+        after_event_id=after,
+    )
+    page = await gateway.services.ask(EXECUTIONS_TAIL, wanted, execution_id=number)
+    answer = EhdbEvents(execution_id=number, events=page.events, count=len(page.events))
+    return json_answer(request, answer)
 
 
 ROUTES = [ehdb_executions, ehdb_execution, ehdb_events]

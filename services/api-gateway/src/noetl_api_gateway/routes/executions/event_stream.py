@@ -8,24 +8,26 @@ bounded: what finds no room is read later.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
-from noetl_contract.events import status_of_terminal
+from noetl_contract.events import EventMessage, status_of_terminal
 from noetl_contract.http.masking import masked
 from noetl_contract.http.scalars import parse_i64
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc.operation import encode_value
+from noetl_contract.rpc.projector import EXECUTIONS_TAIL, ExecutionTail, TailEvent, TailRequest
 from noetl_contract.subjects import events_of_execution_filter
 
 from noetl_api_gateway.gateway import Gateway
-from noetl_api_gateway.http.answers import encode, with_text_ids
+from noetl_api_gateway.http.answers import with_text_ids
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.refusals import Refusal, busy
 from noetl_api_gateway.metrics import OPEN_STREAMS
-from noetl_api_gateway.upstream.services import body_of
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -35,7 +37,6 @@ _log = get_logger()
 
 
 _GAP_SECONDS = 0.05  # how late a missing message may be before the log is read
-_SHOWN = ("event_id", "event_type", "node_name", "status", "created_at", "result", "error")
 _HEADERS = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
@@ -67,7 +68,7 @@ class EventStream:
     """An answer that stays open; an ASGI application.
 
     Args:
-        edge: the open parts.
+        gateway: the open parts.
         execution_id: the execution to follow.
         types: event types to send; empty means all.
         has_text_ids: send ids as strings.
@@ -81,7 +82,7 @@ class EventStream:
         self._types = types
         self._has_text_ids = has_text_ids
         self._position = 0
-        self._heard: dict[int, JsonObject] = {}
+        self._heard: dict[int, _Event] = {}
         self._wake = asyncio.Event()
 
     async def open(self, last_event_id: int | None) -> None:
@@ -93,7 +94,7 @@ class EventStream:
         if self._gateway.open_streams >= self._gateway.settings.max_event_streams:
             raise busy("Too many event streams are open")
         page = await self._tail(limit=1, after_event_id=last_event_id)
-        self._position = page["after_position"]
+        self._position = page.after_position
 
     async def __call__(self, _scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Send events until the execution termination, the client leaves, or the process stops."""
@@ -129,7 +130,7 @@ class EventStream:
         """Keep an event for sending; those without room are read from the log later."""
         event = _live_event(message.data)
         if event is not None and len(self._heard) < self._gateway.settings.stream_page_size:
-            self._heard[event["position"]] = event
+            self._heard[event.position] = event
         self._wake.set()
 
     async def _follow(self, send: "Send") -> None:
@@ -140,24 +141,25 @@ class EventStream:
         gap_since: float | None = None
         while True:
             self._wake.clear()
-            page, is_full = self._take_heard(), False
-            if is_behind and not page["events"]:
+            events, page = self._take_heard(), None
+            if is_behind and not events:
                 page = await self._read_log()
-                is_full = len(page["events"]) >= settings.stream_page_size
-            for event in page["events"]:
+                events = [] if page is None else [_logged(event) for event in page.events]
+            for event in events:
                 if self._wants(event):
                     await _write(send, self._message(event))
                     spoke_at = loop.time()
-                self._position = event["position"]
-                ended = status_of_terminal(event["event_type"])
+                self._position = event.position
+                ended = status_of_terminal(event.event_type)
                 if ended is not None:
                     await _write(send, self._end(ended))
                     return
-            if is_full:
-                continue
-            if _has_ended(page) and self._position >= page["position"]:
-                await _write(send, self._end(page["status"]))
-                return
+            if page is not None:
+                if len(events) >= settings.stream_page_size:
+                    continue
+                if page.status != "RUNNING" and self._position >= page.position:
+                    await _write(send, self._end(page.status))
+                    return
             # Something later was heard already: what is missing is either on its way, moments
             # away, or has to be read.
             has_gap = bool(self._heard)
@@ -169,22 +171,22 @@ class EventStream:
                 await _write(send, b": keep-alive\n\n")
                 spoke_at = loop.time()
 
-    def _take_heard(self) -> JsonObject:
+    def _take_heard(self) -> "list[_Event]":
         """Take the next events from the messages."""
-        events: list[JsonObject] = []
+        events: list[_Event] = []
         while (event := self._heard.pop(self._position + len(events) + 1, None)) is not None:
             events.append(event)
         reached = self._position + len(events)
         for position in [position for position in self._heard if position <= reached]:
             del self._heard[position]
-        return {"events": events}
+        return events
 
-    async def _read_log(self) -> JsonObject:
+    async def _read_log(self) -> ExecutionTail | None:
         try:
             return await self._tail(limit=self._gateway.settings.stream_page_size)
         except Refusal as refusal:
             _log.info("event_stream_waits", reason=refusal.text)
-            return {"events": []}
+            return None
 
     async def _wait(self, seconds: float) -> bool:
         """Wait for a message; False after a timeout."""
@@ -195,51 +197,85 @@ class EventStream:
             return False
         return True
 
-    async def _tail(self, *, limit: int, after_event_id: int | None = None) -> JsonObject:
-        wanted = {"execution_id": self._execution_id, "limit": limit}
-        if after_event_id is None:
-            wanted["after_position"] = self._position
-        else:
-            wanted["after_event_id"] = after_event_id
-        reply = await self._gateway.services.projector(
-            "executions.tail", wanted, execution_id=self._execution_id
+    async def _tail(self, *, limit: int, after_event_id: int | None = None) -> ExecutionTail:
+        number = self._execution_id
+        wanted = TailRequest(
+            execution_id=number,
+            after_position=self._position,
+            after_event_id=after_event_id,
+            limit=limit,
         )
-        page: JsonObject = body_of(reply)
-        return page
+        return await self._gateway.services.ask(EXECUTIONS_TAIL, wanted, execution_id=number)
 
-    def _wants(self, event: JsonObject) -> bool:
-        return not self._types or event["event_type"] in self._types
+    def _wants(self, event: "_Event") -> bool:
+        return not self._types or event.event_type in self._types
 
-    def _message(self, event: JsonObject) -> bytes:
-        shown: JsonObject = {name: event.get(name) for name in _SHOWN}
-        shown["status"] = shown["status"] or "UNKNOWN"
-        return b"id: %d\nevent: event\ndata: %s\n\n" % (event["event_id"], self._data(shown))
+    def _message(self, event: "_Event") -> bytes:
+        shown: JsonObject = {
+            "event_id": event.event_id,
+            "event_type": event.event_type,
+            "node_name": event.node_name,
+            "status": event.status or "UNKNOWN",
+            "created_at": event.created_at,
+            "result": event.result,
+            "error": event.error,
+            "execution_id": self._execution_id,
+        }
+        return b"id: %d\nevent: event\ndata: %s\n\n" % (event.event_id, self._data(shown))
 
     def _end(self, status: str) -> bytes:
-        return b"event: end\ndata: %s\n\n" % self._data({"status": status}, first=True)
+        ended = {"execution_id": self._execution_id, "status": status}
+        return b"event: end\ndata: %s\n\n" % self._data(ended)
 
-    def _data(self, body: JsonObject, *, first: bool = False) -> bytes:
-        own = {"execution_id": self._execution_id}
-        whole = own | body if first else body | own
-        return encode(with_text_ids(whole) if self._has_text_ids else whole)
+    def _data(self, body: JsonObject) -> bytes:
+        return encode_value(with_text_ids(body) if self._has_text_ids else body)
 
 
-def _live_event(data: bytes) -> JsonObject | None:
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event to send, from the log or from a message."""
+
+    position: int
+    event_id: int
+    event_type: str
+    node_name: str | None
+    status: str | None
+    created_at: str
+    result: Json
+    error: str | None
+
+
+def _logged(event: TailEvent) -> _Event:
+    return _Event(
+        position=event.position,
+        event_id=event.event_id,
+        event_type=event.event_type or "",
+        node_name=event.node_name,
+        status=event.status,
+        created_at=event.created_at,
+        result=event.result,
+        error=event.error,
+    )
+
+
+def _live_event(data: bytes) -> _Event | None:
     """Read an event from its message, secrets masked; None when only the log has it whole."""
     try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(event, dict) or event.get("payload_omitted"):
-        return None
-    if not isinstance(event.get("position"), int) or not isinstance(event.get("event_id"), int):
-        return None
-    event["result"] = masked(event.get("result"))
-    return event
-
-
-def _has_ended(page: JsonObject) -> bool:
-    return page.get("status") not in {None, "RUNNING"}
+        event: EventMessage = orjson.loads(data)
+        if event.get("payload_omitted"):
+            return None
+        return _Event(
+            position=event["position"],
+            event_id=event["event_id"],
+            event_type=event["event_type"],
+            node_name=event["node_name"],
+            status=event["status"],
+            created_at=event["created_at"],
+            result=masked(event["result"]),
+            error=event["error"],
+        )
+    except (orjson.JSONDecodeError, AttributeError, KeyError):
+        return None  # no message of ours
 
 
 async def _write(send: "Send", chunk: bytes) -> None:

@@ -3,6 +3,7 @@
 from litestar import Response, post
 from litestar.params import FromPath
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest, RerunRequest
+from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -12,7 +13,6 @@ from noetl_api_gateway.http.fields import idempotency_key, path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import begin, outcome_of
-from noetl_api_gateway.upstream.services import body_of
 
 
 @post(
@@ -34,16 +34,15 @@ async def rerun(
     number = path_id(execution_id)
     content = await read_bytes(request)
     changes = validated(RerunRequest, decode(content) if content.strip() else {}).workload or {}
-    reply = await gateway.services.projector(
-        "executions.origin", {"execution_id": number}, execution_id=number
+    origin = await gateway.services.ask(
+        EXECUTIONS_ORIGIN, ExecutionName(execution_id=number), execution_id=number
     )
-    origin = body_of(reply)
-    stored = origin["workload"] if isinstance(origin["workload"], dict) else {}
-    wanted = ExecuteRequest(catalog_id=int(origin["catalog_id"]), payload={**stored, **changes})
+    stored = origin.workload if isinstance(origin.workload, dict) else {}
+    wanted = ExecuteRequest(catalog_id=origin.catalog_id, payload={**stored, **changes})
     # Not a child of the command that may have called: it is started anew each time.
-    body = body_of(await begin(gateway, wanted, key=idempotency_key(request), call=None))
-    EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
-    return json_answer(request, body)
+    answer = await begin(gateway, wanted, key=idempotency_key(request), call=None)
+    EXECUTE_OUTCOMES.labels("single", outcome_of(answer)).inc()
+    return json_answer(request, answer)
 
 
 ROUTES = [rerun]

@@ -6,11 +6,17 @@ from litestar import Response, get, put
 from litestar.params import FromPath
 from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.http.scalars import parse_i64
-from noetl_contract.json import Json
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc.projector import (
+    RESULT_GET,
+    RESULT_RESOLVE,
+    NamedResult,
+    ResultPut,
+    ResultRef,
+)
 
 from noetl_api_gateway.gateway import OpenGateway
-from noetl_api_gateway.http.answers import encode, json_answer
+from noetl_api_gateway.http.answers import json_answer, plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import path_id, path_text, query_flag, query_text
@@ -22,7 +28,6 @@ from noetl_api_gateway.metrics import (
     RESULT_RESOLVE_DURATION,
     RESULT_RESOLVES,
 )
-from noetl_api_gateway.upstream.services import body_of
 
 _SCHEME = "noetl://"
 _OUTCOMES = {400: "bad_request", 404: "not_found"}
@@ -41,19 +46,19 @@ async def put_result(
     """Keep a result; each call keeps another one."""
     number = path_id(execution_id)
     sent = await read_body(request, ResultPutRequest, unique_keys=False)
-    wanted = {
-        "execution_id": number,
+    wanted = ResultPut(
+        execution_id=number,
         # Minted here, so that a repeated request keeps one result (W13).
-        "result_id": gateway.ids.next(),
-        "name": sent.name,
-        "data": sent.data,
-        "scope": sent.scope,
-        "source_step": sent.source_step,
-    }
+        result_id=gateway.ids.next(),
+        name=sent.name,
+        data=sent.data,
+        scope=sent.scope,
+        source_step=sent.source_step,
+    )
     started = perf_counter()
     outcome = "error"
     try:
-        body = body_of(await gateway.services.store_result(wanted, execution_id=number))
+        body = await gateway.services.store_result(wanted)
         outcome = "ok"
     finally:
         RESULT_PUTS.labels(outcome).inc()
@@ -80,12 +85,10 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
     started = perf_counter()
     outcome = "error"
     try:
-        number = execution_of(uri)
-        reply = await gateway.services.load_result(
-            "result.resolve", {"ref": uri}, execution_id=number
+        body = await gateway.services.forward(
+            RESULT_RESOLVE, ResultRef(ref=uri), execution_id=execution_of(uri), within="results"
         )
-        outcome = _outcome(reply)
-        body = body_of(reply)
+        outcome = "ok"
     except Refusal as refusal:
         outcome = _OUTCOMES.get(refusal.status, "error")
         raise
@@ -93,7 +96,7 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
         RESULT_RESOLVES.labels(outcome).inc()
         RESULT_RESOLVE_DURATION.labels(outcome).observe(perf_counter() - started)
     # As it was stored: ids inside belong to the playbook and stay numbers for browsers too.
-    return Response(encode(body), media_type="application/json")
+    return plain_answer(body)
 
 
 @get(
@@ -116,12 +119,14 @@ async def get_result(
     """Read the newest result of a name; with `resolve=false` without its data."""
     number = path_id(execution_id, index=0)
     named = path_text(request, name, name="name")
-    is_whole = query_flag(request.query_params, "resolve", default=True)
-    reply = await gateway.services.load_result(
-        "result.get", {"execution_id": number, "name": named}, execution_id=number
+    is_whole = query_flag(request.query_params, "resolve")
+    body: JsonObject = await gateway.services.forward(
+        RESULT_GET,
+        NamedResult(execution_id=number, name=named),
+        execution_id=number,
+        within="results",
     )
-    body = body_of(reply)
-    if not is_whole:
+    if is_whole is False:
         body = {key: value for key, value in body.items() if key != "data"}
     return json_answer(request, body)
 
@@ -132,7 +137,7 @@ def execution_of(uri: str) -> int:
     Raises:
         Refusal: 400 with the contract's text.
     """
-    shown = _shown(uri)
+    shown = f'"{uri[:200]}"'
     if not uri.startswith(_SCHEME):
         raise Refusal(400, f"URI must start with '{_SCHEME}', got: {shown}")
     parts = uri.removeprefix(_SCHEME).split("/")
@@ -145,14 +150,6 @@ def execution_of(uri: str) -> int:
     if execution_id is None or result_id is None or not "/".join(parts[3:-1]):
         raise Refusal(400, f"URI must name an execution and a result by number, got: {shown}")
     return execution_id
-
-
-def _shown(uri: str) -> str:
-    return f'"{uri[:200]}"'
-
-
-def _outcome(reply: RpcReply) -> str:
-    return "ok" if 200 <= reply.status < 300 else _OUTCOMES.get(reply.status, "error")
 
 
 ROUTES = [resolve_result, get_result]

@@ -8,8 +8,15 @@ from litestar import Response, post
 from noetl_common.logging import get_logger
 from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage
-from noetl_contract.json import Json, JsonObject
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.catalog import RESOLVE, EntryName
+from noetl_contract.rpc.orchestrator import (
+    CHILD,
+    LOG_PROJECT,
+    ChildRequest,
+    LogEnvelope,
+    ProjectRows,
+)
+from noetl_contract.rpc.projector import EXECUTIONS_EXISTS, ExecutionName
 from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
@@ -22,7 +29,6 @@ from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
-from noetl_api_gateway.upstream.services import body_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _log = get_logger()
@@ -52,31 +58,29 @@ async def execute(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     wanted = await read_body(request, ExecuteRequest)
     refuse_unnamed(wanted)
     key = idempotency_key(request)
-    reply = await begin(gateway, wanted, key=key, call=call_of(request.scope))
-    body = body_of(reply)
-    EXECUTE_OUTCOMES.labels("single", outcome_of(body)).inc()
-    return json_answer(request, body)
+    answer = await begin(gateway, wanted, key=key, call=call_of(request.scope))
+    EXECUTE_OUTCOMES.labels("single", outcome_of(answer)).inc()
+    return json_answer(request, answer)
 
 
 async def begin(
     gateway: Gateway, wanted: ExecuteRequest, *, key: str | None, call: tuple[int, int] | None
-) -> RpcReply:
+) -> ExecuteAnswer:
     """Start an execution under an id of the shard that remembers its keys.
 
     Raises:
         Refusal: nothing was started, or it is not known whether.
     """
     gateway.writer.refuse_overload()
-    reply = await gateway.services.catalog(
-        "resolve", _entry_of(wanted), timeout_seconds=gateway.settings.resolve_patience_seconds
+    found = await gateway.services.ask(
+        RESOLVE, _entry_of(wanted), within=gateway.settings.resolve_patience_seconds
     )
-    found = body_of(reply)
     dedup = wanted.dedup
     message = ExecuteMessage(
         execution_id=_mint(gateway, wanted, key),
-        catalog_id=int(found["catalog_id"]),
-        path=found["path"],
-        version=int(found["version"]),
+        catalog_id=found.catalog_id,
+        path=found.path,
+        version=found.version,
         payload={**wanted.workload, **wanted.payload},
         parent_execution_id=wanted.parent_execution_id,
         execution_pool=wanted.execution_pool or None,
@@ -86,16 +90,15 @@ async def begin(
         idempotency_key=key,
     )
     message = await _as_child(gateway, message, call)
-    reply = await _committed(gateway, message)
-    if key is None and dedup is not None and outcome_of(reply.body) == "duplicate":
-        await _note_suppressed(gateway, message, int(reply.body["execution_id"]))
-    return reply
+    answer = await _committed(gateway, message)
+    if key is None and dedup is not None and answer.status == "duplicate":
+        await _note_suppressed(gateway, message, answer.execution_id)
+    return answer
 
 
-def outcome_of(body: Json) -> str:
+def outcome_of(answer: ExecuteAnswer) -> str:
     """Return the outcome of a start, as the metric's label."""
-    is_duplicate = isinstance(body, dict) and body.get("status") == "duplicate"
-    return "duplicate" if is_duplicate else "new"
+    return "duplicate" if answer.status == "duplicate" else "new"
 
 
 def refuse_unnamed(wanted: ExecuteRequest) -> None:
@@ -107,14 +110,13 @@ def refuse_unnamed(wanted: ExecuteRequest) -> None:
     _entry_of(wanted)
 
 
-def _entry_of(wanted: ExecuteRequest) -> JsonObject:
+def _entry_of(wanted: ExecuteRequest) -> EntryName:
     """Return the fields by which the catalog looks the playbook up."""
     if wanted.catalog_id is not None:
-        return {"catalog_id": wanted.catalog_id}
+        return EntryName(catalog_id=wanted.catalog_id)
     if wanted.path is None:
         raise Refusal(422, "Either 'path' or 'catalog_id' must be provided")
-    version = _version_number(wanted.version)
-    return {"path": wanted.path} | ({} if version is None else {"version": version})
+    return EntryName(path=wanted.path, version=_version_number(wanted.version))
 
 
 def _version_number(version: int | str | None) -> int | None:
@@ -149,35 +151,33 @@ def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
     return mint_on_shard_of(gateway.ids, home, shard_count=gateway.services.shard_count)
 
 
-async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: int) -> None:
+async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: str) -> None:
     """Note a suppressed duplicate in the log of its subscription."""
     scope = message.parent_execution_id
     if scope is None:
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    row = {
-        "event_id": gateway.ids.next(),
-        "execution_id": scope,
-        "event_type": "subscription.message.deduplicated",
-        "node_id": "subscription",
-        "node_name": "ingress",
-        "node_type": "subscription",
-        "status": "DEDUPLICATED",
-        "context": {
+    row = LogEnvelope(
+        event_id=gateway.ids.next(),
+        execution_id=scope,
+        event_type="subscription.message.deduplicated",
+        node_id="subscription",
+        node_name="ingress",
+        node_type="subscription",
+        status="DEDUPLICATED",
+        context={
             "subscription_id": str(scope),
             "dedup_key": message.dedup_key,
-            "original_execution_id": str(original),
+            "original_execution_id": original,
             "suppressed_execution_id": str(message.execution_id),
             "duplicate_suppressed": True,
         },
-        "meta": {"emitted_at": now, "emitter": "control_plane"},
-    }
+        meta={"emitted_at": now, "emitter": "control_plane"},
+    )
+    wanted = ProjectRows(events=[row], only_to_known=True)
     try:
-        await gateway.services.orchestrator(
-            "log.project",
-            {"events": [row], "only_to_known": True},
-            execution_id=scope,
-            timeout_seconds=_AUDIT_SECONDS,
+        await gateway.services.forward(
+            LOG_PROJECT, wanted, execution_id=scope, within=_AUDIT_SECONDS
         )
     except Refusal as refusal:
         _log.info("duplicate_not_noted", execution_id=scope, reason=refusal.text)
@@ -206,23 +206,20 @@ async def _as_child(
     if event_id is None and is_near:
         return message
     payload = orjson.dumps(message.payload, option=orjson.OPT_SORT_KEYS)
-    asked = {
-        "execution_id": parent,
-        "event_id": event_id,
-        "child_id": child_id,
-        "path": message.path,
-        "payload_digest": hashlib.sha256(payload).hexdigest(),
-    }
-    wait = gateway.settings.resolve_patience_seconds
-    reply = await gateway.services.orchestrator(
-        "child", asked, execution_id=parent, timeout_seconds=wait
+    asked = ChildRequest(
+        execution_id=parent,
+        event_id=event_id,
+        child_id=child_id,
+        path=message.path,
+        payload_digest=hashlib.sha256(payload).hexdigest(),
     )
-    found = body_of(reply)
-    trace = found.get("trace") if message.trace is None else message.trace
-    return message.model_copy(update={"execution_id": int(found["child_id"]), "trace": trace})
+    wait = gateway.settings.resolve_patience_seconds
+    found = await gateway.services.ask(CHILD, asked, execution_id=parent, within=wait)
+    trace = found.trace if message.trace is None else message.trace
+    return message.model_copy(update={"execution_id": found.child_id, "trace": trace})
 
 
-async def _committed(gateway: Gateway, message: ExecuteMessage) -> RpcReply:
+async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer:
     """Publish a start and return its outcome, from the log where no answer came (W5).
 
     Raises:
@@ -236,31 +233,29 @@ async def _committed(gateway: Gateway, message: ExecuteMessage) -> RpcReply:
         early=True,
     )
     try:
-        return await gateway.writer.send(message, wait=wait)
+        return ExecuteAnswer.model_validate(await gateway.writer.send(message, wait=wait))
     except NoAnswerError:
         return await _outcome_in_log(gateway, message.execution_id)
 
 
-async def _outcome_in_log(gateway: Gateway, execution_id: int) -> RpcReply:
+async def _outcome_in_log(gateway: Gateway, execution_id: int) -> ExecuteAnswer:
     try:
-        reply = await gateway.services.projector(
-            "executions.exists",
-            {"execution_id": execution_id},
+        known = await gateway.services.ask(
+            EXECUTIONS_EXISTS,
+            ExecutionName(execution_id=execution_id),
             execution_id=execution_id,
-            timeout_seconds=gateway.settings.exists_patience_seconds,
+            within=gateway.settings.exists_patience_seconds,
         )
-        known = body_of(reply)
     except Refusal as refusal:
         text = f"It is not known whether execution {execution_id} has started"
         raise Refusal(504, text) from refusal
-    if not known["exists"]:
+    if not known.exists:
         raise unavailable("The execution was not started: no orchestrator answered in time")
-    body = {
-        "execution_id": str(execution_id),
-        "status": "started",
-        "commands_generated": known.get("commands_generated") or 0,
-    }
-    return RpcReply(status=200, body=body)
+    return ExecuteAnswer(
+        execution_id=str(execution_id),
+        status="started",
+        commands_generated=known.commands_generated,
+    )
 
 
 ROUTES = [execute]

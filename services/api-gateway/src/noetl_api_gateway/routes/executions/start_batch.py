@@ -1,15 +1,16 @@
 """`POST /api/execute/batch`: many starts, one answer."""
 
 import asyncio
+from collections import Counter
 
 from litestar import Response, post
 from noetl_common.errors import NoetlError
 from noetl_contract.http.executions.start import (
+    BatchResult,
     ExecuteBatchAnswer,
     ExecuteBatchRequest,
     ExecuteRequest,
 )
-from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -24,7 +25,6 @@ from noetl_api_gateway.routes.executions.start import (
     outcome_of,
     refuse_unnamed,
 )
-from noetl_api_gateway.upstream.services import body_of
 
 _AT_ONCE = 16
 _PREFIXES = {
@@ -52,27 +52,23 @@ async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[b
     starts = (await read_body(request, ExecuteBatchRequest)).executions
     EXECUTE_BATCH_SIZE.observe(len(starts))
     results = await _started(gateway, starts, key=idempotency_key(request))
-    counts = {"started": 0, "duplicate": 0, "error": 0}
-    for result in results:
-        counts[result["status"]] += 1
-    return json_answer(
-        request,
-        {
-            "count": len(results),
-            "started": counts["started"],
-            "duplicates": counts["duplicate"],
-            "failed": counts["error"],
-            "results": results,
-        },
+    counts = Counter(result.status for result in results)
+    answer = ExecuteBatchAnswer(
+        count=len(results),
+        started=counts["started"],
+        duplicates=counts["duplicate"],
+        failed=counts["error"],
+        results=results,
     )
+    return json_answer(request, answer)
 
 
 async def _started(
     gateway: Gateway, starts: list[ExecuteRequest], *, key: str | None
-) -> list[JsonObject]:
+) -> list[BatchResult]:
     """Start side by side, but those of one dedup key one after the other: the first one counts."""
     places = asyncio.Semaphore(_AT_ONCE)
-    results: list[JsonObject] = [{}] * len(starts)
+    results: dict[int, BatchResult] = {}
     lines: dict[object, list[int]] = {}
     for index, wanted in enumerate(starts):
         dedup = wanted.dedup
@@ -88,38 +84,32 @@ async def _started(
     async with asyncio.TaskGroup() as tasks:
         for line in lines.values():
             tasks.create_task(run(line))
-    return results
+    return [results[index] for index in range(len(starts))]
 
 
 async def _start(
     gateway: Gateway, wanted: ExecuteRequest, *, index: int, key: str | None
-) -> JsonObject:
+) -> BatchResult:
     try:
         refuse_unnamed(wanted)
-        body = body_of(await begin(gateway, wanted, key=key, call=None))
+        answer = await begin(gateway, wanted, key=key, call=None)
     except Refusal as refusal:
         return _failed(index, refusal.status, refusal.text)
     except NoetlError as error:
         return _failed(index, error.http_status, error.message)
-    outcome = outcome_of(body)
-    EXECUTE_OUTCOMES.labels("batch", outcome).inc()
-    return {
-        "index": index,
-        "status": "duplicate" if outcome == "duplicate" else "started",
-        "execution_id": body["execution_id"],
-        "commands_generated": body["commands_generated"],
-    }
+    EXECUTE_OUTCOMES.labels("batch", outcome_of(answer)).inc()
+    return BatchResult(
+        index=index,
+        status=answer.status,
+        execution_id=answer.execution_id,
+        commands_generated=answer.commands_generated,
+    )
 
 
-def _failed(index: int, status: int, text: str) -> JsonObject:
+def _failed(index: int, status: int, text: str) -> BatchResult:
     EXECUTE_OUTCOMES.labels("batch", "error").inc()
     prefix = _PREFIXES.get(status, "Internal error")
-    return {
-        "index": index,
-        "status": "error",
-        "commands_generated": 0,
-        "error": f"{prefix}: {text}",
-    }
+    return BatchResult(index=index, status="error", commands_generated=0, error=f"{prefix}: {text}")
 
 
 ROUTES = [execute_batch]

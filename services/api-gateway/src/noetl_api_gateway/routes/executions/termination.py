@@ -13,7 +13,8 @@ from noetl_contract.http.executions.reads import (
     FinalizeRequest,
 )
 from noetl_contract.ingress import CancelMessage, FinalizeMessage
-from noetl_contract.rpc import RpcReply
+from noetl_contract.json import Json
+from noetl_contract.rpc.projector import EXECUTIONS_STUCK, StuckRequest
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -28,7 +29,6 @@ from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
-from noetl_api_gateway.upstream.services import body_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _WORDS = {"cancel": "cancellation", "finalize": "finalization"}
@@ -59,7 +59,7 @@ async def cancel(
     body = await read_json_if_any(request)
     sent = validated(CancelRequest, body if isinstance(body, dict) else {})
     message = CancelMessage(execution_id=number, reason=sent.reason, cascade=sent.cascade)
-    return json_answer(request, body_of(await _ended(gateway, message)))
+    return json_answer(request, await _ended(gateway, message))
 
 
 @post(
@@ -83,7 +83,7 @@ async def finalize(
     number = path_id(execution_id)
     sent = await read_body(request, FinalizeRequest)
     message = FinalizeMessage(execution_id=number, status=sent.status, error=sent.error)
-    return json_answer(request, body_of(await _ended(gateway, message)))
+    return json_answer(request, await _ended(gateway, message))
 
 
 @post(
@@ -121,7 +121,7 @@ async def cleanup(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     )
 
 
-async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> RpcReply:
+async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> Json:
     """Publish a cancel or finalize and wait for its commit."""
     wait = WriteTimeout(seconds=gateway.settings.event_patience_seconds)
     try:
@@ -133,12 +133,9 @@ async def _ended(gateway: Gateway, message: CancelMessage | FinalizeMessage) -> 
 async def _stuck(gateway: Gateway, *, minutes: int) -> list[int]:
     """Find executions of all shards that run for too long, the oldest first."""
     limit = gateway.settings.cleanup_max_executions
-    asked = {"older_than_minutes": minutes, "limit": limit}
-    found: list[int] = []
-    for shard in range(gateway.services.shard_count):
-        body = body_of(await gateway.services.projector("executions.stuck", asked, shard=shard))
-        found += body["execution_ids"]
-    return sorted(found)[:limit]
+    wanted = StuckRequest(older_than_minutes=minutes, limit=limit)
+    shards = await gateway.services.ask_all(EXECUTIONS_STUCK, wanted)
+    return sorted(one for shard in shards for one in shard.execution_ids)[:limit]
 
 
 async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list[int]:
@@ -147,11 +144,13 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
 
     async def cancel_one(execution_id: int) -> int | None:
         message = CancelMessage(execution_id=execution_id, reason=reason)
-        async with places:
-            reply = await _ended(gateway, message)
-        if reply.status in {404, 422}:
+        try:
+            async with places:
+                await _ended(gateway, message)
+        except Refusal as refusal:
+            if refusal.status not in {404, 422}:
+                raise
             return None
-        body_of(reply)
         return execution_id
 
     ends = await asyncio.gather(*(cancel_one(one) for one in found))

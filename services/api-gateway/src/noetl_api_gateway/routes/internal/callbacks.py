@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from litestar import Response, post
 from litestar.params import FromPath
+from noetl_contract.http.executions.events import EventAnswer
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.system.internal import CallbackAnswer, CallbackRequest
 from noetl_contract.ingress import EventsMessage, WireEvent
@@ -19,7 +20,6 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
-from noetl_api_gateway.upstream.services import body_of
 
 
 @post(
@@ -65,13 +65,16 @@ async def container_callback(
         execution_id=number, events=[event], idempotency_key=_key(step, sent.job_name, state)
     )
     seconds = gateway.settings.event_patience_seconds
-    reply = await gateway.writer.deliver(message, seconds=seconds)
-    if reply.status == 404:
+    try:
+        body = await gateway.writer.deliver(message, seconds=seconds)
+    except Refusal as refusal:
+        if refusal.status != 404:
+            raise
         STALE_CALLBACKS.labels(state).inc()
-        return json_answer(request, {"status": "accepted_stale"}, status=202)
-    body = body_of(reply)
+        return json_answer(request, CallbackAnswer(status="accepted_stale"), status=202)
     CALLBACKS.labels(state).inc()
-    answer = {"status": "accepted_in_flight", "event_id": str(body["event_id"])}
+    written = EventAnswer.model_validate(body)
+    answer = CallbackAnswer(status="accepted_in_flight", event_id=str(written.event_id))
     return json_answer(request, answer, status=202)
 
 

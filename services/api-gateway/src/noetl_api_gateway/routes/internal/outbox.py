@@ -1,9 +1,8 @@
 """`/api/internal/*`: borrow and mark outbox rows, append projected events, purge."""
 
-import asyncio
-
 from litestar import Response, get, post
 from noetl_contract.http.system.internal import (
+    ClaimedRow,
     ClaimedRows,
     ClaimRowsRequest,
     MarkedRow,
@@ -17,17 +16,34 @@ from noetl_contract.http.system.internal import (
     PurgeAnswer,
     PurgeRequest,
 )
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
+from noetl_contract.rpc.catalog import RUNTIME_PURGE, RuntimePurgeRequest
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.orchestrator import (
+    LOG_PROJECT,
+    PURGE,
+    LogEnvelope,
+    LogPurgeRequest,
+    ProjectRows,
+)
+from noetl_contract.rpc.outbox import (
+    CLAIM,
+    MARK_FAILED,
+    MARK_PUBLISHED,
+    PENDING,
+    FailedRow,
+    PublishedRows,
+    RowsRequest,
+)
 
-from noetl_api_gateway.gateway import Gateway, OpenGateway
-from noetl_api_gateway.http.answers import encode, json_answer
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer, plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes, read_json
 from noetl_api_gateway.http.decoding import read_body, validated
 from noetl_api_gateway.http.fields import query_int
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.token_guard import internal_token_guard
 from noetl_api_gateway.metrics import PURGED
-from noetl_api_gateway.upstream.services import body_of
 
 _WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
 _TAGS = ["internal"]
@@ -57,14 +73,12 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     if asked is None:
         asked = query_int(query, "limit")
     limit = max(1, min(100 if asked is None else asked, 1000))
-    rows: list[JsonObject] = []
-    for shard in range(gateway.services.shard_count):
+    rows: list[ClaimedRow] = []
+    for shard in gateway.services.shards:
         if len(rows) < limit:
-            wanted = {"limit": limit - len(rows)}
-            rows += body_of(await gateway.services.outbox("claim", wanted, shard=shard))["rows"]
-    # Ids of the internal API are numbers for browsers too.
-    answer = encode({"rows": rows, "claimed": len(rows)})
-    return Response(answer, media_type="application/json")
+            wanted = RowsRequest(limit=limit - len(rows))
+            rows += (await gateway.services.ask(CLAIM, wanted, shard=shard)).rows
+    return plain_answer(ClaimedRows(rows=rows, claimed=len(rows)))
 
 
 @post(
@@ -82,8 +96,8 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
 async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Mark rows; unknown ids do not count."""
     ids = (await read_body(request, MarkPublishedRequest)).outbox_ids
-    replies = await _ask_all(gateway, "mark.published", {"outbox_ids": ids})
-    return json_answer(request, {"marked": sum(reply["marked"] for reply in replies)})
+    shards = await gateway.services.ask_all(MARK_PUBLISHED, PublishedRows(outbox_ids=ids))
+    return json_answer(request, MarkedRows(marked=sum(shard.marked for shard in shards)))
 
 
 @post(
@@ -100,9 +114,16 @@ async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[
 )
 async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Put a row back with a pause that doubles with each attempt."""
-    wanted = dict(await read_body(request, MarkFailedRequest))
-    replies = await _ask_all(gateway, "mark.failed", wanted)
-    return json_answer(request, replies[0])
+    sent = await read_body(request, MarkFailedRequest)
+    wanted = FailedRow(
+        outbox_id=sent.outbox_id,
+        error=sent.error,
+        attempts=sent.attempts,
+        max_delay_seconds=sent.max_delay_seconds,
+    )
+    # An id says nothing about its shard.
+    shards = await gateway.services.ask_all(MARK_FAILED, wanted)
+    return json_answer(request, shards[0])
 
 
 @get(
@@ -114,8 +135,8 @@ async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[byt
 )
 async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Count the rows that a claim would find now."""
-    replies = await _ask_all(gateway, "pending", {})
-    return json_answer(request, {"pending": sum(reply["pending"] for reply in replies)})
+    shards = await gateway.services.ask_all(PENDING, Nothing())
+    return json_answer(request, PendingRows(pending=sum(shard.pending for shard in shards)))
 
 
 @post(
@@ -132,17 +153,16 @@ async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[b
 )
 async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Append events that their logs don't have yet; nothing is decided about them."""
-    events = (await read_body(request, ProjectRequest)).events
-    envelopes = [_row(event) for event in events]
-    shards: dict[int, list[JsonObject]] = {}
-    for envelope in envelopes:
-        shard = gateway.services.shard_of(envelope["execution_id"])
-        shards.setdefault(shard, []).append(envelope)
+    rows = [_row(event) for event in (await read_body(request, ProjectRequest)).events]
+    shards: dict[int, list[LogEnvelope]] = {}
+    for row in rows:
+        shards.setdefault(gateway.services.shard_of(row.execution_id), []).append(row)
     projected = 0
-    for shard, rows in sorted(shards.items()):
-        reply = await gateway.services.orchestrator("log.project", {"events": rows}, shard=shard)
-        projected += body_of(reply)["projected"]
-    return json_answer(request, {"projected": projected, "duplicates": len(envelopes) - projected})
+    for shard, own in sorted(shards.items()):
+        wanted = ProjectRows(events=own)
+        projected += (await gateway.services.ask(LOG_PROJECT, wanted, shard=shard)).projected
+    answer = ProjectAnswer(projected=projected, duplicates=len(rows) - projected)
+    return json_answer(request, answer)
 
 
 @post(
@@ -158,31 +178,30 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
 async def purge(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Remove old commands and silent workers; drop partitions of the log past retention."""
     sent = validated(PurgeRequest, await _optional_body(request))
-    timeout = gateway.settings.result_patience_seconds
-    body: JsonObject = {"commands_purged": 0, "runtime_purged": 0, "events_purged": 0}
+    services, seconds = gateway.services, gateway.settings.result_patience_seconds
+    wanted = LogPurgeRequest(
+        command_retention_days=sent.command_retention_days,
+        event_retention_days=sent.event_retention_days,
+    )
+    commands, runtimes = 0, 0
     dropped: list[str] = []
-    wanted = {
-        "command_retention_days": sent.command_retention_days,
-        "event_retention_days": sent.event_retention_days,
-    }
-    for shard in range(gateway.services.shard_count):
-        reply = await gateway.services.orchestrator(
-            "purge", wanted, shard=shard, timeout_seconds=timeout
-        )
-        done = body_of(reply)
-        body["commands_purged"] += done["commands_purged"]
-        dropped += done["event_partitions_dropped"]
+    for shard in services.shards:
+        done = await services.ask(PURGE, wanted, shard=shard, within=seconds)
+        commands += done.commands_purged
+        dropped += done.event_partitions_dropped
     minutes = sent.runtime_stale_minutes
     if minutes > 0:
-        reply = await gateway.services.catalog("runtime.purge", {"stale_minutes": minutes})
-        body["runtime_purged"] = body_of(reply)["purged"]
-    body["events_purged"] = len(dropped)
-    if dropped:
-        body["event_partitions_dropped"] = dropped
-    PURGED.labels("command").inc(body["commands_purged"])
-    PURGED.labels("runtime").inc(body["runtime_purged"])
+        silent = RuntimePurgeRequest(stale_minutes=minutes)
+        runtimes = (await services.ask(RUNTIME_PURGE, silent)).purged
+    PURGED.labels("command").inc(commands)
+    PURGED.labels("runtime").inc(runtimes)
     PURGED.labels("event_partition").inc(len(dropped))
-    return json_answer(request, body)
+    answer = PurgeAnswer(
+        commands_purged=commands, runtime_purged=runtimes, events_purged=len(dropped)
+    )
+    if dropped:
+        answer = answer.model_copy(update={"event_partitions_dropped": dropped})
+    return json_answer(request, answer)
 
 
 async def _optional_body(request: AnyRequest) -> Json:
@@ -194,23 +213,29 @@ async def _optional_body(request: AnyRequest) -> Json:
     return await read_json(request)
 
 
-async def _ask_all(gateway: Gateway, operation: str, wanted: JsonObject) -> list[JsonObject]:
-    """Ask the outboxes of all shards; an id says nothing about its shard."""
-    shards = range(gateway.services.shard_count)
-    replies = await asyncio.gather(
-        *(gateway.services.outbox(operation, wanted, shard=shard) for shard in shards)
-    )
-    return [body_of(reply) for reply in replies]
-
-
-def _row(event: ProjectedEvent) -> JsonObject:
+def _row(event: ProjectedEvent) -> LogEnvelope:
     """Return the stored fields of an event from another system."""
     moment = event.timestamp or event.created_at
-    row = {name: value for name, value in event if name != "timestamp"}
-    return row | {
-        "execution_id": event.execution_id or 0,
-        "created_at": None if moment is None else moment.isoformat(),
-    }
+    return LogEnvelope(
+        event_id=event.event_id,
+        execution_id=event.execution_id or 0,
+        catalog_id=event.catalog_id,
+        parent_event_id=event.parent_event_id,
+        event_type=event.event_type,
+        node_id=event.node_id,
+        node_name=event.node_name,
+        node_type=event.node_type,
+        status=event.status,
+        error=event.error,
+        stack_trace=event.stack_trace,
+        duration=event.duration,
+        context=event.context,
+        result=event.result,
+        meta=event.meta,
+        tenant_id=event.tenant_id,
+        organization_id=event.organization_id,
+        created_at=None if moment is None else moment.isoformat(),
+    )
 
 
 ROUTES = [claim_rows, mark_published, mark_failed, count_pending, project_events, purge]

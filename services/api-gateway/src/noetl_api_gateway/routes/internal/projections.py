@@ -1,13 +1,17 @@
 """Routes that advance or rebuild the read model (P3)."""
 
-from typing import TYPE_CHECKING
-
 from litestar import Response, post
 from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     AdvanceRequest,
     RebuildAnswer,
     RebuildRequest,
+)
+from noetl_contract.rpc.projector import (
+    PROJECTION_ADVANCE,
+    PROJECTION_REBUILD,
+    AdvanceExecutions,
+    RebuildPage,
 )
 
 from noetl_api_gateway.gateway import OpenGateway
@@ -17,10 +21,6 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.token_guard import internal_token_guard
-from noetl_api_gateway.upstream.services import body_of
-
-if TYPE_CHECKING:
-    from noetl_contract.json import JsonObject
 
 _WRONG_TOKEN = {403: "Invalid service-account token for /api/internal/*."}
 _MOST_NAMED = 5000
@@ -39,16 +39,14 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     sent = await read_body(request, AdvanceRequest, unique_keys=False)
     limit = max(1, min(sent.limit, _MOST_NAMED))
     named = sent.execution_ids
-    body = {"advanced": 0, "checked": 0}
-    for shard in range(gateway.services.shard_count):
-        wanted: JsonObject = {"limit": limit}
-        if named is not None:
-            wanted["execution_ids"] = [
-                one for one in named if gateway.services.shard_of(one) == shard
-            ]
-        done = body_of(await gateway.services.projector("projection.advance", wanted, shard=shard))
-        body = {name: body[name] + done[name] for name in body}
-    return json_answer(request, body)
+    services, advanced, checked = gateway.services, 0, 0
+    for shard in services.shards:
+        own = None if named is None else [one for one in named if services.shard_of(one) == shard]
+        wanted = AdvanceExecutions(execution_ids=own, limit=limit)
+        done = await services.ask(PROJECTION_ADVANCE, wanted, shard=shard)
+        advanced += done.advanced
+        checked += done.checked
+    return json_answer(request, AdvanceAnswer(advanced=advanced, checked=checked))
 
 
 @post(
@@ -63,16 +61,13 @@ async def rebuild_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
     """Rewrite executions behind `after`; `after` of the answer is null when the walk is over."""
     sent = await read_body(request, RebuildRequest, unique_keys=False)
     shard = sent.shard
-    if not 0 <= shard < max(gateway.services.shard_count, 1):
+    if shard not in gateway.services.shards:
         raise Refusal(422, f"There is no shard {shard}")
-    wanted = {"after": sent.after, "limit": sent.limit}
-    reply = await gateway.services.projector(
-        "projection.rebuild",
-        wanted,
-        shard=shard,
-        timeout_seconds=gateway.settings.result_patience_seconds,
+    wanted = RebuildPage(after=sent.after, limit=sent.limit)
+    answer = await gateway.services.forward(
+        PROJECTION_REBUILD, wanted, shard=shard, within=gateway.settings.result_patience_seconds
     )
-    return json_answer(request, body_of(reply))
+    return json_answer(request, answer)
 
 
 ROUTES = [advance_projection, rebuild_projection]

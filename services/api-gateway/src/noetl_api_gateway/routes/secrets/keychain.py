@@ -2,22 +2,22 @@
 
 from litestar import Response, post
 from noetl_contract.http.secrets.keychain import (
-    KeychainEntryList,
+    KeychainList,
+    KeychainPut,
     KeychainPutBody,
-    KeychainState,
-    KeychainStored,
+    KeychainRead,
 )
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import catalog
+from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_LIST, KEYCHAIN_PUT
+from pydantic import BaseModel
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
+from noetl_api_gateway.routes.forwarding import Sent, forward
 
 _ENTRY = "/api/keychain/{catalog_id:str}/{keychain_name:str}"
 _TAGS = ["keychain"]
 _QUERY = {
-    "execution_id": Query(int, "whose entry, for the scopes `local` and `shared`"),
-    "scope_type": Query(str, "`global`, `local` or `shared`"),
+    "execution_id": (int, "whose entry, for the scopes `local` and `shared`"),
+    "scope_type": (str, "`global`, `local` or `shared`"),
 }
 
 
@@ -27,60 +27,76 @@ async def no_keychain_post() -> Response[bytes]:
     raise Refusal(405, "Method Not Allowed", headers={"allow": "GET,HEAD"})
 
 
-def _scoped(wanted: JsonObject) -> JsonObject:
-    return wanted | {"scope_type": wanted.get("scope_type") or "global"}
+def _entry(sent: Sent[BaseModel]) -> KeychainRead:
+    return KeychainRead(
+        catalog_id=sent.id("catalog_id"),
+        keychain_name=sent.word("keychain_name"),
+        scope_type=sent.text("scope_type") or "global",
+        execution_id=sent.number("execution_id"),
+    )
+
+
+def _put(sent: Sent[KeychainPutBody]) -> KeychainPut:
+    body = sent.body
+    return KeychainPut(
+        catalog_id=sent.id("catalog_id"),
+        keychain_name=sent.word("keychain_name"),
+        data=body.data,
+        scope_type=body.scope_type,
+        execution_id=body.execution_id,
+        parent_execution_id=body.parent_execution_id,
+        expires_at=body.expires_at,
+        expires_in=body.expires_in,
+        auto_renew=body.auto_renew,
+        renew_config=body.renew_config,
+        credential_type=body.credential_type,
+        cache_type=body.cache_type,
+    )
 
 
 ROUTES = [
     no_keychain_post,
-    *forwarding(
-        Forward(
-            method="GET",
-            path=_ENTRY,
-            name="read_keychain_entry",
-            operation=catalog.KEYCHAIN_GET,
-            waits_longer=True,
-            answer=KeychainState,
-            summary="Read an entry; what became of it is in `status`",
-            description="Read an entry, counting its use.",
-            tags=_TAGS,
-            query=_QUERY,
-            prepare=_scoped,
-        ),
-        Forward(
-            method="POST",
-            path=_ENTRY,
-            name="store_keychain_entry",
-            operation=catalog.KEYCHAIN_PUT,
-            body=KeychainPutBody,
-            answer=KeychainStored,
-            summary="Store an entry",
-            description="Store an entry in place of the one with its name and scope.",
-            tags=_TAGS,
-            errors={404: "Catalog entry '321000000000000001' not found (keychain_catalog_id_fkey)"},
-            write="keychain_set",
-        ),
-        Forward(
-            method="DELETE",
-            path=_ENTRY,
-            name="delete_keychain_entry",
-            operation=catalog.KEYCHAIN_DELETE,
-            answer=KeychainState,
-            summary="Delete an entry",
-            description="Delete an entry, if there is one.",
-            tags=_TAGS,
-            query=_QUERY,
-            prepare=_scoped,
-        ),
-        Forward(
-            method="GET",
-            path="/api/keychain/catalog/{catalog_id:str}",
-            name="list_keychain_entries",
-            operation=catalog.KEYCHAIN_LIST,
-            answer=KeychainEntryList,
-            summary="List the entries of a catalog entry without their values",
-            description="List entries, newest first.",
-            tags=_TAGS,
-        ),
+    forward(
+        "GET",
+        _ENTRY,
+        KEYCHAIN_GET,
+        _entry,
+        name="read_keychain_entry",
+        within="secrets",
+        summary="Read an entry; what became of it is in `status`",
+        tags=_TAGS,
+        query=_QUERY,
+    ),
+    forward(
+        "POST",
+        _ENTRY,
+        KEYCHAIN_PUT,
+        _put,
+        body=KeychainPutBody,
+        name="store_keychain_entry",
+        summary="Store an entry",
+        description="Store an entry in place of the one with its name and scope.",
+        tags=_TAGS,
+        errors={404: "Catalog entry '321000000000000001' not found (keychain_catalog_id_fkey)"},
+        write="keychain_set",
+    ),
+    forward(
+        "DELETE",
+        _ENTRY,
+        KEYCHAIN_DELETE,
+        _entry,
+        name="delete_keychain_entry",
+        summary="Delete an entry",
+        tags=_TAGS,
+        query=_QUERY,
+    ),
+    forward(
+        "GET",
+        "/api/keychain/catalog/{catalog_id:str}",
+        KEYCHAIN_LIST,
+        lambda sent: KeychainList(catalog_id=sent.id("catalog_id")),
+        name="list_keychain_entries",
+        summary="List the entries of a catalog entry without their values",
+        tags=_TAGS,
     ),
 ]

@@ -1,29 +1,27 @@
 """`/api/auth/session/validate`, which a gateway in front of the edge asks."""
 
-from noetl_contract.http.system.database import SessionAnswer, SessionRequest
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import projector
+from noetl_contract.http.system.database import SessionRequest
+from noetl_contract.rpc.projector import SESSIONS_VALIDATE
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Forward, forwarding
+from noetl_api_gateway.routes.forwarding import Sent, forward
 
 
-def _stripped(wanted: JsonObject) -> JsonObject:
-    token = wanted["session_token"].strip()
+def _stripped(sent: Sent[SessionRequest]) -> SessionRequest:
+    token = sent.body.session_token.strip()
     if not token:
         raise Refusal(422, "session_token must not be empty")
-    return wanted | {"session_token": token}
+    return SessionRequest(session_token=token, credential=sent.body.credential)
 
 
-ROUTES = forwarding(
-    Forward(
-        method="POST",
-        path="/api/auth/session/validate",
-        name="validate_session",
-        operation=projector.SESSIONS_VALIDATE,
+ROUTES = [
+    forward(
+        "POST",
+        "/api/auth/session/validate",
+        SESSIONS_VALIDATE,
+        _stripped,
         body=SessionRequest,
-        prepare=_stripped,
-        answer=SessionAnswer,
+        name="validate_session",
         summary="Say who a session token belongs to",
         description="Look a token up in the database that a credential names.",
         tags=["sessions"],
@@ -33,4 +31,4 @@ ROUTES = forwarding(
             422: "session_token must not be empty",
         },
     ),
-)
+]

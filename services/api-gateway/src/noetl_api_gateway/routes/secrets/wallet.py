@@ -1,29 +1,36 @@
 """Rotation of keys and its status, secrets for other regions, the audit."""
 
+from datetime import datetime
+
 from litestar import Response, post
 from noetl_contract.http.scalars import parse_moment
-from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
+from noetl_contract.http.secrets.credentials import CrossRegionRequest
 from noetl_contract.http.secrets.keychain import (
-    AuditRecords,
-    KeyStatus,
+    AuditQuery,
+    RotatedTable,
     RotatedTables,
     RotateKeysRequest,
+    RotateRequest,
 )
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import catalog
+from noetl_contract.rpc.catalog import (
+    CREDENTIAL_CROSS_REGION,
+    SECRET_AUDIT,
+    WALLET_ROTATE,
+    WALLET_STATUS,
+)
+from noetl_contract.rpc.models import Nothing
+from pydantic import BaseModel
 
-from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
-from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
-from noetl_api_gateway.upstream.services import body_of
+from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.upstream.services import Services
 
-_TABLES = ("credential", "keychain")
-_COUNTS = ("processed", "rewrapped", "skipped", "failed")
 _TAGS = ["wallet"]
 _FORBIDDEN = "Invalid service-account token for /api/internal/*."
 
@@ -41,95 +48,98 @@ async def rotate_keys(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     sent = await read_body(request, RotateKeysRequest)
     batch_size = max(1, 100 if sent.batch_size is None else sent.batch_size)
     max_batches = max(1, 1000 if sent.max_batches is None else sent.max_batches)
-    body = {
-        table: await _rotated(gateway, table, batch_size=batch_size, max_batches=max_batches)
-        for table in _TABLES
-    }
-    return json_answer(request, body)
+    services = gateway.services
+    credential, keychain = [
+        await _rotated(services, table, batch_size=batch_size, max_batches=max_batches)
+        for table in ("credential", "keychain")
+    ]
+    return json_answer(request, RotatedTables(credential=credential, keychain=keychain))
 
 
 async def _rotated(
-    gateway: Gateway, table: str, *, batch_size: int, max_batches: int
-) -> JsonObject:
+    services: Services, table: str, *, batch_size: int, max_batches: int
+) -> RotatedTable:
     """Ask on until the table is done or the batches are used up."""
-    total: JsonObject = {**dict.fromkeys(_COUNTS, 0), "last_id": 0}
+    total = RotatedTable(processed=0, rewrapped=0, skipped=0, failed=0, last_id=0)
     after, left, is_done = "", max_batches, False
     while left > 0 and not is_done:
-        reply = await gateway.services.secret(
-            "wallet.rotate",
-            {"table": table, "after": after, "batch_size": batch_size, "max_batches": left},
+        wanted = RotateRequest(table=table, after=after, batch_size=batch_size, max_batches=left)
+        part = await services.ask(WALLET_ROTATE, wanted, within="secrets")
+        total = RotatedTable(
+            processed=total.processed + part.processed,
+            rewrapped=total.rewrapped + part.rewrapped,
+            skipped=total.skipped + part.skipped,
+            failed=total.failed + part.failed,
+            last_id=part.last_id or total.last_id,
         )
-        part = body_of(reply)
-        for name in _COUNTS:
-            total[name] += part[name]
-        total["last_id"] = part["last_id"] or total["last_id"]
-        after, is_done = part["after"], part["done"]
-        left -= part["batches"]
+        after, is_done = part.after, part.done
+        left -= part.batches
     return total
 
 
-def _between(wanted: JsonObject) -> JsonObject:
-    """Put both ends into UTC."""
-    ends = {name: _moment(wanted[name], name) for name in ("from", "to") if name in wanted}
-    return wanted | ends
+def _audit(sent: Sent[BaseModel]) -> AuditQuery:
+    return AuditQuery(
+        credential=sent.text("credential"),
+        execution_id=sent.number("execution_id"),
+        since=_moment(sent.text("from"), "from"),
+        until=_moment(sent.text("to"), "to"),
+        limit=sent.number("limit", 100),
+    )
 
 
-def _moment(value: str, name: str) -> str:
+def _moment(value: str | None, name: str) -> datetime | None:
+    if value is None:
+        return None
     # An unencoded `+` arrives as a space.
     moment = parse_moment(value.replace(" ", "+"))
     if moment is None:
         raise bad_query(f"{name}: input contains invalid characters")
-    return moment.isoformat()
+    return moment
 
 
 ROUTES = [
     rotate_keys,
-    *forwarding(
-        Forward(
-            method="POST",
-            path="/api/internal/cross-region/resolve",
-            name="resolve_across_regions",
-            operation=catalog.CREDENTIAL_CROSS_REGION,
-            waits_longer=True,
-            body=CrossRegionRequest,
-            answer=SealedEnvelope,
-            summary="Seal a secret of this region for another region's worker",
-            description="Serve a peer.",
-            tags=_TAGS,
-            guards=[optional_token_guard],
-            errors={403: _FORBIDDEN},
-        ),
-        Forward(
-            method="GET",
-            path="/api/internal/wallet/key-status",
-            name="key_status",
-            operation=catalog.WALLET_STATUS,
-            answer=KeyStatus,
-            summary="Count records by the version of their key",
-            description="Count records; those in another form are `invalid`.",
-            tags=_TAGS,
-            guards=[optional_token_guard],
-            errors={403: _FORBIDDEN},
-        ),
-        Forward(
-            method="GET",
-            path="/api/internal/secret-audit",
-            name="secret_audit",
-            operation=catalog.SECRET_AUDIT,
-            answer=AuditRecords,
-            summary="List readings and changes of secrets, newest first",
-            description="List records of the audit.",
-            tags=_TAGS,
-            guards=[optional_token_guard],
-            query={
-                "credential": Query(str, "exact name"),
-                "execution_id": Query(int, "execution"),
-                "from": Query(str, "first moment, RFC 3339"),
-                "to": Query(str, "moment after the last, RFC 3339"),
-                "limit": Query(int, "rows at most, up to 10000", default=100),
-            },
-            prepare=_between,
-            errors={403: _FORBIDDEN},
-        ),
+    forward(
+        "POST",
+        "/api/internal/cross-region/resolve",
+        CREDENTIAL_CROSS_REGION,
+        lambda sent: sent.body,
+        body=CrossRegionRequest,
+        name="resolve_across_regions",
+        within="secrets",
+        summary="Seal a secret of this region for another region's worker",
+        tags=_TAGS,
+        guards=[optional_token_guard],
+        errors={403: _FORBIDDEN},
+    ),
+    forward(
+        "GET",
+        "/api/internal/wallet/key-status",
+        WALLET_STATUS,
+        lambda _: Nothing(),
+        name="key_status",
+        summary="Count records by the version of their key",
+        description="Count records; those in another form are `invalid`.",
+        tags=_TAGS,
+        guards=[optional_token_guard],
+        errors={403: _FORBIDDEN},
+    ),
+    forward(
+        "GET",
+        "/api/internal/secret-audit",
+        SECRET_AUDIT,
+        _audit,
+        name="secret_audit",
+        summary="List readings and changes of secrets, newest first",
+        tags=_TAGS,
+        guards=[optional_token_guard],
+        query={
+            "credential": (str, "exact name"),
+            "execution_id": (int, "execution"),
+            "from": (str, "first moment, RFC 3339"),
+            "to": (str, "moment after the last, RFC 3339"),
+            "limit": (int, "rows at most, up to 10000"),
+        },
+        errors={403: _FORBIDDEN},
     ),
 ]

@@ -10,6 +10,8 @@ from noetl_contract.http.system.database import (
     SqlAnswer,
     SqlRequest,
 )
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.projector import SCHEMA_TABLES, SQL_EXECUTE, SqlStatement
 
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -17,7 +19,6 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.upstream.services import body_of
 
 _NEITHER = "Either 'query' or 'procedure' must be provided"
 _REQUIRED = (
@@ -55,26 +56,19 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
         raise Refusal(403, "POST /api/postgres/execute is switched off at this edge")
     sent = await read_body(request, SqlRequest)
     shard = sent.shard or 0
-    if not 0 <= shard < max(gateway.services.shard_count, 1):
+    if shard not in gateway.services.shards:
         raise Refusal(422, f"There is no shard {shard}")
-    wanted = {
-        "query": _query(sent),
-        "parameters": sent.parameters,
-        "schema": sent.search_path,
-        "database": sent.database,
-        "credential": sent.credential,
-        "connection_string": sent.connection_string,
-    }
-    reply = await gateway.services.once(
-        "projector",
-        "sql.execute",
-        wanted,
-        shard=shard,
-        timeout_seconds=gateway.settings.sql_patience_seconds,
+    wanted = SqlStatement(
+        query=_query(sent),
+        parameters=sent.parameters,
+        search_path=sent.search_path,
+        database=sent.database,
+        credential=sent.credential,
+        connection_string=sent.connection_string,
     )
+    found = await gateway.services.ask(SQL_EXECUTE, wanted, shard=shard, within="sql")
     # Passed on as text: reading it here would round its numbers.
-    body: str = body_of(reply)["text"]
-    return Response(body.encode(), status_code=200, media_type="application/json")
+    return Response(found.text.encode(), status_code=200, media_type="application/json")
 
 
 @post(
@@ -86,14 +80,14 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
 )
 async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Look for the schema; services never migrate."""
-    found = body_of(await gateway.services.projector("schema.tables", {}))
+    found = await gateway.services.ask(SCHEMA_TABLES, Nothing())
     message = (
         "Schema 'noetl' already exists. Run noetlctl db init to reinitialize."
-        if found["exists"]
+        if found.exists
         else "Schema 'noetl' does not exist. Run noetlctl db init to create it."
     )
-    answer = DbInitAnswer(status="ok", message=message, valid=found["exists"])
-    return json_answer(request, answer.model_dump())
+    answer = DbInitAnswer(status="ok", message=message, valid=found.exists)
+    return json_answer(request, answer)
 
 
 @get(
@@ -104,13 +98,13 @@ async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[b
 )
 async def validate_database(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Compare the tables that there are with those that must be there."""
-    tables = body_of(await gateway.services.projector("schema.tables", {}))["tables"]
+    tables = (await gateway.services.ask(SCHEMA_TABLES, Nothing())).tables
     absent = [name for name in _REQUIRED if name not in tables]
     message = f"Missing tables: {', '.join(absent)}" if absent else "Database schema is valid"
     answer = DbValidateAnswer(
         status="ok", message=message, valid=not absent, tables=tables, missing=absent
     )
-    return json_answer(request, answer.model_dump())
+    return json_answer(request, answer)
 
 
 def _query(sent: SqlRequest) -> str:

@@ -2,13 +2,12 @@
 
 import time
 
-import orjson
 from litestar import Response, get
 from noetl_common.metrics import render
 from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
-from pydantic import BaseModel
 
 from noetl_api_gateway.gateway import GatewayProcess, TheProcess
+from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.upstream.health import health_of_starting
 
@@ -25,7 +24,7 @@ _STARTED = time.monotonic()
 )
 async def live() -> Response[bytes]:
     """Answer without asking any service."""
-    return _model(LiveAnswer())
+    return plain_answer(LiveAnswer(status="ok"))
 
 
 @get(
@@ -37,7 +36,7 @@ async def live() -> Response[bytes]:
 async def health(service: TheProcess) -> Response[bytes]:
     """Return the state of broker and database; 503 when one is not usable."""
     answer = await _health(service)
-    return _model(answer, status=200 if answer.status == "ok" else 503)
+    return plain_answer(answer, 200 if answer.status == "ok" else 503)
 
 
 @get(
@@ -49,7 +48,8 @@ async def health(service: TheProcess) -> Response[bytes]:
 async def pool_status(service: TheProcess) -> Response[bytes]:
     """Return the load of the pool that executions run on."""
     gateway = service.gateway
-    return _model(PoolStatusAnswer() if gateway is None else await gateway.probe.pool_status())
+    answer = PoolStatusAnswer() if gateway is None else await gateway.probe.pool_status()
+    return plain_answer(answer.model_dump())
 
 
 @get("/metrics", include_in_schema=False)
@@ -62,11 +62,6 @@ async def _health(service: GatewayProcess) -> HealthAnswer:
     if service.gateway is None:
         return health_of_starting(int(time.monotonic() - _STARTED))
     return await service.gateway.probe.health()
-
-
-def _model(answer: BaseModel, *, status: int = 200) -> Response[bytes]:
-    body = orjson.dumps(answer.model_dump())
-    return Response(body, status_code=status, media_type="application/json")
 
 
 ROUTES = [live, health, pool_status]

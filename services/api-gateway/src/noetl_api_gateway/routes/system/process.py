@@ -40,7 +40,7 @@ async def threads(request: AnyRequest) -> Response[bytes]:
     entry = ThreadEntry(
         thread_id=thread.native_id or 0, name=thread.name, is_alive=thread.is_alive()
     )
-    return json_answer(request, [entry.model_dump()])
+    return json_answer(request, [entry])
 
 
 @get(
@@ -56,7 +56,7 @@ async def profiler_status(request: AnyRequest) -> Response[bytes]:
         profiler_type=None,
         message="Memory profiling is not available in this server",
     )
-    return json_answer(request, answer.model_dump())
+    return json_answer(request, answer)
 
 
 @post(
@@ -72,7 +72,7 @@ async def start_profiler(request: AnyRequest) -> Response[bytes]:
         "Memory profiling needs an external tool: attach memray or py-spy to the process id"
         " that GET /api/status tells"
     )
-    return json_answer(request, ProfilerAnswer(status="info", message=message).model_dump())
+    return json_answer(request, ProfilerAnswer(status="info", message=message))
 
 
 @post(
@@ -85,7 +85,7 @@ async def start_profiler(request: AnyRequest) -> Response[bytes]:
 async def stop_profiler(request: AnyRequest) -> Response[bytes]:
     """Say that there is none."""
     message = "Memory profiling is not currently active"
-    return json_answer(request, ProfilerAnswer(status="info", message=message).model_dump())
+    return json_answer(request, ProfilerAnswer(status="info", message=message))
 
 
 ROUTES = [status, threads, profiler_status, start_profiler, stop_profiler]

@@ -1,18 +1,21 @@
-"""`/api/runtime/contract`, `/api/runtime/shard-info`, `/sharding/preview`."""
+"""`/api/runtime/contract`, `/api/runtime/shard-info`, `/sharding/preview`, `/schema/asyncapi`."""
 
 import json
 import re
+from functools import cache
 from importlib.metadata import version
 
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
+from noetl_contract.documents.asyncapi import asyncapi_document
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
 from noetl_contract.json import JsonObject
+from noetl_contract.rpc.operation import encode_value
 from noetl_contract.sharding import shard_for
 
 from noetl_api_gateway.gateway import TheProcess
-from noetl_api_gateway.http.answers import encode
+from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
@@ -44,7 +47,7 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
         "shard_index": settings.shard_index,
         "shard_count": settings.shard_count,
     }
-    return _answer(body)
+    return plain_answer(body)
 
 
 @get(
@@ -55,7 +58,7 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
 )
 async def sharding_preview(request: AnyRequest) -> Response[bytes]:
     """Compute the shard."""
-    return _answer(_shard_body(request, source="noetl-gateway"))
+    return plain_answer(_shard_body(request, source="noetl-gateway"))
 
 
 @get(
@@ -66,7 +69,18 @@ async def sharding_preview(request: AnyRequest) -> Response[bytes]:
 )
 async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     """Describe the edge from its own table of routes."""
-    return _answer(_contract_body(_route_names(request.app), service.gateway_settings))
+    return plain_answer(_contract_body(_route_names(request.app), service.gateway_settings))
+
+
+@get("/schema/asyncapi", include_in_schema=False)
+async def asyncapi() -> Response[bytes]:
+    """Describe the messages and requests between services, as an AsyncAPI document."""
+    return Response(_asyncapi(), media_type="application/json")
+
+
+@cache
+def _asyncapi() -> bytes:
+    return encode_value(asyncapi_document())
 
 
 def _shard_body(request: AnyRequest, *, source: str) -> JsonObject:
@@ -169,8 +183,4 @@ def _contract_body(routes: list[str], settings: Settings) -> JsonObject:
     return body
 
 
-def _answer(body: JsonObject) -> Response[bytes]:
-    return Response(encode(body), status_code=200, media_type="application/json")
-
-
-ROUTES = [shard_info, sharding_preview, contract]
+ROUTES = [shard_info, sharding_preview, contract, asyncapi]

@@ -6,7 +6,8 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.json import Json
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
+from noetl_contract.rpc.projector import COMMAND_GET, CommandName
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -16,7 +17,6 @@ from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.http.shell import call_of
-from noetl_api_gateway.upstream.services import body_of
 
 
 @get(
@@ -35,17 +35,13 @@ async def get_command(
     """Read a command as it was issued, without claiming it."""
     number = path_id(event_id)
     named = _named_execution(request, number)
-    reply = RpcReply(status=404, error=f"command.issued event not found: {number}")
-    for shard in _shards(gateway, named):
-        reply = await gateway.services.projector(
-            "command.get",
-            {"event_id": number, "execution_id": named},
-            execution_id=named,
-            shard=shard,
-        )
-        if reply.status != 404:
-            break
-    return json_answer(request, body_of(reply))
+    services = gateway.services
+    if named is None:
+        body = await services.forward_anywhere(COMMAND_GET, CommandName(event_id=number))
+    else:
+        wanted = CommandName(event_id=number, execution_id=named)
+        body = await services.forward(COMMAND_GET, wanted, execution_id=named)
+    return json_answer(request, body)
 
 
 @post(
@@ -82,34 +78,33 @@ async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int |
     timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
         named = await _find_execution(gateway, event_id, timeout_seconds)
-    reply = await gateway.services.orchestrator(
-        "claim",
-        {"event_id": event_id, "worker_id": worker_id, "execution_id": named},
-        execution_id=named,
-        timeout_seconds=timeout_seconds,
-    )
-    if reply.status == 404:
-        raise _gone()
-    return body_of(reply)
+    wanted = ClaimRequest(event_id=event_id, worker_id=worker_id, execution_id=named)
+    try:
+        return await gateway.services.forward(
+            CLAIM, wanted, execution_id=named, within=timeout_seconds
+        )
+    except Refusal as refusal:
+        if refusal.status == 404:
+            raise _gone() from refusal
+        raise
 
 
 async def _find_execution(gateway: Gateway, event_id: int, timeout_seconds: float) -> int:
     """Ask all shards for the command; a shard without an answer may hold it."""
+    services, wanted = gateway.services, CommandName(event_id=event_id)
     asked = (
-        gateway.services.projector(
-            "command.get", {"event_id": event_id}, shard=shard, timeout_seconds=timeout_seconds
-        )
-        for shard in range(gateway.services.shard_count)
+        services.ask(COMMAND_GET, wanted, shard=shard, within=timeout_seconds)
+        for shard in services.shards
     )
-    replies = await asyncio.gather(*asked, return_exceptions=True)
-    for reply in replies:
-        if isinstance(reply, RpcReply) and reply.status == 200:
-            return int(reply.body["execution_id"])
-    for reply in replies:
-        if isinstance(reply, BaseException):
-            raise reply
-        if reply.status != 404:
-            body_of(reply)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, CommandAnswer):
+            return answer.execution_id
+    for answer in answers:
+        if isinstance(answer, Refusal) and answer.status == 404:
+            continue
+        if isinstance(answer, BaseException):
+            raise answer
     raise _gone()
 
 
@@ -121,10 +116,6 @@ def _gone() -> Refusal:
 def _named_execution(request: AnyRequest, event_id: int) -> int | None:
     call = call_of(request.scope)
     return call[0] if call is not None and call[1] == event_id else None
-
-
-def _shards(gateway: Gateway, named: int | None) -> range:
-    return range(1 if named is not None else gateway.services.shard_count)
 
 
 ROUTES = [get_command, claim]

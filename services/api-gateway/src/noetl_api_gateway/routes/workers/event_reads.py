@@ -1,53 +1,16 @@
-"""Events and batches by their ids."""
+"""Events and batches by their ids, on whatever shard they are."""
 
-from collections.abc import AsyncIterator
-
-from litestar import Response, get
+from litestar import get
 from litestar.params import FromPath
 from litestar.response import Stream
-from noetl_contract.http.executions.events import BatchStatus, EventResult
-from noetl_contract.json import Json
-from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.operation import encode_value
+from noetl_contract.rpc.projector import EVENT_RESULT, EVENTS_BATCH, BatchName, EventName
 
-from noetl_api_gateway.gateway import Gateway, OpenGateway
-from noetl_api_gateway.http.answers import encode, json_answer
-from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
-from noetl_api_gateway.upstream.services import body_of
-
-
-@get(
-    "/api/events/{event_id:str}/result",
-    summary="Read what an event brought",
-    tags=["events"],
-    operation_class=documented(
-        None, EventResult, errors={404: "Event not found: 325077238110482432"}
-    ),
-)
-async def event_result(
-    request: AnyRequest, gateway: OpenGateway, event_id: FromPath[str]
-) -> Response[bytes]:
-    """Read an event by its id, on whatever shard it is."""
-    number = path_id(event_id)
-    reply = await _first_known(gateway, "event.result", {"event_id": number})
-    return json_answer(request, body_of(reply))
-
-
-@get(
-    "/api/events/batch/{request_id:str}/status",
-    summary="Ask what became of a batch of events",
-    tags=["events"],
-    operation_class=documented(
-        None, BatchStatus, errors={404: "Batch request not found: 325077238110482432"}
-    ),
-)
-async def batch_status(
-    request: AnyRequest, gateway: OpenGateway, request_id: FromPath[str]
-) -> Response[bytes]:
-    """Ask after a batch by the id of one of its events: it is committed whole or not at all."""
-    reply = await _first_known(gateway, "events.batch", {"request_id": path_id(request_id)})
-    return json_answer(request, body_of(reply))
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import forward
 
 
 @get(
@@ -59,30 +22,43 @@ async def batch_status(
 async def batch_status_stream(gateway: OpenGateway, request_id: FromPath[str]) -> Stream:
     """Send the one status that a batch has here: completed, or not found."""
     number = path_id(request_id)
-    reply = await _first_known(gateway, "events.batch", {"request_id": number})
-    if reply.status == 404:
-        body: Json = {"request_id": str(number), "state": "not_found"}
-    else:
-        body = body_of(reply)
-
-    async def send() -> AsyncIterator[bytes]:
-        yield b"event: status\ndata: " + encode(body) + b"\n\n"
-
+    try:
+        body = await gateway.services.forward_anywhere(EVENTS_BATCH, BatchName(request_id=number))
+    except Refusal as refusal:
+        if refusal.status != 404:
+            raise
+        body = {"request_id": str(number), "state": "not_found"}
     return Stream(
-        send(),
+        [b"event: status\ndata: ", encode_value(body), b"\n\n"],
         media_type="text/event-stream",
         headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
     )
 
 
-async def _first_known(gateway: Gateway, operation: str, wanted: Json) -> RpcReply:
-    """Ask one shard after the other; return the first answer other than 404."""
-    reply = RpcReply(status=404)
-    for shard in range(max(gateway.services.shard_count, 1)):
-        reply = await gateway.services.projector(operation, wanted, shard=shard)
-        if reply.status != 404:
-            break
-    return reply
-
-
-ROUTES = [event_result, batch_status, batch_status_stream]
+ROUTES = [
+    forward(
+        "GET",
+        "/api/events/{event_id:str}/result",
+        EVENT_RESULT,
+        lambda sent: EventName(event_id=sent.id("event_id")),
+        name="event_result",
+        is_anywhere=True,
+        summary="Read what an event brought",
+        tags=["events"],
+        errors={404: "Event not found: 325077238110482432"},
+    ),
+    forward(
+        "GET",
+        "/api/events/batch/{request_id:str}/status",
+        EVENTS_BATCH,
+        lambda sent: BatchName(request_id=sent.id("request_id")),
+        name="batch_status",
+        is_anywhere=True,
+        summary="Ask what became of a batch of events",
+        description="Ask after a batch by the id of one of its events: it is committed whole or not"
+        " at all.",
+        tags=["events"],
+        errors={404: "Batch request not found: 325077238110482432"},
+    ),
+    batch_status_stream,
+]

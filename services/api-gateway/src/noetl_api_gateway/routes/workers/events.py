@@ -1,19 +1,20 @@
 """`POST /api/events` and `/api/events/batch`: reports of workers, the busiest routes."""
 
+from collections.abc import Callable
 from time import perf_counter
 
 from litestar import Response, post
 from noetl_contract.events import status_from_type
 from noetl_contract.http.executions.events import (
-    BatchEvent,
     EventAnswer,
     EventBatchAnswer,
     EventBatchRequest,
     EventRequest,
 )
 from noetl_contract.http.scalars import is_i64, parse_i64
-from noetl_contract.ingress import EventsMessage, WireEvent
-from noetl_contract.rpc import RpcReply
+from noetl_contract.ingress import EventsMessage, WireEvent, unchecked
+from noetl_contract.json import Json
+from noetl_contract.rpc.orchestrator import LOG_POST
 
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
@@ -23,8 +24,6 @@ from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import event_label, event_metrics
-from noetl_api_gateway.upstream.services import body_of
-from noetl_api_gateway.upstream.writes import encode_message
 
 
 @post(
@@ -50,13 +49,7 @@ async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     outcome = "error"
     try:
         # Of the right shape, but no id: refused by the route and so counted.
-        execution_id = _execution_id(wanted.execution_id)
-        event_id = _event_id(wanted.event_id)
-        event = _single(wanted, event_id=gateway.ids.next() if event_id is None else event_id)
-        message = EventsMessage(
-            execution_id=execution_id, events=[event], worker_id=wanted.worker_id
-        )
-        body = body_of(await _written(gateway, message))
+        body = await _written(gateway, message_of(wanted, next_id=gateway.ids.next))
         outcome = "ok"
     finally:
         ingested, duration = event_metrics(label, outcome)
@@ -84,36 +77,36 @@ async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     wanted = await read_body(request, EventBatchRequest, unique_keys=False)
     if not wanted.events:
         return json_answer(request, {"status": "ok", "event_ids": [], "commands_generated": 0})
-    message = EventsMessage(
-        execution_id=_execution_id(wanted.execution_id),
-        events=[
-            _batched(item, event_id=gateway.ids.next(), worker_id=wanted.worker_id)
-            for item in wanted.events
-        ],
-        batch=True,
-        worker_id=wanted.worker_id,
-        idempotency_key=idempotency_key(request),
-    )
-    return json_answer(request, body_of(await _written(gateway, message)))
+    message = batch_of(wanted, next_id=gateway.ids.next, key=idempotency_key(request))
+    return json_answer(request, await _written(gateway, message))
 
 
-async def _written(gateway: Gateway, message: EventsMessage) -> RpcReply:
+async def _written(gateway: Gateway, message: EventsMessage) -> Json:
     """Write events to the log of an execution, or of a subscription."""
     seconds = gateway.settings.event_patience_seconds
-    reply = await gateway.writer.deliver(message, seconds=seconds)
-    if reply.status != 404:
-        return reply
-    return await gateway.services.orchestrator(
-        "log.post", encode_message(message), execution_id=message.execution_id
-    )
+    try:
+        return await gateway.writer.deliver(message, seconds=seconds)
+    except Refusal as refusal:
+        if refusal.status != 404:
+            raise
+    return await gateway.services.forward(LOG_POST, message, execution_id=message.execution_id)
 
 
-def _single(wanted: EventRequest, *, event_id: int) -> WireEvent:
-    status = wanted.status
-    return WireEvent(
+def message_of(wanted: EventRequest, *, next_id: Callable[[], int]) -> EventsMessage:
+    """Return the message of one event.
+
+    It is built without a second validation: these are the busiest routes.
+
+    Raises:
+        Refusal: 422, an id is none.
+    """
+    execution_id = _execution_id(wanted.execution_id)
+    event_id, status = _event_id(wanted.event_id), wanted.status
+    event = unchecked(
+        WireEvent,
         event_type=wanted.event_type,
         step=wanted.step,
-        event_id=event_id,
+        event_id=next_id() if event_id is None else event_id,
         status=status_from_type(wanted.event_type) if status is None else status,
         context=wanted.context,
         meta=wanted.meta,
@@ -125,19 +118,39 @@ def _single(wanted: EventRequest, *, event_id: int) -> WireEvent:
         informative=wanted.informative,
         created_at=wanted.created_at,
     )
+    return unchecked(
+        EventsMessage, execution_id=execution_id, events=[event], worker_id=wanted.worker_id
+    )
 
 
-def _batched(item: BatchEvent, *, event_id: int, worker_id: str | None) -> WireEvent:
-    """Return an item of a batch; ids, times, status and meta of the client are not read."""
-    return WireEvent(
-        event_type=item.event_type,
-        step=item.step,
-        event_id=event_id,
-        status=status_from_type(item.event_type),
-        context=item.context,
-        worker_id=worker_id,
-        actionable=item.actionable,
-        informative=item.informative,
+def batch_of(
+    wanted: EventBatchRequest, *, next_id: Callable[[], int], key: str | None
+) -> EventsMessage:
+    """Return the message of a batch; ids, times, status and meta of the client are not read.
+
+    Raises:
+        Refusal: 422, the id of the execution is none.
+    """
+    return unchecked(
+        EventsMessage,
+        execution_id=_execution_id(wanted.execution_id),
+        events=[
+            unchecked(
+                WireEvent,
+                event_type=item.event_type,
+                step=item.step,
+                event_id=next_id(),
+                status=status_from_type(item.event_type),
+                context=item.context,
+                worker_id=wanted.worker_id,
+                actionable=item.actionable,
+                informative=item.informative,
+            )
+            for item in wanted.events
+        ],
+        batch=True,
+        worker_id=wanted.worker_id,
+        idempotency_key=key,
     )
 
 

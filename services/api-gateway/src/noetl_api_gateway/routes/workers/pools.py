@@ -1,49 +1,62 @@
 """`/api/worker/*`: registration and heartbeats."""
 
 from noetl_contract.http.workers.runtimes import (
-    RuntimeAcknowledgement,
-    RuntimeEntry,
+    RuntimeBeat,
     RuntimeNameRequest,
+    RuntimePoolsQuery,
     RuntimeRegisterRequest,
+    RuntimeRegistration,
 )
-from noetl_contract.json import JsonObject
-from noetl_contract.rpc import catalog
+from noetl_contract.rpc.catalog import (
+    RUNTIME_DEREGISTER,
+    RUNTIME_HEARTBEAT,
+    RUNTIME_POOLS,
+    RUNTIME_REGISTER,
+)
 
-from noetl_api_gateway.routes.forwarding import Forward, Query, forwarding
+from noetl_api_gateway.routes.forwarding import Sent, forward
 
 _NOT_FOUND = {404: "Runtime not found: worker_pool w-1"}
 _TAGS = ["workers"]
 
 
-def _over_http(wanted: JsonObject) -> JsonObject:
-    """Mark a message that came over HTTP; the host's name is checked and not kept."""
-    wanted.pop("hostname", None)
-    return wanted | {"over_edge": True}
+def _registration(sent: Sent[RuntimeRegisterRequest]) -> RuntimeRegistration:
+    """Mark a registration that came over HTTP; the host's name is checked and not kept."""
+    body = sent.body
+    return RuntimeRegistration(
+        name=body.name,
+        kind=body.kind,
+        uri=body.uri,
+        status=body.status,
+        labels=body.labels,
+        capabilities=body.capabilities,
+        capacity=body.capacity,
+        runtime=body.runtime,
+        over_edge=True,
+    )
 
 
-ROUTES = forwarding(
-    Forward(
-        method="POST",
-        path="/api/worker/pool/register",
-        name="register_worker",
-        operation=catalog.RUNTIME_REGISTER,
+ROUTES = [
+    forward(
+        "POST",
+        "/api/worker/pool/register",
+        RUNTIME_REGISTER,
+        _registration,
         body=RuntimeRegisterRequest,
-        prepare=_over_http,
-        answer=RuntimeEntry,
+        name="register_worker",
         summary="Register a worker",
         description="Register a worker, or renew its registration.",
         tags=_TAGS,
         errors={422: "Invalid runtime kind: toaster"},
         write="runtime_register",
     ),
-    Forward(
-        method="POST",
-        path="/api/worker/pool/heartbeat",
-        name="heartbeat_worker",
-        operation=catalog.RUNTIME_HEARTBEAT,
+    forward(
+        "POST",
+        "/api/worker/pool/heartbeat",
+        RUNTIME_HEARTBEAT,
+        lambda sent: RuntimeBeat(name=sent.body.name, kind=sent.body.kind, over_edge=True),
         body=RuntimeNameRequest,
-        prepare=_over_http,
-        answer=RuntimeAcknowledgement,
+        name="heartbeat_worker",
         summary="Say that a worker is alive",
         description="Record that a worker is alive; a row that was lost, not one that was removed,"
         " comes back.",
@@ -51,44 +64,45 @@ ROUTES = forwarding(
         errors=_NOT_FOUND,
         write="runtime_heartbeat",
     ),
-    Forward(
-        method="DELETE",
-        path="/api/worker/pool/deregister",
+    forward(
+        "DELETE",
+        "/api/worker/pool/deregister",
+        RUNTIME_DEREGISTER,
+        lambda sent: sent.body,
+        body=RuntimeNameRequest,
         name="deregister_worker",
-        operation=catalog.RUNTIME_DEREGISTER,
-        body=RuntimeNameRequest,
-        answer=RuntimeAcknowledgement,
         summary="Remove a worker",
-        description="Remove a worker.",
         tags=_TAGS,
         errors=_NOT_FOUND,
     ),
-    Forward(
-        method="POST",
-        path="/api/worker/pool/deregister",
-        name="post_deregister_worker",
-        operation=catalog.RUNTIME_DEREGISTER,
+    forward(
+        "POST",
+        "/api/worker/pool/deregister",
+        RUNTIME_DEREGISTER,
+        lambda sent: sent.body,
         body=RuntimeNameRequest,
-        answer=RuntimeAcknowledgement,
+        name="post_deregister_worker",
         summary="Remove a worker, as real workers ask for it",
-        description="Remove a worker.",
         tags=_TAGS,
         errors=_NOT_FOUND,
     ),
-    Forward(
-        method="GET",
-        path="/api/worker/pools",
+    forward(
+        "GET",
+        "/api/worker/pools",
+        RUNTIME_POOLS,
+        lambda sent: RuntimePoolsQuery(
+            kind=sent.text("kind", "worker_pool"),
+            status=sent.text("status"),
+            name=sent.text("name"),
+        ),
         name="list_workers",
-        operation=catalog.RUNTIME_POOLS,
-        answer=list[RuntimeEntry],
         summary="List registered workers",
-        description="List runtimes of a kind.",
         tags=_TAGS,
         query={
-            "kind": Query(str, "`worker_pool` if absent"),
-            "status": Query(str, "exactly this one"),
-            "name": Query(str, "part of the name"),
+            "kind": (str, "`worker_pool` if absent"),
+            "status": (str, "exactly this one"),
+            "name": (str, "part of the name"),
         },
         errors={400: "Failed to deserialize query string: duplicate field `kind`"},
     ),
-)
+]
