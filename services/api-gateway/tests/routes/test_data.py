@@ -246,11 +246,7 @@ async def test_sql_is_passed_on_and_its_answer_left_alone(
             assert world.backend.requests("sql.execute") == [
                 {
                     "query": query,
-                    "parameters": None,
                     "schema": "noetl",
-                    "database": None,
-                    "credential": None,
-                    "connection_string": None,
                 }
             ]
 
@@ -262,7 +258,7 @@ async def test_sql_passes_parameters_and_names_of_databases(world: World) -> Non
     await world.post("/noetl/postgres/execute", {"query": "q", "parameters": {"a": 1}} | names)
 
     (request,) = world.backend.requests("sql.execute")
-    assert request == {"query": "q", "parameters": {"a": 1}, "schema": None} | names
+    assert request == {"query": "q", "parameters": {"a": 1}} | names
 
 
 async def test_sql_requests_are_refused(world: World, subtests: pytest.Subtests) -> None:

@@ -243,9 +243,7 @@ async def test_command_is_read_and_claimed(world: World) -> None:
 
     assert read.json() == command
     assert claimed.json() == {"status": "ok", "event_id": 9, **command}
-    assert world.backend.requests("claim") == [
-        {"event_id": 9, "worker_id": "w", "execution_id": None}
-    ]
+    assert world.backend.requests("claim") == [{"event_id": 9, "worker_id": "w"}]
 
 
 async def test_claim_knows_its_execution_from_the_servers_url(world: World) -> None:
@@ -288,8 +286,6 @@ READS = [
             "execution_id": EXECUTION_ID,
             "page": 2,
             "page_size": 10,
-            "since_event_id": None,
-            "event_type": None,
             "include_events": True,
         },
     ),
@@ -422,9 +418,7 @@ async def test_result_is_kept_and_resolved(world: World) -> None:
     assert request == {
         "execution_id": EXECUTION_ID,
         "name": "a/b",
-        "data": None,
         "scope": "execution",
-        "source_step": None,
     }
     assert world.backend.requests("result.resolve") == [{"ref": uri}]
 

@@ -46,14 +46,18 @@ def keep(world: World, kept: list[dict[str, Any]]) -> None:
     async def on_put(request: dict[str, Any]) -> RpcReply:
         data = orjson.loads((await world.backend.bus.request(request["data_at"], seconds=5)).data)
         kept.append({**request, "data": data})
-        return RpcReply(body={"ref": REF, "store": "db", "scope": "ingress"})
+        return RpcReply(
+            body={"ref": REF, "store": "db", "scope": "ingress", "bytes": 1, "sha256": "0"}
+        )
 
     world.backend.answer("result.put", on_put)
 
 
 async def stored(_message: Any, _delivery: Delivery) -> RpcReply:
     """Answer as the orchestrator does after a commit."""
-    return RpcReply(body={"execution_id": str(EXECUTION_ID), "status": "ok", "event_id": 5})
+    return RpcReply(
+        body={"execution_id": str(EXECUTION_ID), "status": "started", "commands_generated": 1}
+    )
 
 
 async def test_a_large_start_and_a_large_event_are_kept_and_referred_to(world: World) -> None:

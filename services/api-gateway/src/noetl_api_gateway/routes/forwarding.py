@@ -12,7 +12,7 @@ from typing import Literal, overload
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel
@@ -25,7 +25,7 @@ from noetl_api_gateway.http.fields import path_fields, path_names, query_fields
 from noetl_api_gateway.http.openapi import TypeForm, documented
 from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.metrics import WRITE_DURATION, WRITES
-from noetl_api_gateway.upstream.services import Limit
+from noetl_api_gateway.upstream.services import Limit, Services
 
 _HANDLERS: dict[str, type[get | post | put | delete]] = {
     "GET": get,
@@ -33,6 +33,7 @@ _HANDLERS: dict[str, type[get | post | put | delete]] = {
     "PUT": put,
     "DELETE": delete,
 }
+_ANYWHERE: Literal["anywhere"] = "anywhere"
 _HOMES = ("execution_id", "subscription_id")
 
 
@@ -134,26 +135,19 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         is_anywhere: ask one shard after the other, since the id says nothing about its shard.
         is_documented: whether the OpenAPI document has the route.
     """
-    paths = [path] if isinstance(path, str) else list(path)
-    in_path, in_query = path_names(paths[0]), query or {}
+    in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
 
     async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
         fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
-        content = None if body is None else await read_body(request, body)
-        wanted = build(Sent(request, fields, content))
-        services = gateway.services
+        wanted = build(Sent(request, fields, await _body(request, body)))
+        home = _ANYWHERE if is_anywhere else next((fields[k] for k in _HOMES if k in fields), None)
         with _measured(write) if write else nullcontext():
-            if is_anywhere:
-                answer = await services.forward_anywhere(operation, wanted)
-            else:
-                home = next((fields[key] for key in _HOMES if key in fields), None)
-                answer = await services.forward(operation, wanted, execution_id=home, within=within)
+            answer = await _forwarded(gateway.services, operation, wanted, home, within)
         return json_answer(request, answer)
 
     handle.__name__ = name
-    handle.__doc__ = description or all_operations()[operation]
     handler: HTTPRouteHandler = _HANDLERS[method](
-        paths,
+        path,
         status_code=200,
         guards=list(guards),
         summary=summary,
@@ -165,6 +159,22 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         ),
     )(handle)
     return handler
+
+
+async def _body[Body: BaseModel](request: AnyRequest, model: type[Body] | None) -> Body | None:
+    return None if model is None else await read_body(request, model)
+
+
+async def _forwarded[Request: BaseModel, Answer](
+    services: Services,
+    operation: Operation[Request, Answer],
+    wanted: Request,
+    home: int | Literal["anywhere"] | None,
+    within: Limit,
+) -> Json:
+    if home == _ANYWHERE:
+        return await services.forward_anywhere(operation, wanted)
+    return await services.forward(operation, wanted, execution_id=home, within=within)
 
 
 @contextmanager

@@ -325,9 +325,6 @@ async def test_replay_asks_for_one_cut_at_most(world: World) -> None:
         "organization_id": "default",
         "projection": "all",
         "limit": 10_000,
-        "as_of_event_id": None,
-        "as_of_position": None,
-        "as_of_time": None,
     }
     cases: list[tuple[str, dict[str, Json]]] = [
         ("", {}),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import orjson
 from litestar import Response, post
 from noetl_common.logging import get_logger
-from noetl_contract.http.executions.start import DedupWindow, ExecuteAnswer, ExecuteRequest
+from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.rpc.catalog import RESOLVE, EntryName
 from noetl_contract.rpc.orchestrator import (
@@ -56,7 +56,7 @@ _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 async def execute(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Pin the playbook's version, publish the start, answer after its commit."""
     wanted = await read_body(request, ExecuteRequest)
-    refuse_unnamed(wanted)
+    entry_of(wanted)
     key = idempotency_key(request)
     answer = await begin(gateway, wanted, key=key, call=call_of(request.scope))
     EXECUTE_OUTCOMES.labels("single", outcome_of(answer)).inc()
@@ -73,9 +73,10 @@ async def begin(
     """
     gateway.writer.refuse_overload()
     found = await gateway.services.ask(
-        RESOLVE, _entry_of(wanted), within=gateway.settings.resolve_patience_seconds
+        RESOLVE, entry_of(wanted), within=gateway.settings.resolve_patience_seconds
     )
     dedup = wanted.dedup
+    window = _WINDOW_SECONDS if dedup is None else dedup.window_secs
     message = ExecuteMessage(
         execution_id=_mint(gateway, wanted, key),
         catalog_id=found.catalog_id,
@@ -86,7 +87,7 @@ async def begin(
         execution_pool=wanted.execution_pool or None,
         trace=wanted.trace,
         dedup_key=None if dedup is None else dedup.key,
-        dedup_window_seconds=min(_window_of(dedup), _LONGEST_WINDOW_SECONDS),
+        dedup_window_seconds=min(window, _LONGEST_WINDOW_SECONDS),
         idempotency_key=key,
     )
     message = await _as_child(gateway, message, call)
@@ -101,17 +102,12 @@ def outcome_of(answer: ExecuteAnswer) -> str:
     return "duplicate" if answer.status == "duplicate" else "new"
 
 
-def refuse_unnamed(wanted: ExecuteRequest) -> None:
-    """Refuse a start that names no playbook or no valid version.
+def entry_of(wanted: ExecuteRequest) -> EntryName:
+    """Return the fields by which the catalog looks the playbook up.
 
     Raises:
-        Refusal: 422 with the contract's text.
+        Refusal: 422, neither a playbook nor a valid version is named.
     """
-    _entry_of(wanted)
-
-
-def _entry_of(wanted: ExecuteRequest) -> EntryName:
-    """Return the fields by which the catalog looks the playbook up."""
     if wanted.catalog_id is not None:
         return EntryName(catalog_id=wanted.catalog_id)
     if wanted.path is None:
@@ -129,10 +125,6 @@ def _version_number(version: int | str | None) -> int | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         raise Refusal(422, "Invalid version number")
     return int(digits)
-
-
-def _window_of(dedup: DedupWindow | None) -> int:
-    return _WINDOW_SECONDS if dedup is None else dedup.window_secs
 
 
 def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:

@@ -22,8 +22,8 @@ from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import EXECUTE_BATCH_SIZE, EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import (
     begin,
+    entry_of,
     outcome_of,
-    refuse_unnamed,
 )
 
 _AT_ONCE = 16
@@ -91,7 +91,7 @@ async def _start(
     gateway: Gateway, wanted: ExecuteRequest, *, index: int, key: str | None
 ) -> BatchResult:
     try:
-        refuse_unnamed(wanted)
+        entry_of(wanted)
         answer = await begin(gateway, wanted, key=key, call=None)
     except Refusal as refusal:
         return _failed(index, refusal.status, refusal.text)

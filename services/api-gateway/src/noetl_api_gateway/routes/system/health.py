@@ -6,7 +6,7 @@ from litestar import Response, get
 from noetl_common.metrics import render
 from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 
-from noetl_api_gateway.gateway import GatewayProcess, TheProcess
+from noetl_api_gateway.gateway import TheProcess
 from noetl_api_gateway.http.answers import plain_answer
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.upstream.health import health_of_starting
@@ -35,7 +35,10 @@ async def live() -> Response[bytes]:
 )
 async def health(service: TheProcess) -> Response[bytes]:
     """Return the state of broker and database; 503 when one is not usable."""
-    answer = await _health(service)
+    if service.gateway is None:
+        answer = health_of_starting(int(time.monotonic() - _STARTED))
+    else:
+        answer = await service.gateway.probe.health()
     return plain_answer(answer, 200 if answer.status == "ok" else 503)
 
 
@@ -56,12 +59,6 @@ async def pool_status(service: TheProcess) -> Response[bytes]:
 async def metrics() -> Response[bytes]:
     """Serve the process's metrics."""
     return Response(render(), media_type=_TEXT_FORMAT)
-
-
-async def _health(service: GatewayProcess) -> HealthAnswer:
-    if service.gateway is None:
-        return health_of_starting(int(time.monotonic() - _STARTED))
-    return await service.gateway.probe.health()
 
 
 ROUTES = [live, health, pool_status]
