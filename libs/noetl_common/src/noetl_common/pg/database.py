@@ -1,7 +1,7 @@
 """The one way to a service's database: statements by name, errors that are ours."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import ModuleType
 from typing import Any, Self
 
@@ -14,7 +14,6 @@ from noetl_common.pg.queries import Queries
 type Row = asyncpg.Record
 type Connection = asyncpg.pool.PoolConnectionProxy[Row]
 type Borrow = Callable[[], AbstractAsyncContextManager[Connection]]
-type _Runner = Pool | Connection | _Borrowed
 
 
 class Statements:
@@ -29,27 +28,27 @@ class Statements:
         DataRejected: the database will never take these values.
     """
 
-    def __init__(self, runner: _Runner, queries: Queries) -> None:
-        self._runner = runner
+    def __init__(self, borrow: Borrow, queries: Queries) -> None:
+        self._borrow = borrow
         self._queries = queries
 
     async def fetch(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> list[Row]:
         """Return all rows."""
+        statement = self._queries[name]
         with translate():
-            return await self._runner.fetch(
-                self._queries[name], *arguments, timeout=timeout_seconds
-            )
+            async with self._borrow() as connection:
+                return await connection.fetch(statement, *arguments, timeout=timeout_seconds)
 
     async def fetchrow(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> Row | None:
         """Return the first row, or None."""
+        statement = self._queries[name]
         with translate():
-            return await self._runner.fetchrow(
-                self._queries[name], *arguments, timeout=timeout_seconds
-            )
+            async with self._borrow() as connection:
+                return await connection.fetchrow(statement, *arguments, timeout=timeout_seconds)
 
     async def fetchone(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -71,22 +70,24 @@ class Statements:
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> str:
         """Run a statement without rows and return the server's tag (``UPDATE 3``)."""
+        statement = self._queries[name]
         with translate():
-            return await self._runner.execute(
-                self._queries[name], *arguments, timeout=timeout_seconds
-            )
+            async with self._borrow() as connection:
+                return await connection.execute(statement, *arguments, timeout=timeout_seconds)
 
     async def execute_text(self, statement: str) -> str:
         """Run a statement that the server itself has composed, such as DDL with a table's name."""
         with translate():
-            return await self._runner.execute(statement)
+            async with self._borrow() as connection:
+                return await connection.execute(statement)
 
 
 class Session(Statements):
     """Statements on one connection."""
 
     def __init__(self, connection: Connection, queries: Queries) -> None:
-        super().__init__(connection, queries)
+        lent = nullcontext(connection)
+        super().__init__(lambda: lent, queries)
         self._connection = connection
 
     @asynccontextmanager
@@ -112,9 +113,8 @@ class Database(Statements):
     def __init__(
         self, pool: Pool, queries: Queries | None = None, *, borrow: Borrow | None = None
     ) -> None:
-        super().__init__(pool if borrow is None else _Borrowed(borrow), queries or Queries({}))
+        super().__init__(borrow or pool.acquire, queries or Queries({}))
         self._pool = pool
-        self._borrow: Borrow = borrow or pool.acquire
 
     def with_statements(self, package: str | ModuleType, *files: str) -> Self:
         """Return the same database with the statements of a package's files (queries.sql).
@@ -124,8 +124,7 @@ class Database(Statements):
             ValueError: two statements have the same name.
         """
         queries = Queries.load(package, *files)
-        borrow = self._runner.borrow if isinstance(self._runner, _Borrowed) else None
-        return type(self)(self._pool, queries, borrow=borrow)
+        return type(self)(self._pool, queries, borrow=self._borrow)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
@@ -147,37 +146,3 @@ class Store:
     def __init__(self, database: Database) -> None:
         home = next(kind for kind in type(self).__mro__ if Store in kind.__bases__)
         self._db = database.with_statements(home.__module__.rpartition(".")[0])
-
-
-class _Borrowed:
-    """Run each statement on a lent connection, as the pool does on one of its own."""
-
-    def __init__(self, borrow: Borrow) -> None:
-        self.borrow = borrow
-
-    async def fetch(
-        self,
-        statement: str,
-        *arguments: object,
-        timeout: float | None = None,  # noqa: ASYNC109 -- the driver's name, handed on to it
-    ) -> list[Row]:
-        async with self.borrow() as connection:
-            return await connection.fetch(statement, *arguments, timeout=timeout)
-
-    async def fetchrow(
-        self,
-        statement: str,
-        *arguments: object,
-        timeout: float | None = None,  # noqa: ASYNC109 -- the driver's name, handed on to it
-    ) -> Row | None:
-        async with self.borrow() as connection:
-            return await connection.fetchrow(statement, *arguments, timeout=timeout)
-
-    async def execute(
-        self,
-        statement: str,
-        *arguments: object,
-        timeout: float | None = None,  # noqa: ASYNC109 -- the driver's name, handed on to it
-    ) -> str:
-        async with self.borrow() as connection:
-            return await connection.execute(statement, *arguments, timeout=timeout)

@@ -10,7 +10,6 @@ from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
-from noetl_contract.subjects import rpc_subject
 
 _SCHEMAS = "#/components/schemas/{model}"
 _DESCRIPTION = """\
@@ -91,7 +90,7 @@ def _add_operation(
         "payload": _reply_schema(schemas[f"{key}.answer"]),
     }
     channel: JsonObject = {
-        "address": rpc_subject(operation.service, operation.name),
+        "address": f"noetl_rpc.{operation.service}.cluster.{operation.name}",
         "description": summary,
         "messages": {"request": {"$ref": f"#/components/messages/{key}.request"}},
     }

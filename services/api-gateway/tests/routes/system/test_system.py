@@ -227,8 +227,9 @@ async def test_details_of_services_errors_repeat_the_text(world: World) -> None:
 MODELS = [
     model
     for module in (catalog, dashboard, database, runtime, variables)
-    for name in module.__all__
-    if isinstance(model := getattr(module, name), type) and issubclass(model, BaseModel)
+    for model in vars(module).values()
+    if getattr(model, "__module__", "") == module.__name__
+    if isinstance(model, type) and issubclass(model, BaseModel)
 ]
 
 
