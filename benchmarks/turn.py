@@ -26,7 +26,7 @@ from noetl_contract.ingress import Hold, WireEvent
 from noetl_engine.inputs import CommandOutcome, CommandStarted, Started
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
+from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_testkit.postgres import Database, running_postgres
@@ -91,7 +91,7 @@ class Driver:
     async def ask(self, execution_id: int, message: Any) -> Answer:
         caller = Waiting()
         began = time.perf_counter()
-        self.rooms.turn.dispatcher.submit(TurnInput(execution_id, message, caller))
+        self.rooms.dispatcher.submit(TurnInput(execution_id, message, caller))
         answer = await caller.answer
         self.latencies.append(time.perf_counter() - began)
         return answer
@@ -101,7 +101,7 @@ class Driver:
         started = Started(execution_id, 7, "bench/linear", 1, {})
         await self.ask(execution_id, started)
         for _ in range(self.steps):
-            entry = self.rooms.memory.cache.get(execution_id)
+            entry = self.rooms.cache.get(execution_id)
             state = entry.execution._memory.state  # noqa: SLF001 -- plays a worker without a broker
             (command,) = state.commands.values()
             hold = Hold(
@@ -161,7 +161,7 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
     async with (
         open_pool(settings, name="turns") as turns,
         open_pool(settings, name="background") as background,
-        open_orchestrator(
+        Orchestrator(
             settings,
             bus=SilentBus(),  # type: ignore[arg-type]
             turn_pool=turns,
@@ -170,7 +170,7 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
             fetch_content=fetch,
             parse=parse_playbook,
         ) as rooms,
-        running_turns(rooms.turn, count=arguments.turns),
+        rooms.running_turns(),
     ):
         for at_once in arguments.at_once:
             await one_level(rooms, turns, arguments, at_once)

@@ -8,6 +8,7 @@ from noetl_engine.inputs import Claimed, Started
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
@@ -52,18 +53,18 @@ class Preparation:
 
     def __init__(
         self,
-        *,
+        store: Store,
         cache: ExecutionCache,
         loader: Loader,
         playbooks: Playbooks,
-        request_keys: RequestKeys,
+        *,
         max_events: int,
     ) -> None:
         self._max_events = max_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
-        self._request_keys = request_keys
+        self._request_keys = RequestKeys(store)
 
     async def prepare(self, groups: list[Group]) -> PreparedTurn:
         """Read state and playbook of each group; settle or postpone groups without them.
