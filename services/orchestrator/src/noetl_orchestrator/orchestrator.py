@@ -33,7 +33,6 @@ from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
-from noetl_orchestrator.turn.child_cancels import ChildCancels
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.prepare import Preparation
@@ -100,7 +99,6 @@ class Orchestrator:
                     self.playbooks,
                     max_events=settings.turn_events_per_execution,
                 ),
-                child_cancels=ChildCancels(self.store),
                 encoder=Encoder(outbox_rows, self._new_id, settings),
                 dispatcher=self.dispatcher,
                 make_facts=self._make_facts,

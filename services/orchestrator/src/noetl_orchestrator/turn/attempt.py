@@ -20,7 +20,7 @@ from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
-from noetl_orchestrator.turn.child_cancels import ChildCancels
+from noetl_orchestrator.turn.child_cancels import children_to_cancel, tell_callers
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
@@ -47,7 +47,6 @@ class TurnParts:
     loader: Loader
     replicas: Replicas
     preparation: Preparation
-    child_cancels: ChildCancels
     encoder: Encoder
     dispatcher: Dispatcher
     make_facts: MakeFacts
@@ -116,8 +115,9 @@ class TurnAttempt:
     async def _encode(
         self, prepared: PreparedTurn, commit: CommitParameters, facts: Facts
     ) -> tuple[list[EncodedUnit], list[UnitOfWork]]:
-        children = await self._parts.child_cancels.children_to_cancel(prepared.units)
-        await self._parts.child_cancels.tell_callers(prepared.units, children)
+        store = self._parts.store
+        children = await children_to_cancel(store, prepared.units)
+        await tell_callers(store, prepared.units, children)
         encoded_units: list[EncodedUnit] = []
         checks: list[UnitOfWork] = []
         for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):
@@ -195,7 +195,7 @@ class TurnAttempt:
         After the commit no more are noted, because the commands that start them are cancelled.
         """
         try:
-            children = await self._parts.child_cancels.children_to_cancel(ended)
+            children = await children_to_cancel(self._parts.store, ended)
             messages = [
                 row
                 for owner, found in children.items()

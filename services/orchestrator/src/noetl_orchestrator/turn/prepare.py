@@ -14,7 +14,7 @@ from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.inputs import Group, TurnInput
-from noetl_orchestrator.turn.request_keys import RequestKeys
+from noetl_orchestrator.turn.request_keys import answer_repetitions, copy_traces
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
 _PLAYBOOK_TIMEOUT_SECONDS = 0.25
@@ -64,7 +64,7 @@ class Preparation:
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
-        self._request_keys = RequestKeys(store)
+        self._store = store
 
     async def prepare(self, groups: list[Group]) -> PreparedTurn:
         """Read state and playbook of each group; settle or postpone groups without them.
@@ -73,7 +73,8 @@ class Preparation:
             BadDecision: a running execution's playbook can't be used.
         """
         prepared = PreparedTurn()
-        groups = await self._request_keys.answer_repetitions(groups, prepared.settled)
+        await copy_traces(self._store, groups)
+        groups = await answer_repetitions(self._store, groups, prepared.settled)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
