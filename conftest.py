@@ -6,16 +6,25 @@ import pytest
 from noetl_testkit.shared_stacks import stack_of
 
 # Kill and freeze processes and look at the time that takes: never two of them at once.
-_DELICATE = frozenset({"test_kills.py", "test_silent_edge.py", "test_sharding.py"})
-
-
+_DELICATE = frozenset(
+    {
+        "cli/tests/stack/test_kills.py",
+        "tests/outages/test_kills.py",
+        "tests/outages/test_sharding.py",
+        "tests/outages/test_silent_edge.py",
+    }
+)
 _LONGEST = (
-    "tests/clients/test_real_cli.py",
-    "delicate",
     "shared stack: nats",
+    "delicate",
     "shared stack: http",
     "shared stack: guarded",
+    "tests/clients/test_real_cli.py",
+    "cli/tests/test_real_services.py",
+    "tests/playbooks/test_system_playbooks.py",
+    "tests/attacks/test_canary.py",
 )
+"""Groups of more than half a minute; they begin in this order."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +50,4 @@ def _group_of(item: pytest.Item, config: pytest.Config) -> str:
     place = item.path.relative_to(config.rootpath)
     if name := stack_of(item):
         return f"shared stack: {name}"
-    if place.name in _DELICATE and place.parts[0] in {"tests", "cli"}:
-        return "delicate"
-    return str(place)
+    return "delicate" if str(place) in _DELICATE else str(place)

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "libs" / "noetl_engine" / "tests"))
 
 from engine_driver import Run
-from noetl_engine.inputs import Started
+from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.outputs import NewCommand
 from noetl_engine.playbook import parse_playbook
 
@@ -103,7 +103,9 @@ def _data_of(command: NewCommand, number: int, most_rows: int) -> dict[str, obje
 def play(text: str, *, reload_every: int, most_rows: int) -> tuple[Run, list[float], int]:
     """Run to the end; seconds per command, and the bytes of the largest snapshot."""
     run = Run(parse_playbook(text))
-    run.decide(Started(execution_id=7000, catalog_id=42, path="bench/x", version=1, payload={}))
+    run.decide(
+        ExecuteMessage(execution_id=7000, catalog_id=42, path="bench/x", version=1, payload={})
+    )
     spans: list[float] = []
     largest = 0
     while run.open:

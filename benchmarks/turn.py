@@ -22,8 +22,13 @@ import asyncpg
 import uvloop
 from noetl_common.ids import SnowflakeIds
 from noetl_common.pg.pool import open_pool
-from noetl_contract.ingress import Hold, WireEvent
-from noetl_engine.inputs import CommandOutcome, CommandStarted, Started
+from noetl_contract.ingress import (
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    ExecuteMessage,
+    Hold,
+    WireEvent,
+)
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import parse_playbook
 from noetl_orchestrator.orchestrator import Orchestrator
@@ -98,11 +103,13 @@ class Driver:
 
     async def run_one(self) -> None:
         execution_id = self.ids.next()
-        started = Started(execution_id, 7, "bench/linear", 1, {})
+        started = ExecuteMessage(
+            execution_id=execution_id, catalog_id=7, path="bench/linear", version=1
+        )
         await self.ask(execution_id, started)
         for _ in range(self.steps):
             entry = self.rooms.cache.get(execution_id)
-            state = entry.execution._memory.state  # noqa: SLF001 -- plays a worker without a broker
+            state = entry.execution.state
             (command,) = state.commands.values()
             hold = Hold(
                 event_id=command.event_id,
@@ -114,8 +121,12 @@ class Driver:
             )
             events = self.events(command)
             if self.with_starts:
-                await self.ask(execution_id, CommandStarted(hold, events[:1]))
-            answer = await self.ask(execution_id, CommandOutcome(hold, events))
+                message = CommandStartMessage(
+                    execution_id=execution_id, hold=hold, events=events[:1]
+                )
+                await self.ask(execution_id, message)
+            outcome = CommandOutcomeMessage(execution_id=execution_id, hold=hold, events=events)
+            answer = await self.ask(execution_id, outcome)
             assert answer.body == {"status": "ok"}, answer
 
     def events(self, command: Any) -> tuple[WireEvent, ...]:

@@ -21,6 +21,17 @@ def stopped_stack(tmp_path: Path) -> Iterator[PlaceholderStack]:
         stack.stop()
 
 
+@pytest.fixture(scope="module")
+def lasting_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaceholderStack]:
+    """A running stack for all tests of a file that leave it running."""
+    stack = PlaceholderStack(tmp_path_factory.mktemp("lasting"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
 @pytest.fixture
 def stack(stopped_stack: PlaceholderStack) -> PlaceholderStack:
     """A running stack."""

@@ -38,7 +38,7 @@ CASES: dict[str, Case] = {
         status="FAILED",
         error="Credential alias 'nobody_stored_this' not found in keychain",
     ),
-    # The reference looks the alias up only where it stands alone; ours in the object, too.
+    # The original server looks the alias up only where it stands alone; ours in the object, too.
     "http_auth_object": Case(issued={"start": 1, "end": 1}, data={"end": {"right": True}}),
     "http_auth_alias": Case(
         issued={"start": 1, "piped": 1, "end": 1},
@@ -72,7 +72,7 @@ CASES: dict[str, Case] = {
     "kind_snowflake": tool_not_found("snowflake"),
     "kind_container": tool_not_found("container"),
     "kind_script": Case(status="FAILED", error="Failed to create K8s client"),
-    # The reference's server refuses the word; its worker and ours know the tool.
+    # The original server refuses the word; its worker and ours know the tool.
     "kind_mcp": Case(status="FAILED", error="mcp endpoint is required for server 'kubernetes'"),
     "kind_subscription": tool_not_found("subscription"),
     "kind_rhai": tool_not_found("rhai"),

@@ -8,20 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from noetl_contract.events import EventRow
-from noetl_contract.ingress import WireEvent
+from noetl_contract.ingress import (
+    CancelMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FinalizeMessage,
+    WireEvent,
+)
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import (
-    Cancelled,
-    Claimed,
-    Continued,
-    EventsPosted,
-    Facts,
-    Finalized,
-    Input,
-    Started,
-    StepTimedOut,
-)
+from noetl_engine.inputs import Claimed, Continued, Facts, Input, StepTimedOut
 from noetl_engine.outputs import Decision, NeedRows
 from noetl_engine.playbook import Playbook, parse_playbook
 
@@ -75,12 +71,12 @@ def _row(values: JsonObject) -> EventRow:
 def folded(rows: list[EventRow]) -> JsonObject:
     """What a log amounts to, in words that outlive the engine's own format of its state."""
     execution = Execution.restore(rows[0].execution_id, None, rows)
-    state = execution._memory.state
+    state = execution.state
     return {
         "status": str(execution.status),
-        "error": execution.error,
+        "error": execution.state.error,
         "position": execution.position,
-        "path": execution.path,
+        "path": execution.state.path,
         "progress": asdict(execution.progress),
         "steps": {name: str(step.phase) for name, step in state.steps.items()},
         "failed": list(state.failed),
@@ -104,7 +100,7 @@ class Replay:
         """Every row that the engine writes today."""
         first = self.history.rows[0]
         self.put(
-            Started(
+            ExecuteMessage(
                 execution_id=first.execution_id,
                 catalog_id=first.catalog_id,
                 path=first.context["path"],
@@ -159,11 +155,17 @@ class Replay:
             case "call.error" if by_engine:
                 return StepTimedOut(self.command(meta["command_id"]))
             case "playbook_cancelled":
-                return Cancelled(meta.get("reason"))
+                return CancelMessage(execution_id=row.execution_id, reason=meta.get("reason"))
             case "playbook_completed" | "playbook_failed":
-                return Finalized(status=str(row.status), error=row.error)
+                return FinalizeMessage.model_validate(
+                    {
+                        "execution_id": row.execution_id,
+                        "status": row.status,
+                        "error": row.error,
+                    }
+                )
             case word if word in REPORTED and not by_engine:
-                return EventsPosted((self.event(row),))
+                return EventsMessage(execution_id=row.execution_id, events=[self.event(row)])
             case _:
                 return None
 

@@ -54,23 +54,26 @@ CHILD = """
 apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {name: child, path: tests/child}
-workload: {n: -1, seconds: 0}
+workload: {n: -1, gate: ""}
 workflow:
   - step: start
     tool:
       kind: python
-      args: {n: "{{ n }}", s: "{{ seconds }}"}
-      code: "import time; time.sleep(s); result = {'n': n}"
+      args: {n: "{{ n }}", gate: "{{ gate }}"}
+      code: |
+        import os, time
+        while gate and os.path.exists(gate):
+            time.sleep(0.02)
+        result = {"n": n}
 """
 WAITING = PARENT.replace("tests/parent", "tests/waiting").replace(
-    'args: {n: "{{ n }}"}', 'args: {n: "{{ n }}", seconds: 60}'
+    'args: {n: "{{ n }}"}', 'args: {n: "{{ n }}", gate: "{{ workload.gate }}"}'
 )
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    # Scripts of cancelled children sleep on; at the end nobody waits for them.
-    environment = {"NOETL_REQUEST_PATIENCE_SECONDS": "3", "NOETL_SHUTDOWN_GRACE_SECONDS": "3"}
+    environment = {"NOETL_REQUEST_PATIENCE_SECONDS": "3"}
     with running_stack(arguments=["--shards", "2"], environment=environment) as running:
         yield running
 
@@ -182,10 +185,12 @@ def test_children_live_on_any_shard(client: httpx.Client) -> None:
     assert {shard_of(int(one["execution_id"])) for one in mine} == {0, 1}
 
 
-def test_a_cancelled_parent_takes_its_children_along(client: httpx.Client) -> None:
+def test_a_cancelled_parent_takes_its_children_along(client: httpx.Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
     for text in (WAITING, CHILD):
         register(client, text)
-    parent = execute(client, "tests/waiting")
+    parent = execute(client, "tests/waiting", gate=str(gate))
 
     def begun() -> list[int] | None:
         listed = client.get("/api/executions", params={"limit": 100}).json()
@@ -203,6 +208,7 @@ def test_a_cancelled_parent_takes_its_children_along(client: httpx.Client) -> No
 
     assert finish(client, parent) == "CANCELLED"
     assert {finish(client, one, seconds=30) for one in children} == {"CANCELLED"}
+    gate.unlink()  # the scripts of the children go on until then
 
 
 def test_a_frozen_and_killed_orchestrator_delays_its_shard_only(

@@ -149,7 +149,7 @@ def _composition(run: Run) -> None:
         f" WHERE execution_id = '{run.execution_id}' ORDER BY user_name"
     )
     assert [row["user_name"] for row in rows] == ["Alice", "Bob", "Charlie", "Diana"]
-    # The reference drops what it should give the children and the result it should take from
+    # The original server drops what it should give the children and the result it should take from
     # them (score 0.0, unknown); ours hands both over.
     assert all(row["profile_score"] > 0 and row["score_category"] != "unknown" for row in rows)
     children = run.children()
@@ -223,7 +223,7 @@ def _end_action(run: Run) -> None:
 def _large_result(run: Run) -> None:
     verdict = run.data("check_extraction", "verify")
     assert verdict["externalized"] is True
-    # `output_select` is ignored by the reference (status null, self-check negative) and
+    # `output_select` is ignored by the original server (status null, self-check negative) and
     # honoured here.
     assert verdict["status"] == "ok"
     assert verdict["count"] == 500

@@ -6,12 +6,13 @@ from pathlib import Path
 import citations
 import dependencies
 import links
+import names
 import rooms
 import sizes
 import walkthrough
 from findings import run
 
-CHECKS = (citations, dependencies, links, rooms, sizes, walkthrough)
+CHECKS = (citations, dependencies, links, names, rooms, sizes, walkthrough)
 
 
 def find(root: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import configuration
 import metrics
 import rules
+import tool_keys
 from noetl_contract.documents.messages import messages_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,
     "docs/rules.md": rules.page,
+    **tool_keys.pages(ROOT),
 }
 
 

@@ -4,9 +4,8 @@ import typer
 
 from noetl.commands import operate, up
 from noetl.commands.run import run
-from noetl.commands.schema import schema
-from noetl.commands.validate import validate
-from noetl.stack.errors import StackError
+from noetl.commands.validate import schema, validate
+from noetl.stack.errors import told_by
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,8 +28,5 @@ app.command()(operate.env)
 
 def main() -> None:
     """Run the command; an expected error is one line on stderr and exit code 1."""
-    try:
+    with told_by("noetl-server"):
         app()
-    except StackError as error:
-        typer.echo(f"noetl-server: {error}", err=True)
-        raise SystemExit(1) from None

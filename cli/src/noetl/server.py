@@ -12,10 +12,9 @@ import typer
 
 from noetl.commands.options import DataOption
 from noetl.commands.up import serve
-from noetl.stack import dotenv_file
 from noetl.stack.datadir import locate
-from noetl.stack.errors import StackError
-from noetl.stack.services import outside
+from noetl.stack.errors import StackError, told_by
+from noetl.stack.services import load_dotenv_file, outside
 from noetl.stack.supervisor import DEFAULT_PORT, StackPlan
 
 READY_SECONDS = 120.0
@@ -32,7 +31,7 @@ def start(
     data: DataOption = None,
 ) -> None:
     """Run the control plane without a worker until SIGINT or SIGTERM."""
-    dotenv_file.load()
+    load_dotenv_file()
     servers = outside()
     plan = StackPlan(
         data=locate(data),
@@ -57,11 +56,8 @@ def _port() -> int:
 
 def main() -> None:
     """Run the command."""
-    try:
+    with told_by("noetl.server"):
         app()
-    except StackError as error:
-        typer.echo(f"noetl.server: {error}", err=True)
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import time
 import typer
 
 from noetl.commands.operate import current_state, nats_of
-from noetl.stack import dotenv_file
 from noetl.stack.datadir import DataDirectory, locate
-from noetl.stack.errors import StackError
+from noetl.stack.errors import told_by
 from noetl.stack.process import free_port
-from noetl.stack.services import MODULES, WORKER, outside
+from noetl.stack.services import MODULES, WORKER, load_dotenv_file, outside
 
 STACK_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -30,7 +29,7 @@ def environment() -> dict[str, str]:
     Raises:
         StackError: neither the environment nor a local stack says where NATS is.
     """
-    dotenv_file.load()
+    load_dotenv_file()
     values = dict(os.environ)
     values["NOETL_NATS_URL"] = outside().nats_url or _nats_of_stack(locate(None))
     url = values.get("NOETL_SERVER_URL") or current_state(locate(None)).get("url")
@@ -65,11 +64,8 @@ def start() -> None:
 
 def main() -> None:
     """Becomes the worker."""
-    try:
+    with told_by("noetl.worker"):
         app()
-    except StackError as error:
-        typer.echo(f"noetl.worker: {error}", err=True)
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -235,7 +235,7 @@ async def test_supervise_serves_other_frameworks_lifespans() -> None:
 
 def test_metric_families_may_be_asked_for_twice() -> None:
     assert counter("noetl_twice_total", "x", ("a",)) is counter("noetl_twice_total", "x", ("a",))
-    assert gauge("noetl_twice", "x") is gauge("noetl_twice", "x")
+    assert gauge("noetl_twice_now", "x") is gauge("noetl_twice_now", "x")
     assert histogram("noetl_twice_seconds", "x") is histogram("noetl_twice_seconds", "x")
 
 

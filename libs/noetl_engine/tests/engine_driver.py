@@ -1,24 +1,23 @@
 """Plays outbox, worker and store for one execution; prints the log in the contract's notation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from noetl_contract.events import EventRow
-from noetl_contract.ingress import Hold, WireEvent
-from noetl_engine.execution import Execution
-from noetl_engine.inputs import (
-    Claimed,
-    CommandOutcome,
-    CommandStarted,
-    Continued,
-    EventsPosted,
-    Facts,
-    Input,
-    Limits,
-    Started,
+from noetl_contract.ingress import (
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FinalizeMessage,
+    Hold,
+    WireEvent,
 )
+from noetl_engine.execution import Execution
+from noetl_engine.inputs import Claimed, Continued, Facts, Input, Limits
 from noetl_engine.outputs import Decision, NeedRows, NewCommand
 from noetl_engine.playbook.model import (
     Arc,
@@ -67,6 +66,26 @@ def make_playbook(*steps: Step, path: str = "tests/playbook", workload: Any = No
         steps={step.name: step for step in steps},
         workload=workload or {},
     )
+
+
+def posted(events: Iterable[WireEvent], *, batch: bool = False) -> EventsMessage:
+    return EventsMessage(execution_id=EXECUTION_ID, events=list(events), batch=batch)
+
+
+def command_start(hold: Hold, events: Iterable[WireEvent]) -> CommandStartMessage:
+    return CommandStartMessage(execution_id=EXECUTION_ID, hold=hold, events=list(events))
+
+
+def command_outcome(hold: Hold, events: Iterable[WireEvent]) -> CommandOutcomeMessage:
+    return CommandOutcomeMessage(execution_id=EXECUTION_ID, hold=hold, events=list(events))
+
+
+def cancel(reason: str | None = None) -> CancelMessage:
+    return CancelMessage(execution_id=EXECUTION_ID, reason=reason)
+
+
+def finalize(status: Any, error: str | None = None) -> FinalizeMessage:
+    return FinalizeMessage(execution_id=EXECUTION_ID, status=status, error=error)
 
 
 @dataclass
@@ -159,7 +178,7 @@ class Run:
 
     def start(self, **fields: Any) -> "Run":
         self.decide(
-            Started(
+            ExecuteMessage(
                 execution_id=EXECUTION_ID,
                 catalog_id=42,
                 path="tests/playbook",
@@ -233,10 +252,10 @@ class Run:
         )
 
     def work_start(self, command: NewCommand, started: WireEvent, **sender: Any) -> Decision:
-        return self.decide(CommandStarted(self.hold(command, **sender), (started,)))
+        return self.decide(command_start(self.hold(command, **sender), (started,)))
 
     def finish(self, command: NewCommand, events: list[WireEvent], **sender: Any) -> Decision:
-        return self.decide(CommandOutcome(self.hold(command, **sender), tuple(events)))
+        return self.decide(command_outcome(self.hold(command, **sender), tuple(events)))
 
     def claim(
         self, command: NewCommand, worker: str, *, http: bool = False, **how: Any
@@ -254,12 +273,12 @@ class Run:
         self.log.append(f"{'F' if fails else 'W'}({label})")
         if fast:
             hold = self.hold(command)
-            self.decide(CommandStarted(hold, tuple(events[:1])))
-            self.decide(CommandOutcome(hold, tuple(events)))
+            self.decide(command_start(hold, tuple(events[:1])))
+            self.decide(command_outcome(hold, tuple(events)))
         else:
             self.decide(Claimed(command.event_id, "w1", None))
             for event in events:
-                self.decide(EventsPosted((event,)))
+                self.decide(posted((event,)))
         return self
 
     def work_all(self, *, data: Any = None, fails: Any = (), fast: bool = True) -> "Run":

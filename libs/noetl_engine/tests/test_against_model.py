@@ -83,7 +83,7 @@ def compare(model: Any, seed: int, *, cyclic: bool, fails: bool) -> None:
 
 def check_plan(run: Run) -> None:
     """The state kept equals the fold of the log."""
-    replayed = type(run.execution).restore(run.execution.execution_id, None, run.rows)
+    replayed = type(run.execution).restore(run.execution.state.execution_id, None, run.rows)
     assert replayed.snapshot() == run.execution.snapshot()
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
-from noetl_engine.inputs import Cancelled, Continued, EventsPosted
+from engine_driver import Run, cancel, make_arc, make_loop, make_playbook, make_step, posted
+from noetl_engine.inputs import Continued
 from noetl_engine.playbook.model import Playbook, Tool
 
 START = "started I(start) W(start)"
@@ -630,7 +630,7 @@ def test_case_19_cancel_while_a_sequential_loop_is_half_issued() -> None:
     command = run.find("lp:i1")
     started, *rest = run.outcome_events(command)
     run.work_start(command, started)
-    run.decide(Cancelled())
+    run.decide(cancel())
 
     assert len(run.rows) == 16
     assert run.story.endswith("I(lp:i1) playbook_cancelled")
@@ -647,7 +647,7 @@ def test_case_19_cancel_while_a_parallel_loop_is_half_issued() -> None:
     first, second = run.find("lp:i0"), run.find("lp:i1")
     started, *rest = run.outcome_events(first)
     run.work_start(first, started)
-    cancelled = run.decide(Cancelled())
+    cancelled = run.decide(cancel())
 
     assert len(run.rows) == 12
     assert cancelled.cancel_open_commands
@@ -666,7 +666,7 @@ def test_case_20_two_outcomes_in_one_batch() -> None:
     for command in (a, b):
         run.claim(command, "w1")
     events = [event for command in (a, b) for event in run.outcome_events(command)]
-    run.decide(EventsPosted(tuple(events), batch=True))
+    run.decide(posted(tuple(events), batch=True))
     run.open = [command for command in run.open if command.step == "join"]
     run.work_all()
 
@@ -752,7 +752,7 @@ def test_a_cancel_during_a_step_leaves_only_the_worker_s_late_rows() -> None:
     command = run.find("start")
     started, *rest = run.outcome_events(command)
     run.work_start(command, started)
-    run.decide(Cancelled())
+    run.decide(cancel())
     run.finish(command, rest)
 
     assert [row.event_type for row in run.rows] == [

@@ -5,10 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
-from engine_driver import EXECUTION_ID, Run, make_arc, make_loop, make_playbook, make_step
+from engine_driver import EXECUTION_ID, Run, make_arc, make_loop, make_playbook, make_step, posted
 from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import EventsPosted
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.model import AdmitRule
 from noetl_engine.state.model import REMEMBERED_EVENTS
@@ -73,9 +72,9 @@ def test_the_remembered_ids_are_bounded():
     for event_id in range(10_000, 10_000 + 3 * REMEMBERED_EVENTS):
         for worker in ("w1", "w2"):
             event = WireEvent(event_type="note", step="x", event_id=event_id, worker_id=worker)
-            run.decide(EventsPosted((event,)))
+            run.decide(posted((event,)))
 
-    state = run.execution._memory.state
+    state = run.execution.state
     assert len(state.recent) == REMEMBERED_EVENTS
     assert len(state.renamed) == REMEMBERED_EVENTS
 
@@ -83,8 +82,8 @@ def test_the_remembered_ids_are_bounded():
 def test_the_error_is_known_after_a_failure():
     run = Run(make_playbook(make_step("start"))).start().work("start", fails=True)
 
-    assert run.execution.error == "Failed steps: start"
-    assert run.restore().error == "Failed steps: start"
+    assert run.execution.state.error == "Failed steps: start"
+    assert run.restore().state.error == "Failed steps: start"
 
 
 def test_rows_of_a_command_that_is_not_open_change_nothing():

@@ -21,7 +21,7 @@ ROWS = {
     "iterator_save_test": 35,
     "json_serialization_save": 31,
     "playbook_composition": 46,
-    # The reference stops at 49: its `end` waits for a step that nothing leads to.
+    # The original server stops at 49: its `end` waits for a step that nothing leads to.
     "postgres_jsonb_test": 55,
     "test_end_with_action": 20,
     "test_implicit_end_routing": 13,

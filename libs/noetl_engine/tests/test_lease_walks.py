@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_driver import EXECUTION_ID, NOW, make_playbook, make_step
-from noetl_contract.events import EventRow
-from noetl_contract.ingress import Hold, WireEvent
-from noetl_engine.execution import Execution
-from noetl_engine.inputs import (
-    Claimed,
-    CommandExhausted,
-    CommandOutcome,
-    CommandStarted,
-    EventsPosted,
-    Facts,
-    Input,
-    Limits,
-    Started,
-    WorkerSeen,
+from engine_driver import (
+    EXECUTION_ID,
+    NOW,
+    command_outcome,
+    command_start,
+    make_playbook,
+    make_step,
+    posted,
 )
+from noetl_contract.events import EventRow
+from noetl_contract.ingress import ExecuteMessage, Hold, WireEvent
+from noetl_engine.execution import Execution
+from noetl_engine.inputs import Claimed, CommandExhausted, Facts, Input, Limits, WorkerSeen
 from noetl_engine.lease import holder_gone
 from noetl_engine.outputs import Decision
 from noetl_engine.state.model import CommandState
@@ -74,7 +71,9 @@ class EngineWorld(World):  # type: ignore[misc]  # the model has no types
         self.ids = 1000
         self.execution = Execution.new(EXECUTION_ID)
         self.event_ids: dict[Any, int] = {}
-        start = self.decide(Started(EXECUTION_ID, 42, "p", 1, {}))
+        start = self.decide(
+            ExecuteMessage(execution_id=EXECUTION_ID, catalog_id=42, path="p", version=1)
+        )
         self.command = start.commands[0]
 
     def new_id(self) -> int:
@@ -119,7 +118,7 @@ class EngineWorld(World):  # type: ignore[misc]  # the model has no types
             self.term = True
 
     def open_command(self) -> CommandState | None:
-        return self.execution._memory.state.commands.get(self.command.event_id)
+        return self.execution.state.commands.get(self.command.event_id)
 
     def claim(self, name: str, after: bool) -> Any:  # noqa: FBT001 - the model's signature
         worker = self.w[name]
@@ -159,7 +158,7 @@ class EngineWorld(World):  # type: ignore[misc]  # the model has no types
         events = tuple(self.event(word, name, instance, attempts) for word in kinds)
         if self.w[name]["real"]:
             for event in events:
-                answer = self.decide(EventsPosted((event,))).answer
+                answer = self.decide(posted((event,))).answer
             status = "ok" if answer.body["status"] == "ok" else "late"
             status = "held" if kind == "start" else status
         else:
@@ -172,7 +171,7 @@ class EngineWorld(World):  # type: ignore[misc]  # the model has no types
                 instance=str(instance),
             )
             message = (
-                CommandStarted(hold, events) if kind == "start" else CommandOutcome(hold, events)
+                command_start(hold, events) if kind == "start" else command_outcome(hold, events)
             )
             status = self.decide(message).answer.body["status"]
         self.rep.append((name, instance, kind, attempts, status))

@@ -1,16 +1,25 @@
-"""Known defects of the reference, one by one, and our behaviour instead.
+"""Known defects of the original server, one by one, and our behaviour instead.
 
-The numbers in the names are those of a list of the reference's defects. Two of them are tested in
-the orchestrator: decisions without lock and transaction (W1, W2), and errors that are only logged.
+The numbers in the names are those of a list of the original server's defects. Two of them are
+tested in the orchestrator: decisions without lock and transaction (W1, W2), and errors that are
+only logged.
 """
 
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from engine_driver import (
+    Run,
+    cancel,
+    command_outcome,
+    make_arc,
+    make_loop,
+    make_playbook,
+    make_step,
+)
 from noetl_engine.errors import StartRefused
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import Cancelled, CommandOutcome, Limits
+from noetl_engine.inputs import Limits
 from noetl_engine.playbook import parse_playbook
 from noetl_engine.playbook.model import Cursor, Loop, LoopMode, Tool
 
@@ -148,9 +157,9 @@ def test_d8_nothing_follows_a_cancel() -> None:
     command = run.find("start")
     events = run.outcome_events(command)
     run.work_start(command, events[0])
-    run.decide(Cancelled())
+    run.decide(cancel())
     refused = run.claim(command, "w2", http=True).answer
-    run.decide(CommandOutcome(run.hold(command), tuple(events)))
+    run.decide(command_outcome(run.hold(command), tuple(events)))
 
     assert run.story == "started I(start) playbook_cancelled"
     assert (refused.status, refused.error) == (409, "Execution has been cancelled")

@@ -1,4 +1,4 @@
-"""Deliberate differences from the reference's rendering, with examples of each.
+"""Deliberate differences from the original server's rendering, with examples of each.
 
 The README lists the same names with the reasons; a test holds both lists together, and another
 sorts every difference it meets into one of the kinds that random templates can show.
@@ -104,7 +104,7 @@ def kind_of(difference: Difference) -> str | None:
 
 
 def _is_value_instead_of_text(difference: Difference) -> bool:
-    """The reference left text, because its retry bound to the last operand only."""
+    """The original server left text, because its retry bound to the last operand only."""
     if REFUSED in {difference.theirs, difference.ours}:
         return False
     text, value = json.loads(difference.theirs), json.loads(difference.ours)

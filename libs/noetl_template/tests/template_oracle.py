@@ -1,8 +1,8 @@
-"""The reference's own engine, set up as the reference sets it up.
+"""The original server's own template engine, set up as that server sets it up.
 
-The PyPI binding differs from the reference in three ways that matter here: containers passed in
-print as Python objects, so a scope is written as template literals; a few filters are the
-engine's built-ins instead of the reference's own; and Python methods of strings and maps work.
+The PyPI binding differs from it in three ways that matter here: containers passed in print as
+Python objects, so a scope is written as template literals; a few filters are the engine's
+built-ins instead of the server's own; and Python methods of strings and maps work.
 """
 
 import base64
@@ -17,11 +17,11 @@ NULL = "null_of_the_scope"
 
 
 class OracleError(Exception):
-    """The reference refuses the template."""
+    """The original server refuses the template."""
 
 
 class OracleGapError(Exception):
-    """The binding can't show what the reference would do."""
+    """The binding can't show what the original server would do."""
 
 
 class GapError(Exception):
@@ -117,7 +117,7 @@ class Oracle:
             case list():
                 return "[" + ", ".join(self.literal(entry) for entry in value) + "]"
             case dict():
-                # The reference's maps are sorted; the binding keeps the order of the source.
+                # The original server's maps are sorted; the binding keeps the order of the source.
                 entries = [f"{json.dumps(k)}: {self.literal(value[k])}" for k in sorted(value)]
                 return "{" + ", ".join(entries) + "}"
         raise AssertionError(value)
@@ -265,7 +265,7 @@ def json_or_none(text: str) -> object:
 
 
 def without_null(value: object) -> object:
-    """JSON that the binding turns into the reference's values."""
+    """JSON that the binding turns into the original server's values."""
     if value is None or isinstance(value, list | dict):
         raise GapError  # nulls would be none, and containers print as Python
     return value

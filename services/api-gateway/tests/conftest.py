@@ -18,15 +18,17 @@ from noetl_api_gateway.settings import Settings
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.pull import run_pull_each
-from noetl_common.bus.rpc import serve_rpc
+from noetl_common.bus.rpc import Handler, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.clock import unix_ms
 from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import INGRESS, REPLY_HEADER, STORED_HEADER, StoredMessage
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.operation import ServiceName
 from noetl_contract.streams import STREAMS, ingress_durable
-from noetl_contract.subjects import event_subject, rpc_subject
+from noetl_contract.subjects import event_subject
+from noetl_testkit.rpc import fake_handler
 from noetl_testkit.waiting import eventually
 from pydantic import SecretStr
 
@@ -179,7 +181,16 @@ _PROJECTOR = (
     "sessions.validate",
 )
 
-_LOG = ("log.project", "log.post", "subscription.register", "subscription.change", "purge")
+_ORCHESTRATOR = (
+    "claim",
+    "child",
+    "pool.status",
+    "log.project",
+    "log.post",
+    "subscription.register",
+    "subscription.change",
+    "purge",
+)
 _OUTBOX = ("claim", "mark.published", "mark.failed", "pending")
 
 
@@ -204,19 +215,15 @@ async def serving_backend(bus: Bus) -> AsyncIterator[Backend]:
         "resolve", {"catalog_id": 11, "path": "demo/hello", "version": 3, "kind": "playbook"}
     )
 
-    def handler(operation: str) -> Callable[[dict[str, Json]], Awaitable[Any]]:
-        return lambda request: backend.handle(operation, request)
+    def handler(service: ServiceName, name: str, key: str) -> Handler:
+        return fake_handler(service, name, lambda request: backend.handle(key, request))
 
-    subjects = {rpc_subject("catalog", name): handler(name) for name in _CATALOG}
-    subjects |= {rpc_subject("projector", name, shard=0): handler(name) for name in _PROJECTOR}
-    subjects |= {rpc_subject("orchestrator", name, shard=0): handler(name) for name in _LOG}
-    for operation in _OUTBOX:
-        subjects[rpc_subject("outbox", operation, shard=0)] = handler(f"outbox.{operation}")
-    subjects[rpc_subject("orchestrator", "claim", shard=0)] = handler("claim")
-    subjects[rpc_subject("orchestrator", "child", shard=0)] = handler("child")
-    subjects[rpc_subject("orchestrator", "pool.status", shard=0)] = handler("pool.status")
+    handlers = [handler("catalog", name, name) for name in _CATALOG]
+    handlers += [handler("projector", name, name) for name in _PROJECTOR]
+    handlers += [handler("orchestrator", name, name) for name in _ORCHESTRATOR]
+    handlers += [handler("outbox", name, f"outbox.{name}") for name in _OUTBOX]
     await ensure_topology(bus, STREAMS, (ingress_durable(0),))
-    async with serve_rpc(bus, subjects, queue="fake"):
+    async with serve_rpc(bus, handlers, queue="fake", shard=0):
         pulling = asyncio.create_task(
             run_pull_each(bus, ingress_durable(0), backend.take, permits=64, drain_seconds=0.1)
         )

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from noetl_common.pg.database import Row
 from noetl_contract.ingress import EventsMessage
-from noetl_engine.inputs import EventsPosted
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.store import Store
@@ -66,8 +65,7 @@ class Noted(Caller):
 def beat(shard: Shard, command: Command, caller: Caller) -> Group:
     """The input that a posted heartbeat of a command becomes."""
     message = EventsMessage.model_validate(shard.event(command, "command.heartbeat", attempts=0))
-    posted = EventsPosted(tuple(message.events), batch=False)
-    return Group(command.execution_id, [TurnInput(command.execution_id, posted, caller)])
+    return Group(command.execution_id, [TurnInput(command.execution_id, message, caller)])
 
 
 FAN_OUT = """
@@ -111,7 +109,7 @@ async def forget_ids(replica: Replica, execution_id: int) -> None:
     async def load_forgetful(execution_ids: Sequence[int]) -> dict[int, CachedExecution]:
         found = await load(execution_ids)
         for entry in found.values():
-            entry.execution._memory.state.recent.clear()
+            entry.execution.state.recent.clear()
         return found
 
     replica.rooms.loader.load = load_forgetful

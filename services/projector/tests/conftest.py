@@ -14,13 +14,12 @@ from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
 from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
-from noetl_projector.executions.event_handlers import EventHandlers
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.replay.handlers import ReplayHandlers
 from noetl_projector.replay.store import ReplayStore
-from noetl_projector.results.list_handlers import ResultListHandlers
+from noetl_projector.results.handlers import ResultListHandlers
 from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
 from noetl_projector.subscriptions.handlers import SubscriptionHandlers
@@ -136,7 +135,6 @@ def ask(database: DatabaseAddress, db: Database) -> Ask:
     return Ask(
         [
             *ExecutionHandlers(executions, settings=settings).handlers(),
-            *EventHandlers(executions).handlers(),
             *ReplayHandlers(ReplayStore(db)).handlers(),
             *SubscriptionHandlers(SubscriptionStore(db)).handlers(),
             *VariableHandlers(VariableStore(db), settings=settings).handlers(),

@@ -1,4 +1,4 @@
-"""Settings of the reference, and of a pool."""
+"""Settings of the original worker, and of a pool."""
 
 import pytest
 from noetl_worker.settings import Settings

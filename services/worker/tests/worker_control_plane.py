@@ -11,14 +11,16 @@ from typing import Any
 
 import orjson
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.pull import Delivery, run_pull
+from noetl_common.bus.delivery import Delivery
+from noetl_common.bus.pull import run_pull
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
 from noetl_contract.ingress import INGRESS, REPLY_HEADER
 from noetl_contract.rpc import RpcReply
 from noetl_contract.streams import STREAMS, ingress_durable, pool_durable
-from noetl_contract.subjects import command_subject, rpc_subject
+from noetl_contract.subjects import command_subject
+from noetl_testkit.rpc import fake_handler
 from noetl_testkit.waiting import eventually
 
 type MessageAnswer = Callable[[dict[str, Any], int], dict[str, Any] | None]
@@ -190,14 +192,14 @@ async def control_plane(nats_url: str, *, pool: str = "shared") -> AsyncIterator
         ingress = ingress_durable(SHARD)
         await ensure_topology(bus, STREAMS, (ingress, pool_durable(pool)))
         plane = ControlPlane(bus)
-        handlers: dict[str, Any] = {
-            rpc_subject("orchestrator", "claim", shard=SHARD): plane.on_claim,
-            rpc_subject("projector", "result.put", shard=SHARD): plane.on_result,
-        }
+        handlers = [
+            fake_handler("orchestrator", "claim", plane.on_claim),
+            fake_handler("projector", "result.put", plane.on_result),
+        ]
         for operation in ("register", "heartbeat", "deregister"):
             name = f"runtime.{operation}"
-            handlers[rpc_subject("catalog", name)] = plane.on_runtime(name)
-        async with serve_rpc(bus, handlers, queue="test"):
+            handlers.append(fake_handler("catalog", name, plane.on_runtime(name)))
+        async with serve_rpc(bus, handlers, queue="test", shard=SHARD):
             pulling = asyncio.create_task(run_pull(bus, ingress, plane.on_ingress))
             try:
                 yield plane

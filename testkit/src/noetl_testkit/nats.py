@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noetl.stack.process import free_port, start
+from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
-from noetl.stack.servers.nats_probe import NatsProbe
+from noetl.stack.servers.nats_probe import NatsProbe, NatsProbeError
 
+from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -94,15 +95,27 @@ def running_nats(directory: Path) -> Iterator[NatsServer]:
         server.kill()
 
 
+def stream_names(probe: NatsProbe) -> list[str]:
+    """Names of all JetStream streams."""
+    names: list[str] = []
+    while True:
+        page = probe.request("$JS.API.STREAM.NAMES", {"offset": len(names)})
+        if "error" in page:
+            raise NatsProbeError(str(page["error"]))
+        names += page.get("streams") or []
+        if len(names) >= page.get("total", 0):
+            return names
+
+
 @contextmanager
 def without_leftover_streams(url: str) -> Iterator[None]:
     """Delete the streams made during the block; earlier streams stay."""
     with NatsProbe(url) as probe:
-        before = set(probe.stream_names())
+        before = set(stream_names(probe))
     yield
     with NatsProbe(url) as probe:
-        for name in set(probe.stream_names()) - before:
-            probe.delete_stream(name)
+        for name in set(stream_names(probe)) - before:
+            probe.request(f"$JS.API.STREAM.DELETE.{name}")
 
 
 def foreign_nats_url() -> str | None:
@@ -115,7 +128,7 @@ def wait_for_stream(url: str, name: str, *, timeout_seconds: float = 10.0) -> No
 
     def exists() -> bool:
         with NatsProbe(url) as probe:
-            return name in probe.stream_names()
+            return name in stream_names(probe)
 
     wait_until(exists, what=f"stream {name} exists", timeout_seconds=timeout_seconds)
 

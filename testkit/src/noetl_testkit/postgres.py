@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from noetl.stack.process import free_port, start
+from noetl.stack.process import free_port
 from noetl.stack.servers import binaries, migrations
 from noetl.stack.servers.postgres import PostgresInstance
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.json import JsonObject
 
+from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_until
 
 

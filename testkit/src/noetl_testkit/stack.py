@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 from noetl.commands.operate import current_state
-from noetl.stack.datadir import DataDirectory
+from noetl.stack.datadir import DataDirectory, ServiceState
 from noetl.stack.process import free_port
 from noetl_contract.json import Json, JsonObject
 
@@ -86,7 +86,7 @@ class Stack:
         services = self.services().values()
         return bool(services) and all(service["state"] == "ready" for service in services)
 
-    def services(self) -> dict[str, JsonObject]:
+    def services(self) -> dict[str, ServiceState]:
         """Return the state of every process, as ``status --json`` says, by service name."""
         state = current_state(DataDirectory(self.data))
         return {service["name"]: service for service in state["services"]}

@@ -1,4 +1,4 @@
-"""Looking at a stack, and the steps that a deployment runs by itself."""
+"""Commands of operators: `status`, `logs`, `env`, `migrate`, `topology` and `rebuild`."""
 
 import json
 import shlex
@@ -7,17 +7,14 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from noetl_common.shards import DatabaseAddress
-from noetl_contract.json import JsonObject
 
 from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack import logs as log_files
-from noetl.stack.datadir import DataDirectory, Identity, locate
+from noetl.stack.datadir import ROLE, DataDirectory, Identity, StackState, locate
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
-from noetl.stack.servers.databases import Databases, sharded_databases, single_database
+from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.services import outside
-from noetl.stack.supervisor import ROLE
 
 
 def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -36,14 +33,15 @@ def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def current_state(directory: DataDirectory) -> JsonObject:
+def current_state(directory: DataDirectory) -> StackState:
     """Return the stack's last recorded state, corrected when it died without recording that."""
-    state = directory.state() or {"services": []}
-    is_running = directory.is_held()
-    if not is_running:
+    state = directory.state() or StackState(services=[])
+    state["running"] = directory.is_held()
+    state["data"] = str(directory.root)
+    if not state["running"]:
         for service in state["services"]:
-            service |= {"pid": None, "state": "stopped"}
-    return {**state, "running": is_running, "data": str(directory.root)}
+            service["pid"], service["state"] = None, "stopped"
+    return state
 
 
 def logs(
@@ -122,8 +120,8 @@ def env(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         "NOETL_NATS_URL": nats_of(directory),
         **databases_of(directory).environment,
     }
-    url = (directory.state() or {}).get("url")
-    if url:
+    state = directory.state()
+    if state is not None and (url := state.get("url")):
         values |= {"NOETL_SERVER_URL": url, "NOETL_PUBLIC_SERVER_URL": url}
     if as_json:
         typer.echo(json.dumps(values, indent=2))
@@ -146,16 +144,7 @@ def databases_of(directory: DataDirectory, *, living: bool = False) -> Databases
     given = outside().databases
     if given is not None:
         return given
-    identity = _known(directory, "postgres", living=living)
-    server = DatabaseAddress(
-        host="127.0.0.1",
-        port=identity.ports["postgres"],
-        user=ROLE,
-        password=identity.postgres_password,
-        database=ROLE,
-    )
-    count = identity.shards or 1
-    return single_database(server) if count == 1 else sharded_databases(server, count)
+    return embedded_databases(_known(directory, "postgres", living=living))
 
 
 def _known(directory: DataDirectory, server: str, *, living: bool) -> Identity:
@@ -173,7 +162,7 @@ def _known(directory: DataDirectory, server: str, *, living: bool) -> Identity:
     return identity
 
 
-def _print_table(state: JsonObject) -> None:
+def _print_table(state: StackState) -> None:
     columns = ("name", "pid", "port", "state", "restarts")
     rows = [[service.get(column) for column in columns] for service in state["services"]]
     texts = [list(columns), *(["-" if cell is None else str(cell) for cell in r] for r in rows)]

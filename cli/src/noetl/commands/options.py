@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Command-line options of several commands, and logging to stderr."""
 
 import sys
 from pathlib import Path

@@ -111,6 +111,3 @@ def _report(child: Child) -> None:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-__all__ = ["serve", "summary", "up"]

@@ -1,4 +1,4 @@
-"""Checking playbooks without running them."""
+"""Checking playbooks without running them, here or in an editor."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from noetl_common.settings import PlaybookSettings
 from noetl_engine.playbook.lint import Finding, Severity, lint
+from noetl_engine.playbook.schema import json_schema
 
 from noetl.commands.options import JsonOption
 from noetl.stack.errors import StackError
@@ -40,6 +41,11 @@ def validate(
         typer.echo(f"noetl-server: {trouble}", err=True)
     if unread or any(_is_refused(findings) for findings in found.values()):
         raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON Schema of playbooks."""
+    typer.echo(json.dumps(json_schema(more_kinds=PlaybookSettings().more_kinds()), indent=2))
 
 
 def _text(path: Path) -> str:

@@ -6,8 +6,6 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -38,7 +36,7 @@ class Registered:
 
 
 class Edge:
-    """A client of one edge; use it as an async context manager."""
+    """A client of one edge; to be closed."""
 
     def __init__(self, url: str, *, patience_seconds: float = RECONNECT_PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
@@ -51,15 +49,8 @@ class Edge:
             base_url=url, timeout=httpx.Timeout(CALL_SECONDS, connect=5.0), trust_env=False
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
+        """Close the connections."""
         await self._client.aclose()
 
     async def register(self, text: str) -> Registered:
@@ -130,8 +121,10 @@ class Edge:
                         seen.add(key)
                         yield data
             except _NoStreamError:
-                async for data in self._poll(execution_id, seen):
-                    yield data
+                async for data in self._poll(execution_id):
+                    if str(data.get("event_id")) not in seen:
+                        seen.add(str(data.get("event_id")))
+                        yield data
                 return
             except httpx.TransportError:
                 # The edge is being restarted: go on where we were, if it comes back.
@@ -174,15 +167,12 @@ class Edge:
                         yield name, event_id, json.loads(data)
                         name, event_id, data = "message", None, ""
 
-    async def _poll(self, execution_id: str, seen: set[str]) -> AsyncIterator[JsonObject]:
+    async def _poll(self, execution_id: str) -> AsyncIterator[JsonObject]:
         while True:
             answer = await self._send("GET", f"/api/executions/{execution_id}")
             body = answer.json()
             for data in body.get("events") or []:
-                key = str(data.get("event_id"))
-                if key not in seen:
-                    seen.add(key)
-                    yield data
+                yield data
             if body.get("status") in TERMINAL_STATUSES:
                 return
             await asyncio.sleep(POLL_SECONDS)

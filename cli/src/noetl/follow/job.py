@@ -4,7 +4,8 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from noetl_common.settings import PlaybookSettings
@@ -28,28 +29,21 @@ READY_SECONDS = 120.0
 CANCEL_SECONDS = 10.0
 
 
+@dataclass(kw_only=True)
 class Job:
     """A playbook file on its way to a result."""
 
-    def __init__(
-        self,
-        *,
-        file: Path,
-        text: str,
-        workload: JsonObject,
-        timeout: float | None,
-        server_url: str | None,
-        data: DataDirectory,
-    ) -> None:
-        self._file = file
-        self._text = text
-        self._workload = workload
-        self._timeout = timeout
-        self._server_url = server_url
-        self._data = data
+    file: Path
+    text: str
+    workload: JsonObject
+    timeout: float | None
+    server_url: str | None
+    data: DataDirectory
+
+    def __post_init__(self) -> None:
         self._progress = Progress()
         self._execution_id = ""
-        self._title = str(file)
+        self._title = str(self.file)
 
     async def run(self) -> int:
         """Everything from start to exit code."""
@@ -69,7 +63,7 @@ class Job:
                 asked.cancel()
 
     async def _work(self) -> int:
-        async with self._server() as url, Edge(url) as edge:
+        async with self._server() as url, aclosing(Edge(url)) as edge:
             try:
                 with terminal_view() as view:
                     await self._start(edge, view)
@@ -81,21 +75,21 @@ class Job:
 
     @asynccontextmanager
     async def _server(self) -> AsyncIterator[str]:
-        if self._server_url is not None:
-            yield self._server_url.rstrip("/")
+        if self.server_url is not None:
+            yield self.server_url.rstrip("/")
             return
         while True:  # until the stack of another run is up, or ours is
-            if self._data.is_held():
-                with self._data.use():
+            if self.data.is_held():
+                with self.data.use():
                     url = await self._attach()
                     if url is not None:
                         yield url
                         return
-            plan = StackPlan(data=self._data, port=None, outside=outside())
+            plan = StackPlan(data=self.data, port=None, outside=outside())
             with suppress(DataDirectoryInUseError):
                 async with running(plan) as supervisor:
                     with terminal_view() as view:
-                        view.say(f"starting a local stack in {self._data.root}")
+                        view.say(f"starting a local stack in {self.data.root}")
                         await supervisor.wait_ready(READY_SECONDS)
                     yield supervisor.url
                     await self._until_unused()
@@ -103,10 +97,10 @@ class Job:
 
     async def _until_unused(self) -> None:
         """Leaves the stack to other runs that found it here, unless we are interrupted."""
-        if self._data.is_used():
+        if self.data.is_used():
             sys.stderr.write("another run uses the local stack, which stays until that has ended\n")
         while True:
-            if self._stop.event.is_set() or not self._data.is_used():
+            if self._stop.event.is_set() or not self.data.is_used():
                 return
             await asyncio.sleep(0.1)
 
@@ -114,21 +108,21 @@ class Job:
         """Return the address of the running stack once it is ready; None if it ends before."""
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
-                while self._data.is_held():
-                    state = self._data.state() or {}
-                    services = state.get("services", [])
-                    if services and all(service["state"] == "ready" for service in services):
-                        return str(state["url"])
+                while self.data.is_held():
+                    state = self.data.state()
+                    services = state["services"] if state is not None else []
+                    if state and services and all(one["state"] == "ready" for one in services):
+                        return state["url"]
                     await asyncio.sleep(0.1)
                 return None
         except TimeoutError:
             raise StackError(
-                f"the stack in {self._data.root} is not ready; see noetl-server status"
+                f"the stack in {self.data.root} is not ready; see noetl-server status"
             ) from None
 
     async def _start(self, edge: Edge, view: View) -> None:
-        playbook = await edge.register(self._text)
-        self._execution_id = await edge.execute(playbook, self._workload)
+        playbook = await edge.register(self.text)
+        self._execution_id = await edge.execute(playbook, self.workload)
         self._title = f"{playbook.path} v{playbook.version}, execution {self._execution_id}"
         view.say(self._title)
 
@@ -138,13 +132,13 @@ class Job:
         asked = asyncio.create_task(self._stop.event.wait())
         try:
             await asyncio.wait(
-                {reading, asked}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+                {reading, asked}, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED
             )
             if reading.done():
                 await reading
                 return None
             interrupted = asked.done()
-            reason = "interrupted" if interrupted else f"timed out after {self._timeout:g} s"
+            reason = "interrupted" if interrupted else f"timed out after {self.timeout:g} s"
             await self._cancel(edge, view, reason, reading)
             return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
         finally:
@@ -184,8 +178,8 @@ class Job:
             _print_result(self._progress.result)
             return 0
         for step in self._progress.failed_steps:
-            line = source.step_lines(self._text).get(step.name)
-            place = f"{self._file}:{line}" if line else str(self._file)
+            line = source.step_lines(self.text).get(step.name)
+            place = f"{self.file}:{line}" if line else str(self.file)
             sys.stderr.write(f"{place}: step {step.name!r} failed: {step.error}\n")
         if not self._progress.failed_steps:
             reason = self._progress.error or f"the execution is {self._progress.ending}"
@@ -194,7 +188,7 @@ class Job:
 
     def _refused(self, reason: str) -> int:
         sys.stderr.write(f"{self._located(reason)}\n")
-        for finding in lint(self._text, more_kinds=PlaybookSettings().more_kinds()):
+        for finding in lint(self.text, more_kinds=PlaybookSettings().more_kinds()):
             # The contract's message is first; what it leaves out is said here.
             if finding.severity is Severity.ERROR and finding.message not in reason:
                 sys.stderr.write(f"  {finding.line}:{finding.column}: {finding.message}\n")
@@ -203,8 +197,8 @@ class Job:
         return EXIT_FAILED
 
     def _located(self, reason: str) -> str:
-        line = source.line_of(reason, self._text)
-        return f"{self._file}:{line}: {reason}" if line else f"{self._file}: {reason}"
+        line = source.line_of(reason, self.text)
+        return f"{self.file}:{line}: {reason}" if line else f"{self.file}: {reason}"
 
 
 def _print_result(result: Json) -> None:

@@ -1,22 +1,22 @@
-"""Where in the playbook's text a step stands."""
+"""Line numbers of steps in the playbook's text, for error messages."""
 
 import re
 
-import yaml
+from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.lint.parts import steps_of
+from noetl_engine.playbook.yaml import MapNode, compose
 
 
 def step_lines(text: str) -> dict[str, int]:
     """Line number, counted from one, of each step's name; what can't be read gives nothing."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+        root = compose(text, skip=lambda _: None)
+    except DecodeError:
         return {}
-    workflow = _child(root, "workflow")
     found: dict[str, int] = {}
-    for item in workflow.value if isinstance(workflow, yaml.SequenceNode) else []:
-        name = _child(item, "step")
-        if isinstance(name, yaml.ScalarNode):
-            found.setdefault(str(name.value), name.start_mark.line + 1)
+    for step in steps_of(root) if isinstance(root, MapNode) else ():
+        if step.is_named:
+            found.setdefault(step.name, step.name_node.line)
     return found
 
 
@@ -27,12 +27,3 @@ def line_of(message: str, text: str) -> int | None:
         return int(given[1])
     words = set(re.findall(r"[\w.-]+", message))
     return next((line for name, line in step_lines(text).items() if name in words), None)
-
-
-def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == key:
-                child: yaml.Node = value
-                return child
-    return None

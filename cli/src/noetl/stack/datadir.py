@@ -9,13 +9,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import Json
 
 from noetl.stack.errors import DataDirectoryInUseError, StackError
+from noetl.stack.private_file import write_private
 from noetl.stack.process import free_port, is_port_free
 
 DEFAULT_NAME = ".noetl"
+ROLE = "noetl"
+"""The user of the embedded servers."""
+
+
+class ServiceState(TypedDict):
+    """One process, as `noetl-server status` shows it."""
+
+    name: str
+    pid: int | None
+    birth: str | None
+    port: int
+    state: str
+    restarts: int
+    trouble: str | None
+
+
+class StackState(TypedDict):
+    """The state file of a stack, and the answer of `status`, which adds the last two keys."""
+
+    services: list[ServiceState]
+    pid: NotRequired[int]
+    url: NotRequired[str]
+    updated_at: NotRequired[float]
+    running: NotRequired[bool]
+    data: NotRequired[str]
 
 
 @dataclass
@@ -44,21 +71,16 @@ class DataDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
-
-    @property
-    def logs(self) -> Path:
+        self.logs = self.root / "logs"
         """One file per process."""
-        return self.root / "logs"
-
-    @property
-    def nats(self) -> Path:
+        self.nats = self.root / "nats"
         """Configuration and store of the embedded NATS."""
-        return self.root / "nats"
-
-    @property
-    def postgres(self) -> Path:
+        self.postgres = self.root / "postgres"
         """PostgreSQL's data directory."""
-        return self.root / "postgres"
+        self._lock = self.root / "lock"
+        self._users = self.root / "users"
+        self._state = self.root / "state.json"
+        self._last_state = self.root / "last_state.json"
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -90,17 +112,7 @@ class DataDirectory:
 
     def is_held(self) -> bool:
         """Whether a living stack holds the directory."""
-        try:
-            handle = os.open(self._lock, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return _is_locked(self._lock, fcntl.LOCK_SH)
 
     @contextmanager
     def use(self) -> Iterator[None]:
@@ -114,17 +126,7 @@ class DataDirectory:
 
     def is_used(self) -> bool:
         """Whether somebody else needs the stack of the directory."""
-        try:
-            handle = os.open(self._users, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return _is_locked(self._users, fcntl.LOCK_EX)
 
     def identity(self) -> Identity:
         """Return the stack's identity, made on the first call.
@@ -143,14 +145,15 @@ class DataDirectory:
             name=f"noetl-{secrets.token_hex(6)}",
             nats_password=secrets.token_hex(16),
             postgres_password=secrets.token_hex(16),
-            encryption_key=_new_key(),
+            encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         )
         self.save_identity(made)
         return made
 
     def save_identity(self, identity: Identity) -> None:
         """Store the identity durably: without its passwords the data can't be opened."""
-        _write_json(self.root / "identity.json", asdict(identity), durable=True)
+        text = json.dumps(asdict(identity), indent=2)
+        write_private(self.root / "identity.json", text, durable=True)
 
     def port(self, identity: Identity, process: str) -> int:
         """Return the recorded port of a process, or a new one when another program uses it."""
@@ -160,33 +163,17 @@ class DataDirectory:
             identity.ports[process] = free_port(taken=others)
         return identity.ports[process]
 
-    def state(self) -> JsonObject | None:
-        """Return the state that the supervisor wrote last; empty when it is illegible."""
+    def state(self) -> StackState | None:
+        """Return the state that the supervisor wrote last; None when it is illegible."""
         return _read_state(self._state)
 
-    def last_state(self) -> JsonObject | None:
+    def last_state(self) -> StackState | None:
         """Return the last state of the supervisor before the present one."""
         return _read_state(self._last_state)
 
-    def save_state(self, state: JsonObject) -> None:
-        """Replace the state in one step, so that readers never see half of it."""
-        _write_json(self._state, state, durable=False)
-
-    @property
-    def _lock(self) -> Path:
-        return self.root / "lock"
-
-    @property
-    def _state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def _last_state(self) -> Path:
-        return self.root / "last_state.json"
-
-    @property
-    def _users(self) -> Path:
-        return self.root / "users"
+    def save_state(self, state: StackState) -> None:
+        """Store the state of the stack."""
+        write_private(self._state, json.dumps(state, indent=2))
 
 
 def locate(data: Path | None) -> DataDirectory:
@@ -206,35 +193,33 @@ def _take(handle: int) -> bool:
             return False
 
 
-def _new_key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _read_json(path: Path) -> JsonObject | None:
+def _is_locked(path: Path, wanted: int) -> bool:
+    """Return whether other processes stand in the way of a lock on a file, shared or not."""
     try:
-        value: JsonObject = json.loads(path.read_text())
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, wanted | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _read_json(path: Path) -> Json:
+    try:
+        return json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise StackError(f"{path} is damaged: {error}") from error
-    return value
 
 
-def _read_state(path: Path) -> JsonObject | None:
+def _read_state(path: Path) -> StackState | None:
     try:
-        state: Json = _read_json(path)
+        state: StackState | None = _read_json(path)
     except StackError:
         return None  # not written durably, and the next start writes it anew
     return state if isinstance(state, dict) else None
-
-
-def _write_json(path: Path, value: JsonObject, *, durable: bool) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "w") as file:
-        json.dump(value, file, indent=2)
-        if durable:
-            file.flush()
-            os.fsync(handle)
-    temporary.replace(path)

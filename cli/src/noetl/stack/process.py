@@ -1,13 +1,12 @@
-"""Small facts about processes that several launchers need."""
+"""Start, signal and find processes; find free ports."""
 
 import os
 import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,25 +35,6 @@ def with_parent_death(
         # Elsewhere a killed supervisor leaves its children; the next start clears them away.
         return [*user_switch, *argv]
     return [*user_switch, setpriv, "--pdeathsig", signal_name, *argv]
-
-
-def start(
-    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, output appended to a log file.
-
-    The session keeps a Ctrl-C on the terminal away from it: who drains whom, and in which order,
-    is the supervisor's decision.
-    """
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
-            start_new_session=True,
-        )
 
 
 def free_port(host: str = "127.0.0.1", *, taken: Collection[int] = ()) -> int:

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from noetl_common.bus.rpc import RpcClient, RpcUnavailable
-from noetl_contract.subjects import rpc_subject
+from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
+from noetl_contract.rpc.projector import PROJECTION_REBUILD, RebuildPage
 
 from noetl.stack.errors import StackError
 from noetl.stack.servers.topology import connected
@@ -40,22 +40,22 @@ async def _rebuild(nats_url: str, shards: int, page: int) -> Rebuilt:
 
 
 async def _rebuild_shard(client: RpcClient, shard: int, page: int, done: Rebuilt) -> None:
-    subject = rpc_subject("projector", "projection.rebuild", shard=shard)
-    after: int | None = None
+    request = RebuildPage(limit=page)
     while True:
         try:
-            reply = await client.call(
-                subject,
-                {"after": after, "limit": page},
-                timeout=PAGE_SECONDS,
+            answer = await client.ask(
+                PROJECTION_REBUILD,
+                request,
+                seconds=PAGE_SECONDS,
+                shard=shard,
                 wait_for_responder=True,
             )
         except RpcUnavailable as error:
             raise StackError(f"the projector of shard {shard} gives {error.message}") from error
-        if reply.status != 200:
-            raise StackError(f"the projector of shard {shard} answered: {reply.error}")
-        done.rewritten += reply.body["rewritten"]
-        done.removed += reply.body["removed"]
-        after = reply.body["after"]
-        if after is None:
+        except RpcRefused as error:
+            raise StackError(f"the projector of shard {shard} answered: {error.message}") from error
+        done.rewritten += answer.rewritten
+        done.removed += answer.removed
+        if answer.after is None:
             return
+        request = RebuildPage(limit=page, after=answer.after)

@@ -5,8 +5,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from dotenv import load_dotenv
 from noetl_common.shards import DatabaseAddress
 
 from noetl.stack.errors import StackError
@@ -52,6 +54,19 @@ def outside(environment: Mapping[str, str] | None = None) -> Outside:
     single = _postgres(env)
     databases = databases_of(env) or (single_database(single) if single is not None else None)
     return Outside(nats_url=_nats_url(env), databases=databases)
+
+
+def load_dotenv_file() -> None:
+    """Add the variables of `.env` in the working directory that the environment doesn't have.
+
+    Raises:
+        StackError: the file is there and can't be read.
+    """
+    file = Path(".env")
+    try:
+        load_dotenv(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StackError(f"can't read {file.absolute()}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,24 +11,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from noetl_common.shards import DatabaseAddress
-from noetl_contract.json import JsonObject
-
 from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
-from noetl.stack.datadir import DataDirectory, Identity
+from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
 from noetl.stack.http_probe import status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.servers import migrations
-from noetl.stack.servers.databases import Databases, sharded_databases, single_database
+from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.postgres import PostgresInstance
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
-ROLE = "noetl"
 CRASHES_THAT_MEAN_BROKEN = 8
 
 
@@ -216,11 +212,11 @@ class Supervisor:
                 f"the data in {self.plan.data.root} is divided into {recorded} shards and can't be "
                 f"divided anew; use another directory with --data"
             )
-        count = self._identity.shards = self.plan.shards or recorded or 1
-        server = self._plan_postgres()
-        return single_database(server) if count == 1 else sharded_databases(server, count)
+        self._identity.shards = self.plan.shards or recorded or 1
+        self._plan_postgres()
+        return embedded_databases(self._identity)
 
-    def _plan_postgres(self) -> DatabaseAddress:
+    def _plan_postgres(self) -> None:
         instance = PostgresInstance(
             directory=self.plan.data.postgres,
             port=self._port("postgres"),
@@ -243,13 +239,6 @@ class Supervisor:
                 stop_signal=signal.SIGINT,
                 stop_grace_seconds=60,
             )
-        )
-        return DatabaseAddress(
-            host="127.0.0.1",
-            port=instance.port,
-            user=ROLE,
-            password=self._identity.postgres_password,
-            database=ROLE,
         )
 
     def _plan_service(self, replica: Replica) -> None:
@@ -297,25 +286,21 @@ class Supervisor:
         self.plan.data.save_state(self.snapshot())
         self._listener(child)
 
-    def snapshot(self) -> JsonObject:
+    def snapshot(self) -> StackState:
         """Return the state as `noetl-server status` shows it."""
-        return {
-            "pid": os.getpid(),
-            "url": self.url,
-            "updated_at": time.time(),
-            "services": [
-                {
-                    "name": child.spec.name,
-                    "pid": child.pid,
-                    "birth": child.birth,
-                    "port": child.spec.port,
-                    "state": str(child.state),
-                    "restarts": child.restarts,
-                    "trouble": child.trouble,
-                }
-                for child in self.children
-            ],
-        }
+        services = [
+            ServiceState(
+                name=child.spec.name,
+                pid=child.pid,
+                birth=child.birth,
+                port=child.spec.port,
+                state=str(child.state),
+                restarts=child.restarts,
+                trouble=child.trouble,
+            )
+            for child in self.children
+        ]
+        return StackState(pid=os.getpid(), url=self.url, updated_at=time.time(), services=services)
 
 
 async def _migrate(dsn: str) -> None:

@@ -1,9 +1,7 @@
-"""Time, injected."""
+"""The wall clock, as a function that tests replace."""
 
 import time
 from collections.abc import Callable
-
-__all__ = ["Clock", "unix_ms"]
 
 type Clock = Callable[[], int]
 """Returns Unix milliseconds of the wall clock."""

@@ -5,18 +5,6 @@ from typing import Any, ClassVar
 
 from noetl_contract.json import JsonObject
 
-__all__ = [
-    "Conflict",
-    "Invalid",
-    "NoetlError",
-    "NotFound",
-    "NotMinting",
-    "Permanent",
-    "TooLarge",
-    "Transient",
-    "Unavailable",
-]
-
 _LONGEST_VALUE = 300
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 

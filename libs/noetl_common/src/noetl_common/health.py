@@ -7,8 +7,6 @@ from noetl_contract.json import JsonObject
 
 from noetl_common import metrics
 
-__all__ = ["HealthRoutes", "HealthSource"]
-
 
 class HealthSource(Protocol):
     """The state of the process."""

@@ -22,8 +22,6 @@ from noetl_common.errors import NotMinting
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 
-__all__ = ["EPOCH_MS", "SnowflakeIds", "lease_machine_id", "time_of_id_ms"]
-
 EPOCH_MS = 1_704_067_200_000
 """2024-01-01T00:00:00Z, where the milliseconds in ids begin."""
 _MACHINE_BITS = 10

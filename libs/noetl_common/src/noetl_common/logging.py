@@ -13,8 +13,6 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from noetl_common.settings import ServiceSettings
 
-__all__ = ["MASK", "configure", "get_logger", "masked", "redact"]
-
 MASK = "***"
 _SECRET_KEY = re.compile(
     r"passw|secret|token|authorization|credential|cookie|api_?key|private_?key|encryption_?key",

@@ -5,44 +5,29 @@ apps in one test run) share their families instead, so these functions get or cr
 """
 
 from collections.abc import Sequence
-from typing import cast
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-
-__all__ = ["CONTENT_TYPE", "DURATION_BUCKETS", "counter", "gauge", "histogram", "render"]
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 DURATION_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bucket set B1 of the contract's durations."""
 
 
-def counter(
-    name: str,
-    documentation: str,
-    labels: Sequence[str] = (),
-    *,
-    registry: CollectorRegistry = REGISTRY,
-) -> Counter:
+def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
     """Get or create a counter; ``name`` as the contract writes it, with ``_total``."""
-    found = _registered(name, registry)
-    if found is not None:
-        return cast("Counter", found)
-    return Counter(name, documentation, labels, registry=registry)
+    return _registered(Counter, name) or Counter(name, documentation, labels)
 
 
-def gauge(
-    name: str,
-    documentation: str,
-    labels: Sequence[str] = (),
-    *,
-    registry: CollectorRegistry = REGISTRY,
-) -> Gauge:
+def gauge(name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
     """Get or create a gauge."""
-    found = _registered(name, registry)
-    if found is not None:
-        return cast("Gauge", found)
-    return Gauge(name, documentation, labels, registry=registry)
+    return _registered(Gauge, name) or Gauge(name, documentation, labels)
 
 
 def histogram(
@@ -51,20 +36,17 @@ def histogram(
     labels: Sequence[str] = (),
     *,
     buckets: Sequence[float] = DURATION_BUCKETS,
-    registry: CollectorRegistry = REGISTRY,
 ) -> Histogram:
     """Get or create a histogram."""
-    found = _registered(name, registry)
-    if found is not None:
-        return cast("Histogram", found)
-    return Histogram(name, documentation, labels, buckets=buckets, registry=registry)
+    return _registered(Histogram, name) or Histogram(name, documentation, labels, buckets=buckets)
 
 
-def render(registry: CollectorRegistry = REGISTRY) -> bytes:
+def render() -> bytes:
     """Return all metrics in the text format."""
-    return generate_latest(registry)
+    return generate_latest()
 
 
-def _registered(name: str, registry: CollectorRegistry) -> object | None:
+def _registered[M](kind: type[M], name: str) -> M | None:
     # The library has no public look-up; this mapping has been there for ten years.
-    return registry._names_to_collectors.get(name)  # noqa: SLF001
+    found = REGISTRY._names_to_collectors.get(name)  # noqa: SLF001
+    return found if isinstance(found, kind) else None

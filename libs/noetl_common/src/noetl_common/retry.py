@@ -9,8 +9,6 @@ import stamina
 
 from noetl_common.errors import Transient
 
-__all__ = ["backoff", "retry"]
-
 
 def retry[**P, R](
     *,

@@ -8,8 +8,6 @@ from typing import Protocol
 
 import uvicorn
 
-__all__ = ["Drainable", "serve"]
-
 
 class Drainable(Protocol):
     """The service behind the server."""

@@ -17,17 +17,6 @@ from noetl_common.logging import configure, get_logger
 from noetl_common.server import serve
 from noetl_common.settings import ServiceSettings
 
-__all__ = [
-    "ASGIApp",
-    "Run",
-    "Service",
-    "ServiceApp",
-    "create_service_app",
-    "every",
-    "run_service",
-    "supervise",
-]
-
 type ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 type Check = Callable[[], Awaitable[object]]
 type Run = Callable[["Service"], AbstractAsyncContextManager[object]]

@@ -15,17 +15,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
-__all__ = [
-    "ClusterDatabaseSettings",
-    "NatsSettings",
-    "PlaybookSettings",
-    "PostgresSettings",
-    "ServiceSettings",
-    "ShardDatabaseSettings",
-    "ShardSettings",
-]
-
-
 # User and password in an address, up to its last "@": passwords are not always encoded.
 _LOGIN = re.compile(r"//(?:(?!://)\S)*@")
 # Half of a login that cloud libraries want as plain text.
@@ -43,7 +32,9 @@ def _no_service_link(value: Any) -> Any:
 type Port = Annotated[int, BeforeValidator(_no_service_link), Field(ge=0, le=65535)]
 
 
-class _Piece(BaseSettings):
+class SettingsPiece(BaseSettings):
+    """Settings that belong together; services inherit from several."""
+
     model_config = SettingsConfigDict(
         env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
     )
@@ -60,7 +51,7 @@ class _Piece(BaseSettings):
         }
 
 
-class NatsSettings(_Piece):
+class NatsSettings(SettingsPiece):
     """The broker and the connection to it."""
 
     nats_url: SecretStr = Field(
@@ -106,7 +97,7 @@ class NatsSettings(_Piece):
         return unquote(parts.username), unquote(parts.password or "")
 
 
-class PostgresSettings(_Piece):
+class PostgresSettings(SettingsPiece):
     """The database and the pool of connections to it."""
 
     postgres_host: str = Field(
@@ -152,12 +143,11 @@ class PostgresSettings(_Piece):
     )
 
 
-class PlaybookSettings(_Piece):
+class PlaybookSettings(SettingsPiece):
     """Additions to playbooks."""
 
     extra_tool_kinds: str = Field(
-        default="",
-        description="Kinds, by commas, of tools that workers have from other packages.",
+        default="", description="Kinds, by commas, of tools that workers have from other packages."
     )
 
     def more_kinds(self) -> frozenset[str]:
@@ -165,7 +155,7 @@ class PlaybookSettings(_Piece):
         return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
 
 
-class ServiceSettings(_Piece):
+class ServiceSettings(SettingsPiece):
     """Settings of every process: its port, its logs, its end."""
 
     http_host: str = Field(default="127.0.0.1", description="Address the HTTP port is bound to.")
@@ -183,12 +173,11 @@ class ServiceSettings(_Piece):
         default=60.0, gt=0, description="A loop silent for longer counts as stuck."
     )
     public_server_url: str = Field(
-        default="http://localhost:8082",
-        description="Base address of the edge as workers reach it.",
+        default="http://localhost:8082", description="Base address of the edge as workers reach it."
     )
 
 
-class ShardSettings(_Piece):
+class ShardSettings(SettingsPiece):
     """The number of shards, and the shard that this process serves.
 
     ``NOETL_SHARDS`` gives the number too; the edge, which uses no database, may be given the

@@ -11,8 +11,6 @@ from urllib.parse import quote
 
 from noetl_common.errors import Permanent
 
-__all__ = ["BadShardMap", "DatabaseAddress", "parse_address", "parse_shards"]
-
 _KEYS = frozenset({"host", "port", "user", "password", "database", "dbname"})
 _PORT = re.compile(r"\+?[0-9]{1,5}")
 

@@ -4,8 +4,9 @@ import asyncio
 
 import orjson
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.publish import Outgoing
-from noetl_common.bus.pull import Delivery, run_pull_each
+from noetl_common.bus.pull import run_pull_each
 from noetl_common.errors import Permanent, Transient
 from noetl_contract.ingress import INGRESS
 from noetl_contract.streams import DEAD

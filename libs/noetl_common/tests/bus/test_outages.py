@@ -7,8 +7,9 @@ from time import monotonic
 import nats.errors
 import pytest
 from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.bus.publish import Outgoing
-from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
+from noetl_common.bus.pull import run_pull, run_pull_each
 from noetl_common.bus.standing import StandingPull
 from noetl_common.bus.topology import ensure_durable, ensure_topology, run_topology_watch
 from noetl_testkit.bus import make_place, nats_settings, running

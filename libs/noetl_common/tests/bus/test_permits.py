@@ -3,8 +3,9 @@
 import asyncio
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.permits import Permits, permit_lent
-from noetl_common.bus.pull import Delivery, run_pull_each
+from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_testkit.bus import make_place, running
 from noetl_testkit.waiting import eventually

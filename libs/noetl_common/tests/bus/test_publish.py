@@ -8,8 +8,9 @@ import orjson
 import pytest
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
+from noetl_common.bus.jetstream import stream_info
 from noetl_common.bus.publish import Outgoing, PubAck
-from noetl_common.bus.topology import ensure_topology, stream_identity
+from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Invalid, TooLarge
 from noetl_testkit.bus import Place, make_place, running
 from noetl_testkit.nats import NatsServer
@@ -27,7 +28,7 @@ async def test_the_same_message_id_is_stored_once(bus: Bus, place: Place) -> Non
     again = await bus.publish(place.subject("other"), b"b", message_id="1")
 
     assert again == PubAck(place.stream.name, 1, duplicate=True)
-    assert (await stream_identity(bus, place.stream.name)).last_seq == 1
+    assert (await stream_info(bus, place.stream.name)).last_sequence == 1
 
 
 async def test_many_are_stored_in_order_with_one_result_each(bus: Bus, place: Place) -> None:
@@ -140,14 +141,14 @@ async def test_messages_in_flight_at_a_kill_are_stored_once(
             assert all(isinstance(ack, PubAck) for ack in acks)
 
     async def some_are_stored() -> bool:
-        return (await stream_identity(own_bus, place.stream.name)).last_seq >= 300
+        return (await stream_info(own_bus, place.stream.name)).last_sequence >= 300
 
     async with running(publish_all()) as publishing:
         await eventually(some_are_stored, every_seconds=0)
         await asyncio.to_thread(own_nats.restart)
         await publishing
 
-    assert (await stream_identity(own_bus, place.stream.name)).last_seq == total
+    assert (await stream_info(own_bus, place.stream.name)).last_sequence == total
 
 
 async def test_without_an_id_a_lost_connection_is_an_unknown_outcome(

@@ -10,8 +10,9 @@ from time import monotonic
 import pytest
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.bus.publish import Outgoing
-from noetl_common.bus.pull import Delivery, ack_all, run_pull, run_pull_each
+from noetl_common.bus.pull import run_pull, run_pull_each
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.errors import Transient
 from noetl_testkit.bus import Place, durable_info, is_settled, nats_settings, running

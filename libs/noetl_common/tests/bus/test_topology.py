@@ -9,14 +9,13 @@ import pytest
 from nats.js.api import ConsumerConfig, StorageType, StreamConfig
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
+from noetl_common.bus.jetstream import stream_info
 from noetl_common.bus.topology import (
     ensure_durable,
     ensure_stream,
     ensure_topology,
     run_topology_watch,
-    stream_identity,
 )
-from noetl_common.errors import NotFound
 from noetl_contract.streams import (
     COMMANDS,
     INGRESS,
@@ -113,7 +112,7 @@ async def test_many_callers_at_once_agree(bus: Bus, bus_prefix: str) -> None:
         *(ensure_topology(bus, [wanted.stream], [wanted.durable]) for _ in range(20))
     )
 
-    assert (await stream_identity(bus, bus_prefix)).last_seq == 0
+    assert (await stream_info(bus, bus_prefix)).last_sequence == 0
     assert (await ensure_durable(bus, wanted.durable))["num_pending"] == 0
 
 
@@ -130,19 +129,20 @@ async def test_a_durable_keeps_its_place_when_it_is_updated(bus: Bus, place: Pla
 
 async def test_a_stream_made_again_has_another_identity(bus: Bus, place: Place) -> None:
     await bus.publish(place.subject(), b"", message_id="1")
-    before = await stream_identity(bus, place.stream.name)
+    before = await stream_info(bus, place.stream.name)
     await bus.js.delete_stream(place.stream.name)
     await ensure_topology(bus, [place.stream])
-    after = await stream_identity(bus, place.stream.name)
+    after = await stream_info(bus, place.stream.name)
 
-    assert (before.first_seq, before.last_seq) == (1, 1)
+    assert before is not None
+    assert after is not None
+    assert (before.first_sequence, before.last_sequence) == (1, 1)
     assert after.created_at > before.created_at
-    assert after.last_seq == 0
+    assert after.last_sequence == 0
 
 
 async def test_a_missing_stream_has_no_identity(bus: Bus, bus_prefix: str) -> None:
-    with pytest.raises(NotFound):
-        await stream_identity(bus, bus_prefix)
+    assert await stream_info(bus, bus_prefix) is None
 
 
 async def test_the_watch_makes_what_vanishes_and_tells(bus: Bus, place: Place) -> None:

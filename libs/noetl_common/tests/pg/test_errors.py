@@ -35,9 +35,8 @@ async def test_driver_errors_become_ours(
     pool: Pool, statement: str, expected: type[Exception], mark: type[Exception]
 ) -> None:
     async with table(pool):
-        with pytest.raises(expected) as caught:
-            async with translate():
-                await pool.execute(statement)
+        with pytest.raises(expected) as caught, translate():
+            await pool.execute(statement)
 
     assert isinstance(caught.value, mark)
     assert isinstance(caught.value.__cause__, asyncpg.PostgresError)
@@ -61,9 +60,8 @@ async def test_two_transactions_that_collide_are_a_conflict(pool: Pool) -> None:
 
 
 async def test_a_mistake_in_our_sql_stays_what_it_is(pool: Pool) -> None:
-    with pytest.raises(asyncpg.UndefinedTableError):
-        async with translate():
-            await pool.execute("SELECT * FROM nowhere")
+    with pytest.raises(asyncpg.UndefinedTableError), translate():
+        await pool.execute("SELECT * FROM nowhere")
 
 
 async def test_a_closed_pool_is_an_outage(empty_database: Database) -> None:
@@ -71,9 +69,8 @@ async def test_a_closed_pool_is_an_outage(empty_database: Database) -> None:
         PostgresSettings.model_validate(empty_database.settings), name="test"
     ) as pool:
         pass
-    with pytest.raises(DatabaseUnavailable):
-        async with translate():
-            await pool.fetchval("SELECT 1")
+    with pytest.raises(DatabaseUnavailable), translate():
+        await pool.fetchval("SELECT 1")
 
 
 async def test_our_own_errors_pass() -> None:

@@ -74,14 +74,13 @@ async def test_the_pool_survives_a_kill_of_the_server(own_postgres: OwnPostgresS
     async with open_pool(settings_of(own_postgres.maintenance), name="test") as pool:
         await pool.fetchval("SELECT 1")
         await asyncio.to_thread(own_postgres.kill)
-        with pytest.raises(DatabaseUnavailable):
-            async with translate():
-                await pool.fetchval("SELECT 1")
+        with pytest.raises(DatabaseUnavailable), translate():
+            await pool.fetchval("SELECT 1")
         await asyncio.to_thread(own_postgres.start)
 
         async def answers() -> bool:
             try:
-                async with translate():
+                with translate():
                     return bool(await pool.fetchval("SELECT 1") == 1)
             except DatabaseUnavailable:
                 return False

@@ -31,8 +31,6 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 
-__all__ = ["CHANNELS", "REPLIES", "Channel", "Message", "name_of_subject"]
-
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -191,9 +189,7 @@ REPLIES = Channel(
             "part",
             TypeAdapter(Json),
             "A part of an answer above the broker's limit.",
-            {
-                "Noetl-Part": "`<number>/<count>/<size of the whole>`.",
-            },
+            {"Noetl-Part": "`<number>/<count>/<size of the whole>`."},
         ),
     ),
     senders=("orchestrator", "catalog", "projector", "outbox", "api-gateway"),

@@ -7,9 +7,7 @@ typed dictionaries of the same keys.
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -18,17 +16,7 @@ from pydantic import (
 )
 
 from noetl_contract.json import Json, JsonObject
-
-__all__ = [
-    "CommandMessage",
-    "CommandNotification",
-    "FastCommand",
-    "FastCommandBody",
-    "FastPath",
-    "FastPathBody",
-]
-
-_MODEL = ConfigDict(frozen=True, extra="ignore")
+from noetl_contract.model import Model
 
 
 def _or_none(value: Json, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -47,24 +35,20 @@ _UnreadableIsNone = WrapValidator(_or_none)
 """An optional part of another version or shape is as good as absent."""
 
 
-class FastCommand(BaseModel):
+class FastCommand(Model):
     """The answer to a claim, carried inside the notification."""
-
-    model_config = _MODEL
 
     action: StrictStr
     context: Json = None
     meta: Json = None
 
 
-class FastPath(BaseModel):
+class FastPath(Model):
     """The extra key that only our worker reads.
 
     ``command`` and ``until`` (RFC 3339) are there only in the first publication, the one
     made from the hint.
     """
-
-    model_config = _MODEL
 
     v: Literal[1] = 1
     shard: StrictInt
@@ -73,10 +57,8 @@ class FastPath(BaseModel):
     command: Annotated[FastCommand | None, _UnreadableIsNone] = None
 
 
-class CommandNotification(BaseModel):
+class CommandNotification(Model):
     """One command to fetch. Ids are integers: a string ends the real worker's process."""
-
-    model_config = _MODEL
 
     execution_id: StrictInt
     event_id: StrictInt

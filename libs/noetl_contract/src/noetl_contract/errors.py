@@ -4,8 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 from noetl_contract.json import Json
 
-__all__ = ["ErrorBody"]
-
 
 class ErrorBody(BaseModel):
     """``{"error", "status", "detail"}``: text, HTTP status, and structured detail if any."""

@@ -11,22 +11,6 @@ import orjson
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.json import Json, JsonObject
 
-__all__ = [
-    "CANCELLED_TYPES",
-    "COMPLETED_TYPES",
-    "FAILED_TYPES",
-    "TERMINAL_TYPES",
-    "EventMessage",
-    "EventRow",
-    "EventType",
-    "ExecutionStatus",
-    "envelope",
-    "event_message",
-    "format_time",
-    "status_from_type",
-    "status_of_terminal",
-]
-
 _NO_TEXTS: Mapping[str, str | None] = {}
 
 

@@ -8,8 +8,6 @@ from typing import Literal, TypedDict
 
 from noetl_contract.json import Json
 
-__all__ = ["OutboxHint", "OutboxHintRow", "OutboxKind", "ReplicaMoves"]
-
 type OutboxKind = Literal["event", "command", "message"]
 
 

@@ -13,44 +13,18 @@ from datetime import datetime
 from typing import Annotated, Literal, TypedDict
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from noetl_contract.json import Json, JsonObject
-
-__all__ = [
-    "DEADLINE_HEADER",
-    "INGRESS",
-    "REPLY_HEADER",
-    "STORED_HEADER",
-    "CancelMessage",
-    "CommandMessageFields",
-    "CommandOutcomeMessage",
-    "CommandStartMessage",
-    "EventFields",
-    "EventsMessage",
-    "ExecuteMessage",
-    "FastAnswer",
-    "FinalizeMessage",
-    "Hold",
-    "HoldFields",
-    "IngressMessage",
-    "StoredMessage",
-    "WireEvent",
-    "deadline_of",
-    "encode_message",
-]
+from noetl_contract.model import Model
 
 REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
 STORED_HEADER = "Noetl-Stored"
 
-_MODEL = ConfigDict(frozen=True, extra="ignore")
 
-
-class WireEvent(BaseModel):
+class WireEvent(Model):
     """One worker event after the edge normalised it."""
-
-    model_config = _MODEL
 
     event_type: str
     step: str
@@ -67,13 +41,11 @@ class WireEvent(BaseModel):
     created_at: datetime | None = None
 
 
-class ExecuteMessage(BaseModel):
+class ExecuteMessage(Model):
     """Start an execution whose id exists already; the playbook version is pinned (S5).
 
     A start past the deadline of its headers is dropped (W5).
     """
-
-    model_config = _MODEL
 
     type: Literal["execute"] = "execute"
     v: Literal[1] = 1
@@ -90,10 +62,8 @@ class ExecuteMessage(BaseModel):
     idempotency_key: str | None = None
 
 
-class EventsMessage(BaseModel):
+class EventsMessage(Model):
     """Events posted over HTTP: one (``batch`` false) or a batch of one execution."""
-
-    model_config = _MODEL
 
     type: Literal["events"] = "events"
     v: Literal[1] = 1
@@ -104,13 +74,11 @@ class EventsMessage(BaseModel):
     idempotency_key: str | None = None
 
 
-class CancelMessage(BaseModel):
+class CancelMessage(Model):
     """Cancel an execution, with all descendants when ``cascade``.
 
     ``by_parent`` marks what an ended parent sends to a child, whose start it may overtake.
     """
-
-    model_config = _MODEL
 
     type: Literal["cancel"] = "cancel"
     v: Literal[1] = 1
@@ -120,10 +88,8 @@ class CancelMessage(BaseModel):
     by_parent: bool = False
 
 
-class FinalizeMessage(BaseModel):
+class FinalizeMessage(Model):
     """Finish an execution from outside."""
-
-    model_config = _MODEL
 
     type: Literal["finalize"] = "finalize"
     v: Literal[1] = 1
@@ -132,10 +98,8 @@ class FinalizeMessage(BaseModel):
     error: str | None = None
 
 
-class StoredMessage(BaseModel):
+class StoredMessage(Model):
     """The place and size of the message that this one stands for."""
-
-    model_config = _MODEL
 
     type: Literal["stored"] = "stored"
     v: Literal[1] = 1
@@ -144,10 +108,8 @@ class StoredMessage(BaseModel):
     size: int
 
 
-class Hold(BaseModel):
+class Hold(Model):
     """The run of a command by one process of a worker: the fence of the fast path."""
-
-    model_config = _MODEL
 
     event_id: int
     command_id: str
@@ -157,10 +119,8 @@ class Hold(BaseModel):
     instance: str
 
 
-class CommandStartMessage(BaseModel):
+class CommandStartMessage(Model):
     """A worker began a command over the fast path."""
-
-    model_config = _MODEL
 
     type: Literal["command.start"] = "command.start"
     v: Literal[1] = 1
@@ -169,10 +129,8 @@ class CommandStartMessage(BaseModel):
     events: list[WireEvent]
 
 
-class CommandOutcomeMessage(BaseModel):
+class CommandOutcomeMessage(Model):
     """A worker ended a command over the fast path."""
-
-    model_config = _MODEL
 
     type: Literal["command.outcome"] = "command.outcome"
     v: Literal[1] = 1
@@ -215,10 +173,8 @@ class CommandMessageFields(TypedDict):
     events: list[EventFields]
 
 
-class FastAnswer(BaseModel):
+class FastAnswer(Model):
     """The answer to a start (``held`` or ``lost``) or an outcome (``ok`` or ``late``)."""
-
-    model_config = _MODEL
 
     status: Literal["held", "lost", "ok", "late"]
     reason: str | None = None

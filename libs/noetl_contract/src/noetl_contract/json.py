@@ -5,8 +5,6 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Json", "JsonObject", "embed", "encode", "encode_text"]
-
 type Json = Any
 """Any JSON value whose shape only its author knows: workloads, results, contexts."""
 

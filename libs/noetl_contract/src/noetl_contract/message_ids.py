@@ -7,17 +7,6 @@ must have the same. The outbox's statements add ``:r<n>`` to a row whose stream 
 
 from typing import Literal
 
-__all__ = [
-    "cancel_id",
-    "command_id",
-    "dead_letter_id",
-    "event_id",
-    "failure_id",
-    "outcome_id",
-    "row_id",
-    "start_id",
-]
-
 
 def event_id(execution_id: int, *, position: int) -> str:
     """Return the id of an event's message."""

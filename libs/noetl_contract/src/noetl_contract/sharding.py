@@ -4,8 +4,6 @@ import struct
 
 import xxhash
 
-__all__ = ["shard_for"]
-
 _MASK = (1 << 64) - 1
 
 

@@ -6,19 +6,6 @@ from typing import Literal
 
 from noetl_contract import subjects
 
-__all__ = [
-    "COMMANDS",
-    "DEAD",
-    "EVENTS",
-    "INGRESS",
-    "STREAMS",
-    "DurableSpec",
-    "StreamSpec",
-    "ingress_durable",
-    "pool_durable",
-    "projector_durable",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:

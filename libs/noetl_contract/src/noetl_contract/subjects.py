@@ -6,25 +6,6 @@ root of their own (``noetl_…``), because such a consumer ends on a body it can
 
 import re
 
-__all__ = [
-    "COMMANDS_ROOT",
-    "DEAD_LETTERS",
-    "EVENTS_ROOT",
-    "INGRESS_ROOT",
-    "command_subject",
-    "commands_filter",
-    "dead_letter_subject",
-    "event_subject",
-    "events_of_execution_filter",
-    "family",
-    "ingress_filter",
-    "ingress_subject",
-    "outbox_hint_subject",
-    "pool_segment",
-    "replica_moves_subject",
-    "rpc_subject",
-]
-
 COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 INGRESS_ROOT = "noetl_ingress"

@@ -4,6 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.ingress import (
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FinalizeMessage,
+)
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
@@ -20,17 +28,11 @@ from noetl_engine.decide.start import decide_start
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (
     CallbackTimedOut,
-    Cancelled,
     Claimed,
     CommandExhausted,
-    CommandOutcome,
-    CommandStarted,
     Continued,
-    EventsPosted,
     Facts,
-    Finalized,
     Input,
-    Started,
     StepTimedOut,
 )
 from noetl_engine.outputs import Answer, Decision, Progress
@@ -78,9 +80,9 @@ class Execution:
             self._memory.absorb(row)
 
     @property
-    def execution_id(self) -> int:
-        """Its id."""
-        return self._memory.state.execution_id
+    def state(self) -> State:
+        """The fold of its log; read it, never change it."""
+        return self._memory.state
 
     @property
     def position(self) -> int:
@@ -93,34 +95,9 @@ class Execution:
         return self._memory.state.status
 
     @property
-    def catalog_id(self) -> int:
-        """The pinned playbook version's id."""
-        return self._memory.state.catalog_id
-
-    @property
-    def path(self) -> str:
-        """The playbook's catalog path."""
-        return self._memory.state.path
-
-    @property
-    def version(self) -> int:
-        """The playbook's version."""
-        return self._memory.state.version
-
-    @property
-    def parent_execution_id(self) -> int | None:
-        """The execution that started this one."""
-        return self._memory.state.parent_execution_id
-
-    @property
     def progress(self) -> Progress:
         """The counters of the state row; a live object, copy it to keep it."""
         return self._memory.state.progress
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed, once it has."""
-        return self._memory.state.error
 
     def decide(self, playbook: Playbook, message: Input, facts: Facts) -> Decision:
         """Decide on an input and fold the decision.
@@ -134,8 +111,8 @@ class Execution:
         """
         memory = self._memory
         draft = Draft(memory, playbook, facts)
-        if memory.state.position == 0 and not isinstance(message, Started):
-            text = f"Execution not found: {self.execution_id}"
+        if memory.state.position == 0 and not isinstance(message, ExecuteMessage):
+            text = f"Execution not found: {self.state.execution_id}"
             draft.decision.answer = Answer(status=404, error=text)
             return draft.finish()
         check_rows(memory, message)
@@ -171,19 +148,19 @@ class Execution:
 
 def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
     match message:
-        case Started():
+        case ExecuteMessage():
             decide_start(draft, message)
-        case EventsPosted():
+        case EventsMessage():
             decide_events(draft, message)
-        case CommandStarted():
+        case CommandStartMessage():
             decide_start_of_command(draft, message)
-        case CommandOutcome():
+        case CommandOutcomeMessage():
             decide_outcome(draft, message)
         case Claimed():
             decide_claim(draft, message)
-        case Cancelled():
+        case CancelMessage():
             decide_cancel(draft, message)
-        case Finalized():
+        case FinalizeMessage():
             decide_finalize(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)

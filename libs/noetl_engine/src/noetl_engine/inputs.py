@@ -4,46 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from noetl_contract.ingress import Hold, WireEvent
-from noetl_contract.json import Json
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A start, the playbook version pinned by the caller."""
-
-    execution_id: int
-    catalog_id: int
-    path: str
-    version: int
-    payload: Mapping[str, Json]
-    parent_execution_id: int | None = None
-    execution_pool: str | None = None
-    trace: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventsPosted:
-    """Worker events over HTTP; items of a ``batch`` take statuses of their own."""
-
-    events: tuple[WireEvent, ...]
-    batch: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CommandStarted:
-    """Fast path: a worker began a command."""
-
-    hold: Hold
-    events: tuple[WireEvent, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CommandOutcome:
-    """Fast path: a worker ended a command."""
-
-    hold: Hold
-    events: tuple[WireEvent, ...]
+from noetl_contract.ingress import (
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
+    FinalizeMessage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +24,6 @@ class Claimed:
     after_start: bool = False
     final: bool = False
     """The two seconds of a held-back repeated claim are over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """Cancel the execution."""
-
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finalized:
-    """Finish the execution from outside."""
-
-    status: str
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +57,19 @@ class Continued:
 
 
 type Input = (
-    Started
-    | EventsPosted
-    | CommandStarted
-    | CommandOutcome
+    ExecuteMessage
+    | EventsMessage
+    | CommandStartMessage
+    | CommandOutcomeMessage
+    | CancelMessage
+    | FinalizeMessage
     | Claimed
-    | Cancelled
-    | Finalized
     | CommandExhausted
     | StepTimedOut
     | CallbackTimedOut
     | Continued
 )
+"""The messages of the ingress stream, and what the service itself has to say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from engine_driver import Run, cancel, make_arc, make_loop, make_playbook, make_step, posted
 from noetl_contract.ingress import WireEvent
-from noetl_engine.inputs import CallbackTimedOut, Cancelled, CommandExhausted, EventsPosted, Limits
+from noetl_engine.inputs import CallbackTimedOut, CommandExhausted, Limits
 from noetl_engine.playbook.model import Tool
 
 CONTAINER = Tool(kind="container", config={"image": "x", "timeout_seconds": 9000})
@@ -44,7 +44,7 @@ def call_back(run: Run, state: str = "succeeded", job: str = "job-1", step: str 
         context=context,
         meta={"node_type": "container"},
     )
-    return run.decide(EventsPosted((event,)))
+    return run.decide(posted((event,)))
 
 
 @RELOADS
@@ -169,7 +169,7 @@ def test_a_parked_command_takes_no_second_outcome() -> None:
     assert again.answer.body == {"status": "late", "reason": "finished"}
     assert run.log[-1] == "I(c)"
     failed = run.event(command, "command.failed", "FAILED", error="late")
-    assert run.decide(EventsPosted((failed,))).answer.body["status"] == "late"
+    assert run.decide(posted((failed,))).answer.body["status"] == "late"
 
 
 def test_the_result_of_the_run_itself_ends_the_wait_too() -> None:
@@ -177,7 +177,7 @@ def test_the_result_of_the_run_itself_ends_the_wait_too() -> None:
     run = begin()
     command = complete(run)
     done = run.outcome_events(command, data={"x": 5})[1]
-    run.decide(EventsPosted((done,)))
+    run.decide(posted((done,)))
 
     assert run.find("end").context["render_context"]["c"]["x"] == 5
 
@@ -192,7 +192,7 @@ def test_the_wait_is_as_long_as_the_tool_wants_and_no_longer(*, reload: bool) ->
 
     # Neither a clock that is a little behind nor a word of the worker's loses the only timer.
     run.wait(8999.9)
-    run.decide(EventsPosted((run.event(command, "step.progress", "RUNNING"),)))
+    run.decide(posted((run.event(command, "step.progress", "RUNNING"),)))
     run.decide(CallbackTimedOut(command.event_id))
 
     assert [row.event_type for row in run.rows[-3:]] == [
@@ -229,7 +229,7 @@ def test_a_lost_callback_can_be_handled_by_an_error_arc() -> None:
 def test_a_cancel_ends_the_wait() -> None:
     run = begin()
     complete(run)
-    run.decide(Cancelled())
+    run.decide(cancel())
 
     assert run.ended == ["CANCELLED"]
     assert len(call_back(run).events) == 1

@@ -136,7 +136,7 @@ def test_a_claim_whose_rows_went_to_the_store_fails_by_name() -> None:
     run = begin().work("cur", data={"_ref": "noetl://execution/1/result/cur/2"})
 
     assert run.ended == ["FAILED"]
-    assert "lower loop.spec.frame.max_rows" in run.execution.error
+    assert "lower loop.spec.frame.max_rows" in run.execution.state.error
 
 
 def test_a_failing_claim_fails_the_step() -> None:

@@ -1,9 +1,8 @@
 """Failures: handled and not, in tools and in decisions (R7, R14)."""
 
 import pytest
-from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
+from engine_driver import Run, make_arc, make_loop, make_playbook, make_step, posted
 from noetl_engine.decide.graph import names_event
-from noetl_engine.inputs import EventsPosted
 from noetl_engine.playbook.model import Tool
 
 
@@ -150,7 +149,7 @@ def test_earlier_decisions_of_a_batch_stay():
     )
     run = Run(playbook).start().work("start")
     events = [event for name in ("a", "b") for event in run.outcome_events(run.find(name))]
-    run.decide(EventsPosted(tuple(events)))
+    run.decide(posted(tuple(events)))
 
     assert [row.node_name for row in run.rows_of("step.enter")] == ["a", "b", "c"]
     assert run.ended == ["FAILED"]

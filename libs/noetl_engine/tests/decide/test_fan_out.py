@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from engine_driver import Run, make_arc, make_loop, make_playbook, make_step
-from noetl_engine.inputs import Cancelled, Continued, Limits
+from engine_driver import Run, cancel, make_arc, make_loop, make_playbook, make_step
+from noetl_engine.inputs import Continued, Limits
 from noetl_engine.playbook.model import Cursor, Loop, LoopMode, Tool
 
 SEEN = Tool(kind="noop", config={"x": "{{ x | default('none') }}", "args": "{{ y | default(0) }}"})
@@ -61,7 +61,7 @@ def test_a_cancel_in_between_leaves_the_rest_unissued() -> None:
     run = Run(fan(10), limits=Limits(commands_per_decision=4), goes_on=False).start()
     run.work("start")
     assert run.decisions[-1].continue_later
-    run.decide(Cancelled())
+    run.decide(cancel())
 
     assert not run.decide(Continued()).events
     assert run.execution.status == "CANCELLED"

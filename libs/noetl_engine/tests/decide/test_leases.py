@@ -4,19 +4,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from engine_driver import NOW, Run, make_playbook, make_step
-from noetl_contract.ingress import Hold
-from noetl_engine.inputs import (
-    Cancelled,
-    CommandExhausted,
-    CommandOutcome,
-    CommandStarted,
-    EventsPosted,
-    Facts,
-    Limits,
-    StepTimedOut,
-    WorkerSeen,
+from engine_driver import (
+    NOW,
+    Run,
+    cancel,
+    command_outcome,
+    command_start,
+    make_playbook,
+    make_step,
+    posted,
 )
+from noetl_contract.ingress import Hold
+from noetl_engine.inputs import CommandExhausted, Facts, Limits, StepTimedOut, WorkerSeen
 from noetl_engine.lease import gone_reason
 from noetl_engine.outputs import NewCommand
 
@@ -106,7 +105,7 @@ def test_a_repeated_claim_over_http_waits_for_the_start():
 def test_a_repeated_claim_over_http_of_a_started_command_is_refused():
     run, command = at_a()
     run.claim(command, "w1", http=True)
-    run.decide(EventsPosted((run.event(command, "command.started", "STARTED"),)))
+    run.decide(posted((run.event(command, "command.started", "STARTED"),)))
 
     for final in (False, True):
         answer = run.claim(command, "w1", http=True, final=final).answer
@@ -124,7 +123,7 @@ def test_a_finished_command_is_refused():
 
 def test_a_command_of_a_cancelled_execution_is_refused():
     run, command = at_a()
-    run.decide(Cancelled(reason="enough"))
+    run.decide(cancel(reason="enough"))
 
     answer = run.claim(command, "w1").answer
     assert (answer.error, answer.detail["code"]) == (
@@ -168,7 +167,7 @@ def test_a_command_of_a_lost_worker_goes_to_the_asker_with_the_next_attempt():
 def test_a_new_process_under_the_old_name_gets_the_next_attempt():
     run, command = at_a()
     run.claim(command, "w1", http=True)
-    run.decide(EventsPosted((run.event(command, "command.started", "STARTED"),)))
+    run.decide(posted((run.event(command, "command.started", "STARTED"),)))
     run.wait(20)
     run.workers = alive(run, "w1", process_since=run.now)
     answer = run.claim(command, "w1", http=True).answer
@@ -433,7 +432,7 @@ def test_cancelled_between_start_and_outcome():
     run, command = at_a()
     events = run.outcome_events(command)
     run.work_start(command, events[0])
-    run.decide(Cancelled())
+    run.decide(cancel())
     outcome = run.finish(command, events)
 
     assert outcome.answer.body == {"status": "ok"}
@@ -444,7 +443,7 @@ def test_cancelled_between_start_and_outcome():
 
 def test_a_start_after_the_cancel_is_lost():
     run, command = at_a()
-    run.decide(Cancelled())
+    run.decide(cancel())
 
     answer = run.work_start(command, run.outcome_events(command)[0]).answer
     assert answer.body == {"status": "lost", "reason": "cancelled"}
@@ -469,9 +468,9 @@ def test_the_fence_has_attempts_and_process(changes: dict[str, Any]):
     hold = Hold(**{**run.hold(command).model_dump(), **changes})
 
     started, *rest = run.outcome_events(command)
-    assert run.decide(CommandStarted(hold, (started,))).answer.body["status"] == "lost"
+    assert run.decide(command_start(hold, (started,))).answer.body["status"] == "lost"
     assert types(run) == before
-    assert run.decide(CommandOutcome(hold, tuple(rest))).answer.body["status"] == "late"
+    assert run.decide(command_outcome(hold, tuple(rest))).answer.body["status"] == "late"
     assert run.ended == []
 
 
@@ -481,8 +480,8 @@ def test_a_hold_of_another_command_id_fits_nothing():
     hold = Hold(**{**hold.model_dump(), "command_id": "7000:a:1"})
 
     started, *rest = run.outcome_events(command)
-    assert run.decide(CommandStarted(hold, (started,))).answer.body["status"] == "lost"
-    assert run.decide(CommandOutcome(hold, tuple(rest))).answer.body["status"] == "late"
+    assert run.decide(command_start(hold, (started,))).answer.body["status"] == "lost"
+    assert run.decide(command_outcome(hold, tuple(rest))).answer.body["status"] == "late"
 
 
 def test_events_of_an_earlier_attempt_are_stored_late():
@@ -497,7 +496,7 @@ def test_events_of_an_earlier_attempt_are_stored_late():
     old = run.outcome_events(command)
 
     for event in old:
-        decision = run.decide(EventsPosted((event,)))
+        decision = run.decide(posted((event,)))
         assert decision.answer.body["status"] == "late"
         assert decision.events[0].meta["late"] is True
     assert not run.ended
@@ -513,15 +512,15 @@ def test_the_attempt_tells_runs_of_one_worker_apart():
     run.claim(command, "w1", http=True)
     first, third = run.outcome_events(command), run.outcome_events(command, attempts=2)
 
-    assert run.decide(EventsPosted((first[-1],))).answer.body["status"] == "late"
-    assert run.decide(EventsPosted((third[-1],))).answer.body["status"] == "ok"
+    assert run.decide(posted((first[-1],))).answer.body["status"] == "late"
+    assert run.decide(posted((third[-1],))).answer.body["status"] == "ok"
     assert run.ended == ["COMPLETED"]
 
 
 def test_events_without_a_claim_make_the_sender_the_holder():
     run, command = at_a()
     for event in run.outcome_events(command):
-        assert run.decide(EventsPosted((event,))).answer.body["status"] == "ok"
+        assert run.decide(posted((event,))).answer.body["status"] == "ok"
 
     assert run.ended == ["COMPLETED"]
     assert types(run)[2:] == RUN[1:]
@@ -534,14 +533,14 @@ def test_a_posted_claim_of_a_held_command_is_refused_and_repeated_by_the_holder_
     mine = run.event(command, "command.claimed", "RUNNING", **claim)
     other = run.event(command, "command.claimed", "RUNNING", worker="w2", **claim)
 
-    assert run.decide(EventsPosted((mine,))).answer.body["event_id"] == 0
-    assert run.decide(EventsPosted((other,))).answer.error == "Command already claimed by w1"
+    assert run.decide(posted((mine,))).answer.body["event_id"] == 0
+    assert run.decide(posted((other,))).answer.error == "Command already claimed by w1"
 
 
 def test_a_posted_claim_of_a_free_command_is_a_claim():
     run, command = at_a()
     event = run.event(command, "command.claimed", "RUNNING")
-    decision = run.decide(EventsPosted((event,)))
+    decision = run.decide(posted((event,)))
 
     assert decision.answer.body["event_id"] == event.event_id
     assert decision.changes[0].status == "CLAIMED"

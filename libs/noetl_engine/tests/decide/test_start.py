@@ -174,7 +174,7 @@ def test_the_trace_travels_with_every_command():
 
 def test_the_header_survives_a_reload():
     run = Run(PLAYBOOK).start(parent_execution_id=99)
-    restored = run.restore()
+    restored = run.restore().state
 
     assert restored.execution_id == EXECUTION_ID
     assert (restored.catalog_id, restored.path, restored.version) == (42, "tests/playbook", 3)

@@ -3,21 +3,13 @@
 import random
 from typing import Any
 
-from engine_driver import EXECUTION_ID, NOW, Run
+from engine_driver import EXECUTION_ID, NOW, Run, command_outcome, command_start, posted
 from engine_graphs import RandomGraph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from noetl_contract.ingress import WireEvent
 from noetl_engine.execution import Execution
-from noetl_engine.inputs import (
-    Claimed,
-    CommandOutcome,
-    CommandStarted,
-    Continued,
-    EventsPosted,
-    Input,
-    Limits,
-)
+from noetl_engine.inputs import Claimed, Continued, Input, Limits
 from noetl_engine.state.fold import fold
 from noetl_engine.state.model import State
 from noetl_engine.state.snapshot import dump_state
@@ -63,14 +55,14 @@ class Player:
         events = run.outcome_events(command, fails=fails, data=data)
         hold = run.hold(command)
         start, outcome = (
-            CommandStarted(hold, tuple(events[:1])),
-            CommandOutcome(hold, tuple(events)),
+            command_start(hold, tuple(events[:1])),
+            command_outcome(hold, tuple(events)),
         )
         if rng.random() < 0.5:
             order: list[Input] = [start, outcome]
         else:
             claim = Claimed(command.event_id, "w1", None)
-            order = [claim, *(EventsPosted((event,)) for event in events)]
+            order = [claim, *(posted((event,)) for event in events)]
         if self.noise is not None and order[0] is start and self.noise.random() < 0.3:
             order.reverse()
         for message in order:
@@ -87,7 +79,7 @@ class Player:
             assert not self.run.decide(Continued()).events
         if self.noise.random() < 0.1:
             note = WireEvent(event_type="note", step="x", event_id=self.run.new_id())
-            assert len(self.run.decide(EventsPosted((note,))).events) == 1
+            assert len(self.run.decide(posted((note,))).events) == 1
 
     def repeat(self, message: Input, answer: Any) -> None:
         decision = self.run.decide(message)

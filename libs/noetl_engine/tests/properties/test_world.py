@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from engine_driver import cancel, finalize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -14,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from noetl_engine.errors import StartRefused
-from noetl_engine.inputs import Cancelled, Continued, Finalized
+from noetl_engine.inputs import Continued
 from noetl_engine.playbook import parse_playbook
 from random_playbooks import playbooks
 from world import OUTCOMES, World, check, replayed
@@ -137,7 +138,7 @@ class Execution(RuleBasedStateMachine):
     @rule(word=st.sampled_from(["cancel", "COMPLETED", "FAILED"]), luck=st.integers(0, 29))
     def somebody_ends_it(self, word: str, luck: int) -> None:
         if luck == 29:
-            self.there().decide(Cancelled() if word == "cancel" else Finalized(status=word))
+            self.there().decide(cancel() if word == "cancel" else finalize(status=word))
 
     @invariant()
     def it_is_sound(self) -> None:

@@ -5,17 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from engine_driver import NOW, Run
+from engine_driver import NOW, Run, command_outcome, command_start, posted
 from noetl_contract.events import TERMINAL_TYPES, EventRow
-from noetl_contract.ingress import WireEvent
+from noetl_contract.ingress import CommandStartMessage, WireEvent
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
     CommandExhausted,
-    CommandOutcome,
-    CommandStarted,
-    EventsPosted,
     Input,
     Limits,
     StepTimedOut,
@@ -113,7 +110,7 @@ class World:
 
     @property
     def state(self) -> Any:
-        return self.run.execution._memory.state
+        return self.run.execution.state
 
     @property
     def has_ended(self) -> bool:
@@ -151,12 +148,12 @@ class World:
         self.visits[command.step] += 1
         events = self.report(command, name, attempts, outcome)
         if over_http:
-            messages: list[Input] = [EventsPosted((event,)) for event in events]
+            messages: list[Input] = [posted((event,)) for event in events]
         else:
             hold = self.run.hold(command, name, attempts)
             messages = [
-                CommandStarted(hold, tuple(events[:1])),
-                CommandOutcome(hold, tuple(events)),
+                command_start(hold, tuple(events[:1])),
+                command_outcome(hold, tuple(events)),
             ]
         self.jobs.append(Job(name, messages, is_ordered=over_http))
 
@@ -197,7 +194,9 @@ class World:
         message, answer = self.delivered[index % len(self.delivered)]
         decision = self.decide(message)
         # A start may be told later that its run is lost; what was reported stays reported.
-        assert isinstance(message, CommandStarted) or verdict(answer) == verdict(decision.answer)
+        assert isinstance(message, CommandStartMessage) or verdict(answer) == verdict(
+            decision.answer
+        )
         return decision
 
     def lose_job(self, index: int) -> None:
@@ -239,7 +238,7 @@ class World:
             context={"terminal_state": "succeeded", "n": self.visits[step]},
             created_at=self.run.now,
         )
-        self.decide(EventsPosted((event,)))
+        self.decide(posted((event,)))
 
     def wait(self, seconds: float) -> None:
         self.run.wait(seconds)
@@ -314,7 +313,7 @@ def check(world: World) -> None:
     run = world.run
     rows = run.rows
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))
-    whole = Execution.restore(run.execution.execution_id, None, rows)
+    whole = Execution.restore(run.execution.state.execution_id, None, rows)
     assert whole.snapshot() == run.execution.snapshot() == dump_state(world.state)
     assert set(dispatches(rows).values()) <= {1}, run.story
     assert wrong_runs(rows) == [], run.story

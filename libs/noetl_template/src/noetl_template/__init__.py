@@ -1,4 +1,4 @@
-"""Templates of playbooks, rendered like the reference does, in a sandbox.
+"""Templates of playbooks, rendered like the original server does, in a sandbox.
 
 Server and worker follow different rules; each function says whose. The module-level functions
 share one :class:`Renderer` with default limits.

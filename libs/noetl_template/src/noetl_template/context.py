@@ -19,14 +19,9 @@ _LOOP_CALLS = frozenset({"cycle", "changed"})
 
 @dataclass(frozen=True, slots=True)
 class TemplateFunction:
-    """A function of ours; nothing else found under a name can be called."""
+    """A function of ours, given the context; nothing else found under a name can be called."""
 
-    name: str
     run: Callable[..., Value]
-
-    def call(self, context: "RenderContext", *args: Value, **kwargs: Value) -> Value:
-        """Run it for one render."""
-        return self.run(context, *args, **kwargs)
 
 
 class DialectEnvironment(SandboxedEnvironment):

@@ -1,4 +1,4 @@
-"""Arithmetic, comparison, containment and slicing with the reference's rules."""
+"""Arithmetic, comparison, containment and slicing with the original server's rules."""
 
 import math
 import operator as python
@@ -9,7 +9,7 @@ from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
 from noetl_template.values import Dialect, Kind, Value, size_of
 
-# The reference computes integers in 128 bits and refuses larger ones.
+# The original server computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127

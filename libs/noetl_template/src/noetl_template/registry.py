@@ -1,4 +1,4 @@
-"""A table of filters or tests that lets templates name unknown ones."""
+"""Filters and tests by name; an unknown one fails when it is used, not at compile time."""
 
 from collections.abc import Callable
 from typing import override
@@ -12,8 +12,8 @@ type Operation = Callable[..., Value]
 class Registry(dict[str, Operation]):
     """Finds something for every name, so that only *using* an unknown one is an error.
 
-    Jinja's compiler asks with ``get`` and refuses the template on ``None``; the reference accepts
-    unknown names in branches that are never taken.
+    Jinja's compiler asks with ``get`` and refuses the template on ``None``; the original server
+    accepts unknown names in branches that are never taken.
     """
 
     @override

@@ -1,4 +1,4 @@
-"""From rendered text, or the value of a single expression, to JSON."""
+"""Give rendered text its JSON type ("3" becomes 3), by the rules of server or worker."""
 
 import math
 import re

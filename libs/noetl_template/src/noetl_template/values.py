@@ -315,7 +315,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _is_hidden(char: str) -> bool:
-    """Return whether the reference prints this character as a code point.
+    """Return whether the original server prints this character as a code point.
 
     Unprintable ones and those that combine with their neighbour.
     """

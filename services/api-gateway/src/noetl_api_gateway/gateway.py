@@ -1,4 +1,4 @@
-"""The open parts of the edge that handlers use: connection, ids, writer, services."""
+"""`Gateway`: the object that handlers get, with bus, ids, writer and clients of services."""
 
 import asyncio
 from dataclasses import dataclass

@@ -14,14 +14,12 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
-from noetl_catalog.entries.listener_handlers import ListenerHandlers
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
-from noetl_catalog.runtimes.handlers import RuntimeHandlers
+from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
-from noetl_catalog.runtimes.machine_handlers import MachineHandlers
 from noetl_catalog.runtimes.store import RuntimeStore
 from noetl_catalog.secrets.keychain.entries import KeychainEntries
 from noetl_catalog.secrets.keychain.executions import Executions
@@ -69,7 +67,6 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             runtimes = RuntimeHandlers(
                 runtime_store, settings=settings, ids=ids, heartbeats=heartbeats
             )
-            listeners = ListenerHandlers(store)
             service.ready_when("nats", bus.is_ready)
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
@@ -79,7 +76,6 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             handlers = [
                 *entries.handlers(),
                 *register.handlers(),
-                *listeners.handlers(),
                 *runtimes.handlers(),
                 *secret_parts.handlers,
             ]

@@ -1,12 +1,13 @@
 """Statements about runtimes and machine ids against a real PostgreSQL."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
-from noetl_catalog.runtimes.store import Beat, NewRuntime, RuntimeStore
+from noetl_catalog.runtimes.store import RuntimeStore
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
+from noetl_contract.http.scalars import parse_moment
+from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
 from noetl_contract.json import Json
 
 
@@ -15,24 +16,17 @@ def store(pool: Pool) -> RuntimeStore:
     return RuntimeStore(Database(pool))
 
 
-def make_runtime(runtime_id: int, **changes: Json) -> NewRuntime:
-    worker = NewRuntime(
-        runtime_id=runtime_id,
-        name="w-1",
-        kind="worker_pool",
-        uri=None,
-        status="ready",
-        labels=None,
-        capabilities=None,
-        capacity=None,
-        runtime=None,
-        instance=None,
+async def register(
+    store: RuntimeStore, runtime_id: int, *, instance: str | None = None, **changes: Json
+) -> RuntimeEntry:
+    worker = {"name": "w-1", "kind": "worker_pool", "status": "ready", **changes}
+    return await store.register_runtime(
+        runtime_id, RuntimeRegistration(**worker), instance=instance
     )
-    return replace(worker, **changes)
 
 
-def make_beat(name: str, *, over_edge: bool = False) -> Beat:
-    return Beat("worker_pool", name, over_edge)
+def make_beat(name: str, *, over_edge: bool = False) -> RuntimeBeat:
+    return RuntimeBeat(kind="worker_pool", name=name, over_edge=over_edge)
 
 
 @pytest.mark.parametrize(
@@ -44,24 +38,24 @@ async def test_process_begins_anew_only_with_another_instance(
     store: RuntimeStore, second: str | None, *, is_new: bool
 ) -> None:
     """L4: only that makes older claims void."""
-    first = await store.register_runtime(make_runtime(1, instance="one"))
+    first = await register(store, 1, instance="one")
     since = (await store.list_liveness()).workers["w-1"].process_since
-    again = await store.register_runtime(make_runtime(2, instance=second))
+    again = await register(store, 2, instance=second)
     now = (await store.list_liveness()).workers["w-1"].process_since
 
     assert first.runtime_id == again.runtime_id == 1
-    assert (now > since) is is_new
+    assert (now != since) is is_new
 
 
 async def test_worker_that_left_stays_visible_to_leases_and_stays_left(store: RuntimeStore) -> None:
-    await store.register_runtime(make_runtime(1, instance="one"))
+    await register(store, 1, instance="one")
     assert await store.deregister_runtime("worker_pool", name="w-1")
 
     heard = await store.touch_runtimes([make_beat("w-1")])
     seen = (await store.list_liveness()).workers["w-1"]
     listed = await store.list_runtimes(kind="worker_pool", status=None, name_part=None, limit=9)
 
-    assert [row.is_alive for row in heard] == [False]
+    assert heard == {("worker_pool", "w-1"): False}
     assert seen.deregistered_at is not None
     assert listed == []
     assert not await store.deregister_runtime("worker_pool", name="w-1")
@@ -70,10 +64,10 @@ async def test_worker_that_left_stays_visible_to_leases_and_stays_left(store: Ru
 async def test_registering_again_after_leaving_keeps_the_process_of_the_same_instance(
     store: RuntimeStore,
 ) -> None:
-    await store.register_runtime(make_runtime(1, instance="one"))
+    await register(store, 1, instance="one")
     since = (await store.list_liveness()).workers["w-1"].process_since
     await store.deregister_runtime("worker_pool", name="w-1")
-    await store.register_runtime(make_runtime(2, instance="one"))
+    await register(store, 2, instance="one")
 
     seen = (await store.list_liveness()).workers["w-1"]
 
@@ -82,19 +76,19 @@ async def test_registering_again_after_leaving_keeps_the_process_of_the_same_ins
 
 async def test_heartbeat_moves_only_the_named_rows(store: RuntimeStore) -> None:
     for number in range(1, 4):
-        await store.register_runtime(make_runtime(number, name=f"w-{number}"))
+        await register(store, number, name=f"w-{number}")
     before = (await store.list_liveness()).workers
     await store.touch_runtimes([make_beat("w-2"), make_beat("w-2")])
     after = (await store.list_liveness()).workers
 
-    moved = {name for name in after if after[name].heartbeat_at > before[name].heartbeat_at}
+    moved = {name for name in after if after[name].heartbeat_at != before[name].heartbeat_at}
 
     assert moved == {"w-2"}
 
 
 async def test_way_of_a_heartbeat_is_the_last_one(store: RuntimeStore) -> None:
     """L3: a worker may change its transport under the same name."""
-    await store.register_runtime(make_runtime(1, over_edge=True))
+    await register(store, 1, over_edge=True)
     registered = (await store.list_liveness()).workers["w-1"].over_edge
     await store.touch_runtimes([make_beat("w-1")])
     heard = (await store.list_liveness()).workers["w-1"].over_edge
@@ -108,15 +102,15 @@ async def test_way_of_a_heartbeat_is_the_last_one(store: RuntimeStore) -> None:
 
 async def test_edges_are_told_from_workers_until_they_leave(store: RuntimeStore) -> None:
     empty = await store.list_liveness()
-    await store.register_runtime(make_runtime(1))
-    await store.register_runtime(make_runtime(2, name="e-1", kind="server_api", instance="one"))
+    await register(store, 1)
+    await register(store, 2, name="e-1", kind="server_api", instance="one")
     before = await store.list_liveness()
     await store.deregister_runtime("server_api", name="e-1")
     after = await store.list_liveness()
 
     assert (empty.edges, empty.workers) == ({}, {})
     assert (set(before.edges), set(before.workers)) == ({"e-1"}, {"w-1"})
-    assert before.edges["e-1"].heartbeat_at <= before.now
+    assert parse_moment(before.edges["e-1"].heartbeat_at) <= parse_moment(before.now)
     assert after.edges == {}
 
 

@@ -1,4 +1,4 @@
-"""The parts of one orchestrator; a bus and a database are enough to open them."""
+"""Build one orchestrator from its rooms, on a bus and a database; `app` and tests use it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

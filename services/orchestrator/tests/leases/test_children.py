@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 from noetl_common.pg.database import Database
+from noetl_contract.ingress import CancelMessage, ExecuteMessage
 from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import ChildRequest, ChildReserved
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
-from noetl_engine.inputs import Cancelled, Started
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.leases.children import Children
 from noetl_orchestrator.log.commit_parameters import CommitParameters
@@ -368,16 +368,20 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
     for early, told in ((True, 5.0), (False, 404)):
         caller = Noting()
         child_id = shard.ids.next()
-        turn_input = TurnInput(child_id, Cancelled(), caller, may_precede_start=early)
+        turn_input = TurnInput(
+            child_id, CancelMessage(execution_id=child_id), caller, may_precede_start=early
+        )
         await rooms.turns.run([Group(child_id, [turn_input])], lambda: None)
         assert caller.told == [told]
 
     message = shard.start_message()
     child_id = message["execution_id"]
-    fields = ("execution_id", "catalog_id", "path", "version")
-    start = Started(**{name: message[name] for name in fields}, payload={})
+    start = ExecuteMessage.model_validate(message)
     caller = Noting()
-    inputs = [TurnInput(child_id, Cancelled(), caller), TurnInput(child_id, start, caller)]
+    inputs = [
+        TurnInput(child_id, CancelMessage(execution_id=child_id), caller),
+        TurnInput(child_id, start, caller),
+    ]
     await rooms.turns.run([Group(child_id, inputs)], lambda: None)
 
     assert caller.told == [200, 200]

@@ -1,8 +1,8 @@
 """Timers and continuations: waiting is a row (W9, W10)."""
 
 from noetl_common.pg.database import Row
-from noetl_contract.ingress import CommandOutcomeMessage
-from noetl_engine.inputs import CommandOutcome, Continued, Started
+from noetl_contract.ingress import CommandOutcomeMessage, ExecuteMessage
+from noetl_engine.inputs import Continued
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
@@ -157,17 +157,13 @@ async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
     rooms = replica.rooms
     message = shard.start_message(WIDE)
     execution_id = message["execution_id"]
-    fields = ("execution_id", "catalog_id", "path", "version")
-    start = Started(**{name: message[name] for name in fields}, payload={})
+    start = ExecuteMessage.model_validate(message)
     begin = Group(execution_id, [TurnInput(execution_id, start, Caller())])
     assert await rooms.turns.run([begin], lambda: None) == []
 
     commands = (await shard.open_commands(execution_id))[:5]
     outcomes = [CommandOutcomeMessage.model_validate(shard.fast(command)) for command in commands]
-    inputs = [
-        TurnInput(execution_id, CommandOutcome(one.hold, tuple(one.events)), Caller())
-        for one in outcomes
-    ]
+    inputs = [TurnInput(execution_id, one, Caller()) for one in outcomes]
     sizes = []
     postponed = [(Group(execution_id, inputs), 0.0)]
     while postponed:

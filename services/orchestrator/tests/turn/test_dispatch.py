@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from noetl_engine.inputs import Cancelled
+from noetl_contract.ingress import CancelMessage
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
@@ -15,14 +15,16 @@ from services.orchestrator.tests.shard import Shard
 
 
 def turn_input(execution_id: int, reason: str = "") -> TurnInput:
-    return TurnInput(execution_id, Cancelled(reason), Caller())
+    return TurnInput(
+        execution_id, CancelMessage(execution_id=execution_id, reason=reason), Caller()
+    )
 
 
 def names(groups: list[Group]) -> list[tuple[int, list[str | None]]]:
     return [
         (
             group.execution_id,
-            [w.message.reason for w in group.inputs if isinstance(w.message, Cancelled)],
+            [w.message.reason for w in group.inputs if isinstance(w.message, CancelMessage)],
         )
         for group in groups
     ]

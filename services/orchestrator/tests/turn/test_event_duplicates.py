@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from noetl_engine.inputs import EventsPosted
+from noetl_contract.ingress import EventsMessage
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_testkit.waiting import eventually
 
@@ -128,9 +128,9 @@ async def test_w3_equal_ids_meet_in_one_turn(shard: Shard) -> None:
     caller = Noted()
     first = beat(shard, command, caller)
     posted = first.inputs[0].message
-    assert isinstance(posted, EventsPosted)
+    assert isinstance(posted, EventsMessage)
     other = posted.events[0].model_copy(update={"worker_id": "w2"})
-    second = EventsPosted((other,), batch=False)
+    second = posted.model_copy(update={"events": [other]})
     first.inputs.append(TurnInput(command.execution_id, second, caller))
     gate = Gate(replica)
 

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from noetl_contract.ingress import CommandOutcomeMessage
-from noetl_engine.inputs import Cancelled, Claimed, CommandOutcome, Continued
+from noetl_contract.ingress import CancelMessage, CommandOutcomeMessage
+from noetl_engine.inputs import Claimed, Continued
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
@@ -146,11 +146,11 @@ async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard)
     keyed = beat(shard, command, Noted()).inputs[0]
     keyed.request_keys = (RequestKey("s", "k", 60.0),)
     busy = [
-        TurnInput(execution_id, CommandOutcome(outcome.hold, tuple(outcome.events)), Noted()),
+        TurnInput(execution_id, outcome, Noted()),
         keyed,
         TurnInput(execution_id, Continued(), Noted(), timer_id=7),
     ]
-    ending = [TurnInput(execution_id, Cancelled(None), Noted())]
+    ending = [TurnInput(execution_id, CancelMessage(execution_id=execution_id), Noted())]
 
     for inputs in (busy, ending):
         await turns.run([beat(shard, command, Noted())], lambda: None)

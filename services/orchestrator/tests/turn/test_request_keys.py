@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from noetl_common.pg.errors import DatabaseUnavailable
-from noetl_engine.inputs import Started
+from noetl_contract.ingress import ExecuteMessage
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
 
@@ -108,13 +108,7 @@ async def test_w5_a_redelivered_start_is_looked_up_whatever_its_deadline(shard: 
     execution_id = message["execution_id"]
     await shard.send(execution_id, message)
     caller = Noted()
-    again = Started(
-        execution_id=execution_id,
-        catalog_id=message["catalog_id"],
-        path=message["path"],
-        version=1,
-        payload={},
-    )
+    again = ExecuteMessage.model_validate(message)
     over = datetime(2026, 1, 1, tzinfo=UTC)
     turn_input = TurnInput(execution_id, again, caller, deadline=over, is_repeated=True)
 

@@ -1,4 +1,4 @@
-"""Find the pools whose commands may travel inside the notification.
+"""Watch for pools read by one durable; only their commands travel inside notifications.
 
 With two durables on a pool's subject every command is delivered twice as a first delivery, so
 commands are inlined only while exactly one covers it.

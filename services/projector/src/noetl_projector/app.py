@@ -16,7 +16,6 @@ from noetl_contract.streams import EVENTS, projector_durable
 
 from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
-from noetl_projector.executions.event_handlers import EventHandlers
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
 from noetl_projector.projection.follower import Follower
@@ -26,8 +25,7 @@ from noetl_projector.projection.sweep import run_sweep
 from noetl_projector.replay.handlers import ReplayHandlers
 from noetl_projector.replay.store import ReplayStore
 from noetl_projector.results.bodies.places import open_places
-from noetl_projector.results.handlers import ResultHandlers
-from noetl_projector.results.list_handlers import ResultListHandlers
+from noetl_projector.results.handlers import ResultHandlers, ResultListHandlers
 from noetl_projector.results.removal import run_removal
 from noetl_projector.results.store import ResultStore
 from noetl_projector.settings import Settings
@@ -118,7 +116,6 @@ def _read_handlers(
     """Return the handlers that need nothing but the database."""
     return [
         *ExecutionHandlers(executions, settings=settings).handlers(),
-        *EventHandlers(executions).handlers(),
         *ReplayHandlers(ReplayStore(database)).handlers(),
         *SubscriptionHandlers(SubscriptionStore(database)).handlers(),
         *VariableHandlers(VariableStore(database), settings=settings).handlers(),

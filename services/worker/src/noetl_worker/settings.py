@@ -1,4 +1,4 @@
-"""Settings of the worker: the names of the reference, and ours with the prefix ``NOETL_``."""
+"""Settings of the worker: the original worker's names, and ours with the prefix ``NOETL_``."""
 
 from typing import Any, Literal
 from uuid import uuid4
@@ -205,7 +205,7 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_metrics_bind(cls, values: Any) -> Any:
-        """Take host and port of the reference's variable where ours are not given."""
+        """Take host and port of the original worker's variable where ours are not given."""
         import os  # noqa: PLC0415  the settings sources know only declared names
 
         bind = os.environ.get("WORKER_METRICS_BIND", "")

@@ -1,4 +1,4 @@
-"""Template literals: values that rendering leaves as they are.
+"""Escape values (a password with `{{` in it) so that rendering returns them unchanged.
 
 A tool renders its whole configuration. A password that happens to contain template marks would
 be run as a template; instead it becomes one that yields exactly this text.

@@ -6,8 +6,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import noetl_worker.tools
+import pytest
 from noetl_contract.tools import TOOLS, ToolKey
+from noetl_worker.tools.fields import Fields
+from noetl_worker.tools.nats.call import Call
+from noetl_worker.tools.nats.nats import _OPERATIONS
 from noetl_worker.tools.registry import GROUP
+from noetl_worker.tools.tool import ToolError
+
+NATS = TOOLS["nats"].variants.required  # type: ignore[union-attr]
 
 SOURCES = sorted(Path(noetl_worker.tools.__file__).parent.rglob("*.py"))
 READERS = frozenset(
@@ -46,3 +53,36 @@ def test_every_field_that_a_tool_reads_is_in_a_table() -> None:
 
     assert len(read) > 60
     assert read - known == set()
+
+
+def test_the_operations_of_nats_are_those_of_its_table() -> None:
+    assert NATS.keys() == _OPERATIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"), [(operation, name) for operation in NATS for name in NATS[operation]]
+)
+def test_an_operation_of_nats_refuses_what_its_table_requires(operation: str, name: str) -> None:
+    config = {given: "a" for given in NATS[operation] if given != name}
+
+    with pytest.raises(ToolError, match=rf"'{name}'"):
+        _OPERATIONS[operation].read(
+            Call(Fields(config, kind="nats"), operation=operation, most=1, variables={"a": []})
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind.name, key.name)
+        for kind in TOOLS.values()
+        if kind.is_run
+        for key in kind.keys
+        if key.is_required
+    ],
+)
+def test_a_missing_key_is_refused_by_its_name(kind: str, name: str) -> None:
+    given = {key.name: {} for key in TOOLS[kind].keys if key.is_required and key.name != name}
+
+    with pytest.raises(ToolError, match=f"Invalid {kind} config: missing field `{name}`"):
+        Fields(given, kind=kind).check_required()

@@ -1,4 +1,4 @@
-"""The reference's protocol against a scripted edge."""
+"""The original worker's protocol against a scripted edge."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -44,7 +44,7 @@ def edge() -> Iterator[ScriptedEdge]:
 
 
 def make_note(edge: ScriptedEdge, *, event_id: int = 1, path: str = "") -> dict[str, Any]:
-    """What the reference's server publishes: no fast part."""
+    """What the original server publishes: no fast part."""
     return {
         "execution_id": 7,
         "event_id": event_id,

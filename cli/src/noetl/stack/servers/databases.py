@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
+from noetl.stack.datadir import ROLE, Identity
 from noetl.stack.errors import StackError
-
-__all__ = ["Databases", "databases_of", "sharded_databases", "single_database"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +46,21 @@ def single_database(address: DatabaseAddress) -> Databases:
     return Databases(shards=(address,), cluster=address, is_sharded=False)
 
 
-def sharded_databases(server: DatabaseAddress, count: int) -> Databases:
-    """Databases on one server: one a shard, and one for the cluster."""
+def embedded_databases(identity: Identity) -> Databases:
+    """Databases of the stack's own server: one, or one a shard and one for the cluster."""
 
     def named(database: str) -> DatabaseAddress:
-        return replace(server, database=database)
+        return DatabaseAddress(
+            host="127.0.0.1",
+            port=identity.ports["postgres"],
+            user=ROLE,
+            password=identity.postgres_password,
+            database=database,
+        )
 
+    count = identity.shards or 1
+    if count == 1:
+        return single_database(named(ROLE))
     shards = tuple(named(f"noetl_shard_{index}") for index in range(count))
     return Databases(shards=shards, cluster=named("noetl_cluster"), is_sharded=True)
 

@@ -1,10 +1,10 @@
 """One embedded NATS server: its configuration, its command line, and whether it is itself."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from noetl.stack.private_file import write_private
 from noetl.stack.process import with_parent_death
 from noetl.stack.servers import binaries
 from noetl.stack.servers.nats_probe import NatsProbe
@@ -44,12 +44,7 @@ class NatsInstance:
         """Write the configuration; safe to repeat before every start."""
         self.directory.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in self._settings().items())
-        target = self.directory / "nats.conf"
-        temporary = self.directory / "nats.conf.new"
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(text)
-        temporary.replace(target)
+        write_private(self.directory / "nats.conf", text)
 
     def command(self) -> list[str]:
         """Return the command line; JetStream survives a kill, so the server need not outlive us."""

@@ -64,21 +64,6 @@ class NatsProbe:
         answer: JsonObject = json.loads(data)
         return answer
 
-    def stream_names(self) -> list[str]:
-        """Names of all JetStream streams."""
-        names: list[str] = []
-        while True:
-            page = self.request("$JS.API.STREAM.NAMES", {"offset": len(names)})
-            if "error" in page:
-                raise NatsProbeError(str(page["error"]))
-            names += page.get("streams") or []
-            if len(names) >= page.get("total", 0):
-                return names
-
-    def delete_stream(self, name: str) -> None:
-        """Delete a stream with its messages; a missing stream is fine."""
-        self.request(f"$JS.API.STREAM.DELETE.{name}")
-
     def _expect(self, *verbs: str) -> str:
         while True:
             line = self._line()

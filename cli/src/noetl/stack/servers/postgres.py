@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noetl.stack.errors import StackError
+from noetl.stack.private_file import write_private
 from noetl.stack.process import processes_in, send, with_parent_death
 from noetl.stack.servers import binaries
 from noetl.stack.servers.identity import ServerUser, server_user
@@ -120,15 +121,12 @@ class PostgresInstance:
         unfinished = self.directory.with_name(self.directory.name + ".new")
         secret = self.directory.with_name(self.directory.name + ".secret")
         shutil.rmtree(unfinished, ignore_errors=True)
-        secret.unlink(missing_ok=True)
         unfinished.mkdir(parents=True, mode=0o700)
         user = server_user()
         user.let_through(self.directory.parent, binaries.postgres("postgres"))
         try:
-            with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-                file.write(self.password + "\n")
-            for path in (unfinished, secret):
-                user.give(path)
+            write_private(secret, self.password + "\n", give=user.give)
+            user.give(unfinished)
             self._run_initdb(unfinished, secret, user)
         finally:
             secret.unlink(missing_ok=True)
@@ -186,13 +184,9 @@ class PostgresInstance:
             **(DURABLE if self.durable else FORGETFUL),
             "port": str(self.port),
         }
-        self._write("postgresql.conf", "".join(f"{k} = {v}\n" for k, v in settings.items()))
-        self._write("pg_hba.conf", "host all all 127.0.0.1/32 scram-sha-256\n")
-
-    def _write(self, name: str, text: str) -> None:
-        target = self.directory / name
-        temporary = self.directory / f"{name}.new"
-        temporary.write_text(text)
-        temporary.chmod(0o600)
-        server_user().give(temporary)
-        temporary.replace(target)
+        texts = {
+            "postgresql.conf": "".join(f"{k} = {v}\n" for k, v in settings.items()),
+            "pg_hba.conf": "host all all 127.0.0.1/32 scram-sha-256\n",
+        }
+        for name, text in texts.items():
+            write_private(self.directory / name, text, give=server_user().give)

@@ -25,8 +25,6 @@ from noetl_common.settings import NatsSettings
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-__all__ = ["Bus", "Subscription", "connect"]
-
 _log = get_logger()
 _CONTROL_LINE = 1024
 """Room for subject and reply of a message, which our size check counts with the body."""

@@ -11,8 +11,6 @@ from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger, masked
 
-__all__ = ["bury"]
-
 _log = get_logger()
 _LONGEST_REASON = 500
 _ROOM_FOR_HEADERS = 16 << 10

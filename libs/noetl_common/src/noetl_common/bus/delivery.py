@@ -6,8 +6,6 @@ from typing import Protocol
 
 from noetl_common.bus.inbox import Incoming
 
-__all__ = ["Delivery", "DeliveryOwner", "ack_all"]
-
 _ACK = b"+ACK"
 _TERM = b"+TERM"
 _V1_TOKENS = 9

@@ -2,8 +2,6 @@
 
 from noetl_common.errors import Permanent, Transient, Unavailable
 
-__all__ = ["BusClosed", "BusUnavailable", "PublishRefused", "StreamFull", "TopologyRefused"]
-
 
 class BusUnavailable(Unavailable):
     """No connection, no stream or no acknowledgement in time; the outcome is unknown."""

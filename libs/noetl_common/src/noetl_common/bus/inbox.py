@@ -14,8 +14,6 @@ from nats.aio.msg import Msg
 from noetl_common.bus.errors import BusUnavailable
 from noetl_common.errors import TooLarge
 
-__all__ = ["PART_HEADER", "Inbox", "Incoming", "PartCollector", "Sink", "Waiter", "split"]
-
 PART_HEADER = "Noetl-Part"
 LARGEST_JOINED = 256 << 20
 """Largest answer that is joined: a runaway sender must not fill the memory."""

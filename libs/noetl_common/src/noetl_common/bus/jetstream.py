@@ -14,17 +14,6 @@ from noetl_contract.json import JsonObject
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import TopologyRefused
 
-__all__ = [
-    "ConsumerInfo",
-    "StoredMessage",
-    "StreamInfo",
-    "call",
-    "consumer_info",
-    "get_message",
-    "list_consumers",
-    "stream_info",
-]
-
 _SECONDS = 5.0
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
 _MOST_PAGES = 100

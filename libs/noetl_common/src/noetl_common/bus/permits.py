@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["Permits", "permit_lent"]
-
 # The permits of the delivery that the running task handles.
 _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
 

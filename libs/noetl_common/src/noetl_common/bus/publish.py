@@ -16,8 +16,6 @@ from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
 from noetl_common.bus.inbox import Inbox, Incoming
 from noetl_common.errors import NoetlError, TooLarge
 
-__all__ = ["MESSAGE_ID_HEADER", "Outgoing", "PubAck", "Publisher"]
-
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 _NO_STREAM_PAUSE_SECONDS = 0.05
 _TOO_LARGE_FOR_STREAM = 10054

@@ -12,13 +12,11 @@ from noetl_contract.streams import DurableSpec
 from pydantic import ValidationError
 
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.delivery import Delivery, ack_all
+from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.permits import Permits
 from noetl_common.bus.standing import StandingPull
 from noetl_common.errors import NoetlError, Permanent
 from noetl_common.logging import get_logger
-
-__all__ = ["Delivery", "ack_all", "run_pull", "run_pull_each"]
 
 type BatchHandler = Callable[[list[Delivery]], Awaitable[None]]
 type EachHandler = Callable[[Delivery], Awaitable[None]]

@@ -25,11 +25,10 @@ from noetl_common.bus.dead_letters import bury
 from noetl_common.bus.delivery import Delivery
 from noetl_common.bus.errors import BusClosed, TopologyRefused
 from noetl_common.bus.inbox import Incoming
-from noetl_common.bus.topology import ensure_durable, stream_identity
+from noetl_common.bus.jetstream import stream_info
+from noetl_common.bus.topology import ensure_durable
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-
-__all__ = ["StandingPull"]
 
 _log = get_logger()
 _EXPIRES_SECONDS = 30
@@ -136,10 +135,7 @@ class StandingPull:
     # -- life ----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._stops = [
-            self.bus.on_disconnect(self._lost),
-            self.bus.on_reconnect(self._back),
-        ]
+        self._stops = [self.bus.on_disconnect(self._lost), self.bus.on_reconnect(self._back)]
         self._subscription = await self.bus.subscribe_raw(f"{self._prefix}*", self._take)
         self._tending = asyncio.create_task(self._tend(), name=f"{self.spec.name}: pull")
         return self
@@ -273,8 +269,8 @@ class StandingPull:
             losses = self._losses
             try:
                 await ensure_durable(self.bus, self.spec)
-                store = (await stream_identity(self.bus, self.spec.stream)).created_at.isoformat()
-                if losses == self._losses:
+                stream = await stream_info(self.bus, self.spec.stream)
+                if stream is not None and losses == self._losses:
                     break
                 continue
             except BusClosed:
@@ -283,6 +279,7 @@ class StandingPull:
                 _log.warning("durable_not_ready", durable=self.spec.name, error=error.message)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        store = stream.created_at.isoformat()
         if self._store and store != self._store:
             _log.warning("store_replaced", durable=self.spec.name, held=len(self._held))
         self._store = store

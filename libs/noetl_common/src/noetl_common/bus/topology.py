@@ -7,8 +7,7 @@ durables it needs, at start and while it runs; services doing so at the same tim
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import timedelta
 
 from noetl_contract.json import JsonObject
 from noetl_contract.streams import STREAMS, DurableSpec, StreamSpec
@@ -17,19 +16,10 @@ from noetl_common import metrics
 from noetl_common.bus import jetstream
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusClosed, BusUnavailable, TopologyRefused
-from noetl_common.bus.jetstream import StreamInfo, stream_info
-from noetl_common.errors import NoetlError, NotFound
+from noetl_common.bus.jetstream import StreamInfo
+from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
-
-__all__ = [
-    "StreamIdentity",
-    "ensure_durable",
-    "ensure_stream",
-    "ensure_topology",
-    "run_topology_watch",
-    "stream_identity",
-]
 
 _log = get_logger()
 _FIRST_PAUSE_SECONDS = 0.1
@@ -37,18 +27,8 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_FAILURES = 24
 
 
-class StreamIdentity(NamedTuple):
-    """The creation time and sequences of a stream, which tell it from a later one."""
-
-    created_at: datetime
-    first_seq: int
-    last_seq: int
-
-
 async def ensure_topology(
-    bus: Bus,
-    streams: Iterable[StreamSpec] = STREAMS,
-    durables: Iterable[DurableSpec] = (),
+    bus: Bus, streams: Iterable[StreamSpec] = STREAMS, durables: Iterable[DurableSpec] = ()
 ) -> None:
     """Create or update streams and durables, trying until it is done.
 
@@ -112,19 +92,6 @@ async def run_topology_watch(
                 continue
     finally:
         stop()
-
-
-async def stream_identity(bus: Bus, name: str) -> StreamIdentity:
-    """Return the creation time of a stream and the sequences it holds.
-
-    Raises:
-        NotFound: there is no such stream.
-        BusUnavailable: no answer.
-    """
-    info = await stream_info(bus, name)
-    if info is None:
-        raise NotFound(what=f"the stream {name}")
-    return StreamIdentity(info.created_at, info.first_sequence, info.last_sequence)
 
 
 async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:

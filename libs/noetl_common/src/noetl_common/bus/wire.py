@@ -14,16 +14,6 @@ from nats.aio.client import Client
 
 from noetl_common.errors import Invalid
 
-__all__ = [
-    "command",
-    "forget_unsent",
-    "has_lost_its_loops",
-    "ping",
-    "was_started",
-    "write",
-    "write_nowait",
-]
-
 _LONGEST_SUBJECT = 2048  # it shares a line of 4096 bytes with the reply subject and the sizes
 _HEADER_START = b"NATS/1.0\r\n"
 _PING = b"PING\r\n"

@@ -8,8 +8,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from noetl_common.crypto.errors import DecryptionFailed
 
-__all__ = ["KEY_BYTES", "NONCE_BYTES", "RandomBytes", "decrypt", "encrypt", "random_bytes"]
-
 type RandomBytes = Callable[[int], bytes]
 
 KEY_BYTES = 32

@@ -15,8 +15,6 @@ from noetl_contract.json import Json
 from noetl_common.crypto.aead import KEY_BYTES, RandomBytes, decrypt, encrypt, random_bytes
 from noetl_common.crypto.errors import NotAnEnvelope
 
-__all__ = ["ALGORITHM", "Envelope", "WrappedKey", "decode_envelope", "new_data_key"]
-
 ALGORITHM = "AES-256-GCM"
 _VERSION = 1
 

@@ -2,8 +2,6 @@
 
 from noetl_common.errors import Permanent
 
-__all__ = ["BadKey", "DecryptionFailed", "NotAnEnvelope", "SealingFailed", "WrongProvider"]
-
 
 class BadKey(Permanent):
     """A configured key is unusable."""

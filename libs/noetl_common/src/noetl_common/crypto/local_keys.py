@@ -9,8 +9,6 @@ from noetl_common.crypto.aead import KEY_BYTES, RandomBytes, decrypt, encrypt, r
 from noetl_common.crypto.envelope import WrappedKey
 from noetl_common.crypto.errors import BadKey, DecryptionFailed, WrongProvider
 
-__all__ = ["LOCAL", "LocalKeys", "MasterKey", "decode_key", "decode_keys"]
-
 LOCAL = "local"
 _KEY_ID = "env:NOETL_ENCRYPTION_KEY"
 _MANAGER = "LocalDevKms"

@@ -11,8 +11,6 @@ from noetl_contract.http.secrets.credentials import SealedEnvelope
 
 from noetl_common.crypto.errors import BadKey, SealingFailed
 
-__all__ = ["decode_public_key", "seal"]
-
 _ALGORITHM = "x25519-hkdf-sha256-chacha20-poly1305"
 _VERSION = 1
 _INFO = b"noetl-sealed-v1"

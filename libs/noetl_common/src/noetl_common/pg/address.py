@@ -7,16 +7,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from noetl_common.errors import Invalid
 
-__all__ = [
-    "SSL_MODES",
-    "AddressInvalid",
-    "ConnectionString",
-    "SslMode",
-    "is_ssl_mode",
-    "port_of",
-    "read_address",
-]
-
 type SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 SSL_MODES: tuple[str, ...] = get_args(SslMode.__value__)

@@ -7,11 +7,9 @@ from typing import Any, Self
 
 import asyncpg
 
-from noetl_common.pg.errors import translate, translated
+from noetl_common.pg.errors import translate
 from noetl_common.pg.pool import Pool
 from noetl_common.pg.queries import Queries
-
-__all__ = ["Borrow", "Connection", "Database", "Row", "Session", "Statements"]
 
 type Row = asyncpg.Record
 type Connection = asyncpg.pool.PoolConnectionProxy[Row]
@@ -39,25 +37,19 @@ class Statements:
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> list[Row]:
         """Return all rows."""
-        try:
+        with translate():
             return await self._runner.fetch(
                 self._queries[name], *arguments, timeout=timeout_seconds
             )
-        except Exception as error:
-            _raise_ours(error)
-            raise
 
     async def fetchrow(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> Row | None:
         """Return the first row, or None."""
-        try:
+        with translate():
             return await self._runner.fetchrow(
                 self._queries[name], *arguments, timeout=timeout_seconds
             )
-        except Exception as error:
-            _raise_ours(error)
-            raise
 
     async def fetchone(
         self, name: str, *arguments: object, timeout_seconds: float | None = None
@@ -79,21 +71,15 @@ class Statements:
         self, name: str, *arguments: object, timeout_seconds: float | None = None
     ) -> str:
         """Run a statement without rows and return the server's tag (``UPDATE 3``)."""
-        try:
+        with translate():
             return await self._runner.execute(
                 self._queries[name], *arguments, timeout=timeout_seconds
             )
-        except Exception as error:
-            _raise_ours(error)
-            raise
 
     async def execute_text(self, statement: str) -> str:
         """Run a statement that the server itself has composed, such as DDL with a table's name."""
-        try:
+        with translate():
             return await self._runner.execute(statement)
-        except Exception as error:
-            _raise_ours(error)
-            raise
 
 
 class Session(Statements):
@@ -106,8 +92,9 @@ class Session(Statements):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Self]:
         """Commit what the block does, or nothing of it; a savepoint inside of a transaction."""
-        async with translate(), self._connection.transaction():
-            yield self
+        with translate():
+            async with self._connection.transaction():
+                yield self
 
 
 class Database(Statements):
@@ -123,11 +110,7 @@ class Database(Statements):
     """
 
     def __init__(
-        self,
-        pool: Pool,
-        queries: Queries | None = None,
-        *,
-        borrow: Borrow | None = None,
+        self, pool: Pool, queries: Queries | None = None, *, borrow: Borrow | None = None
     ) -> None:
         super().__init__(pool if borrow is None else _Borrowed(borrow), queries or Queries({}))
         self._pool = pool
@@ -147,14 +130,23 @@ class Database(Statements):
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
         """Lend one connection, without a transaction."""
-        async with translate(), self._borrow() as connection:
-            yield Session(connection, self._queries)
+        with translate():
+            async with self._borrow() as connection:
+                yield Session(connection, self._queries)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Lend one connection; commit what the block does on it, or nothing of it."""
-        async with translate(), self._borrow() as connection, connection.transaction():
-            yield Session(connection, self._queries)
+        async with self.acquire() as session, session.transaction():
+            yield session
+
+
+class Store:
+    """Reads and writes by the ``queries.sql`` beside the class that extends this one."""
+
+    def __init__(self, database: Database) -> None:
+        home = next(kind for kind in type(self).__mro__ if Store in kind.__bases__)
+        self._db = database.with_statements(home.__module__.rpartition(".")[0])
 
 
 class _Borrowed:
@@ -189,9 +181,3 @@ class _Borrowed:
     ) -> str:
         async with self.borrow() as connection:
             return await connection.execute(statement, *arguments, timeout=timeout)
-
-
-def _raise_ours(error: Exception) -> None:
-    ours = translated(error)
-    if ours is not None:
-        raise ours from error

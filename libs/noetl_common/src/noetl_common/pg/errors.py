@@ -1,13 +1,11 @@
 """Translation of the driver's errors to ours: nothing above a store imports asyncpg."""
 
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import asyncpg
 
 from noetl_common.errors import Conflict, NoetlError, Permanent, Transient
-
-__all__ = ["DataConflict", "DataRejected", "DatabaseUnavailable", "translate", "translated"]
 
 
 class DataConflict(Conflict):
@@ -72,37 +70,21 @@ def translated(error: BaseException) -> NoetlError | None:
     return None
 
 
-class translate:  # noqa: N801 -- reads as a verb: `async with translate():`
-    """Raise our error instead of the driver's; works with ``with`` and ``async with``.
+@contextmanager
+def translate() -> Iterator[None]:
+    """Raise our error instead of the driver's.
 
     Raises:
         DataConflict: a key is taken or another transaction was first.
         DatabaseUnavailable: the outcome is unknown.
         DataRejected: the values are bad.
     """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        if error is not None and (ours := translated(error)) is not None:
+    try:
+        yield
+    except Exception as error:
+        if (ours := translated(error)) is not None:
             raise ours from error
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        type_: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.__exit__(type_, error, trace)
+        raise
 
 
 def _is_about_the_connection(error: asyncpg.InterfaceError) -> bool:

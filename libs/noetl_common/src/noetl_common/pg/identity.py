@@ -10,8 +10,6 @@ from noetl_common.settings import ShardSettings
 if TYPE_CHECKING:
     import asyncpg
 
-__all__ = ["CLUSTER_WIDE", "DatabaseIdentity", "WrongDatabase", "check_identity"]
-
 CLUSTER_WIDE = -1
 """The index of the database for data of the whole cluster, which belongs to no shard."""
 
@@ -68,7 +66,7 @@ async def check_identity(
     wanted = DatabaseIdentity(settings.cluster_id, place, settings.shard_count)
     row = None
     while row is None:  # another process has just recorded it; its row is not visible yet
-        async with translate():
+        with translate():
             row = await pool.fetchrow(
                 _CLAIM, wanted.cluster_id, wanted.shard_index, wanted.shard_count
             )

@@ -13,8 +13,6 @@ from noetl_common.logging import get_logger
 from noetl_common.pg.errors import translated
 from noetl_common.settings import PostgresSettings
 
-__all__ = ["DatabaseRefused", "open_pool", "raw_json", "wait_for_schema"]
-
 type Pool = asyncpg.Pool[asyncpg.Record]
 type Connection = asyncpg.Connection[asyncpg.Record]
 
@@ -124,11 +122,7 @@ async def _opened(settings: PostgresSettings, name: str) -> Pool:
 
 async def _prepare(connection: Connection) -> None:
     await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=_encode_jsonb,
-        decoder=_decode_jsonb,
-        format="binary",
+        "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
     )
     await connection.set_type_codec(
         "json", schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="binary"

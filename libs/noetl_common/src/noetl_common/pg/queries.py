@@ -7,8 +7,6 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Self
 
-__all__ = ["Queries"]
-
 _USUAL_FILE = "queries.sql"
 _HEAD = re.compile(r"^--\s*(name|list):\s*(\S+)\s*$")
 _SELECT = re.compile(r"SELECT\s+(.+?)\s+FROM\s", re.DOTALL)

@@ -7,17 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-__all__ = [
-    "Token",
-    "TokenKind",
-    "code_and_quotes",
-    "is_row_query",
-    "needs_input",
-    "placeholders",
-    "split_statements",
-    "tokens",
-]
-
 type TokenKind = Literal["space", "word", "text", "parameter", "other"]
 type Token = tuple[TokenKind, int, int]
 """Kind, start and end. A comment is ``space``; quoted things are ``text``."""

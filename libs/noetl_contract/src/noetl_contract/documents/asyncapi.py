@@ -12,8 +12,6 @@ from noetl_contract.rpc.registry import all_operations
 from noetl_contract.rpc.reply import RpcReply
 from noetl_contract.subjects import rpc_subject
 
-__all__ = ["asyncapi_document"]
-
 _SCHEMAS = "#/components/schemas/{model}"
 _DESCRIPTION = """\
 Messages between the services of the NoETL control plane over NATS.
@@ -76,7 +74,7 @@ def _add_operation(
     operations: JsonObject,
     messages: JsonObject,
 ) -> None:
-    key = _key(operation)
+    key, summary = _key(operation), all_operations()[operation]
     messages[f"{key}.request"] = {
         "name": f"{key}.request",
         "title": operation.request.__name__,
@@ -94,7 +92,7 @@ def _add_operation(
     }
     channel: JsonObject = {
         "address": rpc_subject(operation.service, operation.name),
-        "description": operation.summary,
+        "description": summary,
         "messages": {"request": {"$ref": f"#/components/messages/{key}.request"}},
     }
     if operation.scope == "shard":
@@ -108,7 +106,7 @@ def _add_operation(
     operations[key] = {
         "action": "receive",
         "channel": {"$ref": f"#/channels/{key}"},
-        "summary": operation.summary,
+        "summary": summary,
         "description": "May be asked again."
         if operation.repeatable
         else "Asked once: each request has its effect.",

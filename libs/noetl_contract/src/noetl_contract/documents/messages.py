@@ -10,13 +10,11 @@ from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 
-__all__ = ["messages_page"]
-
 _HEAD = """\
 # Messages
 
 Written by `python -m noetl_contract.documents.messages`; don't change it by hand.
-The same declarations make the AsyncAPI document at `/schema/asyncapi`.
+The same declarations make the AsyncAPI document (`noetl_contract.documents.asyncapi`).
 
 ## Requests
 
@@ -51,7 +49,7 @@ def _row(operation: Operation[BaseModel, Json]) -> str:
         operation.scope,
         _shape(operation.request.model_json_schema()),
         _shape(schema),
-        f"{operation.summary}{asked}",
+        f"{all_operations()[operation]}{asked}",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -1,4 +1,4 @@
-"""Models whose fields go by two names."""
+"""Base model for bodies whose fields have an old and a new name."""
 
 from pydantic import AliasChoices, BaseModel, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue

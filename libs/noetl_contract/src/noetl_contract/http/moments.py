@@ -1,8 +1,13 @@
-"""How times look in answers."""
+"""Times as RFC 3339 texts, and durations, as answers show them."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-__all__ = ["duration_human", "duration_seconds", "rfc3339", "rfc3339_or_none"]
+from pydantic import BeforeValidator
+
+from noetl_contract.json import Json
+
+__all__ = ["Rfc3339", "duration_human", "duration_seconds", "rfc3339", "rfc3339_or_none"]
 
 
 def rfc3339(moment: datetime) -> str:
@@ -21,6 +26,14 @@ def rfc3339(moment: datetime) -> str:
 def rfc3339_or_none(moment: datetime | None) -> str | None:
     """Format a moment that may be missing."""
     return None if moment is None else rfc3339(moment)
+
+
+def _shown(value: Json) -> Json:
+    return rfc3339(value) if isinstance(value, datetime) else value
+
+
+Rfc3339 = Annotated[str, BeforeValidator(_shown)]
+"""The text of a moment in an answer; made from the moment itself, as rows have it."""
 
 
 def duration_seconds(start: datetime, end: datetime) -> float:

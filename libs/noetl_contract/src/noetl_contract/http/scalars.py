@@ -1,4 +1,4 @@
-"""Scalars of HTTP bodies, as strict as the contract's parser, or as lenient where it is.
+"""Integers, texts, ids and times of HTTP bodies, as strict as the original server.
 
 Pydantic's own conversions take `"1"` for a number and `1` for a boolean. These types take what
 the contract takes, and their errors (type ``wrong_type``) carry the contract's word for the
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeIs
 
-from pydantic import Field, PlainValidator, StrictBool
+from pydantic import BeforeValidator, Field, PlainValidator, StrictBool
 from pydantic_core import PydanticCustomError
 
 from noetl_contract.json import Json
@@ -22,6 +22,7 @@ __all__ = [
     "U64",
     "Flag",
     "Id",
+    "IdText",
     "IfText",
     "IfTrue",
     "IntegerOrText",
@@ -49,6 +50,14 @@ def wrong_type(expected: str) -> PydanticCustomError:
 def is_i64(value: Json) -> TypeIs[int]:
     """Whether the value is a JSON integer of 64 bits."""
     return type(value) is int and _I64_MIN <= value <= _I64_MAX
+
+
+def _id_text(value: Json) -> Json:
+    return str(value) if type(value) is int else value
+
+
+IdText = Annotated[str, BeforeValidator(_id_text)]
+"""An id in an answer whose readers want text; made from the number, as rows have it."""
 
 
 def parse_i64(digits: str) -> int | None:

@@ -5,7 +5,6 @@ deadline header; the answer is an :class:`RpcReply`. ``noetl_contract.rpc.<servi
 the operations of a service.
 """
 
-from noetl_contract.rpc.orchestrator import ChildRequest, ClaimRequest
 from noetl_contract.rpc.reply import Refusal, RpcReply
 
-__all__ = ["ChildRequest", "ClaimRequest", "Refusal", "RpcReply"]
+__all__ = ["Refusal", "RpcReply"]

@@ -1,15 +1,7 @@
-"""Configuration and pieces that the models of several services share."""
+"""The empty request."""
 
-from pydantic import BaseModel, ConfigDict
-
-__all__ = ["MODEL", "SECRET_MODEL", "Nothing"]
-
-MODEL = ConfigDict(frozen=True, extra="ignore")
-SECRET_MODEL = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-"""Errors of these models must not quote what was sent."""
+from noetl_contract.model import Model
 
 
-class Nothing(BaseModel):
+class Nothing(Model):
     """A request without parameters."""
-
-    model_config = MODEL

@@ -5,7 +5,7 @@ model of the request and the type of the answer; both sides take these from it, 
 renamed in a model fails the type check of both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -15,23 +15,19 @@ from pydantic import BaseModel, TypeAdapter
 from noetl_contract.json import Json
 from noetl_contract.subjects import rpc_subject
 
-__all__ = ["Operation", "Scope", "ServiceName", "encode_value"]
-
 type ServiceName = Literal["catalog", "orchestrator", "outbox", "projector"]
 type Scope = Literal["cluster", "shard"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Operation[Request: BaseModel, Answer]:
-    """One kind of request, and its answer.
+    """One kind of request, and its answer; the text below a declaration is its summary.
 
     Attributes:
         service: the service that answers.
         name: the last part of the subject, such as ``vars.list``.
         request: the model of the request.
         answer: the type of the body of a 200, or its adapter where the type is a union.
-        scope: whether one service answers for the cluster or one for each shard.
-        summary: one sentence for the reader of the generated pages.
         repeatable: whether the request may be sent again when no answer came.
     """
 
@@ -39,9 +35,12 @@ class Operation[Request: BaseModel, Answer]:
     name: str
     request: type[Request]
     answer: type[Answer] | TypeAdapter[Answer]
-    scope: Scope
-    summary: str
-    repeatable: bool = True
+    repeatable: bool = field(default=True, kw_only=True)
+
+    @property
+    def scope(self) -> Scope:
+        """Whether one service answers for the cluster or one for each shard."""
+        return "cluster" if self.service == "catalog" else "shard"
 
     def subject(self, shard: int | None = None) -> str:
         """Return the subject of the operation, on one shard where the scope is ``shard``.

@@ -1,42 +1,27 @@
 """Operations of the outbox: event rows for publishers outside of the service."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from noetl_contract.http.system.internal import ClaimedRows, MarkedRow, MarkedRows, PendingRows
-from noetl_contract.rpc.models import MODEL, Nothing
+from noetl_contract.model import Model
+from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
-__all__ = [
-    "CLAIM",
-    "MARK_FAILED",
-    "MARK_PUBLISHED",
-    "PENDING",
-    "FailedRow",
-    "PublishedRows",
-    "RowsRequest",
-]
 
-
-class RowsRequest(BaseModel):
+class RowsRequest(Model):
     """How many rows to borrow, 1000 at most."""
-
-    model_config = MODEL
 
     limit: int = 100
 
 
-class PublishedRows(BaseModel):
+class PublishedRows(Model):
     """Ids of rows that were published."""
-
-    model_config = MODEL
 
     outbox_ids: list[int]
 
 
-class FailedRow(BaseModel):
+class FailedRow(Model):
     """A row that was not published; ``attempts`` as the claim gave it."""
-
-    model_config = MODEL
 
     outbox_id: int
     error: str
@@ -44,35 +29,11 @@ class FailedRow(BaseModel):
     max_delay_seconds: int = Field(default=300, description="longest pause before the next try")
 
 
-CLAIM = Operation(
-    service="outbox",
-    name="claim",
-    request=RowsRequest,
-    answer=ClaimedRows,
-    scope="shard",
-    summary="Borrow event rows for a while, fewer than asked for when they are large.",
-)
-MARK_PUBLISHED = Operation(
-    service="outbox",
-    name="mark.published",
-    request=PublishedRows,
-    answer=MarkedRows,
-    scope="shard",
-    summary="Mark borrowed rows as published.",
-)
-MARK_FAILED = Operation(
-    service="outbox",
-    name="mark.failed",
-    request=FailedRow,
-    answer=MarkedRow,
-    scope="shard",
-    summary="Give a row back; true also for a row that does not exist.",
-)
-PENDING = Operation(
-    service="outbox",
-    name="pending",
-    request=Nothing,
-    answer=PendingRows,
-    scope="shard",
-    summary="Count the rows that a claim would see.",
-)
+CLAIM = Operation("outbox", "claim", RowsRequest, ClaimedRows)
+"""Borrow event rows for a while, fewer than asked for when they are large."""
+MARK_PUBLISHED = Operation("outbox", "mark.published", PublishedRows, MarkedRows)
+"""Mark borrowed rows as published."""
+MARK_FAILED = Operation("outbox", "mark.failed", FailedRow, MarkedRow)
+"""Give a row back; true also for a row that does not exist."""
+PENDING = Operation("outbox", "pending", Nothing, PendingRows)
+"""Count the rows that a claim would see."""

@@ -1,37 +1,38 @@
 """All declared operations, for documents and checks."""
 
+import ast
+import inspect
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from types import ModuleType
 
 from pydantic import BaseModel
 
 from noetl_contract.json import Json
-from noetl_contract.rpc import orchestrator, outbox
-from noetl_contract.rpc.catalog import documents, runtimes, secrets
+from noetl_contract.rpc import catalog, orchestrator, outbox, projector
 from noetl_contract.rpc.operation import Operation
-from noetl_contract.rpc.projector import executions, read_model, results, sql, variables
 
-__all__ = ["all_operations"]
-
-_MODULES: tuple[ModuleType, ...] = (
-    documents,
-    runtimes,
-    secrets,
-    orchestrator,
-    outbox,
-    executions,
-    read_model,
-    results,
-    variables,
-    sql,
-)
+_MODULES: tuple[ModuleType, ...] = (catalog, orchestrator, outbox, projector)
 
 
-def all_operations() -> list[Operation[BaseModel, Json]]:
-    """Return the operations of all services, in the order of their declaration."""
-    return list(_declared())
+@cache
+def all_operations() -> dict[Operation[BaseModel, Json], str]:
+    """Return the operations of all services with their summaries, in order of declaration."""
+    return dict(_declared())
 
 
-def _declared() -> Iterator[Operation[BaseModel, Json]]:
+def _declared() -> Iterator[tuple[Operation[BaseModel, Json], str]]:
     for module in _MODULES:
-        yield from (value for value in vars(module).values() if isinstance(value, Operation))
+        summaries = dict(_summaries(inspect.getsource(module)))
+        for name, value in vars(module).items():
+            if isinstance(value, Operation):
+                yield value, summaries[name]
+
+
+def _summaries(source: str) -> Iterator[tuple[str, str]]:
+    """Find the names of a module that have a text below their assignment."""
+    for pair in pairwise(ast.parse(source).body):
+        match pair:
+            case ast.Assign([ast.Name(name)]), ast.Expr(ast.Constant(str(summary))):
+                yield name, summary

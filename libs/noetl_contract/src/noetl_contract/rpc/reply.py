@@ -2,20 +2,15 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
-
 from noetl_contract.json import Json
+from noetl_contract.model import Model
 
-__all__ = ["Refusal", "RpcReply"]
 
-
-class RpcReply(BaseModel):
+class RpcReply(Model):
     """An HTTP-shaped answer: ``body`` for 2xx, otherwise ``error`` with ``detail``.
 
     ``status`` is the HTTP status the edge answers with.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     status: int = 200
     body: Json = None

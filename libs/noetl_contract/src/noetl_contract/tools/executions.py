@@ -1,4 +1,4 @@
-"""Tools of the control plane itself: children, stored results, nothing."""
+"""Kinds of the control plane: `playbook`, `artifact`, `result_fetch`, `noop`; with their keys."""
 
 from noetl_contract.tools.keys import KeyType, ToolKey, ToolKind
 
@@ -62,10 +62,7 @@ ARTIFACT = ToolKind(
 RESULT_FETCH = ToolKind(
     name="result_fetch",
     description="Gets a result that was too large for its event.",
-    keys=(
-        ToolKey("ref", KeyType.TEXT, "Reference of the result.", is_required=True),
-        *_TRANSPORT,
-    ),
+    keys=(ToolKey("ref", KeyType.TEXT, "Reference of the result.", is_required=True), *_TRANSPORT),
 )
 NOOP = ToolKind(
     name="noop",

@@ -1,4 +1,4 @@
-"""Tools that talk to servers."""
+"""Kinds `http`, `nats` and `mcp`, with the keys of their configurations."""
 
 from noetl_contract.tools.keys import KeyType, ToolKey, ToolKind, Variants
 

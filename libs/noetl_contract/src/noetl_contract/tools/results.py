@@ -1,4 +1,4 @@
-"""Data of results as templates see it, on both sides."""
+"""Merge the labelled results of a pipeline into one object, for engine and worker alike."""
 
 from noetl_contract.json import Json
 

@@ -1,4 +1,4 @@
-"""Tools that run programs."""
+"""Kinds `python`, `shell` and `script`, with the keys of their configurations."""
 
 from noetl_contract.tools.keys import ARGUMENTS, CWD, ENV, KeyType, ToolKey, ToolKind
 

@@ -1,4 +1,4 @@
-"""Tools that run SQL."""
+"""Kinds `postgres`, `duckdb`, `ducklake` and `transfer`, with the keys of their configurations."""
 
 from noetl_contract.tools.keys import TIMEOUT_SECONDS, KeyType, ToolKey, ToolKind
 

@@ -1,4 +1,4 @@
-"""Elements of a loop's collection."""
+"""Turn a loop's rendered `in` into the list of its elements, or refuse it."""
 
 import orjson
 from noetl_contract.json import Json
@@ -7,23 +7,14 @@ from noetl_engine.errors import EvaluateError
 
 # Elements made of a number: beyond this a typing error is more likely than a wish.
 MAX_COUNT = 1_000_000
+_TYPE_WORDS = {
+    type(None): "null", bool: "bool", int: "number", float: "number", str: "string", list: "array",
+}  # fmt: skip
 
 
 def type_word(value: Json) -> str:
     """Return the JSON type of a value, as refusals of a start spell it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "bool"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
+    return _TYPE_WORDS.get(type(value), "object")
 
 
 def elements_of(value: Json, *, expression: str) -> list[Json]:

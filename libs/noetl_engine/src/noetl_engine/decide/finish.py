@@ -3,16 +3,11 @@
 from datetime import timedelta
 
 from noetl_contract.events import EventType, ExecutionStatus
+from noetl_contract.ingress import CancelMessage, FinalizeMessage
 
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
 from noetl_engine.decide.worker import after_end
-from noetl_engine.inputs import (
-    CallbackTimedOut,
-    Cancelled,
-    CommandExhausted,
-    Finalized,
-    StepTimedOut,
-)
+from noetl_engine.inputs import CallbackTimedOut, CommandExhausted, StepTimedOut
 from noetl_engine.outputs import Answer
 from noetl_engine.state.identity import micros
 from noetl_engine.state.model import CommandState
@@ -23,7 +18,7 @@ _FINAL = {
 }
 
 
-def decide_cancel(draft: Draft, message: Cancelled) -> None:
+def decide_cancel(draft: Draft, message: CancelMessage) -> None:
     """End the execution and revoke its open commands (R8)."""
     state = draft.state
     if state.ended:
@@ -44,21 +39,16 @@ def decide_cancel(draft: Draft, message: Cancelled) -> None:
     )
 
 
-def decide_finalize(draft: Draft, message: Finalized) -> None:
+def decide_finalize(draft: Draft, message: FinalizeMessage) -> None:
     """End the execution with a given status; a finished one stays as it is (R8)."""
     state = draft.state
-    event_type = _FINAL.get(message.status)
-    if event_type is None:
-        text = f"Invalid finalization status: {message.status}"
-        draft.decision.answer = Answer(status=422, error=text)
-        return
     if state.ended:
         status: str = state.status
         text = f"Execution already in {status} state"
     else:
         status = message.status
         text = f"Execution finalized with status: {status}"
-        draft.append(draft.row(event_type, PLAYBOOK_NODE, status, error=message.error))
+        draft.append(draft.row(_FINAL[message.status], PLAYBOOK_NODE, status, error=message.error))
     draft.decision.answer = Answer(
         body={"execution_id": state.execution_id, "status": status, "message": text}
     )

@@ -95,7 +95,7 @@ def _build(playbook: Playbook) -> Graph:
     targets = {
         name: tuple(arc.target for arc in step.arcs) for name, step in playbook.steps.items()
     }
-    back, postorder = _search(targets)
+    back, postorder = _walk(START_STEP, targets, set())
     upstream: dict[str, set[str]] = {}
     for source in postorder:
         for index, target in enumerate(targets[source]):
@@ -126,15 +126,15 @@ def names_event(guard: str) -> bool:
     return _EVENT.search(_STRINGS.sub("''", guard)) is not None
 
 
-def _search(targets: dict[str, tuple[str, ...]]) -> tuple[set[tuple[str, int]], list[str]]:
-    """Depth-first from ``start``: the back arcs and the postorder."""
+def _walk(
+    root: str, targets: dict[str, tuple[str, ...]], seen: set[str]
+) -> tuple[set[tuple[str, int]], list[str]]:
+    """Depth-first over steps not seen yet: the arcs to steps on the path, and the postorder."""
     back: set[tuple[str, int]] = set()
     postorder: list[str] = []
-    seen = {START_STEP}
-    path = {START_STEP}
-    stack: list[tuple[str, Iterator[tuple[int, str]]]] = [
-        (START_STEP, iter(enumerate(targets[START_STEP])))
-    ]
+    seen.add(root)
+    path = {root}
+    stack: list[tuple[str, Iterator[tuple[int, str]]]] = [(root, iter(enumerate(targets[root])))]
     while stack:
         source, arcs = stack[-1]
         for index, target in arcs:
@@ -158,8 +158,7 @@ def _components(targets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
     seen: set[str] = set()
     for root in targets:
         if root not in seen:
-            seen.add(root)
-            _finish(root, targets, seen, order)
+            order += _walk(root, targets, seen)[1]
     sources: dict[str, list[str]] = {name: [] for name in targets}
     for source, reached in targets.items():
         for target in reached:
@@ -179,19 +178,3 @@ def _components(targets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
         ordered = tuple(sorted(members, key=rank.__getitem__))
         component.update(dict.fromkeys(members, ordered))
     return component
-
-
-def _finish(
-    root: str, targets: dict[str, tuple[str, ...]], seen: set[str], order: list[str]
-) -> None:
-    stack = [(root, iter(targets[root]))]
-    while stack:
-        name, rest = stack[-1]
-        for target in rest:
-            if target not in seen:
-                seen.add(target)
-                stack.append((target, iter(targets[target])))
-                break
-        else:
-            stack.pop()
-            order.append(name)

@@ -1,10 +1,10 @@
-"""Stored rows that a decision will read, asked for before anything changes."""
+"""Find the log rows that a decision needs and memory lacks; `NeedRows` asks to load them."""
 
 from collections import Counter
 from collections.abc import Iterable
 
 from noetl_contract.events import EventType
-from noetl_contract.ingress import WireEvent
+from noetl_contract.ingress import CommandOutcomeMessage, EventsMessage, WireEvent
 
 from noetl_engine.decide.callback import find_awaiting
 from noetl_engine.decide.rows import command_id_of_event
@@ -12,9 +12,7 @@ from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
     CommandExhausted,
-    CommandOutcome,
     Continued,
-    EventsPosted,
     Input,
     StepTimedOut,
 )
@@ -41,9 +39,9 @@ def check_rows(memory: Memory, message: Input) -> None:
             command = state.commands.get(event_id)
             if command is not None:
                 _ask(memory, {command.issued}, ())
-        case CommandOutcome(hold=hold, events=events):
+        case CommandOutcomeMessage(hold=hold, events=events):
             _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
-        case EventsPosted(events=events):
+        case EventsMessage(events=events):
             ending = [_ending(state, event) for event in events]
             numbers = [command for command in ending if command is not None]
             _check_ends(memory, numbers, any_failed=_any_failed(events))
@@ -71,7 +69,7 @@ def _ending(state: State, event: WireEvent) -> int | None:
     return None if step is None else step.command
 
 
-def _any_failed(events: tuple[WireEvent, ...]) -> bool:
+def _any_failed(events: Iterable[WireEvent]) -> bool:
     return any(event.event_type == EventType.COMMAND_FAILED for event in events)
 
 

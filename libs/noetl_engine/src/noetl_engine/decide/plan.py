@@ -1,4 +1,4 @@
-"""A routing being worked out on a copy of the phases: skips, entries and variables.
+"""Plan the steps that a completion enters, skips or blocks, on a copy of the phases.
 
 Nothing is appended before the whole routing is known and every command of it is rendered, so a
 failing template leaves no trace (R14).

@@ -1,4 +1,4 @@
-"""Worker events as rows of the log, and their repetitions."""
+"""Turn posted worker events into log rows; recognise recent repetitions."""
 
 from dataclasses import dataclass
 

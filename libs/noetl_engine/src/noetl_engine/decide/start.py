@@ -1,6 +1,7 @@
 """Starts: everything is rendered before the first row (R9)."""
 
 from noetl_contract.events import EventType, format_time
+from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_command
@@ -9,7 +10,6 @@ from noetl_engine.commands.rendering import render_collection
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
 from noetl_engine.decide.route import limit_of, route_completion
 from noetl_engine.errors import EvaluateError, StartRefused
-from noetl_engine.inputs import Started
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook.model import START_STEP, Loop, LoopMode
 from noetl_engine.state.context import scope_of, start_flat
@@ -17,7 +17,7 @@ from noetl_engine.state.context import scope_of, start_flat
 _NOT_AN_ARRAY = "start step loop.in must resolve to a JSON array, got: {word}"
 
 
-def decide_start(draft: Draft, message: Started) -> None:
+def decide_start(draft: Draft, message: ExecuteMessage) -> None:
     """Begin an execution; the same start again gets the same answer.
 
     Raises:
@@ -34,7 +34,7 @@ def decide_start(draft: Draft, message: Started) -> None:
     )
 
 
-def _begin(draft: Draft, message: Started) -> None:
+def _begin(draft: Draft, message: ExecuteMessage) -> None:
     workload = {**draft.playbook.workload, **message.payload}
     flat = start_flat(
         workload,
@@ -55,7 +55,11 @@ def _begin(draft: Draft, message: Started) -> None:
 
 
 def _begin_loop(
-    draft: Draft, message: Started, workload: dict[str, Json], flat: dict[str, Json], loop: Loop
+    draft: Draft,
+    message: ExecuteMessage,
+    workload: dict[str, Json],
+    flat: dict[str, Json],
+    loop: Loop,
 ) -> None:
     step = draft.playbook.start
     scope = scope_of(flat)
@@ -100,7 +104,7 @@ def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
 
 
 def _append_started(
-    draft: Draft, message: Started, workload: dict[str, Json], *, generated: int
+    draft: Draft, message: ExecuteMessage, workload: dict[str, Json], *, generated: int
 ) -> None:
     meta: dict[str, Json] = {
         "emitted_at": format_time(draft.facts.now),

@@ -1,7 +1,15 @@
 """Reports of workers: events over HTTP, start and outcome over the fast path."""
 
+from collections.abc import Sequence
+
 from noetl_contract.events import TERMINAL_TYPES, EventRow, EventType
-from noetl_contract.ingress import Hold, WireEvent
+from noetl_contract.ingress import (
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    Hold,
+    WireEvent,
+)
 
 from noetl_engine.decide.callback import find_awaiting, parks
 from noetl_engine.decide.claim import refused
@@ -15,7 +23,6 @@ from noetl_engine.decide.rows import (
     worker_id_of,
     worker_row,
 )
-from noetl_engine.inputs import CommandOutcome, CommandStarted, EventsPosted
 from noetl_engine.lease import fits
 from noetl_engine.outputs import Answer
 from noetl_engine.state.fold import ENGINE_TYPES, SOFT_SUCCESS
@@ -26,7 +33,7 @@ from noetl_engine.state.model import CommandState
 _RUN_TYPES = RUN_ENDS | {EventType.COMMAND_STARTED, EventType.CALL_DONE, EventType.CALL_ERROR}
 
 
-def decide_events(draft: Draft, message: EventsPosted) -> None:
+def decide_events(draft: Draft, message: EventsMessage) -> None:
     """Take posted events one after the other; each is decided before the next (R1)."""
     ids: list[int] = []
     answer = draft.decision.answer
@@ -150,7 +157,7 @@ def find_command(draft: Draft, event: WireEvent) -> CommandState | None:
     return state.commands.get(step.command)
 
 
-def decide_start_of_command(draft: Draft, message: CommandStarted) -> None:
+def decide_start_of_command(draft: Draft, message: CommandStartMessage) -> None:
     """Decide on the start of a command: ``held``, or ``lost`` with nothing written."""
     hold, answer = message.hold, draft.decision.answer
     command = _held_command(draft, hold)
@@ -163,7 +170,7 @@ def decide_start_of_command(draft: Draft, message: CommandStarted) -> None:
         answer.body = {"status": "lost", "reason": _why_lost(draft, hold)}
 
 
-def decide_outcome(draft: Draft, message: CommandOutcome) -> None:
+def decide_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
     """Decide on the outcome of a command: its remaining rows, then their routing."""
     hold, answer = message.hold, draft.decision.answer
     command = _held_command(draft, hold)
@@ -180,7 +187,7 @@ def decide_outcome(draft: Draft, message: CommandOutcome) -> None:
             return
 
 
-def _take_late_outcome(draft: Draft, message: CommandOutcome) -> None:
+def _take_late_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
     """Repeated: nothing. Another run's: kept for the record, once, without effect."""
     late = False
     for event in message.events:
@@ -210,7 +217,7 @@ def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
 
 
 def _append_start(
-    draft: Draft, command: CommandState, hold: Hold, events: tuple[WireEvent, ...]
+    draft: Draft, command: CommandState, hold: Hold, events: Sequence[WireEvent]
 ) -> None:
     """Append the claim and the start, where they are missing."""
     if not command.holds:

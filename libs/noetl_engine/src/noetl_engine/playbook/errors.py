@@ -7,7 +7,7 @@ class PlaybookError(Exception):
     """A playbook text was refused. Its text is the first problem's message.
 
     Attributes:
-        problems: The problems of the first check that found any; the first is the reference's.
+        problems: Those of the first check that found any; the first is the original server's.
         status: HTTP status of the answer: 400 when the text doesn't decode, 422 when it
             decodes but breaks a rule.
     """

@@ -55,20 +55,10 @@ class Key:
     inert: str | None = None
     is_required: bool = False
 
-    @property
-    def level(self) -> str | None:
-        """The level of its value, when that is a mapping described elsewhere."""
-        return _level_of(self.schema)
 
-    @property
-    def item_level(self) -> str | None:
-        """The level of the items of its value, when that is a list of such mappings."""
-        items = self.schema.get("items")
-        return _level_of(items) if isinstance(items, dict) else None
-
-
-def _level_of(schema: Schema) -> str | None:
-    target = schema.get("$ref")
+def level_of(schema: Value) -> str | None:
+    """Return the level that a schema refers to."""
+    target = schema.get("$ref") if isinstance(schema, dict) else None
     return target.rpartition("/")[2] if isinstance(target, str) else None
 
 
@@ -148,7 +138,7 @@ EXECUTOR: Final = Level(
         ),
     },
 )
-# In the order of the reference's decoder, whose first message counts.
+# In the order of the original server's decoder, whose first message counts.
 KEYCHAIN_ENTRY: Final = Level(
     doc="A credential the playbook needs.",
     is_open=True,

@@ -68,7 +68,7 @@ class Problem:
 def problem_at(
     text: str, *, line: int | None, column: int | None, path: str, code: Code = Code.SHAPE
 ) -> Problem:
-    """Return a problem with path and place written out as the reference does."""
+    """Return a problem with path and place written out as the original server does."""
     return Problem(
         code=code,
         text=f"{path}: {text}" if path else text,

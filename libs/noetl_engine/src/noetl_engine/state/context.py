@@ -1,4 +1,4 @@
-"""The scope of templates, built once per change of its parts."""
+"""The variables that templates see (workload, results, `set`), cached until one changes."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Identity of events, commands and runs."""
+"""Command and worker of a row, the fingerprint of repetitions, and times as integers."""
 
 import re
 import zlib

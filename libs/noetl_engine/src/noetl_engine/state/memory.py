@@ -1,4 +1,4 @@
-"""State, values and contexts of one execution, kept in step with its log."""
+"""Holder of one execution's state, row values and variables; `absorb` takes each new row."""
 
 from collections.abc import Iterable
 

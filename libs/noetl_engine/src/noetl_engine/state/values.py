@@ -1,4 +1,4 @@
-"""Values of rows, kept in memory beside the state and read again when missing."""
+"""Contents of log rows that decisions read: results, collections, iterations, loop arrays."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -30,7 +30,7 @@ _OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
 
 class TemplateEnvironment(DialectEnvironment):
-    """Jinja with the reference's operators, filters and look-ups, for one dialect.
+    """Jinja with the original server's operators, filters and look-ups, for one dialect.
 
     Nothing reaches a Python attribute: look-ups know maps, lists, strings and ``loop`` only, and
     every operator is routed through :mod:`noetl_template.operators`.
@@ -113,7 +113,7 @@ class TemplateEnvironment(DialectEnvironment):
         context.budget.spend()
         match obj:
             case TemplateFunction():
-                return obj.call(context, *args, **kwargs)
+                return obj.run(context, *args, **kwargs)
             case Macro():
                 return context.call(obj, *args, **kwargs)
             case LoopContext():

@@ -38,7 +38,7 @@ def _namespace(context: RenderContext, value: Value = None, /, **entries: Value)
 
 
 FUNCTIONS: Final[dict[str, TemplateFunction]] = {
-    "range": TemplateFunction("range", _range),
-    "dict": TemplateFunction("dict", _dict),
-    "namespace": TemplateFunction("namespace", _namespace),
+    "range": TemplateFunction(_range),
+    "dict": TemplateFunction(_dict),
+    "namespace": TemplateFunction(_namespace),
 }

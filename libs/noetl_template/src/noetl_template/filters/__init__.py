@@ -1,6 +1,6 @@
 """The filters of both dialects.
 
-Each filter is a function of the render context, the value and the arguments. The reference's
+Each filter is a function of the render context, the value and the arguments. The original server's
 built-ins are common; each dialect overrides some.
 """
 
@@ -105,7 +105,7 @@ def filters_of(dialect: Dialect) -> dict[str, Operation]:
 
 
 def _accounted(function: Operation) -> Operation:
-    """Account for input and output of a filter, and name wrong arguments as the reference does."""
+    """Account for input and output of a filter; word wrong arguments like the original server."""
 
     @pass_context
     @wraps(function)

@@ -23,7 +23,7 @@ def textual_json(context: RenderContext, value: Value) -> str:
 def with_textual_floats(value: Value) -> Value:  # noqa: PLR0911 - one return per type
     """JSON as the server's ``tojson`` makes it.
 
-    The reference knows no floats there: whole ones become integers, the others strings.
+    The original server knows no floats there: whole ones become integers, the others strings.
     """
     match value:
         case bool():

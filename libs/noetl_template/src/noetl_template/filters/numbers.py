@@ -55,7 +55,7 @@ def total(context: RenderContext, value: Value) -> Value:
 
 
 def parse_float(text: str) -> float | None:
-    """Return a number in the reference's notation, or nothing."""
+    """Return a number in the original server's notation, or nothing."""
     return float(text) if _FLOAT.fullmatch(text) else None
 
 

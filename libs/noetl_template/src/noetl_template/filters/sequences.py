@@ -150,7 +150,7 @@ def group_by(
         if not groups or folded != last:
             groups.append(Group([key, []]))
             last = folded
-        # The group is named after its last spelling, as in the reference.
+        # The group is named after its last spelling, as in the original server.
         groups[-1][0] = key
         groups[-1][1].append(element)
     return groups

@@ -8,7 +8,7 @@ from jinja2.compiler import CodeGenerator, Frame
 
 
 class TextGenerator(CodeGenerator):
-    """Generates code whose operators and look-ups follow the reference instead of Python."""
+    """Generates code whose operators and look-ups follow the original server instead of Python."""
 
     @override
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:

@@ -1,4 +1,4 @@
-"""Jinja's lexer with the reference's string escapes and line ends."""
+"""Jinja's lexer with the original server's string escapes and line ends."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _SELF_ESCAPED: Final = frozenset("\\\"'/")
 
 
 class ReferenceLexer(Lexer):
-    """Tokenises like the reference where Jinja differs."""
+    """Tokenises like the original server where Jinja differs."""
 
     @override
     def _normalize_newlines(self, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Changes of a syntax tree between parsing and code generation."""
+"""Rewrite Jinja's syntax tree so that loops, look-ups and filters use our render context."""
 
 from typing import Final
 
@@ -95,7 +95,7 @@ class _Rewriter(NodeTransformer):
     def _comes_from_a_step(self, node: nodes.Expr) -> bool:
         """Return whether a value is reached from a scope name by map keys only, not by lists.
 
-        The reference wraps maps below step data, but not those inside lists.
+        The original server wraps maps below step data, but not those inside lists.
         """
         match node:
             case nodes.Name(name=name):

@@ -1,6 +1,7 @@
-"""The outermost layer: steps before and after routing that all requests share.
+"""ASGI wrapper of the app: path prefixes, CORS, `HEAD` and `OPTIONS`, probes, metrics.
 
-Aliases, CORS, `OPTIONS`, `HEAD`, no trailing slashes (L6).
+The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which names the calling command (L6).
+A path that ends in a slash, or has two in a row, is 404.
 It is a plain ASGI application, because the framework's middleware runs behind its router, and
 unknown paths never get there.
 """

@@ -1,4 +1,4 @@
-"""Whether requests can be served now."""
+"""`/api/health` and readiness: the state of the broker and of the services' databases."""
 
 import asyncio
 import time

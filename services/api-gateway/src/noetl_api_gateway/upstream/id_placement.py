@@ -1,4 +1,4 @@
-"""Ids that live on a chosen shard."""
+"""Mint an id on the shard that a key names, so that equal keys meet there."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Reading documents in threads."""
+"""Parse YAML documents in threads, off the event loop."""
 
 import asyncio
 from collections.abc import Callable

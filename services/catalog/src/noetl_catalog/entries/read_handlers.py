@@ -1,10 +1,11 @@
 """Reads of documents, one function per operation."""
 
+import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime
 
 import orjson
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handlers, answers
 from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
@@ -12,7 +13,7 @@ from noetl_contract.http.catalog.entries import (
     UiSchema,
 )
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
     AGENTS,
@@ -21,26 +22,32 @@ from noetl_contract.rpc.catalog import (
     LIST,
     RESOLVE,
     RESOURCE,
+    SUBSCRIPTION_LISTENER,
     UI_SCHEMA,
     CatalogCounts,
     ContentRequest,
     EntryContent,
     EntryName,
     EntryPage,
+    ListenerRequest,
+    ListenerSubscription,
     ResolvedEntry,
 )
 from noetl_contract.rpc.models import Nothing
 
-from noetl_catalog.entries.bodies import agent_body, entry_body, page_body
+from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
+from noetl_catalog.entries.listeners import find_listener
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import Entry, EntryFilter, EntryStore
+from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.ui_schema import read_form
 
+_MOST_SUBSCRIPTIONS = 2000
 
-class ReadHandlers:
+
+class ReadHandlers(Handlers):
     """Playbooks and other documents as readers see them."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings, parsers: Parsers) -> None:
@@ -49,34 +56,26 @@ class ReadHandlers:
         self._parsers = parsers
         self._contents: OrderedDict[int, Encoded[EntryContent]] = OrderedDict()
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(LIST, self.on_list),
-            handle(AGENTS, self.on_agents),
-            handle(RESOURCE, self.on_resource),
-            handle(UI_SCHEMA, self.on_ui_schema),
-            handle(RESOLVE, self.on_resolve),
-            handle(CONTENT, self.on_content),
-            handle(COUNTS, self.on_counts),
-        ]
-
-    async def on_list(self, request: EntryPage) -> Encoded[CatalogListAnswer]:
+    @answers(LIST)
+    async def on_list(self, request: EntryPage) -> CatalogListAnswer:
         """List entries, newest first."""
-        entries = await self._listed(request, is_agent=request.agent_only)
-        show = page_body if request.for_page else entry_body
-        return self._list_answer([show(entry) for entry in entries])
+        listed = await self._listed(request, is_agent=request.agent_only)
+        return self._list_answer(
+            [page_entry(*found) if request.for_page else found[0] for found in listed]
+        )
 
-    async def on_agents(self, request: CatalogListRequest) -> Encoded[CatalogListAnswer]:
+    @answers(AGENTS)
+    async def on_agents(self, request: CatalogListRequest) -> CatalogListAnswer:
         """List agents, newest first, with the metadata about their abilities."""
-        entries = await self._listed(request, is_agent=True)
-        return self._list_answer([agent_body(entry) for entry in entries])
+        listed = await self._listed(request, is_agent=True)
+        return self._list_answer([agent_entry(*found) for found in listed])
 
-    async def on_resource(self, request: EntryName) -> Encoded[CatalogEntry] | Refusal:
+    @answers(RESOURCE)
+    async def on_resource(self, request: EntryName) -> CatalogEntry | Refusal:
         """Return one entry whole."""
-        found = await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
-        return found if isinstance(found, Refusal) else encoded(RESOURCE, entry_body(found))
+        return await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
 
+    @answers(UI_SCHEMA)
     async def on_ui_schema(self, request: EntryName) -> UiSchema | Refusal:
         """Return the form that a document's workload asks for."""
         found = await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
@@ -96,15 +95,15 @@ class ReadHandlers:
             generated_at=rfc3339(datetime.now(UTC)),
         )
 
+    @answers(RESOLVE)
     async def on_resolve(self, request: EntryName) -> ResolvedEntry | Refusal:
         """Return the version that an execution would run."""
         found = await find_entry(self._store, request, whole=False, texts=PLAYBOOK_TEXTS)
         if isinstance(found, Refusal):
             return found
-        return ResolvedEntry(
-            catalog_id=found.catalog_id, path=found.path, version=found.version, kind=found.kind
-        )
+        return ResolvedEntry.model_validate(found, from_attributes=True)
 
+    @answers(CONTENT)
     async def on_content(self, request: ContentRequest) -> Encoded[EntryContent] | Refusal:
         """Return the text of one version, deleted ones included; it never changes."""
         catalog_id = request.catalog_id
@@ -120,43 +119,47 @@ class ReadHandlers:
             text = orjson.dumps(entry.payload).decode()
         if not text:
             return Refusal(404, f"No playbook content found for catalog_id: {catalog_id}")
-        content = EntryContent(
-            catalog_id=entry.catalog_id,
-            path=entry.path,
-            version=entry.version,
-            kind=entry.kind,
-            content=text,
-        )
+        content = EntryContent(**entry.model_dump() | {"content": text})
         answer = Encoded[EntryContent](CONTENT.encode_answer(content))
         self._contents[catalog_id] = answer
         while len(self._contents) > self._settings.catalog_content_cache_entries:
             self._contents.popitem(last=False)
         return answer
 
+    @answers(COUNTS)
     async def on_counts(self, _request: Nothing) -> CatalogCounts:
         """Count versions of playbooks, and workers that were heard lately."""
         return await self._store.count_catalog(
             silent_seconds=self._settings.runtime_offline_seconds
         )
 
-    def _list_answer(self, entries: list[JsonObject]) -> Encoded[CatalogListAnswer]:
-        """Encode a list; ``truncated`` is there only when older entries may be left out."""
-        body: JsonObject = {"entries": entries}
-        if len(entries) >= self._settings.catalog_list_limit:
-            body["truncated"] = True
-        return encoded(LIST, body)
+    @answers(SUBSCRIPTION_LISTENER)
+    async def on_listener(self, request: ListenerRequest) -> ListenerSubscription | Refusal:
+        """Return the subscription whose gateway path ends in a name."""
+        listener = request.listener
+        documents = await self._store.list_newest_subscriptions(limit=_MOST_SUBSCRIPTIONS)
+        found = await asyncio.to_thread(find_listener, documents, listener)
+        if found is None:
+            return Refusal(404, f"No push subscription for ingress listener '{listener[:200]}'")
+        return found
 
-    async def _listed(self, wanted: CatalogListRequest, *, is_agent: bool) -> list[Entry]:
+    def _list_answer(self, entries: list[CatalogEntry]) -> CatalogListAnswer:
+        """Return a list; ``truncated`` is there only when older entries may be left out."""
+        if len(entries) < self._settings.catalog_list_limit:
+            return CatalogListAnswer(entries=entries)
+        return CatalogListAnswer(entries=entries, truncated=True)
+
+    async def _listed(
+        self, wanted: CatalogListRequest, *, is_agent: bool
+    ) -> list[tuple[CatalogEntry, Json]]:
         capabilities = list(wanted.capabilities or ())
         if wanted.capability:
             capabilities.append(wanted.capability)
         kind = None if wanted.resource_type is None else kind_word(wanted.resource_type)
         return await self._store.list_entries(
-            EntryFilter(
-                kind=kind,
-                path=wanted.path,
-                is_agent=is_agent or bool(capabilities),
-                capabilities=capabilities,
-            ),
+            kind=kind,
+            path=wanted.path,
+            is_agent=is_agent or bool(capabilities),
+            capabilities=capabilities,
             limit=self._settings.catalog_list_limit,
         )

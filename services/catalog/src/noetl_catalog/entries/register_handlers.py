@@ -1,11 +1,12 @@
 """Writes of documents: versions are added, validated, deleted and restored."""
 
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchResult,
+    CatalogEntry,
     DocumentProblem,
     MovedAnswer,
     RegisterAnswer,
@@ -34,10 +35,10 @@ from noetl_catalog.entries.documents import (
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.entries.store import Entry, EntryStore, NewVersion
+from noetl_catalog.entries.store import EntryStore
 
 
-class RegisterHandlers:
+class RegisterHandlers(Handlers):
     """Playbooks and other documents, registered, deleted and restored."""
 
     def __init__(
@@ -53,16 +54,7 @@ class RegisterHandlers:
         self._ids = ids
         self._parsers = parsers
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(REGISTER, self.on_register),
-            handle(REGISTER_BATCH, self.on_register_batch),
-            handle(VALIDATE, self.on_validate),
-            handle(DELETE, self.on_delete),
-            handle(RESTORE, self.on_restore),
-        ]
-
+    @answers(REGISTER)
     async def on_register(self, request: RegisterDocument) -> RegisterAnswer | Refusal:
         """Store a document as the next version of its path.
 
@@ -78,6 +70,7 @@ class RegisterHandlers:
             path = known.path
         return await self._register(request, path=path)
 
+    @answers(REGISTER_BATCH)
     async def on_register_batch(self, request: RegisterDocuments) -> BatchAnswer:
         """Store many documents; a refused document does not affect the others."""
         results: list[BatchResult] = []
@@ -93,6 +86,7 @@ class RegisterHandlers:
         failed = sum(result.status != "registered" for result in results)
         return BatchAnswer(registered=len(results) - failed, failed=failed, results=results)
 
+    @answers(VALIDATE)
     async def on_validate(self, request: DocumentRequest) -> ValidateAnswer | Refusal:
         """Return all findings of a document without storing it."""
         findings = await self._parsers.run(
@@ -107,13 +101,18 @@ class RegisterHandlers:
         return ValidateAnswer(
             valid=not errors,
             errors=[_error_text(finding) for finding in errors],
-            problems=[_problem(finding) for finding in findings],
+            problems=[
+                DocumentProblem.model_validate(finding, from_attributes=True)
+                for finding in findings
+            ],
         )
 
+    @answers(DELETE)
     async def on_delete(self, request: EntryName) -> MovedAnswer | Refusal:
         """Take one version out, or with a path alone all of them."""
         return await self._moved(request, is_deletion=True)
 
+    @answers(RESTORE)
     async def on_restore(self, request: EntryName) -> MovedAnswer | Refusal:
         """Restore deleted versions."""
         return await self._moved(request, is_deletion=False)
@@ -161,18 +160,7 @@ class RegisterHandlers:
 
     async def _insert(self, document: Document) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
-        version = await self._store.insert_version(
-            NewVersion(
-                catalog_id=catalog_id,
-                path=document.path,
-                kind=document.kind,
-                content=document.content,
-                layout=document.layout,
-                payload=document.payload,
-                meta=document.meta,
-                metadata=document.metadata,
-            )
-        )
+        version = await self._store.insert_version(catalog_id, document)
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
         answer = RegisterAnswer(
@@ -192,24 +180,15 @@ class RegisterHandlers:
 def _batch_result(index: int, stored: RegisterAnswer | Refusal) -> BatchResult:
     if isinstance(stored, Refusal):
         return BatchResult(index=index, status="error", error=stored.error)
-    result = BatchResult(
-        index=index,
-        status="registered",
-        path=stored.path,
-        version=stored.version,
-        kind=stored.kind,
-        catalog_id=stored.catalog_id,
-    )
-    if stored.problems is None:
-        return result
-    return result.model_copy(update={"problems": stored.problems})
+    named = {"index": index, "status": "registered"}
+    return BatchResult(**stored.model_dump(exclude_unset=True) | named)
 
 
 def _resource_type(wanted: DocumentRequest) -> str:
     return wanted.resource_type or "Playbook"
 
 
-def _gone_text(entry: Entry, *, is_one: bool) -> str:
+def _gone_text(entry: CatalogEntry, *, is_one: bool) -> str:
     if is_one:
         return ENTRY_TEXTS.no_version.format(name=entry.path, version=entry.version)
     return ENTRY_TEXTS.no_path.format(name=entry.path)
@@ -217,15 +196,3 @@ def _gone_text(entry: Entry, *, is_one: bool) -> str:
 
 def _error_text(finding: Finding) -> str:
     return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
-
-
-def _problem(finding: Finding) -> DocumentProblem:
-    return DocumentProblem(
-        severity=str(finding.severity),
-        rule=finding.rule,
-        message=finding.message,
-        line=finding.line,
-        column=finding.column,
-        path=finding.path,
-        hint=finding.hint,
-    )

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.http.scalars import is_i64, parse_i64
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import EntryName
 
-from noetl_catalog.entries.store import Entry, EntryStore
+from noetl_catalog.entries.store import EntryStore
 
 _LAST_VERSION = 32_767
 
@@ -49,7 +50,7 @@ async def find_entry(
     whole: bool,
     texts: RefusalTexts,
     even_deleted: bool = False,
-) -> Entry | Refusal:
+) -> CatalogEntry | Refusal:
     """Find the entry with the id, or else with the path and the version."""
     path = name.path
     if name.catalog_id is not None:

@@ -1,52 +1,14 @@
 """Rows of documents and their versions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
+from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
 from noetl_contract.rpc.catalog import CatalogCounts
 
-
-@dataclass(frozen=True, slots=True)
-class NewVersion:
-    """A document to store, and the columns derived from it."""
-
-    catalog_id: int
-    path: str
-    kind: str
-    content: str
-    layout: Json
-    payload: Json
-    meta: Json
-    metadata: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class EntryFilter:
-    """Which entries to list; every capability is wanted."""
-
-    kind: str | None = None
-    path: str | None = None
-    is_agent: bool = False
-    capabilities: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One version of one path; the large fields are None when they were not asked for."""
-
-    catalog_id: int
-    path: str
-    kind: str
-    version: int
-    content: str | None
-    layout: Json
-    payload: Json
-    meta: Json
-    created_at: datetime
-    metadata: Json = None
+from noetl_catalog.entries.documents import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +20,14 @@ class SubscriptionDocument:
     content: str | None
 
 
-class EntryStore:
+class EntryStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def is_reachable(self) -> bool:
         """Readiness check."""
         return bool(await self._db.fetchval("probe"))
 
-    async def insert_version(self, new: NewVersion) -> int | None:
+    async def insert_version(self, catalog_id: int, new: Document) -> int | None:
         """Keep a document as the next version of its path and return the version.
 
         Concurrent calls for one path get different versions. None: the kind is unknown.
@@ -82,7 +41,7 @@ class EntryStore:
                 return None
             version: int = await session.fetchval(
                 "insert_version",
-                new.catalog_id,
+                catalog_id,
                 new.path,
                 new.kind,
                 new.content,
@@ -93,31 +52,35 @@ class EntryStore:
             )
             return version
 
-    async def list_entries(self, wanted: EntryFilter, *, limit: int) -> list[Entry]:
-        """Return whole entries, newest first."""
-        rows = await self._db.fetch(
-            "list_entries",
-            wanted.kind,
-            wanted.path,
-            wanted.is_agent,
-            list(wanted.capabilities),
-            limit,
-        )
-        return [Entry(**row) for row in rows]
+    async def list_entries(
+        self,
+        *,
+        kind: str | None,
+        path: str | None,
+        is_agent: bool,
+        capabilities: list[str],
+        limit: int,
+    ) -> list[tuple[CatalogEntry, Json]]:
+        """Return whole entries, each with the metadata of its document, newest first.
+
+        Every one of the capabilities is wanted.
+        """
+        rows = await self._db.fetch("list_entries", kind, path, is_agent, capabilities, limit)
+        return [(CatalogEntry(**row), row["metadata"]) for row in rows]
 
     async def find_by_id(
         self, catalog_id: int, *, whole: bool, even_deleted: bool = False
-    ) -> Entry | None:
+    ) -> CatalogEntry | None:
         """Return an entry; content, layout and payload only when it is wanted whole."""
         row = await self._db.fetchrow("find_by_id", catalog_id, whole, even_deleted)
-        return Entry(**row) if row else None
+        return CatalogEntry(**row) if row else None
 
     async def find_version(
         self, path: str, *, version: int | None, whole: bool, even_deleted: bool = False
-    ) -> Entry | None:
+    ) -> CatalogEntry | None:
         """Return one version of a path, or the newest."""
         row = await self._db.fetchrow("find_version", path, version, whole, even_deleted)
-        return Entry(**row) if row else None
+        return CatalogEntry(**row) if row else None
 
     async def set_deleted(self, path: str, *, version: int | None, is_deleted: bool) -> list[int]:
         """Take versions of a path out, or put them back; return those that were not yet."""

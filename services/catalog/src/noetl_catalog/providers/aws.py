@@ -8,21 +8,16 @@ import orjson
 from noetl_contract.json import JsonObject
 
 from noetl_catalog.providers.aws_signature import AwsLogin, signed_headers
-from noetl_catalog.providers.calls import Calls, as_text, read_file
-from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.calls import as_text, read_file
+from noetl_catalog.providers.provider import Provider, Secret
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _STS_REGION = "us-east-1"
 _SESSION = "noetl"
 
 
-class AwsSecrets:
+class AwsSecrets(Provider):
     """`[<region>:]<secret-id>[#<json-key>]`."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a secret, or one key of a secret that is a JSON object."""
@@ -56,9 +51,9 @@ class AwsSecrets:
             now=datetime.now(UTC),
         )
         answer = await self._calls.json("POST", url, content=body, headers=headers)
-        text = answer.get("SecretString")
-        if not isinstance(text, str):
-            raise self._calls.failed(f"the secret '{name}' holds no text")
+        text = self._calls.text(
+            answer, "SecretString", otherwise=f"the secret '{name}' holds no text"
+        )
         return Secret(self._member(text, key) if key else text)
 
     def _member(self, text: str, key: str) -> str:
@@ -71,12 +66,8 @@ class AwsSecrets:
         return as_text(members[key])
 
 
-class AwsSts:
+class AwsSts(Provider):
     """`[<region>:]<role-arn>[#<session-name>]`: keys of a role for the pod's identity."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return fresh keys as JSON text."""

@@ -3,20 +3,15 @@
 import re
 from urllib.parse import quote
 
-from noetl_catalog.providers.calls import Calls, after_seconds
-from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.calls import after_seconds
+from noetl_catalog.providers.provider import Provider, Secret
 
 _VAULT = re.compile(r"[A-Za-z0-9-]{1,127}")
 _RESOURCE = "https://vault.azure.net"
 
 
-class AzureVault:
+class AzureVault(Provider):
     """`[<vault>/]<secret>[#<version>]`."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a version of a secret, the current one when none is named."""
@@ -38,9 +33,7 @@ class AzureVault:
             params={"api-version": settings.azure_keyvault_api_version},
             headers={"authorization": f"Bearer {await self._token()}"},
         )
-        value = answer.get("value")
-        if not isinstance(value, str):
-            raise self._calls.failed("the answer has no value")
+        value = self._calls.text(answer, "value", otherwise="the answer has no value")
         return Secret(value)
 
     async def _token(self) -> str:
@@ -53,18 +46,12 @@ class AzureVault:
             params={"api-version": "2018-02-01", "resource": _RESOURCE},
             headers={"metadata": "true"},
         )
-        token = answer.get("access_token")
-        if not isinstance(token, str):
-            raise self._calls.failed("the metadata service gave no access token")
-        return token
+        problem = "the metadata service gave no access token"
+        return self._calls.text(answer, "access_token", otherwise=problem)
 
 
-class AzureOauth:
+class AzureOauth(Provider):
     """`[<tenant>:]<scope>`: an access token by the OAuth2 client credentials grant."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a fresh access token."""
@@ -89,9 +76,7 @@ class AzureOauth:
                 "scope": scope,
             },
         )
-        token = answer.get("access_token")
-        if not isinstance(token, str):
-            raise self._calls.failed("the answer has no access token")
+        token = self._calls.text(answer, "access_token", otherwise="the answer has no access token")
         return Secret(token, after_seconds(answer.get("expires_in")))
 
     def _parts(self, reference: str) -> tuple[str, str]:

@@ -62,6 +62,17 @@ class Calls:
         """Build the error for an answer without sense."""
         return self._failed(provider=self._provider, reason=reason)
 
+    def text(self, answer: JsonObject, name: str, *, otherwise: str) -> str:
+        """Return a text of an answer.
+
+        Raises:
+            ProviderFailed: it has none, for the given reason.
+        """
+        value = answer.get(name)
+        if not isinstance(value, str):
+            raise self.failed(otherwise)
+        return value
+
     async def json(self, method: str, url: str, **options: Unpack[Options]) -> JsonObject:
         """Call and return a JSON object.
 

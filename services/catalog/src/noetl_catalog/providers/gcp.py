@@ -6,33 +6,27 @@ import re
 from datetime import datetime
 from urllib.parse import quote
 
-from noetl_catalog.providers.calls import Calls
-from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.calls import Calls, after_seconds
+from noetl_catalog.providers.provider import Provider, Secret
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _VERSIONED = re.compile(r"/versions/[^/]+$")
 
 
-async def metadata_token(calls: Calls, url: str) -> str:
+async def metadata_token(calls: Calls, url: str) -> Secret:
     """Return an access token of the machine's own service account.
 
     Raises:
         ProviderFailed: it can't be had.
     """
     answer = await calls.json("GET", url, headers={"metadata-flavor": "Google"})
-    token = answer.get("access_token")
-    if not isinstance(token, str):
-        raise calls.failed("the metadata server gave no access token")
-    return token
+    problem = "the metadata server gave no access token"
+    token = calls.text(answer, "access_token", otherwise=problem)
+    return Secret(token, after_seconds(answer.get("expires_in")))
 
 
-class GcpSecrets:
+class GcpSecrets(Provider):
     """`projects/…/secrets/…[/versions/…]`, or a bare name in the default project."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a version of a secret, the latest when none is named."""
@@ -40,7 +34,9 @@ class GcpSecrets:
         token = await metadata_token(self._calls, self._settings.gcp_metadata_token_url)
         endpoint = self._settings.gcp_sm_endpoint.rstrip("/")
         answer = await self._calls.json(
-            "GET", f"{endpoint}/{quote(name)}:access", headers={"authorization": f"Bearer {token}"}
+            "GET",
+            f"{endpoint}/{quote(name)}:access",
+            headers={"authorization": f"Bearer {token.value}"},
         )
         payload = answer.get("payload")
         data = payload.get("data") if isinstance(payload, dict) else None
@@ -64,12 +60,8 @@ class GcpSecrets:
         return reference if _VERSIONED.search(reference) else f"{reference}/versions/latest"
 
 
-class GcpIam:
+class GcpIam(Provider):
     """`<service-account>[#<scope>]`: an access token for that account."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a fresh access token."""
@@ -82,7 +74,7 @@ class GcpIam:
         answer = await self._calls.json(
             "POST",
             f"{endpoint}/projects/-/serviceAccounts/{quote(account, safe='@')}:generateAccessToken",
-            headers={"authorization": f"Bearer {own}"},
+            headers={"authorization": f"Bearer {own.value}"},
             json={
                 "scope": [scope or _SCOPE],
                 "lifetime": f"{self._settings.gcp_iam_lifetime_secs}s",

@@ -4,17 +4,12 @@ import base64
 import binascii
 from urllib.parse import quote
 
-from noetl_catalog.providers.calls import Calls, read_file
-from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.calls import read_file
+from noetl_catalog.providers.provider import Provider, Secret
 
 
-class K8s:
+class K8s(Provider):
     """`[<namespace>/]<secret>/<key>`, or `<secret>` when it has a single key."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a key of a secret."""

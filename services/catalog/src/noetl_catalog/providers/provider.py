@@ -1,21 +1,31 @@
-"""The interface of a provider of secrets."""
+"""A provider of secrets."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+
+from noetl_contract.json import Json
+
+from noetl_catalog.providers.calls import Calls
+from noetl_catalog.providers.settings import ProviderSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret, and when its issuer lets it expire."""
+    """A secret, text or several texts by key, and when its issuer lets it expire."""
 
-    value: str = field(repr=False)
+    value: Json = field(repr=False)
     expires_at: datetime | None = None
 
 
-class Provider(Protocol):
+class Provider(ABC):
     """One place that keeps or issues secrets."""
 
+    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
+        self._calls = calls
+        self._settings = settings
+
+    @abstractmethod
     async def fetch(self, reference: str) -> Secret:
         """Return the secret that a reference names.
 

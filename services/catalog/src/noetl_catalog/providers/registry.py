@@ -1,6 +1,6 @@
 """Providers by the name that keychain entries use."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import httpx
 from noetl_common import metrics
@@ -28,7 +28,7 @@ _ALIASES: Mapping[str, str] = {
     "azure_kv": "azure",
     "azure_aad": "azure_oauth",
 }
-_MAKERS: Mapping[str, Callable[[Calls, ProviderSettings], Provider]] = {
+_MAKERS: Mapping[str, type[Provider]] = {
     "gcp": GcpSecrets,
     "gcp_iam": GcpIam,
     "k8s": K8s,

@@ -1,19 +1,15 @@
 """Settings of the providers of secrets; the names are those of the clouds' own tools."""
 
+from noetl_common.settings import SettingsPiece
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _NO_SECRET = SecretStr("")
 _POD = "/var/run/secrets/kubernetes.io/serviceaccount"
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default"
 
 
-class ProviderSettings(BaseSettings):
+class ProviderSettings(SettingsPiece):
     """Addresses and logins of the providers."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
-    )
 
     secret_provider_timeout_seconds: float = Field(
         default=8.0, gt=0, description="Timeout of one call to a provider of secrets."

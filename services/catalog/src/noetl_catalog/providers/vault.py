@@ -2,17 +2,12 @@
 
 from urllib.parse import quote
 
-from noetl_catalog.providers.calls import Calls, as_text, read_file
-from noetl_catalog.providers.provider import Secret
-from noetl_catalog.providers.settings import ProviderSettings
+from noetl_catalog.providers.calls import as_text, read_file
+from noetl_catalog.providers.provider import Provider, Secret
 
 
-class Vault:
+class Vault(Provider):
     """`[<mount>/]<path>[#<key>]`; without a key the secret must have one, or is given whole."""
-
-    def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
-        self._calls = calls
-        self._settings = settings
 
     async def fetch(self, reference: str) -> Secret:
         """Return a field of a secret, or all of them as JSON."""

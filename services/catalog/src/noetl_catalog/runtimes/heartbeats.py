@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from noetl_common.errors import Unavailable
 from noetl_common.ids import SnowflakeIds
+from noetl_contract.http.workers.runtimes import RuntimeBeat
 
-from noetl_catalog.runtimes.store import Beat, RuntimeStore
+from noetl_catalog.runtimes.store import RuntimeStore
 
-type _Waiting = tuple[Beat, asyncio.Future[bool]]
+type _Waiting = tuple[RuntimeBeat, asyncio.Future[bool]]
 
 _MOST_AT_ONCE = 1000
 
@@ -24,11 +25,10 @@ class Heartbeats:
         self._arrived = asyncio.Event()
         self._has_ended = False
 
-    async def beat(self, kind: str, *, name: str, over_edge: bool) -> bool:
+    async def beat(self, beat: RuntimeBeat) -> bool:
         """Record a heartbeat; False when the runtime has left and has to register again."""
-        beat = Beat(kind, name, over_edge)
         if self._has_ended:
-            return (await self._touch([beat]))[kind, name]
+            return (await self._touch([beat]))[beat.kind, beat.name]
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((beat, answer))
         self._arrived.set()
@@ -60,9 +60,8 @@ class Heartbeats:
             if not answer.done():
                 answer.set_result(alive[beat.kind, beat.name])
 
-    async def _touch(self, beats: list[Beat]) -> dict[tuple[str, str], bool]:
-        heard = await self._store.touch_runtimes(beats)
-        alive = {(row.kind, row.name): row.is_alive for row in heard}
+    async def _touch(self, beats: list[RuntimeBeat]) -> dict[tuple[str, str], bool]:
+        alive = await self._store.touch_runtimes(beats)
         missing = {
             (beat.kind, beat.name): beat for beat in beats if (beat.kind, beat.name) not in alive
         }

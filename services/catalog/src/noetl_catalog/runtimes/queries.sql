@@ -134,7 +134,7 @@ SELECT
     clock.now,
     runtime.kind,
     runtime.name,
-    runtime.heartbeat,
+    runtime.heartbeat AS heartbeat_at,
     runtime.process_since,
     runtime.runtime ->> 'instance' AS instance,
     runtime.deregistered_at,

@@ -1,15 +1,11 @@
 """Settings of runtimes and machine ids."""
 
+from noetl_common.settings import SettingsPiece
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class RuntimeSettings(BaseSettings):
+class RuntimeSettings(SettingsPiece):
     """Limits of lists, and the times after which silence counts."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
-    )
 
     runtime_list_limit: int = Field(
         default=10_000, gt=0, description="Runtimes in one answer of the pools list."

@@ -1,106 +1,23 @@
 """Rows of runtimes and of leased machine ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from noetl_common.pg.database import Database
-from noetl_contract.json import Json
-from noetl_contract.rpc.catalog import MachineLease
-
-
-@dataclass(frozen=True, slots=True)
-class NewRuntime:
-    """A registration; ``instance`` tells processes of one name apart."""
-
-    runtime_id: int
-    name: str
-    kind: str
-    uri: str | None
-    status: str
-    labels: Json
-    capabilities: Json
-    capacity: int | None
-    runtime: Json
-    instance: str | None
-    over_edge: bool = False
+from noetl_common.pg.database import Store
+from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
+from noetl_contract.rpc.catalog import EdgeSeen, Liveness, MachineLease, WorkerSeen
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """One registered worker, server or broker."""
-
-    runtime_id: int
-    name: str
-    kind: str
-    uri: str | None
-    status: str
-    labels: Json
-    capabilities: Json
-    capacity: int | None
-    runtime: Json
-    heartbeat: datetime
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A heartbeat; ``over_edge`` tells whether it came over HTTP or over NATS."""
-
-    kind: str
-    name: str
-    over_edge: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """The runtime that a heartbeat is about, alive or deregistered."""
-
-    kind: str
-    name: str
-    is_alive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSign:
-    """Signs of life of a worker, which leases depend on; times by the database's clock."""
-
-    heartbeat_at: datetime
-    process_since: datetime
-    instance: str | None
-    deregistered_at: datetime | None
-    over_edge: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeSign:
-    """The last heartbeat of an edge, and the begin of its process."""
-
-    heartbeat_at: datetime
-    process_since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SignsOfLife:
-    """All workers, and all edges that have not left, at one moment."""
-
-    now: datetime
-    edges: dict[str, EdgeSign]
-    workers: dict[str, WorkerSign]
-
-
-class RuntimeStore:
+class RuntimeStore(Store):
     """One method per statement or transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
-
-    async def register_runtime(self, new: NewRuntime) -> Runtime:
+    async def register_runtime(
+        self, runtime_id: int, new: RuntimeRegistration, *, instance: str | None
+    ) -> RuntimeEntry:
         """Write a registration; another instance under the same name begins a new process."""
         row = await self._db.fetchone(
             "register_runtime",
-            new.runtime_id,
+            runtime_id,
             new.name,
             new.kind,
             new.uri,
@@ -109,22 +26,22 @@ class RuntimeStore:
             new.capabilities,
             new.capacity,
             new.runtime,
-            new.instance,
+            instance,
             new.over_edge,
         )
-        return Runtime(**row)
+        return RuntimeEntry(**row)
 
-    async def touch_runtimes(self, beats: Sequence[Beat]) -> list[Heard]:
-        """Record heartbeats; return the runtimes that have a row."""
+    async def touch_runtimes(self, beats: Sequence[RuntimeBeat]) -> dict[tuple[str, str], bool]:
+        """Record heartbeats; return which runtimes have a row, by kind and name, and are alive."""
         rows = await self._db.fetch(
             "touch_runtimes",
             [beat.kind for beat in beats],
             [beat.name for beat in beats],
             [beat.over_edge for beat in beats],
         )
-        return [Heard(**row) for row in rows]
+        return {(row["kind"], row["name"]): row["is_alive"] for row in rows}
 
-    async def insert_heard_runtimes(self, beats: Sequence[tuple[int, Beat]]) -> None:
+    async def insert_heard_runtimes(self, beats: Sequence[tuple[int, RuntimeBeat]]) -> None:
         """Make rows for heartbeats without one, ``(runtime id, heartbeat)`` each."""
         await self._db.execute(
             "insert_heard_runtimes",
@@ -141,33 +58,23 @@ class RuntimeStore:
 
     async def list_runtimes(
         self, *, kind: str, status: str | None, name_part: str | None, limit: int
-    ) -> list[Runtime]:
+    ) -> list[RuntimeEntry]:
         """Return runtimes that are not gone, by kind and name."""
         rows = await self._db.fetch("list_runtimes", kind, status, name_part, limit)
-        return [Runtime(**row) for row in rows]
+        return [RuntimeEntry(**row) for row in rows]
 
-    async def list_liveness(self) -> SignsOfLife:
-        """Return the heartbeats of workers and edges, by which leases are judged."""
+    async def list_liveness(self) -> Liveness:
+        """Return the heartbeats of workers, and of edges that have not left, at one moment."""
         rows = await self._db.fetch("list_liveness")
-        return SignsOfLife(
+        return Liveness(
             now=rows[0]["now"],
             edges={
-                row["name"]: EdgeSign(
-                    heartbeat_at=row["heartbeat"], process_since=row["process_since"]
-                )
+                row["name"]: EdgeSeen(**row)
                 for row in rows
                 if row["kind"] == "server_api" and row["deregistered_at"] is None
             },
             workers={
-                row["name"]: WorkerSign(
-                    heartbeat_at=row["heartbeat"],
-                    process_since=row["process_since"],
-                    instance=row["instance"],
-                    deregistered_at=row["deregistered_at"],
-                    over_edge=row["over_edge"],
-                )
-                for row in rows
-                if row["kind"] == "worker_pool"
+                row["name"]: WorkerSeen(**row) for row in rows if row["kind"] == "worker_pool"
             },
         )
 

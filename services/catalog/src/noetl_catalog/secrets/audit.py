@@ -1,6 +1,8 @@
 """The audit: reads and changes of secrets, with their readers."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
@@ -11,7 +13,6 @@ from noetl_catalog.secrets.rows import AuditRow
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
-_LONGEST = 500
 _WRITES = metrics.counter(
     "noetl_secret_audit_writes_total", "Audit rows", ["operation", "outcome", "status"]
 )
@@ -47,21 +48,21 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """The worker and the execution for which a secret is read."""
 
-    __slots__ = ("execution_id", "parent_execution_id", "worker_id")
+    worker_id: str | None = None
+    execution_id: int | None = None
+    parent_execution_id: int | None = None
 
-    def __init__(
-        self,
-        *,
-        worker_id: str | None = None,
-        execution_id: int | None = None,
-        parent_execution_id: int | None = None,
-    ) -> None:
-        self.worker_id = worker_id
-        self.execution_id = execution_id
-        self.parent_execution_id = parent_execution_id
+
+class Details(TypedDict, total=False):
+    """Further columns of a record."""
+
+    broker_region: str
+    kek_version: str | None
+    notes: str
 
 
 class Audit:
@@ -84,9 +85,7 @@ class Audit:
         outcome: Outcome = Outcome.OK,
         *,
         reader: Reader | None = None,
-        broker_region: str | None = None,
-        kek_version: str | None = None,
-        notes: str | None = None,
+        **details: Unpack[Details],
     ) -> AuditRow:
         """Build a record, for the transaction of the change itself.
 
@@ -96,16 +95,14 @@ class Audit:
         reader = reader or Reader()
         return AuditRow(
             audit_id=self._ids.next(),
-            credential=credential[:_LONGEST],
+            credential=credential,
             operation=action,
             outcome=outcome,
-            worker_id=reader.worker_id and reader.worker_id[:_LONGEST],
+            worker_id=reader.worker_id,
             execution_id=reader.execution_id,
             parent_execution_id=reader.parent_execution_id,
             server_region=self._region,
-            broker_region=broker_region,
-            kek_version=kek_version,
-            notes=notes and notes[:_LONGEST],
+            **details,
         )
 
     async def record(
@@ -115,9 +112,7 @@ class Audit:
         outcome: Outcome = Outcome.OK,
         *,
         reader: Reader,
-        broker_region: str | None = None,
-        kek_version: str | None = None,
-        notes: str | None = None,
+        **details: Unpack[Details],
     ) -> None:
         """Record a read.
 
@@ -125,15 +120,7 @@ class Audit:
             NoetlError: recording failed, and the setting is strict.
         """
         try:
-            row = self.row(
-                credential,
-                action,
-                outcome,
-                reader=reader,
-                broker_region=broker_region,
-                kek_version=kek_version,
-                notes=notes,
-            )
+            row = self.row(credential, action, outcome, reader=reader, **details)
             await self._store.insert_audit(row)
         except NoetlError as error:
             status = "failed_strict" if self._is_strict else "dropped_async"

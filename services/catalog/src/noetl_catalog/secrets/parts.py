@@ -1,4 +1,4 @@
-"""The parts of the service that serve secrets."""
+"""Build the store, keys, keychain and audit of secrets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,6 @@ from noetl_common.service import Service
 from noetl_catalog.providers.registry import Providers
 from noetl_catalog.providers.settings import ProviderSettings
 from noetl_catalog.secrets.audit import Audit
-from noetl_catalog.secrets.audit_handlers import AuditHandlers
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.handlers import CredentialHandlers
 from noetl_catalog.secrets.credentials.reader import SecretReader
@@ -23,10 +22,10 @@ from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
-from noetl_catalog.secrets.keys.handlers import KeyHandlers
 from noetl_catalog.secrets.keys.manager import KeyManager
 from noetl_catalog.secrets.keys.readiness import KeyCheck
 from noetl_catalog.secrets.keys.rotation import KeyRotation
+from noetl_catalog.secrets.operator_handlers import OperatorHandlers
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
@@ -103,23 +102,13 @@ async def open_secrets(
                 box=box,
                 reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
                 audit=audit,
-                cross_region=_cross_region(client, settings),
+                cross_region=CrossRegionClient(client, settings),
                 ids=ids,
                 settings=settings,
             ).handlers(),
             *KeychainHandlers(secrets, box=box, audit=audit, settings=settings).handlers(),
-            *KeyHandlers(
+            *OperatorHandlers(
                 secrets, rotation=KeyRotation(secrets, box=box), settings=settings
             ).handlers(),
-            *AuditHandlers(secrets).handlers(),
         ]
         yield Secrets(secrets, keys, box, resolver, handlers, settings)
-
-
-def _cross_region(client: httpx.AsyncClient, settings: SecretSettings) -> CrossRegionClient:
-    return CrossRegionClient(
-        client,
-        registry=settings.region_addresses(),
-        token=settings.internal_api_token,
-        timeout_seconds=settings.secret_broker_timeout_secs,
-    )

@@ -24,7 +24,6 @@ SELECT
     id,
     name,
     type,
-    '' AS data_encrypted,
     meta,
     tags,
     description,
@@ -53,7 +52,6 @@ RETURNING
     c.id,
     c.name,
     c.type,
-    c.data_encrypted,
     c.meta,
     c.tags,
     c.description,
@@ -83,40 +81,20 @@ SET
     accessed_at = now()
 WHERE cache_key = $1 AND expires_at >= now()
 RETURNING
-    cache_key,
-    keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
-    scope_type,
-    execution_id,
     data_encrypted,
     expires_at,
     FALSE AS is_expired,
-    created_at,
-    accessed_at,
     access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew,
-    renew_config;
+    coalesce(auto_renew, FALSE) AS auto_renew;
 
 -- name: find_keychain
 -- $1 cache key
 SELECT
-    cache_key,
-    keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
-    scope_type,
-    execution_id,
     data_encrypted,
     expires_at,
     expires_at < now() AS is_expired,
-    created_at,
-    accessed_at,
     coalesce(access_count, 0) AS access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew,
-    renew_config
+    coalesce(auto_renew, FALSE) AS auto_renew
 FROM noetl.keychain
 WHERE cache_key = $1;
 
@@ -163,21 +141,14 @@ RETURNING cache_key;
 -- name: list_keychain
 -- $1 catalog id, $2 limit
 SELECT
-    cache_key,
     keychain_name,
-    catalog_id,
-    credential_type,
-    cache_type,
     scope_type,
     execution_id,
-    '' AS data_encrypted,
     expires_at,
-    expires_at < now() AS is_expired,
+    expires_at < now() AS expired,
     created_at,
     accessed_at,
-    coalesce(access_count, 0) AS access_count,
-    coalesce(auto_renew, FALSE) AS auto_renew,
-    renew_config
+    coalesce(access_count, 0) AS access_count
 FROM noetl.keychain
 WHERE catalog_id = $1
 ORDER BY created_at DESC, cache_key ASC
@@ -201,6 +172,7 @@ FROM noetl.runtime AS r
 WHERE r.kind = 'worker_pool' AND r.name = $1;
 
 -- name: insert_audit
+-- Texts that clients choose are cut off.
 -- $1 id, $2 credential, $3 operation, $4 outcome, $5 worker, $6 execution id,
 -- $7 parent execution id, $8 server region, $9 broker region, $10 key version, $11 notes
 INSERT INTO noetl.secret_audit (
@@ -216,7 +188,10 @@ INSERT INTO noetl.secret_audit (
     kek_version,
     notes
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES (
+    $1, left($2::TEXT, 500), $3, $4, left($5::TEXT, 500), $6, $7, $8, $9, $10,
+    left($11::TEXT, 500)
+)
 ON CONFLICT (audit_id) DO NOTHING;
 
 -- name: list_audit

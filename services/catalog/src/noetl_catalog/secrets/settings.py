@@ -4,8 +4,8 @@ import json
 from typing import Annotated
 
 from noetl_common.logging import get_logger
+from noetl_common.settings import SettingsPiece
 from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 _log = get_logger()
@@ -19,12 +19,8 @@ def _switch(value: object) -> bool:
 type Switch = Annotated[bool, BeforeValidator(_switch)]
 
 
-class SecretSettings(BaseSettings):
+class SecretSettings(SettingsPiece):
     """Keys, lifetimes, residency and limits of secrets."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="NOETL_", frozen=True, populate_by_name=True, extra="ignore"
-    )
 
     encryption_key: SecretStr = Field(
         default=SecretStr(""),

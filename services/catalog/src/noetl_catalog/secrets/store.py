@@ -1,62 +1,63 @@
 """Rows of credentials, the keychain and the audit."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import astuple
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Literal
 
-from noetl_common.pg.database import Database, Session
+from noetl_common.pg.database import Row, Session, Store
 from noetl_contract.http.scalars import parse_i64
-from noetl_contract.http.secrets.keychain import KeyStatus
-
-from noetl_catalog.secrets.rows import (
-    AuditFilter,
-    AuditRow,
-    Credential,
-    KeychainRow,
-    NewCredential,
-    NewKeychain,
+from noetl_contract.http.secrets.credentials import CredentialBody, CredentialCreate
+from noetl_contract.http.secrets.keychain import (
+    AuditQuery,
+    AuditRecord,
+    KeychainEntryBody,
+    KeychainPut,
+    KeyStatus,
 )
+from noetl_contract.json import JsonObject
+
+from noetl_catalog.secrets.rows import AuditRow, Credential, KeychainRow
 
 type Table = Literal["credential", "keychain"]
 
 
-class SecretStore:
+class SecretStore(Store):
     """One method per statement or transaction.
 
     A change of a row and its audit record are one transaction.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
-
     async def find_credential(self, identifier: str) -> Credential | None:
         """Return a credential by id, else by name."""
         row = await self._db.fetchrow("find_credential", parse_i64(identifier), identifier)
-        return Credential(**row) if row else None
+        return Credential(_credential(row), row["data_encrypted"]) if row else None
 
     async def list_credentials(
         self, *, type_: str | None, part: str | None, limit: int
-    ) -> list[Credential]:
+    ) -> list[CredentialBody]:
         """Return credentials without their data, newest first."""
         rows = await self._db.fetch("list_credentials", type_, part, limit)
-        return [Credential(**row) for row in rows]
+        return [_credential(row) for row in rows]
 
-    async def put_credential(self, new: NewCredential, *, audit: AuditRow) -> Credential:
+    async def put_credential(
+        self, credential_id: int, new: CredentialCreate, *, data_encrypted: str, audit: AuditRow
+    ) -> CredentialBody:
         """Store a credential in place of the one with its name, if there is one."""
         async with self._db.transaction() as session:
             row = await session.fetchone(
                 "put_credential",
-                new.id,
+                credential_id,
                 new.name,
                 new.type,
-                new.data_encrypted,
+                data_encrypted,
                 new.meta,
                 new.tags,
                 new.description,
             )
             await _record(session, audit)
-        return Credential(**row)
+        return _credential(row)
 
     async def delete_credential(self, credential_id: int, *, audit: AuditRow) -> bool:
         """Delete a credential; False when it is gone already."""
@@ -78,16 +79,27 @@ class SecretStore:
             row = await self._db.fetchrow("find_keychain", cache_key)
         return KeychainRow(**row) if row else None
 
-    async def put_keychain(self, new: NewKeychain, *, audit: AuditRow) -> KeychainRow:
-        """Store an entry in place of the one with its key, if there is one.
+    async def put_keychain(
+        self,
+        cache_key: str,
+        new: KeychainPut,
+        *,
+        expires_at: datetime | None,
+        life_seconds: float,
+        data_encrypted: str,
+        audit: AuditRow,
+    ) -> datetime:
+        """Store an entry in place of the one with its key, if there is one; return its expiry.
+
+        Without an expiry it lives for ``life_seconds``.
 
         Raises:
             DataRejected: the catalog entry does not exist.
         """
         async with self._db.transaction() as session:
-            await session.execute(
+            expiry: datetime = await session.fetchval(
                 "put_keychain",
-                new.cache_key,
+                cache_key,
                 new.keychain_name,
                 new.catalog_id,
                 new.credential_type,
@@ -95,15 +107,14 @@ class SecretStore:
                 new.scope_type,
                 new.execution_id,
                 new.parent_execution_id,
-                new.data_encrypted,
-                new.expires_at,
-                timedelta(seconds=new.life_seconds),
+                data_encrypted,
+                expires_at,
+                timedelta(seconds=life_seconds),
                 new.auto_renew,
                 new.renew_config,
             )
-            row = await session.fetchone("find_keychain", new.cache_key)
             await _record(session, audit)
-        return KeychainRow(**row)
+        return expiry
 
     async def delete_keychain(self, cache_key: str, *, audit: AuditRow) -> bool:
         """Delete an entry; False when it does not exist."""
@@ -113,10 +124,10 @@ class SecretStore:
                 await _record(session, audit)
         return found is not None
 
-    async def list_keychain(self, catalog_id: int, *, limit: int) -> list[KeychainRow]:
+    async def list_keychain(self, catalog_id: int, *, limit: int) -> list[KeychainEntryBody]:
         """Return the keychain entries of a catalog entry without their data, newest first."""
         rows = await self._db.fetch("list_keychain", catalog_id, limit)
-        return [KeychainRow(**row) for row in rows]
+        return [KeychainEntryBody(**_present(row)) for row in rows]
 
     async def delete_expired_keychain(self, *, expired_seconds: float, limit: int) -> None:
         """Delete entries that expired long ago, except those that renew themselves."""
@@ -132,7 +143,7 @@ class SecretStore:
         async with self._db.transaction() as session:
             await _record(session, row)
 
-    async def list_audit(self, wanted: AuditFilter, *, limit: int) -> list[AuditRow]:
+    async def list_audit(self, wanted: AuditQuery, *, limit: int) -> list[AuditRecord]:
         """Return records, newest first."""
         rows = await self._db.fetch(
             "list_audit",
@@ -142,7 +153,7 @@ class SecretStore:
             wanted.until,
             limit,
         )
-        return [AuditRow(**row) for row in rows]
+        return [AuditRecord(**row) for row in rows]
 
     async def delete_old_audit(self, *, days: float, limit: int) -> None:
         """Delete older audit records."""
@@ -178,17 +189,13 @@ class SecretStore:
 
 
 async def _record(session: Session, row: AuditRow) -> None:
-    await session.execute(
-        "insert_audit",
-        row.audit_id,
-        row.credential,
-        row.operation,
-        row.outcome,
-        row.worker_id,
-        row.execution_id,
-        row.parent_execution_id,
-        row.server_region,
-        row.broker_region,
-        row.kek_version,
-        row.notes,
-    )
+    await session.execute("insert_audit", *astuple(row))
+
+
+def _credential(row: Row) -> CredentialBody:
+    return CredentialBody(**_present(row))
+
+
+def _present(row: Row) -> JsonObject:
+    """Return the columns with a value: answers leave NULLs out."""
+    return {name: value for name, value in row.items() if value is not None}

@@ -2,8 +2,8 @@
 
 import httpx
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
+from noetl_catalog.secrets.settings import SecretSettings
 from prometheus_client import REGISTRY
-from pydantic import SecretStr
 
 NAME = "noetl_secret_broker_call_total"
 
@@ -15,12 +15,8 @@ def counted(region: str) -> float:
 
 async def test_names_that_callers_make_up_are_counted_as_one() -> None:
     async with httpx.AsyncClient() as client:
-        brokers = CrossRegionClient(
-            client,
-            registry={"eu-west-9": "http://localhost"},
-            token=SecretStr(""),
-            timeout_seconds=1.0,
-        )
+        settings = SecretSettings(secret_broker_registry='{"eu-west-9": "http://localhost"}')
+        brokers = CrossRegionClient(client, settings)
         before = counted("other"), counted("eu-west-9"), counted("-")
         for region in ("made-up-1", "made-up-2", "eu-west-9", ""):
             brokers.served(region, "wrong_region")

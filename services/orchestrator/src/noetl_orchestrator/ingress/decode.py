@@ -2,32 +2,19 @@
 
 import re
 from datetime import UTC, datetime
-from typing import assert_never
 
 from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.rpc import deadline_of
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     INGRESS,
     CancelMessage,
-    CommandOutcomeMessage,
-    CommandStartMessage,
     EventsMessage,
     ExecuteMessage,
-    FinalizeMessage,
     IngressMessage,
+    deadline_of,
 )
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
-from noetl_engine.inputs import (
-    Cancelled,
-    CommandOutcome,
-    CommandStarted,
-    EventsPosted,
-    Finalized,
-    Input,
-    Started,
-)
 from pydantic import ValidationError
 
 from noetl_orchestrator.log.keys import RequestKey
@@ -86,7 +73,7 @@ def turn_input_of(
     """Return the input of a message."""
     turn_input = TurnInput(
         message.execution_id,
-        _input_of(message),
+        _with_senders(message) if isinstance(message, EventsMessage) else message,
         caller,
         is_repeated=delivery.num_delivered > 1,
     )
@@ -109,39 +96,16 @@ def turn_input_of(
     return turn_input
 
 
-def _input_of(message: IngressMessage) -> Input:
-    match message:
-        case ExecuteMessage():
-            return Started(
-                execution_id=message.execution_id,
-                catalog_id=message.catalog_id,
-                path=message.path,
-                version=message.version,
-                payload=message.payload,
-                parent_execution_id=message.parent_execution_id,
-                execution_pool=message.execution_pool,
-                trace=message.trace,
-            )
-        case EventsMessage():
-            events = message.events
-            if message.worker_id is not None:
-                events = [
-                    event
-                    if event.worker_id is not None
-                    else event.model_copy(update={"worker_id": message.worker_id})
-                    for event in events
-                ]
-            return EventsPosted(tuple(events), message.batch)
-        case CancelMessage():
-            return Cancelled(message.reason)
-        case FinalizeMessage():
-            return Finalized(message.status, message.error)
-        case CommandStartMessage():
-            return CommandStarted(message.hold, tuple(message.events))
-        case CommandOutcomeMessage():
-            return CommandOutcome(message.hold, tuple(message.events))
-        case _:
-            assert_never(message)
+def _with_senders(message: EventsMessage) -> EventsMessage:
+    """Return the message with its sender in every event that names none."""
+    if message.worker_id is None:
+        return message
+    sender = {"worker_id": message.worker_id}
+    events = [
+        event if event.worker_id is not None else event.model_copy(update=sender)
+        for event in message.events
+    ]
+    return message.model_copy(update={"events": events})
 
 
 def _start_keys(message: ExecuteMessage, idempotency_seconds: float) -> tuple[RequestKey, ...]:

@@ -1,4 +1,4 @@
-"""Positions of streams and consumers, as the sweep asks the broker for them."""
+"""Ask JetStream for the progress of pools and the age of the ingress."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""The parameters of the statement that commits a turn."""
+"""The arguments of `commit_turn` ($1, $2 …) by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields

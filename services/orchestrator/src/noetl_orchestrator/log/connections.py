@@ -1,4 +1,4 @@
-"""Database connections that turns keep between their statements.
+"""Database connections kept for turns, which spares the pool's reset after each statement.
 
 A pool resets a connection each time it comes back, which costs a round trip per statement. The
 statements of turns leave no state behind, so turns keep their connections.

@@ -1,4 +1,4 @@
-"""Rows that the store returns."""
+"""Rows that the store reads, as dataclasses: held commands, due timers, loaded executions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

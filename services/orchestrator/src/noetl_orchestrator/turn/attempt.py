@@ -7,8 +7,9 @@ from time import perf_counter
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
+from noetl_contract.ingress import CommandOutcomeMessage
 from noetl_engine.errors import StartRefused
-from noetl_engine.inputs import CommandOutcome, Continued, Facts
+from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
 
 from noetl_orchestrator import metrics
@@ -243,7 +244,7 @@ class TurnAttempt:
             turn_input.attempts += 1
             if known:
                 turn_input.stored_events = {**turn_input.stored_events, **known}
-                if isinstance(turn_input.message, CommandOutcome):
+                if isinstance(turn_input.message, CommandOutcomeMessage):
                     turn_input.discarded_answer = answers.get(turn_input)
             # The next look-up tells a passed deadline from another copy of the start.
             turn_input.is_overdue = (

@@ -1,8 +1,8 @@
-"""Children that the end of an execution reaches."""
+"""Find the children that the end of an execution cancels (R8), for messages and answers."""
 
 from collections.abc import Mapping, Sequence
 
-from noetl_engine.inputs import Cancelled
+from noetl_contract.ingress import CancelMessage
 
 from noetl_orchestrator.log.outbox_rows import ChildToCancel
 from noetl_orchestrator.log.store import Store
@@ -45,7 +45,7 @@ async def tell_callers(
         if unit.cascades:
             reached |= set(await store.find_descendants(unit.execution_id, limit=_MOST_DESCENDANTS))
         for turn_input, answer in unit.answers:
-            if isinstance(turn_input.message, Cancelled) and isinstance(answer.body, dict):
+            if isinstance(turn_input.message, CancelMessage) and isinstance(answer.body, dict):
                 listed = answer.body.setdefault("cancelled_executions", [])
                 listed += map(str, sorted(reached))
 
@@ -59,7 +59,7 @@ def _cancels(unit: UnitOfWork, children: Sequence[int]) -> list[ChildToCancel]:
 def _reason(unit: UnitOfWork) -> str | None:
     """Return the reason given by the caller, else the end of the parent."""
     for turn_input, _ in unit.answers:
-        if isinstance(turn_input.message, Cancelled) and turn_input.message.reason is not None:
+        if isinstance(turn_input.message, CancelMessage) and turn_input.message.reason is not None:
             return turn_input.message.reason
     status = unit.entry.execution.status
     return f"Parent execution {unit.execution_id} ended: {status}"

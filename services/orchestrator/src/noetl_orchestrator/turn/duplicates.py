@@ -3,22 +3,22 @@
 from collections.abc import Callable, Sequence
 
 from noetl_contract.events import EventRow
-from noetl_contract.ingress import WireEvent
-from noetl_contract.json import Json
-from noetl_engine.inputs import (
-    Cancelled,
-    CommandOutcome,
-    CommandStarted,
-    EventsPosted,
-    Finalized,
-    Input,
+from noetl_contract.ingress import (
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    FinalizeMessage,
+    WireEvent,
 )
+from noetl_contract.json import Json
+from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.keys import EventIdentity
 from noetl_orchestrator.turn.inputs import TurnInput
 
-type PostedEvents = EventsPosted | CommandStarted | CommandOutcome
+type PostedEvents = EventsMessage | CommandStartMessage | CommandOutcomeMessage
 """The messages that carry events from outside."""
 
 
@@ -69,7 +69,7 @@ class EventDuplicates:
 def event_identity(event: WireEvent, message: PostedEvents) -> EventIdentity:
     """Return the identity of a posted event; a repetition has the same one."""
     worker_id = event.worker_id
-    if worker_id is None and not isinstance(message, EventsPosted):
+    if worker_id is None and not isinstance(message, EventsMessage):
         worker_id = message.hold.worker_id
     if worker_id is None:
         worker_id = _text(event.meta, "worker_id")
@@ -88,33 +88,31 @@ def row_identity(row: EventRow) -> EventIdentity:
     )
 
 
-def fresh_ids[T: PostedEvents](message: T, taken: set[int], new_id: Callable[[], int]) -> T:
+def fresh_ids(message: PostedEvents, taken: set[int], new_id: Callable[[], int]) -> PostedEvents:
     """Return the message with new ids for events whose ids are taken."""
     if not taken:
         return message
-    events = tuple(
+    events = [
         event.model_copy(update={"event_id": new_id()}) if event.event_id in taken else event
         for event in message.events
-    )
-    if isinstance(message, EventsPosted):
-        return type(message)(events, message.batch)
-    return type(message)(message.hold, events)
+    ]
+    return message.model_copy(update={"events": events})
 
 
 def stored_answer(
     turn_input: TurnInput, message: PostedEvents, event_id: int, *, late: bool
 ) -> Answer:
     """Answer a message whose events are in the log already."""
-    if isinstance(message, EventsPosted) and message.batch:
+    if isinstance(message, EventsMessage) and message.batch:
         # The edge gave every item its id, and all of them were stored at once.
         ids = [event.event_id for event in message.events]
         return Answer(body={"status": "ok", "event_ids": ids, "commands_generated": 0})
-    if isinstance(message, EventsPosted):
+    if isinstance(message, EventsMessage):
         status = "late" if late else "ok"
         return Answer(body={"status": status, "event_id": event_id, "commands_generated": 0})
     if turn_input.discarded_answer is not None:
         return turn_input.discarded_answer
-    if isinstance(message, CommandStarted):
+    if isinstance(message, CommandStartMessage):
         return Answer(body={"status": "held"})
     return Answer(body={"status": "late", "reason": "taken"} if late else {"status": "ok"})
 
@@ -124,7 +122,7 @@ def repeated_answer(turn_input: TurnInput, message: Input, answer: Answer) -> An
     if not turn_input.is_repeated:
         return answer
     found = answer.body if isinstance(answer.body, dict) else {}
-    if isinstance(message, Cancelled) and "CANCELLED" in (answer.error or ""):
+    if isinstance(message, CancelMessage) and "CANCELLED" in (answer.error or ""):
         return Answer(
             body={
                 "execution_id": turn_input.execution_id,
@@ -133,7 +131,7 @@ def repeated_answer(turn_input: TurnInput, message: Input, answer: Answer) -> An
                 "cancelled_executions": [str(turn_input.execution_id)],
             }
         )
-    if isinstance(message, Finalized) and found.get("status") == message.status:
+    if isinstance(message, FinalizeMessage) and found.get("status") == message.status:
         return Answer(
             body={**found, "message": f"Execution finalized with status: {message.status}"}
         )

@@ -1,4 +1,4 @@
-"""Inputs of turns, and the callers that receive their results."""
+"""`TurnInput`: one input with its execution, deadline and waiting caller, and its group."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from noetl_contract.events import ExecutionStatus
-from noetl_engine.inputs import Claimed, Started
+from noetl_contract.ingress import ExecuteMessage
+from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
@@ -135,7 +136,7 @@ class Preparation:
     def _begin(self, group: Group) -> CachedExecution | None:
         """Return a new execution if the group has its start, else None."""
         for turn_input in group.inputs:
-            if isinstance(turn_input.message, Started) and not turn_input.is_overdue:
+            if isinstance(turn_input.message, ExecuteMessage) and not turn_input.is_overdue:
                 # Inputs that overtook the start would be answered 404 by the engine.
                 group.inputs.remove(turn_input)
                 group.inputs.insert(0, turn_input)
@@ -165,7 +166,9 @@ class Preparation:
 def _is_surely_new(group: Group) -> bool:
     """Return whether a group begins with a new start, so that there is nothing to load."""
     first = group.inputs[0]
-    return isinstance(first.message, Started) and not first.is_repeated and not first.attempts
+    return (
+        isinstance(first.message, ExecuteMessage) and not first.is_repeated and not first.attempts
+    )
 
 
 def _unknown(turn_input: TurnInput) -> Answer:

@@ -4,7 +4,8 @@ import re
 
 from noetl_common.errors import Conflict, NoetlError
 from noetl_common.logging import get_logger
-from noetl_engine.inputs import Claimed, Started
+from noetl_contract.ingress import ExecuteMessage
+from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
@@ -51,7 +52,7 @@ class Refusals:
         text = f"{what} could not be {'stored' if is_data else 'decided'}: {_brief(cause)}"
         is_claim = isinstance(turn_input.message, Claimed)
         # For a claim that can't be stored only the claimer is to blame.
-        if not isinstance(turn_input.message, Started) and not (is_claim and is_data):
+        if not isinstance(turn_input.message, ExecuteMessage) and not (is_claim and is_data):
             try:
                 await self._fail_execution(turn_input.execution_id, text, kind)
             except NoetlError as failure:

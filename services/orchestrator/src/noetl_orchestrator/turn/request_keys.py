@@ -1,9 +1,8 @@
 """Request keys, and traces that starts take over from their parents."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from noetl_engine.inputs import Started
+from noetl_contract.ingress import ExecuteMessage
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store
@@ -45,8 +44,9 @@ async def copy_traces(store: Store, groups: list[Group]) -> None:
     traces = await store.find_traces(sorted({one.parent_trace_of or 0 for one in inputs}))
     for turn_input in inputs:
         parent, turn_input.parent_trace_of = turn_input.parent_trace_of, None
-        if parent in traces and isinstance(turn_input.message, Started):
-            turn_input.message = replace(turn_input.message, trace=traces[parent])
+        if parent in traces and isinstance(turn_input.message, ExecuteMessage):
+            trace = {"trace": traces[parent]}
+            turn_input.message = turn_input.message.model_copy(update=trace)
 
 
 def _held_answer(
@@ -57,7 +57,7 @@ def _held_answer(
         holder = holders.get((key.scope, key.key))
         if holder is None:
             continue
-        if not isinstance(turn_input.message, Started):
+        if not isinstance(turn_input.message, ExecuteMessage):
             return Answer(body=holder.answer)
         if holder.execution_id != turn_input.execution_id:
             return Answer(

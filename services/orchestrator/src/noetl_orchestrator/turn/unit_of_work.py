@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow
-from noetl_contract.json import Json
-from noetl_engine.inputs import (
-    Cancelled,
-    CommandOutcome,
-    CommandStarted,
-    EventsPosted,
-    Facts,
-    Input,
-    Started,
+from noetl_contract.ingress import (
+    CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
+    EventsMessage,
+    ExecuteMessage,
 )
+from noetl_contract.json import Json
+from noetl_engine.inputs import Facts, Input
 from noetl_engine.outputs import Answer, CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook import Playbook
 
@@ -101,7 +100,7 @@ class UnitOfWork:
     answers: list[tuple[TurnInput, Answer]] = field(default_factory=list)
     rows: NewRows = field(default_factory=NewRows)
     duplicates: EventDuplicates = field(default_factory=EventDuplicates)
-    start: Started | None = None
+    start: ExecuteMessage | None = None
     deadline: datetime | None = None
     end: ExecutionEnd | None = None
     cascades: bool = False
@@ -139,7 +138,7 @@ class UnitOfWork:
 
     def _decide(self, turn_input: TurnInput, facts: Facts) -> None:
         message = turn_input.message
-        if isinstance(message, EventsPosted | CommandStarted | CommandOutcome):
+        if isinstance(message, EventsMessage | CommandStartMessage | CommandOutcomeMessage):
             known = self.duplicates.known_answer(turn_input, message, self.answers)
             if known is not None:
                 self.answers.append((turn_input, known))
@@ -154,11 +153,11 @@ class UnitOfWork:
     def _add(
         self, turn_input: TurnInput, message: Input, decision: Decision, now: datetime
     ) -> None:
-        if isinstance(message, EventsPosted | CommandStarted | CommandOutcome):
+        if isinstance(message, EventsMessage | CommandStartMessage | CommandOutcomeMessage):
             self._note_posted(turn_input, message, decision.events)
-        elif isinstance(message, Started) and decision.events:
+        elif isinstance(message, ExecuteMessage) and decision.events:
             self.start, self.deadline = message, turn_input.deadline
-        elif isinstance(message, Cancelled) and decision.events and turn_input.cascade:
+        elif isinstance(message, CancelMessage) and decision.events and turn_input.cascade:
             self.cascades = True
         self._add_rows(turn_input, decision, now)
         if decision.ended is not None:
@@ -188,7 +187,7 @@ class UnitOfWork:
     def _note_posted(
         self,
         turn_input: TurnInput,
-        message: EventsPosted | CommandStarted | CommandOutcome,
+        message: EventsMessage | CommandStartMessage | CommandOutcomeMessage,
         events: Sequence[EventRow],
     ) -> None:
         outside = {event.event_id for event in message.events if event.event_id is not None}

@@ -3,14 +3,12 @@
 Nothing here counts executions: the projection keeps the counters.
 """
 
-from noetl_common.bus.rpc import Handler, handle
-from noetl_contract.http.moments import rfc3339
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
     DASHBOARD_COUNTERS,
     DASHBOARD_WIDGETS,
     SCHEMA_TABLES,
-    RecentExecution,
     SchemaTables,
     ShardWidgets,
 )
@@ -21,41 +19,27 @@ _DAYS = 7
 _RECENT = 10
 
 
-class DashboardHandlers:
+class DashboardHandlers(Handlers):
     """Answers from the read model of one shard; the edge adds the shards up."""
 
     def __init__(self, store: DashboardStore) -> None:
         self._store = store
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(DASHBOARD_COUNTERS, self.on_counters),
-            handle(DASHBOARD_WIDGETS, self.on_widgets),
-            handle(SCHEMA_TABLES, self.on_tables),
-        ]
-
+    @answers(DASHBOARD_COUNTERS)
     async def on_counters(self, _request: Nothing) -> dict[str, int]:
         """Return the number of executions by status."""
         return await self._store.sum_counters()
 
+    @answers(DASHBOARD_WIDGETS)
     async def on_widgets(self, _request: Nothing) -> ShardWidgets:
         """Return the number of executions by day, and the newest executions."""
         days = await self._store.list_days(days=_DAYS)
-        recent = await self._store.list_recent(limit=_RECENT)
         return ShardWidgets(
             days={day.isoformat(): executions for day, executions in days.items()},
-            recent=[
-                RecentExecution(
-                    execution_id=execution.execution_id,
-                    path=execution.path,
-                    status=execution.status,
-                    started_at=rfc3339(execution.started_at),
-                )
-                for execution in recent
-            ],
+            recent=await self._store.list_recent(limit=_RECENT),
         )
 
+    @answers(SCHEMA_TABLES)
     async def on_tables(self, _request: Nothing) -> SchemaTables:
         """Return the tables of our schema; ``exists`` is false without the schema."""
         tables = await self._store.list_tables()

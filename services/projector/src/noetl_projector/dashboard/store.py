@@ -1,26 +1,13 @@
 """Counters of the read model, the newest executions and the tables of the schema."""
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
-from noetl_common.pg.database import Database
-
-
-@dataclass(frozen=True, slots=True)
-class StartedExecution:
-    """An execution in the list of the newest."""
-
-    execution_id: int
-    path: str
-    status: str
-    started_at: datetime
+from noetl_common.pg.database import Store
+from noetl_contract.rpc.projector import RecentExecution
 
 
-class DashboardStore:
+class DashboardStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def sum_counters(self) -> dict[str, int]:
         """Return the number of executions by status."""
@@ -32,10 +19,10 @@ class DashboardStore:
         rows = await self._db.fetch("list_days", days)
         return {row["day"]: row["executions"] for row in rows}
 
-    async def list_recent(self, *, limit: int) -> list[StartedExecution]:
+    async def list_recent(self, *, limit: int) -> list[RecentExecution]:
         """Return the newest executions."""
         rows = await self._db.fetch("list_recent", limit)
-        return [StartedExecution(**row) for row in rows]
+        return [RecentExecution(**row) for row in rows]
 
     async def list_tables(self) -> list[str] | None:
         """Return the tables and views of our schema; None without the schema."""

@@ -1,9 +1,11 @@
-"""Reads of executions and commands, one function per operation."""
+"""Reads of executions, their commands and events, one function per operation."""
 
 import asyncio
+from collections.abc import Sequence
 
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handlers, answers, encoded
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.http.executions.events import BatchStatus, EventResult
 from noetl_contract.http.executions.reads import (
     CancellationCheck,
     EventsAnswer,
@@ -11,11 +13,14 @@ from noetl_contract.http.executions.reads import (
     ExecutionEntry,
     ExecutionStatusAnswer,
 )
+from noetl_contract.http.masking import masked
 from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     COMMAND_GET,
+    EVENT_RESULT,
+    EVENTS_BATCH,
     EXECUTIONS_CANCELLED,
     EXECUTIONS_EVENTS,
     EXECUTIONS_EXISTS,
@@ -23,15 +28,20 @@ from noetl_contract.rpc.projector import (
     EXECUTIONS_LIST,
     EXECUTIONS_ORIGIN,
     EXECUTIONS_STATUS,
+    EXECUTIONS_STUCK,
     EXECUTIONS_TAIL,
+    BatchName,
     CommandName,
     DetailRequest,
+    EventName,
     EventsPage,
     ExecutionExists,
     ExecutionName,
     ExecutionOrigin,
     ExecutionsPage,
     ExecutionTail,
+    StuckExecutions,
+    StuckRequest,
     TailRequest,
 )
 
@@ -43,34 +53,21 @@ from noetl_projector.executions.answers import (
     shown_events,
     status_answer,
 )
-from noetl_projector.executions.store import ExecutionStore, State
+from noetl_projector.executions.store import ExecutionStore, LogRow, State
 from noetl_projector.settings import Settings
 
 # A browser rounds an id to a double: up to 64 off at today's size.
 _ROUNDING = 128
 
 
-class ExecutionHandlers:
+class ExecutionHandlers(Handlers):
     """Answers from the log and its state row, never from the read model."""
 
     def __init__(self, store: ExecutionStore, *, settings: Settings) -> None:
         self._store = store
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(EXECUTIONS_LIST, self.on_list),
-            handle(EXECUTIONS_GET, self.on_get),
-            handle(EXECUTIONS_STATUS, self.on_status),
-            handle(EXECUTIONS_EVENTS, self.on_events),
-            handle(EXECUTIONS_CANCELLED, self.on_cancelled),
-            handle(EXECUTIONS_EXISTS, self.on_exists),
-            handle(EXECUTIONS_ORIGIN, self.on_origin),
-            handle(EXECUTIONS_TAIL, self.on_tail),
-            handle(COMMAND_GET, self.on_command),
-        ]
-
+    @answers(EXECUTIONS_LIST)
     async def on_list(self, request: ExecutionsPage) -> Encoded[list[ExecutionEntry]]:
         """List executions, newest first."""
         states = await self._store.list_states(
@@ -82,6 +79,7 @@ class ExecutionHandlers:
         )
         return encoded(EXECUTIONS_LIST, [list_entry(state) for state in states])
 
+    @answers(EXECUTIONS_GET)
     async def on_get(self, request: DetailRequest) -> Encoded[ExecutionDetail] | Refusal:
         """Return an execution with its events: the newest ones ascending, or a page."""
         state = await self._store.find_state(request.execution_id)
@@ -94,13 +92,7 @@ class ExecutionHandlers:
         if request.page is None:
             events, pagination = await self._newest(state)
         else:
-            page = EventsPage(
-                execution_id=request.execution_id,
-                page=request.page,
-                page_size=request.page_size,
-                since_event_id=request.since_event_id,
-                event_type=request.event_type,
-            )
+            page = EventsPage.model_validate(request, from_attributes=True)
             events, pagination = await self._page(state, page, is_wanted=request.include_events)
         body = detail_answer(
             state,
@@ -112,6 +104,7 @@ class ExecutionHandlers:
         )
         return encoded(EXECUTIONS_GET, body)
 
+    @answers(EXECUTIONS_STATUS)
     async def on_status(self, request: ExecutionName) -> Encoded[ExecutionStatusAnswer] | Refusal:
         """Return status and progress, also of a log that no playbook wrote."""
         state, steps = await self._store.find_status(
@@ -122,6 +115,7 @@ class ExecutionHandlers:
             return _unknown(request.execution_id)
         return encoded(EXECUTIONS_STATUS, status_answer(state, completed_steps=steps))
 
+    @answers(EXECUTIONS_EVENTS)
     async def on_events(self, request: EventsPage) -> Encoded[EventsAnswer] | Refusal:
         """Return a page of events, newest first."""
         state = await self._find_log(request.execution_id)
@@ -131,6 +125,7 @@ class ExecutionHandlers:
         body = events_answer(state, events=events, pagination=pagination)
         return encoded(EXECUTIONS_EVENTS, body)
 
+    @answers(EXECUTIONS_CANCELLED)
     async def on_cancelled(self, request: ExecutionName) -> CancellationCheck:
         """Return whether an execution was cancelled; an unknown execution was not."""
         state = await self._find_log(request.execution_id)
@@ -145,6 +140,7 @@ class ExecutionHandlers:
             status=status,
         )
 
+    @answers(EXECUTIONS_EXISTS)
     async def on_exists(self, request: ExecutionName) -> ExecutionExists:
         """Return whether an execution was started, and its number of first commands (W5)."""
         state = await self._store.find_state(request.execution_id)
@@ -154,6 +150,7 @@ class ExecutionHandlers:
         commands = 1 if expected is None else expected
         return ExecutionExists(exists=True, status=state.status, commands_generated=commands)
 
+    @answers(EXECUTIONS_ORIGIN)
     async def on_origin(self, request: ExecutionName) -> ExecutionOrigin | Refusal:
         """Return catalog entry and workload of an execution, unmasked: for services only."""
         state = await self._store.find_state(request.execution_id)
@@ -162,6 +159,7 @@ class ExecutionHandlers:
         workload = await self._store.read_start(state.execution_id)
         return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload)
 
+    @answers(EXECUTIONS_TAIL)
     async def on_tail(self, request: TailRequest) -> Encoded[ExecutionTail] | Refusal:
         """Return events after a position or an event, ascending, and where the log stands."""
         execution_id, after = request.execution_id, request.after_position
@@ -178,13 +176,7 @@ class ExecutionHandlers:
             position=after,
             limit=min(request.limit, self._settings.tail_events_max),
         )
-        events = await asyncio.to_thread(
-            shown_events,
-            rows,
-            execution_id=execution_id,
-            max_bytes=self._settings.detail_bytes_max,
-            newest_first=False,
-        )
+        events = await self._shown(state, rows, newest_first=False)
         body: JsonObject = {
             "events": events,
             "status": state.status,
@@ -193,22 +185,49 @@ class ExecutionHandlers:
         }
         return encoded(EXECUTIONS_TAIL, body)
 
-    async def on_command(self, request: CommandName) -> Encoded[CommandAnswer] | Refusal:
+    @answers(COMMAND_GET)
+    async def on_command(self, request: CommandName) -> CommandAnswer | Refusal:
         """Return a command as issued, unmasked: its reader is a worker."""
         command = await self._store.find_command(
             request.event_id, execution_id=request.execution_id
         )
-        if command is None:
-            return Refusal(404, f"command.issued event not found: {request.event_id}")
-        body: JsonObject = {
-            "execution_id": command.execution_id,
-            "node_id": command.step,
-            "node_name": command.step,
-            "action": command.tool_kind,
-            "context": command.context,
-            "meta": command.meta,
-        }
-        return encoded(COMMAND_GET, body)
+        return command or Refusal(404, f"command.issued event not found: {request.event_id}")
+
+    @answers(EVENT_RESULT)
+    async def on_event_result(self, request: EventName) -> EventResult | Refusal:
+        """Return the result of an event, secrets masked."""
+        event = await self._store.find_event(request.event_id)
+        if event is None:
+            return Refusal(404, f"Event not found: {request.event_id}")
+        return event.model_copy(update={"result": masked(event.result)})
+
+    @answers(EVENTS_BATCH)
+    async def on_batch(self, request: BatchName) -> BatchStatus | Refusal:
+        """Return the state of a batch, named by one of its events; batches are committed whole."""
+        request_id = request.request_id
+        event = await self._store.find_event(request_id)
+        if event is None:
+            return Refusal(404, f"Batch request not found: {request_id}")
+        key = await self._store.find_batch_key(int(event.execution_id), event_id=request_id)
+        return BatchStatus(
+            request_id=str(request_id),
+            execution_id=str(event.execution_id),
+            state="completed",
+            status="COMPLETED",
+            error_code=None,
+            message=None,
+            commands_generated=0,
+            idempotency_key=key,
+            updated_at=event.created_at,
+        )
+
+    @answers(EXECUTIONS_STUCK)
+    async def on_stuck(self, request: StuckRequest) -> StuckExecutions:
+        """List executions that run for longer than they should, oldest first."""
+        ids = await self._store.find_stuck(
+            older_than_minutes=request.older_than_minutes, limit=request.limit
+        )
+        return StuckExecutions(execution_ids=ids)
 
     async def _find_log(self, execution_id: int) -> State | None:
         state = await self._store.find_state(execution_id)
@@ -220,13 +239,7 @@ class ExecutionHandlers:
         rows = await self._store.read_after(
             state.execution_id, position=max(0, state.position - limit), limit=limit
         )
-        events = await asyncio.to_thread(
-            shown_events,
-            rows,
-            execution_id=state.execution_id,
-            max_bytes=self._settings.detail_bytes_max,
-            newest_first=False,
-        )
+        events = await self._shown(state, rows, newest_first=False)
         return events, pagination_of(page=1, page_size=limit, total=state.position)
 
     async def _page(
@@ -251,14 +264,19 @@ class ExecutionHandlers:
             limit=page_size,
             offset=(page - 1) * page_size,
         )
-        events = await asyncio.to_thread(
+        return await self._shown(state, rows, newest_first=True), pagination
+
+    async def _shown(
+        self, state: State, rows: Sequence[LogRow], *, newest_first: bool
+    ) -> list[JsonObject]:
+        """Build events in a thread: their contexts may be large."""
+        return await asyncio.to_thread(
             shown_events,
             rows,
             execution_id=state.execution_id,
             max_bytes=self._settings.detail_bytes_max,
-            newest_first=True,
+            newest_first=newest_first,
         )
-        return events, pagination
 
 
 def _unknown(execution_id: int) -> Refusal:

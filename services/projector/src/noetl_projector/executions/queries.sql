@@ -173,7 +173,8 @@ WHERE e.execution_id = $1 AND e.position = 2 AND e.event_type = 'step.enter';
 
 -- name: find_command
 -- The issued command of an event id. $1 event id, $2 execution id or null
-SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
+SELECT
+    e.execution_id, e.node_name AS node_id, e.node_name, e.node_type AS action, e.context, e.meta
 FROM noetl.command AS c
 INNER JOIN noetl.event AS e
     ON e.execution_id = c.execution_id
@@ -184,7 +185,8 @@ LIMIT 1;
 -- name: find_issued
 -- The same from the log alone, whose rows outlive those of commands. $1 event id,
 -- $2 execution id or null
-SELECT e.execution_id, e.node_name, e.node_type, e.context, e.meta
+SELECT
+    e.execution_id, e.node_name AS node_id, e.node_name, e.node_type AS action, e.context, e.meta
 FROM noetl.event AS e
 WHERE
     e.event_id = $1
@@ -195,7 +197,8 @@ LIMIT 1;
 -- name: find_event
 -- The event of an id; ids repeat between executions, so it is the newest one. $1 event id
 SELECT
-    e.execution_id, e.event_id, e.event_type, e.node_name, e.status, e.result, e.error, e.created_at
+    e.execution_id, e.event_id, e.event_type, e.node_name,
+    coalesce(e.status, 'UNKNOWN') AS status, e.result, e.error, e.created_at
 FROM noetl.event AS e
 WHERE e.event_id = $1
 ORDER BY e.created_at DESC

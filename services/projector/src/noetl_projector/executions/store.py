@@ -1,12 +1,13 @@
 """Rows of executions: their states, logs and commands, which the orchestrator writes."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Self
+from datetime import datetime
 
 from noetl_common.errors import NoetlError
-from noetl_common.pg.database import Database, Row
+from noetl_common.pg.database import Store
 from noetl_contract.events import ExecutionStatus, status_of_terminal
+from noetl_contract.http.executions.events import EventResult
+from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
 
 
@@ -23,23 +24,18 @@ class State:
     position: int
     started_at: datetime
     ended_at: datetime | None
-    error: str | None
-    total_steps: int
-    completed_steps: int
-    running_steps: int
-    failed_steps: int
-    soft_errors: int
-    current_step: str | None
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read a row whose columns have these names."""
-        return cls(**dict(row))
+    error: str | None = None
+    total_steps: int = 0
+    completed_steps: int = 0
+    running_steps: int = 0
+    failed_steps: int = 0
+    soft_errors: int = 0
+    current_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One row of a log, as readers see it."""
+    """One row of a log, as readers see it; its time is UTC without a zone."""
 
     position: int
     event_id: int
@@ -56,51 +52,9 @@ class LogRow:
     parent_execution_id: int | None
     duration: float | None
 
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read a row whose columns have these names; its time is UTC without a zone."""
-        values = dict(row)
-        values["created_at"] = values["created_at"].replace(tzinfo=UTC)
-        return cls(**values)
 
-
-@dataclass(frozen=True, slots=True)
-class StoredCommand:
-    """A command as it was issued."""
-
-    execution_id: int
-    step: str
-    tool_kind: str
-    context: Json
-    meta: Json
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event and its result."""
-
-    execution_id: int
-    event_id: int
-    event_type: str
-    node_name: str | None
-    status: str | None
-    result: Json
-    error: str | None
-    created_at: datetime
-
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        """Read a row whose columns have these names; its time is UTC without a zone."""
-        values = dict(row)
-        values["created_at"] = values["created_at"].replace(tzinfo=UTC)
-        return cls(**values)
-
-
-class ExecutionStore:
+class ExecutionStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def is_reachable(self) -> bool:
         """Return whether the database answers."""
@@ -113,7 +67,7 @@ class ExecutionStore:
     async def find_state(self, execution_id: int) -> State | None:
         """Return the state row of an execution."""
         row = await self._db.fetchrow("find_state", execution_id)
-        return None if row is None else State.of(row)
+        return None if row is None else State(**row)
 
     async def find_status(self, execution_id: int, *, limit: int) -> tuple[State | None, list[str]]:
         """Return the state row and the names of ended steps in the order in which they ended."""
@@ -129,25 +83,11 @@ class ExecutionStore:
         row = await self._db.fetchrow("find_log", execution_id)
         if row is None:
             return None
-        ended = status_of_terminal(row["event_type"] or "")
-        return State(
-            execution_id=row["execution_id"],
-            catalog_id=row["catalog_id"],
-            path=row["path"],
-            version=0,
-            parent_execution_id=row["parent_execution_id"],
-            status=ExecutionStatus.RUNNING if ended is None else ended,
-            position=row["position"],
-            started_at=row["started_at"],
-            ended_at=None if ended is None else row["ended_at"],
-            error=None,
-            total_steps=0,
-            completed_steps=0,
-            running_steps=0,
-            failed_steps=0,
-            soft_errors=0,
-            current_step=None,
-        )
+        values = dict(row)
+        ended = status_of_terminal(values.pop("event_type") or "")
+        if ended is None:
+            values["ended_at"] = None
+        return State(version=0, status=ended or ExecutionStatus.RUNNING, **values)
 
     async def list_states(
         self,
@@ -160,12 +100,12 @@ class ExecutionStore:
     ) -> list[State]:
         """Return executions, newest first."""
         rows = await self._db.fetch("list_states", catalog_id, path_part, status, limit, offset)
-        return [State.of(row) for row in rows]
+        return [State(**row) for row in rows]
 
     async def read_after(self, execution_id: int, *, position: int, limit: int) -> list[LogRow]:
         """Return rows after a position, ascending."""
         rows = await self._db.fetch("read_after", execution_id, position, limit)
-        return [LogRow.of(row) for row in rows]
+        return [LogRow(**row) for row in rows]
 
     async def find_position(self, execution_id: int, *, event_id: int, rounding: int) -> int:
         """Return the position after an event that a reader has seen (P4)."""
@@ -184,7 +124,7 @@ class ExecutionStore:
         rows = await self._db.fetch(
             "read_page", execution_id, above_event_id, event_type, limit, offset
         )
-        return [LogRow.of(row) for row in rows]
+        return [LogRow(**row) for row in rows]
 
     async def count_page(
         self, execution_id: int, *, above_event_id: int | None, event_type: str | None
@@ -207,25 +147,17 @@ class ExecutionStore:
 
     async def find_command(
         self, event_id: int, *, execution_id: int | None
-    ) -> StoredCommand | None:
+    ) -> CommandAnswer | None:
         """Return a command by the id of its event."""
         row = await self._db.fetchrow("find_command", event_id, execution_id)
         if row is None:
             row = await self._db.fetchrow("find_issued", event_id, execution_id)
-        if row is None:
-            return None
-        return StoredCommand(
-            execution_id=row["execution_id"],
-            step=row["node_name"],
-            tool_kind=row["node_type"],
-            context=row["context"],
-            meta=row["meta"],
-        )
+        return None if row is None else CommandAnswer(**row)
 
-    async def find_event(self, event_id: int) -> StoredEvent | None:
-        """Return the newest event of an id; ids repeat between executions."""
+    async def find_event(self, event_id: int) -> EventResult | None:
+        """Return the newest event of an id, unmasked; ids repeat between executions."""
         row = await self._db.fetchrow("find_event", event_id)
-        return None if row is None else StoredEvent.of(row)
+        return None if row is None else EventResult(**row)
 
     async def find_batch_key(self, execution_id: int, *, event_id: int) -> str | None:
         """Return the key under which the batch of an event was sent; None without a key."""

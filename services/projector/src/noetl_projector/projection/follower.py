@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from noetl_common.bus.delivery import Delivery
-from noetl_common.bus.pull import ack_all
+from noetl_common.bus.delivery import Delivery, ack_all
 from noetl_common.errors import Conflict, Transient
 from noetl_common.logging import get_logger
 from noetl_common.metrics import counter

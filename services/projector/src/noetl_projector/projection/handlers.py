@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
 from noetl_contract.rpc.projector import (
     PROJECTION_ADVANCE,
@@ -17,20 +17,14 @@ from noetl_projector.settings import Settings
 _MOST_ROWS = 5000
 
 
-class ProjectionHandlers:
+class ProjectionHandlers(Handlers):
     """`projection.advance` and `projection.rebuild`."""
 
     def __init__(self, store: ProjectionStore, *, settings: Settings) -> None:
         self._store = store
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(PROJECTION_ADVANCE, self.on_advance),
-            handle(PROJECTION_REBUILD, self.on_rebuild),
-        ]
-
+    @answers(PROJECTION_ADVANCE)
     async def on_advance(self, request: AdvanceExecutions) -> AdvanceAnswer:
         """Move the named executions to the positions of their logs, or all that lag behind."""
         ids = request.execution_ids
@@ -41,12 +35,13 @@ class ProjectionHandlers:
         moved = await self._store.move_executions(ids) if ids else 0
         return AdvanceAnswer(advanced=moved, checked=len(ids))
 
+    @answers(PROJECTION_REBUILD)
     async def on_rebuild(self, request: RebuildPage) -> RebuildAnswer:
         """Rewrite one page of the read model; after the last page count again."""
         page = await self._store.rebuild_page(after=request.after, limit=_bounded(request.limit))
         if page.after is None:
             await self._store.recount()
-        return RebuildAnswer(rewritten=page.rewritten, removed=page.removed, after=page.after)
+        return page
 
 
 def _bounded(limit: int) -> int:

@@ -1,29 +1,17 @@
 """Writes of the read model: rows are moved to where their logs are, or rebuilt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_common.pg.database import Database
+from noetl_common.pg.database import Store
+from noetl_contract.http.system.internal import RebuildAnswer
 
 _FIRST_ID = -(1 << 63)
 _LAST_ID = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class RebuiltPage:
-    """Counts of one page; `after` is where the next page begins, None at the end."""
-
-    rewritten: int
-    removed: int
-    after: int | None
-
-
-class ProjectionStore:
+class ProjectionStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def move_executions(self, execution_ids: Sequence[int]) -> int:
         """Move rows of the read model to the positions of their logs.
@@ -46,8 +34,10 @@ class ProjectionStore:
         rows = await self._db.fetch("find_lagging", ended_after, limit)
         return [row["execution_id"] for row in rows]
 
-    async def rebuild_page(self, *, after: int | None, limit: int) -> RebuiltPage:
+    async def rebuild_page(self, *, after: int | None, limit: int) -> RebuildAnswer:
         """Rewrite one page of rows, and delete rows of executions that are gone.
+
+        ``after`` of the answer is where the next page begins, None at the end.
 
         Pages go by execution id, not by event id: late commits carry old event ids. The
         projection may go on meanwhile: a row that is ahead stays as it is.
@@ -61,7 +51,7 @@ class ProjectionStore:
             await session.execute("add_missing_executions", ids)
             rewritten = await session.fetchval("move_executions", ids, True)
             removed = await session.fetchval("delete_orphans", first, last)
-        return RebuiltPage(int(rewritten), int(removed), None if is_last else last)
+        return RebuildAnswer(rewritten=rewritten, removed=removed, after=None if is_last else last)
 
     async def recount(self) -> None:
         """Count all rows again: the differences kept so far never correct an earlier mistake."""

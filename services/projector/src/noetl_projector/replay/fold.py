@@ -8,18 +8,7 @@ import orjson
 from noetl_contract.events import status_of_terminal
 from noetl_contract.json import Json, JsonObject
 
-from noetl_projector.replay.shapes import (
-    COMMAND_OPTIONAL,
-    EXECUTION_OPTIONAL,
-    FRAME_OPTIONAL,
-    LOOP_OPTIONAL,
-    OBJECT_OPTIONAL,
-    STAGE_OPTIONAL,
-    new_command,
-    new_frame,
-    new_object,
-    new_stage,
-)
+from noetl_projector.replay.shapes import COMMAND, FRAME, STAGE, new_object
 
 _ENTERED = frozenset({"step.enter", "step_enter", "step_started"})
 _LEFT = frozenset({"step.exit", "step_completed", "command.completed"})
@@ -69,22 +58,15 @@ def replayed(
         body["last_event_id"] = fold.last.event_id
         body["last_event_type"] = fold.last.event_type
     maps: JsonObject = {
-        "execution": _without_none(fold.execution, EXECUTION_OPTIONAL),
-        "stages": _sorted(fold.stages, STAGE_OPTIONAL),
-        "frames": _sorted(fold.frames, FRAME_OPTIONAL),
-        "commands": _sorted(fold.commands, COMMAND_OPTIONAL),
-        "business_objects": _sorted(fold.objects, OBJECT_OPTIONAL),
-        "loops": _sorted(fold.loops, LOOP_OPTIONAL),
+        "execution": _without_none(fold.execution),
+        "stages": _sorted(fold.stages),
+        "frames": _sorted(fold.frames),
+        "commands": _sorted(fold.commands),
+        "business_objects": _sorted(fold.objects),
+        "loops": _sorted(fold.loops),
     }
     body |= maps
-    checksums = {
-        "business_object": _checksum(maps["business_objects"]),
-        "command": _checksum(maps["commands"]),
-        "execution": _checksum(maps["execution"]),
-        "frame": _checksum(maps["frames"]),
-        "loop": _checksum(maps["loops"]),
-        "stage": _checksum(maps["stages"]),
-    }
+    checksums = {name.removesuffix("s"): _checksum(maps[name]) for name in sorted(maps)}
     whole = _checksum({**body, "projection_checksums": checksums})
     return {**body, "checksum": whole, "projection_checksums": checksums}
 
@@ -138,7 +120,7 @@ def _take_stage(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None:
     stage_id = _aggregate(row, meta, "stage", row.stage_id)
     if stage_id is None:
         return
-    stage = fold.stages.setdefault(stage_id, new_stage(stage_id))
+    stage = fold.stages.setdefault(stage_id, {"stage_id": stage_id, **STAGE})
     if row.event_type == "stage.opened":
         stage["status"], stage["opened_event_id"] = "OPEN", row.event_id
     elif row.event_type == "stage.closed":
@@ -158,7 +140,7 @@ def _take_frame(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None:
     frame_id = _aggregate(row, meta, "frame", row.frame_id)
     if frame_id is None:
         return
-    frame = fold.frames.setdefault(frame_id, new_frame(frame_id))
+    frame = fold.frames.setdefault(frame_id, {"frame_id": frame_id, **FRAME})
     match row.event_type:
         case "frame.dispatched":
             frame["status"], frame["claimed_event_id"] = "CLAIMED", row.event_id
@@ -198,7 +180,7 @@ def _take_command(fold: _Fold, row: ReplayRow, meta: Mapping[str, Json]) -> None
     command_id = _command_id(row, meta)
     if command_id is None:
         return
-    command = fold.commands.setdefault(command_id, new_command(command_id))
+    command = fold.commands.setdefault(command_id, {"command_id": command_id, **COMMAND})
     moment = _COMMAND_MOMENTS.get(row.event_type)
     if moment is not None:
         status, place = moment
@@ -359,13 +341,13 @@ def _integer(value: Json, default: int) -> int:
     return value if _is_integer(value) else default
 
 
-def _sorted(found: Mapping[str, JsonObject], optional: frozenset[str]) -> dict[str, JsonObject]:
+def _sorted(found: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
     by_bytes: Callable[[str], bytes] = str.encode
-    return {key: _without_none(found[key], optional) for key in sorted(found, key=by_bytes)}
+    return {key: _without_none(found[key]) for key in sorted(found, key=by_bytes)}
 
 
-def _without_none(body: JsonObject, optional: frozenset[str]) -> JsonObject:
-    return {k: v for k, v in body.items() if v is not None or k not in optional}
+def _without_none(body: JsonObject) -> JsonObject:
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _checksum(value: Json) -> dict[str, str]:

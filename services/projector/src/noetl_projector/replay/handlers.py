@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handlers, answers, encoded
 from noetl_contract.http.executions.replay import ReplayAnswer
 from noetl_contract.http.masking import masked
 from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest
@@ -14,16 +14,13 @@ from noetl_projector.replay.fold import ReplayRow, replayed
 from noetl_projector.replay.store import ReplayStore
 
 
-class ReplayHandlers:
+class ReplayHandlers(Handlers):
     """One method per operation."""
 
     def __init__(self, store: ReplayStore) -> None:
         self._store = store
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [handle(REPLAY_STATE, self.on_replay)]
-
+    @answers(REPLAY_STATE)
     async def on_replay(self, request: ReplayRequest) -> Encoded[ReplayAnswer]:
         """Fold a log up to a cutoff."""
         moment = request.as_of_time

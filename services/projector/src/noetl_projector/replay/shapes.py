@@ -1,112 +1,48 @@
-"""Empty entries of the maps of a replayed state."""
+"""New entries (stage, frame, command, object) of a replayed state; unset keys are left out."""
 
 from noetl_contract.json import JsonObject
 
-# Keys that are left out while their value is unknown.
-EXECUTION_OPTIONAL = frozenset({"last_node_name"})
-STAGE_OPTIONAL = frozenset(
-    {
-        "kind",
-        "step_name",
-        "parent_stage_id",
-        "loop_event_id",
-        "opened_event_id",
-        "closed_event_id",
-        "last_event_id",
-    }
-)
-FRAME_OPTIONAL = frozenset(
-    {
-        "stage_id",
-        "parent_frame_id",
-        "command_id",
-        "claimed_event_id",
-        "terminal_event_id",
-        "last_event_id",
-        "output_ref",
-        "output_ref_summary",
-    }
-)
-COMMAND_OPTIONAL = frozenset(
-    {
-        "stage_id",
-        "frame_id",
-        "parent_command_id",
-        "worker_id",
-        "worker_locator",
-        "issued_event_id",
-        "claimed_event_id",
-        "started_event_id",
-        "terminal_event_id",
-        "last_event_id",
-    }
-)
-OBJECT_OPTIONAL = frozenset(
-    {
-        "first_event_id",
-        "last_event_id",
-        "deleted_event_id",
-        "last_event_type",
-        "last_payload_ref",
-    }
-)
-LOOP_OPTIONAL = frozenset({"step_name", "total", "last_event_id"})
-
-
-def new_stage(stage_id: str) -> JsonObject:
-    """Return a stage before its first row."""
-    return {
-        "stage_id": stage_id,
-        "status": "UNKNOWN",
-        "kind": None,
-        "step_name": None,
-        "parent_stage_id": None,
-        "loop_event_id": None,
-        "opened_event_id": None,
-        "closed_event_id": None,
-        "frame_count": 0,
-        "row_count": 0,
-        "events_emitted": 0,
-        "failed_count": 0,
-        "last_event_id": None,
-    }
-
-
-def new_frame(frame_id: str) -> JsonObject:
-    """Return a frame before its first row."""
-    return {
-        "frame_id": frame_id,
-        "stage_id": None,
-        "parent_frame_id": None,
-        "command_id": None,
-        "claimed_event_id": None,
-        "terminal_event_id": None,
-        "status": "UNKNOWN",
-        "row_count": 0,
-        "attempts": 0,
-        "last_event_id": None,
-        "events_emitted": 0,
-        "output_ref": None,
-        "output_ref_summary": None,
-    }
-
-
-def new_command(command_id: str) -> JsonObject:
-    """Return a command before its first row."""
-    return {
-        "command_id": command_id,
-        "stage_id": None,
-        "frame_id": None,
-        "parent_command_id": None,
-        "worker_id": None,
-        "worker_locator": None,
-        "status": "UNKNOWN",
-        "issued_event_id": None,
-        "claimed_event_id": None,
-        "started_event_id": None,
-        "terminal_event_id": None,
-        "last_event_id": None,
-    }
+STAGE: JsonObject = {
+    "status": "UNKNOWN",
+    "kind": None,
+    "step_name": None,
+    "parent_stage_id": None,
+    "loop_event_id": None,
+    "opened_event_id": None,
+    "closed_event_id": None,
+    "frame_count": 0,
+    "row_count": 0,
+    "events_emitted": 0,
+    "failed_count": 0,
+    "last_event_id": None,
+}
+FRAME: JsonObject = {
+    "stage_id": None,
+    "parent_frame_id": None,
+    "command_id": None,
+    "claimed_event_id": None,
+    "terminal_event_id": None,
+    "status": "UNKNOWN",
+    "row_count": 0,
+    "attempts": 0,
+    "last_event_id": None,
+    "events_emitted": 0,
+    "output_ref": None,
+    "output_ref_summary": None,
+}
+COMMAND: JsonObject = {
+    "stage_id": None,
+    "frame_id": None,
+    "parent_command_id": None,
+    "worker_id": None,
+    "worker_locator": None,
+    "status": "UNKNOWN",
+    "issued_event_id": None,
+    "claimed_event_id": None,
+    "started_event_id": None,
+    "terminal_event_id": None,
+    "last_event_id": None,
+}
 
 
 def new_object(key: str, kind: str, identifier: str) -> JsonObject:

@@ -3,16 +3,13 @@
 import asyncio
 from datetime import datetime
 
-from noetl_common.pg.database import Database, Row
+from noetl_common.pg.database import Row, Store
 
 from noetl_projector.replay.fold import ReplayRow
 
 
-class ReplayStore:
+class ReplayStore(Store):
     """One method per statement or transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
 
     async def read_rows(
         self,

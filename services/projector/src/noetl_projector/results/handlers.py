@@ -2,38 +2,48 @@
 
 import asyncio
 import hashlib
-from dataclasses import replace
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handlers, answers
 from noetl_common.ids import SnowflakeIds
-from noetl_contract.http.executions.results import ResultPutAnswer, StoredResult
-from noetl_contract.http.moments import rfc3339
+from noetl_contract.http.executions.results import (
+    DeletedResults,
+    ResultList,
+    ResultPutAnswer,
+    StoredResult,
+)
 from noetl_contract.json import Json
 from noetl_contract.rpc import Refusal
+from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
+    RESULT_DELETE,
     RESULT_GET,
+    RESULT_LIST,
     RESULT_PUT,
     RESULT_RESOLVE,
+    RESULT_STATS,
     NamedResult,
+    ResultFilter,
     ResultPut,
     ResultRef,
+    StoreSizes,
 )
 
 from noetl_projector.results.bodies.places import Places
-from noetl_projector.results.store import NewResult, ResultStore, StoredBody
+from noetl_projector.results.store import ResultStore, StoredBody
 from noetl_projector.results.uri import InvalidUri, ResultUri
 from noetl_projector.settings import Settings
 
 _USUAL_SCOPE = "execution"
 _FETCH_SECONDS = 20.0
+_MOST_LISTED = 5000
 _WITHOUT_RESULT_SECONDS = 3600.0
 """After this a body without a result is removed; far longer than any transfer."""
 
 
-class ResultHandlers:
-    """One method per operation."""
+class ResultHandlers(Handlers):
+    """Results with their bodies: stored and read."""
 
     def __init__(
         self, store: ResultStore, *, bus: Bus, settings: Settings, ids: SnowflakeIds, places: Places
@@ -46,14 +56,7 @@ class ResultHandlers:
         # Each holds its body in memory, some in several forms at a time.
         self._transfers = asyncio.Semaphore(settings.result_transfers)
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(RESULT_PUT, self.on_put),
-            handle(RESULT_RESOLVE, self.on_resolve),
-            handle(RESULT_GET, self.on_get),
-        ]
-
+    @answers(RESULT_PUT)
     async def on_put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
         """Store a result; repeating the request with the sender's id stores it once (W13).
 
@@ -80,42 +83,30 @@ class ResultHandlers:
             name=request.name,
             result_id=self._ids.next() if request.result_id is None else request.result_id,
         )
-        result = NewResult(
-            result_id=uri.result_id,
-            execution_id=uri.execution_id,
-            name=uri.name,
-            scope=request.scope or _USUAL_SCOPE,
-            source_step=request.source_step,
-            text=None,
-            size=len(text),
-            sha256=digest,
-            # Results last as long as their execution; what the edge stores expires sooner (W13).
-            expires_seconds=request.expires_seconds,
-        )
-        result = await self._with_body(result, text)
-        await self._store.insert_result(result)
+        body, scope = await self._stored(uri, text, digest), request.scope or _USUAL_SCOPE
+        # Results last as long as their execution; what the edge stores expires sooner (W13).
+        await self._store.insert_result(uri, body, described=request, scope=scope)
         return ResultPutAnswer(
             ref=str(uri),
-            store=result.store,
-            scope=result.scope,
-            bytes=len(text),
+            store=body.store,
+            scope=scope,
+            bytes=body.bytes,
             sha256=digest,
             expires_at=None,
         )
 
-    async def _with_body(self, result: NewResult, text: bytes) -> NewResult:
-        """Put the body into the row, or where it belongs and the place into the row."""
+    async def _stored(self, uri: ResultUri, text: bytes, digest: str) -> StoredBody:
+        """Return what the row holds: the body, or the place where it is put."""
         place = self._places.chosen
         if place is None:
-            return replace(result, text=text.decode())
+            return StoredBody(len(text), digest, data=text.decode())
         # Other content under a known id must not replace a body that a row describes.
-        key = f"{result.execution_id}/{result.result_id}-{result.sha256[:16]}"
-        location = place.location(key)
+        location = place.location(f"{uri.execution_id}/{uri.result_id}-{digest[:16]}")
         await self._store.announce_body(
             place.name, location=location, seconds=_WITHOUT_RESULT_SECONDS
         )
         await place.put(location, text)
-        return replace(result, store=place.name, location=location)
+        return StoredBody(len(text), digest, store=place.name, location=location)
 
     async def _read_body(self, stored: StoredBody) -> bytes:
         if stored.data is not None:
@@ -124,6 +115,7 @@ class ResultHandlers:
             stored.store, stored.location or "", size=stored.bytes, digest=stored.sha256
         )
 
+    @answers(RESULT_RESOLVE)
     async def on_resolve(self, request: ResultRef) -> Encoded[Json] | Refusal:
         """Return the stored value itself."""
         try:
@@ -138,27 +130,46 @@ class ResultHandlers:
                 return Refusal(404, "result not found")
             return Encoded(await self._read_body(found))
 
-    async def on_get(self, request: NamedResult) -> Encoded[StoredResult] | Refusal:
+    @answers(RESULT_GET)
+    async def on_get(self, request: NamedResult) -> StoredResult | Refusal:
         """Return the newest result of a name."""
         execution_id, name = request.execution_id, request.name
         async with self._transfers:
             found = await self._store.find_newest_result(execution_id, name=name)
             if found is None:
                 return Refusal(404, "result not found")
-            data = await self._read_body(found.body)
-        return encoded(
-            RESULT_GET,
-            {
-                "ref": str(ResultUri(execution_id, name, found.result_id)),
-                "name": name,
-                "scope": found.scope,
-                "source_step": found.source_step,
-                "bytes": found.body.bytes,
-                "sha256": found.body.sha256,
-                "created_at": rfc3339(found.created_at),
-                "data": orjson.Fragment(data),
-            },
+            described, body = found
+            data = orjson.Fragment(await self._read_body(body))
+        return described.model_copy(update={"data": data})
+
+
+class ResultListHandlers(Handlers):
+    """Results without their bodies: listed, deleted and measured."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+
+    @answers(RESULT_LIST)
+    async def on_list(self, request: ResultFilter) -> ResultList:
+        """List the results of an execution, without their data."""
+        execution_id = request.execution_id
+        results = await self._store.list_results(
+            execution_id, scope=request.scope, name=request.name, limit=_MOST_LISTED
         )
+        return ResultList(execution_id=execution_id, results=results, count=len(results))
+
+    @answers(RESULT_DELETE)
+    async def on_delete(self, request: ResultFilter) -> DeletedResults:
+        """Delete results of an execution; return how many."""
+        count = await self._store.delete_results(
+            request.execution_id, scope=request.scope, name=request.name
+        )
+        return DeletedResults(execution_id=request.execution_id, deleted=count)
+
+    @answers(RESULT_STATS)
+    async def on_stats(self, _request: Nothing) -> StoreSizes:
+        """Return number and size of the stored results by store."""
+        return StoreSizes(stores=await self._store.measure_results())
 
 
 def _canonical(data: Json) -> tuple[bytes, str]:

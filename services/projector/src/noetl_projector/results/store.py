@@ -1,87 +1,45 @@
 """Rows of stored results, and of bodies that wait for their removal."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
 
-from noetl_common.pg.database import Database
-from noetl_contract.http.executions.results import StoreSize
+from noetl_common.pg.database import Store
+from noetl_contract.http.executions.results import ListedResult, StoredResult, StoreSize
+from noetl_contract.rpc.projector import ResultPut
 
-
-@dataclass(frozen=True, slots=True)
-class NewResult:
-    """A result to store; ``text`` is its compact JSON with sorted keys, None if elsewhere."""
-
-    result_id: int
-    execution_id: int
-    name: str
-    scope: str
-    source_step: str | None
-    text: str | None
-    size: int
-    sha256: str
-    store: str = "db"
-    location: str | None = None
-    expires_seconds: float | None = None
+from noetl_projector.results.uri import ResultUri
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """A result's JSON text in ``data``, or the place and location that hold it."""
+    """A result's JSON text in ``data``, compact with sorted keys, or where it is."""
 
-    data: str | None
-    store: str
-    location: str | None
     bytes: int
     sha256: str
+    data: str | None = None
+    store: str = "db"
+    location: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NamedBody:
-    """A result of a name, with its body."""
-
-    result_id: int
-    scope: str
-    source_step: str | None
-    created_at: datetime
-    body: StoredBody
-
-
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """A stored result without its data."""
-
-    result_id: int
-    name: str
-    scope: str
-    source_step: str | None
-    store: str
-    bytes: int
-    sha256: str
-    created_at: datetime
-    expires_at: datetime | None
-
-
-class ResultStore:
+class ResultStore(Store):
     """One method per statement or transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
-
-    async def insert_result(self, result: NewResult) -> None:
+    async def insert_result(
+        self, uri: ResultUri, body: StoredBody, *, described: ResultPut, scope: str
+    ) -> None:
         """Store a result; repeating it changes nothing."""
         await self._db.execute(
             "insert_result",
-            result.result_id,
-            result.execution_id,
-            result.name,
-            result.scope,
-            result.source_step,
-            result.text,
-            result.size,
-            result.sha256,
-            result.store,
-            result.location,
-            result.expires_seconds,
+            uri.result_id,
+            uri.execution_id,
+            uri.name,
+            scope,
+            described.source_step,
+            body.data,
+            body.bytes,
+            body.sha256,
+            body.store,
+            body.location,
+            described.expires_seconds,
         )
 
     async def delete_expired_results(self, *, limit: int) -> int:
@@ -109,31 +67,28 @@ class ResultStore:
         rows = await self._db.fetch("take_removals", limit)
         return [(row["store"], row["location"]) for row in rows]
 
-    async def find_newest_result(self, execution_id: int, *, name: str) -> NamedBody | None:
-        """Return the newest result of a name."""
+    async def find_newest_result(
+        self, execution_id: int, *, name: str
+    ) -> tuple[StoredResult, StoredBody] | None:
+        """Return the newest result of a name, and its body."""
         row = await self._db.fetchrow("find_newest_result", execution_id, name)
         if row is None:
             return None
-        return NamedBody(
-            result_id=row["result_id"],
-            scope=row["scope"],
-            source_step=row["source_step"],
-            created_at=row["created_at"],
-            body=StoredBody(
-                data=row["data"],
-                store=row["store"],
-                location=row["location"],
-                bytes=row["bytes"],
-                sha256=row["sha256"],
-            ),
-        )
+        columns = dict(row)
+        body = StoredBody(**{part.name: columns[part.name] for part in fields(StoredBody)})
+        ref = str(ResultUri(execution_id, name, columns["result_id"]))
+        del columns["data"]
+        return StoredResult(ref=ref, name=name, **columns), body
 
     async def list_results(
         self, execution_id: int, *, scope: str | None, name: str | None, limit: int
-    ) -> list[ResultRow]:
+    ) -> list[ListedResult]:
         """Return the results of an execution without their data, oldest first."""
         rows = await self._db.fetch("list_results", execution_id, scope, name, limit)
-        return [ResultRow(**row) for row in rows]
+        return [
+            ListedResult(ref=str(ResultUri(execution_id, row["name"], row["result_id"])), **row)
+            for row in rows
+        ]
 
     async def delete_results(
         self, execution_id: int, *, scope: str | None, name: str | None

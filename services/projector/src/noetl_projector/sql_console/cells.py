@@ -23,8 +23,8 @@ _OFFSET = re.compile(r"([+-]\d\d)$")
 
 async def prepare_connection(connection: Connection) -> None:
     """Let PostgreSQL print and read the values of its own types."""
-    rows = await connection.fetch(_OWN_TYPES, list(_DECODERS))
-    _show_as_text(connection, {row["oid"]: _DECODERS[row["name"]] for row in rows})
+    rows = await connection.fetch(_OWN_TYPES)
+    _show_as_text(connection, {row["oid"]: _DECODERS.get(row["name"], str) for row in rows})
 
 
 async def learn_types(connection: Connection) -> None:
@@ -94,10 +94,13 @@ def _boolean(text: str) -> bool:
     return text == "t"
 
 
+# Arrays are taken apart by their elements, and texts are read as they are.
 _OWN_TYPES = """
 SELECT t.oid, t.typname::TEXT AS name
 FROM pg_catalog.pg_type AS t
-WHERE t.typnamespace = 'pg_catalog'::REGNAMESPACE AND t.typname = ANY($1::NAME[])
+WHERE t.typnamespace = 'pg_catalog'::REGNAMESPACE
+    AND t.typname <> 'char'
+    AND (t.typname = 'record' OR (t.typtype = 'b' AND t.typcategory NOT IN ('A', 'S')))
 /* list_own_types */
 """
 _COMPOUND_TYPES = """
@@ -113,38 +116,4 @@ _DECODERS: dict[str, Decoder] = {
     **dict.fromkeys(("timestamp", "timestamptz"), _moment),
     "numeric": _number,
     "bool": _boolean,
-    **dict.fromkeys(
-        (
-            "date",
-            "time",
-            "timetz",
-            "interval",
-            "uuid",
-            "inet",
-            "cidr",
-            "macaddr",
-            "macaddr8",
-            "bytea",
-            "money",
-            "bit",
-            "varbit",
-            "xml",
-            "tsvector",
-            "tsquery",
-            "point",
-            "line",
-            "lseg",
-            "box",
-            "path",
-            "polygon",
-            "circle",
-            "pg_lsn",
-            "tid",
-            "jsonpath",
-            "xid8",
-            "pg_snapshot",
-            "record",
-        ),
-        str,
-    ),
 }

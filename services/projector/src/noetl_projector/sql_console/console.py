@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -43,6 +44,7 @@ _RESET_ROLE = "SET SESSION AUTHORIZATION DEFAULT /* reset_role */"
 _GRACE_SECONDS = 2.0
 _FIRST_CHUNK = 8
 _LARGEST_CHUNK = 1000
+_CONNECTION_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class SqlFailed(NoetlError):
@@ -69,14 +71,12 @@ class DatabaseNotReached(NoetlError):
     http_status = 502
 
 
+@dataclass(slots=True)
 class Outcome:
     """Rows as JSON texts; ``is_cut`` when there were more than the limits allow."""
 
-    __slots__ = ("is_cut", "rows")
-
-    def __init__(self) -> None:
-        self.rows: list[bytes] = []
-        self.is_cut = False
+    rows: list[bytes] = field(default_factory=list)
+    is_cut: bool = False
 
 
 class SqlConsole:
@@ -106,7 +106,7 @@ class SqlConsole:
                     self._settings.sql_console_timeout_seconds + _GRACE_SECONDS
                 ):
                     return await self._transaction(connection, statement, search_path)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except _CONNECTION_ERRORS as error:
                 raise _ours(error) from error
 
     async def _transaction(
@@ -202,7 +202,7 @@ class SqlConsole:
         finally:
             try:
                 await connection.close(timeout=_GRACE_SECONDS)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except _CONNECTION_ERRORS:
                 connection.terminate()
 
     async def _own(self) -> PooledConnection:
@@ -219,7 +219,7 @@ class SqlConsole:
             if self._settings.sql_console_writes and not connection.is_closed():
                 async with asyncio.timeout(_GRACE_SECONDS):
                     await connection.execute(_RESET_ROLE)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except _CONNECTION_ERRORS:
             connection.terminate()
         finally:
             await self._pool.release(connection, timeout=_GRACE_SECONDS)
@@ -242,13 +242,7 @@ class SqlConsole:
                 server_settings={"application_name": "noetl sql", "timezone": "UTC"},
             )
             await prepare_connection(connection)
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            OSError,
-            TimeoutError,
-        ) as error:
+        except (*_CONNECTION_ERRORS, asyncpg.InternalClientError) as error:
             # PostgreSQL's own words name the role or the database, never the password.
             words = (
                 str(error).partition("\n")[0] if isinstance(error, asyncpg.PostgresError) else ""
@@ -288,7 +282,7 @@ async def _rolled_back(connection: Connection, transaction: "Transaction") -> No
     try:
         async with asyncio.timeout(_GRACE_SECONDS):
             await transaction.rollback()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except _CONNECTION_ERRORS:
         connection.terminate()
 
 

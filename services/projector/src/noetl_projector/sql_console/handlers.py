@@ -2,7 +2,7 @@
 
 import orjson
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc import Encoded, Handler, RpcClient, RpcRefused, encoded, handle
+from noetl_common.bus.rpc import Encoded, Handlers, RpcClient, RpcRefused, answers, encoded
 from noetl_common.errors import NoetlError
 from noetl_contract.http.secrets.credentials import CredentialRead
 from noetl_contract.http.system.database import SessionAnswer, SessionRequest
@@ -64,7 +64,7 @@ class ElsewhereRefused(NoetlError):
     http_status = 403
 
 
-class SqlHandlers:
+class SqlHandlers(Handlers):
     """Statements of clients, and the statement that checks a session."""
 
     def __init__(self, console: SqlConsole, *, bus: Bus, settings: Settings) -> None:
@@ -72,13 +72,7 @@ class SqlHandlers:
         self._rpc = RpcClient(bus)
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(SQL_EXECUTE, self.on_execute),
-            handle(SESSIONS_VALIDATE, self.on_validate_session),
-        ]
-
+    @answers(SQL_EXECUTE)
     async def on_execute(self, request: SqlStatement) -> SqlText | Refusal:
         """Run a statement; ``text`` of the answer is the body, so that no number is rounded."""
         statement = read_statement(request.query, parameters=request.parameters)
@@ -95,6 +89,7 @@ class SqlHandlers:
             text += b',"truncated":true,"rows":%d' % len(outcome.rows)
         return SqlText(text=(text + b"}").decode())
 
+    @answers(SESSIONS_VALIDATE)
     async def on_validate_session(self, request: SessionRequest) -> Encoded[SessionAnswer]:
         """Return the user of a session token; errors of the database are a 200 too."""
         target = await self._credential(request.credential or _USUAL_CREDENTIAL)

@@ -1,4 +1,4 @@
-"""Checks of a statement of the SQL route, and its placeholders."""
+"""Refuse forbidden statements of the SQL route; turn `:name` and `?` into `$n`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,47 +1,31 @@
 """Reads of subscriptions, one function per operation."""
 
-from datetime import UTC
-
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import SUBSCRIPTION_GET, SUBSCRIPTION_LIST, SubscriptionName
 
-from noetl_projector.subscriptions.store import Subscription, SubscriptionStore
+from noetl_projector.subscriptions.store import SubscriptionStore
 
 _MOST_SUBSCRIPTIONS = 10_000
 
 
-class SubscriptionHandlers:
+class SubscriptionHandlers(Handlers):
     """One method per operation."""
 
     def __init__(self, store: SubscriptionStore) -> None:
         self._store = store
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [handle(SUBSCRIPTION_LIST, self.on_list), handle(SUBSCRIPTION_GET, self.on_get)]
-
+    @answers(SUBSCRIPTION_LIST)
     async def on_list(self, _request: Nothing) -> SubscriptionList:
         """List all subscriptions of the shard by id."""
-        subscriptions = await self._store.list_subscriptions(limit=_MOST_SUBSCRIPTIONS)
-        return SubscriptionList(subscriptions=[_body(found) for found in subscriptions])
+        found = await self._store.list_subscriptions(limit=_MOST_SUBSCRIPTIONS)
+        return SubscriptionList(subscriptions=found)
 
+    @answers(SUBSCRIPTION_GET)
     async def on_get(self, request: SubscriptionName) -> SubscriptionBody | Refusal:
         """Return a subscription."""
         found = await self._store.find_subscription(request.subscription_id)
-        if found is None:
-            return Refusal(404, f"Subscription {request.subscription_id} not registered")
-        return _body(found)
-
-
-def _body(subscription: Subscription) -> SubscriptionBody:
-    return SubscriptionBody(
-        subscription_id=str(subscription.subscription_id),
-        path=subscription.path,
-        catalog_id=str(subscription.catalog_id),
-        state=subscription.state,
-        last_event_type=subscription.last_event_type,
-        updated_at=subscription.updated_at.astimezone(UTC).isoformat(),
-    )
+        text = f"Subscription {request.subscription_id} not registered"
+        return found or Refusal(404, text)

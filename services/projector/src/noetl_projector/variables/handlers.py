@@ -1,7 +1,6 @@
 """Variables of executions, one function per operation."""
 
-import orjson
-from noetl_common.bus.rpc import Encoded, Handler, encoded, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_contract.http.executions.variables import (
     VAR_TYPES,
     VarDeletedAnswer,
@@ -9,8 +8,6 @@ from noetl_contract.http.executions.variables import (
     VarsDeletedAnswer,
     VarsSetAnswer,
 )
-from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     VARS_CLEAR,
@@ -24,38 +21,30 @@ from noetl_contract.rpc.projector import (
 )
 
 from noetl_projector.settings import Settings
-from noetl_projector.variables.store import Variable, VariableStore
+from noetl_projector.variables.store import VariableStore
 
 
-class VariableHandlers:
+class VariableHandlers(Handlers):
     """Reads and writes of variables; the execution need not exist."""
 
     def __init__(self, store: VariableStore, *, settings: Settings) -> None:
         self._store = store
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers of the operations."""
-        return [
-            handle(VARS_LIST, self.on_list),
-            handle(VARS_GET, self.on_get),
-            handle(VARS_SET, self.on_set),
-            handle(VARS_DELETE, self.on_delete),
-            handle(VARS_CLEAR, self.on_clear),
-        ]
-
-    async def on_list(self, request: ExecutionName) -> Encoded[list[VarEntry]]:
+    @answers(VARS_LIST)
+    async def on_list(self, request: ExecutionName) -> list[VarEntry]:
         """List all variables by name; this does not count as an access."""
-        variables = await self._store.list_variables(
+        return await self._store.list_variables(
             request.execution_id, limit=self._settings.vars_list_limit
         )
-        return encoded(VARS_LIST, [_body(variable) for variable in variables])
 
-    async def on_get(self, request: VarName) -> Encoded[VarEntry] | Refusal:
+    @answers(VARS_GET)
+    async def on_get(self, request: VarName) -> VarEntry | Refusal:
         """Return one variable after counting the access."""
-        variable = await self._store.read_variable(request.execution_id, name=request.var_name)
-        return _unknown(request) if variable is None else encoded(VARS_GET, _body(variable))
+        found = await self._store.read_variable(request.execution_id, name=request.var_name)
+        return found or _unknown(request)
 
+    @answers(VARS_SET)
     async def on_set(self, request: VarsSet) -> VarsSetAnswer | Refusal:
         """Write variables; those before the first of an unknown type are kept."""
         execution_id, wanted = request.execution_id, request.variables
@@ -70,6 +59,7 @@ class VariableHandlers:
             return Refusal(422, f"Invalid var_type: {wanted[wrong].var_type}")
         return VarsSetAnswer(execution_id=execution_id, status="ok", variables_set=len(wanted))
 
+    @answers(VARS_DELETE)
     async def on_delete(self, request: VarName) -> VarDeletedAnswer | Refusal:
         """Remove one variable."""
         execution_id, name = request.execution_id, request.var_name
@@ -77,6 +67,7 @@ class VariableHandlers:
             return _unknown(request)
         return VarDeletedAnswer(execution_id=execution_id, var_name=name, status="deleted")
 
+    @answers(VARS_CLEAR)
     async def on_clear(self, request: ExecutionName) -> VarsDeletedAnswer:
         """Remove all variables."""
         count = await self._store.delete_variables(request.execution_id)
@@ -89,15 +80,3 @@ def _unknown(request: VarName) -> Refusal:
     return Refusal(
         404, f"Variable not found: {request.var_name} for execution {request.execution_id}"
     )
-
-
-def _body(variable: Variable) -> JsonObject:
-    return {
-        "var_name": variable.var_name,
-        "var_type": variable.var_type,
-        "var_value": orjson.Fragment(variable.var_value),
-        "source_step": variable.source_step,
-        "created_at": rfc3339(variable.created_at),
-        "accessed_at": rfc3339(variable.accessed_at),
-        "access_count": variable.access_count,
-    }

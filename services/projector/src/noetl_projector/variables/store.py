@@ -1,42 +1,25 @@
 """Rows of variables (table ``transient``)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-from noetl_common.pg.database import Database
-from noetl_contract.http.executions.variables import NewVar
+import orjson
+from noetl_common.pg.database import Row, Store
+from noetl_contract.http.executions.variables import NewVar, VarEntry
 from noetl_contract.json import encode
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A variable; its value is JSON text, so that no number is rounded on its way."""
-
-    var_name: str
-    var_type: str
-    var_value: str
-    source_step: str | None
-    created_at: datetime
-    accessed_at: datetime
-    access_count: int
-
-
-class VariableStore:
+class VariableStore(Store):
     """One method per statement or transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database.with_statements(__package__)
-
-    async def list_variables(self, execution_id: int, *, limit: int) -> list[Variable]:
+    async def list_variables(self, execution_id: int, *, limit: int) -> list[VarEntry]:
         """Return variables by name; listing does not count as an access."""
         rows = await self._db.fetch("list_vars", execution_id, limit)
-        return [Variable(**row) for row in rows]
+        return [_entry(row) for row in rows]
 
-    async def read_variable(self, execution_id: int, *, name: str) -> Variable | None:
+    async def read_variable(self, execution_id: int, *, name: str) -> VarEntry | None:
         """Return a variable after counting the access."""
         row = await self._db.fetchrow("read_var", execution_id, name)
-        return Variable(**row) if row else None
+        return _entry(row) if row else None
 
     async def set_variables(self, execution_id: int, variables: Sequence[NewVar]) -> None:
         """Write variables of different names."""
@@ -58,3 +41,8 @@ class VariableStore:
         """Delete all variables of an execution; return how many."""
         count: int = await self._db.fetchval("delete_vars", execution_id)
         return count
+
+
+def _entry(row: Row) -> VarEntry:
+    """Read a row; its value stays JSON text, so that no number is rounded on its way."""
+    return VarEntry(**{**row, "var_value": orjson.Fragment(row["var_value"])})

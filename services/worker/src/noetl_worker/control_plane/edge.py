@@ -1,4 +1,4 @@
-"""Calls to the control plane over HTTP, as the reference's worker makes them."""
+"""Calls to the control plane over HTTP, as the original worker makes them."""
 
 import asyncio
 import ssl

@@ -61,7 +61,7 @@ class EdgeResultStore:
         return INLINE_LIMIT_BYTES
 
     async def put(self, command: Command, document: bytes) -> StoredResult | None:
-        """Store a document; tried once, as the reference does."""
+        """Store a document; tried once, as the original worker does."""
         body = orjson.dumps(_request(command, document))
         try:
             status, answer = await self._edge.call(

@@ -26,7 +26,7 @@ class Credential:
 
 
 def decode_credential(alias: str, body: Json) -> Credential:
-    """Read the body of a look-up, as strictly as the reference's worker.
+    """Read the body of a look-up, as strictly as the original worker.
 
     Raises:
         CredentialError: it is of another shape; the text never quotes it.

@@ -106,7 +106,7 @@ class CommandCredentials:
     async def _complete(self, auth: Mapping[str, Json], context: ToolContext) -> ToolContext:
         """Fetch the secret that an ``auth`` object names, unless it is there already.
 
-        The reference knows only secrets of its environment here. If there is none, the tool
+        The original worker knows only secrets of its environment here. If there is none, the tool
         says so in the contract's words.
         """
         alias = auth.get("credential")

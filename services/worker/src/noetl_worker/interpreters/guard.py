@@ -1,4 +1,4 @@
-"""Protection from scripts: of the worker's memory, and from processes too many or left behind."""
+"""Hide `/proc` from scripts; find and kill their left-over and excess processes."""
 
 import contextlib
 import ctypes

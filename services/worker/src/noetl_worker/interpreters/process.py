@@ -23,6 +23,7 @@ _BOOT = (
 )
 _PREFIX = "noetl-python-"
 _START_SECONDS = 30.0
+_FORK_SECONDS = 5.0
 _HOST_DIRECTORY = str(Path(__file__).parent)
 
 
@@ -150,7 +151,9 @@ class Nursery:
             socket.send_fds(requests, [directory.encode()], pipes)
             data, handles, _, _ = socket.recv_fds(requests, PID.size, 1)
         except OSError as error:
-            raise StartFailed(f"{error.strerror} (os error {error.errno})") from error
+            # A late answer would be taken for the next one.
+            self.close()
+            raise StartFailed(f"its parent does not answer: {error}") from error
         if not handles:
             self.close()
             raise StartFailed("it ended at its start")
@@ -159,10 +162,13 @@ class Nursery:
     def _greet(self) -> None:
         if self._is_ready or self._requests is None:
             return
+        self._requests.settimeout(_START_SECONDS)
         try:
             self._is_ready = bool(self._requests.recv(PID.size))
         except OSError:
             self._is_ready = False
+        else:
+            self._requests.settimeout(_FORK_SECONDS)
         if not self._is_ready:
             self.close()
             raise StartFailed("it ended at its start")
@@ -174,7 +180,6 @@ class Nursery:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        ours.settimeout(_START_SECONDS)
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603  the configured interpreter

@@ -31,8 +31,7 @@ class Artifact:
                 "Configuration error",
                 f"artifact action='{action}' is not supported (only 'get' is implemented)",
             )
-        if "input" not in config and "args" not in config:
-            raise fields.refuse("missing field `input`")
+        fields.check_required()
         given = fields.mapping("input", alias="args")
         ref = Fields(given, kind="artifact").text("result_ref")
         check_transport(fields)

@@ -1,8 +1,9 @@
-"""Typed reading of tool configurations, with the error texts of the reference's decoder."""
+"""Typed reading of tool configurations, with the error texts of the original worker's decoder."""
 
 import json
 
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.tools import TOOLS
 
 from noetl_worker.tools.tool import ToolError
 
@@ -17,6 +18,12 @@ class Fields:
     def refuse(self, message: str) -> ToolError:
         """Return the error of a configuration that does not decode."""
         return ToolError("Configuration error", f"Invalid {self._kind} config: {message}")
+
+    def check_required(self) -> None:
+        """Refuse a configuration without a key that the contract's table requires."""
+        for key in TOOLS[self._kind].keys:
+            if key.is_required and not any(name in self._config for name in key.names):
+                raise self.refuse(f"missing field `{key.name}`")
 
     def text(self, name: str) -> str:
         """Return a required string."""

@@ -1,4 +1,4 @@
-"""The reference's protocol: claim, started, call, completed."""
+"""The original worker's protocol: claim, started, call, completed."""
 
 import asyncio
 from dataclasses import dataclass
@@ -147,7 +147,7 @@ class HttpTransport:
     async def _run(self, command: Command) -> bool:
         """Run the tool and report; False when the control plane did not accept the reports."""
         if not await self._post(command, self._reporter.started(command), forever=False):
-            # As the reference: no tool without its start; after its lease another worker gets it.
+            # As the original worker: no tool without its start; after its lease another gets it.
             _log.error("start_not_accepted", command_id=command.command_id)
             return False
         outcome = await self._runner.run(command, self._results)
@@ -159,7 +159,7 @@ class HttpTransport:
     async def _post(self, command: Command, event: EventFields, *, forever: bool) -> bool:
         """Post an event until it is accepted; its id stays the same, so twice is once.
 
-        Four tries as the reference. An outcome is repeated beyond that, unless the edge says
+        Four tries as the original worker. An outcome is repeated beyond that, unless the edge says
         that it will never be accepted: giving up would make its tool run again.
         """
         event_type = event["event_type"]

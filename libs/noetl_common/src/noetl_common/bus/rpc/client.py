@@ -14,8 +14,6 @@ from noetl_common.bus.rpc.headers import headers_of
 from noetl_common.errors import NoetlError, Unavailable
 from noetl_common.retry import backoff
 
-__all__ = ["RpcClient", "RpcRefused", "RpcUnavailable"]
-
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
 
@@ -78,11 +76,7 @@ class RpcClient:
             TooLarge: the request is above the broker's limit.
         """
         reply = await self.forward(
-            operation,
-            request,
-            seconds=seconds,
-            shard=shard,
-            wait_for_responder=wait_for_responder,
+            operation, request, seconds=seconds, shard=shard, wait_for_responder=wait_for_responder
         )
         if not 200 <= reply.status < 300:
             raise RpcRefused(reply)

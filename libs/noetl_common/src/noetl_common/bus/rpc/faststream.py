@@ -12,10 +12,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.rpc.handlers import Handler
 from noetl_common.bus.rpc.listener import Listener
-from noetl_common.bus.rpc.rules import Route, Rules
-
-__all__ = ["RequestBroker"]
+from noetl_common.bus.rpc.rules import Rules
 
 
 class RequestBroker(NatsBroker):
@@ -36,12 +35,12 @@ class RequestBroker(NatsBroker):
             logger=None,  # or each request would be two log lines
         )
 
-    def route(self, route: Route, *, queue: str) -> None:
+    def route(self, subject: str, handler: Handler, *, queue: str) -> None:
         """Answer the requests on a subject, shared with the replicas of the same queue."""
         subscriber = self.subscriber(
-            route.subject, queue, parser=_parse, decoder=_body, ack_policy=AckPolicy.MANUAL
+            subject, queue, parser=_parse, decoder=_body, ack_policy=AckPolicy.MANUAL
         )
-        subscriber(route.answer)
+        subscriber(handler.answer)
 
     async def _connect(self) -> Client:
         client = _Client(self._listener)
@@ -64,9 +63,9 @@ class _Request(BaseMiddleware[NatsPublishCommand, Msg | None]):
         self, call_next: Callable[[StreamMessage[Msg]], Awaitable[Any]], msg: StreamMessage[Msg]
     ) -> Response:
         """Run the handler under the rules."""
-        route = self._rules.routes[msg.raw_message.subject]
+        handler = self._rules.handlers[msg.raw_message.subject]
         body = await self._rules.run(
-            route, msg.headers, lambda: call_next(msg), arrived=self._arrived
+            handler, msg.headers, lambda: call_next(msg), arrived=self._arrived
         )
         if body is None:
             msg.reply_to = ""  # no answer

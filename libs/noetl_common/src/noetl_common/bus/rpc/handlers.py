@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from noetl_contract.json import Json
@@ -10,8 +11,6 @@ from noetl_contract.rpc.reply import Refusal
 from pydantic import BaseModel
 
 from noetl_common.bus.rpc.replies import encode_error, envelope, reply_to_wrong_request
-
-__all__ = ["Encoded", "Handler", "Outcome", "encoded", "handle"]
 
 type Outcome = tuple[int, bytes]
 """Status and envelope of an answer; the status is for the metrics."""
@@ -24,17 +23,22 @@ class Encoded[Answer]:
     body: bytes
 
 
+type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Refusal]
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """Answers the requests of one operation; made by `handle`.
 
     Attributes:
-        operation: the subject, and the texts of the documents.
+        operation: its subject is listened on.
+        name: labels the metrics.
         answer: decodes a request, runs the function, encodes the answer.
         has_details: whether answers to errors tell the context of the error.
     """
 
     operation: Operation[BaseModel, Json]
+    name: str
     answer: Callable[[bytes], Awaitable[Outcome]]
     has_details: bool
 
@@ -48,7 +52,7 @@ def encoded[Request: BaseModel, Answer](
 
 def handle[Request: BaseModel, Answer](
     operation: Operation[Request, Answer],
-    function: Callable[[Request], Awaitable[Answer | Encoded[Answer] | Refusal]],
+    function: Callable[[Request], _Found[Answer]],
     *,
     has_details: bool = True,
 ) -> Handler:
@@ -73,4 +77,39 @@ def handle[Request: BaseModel, Answer](
             return found.status, encode_error(found.status, found.error, found.detail)
         return 200, envelope(operation.encode_answer(found))
 
-    return Handler(operation, answer, has_details)
+    name = f"noetl_rpc.{operation.service}.{operation.name}"
+    return Handler(operation, name, answer, has_details)
+
+
+@dataclass(frozen=True, slots=True)
+class Method[Owner, Request: BaseModel, Answer]:
+    """A method that answers an operation; made by `answers`."""
+
+    operation: Operation[Request, Answer]
+    function: Callable[[Owner, Request], _Found[Answer]]
+
+    def __get__(self, owner: Owner, _kind: object = None) -> Callable[[Request], _Found[Answer]]:
+        """Bind the method to its object, as methods are."""
+        return partial(self.function, owner)
+
+
+class Handlers:
+    """Methods that answer operations, each under `answers`."""
+
+    has_details = True
+    """False for secrets: errors are answered with their text alone."""
+
+    def handlers(self) -> list[Handler]:
+        """Return a handler for each method."""
+        return [
+            handle(method.operation, method.__get__(self), has_details=self.has_details)
+            for method in vars(type(self)).values()
+            if isinstance(method, Method)
+        ]
+
+
+def answers[Owner: Handlers, Request: BaseModel, Answer](
+    operation: Operation[Request, Answer],
+) -> Callable[[Callable[[Owner, Request], _Found[Answer]]], Method[Owner, Request, Answer]]:
+    """Let a method of `Handlers` answer the requests of an operation, as `handle` does."""
+    return partial(Method, operation)

@@ -11,22 +11,20 @@ from noetl_contract.ingress import DEADLINE_HEADER, deadline_of
 
 from noetl_common.clock import unix_ms
 
-__all__ = ["PATIENCE_HEADER", "headers_of", "is_late"]
-
-PATIENCE_HEADER = "Noetl-Patience-Ms"
+_PATIENCE = "Noetl-Patience-Ms"
 
 
 def headers_of(seconds: float) -> dict[str, str]:
     """Return the headers of a request whose answer is waited for so long."""
     timeout = max(1, int(seconds * 1000))
-    return {DEADLINE_HEADER: str(unix_ms() + timeout), PATIENCE_HEADER: str(timeout)}
+    return {DEADLINE_HEADER: str(unix_ms() + timeout), _PATIENCE: str(timeout)}
 
 
 def is_late(headers: Mapping[str, str] | None, *, waited_seconds: float) -> bool:
     """Tell whether the wait for the answer is over, after a time in the server's queue."""
     if not headers:
         return False
-    timeout = headers.get(PATIENCE_HEADER, "")
+    timeout = headers.get(_PATIENCE, "")
     if timeout.isdigit():
         return waited_seconds * 1000 >= int(timeout)
     deadline = deadline_of(headers)

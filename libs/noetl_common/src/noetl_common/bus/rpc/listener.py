@@ -9,8 +9,6 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common.bus.broker import Bus, Subscription
 
-__all__ = ["Listener"]
-
 
 class Listener:
     """Core subscriptions of one server, and the requests it has taken.

@@ -7,21 +7,12 @@ from pydantic import ValidationError
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.logging import get_logger
 
-__all__ = ["encode_error", "encode_reply", "envelope", "reply_to_error", "reply_to_wrong_request"]
-
 _log = get_logger()
 
 
 def envelope(body: bytes) -> bytes:
     """Put encoded JSON into the envelope of a 200."""
     return b'{"status":200,"body":%b,"error":null,"detail":null}' % body
-
-
-def encode_reply(body: Json, *, status: int = 200) -> bytes:
-    """Encode an answer without building a model; ``orjson.Fragment`` passes through."""
-    return orjson.dumps(
-        {"status": status, "body": body, "error": None, "detail": None}, default=str
-    )
 
 
 def encode_error(status: int, error: str, detail: Json = None) -> bytes:

@@ -1,35 +1,22 @@
-"""The rules that hold for every request: its turn, its deadline, its errors, its metrics."""
+"""Run one request's handler: its turn, its deadline, its errors as replies, its metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from time import monotonic, perf_counter
 
 from nats.aio.msg import Msg
 
 from noetl_common import metrics
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc.handlers import Outcome
+from noetl_common.bus.rpc.handlers import Handler, Outcome
 from noetl_common.bus.rpc.headers import is_late
 from noetl_common.bus.rpc.replies import encode_error, reply_to_error
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 
-__all__ = ["Route", "Rules"]
-
 _log = get_logger()
 _WAITING_PER_SLOT = 32
 _REFUSAL = encode_error(503, "too many requests are waiting")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A subject and the function that answers on it; ``name`` labels its metrics."""
-
-    subject: str
-    name: str
-    answer: Callable[[bytes], Awaitable[Outcome]]
-    has_details: bool
 
 
 class Rules:
@@ -37,7 +24,7 @@ class Rules:
 
     def __init__(self, bus: Bus, *, concurrency: int) -> None:
         self.most_taken = concurrency * (1 + _WAITING_PER_SLOT)
-        self.routes: dict[str, Route] = {}
+        self.handlers: dict[str, Handler] = {}
         self._bus = bus
         self._slots = asyncio.Semaphore(concurrency)
         self._handled = metrics.counter(
@@ -49,7 +36,7 @@ class Rules:
 
     async def run(
         self,
-        route: Route,
+        handler: Handler,
         headers: Mapping[str, str] | None,
         call: Callable[[], Awaitable[Outcome]],
         *,
@@ -58,15 +45,17 @@ class Rules:
         """Call a handler when it is its turn; None when the sender has given up by then."""
         async with self._slots:
             if is_late(headers, waited_seconds=monotonic() - arrived):
-                self._handled.labels(route.name, "late").inc()
+                self._handled.labels(handler.name, "late").inc()
                 return None
             started = perf_counter()
             try:
                 status, body = await call()
             except Exception as error:  # noqa: BLE001 -- edge of the service: the caller must get an answer
-                status, body = reply_to_error(error, name=route.name, has_details=route.has_details)
-            self._handled.labels(route.name, str(status)).inc()
-            self._duration.labels(route.name).observe(perf_counter() - started)
+                status, body = reply_to_error(
+                    error, name=handler.name, has_details=handler.has_details
+                )
+            self._handled.labels(handler.name, str(status)).inc()
+            self._duration.labels(handler.name).observe(perf_counter() - started)
         return body
 
     async def reply(self, subject: str, body: bytes) -> None:
@@ -78,5 +67,5 @@ class Rules:
 
     def refuse(self, message: Msg) -> None:
         """Answer a request for which there is no room."""
-        self._handled.labels(self.routes[message.subject].name, "503").inc()
+        self._handled.labels(self.handlers[message.subject].name, "503").inc()
         self._bus.send_nowait(message.reply, _REFUSAL)

@@ -5,34 +5,23 @@ given up is dropped; every error becomes an answer; answers above the broker's l
 parts; requests taken before the end are answered before it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
-from typing import Any
 
-import orjson
 from nats.aio.msg import Msg
-from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import family
-from pydantic import ValidationError
 
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.rpc.handlers import Handler, Outcome
+from noetl_common.bus.rpc.handlers import Handler
 from noetl_common.bus.rpc.listener import Listener
-from noetl_common.bus.rpc.replies import encode_error, reply_to_wrong_request
-from noetl_common.bus.rpc.rules import Route, Rules
-
-__all__ = ["RpcHandler", "serve_rpc"]
-
-type RpcHandler = Callable[[dict[str, Any]], Awaitable[RpcReply | dict[str, Any] | bytes]]
-"""A handler without types, on its way out."""
+from noetl_common.bus.rpc.rules import Rules
 
 
 @asynccontextmanager
 async def serve_rpc(
     bus: Bus,
-    handlers: Sequence[Handler] | Mapping[str, RpcHandler],
+    handlers: Sequence[Handler],
     *,
     queue: str,
     shard: int | None = None,
@@ -51,7 +40,9 @@ async def serve_rpc(
     """
     rules = Rules(bus, concurrency=concurrency)
     listener = Listener(bus, limit=rules.most_taken, refuse=rules.refuse)
-    rules.routes.update((route.subject, route) for route in _routes(handlers, shard))
+    for handler in handlers:
+        operation = handler.operation
+        rules.handlers[operation.subject(shard if operation.scope == "shard" else None)] = handler
     serving = _serve_directly if direct else _serve_on_faststream
     try:
         await serving(bus, rules, listener, queue)
@@ -67,53 +58,19 @@ async def _serve_on_faststream(bus: Bus, rules: Rules, listener: Listener, queue
     from noetl_common.bus.rpc.faststream import RequestBroker  # noqa: PLC0415 -- see above
 
     broker = RequestBroker(bus, rules, listener)
-    for route in rules.routes.values():
-        broker.route(route, queue=queue)
+    for subject, handler in rules.handlers.items():
+        broker.route(subject, handler, queue=queue)
     await broker.start()
 
 
 async def _serve_directly(_bus: Bus, rules: Rules, listener: Listener, queue: str) -> None:
-    for route in rules.routes.values():
-        await listener.listen(route.subject, partial(_answer, rules, route), queue=queue)
+    for subject, handler in rules.handlers.items():
+        await listener.listen(subject, partial(_answer, rules, handler), queue=queue)
 
 
-async def _answer(rules: Rules, route: Route, message: Msg) -> None:
+async def _answer(rules: Rules, handler: Handler, message: Msg) -> None:
     body = await rules.run(
-        route, message.headers, lambda: route.answer(message.data), arrived=monotonic()
+        handler, message.headers, lambda: handler.answer(message.data), arrived=monotonic()
     )
     if body is not None:
         await rules.reply(message.reply, body)
-
-
-def _routes(
-    handlers: Sequence[Handler] | Mapping[str, RpcHandler], shard: int | None
-) -> list[Route]:
-    if isinstance(handlers, Mapping):
-        return [_untyped(subject, handler) for subject, handler in handlers.items()]
-    return [_typed(handler, shard) for handler in handlers]
-
-
-def _typed(handler: Handler, shard: int | None) -> Route:
-    operation = handler.operation
-    subject = operation.subject(shard if operation.scope == "shard" else None)
-    return Route(subject, family(subject), handler.answer, handler.has_details)
-
-
-def _untyped(subject: str, handler: RpcHandler) -> Route:
-    async def answer(data: bytes) -> Outcome:
-        try:
-            request = orjson.loads(data or b"{}")
-        except orjson.JSONDecodeError as error:
-            return reply_to_wrong_request(error, has_details=True)
-        if not isinstance(request, dict):
-            return 400, encode_error(400, "the request is no JSON object: not an object")
-        try:
-            found = await handler(request)
-        except ValidationError as error:
-            return reply_to_wrong_request(error, has_details=True)
-        if isinstance(found, bytes):
-            return 200, found
-        reply = found if isinstance(found, RpcReply) else RpcReply(body=found)
-        return reply.status, orjson.dumps(dict(reply), default=str)
-
-    return Route(subject, family(subject), answer, has_details=True)

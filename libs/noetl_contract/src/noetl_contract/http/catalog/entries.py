@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from noetl_contract.http.scalars import Flag, is_i64, loose_text, wrong_type
+from noetl_contract.http.moments import Rfc3339
+from noetl_contract.http.scalars import Flag, IdText, is_i64, loose_text, wrong_type
 from noetl_contract.json import Json
 
 __all__ = [
@@ -151,7 +152,7 @@ class CatalogEntry(BaseModel):
         },
     )
 
-    catalog_id: str
+    catalog_id: IdText
     path: str
     kind: str
     version: int
@@ -159,7 +160,7 @@ class CatalogEntry(BaseModel):
     layout: Any
     payload: Any
     meta: Any
-    created_at: str
+    created_at: Rfc3339
 
 
 class CatalogListAnswer(BaseModel):

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from noetl_contract.http.scalars import IdText
+
 __all__ = ["SubscriptionBody", "SubscriptionList", "SubscriptionRequest"]
 
 _EXAMPLE: Any = {
@@ -35,9 +37,9 @@ class SubscriptionBody(BaseModel):
         frozen=True, extra="ignore", json_schema_extra={"examples": [_EXAMPLE]}
     )
 
-    subscription_id: str
+    subscription_id: IdText
     path: str
-    catalog_id: str
+    catalog_id: IdText
     state: str
     last_event_type: str
     updated_at: str | None = None

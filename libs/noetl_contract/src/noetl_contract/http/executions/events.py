@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I64, Flag, IntegerOrText, Moment
 
 __all__ = [
@@ -143,7 +144,7 @@ class EventResult(BaseModel):
     status: str
     result: Any
     error: str | None
-    created_at: str
+    created_at: Rfc3339
 
 
 class BatchStatus(BaseModel):
@@ -159,4 +160,4 @@ class BatchStatus(BaseModel):
     message: str | None
     commands_generated: int
     idempotency_key: str | None
-    updated_at: str
+    updated_at: Rfc3339

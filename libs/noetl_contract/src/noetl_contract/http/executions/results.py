@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import Flag
 
 __all__ = [
@@ -64,7 +65,7 @@ class StoredResult(BaseModel):
     source_step: str | None
     bytes: int
     sha256: str
-    created_at: str
+    created_at: Rfc3339
     data: Any = Field(default=None, description="absent with `resolve=false`")
 
 
@@ -80,8 +81,8 @@ class ListedResult(BaseModel):
     store: str
     bytes: int
     sha256: str
-    created_at: str
-    expires_at: str | None
+    created_at: Rfc3339
+    expires_at: Rfc3339 | None
 
 
 class ResultList(BaseModel):

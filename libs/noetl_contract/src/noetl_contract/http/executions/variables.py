@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.json import Json, JsonObject
 
 __all__ = [
@@ -104,8 +105,8 @@ class VarEntry(BaseModel):
     var_type: str
     var_value: Any
     source_step: str | None
-    created_at: str
-    accessed_at: str
+    created_at: Rfc3339
+    accessed_at: Rfc3339
     access_count: int
 
 

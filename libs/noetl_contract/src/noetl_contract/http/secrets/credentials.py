@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from noetl_contract.http.aliases import Aliased
-from noetl_contract.http.scalars import Id
+from noetl_contract.http.moments import Rfc3339
+from noetl_contract.http.scalars import Id, IdText
 from noetl_contract.json import Json
 
 __all__ = [
@@ -74,15 +75,15 @@ class CredentialBody(BaseModel):
 
     model_config = _QUIET
 
-    id: str
+    id: IdText
     name: str
     type: str
     meta: Any = None
     tags: list[str] | None = None
     description: str | None = None
     data: Any = Field(default=None, repr=False, description="only when it was asked for")
-    created_at: str
-    updated_at: str
+    created_at: Rfc3339
+    updated_at: Rfc3339
 
 
 class CredentialList(BaseModel):

@@ -1,12 +1,12 @@
 """`/api/keychain`, and the operators' view of keys and readings."""
 
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from noetl_contract.http.aliases import Aliased
-from noetl_contract.http.scalars import I64, Flag, Id, Moment
+from noetl_contract.http.moments import Rfc3339
+from noetl_contract.http.scalars import I64, Flag, Id, IdText, Moment
 
 __all__ = [
     "AuditQuery",
@@ -90,7 +90,7 @@ class KeychainState(BaseModel):
 
     status: str = Field(description="found, expired, not_found or deleted")
     data: Any = Field(default=None, repr=False)
-    expires_at: str | None = None
+    expires_at: Rfc3339 | None = None
     auto_renew: bool | None = None
     access_count: int | None = None
     cache_key: str | None = None
@@ -103,7 +103,7 @@ class KeychainStored(BaseModel):
 
     status: str
     cache_key: str
-    expires_at: str
+    expires_at: Rfc3339
 
 
 class KeychainList(BaseModel):
@@ -121,12 +121,12 @@ class KeychainEntryBody(BaseModel):
 
     keychain_name: str
     scope_type: str
-    execution_id: str | None = None
-    expires_at: str
+    execution_id: IdText | None = None
+    expires_at: Rfc3339
     expired: bool
     access_count: int
-    accessed_at: str
-    created_at: str
+    accessed_at: Rfc3339
+    created_at: Rfc3339
 
 
 class KeychainEntryList(BaseModel):
@@ -216,7 +216,7 @@ class AuditRecord(BaseModel):
     model_config = _QUIET
 
     audit_id: int | str
-    occurred_at: datetime
+    occurred_at: Annotated[Rfc3339, WithJsonSchema({"type": "string", "format": "date-time"})]
     credential: str
     operation: str
     outcome: str

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from noetl_contract.http.aliases import Aliased
+from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I32
 
 __all__ = [
@@ -129,9 +130,9 @@ class RuntimeEntry(BaseModel):
     capabilities: Any
     capacity: int | None
     runtime: Any
-    heartbeat: str
-    created_at: str
-    updated_at: str
+    heartbeat: Rfc3339
+    created_at: Rfc3339
+    updated_at: Rfc3339
 
 
 class RuntimeAcknowledgement(BaseModel):

@@ -1,4 +1,4 @@
-"""Similar words for unknown ones."""
+"""The nearest known word, for "Did you mean …"."""
 
 import difflib
 from collections.abc import Collection

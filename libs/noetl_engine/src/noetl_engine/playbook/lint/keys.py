@@ -5,7 +5,7 @@ from typing import Final
 
 from noetl_contract.tools import TOOLS
 
-from noetl_engine.playbook.language import LEVELS
+from noetl_engine.playbook.language import LEVELS, level_of
 from noetl_engine.playbook.lint.finding import Finding, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import StepPart, items_of, text_of
@@ -47,10 +47,11 @@ def _mappings(node: Node | None, level: str, path: str) -> Iterator[tuple[MapNod
             yield tool.node, "ToolSpec", tool.path
     for key, known in LEVELS[level].keys.items():
         value, place = node.entries.get(key), f"{path}.{key}" if path else key
-        if known.level is not None:
-            yield from _mappings(value, known.level, place)
-        elif known.item_level is not None:
-            yield from _items(value, known.item_level, place)
+        target, item = level_of(known.schema), level_of(known.schema.get("items"))
+        if target is not None:
+            yield from _mappings(value, target, place)
+        elif item is not None:
+            yield from _items(value, item, place)
 
 
 def _items(node: Node | None, level: str, path: str) -> Iterator[tuple[MapNode, str, str]]:

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.lint.parts import StepPart, items_of, scalars_of, steps_of, text_of
+from noetl_engine.playbook.lint.parts import (
+    StepPart,
+    below,
+    items_of,
+    scalars_of,
+    steps_of,
+    text_of,
+)
 from noetl_engine.playbook.yaml import MapNode, Node
 from noetl_engine.state.results import bare_name
 
@@ -71,18 +78,14 @@ def _variables(step: StepPart) -> Iterator[str]:
     for tool in step.tools():
         yield from _bare(tool.node.entries.get("set"))
         for rule in rules_of(tool.node):
-            for holder in (rule, rule.entries.get("else")):
-                then = holder.entries.get("then") if isinstance(holder, MapNode) else None
-                if isinstance(then, MapNode):
-                    yield from _bare(then.entries.get("set"))
+            yield from _bare(below(rule, "then", "set"))
+            yield from _bare(below(rule, "else", "then", "set"))
 
 
 def rules_of(tool: MapNode) -> list[MapNode]:
     """Return the rules of a tool's policy."""
-    node: Node | None = tool
-    for key in ("spec", "policy", "rules"):
-        node = node.entries.get(key) if isinstance(node, MapNode) else None
-    return [rule for rule in items_of(node) if isinstance(rule, MapNode)]
+    rules = items_of(below(tool, "spec", "policy", "rules"))
+    return [rule for rule in rules if isinstance(rule, MapNode)]
 
 
 def _bare(block: Node | None) -> Iterator[str]:

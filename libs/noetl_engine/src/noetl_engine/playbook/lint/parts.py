@@ -1,4 +1,4 @@
-"""Steps, tools and arcs of a document, read leniently for the checks."""
+"""Read steps, tools and arcs from YAML nodes, even those of an invalid playbook."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ArcPart:
 
     def get(self, key: str) -> Node | None:
         """Return a value of the arc."""
-        return self.node.entries.get(key) if isinstance(self.node, MapNode) else None
+        return below(self.node, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,7 @@ class StepPart:
 
     def get(self, *keys: str) -> Node | None:
         """Return a value below the step."""
-        node: Node | None = self.node
-        for key in keys:
-            node = node.entries.get(key) if isinstance(node, MapNode) else None
-        return node
+        return below(self.node, *keys)
 
     @property
     def is_pipeline(self) -> bool:
@@ -108,6 +105,13 @@ def steps_of(root: MapNode) -> list[StepPart]:
     return steps
 
 
+def below(node: Node | None, *keys: str) -> Node | None:
+    """Return a value inside of mappings, nothing where there is none."""
+    for key in keys:
+        node = node.entries.get(key) if isinstance(node, MapNode) else None
+    return node
+
+
 def items_of(node: Node | None) -> list[Node]:
     """Return the items of a list, none for anything else."""
     return node.items if isinstance(node, ListNode) else []
@@ -115,7 +119,7 @@ def items_of(node: Node | None) -> list[Node]:
 
 def text_of(node: Node | None, key: str) -> str | None:
     """Return a scalar of a mapping as text; nothing for null and everything else."""
-    entry = node.entries.get(key) if isinstance(node, MapNode) else None
+    entry = below(node, key)
     return entry.text if isinstance(entry, Scalar) and entry.value is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Findings for the problems of the parser."""
+"""Turn the parser's errors into findings of the linter, with advice."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
@@ -7,10 +7,10 @@ from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
 from noetl_engine.playbook.lint.guess import Guesser
-from noetl_engine.playbook.lint.parts import items_of, text_of
+from noetl_engine.playbook.lint.parts import below, items_of, text_of
 from noetl_engine.playbook.lint.source import Source
 from noetl_engine.playbook.problem import Code, Problem
-from noetl_engine.playbook.yaml import MapNode, Node
+from noetl_engine.playbook.yaml import Node
 
 PARSER_RULES: Final = frozenset({"yaml", "shape", "rule"})
 _RULES: Final = {Code.YAML: "yaml", Code.IGNORED: "inert"}
@@ -43,8 +43,7 @@ def _hint(problem: Problem, root: Node | None, guess: Guesser) -> str | None:
 
 
 def _names(root: Node | None, block: str, key: str) -> list[str]:
-    items = items_of(root.entries.get(block)) if isinstance(root, MapNode) else []
-    names = (text_of(item, key) for item in items[:_MAX_NAMES])
+    names = (text_of(item, key) for item in items_of(below(root, block))[:_MAX_NAMES])
     return [name for name in names if name is not None]
 
 

@@ -46,21 +46,21 @@ def template_findings(
     except TemplateError as error:
         yield _syntax_error(text, error, source)
         return
-    if text.use.is_code and _F_STRING.search(text.node.text):
+    if text.view.use.is_code and _F_STRING.search(text.node.text):
         yield _braces(text, source, "an f-string's '{{' is rendered before Python sees it")
         return
-    if not text.use.is_answer:
+    if not text.view.use.is_answer:
         yield from _undefined(text, found, names, source, guess)
 
 
 def _as_rendered(text: Text) -> tuple[str | None, bool]:
     """Return the template that is rendered, and whether by the worker; nothing for mere data."""
     content = text.node.text
-    if text.by_worker:
+    if text.view.by_worker:
         return (content if has_worker_syntax(content) else None), True
     if has_server_syntax(content):
         return content, False
-    if text.use.is_guard:
+    if text.view.use.is_guard:
         return ("{{ " + content + " }}" if is_expression(content) else None), False
     # The worker renders every configuration once more, by a looser rule.
     return (content if has_worker_syntax(content) else None), True
@@ -69,7 +69,7 @@ def _as_rendered(text: Text) -> tuple[str | None, bool]:
 def _syntax_error(text: Text, error: TemplateError, source: Source) -> Finding:
     place = source.inside(text.node, error.line or 1)
     message = f"Step '{text.step}': {error.problem}"
-    hint = _BRACES if text.use.is_code else None
+    hint = _BRACES if text.view.use.is_code else None
     return finding_at(place, text.path, "template", message, severity=Severity.ERROR, hint=hint)
 
 
@@ -96,14 +96,16 @@ def _undefined(
         if message is None:
             continue
         place = source.inside(text.node, reference.line)
-        rule, hint = ("braces-in-code", _BRACES) if text.use.is_code else ("undefined-name", None)
+        rule, hint = (
+            ("braces-in-code", _BRACES) if text.view.use.is_code else ("undefined-name", None)
+        )
         yield finding_at(place, text.path, rule, message, hint=hint)
 
 
 def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Guesser) -> str | None:
     root, below = path[0], path[1] if len(path) > 1 else None
     is_known = root in names.flat or root in text.names
-    if root in text.later and not is_known:
+    if root in text.view.later and not is_known:
         return (
             f"'{root}' has no value yet when this is rendered: only 'input', 'set' and 'command' "
             "see earlier items of the pipeline"
@@ -139,7 +141,7 @@ def _missing_below(root: str, name: str, text: Text, names: Names, guess: Guesse
 
 
 def _plain_text(text: Text, names: Names) -> Iterator[Finding]:
-    content, use = text.node.text.strip(), text.use
+    content, use = text.node.text.strip(), text.view.use
     hint = f'write "{{{{ {content} }}}}"'
     if use.is_collection and content in names.flat:
         message = f"'{content}' is plain text here: a list with one word"
@@ -147,7 +149,7 @@ def _plain_text(text: Text, names: Names) -> Iterator[Finding]:
     if use.is_rule and _OPERATOR.search(content):
         message = "a rule without '{{ }}' is plain text and therefore always true"
         yield finding_at(text.node, text.path, "plain-text", message, hint=hint)
-    if use.is_value and not text.by_worker and text.node.style in {"'", '"'}:
+    if use.is_value and not text.view.by_worker and text.node.style in {"'", '"'}:
         yield from _retyped(text, content)
 
 

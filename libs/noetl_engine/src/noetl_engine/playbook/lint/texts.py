@@ -1,11 +1,18 @@
-"""Templates of a playbook with their renderer and the names they see."""
+"""Find each template of a playbook, the side that renders it, and the names in its scope."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from noetl_engine.playbook.lint.names import BY_WORKER, iteration_names, rules_of
-from noetl_engine.playbook.lint.parts import StepPart, ToolPart, items_of, scalars_of, steps_of
+from noetl_engine.playbook.lint.parts import (
+    StepPart,
+    ToolPart,
+    below,
+    items_of,
+    scalars_of,
+    steps_of,
+)
 from noetl_engine.playbook.model import START_STEP, VERBATIM_TASK_KEYS
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
@@ -32,42 +39,38 @@ _ANSWER: Final = Use(is_answer=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """A text that is rendered.
+class View:
+    """The surroundings of texts.
 
     Attributes:
-        node: The text.
-        path: Where it stands.
-        step: Name of its step.
-        names: Names it sees beside those of the whole document.
-        later: Names that get a value only after this text is rendered.
+        names: Names they see beside those of the whole document; those of an iteration when
+            nothing else is given.
+        later: Names that get a value only after they are rendered.
         by_worker: Whether the worker's rules apply.
-        use: What it is for.
+        use: What they are for.
     """
+
+    names: frozenset[str] | None = None
+    later: frozenset[str] = frozenset()
+    by_worker: bool = False
+    use: Use = field(default_factory=Use)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text that is rendered: its node and path, the name of its step, and what it sees."""
 
     node: Scalar
     path: str
     step: str
-    names: frozenset[str] = frozenset()
-    later: frozenset[str] = frozenset()
-    by_worker: bool = False
-    use: Use = field(default_factory=Use)
+    names: frozenset[str]
+    view: View
 
 
 def texts_of(root: MapNode) -> Iterator[Text]:
     """Yield the texts of all steps, in document order of the steps."""
     for step in steps_of(root):
         yield from _Step(step).texts()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """The surroundings of texts; without ``names`` they see those of an iteration."""
-
-    names: frozenset[str] | None = None
-    later: frozenset[str] = frozenset()
-    by_worker: bool = False
-    use: Use = field(default_factory=Use)
 
 
 class _Step:
@@ -78,31 +81,28 @@ class _Step:
     def texts(self) -> Iterator[Text]:
         step = self.step
         if step.name != START_STEP:
-            yield from self._some(("when",), _View(use=_GUARD, names=frozenset()))
+            yield from self._some(("when",), View(use=_GUARD, names=frozenset()))
         for index, rule in enumerate(items_of(step.get("spec", "policy", "admit", "rules"))):
-            when = rule.entries.get("when") if isinstance(rule, MapNode) else None
             path = f"{step.path}.spec.policy.admit.rules[{index}].when"
-            yield from self._below(when, path, _View(use=_GUARD, names=frozenset()))
-        yield from self._some(("loop", "in"), _View(use=Use(is_collection=True), names=frozenset()))
-        yield from self._some(("loop", "spec", "max_in_flight"), _View(names=frozenset()))
+            yield from self._below(below(rule, "when"), path, View(use=_GUARD, names=frozenset()))
+        yield from self._some(("loop", "in"), View(use=Use(is_collection=True), names=frozenset()))
+        yield from self._some(("loop", "spec", "max_in_flight"), View(names=frozenset()))
         claim = frozenset({"__frame_max_rows"})
-        yield from self._some(("loop", "cursor", "claim"), _View(names=claim))
-        yield from self._some(("input",), _View(use=_VALUE))
-        yield from self._some(("args",), _View(by_worker=True, names=self.names | BY_WORKER))
+        yield from self._some(("loop", "cursor", "claim"), View(names=claim))
+        yield from self._some(("input",), View(use=_VALUE))
+        yield from self._some(("args",), View(by_worker=True, names=self.names | BY_WORKER))
         yield from self._tools()
-        yield from self._some(("set",), _View(use=_VALUE, names=_OUTCOME))
+        yield from self._some(("set",), View(use=_VALUE, names=_OUTCOME))
         yield from self._arcs()
 
     def _arcs(self) -> Iterator[Text]:
         for arc in self.step.arcs():
             when = arc.get("when")
-            yield from self._below(when, f"{arc.path}.when", _View(use=_GUARD, names=_OUTCOME))
+            yield from self._below(when, f"{arc.path}.when", View(use=_GUARD, names=_OUTCOME))
             # The arcs of a failure see the failure.
             failure = isinstance(when, Scalar) and "event" in when.text
             names = _OUTCOME if failure else frozenset[str]()
-            yield from self._below(
-                arc.get("set"), f"{arc.path}.set", _View(use=_VALUE, names=names)
-            )
+            yield from self._below(arc.get("set"), f"{arc.path}.set", View(use=_VALUE, names=names))
 
     def _tools(self) -> Iterator[Text]:
         step = self.step
@@ -121,16 +121,13 @@ class _Step:
 
     def _single(self, tool: ToolPart) -> Iterator[Text]:
         for key, entry in tool.node.entries.items():
+            path = f"{tool.path}.{key}"
             if key == "spec":
                 yield from self._policy(tool, frozenset())
-                continue
-            if _holds_rules(key, entry):
-                yield from self._below(
-                    entry, f"{tool.path}.{key}", _View(by_worker=True, use=_ANSWER)
-                )
-                continue
-            use = _use_of(key)
-            yield from self._below(entry, f"{tool.path}.{key}", _View(use=use))
+            elif _holds_rules(key, entry):
+                yield from self._below(entry, path, View(by_worker=True, use=_ANSWER))
+            else:
+                yield from self._below(entry, path, View(use=_use_of(key)))
 
     def _task(
         self, tool: ToolPart, names: frozenset[str], earlier: frozenset[str]
@@ -142,46 +139,37 @@ class _Step:
             if key == "spec":
                 yield from self._policy(tool, names | earlier | own)
             elif _holds_rules(key, entry):
-                yield from self._below(entry, path, _View(by_worker=True, use=_ANSWER))
+                yield from self._below(entry, path, View(by_worker=True, use=_ANSWER))
             elif key in VERBATIM_TASK_KEYS or key == "args":
                 seen = names | earlier | BY_WORKER
                 if key == "set":
                     seen |= own | {"output"} | _set_names(tool)
                 if key == "command":
                     seen |= own
-                yield from self._below(entry, path, _View(by_worker=True, names=seen, use=_VALUE))
+                yield from self._below(entry, path, View(by_worker=True, names=seen, use=_VALUE))
             else:
                 use = _use_of(key)
-                yield from self._below(
-                    entry, path, _View(names=names, later=earlier | own, use=use)
-                )
+                yield from self._below(entry, path, View(names=names, later=earlier | own, use=use))
 
     def _policy(self, tool: ToolPart, names: frozenset[str]) -> Iterator[Text]:
         names |= self.names | _RULE_NAMES | BY_WORKER
         for rule in rules_of(tool.node):
             for path, node in scalars_of(rule, f"{tool.path}.spec.policy.rules"):
                 is_when = path.endswith(".when")
-                view = _View(names=names, by_worker=True, use=Use(is_rule=is_when))
+                view = View(names=names, by_worker=True, use=Use(is_rule=is_when))
                 yield self._text(node, path, view)
 
-    def _some(self, keys: tuple[str, ...], view: _View) -> Iterator[Text]:
+    def _some(self, keys: tuple[str, ...], view: View) -> Iterator[Text]:
         path = ".".join((self.step.path, *keys))
         yield from self._below(self.step.get(*keys), path, view)
 
-    def _below(self, node: Node | None, path: str, view: _View) -> Iterator[Text]:
+    def _below(self, node: Node | None, path: str, view: View) -> Iterator[Text]:
         for place, scalar in scalars_of(node, path):
             yield self._text(scalar, place, view)
 
-    def _text(self, node: Scalar, path: str, view: _View) -> Text:
-        return Text(
-            node=node,
-            path=path,
-            step=self.step.name,
-            names=self.names if view.names is None else view.names,
-            later=view.later,
-            by_worker=view.by_worker,
-            use=view.use,
-        )
+    def _text(self, node: Scalar, path: str, view: View) -> Text:
+        names = self.names if view.names is None else view.names
+        return Text(node=node, path=path, step=self.step.name, names=names, view=view)
 
 
 def _holds_rules(key: str, entry: Node) -> bool:

@@ -26,7 +26,7 @@ _CASE_ADVICE: Final = (
     "'next[].when' for conditional routing. For pipelines, use 'tool: [- label: {kind: ...}]' "
     "directly on the step."
 )
-# The reference's checks in its order: the first check with problems refuses the playbook.
+# The original server's checks in its order: the first check with problems refuses the playbook.
 _CHECKS: Final = (
     frozenset({Code.CASE}),
     frozenset({Code.SHAPE, Code.UNKNOWN_KIND, Code.NEXT}),

@@ -1,4 +1,4 @@
-"""Values that a pipeline with a backward jump leaves to the worker.
+"""Keep templates of tasks that `do: jump` may repeat for the worker, which renders them anew.
 
 The server renders a task once, before the pipeline runs (K4). A task that is run again by
 `do: jump` would then see the same values each time: a pipeline that turns pages would ask for the

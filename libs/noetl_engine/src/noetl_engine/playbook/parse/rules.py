@@ -1,4 +1,4 @@
-"""Rules of decoded playbooks, with the contract's messages."""
+"""Check header, pipelines and arcs of a decoded playbook, in the original server's words."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -90,7 +90,7 @@ def _router(reader: Reader, step_mode: str | None) -> ReadRouter | None:
 
 
 def _refuse_variant(reader: Reader, union: str, mismatch: Mismatch, code: Code) -> None:
-    """Report the reference's text for any wrong tool or router, with our hint beside it."""
+    """Report the original server's text for any wrong tool or router, with our hint beside it."""
     text = f"data did not match any variant of untagged enum {union}"
     step, wrong = reader.node, mismatch.node
     problem = problem_at(text, line=step.line, column=step.column, path=reader.path, code=code)

@@ -1,7 +1,7 @@
 """Reading ``tool``: one mapping, or a list of flat and labelled items.
 
-The reference tries the shapes one after the other and, when none fits, says only that none does.
-So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
+The original server tries the shapes one after the other and, when none fits, says only that none
+does. So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
 """
 
 from collections.abc import Callable, Collection

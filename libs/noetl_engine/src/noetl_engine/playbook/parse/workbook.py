@@ -12,7 +12,7 @@ from noetl_engine.playbook.problem import Code
 def resolve_reference(read: ReadStep, workbook: Mapping[str, Tool], report: Report) -> ReadStep:
     """Give a step that names a workbook task that task's tool; report a name of no task.
 
-    Pipeline items that name a task are left alone: the reference doesn't resolve them either.
+    Pipeline items that name a task are left alone: the original server doesn't resolve them either.
     """
     tool = read.step.tool
     if not isinstance(tool, Tool) or tool.kind != "workbook":

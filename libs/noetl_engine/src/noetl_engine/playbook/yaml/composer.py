@@ -108,8 +108,7 @@ class _Composer:
                 path,
             )
         node = self._read_node(event, path=path, depth=depth)
-        if node.nodes > self._limits.max_nodes or node.chars > self._limits.max_expanded_chars:
-            raise _error("repetition limit exceeded", event.start_mark, path)
+        self._check_expansion(node, path)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node

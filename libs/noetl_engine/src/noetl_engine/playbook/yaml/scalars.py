@@ -1,4 +1,4 @@
-"""Values of plain scalars: YAML 1.2 core as the reference's parser reads it."""
+"""Values of plain scalars: YAML 1.2 core as the original server's parser reads it."""
 
 import math
 import re
@@ -47,7 +47,7 @@ def plain_value(text: str) -> Value:
 
 def _number(text: str) -> Value:
     if _NOT_FINITE.fullmatch(text):
-        return None  # JSON has no infinity, and the reference turns it into null
+        return None  # JSON has no infinity, and the original server turns it into null
     if len(text) > _MAX_NUMBER_CHARS or _LEADING_ZERO.fullmatch(text):
         return text
     integer = _INTEGER.fullmatch(text)

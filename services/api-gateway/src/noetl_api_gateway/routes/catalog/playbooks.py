@@ -1,4 +1,4 @@
-"""Routes of the catalog that UIs and `catalog load` call."""
+"""Editing of playbooks (`…/content`), batches of versions, their deletion and restoring."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""`/api/internal/*` for operators and the system pool, behind the token."""
+"""`/api/internal/*`: borrow and mark outbox rows, append projected events, purge."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Keys, other regions and the audit."""
+"""Rotation of keys and its status, secrets for other regions, the audit."""
 
 from litestar import Response, post
 from noetl_contract.http.scalars import parse_moment

@@ -1,13 +1,12 @@
 """Client of other regions, for secrets that may not leave them unsealed."""
 
-from collections.abc import Mapping
-
 import httpx
 from noetl_common import metrics
 from noetl_contract.http.secrets.credentials import CrossRegionRequest, SealedEnvelope
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from noetl_catalog.secrets.errors import BrokerUnreachable
+from noetl_catalog.secrets.settings import SecretSettings
 
 _PATH = "/api/internal/cross-region/resolve"
 _LONGEST_EXCERPT = 200
@@ -24,27 +23,12 @@ _DURATION = metrics.histogram(
 
 
 class CrossRegionClient:
-    """The edges of other regions, by region.
+    """The edges of other regions, by region; the client has no base address."""
 
-    Args:
-        client: without a base address.
-        registry: base addresses by region.
-        token: their internal token; empty for none.
-        timeout_seconds: of one call.
-    """
-
-    def __init__(
-        self,
-        client: httpx.AsyncClient,
-        *,
-        registry: Mapping[str, str],
-        token: SecretStr,
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, client: httpx.AsyncClient, settings: SecretSettings) -> None:
         self._client = client
-        self._registry = dict(registry)
-        self._token = token
-        self._timeout_seconds = timeout_seconds
+        self._settings = settings
+        self._registry = settings.region_addresses()
 
     def has(self, region: str) -> bool:
         """Whether the registry has a region."""
@@ -75,14 +59,14 @@ class CrossRegionClient:
         return envelope
 
     async def _asked(self, base: str, request: CrossRegionRequest) -> SealedEnvelope:
-        token = self._token.get_secret_value().strip()
+        token = self._settings.internal_api_token.get_secret_value().strip()
         headers = {"authorization": f"Bearer {token}"} if token else {}
         try:
             response = await self._client.post(
                 f"{base}{_PATH}",
                 json=request.model_dump(),
                 headers=headers,
-                timeout=self._timeout_seconds,
+                timeout=self._settings.secret_broker_timeout_secs,
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             cause = f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
 """Stored credentials, one function per operation."""
 
 from noetl_common import metrics
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.crypto.errors import BadKey
 from noetl_common.crypto.sealed import decode_public_key, seal
 from noetl_common.errors import NoetlError
@@ -31,18 +31,19 @@ from noetl_contract.rpc.operation import encode_value
 
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
-from noetl_catalog.secrets.credentials.reader import SecretReader, credential_body
+from noetl_catalog.secrets.credentials.reader import SecretReader
 from noetl_catalog.secrets.errors import BrokerUnreachable, ResidencyViolation
 from noetl_catalog.secrets.keys.box import SecretBox
-from noetl_catalog.secrets.rows import NewCredential
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
 _SEALED = metrics.counter("noetl_credentials_sealed_total", "Sealed hand-outs", ["status"])
 
 
-class CredentialHandlers:
+class CredentialHandlers(Handlers):
     """Credentials: stored, listed, read, sealed for a worker."""
+
+    has_details = False
 
     def __init__(
         self,
@@ -63,45 +64,30 @@ class CredentialHandlers:
         self._ids = ids
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(CREDENTIAL_CREATE, self.on_create, has_details=False),
-            handle(CREDENTIAL_LIST, self.on_list, has_details=False),
-            handle(CREDENTIAL_GET, self.on_get, has_details=False),
-            handle(CREDENTIAL_DELETE, self.on_delete, has_details=False),
-            handle(CREDENTIAL_SEALED, self.on_sealed, has_details=False),
-            handle(CREDENTIAL_CROSS_REGION, self.on_cross_region, has_details=False),
-        ]
-
+    @answers(CREDENTIAL_CREATE)
     async def on_create(self, request: CredentialCreate) -> CredentialBody:
         """Store a credential, in place of the one with its name."""
         closed = await self._box.close(request.data)
-        stored = await self._store.put_credential(
-            NewCredential(
-                id=self._ids.next(),
-                name=request.name,
-                type=request.type,
-                data_encrypted=closed.text,
-                meta=request.meta,
-                tags=request.tags,
-                description=request.description,
-            ),
+        return await self._store.put_credential(
+            self._ids.next(),
+            request,
+            data_encrypted=closed.text,
             audit=self._audit.row(
                 request.name, Action.PUT_CREDENTIAL, kek_version=closed.key_version
             ),
         )
-        return credential_body(stored)
 
+    @answers(CREDENTIAL_LIST)
     async def on_list(self, request: CredentialList) -> CredentialListAnswer:
         """List credentials, newest first, without their data."""
         found = await self._store.list_credentials(
             type_=request.type, part=request.q, limit=self._settings.credential_list_limit
         )
-        answer = CredentialListAnswer(items=[credential_body(credential) for credential in found])
+        answer = CredentialListAnswer(items=found)
         named = request.model_dump(exclude_none=True)
         return answer.model_copy(update={"filter": named}) if named else answer
 
+    @answers(CREDENTIAL_GET)
     async def on_get(self, request: CredentialRead) -> CredentialBody | Refusal:
         """Return a credential, decrypted when its data is asked for."""
         if request.include_data:
@@ -110,19 +96,21 @@ class CredentialHandlers:
             )
         else:
             stored = await self._store.find_credential(request.identifier)
-            body = None if stored is None else credential_body(stored)
+            body = None if stored is None else stored.body
         return _not_found(request.identifier) if body is None else body
 
+    @answers(CREDENTIAL_DELETE)
     async def on_delete(self, request: CredentialName) -> CredentialDeleted | Refusal:
         """Delete a credential."""
         stored = await self._store.find_credential(request.identifier)
         if stored is None:
             return _not_found(request.identifier)
-        record = self._audit.row(stored.name, Action.DELETE_CREDENTIAL)
-        if not await self._store.delete_credential(stored.id, audit=record):
+        record = self._audit.row(stored.body.name, Action.DELETE_CREDENTIAL)
+        if not await self._store.delete_credential(int(stored.body.id), audit=record):
             return Refusal(500, "Failed to delete credential")
-        return CredentialDeleted(id=str(stored.id), message="Credential deleted successfully")
+        return CredentialDeleted(id=stored.body.id, message="Credential deleted successfully")
 
+    @answers(CREDENTIAL_SEALED)
     async def on_sealed(self, request: SealedRead) -> SealedEnvelope | Refusal:
         """Return a credential that only the worker can read."""
         reader = _reader(request, worker_id=request.worker_id)
@@ -151,6 +139,7 @@ class CredentialHandlers:
         _SEALED.labels("ok").inc()
         return envelope
 
+    @answers(CREDENTIAL_CROSS_REGION)
     async def on_cross_region(self, request: CrossRegionRequest) -> SealedEnvelope | Refusal:
         """Serve a peer in another region whose worker asks for a secret of this one."""
         reader = _reader(request, worker_id=request.worker_id)

@@ -11,7 +11,6 @@ from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed
 from noetl_catalog.secrets.keys.box import Opened, SecretBox
-from noetl_catalog.secrets.rows import Credential
 from noetl_catalog.secrets.store import SecretStore
 
 
@@ -60,28 +59,11 @@ class SecretReader:
     async def _found(self, identifier: str, reader: Reader) -> tuple[CredentialBody, Opened] | None:
         stored = await self._store.find_credential(identifier)
         if stored is not None:
-            return credential_body(stored), await self._box.open(stored.data_encrypted)
+            return stored.body, await self._box.open(stored.data_encrypted)
         if reader.execution_id is None:
             return None
         resolved = await self._resolver.resolve(identifier, execution_id=reader.execution_id)
         return None if resolved is None else (_resolved_body(identifier), resolved)
-
-
-def credential_body(credential: Credential) -> CredentialBody:
-    """Return a credential without its data; NULLs are left out."""
-    optional = {
-        "meta": credential.meta,
-        "tags": credential.tags,
-        "description": credential.description,
-    }
-    return CredentialBody(
-        id=str(credential.id),
-        name=credential.name,
-        type=credential.type,
-        created_at=rfc3339(credential.created_at),
-        updated_at=rfc3339(credential.updated_at),
-        **{name: value for name, value in optional.items() if value is not None},
-    )
 
 
 def _resolved_body(alias: str) -> CredentialBody:

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from noetl_common.bus.rpc import Handler, handle
+from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.pg.errors import DataRejected
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.secrets.keychain import (
-    KeychainEntryBody,
     KeychainEntryList,
     KeychainList,
     KeychainPut,
@@ -20,15 +19,16 @@ from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_L
 from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.keychain.entries import SCOPES, cache_key
 from noetl_catalog.secrets.keys.box import SecretBox
-from noetl_catalog.secrets.rows import KeychainRow, NewKeychain
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
 _CACHE_TYPES = frozenset({"secret", "token"})
 
 
-class KeychainHandlers:
+class KeychainHandlers(Handlers):
     """Keychain entries: stored, read, listed."""
+
+    has_details = False
 
     def __init__(
         self, store: SecretStore, *, box: SecretBox, audit: Audit, settings: SecretSettings
@@ -38,15 +38,7 @@ class KeychainHandlers:
         self._audit = audit
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(KEYCHAIN_GET, self.on_get, has_details=False),
-            handle(KEYCHAIN_PUT, self.on_put, has_details=False),
-            handle(KEYCHAIN_DELETE, self.on_delete, has_details=False),
-            handle(KEYCHAIN_LIST, self.on_list, has_details=False),
-        ]
-
+    @answers(KEYCHAIN_GET)
     async def on_get(self, request: KeychainRead) -> KeychainState:
         """Return an entry; its use is counted before it is decrypted."""
         row = await self._store.use_keychain(_key(request))
@@ -69,6 +61,7 @@ class KeychainHandlers:
         )
         return state.model_copy(update={"status": "found", "data": opened.value})
 
+    @answers(KEYCHAIN_PUT)
     async def on_put(self, request: KeychainPut) -> KeychainStored | Refusal:
         """Store an entry in place of the one with its key."""
         if request.scope_type not in SCOPES:
@@ -96,21 +89,28 @@ class KeychainHandlers:
             ),
             kek_version=closed.key_version,
         )
+        key = _key(request)
+        settings = self._settings
+        is_local = request.scope_type == "local"
         try:
-            stored = await self._store.put_keychain(
-                self._new(request, expires_at=expires_at, text=closed.text), audit=record
+            expiry = await self._store.put_keychain(
+                key,
+                request,
+                expires_at=expires_at,
+                life_seconds=settings.keychain_local_seconds
+                if is_local
+                else settings.keychain_seconds,
+                data_encrypted=closed.text,
+                audit=record,
             )
         except DataRejected as error:
             if "keychain_catalog_id_fkey" not in error.message:
                 raise
             text = f"Catalog entry '{request.catalog_id}' not found (keychain_catalog_id_fkey)"
             return Refusal(404, text)
-        return KeychainStored(
-            status="success",
-            cache_key=stored.cache_key,
-            expires_at=rfc3339(stored.expires_at),
-        )
+        return KeychainStored(status="success", cache_key=key, expires_at=rfc3339(expiry))
 
+    @answers(KEYCHAIN_DELETE)
     async def on_delete(self, request: KeychainRead) -> KeychainState:
         """Delete an entry; a missing entry is no error."""
         key = _key(request)
@@ -123,33 +123,12 @@ class KeychainHandlers:
             return KeychainState(status="not_found")
         return KeychainState(status="deleted", cache_key=key)
 
+    @answers(KEYCHAIN_LIST)
     async def on_list(self, request: KeychainList) -> KeychainEntryList:
         """List the entries of a catalog entry, without their values."""
-        rows = await self._store.list_keychain(
-            request.catalog_id, limit=self._settings.credential_list_limit
-        )
-        return KeychainEntryList(
-            catalog_id=str(request.catalog_id), entries=[_entry_body(row) for row in rows]
-        )
-
-    def _new(self, request: KeychainPut, *, expires_at: datetime | None, text: str) -> NewKeychain:
-        is_local = request.scope_type == "local"
-        settings = self._settings
-        return NewKeychain(
-            cache_key=_key(request),
-            keychain_name=request.keychain_name,
-            catalog_id=request.catalog_id,
-            scope_type=request.scope_type,
-            execution_id=request.execution_id,
-            parent_execution_id=request.parent_execution_id,
-            data_encrypted=text,
-            expires_at=expires_at,
-            life_seconds=settings.keychain_local_seconds if is_local else settings.keychain_seconds,
-            credential_type=request.credential_type,
-            cache_type=request.cache_type,
-            auto_renew=request.auto_renew,
-            renew_config=request.renew_config,
-        )
+        catalog_id, limit = request.catalog_id, self._settings.credential_list_limit
+        entries = await self._store.list_keychain(catalog_id, limit=limit)
+        return KeychainEntryList(catalog_id=str(catalog_id), entries=entries)
 
 
 def _key(request: KeychainRead | KeychainPut) -> str:
@@ -170,18 +149,3 @@ def _expiry(request: KeychainPut) -> datetime | None:
     if request.expires_at is not None or request.expires_in is None:
         return request.expires_at
     return datetime.now(UTC) + timedelta(seconds=request.expires_in)
-
-
-def _entry_body(row: KeychainRow) -> KeychainEntryBody:
-    body = KeychainEntryBody(
-        keychain_name=row.keychain_name,
-        scope_type=row.scope_type,
-        expires_at=rfc3339(row.expires_at),
-        expired=row.is_expired,
-        access_count=row.access_count,
-        accessed_at=rfc3339(row.accessed_at),
-        created_at=rfc3339(row.created_at),
-    )
-    if row.execution_id is None:
-        return body
-    return body.model_copy(update={"execution_id": str(row.execution_id)})

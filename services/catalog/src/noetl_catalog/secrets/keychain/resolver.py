@@ -10,18 +10,20 @@ from weakref import WeakValueDictionary
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.json import Json
+from noetl_contract.http.secrets.keychain import KeychainPut
+from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_template import Renderer, TemplateError
 
+from noetl_catalog.providers.provider import Secret
 from noetl_catalog.providers.registry import Providers
 from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.errors import TemplateFailed
 from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
-from noetl_catalog.secrets.keychain.executions import Execution, Executions
+from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.residency import check_residency
 from noetl_catalog.secrets.keys.box import Opened, SecretBox
-from noetl_catalog.secrets.rows import KeychainRow, NewKeychain
+from noetl_catalog.secrets.rows import KeychainRow
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
@@ -52,7 +54,7 @@ _log = get_logger()
 class _Wanted:
     alias: str
     execution_id: int
-    execution: Execution = field(repr=False)
+    execution: ExecutionOrigin = field(repr=False)
 
     @property
     def cache_key(self) -> str:
@@ -62,12 +64,6 @@ class _Wanted:
             scope_type="local",
             execution_id=self.execution_id,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    value: Json = field(repr=False)
-    expires_at: datetime | None = None
 
 
 class KeychainResolver:
@@ -139,26 +135,28 @@ class KeychainResolver:
         await self._cache(wanted, fetched)
         return Opened(fetched.value, "")
 
-    async def _fetch(self, entry: Definition, wanted: _Wanted) -> _Fetched:
+    async def _fetch(self, entry: Definition, wanted: _Wanted) -> Secret:
         provider = self._providers.build(entry.provider)
         if entry.references is None:
-            secret = await provider.fetch(entry.reference or wanted.alias)
-            return _Fetched(secret.value, secret.expires_at)
+            return await provider.fetch(entry.reference or wanted.alias)
         secrets = {
             key: await provider.fetch(self._rendered(wanted, key, template))
             for key, template in entry.references.items()
         }
         ends = [secret.expires_at for secret in secrets.values() if secret.expires_at is not None]
         values = {key: secret.value for key, secret in secrets.items()}
-        return _Fetched(values, min(ends) if ends else None)
+        return Secret(values, min(ends) if ends else None)
 
     def _rendered(self, wanted: _Wanted, key: str, template: str) -> str:
+        workload = wanted.execution.workload
         try:
-            return self._renderer.server_text(template, wanted.execution.workload)
+            return self._renderer.server_text(
+                template, workload if isinstance(workload, dict) else {}
+            )
         except TemplateError as error:
             raise TemplateFailed(entry=wanted.alias, key=key, reason=str(error)) from error
 
-    async def _measured(self, provider: str, fetch: Callable[[], Awaitable[_Fetched]]) -> _Fetched:
+    async def _measured(self, provider: str, fetch: Callable[[], Awaitable[Secret]]) -> Secret:
         label = provider if self._providers.is_known(provider) else "other"
         region = self._settings.server_region or "-"
         status = "provider_fetch_error"
@@ -189,7 +187,7 @@ class KeychainResolver:
         self._refresh_if_due(row, wanted)
         return opened
 
-    async def _cache(self, wanted: _Wanted, fetched: _Fetched) -> None:
+    async def _cache(self, wanted: _Wanted, fetched: Secret) -> None:
         """Cache a secret while it is valid; a failure to cache is not an error."""
         life = cache_seconds(fetched.expires_at, now=datetime.now(UTC), settings=self._settings)
         if life is None:
@@ -198,16 +196,17 @@ class KeychainResolver:
         try:
             closed = await self._box.close(fetched.value)
             await self._store.put_keychain(
-                NewKeychain(
-                    cache_key=wanted.cache_key,
-                    keychain_name=wanted.alias,
+                wanted.cache_key,
+                KeychainPut(
                     catalog_id=wanted.execution.catalog_id,
+                    keychain_name=wanted.alias,
                     scope_type="local",
                     execution_id=wanted.execution_id,
-                    data_encrypted=closed.text,
-                    expires_at=fetched.expires_at,
-                    life_seconds=life,
+                    data=None,
                 ),
+                expires_at=fetched.expires_at,
+                life_seconds=life,
+                data_encrypted=closed.text,
                 audit=self._audit.row(
                     wanted.alias,
                     Action.RESOLVE_KEYCHAIN,

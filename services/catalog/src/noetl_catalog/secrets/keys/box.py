@@ -115,7 +115,7 @@ class SecretBox:
 
 
 def _dumped(value: Json) -> bytes:
-    """Encode as the reference does: compact, keys sorted."""
+    """Encode as the original server does: compact, keys sorted."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits

@@ -11,8 +11,9 @@ from noetl_common.crypto.errors import BadKey, DecryptionFailed, WrongProvider
 
 from noetl_catalog.providers.calls import Calls
 from noetl_catalog.providers.errors import ProviderFailed
+from noetl_catalog.providers.gcp import metadata_token
 from noetl_catalog.providers.settings import ProviderSettings
-from noetl_catalog.secrets.keys.manager import KeyManager, NoKeyManager, local_manager
+from noetl_catalog.secrets.keys.manager import KeyManager, LocalKeyManager, local_manager
 from noetl_catalog.secrets.settings import SecretSettings
 
 _GCP = "gcp-kms"
@@ -31,19 +32,18 @@ class KmsFailed(ProviderFailed):
 class GcpKeyManager:
     """Keys in Google's KMS; the configured local key opens texts without a data key."""
 
-    is_durable = True
+    has_keys = is_durable = True
 
     def __init__(
         self,
         client: httpx.AsyncClient,
+        settings: SecretSettings,
         *,
-        endpoint: str,
-        key: str,
         token_url: str,
-        local: KeyManager,
+        local: LocalKeyManager,
     ) -> None:
-        self._endpoint = endpoint.rstrip("/")
-        self._key = key
+        self._endpoint = settings.gcp_kms_endpoint.rstrip("/")
+        self._key = settings.gcp_kms_key
         self._token_url = token_url
         self._local = local
         self._token = ""
@@ -103,14 +103,11 @@ class GcpKeyManager:
         async with self._fetching:
             if datetime.now(UTC) >= self._token_until:
                 calls = self._calls["token"]
-                answer = await calls.json(
-                    "GET", self._token_url, headers={"metadata-flavor": "Google"}
-                )
-                token, life = answer.get("access_token"), answer.get("expires_in")
-                if not isinstance(token, str) or not isinstance(life, int):
+                token = await metadata_token(calls, self._token_url)
+                if token.expires_at is None:
                     raise calls.failed("the metadata server gave no access token")
-                self._token = token
-                self._token_until = datetime.now(UTC) + timedelta(seconds=life) - _EARLY
+                self._token = token.value
+                self._token_until = token.expires_at - _EARLY
         return {"authorization": f"Bearer {self._token}"}
 
     def _bytes(self, what: str, text: object) -> bytes:
@@ -134,16 +131,12 @@ def open_key_manager(
             return local
         case "gcp-kms" | "gcp" if "/cryptoKeys/" not in settings.gcp_kms_key:
             raise BadKey(reason="NOETL_GCP_KMS_KEY must name a key: projects/…/cryptoKeys/<key>")
-        case "gcp-kms" | "gcp" if isinstance(local, NoKeyManager):
+        case "gcp-kms" | "gcp" if not local.has_keys:
             # The local key is required even with a KMS: without it every operation is refused.
             return local
         case "gcp-kms" | "gcp":
             return GcpKeyManager(
-                client,
-                endpoint=settings.gcp_kms_endpoint,
-                key=settings.gcp_kms_key,
-                token_url=providers.gcp_metadata_token_url,
-                local=local,
+                client, settings, token_url=providers.gcp_metadata_token_url, local=local
             )
         case other:
             raise BadKey(

@@ -1,4 +1,4 @@
-"""Managers that wrap data keys: by the configured key, or by none yet."""
+"""Wrap and unwrap data keys with the configured master key; refuse when there is none."""
 
 from typing import Protocol
 
@@ -24,6 +24,10 @@ class KeyManager(Protocol):
     """A manager that wraps and unwraps data keys."""
 
     @property
+    def has_keys(self) -> bool:
+        """Whether a key is configured."""
+
+    @property
     def is_durable(self) -> bool:
         """Whether the next process will be able to unwrap this process's data keys."""
 
@@ -41,57 +45,37 @@ class KeyManager(Protocol):
 
 
 class LocalKeyManager:
-    """Keys from settings."""
+    """Keys from settings; without any it refuses every operation, and the rest works."""
 
-    def __init__(self, keys: LocalKeys, *, is_durable: bool = True) -> None:
+    def __init__(self, keys: LocalKeys | None, *, is_durable: bool = True) -> None:
         self._keys = keys
-        self._is_durable = is_durable
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether the key outlives the process."""
-        return self._is_durable
+        self.has_keys = keys is not None
+        self.is_durable = is_durable
 
     async def wrap(self, data_key: bytes) -> WrappedKey:
         """Wrap with the current key."""
-        return self._keys.wrap(data_key)
+        return self._found.wrap(data_key)
 
     async def unwrap(self, dek: WrappedKey) -> bytes:
         """Unwrap with any key."""
-        return self._keys.unwrap(dek)
+        return self._found.unwrap(dek)
 
     async def is_current(self, dek: WrappedKey) -> bool:
         """Whether the current key wraps it."""
-        return self._keys.is_current(dek)
+        return self._found.is_current(dek)
 
     def open_bare(self, blob: bytes) -> bytes:
         """Open with any key."""
-        return self._keys.open_bare(blob)
+        return self._found.open_bare(blob)
+
+    @property
+    def _found(self) -> LocalKeys:
+        if self._keys is None:
+            raise KeyMissing
+        return self._keys
 
 
-class NoKeyManager:
-    """Refusal of every operation, so that the rest of the service can work."""
-
-    is_durable = False
-
-    async def wrap(self, _data_key: bytes, /) -> WrappedKey:
-        """Refuse."""
-        raise KeyMissing
-
-    async def unwrap(self, _dek: WrappedKey, /) -> bytes:
-        """Refuse."""
-        raise KeyMissing
-
-    async def is_current(self, _dek: WrappedKey, /) -> bool:
-        """Refuse."""
-        raise KeyMissing
-
-    def open_bare(self, _blob: bytes, /) -> bytes:
-        """Refuse."""
-        raise KeyMissing
-
-
-def local_manager(settings: SecretSettings) -> KeyManager:
+def local_manager(settings: SecretSettings) -> LocalKeyManager:
     """Build the manager of configured keys.
 
     Raises:
@@ -110,4 +94,4 @@ def local_manager(settings: SecretSettings) -> KeyManager:
         keys = LocalKeys(MasterKey(settings.encryption_key_version, material))
         return LocalKeyManager(keys, is_durable=False)
     _log.error("encryption_key_missing", variable="NOETL_ENCRYPTION_KEY")
-    return NoKeyManager()
+    return LocalKeyManager(None, is_durable=False)

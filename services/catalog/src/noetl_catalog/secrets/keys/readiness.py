@@ -1,7 +1,7 @@
 """Readiness check of the encryption key."""
 
 from noetl_catalog.secrets.keys.box import SecretBox
-from noetl_catalog.secrets.keys.manager import KeyManager, KeyMissing, NoKeyManager
+from noetl_catalog.secrets.keys.manager import KeyManager, KeyMissing
 from noetl_catalog.secrets.store import SecretStore
 
 
@@ -23,7 +23,7 @@ class KeyCheck:
         Raises:
             NoetlError: the key is missing or wrong.
         """
-        if isinstance(self._keys, NoKeyManager):
+        if not self._keys.has_keys:
             raise KeyMissing
         if self._is_proven:
             return

@@ -1,12 +1,13 @@
 """Rotation: data keys of stored secrets wrapped by the current key, in batches."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import monotonic
 
 from noetl_common import metrics
 from noetl_common.crypto.errors import DecryptionFailed, NotAnEnvelope, WrongProvider
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.logging import get_logger
+from noetl_contract.http.secrets.keychain import RotateSlice
 
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.store import SecretStore, Table
@@ -17,7 +18,7 @@ _log = get_logger()
 
 
 @dataclass(slots=True)
-class Slice:
+class _Slice:
     """Counts of one slice, and the record after which the next slice begins."""
 
     after: str
@@ -42,13 +43,13 @@ class KeyRotation:
 
     async def rotate(
         self, table: Table, *, after: str, batch_size: int, max_batches: int, seconds: float
-    ) -> Slice:
+    ) -> RotateSlice:
         """Rotate until the number of batches or the time is used up.
 
         Raises:
             Transient: the database or the key manager does not answer.
         """
-        work = Slice(after or _FIRST[table])
+        work = _Slice(after or _FIRST[table])
         end = monotonic() + seconds
         while not work.done and work.batches < max_batches:
             page = await self._store.page_records(table, after=work.after, limit=batch_size)
@@ -57,10 +58,11 @@ class KeyRotation:
             work.done = taken == len(page) < batch_size
             if monotonic() >= end:
                 break
-        return work
+        is_number = table == "credential" and work.processed > 0
+        return RotateSlice(last_id=int(work.after) if is_number else 0, **asdict(work))
 
     async def _rotate_page(
-        self, table: Table, page: list[tuple[str, str]], work: Slice, end: float
+        self, table: Table, page: list[tuple[str, str]], work: _Slice, end: float
     ) -> int:
         """Rotate records while there is time, at least one; return how many."""
         changes: list[tuple[str, str, str]] = []
@@ -98,7 +100,7 @@ class KeyRotation:
         _log.warning("record_not_rotated", table=table, record=key, error=problem)
         return status, None
 
-    def _count(self, table: Table, status: str, work: Slice) -> None:
+    def _count(self, table: Table, status: str, work: _Slice) -> None:
         _ROTATED.labels(table, status).inc()
         work.processed += 1
         match status:

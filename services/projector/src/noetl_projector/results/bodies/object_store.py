@@ -15,6 +15,7 @@ from nats.js.object_store import ObjectStore
 from noetl_common.bus.broker import Bus
 
 from noetl_projector.results.bodies.place import BodyDamaged, BodyGone, PlaceUnavailable
+from noetl_projector.settings import Settings
 
 _PROBE_SECONDS = 2.0
 
@@ -24,19 +25,11 @@ class ObjectStorePlace:
 
     name = "object"
 
-    def __init__(self, bus: Bus, *, bucket: str, replicas: int, seconds: float) -> None:
-        """Make the place.
-
-        Args:
-            bus: the connection.
-            bucket: where new bodies go.
-            replicas: of the bucket, when it is made.
-            seconds: the longest a body may take on its way.
-        """
+    def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
-        self._bucket = bucket
-        self._replicas = replicas
-        self._seconds = seconds
+        self._bucket = settings.result_object_bucket
+        self._replicas = settings.result_object_replicas
+        self._seconds = settings.result_transfer_seconds
 
     def location(self, key: str) -> str:
         """Return where a new body goes."""

@@ -66,14 +66,7 @@ class Places:
 
 def open_places(settings: Settings, bus: Bus) -> Places:
     """Make every place that the settings describe."""
-    places: dict[str, BodyPlace] = {
-        ObjectStorePlace.name: ObjectStorePlace(
-            bus,
-            bucket=settings.result_object_bucket,
-            replicas=settings.result_object_replicas,
-            seconds=settings.result_transfer_seconds,
-        )
-    }
+    places: dict[str, BodyPlace] = {ObjectStorePlace.name: ObjectStorePlace(bus, settings)}
     if settings.result_s3_bucket:
         places[S3Place.name] = S3Place(settings)
     return Places(places, chosen=settings.result_store)

@@ -1,4 +1,4 @@
-"""Compile a script and evaluate it."""
+"""Compile a playbook's Python text and evaluate it: `return`, `main()` or the last value."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Http:
         headers = _texts(fields.mapping("headers"))
         params = _texts(fields.mapping("params"))
         seconds = fields.optional_unsigned("timeout_seconds") or self._timeout_seconds
-        fields.flag("follow_redirects", default=True)  # they always are, as in the reference
+        fields.flag("follow_redirects", default=True)  # they always are, as in the original worker
         content, content_type = _content(config, fields)
         return _Call(
             method=method,

@@ -1,6 +1,6 @@
 """The ``retry`` list of the http tool: tries after a failure, pages after a success.
 
-The reference's worker refuses such a list; it is what Python playbooks write.
+The original worker refuses such a list; it is what Python playbooks write.
 """
 
 import asyncio

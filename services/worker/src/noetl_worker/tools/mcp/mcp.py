@@ -37,7 +37,7 @@ class _Wanted:
 
 
 class Mcp:
-    """The mcp tool. Errors of the server are data, as in the reference."""
+    """The mcp tool. Errors of the server are data, as in the original worker."""
 
     def __init__(
         self,

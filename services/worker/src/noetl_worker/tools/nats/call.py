@@ -1,4 +1,4 @@
-"""A call of the nats tool, and the form of its operations."""
+"""`Call` and `Operation`: the two types of which buckets.py and streams.py are made."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

@@ -64,8 +64,7 @@ class Script:
     async def _plan(self, config: JsonObject, context: ToolContext) -> JobPlan:
         fields = Fields(config, kind="script")
         args = fields.mapping("args", alias="input")
-        if "script" not in config:
-            raise fields.refuse("missing field `script`")
+        fields.check_required()
         text = await self._text(Fields(fields.mapping("script"), kind="script"))
         if len(text.encode()) > _LARGEST_SCRIPT:
             message = f"the script has more than {_LARGEST_SCRIPT} bytes"

@@ -116,7 +116,7 @@ def _result(run: Run, *, captured: bool, duration_ms: int) -> ToolResult:
 
 
 def _lines(text: str) -> str:
-    """Return the text as the reference reads it: line by line, each with its end."""
+    """Return the text as the original worker reads it: line by line, each with its end."""
     text = text.replace("\r\n", "\n")
     return f"{text}\n" if text and not text.endswith("\n") else text
 

@@ -156,7 +156,7 @@ def _map_reader(kind: DuckDBPyType) -> Callable[[Any], Any]:
 
 
 def _key(value: Any, kind: DuckDBPyType) -> str:
-    """Return the name of a map's key: as the reference prints it, ``Text("a")``."""
+    """Return the name of a map's key: as the original worker prints it, ``Text("a")``."""
     name = _KEY_NAMES.get(kind.id, "Text")
     if kind.id in _TIMES:
         unit = {

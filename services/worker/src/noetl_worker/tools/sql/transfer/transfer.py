@@ -129,9 +129,7 @@ class Transfer:
 
 def _job(config: JsonObject) -> _Job:
     fields = SqlFields(config, kind="transfer")
-    for name in ("source", "target"):
-        if name not in config:
-            raise fields.refuse(f"missing field `{name}`")
+    fields.check_required()
     source, target = fields.mapping("source"), fields.mapping("target")
     source_type, target_type = _type(source), _type(target)
     supported = source_type != "snowflake" and target_type in {"postgres", "duckdb"}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,22 +22,23 @@ PLAYBOOK = """\
 apiVersion: noetl.io/v2
 kind: Playbook
 metadata: {name: it, path: tests/it}
-workload: {seconds: 0}
+workload: {n: 0, gate: ""}
 workflow:
   - step: start
     tool:
       kind: python
-      input: {seconds: "{{ seconds }}"}
+      input: {n: "{{ n }}", gate: "{{ gate }}"}
       code: |
-        import time
-        time.sleep(seconds)
-        result = {"slept": seconds}
+        import os, time
+        while gate and os.path.exists(gate):
+            time.sleep(0.02)
+        result = {"n": n}
     next: {arcs: [{step: second}]}
   - step: second
     tool:
       kind: python
-      input: {slept: "{{ start.slept }}"}
-      code: "result = {'before': slept}"
+      input: {n: "{{ start.n }}"}
+      code: "result = {'before': n}"
 """
 
 
@@ -44,6 +46,14 @@ workflow:
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "it.yaml"
     path.write_text(PLAYBOOK)
+    return path
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that keeps the playbook's first step running until it is removed."""
+    path = tmp_path / "gate"
+    path.touch()
     return path
 
 
@@ -80,9 +90,13 @@ def started(
         process.wait(timeout=90)
 
 
+def run_command(file: Path, data: DataDirectory) -> list[str]:
+    return [COMMAND, "run", str(file), "--data", str(data.root)]
+
+
 def run(file: Path, data: DataDirectory, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, "run", str(file), "--data", str(data.root), *arguments],
+        [*run_command(file, data), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -117,11 +131,23 @@ def test_a_stack_comes_up_runs_a_playbook_and_goes_down(file: Path, data: DataDi
     assert json.loads(rebuilt.stdout) == {"rewritten": 1, "removed": 0}
 
 
-def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataDirectory) -> None:
+def test_an_execution_outlives_a_kill_of_the_whole_stack(
+    file: Path, data: DataDirectory, gate: Path
+) -> None:
     up = (COMMAND, "up", "--port", str(free_port()))
     with started(data, *up) as first:
         following = subprocess.Popen(
-            [COMMAND, "run", str(file), "--data", str(data.root), "--set", "seconds=3"],
+            [
+                COMMAND,
+                "run",
+                str(file),
+                "--data",
+                str(data.root),
+                "--set",
+                "n=3",
+                "--set",
+                f"gate={gate}",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -131,6 +157,7 @@ def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataD
         first.kill()
     try:
         with started(data, *up):
+            gate.unlink()
             result, said = following.communicate(timeout=150)
     finally:
         following.kill()
@@ -139,38 +166,52 @@ def test_an_execution_outlives_a_kill_of_the_whole_stack(file: Path, data: DataD
 
 
 def test_a_run_without_a_stack_brings_its_own_and_takes_it_away(
-    file: Path, data: DataDirectory
+    file: Path, data: DataDirectory, gate: Path
 ) -> None:
-    with subprocess.Popen(
-        [COMMAND, "run", str(file), "--data", str(data.root), "--set", "seconds=0.1"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as first:
+    other_gate = gate.with_name("other")
+    other_gate.touch()
+    with (
+        subprocess.Popen(
+            [*run_command(file, data), "--set", "n=1", "--set", f"gate={gate}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as first,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stderr = first.stderr
+        assert stderr is not None
         wait_until(data.is_held, what="the first run has a stack", timeout_seconds=60)
-        # It finds the stack of the first one, which ends earlier.
-        second = run(file, data, "--set", "seconds=1")
+        later = pool.submit(run, file, data, "--set", "n=2", "--set", f"gate={other_gate}")
+        wait_until(data.is_used, what="the second run has found it", timeout_seconds=60)
+        gate.unlink()
+        wait_until(lambda: "another run uses" in stderr.readline(), timeout_seconds=60)
+        other_gate.unlink()
+        second = later.result()
         said, _ = first.communicate(timeout=90)
 
-    assert (first.returncode, json.loads(said)) == (0, {"before": 0.1})
-    assert (second.returncode, json.loads(second.stdout)) == (0, {"before": 1}), second.stderr
+    assert (first.returncode, json.loads(said)) == (0, {"before": 1})
+    assert (second.returncode, json.loads(second.stdout)) == (0, {"before": 2}), second.stderr
     assert "starting a local stack" not in second.stderr
     assert not data.is_held()
     assert {entry["state"] for entry in (data.state() or {})["services"]} == {"stopped"}
 
 
-def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory) -> None:
+def test_ctrl_c_ends_a_run_and_its_stack(file: Path, data: DataDirectory, gate: Path) -> None:
     process = subprocess.Popen(
-        [COMMAND, "run", str(file), "--data", str(data.root), "--set", "seconds=60"],
+        [*run_command(file, data), "--set", f"gate={gate}"],
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    wait_until(lambda: "… start" in process.stderr.readline(), timeout_seconds=60)
+    stderr = process.stderr
+    assert stderr is not None
+    wait_until(lambda: "… start" in stderr.readline(), timeout_seconds=60)
     process.send_signal(signal.SIGINT)
+    wait_until(lambda: "CANCELLED" in stderr.readline(), timeout_seconds=60)
+    gate.unlink()
     _, said = process.communicate(timeout=90)
 
     assert process.returncode == 130, said
-    assert "CANCELLED" in said
     assert not data.is_held()
 
 

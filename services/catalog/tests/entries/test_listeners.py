@@ -1,6 +1,8 @@
 """Subscriptions found by the last part of their gateway path."""
 
-from noetl_catalog.entries.listener_handlers import ListenerHandlers
+from noetl_catalog.entries.parsers import Parsers
+from noetl_catalog.entries.read_handlers import ReadHandlers
+from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool
@@ -32,7 +34,10 @@ async def test_a_listener_is_found_by_the_last_part_of_the_newest_path(pool: Poo
     await keep(pool, "subscriptions/b", 1, "/x/orders/")
     await keep(pool, "subscriptions/c", 1, "", content="a: [")
     await keep(pool, "playbooks/d", 1, "/hooks/other", kind="playbook")
-    handlers = ListenerHandlers(EntryStore(Database(pool)))
+    settings = EntrySettings()
+    handlers = ReadHandlers(
+        EntryStore(Database(pool)), settings=settings, parsers=Parsers(settings)
+    )
 
     orders = await handlers.on_listener(ListenerRequest(listener="orders"))
     other = await handlers.on_listener(ListenerRequest(listener="other"))
@@ -50,7 +55,10 @@ async def test_what_was_taken_out_of_the_catalog_listens_no_more(pool: Pool) -> 
     await pool.execute(
         "UPDATE noetl.catalog SET deleted_at = now() WHERE version = 2 OR path = 'subscriptions/b'"
     )
-    handlers = ListenerHandlers(EntryStore(Database(pool)))
+    settings = EntrySettings()
+    handlers = ReadHandlers(
+        EntryStore(Database(pool)), settings=settings, parsers=Parsers(settings)
+    )
 
     gone = [
         await handlers.on_listener(ListenerRequest(listener=name))

@@ -7,7 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -171,7 +171,7 @@ async def test_a_server_that_stays_away_ends_the_following() -> None:
         edge = Edge(server.url, patience_seconds=0.5)
         events = edge.events(str(EXECUTION))
         first = await anext(events)
-    async with edge:
+    async with aclosing(edge):
         with pytest.raises(StackError, match="lost the server"):
             await anext(events)
 

@@ -1,9 +1,15 @@
-"""Rotation of keys and its progress, one function per operation."""
+"""Keys and the audit as operators see them, one function per operation."""
 
-from noetl_common.bus.rpc import Handler, handle
-from noetl_contract.http.secrets.keychain import KeyStatus, RotateRequest, RotateSlice
+from noetl_common.bus.rpc import Handlers, answers
+from noetl_contract.http.secrets.keychain import (
+    AuditQuery,
+    AuditRecords,
+    KeyStatus,
+    RotateRequest,
+    RotateSlice,
+)
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.catalog import WALLET_ROTATE, WALLET_STATUS
+from noetl_contract.rpc.catalog import SECRET_AUDIT, WALLET_ROTATE, WALLET_STATUS
 from noetl_contract.rpc.models import Nothing
 
 from noetl_catalog.secrets.keys.rotation import KeyRotation
@@ -12,10 +18,13 @@ from noetl_catalog.secrets.store import SecretStore
 
 _LARGEST_BATCH = 1000
 _MOST_BATCHES = 1_000_000
+_MOST_ROWS = 10_000
 
 
-class KeyHandlers:
-    """Keys as operators rotate and count them."""
+class OperatorHandlers(Handlers):
+    """Keys as operators rotate and count them, and the audit as they read it."""
+
+    has_details = False
 
     def __init__(
         self, store: SecretStore, *, rotation: KeyRotation, settings: SecretSettings
@@ -24,36 +33,26 @@ class KeyHandlers:
         self._rotation = rotation
         self._settings = settings
 
-    def handlers(self) -> list[Handler]:
-        """Return the handlers."""
-        return [
-            handle(WALLET_ROTATE, self.on_rotate, has_details=False),
-            handle(WALLET_STATUS, self.on_status, has_details=False),
-        ]
-
+    @answers(WALLET_ROTATE)
     async def on_rotate(self, request: RotateRequest) -> RotateSlice | Refusal:
         """Rotate a slice of one table; the caller repeats until it is done."""
         if request.table not in {"credential", "keychain"}:
             return Refusal(422, "table is neither credential nor keychain")
-        is_credential = request.table == "credential"
-        work = await self._rotation.rotate(
-            "credential" if is_credential else "keychain",
+        return await self._rotation.rotate(
+            "credential" if request.table == "credential" else "keychain",
             after=request.after,
             batch_size=min(request.batch_size, _LARGEST_BATCH),
             max_batches=min(request.max_batches, _MOST_BATCHES),
             seconds=self._settings.rotation_slice_seconds,
         )
-        return RotateSlice(
-            processed=work.processed,
-            rewrapped=work.rewrapped,
-            skipped=work.skipped,
-            failed=work.failed,
-            last_id=int(work.after) if is_credential and work.processed else 0,
-            after=work.after,
-            batches=work.batches,
-            done=work.done,
-        )
 
+    @answers(WALLET_STATUS)
     async def on_status(self, _request: Nothing) -> KeyStatus:
         """Count records by the version of their key."""
         return await self._store.count_key_versions()
+
+    @answers(SECRET_AUDIT)
+    async def on_audit(self, request: AuditQuery) -> AuditRecords:
+        """List reads and changes, newest first."""
+        limit = max(1, min(request.limit, _MOST_ROWS))
+        return AuditRecords(rows=await self._store.list_audit(request, limit=limit))

@@ -1,0 +1,318 @@
+"""Operations of the catalog: documents, runtimes, machine ids, credentials."""
+
+from pydantic import StrictInt
+
+from noetl_contract.http.catalog.entries import (
+    BatchAnswer,
+    CatalogEntry,
+    CatalogListAnswer,
+    CatalogListRequest,
+    MovedAnswer,
+    RegisterAnswer,
+    UiSchema,
+    ValidateAnswer,
+)
+from noetl_contract.http.moments import Rfc3339
+from noetl_contract.http.secrets.credentials import (
+    CredentialBody,
+    CredentialCreate,
+    CredentialDeleted,
+    CredentialList,
+    CredentialListAnswer,
+    CredentialRead,
+    CrossRegionRequest,
+    SealedEnvelope,
+    SealedRead,
+)
+from noetl_contract.http.secrets.keychain import (
+    AuditQuery,
+    AuditRecords,
+    KeychainEntryList,
+    KeychainList,
+    KeychainPut,
+    KeychainRead,
+    KeychainState,
+    KeychainStored,
+    KeyStatus,
+    RotateRequest,
+    RotateSlice,
+)
+from noetl_contract.http.workers.runtimes import (
+    RuntimeAcknowledgement,
+    RuntimeBeat,
+    RuntimeEntry,
+    RuntimeNameRequest,
+    RuntimePoolsQuery,
+    RuntimeRegistration,
+)
+from noetl_contract.json import JsonObject
+from noetl_contract.model import Model, SecretModel, example
+from noetl_contract.rpc.models import Nothing
+from noetl_contract.rpc.operation import Operation
+
+
+class EntryName(Model):
+    """The name of an entry: an id, or a path with a version; the id counts if both are there.
+
+    Ids and versions are taken as numbers or as decimal text; no version, or ``latest``, is the
+    newest one.
+    """
+
+    model_config = example(path="demo/hello", version="latest")
+
+    catalog_id: StrictInt | str | None = None
+    path: str | None = None
+    version: StrictInt | str | None = None
+
+
+class DocumentRequest(Model):
+    """A document's text, decoded; ``resource_type`` counts where the text has no ``kind``."""
+
+    model_config = example(
+        content="kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
+        resource_type="Playbook",
+    )
+
+    content: str
+    resource_type: str | None = None
+
+
+class RegisterDocument(DocumentRequest):
+    """A document to keep; with ``instead_of`` its path must be the path of that entry."""
+
+    instead_of: EntryName | None = None
+
+
+class RegisterDocuments(Model):
+    """Documents to keep, one by one."""
+
+    items: list[DocumentRequest]
+
+
+class EntryPage(CatalogListRequest):
+    """Which entries to list; ``for_page`` adds the keys that a page shows and searches."""
+
+    for_page: bool = False
+
+
+class CatalogCounts(Model):
+    """Versions of playbooks, and workers heard lately."""
+
+    model_config = example(total_playbooks=25, total_workers=1)
+
+    total_playbooks: int
+    total_workers: int
+
+
+class ResolvedEntry(Model):
+    """The version that an execution would run."""
+
+    model_config = example(
+        catalog_id=767225066105864194, path="demo/hello", version=3, kind="playbook"
+    )
+
+    catalog_id: int
+    path: str
+    version: int
+    kind: str
+
+
+class ContentRequest(Model):
+    """The id of one version."""
+
+    catalog_id: int
+
+
+class EntryContent(ResolvedEntry):
+    """The text of one version; it never changes, so it may be cached for ever."""
+
+    model_config = example(
+        catalog_id=767225066105864194,
+        path="demo/hello",
+        version=3,
+        kind="playbook",
+        content="kind: Playbook\nmetadata: {name: hello, path: demo/hello}\n",
+    )
+
+    content: str
+
+
+class ListenerRequest(Model):
+    """The last part of the gateway path of a push subscription."""
+
+    listener: str
+
+
+class ListenerSubscription(Model):
+    """The subscription that listens there, with the ``spec`` of its document."""
+
+    path: str
+    catalog_id: int
+    spec: JsonObject
+
+
+LIST = Operation("catalog", "list", EntryPage, CatalogListAnswer)
+"""List entries, newest first."""
+AGENTS = Operation("catalog", "agents", CatalogListRequest, CatalogListAnswer)
+"""List agents, newest first, with their metadata in the payload."""
+RESOURCE = Operation("catalog", "resource", EntryName, CatalogEntry)
+"""Return one entry whole."""
+UI_SCHEMA = Operation("catalog", "ui_schema", EntryName, UiSchema)
+"""Return the form that a document's workload asks for."""
+RESOLVE = Operation("catalog", "resolve", EntryName, ResolvedEntry)
+"""Return the version that an execution would run."""
+CONTENT = Operation("catalog", "content", ContentRequest, EntryContent)
+"""Return the text of one version, a deleted one too."""
+COUNTS = Operation("catalog", "counts", Nothing, CatalogCounts)
+"""Count versions of playbooks and workers heard lately."""
+REGISTER = Operation("catalog", "register", RegisterDocument, RegisterAnswer, repeatable=False)
+"""Store a document as the next version of its path."""
+REGISTER_BATCH = Operation(
+    "catalog", "register.batch", RegisterDocuments, BatchAnswer, repeatable=False
+)
+"""Store documents one by one; each has its own result."""
+VALIDATE = Operation("catalog", "validate", DocumentRequest, ValidateAnswer)
+"""List the problems of a document without storing it."""
+DELETE = Operation("catalog", "delete", EntryName, MovedAnswer)
+"""Delete one version, or all versions of a path."""
+RESTORE = Operation("catalog", "restore", EntryName, MovedAnswer)
+"""Restore one deleted version, or all of a path."""
+SUBSCRIPTION_LISTENER = Operation(
+    "catalog", "subscription.listener", ListenerRequest, ListenerSubscription
+)
+"""Find the subscription whose gateway path ends in a name."""
+
+
+class EdgeSeen(Model):
+    """The last sign of life of an edge, and the begin of its process (RFC 3339)."""
+
+    heartbeat_at: Rfc3339
+    process_since: Rfc3339
+
+
+class WorkerSeen(EdgeSeen):
+    """The last sign of life of a worker; ``over_edge`` tells whether it came over HTTP."""
+
+    instance: str | None
+    deregistered_at: Rfc3339 | None
+    over_edge: bool
+
+
+class Liveness(Model):
+    """Signs of life that leases are judged by; times by the cluster database's clock."""
+
+    model_config = example(
+        now="2026-06-15T12:00:00.123456Z",
+        edges={},
+        workers={
+            "w-1": {
+                "heartbeat_at": "2026-06-15T11:59:58Z",
+                "process_since": "2026-06-15T09:00:00Z",
+                "instance": "a1",
+                "deregistered_at": None,
+                "over_edge": False,
+            }
+        },
+    )
+
+    now: Rfc3339
+    edges: dict[str, EdgeSeen]
+    workers: dict[str, WorkerSeen]
+
+
+class RuntimePurgeRequest(Model):
+    """For how many minutes a worker pool must have been silent."""
+
+    stale_minutes: int
+
+
+class PurgedRuntimes(Model):
+    """How many registrations were removed."""
+
+    purged: int
+
+
+class MachineLeaseRequest(Model):
+    """The holder of a lease, and the newest time in its ids (Unix ms)."""
+
+    model_config = example(holder="outbox:host-1:4711", high_water_ms=0)
+
+    holder: str
+    high_water_ms: int = 0
+
+
+class MachineRenewRequest(MachineLeaseRequest):
+    """The lease to renew."""
+
+    model_config = example(holder="outbox:host-1:4711", high_water_ms=1781524800000, machine_id=3)
+
+    machine_id: int
+
+
+class MachineLease(Model):
+    """A leased machine id; ids may use times above ``high_water_ms`` only."""
+
+    model_config = example(
+        machine_id=3, lease_seconds=60.0, high_water_ms=1781524800000, now_ms=1781524800123
+    )
+
+    machine_id: int
+    lease_seconds: float
+    high_water_ms: int
+    now_ms: int
+
+
+RUNTIME_REGISTER = Operation("catalog", "runtime.register", RuntimeRegistration, RuntimeEntry)
+"""Write the registration of a worker, server or broker."""
+RUNTIME_HEARTBEAT = Operation("catalog", "runtime.heartbeat", RuntimeBeat, RuntimeAcknowledgement)
+"""Record that a runtime is alive."""
+RUNTIME_DEREGISTER = Operation(
+    "catalog", "runtime.deregister", RuntimeNameRequest, RuntimeAcknowledgement
+)
+"""Mark a runtime as gone."""
+RUNTIME_POOLS = Operation("catalog", "runtime.pools", RuntimePoolsQuery, list[RuntimeEntry])
+"""List registered runtimes."""
+RUNTIME_LIVENESS = Operation("catalog", "runtime.liveness", Nothing, Liveness)
+"""Return the signs of life that leases are judged by."""
+RUNTIME_PURGE = Operation("catalog", "runtime.purge", RuntimePurgeRequest, PurgedRuntimes)
+"""Remove worker pools that have been silent for long."""
+MACHINE_LEASE = Operation("catalog", "machine.lease", MachineLeaseRequest, MachineLease)
+"""Lease a free machine id."""
+MACHINE_RENEW = Operation("catalog", "machine.renew", MachineRenewRequest, MachineLease)
+"""Renew the lease of a machine id; 409 when it was lost."""
+
+
+class CredentialName(SecretModel):
+    """The id or name of a credential."""
+
+    identifier: str
+
+
+CREDENTIAL_CREATE = Operation("catalog", "credential.create", CredentialCreate, CredentialBody)
+"""Store a credential in place of the one with its name."""
+CREDENTIAL_LIST = Operation("catalog", "credential.list", CredentialList, CredentialListAnswer)
+"""List credentials without their data, newest first."""
+CREDENTIAL_GET = Operation("catalog", "credential.get", CredentialRead, CredentialBody)
+"""Return a credential, or what an alias of the playbook's keychain resolves to."""
+CREDENTIAL_DELETE = Operation("catalog", "credential.delete", CredentialName, CredentialDeleted)
+"""Delete a credential."""
+CREDENTIAL_SEALED = Operation("catalog", "credential.sealed", SealedRead, SealedEnvelope)
+"""Return a credential encrypted for the key that one worker registered."""
+CREDENTIAL_CROSS_REGION = Operation(
+    "catalog", "credential.cross_region", CrossRegionRequest, SealedEnvelope
+)
+"""Return a credential of this region encrypted for a worker of another one."""
+KEYCHAIN_GET = Operation("catalog", "keychain.get", KeychainRead, KeychainState)
+"""Return a keychain entry and count the access."""
+KEYCHAIN_PUT = Operation("catalog", "keychain.put", KeychainPut, KeychainStored)
+"""Store a keychain entry in place of the one with its key."""
+KEYCHAIN_DELETE = Operation("catalog", "keychain.delete", KeychainRead, KeychainState)
+"""Delete a keychain entry if it exists."""
+KEYCHAIN_LIST = Operation("catalog", "keychain.list", KeychainList, KeychainEntryList)
+"""List the keychain entries of a catalog entry without their values."""
+WALLET_ROTATE = Operation("catalog", "wallet.rotate", RotateRequest, RotateSlice)
+"""Rewrap one slice of the data keys of a table; ask on with `after` until `done`."""
+WALLET_STATUS = Operation("catalog", "wallet.status", Nothing, KeyStatus)
+"""Count records by the version of their key."""
+SECRET_AUDIT = Operation("catalog", "secret.audit", AuditQuery, AuditRecords)
+"""List accesses to secrets and changes of them, newest first."""

@@ -1,0 +1,37 @@
+"""The subscriptions that listen at the gateway, by the name at the end of their path."""
+
+from collections.abc import Mapping, Sequence
+
+from noetl_contract.json import Json
+from noetl_contract.rpc.catalog import ListenerSubscription
+from noetl_engine.playbook.errors import DecodeError
+from noetl_engine.playbook.yaml import compose, to_json
+
+from noetl_catalog.entries.store import SubscriptionDocument
+
+
+def find_listener(
+    documents: Sequence[SubscriptionDocument], listener: str
+) -> ListenerSubscription | None:
+    """Return the subscription whose gateway path ends in a name; run it in a thread."""
+    for document in documents:
+        spec = _spec(document.content)
+        path = _map(spec.get("ingress")).get("gateway_path")
+        if isinstance(path, str) and path.rstrip("/").rpartition("/")[2] == listener:
+            return ListenerSubscription(
+                path=document.path, catalog_id=document.catalog_id, spec=spec
+            )
+    return None
+
+
+def _spec(content: str | None) -> Mapping[str, Json]:
+    """Return the `spec` of a document; an unreadable document listens nowhere."""
+    try:
+        document = to_json(compose(content or ""))
+    except DecodeError:
+        return {}
+    return _map(_map(document).get("spec"))
+
+
+def _map(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,31 @@
+"""Fake services: handlers of free JSON under the names of operations."""
+
+from collections.abc import Awaitable, Callable
+
+from noetl_common.bus.rpc import Handler, handle
+from noetl_contract.json import Json, JsonObject
+from noetl_contract.rpc import Refusal, RpcReply
+from noetl_contract.rpc.operation import Operation, ServiceName
+from pydantic import RootModel, TypeAdapter
+
+__all__ = ["fake_handler"]
+
+_FREE: TypeAdapter[Json] = TypeAdapter(Json)
+
+
+def fake_handler(
+    service: ServiceName,
+    name: str,
+    function: Callable[[JsonObject], Awaitable[RpcReply | JsonObject]],
+) -> Handler:
+    """Answer the requests of an operation, whatever its models are."""
+
+    async def answer(request: RootModel[JsonObject]) -> Json | Refusal:
+        found = await function(request.root)
+        if not isinstance(found, RpcReply):
+            return found
+        if found.status == 200:
+            return found.body
+        return Refusal(found.status, found.error or "", found.detail)
+
+    return handle(Operation(service, name, RootModel[JsonObject], _FREE), answer)
