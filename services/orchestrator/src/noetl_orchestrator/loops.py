@@ -34,15 +34,6 @@ def spawn_loops(
     ) -> None:
         service.spawn(name, every(seconds, step, warning=warning, beat=service.beater(name)))
 
-    async def keep_time() -> None:
-        """Correct the clock and update the gauges."""
-        clock, cache = orchestrator.clock, orchestrator.cache
-        metrics.CACHE_EXECUTIONS.set(len(cache))
-        metrics.CACHE_BYTES.set(cache.bytes)
-        metrics.WAITING_INPUTS.set(len(orchestrator.dispatcher))
-        if clock.age_seconds > _UPKEEP_SECONDS:
-            clock.set(await store.read_clock())
-
     sweep_seconds = settings.lease_sweep_seconds
     repeat("leases", sweep_seconds, sweeper.sweep, "sweep_failed")
     repeat("unclaimed", _UNCLAIMED_EVERY * sweep_seconds, sweeper.sweep_unclaimed, "sweep_failed")
@@ -58,7 +49,7 @@ def spawn_loops(
         lambda: take_due_timers(store, orchestrator.dispatcher, settings),
         "timers_not_read",
     )
-    repeat("upkeep", _UPKEEP_SECONDS, keep_time, "upkeep_failed")
+    repeat("upkeep", _UPKEEP_SECONDS, lambda: _keep_time(orchestrator), "upkeep_failed")
     repeat(
         "request keys",
         _PURGE_SECONDS,
@@ -85,3 +76,13 @@ def spawn_loops(
             beat=service.beater("intake"),
         ),
     )
+
+
+async def _keep_time(orchestrator: Orchestrator) -> None:
+    """Correct the clock and update the gauges."""
+    clock, cache = orchestrator.clock, orchestrator.cache
+    metrics.CACHE_EXECUTIONS.set(len(cache))
+    metrics.CACHE_BYTES.set(cache.bytes)
+    metrics.WAITING_INPUTS.set(len(orchestrator.dispatcher))
+    if clock.age_seconds > _UPKEEP_SECONDS:
+        clock.set(await orchestrator.store.read_clock())

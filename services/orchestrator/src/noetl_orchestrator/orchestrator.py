@@ -84,27 +84,7 @@ class Orchestrator:
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
         )
-        self.turns = Turns(
-            TurnParts(
-                store=self.store,
-                outbox_hints=outbox_hints,
-                clock=self.clock,
-                cache=self.cache,
-                loader=self.loader,
-                replicas=self.replicas,
-                preparation=Preparation(
-                    self.store,
-                    self.cache,
-                    self.loader,
-                    self.playbooks,
-                    max_events=settings.turn_events_per_execution,
-                ),
-                encoder=Encoder(outbox_rows, self._new_id, settings),
-                dispatcher=self.dispatcher,
-                make_facts=self._make_facts,
-                conflict_attempts=settings.conflict_attempts,
-            )
-        )
+        self.turns = self._build_turns(outbox_rows, outbox_hints)
 
         self.liveness = WorkerLiveness(settings)
         self.sweeper = Sweeper(
@@ -130,6 +110,29 @@ class Orchestrator:
     async def __aexit__(self, *_error: object) -> None:
         self.playbooks.close()
         await self.store.close()
+
+    def _build_turns(self, outbox_rows: OutboxRows, outbox_hints: OutboxHints) -> Turns:
+        return Turns(
+            TurnParts(
+                store=self.store,
+                outbox_hints=outbox_hints,
+                clock=self.clock,
+                cache=self.cache,
+                loader=self.loader,
+                replicas=self.replicas,
+                preparation=Preparation(
+                    self.store,
+                    self.cache,
+                    self.loader,
+                    self.playbooks,
+                    max_events=self._settings.turn_events_per_execution,
+                ),
+                encoder=Encoder(outbox_rows, self._new_id, self._settings),
+                dispatcher=self.dispatcher,
+                make_facts=self._make_facts,
+                conflict_attempts=self._settings.conflict_attempts,
+            )
+        )
 
     def _make_facts(self) -> Facts:
         return Facts(

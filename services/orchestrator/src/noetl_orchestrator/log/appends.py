@@ -12,7 +12,7 @@ from noetl_contract.http.catalog.subscriptions import SubscriptionBody
 from noetl_contract.rpc.orchestrator import LogEnvelope
 
 
-class LogRow(LogEnvelope):
+class LogRow(LogEnvelope, extra="forbid"):
     """A row to append.
 
     Attributes:

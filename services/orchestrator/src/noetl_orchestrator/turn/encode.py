@@ -88,15 +88,9 @@ class Encoder:
             spared = list(rows.changes.keys() | rows.commands.keys())
             commit.ends.append({"execution_id": execution_id, "spared": spared})
         commit.timers_done += rows.timers_done
-        commit.keys += [
-            {
-                "scope": key.scope,
-                "key": key.key,
-                "execution_id": execution_id,
-                "answer": embed(answer),
-            }
-            for key, answer in rows.request_keys
-        ]
+        for key, answer in rows.request_keys:
+            row = {"scope": key.scope, "key": key.key, "answer": embed(answer)}
+            commit.keys.append({"execution_id": execution_id, **row})
         outbox += self.cancels(execution_id, children)
         commit.outbox += [row.columns() for row in outbox]
         return EncodedUnit(
