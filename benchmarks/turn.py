@@ -31,7 +31,7 @@ from noetl_contract.ingress import (
 )
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook import parse_playbook
-from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
+from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import TurnInput
 from noetl_testkit.postgres import Database, running_postgres
@@ -96,7 +96,7 @@ class Driver:
     async def ask(self, execution_id: int, message: Any) -> Answer:
         caller = Waiting()
         began = time.perf_counter()
-        self.rooms.turn.dispatcher.submit(TurnInput(execution_id, message, caller))
+        self.rooms.dispatcher.submit(TurnInput(execution_id, message, caller))
         answer = await caller.answer
         self.latencies.append(time.perf_counter() - began)
         return answer
@@ -108,7 +108,7 @@ class Driver:
         )
         await self.ask(execution_id, started)
         for _ in range(self.steps):
-            entry = self.rooms.memory.cache.get(execution_id)
+            entry = self.rooms.cache.get(execution_id)
             state = entry.execution.state
             (command,) = state.commands.values()
             hold = Hold(
@@ -172,7 +172,7 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
     async with (
         open_pool(settings, name="turns") as turns,
         open_pool(settings, name="background") as background,
-        open_orchestrator(
+        Orchestrator(
             settings,
             bus=SilentBus(),  # type: ignore[arg-type]
             turn_pool=turns,
@@ -181,7 +181,7 @@ async def measure(database: Database, arguments: argparse.Namespace) -> None:
             fetch_content=fetch,
             parse=parse_playbook,
         ) as rooms,
-        running_turns(rooms.turn, count=arguments.turns),
+        rooms.running_turns(),
     ):
         for at_once in arguments.at_once:
             await one_level(rooms, turns, arguments, at_once)

@@ -14,8 +14,9 @@ import httpx
 import orjson
 import pytest
 from noetl.stack.process import free_port
+from noetl_common.errors import Unavailable
 from noetl_common.metrics import counter, gauge, histogram
-from noetl_common.service import Service, ServiceApp, create_service_app, supervise
+from noetl_common.service import Service, ServiceApp, create_service_app, every, supervise
 from noetl_common.settings import ServiceSettings
 from noetl_testkit.waiting import eventually, wait_until
 
@@ -313,3 +314,22 @@ def test_a_failed_loop_ends_the_process_with_an_error(tmp_path: Path) -> None:
 
     assert started.returncode == 1
     assert "loop_failed" in output
+
+
+async def test_a_step_that_fails_is_repeated_after_its_interval() -> None:
+    tries: list[int] = []
+    beats: list[int] = []
+
+    async def step() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise Unavailable(what="it")
+
+    loop = every(0.01, step, warning="step_failed", beat=lambda: beats.append(1))
+    task = asyncio.create_task(loop)
+    try:
+        await eventually(lambda: len(tries) > 2)
+    finally:
+        task.cancel()
+
+    assert len(beats) >= len(tries)

@@ -9,7 +9,7 @@ from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.cache import CachedExecution
-from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Replica, Shard
@@ -26,7 +26,7 @@ class Gate:
     """Stands before a replica's commits: counts them, delays them, lets them fail."""
 
     def __init__(self, replica: Replica) -> None:
-        self.store = replica.rooms.log.store
+        self.store = replica.rooms.store
         self.commits = 0
         self.sizes: list[int] = []
         self.before: Callable[[], Awaitable[None]] | None = None
@@ -52,7 +52,7 @@ async def finish(shard: Shard, execution_id: int) -> None:
             await shard.send(execution_id, shard.fast(command))
 
 
-class Noted(NoCaller):
+class Noted(Caller):
     """A caller that keeps its answers."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Noted(NoCaller):
         self.answers.append(answer)
 
 
-def beat(shard: Shard, command: Command, caller: NoCaller) -> Group:
+def beat(shard: Shard, command: Command, caller: Caller) -> Group:
     """The input that a posted heartbeat of a command becomes."""
     message = EventsMessage.model_validate(shard.event(command, "command.heartbeat", attempts=0))
     return Group(command.execution_id, [TurnInput(command.execution_id, message, caller)])
@@ -103,8 +103,8 @@ async def written(shard: Shard) -> dict[str, list[Row]]:
 
 async def forget_ids(replica: Replica, execution_id: int) -> None:
     """Make the engine forget event ids, as many later events would."""
-    replica.rooms.memory.cache.forget(execution_id)
-    load = replica.rooms.memory.loader.load
+    replica.rooms.cache.forget(execution_id)
+    load = replica.rooms.loader.load
 
     async def load_forgetful(execution_ids: Sequence[int]) -> dict[int, CachedExecution]:
         found = await load(execution_ids)
@@ -112,4 +112,4 @@ async def forget_ids(replica: Replica, execution_id: int) -> None:
             entry.execution.state.recent.clear()
         return found
 
-    replica.rooms.memory.loader.load = load_forgetful
+    replica.rooms.loader.load = load_forgetful

@@ -24,7 +24,7 @@ from noetl_orchestrator.ingress.consumer import run_consumer
 from noetl_orchestrator.memory.loader import ExecutionFactory
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable
 from noetl_orchestrator.memory.replicas import run_presence
-from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
+from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 from noetl_testkit.postgres import Database
 
@@ -116,7 +116,7 @@ class Shard(Tables, Messages):
             instance=instance,
             after_start=after_start,
         )
-        answer = await self.replicas[replica].rooms.ingress.claims.on_claim(request)
+        answer = await self.replicas[replica].rooms.claims.on_claim(request)
         if isinstance(answer, Refusal):
             return asdict(answer)
         return {"status": 200, "body": orjson.loads(answer.body)}
@@ -131,17 +131,17 @@ def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settin
 async def running_loops(replica: Replica) -> AsyncIterator[None]:
     """Run turns and intake of a replica."""
     settings, rooms = replica.settings, replica.rooms
-    async with running_turns(rooms.turn, count=settings.turns_in_flight):
+    async with rooms.running_turns():
         intake = asyncio.create_task(
             run_consumer(
                 replica.bus,
                 ingress_durable(settings.shard_index),
-                rooms.ingress.on_batch,
+                rooms.on_batch,
                 window=settings.ingress_window,
                 drain_seconds=2.0,
             )
         )
-        presence = asyncio.create_task(run_presence(rooms.memory.replicas))
+        presence = asyncio.create_task(run_presence(rooms.replicas))
         try:
             yield
         finally:
@@ -174,7 +174,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
             replica_bus = await stack.enter_async_context(connect(settings, name="replica"))
             turns = await stack.enter_async_context(open_pool(settings, name="turns"))
             rooms = await stack.enter_async_context(
-                open_orchestrator(
+                Orchestrator(
                     settings,
                     bus=replica_bus,
                     turn_pool=turns,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from noetl_common.pg.database import Database
 from noetl_contract.json import Json
+from noetl_outbox.settings import Settings
 from noetl_outbox.store import Page, Published, Store, StreamState
 
 from services.outbox.tests.rows import Rows
@@ -12,7 +13,7 @@ from services.outbox.tests.rows import Rows
 
 @pytest.fixture
 def store(rows: Rows) -> Store:
-    return Store(Database(rows.pool), shard=0, grace_seconds=1.5)
+    return Store(Database(rows.pool), Settings())
 
 
 async def test_acknowledgement_of_an_earlier_publication_does_not_mark_the_next(

@@ -11,6 +11,7 @@ import uvicorn
 import uvloop
 
 from noetl_common import metrics
+from noetl_common.errors import NoetlError
 from noetl_common.health import HealthRoutes
 from noetl_common.logging import configure, get_logger
 from noetl_common.server import serve
@@ -22,6 +23,8 @@ type Run = Callable[["Service"], AbstractAsyncContextManager[object]]
 
 _log = get_logger()
 _CHECK_SECONDS = 2.0
+_BEAT_SECONDS = 5.0
+_SOON_SECONDS = 15.0
 _STARTING = "starting"
 
 
@@ -117,6 +120,31 @@ class Service:
             self.fail(RuntimeError(f"the loop {name} ended by itself"))
         finally:
             self._beats.pop(name, None)
+
+
+async def every(
+    seconds: float,
+    step: Callable[[], Awaitable[object]],
+    *,
+    warning: str,
+    beat: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a step every interval until cancelled.
+
+    A ``NoetlError`` is logged as ``warning``; the step is repeated then after 15 s at the latest.
+    """
+    while True:
+        beat()
+        left = seconds
+        try:
+            await step()
+        except NoetlError as error:
+            _log.warning(warning, error=error.message)
+            left = min(seconds, _SOON_SECONDS)
+        while left > 0:
+            beat()
+            await asyncio.sleep(min(left, _BEAT_SECONDS))
+            left -= _BEAT_SECONDS
 
 
 @asynccontextmanager

@@ -4,22 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
+from noetl_common.bus.broker import connect
+from noetl_common.bus.rpc import Handler, RpcClient, handle, serve_rpc
 from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds, lease_machine_id
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_contract.rpc.orchestrator import CHILD, CLAIM, PURGE, LogPurged, LogPurgeRequest
 from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_engine.playbook import parse_playbook
 
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
-from noetl_orchestrator.log.purge_handler import PurgeHandler
 from noetl_orchestrator.loops import spawn_loops
 from noetl_orchestrator.memory.playbooks import catalog_content
-from noetl_orchestrator.orchestrator import Orchestrator, open_orchestrator, running_turns
+from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
 NAME = "orchestrator"
@@ -52,7 +52,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
         async with lease_machine_id(rpc, NAME) as ids:
             service.ready_when("ids", ids.is_ready)
             await check_identity(background_pool, settings, shard=settings.shard_index)
-            async with open_orchestrator(
+            async with Orchestrator(
                 settings,
                 bus=bus,
                 turn_pool=turn_pool,
@@ -61,37 +61,27 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 fetch_content=catalog_content(rpc),
                 parse=partial(parse_playbook, more_kinds=settings.more_kinds()),
             ) as orchestrator:
-                service.ready_when("database", orchestrator.log.store.read_clock)
-                handlers = _handlers(settings, orchestrator, turn_pool=turn_pool, ids=ids)
-                async with _serving(service, settings, orchestrator, bus=bus, handlers=handlers):
+                service.ready_when("database", orchestrator.store.read_clock)
+                shard = settings.shard_index
+                async with (
+                    orchestrator.running_turns(service),
+                    serve_rpc(
+                        bus,
+                        _handlers(settings, orchestrator, turn_pool=turn_pool, ids=ids),
+                        queue=NAME,
+                        shard=shard,
+                    ),
+                    serve_rpc(
+                        bus,
+                        [handle(CLAIM, orchestrator.claims.on_claim)],
+                        queue=NAME,
+                        shard=shard,
+                        concurrency=settings.claims_at_once,
+                        direct=True,
+                    ),
+                ):
                     spawn_loops(service, settings, orchestrator, bus=bus, rpc=rpc)
                     yield
-
-
-@asynccontextmanager
-async def _serving(
-    service: Service,
-    settings: Settings,
-    orchestrator: Orchestrator,
-    *,
-    bus: Bus,
-    handlers: list[Handler],
-) -> AsyncIterator[None]:
-    """Run turns and answer requests while the block lasts."""
-    shard = settings.shard_index
-    async with (
-        running_turns(orchestrator.turn, count=settings.turns_in_flight, service=service),
-        serve_rpc(bus, handlers, queue=NAME, shard=shard),
-        serve_rpc(
-            bus,
-            orchestrator.ingress.claims.handlers(),
-            queue=NAME,
-            shard=shard,
-            concurrency=settings.claims_at_once,
-            direct=True,
-        ),
-    ):
-        yield
 
 
 def _turn_settings(settings: Settings) -> Settings:
@@ -115,22 +105,25 @@ def _handlers(
     settings: Settings, orchestrator: Orchestrator, *, turn_pool: Pool, ids: SnowflakeIds
 ) -> list[Handler]:
     """Return the handlers of all requests but claims."""
+
+    async def on_purge(request: LogPurgeRequest) -> LogPurged:
+        return await orchestrator.retention.purge(
+            request, commands_at_once=settings.purge_commands_max
+        )
+
     log_handlers = LogHandlers(
-        orchestrator.log.appends,
-        on_moved=orchestrator.memory.replicas.forget_and_tell,
+        orchestrator.appends,
+        on_moved=orchestrator.replicas.forget_and_tell,
         new_id=ids.next,
-        shard=settings.shard_index,
-        shard_count=settings.shard_count,
-    )
-    purge = PurgeHandler(orchestrator.log.retention, commands_at_once=settings.purge_commands_max)
-    pool_status = pool_status_handler(
-        turn_pool,
-        kept=orchestrator.log.store.count_kept_connections,
-        waiting=lambda: len(orchestrator.turn.dispatcher),
+        settings=settings,
     )
     return [
-        *orchestrator.leases.children.handlers(),
         *log_handlers.handlers(),
-        *purge.handlers(),
-        pool_status,
+        handle(CHILD, orchestrator.children.on_child),
+        handle(PURGE, on_purge),
+        pool_status_handler(
+            turn_pool,
+            kept=orchestrator.store.count_kept_connections,
+            waiting=lambda: len(orchestrator.dispatcher),
+        ),
     ]

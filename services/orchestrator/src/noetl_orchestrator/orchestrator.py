@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import Self
 
 from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
@@ -15,104 +15,156 @@ from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
-from noetl_orchestrator.ingress.opening import Ingress, open_ingress
-from noetl_orchestrator.leases.opening import Leases, open_leases, open_liveness
-from noetl_orchestrator.log.opening import Log, open_log
-from noetl_orchestrator.memory.loader import ExecutionFactory
-from noetl_orchestrator.memory.opening import Memory, open_memory
-from noetl_orchestrator.memory.playbooks import FetchContent
+from noetl_orchestrator.ingress.claims import ClaimHandler
+from noetl_orchestrator.ingress.handlers import IngressHandler
+from noetl_orchestrator.leases.broker import BrokerView
+from noetl_orchestrator.leases.children import Children
+from noetl_orchestrator.leases.sweeper import Sweeper
+from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
+from noetl_orchestrator.log.appends import Appends
+from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.outbox_rows import OutboxRows
+from noetl_orchestrator.log.retention import Retention
+from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.memory.database_clock import DatabaseClock
+from noetl_orchestrator.memory.loader import ExecutionFactory, Loader
+from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
+from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
-from noetl_orchestrator.turn.opening import TurnRoom, open_turns
+from noetl_orchestrator.turn.attempt import TurnParts
+from noetl_orchestrator.turn.dispatch import Dispatcher
+from noetl_orchestrator.turn.encode import Encoder
+from noetl_orchestrator.turn.prepare import Preparation
+from noetl_orchestrator.turn.turns import Turns
 
 _log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
 class Orchestrator:
-    """The rooms of an orchestrator, from the ground up."""
+    """The parts of one shard's orchestrator, from the ground up.
 
-    log: Log
-    memory: Memory
-    turn: TurnRoom
-    leases: Leases
-    ingress: Ingress
+    As a context manager it sets the clock, and gives connections back at the end. The loops are
+    started by others.
+    """
 
-
-@asynccontextmanager
-async def open_orchestrator(
-    settings: Settings,
-    *,
-    bus: Bus,
-    turn_pool: Pool,
-    background_pool: Pool,
-    ids: SnowflakeIds,
-    fetch_content: FetchContent,
-    parse: Callable[[str], Playbook],
-    executions: ExecutionFactory = Execution,
-) -> AsyncIterator[Orchestrator]:
-    """Open the rooms of one shard's orchestrator; its loops are started by others."""
-    background = Database(background_pool)
-    async with (
-        open_log(settings, bus, turn_pool=turn_pool, background=background) as log,
-        open_memory(
-            settings,
-            bus,
-            log.store,
-            fetch_content=fetch_content,
-            parse=parse,
-            executions=executions,
-        ) as memory,
-    ):
-        liveness = open_liveness(settings)
-        limits = settings.limits()
-
-        def make_facts() -> Facts:
-            return Facts(
-                now=memory.clock.now(),
-                new_id=ids.next,
-                workers=liveness.workers,
-                heard_since=liveness.heard_since,
-                limits=limits,
-            )
-
-        turn = open_turns(settings, log, memory, make_facts=make_facts, new_id=ids.next)
-        leases = open_leases(
-            settings,
-            bus,
-            log,
-            turn.dispatcher,
-            database=background,
-            liveness=liveness,
-            make_facts=make_facts,
-            new_id=ids.next,
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bus: Bus,
+        turn_pool: Pool,
+        background_pool: Pool,
+        ids: SnowflakeIds,
+        fetch_content: FetchContent,
+        parse: Callable[[str], Playbook],
+        executions: ExecutionFactory = Execution,
+    ) -> None:
+        self._settings = settings
+        self._limits = settings.limits()
+        self._new_id = ids.next
+        database = Database(background_pool)
+        self.store = Store(
+            turn_pool, database, commit_timeout_seconds=settings.commit_timeout_seconds
         )
-        ingress = open_ingress(settings, bus, log.store, turn.dispatcher)
-        yield Orchestrator(log, memory, turn, leases, ingress)
+        self.appends = Appends(database)
+        self.retention = Retention(database)
+        outbox_rows = OutboxRows(settings)
+        outbox_hints = OutboxHints(bus, settings)
 
+        self.clock = DatabaseClock()
+        self.cache = ExecutionCache(
+            max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
+        )
+        self.loader = Loader(self.store, executions)
+        self.playbooks = Playbooks(fetch_content, parse, settings)
+        self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
 
-@asynccontextmanager
-async def running_turns(
-    room: TurnRoom, *, count: int, service: Service | None = None
-) -> AsyncIterator[None]:
-    """Run turns while the block lasts; everything that waits for answers must end before."""
+        self.dispatcher = Dispatcher(
+            turn_inputs=settings.turn_inputs,
+            inputs_per_execution=settings.turn_inputs_per_execution,
+        )
+        self.turns = self._build_turns(outbox_rows, outbox_hints)
 
-    async def run(name: str) -> None:
+        self.liveness = WorkerLiveness(settings)
+        self.sweeper = Sweeper(
+            store=self.store,
+            outbox_rows=outbox_rows,
+            hints=outbox_hints,
+            dispatcher=self.dispatcher,
+            liveness=self.liveness,
+            broker=BrokerView(bus),
+            make_facts=self._make_facts,
+            new_id=self._new_id,
+            settings=settings,
+        )
+        self.children = Children(database, settings)
+
+        self.on_batch = IngressHandler(bus, self.dispatcher, settings)
+        self.claims = ClaimHandler(self.store, self.dispatcher, settings)
+
+    async def __aenter__(self) -> Self:
+        self.clock.set(await self.store.read_clock())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.playbooks.close()
+        await self.store.close()
+
+    def _build_turns(self, outbox_rows: OutboxRows, outbox_hints: OutboxHints) -> Turns:
+        return Turns(
+            TurnParts(
+                store=self.store,
+                outbox_hints=outbox_hints,
+                clock=self.clock,
+                cache=self.cache,
+                loader=self.loader,
+                replicas=self.replicas,
+                preparation=Preparation(
+                    self.store,
+                    self.cache,
+                    self.loader,
+                    self.playbooks,
+                    max_events=self._settings.turn_events_per_execution,
+                ),
+                encoder=Encoder(outbox_rows, self._new_id, self._settings),
+                dispatcher=self.dispatcher,
+                make_facts=self._make_facts,
+                conflict_attempts=self._settings.conflict_attempts,
+            )
+        )
+
+    def _make_facts(self) -> Facts:
+        return Facts(
+            now=self.clock.now(),
+            new_id=self._new_id,
+            workers=self.liveness.workers,
+            heard_since=self.liveness.heard_since,
+            limits=self._limits,
+        )
+
+    @asynccontextmanager
+    async def running_turns(self, service: Service | None = None) -> AsyncIterator[None]:
+        """Run turns while the block lasts; everything that waits for answers must end before."""
+
+        async def run(name: str) -> None:
+            try:
+                beat = service.beater(name) if service is not None else lambda: None
+                await self.dispatcher.run_turns(self.turns.run, beat)
+            except Exception as error:  # task supervisor: any error ends the process
+                _log.error("loop_failed", loop=name, exc_info=error)
+                if service is None:
+                    raise
+                service.fail(error)
+
+        count = self._settings.turns_in_flight
+        tasks = [asyncio.create_task(run(f"turns-{number}")) for number in range(count)]
         try:
-            beat = service.beater(name) if service is not None else lambda: None
-            await room.dispatcher.run_turns(room.turns.run, beat)
-        except Exception as error:  # task supervisor: any error ends the process
-            _log.error("loop_failed", loop=name, exc_info=error)
-            if service is None:
-                raise
-            service.fail(error)
-
-    tasks = [asyncio.create_task(run(f"turns-{number}")) for number in range(count)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result

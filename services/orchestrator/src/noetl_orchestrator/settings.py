@@ -6,6 +6,8 @@ from noetl_common.settings import (
     ServiceSettings,
     ShardDatabaseSettings,
 )
+from noetl_contract.rpc import Refusal
+from noetl_contract.sharding import shard_for
 from noetl_engine.inputs import Limits
 from noetl_engine.playbook.model import LONGEST_SECONDS
 from pydantic import AliasChoices, Field
@@ -181,6 +183,15 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
         description="How long a finished container step waits for its callback, unless its tool "
         "wants it to wait longer.",
     )
+
+    def refuse_foreign(self, execution_id: int) -> Refusal | None:
+        """Return the refusal of a request about an execution of another shard.
+
+        Any other status would make a worker drop a command that is alive on its shard.
+        """
+        if shard_for(execution_id, shard_count=self.shard_count) == self.shard_index:
+            return None
+        return Refusal(503, f"Execution {execution_id} is not of this shard")
 
     def edge_stale_seconds(self) -> float:
         """Return the limit for edges: a silent one must be noticed before workers are judged."""

@@ -14,10 +14,11 @@ from noetl_contract.rpc.orchestrator import ChildRequest, ChildReserved
 from noetl_contract.sharding import shard_for
 from noetl_contract.subjects import ingress_subject
 from noetl_engine.outputs import Answer
-from noetl_orchestrator.leases.children import ChildHandler, Children
+from noetl_orchestrator.leases.children import Children
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRows
 from noetl_orchestrator.log.stored_rows import Committed
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 from noetl_testkit.waiting import eventually
 
@@ -49,7 +50,7 @@ async def reserve(
     child_id: int | None = None,
     path: str = "tests/child",
 ) -> Json:
-    handler = ChildHandler(Children(Database(shard.pool)), shard=0, shard_count=1)
+    handler = Children(Database(shard.pool), Settings())
     digest = hashlib.sha256(orjson.dumps(payload)).hexdigest()
     reply = await handler.on_child(
         ChildRequest(
@@ -210,8 +211,8 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
     parent = await shard.start(ASYNC, trace={"traceparent": "00-1"})
     await shard.pool.execute("DELETE FROM noetl.child")
     far = next(one for one in iter(shard.ids.next, 0) if shard_for(one, shard_count=9) != 0)
-    handler = ChildHandler(
-        Children(Database(shard.pool)), shard=shard_for(parent, shard_count=9), shard_count=9
+    handler = Children(
+        Database(shard.pool), Settings(shard_index=shard_for(parent, shard_count=9), shard_count=9)
     )
     while shard_for(far, shard_count=9) == shard_for(parent, shard_count=9):
         far = shard.ids.next()
@@ -227,14 +228,7 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
 
 
 def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
-    outbox_rows = OutboxRows(
-        shard=0,
-        shard_count=4,
-        server_url="http://edge",
-        fast_path_seconds=30,
-        fast_path_max_bytes=0,
-        hint_payload_max_bytes=0,
-    )
+    outbox_rows = OutboxRows(Settings(shard_count=4))
     for child_id in range(20):
         child = ChildToCancel(child_id, 5, None, cascade=False)
         row = outbox_rows.cancel_row(child, owner=1, outbox_id=9)
@@ -251,7 +245,7 @@ async def test_a_cancel_goes_on_to_the_child_that_is_waited_for(shard: Shard, te
     replica = await shard.open_replica()
     command = await begin_parent(shard, text)
     child_id = await begin_child(shard, command)
-    replica.rooms.memory.cache.forget(command.execution_id)
+    replica.rooms.cache.forget(command.execution_id)
     answer = await shard.send(
         command.execution_id,
         {"type": "cancel", "execution_id": command.execution_id, "reason": "enough"},
@@ -318,8 +312,8 @@ async def test_an_execution_failed_without_a_fold_tells_its_child(shard: Shard) 
     child_id = await begin_child(shard, command)
     shard.playbooks.clear()
     rooms = replica.rooms
-    rooms.memory.cache.forget(command.execution_id)
-    rooms.memory.playbooks._kept.clear()
+    rooms.cache.forget(command.execution_id)
+    rooms.playbooks._kept.clear()
     await shard.send(command.execution_id, shard.fast(command))
 
     assert (await shard.state(command.execution_id))["status"] == "FAILED"
@@ -331,7 +325,7 @@ async def test_a_child_noted_while_its_parent_ends_is_reached_too(
 ) -> None:
     replica = await shard.open_replica()
     command = await begin_parent(shard)
-    store = replica.rooms.log.store
+    store = replica.rooms.store
     commit, noted = store.commit_turn, []
 
     async def commit_late(parameters: CommitParameters) -> Committed:
@@ -377,7 +371,7 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
         turn_input = TurnInput(
             child_id, CancelMessage(execution_id=child_id), caller, may_precede_start=early
         )
-        await rooms.turn.turns.run([Group(child_id, [turn_input])], lambda: None)
+        await rooms.turns.run([Group(child_id, [turn_input])], lambda: None)
         assert caller.told == [told]
 
     message = shard.start_message()
@@ -388,8 +382,8 @@ async def test_a_parent_s_cancel_waits_for_the_start_and_comes_after_it(shard: S
         TurnInput(child_id, CancelMessage(execution_id=child_id), caller),
         TurnInput(child_id, start, caller),
     ]
-    await rooms.turn.turns.run([Group(child_id, inputs)], lambda: None)
+    await rooms.turns.run([Group(child_id, inputs)], lambda: None)
 
     assert caller.told == [200, 200]
     assert (await shard.state(child_id))["status"] == "CANCELLED"
-    await rooms.log.store.close()
+    await rooms.store.close()

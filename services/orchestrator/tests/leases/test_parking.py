@@ -78,7 +78,7 @@ async def test_a_parked_command_has_no_holder_until_its_callback(shard: Shard) -
     row = await shard.command_row(command)
     assert (row["status"], row["worker_id"], row["lease_until"]) == ("RUNNING", None, None)
 
-    replica.rooms.memory.cache.forget(execution_id)
+    replica.rooms.cache.forget(execution_id)
     first = await shard.send(execution_id, callback(shard, execution_id))
     again = await shard.send(execution_id, callback(shard, execution_id))
 
@@ -91,14 +91,14 @@ async def test_a_parked_command_has_no_holder_until_its_callback(shard: Shard) -
 
 
 async def test_a_callback_that_never_comes_ends_the_step(shard: Shard) -> None:
-    replica = await shard.open_replica(callback_timeout_seconds=0.001)
+    replica = await shard.open_replica(callback_timeout_seconds=0.001, timer_lease_seconds=0.1)
     execution_id = await shard.start(CONTAINER)
     await shard.send(execution_id, leave(shard, await shard.command(execution_id)))
-    replica.rooms.memory.cache.forget(execution_id)
+    replica.rooms.cache.forget(execution_id)
 
     async def has_failed() -> bool:
         rooms = replica.rooms
-        await take_due_timers(rooms.log.store, rooms.turn.dispatcher, lease_seconds=0.1, limit=10)
+        await take_due_timers(rooms.store, rooms.dispatcher, replica.settings)
         return "playbook.failed" in await shard.types(execution_id)
 
     await eventually(has_failed)
@@ -115,7 +115,7 @@ async def test_a_cursor_goes_on_from_the_log(shard: Shard) -> None:
         if command.step == "cur" and not command.command_id.rpartition(":i")[1]:
             data = {"rows": claims.pop(0)}
         steps.append(command.command_id.rsplit(":", 1)[1].lstrip("0123456789") or command.step)
-        replica.rooms.memory.cache.forget(execution_id)
+        replica.rooms.cache.forget(execution_id)
         await shard.send(execution_id, shard.fast(command, data={"data": data}))
 
     assert steps == ["start", "cur", "i0", "i1", "cur", "i0", "cur"]

@@ -15,7 +15,7 @@ async def test_l3_no_worker_is_judged_while_heartbeats_cannot_be_heard(
     shard: Shard, replica: Replica, held: Command
 ) -> None:
     await age_hold(shard, held, replica, 3600)
-    assert replica.rooms.leases.liveness.workers is None
+    assert replica.rooms.liveness.workers is None
 
     await sweep(replica)
     claim = await shard.claim(held, worker="w2", instance="i2")
@@ -33,7 +33,7 @@ async def test_l3_no_worker_is_judged_while_the_ingress_is_behind(
     async def behind() -> float:
         return 6.0
 
-    replica.rooms.leases.sweeper._broker.oldest_ingress_seconds = behind
+    replica.rooms.sweeper._broker.oldest_ingress_seconds = behind
     await sweep(replica)
 
     assert await renotified(shard, held) == []
@@ -41,7 +41,7 @@ async def test_l3_no_worker_is_judged_while_the_ingress_is_behind(
 
 async def test_l3_the_age_of_the_oldest_ingress_message_is_known(shard: Shard) -> None:
     replica = await shard.open_replica(loops=False)
-    broker = replica.rooms.leases.sweeper._broker
+    broker = replica.rooms.sweeper._broker
     assert await broker.oldest_ingress_seconds() == 0.0
 
     await shard.publish(shard.ids.next(), b"{}")
@@ -226,7 +226,7 @@ async def test_an_orphan_that_is_none_any_more_is_not_announced(
     """Between the look and the repetition the command has gone on."""
     await age_hold(shard, held, replica, 120)
     await hear(shard, replica, heartbeat_age=120)
-    store = replica.rooms.log.store
+    store = replica.rooms.store
     notify_again = store.notify_again
 
     async def too_late(*args: object, **options: object) -> dict[tuple[int, int], int]:

@@ -4,7 +4,7 @@ from noetl_common.pg.database import Row
 from noetl_contract.ingress import CommandOutcomeMessage, ExecuteMessage
 from noetl_engine.inputs import Continued
 from noetl_orchestrator.leases.timers import take_due_timers
-from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Replica, Shard
@@ -33,7 +33,7 @@ workflow:
 
 async def take(replica: Replica) -> int:
     rooms = replica.rooms
-    return await take_due_timers(rooms.log.store, rooms.turn.dispatcher, lease_seconds=30, limit=10)
+    return await take_due_timers(rooms.store, rooms.dispatcher, replica.settings)
 
 
 async def timers(shard: Shard) -> list[Row]:
@@ -49,7 +49,7 @@ async def test_w10_a_step_timeout_is_a_row_and_ends_the_command(shard: Shard) ->
     await shard.send(execution_id, shard.fast(command, "command.start"))
     (timer,) = await timers(shard)
     assert await take(replica) == 0
-    replica.rooms.memory.cache.forget(execution_id)
+    replica.rooms.cache.forget(execution_id)
     # Its time has come by the database's clock, not yet by the process's estimate of it.
     await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
     assert await take(replica) == 1
@@ -127,7 +127,7 @@ async def _none(shard: Shard) -> bool:
 async def test_w9_a_continuation_outlives_the_process(shard: Shard) -> None:
     """The process that issued the first part dies before it goes on."""
     first = await shard.open_replica(decision_commands=10)
-    dispatcher = first.rooms.turn.dispatcher
+    dispatcher = first.rooms.dispatcher
     submit_all, submitted = dispatcher.submit, []
 
     def submit(turn_input: TurnInput) -> None:
@@ -158,20 +158,20 @@ async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
     message = shard.start_message(WIDE)
     execution_id = message["execution_id"]
     start = ExecuteMessage.model_validate(message)
-    begin = Group(execution_id, [TurnInput(execution_id, start, NoCaller())])
-    assert await rooms.turn.turns.run([begin], lambda: None) == []
+    begin = Group(execution_id, [TurnInput(execution_id, start, Caller())])
+    assert await rooms.turns.run([begin], lambda: None) == []
 
     commands = (await shard.open_commands(execution_id))[:5]
     outcomes = [CommandOutcomeMessage.model_validate(shard.fast(command)) for command in commands]
-    inputs = [TurnInput(execution_id, one, NoCaller()) for one in outcomes]
+    inputs = [TurnInput(execution_id, one, Caller()) for one in outcomes]
     sizes = []
     postponed = [(Group(execution_id, inputs), 0.0)]
     while postponed:
         before = len(await shard.log(execution_id))
         ((group, _pause),) = postponed
-        postponed = await rooms.turn.turns.run([group], lambda: None)
+        postponed = await rooms.turns.run([group], lambda: None)
         sizes.append(len(await shard.log(execution_id)) - before)
 
     assert sizes == [8, 8, 4]
     assert len(await shard.open_commands(execution_id)) == 20
-    await rooms.log.store.close()
+    await rooms.store.close()

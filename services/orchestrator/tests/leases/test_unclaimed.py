@@ -37,18 +37,18 @@ async def test_o3_an_unclaimed_command_is_sent_again_with_a_growing_pause(
 ) -> None:
     command = await shard.command(await shard.start())
     await publish_rows(shard, sequence=1)
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
     assert await renotified(shard, command) == []
 
     await make_unclaimed(shard)
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
     first = await renotified(shard, command)
     await publish_rows(shard, sequence=2)
     await make_unclaimed(shard, minutes=1.5)
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
     too_early = await renotified(shard, command)
     await make_unclaimed(shard, minutes=1.5)
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
     second = await renotified(shard, command)
 
     assert first == [f"c:{command.event_id}:0:n2"]
@@ -63,10 +63,10 @@ async def test_o3_the_pause_grows_up_to_a_limit(shard: Shard, replica: Replica) 
     await shard.pool.execute("UPDATE noetl.command SET notifications = 10")
 
     await make_unclaimed(shard, minutes=14)
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
     too_early = await renotified(shard, command)
     await make_unclaimed(shard, minutes=2)
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
 
     assert too_early == []
     assert await renotified(shard, command) == [f"c:{command.event_id}:0:n11"]
@@ -80,7 +80,7 @@ async def test_o3_what_merely_waits_in_the_stream_is_not_multiplied(
     await publish_rows(shard, sequence=1)
     await make_unclaimed(shard)
 
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == []
 
@@ -96,7 +96,7 @@ async def test_o3_what_waited_in_a_stream_that_is_gone_is_sent_again(
     )
     await make_unclaimed(shard)
 
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == [f"c:{command.event_id}:0:n2"]
 
@@ -105,7 +105,7 @@ async def test_o3_what_the_relay_still_has_is_left_to_it(shard: Shard, replica: 
     command = await shard.command(await shard.start())
     await make_unclaimed(shard)
 
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, command) == []
 
@@ -116,7 +116,7 @@ async def test_o3_a_claimed_command_is_not_sent_again(
     await publish_rows(shard, sequence=1)
     await make_unclaimed(shard)
 
-    await replica.rooms.leases.sweeper.sweep_unclaimed()
+    await replica.rooms.sweeper.sweep_unclaimed()
 
     assert await renotified(shard, held) == []
 
@@ -138,7 +138,7 @@ async def test_f27_what_cannot_be_helped_does_not_keep_others_from_their_turn(
     first = [await renotified(shard, command) for command in commands]
     for _ in range(2):
         await sweep(replica)
-        await replica.rooms.leases.sweeper.sweep_unclaimed()
+        await replica.rooms.sweeper.sweep_unclaimed()
 
     assert sorted(map(len, first)) == [0, 0, 1]
     assert [len(await renotified(shard, command)) for command in commands] == [1, 1, 1]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from noetl_contract.rpc.catalog import EdgeSeen, Liveness, WorkerSeen
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
+from noetl_orchestrator.settings import Settings
 
 from services.orchestrator.tests.leases.workers import LONG_AGO
 
@@ -20,7 +21,7 @@ def make_worker(*, over_edge: bool) -> WorkerSeen:
 
 
 def make_liveness(monotonic: Callable[[], float] = time.monotonic) -> WorkerLiveness:
-    return WorkerLiveness(max_age_seconds=10, edge_stale_seconds=15, monotonic=monotonic)
+    return WorkerLiveness(Settings(liveness_seconds=10 / 3), monotonic)
 
 
 def tell(liveness: WorkerLiveness, at: str, *, edge: tuple[str, str] | None = None) -> str:

@@ -30,7 +30,7 @@ async def hear(
         deregistered_at=now.isoformat() if deregistered else None,
         over_edge=False,
     )
-    liveness = replica.rooms.leases.liveness
+    liveness = replica.rooms.liveness
     if liveness.workers is None:
         liveness.heard(_told(now - timedelta(seconds=heard_for)))
     liveness.heard(_told(now, **{worker: seen}))
@@ -44,7 +44,7 @@ def _told(now: datetime, **workers: WorkerSeen) -> Liveness:
 
 async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: float) -> None:
     """Let the present hold have begun earlier, in the log and in the row."""
-    replica.rooms.memory.cache.forget(command.execution_id)
+    replica.rooms.cache.forget(command.execution_id)
     back = timedelta(seconds=seconds)
     await shard.pool.execute(
         "UPDATE noetl.event SET created_at = created_at - $2::interval,"
@@ -65,7 +65,7 @@ async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: fl
 
 
 async def sweep(replica: Replica) -> None:
-    await replica.rooms.leases.sweeper.sweep()
+    await replica.rooms.sweeper.sweep()
 
 
 async def renotified(shard: Shard, command: Command) -> list[str]:

@@ -24,10 +24,9 @@ async def ask(shard: Shard) -> AsyncIterator[Ask]:
     replica = await shard.open_replica()
     handlers = LogHandlers(
         Appends(Database(shard.pool)),
-        on_moved=replica.rooms.memory.replicas.forget_and_tell,
+        on_moved=replica.rooms.replicas.forget_and_tell,
         new_id=shard.ids.next,
-        shard=0,
-        shard_count=1,
+        settings=replica.settings,
     )
     client = RpcClient(shard.bus)
 

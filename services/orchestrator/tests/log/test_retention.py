@@ -9,7 +9,6 @@ from noetl_common.ids import SnowflakeIds, time_of_id_ms
 from noetl_common.pg.database import Database
 from noetl_common.pg.pool import Pool, open_pool
 from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
-from noetl_orchestrator.log.purge_handler import PurgeHandler
 from noetl_orchestrator.log.retention import Retention, first_id_of, next_halves
 from noetl_testkit import postgres
 
@@ -239,10 +238,11 @@ async def test_a_purge_removes_old_commands_only(pool: Pool, retention: Retentio
     await add(pool, 1, ended_at=now - timedelta(days=8))
     await add(pool, 2, ended_at=now - timedelta(days=6))
     await add(pool, 3, ended_at=None)
-    purge = PurgeHandler(retention, commands_at_once=100)
 
-    kept = await purge.on_purge(LogPurgeRequest(command_retention_days=0))
-    done = await purge.on_purge(LogPurgeRequest(command_retention_days=7))
+    kept, done = [
+        await retention.purge(LogPurgeRequest(command_retention_days=days), commands_at_once=100)
+        for days in (0, 7)
+    ]
 
     assert kept == LogPurged(commands_purged=0, event_partitions_dropped=[])
     assert done == LogPurged(commands_purged=1, event_partitions_dropped=[])

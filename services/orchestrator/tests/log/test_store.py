@@ -29,7 +29,7 @@ async def test_no_look_up_of_the_commit_scans_a_table(database: Database) -> Non
 
 
 async def test_request_keys_are_forgotten_after_their_time(shard: Shard) -> None:
-    store = (await shard.open_replica(loops=False)).rooms.log.store
+    store = (await shard.open_replica(loops=False)).rooms.store
     await shard.pool.execute(
         "INSERT INTO noetl.request_key (scope, key, execution_id, seen_at) VALUES"
         " ('s', 'old', 1, now() - interval '1 hour'), ('s', 'new', 2, now())"

@@ -21,15 +21,15 @@ async def test_w11_a_restart_reads_snapshot_and_tail_only(shard: Shard) -> None:
     state = await shard.state(execution_id)
     assert state is not None
     assert state["snapshot_position"] >= 8
-    first.rooms.memory.cache.forget(execution_id)
+    first.rooms.cache.forget(execution_id)
     read: list[tuple[int, int, int]] = []
-    load_tails = first.rooms.log.store.load_tails
+    load_tails = first.rooms.store.load_tails
 
     async def counting(spans: Sequence[tuple[int, int, int]]) -> dict[int, list[EventRow]]:
         read.extend(spans)
         return await load_tails(spans)
 
-    first.rooms.log.store.load_tails = counting
+    first.rooms.store.load_tails = counting
     await finish(shard, execution_id)
 
     assert (await shard.types(execution_id))[-1] == "playbook.completed"
@@ -45,13 +45,13 @@ async def test_w11_snapshots_cost_no_more_than_the_events_they_replace(shard: Sh
     """
     replica = await shard.open_replica(snapshot_min_events=4)
     sizes: list[int] = []
-    commit = replica.rooms.log.store.commit_turn
+    commit = replica.rooms.store.commit_turn
 
     async def measuring(parameters: CommitParameters) -> Committed:
         sizes.extend(len(state) for state in parameters.snapshots)
         return await commit(parameters)
 
-    replica.rooms.log.store.commit_turn = measuring
+    replica.rooms.store.commit_turn = measuring
     execution_id = await shard.start(LOOP, payload={"items": list(range(100))})
     command, *_ = await shard.open_commands(execution_id)
     before = len(await shard.log(execution_id))
@@ -75,7 +75,7 @@ async def test_w11_a_snapshot_of_another_release_is_not_needed(shard: Shard) -> 
     for _ in range(8):
         await shard.send(execution_id, shard.event(command, "command.heartbeat"))
     await shard.pool.execute("UPDATE noetl.execution_snapshot SET state = $1", b'{"format": 999}')
-    replica.rooms.memory.cache.forget(execution_id)
+    replica.rooms.cache.forget(execution_id)
 
     await finish(shard, execution_id)
 

@@ -16,7 +16,7 @@ async def test_s5_the_pinned_version_is_used_whatever_the_catalog_says_later(
     execution_id = await shard.start()
     catalog_id = next(iter(shard.playbooks))
     shard.playbooks[catalog_id] = LINEAR.replace("second", "third")
-    replica.rooms.memory.cache.forget(execution_id)
+    replica.rooms.cache.forget(execution_id)
 
     await finish(shard, execution_id)
 
@@ -29,14 +29,14 @@ async def test_an_absent_catalog_holds_back_its_executions_only(shard: Shard) ->
     replica = await shard.open_replica()
     known = await shard.start()
     lost = shard.start_message(LINEAR + "# another version\n")
-    fetch = replica.rooms.memory.playbooks._fetch
+    fetch = replica.rooms.playbooks._fetch
     is_up = asyncio.Event()
 
     async def wait(catalog_id: int) -> str:
         await is_up.wait()
         return await fetch(catalog_id)
 
-    replica.rooms.memory.playbooks._fetch = wait
+    replica.rooms.playbooks._fetch = wait
     waiting = asyncio.create_task(shard.send(lost["execution_id"], lost))
     await finish(shard, known)
     assert not waiting.done()

@@ -34,12 +34,12 @@ async def test_an_outdated_copy_reads_only_the_rows_that_are_new(shard: Shard) -
     for _ in range(2):
         await shard.open_replica()
     first, second = (one.rooms for one in shard.replicas)
-    await eventually(lambda: first.memory.replicas.are_there and second.memory.replicas.are_there)
+    await eventually(lambda: first.replicas.are_there and second.replicas.are_there)
     execution_id = await shard.start()
     command = await shard.command(execution_id)
     read: list[int] = []
     for rooms in (first, second):
-        note_reads(rooms.log.store, read)
+        note_reads(rooms.store, read)
     before = conflicts()
 
     # Claims go to the replicas in turn; each time the other one's copy is old.
@@ -53,7 +53,7 @@ async def test_an_outdated_copy_reads_only_the_rows_that_are_new(shard: Shard) -
         wanted = state["position"]
 
         def all_know(wanted: int = wanted) -> bool:
-            copies = [rooms.memory.cache.get(execution_id) for rooms in (first, second)]
+            copies = [rooms.cache.get(execution_id) for rooms in (first, second)]
             return all(
                 copy is None or max(copy.newest, copy.execution.position) == wanted
                 for copy in copies
@@ -70,7 +70,7 @@ async def test_a_copy_that_cannot_catch_up_is_read_anew(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    replica.rooms.memory.cache.note_newer(execution_id, 99)
+    replica.rooms.cache.note_newer(execution_id, 99)
 
     assert await shard.send(execution_id, shard.fast(command)) == {"status": "ok"}
     await shard.log(execution_id)
@@ -83,5 +83,5 @@ async def test_no_position_is_sent_without_siblings(shard: Shard) -> None:
 
     await shard.start()
 
-    assert not replica.rooms.memory.replicas.are_there
+    assert not replica.rooms.replicas.are_there
     assert all(b'"moved":[]' in body for body in told)

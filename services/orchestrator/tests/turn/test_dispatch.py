@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from noetl_contract.ingress import CancelMessage
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.gates import (
@@ -16,7 +16,7 @@ from services.orchestrator.tests.shard import Shard
 
 def turn_input(execution_id: int, reason: str = "") -> TurnInput:
     return TurnInput(
-        execution_id, CancelMessage(execution_id=execution_id, reason=reason), NoCaller()
+        execution_id, CancelMessage(execution_id=execution_id, reason=reason), Caller()
     )
 
 
@@ -108,7 +108,7 @@ async def test_what_arrives_during_a_commit_shares_the_next_one(shard: Shard) ->
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 19)
+        await eventually(lambda: len(replica.rooms.dispatcher) >= 19)
 
     gate.before = hold
     first = asyncio.create_task(shard.send(executions[0], shard.fast(commands[0])))

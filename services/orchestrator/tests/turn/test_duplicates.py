@@ -4,7 +4,7 @@ import pytest
 from noetl_contract.ingress import CancelMessage, FinalizeMessage
 from noetl_engine.outputs import Answer
 from noetl_orchestrator.turn.duplicates import repeated_answer
-from noetl_orchestrator.turn.inputs import NoCaller, TurnInput
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 FAIL = FinalizeMessage(execution_id=7, status="FAILED")
 COMPLETE = FinalizeMessage(execution_id=7, status="COMPLETED")
@@ -34,7 +34,7 @@ REFUSED = Answer(status=422, error="Cannot cancel execution in CANCELLED state")
 def test_a_repetition_is_answered_like_the_first(
     message: CancelMessage | FinalizeMessage, answer: Answer, text: str
 ) -> None:
-    turn_input = TurnInput(7, message, NoCaller(), is_repeated=True)
+    turn_input = TurnInput(7, message, Caller(), is_repeated=True)
 
     assert repeated_answer(turn_input, message, answer).body["message"] == text
 
@@ -49,4 +49,4 @@ def test_a_repetition_is_answered_like_the_first(
 def test_what_comes_for_the_first_time_is_told_the_state(
     message: CancelMessage | FinalizeMessage, answer: Answer
 ) -> None:
-    assert repeated_answer(TurnInput(7, message, NoCaller()), message, answer) is answer
+    assert repeated_answer(TurnInput(7, message, Caller()), message, answer) is answer

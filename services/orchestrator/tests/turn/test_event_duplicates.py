@@ -99,7 +99,7 @@ async def test_w3_repetitions_inside_one_turn_are_answered_like_the_first(shard:
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 4)
+        await eventually(lambda: len(replica.rooms.dispatcher) >= 4)
 
     gate.before = hold
     blocker = asyncio.create_task(
@@ -134,8 +134,8 @@ async def test_w3_equal_ids_meet_in_one_turn(shard: Shard) -> None:
     first.inputs.append(TurnInput(command.execution_id, second, caller))
     gate = Gate(replica)
 
-    assert await replica.rooms.turn.turns.run([first], lambda: None) == []
-    await replica.rooms.log.store.close()
+    assert await replica.rooms.turns.run([first], lambda: None) == []
+    await replica.rooms.store.close()
 
     assert gate.commits == 1
     ids = [answer.body["event_id"] for answer in caller.answers]

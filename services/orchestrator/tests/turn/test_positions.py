@@ -46,16 +46,16 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
     await shard.send(execution_id, shard.event(command, "command.heartbeat"))
     # The first replica knows the execution as it was before the second goes on.
     stale = first.rooms
-    loops = asyncio.create_task(stale.turn.dispatcher.run_turns(stale.turn.turns.run))
+    loops = asyncio.create_task(stale.dispatcher.run_turns(stale.turns.run))
     await shard.claim(command, worker="w1", instance="i1")
-    assert len(stale.memory.cache) == 1
+    assert len(stale.cache) == 1
     await shard.send(execution_id, shard.fast(command, worker="w1", instance="i1"))
-    assert second.rooms.memory.cache.get(execution_id) is not None
+    assert second.rooms.cache.get(execution_id) is not None
 
     answer = await shard.claim(command, worker="w9", instance="i9")
     loops.cancel()
     await asyncio.gather(loops, return_exceptions=True)
-    await stale.log.store.close()
+    await stale.store.close()
 
     assert (answer["status"], answer["detail"]["code"]) == (409, "already_terminal")
 
@@ -63,9 +63,7 @@ async def test_w1_a_stale_decision_is_thrown_away_and_made_again(shard: Shard) -
 async def test_w1_an_answer_without_rows_rests_on_the_position_too(shard: Shard) -> None:
     """A cached state that others have moved on from refuses nothing."""
     stale = await shard.open_replica(loops=False)
-    execution_id_loop = asyncio.create_task(
-        stale.rooms.turn.dispatcher.run_turns(stale.rooms.turn.turns.run)
-    )
+    execution_id_loop = asyncio.create_task(stale.rooms.dispatcher.run_turns(stale.rooms.turns.run))
     await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)
@@ -77,7 +75,7 @@ async def test_w1_an_answer_without_rows_rests_on_the_position_too(shard: Shard)
     claim = await shard.claim(second, worker="w2", instance="i2", replica=0)
     execution_id_loop.cancel()
     await asyncio.gather(execution_id_loop, return_exceptions=True)
-    await stale.rooms.log.store.close()
+    await stale.rooms.store.close()
 
     assert claim["status"] == 200
 
@@ -105,7 +103,7 @@ async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
 ) -> None:
     """The position alone decides, for each execution, be there rows to append or an answer."""
     stale = await shard.open_replica(loops=False)
-    turns = stale.rooms.turn.turns
+    turns = stale.rooms.turns
     await shard.open_replica()
     moved, still = [await shard.command(await shard.start()) for _ in range(2)]
     await turns.run([beat(shard, one, Noted()) for one in (moved, still)], lambda: None)
@@ -120,7 +118,7 @@ async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
     gate = Gate(stale)
 
     postponed = await turns.run([behind, beat(shard, still, callers[1])], lambda: None)
-    await stale.rooms.log.store.close()
+    await stale.rooms.store.close()
 
     assert [group.execution_id for group, _ in postponed] == [moved.execution_id]
     assert (callers[0].answers, len(callers[1].answers)) == ([], 1)
@@ -135,7 +133,7 @@ async def test_w1_one_commit_leaves_out_only_executions_that_have_moved(
 async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard) -> None:
     """It would have appended, issued, changed, ended, timed, announced, kept and remembered."""
     stale = await shard.open_replica(loops=False, snapshot_min_events=1, decision_commands=2)
-    turns = stale.rooms.turn.turns
+    turns = stale.rooms.turns
     await shard.open_replica()
     command = await shard.command(await shard.start(FAN_OUT))
     execution_id = command.execution_id
@@ -165,7 +163,7 @@ async def test_w1_nothing_at_all_of_a_left_out_decision_is_written(shard: Shard)
 
     # Nor was the relay told: what it hears after this came after all that.
     await turns.run([beat(shard, command, Noted())], lambda: None)
-    await stale.rooms.log.store.close()
+    await stale.rooms.store.close()
     announced = {row["outbox_id"] for row in (await written(shard))["outbox"]}
     await eventually(lambda: {hint["outbox_id"] for hint in shard.hints} >= announced)
     assert {hint["outbox_id"] for hint in shard.hints} == announced

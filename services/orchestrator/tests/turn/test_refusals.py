@@ -28,7 +28,7 @@ async def test_w2_one_unstorable_row_in_a_full_batch_harms_no_other_execution(sh
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 11)
+        await eventually(lambda: len(replica.rooms.dispatcher) >= 11)
 
     gate.before = hold
     first = asyncio.create_task(shard.send(executions[0], bodies[0]))
@@ -64,7 +64,7 @@ async def test_w2_the_good_inputs_of_the_bad_execution_count(shard: Shard) -> No
     async def hold() -> None:
         gate.before = None
         started.set()
-        await eventually(lambda: len(replica.rooms.turn.dispatcher) >= 2)
+        await eventually(lambda: len(replica.rooms.dispatcher) >= 2)
 
     gate.before = hold
     first = asyncio.create_task(shard.send(execution_id, shard.event(command, "command.heartbeat")))
@@ -82,7 +82,7 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
     replica = await shard.open_replica()
     execution_id = await shard.start()
     command = await shard.command(execution_id)
-    fail_execution = replica.rooms.log.store.fail_execution
+    fail_execution = replica.rooms.store.fail_execution
     tries = 0
 
     async def away_once(*args: object, **options: object) -> int | None:
@@ -92,7 +92,7 @@ async def test_w2_a_bad_input_waits_out_an_outage(shard: Shard) -> None:
             raise DatabaseUnavailable(reason="away")
         return await fail_execution(*args, **options)
 
-    replica.rooms.log.store.fail_execution = away_once
+    replica.rooms.store.fail_execution = away_once
     bad = shard.event(command, "command.heartbeat", event_id=TOO_LARGE)
     answer = await shard.send(execution_id, bad)
 

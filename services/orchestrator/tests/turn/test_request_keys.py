@@ -85,7 +85,7 @@ async def test_w5_a_copy_past_its_deadline_of_a_committed_start_is_answered_like
     await shard.send(message["execution_id"], message)
     first = gate.commits
     for milliseconds in DEADLINES_MS:
-        replica.rooms.memory.cache.forget(message["execution_id"])
+        replica.rooms.cache.forget(message["execution_id"])
         deadline_ms = int(time.time() * 1000) + milliseconds
 
         async def hold(end_ms: int = deadline_ms + 20) -> None:
@@ -112,7 +112,7 @@ async def test_w5_a_redelivered_start_is_looked_up_whatever_its_deadline(shard: 
     over = datetime(2026, 1, 1, tzinfo=UTC)
     turn_input = TurnInput(execution_id, again, caller, deadline=over, is_repeated=True)
 
-    await replica.rooms.turn.turns.run([Group(execution_id, [turn_input])], lambda: None)
+    await replica.rooms.turns.run([Group(execution_id, [turn_input])], lambda: None)
 
     (answer,) = caller.answers
     assert (answer.status, answer.body["status"]) == (200, "started")

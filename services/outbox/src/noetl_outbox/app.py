@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
-from noetl_common.bus.broker import Bus, connect
+from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import serve_rpc
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.errors import NoetlError
@@ -11,17 +12,17 @@ from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
-from noetl_common.service import Service, ServiceApp, create_service_app
+from noetl_common.service import Service, ServiceApp, create_service_app, every
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import outbox_hint_subject
 
 from noetl_outbox.external_publishers import ExternalPublishers
 from noetl_outbox.pools import PoolWatch
-from noetl_outbox.recovery import CreationTimes, Recovery
+from noetl_outbox.recovery import Recovery
 from noetl_outbox.relay import Relay
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Store
-from noetl_outbox.upkeep import run_measure, run_purge
+from noetl_outbox.upkeep import measure, purge
 
 SCHEMA = "0001"
 _NAME = "outbox"
@@ -42,27 +43,47 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus)
-        shard = settings.shard_index
         database = Database(pool)
-        store = Store(
-            database,
-            shard=shard,
-            grace_seconds=settings.outbox_grace_seconds,
-            relays_events=settings.outbox_relay_events,
-        )
+        store = Store(database, settings)
         publishers = ExternalPublishers(database, settings=settings)
         pools = PoolWatch(bus, interval_seconds=settings.outbox_pool_look_seconds)
-        creation_times = CreationTimes()
+        creation_times = dict[str, datetime]()
         relay = Relay(bus, store, pools=pools, creation_times=creation_times, settings=settings)
         recovery = Recovery(
             bus, store, creation_times=creation_times, wake_sweep=relay.wake, settings=settings
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", store.now)
-        await _look_first(recovery, pools)
-        _spawn_loops(
-            service, settings, bus=bus, store=store, relay=relay, recovery=recovery, pools=pools
-        )
+        try:
+            # Creation times and durables should be known before the first row goes out.
+            await recovery.look()
+            await pools.look()
+        except NoetlError as error:
+            _log.warning("first_look_failed", error=error.message)
+        loops = {
+            "topology": run_topology_watch(
+                bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated
+            ),
+            "recovery": recovery.run(),
+            "pools": pools.run(),
+            "marks": relay.run_marks(),
+            "sweep": relay.run_sweep(service.beater("sweep")),
+            "purge": every(
+                settings.outbox_purge_interval_seconds,
+                lambda: purge(store, settings),
+                warning="purge_failed",
+            ),
+            "measure": every(
+                settings.outbox_stats_interval_seconds,
+                lambda: measure(store),
+                warning="outbox_not_measured",
+            ),
+        }
+        for name, loop in loops.items():
+            service.spawn(name, loop)
+        for number in range(settings.outbox_publishers):
+            service.spawn(f"hints {number}", relay.run_hints())
+        shard = settings.shard_index
         subscription = await bus.subscribe(outbox_hint_subject(shard), relay.take_hint, queue=_NAME)
         try:
             async with serve_rpc(
@@ -75,37 +96,3 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
                 yield
         finally:
             await subscription.unsubscribe()
-
-
-async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
-    """Learn creation times and durables, if possible, before the first row goes out."""
-    try:
-        await recovery.look()
-        await pools.look()
-    except NoetlError as error:
-        _log.warning("first_look_failed", error=error.message)
-
-
-def _spawn_loops(
-    service: Service,
-    settings: Settings,
-    *,
-    bus: Bus,
-    store: Store,
-    relay: Relay,
-    recovery: Recovery,
-    pools: PoolWatch,
-) -> None:
-    """Start the loops; the service stops them."""
-    service.spawn(
-        "topology",
-        run_topology_watch(bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated),
-    )
-    service.spawn("recovery", recovery.run())
-    service.spawn("pools", pools.run())
-    service.spawn("marks", relay.run_marks())
-    service.spawn("sweep", relay.run_sweep(service.beater("sweep")))
-    service.spawn("purge", run_purge(store, settings=settings))
-    service.spawn("measure", run_measure(store, settings=settings))
-    for number in range(settings.outbox_publishers):
-        service.spawn(f"hints {number}", relay.run_hints())

@@ -19,34 +19,19 @@ _log = get_logger()
 _MOST_EVENTS = 10_000
 
 
-class CreationTimes:
-    """Creation time of each stream, as of the last look.
-
-    Read it before publishing: a stream that is replaced in between is younger than the row then
-    says, so the row looks lost and is published once more; no message is missed (O5).
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, datetime] = {}
-
-    def learn(self, stream: str, created_at: datetime) -> None:
-        """Remember a creation time; earlier snapshots stay as they are."""
-        self._known = {**self._known, stream: created_at}
-
-    def snapshot(self) -> dict[str, datetime]:
-        """Return the known creation times by stream name."""
-        return self._known
-
-
 class Recovery:
-    """Compare streams with the rows that were published to them."""
+    """Compare streams with the rows that were published to them.
+
+    Args:
+        creation_times: creation time of each stream as of the last look, for the relay.
+    """
 
     def __init__(
         self,
         bus: Bus,
         store: Store,
         *,
-        creation_times: CreationTimes,
+        creation_times: dict[str, datetime],
         wake_sweep: Callable[[], None],
         settings: Settings,
     ) -> None:
@@ -104,7 +89,7 @@ class Recovery:
         stream = await stream_info(self._bus, name)
         if stream is None:
             return 0
-        self._creation_times.learn(name, stream.created_at)
+        self._creation_times[name] = stream.created_at
         before = self._known.get(name)
         has_lost = (
             before is None

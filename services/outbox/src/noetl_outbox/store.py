@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from noetl_common.pg.database import Database
+from noetl_common.pg.database import Row as Record
 
 from noetl_outbox.rows import FailureMessage, Row, stored_row
+from noetl_outbox.settings import Settings
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -50,25 +52,14 @@ class Page:
     outbox_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """Number and age of waiting rows, and number of parked ones."""
-
-    waiting: int
-    oldest_seconds: float
-    parked: int
-
-
 class Store:
     """One method per statement; errors as those of `Database`."""
 
-    def __init__(
-        self, database: Database, *, shard: int, grace_seconds: float, relays_events: bool = True
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._db = database.with_statements(__package__)
-        self._shard = shard
-        self._grace = timedelta(seconds=grace_seconds)
-        self._kinds = ["command", "message", *(["event"] if relays_events else [])]
+        self._shard = settings.shard_index
+        self._grace = timedelta(seconds=settings.outbox_grace_seconds)
+        self._kinds = ["command", "message", *(["event"] if settings.outbox_relay_events else [])]
 
     async def now(self) -> datetime:
         """Return the database's time; also the readiness check."""
@@ -178,10 +169,9 @@ class Store:
             outbox_id=row["last_outbox_id"] or after.outbox_id,
         )
 
-    async def measure(self) -> Measure:
-        """Return number and age of waiting rows."""
-        row = await self._db.fetchone("measure")
-        return Measure(**row)
+    async def measure(self) -> Record:
+        """Return number and age of waiting rows, and the number of parked ones."""
+        return await self._db.fetchone("measure")
 
     async def _update(self, name: str, *values: object) -> int:
         outcome: str = await self._db.execute(name, *values)

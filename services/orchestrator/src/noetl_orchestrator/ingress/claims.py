@@ -2,41 +2,27 @@
 
 import asyncio
 
-from noetl_common.bus.rpc import Encoded, Handler, handle
+from noetl_common.bus.rpc import Encoded
 from noetl_contract.json import encode
 from noetl_contract.rpc import Refusal
-from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest, ClaimRetry
-from noetl_contract.sharding import shard_for
+from noetl_contract.rpc.orchestrator import ClaimGranted, ClaimRequest, ClaimRetry
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import TurnInput
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
 from noetl_orchestrator.turn.prepare import FINISHED
 
 
 class ClaimHandler:
     """Answer ``noetl_rpc.orchestrator.<shard>.claim``."""
 
-    def __init__(
-        self,
-        store: Store,
-        dispatcher: Dispatcher,
-        *,
-        shard: int,
-        shard_count: int,
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, store: Store, dispatcher: Dispatcher, settings: Settings) -> None:
         self._store = store
         self._dispatcher = dispatcher
-        self._shard = shard
-        self._shard_count = shard_count
-        self._timeout_seconds = timeout_seconds
-
-    def handlers(self) -> list[Handler]:
-        """Return the handler of the operation."""
-        return [handle(CLAIM, self.on_claim)]
+        self._settings = settings
 
     async def on_claim(self, claim: ClaimRequest) -> Encoded[ClaimGranted | ClaimRetry] | Refusal:
         """Decide one claim; hold back a repeated claim for the time that the engine gives."""
@@ -46,9 +32,8 @@ class ClaimHandler:
         if execution_id is None:
             # Not 404: a worker would get the command again forever (F15).
             return _refusal(FINISHED)
-        if shard_for(execution_id, shard_count=self._shard_count) != self._shard:
-            # Any other status would make the worker drop a command that is alive on its shard.
-            return Refusal(503, f"Execution {execution_id} is not of this shard")
+        if (foreign := self._settings.refuse_foreign(execution_id)) is not None:
+            return foreign
         answer = await self._ask(execution_id, claim, final=False)
         if answer.hold_back_seconds is not None:
             await asyncio.sleep(answer.hold_back_seconds)
@@ -57,7 +42,7 @@ class ClaimHandler:
             return _refusal(answer)
         body = answer.body
         if isinstance(body, dict) and isinstance(body.get("fast"), dict):
-            body = {**body, "fast": {**body["fast"], "shard": self._shard}}
+            body = {**body, "fast": {**body["fast"], "shard": self._settings.shard_index}}
         return Encoded(encode(body))
 
     async def _ask(self, execution_id: int, claim: ClaimRequest, *, final: bool) -> Answer:
@@ -70,17 +55,15 @@ class ClaimHandler:
             final=final,
         )
         self._dispatcher.submit(TurnInput(execution_id, message, caller))
-        return await caller.wait(self._timeout_seconds)
+        return await caller.wait(self._settings.claim_patience_seconds)
 
 
 def _refusal(answer: Answer) -> Refusal:
     return Refusal(answer.status, answer.error or "", answer.detail)
 
 
-class ClaimCaller:
+class ClaimCaller(Caller):
     """A claim that waits for its answer; it may stop waiting until its decision begins."""
-
-    __slots__ = ("_answer", "_is_taken")
 
     def __init__(self) -> None:
         self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

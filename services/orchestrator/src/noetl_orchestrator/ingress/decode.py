@@ -18,6 +18,7 @@ from noetl_contract.subjects import ingress_subject
 from pydantic import ValidationError
 
 from noetl_orchestrator.log.keys import RequestKey
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _LONGEST_REASON = 500
@@ -39,7 +40,7 @@ class WrongShard(Permanent):
     template = "subject {subject} is not that of execution {execution_id}, {expected}"
 
 
-def decode(delivery: Delivery, data: bytes, *, shard: int, shard_count: int) -> IngressMessage:
+def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessage:
     """Decode a message, delivered or fetched, and check that it belongs to this shard.
 
     The database refuses NUL characters. The edge replaces them; messages from elsewhere are
@@ -55,10 +56,9 @@ def decode(delivery: Delivery, data: bytes, *, shard: int, shard_count: int) -> 
     except ValidationError as error:
         raise Undecodable(reason=_problems(error)) from error
     execution_id = message.execution_id
-    expected = ingress_subject(
-        shard_for(execution_id, shard_count=shard_count), execution_id=execution_id
-    )
-    if delivery.subject != expected or delivery.subject.split(".")[1] != str(shard):
+    shard = shard_for(execution_id, shard_count=settings.shard_count)
+    expected = ingress_subject(shard, execution_id=execution_id)
+    if delivery.subject != expected or shard != settings.shard_index:
         raise WrongShard(subject=delivery.subject, execution_id=execution_id, expected=expected)
     return message
 

@@ -22,7 +22,9 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator import metrics
 from noetl_orchestrator.ingress.decode import Undecodable, WrongShard, decode, turn_input_of
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
+from noetl_orchestrator.turn.inputs import Caller
 
 _log = get_logger()
 _FETCHES_AT_ONCE = 4
@@ -40,25 +42,15 @@ class IngressHandler:
         idle: set while no message waits for its answer.
     """
 
-    def __init__(
-        self,
-        bus: Bus,
-        dispatcher: Dispatcher,
-        *,
-        shard: int,
-        shard_count: int,
-        idempotency_seconds: float,
-    ) -> None:
+    def __init__(self, bus: Bus, dispatcher: Dispatcher, settings: Settings) -> None:
         self.bus = bus
         self.settled: Callable[[], None] = lambda: None
         self.idle = asyncio.Event()
         self.idle.set()
         self._working = 0
         self._dispatcher = dispatcher
-        self._shard = shard
-        self._shard_count = shard_count
-        self._idempotency_seconds = idempotency_seconds
-        self._stored = StoredBodies(bus, shard=shard)
+        self._settings = settings
+        self._stored = StoredBodies(bus, shard=settings.shard_index)
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._fetching: set[asyncio.Task[None]] = set()
 
@@ -77,13 +69,14 @@ class IngressHandler:
 
     async def _take(self, delivery: Delivery, data: bytes) -> None:
         try:
-            message = decode(delivery, data, shard=self._shard, shard_count=self._shard_count)
+            message = decode(delivery, data, self._settings)
         except (Undecodable, WrongShard) as error:
             await self._refuse(delivery, error)
             return
         caller = MessageCaller(self, delivery, _reply_encoder(message))
+        seconds = self._settings.request_key_seconds
         self._dispatcher.submit(
-            turn_input_of(message, delivery, caller, idempotency_seconds=self._idempotency_seconds)
+            turn_input_of(message, delivery, caller, idempotency_seconds=seconds)
         )
 
     async def _take_stored(self, delivery: Delivery) -> None:
@@ -144,10 +137,11 @@ def _reply_encoder(message: IngressMessage) -> EncodeReply:
             return _encode_envelope
 
 
-class MessageCaller:
-    """The sender of an ingress message; answers it and acknowledges its delivery."""
+class MessageCaller(Caller):
+    """The sender of an ingress message; answers it and acknowledges its delivery.
 
-    __slots__ = ("_delivery", "_encode_reply", "_handler")
+    It always waits: the message stays in the stream until it is handled.
+    """
 
     def __init__(
         self,
@@ -158,14 +152,6 @@ class MessageCaller:
         self._handler = handler
         self._delivery = delivery
         self._encode_reply = encode_reply
-
-    @property
-    def is_waiting(self) -> bool:
-        """Return True: the message stays in the stream until it is handled."""
-        return True
-
-    def taken(self) -> None:
-        """Do nothing: a redelivery is harmless because of the keys."""
 
     async def answered(self, answer: Answer) -> None:
         """Reply and acknowledge; if either is lost, the message comes again."""

@@ -5,12 +5,9 @@ the hold changes only with the next granted claim. Any replica may sweep; rows a
 SKIP LOCKED and come up again later.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.inputs import CommandExhausted, Facts, WorkerSeen
 from noetl_engine.lease import gone_reason
@@ -18,27 +15,15 @@ from noetl_engine.lease import gone_reason
 from noetl_orchestrator import metrics
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
-from noetl_orchestrator.log.opening import Log
-from noetl_orchestrator.log.outbox_rows import OutboxRow
+from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.outbox_rows import OutboxRows
+from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import HeldCommand
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
-from noetl_orchestrator.turn.inputs import NoCaller, TurnInput
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _log = get_logger()
-_UNCLAIMED_EVERY = 5
-
-
-@dataclass(frozen=True, slots=True)
-class SweepSettings:
-    """Intervals and limits of the sweep."""
-
-    next_look_seconds: float
-    again_seconds: float
-    again_max_seconds: float
-    limit: int
-    pending_retry_seconds: float
-    pending_retry_max_seconds: float
-    backlog_seconds: float
 
 
 class Sweeper:
@@ -47,17 +32,19 @@ class Sweeper:
     def __init__(
         self,
         *,
-        log: Log,
+        store: Store,
+        outbox_rows: OutboxRows,
+        hints: OutboxHints,
         dispatcher: Dispatcher,
         liveness: WorkerLiveness,
         broker: BrokerView,
         make_facts: Callable[[], Facts],
         new_id: Callable[[], int],
-        settings: SweepSettings,
+        settings: Settings,
     ) -> None:
-        self._store = log.store
-        self._outbox_rows = log.outbox_rows
-        self._hints = log.outbox_hints
+        self._store = store
+        self._outbox_rows = outbox_rows
+        self._hints = hints
         self._dispatcher = dispatcher
         self._liveness = liveness
         self._broker = broker
@@ -73,21 +60,21 @@ class Sweeper:
             metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
             return
         age = await self._broker.oldest_ingress_seconds()
-        if age is None or age > self._settings.backlog_seconds:
+        if age is None or age > self._settings.ingress_backlog_seconds:
             # A sign of life may be among the waiting messages (L3).
             metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
             return
         facts = self._make_facts()
         due = await self._store.take_expired_leases(
-            next_look_seconds=self._settings.next_look_seconds,
+            next_look_seconds=self._settings.command_claim_lease_seconds,
             workers=self._suspicious(workers, facts),
-            limit=self._settings.limit,
+            limit=self._settings.lease_sweep_limit,
         )
         orphans = [command for command in due if self._is_orphan(command, facts)]
         exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)
-            self._dispatcher.submit(TurnInput(command.execution_id, message, NoCaller()))
+            self._dispatcher.submit(TurnInput(command.execution_id, message, Caller()))
         await self._notify_again([one for one in orphans if one.holds < facts.limits.max_attempts])
 
     def _suspicious(self, workers: Mapping[str, WorkerSeen], facts: Facts) -> list[str]:
@@ -133,7 +120,7 @@ class Sweeper:
         stranded = await self._store.take_unclaimed(
             pause_seconds=self._settings.pending_retry_seconds,
             longest_pause_seconds=self._settings.pending_retry_max_seconds,
-            limit=self._settings.limit,
+            limit=self._settings.lease_sweep_limit,
         )
         if not stranded:
             return
@@ -168,51 +155,24 @@ class Sweeper:
     async def _notify_again(self, commands: Sequence[HeldCommand]) -> None:
         if not commands:
             return
-        rows = {(one.execution_id, one.event_id): self._row(one) for one in commands}
+        rows = {
+            (one.execution_id, one.event_id): self._outbox_rows.repeated_command_row(
+                one, outbox_id=self._new_id()
+            )
+            for one in commands
+        }
         put_back = await self._store.notify_again(
             [
                 row.repeated_columns(holds=one.holds)
                 for one, row in zip(commands, rows.values(), strict=True)
             ],
-            next_look_seconds=self._settings.again_seconds,
-            longest_look_seconds=self._settings.again_max_seconds,
+            next_look_seconds=self._settings.lease_again_seconds,
+            longest_look_seconds=self._settings.pending_retry_max_seconds,
         )
         for command, outbox_id in put_back.items():
             # The stored row keeps its id, and the relay marks it by that id.
             rows[command].outbox_id = outbox_id
         await self._hints.send(rows[command].hint() for command in put_back)
-
-    def _row(self, command: HeldCommand) -> OutboxRow:
-        """Return the outbox row of a repetition, without the command inside."""
-        is_first = command.holds > 0 and not command.notifications
-        return self._outbox_rows.repeated_command_row(
-            execution_id=command.execution_id,
-            event_id=command.event_id,
-            command_id=str(command.meta.get("command_id")),
-            step=command.step,
-            trace=command.meta.get("trace"),
-            pool=command.pool,
-            holds=command.holds,
-            number=0 if is_first else command.notifications,
-            outbox_id=self._new_id(),
-        )
-
-
-async def run_sweep(
-    sweeper: Sweeper, *, interval_seconds: float, beat: Callable[[], None] = lambda: None
-) -> None:
-    """Sweep every interval until cancelled."""
-    rounds = 0
-    while True:
-        beat()
-        try:
-            await sweeper.sweep()
-            if rounds % _UNCLAIMED_EVERY == 0:
-                await sweeper.sweep_unclaimed()
-        except NoetlError as error:
-            _log.warning("sweep_failed", error=error.message)
-        rounds += 1
-        await asyncio.sleep(interval_seconds)
 
 
 def _last_heard(seen: WorkerSeen) -> datetime:

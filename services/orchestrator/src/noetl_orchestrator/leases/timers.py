@@ -1,8 +1,5 @@
 """Turn due timer rows into inputs (W10)."""
 
-import asyncio
-from collections.abc import Callable
-
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.inputs import CallbackTimedOut, Continued, Input, StepTimedOut
@@ -10,9 +7,10 @@ from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import DueTimer
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import CONTINUE_TIMER
-from noetl_orchestrator.turn.inputs import TurnInput
+from noetl_orchestrator.turn.inputs import Caller, TurnInput
 
 _log = get_logger()
 
@@ -20,20 +18,12 @@ STEP_TIMEOUT_TIMER = "step_timeout"
 CALLBACK_TIMER = "callback_timeout"
 
 
-class TimerCaller:
+class TimerCaller(Caller):
     """Delete a timer whose execution is gone; otherwise the commit deletes it."""
 
     def __init__(self, store: Store, timer_id: int) -> None:
         self._store = store
         self._timer_id = timer_id
-
-    @property
-    def is_waiting(self) -> bool:
-        """Return True."""
-        return True
-
-    def taken(self) -> None:
-        """Do nothing."""
 
     async def answered(self, answer: Answer) -> None:
         """Delete the timer of an unknown execution."""
@@ -46,9 +36,6 @@ class TimerCaller:
         _log.error("timer_refused", timer_id=self._timer_id, reason=reason)
         await self._drop()
 
-    async def given_back(self, delay_seconds: float) -> None:
-        """Do nothing: the row comes due again."""
-
     async def _drop(self) -> None:
         try:
             await self._store.delete_timers([self._timer_id])
@@ -56,20 +43,24 @@ class TimerCaller:
             _log.warning("timer_not_dropped", error=error.message)
 
 
-async def take_due_timers(
-    store: Store, dispatcher: Dispatcher, *, lease_seconds: float, limit: int
-) -> int:
-    """Submit due timers as inputs; return their number."""
-    timers = await store.take_timers(lease_seconds=lease_seconds, limit=limit)
-    for timer in timers:
-        message = _input_of(timer)
-        if message is None:
-            # In a mixed fleet a newer process knows the kind; the timer comes due again.
-            _log.error("timer_unknown", timer_id=timer.timer_id, kind=timer.kind)
-            continue
-        caller = TimerCaller(store, timer.timer_id)
-        dispatcher.submit(TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id))
-    return len(timers)
+async def take_due_timers(store: Store, dispatcher: Dispatcher, settings: Settings) -> int:
+    """Submit all due timers as inputs, in batches; return their number."""
+    limit, found = settings.timer_batch, 0
+    while True:
+        timers = await store.take_timers(lease_seconds=settings.timer_lease_seconds, limit=limit)
+        found += len(timers)
+        for timer in timers:
+            message = _input_of(timer)
+            if message is None:
+                # In a mixed fleet a newer process knows the kind; the timer comes due again.
+                _log.error("timer_unknown", timer_id=timer.timer_id, kind=timer.kind)
+                continue
+            caller = TimerCaller(store, timer.timer_id)
+            dispatcher.submit(
+                TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id)
+            )
+        if len(timers) < limit:
+            return found
 
 
 def _input_of(timer: DueTimer) -> Input | None:
@@ -85,26 +76,3 @@ def _input_of(timer: DueTimer) -> Input | None:
             return Continued()
         case _:
             return None
-
-
-async def run_timers(
-    store: Store,
-    dispatcher: Dispatcher,
-    *,
-    interval_seconds: float,
-    lease_seconds: float,
-    limit: int,
-    beat: Callable[[], None] = lambda: None,
-) -> None:
-    """Submit due timers every interval until cancelled."""
-    while True:
-        beat()
-        try:
-            found = await take_due_timers(
-                store, dispatcher, lease_seconds=lease_seconds, limit=limit
-            )
-        except NoetlError as error:
-            _log.warning("timers_not_read", error=error.message)
-            found = 0
-        if found < limit:
-            await asyncio.sleep(interval_seconds)

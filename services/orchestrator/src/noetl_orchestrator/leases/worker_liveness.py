@@ -1,9 +1,7 @@
 """Liveness of workers, as the catalog knows it: the only evidence for judging leases."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from noetl_common.bus.rpc import RpcClient
@@ -14,14 +12,12 @@ from noetl_contract.rpc.catalog import WorkerSeen as WorkerHeard
 from noetl_contract.rpc.models import Nothing
 from noetl_engine.inputs import WorkerSeen
 
+from noetl_orchestrator.settings import Settings
+
 _log = get_logger()
 _RPC_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class _CatalogAnswer:
-    at: float
-    workers: Mapping[str, WorkerSeen]
+# An answer about the workers counts for so many of its intervals.
+_LIVENESS_INTERVALS = 3
 
 
 class WorkerLiveness:
@@ -29,33 +25,23 @@ class WorkerLiveness:
 
     Silence means nothing while heartbeats cannot arrive. It counts from the return of their path:
     the catalog for all workers, and an edge for those that send heartbeats through one.
-
-    Args:
-        max_age_seconds: an older answer is ignored.
-        edge_stale_seconds: an edge silent for longer counts as down.
     """
 
-    def __init__(
-        self,
-        *,
-        max_age_seconds: float,
-        edge_stale_seconds: float,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._max_age_seconds = max_age_seconds
-        self._edge_stale = timedelta(seconds=edge_stale_seconds)
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._max_age_seconds = settings.liveness_seconds * _LIVENESS_INTERVALS
+        self._edge_stale = timedelta(seconds=settings.edge_stale_seconds())
         self._monotonic = monotonic
-        self._look: _CatalogAnswer | None = None
+        self._workers: Mapping[str, WorkerSeen] | None = None
+        self._heard_at = float("-inf")
+        self._is_silent = False
         self._catalog_since: datetime | None = None
         self._edge_since: datetime | None = None
 
     @property
     def workers(self) -> Mapping[str, WorkerSeen] | None:
         """Return the known workers, or None while no worker may be judged."""
-        look = self._look
-        if look is None or self._monotonic() - look.at > self._max_age_seconds:
-            return None
-        return look.workers
+        is_old = self._monotonic() - self._heard_at > self._max_age_seconds
+        return None if is_old else self._workers
 
     @property
     def heard_since(self) -> datetime | None:
@@ -71,13 +57,11 @@ class WorkerLiveness:
         catalog_since = self._catalog_since
         self._hear_edges(answer.edges.values(), now)
         edge_since = max(catalog_since, self._edge_since or catalog_since)
-        self._look = _CatalogAnswer(
-            self._monotonic(),
-            {
-                name: _worker(seen, heard_since=edge_since if seen.over_edge else catalog_since)
-                for name, seen in answer.workers.items()
-            },
-        )
+        self._heard_at = self._monotonic()
+        self._workers = {
+            name: _worker(seen, heard_since=edge_since if seen.over_edge else catalog_since)
+            for name, seen in answer.workers.items()
+        }
 
     def _hear_edges(self, edges: Iterable[EdgeSeen], now: datetime) -> None:
         """Update the time since which an edge has been there without a break."""
@@ -91,30 +75,18 @@ class WorkerLiveness:
 
     def not_heard(self) -> None:
         """Note that the catalog gave no answer: from now on no worker is judged."""
-        self._look = None
+        self._workers = None
 
-
-async def run_liveness(
-    liveness: WorkerLiveness,
-    rpc: RpcClient,
-    *,
-    interval_seconds: float,
-    beat: Callable[[], None] = lambda: None,
-) -> None:
-    """Ask the catalog every interval until cancelled."""
-    was_heard = True
-    while True:
-        beat()
+    async def ask(self, rpc: RpcClient) -> None:
+        """Ask the catalog; log the first of several failures."""
         try:
-            liveness.heard(await rpc.ask(RUNTIME_LIVENESS, Nothing(), seconds=_RPC_SECONDS))
+            self.heard(await rpc.ask(RUNTIME_LIVENESS, Nothing(), seconds=_RPC_SECONDS))
+            self._is_silent = False
         except NoetlError as error:
-            liveness.not_heard()
-            if was_heard:
+            self.not_heard()
+            if not self._is_silent:
                 _log.warning("liveness_unknown", error=error.message)
-            was_heard = False
-        else:
-            was_heard = True
-        await asyncio.sleep(interval_seconds)
+            self._is_silent = True
 
 
 def _worker(seen: WorkerHeard, *, heard_since: datetime) -> WorkerSeen:

@@ -5,65 +5,23 @@ skips them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC
 
 from noetl_common.pg.database import Database, Row, Session
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.http.catalog.subscriptions import SubscriptionBody
+from noetl_contract.rpc.orchestrator import LogEnvelope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRow:
+class LogRow(LogEnvelope, extra="forbid"):
     """A row to append.
 
     Attributes:
-        catalog_id: if None, that of the other rows of the execution.
-        created_at: RFC 3339, now if None.
         outbox_id: id of the outbox row that publishes it; None if it is not published.
     """
 
-    execution_id: int
-    event_id: int
-    event_type: str | None = None
-    catalog_id: int | None = None
-    parent_event_id: int | None = None
-    node_id: str | None = None
-    node_name: str | None = None
-    node_type: str | None = None
-    status: str | None = None
-    error: str | None = None
-    stack_trace: str | None = None
-    duration: float | None = None
-    context: Json = None
-    result: Json = None
-    meta: Json = None
-    tenant_id: str | None = None
-    organization_id: str | None = None
-    created_at: str | None = None
     worker_id: str | None = None
     outbox_id: int | None = None
     subject: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """A row that was appended, with its position."""
-
-    execution_id: int
-    event_id: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """A subscription after its last lifecycle row."""
-
-    subscription_id: int
-    path: str
-    catalog_id: int
-    state: str
-    last_event_type: str
-    updated_at: datetime
 
 
 class Appends:
@@ -74,8 +32,8 @@ class Appends:
 
     async def append(
         self, rows: Sequence[LogRow], *, only_to_known: bool = False
-    ) -> list[Appended] | None:
-        """Append the rows whose ids are new to their logs, all or none.
+    ) -> list[Row] | None:
+        """Append the rows whose ids are new to their logs, all or none; return their positions.
 
         Args:
             rows: rows in the order of their positions.
@@ -90,42 +48,42 @@ class Appends:
                 return None
             return await self._insert(session, rows, ends)
 
-    async def register(self, wanted: LogRow, *, path: str, state: str) -> Subscription:
+    async def register(self, wanted: LogRow, *, path: str, catalog_id: int) -> SubscriptionBody:
         """Register a subscription, or return the open one of the path unchanged."""
         async with self._db.transaction() as session:
             await session.execute("lock_subscription_path", path)
             found = await session.fetchrow("find_registered", path)
             if found is None:
-                found = await self._move(session, wanted, path=path, state=state)
-            return Subscription(**dict(found))
+                found = await self._move(session, wanted, path, catalog_id)
+            return _subscription(found)
 
     async def change(
-        self, row: LogRow, *, state: str, allowed: Iterable[str]
-    ) -> tuple[Subscription | None, bool]:
+        self, row: LogRow, *, allowed: Iterable[str]
+    ) -> tuple[SubscriptionBody | None, bool]:
         """Change a subscription if its state allows it; return its state and whether it changed."""
         async with self._db.transaction() as session:
             found = await session.fetchrow("lock_subscription", row.execution_id)
-            if found is None or found["state"] not in allowed:
-                return (None if found is None else Subscription(**dict(found))), False
-            path, catalog_id = found["path"], found["catalog_id"]
-            moved = await self._move(
-                session,
-                _lifecycle(row, path=path, catalog_id=catalog_id),
-                path=path,
-                state=state,
-            )
-            return Subscription(**dict(moved)), True
+            if found is None:
+                return None, False
+            if found["state"] not in allowed:
+                return _subscription(found), False
+            moved = await self._move(session, row, found["path"], found["catalog_id"])
+            return _subscription(moved), True
 
-    async def _move(self, session: Session, row: LogRow, *, path: str, state: str) -> Row:
-        ends = await self._lock(session, {row.execution_id})
-        await self._insert(session, [row], ends)
+    async def _move(self, session: Session, row: LogRow, path: str, catalog_id: int) -> Row:
+        """Append a lifecycle row, whose status is the new state of the subscription."""
+        subscription_id = row.execution_id
+        context = {
+            "subscription_id": str(subscription_id),
+            "path": path,
+            "catalog_id": str(catalog_id),
+        }
+        row = row.model_copy(
+            update={"node_name": path, "catalog_id": catalog_id, "context": context}
+        )
+        await self._insert(session, [row], await self._lock(session, {subscription_id}))
         return await session.fetchone(
-            "put_subscription",
-            row.execution_id,
-            path,
-            row.catalog_id,
-            state,
-            row.event_type,
+            "put_subscription", subscription_id, path, catalog_id, row.status, row.event_type
         )
 
     async def _lock(self, session: Session, execution_ids: set[int]) -> dict[int, tuple[int, int]]:
@@ -147,7 +105,7 @@ class Appends:
         session: Session,
         rows: Sequence[LogRow],
         ends: Mapping[int, tuple[int, int]],
-    ) -> list[Appended]:
+    ) -> list[Row]:
         named = {row.execution_id: row.catalog_id for row in rows if row.catalog_id is not None}
         given = []
         for number, row in enumerate(rows):
@@ -155,24 +113,19 @@ class Appends:
             if catalog_id is None:
                 known = ends.get(row.execution_id)
                 catalog_id = named.get(row.execution_id, 0) if known is None else known[1]
-            given.append({**asdict(row), "number": number, "catalog_id": catalog_id})
+            given.append({**dict(row), "number": number, "catalog_id": catalog_id})
         ids = sorted({row.execution_id for row in rows})
-        found = await session.fetch(
+        return await session.fetch(
             "append_rows", given, ids, [ends.get(one, (0, 0))[0] for one in ids]
         )
-        return [Appended(row["execution_id"], row["event_id"], row["position"]) for row in found]
 
 
-def subscription_context(subscription_id: int, path: str, catalog_id: int) -> JsonObject:
-    """Return the context of the rows of a subscription's life."""
-    return {
-        "subscription_id": str(subscription_id),
-        "path": path,
-        "catalog_id": str(catalog_id),
-    }
-
-
-def _lifecycle(row: LogRow, *, path: str, catalog_id: int) -> LogRow:
-    context = subscription_context(row.execution_id, path, catalog_id)
-    values = {**asdict(row), "node_name": path, "catalog_id": catalog_id, "context": context}
-    return LogRow(**values)
+def _subscription(found: Row) -> SubscriptionBody:
+    return SubscriptionBody(
+        subscription_id=str(found["subscription_id"]),
+        path=found["path"],
+        catalog_id=str(found["catalog_id"]),
+        state=found["state"],
+        last_event_type=found["last_event_type"],
+        updated_at=found["updated_at"].astimezone(UTC).isoformat(),
+    )

@@ -1,34 +1,44 @@
 """The arguments of `commit_turn` ($1, $2 …) by name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from noetl_contract.json import Json
 
-type Columns = tuple[Sequence[Json], ...]
+_TUPLES = {"snapshots": 3, "outbox": 8, "events": 18}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommitParameters:
-    """The parameters of ``commit_turn``, in its order; the driver writes rows as JSON."""
+    """The rows of ``commit_turn``, in its order; the driver writes dictionaries as JSON."""
 
-    moves: list[Json]
-    begins: list[Json]
-    checks: list[Json]
-    posted: list[Json]
-    commands: list[Json]
-    changes: list[Json]
-    ends: list[Json]
-    timers: list[Json]
-    timers_done: list[int]
-    keys: list[Json]
-    snapshot_ids: list[int]
-    snapshot_positions: list[int]
-    snapshots: list[bytes]
-    outbox: Columns
-    events: Columns
+    moves: list[Json] = field(default_factory=list)
+    begins: list[Json] = field(default_factory=list)
+    checks: list[Json] = field(default_factory=list)
+    posted: list[Json] = field(default_factory=list)
+    commands: list[Json] = field(default_factory=list)
+    changes: list[Json] = field(default_factory=list)
+    ends: list[Json] = field(default_factory=list)
+    timers: list[Json] = field(default_factory=list)
+    timers_done: list[int] = field(default_factory=list)
+    keys: list[Json] = field(default_factory=list)
+    snapshots: list[tuple[Json, ...]] = field(default_factory=list)
+    outbox: list[tuple[Json, ...]] = field(default_factory=list)
+    events: list[tuple[Json, ...]] = field(default_factory=list)
 
-    def arguments(self) -> tuple[object, ...]:
-        """Return the statement's arguments."""
-        *tables, outbox, events = (getattr(self, one.name) for one in fields(self))
-        return (*tables, *outbox, *events)
+    def arguments(self) -> list[object]:
+        """Return the statement's arguments; it unnests the columns of the last three."""
+        found: list[object] = []
+        for one in fields(self):
+            rows = getattr(self, one.name)
+            width = _TUPLES.get(one.name)
+            if width is None:
+                found.append(rows)
+            else:
+                found += columns(rows, width)
+        return found
+
+
+def columns(rows: Sequence[tuple[object, ...]], count: int) -> list[tuple[object, ...]]:
+    """Turn rows into columns, because statements unnest arrays."""
+    return list(zip(*rows, strict=True)) if rows else [()] * count

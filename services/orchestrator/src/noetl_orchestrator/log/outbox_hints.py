@@ -7,20 +7,18 @@ from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.subjects import outbox_hint_subject
 
+from noetl_orchestrator.settings import Settings
+
 _log = get_logger()
 
 
 class OutboxHints:
-    """Send committed outbox rows to the relay of a shard.
+    """Send committed outbox rows to the relay; a row larger than a hint is left to the sweep."""
 
-    Args:
-        max_bytes: a larger commit takes several hints; a larger row is left to the sweep.
-    """
-
-    def __init__(self, bus: Bus, *, shard: int, max_bytes: int) -> None:
+    def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
-        self._subject = outbox_hint_subject(shard)
-        self._max_bytes = max_bytes
+        self._subject = outbox_hint_subject(settings.shard_index)
+        self._max_bytes = settings.hint_max_bytes
 
     async def send(self, rows: Iterable[bytes]) -> None:
         """Send encoded rows; log errors and leave the rows to the sweep."""

@@ -20,6 +20,9 @@ from noetl_contract.subjects import (
 )
 from noetl_engine.outputs import NewCommand
 
+from noetl_orchestrator.log.stored_rows import HeldCommand
+from noetl_orchestrator.settings import Settings
+
 
 @dataclass(slots=True)
 class OutboxRow:
@@ -57,28 +60,22 @@ class OutboxRow:
 
     def repeated_columns(self, *, holds: int) -> JsonObject:
         """Return the row for a repetition, valid while the command has these holds."""
-        return {
-            "execution_id": self.execution_id,
-            "event_id": self.event_id,
-            "holds": holds,
-            "outbox_id": self.outbox_id,
-            "subject": self.subject,
-            "message_id": self.message_id,
-            "payload": None if self.payload is None else orjson.Fragment(self.payload),
-        }
+        return {**self._body(self.payload), "holds": holds}
 
     def hint(self) -> bytes:
         """Return the row as the hint carries it."""
-        row: OutboxHintRow = {
+        return orjson.dumps(self._body(self.hinted))
+
+    def _body(self, payload: str | None) -> OutboxHintRow:
+        return {
             "outbox_id": self.outbox_id,
             "kind": self.kind,
             "execution_id": self.execution_id,
             "event_id": self.event_id,
             "subject": self.subject,
             "message_id": self.message_id,
-            "payload": None if self.hinted is None else orjson.Fragment(self.hinted),
+            "payload": None if payload is None else orjson.Fragment(payload),
         }
-        return orjson.dumps(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +95,20 @@ class ChildToCancel:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRows:
-    """Build outbox rows.
+    """Build outbox rows."""
 
-    Attributes:
-        server_url: base address for calls of workers.
-        fast_path_max_bytes: largest notification with its command inside; 0 for none.
-        hint_payload_max_bytes: larger payloads are not hinted.
-    """
-
-    shard: int
-    shard_count: int
-    server_url: str
-    fast_path_seconds: float
-    fast_path_max_bytes: int
-    hint_payload_max_bytes: int
+    settings: Settings
 
     def event_subject(self, execution_id: int) -> str:
         """Return the subject of all events of an execution."""
-        return event_subject(execution_id, shard=self.shard)
+        return event_subject(execution_id, shard=self.settings.shard_index)
 
     def event_row(
         self, row: EventRow, *, subject: str, outbox_id: int, texts: Mapping[str, str | None]
     ) -> OutboxRow:
         """Return the row of an event; ``texts`` holds its encoded JSON columns."""
         text = orjson.dumps(event_message(row, texts=texts)).decode()
-        is_small = len(text) <= self.hint_payload_max_bytes
+        is_small = len(text) <= self.settings.hint_payload_max_bytes
         return OutboxRow(
             outbox_id=outbox_id,
             owner=row.execution_id,
@@ -139,36 +125,20 @@ class OutboxRows:
         self, execution_id: int, command: NewCommand, *, outbox_id: int, now: datetime
     ) -> OutboxRow:
         """Return the row of a new command; a small command travels inside its hint."""
-        plain = self.notification(
-            execution_id=execution_id,
-            event_id=command.event_id,
-            command_id=command.command_id,
-            step=command.step,
-            trace=command.trace,
-            attempts=0,
+        plain = self._notification(
+            execution_id, command.event_id, command.command_id, command.step, command.trace
         )
-        payload = orjson.dumps(plain).decode()
-        return OutboxRow(
-            outbox_id=outbox_id,
-            owner=execution_id,
-            execution_id=execution_id,
-            event_id=command.event_id,
-            kind="command",
-            subject=command_subject(
-                pool_segment(execution_pool=command.pool, playbook_path=None),
-                execution_id=execution_id,
-            ),
-            message_id=message_ids.command_id(command.event_id, holds=0),
-            payload=payload,
-            hinted=self._inlined(plain, command, now=now) or payload,
-        )
+        pool = pool_segment(execution_pool=command.pool, playbook_path=None)
+        row = _notification_row(plain, pool=pool, outbox_id=outbox_id)
+        row.hinted = self._inlined(plain, command, now=now) or row.payload
+        return row
 
     def _inlined(self, plain: CommandMessage, command: NewCommand, *, now: datetime) -> str | None:
-        if not self.fast_path_max_bytes:
+        if not self.settings.fast_path_enabled:
             return None
         fast: FastPathBody = {
             **plain["fast"],
-            "until": format_time(now + timedelta(seconds=self.fast_path_seconds)),
+            "until": format_time(now + timedelta(seconds=self.settings.fast_path_seconds)),
             "command": {
                 "action": command.tool_kind,
                 "context": embed(command.context),
@@ -176,65 +146,49 @@ class OutboxRows:
             },
         }
         text = orjson.dumps({**plain, "fast": fast}).decode()
-        return text if len(text) <= self.fast_path_max_bytes else None
+        return text if len(text) <= self.settings.fast_path_max_bytes else None
 
-    def repeated_command_row(
-        self,
-        *,
-        execution_id: int,
-        event_id: int,
-        command_id: str,
-        step: str,
-        trace: Json,
-        pool: str,
-        holds: int,
-        number: int,
-        outbox_id: int,
-    ) -> OutboxRow:
-        """Return the row of a repetition; ``number`` counts repetitions at these holds."""
-        notification = self.notification(
-            execution_id=execution_id,
-            event_id=event_id,
-            command_id=command_id,
-            step=step,
-            trace=trace,
-            attempts=holds,
+    def repeated_command_row(self, command: HeldCommand, *, outbox_id: int) -> OutboxRow:
+        """Return the row of a repetition, without the command inside."""
+        plain = self._notification(
+            command.execution_id,
+            command.event_id,
+            str(command.meta.get("command_id")),
+            command.step,
+            command.meta.get("trace"),
+            holds=command.holds,
         )
-        payload = orjson.dumps(notification).decode()
-        return OutboxRow(
+        is_first = command.holds > 0 and not command.notifications
+        return _notification_row(
+            plain,
+            pool=command.pool,
             outbox_id=outbox_id,
-            owner=execution_id,
-            execution_id=execution_id,
-            event_id=event_id,
-            kind="command",
-            subject=command_subject(pool, execution_id=execution_id),
-            message_id=message_ids.command_id(event_id, holds=holds, repetition=number),
-            payload=payload,
-            hinted=payload,
+            repetition=0 if is_first else command.notifications,
         )
 
-    def notification(
+    def _notification(
         self,
-        *,
         execution_id: int,
         event_id: int,
         command_id: str,
         step: str,
         trace: Json,
-        attempts: int,
+        *,
+        holds: int = 0,
     ) -> CommandMessage:
         """Return a notification without the command itself.
 
         ``server_url`` contains the command (L6): the worker puts this path before every call.
         """
+        server_url = self.settings.public_server_url.rstrip("/")
         body: CommandMessage = {
             "execution_id": execution_id,
             "event_id": event_id,
             "command_id": command_id,
             "step": step,
-            "server_url": f"{self.server_url}/c/{execution_id}/{event_id}",
+            "server_url": f"{server_url}/c/{execution_id}/{event_id}",
             "trace": trace,
-            "fast": {"v": 1, "shard": self.shard, "attempts": attempts},
+            "fast": {"v": 1, "shard": self.settings.shard_index, "attempts": holds},
         }
         if trace is None:
             del body["trace"]
@@ -247,7 +201,7 @@ class OutboxRows:
             execution_id=child_id, reason=child.reason, cascade=child.cascade, by_parent=True
         )
         payload = encode_message(message).decode()
-        shard = shard_for(child_id, shard_count=self.shard_count)
+        shard = shard_for(child_id, shard_count=self.settings.shard_count)
         return OutboxRow(
             outbox_id=outbox_id,
             owner=owner,
@@ -259,3 +213,23 @@ class OutboxRows:
             payload=payload,
             hinted=payload,
         )
+
+
+def _notification_row(
+    body: CommandMessage, *, pool: str, outbox_id: int, repetition: int = 0
+) -> OutboxRow:
+    execution_id, event_id = body["execution_id"], body["event_id"]
+    payload = orjson.dumps(body).decode()
+    return OutboxRow(
+        outbox_id=outbox_id,
+        owner=execution_id,
+        execution_id=execution_id,
+        event_id=event_id,
+        kind="command",
+        subject=command_subject(pool, execution_id=execution_id),
+        message_id=message_ids.command_id(
+            event_id, holds=body["fast"]["attempts"], repetition=repetition
+        ),
+        payload=payload,
+        hinted=payload,
+    )

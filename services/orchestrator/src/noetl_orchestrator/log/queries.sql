@@ -336,7 +336,7 @@ SELECT
     s.catalog_id,
     s.parent_execution_id,
     s.position,
-    n.position AS snapshot_position,
+    coalesce(n.position, 0) AS snapshot_position,
     n.state AS snapshot
 FROM noetl.execution_state AS s
 LEFT JOIN noetl.execution_snapshot AS n
@@ -642,8 +642,9 @@ FROM (
 WHERE c.execution_id = due.execution_id
     AND c.event_id = due.event_id
 RETURNING
-    c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
-    c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
+    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
+    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications;
 
 -- name: take_unclaimed
 -- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that
@@ -671,8 +672,9 @@ FROM (
 WHERE c.execution_id = due.execution_id
     AND c.event_id = due.event_id
 RETURNING
-    c.execution_id, c.event_id, c.step_name, c.worker_id, c.instance, c.attempt, c.holds,
-    c.claimed_at, c.started_at, c.updated_at, c.pool, c.meta, c.notifications, c.notified_at;
+    c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
+    c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications;
 
 -- name: find_published
 -- Stream creation time and sequence of notifications. $1 execution ids, $2 event ids.

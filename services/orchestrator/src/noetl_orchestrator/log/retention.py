@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from noetl_common.errors import Conflict
 from noetl_common.ids import EPOCH_MS
 from noetl_common.logging import get_logger
+from noetl_common.metrics import gauge
 from noetl_common.pg.database import Database, Row, Session
+from noetl_contract.rpc.orchestrator import LogPurged, LogPurgeRequest
 
 _log = get_logger()
 PARENTS = ("event", "command")
@@ -16,6 +18,8 @@ _TIME_SHIFT = 22
 _LOWEST = -(1 << 63)
 _BOUND = re.compile(r"FROM \((MINVALUE|'?-?\d+'?)\) TO \((MAXVALUE|'?-?\d+'?)\)")
 _PAGE = 1000
+_MAX_COUNTED = 10_000
+_LONGEST_DAYS = 365 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,37 @@ class Retention:
         """Return the database's time."""
         now: datetime = await self._db.fetchval("read_clock")
         return now
+
+    async def keep_partitions(self, *, ahead_days: int) -> None:
+        """Create partitions ahead and look at the default partition."""
+        strays = gauge(
+            "noetl_event_default_rows",
+            "Rows of the log that are outside of all its partitions; anything but 0 needs a look.",
+        )
+        now = await self.read_clock()
+        added = await self.add_partitions(until=now + timedelta(days=ahead_days))
+        if added:
+            _log.info("partitions_added", names=added)
+        count = await self.count_default(up_to=_MAX_COUNTED)
+        strays.set(count)
+        if count:
+            _log.warning("rows_outside_of_partitions", count=count)
+
+    async def purge(self, request: LogPurgeRequest, *, commands_at_once: int) -> LogPurged:
+        """Delete rows older than the retention windows; a window of 0 keeps all."""
+        now = await self.read_clock()
+        commands, dropped = 0, []
+        days = min(request.command_retention_days, _LONGEST_DAYS)
+        if days > 0:
+            commands = await self.delete_commands(
+                ended_before=now - timedelta(days=days), limit=commands_at_once
+            )
+        days = min(request.event_retention_days, _LONGEST_DAYS)
+        if days > 0:
+            dropped = await self.drop_partitions(ended_before=now - timedelta(days=days))
+            if dropped:
+                _log.info("partitions_dropped", names=dropped)
+        return LogPurged(commands_purged=commands, event_partitions_dropped=dropped)
 
     async def list_partitions(self) -> list[Partition]:
         """Return the partitions that have an upper bound, in the order of their ids."""

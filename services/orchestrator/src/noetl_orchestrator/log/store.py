@@ -8,7 +8,7 @@ from noetl_common.pg.pool import Pool
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json
 
-from noetl_orchestrator.log.commit_parameters import CommitParameters
+from noetl_orchestrator.log.commit_parameters import CommitParameters, columns
 from noetl_orchestrator.log.connections import TurnConnections
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
 from noetl_orchestrator.log.outbox_rows import OutboxRow
@@ -84,33 +84,23 @@ class Store:
     async def load_executions(self, execution_ids: Sequence[int]) -> dict[int, LoadedExecution]:
         """Read state rows with their snapshots; unknown ids are missing from the answer."""
         rows = await self._turns.fetch("load_executions", execution_ids)
-        return {
-            row["execution_id"]: LoadedExecution(
-                execution_id=row["execution_id"],
-                catalog_id=row["catalog_id"],
-                parent_execution_id=row["parent_execution_id"],
-                position=row["position"],
-                snapshot_position=row["snapshot_position"] or 0,
-                snapshot=row["snapshot"],
-            )
-            for row in rows
-        }
+        return {row["execution_id"]: LoadedExecution(**row) for row in rows}
 
     async def load_tails(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, list[EventRow]]:
         """Read the events of (execution id, position known, position wanted) spans."""
-        rows = await self._turns.fetch("load_tails", *_columns(spans, 3))
+        rows = await self._turns.fetch("load_tails", *columns(spans, 3))
         return _by_execution(rows)
 
     async def load_rows(self, places: Sequence[tuple[int, int]]) -> dict[int, list[EventRow]]:
         """Read single rows by (execution id, position)."""
-        rows = await self._turns.fetch("load_rows", *_columns(places, 2))
+        rows = await self._turns.fetch("load_rows", *columns(places, 2))
         return _by_execution(rows)
 
     async def load_iterations(
         self, spans: Sequence[tuple[int, str, int, int]]
     ) -> dict[int, list[EventRow]]:
         """Read the ``call.done`` rows of (execution id, step, first, last position) spans."""
-        rows = await self._turns.fetch("load_iterations", *_columns(spans, 4))
+        rows = await self._turns.fetch("load_iterations", *columns(spans, 4))
         return _by_execution(rows)
 
     async def find_request_keys(
@@ -118,7 +108,7 @@ class Store:
     ) -> dict[tuple[str, str], RequestKeyHolder]:
         """Find the holders of keys; delete keys past their window."""
         asked = [(key.scope, key.key, key.window_seconds) for key in keys]
-        rows = await self._turns.fetch("find_request_keys", *_columns(asked, 3))
+        rows = await self._turns.fetch("find_request_keys", *columns(asked, 3))
         return {
             (row["scope"], row["key"]): RequestKeyHolder(row["execution_id"], row["answer"])
             for row in rows
@@ -132,18 +122,12 @@ class Store:
     async def find_children(self, execution_ids: Sequence[int]) -> dict[int, list[int]]:
         """Find the unfinished children of executions, and those on other shards."""
         rows = await self._turns.fetch("find_children", execution_ids)
-        children: dict[int, list[int]] = {}
-        for row in rows:
-            children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
-        return children
+        return _children_by_parent(rows)
 
     async def find_awaited(self, commands: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
         """Find the unfinished children of commands, given as (execution id, event id)."""
-        rows = await self._turns.fetch("find_awaited", *_columns(commands, 2))
-        children: dict[int, list[int]] = {}
-        for row in rows:
-            children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
-        return children
+        rows = await self._turns.fetch("find_awaited", *columns(commands, 2))
+        return _children_by_parent(rows)
 
     async def add_messages(self, messages: Sequence[OutboxRow]) -> set[int]:
         """Insert messages into the outbox; return the outbox ids of new ones."""
@@ -198,10 +182,7 @@ class Store:
     async def take_timers(self, *, lease_seconds: float, limit: int) -> list[DueTimer]:
         """Lease timers that are due."""
         rows = await self._background.fetch("take_timers", lease_seconds, limit)
-        return [
-            DueTimer(row["timer_id"], row["execution_id"], row["kind"], row["payload"])
-            for row in rows
-        ]
+        return [DueTimer(**row) for row in rows]
 
     async def delete_timers(self, timer_ids: Sequence[int]) -> None:
         """Delete timers."""
@@ -214,7 +195,7 @@ class Store:
         rows = await self._background.fetch(
             "take_expired_leases", next_look_seconds, workers, limit
         )
-        return [_held_command(row) for row in rows]
+        return [HeldCommand(**row) for row in rows]
 
     async def take_unclaimed(
         self, *, pause_seconds: float, longest_pause_seconds: float, limit: int
@@ -223,13 +204,13 @@ class Store:
         rows = await self._background.fetch(
             "take_unclaimed", pause_seconds, longest_pause_seconds, limit
         )
-        return [_held_command(row) for row in rows]
+        return [HeldCommand(**row) for row in rows]
 
     async def find_published(
         self, commands: Sequence[tuple[int, int]]
     ) -> dict[tuple[int, int], Publication]:
         """Find where notifications of (execution id, event id) were published."""
-        rows = await self._background.fetch("find_published", *_columns(commands, 2))
+        rows = await self._background.fetch("find_published", *columns(commands, 2))
         return {
             (row["execution_id"], row["event_id"]): Publication(
                 row["status"], row["stream_created_at"], row["stream_sequence"]
@@ -263,14 +244,17 @@ class Store:
         return now
 
 
-def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
-    return [[row[index] for row in rows] for index in range(count)]
-
-
-def _message_columns(messages: Sequence[OutboxRow]) -> list[list[object]]:
+def _message_columns(messages: Sequence[OutboxRow]) -> list[tuple[object, ...]]:
     """Return the columns of outbox rows without the owner."""
     rows = [row.columns() for row in messages]
-    return _columns([(first, *rest) for first, _owner, *rest in rows], 7)
+    return columns([(first, *rest) for first, _owner, *rest in rows], 7)
+
+
+def _children_by_parent(rows: Iterable[Row]) -> dict[int, list[int]]:
+    children: dict[int, list[int]] = {}
+    for row in rows:
+        children.setdefault(row["parent_execution_id"], []).append(row["execution_id"])
+    return children
 
 
 def _by_execution(rows: Iterable[Row]) -> dict[int, list[EventRow]]:
@@ -278,21 +262,3 @@ def _by_execution(rows: Iterable[Row]) -> dict[int, list[EventRow]]:
     for row in rows:
         found.setdefault(row["execution_id"], []).append(EventRow(**row))
     return found
-
-
-def _held_command(row: Row) -> HeldCommand:
-    return HeldCommand(
-        execution_id=row["execution_id"],
-        event_id=row["event_id"],
-        step=row["step_name"],
-        worker_id=row["worker_id"],
-        instance=row["instance"],
-        attempts=row["attempt"] - 1,
-        holds=row["holds"],
-        claimed_at=row["claimed_at"],
-        started_at=row["started_at"],
-        updated_at=row["updated_at"],
-        pool=row["pool"],
-        meta=row["meta"] if isinstance(row["meta"], dict) else {},
-        notifications=row["notifications"],
-    )

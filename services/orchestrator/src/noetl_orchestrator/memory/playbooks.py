@@ -10,6 +10,8 @@ from noetl_common.logging import get_logger
 from noetl_contract.rpc.catalog import CONTENT, ContentRequest
 from noetl_engine.playbook import Playbook, PlaybookError
 
+from noetl_orchestrator.settings import Settings
+
 _log = get_logger()
 _NOT_USABLE = frozenset({404, 410, 422})
 
@@ -52,22 +54,15 @@ class Playbooks:
     Args:
         fetch: returns the text.
         parse: text to model; raises PlaybookError.
-        max_kept: parsed playbooks in memory.
-        thread_from_bytes: longer texts are parsed in a thread, away from the loop.
     """
 
     def __init__(
-        self,
-        fetch: FetchContent,
-        parse: Callable[[str], Playbook],
-        *,
-        max_kept: int,
-        thread_from_bytes: int,
+        self, fetch: FetchContent, parse: Callable[[str], Playbook], settings: Settings
     ) -> None:
         self._fetch = fetch
         self._parse = parse
-        self._max_kept = max_kept
-        self._thread_from_bytes = thread_from_bytes
+        self._max_kept = settings.cache_playbooks
+        self._thread_from_bytes = settings.parse_in_thread_bytes
         self._kept: OrderedDict[int, Playbook | PlaybookNotUsable] = OrderedDict()
         self._under_way: dict[int, asyncio.Task[Playbook | PlaybookNotUsable]] = {}
 
@@ -127,6 +122,7 @@ class Playbooks:
             return error
         playbook: Playbook | PlaybookNotUsable
         try:
+            # A long text would hold up the loop.
             if len(text) > self._thread_from_bytes:
                 playbook = await asyncio.to_thread(self._parse, text)
             else:

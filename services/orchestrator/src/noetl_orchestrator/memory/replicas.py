@@ -69,13 +69,10 @@ class Replicas:
             return  # too large, or no connection: the position check makes up for it
 
     def _encoded(self, moved: Sequence[tuple[int, int]]) -> bytes:
-        return orjson.dumps(self._message(moved))
-
-    def _message(self, moved: Sequence[tuple[int, int]]) -> ReplicaMoves:
-        return {"from": self._name, "moved": list(moved)}
+        return orjson.dumps(ReplicaMoves({"from": self._name, "moved": list(moved)}))
 
     def _take(self, incoming: Incoming) -> None:
-        message = _read(incoming.data)
+        message: ReplicaMoves = orjson.loads(incoming.data)
         if message["from"] == self._name:
             return
         if not self.are_there:
@@ -84,11 +81,6 @@ class Replicas:
         self._heard_at = self._monotonic()
         for execution_id, position in message["moved"]:
             self._cache.note_newer(execution_id, position)
-
-
-def _read(data: bytes) -> ReplicaMoves:
-    message: ReplicaMoves = orjson.loads(data)
-    return message
 
 
 async def run_presence(replicas: Replicas, *, beat: Callable[[], None] = lambda: None) -> None:

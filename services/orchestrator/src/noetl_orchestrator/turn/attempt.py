@@ -13,14 +13,18 @@ from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.log.opening import Log
+from noetl_orchestrator.log.commit_parameters import CommitParameters
+from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
-from noetl_orchestrator.memory.loader import RowRequest
-from noetl_orchestrator.memory.opening import Memory
-from noetl_orchestrator.turn.child_cancels import ChildCancels
+from noetl_orchestrator.memory.cache import ExecutionCache
+from noetl_orchestrator.memory.database_clock import DatabaseClock
+from noetl_orchestrator.memory.loader import Loader, RowRequest
+from noetl_orchestrator.memory.replicas import Replicas
+from noetl_orchestrator.turn.child_cancels import children_to_cancel, tell_callers
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
-from noetl_orchestrator.turn.encode import EncodedUnit, Encoder, commit_parameters
-from noetl_orchestrator.turn.inputs import Group, NoCaller, TurnInput
+from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
+from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_orchestrator.turn.prepare import BadDecision, Preparation, PreparedTurn
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
@@ -37,10 +41,13 @@ _EARLY_CANCEL_SECONDS = 5.0
 class TurnParts:
     """Everything that turns work with. One object serves all turns of a process."""
 
-    log: Log
-    memory: Memory
+    store: Store
+    outbox_hints: OutboxHints
+    clock: DatabaseClock
+    cache: ExecutionCache
+    loader: Loader
+    replicas: Replicas
     preparation: Preparation
-    child_cancels: ChildCancels
     encoder: Encoder
     dispatcher: Dispatcher
     make_facts: MakeFacts
@@ -64,9 +71,10 @@ class TurnAttempt:
         facts = self._parts.make_facts()
         began = perf_counter()
         await self._decide(prepared, facts)
-        encoded_units, checks = await self._encode(prepared, facts)
+        commit = CommitParameters()
+        encoded_units, checks = await self._encode(prepared, commit, facts)
         metrics.DECIDE_SECONDS.observe(perf_counter() - began)
-        committed = await self._commit(encoded_units, checks, facts)
+        committed = await self._commit(commit, checks, facts)
         await self._after_commit(prepared, encoded_units, checks, committed)
         for turn_input, answer in prepared.settled:
             await turn_input.caller.answered(answer)
@@ -92,9 +100,7 @@ class TurnAttempt:
                     group = Group(unit.execution_id, list(unit.inputs))
                     raise BadDecision("decision", group, error) from error
             if needs:
-                await self._parts.memory.loader.provide(
-                    [_row_request(unit, need) for unit, need in needs]
-                )
+                await self._parts.loader.provide([_row_request(unit, need) for unit, need in needs])
             undecided = [unit for unit, _ in needs]
 
     def _refuse_start(
@@ -108,20 +114,21 @@ class TurnAttempt:
             prepared.postponed.append((Group(unit.execution_id, others), 0.0))
 
     async def _encode(
-        self, prepared: PreparedTurn, facts: Facts
+        self, prepared: PreparedTurn, commit: CommitParameters, facts: Facts
     ) -> tuple[list[EncodedUnit], list[UnitOfWork]]:
-        children = await self._parts.child_cancels.children_to_cancel(prepared.units)
-        await self._parts.child_cancels.tell_callers(prepared.units, children)
+        store = self._parts.store
+        children = await children_to_cancel(store, prepared.units)
+        await tell_callers(store, prepared.units, children)
         encoded_units: list[EncodedUnit] = []
         checks: list[UnitOfWork] = []
-        for unit in prepared.units:
+        for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):
             if not unit.writes:
                 checks.append(unit)
                 continue
             try:
                 encoded_units.append(
                     self._parts.encoder.encode(
-                        unit, now=facts.now, children=children.get(unit.execution_id, ())
+                        unit, commit, now=facts.now, children=children.get(unit.execution_id, ())
                     )
                 )
             except (TypeError, ValueError, RecursionError) as error:
@@ -130,24 +137,25 @@ class TurnAttempt:
         return encoded_units, checks
 
     async def _commit(
-        self, encoded_units: Sequence[EncodedUnit], checks: Sequence[UnitOfWork], facts: Facts
+        self, commit: CommitParameters, checks: Sequence[UnitOfWork], facts: Facts
     ) -> Committed:
         stale = [s for s in checks if s.expected and (s.rows.timers_done or not s.is_fresh)]
         fresh = {s.execution_id for s in checks} - {s.execution_id for s in stale}
         began = perf_counter()
-        if encoded_units:
-            done = await self._parts.log.store.commit_turn(
-                commit_parameters(encoded_units, stale, now=facts.now)
-            )
+        if commit.events:
+            for unit in stale:
+                commit.checks.append({"execution_id": unit.execution_id, "expected": unit.expected})
+                commit.timers_done.extend(unit.rows.timers_done)
+            done = await self._parts.store.commit_turn(commit)
         elif stale:
-            done = await self._parts.log.store.check_positions(
+            done = await self._parts.store.check_positions(
                 {s.execution_id: s.expected for s in stale},
                 [timer_id for s in stale for timer_id in s.rows.timers_done],
             )
         else:
             return Committed(frozenset(), frozenset(fresh), {}, facts.now)
         metrics.COMMIT_SECONDS.observe(perf_counter() - began)
-        self._parts.memory.clock.set(done.now)
+        self._parts.clock.set(done.now)
         return Committed(done.kept, done.checked | fresh, done.clashes, done.now)
 
     async def _after_commit(
@@ -158,8 +166,8 @@ class TurnAttempt:
         committed: Committed,
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
-        await self._parts.log.outbox_hints.send(row for encoded in kept for row in encoded.hints)
-        await self._parts.memory.replicas.tell(
+        await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.hints)
+        await self._parts.replicas.tell(
             [(encoded.unit.execution_id, encoded.unit.entry.execution.position) for encoded in kept]
         )
         ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
@@ -177,7 +185,7 @@ class TurnAttempt:
         for unit in checks:
             if unit.execution_id in committed.checked:
                 if unit.expected:
-                    self._parts.memory.cache.put(unit.execution_id, unit.entry)
+                    self._parts.cache.put(unit.execution_id, unit.entry)
                 await _answer_all(unit)
             else:
                 await self._again(unit, committed, prepared)
@@ -188,42 +196,42 @@ class TurnAttempt:
         After the commit no more are noted, because the commands that start them are cancelled.
         """
         try:
-            children = await self._parts.child_cancels.children_to_cancel(ended)
+            children = await children_to_cancel(self._parts.store, ended)
             messages = [
                 row
                 for owner, found in children.items()
                 for row in self._parts.encoder.cancels(owner, found)
             ]
-            added = await self._parts.log.store.add_messages(messages) if messages else set()
+            added = await self._parts.store.add_messages(messages) if messages else set()
         except NoetlError as error:
             _log.warning("late_children_not_cancelled", error=error.message)
             return
-        await self._parts.log.outbox_hints.send(
+        await self._parts.outbox_hints.send(
             row.hint() for row in messages if row.outbox_id in added
         )
 
     def _keep(self, encoded: EncodedUnit) -> None:
         entry = encoded.unit.entry
         entry.tail_bytes += encoded.event_bytes
-        if encoded.snapshot is not None:
+        if encoded.snapshot_bytes is not None:
             metrics.SNAPSHOTS.inc()
             entry.snapshot_position = entry.execution.position
-            entry.snapshot_bytes = len(encoded.snapshot)
+            entry.snapshot_bytes = encoded.snapshot_bytes
             entry.tail_bytes = 0
-        self._parts.memory.cache.put(encoded.unit.execution_id, entry)
+        self._parts.cache.put(encoded.unit.execution_id, entry)
         if encoded.continue_timer is not None:
             self._parts.dispatcher.submit(
                 TurnInput(
                     encoded.unit.execution_id,
                     Continued(),
-                    NoCaller(),
+                    Caller(),
                     timer_id=encoded.continue_timer,
                 )
             )
 
     async def _again(self, unit: UnitOfWork, committed: Committed, prepared: PreparedTurn) -> None:
         """Postpone a unit that was left out of the commit, to decide it on fresh state (W1)."""
-        self._parts.memory.cache.forget(unit.execution_id)
+        self._parts.cache.forget(unit.execution_id)
         metrics.CONFLICTS.inc()
         known = {
             event_id: stored

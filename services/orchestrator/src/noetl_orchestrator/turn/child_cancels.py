@@ -11,58 +11,43 @@ from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 _MOST_DESCENDANTS = 10_000
 
 
-class ChildCancels:
-    """Find the children to cancel, and name them in answers."""
+async def children_to_cancel(
+    store: Store, units: Sequence[UnitOfWork]
+) -> dict[int, list[ChildToCancel]]:
+    """Find the children that ends of executions cancel (R8).
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    A cascading cancel reaches all children; any other end reaches the awaited ones.
+    """
+    cascading = [unit.execution_id for unit in units if unit.cascades]
+    waiting = [
+        (unit.execution_id, event_id)
+        for unit in units
+        if unit.end is not None and not unit.cascades
+        for event_id in unit.end.abandoned
+    ]
+    children = await store.find_children(cascading) if cascading else {}
+    awaited = await store.find_awaited(waiting) if waiting else {}
+    return {
+        unit.execution_id: _cancels(unit, wanted)
+        for unit in units
+        if (wanted := children.get(unit.execution_id) or awaited.get(unit.execution_id))
+    }
 
-    async def children_to_cancel(
-        self, units: Sequence[UnitOfWork]
-    ) -> dict[int, list[ChildToCancel]]:
-        """Find the children that ends of executions cancel (R8).
 
-        A cascading cancel reaches all children; any other end reaches the awaited ones.
-        """
-        cascading = [unit.execution_id for unit in units if unit.cascades]
-        waiting = [
-            (unit.execution_id, event_id)
-            for unit in units
-            if unit.end is not None and not unit.cascades
-            for event_id in unit.end.abandoned
-        ]
-        children = await self._store.find_children(cascading) if cascading else {}
-        awaited = await self._store.find_awaited(waiting) if waiting else {}
-        return {
-            unit.execution_id: _cancels(unit, wanted)
-            for unit in units
-            if (wanted := children.get(unit.execution_id) or awaited.get(unit.execution_id))
-        }
-
-    async def tell_callers(
-        self, units: Sequence[UnitOfWork], children: Mapping[int, Sequence[ChildToCancel]]
-    ) -> None:
-        """List the cancelled executions in the answers to cancels."""
-        for unit in units:
-            reached = children.get(unit.execution_id)
-            if reached:
-                await self._tell_callers(
-                    unit,
-                    {child.execution_id for child in reached},
-                    cascade=unit.cascades,
-                )
-
-    async def _tell_callers(self, unit: UnitOfWork, wanted: set[int], *, cascade: bool) -> None:
-        if cascade:
-            below = await self._store.find_descendants(unit.execution_id, limit=_MOST_DESCENDANTS)
-            wanted = wanted | set(below)
+async def tell_callers(
+    store: Store, units: Sequence[UnitOfWork], children: Mapping[int, Sequence[ChildToCancel]]
+) -> None:
+    """List the cancelled executions in the answers to cancels."""
+    for unit in units:
+        reached = {child.execution_id for child in children.get(unit.execution_id, ())}
+        if not reached:
+            continue
+        if unit.cascades:
+            reached |= set(await store.find_descendants(unit.execution_id, limit=_MOST_DESCENDANTS))
         for turn_input, answer in unit.answers:
-            if not isinstance(turn_input.message, CancelMessage) or not isinstance(
-                answer.body, dict
-            ):
-                continue
-            listed = answer.body.setdefault("cancelled_executions", [])
-            listed += [str(execution_id) for execution_id in sorted(wanted)]
+            if isinstance(turn_input.message, CancelMessage) and isinstance(answer.body, dict):
+                listed = answer.body.setdefault("cancelled_executions", [])
+                listed += map(str, sorted(reached))
 
 
 def _cancels(unit: UnitOfWork, children: Sequence[int]) -> list[ChildToCancel]:

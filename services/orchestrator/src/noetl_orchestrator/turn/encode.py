@@ -1,7 +1,7 @@
 """Encode units of work as the parameters of one commit and as hints for the relay."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, ExecutionStatus
@@ -9,80 +9,97 @@ from noetl_contract.json import Json, JsonObject, embed, encode_text
 from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
 
-from noetl_orchestrator.log.commit_parameters import Columns, CommitParameters
+from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow, OutboxRows
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.unit_of_work import OPEN_STATES, UnitOfWork
 
 CONTINUE_TIMER = "continue"
-_EVENT_COLUMNS = 18
-_OUTBOX_COLUMNS = 8
 _EVENT_BYTES = 200
 _CONTINUE_AFTER = timedelta(seconds=5)
 
 
 @dataclass(slots=True, eq=False)
 class EncodedUnit:
-    """The rows of one unit of work, as the commit takes them.
+    """A unit of work with the facts that are needed after its commit.
 
     Attributes:
-        move: the row of ``execution_state``, moved or begun.
         hints: the outbox rows, encoded for the hint.
-        snapshot: bytes of a new snapshot, if one is due.
         event_bytes: size of the new events.
+        snapshot_bytes: size of a new snapshot, if one was due.
+        continue_timer: the timer that lets the execution go on, if it has to.
     """
 
     unit: UnitOfWork
-    move: JsonObject
-    events: list[tuple[Json, ...]] = field(default_factory=list)
-    outbox: list[OutboxRow] = field(default_factory=list)
-    hints: list[bytes] = field(default_factory=list)
-    snapshot: bytes | None = None
-    event_bytes: int = 0
-    continue_timer: int | None = None
+    hints: list[bytes]
+    event_bytes: int
+    snapshot_bytes: int | None
+    continue_timer: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encode units of work; an error here concerns one execution only.
-
-    Attributes:
-        snapshot_min_events: events after which a snapshot is written, if they are larger than
-            the last one (W11).
-        start_grace_seconds: time after a claim by which its command must have started.
-    """
+    """Encode units of work; an error here concerns one execution only."""
 
     outbox_rows: OutboxRows
     new_id: Callable[[], int]
-    snapshot_min_events: int
-    start_grace_seconds: float
+    settings: Settings
 
     def encode(
-        self, unit: UnitOfWork, *, now: datetime, children: Iterable[ChildToCancel] = ()
+        self,
+        unit: UnitOfWork,
+        commit: CommitParameters,
+        *,
+        now: datetime,
+        children: Iterable[ChildToCancel] = (),
     ) -> EncodedUnit:
-        """Encode a unit of work.
+        """Add the rows of a unit of work to a commit.
 
         Raises:
             TypeError, ValueError: a value is not JSON.
         """
-        encoded = EncodedUnit(unit, _state_row(unit, now=now))
+        rows, execution_id = unit.rows, unit.execution_id
+        move = _state_row(unit, now=now)
+        (commit.moves if unit.start is None else commit.begins).append(move)
         self._shorten_leases(unit)
-        subject = self.outbox_rows.event_subject(unit.execution_id)
-        for row in unit.rows.events:
-            self._add_event(encoded, row, subject=subject)
-        for command in unit.rows.commands.values():
-            change = unit.rows.changes.get(command.event_id)
+        outbox: list[OutboxRow] = []
+        subject = self.outbox_rows.event_subject(execution_id)
+        event_bytes = sum(
+            self._add_event(commit, outbox, row, subject=subject) for row in rows.events
+        )
+        commit.posted += [
+            {"execution_id": execution_id, "event_id": event_id} for event_id in rows.posted_ids
+        ]
+        for command in rows.commands.values():
+            change = rows.changes.get(command.event_id)
+            commit.commands.append(_command_row(unit, command, change))
             if change is None or change.status in OPEN_STATES:
-                encoded.outbox.append(
+                outbox.append(
                     self.outbox_rows.command_row(
-                        unit.execution_id, command, outbox_id=self.new_id(), now=now
+                        execution_id, command, outbox_id=self.new_id(), now=now
                     )
                 )
-        encoded.outbox += self.cancels(unit.execution_id, children)
-        encoded.hints = [row.hint() for row in encoded.outbox]
-        self._add_snapshot(encoded)
-        if unit.continues_later and unit.end is None:
-            encoded.continue_timer = self.new_id()
-        return encoded
+        commit.changes += [
+            _change_row(unit, change)
+            for event_id, change in rows.changes.items()
+            if event_id not in rows.commands
+        ]
+        if rows.cancels_open_commands:
+            spared = list(rows.changes.keys() | rows.commands.keys())
+            commit.ends.append({"execution_id": execution_id, "spared": spared})
+        commit.timers_done += rows.timers_done
+        for key, answer in rows.request_keys:
+            row = {"scope": key.scope, "key": key.key, "answer": embed(answer)}
+            commit.keys.append({"execution_id": execution_id, **row})
+        outbox += self.cancels(execution_id, children)
+        commit.outbox += [row.columns() for row in outbox]
+        return EncodedUnit(
+            unit,
+            [row.hint() for row in outbox],
+            event_bytes,
+            self._add_snapshot(commit, unit, event_bytes, move),
+            self._add_timers(commit, unit, now=now),
+        )
 
     def cancels(self, owner: int, children: Iterable[ChildToCancel]) -> list[OutboxRow]:
         """Return outbox rows that cancel children of an ended execution."""
@@ -92,21 +109,23 @@ class Encoder:
         ]
 
     def _shorten_leases(self, unit: UnitOfWork) -> None:
-        grace = timedelta(seconds=self.start_grace_seconds)
+        """End the lease of a claim when its command must have started."""
+        grace = timedelta(seconds=self.settings.command_start_grace_seconds)
         for change in unit.rows.changes.values():
             if change.status == "CLAIMED" and change.claimed_at and change.lease_until:
                 change.lease_until = min(change.lease_until, change.claimed_at + grace)
 
-    def _add_event(self, encoded: EncodedUnit, row: EventRow, *, subject: str) -> None:
+    def _add_event(
+        self, commit: CommitParameters, outbox: list[OutboxRow], row: EventRow, *, subject: str
+    ) -> int:
+        """Add an event and its outbox row; return its size."""
         texts = {
             "context": encode_text(row.context),
             "result": encode_text(row.result),
             "meta": encode_text(row.meta),
         }
         note = encode_text(row.note)
-        encoded.event_bytes += _EVENT_BYTES + len(note or "")
-        encoded.event_bytes += sum(len(column) for column in texts.values() if column)
-        encoded.events.append(
+        commit.events.append(
             (
                 row.execution_id,
                 row.catalog_id,
@@ -119,30 +138,58 @@ class Encoder:
                 row.node_name,
                 row.node_type,
                 row.status,
-                texts["context"],
-                texts["result"],
-                texts["meta"],
+                *texts.values(),
                 row.error,
                 row.worker_id,
                 row.position,
                 note,
             )
         )
-        encoded.outbox.append(
+        outbox.append(
             self.outbox_rows.event_row(row, subject=subject, outbox_id=self.new_id(), texts=texts)
         )
+        return _EVENT_BYTES + sum(len(text) for text in (*texts.values(), note) if text)
 
-    def _add_snapshot(self, encoded: EncodedUnit) -> None:
-        unit = encoded.unit
+    def _add_snapshot(
+        self, commit: CommitParameters, unit: UnitOfWork, event_bytes: int, move: JsonObject
+    ) -> int | None:
+        """Add a snapshot after enough events, if they are larger than the last one (W11)."""
         entry = unit.entry
-        tail_bytes = entry.tail_bytes + encoded.event_bytes
         position = entry.execution.position
         if (
-            position - entry.snapshot_position >= self.snapshot_min_events
-            and tail_bytes >= entry.snapshot_bytes
+            position - entry.snapshot_position < self.settings.snapshot_min_events
+            or entry.tail_bytes + event_bytes < entry.snapshot_bytes
         ):
-            encoded.snapshot = entry.execution.snapshot()
-            encoded.move["snapshot_position"] = position
+            return None
+        snapshot = entry.execution.snapshot()
+        move["snapshot_position"] = position
+        commit.snapshots.append((unit.execution_id, position, snapshot))
+        return len(snapshot)
+
+    def _add_timers(
+        self, commit: CommitParameters, unit: UnitOfWork, *, now: datetime
+    ) -> int | None:
+        """Add timers; return that of an execution that goes on later."""
+        timers: list[tuple[int, datetime, str, Json]] = [
+            (timer.timer_id, timer.due_at, timer.kind, embed(timer.payload))
+            for timer in unit.rows.timers
+        ]
+        continue_timer = None
+        if unit.continues_later and unit.end is None:
+            continue_timer = self.new_id()
+            # Later than the turn that continues at once; the timer is for a process that dies.
+            timers.append((continue_timer, now + _CONTINUE_AFTER, CONTINUE_TIMER, {}))
+        commit.timers += [
+            {
+                "timer_id": timer_id,
+                "execution_id": unit.execution_id,
+                "due_at": due_at,
+                "kind": kind,
+                "payload": payload,
+            }
+            for timer_id, due_at, kind, payload in timers
+        ]
+        return continue_timer
 
 
 def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
@@ -165,20 +212,19 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
         "current_step": progress.current_step,
     }
     if unit.start is not None:
-        start = unit.start.message
+        start = unit.start
         row |= {
             "catalog_id": start.catalog_id,
             "path": start.path,
             "version": start.version,
             "parent_execution_id": start.parent_execution_id,
             "started_at": now,
-            "deadline": unit.start.deadline,
+            "deadline": unit.deadline,
         }
     return row
 
 
-def _command_row(unit: UnitOfWork, command: NewCommand) -> JsonObject:
-    change = unit.rows.changes.get(command.event_id)
+def _command_row(unit: UnitOfWork, command: NewCommand, change: CommandChange | None) -> JsonObject:
     row: JsonObject = {
         "event_id": command.event_id,
         "execution_id": unit.execution_id,
@@ -212,97 +258,3 @@ def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
         "lease_until": change.lease_until if change.status in OPEN_STATES else None,
         "error": change.error,
     }
-
-
-def _end_row(unit: UnitOfWork) -> JsonObject:
-    return {
-        "execution_id": unit.execution_id,
-        "spared": list(unit.rows.changes.keys() | unit.rows.commands.keys()),
-    }
-
-
-def _timer_rows(encoded: EncodedUnit, now: datetime) -> Iterable[JsonObject]:
-    execution_id = encoded.unit.execution_id
-    for timer in encoded.unit.rows.timers:
-        yield {
-            "timer_id": timer.timer_id,
-            "execution_id": execution_id,
-            "due_at": timer.due_at,
-            "kind": timer.kind,
-            "payload": embed(timer.payload),
-        }
-    if encoded.continue_timer is not None:
-        yield {
-            "timer_id": encoded.continue_timer,
-            "execution_id": execution_id,
-            # Later than the turn that continues at once; the timer is for a process that dies.
-            "due_at": now + _CONTINUE_AFTER,
-            "kind": CONTINUE_TIMER,
-            "payload": {},
-        }
-
-
-def commit_parameters(
-    encoded_units: Sequence[EncodedUnit], checks: Sequence[UnitOfWork], *, now: datetime
-) -> CommitParameters:
-    """Join the rows of many executions."""
-    encoded_units = sorted(encoded_units, key=lambda encoded: encoded.unit.execution_id)
-    begun = [encoded for encoded in encoded_units if encoded.unit.start is not None]
-    moved = [encoded for encoded in encoded_units if encoded.unit.start is None]
-    snapshots = [encoded for encoded in encoded_units if encoded.snapshot is not None]
-    return CommitParameters(
-        moves=[encoded.move for encoded in moved],
-        begins=[encoded.move for encoded in begun],
-        checks=[{"execution_id": s.execution_id, "expected": s.expected} for s in checks],
-        posted=[
-            {"execution_id": encoded.unit.execution_id, "event_id": event_id}
-            for encoded in encoded_units
-            for event_id in encoded.unit.rows.posted_ids
-        ],
-        commands=[
-            _command_row(encoded.unit, command)
-            for encoded in encoded_units
-            for command in encoded.unit.rows.commands.values()
-        ],
-        changes=[
-            _change_row(encoded.unit, change)
-            for encoded in encoded_units
-            for change in encoded.unit.rows.changes.values()
-            if change.event_id not in encoded.unit.rows.commands
-        ],
-        ends=[
-            _end_row(encoded.unit)
-            for encoded in encoded_units
-            if encoded.unit.rows.cancels_open_commands
-        ],
-        timers=[row for encoded in encoded_units for row in _timer_rows(encoded, now)],
-        timers_done=[
-            timer_id
-            for unit in (*(encoded.unit for encoded in encoded_units), *checks)
-            for timer_id in unit.rows.timers_done
-        ],
-        snapshot_ids=[encoded.unit.execution_id for encoded in snapshots],
-        snapshot_positions=[encoded.unit.entry.execution.position for encoded in snapshots],
-        snapshots=[encoded.snapshot for encoded in snapshots if encoded.snapshot is not None],
-        keys=[
-            {
-                "scope": row.key.scope,
-                "key": row.key.key,
-                "execution_id": encoded.unit.execution_id,
-                "answer": embed(row.answer),
-            }
-            for encoded in encoded_units
-            for row in encoded.unit.rows.request_keys
-        ],
-        outbox=_columns(
-            [row.columns() for encoded in encoded_units for row in encoded.outbox], _OUTBOX_COLUMNS
-        ),
-        events=_columns(
-            [row for encoded in encoded_units for row in encoded.events], _EVENT_COLUMNS
-        ),
-    )
-
-
-def _columns(rows: Sequence[tuple[Json, ...]], count: int) -> Columns:
-    """Turn rows into columns, because the statement unnests arrays."""
-    return tuple(zip(*rows, strict=True)) if rows else ((),) * count

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from noetl_engine.inputs import Input
 from noetl_engine.outputs import Answer
@@ -11,12 +10,16 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.keys import EventIdentity, RequestKey
 
 
-class Caller(Protocol):
-    """Receive the result of one input. Exactly one of the last three methods is called."""
+class Caller:
+    """Receive the result of one input, here to ignore it: rows in the database cause other tries.
+
+    Exactly one of the last three methods is called.
+    """
 
     @property
     def is_waiting(self) -> bool:
         """Return whether the result is still wanted; asked right before the decision."""
+        return True
 
     def taken(self) -> None:
         """Note that the input is being decided: from now on it may be committed."""
@@ -29,27 +32,6 @@ class Caller(Protocol):
 
     async def given_back(self, delay_seconds: float) -> None:
         """Take the input back undecided, for another try after the delay."""
-
-
-class NoCaller:
-    """The caller of inputs that nothing waits for."""
-
-    @property
-    def is_waiting(self) -> bool:
-        """Return True."""
-        return True
-
-    def taken(self) -> None:
-        """Do nothing."""
-
-    async def answered(self, answer: Answer) -> None:
-        """Do nothing."""
-
-    async def refused(self, reason: str, answer: Answer) -> None:
-        """Do nothing."""
-
-    async def given_back(self, delay_seconds: float) -> None:
-        """Do nothing; a row in the database causes another try."""
 
 
 @dataclass(slots=True, eq=False)

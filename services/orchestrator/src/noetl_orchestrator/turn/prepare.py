@@ -9,12 +9,13 @@ from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
 from noetl_orchestrator.turn.dispatch import Postponed
 from noetl_orchestrator.turn.inputs import Group, TurnInput
-from noetl_orchestrator.turn.request_keys import RequestKeys
+from noetl_orchestrator.turn.request_keys import answer_repetitions, copy_traces
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
 _PLAYBOOK_TIMEOUT_SECONDS = 0.25
@@ -53,18 +54,18 @@ class Preparation:
 
     def __init__(
         self,
-        *,
+        store: Store,
         cache: ExecutionCache,
         loader: Loader,
         playbooks: Playbooks,
-        request_keys: RequestKeys,
+        *,
         max_events: int,
     ) -> None:
         self._max_events = max_events
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
-        self._request_keys = request_keys
+        self._store = store
 
     async def prepare(self, groups: list[Group]) -> PreparedTurn:
         """Read state and playbook of each group; settle or postpone groups without them.
@@ -73,7 +74,8 @@ class Preparation:
             BadDecision: a running execution's playbook can't be used.
         """
         prepared = PreparedTurn()
-        groups = await self._request_keys.answer_repetitions(groups, prepared.settled)
+        await copy_traces(self._store, groups)
+        groups = await answer_repetitions(self._store, groups, prepared.settled)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded

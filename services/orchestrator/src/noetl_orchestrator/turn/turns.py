@@ -26,7 +26,7 @@ class Turns:
     def __init__(self, parts: TurnParts) -> None:
         self._parts = parts
         self._attempt = TurnAttempt(parts)
-        self._refusals = Refusals(parts.log.store, parts.memory.cache, parts.encoder)
+        self._refusals = Refusals(parts.store, parts.cache, parts.encoder)
 
     async def run(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
         """Process groups of disjoint executions; return those to try again later.
@@ -78,7 +78,7 @@ class Turns:
 
     async def _still_wanted(self, groups: list[Group]) -> list[Group]:
         """Return the groups without inputs whose result is no longer wanted (W4, W5)."""
-        now = self._parts.memory.clock.now()
+        now = self._parts.clock.now()
         found = []
         for group in groups:
             inputs = [
@@ -139,7 +139,7 @@ class Turns:
 
     def _forget(self, groups: Iterable[Group]) -> None:
         for group in groups:
-            self._parts.memory.cache.forget(group.execution_id)
+            self._parts.cache.forget(group.execution_id)
 
 
 def _mark_repeated(groups: Iterable[Group]) -> None:

@@ -26,22 +26,6 @@ OPEN_STATES = frozenset({"PENDING", "CLAIMED", "RUNNING"})
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredKey:
-    """A request key with the answer to give to a repetition."""
-
-    key: RequestKey
-    answer: Json
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionStart:
-    """A start that the unit of work commits, dropped if its deadline passes before."""
-
-    message: ExecuteMessage
-    deadline: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class ExecutionEnd:
     """An end that the unit of work commits.
 
@@ -62,6 +46,7 @@ class NewRows:
 
     Attributes:
         posted_ids: ids of new events that came from outside.
+        request_keys: keys with the answers to give to repetitions.
         cancels_open_commands: every open command that is not listed ends as well.
     """
 
@@ -71,7 +56,7 @@ class NewRows:
     changes: dict[int, CommandChange] = field(default_factory=dict)
     timers: list[NewTimer] = field(default_factory=list)
     timers_done: list[int] = field(default_factory=list)
-    request_keys: list[AnsweredKey] = field(default_factory=list)
+    request_keys: list[tuple[RequestKey, Json]] = field(default_factory=list)
     cancels_open_commands: bool = False
 
     def cancel_open_commands(self, now: datetime) -> None:
@@ -99,6 +84,7 @@ class UnitOfWork:
         is_fresh: it was read from the database in this turn.
         max_events: with this many events the other inputs are left for the next turn.
         left: those inputs.
+        start: a start that the unit commits, dropped if its deadline passes before.
         cascades: a cancel reaches the children.
     """
 
@@ -114,7 +100,8 @@ class UnitOfWork:
     answers: list[tuple[TurnInput, Answer]] = field(default_factory=list)
     rows: NewRows = field(default_factory=NewRows)
     duplicates: EventDuplicates = field(default_factory=EventDuplicates)
-    start: ExecutionStart | None = None
+    start: ExecuteMessage | None = None
+    deadline: datetime | None = None
     end: ExecutionEnd | None = None
     cascades: bool = False
     continues_later: bool = False
@@ -169,7 +156,7 @@ class UnitOfWork:
         if isinstance(message, EventsMessage | CommandStartMessage | CommandOutcomeMessage):
             self._note_posted(turn_input, message, decision.events)
         elif isinstance(message, ExecuteMessage) and decision.events:
-            self.start = ExecutionStart(message, turn_input.deadline)
+            self.start, self.deadline = message, turn_input.deadline
         elif isinstance(message, CancelMessage) and decision.events and turn_input.cascade:
             self.cascades = True
         self._add_rows(turn_input, decision, now)
@@ -182,9 +169,7 @@ class UnitOfWork:
         answer = repeated_answer(turn_input, message, decision.answer)
         self.answers.append((turn_input, answer))
         if decision.events:
-            self.rows.request_keys += [
-                AnsweredKey(key, answer.body) for key in turn_input.request_keys
-            ]
+            self.rows.request_keys += [(key, answer.body) for key in turn_input.request_keys]
 
     def _add_rows(self, turn_input: TurnInput, decision: Decision, now: datetime) -> None:
         rows = self.rows
