@@ -71,8 +71,8 @@ class Python:
             )
         except StartFailed as error:
             raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error
-        except InterpreterLost:
-            run = Run(exit_code=-1)
+        except InterpreterLost as error:
+            run = Run(exit_code=-1, stderr=str(error))
         if run.cwd_error is not None:
             raise ToolError("Process error", f"Failed to spawn Python process: {run.cwd_error}")
         if run.file_error is not None:

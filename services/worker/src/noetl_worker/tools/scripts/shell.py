@@ -75,8 +75,8 @@ class Shell:
             run = await self._interpreters.run(jsonb.encode(job), timeout=seconds)
         except StartFailed as error:
             raise _not_started(str(error)) from error
-        except InterpreterLost:
-            run = Run(exit_code=-1)
+        except InterpreterLost as error:
+            run = Run(exit_code=-1, stderr=str(error))
         if run.cwd_error is not None:
             raise _not_started(run.cwd_error)
         if run.has_value and run.value is not None:
