@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-import orjson
 from nats.js import JetStreamContext
 from nats.js.errors import BadBucketError, BucketNotFoundError, InvalidBucketNameError
 from nats.js.kv import KeyValue
@@ -78,10 +77,8 @@ def _no_bucket(what: str, bucket: str, error: Exception) -> ToolError:
 
 def decoded(data: bytes | None) -> Json:
     """Return JSON if it is that, else the text."""
-    try:
-        return orjson.loads(data or b"")
-    except orjson.JSONDecodeError:
-        return (data or b"").decode("utf-8", "replace")
+    data = data or b""
+    return jsonb.parsed(data, data.decode("utf-8", "replace"))
 
 
 def bytes_of(value: Json) -> bytes:

@@ -22,7 +22,7 @@ from noetl_worker.tools.tool import (
     ToolError,
     ToolParts,
     ToolResult,
-    timed_out,
+    over_time,
 )
 
 # Nothing of the interpreter may reach the shell: neither its pipes nor the signals it ignores.
@@ -83,12 +83,7 @@ class Shell:
             raise _not_started(str(run.value))
         duration_ms = int((perf_counter() - started) * 1000)
         if run.timed_out and seconds is not None:
-            return ToolResult(
-                status="timeout",
-                error=timed_out(seconds),
-                duration_ms=duration_ms,
-                failure=Failure(kind="timeout", retryable=True),
-            )
+            return over_time(seconds, duration_ms=duration_ms)
         return _result(run, captured=captured, duration_ms=duration_ms)
 
 

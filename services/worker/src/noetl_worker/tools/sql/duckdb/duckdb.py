@@ -1,8 +1,6 @@
 """The duckdb tool: run SQL on DuckDB."""
 
-import asyncio
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import duckdb
@@ -11,13 +9,12 @@ from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.sql.duckdb.attachments import Attachment, attach, attachments
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error, local_path
+from noetl_worker.tools.sql.duckdb.sessions import Connection, DuckDbs, duckdb_error, local_path
 from noetl_worker.tools.sql.duckdb.values import readable, reader
 from noetl_worker.tools.sql.fields import SqlFields
-from noetl_worker.tools.sql.result import RowBuffer, over_time
-from noetl_worker.tools.tool import Tool, ToolContext, ToolParts, ToolResult
-
-type Connection = duckdb.DuckDBPyConnection
+from noetl_worker.tools.sql.result import RowBuffer
+from noetl_worker.tools.sql.sql_tool import SqlTool
+from noetl_worker.tools.tool import Tool, ToolContext, ToolParts
 
 _FETCHED_ROWS = 500
 _IN_MEMORY = frozenset({"", ":memory:"})
@@ -43,36 +40,29 @@ class _Script:
     result_bytes: int
 
 
-class DuckDb:
+class DuckDb(SqlTool):
     """The duckdb tool."""
 
+    kind = "duckdb"
+
     def __init__(self, databases: DuckDbs, *, most_seconds: float, result_bytes: int) -> None:
+        super().__init__(most_seconds=most_seconds)
         self._databases = databases
-        self._most_seconds = most_seconds
         self._result_bytes = result_bytes
 
-    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+    async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
-        started = perf_counter()
-        config = context.render(config)
-        fields = SqlFields(config, kind="duckdb")
         script = _Script(
             query=fields.query(),
             params=fields.params(),
             as_objects=fields.flag("as_objects", default=True),
-            attach=attachments(config, secrets=context.secrets),
+            attach=attachments(fields.config, secrets=context.secrets),
             result_bytes=self._result_bytes,
         )
         path = fields.optional_text("db_path") or ""
         place = None if path in _IN_MEMORY else local_path(path, kind="duckdb")
-        asked = fields.optional_unsigned("timeout_seconds")
-        seconds = min(asked or self._most_seconds, self._most_seconds)
-        try:
-            async with asyncio.timeout(seconds), self._databases.session(place) as session:
-                data = await session.call(lambda connection: _run(connection, script))
-        except TimeoutError:
-            return over_time(seconds, started=started)
-        return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
+        async with self._databases.session(place) as session:
+            return await session.call(lambda connection: _run(connection, script))
 
     async def close(self) -> None:
         """Take no more work."""

@@ -15,11 +15,10 @@ from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
+from noetl_worker.tools.sql.postgres.params import Connection
 from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Rows, chunked
 from noetl_worker.tools.tool import ToolContext, ToolError
-
-type Connection = asyncpg.Connection[asyncpg.Record]
 
 _PASSED_ON = ("headers", "params", "json", "form", "body", "timeout_seconds")
 _PG_TYPES = {

@@ -5,20 +5,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import asyncpg
 import duckdb
 import orjson
 
 from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, DuckSession, duckdb_error
+from noetl_worker.tools.sql.names import quoted
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
-from noetl_worker.tools.sql.postgres.params import quoted, value_text
+from noetl_worker.tools.sql.postgres.params import Connection, value_text
 from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Plan
 from noetl_worker.tools.sql.transfer.sources import set_formats
 from noetl_worker.tools.tool import ToolError
-
-type Connection = asyncpg.Connection[asyncpg.Record]
 
 _COLUMNS = """
 SELECT a.attname AS name,
