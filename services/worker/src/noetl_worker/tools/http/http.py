@@ -21,6 +21,7 @@ from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolP
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _RESPONSE_TYPES = ("json", "text", "binary")
+_KINDS = {401: "auth", 403: "auth", 404: "not_found", 429: "rate_limit"}
 # Codecs of Python that are none of the web's; one takes minutes for a large text.
 _NO_CHARSETS = frozenset(
     {
@@ -207,19 +208,10 @@ def _charset(response: httpx.Response) -> str:
 
 
 def _failure(status: int, headers: Mapping[str, str]) -> Failure:
-    if status == 429:
-        kind, retryable = "rate_limit", True
-    elif status in {401, 403}:
-        kind, retryable = "auth", False
-    elif status == 404:
-        kind, retryable = "not_found", False
-    elif status >= 500:
-        kind, retryable = "server_error", True
-    else:
-        kind, retryable = "client_error", False
+    other = "server_error" if status >= 500 else "client_error"
     return Failure(
-        kind=kind,
-        retryable=retryable,
+        kind=_KINDS.get(status, other),
+        retryable=status == 429 or status >= 500,
         code=f"HTTP_{status}",
         status=status,
         retry_after=_retry_after(headers.get("retry-after")),

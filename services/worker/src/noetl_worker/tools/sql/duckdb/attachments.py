@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from noetl_worker.tools.sql.duckdb.sessions import duckdb_error, local_path
+from noetl_worker.tools.sql.duckdb.sessions import duckdb_error, duckdb_errors, local_path
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.names import literal, quoted
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
@@ -84,10 +84,8 @@ def _load(connection: duckdb.DuckDBPyConnection, one: Attachment) -> None:
             "worker; `INSTALL` fetches it from the network, or put it into "
             "NOETL_WORKER_DUCKDB_EXTENSION_DIRECTORY",
         )
-    try:
+    with duckdb_errors(f"Failed to attach `{one.name}`"):
         connection.execute(f"LOAD {one.kind}")
-    except duckdb.Error as error:
-        raise duckdb_error(f"Failed to attach `{one.name}`", error) from error
 
 
 def _statement(one: Attachment) -> str:

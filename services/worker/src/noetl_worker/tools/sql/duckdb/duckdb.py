@@ -9,7 +9,13 @@ from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.sql.duckdb.attachments import Attachment, attach, attachments
-from noetl_worker.tools.sql.duckdb.sessions import Connection, DuckDbs, duckdb_error, local_path
+from noetl_worker.tools.sql.duckdb.sessions import (
+    Connection,
+    DuckDbs,
+    duckdb_error,
+    duckdb_errors,
+    local_path,
+)
 from noetl_worker.tools.sql.duckdb.values import readable, reader
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.result import RowBuffer
@@ -76,10 +82,8 @@ def _run(connection: Connection, script: _Script) -> JsonObject:
         return {"affected_rows": 0}
     *leading, last = statements
     for statement in leading:
-        try:
+        with duckdb_errors("Batch statement failed"):
             _drain(connection.execute(statement))
-        except duckdb.Error as error:
-            raise duckdb_error("Batch statement failed", error) from error
     params = [_param(value) for value in script.params]
     try:
         if is_row_query(last):
@@ -107,13 +111,11 @@ def _fetch(connection: Connection, sql: str, params: list[Any], script: _Script)
         columns = [column[0] for column in result.description or []]
         readers = [reader(column[1]) for column in result.description or []]
     rows = RowBuffer(columns, as_objects=script.as_objects, most_bytes=script.result_bytes)
-    try:
+    with duckdb_errors("Failed to fetch row"):
         while found := result.fetchmany(rows.wanted):
             rows.add(
                 [[read(value) for read, value in zip(readers, row, strict=True)] for row in found]
             )
-    except duckdb.Error as error:
-        raise duckdb_error("Failed to fetch row", error) from error
     return rows.data()
 
 

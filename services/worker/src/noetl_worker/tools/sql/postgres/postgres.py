@@ -9,7 +9,7 @@ from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import address_of
-from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
+from noetl_worker.tools.sql.postgres.errors import pg_errors
 from noetl_worker.tools.sql.postgres.params import Connection, prepare_with_texts
 from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
 from noetl_worker.tools.sql.postgres.values import reader
@@ -76,17 +76,13 @@ class Postgres(SqlTool):
             raise ToolError("Database error", "Execute failed: COPY … FROM STDIN is not supported")
         *leading, last = statements
         if leading:
-            try:
+            with pg_errors("Batch execute failed"):
                 # One message: the server runs it as one transaction.
                 await connection.execute(";\n".join(leading))
-            except PG_ERRORS as error:
-                raise pg_error("Batch execute failed", error) from error
         if not is_row_query(last):
             return await _execute(connection, last, script.params)
-        try:
+        with pg_errors("Query failed"):
             return await self._fetch(connection, last, script)
-        except PG_ERRORS as error:
-            raise pg_error("Query failed", error) from error
 
     async def _fetch(self, connection: Connection, sql: str, script: _Script) -> JsonObject:
         statement, values = await prepare_with_texts(connection, sql, script.params)
@@ -113,22 +109,18 @@ class Postgres(SqlTool):
 
 
 async def _set_schema(connection: Connection, schema: str) -> None:
-    try:
+    with pg_errors("Failed to set schema"):
         # Reads its value as `SET search_path TO` does, and runs nothing that stands in it.
         await connection.fetchval("SELECT set_config('search_path', $1, false)", schema)
-    except PG_ERRORS as error:
-        raise pg_error("Failed to set schema", error) from error
 
 
 async def _execute(connection: Connection, sql: str, params: list[Any]) -> JsonObject:
-    try:
+    with pg_errors("Execute failed"):
         if not params:
             return affected(await connection.execute(sql))
         statement, values = await prepare_with_texts(connection, sql, params)
         await statement.fetch(*values)
         return affected(statement.get_statusmsg())
-    except PG_ERRORS as error:
-        raise pg_error("Execute failed", error) from error
 
 
 def create(parts: ToolParts) -> Tool:
