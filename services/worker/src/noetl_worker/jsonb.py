@@ -20,6 +20,14 @@ def encode(value: Json) -> bytes:
     return orjson.dumps(_clean(value)) if _ESCAPED_NUL in data else data
 
 
+def parsed(data: bytes | str, text: str) -> Json:
+    """Return the value if it is JSON, else the text."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return text
+
+
 def _text(value: Json) -> Json:
     return _clean(str(value))
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import psutil
@@ -688,17 +688,102 @@ async def test_scripts_run_side_by_side(interpreters: InterpreterPool, tmp_path:
     assert [one.value for one in await asyncio.gather(*scripts)] == [1, 1, 1, 1]
 
 
+def nursery_of(pool: InterpreterPool) -> psutil.Process:
+    process = pool._nursery._process
+    assert process is not None
+    return psutil.Process(process.pid)
+
+
+class HeldUp:
+    """Longest time for which the loop did nothing else."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.seconds = max(self.seconds, time.monotonic() - before)
+
+
 async def test_a_nursery_that_was_killed_is_started_again(
     interpreter_limits: InterpreterLimits,
 ) -> None:
     async with interpreter_pool(
         executable=None, limits=interpreter_limits, size=1, warm=1, keeping=Keeping(1, 60)
     ) as pool:
-        (zygote,) = [one.pid for one in pool._all]
-        psutil.Process(zygote).parent().kill()
+        nursery_of(pool).kill()
         await eventually(lambda: not pool._all, what="its zygote has ended")
 
         assert (await run(pool, "result = x")).value == 1
+
+
+async def test_scripts_whose_nursery_is_killed_fail_and_the_next_ones_run(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=2, warm=2, keeping=Keeping(2, 60)
+    ) as pool:
+        running = [
+            asyncio.create_task(run(pool, "while True: pass", execution=number, seconds=100))
+            for number in (1, 2)
+        ]
+        await eventually(lambda: len(pool.script_pids()) == 2, what="both run")
+        directories = [psutil.Process(pid).cwd() for pid in pool.script_pids()]
+        waiting = asyncio.create_task(run(pool, "result = x", execution=3))
+        async with HeldUp() as held_up:
+            nursery_of(pool).kill()
+
+            ends = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 20)
+            assert (await asyncio.wait_for(waiting, 20)).value == 1
+
+    assert [type(end) for end in ends] == [InterpreterLost, InterpreterLost]
+    assert [one for one in directories if os.path.exists(one)] == []  # noqa: ASYNC240, PTH110  a look, nothing slow
+    assert held_up.seconds < 1
+
+
+async def test_a_stopped_nursery_goes_on_and_holds_nothing_up(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=2, warm=1, keeping=Keeping(2, 60)
+    ) as pool:
+        first = asyncio.create_task(run(pool, "import time\ntime.sleep(2.5)\nresult = x"))
+        await eventually(pool.script_pids, what="it runs")
+        async with HeldUp() as held_up:
+            nursery_of(pool).suspend()
+
+            # The pool has to grow for it.
+            assert (await run(pool, "result = x", execution=8)).value == 1
+        assert (await first).value == 1
+
+    assert held_up.seconds < 0.8
+
+
+async def test_a_start_is_given_up_while_the_nursery_does_not_answer(
+    interpreter_limits: InterpreterLimits,
+) -> None:
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=2, warm=1, keeping=Keeping(2, 60)
+    ) as pool:
+        first = asyncio.create_task(run(pool, "while True: pass"))
+        await eventually(pool.script_pids, what="it runs")
+        nursery_of(pool).suspend()
+        second = asyncio.create_task(run(pool, "result = x", execution=8))
+        await eventually(lambda: pool._starting is not None, what="the next one starts")
+        started = time.monotonic()
+
+    assert time.monotonic() - started < 10
+    ends = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(end) for end in ends] == [InterpreterLost, InterpreterLost]
 
 
 async def test_closing_ends_running_scripts_and_removes_their_files(
@@ -724,10 +809,9 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
 ) -> None:
     """The kernel closes its pipes before it sends the signal of its death."""
     nursery = Nursery(executable=None, limits=interpreter_limits)
-    interpreter = Interpreter.start(
+    interpreter = await Interpreter.start(
         nursery=nursery, limits=interpreter_limits, on_free=lambda _: None
     )
-    await interpreter.ready()
     asyncio.get_running_loop().remove_reader(interpreter._control)
     with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230  it never blocks
         for descriptor in (interpreter._job, interpreter._control):
@@ -738,22 +822,19 @@ async def test_a_worker_that_is_gone_leaves_no_directory_whatever_tells_first(
             lambda: not Path(interpreter._directory).exists(), what="the directory is gone"
         )
     finally:
-        interpreter.close()
-        nursery.close()
+        await interpreter.close()
+        await nursery.close()
 
 
 STARTS_AND_DIES = """
 import asyncio, os
-from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 async def start():
     limits = InterpreterLimits(
         memory_bytes=0, file_bytes=0, output_bytes=1000, result_bytes=1000
     )
-    one = Interpreter.start(
-        nursery=Nursery(executable=None, limits=limits), limits=limits, on_free=print
-    )
-    print(one._directory, flush=True)
+    one = await Nursery(executable=None, limits=limits).start_zygote()
+    print(one.directory, flush=True)
     os.kill(os.getpid(), 9)
 asyncio.run(start())
 """

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import NoReturn
 
 import noetl_worker.tools
 import pytest
@@ -62,13 +63,17 @@ def test_the_operations_of_nats_are_those_of_its_table() -> None:
 @pytest.mark.parametrize(
     ("operation", "name"), [(operation, name) for operation in NATS for name in NATS[operation]]
 )
-def test_an_operation_of_nats_refuses_what_its_table_requires(operation: str, name: str) -> None:
+async def test_an_operation_of_nats_refuses_what_its_table_requires(
+    operation: str, name: str
+) -> None:
     config = {given: "a" for given in NATS[operation] if given != name}
 
+    async def connect() -> NoReturn:
+        raise AssertionError("fields are read before that")
+
+    call = Call(Fields(config, kind="nats"), operation, 1, connect, variables={"a": []})
     with pytest.raises(ToolError, match=rf"'{name}'"):
-        _OPERATIONS[operation].read(
-            Call(Fields(config, kind="nats"), operation=operation, most=1, variables={"a": []})
-        )
+        await _OPERATIONS[operation](call)
 
 
 @pytest.mark.parametrize(

@@ -79,31 +79,28 @@ def _broker(credential: Credential) -> Applied:
 
 def _bearer(credential: Credential) -> Applied:
     secret = _text(credential.data, "token", "access_token", "bearer_token")
-    return Applied(
-        auth={"type": "bearer", "credential": credential.alias},
-        secret=secret,
-        hidden=_hidden(credential.data, secret),
-    )
+    return _auth(credential, secret, type="bearer")
 
 
 def _api_key(credential: Credential) -> Applied:
     secret = _text(credential.data, "api_key", "key", "token")
     header = _text(credential.data, "header") or "X-API-Key"
-    return Applied(
-        auth={"type": "api_key", "credential": credential.alias, "header": header},
-        secret=secret,
-        hidden=_hidden(credential.data, secret),
-    )
+    return _auth(credential, secret, type="api_key", header=header)
 
 
 def _basic(credential: Credential) -> Applied:
     secret = _text(credential.data, "password", "db_password")
     username = _text(credential.data, "username", "user")
+    # Hidden as it stands in a header, too.
+    pair = f"{username}:{secret}"
+    return _auth(credential, secret, pair, type="basic", username=username)
+
+
+def _auth(credential: Credential, secret: str, *others: str, **auth: str) -> Applied:
     return Applied(
-        auth={"type": "basic", "credential": credential.alias, "username": username},
+        auth={**auth, "credential": credential.alias},
         secret=secret,
-        # As it stands in a header.
-        hidden=_hidden(credential.data, secret, f"{username}:{secret}"),
+        hidden=_hidden(credential.data, secret, *others),
     )
 
 

@@ -23,10 +23,17 @@ from noetl_worker.interpreters.host.wire import (
     REPORT_MARK,
     RETIRED,
 )
-from noetl_worker.interpreters.process import InterpreterLimits, Nursery, ZygoteProcess
+from noetl_worker.interpreters.process import (
+    InterpreterLimits,
+    Nursery,
+    StartFailed,
+    ZygoteProcess,
+)
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
+_START_SECONDS = 30.0
 _END_SECONDS = 0.5
+_LAST_SECONDS = 2.0
 _MISSING: Json = object()
 
 type OnFree = Callable[["Interpreter"], None]
@@ -87,7 +94,8 @@ class Interpreter:
         self._unsent = memoryview(b"")
         self._execution: int | None = None
         self._run: asyncio.Future[Run] | None = None
-        self._started: asyncio.Future[None] = self._loop.create_future()
+        self._started = asyncio.Event()
+        self._cleanup: asyncio.Task[None] | None = None
         self._timed_out = False
         self._cut_off = False
         self._unreadable = False
@@ -96,7 +104,6 @@ class Interpreter:
         self._expected = 0
         self._early_report: JsonObject | None = None
         self.is_lost = False
-        self._is_clean = False
         self.kept_for: int | None = None
         """Execution whose next script may use the process."""
         self.kept_since = 0.0
@@ -106,29 +113,45 @@ class Interpreter:
         self._loop.add_reader(zygote.stderr, self._stderr.read)
 
     @classmethod
-    def start(
+    async def start(
         cls,
         *,
         nursery: Nursery,
         limits: InterpreterLimits,
         on_free: OnFree,
     ) -> Self:
-        """Start a zygote.
+        """Start a zygote, and wait until its first process waits for a job.
 
         Args:
             nursery: forks it.
             limits: bounds of its scripts.
-            on_free: called when it has started, after each script, and when it is lost.
+            on_free: called after each script, and when it is lost.
 
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        return cls(nursery.start_zygote(), limits=limits, on_free=on_free)
+        interpreter = cls(await nursery.start_zygote(), limits=limits, on_free=on_free)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await interpreter._started.wait()
+        except BaseException as error:
+            await interpreter.close()
+            if isinstance(error, TimeoutError):
+                raise StartFailed("it did not start in time") from error
+            raise
+        if interpreter.is_lost:
+            raise StartFailed("the interpreter ended at its start")
+        return interpreter
 
     @property
     def is_running(self) -> bool:
         """Tell whether a script runs."""
         return self._run is not None and not self.is_lost
+
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether it is lost, and not all below it is gone yet."""
+        return self._cleanup is not None and not self._cleanup.done()
 
     @property
     def has_process(self) -> bool:
@@ -139,10 +162,6 @@ class Interpreter:
     def pid(self) -> int:
         """Process id of the zygote."""
         return self._process.pid
-
-    async def ready(self) -> None:
-        """Wait until the first process waits for its job; raises `InterpreterLost`."""
-        await asyncio.shield(self._started)
 
     async def run(
         self,
@@ -187,7 +206,7 @@ class Interpreter:
 
     def kill_script(self) -> None:
         """End the script and all it started; the zygote reports when that is done."""
-        if self._run is not None:
+        if self.is_running:
             self._kill_process()
 
     def retire(self) -> None:
@@ -208,17 +227,11 @@ class Interpreter:
         # A script may have stopped the zygote itself.
         self._last_kill = self._loop.call_later(3.0, self._kill_all)
 
-    def end(self) -> None:
-        """Ask the zygote to end itself and everything below it."""
-        if not self.is_lost:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.send_signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        """End it now, and wait until it has."""
-        self.end()
-        self._is_clean = self._process.wait(timeout=2)
-        self._lose()
+    async def close(self) -> None:
+        """End it with everything below it, and wait until all is gone."""
+        self._lose(in_order=True)
+        if self._cleanup is not None:
+            await asyncio.shield(self._cleanup)
 
     def _kill_all(self) -> None:
         if self._script_pid:
@@ -257,9 +270,7 @@ class Interpreter:
         for kind, pid, status in CONTROL.iter_unpack(data[:whole]):
             if kind == READY:
                 self._script_pid = pid
-                if not self._started.done():
-                    self._started.set_result(None)
-                    self._on_free(self)
+                self._started.set()
             elif kind == ENDED:
                 self._script_pid = 0
                 self._on_ended(os.waitstatus_to_exitcode(status))
@@ -327,7 +338,7 @@ class Interpreter:
             self._on_free(self)
         else:
             # It ended by itself: the next process may have read the request instead.
-            self.close()
+            self._lose(in_order=True)
 
     def _decode_report(self) -> JsonObject | None:
         data = self._report.take()
@@ -367,22 +378,23 @@ class Interpreter:
         future, self._run = self._run, None
         if self._unsent:
             # The rest of the job would be the beginning of the next one.
-            self.close()
+            self._lose(in_order=True)
         if future is not None and not future.done():
             future.set_result(run)
         if not self.is_lost:
             self._on_free(self)
 
-    def _lose(self) -> None:
+    def _lose(self, *, in_order: bool = False) -> None:
+        """Give it up; its run ends when all that is below it is gone.
+
+        Args:
+            in_order: the zygote is there and may end its processes itself.
+        """
         if self.is_lost:
             return
         self.is_lost = True
         if self._last_kill is not None:
             self._last_kill.cancel()
-        self._kill_all()
-        self._process.wait(timeout=2)
-        if not self._is_clean:
-            end_strays(self._directory)
         for descriptor in (
             self._control,
             self._report.descriptor,
@@ -393,14 +405,30 @@ class Interpreter:
             os.close(descriptor)
         self._loop.remove_writer(self._job)
         os.close(self._job)
-        shutil.rmtree(self._directory, ignore_errors=True)
-        future, self._run = self._run, None
-        if future is not None and not future.done():
-            if self._timed_out:
-                future.set_result(Run(exit_code=-1, timed_out=True))
-            else:
-                future.set_exception(InterpreterLost("the interpreter ended"))
-        if not self._started.done():
-            self._started.set_exception(InterpreterLost("the interpreter ended at its start"))
-            self._started.exception()  # read, so that asyncio does not log it as unread
+        self._started.set()
+        self._cleanup = self._loop.create_task(self._clean_up(in_order=in_order))
         self._on_free(self)
+
+    async def _clean_up(self, *, in_order: bool) -> None:
+        try:
+            is_clean = False
+            if in_order:
+                self._process.send_signal(signal.SIGTERM)
+                self._process.send_signal(signal.SIGCONT)
+                is_clean = await self._process.wait(seconds=_LAST_SECONDS)
+            self._kill_all()
+            await self._process.wait(seconds=_LAST_SECONDS)
+            await asyncio.to_thread(_remove, self._directory, are_strays_possible=not is_clean)
+        finally:
+            future, self._run = self._run, None
+            if future is not None and not future.done():
+                if self._timed_out:
+                    future.set_result(Run(exit_code=-1, timed_out=True))
+                else:
+                    future.set_exception(InterpreterLost("the interpreter ended"))
+
+
+def _remove(directory: str, *, are_strays_possible: bool) -> None:
+    if are_strays_possible:
+        end_strays(directory)
+    shutil.rmtree(directory, ignore_errors=True)

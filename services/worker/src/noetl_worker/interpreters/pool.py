@@ -77,7 +77,8 @@ class InterpreterPool:
         self._idle_end: asyncio.TimerHandle | None = None
         self._all: set[Interpreter] = set()
         self._alone: set[Interpreter] = set()
-        self._starting: Interpreter | None = None
+        self._ending: set[Interpreter] = set()
+        self._starting: asyncio.Task[None] | None = None
         self._waiting: deque[_Waiter] = deque()
         self._growth: asyncio.TimerHandle | None = None
         self._closed = False
@@ -111,15 +112,8 @@ class InterpreterPool:
 
     async def warm_up(self, count: int) -> None:
         """Start some interpreters ahead of the first scripts."""
-        if count:
-            await self._nursery.ready()
-        while len(self._all) < count:
-            self._grow()
-            if self._starting is not None:
-                try:
-                    await self._starting.ready()
-                except InterpreterLost as error:
-                    raise StartFailed(str(error)) from error
+        while len(self._all) < count and not self._closed:
+            await self._start_one()
 
     def script_pids(self) -> list[int]:
         """Process ids of the zygotes that run a script now."""
@@ -131,45 +125,38 @@ class InterpreterPool:
             if one.pid == pid:
                 one.kill_script()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all interpreters with their scripts."""
         self._closed = True
-        for interpreter in (*self._all, *self._alone):
-            interpreter.end()
-        for interpreter in (*self._all, *self._alone):
-            interpreter.close()
-        self._nursery.close()
-        self._all.clear()
-        self._idle.clear()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         for timer in (self._growth, self._idle_end):
             if timer is not None:
                 timer.cancel()
         for waiter in self._waiting:
             if not waiter.future.done():
                 waiter.future.set_exception(InterpreterLost("the worker ends"))
+        everyone = self._all | self._alone | self._ending
+        self._all.clear()
+        self._idle.clear()
+        await asyncio.gather(*(one.close() for one in everyone))
+        await self._nursery.close()
 
     async def _run_alone(self, job: bytes, *, timeout: float | None, executable: str) -> Run:  # noqa: ASYNC109  as above
         nursery = Nursery(executable=executable, limits=self._limits)
         try:
-            await nursery.ready()
-            return await self._run_with(nursery, job, timeout=timeout)
-        finally:
-            nursery.close()
-
-    async def _run_with(self, nursery: Nursery, job: bytes, *, timeout: float | None) -> Run:  # noqa: ASYNC109  as above
-        interpreter = Interpreter.start(
-            nursery=nursery, limits=self._limits, on_free=lambda _: None
-        )
-        self._alone.add(interpreter)
-        try:
+            interpreter = await Interpreter.start(
+                nursery=nursery, limits=self._limits, on_free=lambda _: None
+            )
+            self._alone.add(interpreter)
             try:
-                await interpreter.ready()
-            except InterpreterLost as error:
-                raise StartFailed(str(error)) from error
-            return await interpreter.run(job, timeout=timeout)
+                return await interpreter.run(job, timeout=timeout)
+            finally:
+                self._alone.discard(interpreter)
+                await interpreter.close()
         finally:
-            self._alone.discard(interpreter)
-            interpreter.close()
+            await nursery.close()
 
     async def _take(self, execution: int | None) -> Interpreter:
         self._count_miss(execution)
@@ -181,8 +168,6 @@ class InterpreterPool:
             return chosen
         loop = asyncio.get_running_loop()
         waiter = _Waiter(loop.create_future(), loop.time(), execution)
-        if not self._all:
-            self._grow()
         self._waiting.append(waiter)
         if self._idle:
             self._end_early(self._idle[0])
@@ -269,10 +254,7 @@ class InterpreterPool:
             if self._growth is None:
                 self._growth = loop.call_later(left, self._look_again)
             return
-        try:
-            self._grow()
-        except StartFailed as error:
-            self._refuse(str(error))
+        self._grow()
 
     def _look_again(self) -> None:
         self._growth = None
@@ -280,44 +262,45 @@ class InterpreterPool:
             self._grow_when_due()
 
     def _grow(self) -> None:
-        """Start one more.
+        """Begin to start one more."""
+        self._starting = asyncio.get_running_loop().create_task(self._start_for_waiting())
 
-        Raises:
-            StartFailed: that is impossible, and there is no other to wait for.
-        """
+    async def _start_for_waiting(self) -> None:
         try:
-            interpreter = Interpreter.start(
-                nursery=self._nursery, limits=self._limits, on_free=self._freed
-            )
-        except StartFailed as error:
-            if not self._all:
-                raise
-            _log.warning("interpreter_not_started", error=str(error))
+            await self._start_one()
+        except (StartFailed, OSError) as error:
+            self._starting = None
+            # Starting more would go on for ever.
+            self._refuse(str(error))
             return
+        self._starting = None
+        self._grow_when_due()
+
+    async def _start_one(self) -> None:
+        interpreter = await Interpreter.start(
+            nursery=self._nursery, limits=self._limits, on_free=self._freed
+        )
         self._all.add(interpreter)
-        self._starting = interpreter
+        self._freed(interpreter)
 
     def _freed(self, interpreter: Interpreter) -> None:
         """React to an interpreter that has started, ended its script, or died."""
-        if self._closed:
-            return
-        is_new = interpreter is self._starting
-        if is_new:
-            self._starting = None
         if interpreter.is_lost:
-            self._all.discard(interpreter)
-            if interpreter in self._idle:
-                self._idle.remove(interpreter)
-            if is_new:
-                # Starting more would go on for ever.
-                self._refuse("it ended at its start")
-                return
-        elif not self._hand_over(interpreter):
+            self._forget(interpreter)
+        elif not self._closed and not self._hand_over(interpreter):
             self._idle.append(interpreter)
             if interpreter.kept_for is not None:
                 self._bound_kept()
             return
-        self._grow_when_due()
+        if not self._closed:
+            self._grow_when_due()
+
+    def _forget(self, lost: Interpreter) -> None:
+        self._all.discard(lost)
+        if lost in self._idle:
+            self._idle.remove(lost)
+        self._ending = {one for one in self._ending if one.is_ending}
+        self._ending.add(lost)
 
     def _bound_kept(self) -> None:
         kept = [one for one in self._idle if one.kept_for is not None]
@@ -379,4 +362,4 @@ async def interpreter_pool(
             _log.error("interpreter_not_started", error=str(error))
         yield pool
     finally:
-        pool.close()
+        await pool.close()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
@@ -22,8 +21,8 @@ _BOOT = (
     "from host.nursery import main; del sys.path[0]; main()"
 )
 _PREFIX = "noetl-python-"
-_START_SECONDS = 30.0
-_FORK_SECONDS = 5.0
+_PROMPT_SECONDS = 1.0
+_ANSWER_SECONDS = 30.0
 _HOST_DIRECTORY = str(Path(__file__).parent)
 
 
@@ -59,13 +58,11 @@ class ZygoteProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, number)
 
-    def wait(self, *, timeout: float) -> bool:
+    async def wait(self, *, seconds: float) -> bool:
         """Wait for its end; False if that takes too long."""
         if self._handle < 0:
             return True
-        poll = select.poll()
-        poll.register(self._handle, select.POLLIN)
-        if not poll.poll(timeout * 1000):
+        if not await _is_readable(self._handle, seconds=seconds):
             return False
         os.close(self._handle)
         self._handle = -1
@@ -74,6 +71,8 @@ class ZygoteProcess:
 
 class Nursery:
     """The process whose forks are zygotes; started with the first of them.
+
+    It lives as long as one of its zygotes is needed: they end with it.
 
     Args:
         executable: the interpreter; without it our own, without installed packages.
@@ -85,28 +84,10 @@ class Nursery:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
-        self._is_ready = False
+        # Answers come without a name.
+        self._turn = asyncio.Lock()
 
-    async def ready(self) -> None:
-        """Start it, and wait until it forks without delay.
-
-        Raises:
-            StartFailed: the program is not there or can't be started.
-        """
-        self._start_if_gone()
-        if self._is_ready or self._requests is None:
-            return
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        descriptor = self._requests.fileno()
-        loop.add_reader(descriptor, readable.set)
-        try:
-            await readable.wait()
-        finally:
-            loop.remove_reader(descriptor)
-        self._greet()
-
-    def start_zygote(self) -> ZygoteProcess:
+    async def start_zygote(self) -> ZygoteProcess:
         """Start a zygote in a new directory.
 
         Raises:
@@ -119,8 +100,9 @@ class Nursery:
         given = (theirs, *(pair[1] for pair in outputs))
         kept = (ours, *(pair[0] for pair in outputs))
         try:
-            pid, handle = self._fork(directory, given)
-        except StartFailed:
+            async with self._turn:
+                pid, handle = await self._fork(directory, given)
+        except BaseException:
             for descriptor in kept:
                 os.close(descriptor)
             shutil.rmtree(directory, ignore_errors=True)
@@ -130,58 +112,56 @@ class Nursery:
                 os.close(descriptor)
         return ZygoteProcess(pid, handle, directory=directory, pipes=kept)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End it with all its zygotes."""
         if self._requests is not None:
             self._requests.close()
             self._requests = None
-        self._is_ready = False
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await asyncio.to_thread(process.wait)
 
-    def _fork(self, directory: str, pipes: tuple[int, ...]) -> tuple[int, int]:
-        self._start_if_gone()
-        self._greet()
-        requests = self._requests
-        if requests is None:
-            raise StartFailed("it is closed")
+    async def _fork(self, directory: str, pipes: tuple[int, ...]) -> tuple[int, int]:
+        answer = None
+        if self._requests is not None:
+            answer = await self._ask(self._requests, directory, pipes)
+        if answer is None:  # the first time, or it was killed
+            await self.close()
+            answer = await self._ask(self._start(), directory, pipes)
+        if answer is None:
+            await self.close()
+            raise StartFailed("it ended at its start")
+        return answer
+
+    async def _ask(
+        self, requests: socket.socket, directory: str, pipes: tuple[int, ...]
+    ) -> tuple[int, int] | None:
+        """Ask for a fork; None: it is gone or does not answer."""
         try:
             socket.send_fds(requests, [directory.encode()], pipes)
+            if not await _is_readable(requests.fileno(), seconds=_PROMPT_SECONDS):
+                self._wake()
+                await _is_readable(requests.fileno(), seconds=_ANSWER_SECONDS)
             data, handles, _, _ = socket.recv_fds(requests, PID.size, 1)
-        except OSError as error:
-            # A late answer would be taken for the next one.
-            self.close()
-            raise StartFailed(f"its parent does not answer: {error}") from error
-        if not handles:
-            self.close()
-            raise StartFailed("it ended at its start")
-        return PID.unpack(data)[0], handles[0]
-
-    def _greet(self) -> None:
-        if self._is_ready or self._requests is None:
-            return
-        self._requests.settimeout(_START_SECONDS)
-        try:
-            self._is_ready = bool(self._requests.recv(PID.size))
+        except asyncio.CancelledError:
+            # The late answer would be taken for the next one.
+            await self.close()
+            raise
         except OSError:
-            self._is_ready = False
-        else:
-            self._requests.settimeout(_FORK_SECONDS)
-        if not self._is_ready:
-            self.close()
-            raise StartFailed("it ended at its start")
+            return None
+        return (PID.unpack(data)[0], handles[0]) if handles else None
 
-    def _start_if_gone(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._start()
+    def _wake(self) -> None:
+        """Let it go on: a script may have stopped it."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
-    def _start(self) -> None:
+    def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
+                # By the thread of the loop: its end is the signal for the process to end.
                 self._process = subprocess.Popen(  # noqa: S603  the configured interpreter
                     _command(self._executable, theirs.fileno(), self._limits),
                     pass_fds=(theirs.fileno(),),
@@ -195,7 +175,24 @@ class Nursery:
             except OSError as error:
                 ours.close()
                 raise StartFailed(f"{error.strerror} (os error {error.errno})") from error
+        ours.setblocking(False)
         self._requests = ours
+        return ours
+
+
+async def _is_readable(descriptor: int, *, seconds: float) -> bool:
+    """Wait for a descriptor without holding up the loop; False if that takes too long."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        async with asyncio.timeout(seconds):
+            await readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True
 
 
 def _command(executable: str | None, requests: int, limits: InterpreterLimits) -> list[str]:

@@ -1,13 +1,13 @@
 """Policy rules of tasks and single tools."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from noetl_contract.json import Json, JsonObject
 from noetl_template import evaluate_rule
 
-from noetl_worker.tools.tool import Failure, ToolContext, ToolError, ToolResult
+from noetl_worker.tools.tool import Failure, ToolContext, Tried
 
 _DEFAULT_ATTEMPTS = 3
 _DEFAULT_DELAY_SECONDS = 1.0
@@ -27,32 +27,6 @@ class PolicyLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """One try: a result or a raised error."""
-
-    result: ToolResult | None = None
-    error: ToolError | None = None
-
-    @property
-    def is_good(self) -> bool:
-        """Tell whether the try succeeded."""
-        return self.result is not None and self.result.status == "success"
-
-    @property
-    def failure(self) -> Failure:
-        """Return the failure; empty when the try succeeded."""
-        source = self.error if self.result is None else self.result
-        return (source.failure if source is not None else None) or Failure()
-
-    @property
-    def message(self) -> str:
-        """Return the error text."""
-        if self.result is None:
-            return str(self.error)
-        return self.result.error or self.result.status
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """The decision of the rules after a try."""
 
@@ -63,14 +37,6 @@ class Decision:
     """Seconds before the next try; None when there is none."""
     updates: JsonObject = field(default_factory=dict)
     """Variables that the matched rule sets, under the keys as written."""
-
-
-async def attempt(run: Awaitable[ToolResult]) -> Tried:
-    """Await a run; a raised error is a try, too."""
-    try:
-        return Tried(result=await run)
-    except ToolError as error:
-        return Tried(error=error)
 
 
 def rules_of(policy: Json) -> list[Mapping[str, Json]]:

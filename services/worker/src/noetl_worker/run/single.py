@@ -2,8 +2,8 @@
 
 from noetl_contract.json import Json, JsonObject
 
-from noetl_worker.run.policy import Attempts, PolicyLimits, attempt, rules_of
-from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult
+from noetl_worker.run.policy import Attempts, PolicyLimits, rules_of
+from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult, attempt
 
 
 async def run_single(

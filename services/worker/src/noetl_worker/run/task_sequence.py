@@ -10,8 +10,6 @@ from noetl_worker.run.policy import (
     Attempts,
     Decision,
     PolicyLimits,
-    Tried,
-    attempt,
     rules_of,
     write_nested,
 )
@@ -23,6 +21,8 @@ from noetl_worker.tools.tool import (
     ToolError,
     ToolParts,
     ToolResult,
+    Tried,
+    attempt,
 )
 
 _OWN_KEYS = frozenset({"kind", "set", "spec"})

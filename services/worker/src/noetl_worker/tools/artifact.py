@@ -2,18 +2,13 @@
 
 from noetl_contract.json import JsonObject
 
-from noetl_worker.control_plane.edge import Edge
 from noetl_worker.tools.fields import Fields
-from noetl_worker.tools.result_fetch import check_transport, resolve
+from noetl_worker.tools.result_fetch import ResultFetch, check_transport
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 
-class Artifact:
+class Artifact(ResultFetch):
     """The artifact tool."""
-
-    def __init__(self, edge: Edge, *, most: int) -> None:
-        self._edge = edge
-        self._most = most
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
         """Return the stored document."""
@@ -35,7 +30,7 @@ class Artifact:
         given = fields.mapping("input", alias="args")
         ref = Fields(given, kind="artifact").text("result_ref")
         check_transport(fields)
-        return ToolResult(data=await resolve(self._edge, context, ref, most=self._most))
+        return await self.resolve(ref, context)
 
 
 def create(parts: ToolParts) -> Tool:

@@ -1,6 +1,6 @@
 """The result_fetch tool: fetch a stored result by its reference."""
 
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.tools.edge_calls import EdgeCalls
@@ -24,7 +24,22 @@ class ResultFetch:
         fields = Fields(context.render(config), kind="result_fetch")
         ref = fields.text("ref")
         check_transport(fields)
-        return ToolResult(data=await resolve(self._edge, context, ref, most=self._most))
+        return await self.resolve(ref, context)
+
+    async def resolve(self, ref: str, context: ToolContext) -> ToolResult:
+        """Return the document behind a reference.
+
+        Raises:
+            ToolError: there is no such result, or it is too large.
+        """
+        calls = EdgeCalls(self._edge, context, most=self._most)
+        reply = await calls.get("/api/result/resolve", seconds=_SECONDS, params={"ref": ref})
+        if not reply.is_good:
+            raise ToolError(
+                "HTTP error",
+                f"/api/result/resolve returned {reply.status}: {reply.text[:_LONGEST_ERROR]}",
+            )
+        return ToolResult(data=reply.json())
 
 
 def check_transport(fields: Fields) -> None:
@@ -37,22 +52,6 @@ def check_transport(fields: Fields) -> None:
         raise ToolError(
             "Configuration error", "client_cert_path and client_key_path must be given together"
         )
-
-
-async def resolve(edge: Edge, context: ToolContext, ref: str, *, most: int) -> Json:
-    """Return the document behind a reference.
-
-    Raises:
-        ToolError: there is no such result, or it is too large.
-    """
-    calls = EdgeCalls(edge, context, most=most)
-    reply = await calls.get("/api/result/resolve", seconds=_SECONDS, params={"ref": ref})
-    if not reply.is_good:
-        raise ToolError(
-            "HTTP error",
-            f"/api/result/resolve returned {reply.status}: {reply.text[:_LONGEST_ERROR]}",
-        )
-    return reply.json()
 
 
 def create(parts: ToolParts) -> Tool:

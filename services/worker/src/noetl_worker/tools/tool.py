@@ -1,7 +1,7 @@
 """The interface of tools, also of those from other packages."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -78,9 +78,53 @@ class ToolError(Exception):
         self.failure = failure or Failure()
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One try: a result or a raised error."""
+
+    result: ToolResult | None = None
+    error: ToolError | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether the try succeeded."""
+        return self.result is not None and self.result.status == "success"
+
+    @property
+    def failure(self) -> Failure:
+        """Return the failure; empty when the try succeeded."""
+        source = self.error if self.result is None else self.result
+        return (source.failure if source is not None else None) or Failure()
+
+    @property
+    def message(self) -> str:
+        """Return the error text."""
+        if self.result is None:
+            return str(self.error)
+        return self.result.error or self.result.status
+
+
+async def attempt(run: Awaitable[ToolResult]) -> Tried:
+    """Await a run; a raised error is a try, too."""
+    try:
+        return Tried(result=await run)
+    except ToolError as error:
+        return Tried(error=error)
+
+
 def timed_out(seconds: float) -> str:
     """Return the text of a timeout."""
     return f"Execution timed out after {seconds:g} seconds"
+
+
+def over_time(seconds: float, *, duration_ms: int) -> ToolResult:
+    """Return the result of a call whose time was over."""
+    return ToolResult(
+        status="timeout",
+        error=timed_out(seconds),
+        duration_ms=duration_ms,
+        failure=Failure(kind="timeout", retryable=True),
+    )
 
 
 @dataclass(slots=True, kw_only=True)

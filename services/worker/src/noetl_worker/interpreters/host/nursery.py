@@ -48,7 +48,6 @@ def _serve(requests: socket.socket, *, limits_of_scripts: dict[str, int], parent
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the worker sees their ends by their pipes
     own = os.getpid()
-    requests.send(PID.pack(own))
     while True:
         directory, pipes, _, _ = socket.recv_fds(requests, 4096, _PIPES)
         if not directory:

@@ -9,7 +9,6 @@ from email.utils import parsedate_to_datetime
 from time import perf_counter, time
 
 import httpx
-import orjson
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
@@ -17,11 +16,12 @@ from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.http.auth import auth_headers
-from noetl_worker.tools.http.repeat import Change, Repeat, RepeatLimits, read_rules
+from noetl_worker.tools.http.repeat import Change, Repeat, RepeatLimits, read_rules, texts
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _RESPONSE_TYPES = ("json", "text", "binary")
+_KINDS = {401: "auth", 403: "auth", 404: "not_found", 429: "rate_limit"}
 # Codecs of Python that are none of the web's; one takes minutes for a large text.
 _NO_CHARSETS = frozenset(
     {
@@ -102,8 +102,8 @@ class Http:
         response_type = fields.choice("response_type", _RESPONSE_TYPES, default="json")
         url = fields.text("url")
         method = fields.choice("method", _METHODS, default="GET")
-        headers = _texts(fields.mapping("headers"))
-        params = _texts(fields.mapping("params"))
+        headers = texts(fields.mapping("headers"))
+        params = texts(fields.mapping("params"))
         seconds = fields.optional_unsigned("timeout_seconds") or self._timeout_seconds
         fields.flag("follow_redirects", default=True)  # they always are, as in the original worker
         content, content_type = _content(config, fields)
@@ -184,7 +184,7 @@ def _result(response: httpx.Response, body: bytes, *, response_type: str) -> Too
         value = {"base64": base64.b64encode(body).decode(), "size": len(body)}
     else:
         text = body.decode(_charset(response), "replace")
-        value = _parsed(body, text) if response_type == "json" else text
+        value = jsonb.parsed(body, text) if response_type == "json" else text
     good = response.is_success
     return ToolResult(
         status="success" if good else "error",
@@ -195,13 +195,6 @@ def _result(response: httpx.Response, body: bytes, *, response_type: str) -> Too
         failure=None if good else _failure(status, headers),
         http={"status": status, "headers": headers},
     )
-
-
-def _parsed(body: bytes, text: str) -> Json:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return text
 
 
 def _charset(response: httpx.Response) -> str:
@@ -215,19 +208,10 @@ def _charset(response: httpx.Response) -> str:
 
 
 def _failure(status: int, headers: Mapping[str, str]) -> Failure:
-    if status == 429:
-        kind, retryable = "rate_limit", True
-    elif status in {401, 403}:
-        kind, retryable = "auth", False
-    elif status == 404:
-        kind, retryable = "not_found", False
-    elif status >= 500:
-        kind, retryable = "server_error", True
-    else:
-        kind, retryable = "client_error", False
+    other = "server_error" if status >= 500 else "client_error"
     return Failure(
-        kind=kind,
-        retryable=retryable,
+        kind=_KINDS.get(status, other),
+        retryable=status == 429 or status >= 500,
         code=f"HTTP_{status}",
         status=status,
         retry_after=_retry_after(headers.get("retry-after")),
@@ -262,7 +246,7 @@ def _content(config: JsonObject, fields: Fields) -> tuple[bytes | None, str | No
     if config.get("json") is not None:
         return jsonb.encode(config["json"]), "application/json"
     if config.get("form") is not None:
-        form = str(httpx.QueryParams(_texts(fields.mapping("form"))))
+        form = str(httpx.QueryParams(texts(fields.mapping("form"))))
         return form.encode(), "application/x-www-form-urlencoded"
     body = config.get("body")
     if body is None:
@@ -270,17 +254,6 @@ def _content(config: JsonObject, fields: Fields) -> tuple[bytes | None, str | No
     if isinstance(body, str):
         return body.encode(), None
     return jsonb.encode(body), "application/json"
-
-
-def _texts(values: Mapping[str, Json]) -> dict[str, str]:
-    """Coerce a map's values to text; null is dropped."""
-    texts: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, str):
-            texts[name] = value
-        elif value is not None:
-            texts[name] = jsonb.encode(value).decode()
-    return texts
 
 
 def create(parts: ToolParts) -> Tool:

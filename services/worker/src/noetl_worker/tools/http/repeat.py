@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
-from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
+from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult, Tried, attempt
 
 _TRIES = 3
 _PAGES = 100
@@ -150,17 +150,19 @@ class Repeat:
         """
         progress = _Progress(room=self._limits.body_bytes)
         while True:
-            result, error = await _tried(send(call))
-            is_good = result is not None and result.status == "success"
-            scope = self._scope(result, error, progress)
-            rule = self._matching(scope, is_good=is_good)
+            tried = await attempt(send(call))
+            result = tried.result
+            if tried.error is not None and not tried.error.failure.retryable:
+                raise tried.error
+            scope = self._scope(tried, progress)
+            rule = self._matching(scope, is_good=tried.is_good)
             if rule is not None and not rule.is_about_pages:
                 if progress.attempt < min(rule.most, self._limits.attempts):
                     await self._pause(rule, progress.attempt, result)
                     progress.attempt += 1
                     continue
                 rule = None
-            if is_good and result is not None and self._paging is not None:
+            if tried.is_good and result is not None and self._paging is not None:
                 self._gather(self._paging, result, progress)
             if rule is None or progress.pages >= min(rule.most, self._limits.pages):
                 break
@@ -169,7 +171,7 @@ class Repeat:
             call = following(call, self._change(rule, scope))
             progress.attempt = 1
         if result is None:
-            raise error or ToolError("Execution failed", "no result")
+            raise tried.error or ToolError("Execution failed", "no result")
         return result if self._paging is None else _gathered(self._paging, result, progress)
 
     def _gather(self, rule: Rule, result: ToolResult, progress: _Progress) -> None:
@@ -183,26 +185,16 @@ class Repeat:
             )
         progress.add(rule, body)
 
-    def _scope(
-        self, result: ToolResult | None, error: ToolError | None, progress: _Progress
-    ) -> JsonObject:
-        body = None if result is None else result.data["body"]
-        is_good = result is not None and result.status == "success"
-        failed = None
-        if not is_good:
-            source = error if result is None else result
-            failure = source.failure if source is not None else None
-            failed = {
-                "status": failure.status if failure is not None else None,
-                "message": str(error) if result is None else result.error,
-                "type": failure.kind if failure is not None else "unknown",
-            }
+    def _scope(self, tried: Tried, progress: _Progress) -> JsonObject:
+        body = None if tried.result is None else tried.result.data["body"]
+        failure = tried.failure
+        failed = {"status": failure.status, "message": tried.message, "type": failure.kind}
         scope = {
             "response": body,
             "page": body,
             "attempt": progress.attempt,
-            "success": is_good,
-            "error": failed,
+            "success": tried.is_good,
+            "error": None if tried.is_good else failed,
             "_retry": {"index": progress.pages + 1, "count": progress.attempt},
         }
         if self._paging is not None:
@@ -225,8 +217,8 @@ class Repeat:
         url = rendered.get("url")
         return Change(
             url=url if isinstance(url, str) and url else None,
-            params=_texts(rendered.get("params")),
-            headers=_texts(rendered.get("headers")),
+            params=texts(rendered.get("params")),
+            headers=texts(rendered.get("headers")),
         )
 
     async def _pause(self, rule: Rule, number: int, result: ToolResult | None) -> None:
@@ -238,15 +230,6 @@ class Repeat:
             delay = max(delay, failure.retry_after)
         if delay > 0:
             await asyncio.sleep(min(delay, self._limits.wait_seconds))
-
-
-async def _tried(run: Awaitable[ToolResult]) -> tuple[ToolResult | None, ToolError | None]:
-    try:
-        return await run, None
-    except ToolError as error:
-        if not error.failure.retryable:
-            raise
-        return None, error
 
 
 def _gathered(rule: Rule, last: ToolResult, progress: _Progress) -> ToolResult:
@@ -272,7 +255,8 @@ def _at(body: Json, path: str) -> Json:
     return body
 
 
-def _texts(values: Json) -> dict[str, str]:
+def texts(values: Json) -> dict[str, str]:
+    """Coerce a map's values to text; null is dropped, and anything else holds none."""
     if not isinstance(values, dict):
         return {}
     return {

@@ -11,6 +11,7 @@ import httpx
 import orjson
 from noetl_contract.json import Json, JsonObject
 
+from noetl_worker import jsonb
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.mcp.session import McpFailure, McpSession
 from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
@@ -77,7 +78,7 @@ class Mcp:
         )
         if wanted.method == "health":
             text = await session.read(_health_url(wanted.endpoint))
-            return _answer(wanted, result=_parsed(text), text=text, initialize=None)
+            return _answer(wanted, result=jsonb.parsed(text, text), text=text, initialize=None)
         params = wanted.params
         if wanted.method == "tools/call":
             if not wanted.tool:
@@ -156,13 +157,6 @@ def _health_url(endpoint: str) -> str:
         if endpoint.endswith(path):
             return f"{endpoint.removesuffix(path)}/healthz"
     return f"{endpoint}/healthz"
-
-
-def _parsed(text: str) -> Json:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
 
 
 def _text_of(result: Json) -> str:

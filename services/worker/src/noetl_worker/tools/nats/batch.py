@@ -13,7 +13,7 @@ _AT_ONCE = 200
 _LONGEST_SECONDS = 30.0
 
 
-def _read(call: Call) -> tuple[Json, ...]:
+def _read(call: Call) -> list[tuple[Json, ...]]:
     path = call.required("messages_from")
     messages = _at(call.variables, path)
     if not isinstance(messages, list):
@@ -23,7 +23,7 @@ def _read(call: Call) -> tuple[Json, ...]:
     id_field = call.fields.optional_text("id_field") or "id"
     data_field = call.fields.optional_text("data_field") or "data"
     call.waits = _LONGEST_SECONDS
-    return ([_message(one, n, id_field, data_field) for n, one in enumerate(messages)],)
+    return [_message(one, n, id_field, data_field) for n, one in enumerate(messages)]
 
 
 def _message(value: Json, number: int, id_field: str, data_field: str) -> tuple[Json, ...]:
@@ -36,15 +36,16 @@ def _message(value: Json, number: int, id_field: str, data_field: str) -> tuple[
     return value.get(id_field, number), value["subject"], bytes_of(value.get(data_field)), headers
 
 
-async def _publish_many(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
+async def _publish_many(call: Call) -> JsonObject:
     """Publish side by side; each message is acknowledged or fails for itself."""
-    (messages,) = wanted
+    messages = _read(call)
+    js = await call.connect()
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def publish(subject: str, data: bytes, headers: dict[str, str]) -> bool | str:
         async with places:
             try:
-                ack = await call.js.publish(subject, data, headers=headers or None)
+                ack = await js.publish(subject, data, headers=headers or None)
             except (NatsError, TimeoutError) as error:
                 return str(error) or type(error).__name__
         return bool(ack.duplicate)
@@ -72,4 +73,4 @@ def _refused(text: str) -> ToolError:
     return ToolError("Configuration error", f"js_publish_many: {text}")
 
 
-MANY_OPERATIONS = {"js_publish_many": Operation(_read, _publish_many)}
+MANY_OPERATIONS: dict[str, Operation] = {"js_publish_many": _publish_many}

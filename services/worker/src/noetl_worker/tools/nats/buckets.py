@@ -1,4 +1,4 @@
-"""Buckets of keys and of objects: each operation reads its fields first and runs then."""
+"""Buckets of keys and of objects: each operation reads its fields before it connects."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import fnmatch
 
 from nats.js.api import ObjectInfo, ObjectMeta
 from nats.js.errors import KeyNotFoundError, NoKeysError, NotFoundError
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.nats.call import Call, Operation, bytes_of, decoded
 from noetl_worker.tools.tool import ToolError
@@ -17,17 +17,12 @@ _ENCODINGS = ("utf-8", "base64")
 # Keys.
 
 
-def _read_key(call: Call) -> tuple[Json, ...]:
+def _read_key(call: Call) -> tuple[str, str]:
     return call.bucket(), call.required("key", by="NATS KV operation")
 
 
-def _read_put(call: Call) -> tuple[Json, ...]:
+async def _kv_get(call: Call) -> JsonObject:
     bucket, key = _read_key(call)
-    return bucket, key, bytes_of(call.fields.required_value("value", by=call.operation))
-
-
-async def _kv_get(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, key = wanted
     try:
         entry = await (await call.keys(bucket)).get(key)
     except KeyNotFoundError:
@@ -35,21 +30,23 @@ async def _kv_get(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     return {"bucket": bucket, "key": key, "value": decoded(entry.value)}
 
 
-async def _kv_put(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, key, value = wanted
+async def _kv_put(call: Call) -> JsonObject:
+    bucket, key = _read_key(call)
+    value = bytes_of(call.fields.required_value("value", by=call.operation))
     revision = await (await call.keys(bucket)).put(key, value)
     return {"bucket": bucket, "key": key, "revision": revision}
 
 
-async def _kv_delete(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, key = wanted
+async def _kv_delete(call: Call) -> JsonObject:
+    bucket, key = _read_key(call)
     store = await call.keys(bucket)
     await (store.purge(key) if call.operation == "kv_purge" else store.delete(key))
     return {"bucket": bucket, "key": key}
 
 
-async def _kv_keys(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, pattern = wanted
+async def _kv_keys(call: Call) -> JsonObject:
+    bucket = call.bucket()
+    pattern = call.fields.optional_text("pattern")
     try:
         found = await (await call.keys(bucket)).keys()
     except NoKeysError:
@@ -67,20 +64,8 @@ def _no_object(call: Call, bucket: str, name: str) -> ToolError:
     )
 
 
-def _read_object(call: Call) -> tuple[Json, ...]:
+def _read_object(call: Call) -> tuple[str, str]:
     return call.bucket(), call.required("name", by="NATS Object operation")
-
-
-def _read_object_put(call: Call) -> tuple[Json, ...]:
-    bucket, name = _read_object(call)
-    value = call.fields.required_value("data", by=call.operation)
-    data = bytes_of(value)
-    if call.fields.choice("encoding", _ENCODINGS, default="utf-8") == "base64":
-        try:
-            data = base64.b64decode(data, validate=True)
-        except binascii.Error as error:
-            raise ToolError("Configuration error", f"object_put: bad base64: {error}") from error
-    return bucket, name, data, call.fields.optional_text("description")
 
 
 def _described(info: ObjectInfo) -> JsonObject:
@@ -92,8 +77,9 @@ def _described(info: ObjectInfo) -> JsonObject:
     }
 
 
-async def _object_get(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, name, form = wanted
+async def _object_get(call: Call) -> JsonObject:
+    bucket, name = _read_object(call)
+    form = call.fields.choice("encoding", _ENCODINGS, default="utf-8")
     store = await call.objects(bucket)
     try:
         info = await store.get_info(name)
@@ -108,15 +94,22 @@ async def _object_get(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     return {"bucket": bucket, "name": name, "data": text, "size": len(data)}
 
 
-async def _object_put(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, name, data, description = wanted
+async def _object_put(call: Call) -> JsonObject:
+    bucket, name = _read_object(call)
+    data = bytes_of(call.fields.required_value("data", by=call.operation))
+    if call.fields.choice("encoding", _ENCODINGS, default="utf-8") == "base64":
+        try:
+            data = base64.b64decode(data, validate=True)
+        except binascii.Error as error:
+            raise ToolError("Configuration error", f"object_put: bad base64: {error}") from error
+    description = call.fields.optional_text("description")
     store = await call.objects(bucket)
     info = await store.put(name, data, meta=ObjectMeta(name=name, description=description))
     return {"bucket": bucket, "name": name, "size": info.size or 0}
 
 
-async def _object_delete(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, name = wanted
+async def _object_delete(call: Call) -> JsonObject:
+    bucket, name = _read_object(call)
     store = await call.objects(bucket)
     try:
         await store.delete(name)
@@ -125,8 +118,8 @@ async def _object_delete(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     return {"bucket": bucket, "name": name}
 
 
-async def _object_list(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    (bucket,) = wanted
+async def _object_list(call: Call) -> JsonObject:
+    bucket = call.bucket()
     store = await call.objects(bucket)
     try:
         found = [_described(info) for info in await store.list(ignore_deletes=True)]
@@ -135,8 +128,8 @@ async def _object_list(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     return {"bucket": bucket, "objects": found, "count": len(found)}
 
 
-async def _object_info(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    bucket, name = wanted
+async def _object_info(call: Call) -> JsonObject:
+    bucket, name = _read_object(call)
     store = await call.objects(bucket)
     try:
         info = await store.get_info(name)
@@ -146,22 +139,14 @@ async def _object_info(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
 
 
 BUCKET_OPERATIONS: dict[str, Operation] = {
-    "kv_get": Operation(_read_key, _kv_get),
-    "kv_put": Operation(_read_put, _kv_put),
-    "kv_delete": Operation(_read_key, _kv_delete),
-    "kv_purge": Operation(_read_key, _kv_delete),
-    "kv_keys": Operation(
-        lambda call: (call.bucket(), call.fields.optional_text("pattern")), _kv_keys
-    ),
-    "object_get": Operation(
-        lambda call: (
-            *_read_object(call),
-            call.fields.choice("encoding", _ENCODINGS, default="utf-8"),
-        ),
-        _object_get,
-    ),
-    "object_put": Operation(_read_object_put, _object_put),
-    "object_delete": Operation(_read_object, _object_delete),
-    "object_list": Operation(lambda call: (call.bucket(),), _object_list),
-    "object_info": Operation(_read_object, _object_info),
+    "kv_get": _kv_get,
+    "kv_put": _kv_put,
+    "kv_delete": _kv_delete,
+    "kv_purge": _kv_delete,
+    "kv_keys": _kv_keys,
+    "object_get": _object_get,
+    "object_put": _object_put,
+    "object_delete": _object_delete,
+    "object_list": _object_list,
+    "object_info": _object_info,
 }

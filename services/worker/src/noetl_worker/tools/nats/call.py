@@ -1,9 +1,8 @@
-"""`Call` and `Operation`: the two types of which buckets.py and streams.py are made."""
+"""A call: what operations read their fields from, and what they run on."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-import orjson
 from nats.js import JetStreamContext
 from nats.js.errors import BadBucketError, BucketNotFoundError, InvalidBucketNameError
 from nats.js.kv import KeyValue
@@ -14,6 +13,9 @@ from noetl_worker import jsonb
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import ToolError
 
+type Operation = Callable[["Call"], Awaitable[JsonObject]]
+"""Reads its fields, connects, acts."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -22,11 +24,12 @@ class Call:
     fields: Fields
     operation: str
     most: int
+    connect: Callable[[], Awaitable[JetStreamContext]]
+    """Connect; called once the fields are read, which may be wrong."""
     variables: Mapping[str, Json] = field(default_factory=dict)
     """Template variables; some operations look values up without rendering them."""
     waits: float = 0.0
     """Seconds that the operation waits on purpose."""
-    js: JetStreamContext = None  # type: ignore[assignment]  # known when connected
 
     def required(self, name: str, *, by: str | None = None) -> str:
         """Return a text that the operation can't do without.
@@ -47,24 +50,16 @@ class Call:
     async def keys(self, bucket: str) -> KeyValue:
         """Open a bucket of keys."""
         try:
-            return await self.js.key_value(bucket)
+            return await (await self.connect()).key_value(bucket)
         except (BucketNotFoundError, InvalidBucketNameError, BadBucketError) as error:
             raise _no_bucket("KV bucket", bucket, error) from error
 
     async def objects(self, bucket: str) -> ObjectStore:
         """Open a bucket of objects."""
         try:
-            return await self.js.object_store(bucket)
+            return await (await self.connect()).object_store(bucket)
         except (BucketNotFoundError, InvalidBucketNameError) as error:
             raise _no_bucket("Object Store bucket", bucket, error) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """An operation: a reader of its fields, and the action."""
-
-    read: Callable[[Call], tuple[Json, ...]]
-    run: Callable[[Call, tuple[Json, ...]], Awaitable[JsonObject]]
 
 
 def _no_bucket(what: str, bucket: str, error: Exception) -> ToolError:
@@ -78,10 +73,8 @@ def _no_bucket(what: str, bucket: str, error: Exception) -> ToolError:
 
 def decoded(data: bytes | None) -> Json:
     """Return JSON if it is that, else the text."""
-    try:
-        return orjson.loads(data or b"")
-    except orjson.JSONDecodeError:
-        return (data or b"").decode("utf-8", "replace")
+    data = data or b""
+    return jsonb.parsed(data, data.decode("utf-8", "replace"))
 
 
 def bytes_of(value: Json) -> bytes:

@@ -3,21 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.nats.batch import MANY_OPERATIONS
 from noetl_worker.tools.nats.buckets import BUCKET_OPERATIONS
-from noetl_worker.tools.nats.call import Call
+from noetl_worker.tools.nats.call import Call, Operation
 from noetl_worker.tools.nats.streams import STREAM_OPERATIONS
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
-_OPERATIONS = BUCKET_OPERATIONS | STREAM_OPERATIONS | MANY_OPERATIONS
+_OPERATIONS: dict[str, Operation] = BUCKET_OPERATIONS | STREAM_OPERATIONS | MANY_OPERATIONS
 _CLOSE_SECONDS = 2.0
 
 
@@ -39,13 +40,20 @@ class Nats:
             raise ToolError(
                 "Configuration error", f"Unknown NATS operation '{name}'. Valid: {valid}"
             )
-        call = Call(fields, operation=name, most=self._most, variables=context.variables)
-        wanted = operation.read(call)
-        async with _connected(fields, context, seconds=self._seconds) as client:
-            call.js = client.jetstream(timeout=self._seconds)
+        async with AsyncExitStack() as stack:
+
+            async def connect() -> JetStreamContext:
+                client = await stack.enter_async_context(
+                    _connected(fields, context, seconds=self._seconds)
+                )
+                now = asyncio.get_running_loop().time()
+                limit.reschedule(now + self._seconds + call.waits)
+                return client.jetstream(timeout=self._seconds)
+
+            call = Call(fields, name, self._most, connect, variables=context.variables)
             try:
-                async with asyncio.timeout(self._seconds + call.waits):
-                    data = await operation.run(call, wanted)
+                async with asyncio.timeout(None) as limit:
+                    data = await operation(call)
             except (TimeoutError, NatsError) as error:
                 raise _failed(name, error) from error
         duration_ms = int((perf_counter() - started) * 1000)

@@ -1,10 +1,10 @@
-"""Streams: each operation reads its fields first and runs then."""
+"""Streams: each operation reads its fields before it connects."""
 
 import asyncio
 
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.errors import NotFoundError
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.nats.call import Call, Operation, bytes_of, decoded
 from noetl_worker.tools.tool import ToolError
@@ -14,58 +14,37 @@ _LONGEST_WAIT_MS = 5000
 _ACK_SECONDS = 5
 
 
-def _read_publish(call: Call) -> tuple[Json, ...]:
+async def _js_publish(call: Call) -> JsonObject:
     subject = call.required("subject")
-    value = call.fields.required_value("data", by=call.operation)
-    return subject, bytes_of(value), call.fields.texts("headers") or None
+    data = bytes_of(call.fields.required_value("data", by=call.operation))
+    headers = call.fields.texts("headers") or None
+    ack = await (await call.connect()).publish(subject, data, headers=headers)
+    return {"stream": ack.stream, "seq": ack.seq, "duplicate": bool(ack.duplicate)}
 
 
-def _read_consume(call: Call) -> tuple[Json, ...]:
+async def _js_consume(call: Call) -> JsonObject:
     batch = call.fields.optional_unsigned("batch")
     wait = call.fields.optional_unsigned("timeout_ms")
     batch = min(max(100 if batch is None else batch, 1), _LARGEST_BATCH)
     wait = min(max(1000 if wait is None else wait, 1), _LONGEST_WAIT_MS)
     call.waits = wait / 1000
     ack = call.fields.flag("ack", default=True)
-    return call.required("stream"), call.required("consumer"), batch, ack
-
-
-def _read_get(call: Call) -> tuple[Json, ...]:
-    stream = call.required("stream")
-    seq = call.fields.optional_unsigned("seq")
-    subject = call.fields.optional_text("subject")
-    last = call.fields.flag("last", default=False)
-    if seq is None and not subject and not last:
-        raise ToolError(
-            "Configuration error", "js_get_msg requires 'seq', 'subject' or 'last: true'"
-        )
-    return stream, seq, subject
-
-
-async def _js_publish(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    subject, data, headers = wanted
-    ack = await call.js.publish(subject, data, headers=headers)
-    return {"stream": ack.stream, "seq": ack.seq, "duplicate": bool(ack.duplicate)}
-
-
-async def _js_consume(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    stream, consumer, batch, ack = wanted
+    stream, consumer = call.required("stream"), call.required("consumer")
+    js = await call.connect()
     try:
-        await call.js.stream_info(stream)
+        await js.stream_info(stream)
     except NotFoundError as error:
         message = f"js_consume: stream '{stream}' not found: {error.description}"
         raise ToolError("Execution failed", message) from error
     try:
-        info = await call.js.consumer_info(stream, consumer)
+        info = await js.consumer_info(stream, consumer)
     except NotFoundError as error:
         message = f"js_consume: consumer '{consumer}' of stream '{stream}' not found"
         raise ToolError("Execution failed", f"{message}: {error.description}") from error
     if info.config.deliver_subject:
         message = f"js_consume: consumer '{consumer}' pushes; only one that is pulled can be used"
         raise ToolError("Execution failed", message)
-    subscription = await call.js.pull_subscribe_bind(
-        consumer, stream, pending_bytes_limit=call.most
-    )
+    subscription = await js.pull_subscribe_bind(consumer, stream, pending_bytes_limit=call.most)
     try:
         found = await subscription.fetch(batch, timeout=call.waits)
     except (NatsTimeoutError, TimeoutError):
@@ -96,12 +75,20 @@ async def _js_consume(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     }
 
 
-async def _js_get_msg(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    stream, seq, subject = wanted
+async def _js_get_msg(call: Call) -> JsonObject:
+    stream = call.required("stream")
+    seq = call.fields.optional_unsigned("seq")
+    subject = call.fields.optional_text("subject")
+    last = call.fields.flag("last", default=False)
+    if seq is None and not subject and not last:
+        raise ToolError(
+            "Configuration error", "js_get_msg requires 'seq', 'subject' or 'last: true'"
+        )
+    js = await call.connect()
     if seq is None and not subject:
-        info = await call.js.stream_info(stream)
+        info = await js.stream_info(stream)
         seq = info.state.last_seq
-    message = await call.js.get_msg(stream, seq=seq, subject=None if seq else subject)
+    message = await js.get_msg(stream, seq=seq, subject=None if seq else subject)
     return {
         "stream": stream,
         "subject": message.subject,
@@ -110,9 +97,9 @@ async def _js_get_msg(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
     }
 
 
-async def _js_stream_info(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
-    (stream,) = wanted
-    info = await call.js.stream_info(stream)
+async def _js_stream_info(call: Call) -> JsonObject:
+    stream = call.required("stream")
+    info = await (await call.connect()).stream_info(stream)
     config, state = info.config, info.state
     return {
         "stream": stream,
@@ -130,8 +117,8 @@ async def _js_stream_info(call: Call, wanted: tuple[Json, ...]) -> JsonObject:
 
 
 STREAM_OPERATIONS: dict[str, Operation] = {
-    "js_publish": Operation(_read_publish, _js_publish),
-    "js_consume": Operation(_read_consume, _js_consume),
-    "js_get_msg": Operation(_read_get, _js_get_msg),
-    "js_stream_info": Operation(lambda call: (call.required("stream"),), _js_stream_info),
+    "js_publish": _js_publish,
+    "js_consume": _js_consume,
+    "js_get_msg": _js_get_msg,
+    "js_stream_info": _js_stream_info,
 }

@@ -12,7 +12,6 @@ from noetl_worker.interpreters.interpreter import InterpreterLost, Run
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.process import StartFailed
 from noetl_worker.tools.fields import Fields
-from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.scripts.source import ScriptSource
 from noetl_worker.tools.tool import (
     MISSING,
@@ -22,7 +21,7 @@ from noetl_worker.tools.tool import (
     ToolError,
     ToolParts,
     ToolResult,
-    timed_out,
+    over_time,
 )
 
 # Substrings: `context` also finds `contextlib`, and one too many costs little.
@@ -71,8 +70,8 @@ class Python:
             )
         except StartFailed as error:
             raise ToolError("Process error", f"Failed to spawn Python process: {error}") from error
-        except InterpreterLost:
-            run = Run(exit_code=-1)
+        except InterpreterLost as error:
+            run = Run(exit_code=-1, stderr=str(error))
         if run.cwd_error is not None:
             raise ToolError("Process error", f"Failed to spawn Python process: {run.cwd_error}")
         if run.file_error is not None:
@@ -85,12 +84,7 @@ class Python:
 
 def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
     if run.timed_out and seconds is not None:
-        return ToolResult(
-            status="timeout",
-            error=timed_out(seconds),
-            duration_ms=duration_ms,
-            failure=Failure(kind="timeout", retryable=True),
-        )
+        return over_time(seconds, duration_ms=duration_ms)
     exit_code = -1 if run.exit_code < 0 or run.unreadable else run.exit_code
     failed = exit_code != 0
     error = f"Python script exited with code {exit_code}" if failed else None
@@ -134,7 +128,4 @@ def _encoded(job: JsonObject) -> bytes:
 
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
-    settings = parts.settings
-    google = GoogleTokens(parts.http, settings)
-    source = ScriptSource(parts.http, google, storage=settings.google_storage_host)
-    return Python(parts.interpreters, source)
+    return Python(parts.interpreters, ScriptSource.of(parts))

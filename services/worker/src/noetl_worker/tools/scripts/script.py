@@ -10,7 +10,6 @@ from lightkube.core.exceptions import ConfigError, LoadResourceError
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.fields import Fields
-from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.scripts.kube_job import CLUSTER_ERRORS, JobEnd, JobPlan, KubeJob
 from noetl_worker.tools.scripts.source import ScriptSource
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
@@ -144,7 +143,5 @@ def _result(plan: JobPlan, end: JobEnd, *, seconds: float) -> ToolResult:
 
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
-    settings = parts.settings
-    google = GoogleTokens(parts.http, settings)
-    source = ScriptSource(parts.http, google, storage=settings.google_storage_host)
-    return Script(source, most_output=settings.worker_python_output_bytes)
+    most_output = parts.settings.worker_python_output_bytes
+    return Script(ScriptSource.of(parts), most_output=most_output)

@@ -22,7 +22,7 @@ from noetl_worker.tools.tool import (
     ToolError,
     ToolParts,
     ToolResult,
-    timed_out,
+    over_time,
 )
 
 # Nothing of the interpreter may reach the shell: neither its pipes nor the signals it ignores.
@@ -75,20 +75,15 @@ class Shell:
             run = await self._interpreters.run(jsonb.encode(job), timeout=seconds)
         except StartFailed as error:
             raise _not_started(str(error)) from error
-        except InterpreterLost:
-            run = Run(exit_code=-1)
+        except InterpreterLost as error:
+            run = Run(exit_code=-1, stderr=str(error))
         if run.cwd_error is not None:
             raise _not_started(run.cwd_error)
         if run.has_value and run.value is not None:
             raise _not_started(str(run.value))
         duration_ms = int((perf_counter() - started) * 1000)
         if run.timed_out and seconds is not None:
-            return ToolResult(
-                status="timeout",
-                error=timed_out(seconds),
-                duration_ms=duration_ms,
-                failure=Failure(kind="timeout", retryable=True),
-            )
+            return over_time(seconds, duration_ms=duration_ms)
         return _result(run, captured=captured, duration_ms=duration_ms)
 
 

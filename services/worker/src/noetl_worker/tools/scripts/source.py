@@ -3,6 +3,7 @@
 import asyncio
 import os
 from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import quote
 
 import httpx
@@ -12,7 +13,7 @@ from noetl_worker.bounded_http import AnswerTooLarge, fetch
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.http.auth import auth_headers
-from noetl_worker.tools.tool import Failure, ToolContext, ToolError
+from noetl_worker.tools.tool import Failure, ToolContext, ToolError, ToolParts
 
 _SECONDS = 30.0
 _LONGEST_ERROR = 300
@@ -37,6 +38,12 @@ class ScriptSource:
         self._client = client
         self._google = google
         self._storage = (storage if "://" in storage else f"http://{storage}").rstrip("/")
+
+    @classmethod
+    def of(cls, parts: ToolParts) -> Self:
+        """Make it of the worker's parts."""
+        google = GoogleTokens(parts.http, parts.settings)
+        return cls(parts.http, google, storage=parts.settings.google_storage_host)
 
     async def read(self, config: JsonObject, fields: Fields, context: ToolContext) -> JsonObject:
         """Return the script's part of a job.

@@ -12,9 +12,9 @@ class SqlFields(Fields):
 
     def query(self) -> str:
         """Return the required ``query``, also known as ``command``."""
-        if "command" not in self._config:
+        if "command" not in self.config:
             return self.text("query")
-        if "query" in self._config:
+        if "query" in self.config:
             raise self.refuse("duplicate field `query`")
         return self.text("command")
 
@@ -24,7 +24,7 @@ class SqlFields(Fields):
 
     def items(self, name: str) -> list[Json]:
         """Return a list, empty if absent."""
-        value = self._config.get(name, [])
+        value = self.config.get(name, [])
         if not isinstance(value, list):
             raise self.refuse(f"`{name}` is not a list")
         return value
@@ -38,7 +38,7 @@ class SqlFields(Fields):
 
     def login(self, name: str) -> str | None:
         """Return a string that a template may have made a number, as with digits alone."""
-        value = self._config.get(name)
+        value = self.config.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         return self.optional_text(name)

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from time import perf_counter
 
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
-from noetl_worker.tools.tool import Failure, ToolError, ToolResult, timed_out
+from noetl_worker.tools.tool import ToolError
 
 _FIRST_ROWS = 10
 _MOST_ROWS = 500
@@ -19,16 +18,6 @@ def affected(tag: str | None) -> dict[str, int]:
     """Return the data of a statement without rows, from its command tag (``INSERT 0 3``)."""
     found = _COUNT.search(tag or "")
     return {"affected_rows": int(found.group(1)) if found else 0}
-
-
-def over_time(seconds: float, *, started: float) -> ToolResult:
-    """Return the result of a call whose time was over."""
-    return ToolResult(
-        status="timeout",
-        error=timed_out(seconds),
-        duration_ms=int((perf_counter() - started) * 1000),
-        failure=Failure(kind="timeout", retryable=True),
-    )
 
 
 class RowBuffer:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.waiting import eventually
-from noetl_worker.run.policy import Attempts, PolicyLimits, Tried
+from noetl_worker.run.policy import Attempts, PolicyLimits
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.postgres.address import PgAddress, parse_address
 from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
 from noetl_worker.tools.sql.postgres.postgres import Postgres
-from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
+from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult, Tried
 
 
 class Session:

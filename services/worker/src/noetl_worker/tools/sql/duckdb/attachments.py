@@ -6,8 +6,9 @@ from typing import Any
 
 import duckdb
 
-from noetl_worker.tools.sql.duckdb.sessions import duckdb_error, local_path
+from noetl_worker.tools.sql.duckdb.sessions import duckdb_error, duckdb_errors, local_path
 from noetl_worker.tools.sql.fields import SqlFields
+from noetl_worker.tools.sql.names import literal, quoted
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
 from noetl_worker.tools.tool import ToolError
 
@@ -83,19 +84,17 @@ def _load(connection: duckdb.DuckDBPyConnection, one: Attachment) -> None:
             "worker; `INSTALL` fetches it from the network, or put it into "
             "NOETL_WORKER_DUCKDB_EXTENSION_DIRECTORY",
         )
-    try:
+    with duckdb_errors(f"Failed to attach `{one.name}`"):
         connection.execute(f"LOAD {one.kind}")
-    except duckdb.Error as error:
-        raise duckdb_error(f"Failed to attach `{one.name}`", error) from error
 
 
 def _statement(one: Attachment) -> str:
-    name = '"' + one.name.replace('"', '""') + '"'
+    name = quoted(one.name)
     if one.kind in _FILES:
-        return f"CREATE TEMP VIEW {name} AS SELECT * FROM {_FILES[one.kind]}({_literal(one.path)})"
+        return f"CREATE TEMP VIEW {name} AS SELECT * FROM {_FILES[one.kind]}({literal(one.path)})"
     options = [f"TYPE {one.kind}"] + (["READ_ONLY"] if one.read_only else [])
     source = one.path if one.address is None else _pairs(one.address)
-    return f"ATTACH {_literal(source)} AS {name} ({', '.join(options)})"
+    return f"ATTACH {literal(source)} AS {name} ({', '.join(options)})"
 
 
 def _pairs(address: PgAddress) -> str:
@@ -111,7 +110,3 @@ def _pairs(address: PgAddress) -> str:
         "{}='{}'".format(name, value.replace("\\", "\\\\").replace("'", "\\'"))
         for name, value in given.items()
     )
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

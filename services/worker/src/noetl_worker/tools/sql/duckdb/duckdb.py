@@ -1,8 +1,6 @@
 """The duckdb tool: run SQL on DuckDB."""
 
-import asyncio
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import duckdb
@@ -11,13 +9,18 @@ from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.tools.sql.duckdb.attachments import Attachment, attach, attachments
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error, local_path
+from noetl_worker.tools.sql.duckdb.sessions import (
+    Connection,
+    DuckDbs,
+    duckdb_error,
+    duckdb_errors,
+    local_path,
+)
 from noetl_worker.tools.sql.duckdb.values import readable, reader
 from noetl_worker.tools.sql.fields import SqlFields
-from noetl_worker.tools.sql.result import RowBuffer, over_time
-from noetl_worker.tools.tool import Tool, ToolContext, ToolParts, ToolResult
-
-type Connection = duckdb.DuckDBPyConnection
+from noetl_worker.tools.sql.result import RowBuffer
+from noetl_worker.tools.sql.sql_tool import SqlTool
+from noetl_worker.tools.tool import Tool, ToolContext, ToolParts
 
 _FETCHED_ROWS = 500
 _IN_MEMORY = frozenset({"", ":memory:"})
@@ -43,36 +46,29 @@ class _Script:
     result_bytes: int
 
 
-class DuckDb:
+class DuckDb(SqlTool):
     """The duckdb tool."""
 
+    kind = "duckdb"
+
     def __init__(self, databases: DuckDbs, *, most_seconds: float, result_bytes: int) -> None:
+        super().__init__(most_seconds=most_seconds)
         self._databases = databases
-        self._most_seconds = most_seconds
         self._result_bytes = result_bytes
 
-    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+    async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
-        started = perf_counter()
-        config = context.render(config)
-        fields = SqlFields(config, kind="duckdb")
         script = _Script(
             query=fields.query(),
             params=fields.params(),
             as_objects=fields.flag("as_objects", default=True),
-            attach=attachments(config, secrets=context.secrets),
+            attach=attachments(fields.config, secrets=context.secrets),
             result_bytes=self._result_bytes,
         )
         path = fields.optional_text("db_path") or ""
         place = None if path in _IN_MEMORY else local_path(path, kind="duckdb")
-        asked = fields.optional_unsigned("timeout_seconds")
-        seconds = min(asked or self._most_seconds, self._most_seconds)
-        try:
-            async with asyncio.timeout(seconds), self._databases.session(place) as session:
-                data = await session.call(lambda connection: _run(connection, script))
-        except TimeoutError:
-            return over_time(seconds, started=started)
-        return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
+        async with self._databases.session(place) as session:
+            return await session.call(lambda connection: _run(connection, script))
 
     async def close(self) -> None:
         """Take no more work."""
@@ -86,10 +82,8 @@ def _run(connection: Connection, script: _Script) -> JsonObject:
         return {"affected_rows": 0}
     *leading, last = statements
     for statement in leading:
-        try:
+        with duckdb_errors("Batch statement failed"):
             _drain(connection.execute(statement))
-        except duckdb.Error as error:
-            raise duckdb_error("Batch statement failed", error) from error
     params = [_param(value) for value in script.params]
     try:
         if is_row_query(last):
@@ -117,13 +111,11 @@ def _fetch(connection: Connection, sql: str, params: list[Any], script: _Script)
         columns = [column[0] for column in result.description or []]
         readers = [reader(column[1]) for column in result.description or []]
     rows = RowBuffer(columns, as_objects=script.as_objects, most_bytes=script.result_bytes)
-    try:
+    with duckdb_errors("Failed to fetch row"):
         while found := result.fetchmany(rows.wanted):
             rows.add(
                 [[read(value) for read, value in zip(readers, row, strict=True)] for row in found]
             )
-    except duckdb.Error as error:
-        raise duckdb_error("Failed to fetch row", error) from error
     return rows.data()
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -106,10 +106,8 @@ class DuckDbs:
         if path == _IN_MEMORY:
             # Otherwise in the working directory.
             config["temp_directory"] = str(Path(tempfile.gettempdir(), f"duckdb-{os.getpid()}"))
-        try:
+        with duckdb_errors("Failed to open database"):
             return duckdb.connect(path, config=config)
-        except duckdb.Error as error:
-            raise duckdb_error("Failed to open database", error) from error
 
 
 def local_path(text: str, *, kind: str) -> str:
@@ -142,6 +140,15 @@ def duckdb_error(prefix: str, error: duckdb.Error) -> ToolError:
     elif isinstance(error, duckdb.IOException) and "lock" in str(error):
         failure = Failure(kind="db_connection", retryable=True)
     return ToolError("Database error", f"{prefix}: {error}", failure=failure)
+
+
+@contextmanager
+def duckdb_errors(prefix: str) -> Iterator[None]:
+    """Make errors of the database errors of the tool."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise duckdb_error(prefix, error) from error
 
 
 def _close_unused(opening: "asyncio.Future[Connection]") -> None:

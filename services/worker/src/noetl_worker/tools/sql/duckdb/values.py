@@ -12,6 +12,8 @@ from typing import Any
 
 from duckdb.sqltypes import DuckDBPyType
 
+from noetl_worker.tools.sql.names import literal, quoted
+
 _MOST = 2**63 - 1
 _TIMES: dict[str, str] = {
     "timestamp": "epoch_us({x})",
@@ -107,10 +109,10 @@ def _readable_struct(expression: str, kind: DuckDBPyType, depth: int) -> str:
     fields: list[str] = []
     is_changed = False
     for name, child in _children(kind).items():
-        part = f"struct_extract({expression}, {_literal(name)})"
+        part = f"struct_extract({expression}, {literal(name)})"
         inner = _readable(part, child, depth)
         is_changed = is_changed or inner != part
-        fields.append(f"{_identifier(name)} := {inner}")
+        fields.append(f"{quoted(name)} := {inner}")
     if not is_changed:
         return expression
     return f"CASE WHEN {expression} IS NULL THEN NULL ELSE struct_pack({', '.join(fields)}) END"
@@ -191,11 +193,3 @@ def _scalar(value: Any) -> Any:
         return _base64(value)
     # Unions of all kinds, and types to come.
     return str(value)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -1,5 +1,8 @@
 """Errors of PostgreSQL and its driver as tool errors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import asyncpg
 
 from noetl_worker.tools.tool import Failure, ToolError
@@ -21,6 +24,15 @@ _SHUTDOWNS = frozenset({"57P01", "57P02", "57P03", "53300"})
 def pg_error(prefix: str, error: BaseException) -> ToolError:
     """Return the error to raise; its text is ``Database error: <prefix>: …``."""
     return ToolError("Database error", f"{prefix}: {described(error)}", failure=_failure(error))
+
+
+@contextmanager
+def pg_errors(prefix: str) -> Iterator[None]:
+    """Make errors of the database errors of the tool."""
+    try:
+        yield
+    except PG_ERRORS as error:
+        raise pg_error(prefix, error) from error
 
 
 def no_connection(reason: str) -> ToolError:

@@ -11,6 +11,7 @@ import asyncpg
 from noetl_common.pg.sql_text import placeholders
 
 from noetl_worker import jsonb
+from noetl_worker.tools.sql.names import quoted
 
 type Connection = asyncpg.Connection[asyncpg.Record]
 type Statement = asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]
@@ -68,11 +69,6 @@ def array_text(values: Sequence[Any]) -> str:
             escaped = text.replace("\\", "\\\\").replace('"', '\\"')
             parts.append(f'"{escaped}"')
     return "{" + ",".join(parts) + "}"
-
-
-def quoted(name: str) -> str:
-    """Return a name as an identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _is_text(kind: asyncpg.Type) -> bool:

@@ -15,10 +15,10 @@ from noetl_contract.json import JsonObject
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, no_connection, pg_error
+from noetl_worker.tools.sql.postgres.params import Connection
 from noetl_worker.tools.sql.postgres.values import prepare_values
 from noetl_worker.tools.tool import ToolError
 
-type Connection = asyncpg.Connection[asyncpg.Record]
 type Pool = asyncpg.Pool[asyncpg.Record]
 
 _log = get_logger()

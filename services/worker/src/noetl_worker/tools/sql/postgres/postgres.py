@@ -2,29 +2,20 @@
 
 import asyncio
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
-import asyncpg
 from noetl_common.pg.sql_text import is_row_query, needs_input, split_statements
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.sql.fields import SqlFields
-from noetl_worker.tools.sql.postgres.address import PgAddress, address_of
-from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
-from noetl_worker.tools.sql.postgres.params import prepare_with_texts
+from noetl_worker.tools.sql.postgres.address import address_of
+from noetl_worker.tools.sql.postgres.errors import pg_errors
+from noetl_worker.tools.sql.postgres.params import Connection, prepare_with_texts
 from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
 from noetl_worker.tools.sql.postgres.values import reader
-from noetl_worker.tools.sql.result import RowBuffer, affected, over_time
-from noetl_worker.tools.tool import (
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolParts,
-    ToolResult,
-)
-
-type Connection = asyncpg.Connection[asyncpg.Record]
+from noetl_worker.tools.sql.result import RowBuffer, affected
+from noetl_worker.tools.sql.sql_tool import SqlTool
+from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts
 
 # Splitting a longer script takes longer than a turn of the event loop should.
 _LONG_SCRIPT = 64 << 10
@@ -38,40 +29,25 @@ class _Script:
     as_objects: bool
 
 
-class Postgres:
+class Postgres(SqlTool):
     """The postgres tool."""
 
+    kind = "postgres"
+
     def __init__(self, pools: PgPools, *, most_seconds: float, result_bytes: int) -> None:
+        super().__init__(most_seconds=most_seconds)
         self._pools = pools
-        self._most_seconds = most_seconds
         self._result_bytes = result_bytes
 
-    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
+    async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
-        started = perf_counter()
-        config = context.render(config)
-        fields = SqlFields(config, kind="postgres")
         script = _Script(
             query=fields.query(),
             params=fields.params(),
             schema=fields.optional_text("schema"),
             as_objects=fields.flag("as_objects", default=True),
         )
-        asked = fields.optional_unsigned("timeout_seconds")
-        seconds = min(asked or self._most_seconds, self._most_seconds)
-        address = address_of(config, secrets=context.secrets)
-        try:
-            async with asyncio.timeout(seconds):
-                data = await self._run(script, address)
-        except TimeoutError:
-            return over_time(seconds, started=started)
-        return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._pools.close()
-
-    async def _run(self, script: _Script, address: PgAddress) -> JsonObject:
+        address = address_of(fields.config, secrets=context.secrets)
         async with self._pools.connection(address) as connection:
             if script.schema:
                 await _set_schema(connection, script.schema)
@@ -82,6 +58,10 @@ class Postgres:
                     "Execute failed: the script left a transaction open; it was rolled back",
                 )
             return data
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pools.close()
 
     async def _run_statements(self, connection: Connection, script: _Script) -> JsonObject:
         if script.params:
@@ -96,17 +76,13 @@ class Postgres:
             raise ToolError("Database error", "Execute failed: COPY … FROM STDIN is not supported")
         *leading, last = statements
         if leading:
-            try:
+            with pg_errors("Batch execute failed"):
                 # One message: the server runs it as one transaction.
                 await connection.execute(";\n".join(leading))
-            except PG_ERRORS as error:
-                raise pg_error("Batch execute failed", error) from error
         if not is_row_query(last):
             return await _execute(connection, last, script.params)
-        try:
+        with pg_errors("Query failed"):
             return await self._fetch(connection, last, script)
-        except PG_ERRORS as error:
-            raise pg_error("Query failed", error) from error
 
     async def _fetch(self, connection: Connection, sql: str, script: _Script) -> JsonObject:
         statement, values = await prepare_with_texts(connection, sql, script.params)
@@ -133,22 +109,18 @@ class Postgres:
 
 
 async def _set_schema(connection: Connection, schema: str) -> None:
-    try:
+    with pg_errors("Failed to set schema"):
         # Reads its value as `SET search_path TO` does, and runs nothing that stands in it.
         await connection.fetchval("SELECT set_config('search_path', $1, false)", schema)
-    except PG_ERRORS as error:
-        raise pg_error("Failed to set schema", error) from error
 
 
 async def _execute(connection: Connection, sql: str, params: list[Any]) -> JsonObject:
-    try:
+    with pg_errors("Execute failed"):
         if not params:
             return affected(await connection.execute(sql))
         statement, values = await prepare_with_texts(connection, sql, params)
         await statement.fetch(*values)
         return affected(statement.get_statusmsg())
-    except PG_ERRORS as error:
-        raise pg_error("Execute failed", error) from error
 
 
 def create(parts: ToolParts) -> Tool:

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-type Connection = asyncpg.Connection[asyncpg.Record]
+from noetl_worker.tools.sql.postgres.params import Connection
 
 _FLOAT4 = struct.Struct(">f")
 _TID = struct.Struct(">IH")

@@ -11,15 +11,14 @@ import orjson
 from duckdb.sqltypes import DuckDBPyType
 
 from noetl_worker.template_literals import literal
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_error
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_errors
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress
-from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
+from noetl_worker.tools.sql.postgres.errors import pg_errors
+from noetl_worker.tools.sql.postgres.params import Connection
 from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Rows, chunked
 from noetl_worker.tools.tool import ToolContext, ToolError
-
-type Connection = asyncpg.Connection[asyncpg.Record]
 
 _PASSED_ON = ("headers", "params", "json", "form", "body", "timeout_seconds")
 _PG_TYPES = {
@@ -81,7 +80,7 @@ async def postgres_rows(
         ToolError: it can't be run.
     """
     async with open_connection(address, limits) as connection:
-        try:
+        with pg_errors("Query failed"):
             await set_formats(connection)
             columns = (await connection.prepare(query)).get_attributes()
             parts = [
@@ -94,8 +93,6 @@ async def postgres_rows(
             statement = f"SELECT {texts} FROM ({query.rstrip().rstrip(';')}\n) AS q({names})"
             await connection.execute("BEGIN")
             cursor = await connection.cursor(statement)
-        except PG_ERRORS as error:
-            raise pg_error("Query failed", error) from error
         yield Rows(
             columns=[column.name for column in columns],
             types=[_duckdb_type(column.type) for column in columns],
@@ -125,21 +122,17 @@ async def duckdb_rows(
             connection.execute(f"SELECT {parts} FROM ({query_}\n)")
             return [row[0] for row in described], kinds
 
-        try:
+        with duckdb_errors("Query failed"):
             columns, kinds = await session.call(start)
-        except duckdb.Error as error:
-            raise duckdb_error("Query failed", error) from error
         reads = [_from_json if kind.id in _NESTED else _same for kind in kinds]
 
         async def batches() -> AsyncIterator[Batch]:
-            try:
+            with duckdb_errors("Failed to fetch row"):
                 while found := await session.call(lambda connection: connection.fetchmany(size)):
                     yield [
                         [read(value) for read, value in zip(reads, row, strict=True)]
                         for row in found
                     ]
-            except duckdb.Error as error:
-                raise duckdb_error("Failed to fetch row", error) from error
 
         yield Rows(columns=columns, types=[str(kind) for kind in kinds], batches=batches())
 
@@ -155,11 +148,9 @@ async def _each(batches: list[Batch]) -> AsyncIterator[Batch]:
 
 
 async def _pg_batches(cursor: Any, reads: list[Any], size: int) -> AsyncIterator[Batch]:
-    try:
+    with pg_errors("Query failed"):
         while found := await cursor.fetch(size):
             yield [[read(value) for read, value in zip(reads, row, strict=True)] for row in found]
-    except PG_ERRORS as error:
-        raise pg_error("Query failed", error) from error
 
 
 def _pg_part(name: str, kind: asyncpg.Type, *, for_duckdb: bool) -> tuple[str, Any]:

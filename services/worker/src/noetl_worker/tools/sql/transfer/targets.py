@@ -5,20 +5,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import asyncpg
 import duckdb
 import orjson
 
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, DuckSession, duckdb_error
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, DuckSession, duckdb_errors
+from noetl_worker.tools.sql.names import quoted
 from noetl_worker.tools.sql.postgres.address import PgAddress
-from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, pg_error
-from noetl_worker.tools.sql.postgres.params import quoted, value_text
+from noetl_worker.tools.sql.postgres.errors import pg_errors
+from noetl_worker.tools.sql.postgres.params import Connection, value_text
 from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Plan
 from noetl_worker.tools.sql.transfer.sources import set_formats
 from noetl_worker.tools.tool import ToolError
-
-type Connection = asyncpg.Connection[asyncpg.Record]
 
 _COLUMNS = """
 SELECT a.attname AS name,
@@ -74,10 +72,8 @@ class _PgTarget:
         ]
         texts = _last_of_each_key(texts, self._keys)
         columns = [[row[number] for row in texts] for number in range(len(self._types))]
-        try:
+        with pg_errors("Execute failed"):
             await self._connection.execute(self._statement, *columns)
-        except PG_ERRORS as error:
-            raise pg_error("Execute failed", error) from error
 
 
 class _DuckDbTarget:
@@ -94,10 +90,8 @@ class _DuckDbTarget:
             columns = [[row[number] for row in texts] for number in range(self._width)]
             connection.execute(self._statement, columns).fetchall()
 
-        try:
+        with duckdb_errors("Execute failed"):
             await self._session.call(insert)
-        except duckdb.Error as error:
-            raise duckdb_error("Execute failed", error) from error
 
 
 @asynccontextmanager
@@ -110,7 +104,7 @@ async def postgres_target(
         ToolError: there is no such table or column, or the server refuses.
     """
     async with open_connection(address, limits) as connection:
-        try:
+        with pg_errors("Execute failed"):
             await set_formats(connection)
             await connection.execute("BEGIN")
             # The table may be locked, even by our own source when it is the same.
@@ -120,13 +114,9 @@ async def postgres_target(
             if writing.mode == "replace":
                 table = await connection.fetchval("SELECT $1::text::regclass::text", writing.table)
                 await connection.execute(f"TRUNCATE {table}")
-        except PG_ERRORS as error:
-            raise pg_error("Execute failed", error) from error
         yield target
-        try:
+        with pg_errors("Execute failed"):
             await connection.execute("COMMIT")
-        except PG_ERRORS as error:
-            raise pg_error("Execute failed", error) from error
 
 
 async def _pg_target(connection: Connection, writing: Writing, plan: Plan) -> _PgTarget:
@@ -157,15 +147,11 @@ async def duckdb_target(
         ToolError: there is no such column, or the database refuses.
     """
     async with databases.session(path) as session:
-        try:
+        with duckdb_errors("Execute failed"):
             target = await session.call(lambda found: _duckdb_target(found, session, writing, plan))
-        except duckdb.Error as error:
-            raise duckdb_error("Execute failed", error) from error
         yield target
-        try:
+        with duckdb_errors("Execute failed"):
             await session.call(lambda connection: connection.execute("COMMIT").fetchall())
-        except duckdb.Error as error:
-            raise duckdb_error("Execute failed", error) from error
 
 
 def _duckdb_target(

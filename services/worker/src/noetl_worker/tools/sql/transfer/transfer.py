@@ -1,10 +1,8 @@
 """The transfer tool: move rows between HTTP, PostgreSQL and DuckDB."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 from noetl_contract.json import JsonObject
@@ -13,11 +11,11 @@ from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, local_path
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of, parse_address
 from noetl_worker.tools.sql.postgres.pools import PgLimits
-from noetl_worker.tools.sql.result import over_time
+from noetl_worker.tools.sql.sql_tool import SqlTool
 from noetl_worker.tools.sql.transfer.rows import Plan, Rows, planned
 from noetl_worker.tools.sql.transfer.sources import duckdb_rows, http_rows, postgres_rows
 from noetl_worker.tools.sql.transfer.targets import Target, Writing, duckdb_target, postgres_target
-from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts, ToolResult
+from noetl_worker.tools.tool import Tool, ToolContext, ToolError, ToolParts
 
 _NAMES = {"snowflake": "Snowflake", "postgres": "Postgres", "http": "Http", "duckdb": "DuckDb"}
 _MODES = ("append", "replace", "upsert")
@@ -36,33 +34,23 @@ class _Job:
     size: int
 
 
-class Transfer:
+class Transfer(SqlTool):
     """The transfer tool."""
 
+    kind = "transfer"
+
     def __init__(self, databases: DuckDbs, limits: PgLimits, *, most_seconds: float) -> None:
+        super().__init__(most_seconds=most_seconds)
         self._databases = databases
         self._limits = limits
-        self._most_seconds = most_seconds
-
-    async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
-        """Read all rows of the source and write them to the target, all of them or none."""
-        started = perf_counter()
-        config = context.render(config)
-        job = _job(config)
-        asked = SqlFields(config, kind="transfer").optional_unsigned("timeout_seconds")
-        seconds = min(asked or self._most_seconds, self._most_seconds)
-        try:
-            async with asyncio.timeout(seconds):
-                data = await self._run(job, context)
-        except TimeoutError:
-            return over_time(seconds, started=started)
-        return ToolResult(data=data, duration_ms=int((perf_counter() - started) * 1000))
 
     async def close(self) -> None:
         """Take no more work."""
         await self._databases.close()
 
-    async def _run(self, job: _Job, context: ToolContext) -> JsonObject:
+    async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
+        """Read all rows of the source and write them to the target, all of them or none."""
+        job = _job(fields)
         writing = _writing(job)
         # Both are looked at before anything is asked or written.
         place = _place(job.target, job.target_type, "Target", context)
@@ -127,8 +115,7 @@ class Transfer:
         return duckdb_target(self._databases, place or "", writing, plan)
 
 
-def _job(config: JsonObject) -> _Job:
-    fields = SqlFields(config, kind="transfer")
+def _job(fields: SqlFields) -> _Job:
     fields.check_required()
     source, target = fields.mapping("source"), fields.mapping("target")
     source_type, target_type = _type(source), _type(target)
