@@ -32,7 +32,7 @@ _OUTSIDE = [
     r"\b(?:dsl|messaging|operations|sharding|gateway|tools|engine),? (?:section )?\d{1,2}\b(?! )",
     rf"\((?:{_NAMES}) \d+(?:\.\d+)*",
     rf"\bcontract: (?:{_NAMES})\b",
-    r"(?:\.\./shared|/work/|\bspec/\w+\.md)",
+    r"(?:\.\./shared|\bspec/\w+\.md)",
     r"\bsection \d",
     r"\((?:[ABC]\d)(?:[,)-])",
 ]
