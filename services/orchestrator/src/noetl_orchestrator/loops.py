@@ -46,7 +46,7 @@ def spawn_loops(
     repeat(
         "timers",
         settings.timer_poll_seconds,
-        lambda: take_due_timers(store, orchestrator.dispatcher, settings),
+        lambda: take_due_timers(store, orchestrator.dispatcher, settings, service.beater("timers")),
         "timers_not_read",
     )
     repeat("upkeep", _UPKEEP_SECONDS, lambda: _keep_time(orchestrator), "upkeep_failed")

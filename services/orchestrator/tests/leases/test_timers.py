@@ -1,9 +1,12 @@
 """Timers and continuations: waiting is a row (W9, W10)."""
 
+import asyncio
+
 from noetl_common.pg.database import Row
 from noetl_contract.ingress import CommandOutcomeMessage, ExecuteMessage
 from noetl_engine.inputs import Continued
 from noetl_orchestrator.leases.timers import take_due_timers
+from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
 from noetl_testkit.waiting import eventually
 
@@ -29,6 +32,16 @@ workflow:
     loop: {in: "{{ range(25) }}", iterator: item, spec: {mode: parallel}}
     tool: {kind: noop}
 """
+
+
+class Deaf(Dispatcher):
+    """Takes inputs and never decides them, as when every turn is held."""
+
+    def __init__(self) -> None:
+        self.submitted: list[TurnInput] = []
+
+    def submit(self, turn_input: TurnInput) -> None:
+        self.submitted.append(turn_input)
 
 
 async def take(replica: Replica) -> int:
@@ -175,3 +188,28 @@ async def test_w9_one_execution_does_not_fill_the_commit(shard: Shard) -> None:
     assert sizes == [8, 8, 4]
     assert len(await shard.open_commands(execution_id)) == 20
     await rooms.store.close()
+
+
+async def test_timers_that_no_turn_deletes_are_submitted_for_half_their_lease_at_most(
+    shard: Shard,
+) -> None:
+    replica = await shard.open_replica()
+    commands = {}
+    for _ in range(3):
+        execution_id = await shard.start(TIMED)
+        commands[execution_id] = await shard.command(execution_id)
+    for execution_id, command in commands.items():
+        await shard.send(execution_id, shard.fast(command, "command.start"))
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+    settings = replica.settings.model_copy(update={"timer_batch": 1, "timer_lease_seconds": 1e-4})
+    dispatcher, beats = Deaf(), 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    async with asyncio.timeout(10):  # they are due again at once, so there is always a full batch
+        found = await take_due_timers(replica.rooms.store, dispatcher, settings, beat)
+
+    assert found == len(dispatcher.submitted) == beats >= 1
+    assert {row["execution_id"] for row in await timers(shard)} == set(commands)

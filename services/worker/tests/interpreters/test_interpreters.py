@@ -848,3 +848,29 @@ async def test_an_interpreter_that_starts_while_its_worker_dies_leaves_no_direct
 
     assert "noetl-python-" in said
     await eventually(lambda: not Path(said).exists(), what="the directory is gone")
+
+
+@pytest.mark.parametrize("next_execution", [1, 2])
+async def test_a_run_cancelled_as_its_script_ends_leaves_the_next_one_alone(
+    interpreter_limits: InterpreterLimits, next_execution: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Interpreter._finish
+
+    async with interpreter_pool(
+        executable=None, limits=interpreter_limits, size=1, warm=1, keeping=Keeping(1, 60)
+    ) as pool:
+        first = asyncio.create_task(run(pool, "result = 1", execution=1))
+        second = asyncio.create_task(
+            run(pool, "import time; time.sleep(0.02); result = 2", execution=next_execution)
+        )
+
+        def finish_and_cancel(interpreter: Interpreter, found: Run) -> None:
+            finish(interpreter, found)
+            if not first.done():
+                asyncio.get_running_loop().call_soon(first.cancel)
+
+        monkeypatch.setattr(Interpreter, "_finish", finish_and_cancel)
+        _, found = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert isinstance(found, Run)
+    assert (found.exit_code, found.value) == (0, 2)

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from noetl_common.bus.broker import Bus
+from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_contract.http.system.health import HealthAnswer, PoolStatusAnswer
 from noetl_contract.rpc.catalog import RUNTIME_LIVENESS
 from noetl_contract.rpc.models import Nothing
@@ -46,10 +47,12 @@ class HealthProbe:
         return (await self.health()).status == "ok"
 
     async def pool_status(self) -> PoolStatusAnswer:
-        """Return figures of the orchestrator's pool; zeros when it does not answer."""
+        """Return figures of the orchestrator's pool; zeros, at once, when none is there."""
         try:
-            return await self._services.ask(POOL_STATUS, Nothing(), within=self._timeout_seconds)
-        except Refusal:
+            return await RpcClient(self._bus).ask(
+                POOL_STATUS, Nothing(), shard=0, seconds=self._timeout_seconds
+            )
+        except (RpcUnavailable, RpcRefused):
             return PoolStatusAnswer()
 
     async def _probe(self) -> HealthAnswer:

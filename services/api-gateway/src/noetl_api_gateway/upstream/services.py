@@ -10,7 +10,7 @@ from noetl_common.bus.rpc import RpcClient, RpcUnavailable
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
-from noetl_contract.rpc.projector import RESULT_PUT, ResultPut
+from noetl_contract.rpc.projector import RESULT_GET, RESULT_PUT, RESULT_RESOLVE, ResultPut
 from noetl_contract.sharding import shard_for
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +25,8 @@ type Limit = Literal["usual", "secrets", "results", "batch", "sql"]
 """Which timeouts a request has; a number in its place is that of all tries together."""
 
 _SHORTEST_TRY_SECONDS = 0.05
+_PAUSE_SECONDS = 0.02  # an answer without sense comes at once
+_RESULT_STORE = frozenset({RESULT_PUT.name, RESULT_RESOLVE.name, RESULT_GET.name})
 _ENVELOPE_BYTES = 2048  # subject, headers, reply subject
 
 
@@ -206,8 +208,14 @@ class Services:
             except RpcUnavailable as error:
                 is_over = deadline - loop.time() <= _SHORTEST_TRY_SECONDS
                 if is_over or not operation.repeatable:
-                    text = f"The {operation.service} service did not answer in time"
-                    raise unavailable(text) from error
+                    raise unavailable(_silence_of(operation)) from error
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _silence_of[Request: BaseModel, Answer](operation: Operation[Request, Answer]) -> str:
+    is_store = operation.name in _RESULT_STORE
+    who = "result store" if is_store else f"{operation.service} service"
+    return f"The {who} did not answer in time"
 
 
 def body_of(reply: RpcReply) -> Json:

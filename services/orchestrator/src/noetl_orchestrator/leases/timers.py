@@ -1,5 +1,8 @@
 """Turn due timer rows into inputs (W10)."""
 
+from collections.abc import Callable
+from time import monotonic
+
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_engine.inputs import CallbackTimedOut, Continued, Input, StepTimedOut
@@ -43,10 +46,21 @@ class TimerCaller(Caller):
             _log.warning("timer_not_dropped", error=error.message)
 
 
-async def take_due_timers(store: Store, dispatcher: Dispatcher, settings: Settings) -> int:
-    """Submit all due timers as inputs, in batches; return their number."""
+async def take_due_timers(
+    store: Store,
+    dispatcher: Dispatcher,
+    settings: Settings,
+    beat: Callable[[], None] = lambda: None,
+) -> int:
+    """Submit due timers as inputs, in batches; return their number.
+
+    Ends when a batch is not full, or when the first batch may come due again: timers of turns
+    that are held would be submitted over and over.
+    """
     limit, found = settings.timer_batch, 0
+    end = monotonic() + settings.timer_lease_seconds / 2
     while True:
+        beat()
         timers = await store.take_timers(lease_seconds=settings.timer_lease_seconds, limit=limit)
         found += len(timers)
         for timer in timers:
@@ -59,7 +73,7 @@ async def take_due_timers(store: Store, dispatcher: Dispatcher, settings: Settin
             dispatcher.submit(
                 TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id)
             )
-        if len(timers) < limit:
+        if len(timers) < limit or monotonic() >= end:
             return found
 
 

@@ -194,11 +194,15 @@ class Interpreter:
         self._execution = execution
         self._unsent = memoryview(JOB.pack(execution is not None, len(job)) + job)
         self._send()
-        timer = self._loop.call_later(timeout, self._on_timeout) if timeout is not None else None
+        timer = (
+            self._loop.call_later(timeout, self._on_timeout, run) if timeout is not None else None
+        )
         try:
             return await asyncio.shield(run)
         except asyncio.CancelledError:
-            self.kill_script()
+            # By now the next script may run here, which this cancel does not mean.
+            if self._run is run:
+                self.kill_script()
             raise
         finally:
             if timer is not None:
@@ -239,9 +243,10 @@ class Interpreter:
                 os.killpg(self._script_pid, signal.SIGKILL)
         self._process.send_signal(signal.SIGKILL)
 
-    def _on_timeout(self) -> None:
-        self._timed_out = True
-        self.kill_script()
+    def _on_timeout(self, run: asyncio.Future[Run]) -> None:
+        if self._run is run:
+            self._timed_out = True
+            self.kill_script()
 
     def _send(self) -> None:
         try:
