@@ -197,7 +197,13 @@ def test_an_ordinary_user_can_do_the_same() -> None:
         done = subprocess.run(
             [*as_nobody, sys.executable, "-m", "pytest", case, "-p", "no:cacheprovider"],
             cwd=Path(__file__).parents[3],
-            env={**os.environ, "HOME": "/nonexistent", "TMPDIR": folder, "KILL_ROUNDS": "1", "PYTEST_ADDOPTS": ""},
+            env={
+                **os.environ,
+                "HOME": "/nonexistent",
+                "TMPDIR": folder,
+                "KILL_ROUNDS": "1",
+                "PYTEST_ADDOPTS": "",
+            },
             capture_output=True,
             text=True,
             check=False,

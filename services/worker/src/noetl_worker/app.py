@@ -188,7 +188,8 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
     async with interpreter_pool(
         executable=settings.python_path or None,
         limits=limits,
-        size=settings.worker_max_concurrent,
+        # The slots of the worker bound the scripts at work; kept processes need places too.
+        size=settings.worker_max_concurrent + settings.worker_python_kept,
         warm=settings.worker_python_warm,
         keeping=Keeping(
             most=settings.worker_python_kept, seconds=settings.worker_python_kept_seconds
