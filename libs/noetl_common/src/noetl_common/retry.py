@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from time import monotonic
+from typing import Self
 
 import stamina
 
@@ -33,7 +34,7 @@ def retry[**P, R](
     )
 
 
-async def backoff(
+def backoff(
     *,
     first_seconds: float,
     longest_seconds: float,
@@ -57,11 +58,34 @@ async def backoff(
         jitter: the part of each pause, from 0 to 1, that is left to chance.
     """
     end = None if total_seconds is None else monotonic() + total_seconds
-    pause, attempt = first_seconds, 0
-    while True:
-        yield attempt
-        if end is not None and monotonic() + pause >= end:
-            return
-        await asyncio.sleep(pause * (1 - jitter * random.random()))  # noqa: S311 -- jitter
-        pause = min(pause * 2, longest_seconds)
-        attempt += 1
+    return _Attempts(first_seconds, longest_seconds, end, jitter)
+
+
+class _Attempts:
+    """The iterator of `backoff`.
+
+    No generator: each request would leave a suspended one behind, which the loop then closes in
+    a task of its own.
+    """
+
+    __slots__ = ("_attempt", "_end", "_jitter", "_longest", "_pause")
+
+    def __init__(self, first: float, longest: float, end: float | None, jitter: float) -> None:
+        self._pause = first
+        self._longest = longest
+        self._end = end
+        self._jitter = jitter
+        self._attempt = -1
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> int:
+        self._attempt += 1
+        if self._attempt:
+            if self._end is not None and monotonic() + self._pause >= self._end:
+                raise StopAsyncIteration
+            share = 1 - self._jitter * random.random()  # noqa: S311 -- jitter
+            await asyncio.sleep(self._pause * share)
+            self._pause = min(self._pause * 2, self._longest)
+        return self._attempt
