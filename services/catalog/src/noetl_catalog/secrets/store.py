@@ -159,7 +159,9 @@ class SecretStore(Store):
         """Delete older audit records."""
         await self._db.execute("delete_old_audit", timedelta(days=days), limit)
 
-    async def page_records(self, table: Table, *, after: str, limit: int) -> list[tuple[str, str, str]]:
+    async def page_records(
+        self, table: Table, *, after: str, limit: int
+    ) -> list[tuple[str, str, str]]:
         """Return (key, name, encrypted text) of records in order of key.
 
         A record is bound to its name, which is unique in its table.
