@@ -66,7 +66,7 @@ def test_other_statements_are_refused(text: str, parameters: Json, reason: str) 
 
 
 def test_a_long_text_is_refused_unread() -> None:
-    with pytest.raises(StatementRefused, match="The statement has 101 bytes; .* allows 100"):
+    with pytest.raises(StatementRefused, match=r"The statement has 101 bytes; .* allows 100"):
         read_statement("SELECT '" + "é" * 46 + "' ", parameters=None, max_bytes=100)
 
 
