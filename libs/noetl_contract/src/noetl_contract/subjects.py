@@ -10,6 +10,9 @@ COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
+AUDIT_ROOT = "noetl_audit"
+ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
+ACCESS_HINT = "noetl_hint.access"
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
 # A subject shares one line of 4 KiB with the reply subject; at a longer line the broker ends the
