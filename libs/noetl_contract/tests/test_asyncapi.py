@@ -55,6 +55,8 @@ def test_the_document_has_every_operation_and_every_stream() -> None:
         (subjects.dead_letter_subject("NOETL_EVENTS"), "dead_letters"),
         (subjects.outbox_hint_subject(3), "outbox_hints"),
         (subjects.replica_moves_subject(3), "replica_hints"),
+        (subjects.ACCESS_AUDIT, "access_audit"),
+        (subjects.ACCESS_HINT, "access_hints"),
         ("noetl_rpc.projector.12.vars.list", "projector.vars.list"),
         ("noetl_rpc.catalog.cluster.register.batch", "catalog.register.batch"),
         ("_INBOX.abc.1", "replies"),

@@ -36,6 +36,7 @@ def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() 
         subjects.COMMANDS_ROOT: COMMANDS.name,
         subjects.event_subject(5, shard=3): EVENTS.name,
         subjects.dead_letter_subject(INGRESS.name): streams.DEAD.name,
+        subjects.ACCESS_AUDIT: streams.AUDIT.name,
     }
 
     assert {subject: captured_by(subject) for subject in stored} == {
@@ -44,6 +45,7 @@ def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() 
     for subject in (
         subjects.outbox_hint_subject(0),
         subjects.replica_moves_subject(0),
+        subjects.ACCESS_HINT,
         subjects.rpc_subject("catalog", "resolve"),
         "noetl.callbacks.1",
     ):

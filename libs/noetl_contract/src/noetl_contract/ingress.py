@@ -46,7 +46,9 @@ class WireEvent(Model):
 class ExecuteMessage(Model):
     """Start an execution whose id exists already; the playbook version is pinned (S5).
 
-    A start past the deadline of its headers is dropped (W5).
+    A start past the deadline of its headers is dropped (W5). ``owner`` is the principal whose
+    rights the execution has, ``actor`` the one that asked, ``namespace`` the path prefix which
+    its children stay in; all of them go into the first event's ``meta``.
     """
 
     type: Literal["execute"] = "execute"
@@ -62,6 +64,9 @@ class ExecuteMessage(Model):
     dedup_key: str | None = None
     dedup_window_seconds: int = 300
     idempotency_key: str | None = None
+    owner: str | None = None
+    actor: str | None = None
+    namespace: str | None = None
 
 
 class EventsMessage(Model):
@@ -88,6 +93,7 @@ class CancelMessage(Model):
     reason: str | None = None
     cascade: bool = False
     by_parent: bool = False
+    actor: str | None = None
 
 
 class FinalizeMessage(Model):
@@ -98,6 +104,7 @@ class FinalizeMessage(Model):
     execution_id: int
     status: Literal["COMPLETED", "FAILED"]
     error: str | None = None
+    actor: str | None = None
 
 
 class StoredMessage(Model):

@@ -68,7 +68,16 @@ DEAD = StreamSpec(
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
-STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD)
+AUDIT = StreamSpec(
+    name="noetl_audit",
+    subjects=(f"{subjects.AUDIT_ROOT}.>",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(days=7),
+    max_bytes=256 << 20,
+)
+STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD, AUDIT)
 
 
 def ingress_durable(shard: int) -> DurableSpec:
@@ -122,4 +131,16 @@ def pool_durable(pool: str) -> DurableSpec:
         ack_wait=timedelta(seconds=30),
         max_deliver=1000,
         max_ack_pending=10_000,
+    )
+
+
+def audit_durable() -> DurableSpec:
+    """Return the catalog's durable of the access audit."""
+    return DurableSpec(
+        stream=AUDIT.name,
+        name="catalog_audit",
+        filter_subject=subjects.ACCESS_AUDIT,
+        ack_wait=timedelta(seconds=30),
+        max_deliver=1000,
+        max_ack_pending=1000,
     )

@@ -11,6 +11,9 @@ COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
+AUDIT_ROOT = "noetl_audit"
+ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
+ACCESS_HINT = "noetl_hint.access"
 
 type IngressKind = Literal["execute", "events", "cancel", "finalize", "start", "outcome"]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
