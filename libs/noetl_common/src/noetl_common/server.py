@@ -84,7 +84,7 @@ async def serve(
     service: Drainable | None,
     *,
     drain_delay_seconds: float = 0.0,
-    handshake_seconds: float = IntakeLimits.head_seconds,
+    handshake_seconds: float = 10.0,
 ) -> int:
     """Serve until a signal comes or the service fails; return the exit code.
 
