@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
@@ -20,12 +20,16 @@ from noetl_common.logging import get_logger
 from noetl_common.service import supervise
 from noetl_contract.access.rights import Right
 from noetl_contract.streams import STREAMS
+from noetl_contract.subjects import ACCESS_HINT
 
+from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper
+from noetl_api_gateway.access_settings import is_auth_on
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
 from noetl_api_gateway.http.shell import Shell
 from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
+from noetl_api_gateway.metrics import AUTH_OFF
 from noetl_api_gateway.routes.registry import route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -61,12 +65,16 @@ def create_app(settings: Settings | None = None) -> Shell:
             living.cancel()
             await asyncio.wait({living})
 
+    gatekeeper = _gatekeeper(settings, service)
     app = Litestar(
         route_handlers=route_handlers(settings),
+        guards=[] if gatekeeper is None else [gatekeeper.guard],
         dependencies={"gateway": Provide(provide_gateway), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
-        state=State({INTERNAL_TOKEN_STATE: settings.internal_api_token}),
+        state=State(
+            {INTERNAL_TOKEN_STATE: settings.internal_api_token, GATEKEEPER_STATE: gatekeeper}
+        ),
         openapi_config=OpenAPIConfig(
             title="NoETL",
             version="1",
@@ -89,6 +97,23 @@ def create_app(settings: Settings | None = None) -> Shell:
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
     return Shell(routed, origins=settings.origins(), service=service)
+
+
+def _gatekeeper(settings: Settings, service: GatewayProcess) -> Gatekeeper | None:
+    """Return who asks callers for their login; None, and said so, where none is needed."""
+    is_on = is_auth_on(settings, settings.http_host)
+    AUTH_OFF.set(not is_on)
+    if not is_on:
+        reason = settings.auth_off_reason or f"{settings.http_host} is a loopback address"
+        _log.warning("auth_off", address=settings.http_host, reason=reason)
+        return None
+    gatekeeper = Gatekeeper(
+        settings,
+        lambda: service.opened_gateway().services,
+        lambda: service.opened_gateway().bus,
+    )
+    service.gatekeeper = gatekeeper
+    return gatekeeper
 
 
 async def _live(service: GatewayProcess) -> None:
@@ -133,9 +158,36 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 interval_seconds=settings.edge_heartbeat_seconds,
             )
             service.spawn("registration", run_registration(registration))
-            service.gateway = Gateway(settings, bus, ids, writer, services, probe, service.closing)
+            service.gateway = Gateway(
+                settings, bus, ids, writer, services, probe, service.closing, service.gatekeeper
+            )
             try:
-                yield
+                async with _keeping_gate(service, bus):
+                    yield
             finally:
                 service.gateway = None
                 await registration.leave()
+
+
+@asynccontextmanager
+async def _keeping_gate(service: GatewayProcess, bus: Bus) -> AsyncIterator[None]:
+    """Hear of revoked keys and send the access audit, until the block ends."""
+    gatekeeper = service.gatekeeper
+    if gatekeeper is None:
+        yield
+        return
+
+    async def forget() -> None:
+        gatekeeper.identities.forget()
+
+    # What was told while there was no connection is not known.
+    stop_forgetting = bus.on_reconnect(forget)
+    hints = await bus.subscribe(ACCESS_HINT, lambda _message: gatekeeper.identities.forget())
+    writing = asyncio.create_task(gatekeeper.audit.run(), name="access audit")
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await asyncio.wait({writing})
+        await hints.unsubscribe()
+        stop_forgetting()

@@ -8,6 +8,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 from noetl_common.service import Service
 
+from noetl_api_gateway.access.gatekeeper import Gatekeeper
 from noetl_api_gateway.http.refusals import unavailable
 from noetl_api_gateway.process_figures import ProcessFigures
 from noetl_api_gateway.settings import Settings
@@ -27,6 +28,7 @@ class Gateway:
     services: Services
     probe: HealthProbe
     closing: asyncio.Event
+    gatekeeper: Gatekeeper | None = None
     open_streams: int = 0
 
 
@@ -39,6 +41,7 @@ class GatewayProcess(Service):
         self.closing = asyncio.Event()
         self.figures = ProcessFigures()
         self.gateway: Gateway | None = None
+        self.gatekeeper: Gatekeeper | None = None
 
     def drain(self) -> None:
         """Fail readiness and end open streams; requests are served on."""

@@ -3,13 +3,20 @@
 from typing import Self
 
 from noetl_common.intake.limits import IntakeLimits
-from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
-from pydantic import Field, SecretStr, model_validator
+from noetl_common.settings import (
+    CommandKeySettings,
+    NatsSettings,
+    ServiceSettings,
+    ShardSettings,
+)
+from pydantic import Field, model_validator
+
+from noetl_api_gateway.access_settings import AccessSettings, is_auth_on
 
 _MEBIBYTE = 1 << 20
 
 
-class Settings(NatsSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, CommandKeySettings, AccessSettings, ServiceSettings, ShardSettings):
     """Everything that can be set from outside; no database is among it."""
 
     max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")
@@ -153,11 +160,6 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     gateway_auth0_audience: str = Field(
         default="", validation_alias="GATEWAY_AUTH0_AUDIENCE", description="Its audience."
     )
-    internal_api_token: SecretStr = Field(
-        default=SecretStr(""),
-        description="Bearer token of `/api/internal/*`; without one most of these routes are "
-        "refused.",
-    )
     disable_metrics: bool = Field(default=False, description="Do not serve /metrics.")
     tls_cert: str = Field(default="", description="Certificate (PEM file); empty: plain HTTP.")
     tls_key: str = Field(default="", description="Its private key (PEM file).")
@@ -183,6 +185,11 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
             connections=connections,
             connections_per_address=self.max_connections_per_address,
         )
+
+    @model_validator(mode="after")
+    def _has_decided_about_logins(self) -> Self:
+        is_auth_on(self, self.http_host)
+        return self
 
     def login_provider(self) -> dict[str, str]:
         """Return the login provider's public settings; empty without one."""

@@ -7,6 +7,7 @@ the parser gets them, and times are looked at from outside (`Connections`).
 
 import asyncio
 import math
+import ssl
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -20,6 +21,9 @@ from noetl_common.intake.connections import ENDED, Connections
 
 _CHUNK_OVERHEAD = 17
 """Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
+PEER_NAMES = "noetl.peer_names"
+"""Key of the scope's extensions: names of the client's certificate."""
+_NAME_KINDS = frozenset({"DNS", "URI", "email"})
 _FULL = "Too many connections"
 
 
@@ -41,6 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch = watch
         self._limits = watch.limits
         self._address = ""
+        self._peer_names: tuple[str, ...] = ()
         self._is_head = True
         self._head_bytes = 0
         self._head_since = math.inf
@@ -58,6 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Count the connection, and refuse it when there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
         self._address = self.client[0] if self.client else ""
+        self._peer_names = _names_of(transport.get_extra_info("ssl_object"))
         self._head_since = self.loop.time()
         limit = self._watch.enter(self, self._address)
         if limit is not None:
@@ -103,6 +109,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end(408, text, "head_seconds")
         else:
             self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Begin a request, and tell it whose certificate the connection showed."""
+        super().on_message_begin()
+        if self._peer_names:
+            self.scope["extensions"] = {PEER_NAMES: {"names": self._peer_names}}
 
     # -- bytes ---------------------------------------------------------------------------
 
@@ -194,6 +206,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if is_open:
             cycle.disconnected = True
             cycle.message_event.set()
+
+
+def _names_of(connection: ssl.SSLObject | None) -> tuple[str, ...]:
+    """Return the names (SAN) of the peer's certificate, which was verified; none without one."""
+    shown = None if connection is None else connection.getpeercert()
+    pairs: Any = (shown or {}).get("subjectAltName", ())
+    return tuple(str(value) for kind, value in pairs if kind in _NAME_KINDS)
 
 
 def guarded(watch: Connections) -> type[asyncio.Protocol]:

@@ -18,6 +18,7 @@ from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel
 
+from noetl_api_gateway.access.gatekeeper import demand
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -127,6 +128,8 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     within: Limit = "usual",
     write: str | None = None,
     is_anywhere: bool = False,
+    is_whole: bool = False,
+    also: Callable[[Sent[Body]], Right | None] | None = None,
     **document: Unpack[RouteDocument],
 ) -> HTTPRouteHandler:
     """Return the handler of a route.
@@ -146,13 +149,19 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         within: timeouts.
         write: label in the metrics of writes; None for routes that are not measured.
         is_anywhere: ask one shard after the other, since the id says nothing about its shard.
+        is_whole: the answer is about all namespaces, and for callers only that reach them all.
+        also: a second right that this very request needs.
         document: how the OpenAPI document shows the route.
     """
     in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
 
     async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
         fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
-        wanted = build(Sent(request, fields, await _body(request, body)))
+        sent = Sent(request, fields, await _body(request, body))
+        more = also and also(sent)
+        if more is not None:
+            await demand(request, more)
+        wanted = build(sent)
         home = _ANYWHERE if is_anywhere else next((fields[k] for k in _HOMES if k in fields), None)
         with _measured(write) if write else nullcontext():
             answer = await _forwarded(gateway.services, operation, wanted, home, within)
@@ -162,7 +171,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     handler: HTTPRouteHandler = _HANDLERS[method](
         path,
         status_code=200,
-        opt={"needs": needs},
+        opt={"needs": needs, "whole": is_whole},
         guards=list(guards),
         summary=document["summary"],
         description=document.get("description") or all_operations()[operation],

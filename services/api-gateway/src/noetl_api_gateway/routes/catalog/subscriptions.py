@@ -36,7 +36,7 @@ _KIND = "subscription"
 
 @get(
     "/api/subscriptions",
-    opt={"needs": Right.SUBSCRIPTIONS_READ},
+    opt={"needs": Right.SUBSCRIPTIONS_READ, "whole": True},
     summary="List subscriptions",
     tags=_TAGS,
     operation_class=documented(None, SubscriptionList),
@@ -102,6 +102,7 @@ ROUTES = [
         SUBSCRIPTION_GET,
         lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
         name="get_subscription",
+        is_whole=True,
         needs=Right.SUBSCRIPTIONS_READ,
         summary="Read a subscription",
         description="Read the state of a subscription.",
@@ -116,6 +117,7 @@ ROUTES = [
             subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
         ),
         name="change_subscription",
+        is_whole=True,
         needs=Right.SUBSCRIPTIONS_CHANGE,
         summary="Activate, pause, resume, drain or deactivate a subscription",
         description="Move a subscription on, if its state allows it.",

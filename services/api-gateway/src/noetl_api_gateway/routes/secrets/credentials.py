@@ -83,6 +83,7 @@ ROUTES = [
             parent_execution_id=sent.number("parent_execution_id"),
         ),
         name="read_credential",
+        also=lambda sent: Right.SECRETS_READ if sent.flag("include_data", default=False) else None,
         needs=Right.CREDENTIALS_USE,
         within="secrets",
         summary="Read a credential by id or name",

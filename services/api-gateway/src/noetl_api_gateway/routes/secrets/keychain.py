@@ -67,6 +67,7 @@ ROUTES = [
         KEYCHAIN_GET,
         _entry,
         name="read_keychain_entry",
+        also=lambda _sent: Right.SECRETS_READ,
         needs=Right.KEYCHAIN_USE,
         within="secrets",
         summary="Read an entry; what became of it is in `status`",

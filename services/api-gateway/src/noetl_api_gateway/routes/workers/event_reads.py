@@ -16,7 +16,7 @@ from noetl_api_gateway.routes.forwarding import forward
 
 @get(
     "/api/events/batch/{request_id:str}/stream",
-    opt={"needs": Right.EXECUTIONS_READ},
+    opt={"needs": Right.EXECUTIONS_READ, "whole": True},
     summary="Ask what became of a batch of events, as an event stream",
     tags=["events"],
     operation_class=documented(None, StreamedEvent, content_type="text/event-stream"),
@@ -44,6 +44,7 @@ ROUTES = [
         EVENT_RESULT,
         lambda sent: EventName(event_id=sent.id("event_id")),
         name="event_result",
+        is_whole=True,
         needs=Right.EXECUTIONS_READ,
         is_anywhere=True,
         summary="Read what an event brought",
@@ -56,6 +57,7 @@ ROUTES = [
         EVENTS_BATCH,
         lambda sent: BatchName(request_id=sent.id("request_id")),
         name="batch_status",
+        is_whole=True,
         needs=Right.EXECUTIONS_READ,
         is_anywhere=True,
         summary="Ask what became of a batch of events",
