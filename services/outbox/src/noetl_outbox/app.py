@@ -1,7 +1,7 @@
 """The process of the outbox relay: connections, loops and handlers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 from noetl_common.bus.broker import connect
@@ -39,10 +39,13 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 @asynccontextmanager
 async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None]:
     """Connect and start all loops of the relay; stop them when the block ends."""
-    async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings, name=_NAME))
+        # First: services whose logins may not make streams wait for ours.
+        await ensure_topology(bus)
+        pool = await stack.enter_async_context(open_pool(settings, name=_NAME))
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_index)
-        await ensure_topology(bus)
         database = Database(pool)
         store = Store(database, settings)
         publishers = ExternalPublishers(database, settings=settings)
