@@ -9,6 +9,7 @@ from hashlib import blake2b
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.crypto.opening import SealingKey
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -19,7 +20,6 @@ from noetl_worker.control_plane.edge import Edge, open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
-from noetl_worker.credentials.sealing_key import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits
