@@ -14,6 +14,7 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
+from noetl_catalog.access.handlers import AccessHandlers
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
@@ -77,6 +78,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 *entries.handlers(),
                 *register.handlers(),
                 *runtimes.handlers(),
+                *AccessHandlers().handlers(),
                 *secret_parts.handlers,
             ]
             async with serve_rpc(bus, handlers, queue=_NAME, concurrency=settings.rpc_concurrency):

@@ -27,7 +27,7 @@ async def test_the_name_of_a_command_comes_as_the_user_of_basic(world: World) ->
     world.backend.answer("child", {"child_id": CHILD_ID, "trace": None})
     login = base64.b64encode(f"{EXECUTION_ID}.77:1.secret".encode()).decode()
 
-    await world.post("/api/execute", BODY, headers={"authorization": f"Basic {login}"})
+    await world.post("/api/execute", BODY, authorization=f"Basic {login}")
 
     (asked,) = world.backend.requests("child")
     assert (asked["execution_id"], asked["event_id"]) == (EXECUTION_ID, 77)

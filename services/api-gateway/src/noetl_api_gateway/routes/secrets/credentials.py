@@ -14,6 +14,7 @@ from noetl_contract.rpc.catalog import (
     CREDENTIAL_LIST,
     CREDENTIAL_SEALED,
     CredentialName,
+    CredentialStore,
 )
 
 from noetl_api_gateway.http.refusals import Refusal
@@ -41,7 +42,7 @@ ROUTES = [
         "POST",
         "/api/credentials",
         CREDENTIAL_CREATE,
-        lambda sent: sent.body,
+        lambda sent: CredentialStore(**sent.body.model_dump(exclude_unset=True)),
         body=CredentialCreate,
         name="create_credential",
         summary="Store a credential, or replace the one with its name",
