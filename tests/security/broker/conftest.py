@@ -8,7 +8,7 @@ import pytest
 from noetl_testkit.postgres import Database
 
 sys.path.append(str(Path(__file__).parents[3]))
-from services.orchestrator.tests.shard import Shard, opened_shard  # noqa: E402  by its path
+from services.orchestrator.tests.shard import Shard, opened_shard
 
 
 @pytest.fixture

@@ -41,12 +41,13 @@ async def test_the_configured_address_gets_it(settings: Settings) -> None:
     assert _logins(own) == {f"Bearer {_TOKEN}"}
 
 
-@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("place", ["configured", "foreign"])
 async def test_the_capability_of_a_command_goes_in_place_of_the_token(
-    settings: Settings, is_own: bool
+    settings: Settings, place: str
 ) -> None:
     with serving(lambda _request: Response({})) as server:
-        chosen = settings.model_copy(update={"server_url": server.url}) if is_own else settings
+        own = {"server_url": server.url} if place == "configured" else {}
+        chosen = settings.model_copy(update=own)
         address = server.url.replace("//", "//7.1:1.secret@")
         async with open_edge(chosen) as edge:
             await _both_calls(edge, address)

@@ -5,7 +5,6 @@ Everything that lists and logs tell is known to him: ids, the worker's name and 
 
 import pytest
 from noetl_contract.access.capability import Capability
-from noetl_contract.json import JsonObject
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.shard import Shard
@@ -95,7 +94,7 @@ async def test_an_outcome_can_t_say_what_the_engine_says(shard: Shard, running: 
         *("playbook.completed", "playbook_cancelled", "step.exit"),
         *("command.issued", "command.claimed"),
     ):
-        forged: JsonObject = shard.fast(running, fence=_fence(running))
+        forged = shard.fast(running, fence=_fence(running))
         forged["events"][1] |= {"event_type": event_type}
         answer = await shard.send(running.execution_id, forged)
         assert answer == {"status": 422, "error": f"An outcome can't report {event_type}"}
@@ -104,7 +103,7 @@ async def test_an_outcome_can_t_say_what_the_engine_says(shard: Shard, running: 
 
 
 async def test_an_outcome_can_t_speak_for_another_step(shard: Shard, running: Command) -> None:
-    forged: JsonObject = shard.fast(running, fence=_fence(running))
+    forged = shard.fast(running, fence=_fence(running))
     forged["events"][1] |= {"step": "end"}
 
     answer = await shard.send(running.execution_id, forged)
