@@ -49,7 +49,7 @@ def test_the_document_has_every_operation_and_every_stream() -> None:
 @pytest.mark.parametrize(
     ("subject", "name"),
     [
-        (subjects.ingress_subject(0, execution_id=7), "ingress"),
+        (subjects.ingress_subject(0, execution_id=7, kind="outcome"), "ingress"),
         (subjects.command_subject("shared", execution_id=7), "commands"),
         (subjects.event_subject(7, shard=0), "events"),
         (subjects.dead_letter_subject("NOETL_EVENTS"), "dead_letters"),

@@ -31,7 +31,7 @@ def test_w4_another_replica_takes_over_before_the_client_notices() -> None:
 
 def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() -> None:
     stored = {
-        subjects.ingress_subject(3, execution_id=5): INGRESS.name,
+        subjects.ingress_subject(3, execution_id=5, kind="start"): INGRESS.name,
         subjects.command_subject("shared", execution_id=5): COMMANDS.name,
         subjects.COMMANDS_ROOT: COMMANDS.name,
         subjects.event_subject(5, shard=3): EVENTS.name,

@@ -94,7 +94,7 @@ _DEAD = {
 
 INGRESS = Channel(
     name="ingress",
-    address="noetl_ingress.{shard}.{execution_id}",
+    address="noetl_ingress.{shard}.{execution_id}.{kind}",
     summary="Everything accepted that must not be lost, until the orchestrator has committed it.",
     messages=(
         Message("execute", TypeAdapter(ExecuteMessage), "Start an execution.", _INGRESS),
@@ -119,7 +119,12 @@ INGRESS = Channel(
     ),
     senders=("api-gateway", "worker", "outbox"),
     receivers=("orchestrator",),
-    parameters={"shard": _SHARD, "execution_id": _EXECUTION},
+    parameters={
+        "shard": _SHARD,
+        "execution_id": _EXECUTION,
+        "kind": "Kind of the body: `start` and `outcome` of workers, `execute`, `events`, "
+        "`cancel` and `finalize` of others. The release before left it out.",
+    },
     stream=streams.INGRESS.name,
 )
 COMMANDS = Channel(

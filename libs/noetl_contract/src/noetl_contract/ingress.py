@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Model
+from noetl_contract.subjects import IngressKind
 
 REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
@@ -201,6 +202,17 @@ type IngressMessage = Annotated[
 
 INGRESS: TypeAdapter[IngressMessage] = TypeAdapter(IngressMessage)
 """Decodes an ingress body: ``INGRESS.validate_json(data)``."""
+
+
+def kind_of(message: IngressMessage) -> IngressKind:
+    """Return the kind that the subject of a message has to name."""
+    match message.type:
+        case "command.start":
+            return "start"
+        case "command.outcome":
+            return "outcome"
+        case other:
+            return other
 
 
 def deadline_of(headers: Mapping[str, str]) -> int | None:
