@@ -22,8 +22,8 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
-from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.fields import query_moment
+from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.token_guard import optional_token_guard
 from noetl_api_gateway.routes.forwarding import Sent, forward
 from noetl_api_gateway.upstream.services import Services
