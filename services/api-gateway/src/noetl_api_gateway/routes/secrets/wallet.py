@@ -1,6 +1,7 @@
 """Rotation of keys and its status, secrets for other regions, the audit."""
 
 from litestar import Response, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import CrossRegionRequest
 from noetl_contract.http.secrets.keychain import (
     AuditQuery,
@@ -34,6 +35,7 @@ _FORBIDDEN = "Invalid service-account token for /api/internal/*."
 
 @post(
     "/api/internal/wallet/rotate-kek",
+    opt={"needs": Right.WALLET_ROTATE},
     status_code=200,
     guards=[optional_token_guard],
     summary="Wrap all data keys with the current key",
@@ -93,6 +95,7 @@ ROUTES = [
         lambda sent: sent.body,
         body=CrossRegionRequest,
         name="resolve_across_regions",
+        needs=Right.CROSS_REGION,
         within="secrets",
         summary="Seal a secret of this region for another region's worker",
         tags=_TAGS,
@@ -105,6 +108,7 @@ ROUTES = [
         WALLET_STATUS,
         lambda _: Nothing(),
         name="key_status",
+        needs=Right.WALLET_READ,
         summary="Count records by the version of their key",
         description="Count records; those in another form are `invalid`.",
         tags=_TAGS,
@@ -117,6 +121,7 @@ ROUTES = [
         SECRET_AUDIT,
         _audit,
         name="secret_audit",
+        needs=Right.SECRET_AUDIT_READ,
         summary="List readings and changes of secrets, newest first",
         tags=_TAGS,
         guards=[optional_token_guard],

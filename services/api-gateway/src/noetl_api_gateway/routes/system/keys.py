@@ -3,6 +3,7 @@
 from noetl_contract.access.audit import AccessAuditQuery
 from noetl_contract.access.grants import GrantListRequest, GrantName, GrantPut, GrantWish
 from noetl_contract.access.keys import KeyCreate, KeyListRequest, KeyName, KeyWish
+from noetl_contract.access.rights import Right
 from noetl_contract.rpc.catalog import (
     ACCESS_AUDIT_LIST,
     AUTH_GRANT_DELETE,
@@ -58,6 +59,7 @@ ROUTES = [
         summary="Make an API key",
         description="Its token is in this answer and nowhere else.",
         tags=_TAGS,
+        needs=Right.KEYS_MANAGE,
         guards=[optional_token_guard],
         errors=_FORBIDDEN,
     ),
@@ -69,6 +71,7 @@ ROUTES = [
         name="list_keys",
         summary="List API keys without their secrets, newest first",
         tags=_TAGS,
+        needs=Right.KEYS_MANAGE,
         guards=[optional_token_guard],
         query={"with_revoked": (bool, "revoked ones too")},
         errors=_FORBIDDEN,
@@ -81,6 +84,7 @@ ROUTES = [
         name="revoke_key",
         summary="Revoke an API key for good",
         tags=_TAGS,
+        needs=Right.KEYS_MANAGE,
         guards=[optional_token_guard],
         errors={**_FORBIDDEN, 404: "API key not found: 5f0c"},
     ),
@@ -93,6 +97,7 @@ ROUTES = [
         name="put_grant",
         summary="Grant roles to whom a JWT, a session or a certificate proves",
         tags=_TAGS,
+        needs=Right.KEYS_MANAGE,
         guards=[optional_token_guard],
         errors=_FORBIDDEN,
     ),
@@ -104,6 +109,7 @@ ROUTES = [
         name="list_grants",
         summary="List grants, by kind and rank",
         tags=_TAGS,
+        needs=Right.KEYS_MANAGE,
         guards=[optional_token_guard],
         errors=_FORBIDDEN,
     ),
@@ -115,6 +121,7 @@ ROUTES = [
         name="delete_grant",
         summary="Delete a grant",
         tags=_TAGS,
+        needs=Right.KEYS_MANAGE,
         guards=[optional_token_guard],
         errors={**_FORBIDDEN, 404: "Grant not found: 7"},
     ),
@@ -126,6 +133,7 @@ ROUTES = [
         name="access_audit",
         summary="List decisions about requests, newest first",
         tags=_TAGS,
+        needs=Right.ACCESS_AUDIT_READ,
         guards=[optional_token_guard],
         query={
             "principal": (str, "exact name"),
