@@ -122,6 +122,9 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     sql_console_timeout_seconds: float = Field(
         default=20.0, gt=0, description="Timeout of one statement."
     )
+    sql_console_statement_bytes: int = Field(
+        default=64 << 10, gt=0, description="Bytes of the text of one statement."
+    )
     sql_console_rows: int = Field(
         default=10_000,
         gt=0,

@@ -138,7 +138,7 @@ class SqlConsole:
         except asyncpg.UnsupportedClientFeatureError:
             await learn_types(connection)
             prepared = await connection.prepare(statement.text)
-        values = _bound(prepared, statement.parameters)
+        values = await asyncio.to_thread(_bound, prepared, statement.parameters)
         names = [attribute.name for attribute in prepared.get_attributes()]
         if not names:
             await prepared.fetch(*values)

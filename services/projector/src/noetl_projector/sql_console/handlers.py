@@ -1,5 +1,7 @@
 """The SQL route and the check of browser sessions, one function per operation."""
 
+import asyncio
+
 import orjson
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import Encoded, Handlers, RpcClient, RpcRefused, answers, encoded
@@ -75,7 +77,13 @@ class SqlHandlers(Handlers):
     @answers(SQL_EXECUTE)
     async def on_execute(self, request: SqlStatement) -> SqlText | Refusal:
         """Run a statement; ``text`` of the answer is the body, so that no number is rounded."""
-        statement = read_statement(request.query, parameters=request.parameters)
+        # A long text takes as long as some hundred other requests.
+        statement = await asyncio.to_thread(
+            read_statement,
+            request.query,
+            parameters=request.parameters,
+            max_bytes=self._settings.sql_console_statement_bytes,
+        )
         target = await self._target(request)
         try:
             outcome = await self._console.run(

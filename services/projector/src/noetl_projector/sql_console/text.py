@@ -16,7 +16,12 @@ _OUR_BUSINESS = frozenset(
 )
 # A `$` behind a letter, digit or `$` belongs to a name.
 _NATIVE = re.compile(r"(?<![\w$])\$\d")
-_MARK = re.compile(r"%\((?P<name>[^)]+)\)s|%s")
+# A name has a bound and no parenthesis: each character is looked at once.
+_MARK = re.compile(r"%\((?P<name>[^()]{1,128})\)s|%s")
+
+_OPERATORS = frozenset("~!@#^&|`?+-*/%<>=")
+_OPERATOR_LENGTH = 63
+_COMMENTS = 500
 
 type _Number = Callable[[str | None], str]
 type _Pieces = Sequence[tuple[bool, str]]
@@ -36,15 +41,24 @@ class Statement:
     parameters: tuple[Json, ...]
 
 
-def read_statement(text: str, *, parameters: Json) -> Statement:
+def read_statement(text: str, *, parameters: Json, max_bytes: int) -> Statement:
     """Check a statement and give its placeholders PostgreSQL's form.
 
-    ``$1`` and ``%s`` take a list (or one scalar), ``%(name)s`` an object.
+    ``$1`` and ``%s`` take a list (or one scalar), ``%(name)s`` an object. Takes time in proportion
+    to the text.
 
     Raises:
-        StatementRefused: a command that is not for this route, or parameters that don't fit.
+        StatementRefused: a text above ``max_bytes``, a command that is not for this route, or
+            parameters that don't fit.
     """
     text = text.strip()
+    size = len(text.encode(errors="surrogatepass"))
+    if size > max_bytes:
+        raise StatementRefused(
+            reason=f"The statement has {size} bytes; NOETL_SQL_CONSOLE_STATEMENT_BYTES allows"
+            f" {max_bytes}"
+        )
+    _refuse_slow(text)
     _refuse_our_business(text)
     if parameters is None:
         return Statement(text, ())
@@ -61,6 +75,26 @@ def read_statement(text: str, *, parameters: Json) -> Statement:
     if is_native or not is_foreign:
         return Statement(text, values)
     return _marked(pieces, values)
+
+
+def _refuse_slow(text: str) -> None:
+    """Refuse what PostgreSQL's own scanner reads again and again.
+
+    It looks at a whole run of operator characters at once, and takes one character or the start of
+    one comment of it; nothing interrupts it.
+    """
+    comments = operator = 0
+    for kind, begin, end in tokens(text):
+        is_operator = kind == "other" and text[begin] in _OPERATORS
+        operator = operator + 1 if is_operator else 0
+        if kind == "space":
+            comments += text.count("/*", begin, end)
+        if operator > _OPERATOR_LENGTH or comments > _COMMENTS:
+            raise StatementRefused(
+                reason=f"The statement has an operator of more than {_OPERATOR_LENGTH} characters"
+                if operator
+                else f"The statement has more than {_COMMENTS} comments"
+            )
 
 
 def _refuse_our_business(text: str) -> None:
