@@ -17,6 +17,7 @@ _SETTINGS = {
     "nats": {"NOETL_WORKER_TRANSPORT": "nats"},
     "http": {"NOETL_WORKER_TRANSPORT": "http"},
     "guarded": {
+        "NOETL_SQL_CONSOLE_ELSEWHERE": "true",
         "NOETL_INTERNAL_API_TOKEN": TOKEN,
         "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
     },
