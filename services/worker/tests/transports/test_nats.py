@@ -412,7 +412,7 @@ async def test_a_start_whose_acknowledgement_was_lost_is_claimed_and_run(
     )
     plane.validate = False
     await plane.bus.publish(
-        ingress_subject(0, execution_id=7),
+        ingress_subject(0, execution_id=7, kind="start"),
         orjson.dumps({"type": "command.start", "hold": {"event_id": 1}}),
         message_id="s:1:0",
         headers={REPLY_HEADER: "nobody"},
@@ -437,7 +437,7 @@ async def test_after_its_start_a_command_is_not_given_away(
     )
     plane.validate = False
     await plane.bus.publish(
-        ingress_subject(0, execution_id=7),
+        ingress_subject(0, execution_id=7, kind="start"),
         orjson.dumps({"type": "command.start", "hold": {"event_id": 1}}),
         message_id="s:1:0",
         headers={REPLY_HEADER: "nobody"},

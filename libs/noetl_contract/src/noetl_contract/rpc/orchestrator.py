@@ -72,10 +72,15 @@ class ChildRequest(Model):
 
 
 class ChildReserved(Model):
-    """The id under which the child starts: an earlier run's if it started the same child."""
+    """The id under which the child starts: an earlier run's if it started the same child.
+
+    ``owner`` and ``namespace`` are the parent's; absent where its log has none.
+    """
 
     child_id: int
     trace: Json = None
+    owner: str | None = None
+    namespace: str | None = None
 
 
 class LogEnvelope(Model):

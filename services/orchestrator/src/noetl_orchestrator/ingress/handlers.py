@@ -20,7 +20,13 @@ from noetl_contract.json import encode
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.decode import Undecodable, WrongShard, decode, turn_input_of
+from noetl_orchestrator.ingress.decode import (
+    Undecodable,
+    WrongKind,
+    WrongShard,
+    decode,
+    turn_input_of,
+)
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -38,13 +44,13 @@ class IngressHandler:
     """Turn ingress messages into inputs; each is answered when its turn is over.
 
     Attributes:
-        settled: called when a message was answered, to request more.
+        settled: each is called when a message was answered, to request more.
         idle: set while no message waits for its answer.
     """
 
     def __init__(self, bus: Bus, dispatcher: Dispatcher, settings: Settings) -> None:
         self.bus = bus
-        self.settled: Callable[[], None] = lambda: None
+        self.settled: list[Callable[[], None]] = []
         self.idle = asyncio.Event()
         self.idle.set()
         self._working = 0
@@ -70,7 +76,7 @@ class IngressHandler:
     async def _take(self, delivery: Delivery, data: bytes) -> None:
         try:
             message = decode(delivery, data, self._settings)
-        except (Undecodable, WrongShard) as error:
+        except (Undecodable, WrongShard, WrongKind) as error:
             await self._refuse(delivery, error)
             return
         caller = MessageCaller(self, delivery, _reply_encoder(message))
@@ -103,7 +109,8 @@ class IngressHandler:
         self._working -= 1
         if not self._working:
             self.idle.set()
-        self.settled()
+        for request_more in self.settled:
+            request_more()
 
 
 def _encode_envelope(answer: Answer) -> bytes:

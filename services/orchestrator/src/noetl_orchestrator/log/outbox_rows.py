@@ -208,7 +208,7 @@ class OutboxRows:
             execution_id=child_id,
             event_id=child.event_id,
             kind="message",
-            subject=ingress_subject(shard, execution_id=child_id),
+            subject=ingress_subject(shard, execution_id=child_id, kind="cancel"),
             message_id=message_ids.cancel_id(child_id, event_id=child.event_id),
             payload=payload,
             hinted=payload,

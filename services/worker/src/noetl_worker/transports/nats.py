@@ -15,7 +15,7 @@ from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import ingress_subject, rpc_subject
+from noetl_contract.subjects import rpc_subject
 
 from noetl_worker import metrics
 from noetl_worker.commands import (
@@ -142,11 +142,10 @@ class NatsTransport:
         self, note: CommandNotification, delivery: Delivery, *, shard: int
     ) -> _Run | None:
         """Get the right to run a command; None when another worker has it."""
-        subject = ingress_subject(shard, execution_id=note.execution_id)
         command = command_of(note)
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
-            run = _Run(command, Place(subject, note.event_id, command.attempts))
+            run = _Run(command, Place(shard, note.event_id, command.attempts))
             started = await self._start(run, delivery)
             if started is not None:
                 return run if started else None
@@ -227,8 +226,7 @@ class NatsTransport:
             return None
         await delivery.ack()
         metrics.FAST_PATH.labels("claimed").inc()
-        subject = ingress_subject(shard, execution_id=answer.execution_id)
-        run = _Run(answer, Place(subject, note.event_id, answer.attempts))
+        run = _Run(answer, Place(shard, note.event_id, answer.attempts))
         message = self._start_message(run)
         # The first id is the token of starts without a claim.
         message.tries = 1

@@ -4,6 +4,7 @@ import asyncio
 
 from litestar import Response, get, post
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
@@ -21,6 +22,7 @@ from noetl_api_gateway.http.shell import call_of
 
 @get(
     "/api/commands/{event_id:str}",
+    opt={"needs": Right.COMMANDS_READ},
     summary="Read a command",
     tags=["commands"],
     operation_class=documented(
@@ -46,6 +48,7 @@ async def get_command(
 
 @post(
     "/api/commands/{event_id:str}/claim",
+    opt={"needs": Right.COMMANDS_CLAIM},
     status_code=200,
     summary="Claim a command",
     tags=["commands"],
