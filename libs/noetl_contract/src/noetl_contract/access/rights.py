@@ -15,6 +15,7 @@ class Right(StrEnum):
     """Open to everybody: probes, and what a page reads before its login."""
 
     SERVICE_READ = "service.read"
+    SERVICE_PROFILE = "service.profile"
     METRICS_READ = "metrics.read"
     SCHEMA_READ = "schema.read"
     DASHBOARD_READ = "dashboard.read"
@@ -38,13 +39,17 @@ class Right(StrEnum):
     VARIABLES_WRITE = "variables.write"
     RESULTS_READ = "results.read"
     RESULTS_WRITE = "results.write"
+    RESULTS_RESOLVE = "results.resolve"
+    """Read any stored result by its reference, unmasked."""
     RESULTS_DELETE = "results.delete"
 
     CREDENTIALS_LIST = "credentials.list"
     CREDENTIALS_WRITE = "credentials.write"
     CREDENTIALS_DELETE = "credentials.delete"
     CREDENTIALS_USE = "credentials.use"
-    """Ask for one credential: with its data only sealed, as a command, or with `secrets.read`."""
+    """Read one credential; its data only with `secrets.read` too."""
+    CREDENTIALS_SEALED = "credentials.sealed"
+    """Read one credential encrypted for a registered worker."""
     KEYCHAIN_LIST = "keychain.list"
     KEYCHAIN_USE = "keychain.use"
     KEYCHAIN_WRITE = "keychain.write"
@@ -111,6 +116,7 @@ _OPERATOR = _VIEWER | {
     Right.EXECUTIONS_FINALIZE,
     Right.EXECUTIONS_CLEANUP,
     Right.VARIABLES_WRITE,
+    Right.RESULTS_DELETE,
     Right.SUBSCRIPTIONS_CHANGE,
 }
 _AUTHOR = _OPERATOR | {
@@ -122,6 +128,7 @@ _AUTHOR = _OPERATOR | {
 _SECRETS = frozenset(
     {
         Right.CREDENTIALS_LIST,
+        Right.CREDENTIALS_USE,
         Right.CREDENTIALS_WRITE,
         Right.CREDENTIALS_DELETE,
         Right.KEYCHAIN_LIST,
@@ -137,11 +144,13 @@ _WORKER = frozenset(
         Right.WORKERS_READ,
         Right.WORKERS_REGISTER,
         Right.CREDENTIALS_USE,
+        Right.CREDENTIALS_SEALED,
         Right.KEYCHAIN_USE,
         Right.KEYCHAIN_WRITE,
         Right.EXECUTIONS_READ,
         Right.EXECUTIONS_START,
         Right.RESULTS_READ,
+        Right.RESULTS_RESOLVE,
         Right.RESULTS_WRITE,
         Right.VARIABLES_READ,
         Right.VARIABLES_WRITE,
@@ -170,7 +179,6 @@ _SYSTEM = (
         Right.CATALOG_DELETE,
         Right.CATALOG_RESTORE,
         Right.CATALOG_VALIDATE,
-        Right.RESULTS_DELETE,
         Right.WALLET_READ,
         Right.WALLET_ROTATE,
         Right.SECRET_AUDIT_READ,
@@ -202,12 +210,14 @@ COMMAND_RIGHTS = frozenset(
         Right.COMMANDS_CLAIM,
         Right.EVENTS_POST,
         Right.CREDENTIALS_USE,
+        Right.CREDENTIALS_SEALED,
         Right.KEYCHAIN_USE,
         Right.KEYCHAIN_WRITE,
         Right.SECRETS_READ,
         Right.EXECUTIONS_START,
         Right.EXECUTIONS_READ,
         Right.RESULTS_READ,
+        Right.RESULTS_RESOLVE,
         Right.RESULTS_WRITE,
         Right.VARIABLES_READ,
         Right.VARIABLES_WRITE,

@@ -3,6 +3,14 @@
 from pydantic import StrictInt
 
 from noetl_contract.access.audit import AccessAudit, AccessAuditQuery
+from noetl_contract.access.grants import (
+    GrantBody,
+    GrantDeleted,
+    GrantList,
+    GrantListRequest,
+    GrantName,
+    GrantPut,
+)
 from noetl_contract.access.keys import (
     GrantsRequest,
     KeyCreate,
@@ -347,5 +355,11 @@ AUTH_KEY_LIST = Operation("catalog", "auth.key_list", KeyListRequest, KeyList)
 """List API keys without their secrets, newest first."""
 AUTH_KEY_REVOKE = Operation("catalog", "auth.key_revoke", KeyName, KeyRevoked)
 """Revoke an API key for good, and tell all edges."""
+AUTH_GRANT_PUT = Operation("catalog", "auth.grant_put", GrantPut, GrantBody)
+"""Keep a grant in place of the one for the same claim, and tell all edges."""
+AUTH_GRANT_LIST = Operation("catalog", "auth.grant_list", GrantListRequest, GrantList)
+"""List grants, by kind and rank."""
+AUTH_GRANT_DELETE = Operation("catalog", "auth.grant_delete", GrantName, GrantDeleted)
+"""Delete a grant, and tell all edges."""
 ACCESS_AUDIT_LIST = Operation("catalog", "access_audit.list", AccessAuditQuery, AccessAudit)
 """List decisions of the edges about requests, newest first."""

@@ -1,6 +1,7 @@
 """`/api/credentials`, and `/api/gcp/token`."""
 
 from litestar import Response, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import (
     CredentialCreate,
     CredentialList,
@@ -30,7 +31,9 @@ _NOT_FOUND = "Credential 'pg_x' not found"
 _UNREADABLE = "Decryption failed: aead::Error"
 
 
-@post("/api/gcp/token", status_code=200, include_in_schema=False)
+@post(
+    "/api/gcp/token", status_code=200, include_in_schema=False, opt={"needs": Right.CREDENTIALS_USE}
+)
 async def gcp_token() -> Response[bytes]:
     """Refuse by name: tokens come from keychain entries with `provider: gcp_iam`."""
     raise Refusal(404, "The GCP token API is not enabled")
@@ -45,6 +48,7 @@ ROUTES = [
         lambda sent: CredentialStore(**sent.body.model_dump(exclude_unset=True)),
         body=CredentialCreate,
         name="create_credential",
+        needs=Right.CREDENTIALS_WRITE,
         summary="Store a credential, or replace the one with its name",
         description="Hand the credential over, encrypted nowhere before the service that stores"
         " it.",
@@ -60,6 +64,7 @@ ROUTES = [
         CREDENTIAL_LIST,
         lambda sent: CredentialList(type=sent.text("type"), q=sent.text("q")),
         name="list_credentials",
+        needs=Right.CREDENTIALS_LIST,
         summary="List credentials without their data, newest first",
         tags=_TAGS,
         query={
@@ -78,6 +83,7 @@ ROUTES = [
             parent_execution_id=sent.number("parent_execution_id"),
         ),
         name="read_credential",
+        needs=Right.CREDENTIALS_USE,
         within="secrets",
         summary="Read a credential by id or name",
         description="Read a credential, or what an alias stands for in an execution.",
@@ -96,6 +102,7 @@ ROUTES = [
             parent_execution_id=sent.number("parent_execution_id"),
         ),
         name="read_sealed_credential",
+        needs=Right.CREDENTIALS_SEALED,
         within="secrets",
         summary="Read a credential so that only one worker can",
         description="Read a credential, encrypted to a worker's key.",
@@ -115,6 +122,7 @@ ROUTES = [
         CREDENTIAL_DELETE,
         lambda sent: CredentialName(identifier=sent.word("identifier")),
         name="delete_credential",
+        needs=Right.CREDENTIALS_DELETE,
         summary="Delete a credential by id or name",
         tags=_TAGS,
         errors={404: _NOT_FOUND},
