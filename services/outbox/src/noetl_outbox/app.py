@@ -57,12 +57,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", store.now)
-        try:
-            # Creation times and durables should be known before the first row goes out.
-            await recovery.look()
-            await pools.look()
-        except NoetlError as error:
-            _log.warning("first_look_failed", error=error.message)
+        await _look_first(recovery, pools)
         loops = {
             "topology": run_topology_watch(
                 bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated
@@ -99,3 +94,12 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
                 yield
         finally:
             await subscription.unsubscribe()
+
+
+async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
+    """Read creation times and durables, which should be known before the first row goes out."""
+    try:
+        await recovery.look()
+        await pools.look()
+    except NoetlError as error:
+        _log.warning("first_look_failed", error=error.message)
