@@ -24,6 +24,7 @@ _SETTINGS = {
         "NOETL_MAX_CONNECTIONS_PER_ADDRESS": "200",
     },
     "guarded": {
+        "NOETL_SQL_CONSOLE_ELSEWHERE": "true",
         "NOETL_INTERNAL_API_TOKEN": TOKEN,
         "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
     },
