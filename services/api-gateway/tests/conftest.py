@@ -76,9 +76,10 @@ class Backend:
         else:
             message = INGRESS.validate_json(delivery.data).model_dump()
         # Only there where a login is needed.
-        for name in ("owner", "actor", "namespace"):
-            if message.get(name, ...) is None:
-                del message[name]
+        if message["type"] == "execute":
+            for name in ("owner", "actor", "namespace"):
+                if message[name] is None:
+                    del message[name]
         self.ingress.append(message)
         self.attempts.append(delivery.headers["Nats-Msg-Id"])
         reply = await (self.on_ingress or _commit)(message, delivery)

@@ -86,11 +86,11 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
     uri = query_text(request.query_params, "ref")
     if uri is None:
         raise bad_query("missing field `ref`")
-    execution_id = execution_of(uri)
-    await reach_execution(request, execution_id, Right.RESULTS_RESOLVE)
     started = perf_counter()
     outcome = "error"
     try:
+        execution_id = execution_of(uri)
+        await reach_execution(request, execution_id, Right.RESULTS_RESOLVE)
         body = await gateway.services.forward(
             RESULT_RESOLVE, ResultRef(ref=uri), execution_id=execution_id, within="results"
         )
