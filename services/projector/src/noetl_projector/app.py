@@ -36,7 +36,7 @@ from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
 
-SCHEMA = "0008"
+SCHEMA = "0013"
 _NAME = "projector"
 
 
