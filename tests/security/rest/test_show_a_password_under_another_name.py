@@ -3,12 +3,15 @@
 import base64
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 import pytest
-from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, events, execute, finish, register
+
+if TYPE_CHECKING:
+    from noetl_contract.json import JsonObject
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -8,7 +8,7 @@ WITH RECURSIVE origin AS (
         e.execution_id AS asked, e.parent_execution_id, e.context -> 'workload' AS workload,
         1 AS generation
     FROM noetl.event AS e
-    WHERE e.position = 1 AND e.execution_id = ANY($1::BIGINT [])
+    WHERE e.position = 1 AND e.execution_id = ANY($1::BIGINT[])
     UNION ALL
     SELECT
         o.asked, e.parent_execution_id, e.context -> 'workload' AS workload,
@@ -22,7 +22,9 @@ WITH RECURSIVE origin AS (
 SELECT
     o.asked,
     CASE
-        WHEN o.workload::TEXT ~* 'passw|pwd|secret|token|bearer|jwt|auth|credential|pem|cert|key|connection'
+        WHEN o.workload::TEXT ~* (
+                'passw|pwd|secret|token|bearer|jwt|auth|credential|pem|cert|key|connection'
+            )
             THEN o.workload
     END AS workload
 FROM origin AS o;

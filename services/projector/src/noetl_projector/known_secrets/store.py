@@ -2,10 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from noetl_common.pg.database import Database, Store
 from noetl_contract.http.secret_values import secret_values
-from noetl_contract.json import Json
+
+if TYPE_CHECKING:
+    from noetl_contract.json import Json
 
 _GENERATIONS = 8
 _MOST = 10_000
