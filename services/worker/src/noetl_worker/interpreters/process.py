@@ -149,8 +149,7 @@ class Nursery:
             self._requests = None
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+            await asyncio.to_thread(_end, process)
 
     async def _fork(self, directory: str, pipes: tuple[int, ...]) -> tuple[int, int]:
         answer = None
@@ -208,6 +207,14 @@ class Nursery:
         ours.setblocking(False)
         self._requests = ours
         return ours
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_PROMPT_SECONDS)  # it ends with the socket, and leaves no zombies
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 async def _is_readable(descriptor: int, *, seconds: float) -> bool:

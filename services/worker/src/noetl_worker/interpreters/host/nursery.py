@@ -54,6 +54,7 @@ def _serve(requests: socket.socket, *, bounds: dict[str, Any], parent: int) -> N
     while True:
         directory, pipes, _, _ = socket.recv_fds(requests, 4096, _PIPES)
         if not directory:
+            children.on_end()
             os._exit(0)
         # An end between the fork and the note would take the zygote for a stray.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
@@ -114,7 +115,8 @@ class Children:
         own = os.getpid()
         self._list = f"/proc/{own}/task/{own}/children"
 
-    def on_end(self, _number: int, _frame: object) -> None:
+    def on_end(self, *_: object) -> None:
+        """Forget zygotes that have ended, and kill what is none."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
