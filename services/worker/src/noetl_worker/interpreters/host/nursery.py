@@ -115,7 +115,7 @@ class Children:
         own = os.getpid()
         self._list = f"/proc/{own}/task/{own}/children"
 
-    def on_end(self, *_: object) -> None:
+    def on_end(self, *_given: object) -> None:
         """Forget zygotes that have ended, and kill what is none."""
         with contextlib.suppress(ChildProcessError):
             while True:
