@@ -3,13 +3,18 @@
 from typing import Self
 
 from noetl_common.intake.limits import IntakeLimits
-from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
+from noetl_common.settings import (
+    CommandKeySettings,
+    NatsSettings,
+    ServiceSettings,
+    ShardSettings,
+)
 from pydantic import Field, SecretStr, model_validator
 
 _MEBIBYTE = 1 << 20
 
 
-class Settings(NatsSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings):
     """Everything that can be set from outside; no database is among it."""
 
     max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")
