@@ -1,14 +1,29 @@
 """Who may use which credential, and who sees or changes it."""
 
+from typing import Protocol
+
 from noetl_contract.access.principal import OnBehalf, Principal, is_below
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import CredentialStore
+from noetl_contract.rpc.projector import ExecutionOrigin
 
 from noetl_catalog.entries.reach import meets
 from noetl_catalog.secrets.errors import UseRefused
-from noetl_catalog.secrets.keychain.entries import KeychainEntries
-from noetl_catalog.secrets.keychain.executions import Executions
+
+
+class Executions(Protocol):
+    """Tells how executions began."""
+
+    async def find(self, execution_id: int) -> ExecutionOrigin | None:
+        """Return how an execution began; None when there is no such execution."""
+
+
+class Entries(Protocol):
+    """Tells the paths of playbooks."""
+
+    async def path_of(self, catalog_id: int) -> str | None:
+        """Return the path of a playbook, deleted or not; None when there is none."""
 
 
 class Uses:
@@ -19,7 +34,7 @@ class Uses:
         entries: tells the path of its playbook.
     """
 
-    def __init__(self, executions: Executions, entries: KeychainEntries) -> None:
+    def __init__(self, executions: Executions, entries: Entries) -> None:
         self._executions = executions
         self._entries = entries
 
