@@ -16,7 +16,15 @@ _STACKS = pytest.StashKey[SharedStacks]()
 _SETTINGS = {
     "nats": {"NOETL_WORKER_TRANSPORT": "nats"},
     "http": {"NOETL_WORKER_TRANSPORT": "http"},
+    "edge": {
+        "NOETL_HEAD_SECONDS": "1",
+        "NOETL_BODY_SILENCE_SECONDS": "1",
+        "NOETL_BODY_SECONDS": "4",
+        "NOETL_UNREAD_SECONDS": "1",
+        "NOETL_MAX_CONNECTIONS_PER_ADDRESS": "200",
+    },
     "guarded": {
+        "NOETL_SQL_CONSOLE_ELSEWHERE": "true",
         "NOETL_INTERNAL_API_TOKEN": TOKEN,
         "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
     },
@@ -52,6 +60,12 @@ def _stacks(config: pytest.Config) -> SharedStacks:
 def nats_stack(pytestconfig: pytest.Config) -> Stack:
     """A stack as it comes; tests leave each other's executions, paths and names alone."""
     return _stacks(pytestconfig).get("nats")
+
+
+@pytest.fixture(scope="module")
+def edge_stack(pytestconfig: pytest.Config) -> Stack:
+    """A stack whose edge has little patience with clients."""
+    return _stacks(pytestconfig).get("edge")
 
 
 @pytest.fixture(scope="module")

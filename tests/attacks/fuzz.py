@@ -210,11 +210,14 @@ async def publish_ingress(
         for number in range(cases):
             seed = chance.choice(seeds)
             body = broken(json.dumps(mutated(seed, chance)).encode(), chance)
-            subject = f"noetl_ingress.0.{seed['execution_id']}"
+            execution_id, kind = str(seed["execution_id"]), seed["type"].removeprefix("command.")
             if number % 50 == 0:
-                subject = (
-                    f"noetl_ingress.0.{chance.choice(['x', '-1', '0', '99999999999999999999'])}"
-                )
+                execution_id = chance.choice(["x", "-1", "0", "99999999999999999999"])
+            if number % 60 == 0:
+                kind = chance.choice(["start", "cancel", "nonsense"])
+            # Every tenth as the release before publishes.
+            last = "" if number % 10 == 0 else f".{kind}"
+            subject = f"noetl_ingress.0.{execution_id}{last}"
             headers = {"Noetl-Reply": inbox, "Noetl-Deadline": str(int((time.time() + 60) * 1000))}
             if number % 7 == 0:
                 headers["Noetl-Deadline"] = chance.choice(["", "x", "0", "1e99"])

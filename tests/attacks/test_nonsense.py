@@ -138,7 +138,9 @@ def test_nul_characters_are_not_a_server_error(stack: Stack) -> None:
 GARBAGE = [b"", b"garbage \xff\xfe", b"[]", b'{"type": "no.such"}', b'{"type": "execute"}']
 
 
-@pytest.mark.parametrize("subject", ["noetl_ingress.0.1", "noetl.commands.shared.1"])
+@pytest.mark.parametrize(
+    "subject", ["noetl_ingress.0.1", "noetl_ingress.0.1.execute", "noetl.commands.shared.1"]
+)
 async def test_garbage_on_a_stream_becomes_dead_letters(stack: Stack, subject: str) -> None:
     connection = await nats.connect(stack.values()["NOETL_NATS_URL"])
     try:

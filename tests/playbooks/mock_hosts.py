@@ -15,6 +15,7 @@ from noetl_testkit.web import Request, Response, serving
 PAGINATED_API = "http://paginated-api.test-server.svc.cluster.local:5555"
 INTERNET = ("https://jsonplaceholder.typicode.com", "https://httpbin.org")
 TOTAL = 35
+_OVERLAP_SECONDS = 10
 
 type Answer = tuple[int, Json, dict[str, str]]
 
@@ -33,6 +34,7 @@ class Api:
     def reset_probes(self) -> None:
         """Forget the probes of an earlier run."""
         self.started = self.completed = self.active = self.max_active = 0
+        self.overlapped = threading.Event()
 
     # -- pages -------------------------------------------------------------------------------
 
@@ -138,6 +140,11 @@ class Api:
             self.active += 1
             number, at_start = self.started, self.active
             self.max_active = max(self.max_active, self.active)
+            if self.active > 1:
+                self.overlapped.set()
+        # A call is not over before another has begun, whichever of them arrives first: calls one
+        # after the other then never overlap, calls at once always do.
+        self.overlapped.wait(_OVERLAP_SECONDS)
         # It is the workload: a call that lasts while others begin.
         self.closing.wait(seconds)
         with self.lock:

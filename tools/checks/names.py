@@ -8,7 +8,7 @@ from pathlib import Path
 from findings import files, run, source_folders
 
 # First words of NATS subjects, which look like packages.
-SUBJECTS = frozenset({"noetl_dead", "noetl_hint", "noetl_ingress", "noetl_rpc"})
+SUBJECTS = frozenset({"noetl_audit", "noetl_dead", "noetl_hint", "noetl_ingress", "noetl_rpc"})
 # Files of readers, a key of playbooks, a path of the catalog, and a method of MCP.
 NOT_OURS = frozenset(
     {

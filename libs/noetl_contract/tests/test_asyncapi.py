@@ -49,12 +49,14 @@ def test_the_document_has_every_operation_and_every_stream() -> None:
 @pytest.mark.parametrize(
     ("subject", "name"),
     [
-        (subjects.ingress_subject(0, execution_id=7), "ingress"),
+        (subjects.ingress_subject(0, execution_id=7, kind="outcome"), "ingress"),
         (subjects.command_subject("shared", execution_id=7), "commands"),
         (subjects.event_subject(7, shard=0), "events"),
         (subjects.dead_letter_subject("NOETL_EVENTS"), "dead_letters"),
         (subjects.outbox_hint_subject(3), "outbox_hints"),
         (subjects.replica_moves_subject(3), "replica_hints"),
+        (subjects.ACCESS_AUDIT, "access_audit"),
+        (subjects.ACCESS_HINT, "access_hints"),
         ("noetl_rpc.projector.12.vars.list", "projector.vars.list"),
         ("noetl_rpc.catalog.cluster.register.batch", "catalog.register.batch"),
         ("_INBOX.abc.1", "replies"),

@@ -31,11 +31,12 @@ def test_w4_another_replica_takes_over_before_the_client_notices() -> None:
 
 def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() -> None:
     stored = {
-        subjects.ingress_subject(3, execution_id=5): INGRESS.name,
+        subjects.ingress_subject(3, execution_id=5, kind="start"): INGRESS.name,
         subjects.command_subject("shared", execution_id=5): COMMANDS.name,
         subjects.COMMANDS_ROOT: COMMANDS.name,
         subjects.event_subject(5, shard=3): EVENTS.name,
         subjects.dead_letter_subject(INGRESS.name): streams.DEAD.name,
+        subjects.ACCESS_AUDIT: streams.AUDIT.name,
     }
 
     assert {subject: captured_by(subject) for subject in stored} == {
@@ -44,6 +45,7 @@ def test_each_message_is_in_one_stream_and_ours_are_in_none_of_the_contract_s() 
     for subject in (
         subjects.outbox_hint_subject(0),
         subjects.replica_moves_subject(0),
+        subjects.ACCESS_HINT,
         subjects.rpc_subject("catalog", "resolve"),
         "noetl.callbacks.1",
     ):

@@ -16,8 +16,8 @@ from noetl_contract.ingress import DEADLINE_HEADER, REPLY_HEADER
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.orchestrator import ClaimRequest
-from noetl_contract.streams import STREAMS, ingress_durable
-from noetl_contract.subjects import ingress_subject, outbox_hint_subject
+from noetl_contract.streams import STREAMS, ingress_durables
+from noetl_contract.subjects import outbox_hint_subject
 from noetl_engine.execution import Execution
 from noetl_engine.playbook import parse_playbook
 from noetl_orchestrator.ingress.consumer import run_consumer
@@ -67,7 +67,7 @@ class Shard(Tables, Messages):
     ) -> None:
         """Put a message on the ingress without waiting for its answer."""
         await self.bus.publish(
-            subject or ingress_subject(0, execution_id=execution_id),
+            subject or _subject(execution_id, body),
             body if isinstance(body, bytes) else orjson.dumps(body),
             message_id=f"t{next(self.attempts)}-{time.time_ns()}",
             headers=headers,
@@ -106,6 +106,7 @@ class Shard(Tables, Messages):
         instance: str | None = None,
         with_execution: bool = True,
         after_start: bool = False,
+        fence: str | None = None,
         replica: int = 0,
     ) -> JsonObject:
         """Claim a command of a replica directly."""
@@ -115,11 +116,19 @@ class Shard(Tables, Messages):
             worker_id=worker,
             instance=instance,
             after_start=after_start,
+            fence=fence,
         )
         answer = await self.replicas[replica].rooms.claims.on_claim(request)
         if isinstance(answer, Refusal):
             return asdict(answer)
         return {"status": 200, "body": orjson.loads(answer.body)}
+
+
+def _subject(execution_id: int, body: bytes | JsonObject) -> str:
+    kind = "execute"
+    if isinstance(body, dict) and isinstance(body.get("type"), str):
+        kind = body["type"].removeprefix("command.")
+    return f"noetl_ingress.0.{execution_id}.{kind}"
 
 
 def settings_for(nats_url: str, database: Database, **overrides: Json) -> Settings:
@@ -132,22 +141,26 @@ async def running_loops(replica: Replica) -> AsyncIterator[None]:
     """Run turns and intake of a replica."""
     settings, rooms = replica.settings, replica.rooms
     async with rooms.running_turns():
-        intake = asyncio.create_task(
-            run_consumer(
-                replica.bus,
-                ingress_durable(settings.shard_index),
-                rooms.on_batch,
-                window=settings.ingress_window,
-                drain_seconds=2.0,
+        intakes = [
+            asyncio.create_task(
+                run_consumer(
+                    replica.bus,
+                    durable,
+                    rooms.on_batch,
+                    window=settings.ingress_window,
+                    drain_seconds=2.0,
+                )
             )
-        )
+            for durable in ingress_durables(settings.shard_index)
+        ]
         presence = asyncio.create_task(run_presence(rooms.replicas))
         try:
             yield
         finally:
             presence.cancel()
-            intake.cancel()
-            await asyncio.gather(intake, presence, return_exceptions=True)
+            for intake in intakes:
+                intake.cancel()
+            await asyncio.gather(*intakes, presence, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -157,7 +170,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
         base = settings_for(nats_url, database)
         bus = await stack.enter_async_context(connect(base, name="test"))
         pool = await stack.enter_async_context(open_pool(base, name="test"))
-        await ensure_topology(bus, STREAMS, (ingress_durable(0),))
+        await ensure_topology(bus, STREAMS, ingress_durables(0))
         playbooks: dict[int, str] = {}
         machines = itertools.count(1)
 

@@ -30,7 +30,7 @@ from noetl_contract.rpc.catalog import (
 )
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimGranted, ClaimRequest
-from noetl_contract.streams import INGRESS
+from noetl_contract.streams import INGRESS, ingress_durable
 from noetl_contract.subjects import ingress_subject
 from noetl_orchestrator.app import create_app
 from noetl_testkit.postgres import Database
@@ -175,7 +175,7 @@ async def test_f5_a_process_whose_durable_vanished_goes_on(
     app = create_app(settings)
     async with connect(settings, name="test") as bus, catalog(bus), running(app):
         await eventually(lambda: is_ready(app))
-        await bus.js.delete_consumer(INGRESS.name, "orchestrator_0")
+        await bus.js.delete_consumer(INGRESS.name, ingress_durable(0).name)
         with bus.inbox().expect() as waiter:
             await start(bus, headers={REPLY_HEADER: waiter.subject})
             answer = orjson.loads(await waiter.wait(30.0))
@@ -194,7 +194,7 @@ async def start(bus: Bus, **options: Json) -> None:
         "version": 1,
     }
     await bus.publish(
-        ingress_subject(0, execution_id=EXECUTION_ID),
+        ingress_subject(0, execution_id=EXECUTION_ID, kind="execute"),
         orjson.dumps(message),
         message_id="1",
         **options,
@@ -229,7 +229,7 @@ async def test_s1_a_process_whose_clock_is_off_is_not_ready_and_begins_nothing(
 
 
 async def _unanswered(bus: Bus) -> bool:
-    info = await bus.js.consumer_info(INGRESS.name, "orchestrator_0")
+    info = await bus.js.consumer_info(INGRESS.name, ingress_durable(0).name)
     return info.num_ack_pending == 1
 
 
@@ -271,9 +271,10 @@ async def test_work_in_flight_is_answered_before_the_process_ends(
             await lock.start()
             await connection.execute("SELECT FROM noetl.execution_state FOR UPDATE")
             cancel = {"type": "cancel", "execution_id": EXECUTION_ID}
-            subject = ingress_subject(0, execution_id=EXECUTION_ID)
+            subject = ingress_subject(0, execution_id=EXECUTION_ID, kind="cancel")
             await bus.publish(subject, orjson.dumps(cancel), message_id="2")
-            intake = next(t for t in app.service._loops if t.get_name() == "intake")
+            name = f"intake {ingress_durable(0).name}"
+            intake = next(t for t in app.service._loops if t.get_name() == name)
             await eventually(lambda: _unanswered(bus))
             asyncio.get_running_loop().call_later(
                 0.5, lambda: asyncio.ensure_future(lock.rollback())

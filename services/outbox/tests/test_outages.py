@@ -21,7 +21,7 @@ async def test_wiped_store_gets_pending_commands_recent_events_and_messages_agai
         relaying(database, own_nats.url, **QUICK),
     ):
         pending, done, event = rows.command(1), rows.command(2), rows.event(3)
-        subject = ingress_subject(0, execution_id=4)
+        subject = ingress_subject(0, execution_id=4, kind="cancel")
         message = rows.event(4, kind="message", subject=subject, message_id="m:4:1", payload={})
         await rows.commit(pending, event, message)
         await rows.commit(done, pending=False)

@@ -1,12 +1,26 @@
-"""The HTTP server of a process: its signals, its drain, its exit code."""
+"""The HTTP server of a process: its limits, its signals, its drain, its exit code."""
 
 import asyncio
+import resource
 import signal
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from noetl_common.intake.connections import Connections
+from noetl_common.intake.limits import IntakeLimits
+from noetl_common.intake.protocol import guarded
+from noetl_common.logging import get_logger
+
+_OTHER_FILES = 512
+"""Open files of a process beside the connections of its port."""
+
+_log = get_logger()
 
 
 class Drainable(Protocol):
@@ -24,15 +38,60 @@ class Drainable(Protocol):
         """Fail readiness from now on."""
 
 
+def server_config(
+    app: Any, limits: IntakeLimits, *, host: str, port: int, grace_seconds: float, **more: Any
+) -> uvicorn.Config:
+    """Return the server's configuration for an app behind the limits.
+
+    Args:
+        app: the ASGI app.
+        limits: of the port.
+        host: address to bind.
+        port: port to bind.
+        grace_seconds: how long requests may go on at a stop.
+        more: other parameters of the server.
+    """
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=guarded(Connections(limits)),
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=int(limits.idle_seconds),
+        timeout_graceful_shutdown=max(1, int(grace_seconds)),
+        **more,
+    )
+
+
+def allow_connections(wanted: int) -> int:
+    """Let the process have as many files open as connections need; return how many it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if soft < needed:
+        soft = min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < needed:
+        _log.warning("few_open_files_allowed", allowed=soft, wanted=needed)
+    return min(wanted, max(soft - _OTHER_FILES, soft // 2))
+
+
 async def serve(
-    config: uvicorn.Config, service: Drainable | None, *, drain_delay_seconds: float = 0.0
+    config: uvicorn.Config,
+    service: Drainable | None,
+    *,
+    drain_delay_seconds: float = 0.0,
+    handshake_seconds: float = 10.0,
 ) -> int:
     """Serve until a signal comes or the service fails; return the exit code.
 
     SIGTERM fails readiness first and closes the port after the delay, because load balancers
     hear of it late. SIGINT closes at once, a second signal also drops open requests.
     """
-    server = _Server(config)
+    server = _Server(config, handshake_seconds)
     loop = asyncio.get_running_loop()
     signals: list[signal.Signals] = []
 
@@ -68,6 +127,41 @@ async def serve(
 class _Server(uvicorn.Server):
     """Leaves signals to us: the original raises them again after an orderly end."""
 
+    def __init__(self, config: uvicorn.Config, handshake_seconds: float) -> None:
+        super().__init__(config)
+        self._handshake_seconds = handshake_seconds
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port; the original would wait a minute for a handshake of TLS."""
+        if sockets is not None or self.config.ssl is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                self._connection,
+                host=self.config.host,
+                port=self.config.port,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=self._handshake_seconds,
+                backlog=self.config.backlog,
+            )
+        except OSError as error:
+            _log.error("port_not_opened", error=str(error))
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        self.servers = [server]
+        self.started = True
+
+    def _connection(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol

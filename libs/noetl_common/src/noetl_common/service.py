@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.health import HealthRoutes
+from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
-from noetl_common.server import serve
+from noetl_common.server import serve, server_config
 from noetl_common.settings import ServiceSettings
 
 type ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -244,14 +244,12 @@ def run_service[S: ServiceSettings](
 async def _serve[S: ServiceSettings](create_app: Callable[[S], ASGIApp], settings: S) -> int:
     app = create_app(settings)
     service = _service_of(app)
-    config = uvicorn.Config(
+    config = server_config(
         app,
+        IntakeLimits(),
         host=settings.http_host,
         port=settings.http_port,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
+        grace_seconds=settings.shutdown_grace_seconds,
     )
     return await serve(config, service)
 

@@ -155,6 +155,20 @@ class PlaybookSettings(SettingsPiece):
         return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
 
 
+class CommandKeySettings(SettingsPiece):
+    """The key under which commands carry their capability."""
+
+    command_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key that orchestrator and edge share: notifications carry the capability of "
+        "their command, and what workers report must show it. Without it they carry none.",
+    )
+
+    def command_key_bytes(self) -> bytes:
+        """Return the key; empty when there is none."""
+        return self.command_key.get_secret_value().encode()
+
+
 class ServiceSettings(SettingsPiece):
     """Settings of every process: its port, its logs, its end."""
 

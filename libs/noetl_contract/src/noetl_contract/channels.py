@@ -11,9 +11,10 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from noetl_contract import streams
+from noetl_contract.access.audit import AccessRecords
 from noetl_contract.commands import CommandNotification
 from noetl_contract.events import EventMessage
-from noetl_contract.hints import OutboxHint, ReplicaMoves
+from noetl_contract.hints import AccessHint, OutboxHint, ReplicaMoves
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -93,7 +94,7 @@ _DEAD = {
 
 INGRESS = Channel(
     name="ingress",
-    address="noetl_ingress.{shard}.{execution_id}",
+    address="noetl_ingress.{shard}.{execution_id}.{kind}",
     summary="Everything accepted that must not be lost, until the orchestrator has committed it.",
     messages=(
         Message("execute", TypeAdapter(ExecuteMessage), "Start an execution.", _INGRESS),
@@ -118,7 +119,12 @@ INGRESS = Channel(
     ),
     senders=("api-gateway", "worker", "outbox"),
     receivers=("orchestrator",),
-    parameters={"shard": _SHARD, "execution_id": _EXECUTION},
+    parameters={
+        "shard": _SHARD,
+        "execution_id": _EXECUTION,
+        "kind": "Kind of the body: `start` and `outcome` of workers, `execute`, `events`, "
+        "`cancel` and `finalize` of others. The release before left it out.",
+    },
     stream=streams.INGRESS.name,
 )
 COMMANDS = Channel(
@@ -178,6 +184,24 @@ REPLICA_HINTS = Channel(
     parameters={"shard": _SHARD},
     role="hint",
 )
+ACCESS_AUDIT = Channel(
+    name="access_audit",
+    address="noetl_audit.access",
+    summary="Decisions of the edges about requests, in batches.",
+    messages=(Message("access_records", TypeAdapter(AccessRecords), "Decisions, in order.", _ID),),
+    senders=("api-gateway",),
+    receivers=("catalog",),
+    stream=streams.AUDIT.name,
+)
+ACCESS_HINTS = Channel(
+    name="access_hints",
+    address="noetl_hint.access",
+    summary="Keys that hold no longer, so that edges forget them at once; they may be lost.",
+    messages=(Message("access_hint", TypeAdapter(AccessHint), "Revoked keys."),),
+    senders=("catalog",),
+    receivers=("api-gateway",),
+    role="hint",
+)
 REPLIES = Channel(
     name="replies",
     address=None,
@@ -196,7 +220,17 @@ REPLIES = Channel(
     receivers=("api-gateway", "worker", "orchestrator", "catalog", "projector"),
     role="reply",
 )
-CHANNELS = (INGRESS, COMMANDS, EVENTS, DEAD_LETTERS, OUTBOX_HINTS, REPLICA_HINTS, REPLIES)
+CHANNELS = (
+    INGRESS,
+    COMMANDS,
+    EVENTS,
+    DEAD_LETTERS,
+    ACCESS_AUDIT,
+    OUTBOX_HINTS,
+    REPLICA_HINTS,
+    ACCESS_HINTS,
+    REPLIES,
+)
 
 _BROKERS_OWN = {
     "_INBOX.": "replies",

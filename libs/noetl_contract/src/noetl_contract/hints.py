@@ -35,3 +35,13 @@ ReplicaMoves = TypedDict("ReplicaMoves", {"from": str, "moved": list[tuple[int, 
 
 Without positions it tells that the sender is there.
 """
+
+
+class AccessHint(TypedDict):
+    """The body on ``noetl_hint.access``: API keys that hold no longer; empty: forget all.
+
+    Whoever remembers principals forgets them at once; without the hint they are forgotten when
+    their time is over.
+    """
+
+    revoked: list[str]

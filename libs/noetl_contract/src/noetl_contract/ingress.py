@@ -11,13 +11,14 @@ the header ``Noetl-Stored`` travels in its place (W13).
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter
 
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Model
+from noetl_contract.subjects import IngressKind
 
 REPLY_HEADER = "Noetl-Reply"
 DEADLINE_HEADER = "Noetl-Deadline"
@@ -45,7 +46,9 @@ class WireEvent(Model):
 class ExecuteMessage(Model):
     """Start an execution whose id exists already; the playbook version is pinned (S5).
 
-    A start past the deadline of its headers is dropped (W5).
+    A start past the deadline of its headers is dropped (W5). ``owner`` is the principal whose
+    rights the execution has, ``actor`` the one that asked, ``namespace`` the path prefix which
+    its children stay in; all of them go into the first event's ``meta``.
     """
 
     type: Literal["execute"] = "execute"
@@ -61,6 +64,9 @@ class ExecuteMessage(Model):
     dedup_key: str | None = None
     dedup_window_seconds: int = 300
     idempotency_key: str | None = None
+    owner: str | None = None
+    actor: str | None = None
+    namespace: str | None = None
 
 
 class EventsMessage(Model):
@@ -87,6 +93,7 @@ class CancelMessage(Model):
     reason: str | None = None
     cascade: bool = False
     by_parent: bool = False
+    actor: str | None = None
 
 
 class FinalizeMessage(Model):
@@ -97,6 +104,7 @@ class FinalizeMessage(Model):
     execution_id: int
     status: Literal["COMPLETED", "FAILED"]
     error: str | None = None
+    actor: str | None = None
 
 
 class StoredMessage(Model):
@@ -110,7 +118,11 @@ class StoredMessage(Model):
 
 
 class Hold(Model):
-    """The run of a command by one process of a worker: the fence of the fast path."""
+    """The run of a command by one process of a worker: the fence of the fast path.
+
+    ``fence`` is the secret part of the command's capability, with the attempt of this run: it
+    proves that the sender was given the command. The release before sends none.
+    """
 
     event_id: int
     command_id: str
@@ -118,6 +130,7 @@ class Hold(Model):
     attempts: int
     worker_id: str
     instance: str
+    fence: str | None = None
 
 
 class CommandStartMessage(Model):
@@ -149,6 +162,7 @@ class HoldFields(TypedDict):
     attempts: int
     worker_id: str
     instance: str
+    fence: NotRequired[str]
 
 
 class EventFields(TypedDict):
@@ -194,6 +208,17 @@ type IngressMessage = Annotated[
 
 INGRESS: TypeAdapter[IngressMessage] = TypeAdapter(IngressMessage)
 """Decodes an ingress body: ``INGRESS.validate_json(data)``."""
+
+
+def kind_of(message: IngressMessage) -> IngressKind:
+    """Return the kind that the subject of a message has to name."""
+    match message.type:
+        case "command.start":
+            return "start"
+        case "command.outcome":
+            return "outcome"
+        case other:
+            return other
 
 
 def deadline_of(headers: Mapping[str, str]) -> int | None:

@@ -68,15 +68,42 @@ DEAD = StreamSpec(
     max_age=timedelta(days=7),
     max_bytes=256 << 20,
 )
-STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD)
+AUDIT = StreamSpec(
+    name="noetl_audit",
+    subjects=(f"{subjects.AUDIT_ROOT}.>",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(seconds=120),
+    max_age=timedelta(days=7),
+    max_bytes=256 << 20,
+)
+STREAMS = (INGRESS, COMMANDS, EVENTS, DEAD, AUDIT)
 
 
 def ingress_durable(shard: int) -> DurableSpec:
     """Return the orchestrators' durable of one shard (ack wait 5 s: W4)."""
+    return _ingress_durable(f"orchestrator_{shard}_kinds", subjects.ingress_filter(shard))
+
+
+def untyped_ingress_durable(shard: int) -> DurableSpec:
+    """Return the durable of messages that the release before sends, without a kind.
+
+    It is one of its own: replicas of that release read it too, would set the filter of a common
+    one back to theirs, and refuse the other subjects.
+    """
+    return _ingress_durable(f"orchestrator_{shard}", subjects.untyped_ingress_filter(shard))
+
+
+def ingress_durables(shard: int) -> tuple[DurableSpec, ...]:
+    """Return both durables that the orchestrators of a shard read."""
+    return ingress_durable(shard), untyped_ingress_durable(shard)
+
+
+def _ingress_durable(name: str, filter_subject: str) -> DurableSpec:
     return DurableSpec(
         stream=INGRESS.name,
-        name=f"orchestrator_{shard}",
-        filter_subject=subjects.ingress_filter(shard),
+        name=name,
+        filter_subject=filter_subject,
         ack_wait=timedelta(seconds=5),
         max_deliver=1000,
         max_ack_pending=10_000,
@@ -104,4 +131,16 @@ def pool_durable(pool: str) -> DurableSpec:
         ack_wait=timedelta(seconds=30),
         max_deliver=1000,
         max_ack_pending=10_000,
+    )
+
+
+def audit_durable() -> DurableSpec:
+    """Return the catalog's durable of the access audit."""
+    return DurableSpec(
+        stream=AUDIT.name,
+        name="catalog_audit",
+        filter_subject=subjects.ACCESS_AUDIT,
+        ack_wait=timedelta(seconds=30),
+        max_deliver=1000,
+        max_ack_pending=1000,
     )

@@ -5,11 +5,18 @@ root of their own (``noetl_…``), because such a consumer ends on a body it can
 """
 
 import re
+from typing import Literal
 
 COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
+AUDIT_ROOT = "noetl_audit"
+ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
+ACCESS_HINT = "noetl_hint.access"
+
+type IngressKind = Literal["execute", "events", "cancel", "finalize", "start", "outcome"]
+"""The last token of an ingress subject; the broker's permissions tell senders apart by it."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
 # A subject shares one line of 4 KiB with the reply subject; at a longer line the broker ends the
@@ -59,13 +66,23 @@ def events_of_execution_filter(execution_id: int) -> str:
     return f"{EVENTS_ROOT}.*.*.{execution_id}.*"
 
 
-def ingress_subject(shard: int, *, execution_id: int) -> str:
-    """Return ``noetl_ingress.<shard>.<execution_id>``."""
+def ingress_subject(shard: int, *, execution_id: int, kind: IngressKind) -> str:
+    """Return ``noetl_ingress.<shard>.<execution_id>.<kind>``."""
+    return f"{INGRESS_ROOT}.{shard}.{execution_id}.{kind}"
+
+
+def untyped_ingress_subject(shard: int, *, execution_id: int) -> str:
+    """Return the subject without a kind, on which the release before published."""
     return f"{INGRESS_ROOT}.{shard}.{execution_id}"
 
 
 def ingress_filter(shard: int) -> str:
     """Return the filter of a shard's ingress durable."""
+    return f"{INGRESS_ROOT}.{shard}.*.*"
+
+
+def untyped_ingress_filter(shard: int) -> str:
+    """Return the filter of the durable for subjects without a kind."""
     return f"{INGRESS_ROOT}.{shard}.*"
 
 

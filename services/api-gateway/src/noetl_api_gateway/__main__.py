@@ -4,10 +4,9 @@ import asyncio
 import ssl
 import sys
 
-import uvicorn
 import uvloop
 from noetl_common.logging import configure
-from noetl_common.server import serve
+from noetl_common.server import allow_connections, serve, server_config
 
 from noetl_api_gateway.app import create_app
 from noetl_api_gateway.settings import Settings
@@ -21,25 +20,24 @@ async def run(settings: Settings) -> int:
     close at once.
     """
     shell = create_app(settings)
-    config = uvicorn.Config(
+    limits = settings.intake_limits(allow_connections(settings.max_connections))
+    config = server_config(
         shell,
+        limits,
         host=settings.http_host,
         port=settings.http_port,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        limit_concurrency=settings.max_connections,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
+        grace_seconds=settings.shutdown_grace_seconds,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
         ssl_ca_certs=settings.tls_client_ca or None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
     )
-    return await serve(config, shell.service, drain_delay_seconds=settings.drain_delay_seconds)
+    return await serve(
+        config,
+        shell.service,
+        drain_delay_seconds=settings.drain_delay_seconds,
+        handshake_seconds=limits.head_seconds,
+    )
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
@@ -18,6 +18,7 @@ from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
 from noetl_common.logging import get_logger
 from noetl_common.service import supervise
+from noetl_contract.access.rights import Right
 from noetl_contract.streams import STREAMS
 
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
@@ -69,7 +70,12 @@ def create_app(settings: Settings | None = None) -> Shell:
         openapi_config=OpenAPIConfig(
             title="NoETL",
             version="1",
-            path="/schema",
+            openapi_router=Router(
+                "/schema",
+                route_handlers=[],
+                opt={"needs": Right.SCHEMA_READ},
+                include_in_schema=False,
+            ),
             description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
             " strings; every refusal has the keys `error`, `status` and `detail`.",
             use_handler_docstrings=True,

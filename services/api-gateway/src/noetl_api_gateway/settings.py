@@ -2,13 +2,19 @@
 
 from typing import Self
 
-from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
+from noetl_common.intake.limits import IntakeLimits
+from noetl_common.settings import (
+    CommandKeySettings,
+    NatsSettings,
+    ServiceSettings,
+    ShardSettings,
+)
 from pydantic import Field, SecretStr, model_validator
 
 _MEBIBYTE = 1 << 20
 
 
-class Settings(NatsSettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings):
     """Everything that can be set from outside; no database is among it."""
 
     max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")
@@ -65,8 +71,25 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
     max_waiting_writes: int = Field(
         default=2048, ge=1, description="Writes held for their commit at once."
     )
-    max_connections: int = Field(
-        default=10_000, ge=1, description="Connections and requests served at once."
+    max_connections: int = Field(default=10_000, ge=1, description="Connections open at once.")
+    max_connections_per_address: int = Field(
+        default=2000, ge=1, description="Connections of one address, which may be a proxy's."
+    )
+    head_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a request's head, or a handshake of TLS, may take.",
+    )
+    body_silence_seconds: float = Field(
+        default=30.0, gt=0, description="Silence within a request's body that ends the request."
+    )
+    body_seconds: float = Field(
+        default=300.0, gt=0, description="How long a request's body may take."
+    )
+    unread_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Time in which a client must read some of what waits for it; else it is left.",
     )
     max_ingress_backlog: int = Field(
         default=20_000, ge=1, description="Waiting messages above which starts are refused."
@@ -154,6 +177,17 @@ class Settings(NatsSettings, ServiceSettings, ShardSettings):
                 "TLS misconfigured: set both NOETL_TLS_CERT and NOETL_TLS_KEY (or neither)"
             )
         return self
+
+    def intake_limits(self, connections: int) -> IntakeLimits:
+        """Return the limits of the port, of which the process may have so many connections."""
+        return IntakeLimits(
+            head_seconds=self.head_seconds,
+            body_silence_seconds=self.body_silence_seconds,
+            body_seconds=self.body_seconds,
+            unread_seconds=self.unread_seconds,
+            connections=connections,
+            connections_per_address=self.max_connections_per_address,
+        )
 
     def login_provider(self) -> dict[str, str]:
         """Return the login provider's public settings; empty without one."""

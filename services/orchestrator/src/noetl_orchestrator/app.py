@@ -12,7 +12,7 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.rpc.orchestrator import CHILD, CLAIM, PURGE, LogPurged, LogPurgeRequest
-from noetl_contract.streams import STREAMS, ingress_durable
+from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_engine.playbook import parse_playbook
 from noetl_template import Limits, use_limits
 
@@ -49,7 +49,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
     ):
         service.ready_when("bus", bus.is_ready)
         await wait_for_schema(background_pool, _SCHEMA)
-        await ensure_topology(bus, STREAMS, (ingress_durable(settings.shard_index),))
+        await ensure_topology(bus, STREAMS, ingress_durables(settings.shard_index))
         rpc = RpcClient(bus)
         async with lease_machine_id(rpc, NAME) as ids:
             service.ready_when("ids", ids.is_ready)

@@ -6,7 +6,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import run_topology_watch
 from noetl_common.service import Service, every
-from noetl_contract.streams import STREAMS, ingress_durable
+from noetl_contract.streams import STREAMS, ingress_durables
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.ingress.consumer import run_consumer
@@ -26,7 +26,7 @@ def spawn_loops(
     service: Service, settings: Settings, orchestrator: Orchestrator, *, bus: Bus, rpc: RpcClient
 ) -> None:
     """Start the loops; the service stops them."""
-    durable = ingress_durable(settings.shard_index)
+    durables = ingress_durables(settings.shard_index)
     store, sweeper = orchestrator.store, orchestrator.sweeper
 
     def repeat(
@@ -65,17 +65,19 @@ def spawn_loops(
         "partitions_not_kept",
     )
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
-    service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
-    service.spawn(
-        "intake",
-        run_consumer(
-            bus,
-            durable,
-            orchestrator.on_batch,
-            window=settings.ingress_window,
-            beat=service.beater("intake"),
-        ),
-    )
+    service.spawn("topology", run_topology_watch(bus, STREAMS, durables))
+    for durable in durables:
+        name = f"intake {durable.name}"
+        service.spawn(
+            name,
+            run_consumer(
+                bus,
+                durable,
+                orchestrator.on_batch,
+                window=settings.ingress_window,
+                beat=service.beater(name),
+            ),
+        )
 
 
 async def _keep_time(orchestrator: Orchestrator) -> None:

@@ -22,9 +22,24 @@ async def test_s4_a_message_of_another_shard_begins_no_second_log(shard: Shard) 
     execution_id = message["execution_id"]
     other = shard.ids.next()
 
-    answer = await shard.send(execution_id, message, subject=f"noetl_ingress.0.{other}")
+    answer = await shard.send(execution_id, message, subject=f"noetl_ingress.0.{other}.execute")
 
     assert answer["status"] == 422
     assert await shard.state(execution_id) is None
     ((headers, _),) = await shard.dead_letters()
     assert any("is not that of execution" in value for value in headers.values())
+
+
+async def test_a_message_on_the_subject_of_another_kind_is_refused(shard: Shard) -> None:
+    """Who may publish outcomes only must not cancel with them."""
+    await shard.open_replica()
+    execution_id = await shard.start()
+    cancel = {"type": "cancel", "execution_id": execution_id}
+
+    answer = await shard.send(
+        execution_id, cancel, subject=f"noetl_ingress.0.{execution_id}.outcome"
+    )
+
+    assert answer["status"] == 422
+    assert "is not that of a message cancel" in answer["error"]
+    assert (await shard.state(execution_id))["status"] == "RUNNING"

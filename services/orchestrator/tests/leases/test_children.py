@@ -92,7 +92,7 @@ async def messages(shard: Shard, owner: int) -> dict[int, Json]:
         owner,
     )
     for row in rows:
-        assert row["subject"] == ingress_subject(0, execution_id=row["execution_id"])
+        assert row["subject"] == ingress_subject(0, execution_id=row["execution_id"], kind="cancel")
     return {row["execution_id"]: row["payload"] for row in rows}
 
 
@@ -234,7 +234,7 @@ def test_w10_a_cancel_goes_to_the_shard_of_the_child() -> None:
         row = outbox_rows.cancel_row(child, owner=1, outbox_id=9)
         shard = shard_for(child_id, shard_count=4)
 
-        assert row.subject == ingress_subject(shard, execution_id=child_id)
+        assert row.subject == ingress_subject(shard, execution_id=child_id, kind="cancel")
 
 
 # -- reached by an end -------------------------------------------------------------------

@@ -152,7 +152,7 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
         error=f"A {row.kind} could not be published: {reason}",
     )
     return FailureMessage(
-        ingress_subject(shard, execution_id=row.execution_id),
+        ingress_subject(shard, execution_id=row.execution_id, kind="finalize"),
         message_ids.failure_id(row.execution_id, event_id=row.event_id),
         message.model_dump(mode="json"),
     )

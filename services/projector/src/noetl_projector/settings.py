@@ -101,8 +101,9 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         "reads otherwise.",
     )
     sql_console_elsewhere: bool = Field(
-        default=True,
-        description="Let it use databases that the request names by connection or credential.",
+        default=False,
+        description="Let it use databases that the request names by connection or credential; "
+        "their roles must not be able to reach the database's host.",
     )
     sql_console_user: str = Field(
         default="",
@@ -121,6 +122,9 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     sql_console_wait_seconds: float = Field(default=5.0, gt=0, description="Timeout of that wait.")
     sql_console_timeout_seconds: float = Field(
         default=20.0, gt=0, description="Timeout of one statement."
+    )
+    sql_console_statement_bytes: int = Field(
+        default=64 << 10, gt=0, description="Bytes of the text of one statement."
     )
     sql_console_rows: int = Field(
         default=10_000,

@@ -34,7 +34,7 @@ from noetl_projector.sql_console.text import StatementRefused, read_statement
 def test_placeholders_get_numbers(
     text: str, parameters: Json, made: str | None, values: tuple[Json, ...]
 ) -> None:
-    statement = read_statement(text, parameters=parameters)
+    statement = read_statement(text, parameters=parameters, max_bytes=3000)
 
     expected = text.removesuffix("%s") + "$1" if made is None else made
     assert (statement.text, statement.parameters) == (expected, values)
@@ -49,6 +49,9 @@ def test_placeholders_get_numbers(
         ("COPY noetl.event TO PROGRAM 'sh'", None, "COPY is not possible here"),
         ("/* /* */ */ COPY t TO '/x'", None, "COPY is not possible here"),
         ("-- a\rCOPY t TO '/x'", None, "COPY is not possible here"),
+        ("SELECT 1 " + "+-" * 32, None, "The statement has an operator of more than 63 characters"),
+        ("SELECT 1" + "/**/" * 501, None, "The statement has more than 500 comments"),
+        ("SELECT 1" + "/*" * 501, None, "The statement has more than 500 comments"),
         ("SELECT %(a)s", [1], "placeholders like %(name)s need an object"),
         ("SELECT %s", {"a": 1}, "placeholders like %s need a list"),
         ("SELECT %(a)s", {"b": 1}, "there is no parameter called a"),
@@ -59,7 +62,12 @@ def test_other_statements_are_refused(text: str, parameters: Json, reason: str) 
     with pytest.raises(
         StatementRefused, match="^" + reason.replace("(", r"\(").replace(")", r"\)")
     ):
-        read_statement(text, parameters=parameters)
+        read_statement(text, parameters=parameters, max_bytes=3000)
+
+
+def test_a_long_text_is_refused_unread() -> None:
+    with pytest.raises(StatementRefused, match=r"The statement has 101 bytes; .* allows 100"):
+        read_statement("SELECT '" + "é" * 46 + "' ", parameters=None, max_bytes=100)
 
 
 @pytest.mark.parametrize(

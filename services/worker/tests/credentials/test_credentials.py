@@ -92,7 +92,7 @@ class Bench:
             event_id=1,
             command_id="7:start:1",
             step="start",
-            server_url=f"{self.edge.url}/c/7/1",
+            server_url=self.edge.url.replace("//", "//7.1:1.secret@"),
             action=kind,
             context={"tool_config": config, "args": {}, "render_context": {"n": 3}, **context},
         )
@@ -151,7 +151,7 @@ async def test_a_single_tool_gets_the_fields_of_its_alias(bench: Bench, key: str
         "kind": "postgres", "query": "q 3", "host": "mine", "port": 5433, "user": "demo",
         "password": SECRET, "database": "demo_noetl",
     }  # fmt: skip
-    assert bench.asked == ["/c/7/1/api/credentials/pg?include_data=true&execution_id=7"]
+    assert bench.asked == ["/api/credentials/pg?include_data=true&execution_id=7"]
     assert SECRET not in str(context.variables)
     assert outcome.error is None
 

@@ -9,7 +9,7 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import (
     STREAMS,
-    ingress_durable,
+    ingress_durables,
     pool_durable,
     projector_durable,
 )
@@ -54,7 +54,7 @@ async def connected(nats_url: str, *, name: str) -> AsyncIterator[Bus]:
 
 async def _apply(nats_url: str, shards: int) -> list[str]:
     durables = (
-        *(ingress_durable(shard) for shard in range(shards)),
+        *(durable for shard in range(shards) for durable in ingress_durables(shard)),
         *(projector_durable(shard) for shard in range(shards)),
         pool_durable(POOL),
     )

@@ -16,21 +16,30 @@ NONCE_BYTES = 12
 random_bytes: RandomBytes = secrets.token_bytes
 
 
-def encrypt(key: bytes, plaintext: bytes, *, random: RandomBytes = random_bytes) -> bytes:
-    """Return nonce, ciphertext and tag in one piece."""
+def encrypt(
+    key: bytes,
+    plaintext: bytes,
+    *,
+    associated: bytes | None = None,
+    random: RandomBytes = random_bytes,
+) -> bytes:
+    """Return nonce, ciphertext and tag in one piece.
+
+    ``associated`` data is not in the result: who decrypts has to know it.
+    """
     nonce = random(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plaintext, None)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)
 
 
-def decrypt(key: bytes, blob: bytes) -> bytes:
+def decrypt(key: bytes, blob: bytes, *, associated: bytes | None = None) -> bytes:
     """Return what `encrypt` was given.
 
     Raises:
-        DecryptionFailed: another key, or a damaged text.
+        DecryptionFailed: another key, other associated data, or a damaged text.
     """
     if len(blob) < NONCE_BYTES:
         raise DecryptionFailed("Ciphertext too short (missing nonce)")
     try:
-        return AESGCM(key).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], None)
+        return AESGCM(key).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], associated)
     except (InvalidTag, ValueError):
         raise DecryptionFailed(reason="aead::Error") from None

@@ -2,6 +2,8 @@
 
 Each record has a data key of its own, which is stored beside it, wrapped by the key manager.
 Only the wrapped key changes when the master key is rotated.
+Records of version 2 are bound to their row: its identity is associated data of the encryption,
+so that a record copied into another row can't be read there. Version 1 had no such binding.
 """
 
 import base64
@@ -13,10 +15,10 @@ import orjson
 from noetl_contract.json import Json
 
 from noetl_common.crypto.aead import KEY_BYTES, RandomBytes, decrypt, encrypt, random_bytes
-from noetl_common.crypto.errors import NotAnEnvelope
+from noetl_common.crypto.errors import DecryptionFailed, NotAnEnvelope, WrongRow
 
 ALGORITHM = "AES-256-GCM"
-_VERSION = 1
+UNBOUND, BOUND = 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,17 @@ class WrappedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Encrypted data and its wrapped key."""
+    """Encrypted data and its wrapped key.
+
+    Attributes:
+        ciphertext: nonce, ciphertext and tag.
+        dek: the data key, wrapped.
+        version: `BOUND` to the identity of its row, or `UNBOUND`.
+    """
 
     ciphertext: bytes = field(repr=False)
     dek: WrappedKey
+    version: int = UNBOUND
 
     @classmethod
     def seal(
@@ -50,18 +59,37 @@ class Envelope:
         *,
         data_key: bytes,
         dek: WrappedKey,
+        row: str | None = None,
         random: RandomBytes = random_bytes,
     ) -> Self:
-        """Encrypt under a fresh data key, given plain and wrapped."""
-        return cls(ciphertext=encrypt(data_key, plaintext, random=random), dek=dek)
+        """Encrypt under a fresh data key, given plain and wrapped, bound to a row if one is named.
 
-    def open(self, data_key: bytes) -> bytes:
-        """Return the plaintext.
+        Args:
+            plaintext: what to encrypt.
+            data_key: the key, used for this record alone.
+            dek: the same key, wrapped.
+            row: identity of the row, as ``credential:pg``; None makes an unbound record.
+            random: makes the nonce.
+        """
+        version = UNBOUND if row is None else BOUND
+        associated = _associated(version, row or "")
+        ciphertext = encrypt(data_key, plaintext, associated=associated, random=random)
+        return cls(ciphertext=ciphertext, dek=dek, version=version)
+
+    def open(self, data_key: bytes, *, row: str = "") -> bytes:
+        """Return the plaintext of the record that a row holds.
 
         Raises:
-            DecryptionFailed: it was damaged, or the key is another record's.
+            WrongRow: it is bound to another row, was damaged, or the key is another record's.
+            DecryptionFailed: an unbound record was damaged, or the key is another record's.
         """
-        return decrypt(data_key, self.ciphertext)
+        associated = _associated(self.version, row)
+        try:
+            return decrypt(data_key, self.ciphertext, associated=associated)
+        except DecryptionFailed:
+            if associated is None:
+                raise
+            raise WrongRow(row=repr(row)) from None
 
     def rewrapped(self, dek: WrappedKey) -> Self:
         """Return the same data with its key wrapped anew."""
@@ -71,7 +99,7 @@ class Envelope:
         """Return the text to store; the order of its keys is the contract's."""
         return orjson.dumps(
             {
-                "v": _VERSION,
+                "v": self.version,
                 "alg": ALGORITHM,
                 "ct": _base64(self.ciphertext),
                 "dek": {
@@ -90,10 +118,11 @@ def new_data_key(random: RandomBytes = random_bytes) -> bytes:
 
 
 def decode_envelope(text: str) -> Envelope:
-    """Read a stored text. Version and algorithm are not checked.
+    """Read a stored text.
 
     Raises:
-        NotAnEnvelope: it is something else; the message doesn't quote it.
+        NotAnEnvelope: it is something else, or of an unknown version or algorithm; the message
+            doesn't quote it.
     """
     try:
         record = orjson.loads(text.strip())
@@ -102,13 +131,17 @@ def decode_envelope(text: str) -> Envelope:
         raise NotAnEnvelope(reason=reason) from None
     if not isinstance(record, dict):
         raise NotAnEnvelope(reason="expected struct EnvelopeRecord")
-    _integer(record, "v")
-    _text(record, "alg")
+    version = _integer(record, "v")
+    algorithm = _text(record, "alg")
     ciphertext = _text(record, "ct")
     dek = record.get("dek")
     if not isinstance(dek, dict):
         raise NotAnEnvelope(reason=_missing_or_wrong(record, "dek"))
     wrapped = {name: _text(dek, name) for name in ("p", "kid", "kv", "ct")}
+    if version not in {UNBOUND, BOUND}:
+        raise NotAnEnvelope(reason="unknown version")
+    if algorithm != ALGORITHM:
+        raise NotAnEnvelope(reason="unknown algorithm")
     return Envelope(
         ciphertext=_bytes(ciphertext, what="ct"),
         dek=WrappedKey(
@@ -117,7 +150,12 @@ def decode_envelope(text: str) -> Envelope:
             version=wrapped["kv"],
             ciphertext=_bytes(wrapped["ct"], what="dek"),
         ),
+        version=version,
     )
+
+
+def _associated(version: int, row: str) -> bytes | None:
+    return None if version == UNBOUND else f"noetl:{version}:{row}".encode()
 
 
 def _text(source: dict[str, Json], name: str) -> str:

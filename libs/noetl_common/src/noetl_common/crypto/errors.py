@@ -24,6 +24,12 @@ class DecryptionFailed(Permanent):
     http_status = 500
 
 
+class WrongRow(DecryptionFailed):
+    """A record is not the one that was encrypted for its row."""
+
+    template = "Decryption failed: the record of {row} is another row's, or damaged"
+
+
 class WrongProvider(Permanent):
     """A record's key was wrapped by another key manager than the active one."""
 

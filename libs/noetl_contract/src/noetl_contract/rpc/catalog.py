@@ -2,6 +2,27 @@
 
 from pydantic import StrictInt
 
+from noetl_contract.access.audit import AccessAudit, AccessAuditQuery
+from noetl_contract.access.grants import (
+    GrantBody,
+    GrantDeleted,
+    GrantList,
+    GrantListRequest,
+    GrantName,
+    GrantPut,
+)
+from noetl_contract.access.keys import (
+    GrantsRequest,
+    KeyCreate,
+    KeyCreated,
+    KeyList,
+    KeyListRequest,
+    KeyName,
+    KeyRevoked,
+    Resolved,
+    TokenRequest,
+)
+from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     CatalogEntry,
@@ -51,7 +72,7 @@ from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
 
-class EntryName(Model):
+class EntryName(OnBehalf):
     """The name of an entry: an id, or a path with a version; the id counts if both are there.
 
     Ids and versions are taken as numbers or as decimal text; no version, or ``latest``, is the
@@ -77,19 +98,23 @@ class DocumentRequest(Model):
     resource_type: str | None = None
 
 
-class RegisterDocument(DocumentRequest):
+class RegisterDocument(DocumentRequest, OnBehalf):
     """A document to keep; with ``instead_of`` its path must be the path of that entry."""
 
     instead_of: EntryName | None = None
 
 
-class RegisterDocuments(Model):
+class RegisterDocuments(OnBehalf):
     """Documents to keep, one by one."""
 
     items: list[DocumentRequest]
 
 
-class EntryPage(CatalogListRequest):
+class AgentPage(CatalogListRequest, OnBehalf):
+    """Which agents to list."""
+
+
+class EntryPage(CatalogListRequest, OnBehalf):
     """Which entries to list; ``for_page`` adds the keys that a page shows and searches."""
 
     for_page: bool = False
@@ -153,7 +178,7 @@ class ListenerSubscription(Model):
 
 LIST = Operation("catalog", "list", EntryPage, CatalogListAnswer)
 """List entries, newest first."""
-AGENTS = Operation("catalog", "agents", CatalogListRequest, CatalogListAnswer)
+AGENTS = Operation("catalog", "agents", AgentPage, CatalogListAnswer)
 """List agents, newest first, with their metadata in the payload."""
 RESOURCE = Operation("catalog", "resource", EntryName, CatalogEntry)
 """Return one entry whole."""
@@ -282,13 +307,17 @@ MACHINE_RENEW = Operation("catalog", "machine.renew", MachineRenewRequest, Machi
 """Renew the lease of a machine id; 409 when it was lost."""
 
 
-class CredentialName(SecretModel):
+class CredentialName(SecretModel, OnBehalf):
     """The id or name of a credential."""
 
     identifier: str
 
 
-CREDENTIAL_CREATE = Operation("catalog", "credential.create", CredentialCreate, CredentialBody)
+class CredentialStore(CredentialCreate, OnBehalf):
+    """A credential to store."""
+
+
+CREDENTIAL_CREATE = Operation("catalog", "credential.create", CredentialStore, CredentialBody)
 """Store a credential in place of the one with its name."""
 CREDENTIAL_LIST = Operation("catalog", "credential.list", CredentialList, CredentialListAnswer)
 """List credentials without their data, newest first."""
@@ -316,3 +345,21 @@ WALLET_STATUS = Operation("catalog", "wallet.status", Nothing, KeyStatus)
 """Count records by the version of their key."""
 SECRET_AUDIT = Operation("catalog", "secret.audit", AuditQuery, AuditRecords)
 """List accesses to secrets and changes of them, newest first."""
+AUTH_RESOLVE = Operation("catalog", "auth.resolve", TokenRequest, Resolved)
+"""Return the principal of an API key, or why it is none."""
+AUTH_GRANTS = Operation("catalog", "auth.grants", GrantsRequest, Resolved)
+"""Return the principal that grants make of a JWT, session or certificate which was proven."""
+AUTH_KEY_CREATE = Operation("catalog", "auth.key_create", KeyCreate, KeyCreated, repeatable=False)
+"""Make an API key and return it, this once."""
+AUTH_KEY_LIST = Operation("catalog", "auth.key_list", KeyListRequest, KeyList)
+"""List API keys without their secrets, newest first."""
+AUTH_KEY_REVOKE = Operation("catalog", "auth.key_revoke", KeyName, KeyRevoked)
+"""Revoke an API key for good, and tell all edges."""
+AUTH_GRANT_PUT = Operation("catalog", "auth.grant_put", GrantPut, GrantBody)
+"""Keep a grant in place of the one for the same claim, and tell all edges."""
+AUTH_GRANT_LIST = Operation("catalog", "auth.grant_list", GrantListRequest, GrantList)
+"""List grants, by kind and rank."""
+AUTH_GRANT_DELETE = Operation("catalog", "auth.grant_delete", GrantName, GrantDeleted)
+"""Delete a grant, and tell all edges."""
+ACCESS_AUDIT_LIST = Operation("catalog", "access_audit.list", AccessAuditQuery, AccessAudit)
+"""List decisions of the edges about requests, newest first."""

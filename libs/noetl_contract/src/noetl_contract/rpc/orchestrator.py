@@ -20,6 +20,7 @@ class ClaimRequest(Model):
     """A worker asks for a command; ``instance`` is absent over HTTP.
 
     ``after_start`` says that a start over the fast path was published and is unanswered.
+    ``fence`` is the secret part of the capability in the notification, of any attempt.
     """
 
     model_config = example(
@@ -35,14 +36,19 @@ class ClaimRequest(Model):
     worker_id: str
     instance: str | None = None
     after_start: bool = False
+    fence: str | None = None
 
 
 class ClaimFence(Model):
-    """The fence of a run over the fast path: the worker repeats it in start and outcome."""
+    """The fence of a run over the fast path: the worker repeats it in start and outcome.
+
+    ``fence`` is its secret part, in place of that in the notification; absent without a key.
+    """
 
     v: Literal[1] = 1
     attempts: int
     shard: int
+    fence: str | None = None
 
 
 class ClaimGranted(ClaimAnswer):
@@ -72,10 +78,15 @@ class ChildRequest(Model):
 
 
 class ChildReserved(Model):
-    """The id under which the child starts: an earlier run's if it started the same child."""
+    """The id under which the child starts: an earlier run's if it started the same child.
+
+    ``owner`` and ``namespace`` are the parent's; absent where its log has none.
+    """
 
     child_id: int
     trace: Json = None
+    owner: str | None = None
+    namespace: str | None = None
 
 
 class LogEnvelope(Model):

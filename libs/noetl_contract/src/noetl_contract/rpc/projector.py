@@ -2,6 +2,7 @@
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.catalog.subscriptions import SubscriptionBody, SubscriptionList
 from noetl_contract.http.executions.events import BatchStatus, EventResult
 from noetl_contract.http.executions.reads import (
@@ -37,7 +38,7 @@ from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.operation import Operation
 
 
-class ExecutionName(Model):
+class ExecutionName(OnBehalf):
     """The id of an execution."""
 
     model_config = example(execution_id=325077236512452608)
@@ -45,7 +46,7 @@ class ExecutionName(Model):
     execution_id: int
 
 
-class ExecutionsPage(Model):
+class ExecutionsPage(OnBehalf):
     """A page of executions: filters, how many, and how many to leave out."""
 
     catalog_id: int | None = None
@@ -55,7 +56,7 @@ class ExecutionsPage(Model):
     offset: int = 0
 
 
-class DetailRequest(Model):
+class DetailRequest(OnBehalf):
     """An execution with its newest events, or with a page of them when ``page`` is there."""
 
     execution_id: int
@@ -66,7 +67,7 @@ class DetailRequest(Model):
     include_events: bool = Field(default=True, description="counts with `page` only")
 
 
-class EventsPage(Model):
+class EventsPage(OnBehalf):
     """A page of events, newest first."""
 
     execution_id: int
@@ -82,6 +83,7 @@ class ExecutionExists(Model):
     exists: bool
     status: str | None
     commands_generated: int
+    path: str | None = None
 
 
 class ExecutionOrigin(Model):
@@ -91,7 +93,7 @@ class ExecutionOrigin(Model):
     workload: Json = Field(repr=False)
 
 
-class TailRequest(Model):
+class TailRequest(OnBehalf):
     """Events after a position, or after an event, in the order of the log."""
 
     execution_id: int
@@ -128,20 +130,20 @@ class StuckExecutions(Model):
     execution_ids: list[int]
 
 
-class CommandName(Model):
+class CommandName(OnBehalf):
     """The event that issued a command; with the execution the command is found faster."""
 
     event_id: int
     execution_id: int | None = None
 
 
-class EventName(Model):
+class EventName(OnBehalf):
     """The id of an event."""
 
     event_id: int
 
 
-class BatchName(Model):
+class BatchName(OnBehalf):
     """The id of a batch: of its first event."""
 
     request_id: int

@@ -12,6 +12,7 @@ from typing import Literal, NotRequired, TypedDict, Unpack, overload
 from litestar import Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
+from noetl_contract.access.rights import Right
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
@@ -119,6 +120,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     build: Callable[[Sent[Body]], Request],
     *,
     name: str,
+    needs: Right,
     body: type[Body] | None = None,
     query: Mapping[str, tuple[TypeForm, str]] | None = None,
     guards: Sequence[Guard] = (),
@@ -137,6 +139,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         operation: the operation that answers; its answer is the 2xx body.
         build: builds the operation's request.
         name: name of the handler, from which the OpenAPI document's operation id is made.
+        needs: the right that a caller must have.
         body: model of the body.
         query: type and meaning of each query parameter.
         guards: checks before path and body are looked at.
@@ -159,6 +162,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     handler: HTTPRouteHandler = _HANDLERS[method](
         path,
         status_code=200,
+        opt={"needs": needs},
         guards=list(guards),
         summary=document["summary"],
         description=document.get("description") or all_operations()[operation],

@@ -26,11 +26,12 @@ from noetl_contract.ingress import (
     STORED_HEADER,
     IngressMessage,
     encode_message,
+    kind_of,
 )
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import ingress_subject
+from noetl_contract.subjects import IngressKind, ingress_subject
 
 from noetl_api_gateway.http.refusals import Refusal, busy, unavailable
 from noetl_api_gateway.metrics import INGRESS_BACKLOG, PUBLISHED_AGAIN
@@ -153,7 +154,8 @@ class IngressWriter:
             if is_stored:
                 body = await self._keep(body, execution_id, wait, deadline)
             with _Answers(self._inbox) as answers:
-                write = self._write(body, execution_id, wait, deadline, answers.subject)
+                subject = self._subject(execution_id, kind_of(message))
+                write = _write(body, subject, wait, deadline, answers.subject)
                 if is_stored:
                     write.headers[STORED_HEADER] = "1"
                 reply = await self._exchange(write, answers, deadline=deadline, wait=wait)
@@ -190,17 +192,9 @@ class IngressWriter:
                     raise NoAnswerError from refusal
             await asyncio.sleep(_PAUSE_AFTER_503_SECONDS)
 
-    def _write(
-        self, body: bytes, execution_id: int, wait: WriteTimeout, deadline: float, reply: str
-    ) -> "_Write":
+    def _subject(self, execution_id: int, kind: IngressKind) -> str:
         shard = shard_for(execution_id, shard_count=self._shard_count)
-        left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
-        return _Write(
-            subject=ingress_subject(shard, execution_id=execution_id),
-            body=body,
-            headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
-            is_early=wait.early,
-        )
+        return ingress_subject(shard, execution_id=execution_id, kind=kind)
 
     async def _exchange(
         self, write: "_Write", answers: "_Answers", *, deadline: float, wait: WriteTimeout
@@ -273,6 +267,16 @@ class _Write:
         # Once it may have been committed the deadline has to be waited for (W5).
         if self.is_early and not self.is_doubtful:
             raise unavailable(text)
+
+
+def _write(body: bytes, subject: str, wait: WriteTimeout, deadline: float, reply: str) -> _Write:
+    left_ms = int((deadline - asyncio.get_running_loop().time()) * 1000)
+    return _Write(
+        subject=subject,
+        body=body,
+        headers={REPLY_HEADER: reply, DEADLINE_HEADER: str(unix_ms() + left_ms)},
+        is_early=wait.early,
+    )
 
 
 class _Answers:

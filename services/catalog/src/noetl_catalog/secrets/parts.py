@@ -85,7 +85,12 @@ async def open_secrets(
         provider_settings = providers or ProviderSettings()
         keys = open_key_manager(settings, client=client, providers=provider_settings)
         secrets = SecretStore(database)
-        box = SecretBox(keys, allows_plain=settings.allow_plain_secrets)
+        box = SecretBox(
+            keys,
+            allows_plain=settings.allow_plain_secrets,
+            version=settings.envelope_version,
+            oldest=settings.envelope_oldest_version,
+        )
         audit = Audit(secrets, ids=ids, settings=settings)
         resolver = KeychainResolver(
             secrets,

@@ -66,7 +66,9 @@ RETURNING id;
 
 -- name: probe_credential
 -- The text whose key was wrapped last, for the check at start.
-SELECT data_encrypted
+SELECT
+    name,
+    data_encrypted
 FROM noetl.credential
 WHERE data_encrypted LIKE '{"v":%'
 ORDER BY updated_at DESC
@@ -232,6 +234,7 @@ WHERE audit_id IN (
 -- Records in order of key. $1 after this id, $2 limit
 SELECT
     id::TEXT AS key,
+    name,
     data_encrypted
 FROM noetl.credential
 WHERE id > $1::TEXT::BIGINT
@@ -242,6 +245,7 @@ LIMIT $2;
 -- Records in order of key. $1 after this cache key, $2 limit
 SELECT
     cache_key AS key,
+    cache_key AS name,
     data_encrypted
 FROM noetl.keychain
 WHERE cache_key > $1::TEXT

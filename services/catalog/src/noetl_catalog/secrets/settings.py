@@ -1,7 +1,7 @@
 """Settings of keys, credentials and the keychain."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from noetl_common.logging import get_logger
 from noetl_common.settings import SettingsPiece
@@ -34,6 +34,15 @@ class SecretSettings(SettingsPiece):
     encryption_keys_earlier: SecretStr = Field(
         default=SecretStr(""),
         description="Earlier keys that records may still be under: `version=base64`, by commas.",
+    )
+    envelope_version: Literal[1, 2] = Field(
+        default=2,
+        description="Version of new records of secrets: 2 binds them to their row; 1 while a"
+        " catalog of an earlier release, which can't read 2, is still running.",
+    )
+    envelope_oldest_version: Literal[1, 2] = Field(
+        default=1,
+        description="Oldest version of records that is read; 2 once a rotation has bound all.",
     )
     allow_insecure_default_key: Switch = Field(
         default=False,

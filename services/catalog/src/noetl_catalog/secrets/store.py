@@ -67,10 +67,10 @@ class SecretStore(Store):
                 await _record(session, audit)
         return found is not None
 
-    async def probe_credential(self) -> str | None:
-        """Return the encrypted text that was written last."""
-        text: str | None = await self._db.fetchval("probe_credential")
-        return text
+    async def probe_credential(self) -> tuple[str, str] | None:
+        """Return name and encrypted text of the credential that was written last."""
+        row = await self._db.fetchrow("probe_credential")
+        return (row["name"], row["data_encrypted"]) if row else None
 
     async def use_keychain(self, cache_key: str) -> KeychainRow | None:
         """Return an entry; a valid one counts the use."""
@@ -159,10 +159,15 @@ class SecretStore(Store):
         """Delete older audit records."""
         await self._db.execute("delete_old_audit", timedelta(days=days), limit)
 
-    async def page_records(self, table: Table, *, after: str, limit: int) -> list[tuple[str, str]]:
-        """Return (key, encrypted text) of records in order of key."""
+    async def page_records(
+        self, table: Table, *, after: str, limit: int
+    ) -> list[tuple[str, str, str]]:
+        """Return (key, name, encrypted text) of records in order of key.
+
+        A record is bound to its name, which is unique in its table.
+        """
         rows = await self._db.fetch(f"page_{table}", after, limit)
-        return [(row["key"], row["data_encrypted"]) for row in rows]
+        return [(row["key"], row["name"], row["data_encrypted"]) for row in rows]
 
     async def rewrap_records(
         self, table: Table, changes: Sequence[tuple[str, str, str]]

@@ -34,7 +34,7 @@ async def run_consumer(
         BusClosed: the connection is gone for good.
     """
     async with StandingPull(bus, durable, window=window) as pull:
-        handler.settled = pull.top_up
+        handler.settled.append(pull.top_up)
         try:
             while True:
                 beat()
@@ -46,6 +46,7 @@ async def run_consumer(
                 await handler(deliveries)
         finally:
             await asyncio.shield(_drain(pull, handler, drain_seconds))
+            handler.settled.remove(pull.top_up)
 
 
 async def _drain(pull: StandingPull, handler: IngressHandler, seconds: float) -> None:

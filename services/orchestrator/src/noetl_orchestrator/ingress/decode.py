@@ -12,9 +12,10 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     IngressMessage,
     deadline_of,
+    kind_of,
 )
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import ingress_subject
+from noetl_contract.subjects import ingress_subject, untyped_ingress_subject
 from pydantic import ValidationError
 
 from noetl_orchestrator.log.keys import RequestKey
@@ -40,14 +41,22 @@ class WrongShard(Permanent):
     template = "subject {subject} is not that of execution {execution_id}, {expected}"
 
 
+class WrongKind(Permanent):
+    """The subject names another kind than the body, whose sender may not publish that kind."""
+
+    template = "subject {subject} is not that of a message {kind}"
+
+
 def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessage:
-    """Decode a message, delivered or fetched, and check that it belongs to this shard.
+    """Decode a message, delivered or fetched, and check its subject.
+
+    The subject names shard, execution and kind; messages of the release before name no kind.
 
     The database refuses NUL characters. The edge replaces them; messages from elsewhere are
     treated the same here.
 
     Raises:
-        Undecodable, WrongShard: no later try can succeed.
+        Undecodable, WrongShard, WrongKind: no later try can succeed.
     """
     if b"\\u0000" in data:
         data = _NUL.sub(rb"\1\\ufffd", data)
@@ -57,9 +66,15 @@ def decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessag
         raise Undecodable(reason=_problems(error)) from error
     execution_id = message.execution_id
     shard = shard_for(execution_id, shard_count=settings.shard_count)
-    expected = ingress_subject(shard, execution_id=execution_id)
-    if delivery.subject != expected or shard != settings.shard_index:
+    kind = kind_of(message)
+    expected = ingress_subject(shard, execution_id=execution_id, kind=kind)
+    if delivery.subject == expected and shard == settings.shard_index:
+        return message
+    untyped = untyped_ingress_subject(shard, execution_id=execution_id)
+    if shard != settings.shard_index or not f"{delivery.subject}.".startswith(f"{untyped}."):
         raise WrongShard(subject=delivery.subject, execution_id=execution_id, expected=expected)
+    if delivery.subject != untyped:
+        raise WrongKind(subject=delivery.subject, kind=kind)
     return message
 
 

@@ -20,7 +20,14 @@ from noetl_contract.json import encode
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
-from noetl_orchestrator.ingress.decode import Undecodable, WrongShard, decode, turn_input_of
+from noetl_orchestrator.fences import Fences
+from noetl_orchestrator.ingress.decode import (
+    Undecodable,
+    WrongKind,
+    WrongShard,
+    decode,
+    turn_input_of,
+)
 from noetl_orchestrator.ingress.stored_bodies import StoredBodies, StoredBodyGone
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
@@ -38,18 +45,19 @@ class IngressHandler:
     """Turn ingress messages into inputs; each is answered when its turn is over.
 
     Attributes:
-        settled: called when a message was answered, to request more.
+        settled: each is called when a message was answered, to request more.
         idle: set while no message waits for its answer.
     """
 
     def __init__(self, bus: Bus, dispatcher: Dispatcher, settings: Settings) -> None:
         self.bus = bus
-        self.settled: Callable[[], None] = lambda: None
+        self.settled: list[Callable[[], None]] = []
         self.idle = asyncio.Event()
         self.idle.set()
         self._working = 0
         self._dispatcher = dispatcher
         self._settings = settings
+        self._fences = Fences(settings)
         self._stored = StoredBodies(bus, shard=settings.shard_index)
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._fetching: set[asyncio.Task[None]] = set()
@@ -70,14 +78,30 @@ class IngressHandler:
     async def _take(self, delivery: Delivery, data: bytes) -> None:
         try:
             message = decode(delivery, data, self._settings)
-        except (Undecodable, WrongShard) as error:
+        except (Undecodable, WrongShard, WrongKind) as error:
             await self._refuse(delivery, error)
             return
         caller = MessageCaller(self, delivery, _reply_encoder(message))
+        if isinstance(message, CommandStartMessage | CommandOutcomeMessage) and not (
+            self._fences.admits_run(message.execution_id, message.hold)
+        ):
+            await self._turn_away(message, caller)
+            return
         seconds = self._settings.request_key_seconds
         self._dispatcher.submit(
             turn_input_of(message, delivery, caller, idempotency_seconds=seconds)
         )
+
+    async def _turn_away(
+        self, message: CommandStartMessage | CommandOutcomeMessage, caller: Caller
+    ) -> None:
+        """Answer a report whose sender doesn't show that it has the command; keep none of it."""
+        hold = message.hold
+        is_start = isinstance(message, CommandStartMessage)
+        metrics.UNPROVEN.labels("start" if is_start else "outcome").inc()
+        _log.warning("report_unproven", event_id=hold.event_id, worker_id=hold.worker_id)
+        body = {"status": "lost" if is_start else "late", "reason": "fence"}
+        await caller.answered(Answer(body=body))
 
     async def _take_stored(self, delivery: Delivery) -> None:
         """Take a message whose body was too large for the broker."""
@@ -103,7 +127,8 @@ class IngressHandler:
         self._working -= 1
         if not self._working:
             self.idle.set()
-        self.settled()
+        for request_more in self.settled:
+            request_more()
 
 
 def _encode_envelope(answer: Answer) -> bytes:

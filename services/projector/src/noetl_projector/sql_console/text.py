@@ -1,31 +1,22 @@
-"""Refuse forbidden statements of the SQL route; turn `:name` and `?` into `$n`."""
+"""Read statements of the SQL route; turn `%s` and `%(name)s` into `$n`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from noetl_common.errors import Invalid
-from noetl_common.pg.sql_text import code_and_quotes, tokens
+from noetl_common.pg.sql_text import code_and_quotes
 from noetl_contract.json import Json
 
-# One call is one transaction that we begin and end; COPY speaks a protocol of its own, and can
-# start programs.
-_OUR_BUSINESS = frozenset(
-    {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"}
-)
+from noetl_projector.sql_console.allowed import StatementRefused, check_statement
+
 # A `$` behind a letter, digit or `$` belongs to a name.
 _NATIVE = re.compile(r"(?<![\w$])\$\d")
-_MARK = re.compile(r"%\((?P<name>[^)]+)\)s|%s")
+# A name has a bound and no parenthesis: each character is looked at once.
+_MARK = re.compile(r"%\((?P<name>[^()]{1,128})\)s|%s")
 
 type _Number = Callable[[str | None], str]
 type _Pieces = Sequence[tuple[bool, str]]
-
-
-class StatementRefused(Invalid):
-    """The statement or its parameters are not for this route."""
-
-    template = "{reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +27,26 @@ class Statement:
     parameters: tuple[Json, ...]
 
 
-def read_statement(text: str, *, parameters: Json) -> Statement:
+def read_statement(
+    text: str, *, parameters: Json, max_bytes: int, may_write: bool = False
+) -> Statement:
     """Check a statement and give its placeholders PostgreSQL's form.
 
-    ``$1`` and ``%s`` take a list (or one scalar), ``%(name)s`` an object.
+    ``$1`` and ``%s`` take a list (or one scalar), ``%(name)s`` an object. Takes time in proportion
+    to the text.
 
     Raises:
-        StatementRefused: a command that is not for this route, or parameters that don't fit.
+        StatementRefused: a text above ``max_bytes``, a command that is not for this route, or
+            parameters that don't fit.
     """
     text = text.strip()
-    _refuse_our_business(text)
+    size = len(text.encode(errors="surrogatepass"))
+    if size > max_bytes:
+        raise StatementRefused(
+            reason=f"The statement has {size} bytes; NOETL_SQL_CONSOLE_STATEMENT_BYTES allows"
+            f" {max_bytes}"
+        )
+    check_statement(text, may_write=may_write)
     if parameters is None:
         return Statement(text, ())
     pieces = list(code_and_quotes(text))
@@ -61,26 +62,6 @@ def read_statement(text: str, *, parameters: Json) -> Statement:
     if is_native or not is_foreign:
         return Statement(text, values)
     return _marked(pieces, values)
-
-
-def _refuse_our_business(text: str) -> None:
-    command = _first_word(text).lower()
-    if command in _OUR_BUSINESS:
-        raise StatementRefused(
-            reason=f"{command.upper()} is not possible here: each call is one transaction"
-        )
-    if command == "copy":
-        raise StatementRefused(reason="COPY is not possible here")
-
-
-def _first_word(text: str) -> str:
-    """Return the command, which may stand behind empty statements and parentheses."""
-    for kind, begin, end in tokens(text):
-        if kind == "word":
-            return text[begin:end]
-        if kind != "space" and text[begin] not in "(;":
-            break
-    return ""
 
 
 def _named(pieces: _Pieces, parameters: Mapping[str, Json]) -> Statement:

@@ -13,6 +13,7 @@ from noetl_common.bus.publish import Outgoing, PubAck
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
 from noetl_contract.ingress import REPLY_HEADER, CommandMessageFields, EventFields, HoldFields
+from noetl_contract.subjects import ingress_subject
 
 from noetl_worker import jsonb
 from noetl_worker.commands import Command
@@ -28,9 +29,9 @@ type OnAnswer = Callable[["Message", str | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The run of a command that a message reports on, and its subject."""
+    """The run of a command that a message reports on, and the shard of its execution."""
 
-    subject: str
+    shard: int
     event_id: int
     attempts: int
 
@@ -38,10 +39,11 @@ class Place:
 class Message:
     """A start or an outcome; ``due`` is when it is sent again, 0 while it is not stored yet."""
 
-    __slots__ = ("body", "due", "kind", "pause", "place", "reply", "tries")
+    __slots__ = ("body", "due", "kind", "pause", "place", "reply", "subject", "tries")
 
-    def __init__(self, kind: Kind, body: bytes, place: Place, reply: str) -> None:
+    def __init__(self, kind: Kind, subject: str, body: bytes, place: Place, *, reply: str) -> None:
         self.kind = kind
+        self.subject = subject
         self.body = body
         self.place = place
         self.reply = reply
@@ -83,6 +85,8 @@ class Messages:
             worker_id=self._identity.worker_id,
             instance=self._identity.instance,
         )
+        if command.fence:
+            hold["fence"] = command.fence
         body = jsonb.encode(
             CommandMessageFields(
                 type="command.start" if kind == "start" else "command.outcome",
@@ -92,7 +96,9 @@ class Messages:
                 events=events,
             )
         )
-        message = Message(kind, body, place, self._bus.inbox().fresh_subject())
+        subject = ingress_subject(place.shard, execution_id=command.execution_id, kind=kind)
+        reply = self._bus.inbox().fresh_subject()
+        message = Message(kind, subject, body, place, reply=reply)
         if kind == "outcome":
             self._pending_outcomes.add(len(body))
         self._waiting[message.reply] = message
@@ -112,7 +118,7 @@ class Messages:
     async def publish(self, message: Message, *, seconds: float) -> PubAck:
         """Publish once and wait until it is stored."""
         return await self._bus.publish(
-            message.place.subject,
+            message.subject,
             message.body,
             message_id=self._id_of(message),
             headers={REPLY_HEADER: message.reply},
@@ -123,7 +129,7 @@ class Messages:
         """Publish without raising: a failed message is due again anyway."""
         outgoing = [
             Outgoing(
-                message.place.subject,
+                message.subject,
                 message.body,
                 self._id_of(message),
                 {REPLY_HEADER: message.reply},

@@ -15,7 +15,7 @@ from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
-from noetl_contract.subjects import ingress_subject, rpc_subject
+from noetl_contract.subjects import rpc_subject
 
 from noetl_worker import metrics
 from noetl_worker.commands import (
@@ -25,6 +25,7 @@ from noetl_worker.commands import (
     decode_claim,
     decode_notification,
     fresh_until,
+    secret_in,
 )
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
@@ -142,11 +143,10 @@ class NatsTransport:
         self, note: CommandNotification, delivery: Delivery, *, shard: int
     ) -> _Run | None:
         """Get the right to run a command; None when another worker has it."""
-        subject = ingress_subject(shard, execution_id=note.execution_id)
         command = command_of(note)
         after_start = False
         if command is not None and self._is_fresh(note, delivery):
-            run = _Run(command, Place(subject, note.event_id, command.attempts))
+            run = _Run(command, Place(shard, note.event_id, command.attempts))
             started = await self._start(run, delivery)
             if started is not None:
                 return run if started else None
@@ -227,8 +227,7 @@ class NatsTransport:
             return None
         await delivery.ack()
         metrics.FAST_PATH.labels("claimed").inc()
-        subject = ingress_subject(shard, execution_id=answer.execution_id)
-        run = _Run(answer, Place(subject, note.event_id, answer.attempts))
+        run = _Run(answer, Place(shard, note.event_id, answer.attempts))
         message = self._start_message(run)
         # The first id is the token of starts without a claim.
         message.tries = 1
@@ -241,6 +240,7 @@ class NatsTransport:
     ) -> Command | Verdict:
         timing = self._timing
         subject = rpc_subject("orchestrator", "claim", shard=shard)
+        fence = secret_in(note.server_url)
         request = orjson.dumps(
             {
                 "execution_id": note.execution_id,
@@ -248,6 +248,7 @@ class NatsTransport:
                 "worker_id": self._identity.worker_id,
                 "instance": self._identity.instance,
                 "after_start": after_start,
+                **({"fence": fence} if fence else {}),
             }
         )
         first = timing.claim_pause_seconds

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
+from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import Id, IdText
@@ -63,7 +64,7 @@ class CredentialBody(SecretModel):
     updated_at: Rfc3339
 
 
-class CredentialList(SecretModel):
+class CredentialList(SecretModel, OnBehalf):
     """Which credentials to list; an empty text is a filter too."""
 
     type: str | None = None
@@ -77,7 +78,7 @@ class CredentialListAnswer(SecretModel):
     filter: dict[str, str] | None = Field(default=None, description="absent without a filter")
 
 
-class CredentialRead(SecretModel):
+class CredentialRead(SecretModel, OnBehalf):
     """Read one credential, or the target of an alias in an execution."""
 
     identifier: str
@@ -93,7 +94,7 @@ class CredentialDeleted(SecretModel):
     message: str
 
 
-class SealedRead(SecretModel):
+class SealedRead(SecretModel, OnBehalf):
     """Read one credential so that only one worker can."""
 
     identifier: str

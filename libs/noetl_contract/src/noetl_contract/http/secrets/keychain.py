@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, WithJsonSchema
 
+from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I64, Flag, Id, IdText, Moment
@@ -12,7 +13,7 @@ from noetl_contract.model import Model, SecretModel, example
 # Errors of these models must not quote what was sent.
 
 
-class KeychainRead(SecretModel):
+class KeychainRead(SecretModel, OnBehalf):
     """Name an entry."""
 
     catalog_id: int
@@ -43,7 +44,7 @@ class KeychainPutBody(Aliased, SecretModel):
     cache_type: str | None = None
 
 
-class KeychainPut(KeychainPutBody):
+class KeychainPut(KeychainPutBody, OnBehalf):
     """An entry to store, with its name."""
 
     model_config = ConfigDict(json_schema_extra={})
@@ -71,7 +72,7 @@ class KeychainStored(SecretModel):
     expires_at: Rfc3339
 
 
-class KeychainList(SecretModel):
+class KeychainList(SecretModel, OnBehalf):
     """The catalog entry whose keychain entries to list."""
 
     catalog_id: int

@@ -4,6 +4,7 @@ import base64
 import binascii
 
 from litestar.handlers import HTTPRouteHandler
+from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.entries import (
     CatalogListRequest,
     RegisterRequest,
@@ -82,6 +83,7 @@ def _ui_schema(path: str, *, is_documented: bool) -> HTTPRouteHandler:
         UI_SCHEMA,
         _form,
         name="ui_schema",
+        needs=Right.CATALOG_READ,
         summary="`/api/catalog/{path}/ui_schema`: the form that a document's workload asks for",
         description="Infer a form from the document of a path, which may have slashes.",
         tags=_TAGS,
@@ -104,6 +106,7 @@ ROUTES = [
         ),
         body=RegisterRequest,
         name="register",
+        needs=Right.CATALOG_REGISTER,
         summary="Register a document as the next version of its path",
         description="Decode the document and hand it to the catalog.",
         tags=_TAGS,
@@ -117,6 +120,7 @@ ROUTES = [
         _page,
         body=CatalogListRequest,
         name="list_entries",
+        needs=Right.CATALOG_READ,
         summary="List all versions of all entries",
         tags=_TAGS,
         errors={
@@ -134,6 +138,7 @@ ROUTES = [
         named_entry,
         body=ResourceRequest,
         name="resource",
+        needs=Right.CATALOG_READ,
         summary="Read one entry by id or path",
         description="Read one entry; `catalog_id` wins over `path`.",
         tags=_TAGS,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from litestar import Response, get
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import CredentialRead
 from noetl_contract.http.system.internal import IngressAnswer
 from noetl_contract.json import Json, JsonObject
@@ -25,6 +26,7 @@ _SECRET_FIELDS = ("secret", "token", "value", "key", "password")
 
 @get(
     "/api/internal/ingress/{listener:str}",
+    opt={"needs": Right.INTERNAL_INGRESS},
     guards=[internal_token_guard],
     summary="Read how a push listener verifies and dispatches",
     tags=["internal"],

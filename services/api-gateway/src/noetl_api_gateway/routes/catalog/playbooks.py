@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchRequest,
@@ -24,6 +25,7 @@ from noetl_contract.rpc.catalog import (
     RESOURCE,
     RESTORE,
     VALIDATE,
+    AgentPage,
     DocumentRequest,
     EntryName,
     RegisterDocument,
@@ -49,6 +51,7 @@ _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 
 @post(
     "/api/catalog/register/batch",
+    opt={"needs": Right.CATALOG_REGISTER},
     status_code=200,
     summary="Register many documents; those that are refused stop none of the others",
     tags=_TAGS,
@@ -95,6 +98,7 @@ def _parts(
 
 @get(
     "/api/catalog/playbook/content",
+    opt={"needs": Right.CATALOG_READ},
     summary="Read the text of a playbook",
     tags=_TAGS,
     operation_class=documented(
@@ -134,6 +138,7 @@ def _moving(
     operation: Operation[EntryName, MovedAnswer],
     *,
     name: str,
+    needs: Right,
     summary: str,
     description: str,
 ) -> HTTPRouteHandler:
@@ -145,6 +150,7 @@ def _moving(
         named_entry,
         body=ResourceRequest,
         name=name,
+        needs=needs,
         summary=summary,
         description=description,
         tags=_TAGS,
@@ -163,6 +169,7 @@ ROUTES = [
         body=ContentRequest,
         query=_PLAYBOOK_ID,
         name="put_content",
+        needs=Right.CATALOG_REGISTER,
         within="batch",
         summary="Register a text as the next version of a playbook",
         description="Register the next version of the playbook that is being edited.",
@@ -181,6 +188,7 @@ ROUTES = [
         body=ContentRequest,
         query=_PLAYBOOK_ID,
         name="put_playbook",
+        needs=Right.CATALOG_REGISTER,
         within="batch",
         summary="Register a text as the next version of a playbook, as older UIs ask for it",
         description="Register the next version of the playbook that is being edited.",
@@ -191,9 +199,10 @@ ROUTES = [
         "POST",
         "/api/catalog/agents/list",
         AGENTS,
-        lambda sent: sent.body,
+        lambda sent: AgentPage(**sent.body.model_dump(exclude_unset=True)),
         body=CatalogListRequest,
         name="list_agents",
+        needs=Right.CATALOG_READ,
         summary="List agents, by what they can do",
         description="List agents, newest first; their `payload.metadata` tells what they can do.",
         tags=_TAGS,
@@ -204,6 +213,7 @@ ROUTES = [
         DELETE,
         lambda sent: _named(sent.word("playbook_id")),
         name="delete_playbook",
+        needs=Right.CATALOG_DELETE,
         summary="Take a playbook out: one version by its id, all of them by its path",
         description="Take a playbook out; executions of it go on.",
         tags=_TAGS,
@@ -219,6 +229,7 @@ ROUTES = [
         ),
         body=RegisterRequest,
         name="validate_playbook",
+        needs=Right.CATALOG_VALIDATE,
         summary="Say everything that is wrong with a document, without keeping it",
         description="Check a document.",
         tags=_TAGS,
@@ -226,12 +237,14 @@ ROUTES = [
     _moving(
         DELETE,
         name="delete_versions",
+        needs=Right.CATALOG_DELETE,
         summary="Take versions out: nothing starts with them, executions that run them go on",
         description="Take out one version, or with a path alone all of them.",
     ),
     _moving(
         RESTORE,
         name="restore_versions",
+        needs=Right.CATALOG_RESTORE,
         summary="Put versions back that were taken out",
         description="Put back one version, or with a path alone all of them.",
     ),

@@ -5,6 +5,7 @@ is the business of the real worker's subscription pool and of the gateway.
 """
 
 from litestar import Response, get, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.subscriptions import (
     SubscriptionBody,
     SubscriptionList,
@@ -35,6 +36,7 @@ _KIND = "subscription"
 
 @get(
     "/api/subscriptions",
+    opt={"needs": Right.SUBSCRIPTIONS_READ},
     summary="List subscriptions",
     tags=_TAGS,
     operation_class=documented(None, SubscriptionList),
@@ -48,6 +50,7 @@ async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Respo
 
 @post(
     ["/api/subscriptions", "/api/subscriptions/register"],
+    opt={"needs": Right.SUBSCRIPTIONS_CHANGE},
     status_code=200,
     summary="Register the subscription of a path",
     tags=_TAGS,
@@ -99,6 +102,7 @@ ROUTES = [
         SUBSCRIPTION_GET,
         lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
         name="get_subscription",
+        needs=Right.SUBSCRIPTIONS_READ,
         summary="Read a subscription",
         description="Read the state of a subscription.",
         tags=_TAGS,
@@ -112,6 +116,7 @@ ROUTES = [
             subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
         ),
         name="change_subscription",
+        needs=Right.SUBSCRIPTIONS_CHANGE,
         summary="Activate, pause, resume, drain or deactivate a subscription",
         description="Move a subscription on, if its state allows it.",
         tags=_TAGS,

@@ -2,6 +2,7 @@
 
 from litestar import Response, get
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import (
     EhdbEvents,
     EhdbExecution,
@@ -34,6 +35,7 @@ _FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 @get(
     "/api/ehdb/executions",
+    opt={"needs": Right.EXECUTIONS_READ},
     summary="List executions in few words",
     tags=_TAGS,
     operation_class=documented(
@@ -72,6 +74,7 @@ async def ehdb_executions(request: AnyRequest, gateway: OpenGateway) -> Response
 
 @get(
     "/api/ehdb/executions/{execution_id:str}",
+    opt={"needs": Right.EXECUTIONS_READ},
     summary="Read an execution with its events",
     tags=_TAGS,
     operation_class=documented(None, EhdbExecutionDetail, errors=_UNKNOWN),
@@ -109,6 +112,7 @@ async def ehdb_execution(
 
 @get(
     "/api/ehdb/executions/{execution_id:str}/events",
+    opt={"needs": Right.EXECUTIONS_READ},
     summary="Read events of an execution in the order of its log",
     tags=_TAGS,
     operation_class=documented(

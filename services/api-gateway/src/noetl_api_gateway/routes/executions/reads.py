@@ -5,6 +5,7 @@ from datetime import datetime
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import ExecutionEntry
 from noetl_contract.rpc.projector import (
     EXECUTIONS_CANCELLED,
@@ -43,6 +44,7 @@ _DETAIL_QUERY = {**_EVENT_QUERY, "include_events": (bool, "whether events are wa
 
 @get(
     "/api/executions",
+    opt={"needs": Right.EXECUTIONS_READ},
     summary="List executions, newest first",
     tags=_TAGS,
     operation_class=documented(
@@ -94,6 +96,7 @@ def _begin(entry: ExecutionEntry) -> tuple[datetime, int]:
 
 @get(
     "/api/executions/{execution_id:str}/events/stream",
+    opt={"needs": Right.EXECUTIONS_READ},
     summary="Follow the events of an execution as they are committed",
     tags=_TAGS,
     operation_class=documented(
@@ -163,6 +166,7 @@ ROUTES = [
         EXECUTIONS_GET,
         _detail,
         name="execution_detail",
+        needs=Right.EXECUTIONS_READ,
         summary="Read an execution with its events",
         description="Read an execution; paged, newest event first, when a paging parameter is"
         " given.",
@@ -176,6 +180,7 @@ ROUTES = [
         EXECUTIONS_STATUS,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="execution_status",
+        needs=Right.EXECUTIONS_READ,
         summary="Read how an execution stands",
         tags=_TAGS,
         errors=_UNKNOWN,
@@ -186,6 +191,7 @@ ROUTES = [
         EXECUTIONS_CANCELLED,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="cancellation_check",
+        needs=Right.EXECUTIONS_READ,
         summary="Ask whether an execution was cancelled",
         tags=_TAGS,
     ),
@@ -195,6 +201,7 @@ ROUTES = [
         EXECUTIONS_EVENTS,
         _page,
         name="execution_events",
+        needs=Right.EXECUTIONS_READ,
         summary="Page through the events of an execution, newest first",
         tags=_TAGS,
         query=_EVENT_QUERY,

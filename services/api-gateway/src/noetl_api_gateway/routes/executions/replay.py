@@ -1,5 +1,6 @@
 """`GET /api/replay/state`: the state of an execution up to any event."""
 
+from noetl_contract.access.rights import Right
 from noetl_contract.http.scalars import parse_moment
 from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest
 from pydantic import BaseModel
@@ -56,6 +57,7 @@ ROUTES = [
         REPLAY_STATE,
         _replay,
         name="replay_state",
+        needs=Right.EXECUTIONS_READ,
         summary="Fold the log of an execution up to an event",
         description="Fold a log; one of three cutoffs may be named.",
         tags=["executions"],

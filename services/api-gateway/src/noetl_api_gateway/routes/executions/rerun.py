@@ -2,6 +2,7 @@
 
 from litestar import Response, post
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest, RerunRequest
 from noetl_contract.rpc.projector import EXECUTIONS_ORIGIN, ExecutionName
 
@@ -17,6 +18,7 @@ from noetl_api_gateway.routes.executions.start import begin, outcome_of
 
 @post(
     "/api/executions/{execution_id:str}/rerun",
+    opt={"needs": Right.EXECUTIONS_RERUN},
     status_code=200,
     summary="Start an execution once more",
     tags=["executions"],

@@ -1,6 +1,7 @@
 """Lists, deletions and sizes of stored results, also under `/api/temp`."""
 
 from litestar import Response, get
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.results import ResultStats, StoreSize
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import RESULT_DELETE, RESULT_LIST, RESULT_STATS, ResultFilter
@@ -24,6 +25,7 @@ def _paths(tail: str) -> list[str]:
 
 @get(
     ["/api/result/stats", "/api/temp/stats"],
+    opt={"needs": Right.SERVICE_READ},
     summary="Say how much is stored where",
     tags=_TAGS,
     operation_class=documented(None, ResultStats),
@@ -63,6 +65,7 @@ ROUTES = [
         RESULT_LIST,
         lambda sent: _of_scope(sent, sent.text("scope"), sent.text("step_name")),
         name="list_results",
+        needs=Right.RESULTS_READ,
         summary="List the stored results of an execution",
         description="List results, oldest first.",
         tags=_TAGS,
@@ -75,6 +78,7 @@ ROUTES = [
         RESULT_DELETE,
         lambda sent: ResultFilter(execution_id=sent.id(), name=sent.word("step_name")),
         name="delete_step_results",
+        needs=Right.RESULTS_DELETE,
         summary="Delete the stored results of a step",
         description="Delete the results of one step, whatever their scope.",
         tags=_TAGS,
@@ -88,6 +92,7 @@ LARGE_ROUTES = [
         RESULT_DELETE,
         lambda sent: _of_scope(sent, sent.text("scope", "execution")),
         name="delete_results",
+        needs=Right.RESULTS_DELETE,
         summary="Delete the stored results of an execution",
         description="Delete the results of one scope.",
         tags=_TAGS,

@@ -4,6 +4,7 @@ from time import perf_counter
 
 from litestar import Response, get, put
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.results import ResultPutAnswer, ResultPutRequest, StoredResult
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.json import Json, JsonObject
@@ -35,6 +36,7 @@ _OUTCOMES = {400: "bad_request", 404: "not_found"}
 
 @put(
     ["/api/result/{execution_id:str}", "/api/temp/{execution_id:str}"],
+    opt={"needs": Right.RESULTS_WRITE},
     status_code=200,
     summary="Keep a large result",
     tags=["results"],
@@ -68,6 +70,7 @@ async def put_result(
 
 @get(
     ["/api/result/resolve", "/api/temp/resolve"],
+    opt={"needs": Right.RESULTS_RESOLVE},
     summary="Read a result by its URI",
     tags=["results"],
     operation_class=documented(
@@ -101,6 +104,7 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
 
 @get(
     ["/api/result/{execution_id:str}/{name:str}", "/api/temp/{execution_id:str}/{name:str}"],
+    opt={"needs": Right.RESULTS_READ},
     summary="Read the newest result of a name",
     tags=["results"],
     operation_class=documented(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import orjson
 from litestar import Response, post
 from noetl_common.logging import get_logger
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
 from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.rpc.catalog import RESOLVE, EntryName
@@ -41,6 +42,7 @@ _LONGEST_WINDOW_SECONDS = 10 * 365 * 86400
 
 @post(
     "/api/execute",
+    opt={"needs": Right.EXECUTIONS_START},
     status_code=200,
     summary="Start an execution",
     tags=["executions"],

@@ -5,6 +5,7 @@ from collections import Counter
 
 from litestar import Response, post
 from noetl_common.errors import NoetlError
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import (
     BatchResult,
     ExecuteBatchAnswer,
@@ -38,6 +39,7 @@ _PREFIXES = {
 
 @post(
     "/api/execute/batch",
+    opt={"needs": Right.EXECUTIONS_START},
     status_code=200,
     summary="Start many executions",
     tags=["executions"],

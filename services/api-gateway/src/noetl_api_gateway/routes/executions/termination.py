@@ -4,6 +4,7 @@ import asyncio
 
 from litestar import Response, post
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.reads import (
     CancelAnswer,
     CancelRequest,
@@ -38,6 +39,7 @@ _CANCELS_AT_ONCE = 16
 
 @post(
     ["/api/executions/{execution_id:str}/cancel", "/api/executions/{execution_id:str}/stop"],
+    opt={"needs": Right.EXECUTIONS_CANCEL},
     status_code=200,
     summary="Cancel an execution",
     tags=["executions"],
@@ -64,6 +66,7 @@ async def cancel(
 
 @post(
     "/api/executions/{execution_id:str}/finalize",
+    opt={"needs": Right.EXECUTIONS_FINALIZE},
     status_code=200,
     summary="End an execution with a given status",
     tags=["executions"],
@@ -88,6 +91,7 @@ async def finalize(
 
 @post(
     "/api/executions/cleanup",
+    opt={"needs": Right.EXECUTIONS_CLEANUP},
     status_code=200,
     summary="Cancel executions that run for too long",
     tags=["executions"],

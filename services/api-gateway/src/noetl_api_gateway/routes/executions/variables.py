@@ -1,5 +1,6 @@
 """`/api/vars/*`: variables of executions."""
 
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.variables import VarsRequest
 from noetl_contract.rpc.projector import (
     VARS_CLEAR,
@@ -29,6 +30,7 @@ ROUTES = [
         VARS_LIST,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="list_vars",
+        needs=Right.VARIABLES_READ,
         summary="List the variables of an execution",
         description="List variables by name; an execution that has none, or is unknown, has an"
         " empty list.",
@@ -41,6 +43,7 @@ ROUTES = [
         VARS_GET,
         lambda sent: VarName(execution_id=sent.id(), var_name=sent.word("var_name")),
         name="get_var",
+        needs=Right.VARIABLES_READ,
         summary="Read a variable, which counts as an access",
         tags=_TAGS,
         errors={400: _BAD_KEY, 404: _NOT_FOUND},
@@ -52,6 +55,7 @@ ROUTES = [
         lambda sent: VarsSet(execution_id=sent.id(), variables=sent.body.variables),
         body=VarsRequest,
         name="set_vars",
+        needs=Right.VARIABLES_WRITE,
         summary="Write variables",
         description="Write variables: a list of them, or a map of names to values as workers"
         " send it.",
@@ -64,6 +68,7 @@ ROUTES = [
         VARS_DELETE,
         lambda sent: VarName(execution_id=sent.id(), var_name=sent.word("var_name")),
         name="delete_var",
+        needs=Right.VARIABLES_WRITE,
         summary="Remove a variable",
         tags=_TAGS,
         errors={400: _BAD_KEY, 404: _NOT_FOUND},
@@ -74,6 +79,7 @@ ROUTES = [
         VARS_CLEAR,
         lambda sent: ExecutionName(execution_id=sent.id()),
         name="delete_vars",
+        needs=Right.VARIABLES_WRITE,
         summary="Remove all variables of an execution",
         tags=_TAGS,
         errors={400: _BAD_ID},

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from litestar import Response, post
 from litestar.params import FromPath
+from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.events import EventAnswer
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.system.internal import CallbackAnswer, CallbackRequest
@@ -24,6 +25,7 @@ from noetl_api_gateway.metrics import CALLBACKS, STALE_CALLBACKS
 
 @post(
     "/api/internal/container-callback/{execution_id:str}/{step:str}",
+    opt={"needs": Right.INTERNAL_CALLBACK},
     status_code=202,
     guards=[internal_token_guard],
     summary="Say how a container job has ended",

@@ -1,6 +1,7 @@
 """`/api/internal/*`: borrow and mark outbox rows, append projected events, purge."""
 
 from litestar import Response, get, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import (
     ClaimedRow,
     ClaimedRows,
@@ -51,6 +52,7 @@ _TAGS = ["internal"]
 
 @post(
     "/api/internal/outbox/claim",
+    opt={"needs": Right.INTERNAL_OUTBOX},
     status_code=200,
     guards=[internal_token_guard],
     summary="Borrow event rows of the outbox for publication",
@@ -83,6 +85,7 @@ async def claim_rows(request: AnyRequest, gateway: OpenGateway) -> Response[byte
 
 @post(
     "/api/internal/outbox/mark-published",
+    opt={"needs": Right.INTERNAL_OUTBOX},
     status_code=200,
     guards=[internal_token_guard],
     summary="Say which borrowed rows were published",
@@ -102,6 +105,7 @@ async def mark_published(request: AnyRequest, gateway: OpenGateway) -> Response[
 
 @post(
     "/api/internal/outbox/mark-failed",
+    opt={"needs": Right.INTERNAL_OUTBOX},
     status_code=200,
     guards=[internal_token_guard],
     summary="Say that a borrowed row was not published",
@@ -128,6 +132,7 @@ async def mark_failed(request: AnyRequest, gateway: OpenGateway) -> Response[byt
 
 @get(
     "/api/internal/outbox/pending-count",
+    opt={"needs": Right.INTERNAL_OUTBOX},
     guards=[internal_token_guard],
     summary="Count event rows that wait for their publication",
     tags=_TAGS,
@@ -141,6 +146,7 @@ async def count_pending(request: AnyRequest, gateway: OpenGateway) -> Response[b
 
 @post(
     "/api/internal/events/project",
+    opt={"needs": Right.INTERNAL_EVENTS},
     status_code=200,
     guards=[internal_token_guard],
     summary="Append events to logs, each once",
@@ -167,6 +173,7 @@ async def project_events(request: AnyRequest, gateway: OpenGateway) -> Response[
 
 @post(
     "/api/internal/cleanup/purge",
+    opt={"needs": Right.INTERNAL_PURGE},
     status_code=200,
     guards=[internal_token_guard],
     summary="Remove what is older than its retention",

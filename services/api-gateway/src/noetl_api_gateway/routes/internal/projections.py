@@ -1,6 +1,7 @@
 """Routes that advance or rebuild the read model (P3)."""
 
 from litestar import Response, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.system.internal import (
     AdvanceAnswer,
     AdvanceRequest,
@@ -28,6 +29,7 @@ _MOST_NAMED = 5000
 
 @post(
     "/api/internal/projection/advance",
+    opt={"needs": Right.INTERNAL_PROJECTION},
     status_code=200,
     guards=[internal_token_guard],
     summary="Move rows of the read model to where their logs are",
@@ -51,6 +53,7 @@ async def advance_projection(request: AnyRequest, gateway: OpenGateway) -> Respo
 
 @post(
     "/api/internal/projection/rebuild",
+    opt={"needs": Right.INTERNAL_PROJECTION},
     status_code=200,
     guards=[internal_token_guard],
     summary="Write one page of the read model anew",

@@ -1,6 +1,7 @@
 """`/api/credentials`, and `/api/gcp/token`."""
 
 from litestar import Response, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import (
     CredentialCreate,
     CredentialList,
@@ -14,6 +15,7 @@ from noetl_contract.rpc.catalog import (
     CREDENTIAL_LIST,
     CREDENTIAL_SEALED,
     CredentialName,
+    CredentialStore,
 )
 
 from noetl_api_gateway.http.refusals import Refusal
@@ -29,7 +31,9 @@ _NOT_FOUND = "Credential 'pg_x' not found"
 _UNREADABLE = "Decryption failed: aead::Error"
 
 
-@post("/api/gcp/token", status_code=200, include_in_schema=False)
+@post(
+    "/api/gcp/token", status_code=200, include_in_schema=False, opt={"needs": Right.CREDENTIALS_USE}
+)
 async def gcp_token() -> Response[bytes]:
     """Refuse by name: tokens come from keychain entries with `provider: gcp_iam`."""
     raise Refusal(404, "The GCP token API is not enabled")
@@ -41,9 +45,10 @@ ROUTES = [
         "POST",
         "/api/credentials",
         CREDENTIAL_CREATE,
-        lambda sent: sent.body,
+        lambda sent: CredentialStore(**sent.body.model_dump(exclude_unset=True)),
         body=CredentialCreate,
         name="create_credential",
+        needs=Right.CREDENTIALS_WRITE,
         summary="Store a credential, or replace the one with its name",
         description="Hand the credential over, encrypted nowhere before the service that stores"
         " it.",
@@ -59,6 +64,7 @@ ROUTES = [
         CREDENTIAL_LIST,
         lambda sent: CredentialList(type=sent.text("type"), q=sent.text("q")),
         name="list_credentials",
+        needs=Right.CREDENTIALS_LIST,
         summary="List credentials without their data, newest first",
         tags=_TAGS,
         query={
@@ -77,6 +83,7 @@ ROUTES = [
             parent_execution_id=sent.number("parent_execution_id"),
         ),
         name="read_credential",
+        needs=Right.CREDENTIALS_USE,
         within="secrets",
         summary="Read a credential by id or name",
         description="Read a credential, or what an alias stands for in an execution.",
@@ -95,6 +102,7 @@ ROUTES = [
             parent_execution_id=sent.number("parent_execution_id"),
         ),
         name="read_sealed_credential",
+        needs=Right.CREDENTIALS_SEALED,
         within="secrets",
         summary="Read a credential so that only one worker can",
         description="Read a credential, encrypted to a worker's key.",
@@ -114,6 +122,7 @@ ROUTES = [
         CREDENTIAL_DELETE,
         lambda sent: CredentialName(identifier=sent.word("identifier")),
         name="delete_credential",
+        needs=Right.CREDENTIALS_DELETE,
         summary="Delete a credential by id or name",
         tags=_TAGS,
         errors={404: _NOT_FOUND},

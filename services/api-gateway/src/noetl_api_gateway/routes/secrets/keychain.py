@@ -1,6 +1,7 @@
 """`/api/keychain`."""
 
 from litestar import Response, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.keychain import (
     KeychainList,
     KeychainPut,
@@ -21,7 +22,11 @@ _QUERY = {
 }
 
 
-@post("/api/keychain/catalog/{catalog_id:str}", include_in_schema=False)
+@post(
+    "/api/keychain/catalog/{catalog_id:str}",
+    include_in_schema=False,
+    opt={"needs": Right.KEYCHAIN_WRITE},
+)
 async def no_keychain_post() -> Response[bytes]:
     """Refuse as the contract does: the static segment wins over an id."""
     raise Refusal(405, "Method Not Allowed", headers={"allow": "GET,HEAD"})
@@ -62,6 +67,7 @@ ROUTES = [
         KEYCHAIN_GET,
         _entry,
         name="read_keychain_entry",
+        needs=Right.KEYCHAIN_USE,
         within="secrets",
         summary="Read an entry; what became of it is in `status`",
         tags=_TAGS,
@@ -74,6 +80,7 @@ ROUTES = [
         _put,
         body=KeychainPutBody,
         name="store_keychain_entry",
+        needs=Right.KEYCHAIN_WRITE,
         summary="Store an entry",
         description="Store an entry in place of the one with its name and scope.",
         tags=_TAGS,
@@ -86,6 +93,7 @@ ROUTES = [
         KEYCHAIN_DELETE,
         _entry,
         name="delete_keychain_entry",
+        needs=Right.KEYCHAIN_DELETE,
         summary="Delete an entry",
         tags=_TAGS,
         query=_QUERY,
@@ -96,6 +104,7 @@ ROUTES = [
         KEYCHAIN_LIST,
         lambda sent: KeychainList(catalog_id=sent.id("catalog_id")),
         name="list_keychain_entries",
+        needs=Right.KEYCHAIN_LIST,
         summary="List the entries of a catalog entry without their values",
         tags=_TAGS,
     ),

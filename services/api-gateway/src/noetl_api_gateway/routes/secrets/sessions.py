@@ -1,5 +1,6 @@
 """`/api/auth/session/validate`, which a gateway in front of the edge asks."""
 
+from noetl_contract.access.rights import Right
 from noetl_contract.http.system.database import SessionRequest
 from noetl_contract.rpc.projector import SESSIONS_VALIDATE
 
@@ -22,6 +23,7 @@ ROUTES = [
         _stripped,
         body=SessionRequest,
         name="validate_session",
+        needs=Right.SESSIONS_VALIDATE,
         summary="Say who a session token belongs to",
         description="Look a token up in the database that a credential names.",
         tags=["sessions"],

@@ -1,9 +1,7 @@
 """Rotation of keys and its status, secrets for other regions, the audit."""
 
-from datetime import datetime
-
 from litestar import Response, post
-from noetl_contract.http.scalars import parse_moment
+from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import CrossRegionRequest
 from noetl_contract.http.secrets.keychain import (
     AuditQuery,
@@ -25,8 +23,8 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import query_moment
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
 from noetl_api_gateway.routes.forwarding import Sent, forward
 from noetl_api_gateway.upstream.services import Services
@@ -37,6 +35,7 @@ _FORBIDDEN = "Invalid service-account token for /api/internal/*."
 
 @post(
     "/api/internal/wallet/rotate-kek",
+    opt={"needs": Right.WALLET_ROTATE},
     status_code=200,
     guards=[optional_token_guard],
     summary="Wrap all data keys with the current key",
@@ -81,20 +80,10 @@ def _audit(sent: Sent[BaseModel]) -> AuditQuery:
     return AuditQuery(
         credential=sent.text("credential"),
         execution_id=sent.number("execution_id"),
-        since=_moment(sent.text("from"), "from"),
-        until=_moment(sent.text("to"), "to"),
+        since=query_moment(sent.text("from"), "from"),
+        until=query_moment(sent.text("to"), "to"),
         limit=sent.number("limit", 100),
     )
-
-
-def _moment(value: str | None, name: str) -> datetime | None:
-    if value is None:
-        return None
-    # An unencoded `+` arrives as a space.
-    moment = parse_moment(value.replace(" ", "+"))
-    if moment is None:
-        raise bad_query(f"{name}: input contains invalid characters")
-    return moment
 
 
 ROUTES = [
@@ -106,6 +95,7 @@ ROUTES = [
         lambda sent: sent.body,
         body=CrossRegionRequest,
         name="resolve_across_regions",
+        needs=Right.CROSS_REGION,
         within="secrets",
         summary="Seal a secret of this region for another region's worker",
         tags=_TAGS,
@@ -118,6 +108,7 @@ ROUTES = [
         WALLET_STATUS,
         lambda _: Nothing(),
         name="key_status",
+        needs=Right.WALLET_READ,
         summary="Count records by the version of their key",
         description="Count records; those in another form are `invalid`.",
         tags=_TAGS,
@@ -130,6 +121,7 @@ ROUTES = [
         SECRET_AUDIT,
         _audit,
         name="secret_audit",
+        needs=Right.SECRET_AUDIT_READ,
         summary="List readings and changes of secrets, newest first",
         tags=_TAGS,
         guards=[optional_token_guard],

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 from litestar import Response, get
+from noetl_contract.access.rights import Right
 from noetl_contract.events import ExecutionStatus
 from noetl_contract.http.system.dashboard import (
     DashboardStats,
@@ -26,6 +27,7 @@ _RECENT = 10
 
 @get(
     "/api/dashboard/stats",
+    opt={"needs": Right.DASHBOARD_READ},
     summary="How many executions, playbooks and workers there are",
     tags=["dashboard"],
     operation_class=documented(None, DashboardStatsAnswer),
@@ -56,6 +58,7 @@ async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 @get(
     "/api/dashboard/widgets",
+    opt={"needs": Right.DASHBOARD_READ},
     summary="Executions of the last seven days, and the newest ones",
     tags=["dashboard"],
     operation_class=documented(None, DashboardWidgetsAnswer),

@@ -4,6 +4,7 @@ import base64
 import binascii
 
 from litestar import Response, get, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.system.database import (
     DbInitAnswer,
     DbValidateAnswer,
@@ -35,6 +36,7 @@ _REQUIRED = (
 
 @post(
     "/api/postgres/execute",
+    opt={"needs": Right.SQL_EXECUTE},
     status_code=200,
     summary="Run one SQL statement, for reading unless a setting allows more",
     tags=["database"],
@@ -73,6 +75,7 @@ async def execute_sql(request: AnyRequest, gateway: OpenGateway) -> Response[byt
 
 @post(
     "/api/db/init",
+    opt={"needs": Right.DATABASE_READ},
     status_code=200,
     summary="Say whether the schema is there; nothing is created",
     tags=["database"],
@@ -92,6 +95,7 @@ async def init_database(request: AnyRequest, gateway: OpenGateway) -> Response[b
 
 @get(
     "/api/db/validate",
+    opt={"needs": Right.DATABASE_READ},
     summary="Name the tables of the schema and those that are missing",
     tags=["database"],
     operation_class=documented(None, DbValidateAnswer),

@@ -4,6 +4,7 @@ import time
 
 from litestar import Response, get
 from noetl_common.metrics import render
+from noetl_contract.access.rights import Right
 from noetl_contract.http.system.health import HealthAnswer, LiveAnswer, PoolStatusAnswer
 
 from noetl_api_gateway.gateway import TheProcess
@@ -18,6 +19,7 @@ _STARTED = time.monotonic()
 
 @get(
     "/health",
+    opt={"needs": Right.PUBLIC},
     summary="Whether the process answers",
     tags=["health"],
     operation_class=documented(None, LiveAnswer),
@@ -29,6 +31,7 @@ async def live() -> Response[bytes]:
 
 @get(
     "/api/health",
+    opt={"needs": Right.PUBLIC},
     summary="Whether requests can be served now",
     tags=["health"],
     operation_class=documented(None, HealthAnswer, others={503: HealthAnswer}),
@@ -44,6 +47,7 @@ async def health(service: TheProcess) -> Response[bytes]:
 
 @get(
     "/api/pool/status",
+    opt={"needs": Right.SERVICE_READ},
     summary="The orchestrator's connection pool",
     tags=["health"],
     operation_class=documented(None, PoolStatusAnswer),
@@ -55,7 +59,7 @@ async def pool_status(service: TheProcess) -> Response[bytes]:
     return plain_answer(answer.model_dump())
 
 
-@get("/metrics", include_in_schema=False)
+@get("/metrics", include_in_schema=False, opt={"needs": Right.METRICS_READ})
 async def metrics() -> Response[bytes]:
     """Serve the process's metrics."""
     return Response(render(), media_type=_TEXT_FORMAT)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 from litestar import Response, get, post
+from noetl_contract.access.rights import Right
 from noetl_contract.http.system.process import (
     ProfilerAnswer,
     ProfilerStatus,
@@ -19,6 +20,7 @@ from noetl_api_gateway.http.openapi import documented
 
 @get(
     "/api/status",
+    opt={"needs": Right.SERVICE_READ},
     summary="What this process and its machine use",
     tags=["system"],
     operation_class=documented(None, StatusAnswer),
@@ -30,6 +32,7 @@ async def status(request: AnyRequest, service: TheProcess) -> Response[bytes]:
 
 @get(
     "/api/threads",
+    opt={"needs": Right.SERVICE_READ},
     summary="The thread that answers",
     tags=["system"],
     operation_class=documented(None, list[ThreadEntry]),
@@ -45,6 +48,7 @@ async def threads(request: AnyRequest) -> Response[bytes]:
 
 @get(
     "/api/profiler/status",
+    opt={"needs": Right.SERVICE_READ},
     summary="Whether memory is being profiled",
     tags=["system"],
     operation_class=documented(None, ProfilerStatus),
@@ -61,6 +65,7 @@ async def profiler_status(request: AnyRequest) -> Response[bytes]:
 
 @post(
     "/api/profiler/memory/start",
+    opt={"needs": Right.SERVICE_PROFILE},
     status_code=200,
     summary="Begin to profile memory, which needs a tool from outside",
     tags=["system"],
@@ -77,6 +82,7 @@ async def start_profiler(request: AnyRequest) -> Response[bytes]:
 
 @post(
     "/api/profiler/memory/stop",
+    opt={"needs": Right.SERVICE_PROFILE},
     status_code=200,
     summary="End a profile of memory",
     tags=["system"],

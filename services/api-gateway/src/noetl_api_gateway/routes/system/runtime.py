@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from litestar import Litestar, Response, get
 from litestar.routes import HTTPRoute
+from noetl_contract.access.rights import Right
 from noetl_contract.documents.asyncapi import asyncapi_document
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.http.workers.runtimes import RuntimeContract, ShardInfo, ShardPreview
@@ -35,6 +36,7 @@ _ERRORS = {400: 'execution_id "abc" is not a valid i64'}
 
 @get(
     "/api/runtime/shard-info",
+    opt={"needs": Right.SERVICE_READ},
     summary="Which shard an execution belongs to",
     tags=["runtime"],
     operation_class=documented(None, ShardInfo, query=_QUERY, errors=_ERRORS),
@@ -52,6 +54,7 @@ async def shard_info(request: AnyRequest, service: TheProcess) -> Response[bytes
 
 @get(
     "/sharding/preview",
+    opt={"needs": Right.SERVICE_READ},
     summary="Which shard an execution belongs to, as a gateway says it",
     tags=["runtime"],
     operation_class=documented(None, ShardPreview, query=_QUERY, errors=_ERRORS),
@@ -63,6 +66,7 @@ async def sharding_preview(request: AnyRequest) -> Response[bytes]:
 
 @get(
     "/api/runtime/contract",
+    opt={"needs": Right.PUBLIC},
     summary="What this edge serves, for clients that set themselves up",
     tags=["runtime"],
     operation_class=documented(None, RuntimeContract),
@@ -72,7 +76,7 @@ async def contract(request: AnyRequest, service: TheProcess) -> Response[bytes]:
     return plain_answer(_contract_body(_route_names(request.app), service.gateway_settings))
 
 
-@get("/schema/asyncapi", include_in_schema=False)
+@get("/schema/asyncapi", include_in_schema=False, opt={"needs": Right.SCHEMA_READ})
 async def asyncapi() -> Response[bytes]:
     """Describe the messages and requests between services, as an AsyncAPI document."""
     return Response(_asyncapi(), media_type="application/json")

@@ -3,6 +3,7 @@
 from litestar import get
 from litestar.params import FromPath
 from litestar.response import Stream
+from noetl_contract.access.rights import Right
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.rpc.projector import EVENT_RESULT, EVENTS_BATCH, BatchName, EventName
 
@@ -15,6 +16,7 @@ from noetl_api_gateway.routes.forwarding import forward
 
 @get(
     "/api/events/batch/{request_id:str}/stream",
+    opt={"needs": Right.EXECUTIONS_READ},
     summary="Ask what became of a batch of events, as an event stream",
     tags=["events"],
     operation_class=documented(None, StreamedEvent, content_type="text/event-stream"),
@@ -42,6 +44,7 @@ ROUTES = [
         EVENT_RESULT,
         lambda sent: EventName(event_id=sent.id("event_id")),
         name="event_result",
+        needs=Right.EXECUTIONS_READ,
         is_anywhere=True,
         summary="Read what an event brought",
         tags=["events"],
@@ -53,6 +56,7 @@ ROUTES = [
         EVENTS_BATCH,
         lambda sent: BatchName(request_id=sent.id("request_id")),
         name="batch_status",
+        needs=Right.EXECUTIONS_READ,
         is_anywhere=True,
         summary="Ask what became of a batch of events",
         description="Ask after a batch by the id of one of its events: it is committed whole or not"

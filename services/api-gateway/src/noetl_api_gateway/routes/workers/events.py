@@ -4,6 +4,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from litestar import Response, post
+from noetl_contract.access.rights import Right
 from noetl_contract.events import status_from_type
 from noetl_contract.http.executions.events import (
     EventAnswer,
@@ -28,6 +29,7 @@ from noetl_api_gateway.metrics import event_label, event_metrics
 
 @post(
     "/api/events",
+    opt={"needs": Right.EVENTS_POST},
     status_code=200,
     summary="Report an event",
     tags=["events"],
@@ -60,6 +62,7 @@ async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[byte
 
 @post(
     "/api/events/batch",
+    opt={"needs": Right.EVENTS_POST},
     status_code=200,
     summary="Report several events of one execution",
     tags=["events"],

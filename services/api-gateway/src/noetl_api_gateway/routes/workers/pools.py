@@ -1,5 +1,6 @@
 """`/api/worker/*`: registration and heartbeats."""
 
+from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.runtimes import (
     RuntimeBeat,
     RuntimeNameRequest,
@@ -44,6 +45,7 @@ ROUTES = [
         _registration,
         body=RuntimeRegisterRequest,
         name="register_worker",
+        needs=Right.WORKERS_REGISTER,
         summary="Register a worker",
         description="Register a worker, or renew its registration.",
         tags=_TAGS,
@@ -57,6 +59,7 @@ ROUTES = [
         lambda sent: RuntimeBeat(name=sent.body.name, kind=sent.body.kind, over_edge=True),
         body=RuntimeNameRequest,
         name="heartbeat_worker",
+        needs=Right.WORKERS_REGISTER,
         summary="Say that a worker is alive",
         description="Record that a worker is alive; a row that was lost, not one that was removed,"
         " comes back.",
@@ -71,6 +74,7 @@ ROUTES = [
         lambda sent: sent.body,
         body=RuntimeNameRequest,
         name="deregister_worker",
+        needs=Right.WORKERS_REGISTER,
         summary="Remove a worker",
         tags=_TAGS,
         errors=_NOT_FOUND,
@@ -82,6 +86,7 @@ ROUTES = [
         lambda sent: sent.body,
         body=RuntimeNameRequest,
         name="post_deregister_worker",
+        needs=Right.WORKERS_REGISTER,
         summary="Remove a worker, as real workers ask for it",
         tags=_TAGS,
         errors=_NOT_FOUND,
@@ -96,6 +101,7 @@ ROUTES = [
             name=sent.text("name"),
         ),
         name="list_workers",
+        needs=Right.WORKERS_READ,
         summary="List registered workers",
         tags=_TAGS,
         query={

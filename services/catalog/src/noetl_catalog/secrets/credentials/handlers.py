@@ -33,7 +33,7 @@ from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.reader import SecretReader
 from noetl_catalog.secrets.errors import BrokerUnreachable, ResidencyViolation
-from noetl_catalog.secrets.keys.box import SecretBox
+from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
@@ -67,7 +67,7 @@ class CredentialHandlers(Handlers):
     @answers(CREDENTIAL_CREATE)
     async def on_create(self, request: CredentialCreate) -> CredentialBody:
         """Store a credential, in place of the one with its name."""
-        closed = await self._box.close(request.data)
+        closed = await self._box.close(request.data, row=row_of("credential", request.name))
         return await self._store.put_credential(
             self._ids.next(),
             request,

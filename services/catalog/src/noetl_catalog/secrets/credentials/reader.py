@@ -10,7 +10,7 @@ from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed
-from noetl_catalog.secrets.keys.box import Opened, SecretBox
+from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
 from noetl_catalog.secrets.store import SecretStore
 
 
@@ -59,7 +59,8 @@ class SecretReader:
     async def _found(self, identifier: str, reader: Reader) -> tuple[CredentialBody, Opened] | None:
         stored = await self._store.find_credential(identifier)
         if stored is not None:
-            return stored.body, await self._box.open(stored.data_encrypted)
+            row = row_of("credential", stored.body.name)
+            return stored.body, await self._box.open(stored.data_encrypted, row=row)
         if reader.execution_id is None:
             return None
         resolved = await self._resolver.resolve(identifier, execution_id=reader.execution_id)

@@ -18,7 +18,7 @@ from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_L
 
 from noetl_catalog.secrets.audit import Action, Audit, Reader
 from noetl_catalog.secrets.keychain.entries import SCOPES, cache_key
-from noetl_catalog.secrets.keys.box import SecretBox
+from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
 
@@ -41,7 +41,8 @@ class KeychainHandlers(Handlers):
     @answers(KEYCHAIN_GET)
     async def on_get(self, request: KeychainRead) -> KeychainState:
         """Return an entry; its use is counted before it is decrypted."""
-        row = await self._store.use_keychain(_key(request))
+        key = _key(request)
+        row = await self._store.use_keychain(key)
         if row is None:
             return KeychainState(status="not_found")
         state = KeychainState(
@@ -52,7 +53,7 @@ class KeychainHandlers(Handlers):
         )
         if row.is_expired:
             return state
-        opened = await self._box.open(row.data_encrypted)
+        opened = await self._box.open(row.data_encrypted, row=row_of("keychain", key))
         await self._audit.record(
             request.keychain_name,
             Action.GET_KEYCHAIN,
@@ -80,7 +81,8 @@ class KeychainHandlers(Handlers):
             expires_at = _expiry(request)
         except OverflowError:
             return Refusal(422, "expires_in is beyond the end of time")
-        closed = await self._box.close(request.data)
+        key = _key(request)
+        closed = await self._box.close(request.data, row=row_of("keychain", key))
         record = self._audit.row(
             request.keychain_name,
             Action.PUT_KEYCHAIN,
@@ -89,7 +91,6 @@ class KeychainHandlers(Handlers):
             ),
             kek_version=closed.key_version,
         )
-        key = _key(request)
         settings = self._settings
         is_local = request.scope_type == "local"
         try:

@@ -22,7 +22,7 @@ from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.residency import check_residency
-from noetl_catalog.secrets.keys.box import Opened, SecretBox
+from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
 from noetl_catalog.secrets.rows import KeychainRow
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
@@ -180,7 +180,9 @@ class KeychainResolver:
             row = await self._store.use_keychain(wanted.cache_key)
             if row is None or row.is_expired:
                 return None
-            opened = await self._box.open(row.data_encrypted)
+            opened = await self._box.open(
+                row.data_encrypted, row=row_of("keychain", wanted.cache_key)
+            )
         except NoetlError as error:
             _log.warning("keychain_cache_unreadable", error=error.message)
             return None
@@ -194,7 +196,7 @@ class KeychainResolver:
             _SKIPS.labels("already_expired").inc()
             return
         try:
-            closed = await self._box.close(fetched.value)
+            closed = await self._box.close(fetched.value, row=row_of("keychain", wanted.cache_key))
             await self._store.put_keychain(
                 wanted.cache_key,
                 KeychainPut(

@@ -9,7 +9,7 @@ from noetl_common.errors import NoetlError, Transient
 from noetl_common.logging import get_logger
 from noetl_contract.http.secrets.keychain import RotateSlice
 
-from noetl_catalog.secrets.keys.box import SecretBox
+from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.store import SecretStore, Table
 
 _FIRST: dict[Table, str] = {"credential": str(-(1 << 63)), "keychain": ""}
@@ -62,16 +62,16 @@ class KeyRotation:
         return RotateSlice(last_id=int(work.after) if is_number else 0, **asdict(work))
 
     async def _rotate_page(
-        self, table: Table, page: list[tuple[str, str]], work: _Slice, end: float
+        self, table: Table, page: list[tuple[str, str, str]], work: _Slice, end: float
     ) -> int:
         """Rotate records while there is time, at least one; return how many."""
         changes: list[tuple[str, str, str]] = []
         taken = 0
-        for key, text in page:
+        for key, name, text in page:
             if taken and monotonic() >= end:
                 break
             taken += 1
-            status, rewrapped = await self._rewrap(table, key, text)
+            status, rewrapped = await self._rewrap(table, key, text, row=row_of(table, name))
             if rewrapped is None:
                 self._count(table, status, work)
             else:
@@ -84,9 +84,11 @@ class KeyRotation:
             work.after = page[taken - 1][0]
         return taken
 
-    async def _rewrap(self, table: Table, key: str, text: str) -> tuple[str, str | None]:
+    async def _rewrap(
+        self, table: Table, key: str, text: str, *, row: str
+    ) -> tuple[str, str | None]:
         try:
-            rewrapped = await self._box.rewrap(text)
+            rewrapped = await self._box.rewrap(text, row=row)
         except Transient:
             raise
         except NotAnEnvelope as error:

@@ -1,0 +1,214 @@
+"""HTTP/1.1 on one connection, within limits.
+
+The parser below takes a head of any size and keeps what it has of it by copying, so that a header
+without an end costs the square of its length; and it waits for ever. So bytes are counted before
+the parser gets them, and times are looked at from outside (`Connections`).
+"""
+
+import asyncio
+import math
+from functools import partial
+from http import HTTPStatus
+from typing import Any, cast
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from noetl_common.intake.connections import ENDED, Connections
+
+_CHUNK_OVERHEAD = 17
+"""Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
+_FULL = "Too many connections"
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """The server's protocol, which ends what takes too much.
+
+    A refused request gets a JSON body like the edge's own refusals, and its connection is closed.
+    """
+
+    def __init__(
+        self,
+        watch: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._watch = watch
+        self._limits = watch.limits
+        self._address = ""
+        self._is_head = True
+        self._head_bytes = 0
+        self._head_since = math.inf
+        self._surplus = 0
+        self._body_since = 0.0
+        self._heard_at = 0.0
+        self._unread_since = math.inf
+        self._unread = 0
+        self._closing_since = math.inf
+        self._broken: tuple[int, str, str] | None = None
+
+    # -- the connection ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection, and refuse it when there are too many."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._address = self.client[0] if self.client else ""
+        self._head_since = self.loop.time()
+        limit = self._watch.enter(self, self._address)
+        if limit is not None:
+            self._end(503, _FULL, limit)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        self._watch.leave(self, self._address)
+
+    def check(self, now: float) -> None:
+        """End the connection if it took too long."""
+        limits = self._limits
+        if self.transport.is_closing():
+            # What was written last may wait for a client that doesn't read.
+            self._closing_since = min(self._closing_since, now)
+            if now - self._closing_since > limits.unread_seconds:
+                self.transport.abort()
+        elif now - self._unread_since > limits.unread_seconds:
+            left = self.transport.get_write_buffer_size()
+            if self._unread - left < limits.unread_bytes:
+                ENDED.labels("unread_seconds").inc()
+                self.transport.abort()
+            self._unread, self._unread_since = left, now
+        elif self._is_head:
+            if now - self._head_since > limits.head_seconds:
+                self._end_late_head()
+        elif now - self._body_since > limits.body_seconds:
+            text = f"The body was not complete after {limits.body_seconds:g} s"
+            self._end(408, text, "body_seconds")
+        elif now - self._heard_at > limits.body_silence_seconds and self._is_heard():
+            text = f"No byte of the body came for {limits.body_silence_seconds:g} s"
+            self._end(408, text, "body_silence_seconds")
+
+    def _is_heard(self) -> bool:
+        """Whether the client may send: neither did we stop reading, nor does it wait for a word."""
+        is_waiting = self.cycle is not None and self.cycle.waiting_for_100_continue
+        return not (self.flow.read_paused or is_waiting)
+
+    def _end_late_head(self) -> None:
+        if self._head_bytes:
+            text = f"The request's head was not complete after {self._limits.head_seconds:g} s"
+            self._end(408, text, "head_seconds")
+        else:
+            self.transport.close()
+
+    # -- bytes ---------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Give bytes to the parser, no more of a head than it may have."""
+        if self.transport.is_closing():
+            return
+        self._heard_at = self.loop.time()
+        if not self._is_head:
+            self._surplus += len(data)
+            super().data_received(data)
+            if self._surplus > self._limits.head_bytes:
+                self._end(400, "More bytes surround the body's chunks than it has", "head_bytes")
+            return
+        if not self._head_bytes and self._head_since == math.inf:
+            self._head_since = self._heard_at
+        room = self._limits.head_bytes - self._head_bytes
+        if len(data) <= room:
+            self._head_bytes += len(data)
+            super().data_received(data)
+            return
+        self._head_bytes = self._limits.head_bytes
+        super().data_received(data[:room])
+        if self._is_head and self._head_bytes:
+            text = f"The request's head has more than {self._limits.head_bytes} bytes"
+            self._end(431, text, "head_bytes")
+        elif not self.transport.is_closing():
+            super().data_received(data[room:])
+
+    # -- what the parser found -----------------------------------------------------------
+
+    def on_headers_complete(self) -> None:
+        """Begin the request."""
+        limits = self._limits
+        if len(self.headers) > limits.head_fields:
+            text = f"The request has more than {limits.head_fields} header fields"
+            self._broken = (431, text, "head_fields")
+            raise ValueError(text)
+        if len(self.pipeline) >= limits.pipelined:
+            text = f"More than {limits.pipelined} requests were sent ahead of their answers"
+            self._broken = (429, text, "pipelined")
+            raise ValueError(text)
+        super().on_headers_complete()
+        # Fields behind a body are nobody's: a decision on the head must not see them.
+        self.headers = []
+        self._is_head = False
+        self._head_bytes = self._surplus = 0
+        self._body_since = self._heard_at
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._surplus = max(0, self._surplus - _CHUNK_OVERHEAD * len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait for the next head from here on."""
+        self._is_head = True
+        self._head_since = math.inf
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, or what a limit forbids."""
+        self._end(*(self._broken or (400, msg, "")))
+
+    # -- writing -------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """Note since when the client leaves what it was sent."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._unread_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """Note that it took it."""
+        super().resume_writing()
+        self._unread_since = math.inf
+
+    def _end(self, status: int, text: str, limit: str) -> None:
+        """Refuse and close; the request that is being served learns that its client is gone."""
+        if self.transport.is_closing():
+            return
+        if limit:
+            ENDED.labels(limit).inc()
+        cycle = self.cycle
+        is_open = cycle is not None and not cycle.response_complete
+        if not (is_open and cycle.response_started):
+            self.transport.write(_refusal(status, text))
+        self.transport.close()
+        if is_open:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+
+def guarded(watch: Connections) -> type[asyncio.Protocol]:
+    """Return what the server makes its connections with: `uvicorn.Config(http=…)`."""
+    return cast("type[asyncio.Protocol]", partial(GuardedProtocol, watch))
+
+
+def _refusal(status: int, text: str) -> bytes:
+    body = orjson.dumps({"error": text, "status": status, "detail": text})
+    again = "retry-after: 1\r\n" if status == 503 else ""
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        "content-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n{again}"
+        "x-content-type-options: nosniff\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body

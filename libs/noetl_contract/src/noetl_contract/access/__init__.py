@@ -1,0 +1,1 @@
+"""Who calls, and what he may do: rights and roles, principals, capabilities of commands."""

@@ -1,0 +1,89 @@
+"""The capability of one command: user information in the ``server_url`` of its notification.
+
+``http://<execution>.<event>:<attempt>.<mac>@host:port``. HTTP clients send it as Basic with each
+call below that address. The mac is HMAC-SHA-256 over execution, event and attempt, cut to 128
+bits, under a key that orchestrator and edge share (``NOETL_COMMAND_KEY``).
+Without a key the user name alone is sent: it names the command and opens nothing.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+_BYTES = 16
+_MOST_DIGITS = 19
+_LARGEST = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One attempt at one command.
+
+    Attributes:
+        execution_id: the execution.
+        event_id: the event that issued the command.
+        attempt: the attempt of the notification, from 1.
+    """
+
+    execution_id: int
+    event_id: int
+    attempt: int
+
+    def mac(self, key: bytes) -> str:
+        """Return the mac as url-safe text of 22 characters."""
+        said = f"{self.execution_id}.{self.event_id}.{self.attempt}".encode()
+        digest = hmac.new(key, said, hashlib.sha256).digest()[:_BYTES]
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def userinfo(self, key: bytes) -> str:
+        """Return the user information of an address; without a key only the command's name."""
+        name = f"{self.execution_id}.{self.event_id}"
+        return f"{name}:{self.attempt}.{self.mac(key)}" if key else name
+
+
+def named_command(user: str) -> tuple[int, int] | None:
+    """Return (execution id, event id) that a user name stands for, None for any other name."""
+    execution, dot, event = user.partition(".")
+    if not dot:
+        return None
+    execution_id, event_id = _number(execution), _number(event)
+    return None if execution_id is None or event_id is None else (execution_id, event_id)
+
+
+def verified(user: str, password: str, *key_ring: bytes) -> Capability | None:
+    """Return the capability that user name and password are, None when they are none.
+
+    Args:
+        user: ``<execution>.<event>``.
+        password: ``<attempt>.<mac>``.
+        key_ring: keys that are valid; empty ones open nothing.
+    """
+    command = named_command(user)
+    attempt_text, _, mac = password.partition(".")
+    attempt = _number(attempt_text)
+    if command is None or attempt is None or not mac.isascii():
+        return None
+    told = Capability(*command, attempt)
+    matches = [hmac.compare_digest(told.mac(key), mac) for key in key_ring if key]
+    return told if any(matches) else None
+
+
+def basic_login(header: bytes) -> tuple[str, str] | None:
+    """Return user name and password of an ``Authorization: Basic`` header, None for another."""
+    scheme, _, encoded = header.strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    user, _, password = text.partition(":")
+    return user, password
+
+
+def _number(text: str) -> int | None:
+    is_plain = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    number = int(text) if is_plain and text == str(int(text)) else None
+    return number if number is not None and number <= _LARGEST else None

@@ -1,0 +1,104 @@
+"""`Principal`: who calls, as the edge has found out and the services are told."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from noetl_contract.access.rights import COMMAND_RIGHTS, ROLE_RIGHTS, Right, Role
+from noetl_contract.model import Model, example
+
+type Kind = Literal[
+    "key", "jwt", "session", "certificate", "capability", "address", "token", "nobody"
+]
+"""How a principal has shown who it is; ``token`` is the internal API token."""
+
+EVERYWHERE = ""
+"""The namespace that all paths are in."""
+SYSTEM = "system"
+"""Pool and first part of the paths that the right `system.paths` is for."""
+OPEN_POOLS = frozenset({"shared", "subscription"})
+"""Pools that need no grant."""
+EVERY_POOL = "*"
+"""In the place of a pool's name: all pools but `system`."""
+
+_WHOLE = frozenset({Role.ADMIN, Role.SYSTEM})
+
+
+class Principal(Model):
+    """A caller.
+
+    Attributes:
+        name: unique among those of its kind; shown in the audit and as owner of executions.
+        kind: how it has shown who it is.
+        roles: each gives the rights of ``ROLE_RIGHTS``.
+        grants: single rights by name, as ``secrets.read``.
+        namespaces: path prefixes that it reaches, ``""`` for all; `admin` and `system` reach all.
+        pools: worker pools beside the open ones; ``*`` for all but `system`.
+        expires_at: end of what it has shown, if it has one.
+        execution_id: the only execution that a capability reaches.
+        event_id: the command that a capability stands for.
+    """
+
+    model_config = example(
+        name="ci", kind="key", roles=["operator"], namespaces=["team-a/"], pools=[]
+    )
+
+    name: str
+    kind: Kind
+    roles: tuple[Role, ...] = ()
+    grants: tuple[Right, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    expires_at: AwareDatetime | None = None
+    execution_id: int | None = None
+    event_id: int | None = None
+
+    def rights(self) -> frozenset[Right]:
+        """Return all rights, those of the roles and those granted by name."""
+        if self.kind == "capability":
+            return COMMAND_RIGHTS
+        of_roles = (ROLE_RIGHTS[role] for role in self.roles)
+        return frozenset(self.grants).union(*of_roles)
+
+    def may(self, right: Right) -> bool:
+        """Whether the principal has a right; `public` is everybody's."""
+        return right is Right.PUBLIC or right in self.rights()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all paths are in reach, so that nothing has to be filtered."""
+        return EVERYWHERE in self.namespaces or not _WHOLE.isdisjoint(self.roles)
+
+    def reaches(self, path: str) -> bool:
+        """Whether a path, of a document or of an execution, is in one of the namespaces."""
+        return self.is_whole or any(is_below(path, prefix) for prefix in self.namespaces)
+
+    def may_change(self, path: str) -> bool:
+        """Whether the path may be registered or started: `system/` needs a right of its own."""
+        is_system = is_below(path, SYSTEM)
+        return self.reaches(path) and (not is_system or self.may(Right.SYSTEM_PATHS))
+
+    def may_run_on(self, pool: str) -> bool:
+        """Whether executions may be put on a worker pool."""
+        if pool == SYSTEM:
+            return self.may(Right.SYSTEM_PATHS)
+        if pool in OPEN_POOLS or not _WHOLE.isdisjoint(self.roles):
+            return True
+        return pool in self.pools or EVERY_POOL in self.pools
+
+    def namespace_of(self, path: str) -> str:
+        """Return the narrowest namespace that a path is in, ``""`` where all are in reach."""
+        return max((one for one in self.namespaces if is_below(path, one)), key=len, default="")
+
+
+class OnBehalf(Model):
+    """A request that depends on who asks; absent means the system itself, or an older edge."""
+
+    principal: Principal | None = None
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether a path is a prefix or below it; whole parts count, ``team`` is not ``team-a``."""
+    stem = prefix.strip("/")
+    own = path.lstrip("/")
+    return not stem or own == stem or own.startswith(f"{stem}/")

@@ -1,0 +1,1 @@
+"""Who may call the edges: API keys, grants, the access audit."""
