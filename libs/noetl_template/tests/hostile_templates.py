@@ -84,7 +84,8 @@ WORK: Final = {
         + "{{ m() }}{% endfor %}"
     ),
     "two calls each": (
-    "quoted controls": "{{ ['\\n' * 30000000] | string | length }}",
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
+        "{{ m(100) }}"
     ),
     "long path": "{{ range(99999) | map(attribute='" + "a." * 30000 + "a') | list | length }}",
     "many attributes": "{{ range(99999) | sort(attribute='" + "a," * 30000 + "a') | length }}",

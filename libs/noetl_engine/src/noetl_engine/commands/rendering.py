@@ -6,6 +6,7 @@ from typing import Any
 
 from noetl_contract.json import Json
 from noetl_template import (
+    Limits,
     TemplateError,
     TemplateLimitError,
     compile_conditions,
@@ -13,6 +14,7 @@ from noetl_template import (
     evaluate_condition,
     render_expression,
     render_server,
+    use_limits,
 )
 
 from noetl_engine.errors import EvaluateError
@@ -84,6 +86,11 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
         else:
             values[name] = value
     return values, failed
+
+
+def use_template_limits(*, max_source_chars: int) -> None:
+    """Compile no template whose code is longer, from now on."""
+    use_limits(Limits(max_source_chars=max_source_chars))
 
 
 def compile_playbook(playbook: Playbook) -> None:
