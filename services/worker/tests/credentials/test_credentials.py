@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from noetl_common.crypto.opening import SealingKey, Unsealable
 from noetl_template import render_worker
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
@@ -16,7 +17,6 @@ from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredR
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
-from noetl_worker.credentials.sealing_key import SealingKey, Unsealable
 from noetl_worker.credentials.type_mappings import apply_type
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.redaction import REDACTED
