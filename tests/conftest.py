@@ -28,6 +28,7 @@ _SETTINGS = {
         "NOETL_CORS_ALLOWED_ORIGINS": "https://ui.example",
     },
     "guarded": {
+        "NOETL_SQL_CONSOLE_ELSEWHERE": "true",
         "NOETL_INTERNAL_API_TOKEN": TOKEN,
         "NOETL_ENCRYPTION_KEY": base64.b64encode(bytes(range(32))).decode(),
     },

@@ -11,11 +11,11 @@ import time
 
 import typer
 
-from noetl.commands.operate import current_state, nats_of
+from noetl.commands.operate import current_state, nats_of_worker
 from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import told_by
 from noetl.stack.process import free_port
-from noetl.stack.services import MODULES, WORKER, load_dotenv_file, outside
+from noetl.stack.services import MODULES, WORKER, load_dotenv_file, outside, pool_of
 
 STACK_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -31,22 +31,22 @@ def environment() -> dict[str, str]:
     """
     load_dotenv_file()
     values = dict(os.environ)
-    values["NOETL_NATS_URL"] = outside().nats_url or _nats_of_stack(locate(None))
     url = values.get("NOETL_SERVER_URL") or current_state(locate(None)).get("url")
     values["NOETL_SERVER_URL"] = url or "http://localhost:8082"
     pool = values.get("WORKER_POOL_NAME") or values.get("NOETL_WORKER_POOL_NAME")
     values["WORKER_POOL_NAME"] = pool or "default"
+    values["NOETL_NATS_URL"] = outside().nats_url or _nats_of_stack(locate(None), pool_of(values))
     values.setdefault("NOETL_HTTP_PORT", str(free_port()))
     return values
 
 
-def _nats_of_stack(directory: DataDirectory) -> str:
+def _nats_of_stack(directory: DataDirectory, pool: str) -> str:
     deadline = time.monotonic() + STACK_SECONDS
     if not _has_nats(directory):
         typer.echo(f"noetl.worker: waiting for a stack on {directory.root}", err=True)
     while not _has_nats(directory) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
-    return nats_of(directory)
+    return nats_of_worker(directory, pool)
 
 
 def _has_nats(directory: DataDirectory) -> bool:

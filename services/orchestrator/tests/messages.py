@@ -54,6 +54,7 @@ class Messages:
         attempts: int = 0,
         data: Json = None,
         event_ids: tuple[int, ...] | None = None,
+        fence: str | None = None,
     ) -> JsonObject:
         """Return a fast-path message about a command."""
         ids = event_ids or tuple(self.ids.next() for _ in range(3))
@@ -77,6 +78,7 @@ class Messages:
                 "attempts": attempts,
                 "worker_id": worker,
                 "instance": instance,
+                "fence": fence,
             },
             "events": [
                 {

@@ -106,6 +106,7 @@ class Shard(Tables, Messages):
         instance: str | None = None,
         with_execution: bool = True,
         after_start: bool = False,
+        fence: str | None = None,
         replica: int = 0,
     ) -> JsonObject:
         """Claim a command of a replica directly."""
@@ -115,6 +116,7 @@ class Shard(Tables, Messages):
             worker_id=worker,
             instance=instance,
             after_start=after_start,
+            fence=fence,
         )
         answer = await self.replicas[replica].rooms.claims.on_claim(request)
         if isinstance(answer, Refusal):

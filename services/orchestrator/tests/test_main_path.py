@@ -86,7 +86,7 @@ async def test_a_command_leaves_with_the_hint_whole_and_without_itself_in_its_ro
     assert notification.fast.command is not None
     assert notification.fast.until is not None
     assert notification.fast.command.action == "noop"
-    assert notification.server_url.endswith(f"/c/{execution_id}/{command.event_id}")
+    assert notification.server_url == f"http://{execution_id}.{command.event_id}@localhost:8082"
     assert hinted["message_id"] == f"c:{command.event_id}:0"
     assert hinted["subject"] == f"noetl.commands.shared.{execution_id}"
     row = await shard.pool.fetchrow("SELECT * FROM noetl.outbox WHERE kind = 'command'")

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
+from noetl_common.crypto.opening import SealingKey
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.credentials.cache import CredentialCache
-from noetl_worker.credentials.sealing_key import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
 
 type Answer = tuple[int, Any]
@@ -54,8 +54,6 @@ class ScriptedEdge:
     def answer(self, method: str, path: str, body: Any) -> Answer:
         count = len([one for one in list(self.calls) if one[1] == path])
         self.calls.append((method, path, body))
-        # In front of every call of a run (L6).
-        path = path.removeprefix("/c/7/1")
         parts = path.split("/")
         if path.startswith("/api/commands/"):
             return self.claim(int(parts[3]), count)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from noetl.stack.process import free_port
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.nats_probe import NatsProbe, NatsProbeError
+from noetl_contract.documents.broker_users import broker_users
 
 from noetl_testkit.process import start
 from noetl_testkit.waiting import wait_until
@@ -28,8 +29,7 @@ class NatsServer:
             directory=directory,
             name=f"test-{secrets.token_hex(4)}",
             port=free_port(),
-            user="noetl",
-            password=secrets.token_hex(8),
+            passwords={user.name: secrets.token_hex(8) for user in broker_users()},
         )
         self._process: subprocess.Popen[bytes] | None = None
 

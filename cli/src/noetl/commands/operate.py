@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from noetl_contract.documents.broker_users import worker_user
 
 from noetl.commands.options import DataOption, JsonOption, log_to_stderr
 from noetl.stack import logs as log_files
@@ -14,6 +15,7 @@ from noetl.stack.datadir import ROLE, DataDirectory, Identity, StackState, locat
 from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases, embedded_databases
+from noetl.stack.servers.nats import nats_address
 from noetl.stack.services import outside
 
 
@@ -136,7 +138,23 @@ def nats_of(directory: DataDirectory, *, living: bool = False) -> str:
     if given is not None:
         return given
     identity = _known(directory, "nats", living=living)
-    return f"nats://{ROLE}:{identity.nats_password}@127.0.0.1:{identity.ports['nats']}"
+    return nats_address(ROLE, identity.nats_password, port=identity.ports["nats"])
+
+
+def nats_of_worker(directory: DataDirectory, pool: str) -> str:
+    """Address of the NATS server of a stack with the login of a pool's workers.
+
+    A pool that the stack doesn't know (`NOETL_POOLS`) has none: its workers log in as the operator.
+    """
+    identity = _known(directory, "nats", living=False)
+    user = worker_user(pool)
+    if user not in identity.nats_users:
+        typer.echo(
+            f"noetl: the stack knows no pool {pool!r} (NOETL_POOLS); its worker gets all rights",
+            err=True,
+        )
+        return nats_of(directory)
+    return nats_address(user, identity.nats_users[user], port=identity.ports["nats"])
 
 
 def databases_of(directory: DataDirectory, *, living: bool = False) -> Databases:

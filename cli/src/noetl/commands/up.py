@@ -33,6 +33,9 @@ def up(
             min=1, max=64, help="Databases of the embedded PostgreSQL; can't change later."
         ),
     ] = None,
+    nats_monitor: Annotated[
+        bool, typer.Option("--nats-monitor", help="NATS tells about itself over HTTP on loopback.")
+    ] = False,
     ready_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds until not being ready is a failure.")
     ] = 120,
@@ -50,6 +53,7 @@ def up(
         replicas={"orchestrator": orchestrators, "outbox": outboxes, "worker": workers},
         outside=outside(),
         shards=shards,
+        nats_monitor=nats_monitor,
     )
     serve(plan, ready_timeout=ready_timeout)
 

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,10 +51,11 @@ class Identity:
 
     Attributes:
         name: also the NATS server's name, by which clients tell it from others.
-        nats_password: of the embedded NATS.
+        nats_password: of the operator at the embedded NATS.
         postgres_password: of the embedded PostgreSQL.
         encryption_key: for stored credentials, base64 of 32 bytes.
         ports: by process name; used again as long as they are free.
+        nats_users: passwords of the services and worker pools there, by user.
         shards: number of shards of the embedded PostgreSQL; its data can't be divided anew.
     """
 
@@ -63,7 +64,14 @@ class Identity:
     postgres_password: str
     encryption_key: str
     ports: dict[str, int] = field(default_factory=dict)
+    nats_users: dict[str, str] = field(default_factory=dict)
     shards: int | None = None
+
+    def nats_passwords(self, users: Iterable[str]) -> dict[str, str]:
+        """Return the passwords of users of the embedded NATS; new users get one."""
+        for user in users:
+            self.nats_users.setdefault(user, secrets.token_hex(16))
+        return {**self.nats_users, ROLE: self.nats_password}
 
 
 class DataDirectory:
@@ -93,6 +101,8 @@ class DataDirectory:
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
+            # In a folder under version control: the passwords must not be committed.
+            (self.root / ".gitignore").write_text("*\n")
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StackError(

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import load_dotenv
 from noetl_common.shards import DatabaseAddress
+from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 
 from noetl.stack.errors import StackError
 from noetl.stack.servers.databases import Databases, databases_of, single_database
@@ -111,6 +112,28 @@ def reachable(host: str) -> str:
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
 
 
+def pools(environment: Mapping[str, str] | None = None) -> tuple[Pool, ...]:
+    """Return the pools whose workers get a login at the embedded NATS.
+
+    Beside the usual ones these are the pools that ``NOETL_POOLS`` names, separated by commas, and
+    that of the workers of the stack.
+    """
+    env = os.environ if environment is None else environment
+    named = [Pool(name) for word in env.get("NOETL_POOLS", "").split(",") if (name := word.strip())]
+    return (*DEFAULT_POOLS, *named, Pool(pool_of(env), durable=env.get("NATS_CONSUMER") or None))
+
+
+def pool_of(environment: Mapping[str, str]) -> str:
+    """Return the pool that a worker with these settings serves."""
+    name = environment.get("WORKER_POOL_NAME") or environment.get("NOETL_WORKER_POOL_NAME")
+    return "shared" if not name or name in {"default", "shared"} else name
+
+
+def nats_user(service: str) -> str:
+    """Return the user as whom a service of the stack logs in at the embedded NATS."""
+    return worker_user(pool_of(os.environ)) if service == WORKER else service
+
+
 def environment_of(
     replica: Replica,
     *,
@@ -156,12 +179,15 @@ def environment_of(
     inherited = {
         k: v
         for k, v in os.environ.items()
-        if not _names_a_database(k) and (replica.service == KEEPER or not k.startswith(_KEY))
+        if not _is_replaced(k) and (replica.service == KEEPER or not k.startswith(_KEY))
     }
     return {**defaults, **inherited, **database, **secret, **fixed}
 
 
-def _names_a_database(variable: str) -> bool:
+def _is_replaced(variable: str) -> bool:
+    """Whether a variable leads to a server; services are told what the stack found out."""
+    if variable in {"NATS_USER", "NATS_PASSWORD"}:
+        return True
     return variable.startswith("POSTGRES_") or variable in {"NOETL_SHARDS", "NOETL_CLUSTER_DSN"}
 
 

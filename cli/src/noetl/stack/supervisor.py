@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from noetl_contract.documents.broker_users import broker_users
+
 from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
@@ -41,6 +43,7 @@ class StackPlan:
         shards: of the embedded PostgreSQL; None takes the recorded number, or one.
         migrate: whether to bring the schema up to date.
         modules: what to run as each service.
+        nats_monitor: whether the embedded NATS tells about itself over HTTP, on loopback.
     """
 
     data: DataDirectory
@@ -51,6 +54,7 @@ class StackPlan:
     shards: int | None = None
     migrate: bool = True
     modules: Mapping[str, str] = field(default_factory=lambda: services.MODULES)
+    nats_monitor: bool = False
 
 
 class Supervisor:
@@ -67,6 +71,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self.edge_port = self._edge_port()
         self.children: list[Child] = []
+        self._nats: NatsInstance | None = None
         self.nats_url = self._plan_nats()
         self.databases = self._plan_databases()
         self.processes = services.replicas(
@@ -80,6 +85,12 @@ class Supervisor:
     def url(self) -> str:
         """Address of the edge."""
         return services.public_url(self.plan.host, self.edge_port)
+
+    def nats_url_of(self, replica: Replica) -> str:
+        """Return the address of the broker with the login that a process has."""
+        if self._nats is None:
+            return self.nats_url
+        return self._nats.url_of(services.nats_user(replica.service))
 
     async def wait_ready(self, timeout_seconds: float) -> None:
         """Wait until the schema is there and every process says that it is ready.
@@ -174,14 +185,16 @@ class Supervisor:
     def _plan_nats(self) -> str:
         if self.plan.outside.nats_url is not None:
             return self.plan.outside.nats_url
+        users = broker_users(services.pools())
         instance = NatsInstance(
             directory=self.plan.data.nats,
             name=self._identity.name,
             port=self._port("nats"),
-            monitor_port=self._port("nats-monitor"),
-            user=ROLE,
-            password=self._identity.nats_password,
+            monitor_port=self._port("nats-monitor") if self.plan.nats_monitor else None,
+            users=users,
+            passwords=self._identity.nats_passwords(user.name for user in users),
         )
+        self._nats = instance
 
         async def is_ready(_: int) -> bool:
             return await asyncio.to_thread(instance.is_ready)
@@ -247,7 +260,7 @@ class Supervisor:
         environment = services.environment_of(
             replica,
             stack=self._identity.name,
-            nats_url=self.nats_url,
+            nats_url=self.nats_url_of(replica),
             databases=self.databases,
             http_host=self.plan.host,
             http_port=port,

@@ -9,6 +9,7 @@ import warnings
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from noetl_contract.subjects import inbox_prefix
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,17 @@ class NatsSettings(SettingsPiece):
         description="Addresses of the brokers, separated by commas; user and password "
         "percent-encoded in the first one.",
     )
+    nats_user: str = Field(
+        default="", validation_alias="NATS_USER", description="Wins over the address, with…"
+    )
+    nats_password: SecretStr = Field(
+        default=SecretStr(""), validation_alias="NATS_PASSWORD", description="…this password."
+    )
+    nats_inbox_prefix: str = Field(
+        default="",
+        description="Beginning of the subjects on which answers come; empty for "
+        "`_INBOX_noetl.<user>`.",
+    )
     nats_connect_timeout_seconds: float = Field(
         default=2.0, gt=0, description="Timeout of one attempt to connect."
     )
@@ -90,11 +102,22 @@ class NatsSettings(SettingsPiece):
         return found
 
     def nats_login(self) -> tuple[str, str] | None:
-        """Return user and password, decoded, if the address has them."""
+        """Return user and password: of their own variables, else of the address, decoded."""
+        if self.nats_user and self.nats_password.get_secret_value():
+            return self.nats_user, self.nats_password.get_secret_value()
         parts = urlsplit(self.nats_url.get_secret_value().split(",")[0].strip())
         if parts.username is None:
             return None
         return unquote(parts.username), unquote(parts.password or "")
+
+    def user(self) -> str:
+        """Return the name we log in with, empty without a login."""
+        login = self.nats_login()
+        return login[0] if login else ""
+
+    def inbox_prefix(self) -> str:
+        """Return the beginning of our inbox subjects, which no other user may read."""
+        return self.nats_inbox_prefix or inbox_prefix(self.user())
 
 
 class PostgresSettings(SettingsPiece):
@@ -153,6 +176,20 @@ class PlaybookSettings(SettingsPiece):
     def more_kinds(self) -> frozenset[str]:
         """Return the kinds that the parser accepts beside ours."""
         return frozenset(filter(None, (kind.strip() for kind in self.extra_tool_kinds.split(","))))
+
+
+class CommandKeySettings(SettingsPiece):
+    """The key under which commands carry their capability."""
+
+    command_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key that orchestrator and edge share: notifications carry the capability of "
+        "their command, and what workers report must show it. Without it they carry none.",
+    )
+
+    def command_key_bytes(self) -> bytes:
+        """Return the key; empty when there is none."""
+        return self.command_key.get_secret_value().encode()
 
 
 class ServiceSettings(SettingsPiece):

@@ -234,6 +234,7 @@ CHANNELS = (
 
 _BROKERS_OWN = {
     "_INBOX.": "replies",
+    "_INBOX_noetl.": "replies",
     "$JS.": "the broker's JetStream API and acknowledgements",
     "$SYS.": "the broker's system events",
     "$O.": "buckets of the result store",

@@ -11,7 +11,7 @@ the header ``Noetl-Stored`` travels in its place (W13).
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter
@@ -118,7 +118,11 @@ class StoredMessage(Model):
 
 
 class Hold(Model):
-    """The run of a command by one process of a worker: the fence of the fast path."""
+    """The run of a command by one process of a worker: the fence of the fast path.
+
+    ``fence`` is the secret part of the command's capability, with the attempt of this run: it
+    proves that the sender was given the command. The release before sends none.
+    """
 
     event_id: int
     command_id: str
@@ -126,6 +130,7 @@ class Hold(Model):
     attempts: int
     worker_id: str
     instance: str
+    fence: str | None = None
 
 
 class CommandStartMessage(Model):
@@ -157,6 +162,7 @@ class HoldFields(TypedDict):
     attempts: int
     worker_id: str
     instance: str
+    fence: NotRequired[str]
 
 
 class EventFields(TypedDict):

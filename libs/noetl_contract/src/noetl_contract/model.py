@@ -8,13 +8,13 @@ from noetl_contract.json import Json
 class Model(BaseModel):
     """A frozen shape that ignores unknown fields, so that newer senders may add some."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
 
 class SecretModel(Model):
     """A model whose errors never quote the input, because it may hold secrets."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)
 
 
 def example(**fields: Json) -> ConfigDict:

@@ -11,6 +11,7 @@ COMMANDS_ROOT = "noetl.commands"
 EVENTS_ROOT = "noetl.events"
 INGRESS_ROOT = "noetl_ingress"
 DEAD_LETTERS = "noetl_dead"
+INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
@@ -76,6 +77,11 @@ def untyped_ingress_subject(shard: int, *, execution_id: int) -> str:
     return f"{INGRESS_ROOT}.{shard}.{execution_id}"
 
 
+def ingress_any(kind: IngressKind | None) -> str:
+    """Return the pattern of one kind on all shards; None for subjects without a kind."""
+    return f"{INGRESS_ROOT}.*.*" if kind is None else f"{INGRESS_ROOT}.*.*.{kind}"
+
+
 def ingress_filter(shard: int) -> str:
     """Return the filter of a shard's ingress durable."""
     return f"{INGRESS_ROOT}.{shard}.*.*"
@@ -105,6 +111,11 @@ def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> st
     """Return the request/reply subject of an operation, of one shard where it matters."""
     place = "cluster" if shard is None else str(shard)
     return f"noetl_rpc.{service}.{place}.{operation}"
+
+
+def inbox_prefix(user: str) -> str:
+    """Return the beginning of the inbox subjects of a user of the broker."""
+    return f"{INBOX_ROOT}.{_token(user, empty='nobody')}"
 
 
 def family(subject: str) -> str:

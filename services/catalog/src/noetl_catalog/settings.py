@@ -3,6 +3,7 @@
 from noetl_common.settings import ClusterDatabaseSettings, NatsSettings, ServiceSettings
 from pydantic import Field
 
+from noetl_catalog.access.settings import AccessSettings
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.runtimes.settings import RuntimeSettings
 from noetl_catalog.secrets.settings import SecretSettings
@@ -14,6 +15,7 @@ class Settings(
     EntrySettings,
     RuntimeSettings,
     SecretSettings,
+    AccessSettings,
     ServiceSettings,
 ):
     """Everything the catalog service reads from its environment."""

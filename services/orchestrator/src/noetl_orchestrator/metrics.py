@@ -27,6 +27,11 @@ EXECUTIONS_FAILED = counter(
     "Executions ended without folding, because a message could not be stored (W2).",
 )
 LATE = counter("noetl_command_late_total", "Outcomes that came too late.", ("reason",))
+UNPROVEN = counter(
+    "noetl_command_unproven_total",
+    "Claims, starts and outcomes that did not show the capability of their command.",
+    ("kind",),
+)
 RECLAIMED = counter(
     "noetl_command_reclaimed_total", "Commands whose holder was found gone.", ("reason",)
 )
@@ -47,6 +52,8 @@ WAITING_INPUTS = gauge("noetl_orchestrator_waiting_inputs", "Inputs that wait fo
 CACHE_EXECUTIONS = gauge("noetl_orchestrator_cache_executions", "Executions in memory.")
 CACHE_BYTES = gauge("noetl_orchestrator_cache_bytes", "Their memory, roughly.")
 
+for _kind in ("claim", "start", "outcome"):
+    UNPROVEN.labels(_kind)
 for _reason in ("taken", "finished"):
     LATE.labels(_reason)
 for _reason in (

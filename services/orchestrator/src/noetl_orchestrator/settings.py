@@ -1,6 +1,7 @@
 """Settings of the orchestrator."""
 
 from noetl_common.settings import (
+    CommandKeySettings,
     NatsSettings,
     PlaybookSettings,
     ServiceSettings,
@@ -13,7 +14,9 @@ from noetl_engine.playbook.model import LONGEST_SECONDS
 from pydantic import AliasChoices, Field
 
 
-class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSettings):
+class Settings(
+    NatsSettings, ShardDatabaseSettings, PlaybookSettings, CommandKeySettings, ServiceSettings
+):
     """The environment of an orchestrator process."""
 
     # The turn.
@@ -75,6 +78,11 @@ class Settings(NatsSettings, ShardDatabaseSettings, PlaybookSettings, ServiceSet
     )
 
     # Requests.
+    command_fence_optional: bool = Field(
+        default=False,
+        description="Whether claims, starts and outcomes count that don't show the capability of "
+        "their command, although there is a key: while workers or edges of the release before run.",
+    )
     claim_patience_seconds: float = Field(
         default=1.5, gt=0, description="A claim still undecided after this is answered 503 (W7)."
     )

@@ -9,6 +9,7 @@ from noetl_contract.ingress import REPLY_HEADER, STORED_HEADER, StoredMessage
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.projector import RESULT_RESOLVE, ResultRef
+from noetl_contract.subjects import ingress_subject
 from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.shard import Shard
@@ -42,7 +43,8 @@ async def send(shard: Shard, execution_id: int, **fields: Json) -> JsonObject:
     body = stored.model_dump() | fields
     with shard.bus.inbox().expect() as waiter:
         headers = {REPLY_HEADER: waiter.subject, STORED_HEADER: "1"}
-        await shard.publish(execution_id, body, headers=headers)
+        subject = ingress_subject(0, execution_id=execution_id, kind="execute")
+        await shard.publish(execution_id, body, headers=headers, subject=subject)
         answer = RpcReply.model_validate_json(await waiter.wait(15))
     return answer.model_dump()
 

@@ -1,7 +1,7 @@
 """The process of the outbox relay: connections, loops and handlers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 from noetl_common.bus.broker import connect
@@ -39,10 +39,13 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 @asynccontextmanager
 async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None]:
     """Connect and start all loops of the relay; stop them when the block ends."""
-    async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings, name=_NAME))
+        # First: services whose logins may not make streams wait for ours.
+        await ensure_topology(bus)
+        pool = await stack.enter_async_context(open_pool(settings, name=_NAME))
         await wait_for_schema(pool, SCHEMA)
         await check_identity(pool, settings, shard=settings.shard_index)
-        await ensure_topology(bus)
         database = Database(pool)
         store = Store(database, settings)
         publishers = ExternalPublishers(database, settings=settings)
@@ -54,12 +57,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         )
         service.ready_when("nats", bus.is_ready)
         service.ready_when("postgres", store.now)
-        try:
-            # Creation times and durables should be known before the first row goes out.
-            await recovery.look()
-            await pools.look()
-        except NoetlError as error:
-            _log.warning("first_look_failed", error=error.message)
+        await _look_first(recovery, pools)
         loops = {
             "topology": run_topology_watch(
                 bus, STREAMS, (), on_stream_recreated=recovery.on_stream_recreated
@@ -96,3 +94,12 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
                 yield
         finally:
             await subscription.unsubscribe()
+
+
+async def _look_first(recovery: Recovery, pools: PoolWatch) -> None:
+    """Read creation times and durables, which should be known before the first row goes out."""
+    try:
+        await recovery.look()
+        await pools.look()
+    except NoetlError as error:
+        _log.warning("first_look_failed", error=error.message)

@@ -101,8 +101,9 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
         "reads otherwise.",
     )
     sql_console_elsewhere: bool = Field(
-        default=True,
-        description="Let it use databases that the request names by connection or credential.",
+        default=False,
+        description="Let it use databases that the request names by connection or credential; "
+        "their roles must not be able to reach the database's host.",
     )
     sql_console_user: str = Field(
         default="",

@@ -9,17 +9,17 @@ from hashlib import blake2b
 from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
+from noetl_common.crypto.opening import SealingKey
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_contract.streams import STREAMS
+from noetl_contract.streams import COMMANDS
 
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import Edge, open_edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
-from noetl_worker.credentials.sealing_key import SealingKey
 from noetl_worker.credentials.source import EdgeCredentials
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits
@@ -64,8 +64,8 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox)
         durable = settings.durable()
         service.ready_when("bus", bus.is_ready)
-        await ensure_topology(bus, STREAMS, (durable,))
-        service.spawn("topology", run_topology_watch(bus, STREAMS, (durable,)))
+        await ensure_topology(bus, (COMMANDS,), (durable,))
+        service.spawn("topology", run_topology_watch(bus, (COMMANDS,), (durable,)))
         service.spawn(
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
         )

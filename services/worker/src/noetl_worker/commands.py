@@ -36,6 +36,8 @@ class Command:
     meta: JsonObject = field(default_factory=dict)
     attempts: int = 0
     shard: int = 0
+    fence: str = ""
+    """Secret of the run, shown with its start and outcome; empty if the control plane has none."""
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -80,7 +82,14 @@ def command_of(note: CommandNotification) -> Command | None:
         meta=meta if isinstance(meta, dict) else {},
         attempts=fast.attempts,
         shard=fast.shard,
+        fence=secret_in(note.server_url),
     )
+
+
+def secret_in(server_url: str) -> str:
+    """Return the secret part of a command's capability in its address; empty if there is none."""
+    login, at, _ = server_url.partition("://")[2].partition("/")[0].rpartition("@")
+    return login.partition(":")[2] if at else ""
 
 
 def fresh_until(fast: FastPath) -> float:
@@ -115,6 +124,7 @@ def decode_claim(body: Json, note: CommandNotification) -> Command:
         known = _is_int(command_id)
         command_id = str(command_id) if known else f"{body['execution_id']}:{step}:unknown"
     attempts = fast.get("attempts") if isinstance(fast, dict) else meta.get("attempts")
+    fence = fast.get("fence") if isinstance(fast, dict) else None
     return Command(
         execution_id=body["execution_id"],
         event_id=note.event_id,
@@ -126,6 +136,7 @@ def decode_claim(body: Json, note: CommandNotification) -> Command:
         meta=meta,
         attempts=attempts if isinstance(attempts, int) else 0,
         shard=note.fast.shard if note.fast is not None else 0,
+        fence=fence if isinstance(fence, str) else secret_in(note.server_url),
     )
 
 

@@ -23,12 +23,6 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
         validation_alias=AliasChoices("NOETL_NATS_URL", "NATS_URL"),
         description="Addresses of the brokers; user and password percent-encoded in the first.",
     )
-    nats_user: str = Field(
-        default="", validation_alias="NATS_USER", description="Wins over the address, with…"
-    )
-    nats_password: SecretStr = Field(
-        default=SecretStr(""), validation_alias="NATS_PASSWORD", description="…this password."
-    )
     nats_stream: str = Field(
         default=COMMANDS.name, validation_alias="NATS_STREAM", description="Stream of commands."
     )
@@ -225,12 +219,6 @@ class Settings(SqlSettings, NatsSettings, ServiceSettings):
         if bool(self.tls_client_cert) != bool(self.tls_client_key):
             raise ValueError("NOETL_TLS_CLIENT_CERT and NOETL_TLS_CLIENT_KEY go together")
         return self
-
-    def nats_login(self) -> tuple[str, str] | None:
-        """Return user and password: of their own variables, else of the address."""
-        if self.nats_user and self.nats_password.get_secret_value():
-            return self.nats_user, self.nats_password.get_secret_value()
-        return super().nats_login()
 
     def durable(self) -> DurableSpec:
         """Return the durable whose commands we run."""

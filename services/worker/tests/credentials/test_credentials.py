@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from noetl_common.crypto.opening import SealingKey, Unsealable
 from noetl_template import render_worker
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
@@ -16,7 +17,6 @@ from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredR
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
-from noetl_worker.credentials.sealing_key import SealingKey, Unsealable
 from noetl_worker.credentials.type_mappings import apply_type
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.redaction import REDACTED
@@ -92,7 +92,7 @@ class Bench:
             event_id=1,
             command_id="7:start:1",
             step="start",
-            server_url=f"{self.edge.url}/c/7/1",
+            server_url=self.edge.url.replace("//", "//7.1:1.secret@"),
             action=kind,
             context={"tool_config": config, "args": {}, "render_context": {"n": 3}, **context},
         )
@@ -151,7 +151,7 @@ async def test_a_single_tool_gets_the_fields_of_its_alias(bench: Bench, key: str
         "kind": "postgres", "query": "q 3", "host": "mine", "port": 5433, "user": "demo",
         "password": SECRET, "database": "demo_noetl",
     }  # fmt: skip
-    assert bench.asked == ["/c/7/1/api/credentials/pg?include_data=true&execution_id=7"]
+    assert bench.asked == ["/api/credentials/pg?include_data=true&execution_id=7"]
     assert SECRET not in str(context.variables)
     assert outcome.error is None
 

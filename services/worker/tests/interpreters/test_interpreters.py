@@ -778,7 +778,7 @@ async def test_a_start_is_given_up_while_the_nursery_does_not_answer(
         await eventually(pool.script_pids, what="it runs")
         nursery_of(pool).suspend()
         second = asyncio.create_task(run(pool, "result = x", execution=8))
-        await eventually(lambda: pool._starting is not None, what="the next one starts")
+        await eventually(lambda: pool._starting, what="the next one starts")
         started = time.monotonic()
 
     assert time.monotonic() - started < 10
@@ -874,3 +874,24 @@ async def test_a_run_cancelled_as_its_script_ends_leaves_the_next_one_alone(
 
     assert isinstance(found, Run)
     assert (found.exit_code, found.value) == (0, 2)
+
+
+async def test_a_changed_process_leaves_the_next_job_to_another_one(
+    interpreters: InterpreterPool,
+) -> None:
+    changed = await run(interpreters, "import os\nos.environ['MINE'] = '1'\nresult = os.getpid()")
+    after = await run(interpreters, "import os\nresult = [os.getpid(), os.environ.get('MINE')]")
+
+    assert after.value[0] != changed.value
+    assert after.value[1] is None
+
+
+async def test_the_signal_of_a_changed_process_given_by_a_script_is_its_end(
+    interpreters: InterpreterPool,
+) -> None:
+    await run(interpreters, "result = 1")
+    ended = await run(interpreters, "import os\nos.kill(os.getpid(), 64)")
+    after = await run(interpreters, "result = x")
+
+    assert (ended.exit_code, ended.has_value) == (-64, False)
+    assert after.value == 1

@@ -1,6 +1,7 @@
 """Children of a playbook, against a control plane that answers over real HTTP."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +69,7 @@ async def playbook() -> AsyncIterator[Playbook]:
 def context(server: ToolServer, toolbox: ToolRegistry) -> ToolContext:
     return ToolContext(
         variables={"who": "Ada"}, execution_id=7, event_id=3, step="s",
-        server_url=f"{server.url}/c/7/3", toolbox=toolbox,
+        server_url=server.url.replace("//", "//7.3:1.secret@"), toolbox=toolbox,
     )  # fmt: skip
 
 
@@ -88,8 +89,9 @@ async def test_a_child_is_started_and_not_waited_for(
         "data": {"status": "started", "execution_id": "55", "path": "a/b", "async": True},
     }
     (start,) = server.asked
-    assert (start.method, start.path) == ("POST", "/c/7/3/api/execute")
-    assert start.headers["authorization"] == "Bearer t0ken"
+    assert (start.method, start.path) == ("POST", "/api/execute")
+    login = base64.b64encode(b"7.3:1.secret").decode()
+    assert start.headers["authorization"] == f"Basic {login}"
     assert start.json == {
         "path": "a/b",
         "version": 2,
@@ -128,14 +130,15 @@ async def test_what_a_child_gets(
     assert server.asked[0].json == expected
 
 
-async def test_an_address_that_does_not_name_the_command_is_completed(
+async def test_nothing_is_added_to_an_address_that_does_not_name_the_command(
     playbook: Playbook, server: ToolServer, context: ToolContext
 ) -> None:
     context.server_url = f"{server.url}/"
 
     await playbook.run({"catalog_id": 12}, context)
 
-    assert server.asked[0].path == "/c/7/3/api/execute"
+    assert server.asked[0].path == "/api/execute"
+    assert "authorization" not in server.asked[0].headers
     assert server.asked[0].json["catalog_id"] == 12
 
 

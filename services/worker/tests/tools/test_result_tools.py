@@ -69,7 +69,7 @@ async def test_the_stored_document_is_the_data(
     result = await tools[kind].run(config, context)
 
     assert (result.status, result.data) == ("success", STORED)
-    assert server.paths() == ["GET /c/7/3/api/result/resolve"]
+    assert server.paths() == ["GET /api/result/resolve"]
 
 
 CONFIG = "Configuration error: Invalid artifact config: "

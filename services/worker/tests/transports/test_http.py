@@ -43,14 +43,14 @@ def edge() -> Iterator[ScriptedEdge]:
         yield made
 
 
-def make_note(edge: ScriptedEdge, *, event_id: int = 1, path: str = "") -> dict[str, Any]:
+def make_note(edge: ScriptedEdge, *, event_id: int = 1, login: str = "") -> dict[str, Any]:
     """What the original server publishes: no fast part."""
     return {
         "execution_id": 7,
         "event_id": event_id,
         "command_id": f"7:start:{event_id}",
         "step": "start",
-        "server_url": f"{edge.url}{path}",
+        "server_url": edge.url.replace("//", f"//{login}"),
     }
 
 
@@ -147,11 +147,11 @@ async def test_a_command_is_claimed_started_called_and_completed(
     )
 
     async with start_worker() as worker:
-        await worker.notify(make_note(edge, path="/c/7/1"))
-        events = await eventually_events(edge, "/c/7/1/api/events")
+        await worker.notify(make_note(edge, login="7.1:1.secret@"))
+        events = await eventually_events(edge, "/api/events")
         await worker.all_acked()
 
-    assert edge.calls[0] == ("POST", "/c/7/1/api/commands/1/claim", {"worker_id": "w-1"})
+    assert edge.calls[0] == ("POST", "/api/commands/1/claim", {"worker_id": "w-1"})
     for event in events:
         assert event.pop("created_at").endswith("Z")
     common = {"execution_id": 7, "step": "start", "worker_id": "w-1", "meta": {"attempts": 0}}
@@ -250,11 +250,11 @@ async def test_a_credential_is_asked_of_the_edge_that_published_the_command(
     edge.claim = lambda _event_id, _count: grant("http", config={"url": "x", "auth": "pg"})
 
     async with start_worker() as worker:
-        await worker.notify(make_note(edge, path="/c/7/1"))
-        events = await eventually_events(edge, "/c/7/1/api/events")
+        await worker.notify(make_note(edge, login="7.1:1.secret@"))
+        events = await eventually_events(edge, "/api/events")
 
     asked = [path for _, path, _ in edge.calls if "credentials" in path]
-    assert asked == ["/c/7/1/api/credentials/pg?include_data=true&execution_id=7"]
+    assert asked == ["/api/credentials/pg?include_data=true&execution_id=7"]
     assert [e["event_type"] for e in events] == ["command.started", "call.error", "command.failed"]
     assert events[2]["context"]["error"].startswith("Credential alias 'pg' not found in keychain")
 

@@ -262,6 +262,26 @@ async def test_a_command_of_another_protocol_is_left_to_the_other_transport(
     assert plane.messages == []
 
 
+async def test_the_secret_of_a_command_is_shown_to_the_control_plane_and_to_nobody_else(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """A template has the address, and puts it into the result in two spellings."""
+    secret = "1.Zm9yZ2VkLWJ5LW5vYm9keQ"
+    texts = {"address": "{{ server_url }}", "login": "{{ server_url | b64encode }}"}
+    note = make_notification(1, command=make_command("noop", config={"result": texts}))
+    note["server_url"] = f"http://7.1:{secret}@127.0.0.1:9"
+
+    async with start_worker():
+        await plane.notify(note)
+        outcome = await plane.outcome(1)
+
+    assert outcome["hold"]["fence"] == secret
+    assert plane.of("start", 1)[0]["hold"]["fence"] == secret
+    assert secret not in str(outcome["events"])
+    told = outcome["events"][1]["context"]["result"]["context"]["data"]
+    assert told["address"] == "http://[REDACTED]@127.0.0.1:9"
+
+
 # -- claims -------------------------------------------------------------------------------
 
 

@@ -1,8 +1,16 @@
 """One embedded NATS server: its configuration, its command line, and whether it is itself."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from noetl_contract.documents.broker_users import (
+    OPERATOR,
+    BrokerUser,
+    authorization,
+    broker_users,
+)
 
 from noetl.stack.private_file import write_private
 from noetl.stack.process import with_parent_death
@@ -10,6 +18,11 @@ from noetl.stack.servers import binaries
 from noetl.stack.servers.nats_probe import NatsProbe
 
 MEGABYTE = 1024 * 1024
+
+
+def nats_address(user: str, password: str, *, port: int) -> str:
+    """Return the address of a local server with a login."""
+    return f"nats://{user}:{password}@127.0.0.1:{port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +36,9 @@ class NatsInstance:
     directory: Path
     name: str
     port: int
-    user: str
-    password: str
+    passwords: Mapping[str, str]
+    """By user; every user of `users` has one."""
+    users: tuple[BrokerUser, ...] = field(default_factory=broker_users)
     monitor_port: int | None = None
     max_payload_bytes: int = 8 * MEGABYTE
     max_store_bytes: int = 64 * 1024 * MEGABYTE
@@ -32,8 +46,12 @@ class NatsInstance:
 
     @property
     def url(self) -> str:
-        """Address with user and password."""
-        return f"nats://{self.user}:{self.password}@127.0.0.1:{self.port}"
+        """Address with the login of the operator, who may do everything."""
+        return self.url_of(OPERATOR)
+
+    def url_of(self, user: str) -> str:
+        """Address with the login of a user."""
+        return nats_address(user, self.passwords[user], port=self.port)
 
     @property
     def store(self) -> Path:
@@ -44,6 +62,7 @@ class NatsInstance:
         """Write the configuration; safe to repeat before every start."""
         self.directory.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in self._settings().items())
+        text += authorization(self.users, lambda user: json.dumps(self.passwords[user]))
         write_private(self.directory / "nats.conf", text)
 
     def command(self) -> list[str]:
@@ -68,7 +87,6 @@ class NatsInstance:
             "port": self.port,
             "max_payload": self.max_payload_bytes,
             "max_pending": 64 * MEGABYTE,
-            "authorization": {"user": self.user, "password": self.password},
             # No sync_interval: the default flushes every two minutes. A kill loses nothing, and
             # what a power cut loses is sent again from PostgreSQL.
             "jetstream": {

@@ -7,8 +7,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from noetl_contract.json import JsonObject
-
-INBOX_PREFIX = "_INBOX.noetl-probe"
+from noetl_contract.subjects import inbox_prefix
 
 
 class NatsProbeError(OSError):
@@ -21,7 +20,7 @@ class NatsProbe:
     def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
         parts = urlsplit(url)
         # One of its own: on a shared inbox a probe takes the answer to another probe's question.
-        self._inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}"
+        self._inbox = f"{inbox_prefix(unquote(parts.username or ''))}.{secrets.token_hex(8)}"
         self._socket = socket.create_connection(
             (parts.hostname or "127.0.0.1", parts.port or 4222), timeout=timeout_seconds
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusClosed, BusUnavailable
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
@@ -30,6 +31,7 @@ _CONTROL_LINE = 1024
 """Room for subject and reply of a message, which our size check counts with the body."""
 _WATCH_SECONDS = 1.0
 _REPEAT_SECONDS = 5.0
+_FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _LAST_FLUSH_SECONDS = 2.0
 _PENDING_BYTES = 8 << 20
 
@@ -59,7 +61,8 @@ class Bus:
     """A connection to NATS that reconnects for ever, and the ways to send over it.
 
     Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for uses without a
-    method here. ``run_topology_watch`` keeps ``topology_ok``.
+    method here. ``run_topology_watch`` keeps ``topology_ok``, and ``forbidden``: operations of the
+    JetStream API that our login may not use.
     """
 
     def __init__(self, settings: NatsSettings, *, name: str) -> None:
@@ -68,11 +71,12 @@ class Bus:
         self.nc = Client()
         self.js: JetStreamContext = self.nc.jetstream()
         self.topology_ok = True
+        self.forbidden: set[str] = set()
         self.answers = Inbox(prefix="")
         self._publisher = Publisher(self)
         self._connected = asyncio.Event()
         self._closed_reason: str | None = None
-        self._asked: set[asyncio.Future[Incoming]] = set()
+        self._asked: dict[asyncio.Future[Incoming], str] = {}
         self._last_error = ("", 0.0)
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
@@ -208,7 +212,7 @@ class Bus:
                 async with asyncio.timeout(seconds):
                     await self.wait_connected()
                     await wire.write(self.nc, data)
-                    incoming = await self._answered(waiter)
+                    incoming = await self._answered(waiter, subject)
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
@@ -244,13 +248,13 @@ class Bus:
         """Wait until the broker has seen everything sent so far; False if it doesn't answer."""
         return self.is_connected and await wire.ping(self.nc, seconds=seconds)
 
-    async def _answered(self, waiter: Waiter) -> Incoming:
+    async def _answered(self, waiter: Waiter, subject: str) -> Incoming:
         answer = waiter.answer
-        self._asked.add(answer)
+        self._asked[answer] = subject
         try:
             return await answer
         finally:
-            self._asked.discard(answer)
+            self._asked.pop(answer, None)
 
     def _check_size(self, subject: str, data: bytes) -> None:
         if len(data) > self.largest_message:
@@ -274,6 +278,7 @@ class Bus:
             ping_interval=self.settings.nats_ping_seconds,  # type: ignore[arg-type]
             max_outstanding_pings=2,
             pending_size=_PENDING_BYTES,
+            inbox_prefix=self.settings.inbox_prefix(),
             error_cb=self._errored,
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
@@ -315,12 +320,22 @@ class Bus:
 
     async def _errored(self, error: Exception) -> None:
         text, now = repr(error), monotonic()
+        if (refused := _FORBIDDEN.search(text)) is not None:
+            self._forbidden(refused[1])
         if isinstance(error, nats.errors.UnexpectedEOF) or (
             text == self._last_error[0] and now - self._last_error[1] < _REPEAT_SECONDS
         ):
             return
         self._last_error = (text, now)
         _log.warning("bus_error", error=text, bus=self.name)
+
+    def _forbidden(self, subject: str) -> None:
+        """Fail what waits for an answer to a subject, which the broker tells in small letters."""
+        forbidden = BusForbidden(user=self.settings.user(), what=subject)
+        self._publisher.on_forbidden(subject, forbidden)
+        for answer, asked in self._asked.items():
+            if asked.lower() == subject and not answer.done():
+                answer.set_exception(forbidden)
 
     async def _disconnected(self) -> None:
         self._connected.clear()
@@ -340,6 +355,7 @@ class Bus:
     async def _reconnected(self) -> None:
         self._reconnects.inc()
         self._up.set(1)
+        self.forbidden.clear()
         self._connected.set()
         _log.info("bus_reconnected", bus=self.name)
         await self._publisher.on_reconnected()

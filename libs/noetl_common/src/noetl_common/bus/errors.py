@@ -15,6 +15,12 @@ class BusClosed(BusUnavailable):
     template = "the connection to the message bus is closed: {reason}"
 
 
+class BusForbidden(BusUnavailable):
+    """Our login may not publish there; nothing was sent, and somebody may grant it yet."""
+
+    template = "the login {user} may not publish {what} on the message bus"
+
+
 class StreamFull(Transient):
     """The stream holds as much as it may and refuses more."""
 

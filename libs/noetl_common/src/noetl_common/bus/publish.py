@@ -12,7 +12,7 @@ from noetl_contract.subjects import family
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusUnavailable, PublishRefused, StreamFull
+from noetl_common.bus.errors import BusForbidden, BusUnavailable, PublishRefused, StreamFull
 from noetl_common.bus.inbox import Inbox, Incoming
 from noetl_common.errors import NoetlError, TooLarge
 
@@ -230,6 +230,12 @@ class Publisher:
                 entry.answer.set_exception(
                     BusUnavailable(what=entry.subject, reason="the connection was lost")
                 )
+
+    def on_forbidden(self, subject: str, error: BusForbidden) -> None:
+        """Fail the messages on a subject, compared as the broker tells it, in small letters."""
+        for entry in self._in_flight.values():
+            if entry.subject.lower() == subject and not entry.answer.done():
+                entry.answer.set_exception(error)
 
     async def on_reconnected(self) -> None:
         """Send unacknowledged messages again; their ids make that harmless."""

@@ -3,6 +3,7 @@
 The store may vanish at any time, and an outside worker that comes first makes streams and
 durables with its client's defaults (O5). So every service creates or updates the streams and
 durables it needs, at start and while it runs; services doing so at the same time is harmless.
+A service whose login may not do so waits for one that may.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from noetl_contract.streams import STREAMS, DurableSpec, StreamSpec
 from noetl_common import metrics
 from noetl_common.bus import jetstream
 from noetl_common.bus.broker import Bus
-from noetl_common.bus.errors import BusClosed, BusUnavailable, TopologyRefused
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, TopologyRefused
 from noetl_common.bus.jetstream import StreamInfo
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
@@ -103,7 +104,7 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
     declared = _stream_config(spec, replicas=bus.settings.nats_stream_replicas)
     info = await jetstream.call(bus, f"STREAM.INFO.{spec.name}")
     if info is None:
-        created = await jetstream.call(bus, f"STREAM.CREATE.{spec.name}", declared, allow=(10058,))
+        created = await _create_stream(bus, spec, declared)
         if created is not None and "error" not in created:
             _log.info("stream_created", stream=spec.name)
             return created
@@ -115,12 +116,35 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
     wanted["storage"] = existing["storage"]
     wanted["num_replicas"] = max(existing.get("num_replicas", 1), declared["num_replicas"])
     if _differs(existing, wanted):
-        updated = await jetstream.call(bus, f"STREAM.UPDATE.{spec.name}", wanted)
+        if f"STREAM.UPDATE.{spec.name}" in bus.forbidden:
+            return info
+        try:
+            updated = await jetstream.call(bus, f"STREAM.UPDATE.{spec.name}", wanted)
+        except BusForbidden:
+            bus.forbidden.add(f"STREAM.UPDATE.{spec.name}")
+            return info
         if updated is None:
             raise TopologyRefused(what=spec.name, reason="it vanished while we updated it")
         _log.info("stream_updated", stream=spec.name)
         return updated
     return info
+
+
+async def _create_stream(bus: Bus, spec: StreamSpec, declared: JsonObject) -> JsonObject | None:
+    """Create a stream; the answer has an error where another service was first.
+
+    Raises:
+        BusUnavailable: our login may not, so another service has to; it is asked once only.
+    """
+    operation = f"STREAM.CREATE.{spec.name}"
+    missing = BusUnavailable(what=spec.name, reason="it is missing, and not for us to make")
+    if operation in bus.forbidden:
+        raise missing
+    try:
+        return await jetstream.call(bus, operation, declared, allow=(10058,))
+    except BusForbidden:
+        bus.forbidden.add(operation)
+        raise missing from None
 
 
 async def ensure_durable(bus: Bus, spec: DurableSpec) -> JsonObject:
@@ -149,10 +173,10 @@ async def ensure_durable(bus: Bus, spec: DurableSpec) -> JsonObject:
 
 
 async def _put_durable(bus: Bus, spec: DurableSpec, config: JsonObject) -> JsonObject:
-    # Without a filter in the subject the call is the same for any number of filters.
+    # The filter is part of the subject, so that the right to create a durable holds for it alone.
     info = await jetstream.call(
         bus,
-        f"CONSUMER.DURABLE.CREATE.{spec.stream}.{spec.name}",
+        f"CONSUMER.CREATE.{spec.stream}.{spec.name}.{config['filter_subject']}",
         {"stream_name": spec.stream, "config": config},
     )
     if info is None:

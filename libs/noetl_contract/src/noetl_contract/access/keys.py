@@ -47,8 +47,8 @@ class Resolved(Model):
     key_id: str | None = None
 
 
-class KeyCreate(OnBehalf):
-    """A key to make; the name is that of its principal."""
+class KeyWish(Model):
+    """A key that somebody wants; the name is that of its principal."""
 
     model_config = example(name="ci", roles=["operator"], namespaces=["team-a/"])
 
@@ -58,6 +58,10 @@ class KeyCreate(OnBehalf):
     namespaces: tuple[str, ...] = (EVERYWHERE,)
     pools: tuple[str, ...] = ()
     expires_at: AwareDatetime | None = None
+
+
+class KeyCreate(KeyWish, OnBehalf):
+    """A key to make."""
 
 
 class KeyBody(Model):

@@ -18,8 +18,8 @@ Messages between the services of the NoETL control plane over NATS.
 Requests go to `noetl_rpc.…` and carry `Noetl-Deadline` (Unix ms) and `Noetl-Patience-Ms`; the
 answer is an envelope `{status, body, error, detail}` on the reply subject, in parts with the
 header `Noetl-Part` above the broker's limit. Streams and hints are the other channels.
-Beside these subjects the client library and the broker use `_INBOX.>`, `$JS.>` and, for stored
-results, `$O.>`.
+Beside these subjects the client library and the broker use `_INBOX_noetl.>`, `$JS.>` and, for
+stored results, `$O.>`.
 """
 
 

@@ -3,6 +3,14 @@
 from pydantic import StrictInt
 
 from noetl_contract.access.audit import AccessAudit, AccessAuditQuery
+from noetl_contract.access.grants import (
+    GrantBody,
+    GrantDeleted,
+    GrantList,
+    GrantListRequest,
+    GrantName,
+    GrantPut,
+)
 from noetl_contract.access.keys import (
     GrantsRequest,
     KeyCreate,
@@ -313,7 +321,9 @@ CREDENTIAL_CREATE = Operation("catalog", "credential.create", CredentialStore, C
 """Store a credential in place of the one with its name."""
 CREDENTIAL_LIST = Operation("catalog", "credential.list", CredentialList, CredentialListAnswer)
 """List credentials without their data, newest first."""
-CREDENTIAL_GET = Operation("catalog", "credential.get", CredentialRead, CredentialBody)
+CREDENTIAL_GET = Operation(
+    "catalog", "credential.get", CredentialRead, CredentialBody, is_secret=True
+)
 """Return a credential, or what an alias of the playbook's keychain resolves to."""
 CREDENTIAL_DELETE = Operation("catalog", "credential.delete", CredentialName, CredentialDeleted)
 """Delete a credential."""
@@ -323,7 +333,7 @@ CREDENTIAL_CROSS_REGION = Operation(
     "catalog", "credential.cross_region", CrossRegionRequest, SealedEnvelope
 )
 """Return a credential of this region encrypted for a worker of another one."""
-KEYCHAIN_GET = Operation("catalog", "keychain.get", KeychainRead, KeychainState)
+KEYCHAIN_GET = Operation("catalog", "keychain.get", KeychainRead, KeychainState, is_secret=True)
 """Return a keychain entry and count the access."""
 KEYCHAIN_PUT = Operation("catalog", "keychain.put", KeychainPut, KeychainStored)
 """Store a keychain entry in place of the one with its key."""
@@ -341,11 +351,19 @@ AUTH_RESOLVE = Operation("catalog", "auth.resolve", TokenRequest, Resolved)
 """Return the principal of an API key, or why it is none."""
 AUTH_GRANTS = Operation("catalog", "auth.grants", GrantsRequest, Resolved)
 """Return the principal that grants make of a JWT, session or certificate which was proven."""
-AUTH_KEY_CREATE = Operation("catalog", "auth.key_create", KeyCreate, KeyCreated, repeatable=False)
+AUTH_KEY_CREATE = Operation(
+    "catalog", "auth.key_create", KeyCreate, KeyCreated, repeatable=False, is_secret=True
+)
 """Make an API key and return it, this once."""
 AUTH_KEY_LIST = Operation("catalog", "auth.key_list", KeyListRequest, KeyList)
 """List API keys without their secrets, newest first."""
 AUTH_KEY_REVOKE = Operation("catalog", "auth.key_revoke", KeyName, KeyRevoked)
 """Revoke an API key for good, and tell all edges."""
+AUTH_GRANT_PUT = Operation("catalog", "auth.grant_put", GrantPut, GrantBody)
+"""Keep a grant in place of the one for the same claim, and tell all edges."""
+AUTH_GRANT_LIST = Operation("catalog", "auth.grant_list", GrantListRequest, GrantList)
+"""List grants, by kind and rank."""
+AUTH_GRANT_DELETE = Operation("catalog", "auth.grant_delete", GrantName, GrantDeleted)
+"""Delete a grant, and tell all edges."""
 ACCESS_AUDIT_LIST = Operation("catalog", "access_audit.list", AccessAuditQuery, AccessAudit)
 """List decisions of the edges about requests, newest first."""

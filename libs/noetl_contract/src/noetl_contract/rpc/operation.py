@@ -29,6 +29,7 @@ class Operation[Request: BaseModel, Answer]:
         request: the model of the request.
         answer: the type of the body of a 200, or its adapter where the type is a union.
         repeatable: whether the request may be sent again when no answer came.
+        is_secret: whether the answer may hold a secret, and so is sealed for who asks.
     """
 
     service: ServiceName
@@ -36,6 +37,7 @@ class Operation[Request: BaseModel, Answer]:
     request: type[Request]
     answer: type[Answer] | TypeAdapter[Answer]
     repeatable: bool = field(default=True, kw_only=True)
+    is_secret: bool = field(default=False, kw_only=True)
 
     @property
     def scope(self) -> Scope:

@@ -20,6 +20,7 @@ class ClaimRequest(Model):
     """A worker asks for a command; ``instance`` is absent over HTTP.
 
     ``after_start`` says that a start over the fast path was published and is unanswered.
+    ``fence`` is the secret part of the capability in the notification, of any attempt.
     """
 
     model_config = example(
@@ -35,14 +36,19 @@ class ClaimRequest(Model):
     worker_id: str
     instance: str | None = None
     after_start: bool = False
+    fence: str | None = None
 
 
 class ClaimFence(Model):
-    """The fence of a run over the fast path: the worker repeats it in start and outcome."""
+    """The fence of a run over the fast path: the worker repeats it in start and outcome.
+
+    ``fence`` is its secret part, in place of that in the notification; absent without a key.
+    """
 
     v: Literal[1] = 1
     attempts: int
     shard: int
+    fence: str | None = None
 
 
 class ClaimGranted(ClaimAnswer):

@@ -32,6 +32,9 @@ from noetl_engine.state.model import CommandState
 
 _RUN_TYPES = RUN_ENDS | {EventType.COMMAND_STARTED, EventType.CALL_DONE, EventType.CALL_ERROR}
 
+# What the engine says, or a request, but never what a run of a tool reports.
+_NOT_OF_A_RUN = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}
+
 
 def decide_events(draft: Draft, message: EventsMessage) -> None:
     """Take posted events one after the other; each is decided before the next (R1)."""
@@ -171,8 +174,15 @@ def decide_start_of_command(draft: Draft, message: CommandStartMessage) -> None:
 
 
 def decide_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
-    """Decide on the outcome of a command: its remaining rows, then their routing."""
+    """Decide on the outcome of a command: its remaining rows, then their routing.
+
+    An outcome with events that no run reports is refused, with nothing written.
+    """
     hold, answer = message.hold, draft.decision.answer
+    refusal = _not_a_report(message)
+    if refusal is not None:
+        answer.body = {"status": 422, "error": refusal}
+        return
     command = _held_command(draft, hold)
     if command is None:
         _take_late_outcome(draft, message)
@@ -185,6 +195,16 @@ def decide_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
         _append_run_row(draft, worker_row(draft, event, command=command), command)
         if event.event_type in RUN_ENDS:
             return
+
+
+def _not_a_report(message: CommandOutcomeMessage) -> str | None:
+    """Return why an outcome can't be a worker's: what it reports is the engine's to say."""
+    for event in message.events:
+        if event.event_type in _NOT_OF_A_RUN:
+            return f"An outcome can't report {event.event_type}"
+        if event.step != message.hold.step:
+            return f"An outcome of step {message.hold.step} can't report on step {event.step}"
+    return None
 
 
 def _take_late_outcome(draft: Draft, message: CommandOutcomeMessage) -> None:
@@ -209,6 +229,8 @@ def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
     """Return the open command, if the hold is its present one or begins the first."""
     command = draft.state.commands.get(hold.event_id)
     if command is None or command.command_id != hold.command_id or command.parked is not None:
+        return None
+    if command.step != hold.step:
         return None
     fitting = fits(
         command, worker_id=hold.worker_id, instance=hold.instance, attempts=hold.attempts

@@ -67,9 +67,11 @@ _RULES: dict[tuple[str, str, str], tuple[int, str]] = {
 _EXPECTED = {
     "bool_type": "a boolean",
     "dict_type": "a map",
+    "enum": "a string",
     "list_type": "a sequence",
     "literal_error": "a string",
     "string_type": "a string",
+    "tuple_type": "a sequence",
 }
 _NUMBER_NAMES = {bool: "boolean", int: "integer", float: "floating point"}
 _LONGEST_SHOWN = 100
@@ -150,7 +152,7 @@ def _text(found: ErrorDetails, *, is_secret: bool) -> str:
     context = found.get("ctx", {})
     if kind == "missing":
         return f"{_prefix(location[:-1])}missing field `{location[-1]}`"
-    if kind == "literal_error" and isinstance(value, str):
+    if kind in {"literal_error", "enum"} and isinstance(value, str):
         names = ", ".join(f"`{name}`" for name in re.findall(r"'([^']*)'", context["expected"]))
         shown = value[:_LONGEST_SHOWN]
         return f"{_prefix(location)}unknown variant `{shown}`, expected one of {names}"
@@ -160,8 +162,12 @@ def _text(found: ErrorDetails, *, is_secret: bool) -> str:
     if kind == "model_type":
         name = context["class_name"]
         expected = f"struct {_STRUCTS.get(name, name)}"
+    elif kind.startswith("wrong_"):
+        expected = context["expected"]
+    elif kind in _EXPECTED:
+        expected = _EXPECTED[kind]
     else:
-        expected = context["expected"] if kind.startswith("wrong_") else _EXPECTED[kind]
+        return f"{_prefix(location)}{found['msg']}"
     fault = "value" if kind == "wrong_value" else "type"
     described = _described(value, is_secret=is_secret)
     return f"{_prefix(location)}invalid {fault}: {described}, expected {expected}"

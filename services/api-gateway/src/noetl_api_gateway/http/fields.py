@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
 from litestar.datastructures import MultiDict
-from noetl_contract.http.scalars import parse_i64
+from noetl_contract.http.scalars import parse_i64, parse_moment
 from noetl_contract.json import JsonObject
 
 from noetl_api_gateway.http.bodies import REPLACEMENT, AnyRequest
@@ -132,6 +133,17 @@ def query_int(query: Parameters, name: str, *, bits: int = 64) -> int | None:
         size = "large" if number > 0 else "small"
         raise bad_query(f"{name}: number too {size} to fit in target type")
     return number
+
+
+def query_moment(value: str | None, name: str) -> datetime | None:
+    """Return a moment of a query (RFC 3339), None for one that is not there."""
+    if value is None:
+        return None
+    # An unencoded `+` arrives as a space.
+    moment = parse_moment(value.replace(" ", "+"))
+    if moment is None:
+        raise bad_query(f"{name}: input contains invalid characters")
+    return moment
 
 
 def query_flag(query: Parameters, name: str) -> bool | None:

@@ -55,6 +55,8 @@ _PATH_PARAMETERS: dict[str, tuple[JsonObject, str, Json]] = {
     "step_name": (_WORD, "name of the step", "fetch"),
     "step": (_WORD, "name of the step", "train"),
     "listener": (_WORD, "last segment of the listener's gateway path", "orders"),
+    "key_id": (_WORD, "id of the API key", "5f0c17a2b9d4"),
+    "grant_id": (_WORD, "id of the grant", "325077236512452608"),
     "action": (
         {"type": "string", "enum": ["activate", "pause", "resume", "drain", "deactivate"]},
         "what is to become of the subscription",

@@ -1,6 +1,7 @@
 """ASGI wrapper of the app: path prefixes, whom it answers, CORS, probes, metrics.
 
-The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which names the calling command (L6).
+The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which named the calling command (L6)
+in notifications of the release before; now its name is that of HTTP Basic.
 A path that ends in a slash, or has two in a row, is 404.
 It is a plain ASGI application, because the framework's middleware runs behind its router, and
 unknown paths never get there.
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 import orjson
 from noetl_common.health import HealthRoutes
 from noetl_common.service import Service
+from noetl_contract.access.capability import basic_login, named_command
 
 from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
@@ -235,10 +237,21 @@ def _routed(scope: Scope) -> Scope:
     elif (match := _CALL.fullmatch(path)) is not None:
         inner["path"] = match[3]
         inner[_CALL_KEY] = (int(match[1]), int(match[2]))
+    if _CALL_KEY not in inner and (named := _named_in_login(scope)) is not None:
+        inner[_CALL_KEY] = named
     if inner["path"].startswith("/api/catalog//"):
         # The path of an entry may begin with a slash of its own.
         inner["path"] = inner["path"].replace("//", f"/{ENCODED_SLASH}", 1)
     return inner
+
+
+def _named_in_login(scope: Scope) -> tuple[int, int] | None:
+    """Return the command that the user name of HTTP Basic names."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            login = basic_login(value)
+            return None if login is None else named_command(login[0])
+    return None
 
 
 def _decoded_path(scope: Scope) -> str:

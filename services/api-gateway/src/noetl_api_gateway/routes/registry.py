@@ -18,7 +18,14 @@ from noetl_api_gateway.routes.executions import (
 )
 from noetl_api_gateway.routes.internal import callbacks, outbox, projections
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
-from noetl_api_gateway.routes.system import dashboard, database, health, process, runtime
+from noetl_api_gateway.routes.system import (
+    dashboard,
+    database,
+    health,
+    keys,
+    process,
+    runtime,
+)
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
 from noetl_api_gateway.settings import Settings
 
@@ -47,6 +54,7 @@ _MODULES = (
     dashboard,
     database,
     health,
+    keys,
     process,
     runtime,
     commands,

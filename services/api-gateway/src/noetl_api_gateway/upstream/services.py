@@ -202,9 +202,14 @@ class Services:
         while True:
             seconds = min(longest, max(_SHORTEST_TRY_SECONDS, deadline - loop.time()))
             try:
-                return body_of(
-                    await self._rpc.call(subject, body, seconds=seconds, wait_for_responder=True)
+                reply = await self._rpc.call(
+                    subject,
+                    body,
+                    seconds=seconds,
+                    wait_for_responder=True,
+                    is_secret=operation.is_secret,
                 )
+                return body_of(reply)
             except RpcUnavailable as error:
                 is_over = deadline - loop.time() <= _SHORTEST_TRY_SECONDS
                 if is_over or not operation.repeatable:

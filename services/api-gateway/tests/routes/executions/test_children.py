@@ -1,5 +1,7 @@
 """Starts by a command's run: the parent's shard tells which child they stand for (L6)."""
 
+import base64
+
 from noetl_contract.rpc import RpcReply
 
 from ...conftest import EXECUTION_ID, World
@@ -19,6 +21,16 @@ async def test_a_start_by_a_command_goes_out_under_the_child_s_id(world: World) 
     (started,) = world.backend.ingress
     assert started["execution_id"] == CHILD_ID
     assert started["parent_execution_id"] == EXECUTION_ID
+
+
+async def test_the_name_of_a_command_comes_as_the_user_of_basic(world: World) -> None:
+    world.backend.answer("child", {"child_id": CHILD_ID, "trace": None})
+    login = base64.b64encode(f"{EXECUTION_ID}.77:1.secret".encode()).decode()
+
+    await world.post("/api/execute", BODY, authorization=f"Basic {login}")
+
+    (asked,) = world.backend.requests("child")
+    assert (asked["execution_id"], asked["event_id"]) == (EXECUTION_ID, 77)
 
 
 async def test_equal_payloads_have_equal_digests(world: World) -> None:

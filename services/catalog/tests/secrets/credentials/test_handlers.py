@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from noetl_common.crypto.aead import encrypt
+from noetl_common.crypto.opening import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody
 from noetl_contract.http.secrets.keychain import KeychainEntryBody
 from noetl_testkit.postgres import Database
-from noetl_worker.credentials.sealing_key import SealingKey
 from pydantic import SecretStr
 
 from services.catalog.tests.world import (

@@ -11,11 +11,11 @@ from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.residency import decide_residency
 from noetl_catalog.secrets.keychain.resolver import cache_seconds
 from noetl_catalog.secrets.settings import SecretSettings
+from noetl_common.crypto.opening import SealingKey
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.projector import ExecutionOrigin
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
-from noetl_worker.credentials.sealing_key import SealingKey
 from prometheus_client import REGISTRY
 
 from services.catalog.tests.providers.provider_server import Clouds, running_clouds

@@ -3,17 +3,24 @@
 import asyncio
 
 from noetl_common.bus.rpc import Encoded
-from noetl_contract.json import encode
+from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject, encode
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.orchestrator import ClaimGranted, ClaimRequest, ClaimRetry
 from noetl_engine.inputs import Claimed
 from noetl_engine.outputs import Answer
 
+from noetl_orchestrator import metrics
+from noetl_orchestrator.fences import Fences
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.inputs import Caller, TurnInput
 from noetl_orchestrator.turn.prepare import FINISHED
+
+_log = get_logger()
+
+_UNPROVEN = "The claim does not show the capability of its command"
 
 
 class ClaimHandler:
@@ -23,10 +30,16 @@ class ClaimHandler:
         self._store = store
         self._dispatcher = dispatcher
         self._settings = settings
+        self._fences = Fences(settings)
 
     async def on_claim(self, claim: ClaimRequest) -> Encoded[ClaimGranted | ClaimRetry] | Refusal:
         """Decide one claim; hold back a repeated claim for the time that the engine gives."""
         execution_id = claim.execution_id
+        if not self._fences.admits_claim(execution_id or 0, claim.event_id, claim.fence):
+            metrics.UNPROVEN.labels("claim").inc()
+            _log.warning("claim_unproven", event_id=claim.event_id, worker_id=claim.worker_id)
+            # Not 403: a worker acknowledges what it can't have, and the sweep sends it again (O3).
+            return Refusal(409, _UNPROVEN, {"code": "unproven", "message": _UNPROVEN})
         if execution_id is None:
             execution_id = await self._store.find_command_execution(claim.event_id)
         if execution_id is None:
@@ -42,8 +55,14 @@ class ClaimHandler:
             return _refusal(answer)
         body = answer.body
         if isinstance(body, dict) and isinstance(body.get("fast"), dict):
-            body = {**body, "fast": {**body["fast"], "shard": self._settings.shard_index}}
+            body = {**body, "fast": self._fast_part(execution_id, claim.event_id, body["fast"])}
         return Encoded(encode(body))
+
+    def _fast_part(self, execution_id: int, event_id: int, fast: JsonObject) -> JsonObject:
+        """Return the fence of a granted run, which the worker shows from now on."""
+        part = {**fast, "shard": self._settings.shard_index}
+        fence = self._fences.fence(execution_id, event_id, attempts=fast["attempts"])
+        return part if fence is None else {**part, "fence": fence}
 
     async def _ask(self, execution_id: int, claim: ClaimRequest, *, final: bool) -> Answer:
         caller = ClaimCaller()

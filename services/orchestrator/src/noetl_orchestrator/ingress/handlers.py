@@ -20,6 +20,7 @@ from noetl_contract.json import encode
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.fences import Fences
 from noetl_orchestrator.ingress.decode import (
     Undecodable,
     WrongKind,
@@ -56,6 +57,7 @@ class IngressHandler:
         self._working = 0
         self._dispatcher = dispatcher
         self._settings = settings
+        self._fences = Fences(settings)
         self._stored = StoredBodies(bus, shard=settings.shard_index)
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._fetching: set[asyncio.Task[None]] = set()
@@ -80,10 +82,26 @@ class IngressHandler:
             await self._refuse(delivery, error)
             return
         caller = MessageCaller(self, delivery, _reply_encoder(message))
+        if isinstance(message, CommandStartMessage | CommandOutcomeMessage) and not (
+            self._fences.admits_run(message.execution_id, message.hold)
+        ):
+            await self._turn_away(message, caller)
+            return
         seconds = self._settings.request_key_seconds
         self._dispatcher.submit(
             turn_input_of(message, delivery, caller, idempotency_seconds=seconds)
         )
+
+    async def _turn_away(
+        self, message: CommandStartMessage | CommandOutcomeMessage, caller: Caller
+    ) -> None:
+        """Answer a report whose sender doesn't show that it has the command; keep none of it."""
+        hold = message.hold
+        is_start = isinstance(message, CommandStartMessage)
+        metrics.UNPROVEN.labels("start" if is_start else "outcome").inc()
+        _log.warning("report_unproven", event_id=hold.event_id, worker_id=hold.worker_id)
+        body = {"status": "lost" if is_start else "late", "reason": "fence"}
+        await caller.answered(Answer(body=body))
 
     async def _take_stored(self, delivery: Delivery) -> None:
         """Take a message whose body was too large for the broker."""

@@ -20,6 +20,7 @@ from noetl_contract.subjects import (
 )
 from noetl_engine.outputs import NewCommand
 
+from noetl_orchestrator.fences import Fences
 from noetl_orchestrator.log.stored_rows import HeldCommand
 from noetl_orchestrator.settings import Settings
 
@@ -178,15 +179,16 @@ class OutboxRows:
     ) -> CommandMessage:
         """Return a notification without the command itself.
 
-        ``server_url`` contains the command (L6): the worker puts this path before every call.
+        ``server_url`` names the command and holds its capability (L6), which HTTP clients send
+        with every call below it.
         """
-        server_url = self.settings.public_server_url.rstrip("/")
+        server_url = Fences(self.settings).address(execution_id, event_id, attempts=holds)
         body: CommandMessage = {
             "execution_id": execution_id,
             "event_id": event_id,
             "command_id": command_id,
             "step": step,
-            "server_url": f"{server_url}/c/{execution_id}/{event_id}",
+            "server_url": server_url,
             "trace": trace,
             "fast": {"v": 1, "shard": self.settings.shard_index, "attempts": holds},
         }

@@ -67,6 +67,9 @@ class ResultHandlers(Handlers):
 
     async def _put(self, request: ResultPut) -> ResultPutAnswer | Refusal:
         if request.data_at is not None:
+            if not request.data_at.startswith("_INBOX"):
+                # Asked under our own rights, of a subject that the sender chooses.
+                return Refusal(status=400, error="data_at is not an inbox")
             fetched = await self._bus.request(request.data_at, seconds=_FETCH_SECONDS)
             data = orjson.loads(fetched.data)
         elif "data" in request.model_fields_set:

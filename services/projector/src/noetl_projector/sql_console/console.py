@@ -13,6 +13,7 @@ from noetl_common.pg.errors import DatabaseUnavailable, translated
 from noetl_contract.json import Json
 
 from noetl_projector.settings import Settings
+from noetl_projector.sql_console.allowed import StatementRefused
 from noetl_projector.sql_console.cells import (
     Connection,
     PooledConnection,
@@ -23,7 +24,7 @@ from noetl_projector.sql_console.cells import (
 )
 from noetl_projector.sql_console.login import ConsoleLogin
 from noetl_projector.sql_console.targets import Target
-from noetl_projector.sql_console.text import Statement, StatementRefused
+from noetl_projector.sql_console.text import Statement
 
 if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
@@ -37,7 +38,17 @@ SELECT
     set_config('statement_timeout', $1, true),
     set_config('lock_timeout', $1, true),
     set_config('idle_in_transaction_session_timeout', $1, true),
-    CASE WHEN $2::text <> '' THEN set_config('search_path', $2, true) END
+    CASE WHEN $2::text <> '' THEN set_config('search_path', $2, true) END,
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_roles AS r
+        WHERE (
+            r.rolsuper
+            OR r.rolname IN (
+                'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'
+            )
+        ) AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')
+    ) AS is_dangerous
 /* console_limits */
 """
 _RESET_ROLE = "SET SESSION AUTHORIZATION DEFAULT /* reset_role */"
@@ -60,6 +71,16 @@ class WritesRefused(NoetlError):
     template = (
         "Database error: error returned from database: {reason}; "
         "NOETL_SQL_CONSOLE_WRITES allows writing"
+    )
+    http_status = 403
+
+
+class RoleRefused(NoetlError):
+    """Statements of this role could reach the database's host."""
+
+    template = (
+        "The role of this connection may read files or start programs on the database's host; "
+        "the SQL route needs one that may not"
     )
     http_status = 403
 
@@ -90,12 +111,24 @@ class SqlConsole:
         self._waiting = 0
 
     async def run(
-        self, statement: Statement, *, search_path: str = "", target: Target | None = None
+        self,
+        statement: Statement,
+        *,
+        search_path: str = "",
+        target: Target | None = None,
+        is_ours: bool = False,
     ) -> Outcome:
         """Run a statement in a transaction of its own.
 
+        Args:
+            statement: what to run.
+            search_path: where names without a schema are looked for, if not as usual.
+            target: another database than the service's own.
+            is_ours: whether the text is not a client's, so that any role may run it.
+
         Raises:
             SqlFailed: PostgreSQL refused it.
+            RoleRefused: the role may do more than a client should.
             WritesRefused: it would write.
             DatabaseUnavailable: no connection in time.
             DatabaseNotReached: the database that the request names is not there.
@@ -105,12 +138,14 @@ class SqlConsole:
                 async with asyncio.timeout(
                     self._settings.sql_console_timeout_seconds + _GRACE_SECONDS
                 ):
-                    return await self._transaction(connection, statement, search_path)
+                    return await self._transaction(
+                        connection, statement, search_path, is_ours=is_ours
+                    )
             except _CONNECTION_ERRORS as error:
                 raise _ours(error) from error
 
     async def _transaction(
-        self, connection: Connection, statement: Statement, search_path: str
+        self, connection: Connection, statement: Statement, search_path: str, *, is_ours: bool
     ) -> Outcome:
         may_write = self._settings.sql_console_writes
         milliseconds = str(int(self._settings.sql_console_timeout_seconds * 1000))
@@ -119,7 +154,9 @@ class SqlConsole:
         is_done = False
         try:
             # A transaction that has read something can't be made writable any more.
-            await connection.execute(_BEGIN, milliseconds, search_path)
+            role = await connection.fetchrow(_BEGIN, milliseconds, search_path)
+            if not is_ours and (role is None or role["is_dangerous"]):
+                raise RoleRefused
             outcome = await self._rows(connection, statement)
             is_done = True
         finally:

@@ -14,7 +14,12 @@ from noetl_contract.rpc.catalog import CREDENTIAL_GET
 from noetl_contract.rpc.projector import SESSIONS_VALIDATE, SQL_EXECUTE, SqlStatement, SqlText
 
 from noetl_projector.settings import Settings
-from noetl_projector.sql_console.console import DatabaseNotReached, SqlConsole, SqlFailed
+from noetl_projector.sql_console.console import (
+    DatabaseNotReached,
+    RoleRefused,
+    SqlConsole,
+    SqlFailed,
+)
 from noetl_projector.sql_console.targets import Target, target_of_credential, target_of_text
 from noetl_projector.sql_console.text import Statement, read_statement
 
@@ -83,13 +88,14 @@ class SqlHandlers(Handlers):
             request.query,
             parameters=request.parameters,
             max_bytes=self._settings.sql_console_statement_bytes,
+            may_write=self._settings.sql_console_writes,
         )
         target = await self._target(request)
         try:
             outcome = await self._console.run(
                 statement, search_path=request.search_path or "", target=target
             )
-        except (SqlFailed, DatabaseNotReached) as error:
+        except (SqlFailed, DatabaseNotReached, RoleRefused) as error:
             # Mistakes of the client: their texts quote the statement, so they are not logged.
             return Refusal(error.http_status, error.message)
         text = b'{"status":"ok","result":[' + b",".join(outcome.rows) + b"]"
@@ -103,7 +109,7 @@ class SqlHandlers(Handlers):
         target = await self._credential(request.credential or _USUAL_CREDENTIAL)
         statement = Statement(_SESSION.text.strip(), (request.session_token,))
         try:
-            outcome = await self._console.run(statement, target=target)
+            outcome = await self._console.run(statement, target=target, is_ours=True)
         except NoetlError as error:
             return _session(error=error.message)
         if not outcome.rows:
@@ -118,7 +124,8 @@ class SqlHandlers(Handlers):
 
     async def _target(self, request: SqlStatement) -> Target | None:
         """Return the database that a request names; the most exact name counts."""
-        if not (request.connection_string or request.credential or request.database):
+        is_own = request.database in {None, "", self._settings.postgres_db}
+        if is_own and not (request.connection_string or request.credential):
             return None
         if not self._settings.sql_console_elsewhere:
             raise ElsewhereRefused
@@ -126,8 +133,7 @@ class SqlHandlers(Handlers):
             return target_of_text(request.connection_string)
         if request.credential:
             return await self._credential(request.credential)
-        is_own = request.database == self._settings.postgres_db
-        return None if is_own else Target(database=request.database)
+        return Target(database=request.database)
 
     async def _credential(self, name: str) -> Target:
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from noetl_common.pg.address import AddressInvalid, SslMode, is_ssl_mode, port_of, read_address
 from noetl_contract.json import Json
 
-from noetl_projector.sql_console.text import StatementRefused
+from noetl_projector.sql_console.allowed import StatementRefused
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,17 @@ class EdgeUnreachable(Exception):
 
 
 class Edge:
-    """HTTP client of the control plane; one connection pool for all addresses."""
+    """HTTP client of the control plane; one connection pool for all addresses.
 
-    def __init__(self, client: httpx.AsyncClient, *, default_url: str) -> None:
+    Addresses come with notifications. The worker's own token goes to the configured place only,
+    and there only without the capability of a command, which the client sends as HTTP Basic.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, default_url: str, token: str = "") -> None:
         self._client = client
         self._default_url = default_url.rstrip("/")
+        self._own_place = _place_of(self._default_url)
+        self._bearer = {"authorization": f"Bearer {token}"} if token else {}
 
     async def call(
         self, method: str, path: str, body: bytes, *, base: str | None = None
@@ -36,7 +42,9 @@ class Edge:
         """
         url = f"{(base or self._default_url).rstrip('/')}{path}"
         try:
-            response = await self._client.request(method, url, content=body)
+            response = await self._client.request(
+                method, url, content=body, headers=self._own_headers(url)
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
         return response.status_code, response.content
@@ -60,8 +68,12 @@ class Edge:
             EdgeUnreachable: there was no answer in time.
         """
         url = f"{(base or self._default_url).rstrip('/')}{path}"
-        wanted = {"accept-encoding": "gzip, deflate", **(headers or {})}
         try:
+            wanted = {
+                "accept-encoding": "gzip, deflate",
+                **self._own_headers(url),
+                **(headers or {}),
+            }
             request = self._client.build_request(
                 method, url, content=body, params=params, headers=wanted, timeout=seconds
             )
@@ -72,6 +84,10 @@ class Edge:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise EdgeUnreachable(f"{type(error).__name__}: {error}") from error
         return response.status_code, data
+
+    def _own_headers(self, url: str) -> Mapping[str, str]:
+        """Return the worker's own token, for the place that the worker was configured with."""
+        return self._bearer if self._bearer and _place_of(url) == self._own_place else {}
 
     async def call_json(
         self, method: str, path: str, body: Json, *, base: str | None = None
@@ -88,9 +104,6 @@ class Edge:
 async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
     """Open the client of all calls to the control plane."""
     headers = {"content-type": "application/json"}
-    token = settings.internal_api_token.get_secret_value()
-    if token:
-        headers["authorization"] = f"Bearer {token}"
     async with httpx.AsyncClient(
         headers=headers,
         timeout=_TIMEOUT_SECONDS,
@@ -98,7 +111,21 @@ async def open_edge(settings: Settings) -> AsyncIterator[Edge]:
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         trust_env=False,
     ) as client:
-        yield Edge(client, default_url=settings.server_url)
+        yield Edge(
+            client,
+            default_url=settings.server_url,
+            token=settings.internal_api_token.get_secret_value(),
+        )
+
+
+def _place_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of an address.
+
+    Raises:
+        httpx.InvalidURL: it is none.
+    """
+    address = httpx.URL(url)
+    return address.scheme, address.host, address.port
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:

@@ -20,7 +20,7 @@ class KnownSecrets:
     def __init__(
         self, *, always: Iterable[str] = (), most: int = 1024, most_each: int = 256
     ) -> None:
-        self._always = tuple(_spellings(always))
+        self._always = tuple(spellings_of(*always))
         self._most = most
         self._most_each = most_each
         self._known: OrderedDict[int, tuple[str, ...]] = OrderedDict()
@@ -28,7 +28,7 @@ class KnownSecrets:
     def learn(self, execution_id: int, secrets: Iterable[str]) -> None:
         """Remember secrets of an execution in all spellings they may be put out in."""
         known = self._known.pop(execution_id, ())
-        fresh = [text for text in _spellings(secrets) if text not in known]
+        fresh = [text for text in spellings_of(*secrets) if text not in known]
         # The newest are kept; the longest is masked first, as one may be part of another.
         kept = sorted((*fresh, *known)[: self._most_each], key=len, reverse=True)
         self._known[execution_id] = tuple(kept)
@@ -44,7 +44,8 @@ class KnownSecrets:
         return (*known, *self._always)
 
 
-def _spellings(secrets: Iterable[str]) -> list[str]:
+def spellings_of(*secrets: str) -> list[str]:
+    """Return the spellings in which secrets may be put out, the longest first."""
     found: dict[str, None] = {}
     for secret in secrets:
         if len(secret) < _SHORTEST:

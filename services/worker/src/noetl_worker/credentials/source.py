@@ -8,6 +8,7 @@ from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import orjson
+from noetl_common.crypto.opening import SealingKey, Unsealable
 from noetl_common.logging import get_logger
 from noetl_common.retry import retry
 
@@ -15,7 +16,6 @@ from noetl_worker import metrics
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.credential import Credential, CredentialError, decode_credential
-from noetl_worker.credentials.sealing_key import SealingKey, Unsealable
 
 _LATER = frozenset({408, 429, 502, 503, 504})
 _MISSING = 404

@@ -18,10 +18,10 @@ from noetl_worker.interpreters.host.wire import (
     CONTROL,
     ENDED,
     JOB,
+    LEFT,
     LENGTH,
     READY,
     REPORT_MARK,
-    RETIRED,
 )
 from noetl_worker.interpreters.process import (
     InterpreterLimits,
@@ -32,7 +32,6 @@ from noetl_worker.interpreters.process import (
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _START_SECONDS = 30.0
-_END_SECONDS = 0.5
 _LAST_SECONDS = 2.0
 _MISSING: Json = object()
 
@@ -100,9 +99,11 @@ class Interpreter:
         self._cut_off = False
         self._unreadable = False
         self._script_pid = 0
+        self._script: int | None = None  # a descriptor: a number may be another's soon
         self._last_kill: asyncio.TimerHandle | None = None
         self._expected = 0
         self._early_report: JsonObject | None = None
+        self._is_retiring = False
         self.is_lost = False
         self.kept_for: int | None = None
         """Execution whose next script may use the process."""
@@ -216,18 +217,16 @@ class Interpreter:
     def retire(self) -> None:
         """End the kept process; `on_free` is called when it is gone."""
         self.kept_for = None
-        self._unsent = memoryview(JOB.pack(False, 0))
-        self._send()
-        self._last_kill = self._loop.call_later(_END_SECONDS, self._end_retired)
-
-    def _end_retired(self) -> None:
-        self._last_kill = None
+        self._is_retiring = True
         self._kill_process()
 
     def _kill_process(self) -> None:
+        """Kill the script process; the zygote ends what is left behind, and reports."""
         if self._last_kill is not None:
             return
-        self._process.send_signal(signal.SIGUSR1)
+        if self._script is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._script, signal.SIGKILL)
         # A script may have stopped the zygote itself.
         self._last_kill = self._loop.call_later(3.0, self._kill_all)
 
@@ -274,11 +273,25 @@ class Interpreter:
         self._control_bytes = data[whole:]
         for kind, pid, status in CONTROL.iter_unpack(data[:whole]):
             if kind == READY:
-                self._script_pid = pid
-                self._started.set()
-            elif kind == ENDED:
-                self._script_pid = 0
-                self._on_ended(os.waitstatus_to_exitcode(status))
+                self._on_ready(pid)
+            elif kind in (ENDED, LEFT):
+                self._forget_process()
+                if kind == ENDED:
+                    self._on_ended(os.waitstatus_to_exitcode(status))
+
+    def _on_ready(self, pid: int) -> None:
+        self._script_pid = pid
+        with contextlib.suppress(ProcessLookupError):  # it has ended, which is told next
+            self._script = os.pidfd_open(pid)
+        self._started.set()
+        if self._last_kill is not None and self._script is not None:  # meant for the run
+            signal.pidfd_send_signal(self._script, signal.SIGKILL)
+
+    def _forget_process(self) -> None:
+        self._script_pid = 0
+        if self._script is not None:
+            os.close(self._script)
+            self._script = None
 
     def _on_report(self) -> None:
         self._report.read()
@@ -321,7 +334,7 @@ class Interpreter:
             self._stdout.take_text()
             self._stderr.drain()
             self._stderr.take_text()
-            self._on_idle_end(exit_code)
+            self._on_idle_end()
             return
         # All is taken, also behind the report: it would be the beginning of the next one.
         report = self._decode_report()
@@ -329,21 +342,15 @@ class Interpreter:
             report = self._early_report
         self._finish(self._run_of(report, exit_code=exit_code))
 
-    def _on_idle_end(self, exit_code: int) -> None:
+    def _on_idle_end(self) -> None:
         """Note the end of a kept process, asked for or not."""
-        was_retired = self._last_kill is not None
         if self._last_kill is not None:
             self._last_kill.cancel()
             self._last_kill = None
         self.kept_for = None
-        self._unsent = memoryview(b"")
-        if not was_retired:
-            return
-        if exit_code == RETIRED:
+        if self._is_retiring:
+            self._is_retiring = False
             self._on_free(self)
-        else:
-            # It ended by itself: the next process may have read the request instead.
-            self._lose(in_order=True)
 
     def _decode_report(self) -> JsonObject | None:
         data = self._report.take()
@@ -410,6 +417,9 @@ class Interpreter:
             os.close(descriptor)
         self._loop.remove_writer(self._job)
         os.close(self._job)
+        if self._script is not None:
+            os.close(self._script)
+            self._script = None
         self._started.set()
         self._cleanup = self._loop.create_task(self._clean_up(in_order=in_order))
         self._on_free(self)

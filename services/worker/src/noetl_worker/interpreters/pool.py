@@ -13,11 +13,9 @@ from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartF
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
-# A kept process that ended too early cost a fork; so many cost as much as one more interpreter.
-_MISSES_PER_GROWTH = 2
-_REMEMBERED_ENDS = 256
-# An execution that paused for so long has probably ended.
-_LIKELY_OVER_SECONDS = 0.1
+# An execution that paused for so long has probably ended. A busy worker sees its executions seldom.
+_LIKELY_OVER_SECONDS = 1.0
+_STARTS_AT_ONCE = 4
 # Scripts of the same execution go first for so long: theirs is the process.
 _TURN_SECONDS = 0.1
 
@@ -48,9 +46,10 @@ class _Waiter:
 class InterpreterPool:
     """Hand each script to a warm interpreter; at most ``size`` scripts at once.
 
-    It grows by one at a time, and only when a script has waited for a while or missed the process
-    of its execution: an interpreter costs as much as some short scripts. A script that finds all
-    of them busy gets the first that is free, new or not.
+    It grows by one at a time, when a script has waited for a while, or when all that are idle keep
+    processes of executions that seem to go on: to end such a process costs a fork now and another
+    one at its execution's next script. A script that finds all of them busy gets the first that is
+    free, new or not.
 
     The process of a script that left no trace is kept for the next script of the same execution,
     never for another one. It ends when it has waited for too long, or when a script of another
@@ -72,13 +71,11 @@ class InterpreterPool:
         self._keeping = keeping
         # The least recently used first.
         self._idle: deque[Interpreter] = deque()
-        self._ended_early: dict[int, None] = {}
-        self._misses = 0
         self._idle_end: asyncio.TimerHandle | None = None
         self._all: set[Interpreter] = set()
         self._alone: set[Interpreter] = set()
         self._ending: set[Interpreter] = set()
-        self._starting: asyncio.Task[None] | None = None
+        self._starting: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Waiter] = deque()
         self._growth: asyncio.TimerHandle | None = None
         self._closed = False
@@ -128,9 +125,10 @@ class InterpreterPool:
     async def close(self) -> None:
         """End all interpreters with their scripts."""
         self._closed = True
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+        starting = list(self._starting)
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         for timer in (self._growth, self._idle_end):
             if timer is not None:
                 timer.cancel()
@@ -159,7 +157,8 @@ class InterpreterPool:
             await nursery.close()
 
     async def _take(self, execution: int | None) -> Interpreter:
-        self._count_miss(execution)
+        if self._closed:
+            raise InterpreterLost("the worker ends")
         chosen = self._choose(execution)
         if chosen is not None:
             self._idle.remove(chosen)
@@ -170,7 +169,7 @@ class InterpreterPool:
         waiter = _Waiter(loop.create_future(), loop.time(), execution)
         self._waiting.append(waiter)
         if self._idle:
-            self._end_early(self._idle[0])
+            self._make_room()
         self._grow_when_due()
         try:
             return await waiter.future
@@ -193,37 +192,21 @@ class InterpreterPool:
 
     def _prepare_next(self) -> None:
         """Make room for the next execution when the last unused process was taken."""
-        if not self._idle or any(one.kept_for is None for one in self._idle):
-            return
-        oldest = self._idle[0]
-        if oldest.kept_since + _LIKELY_OVER_SECONDS < asyncio.get_running_loop().time():
-            self._end_early(oldest)
+        if self._idle and all(one.kept_for is not None for one in self._idle):
+            self._make_room()
 
-    def _end_early(self, kept: Interpreter) -> None:
-        """End a kept process for its place."""
-        if kept.kept_for is not None:
-            self._ended_early[kept.kept_for] = None
-            if len(self._ended_early) > _REMEMBERED_ENDS:
-                del self._ended_early[next(iter(self._ended_early))]
-        self._retire(kept)
+    def _make_room(self) -> None:
+        """Take the place of an execution that is over most likely, else start one more."""
+        oldest = self._idle[0]
+        is_over = oldest.kept_since + _LIKELY_OVER_SECONDS < asyncio.get_running_loop().time()
+        if is_over or not self._has_room():
+            self._retire(oldest)
+        elif len(self._starting) < max(len(self._waiting), 1):
+            self._grow()
 
     def _retire(self, kept: Interpreter) -> None:
         self._idle.remove(kept)
         kept.retire()
-
-    def _count_miss(self, execution: int | None) -> None:
-        """Grow when scripts have missed processes that ended for their places."""
-        if execution is None or execution not in self._ended_early:
-            return
-        del self._ended_early[execution]
-        self._misses += 1
-        if (
-            self._misses >= _MISSES_PER_GROWTH
-            and self._starting is None
-            and len(self._all) < self._size
-        ):
-            self._misses = 0
-            self._grow()
 
     def _end_idle(self) -> None:
         """End the processes that have waited for too long; look again later."""
@@ -246,7 +229,7 @@ class InterpreterPool:
         """Start an interpreter if a script has waited for long; else look again later."""
         while self._waiting and self._waiting[0].future.done():
             self._waiting.popleft()
-        if not self._waiting or self._starting is not None or len(self._all) >= self._size:
+        if not self._waiting or self._starting or not self._has_room():
             return
         loop = asyncio.get_running_loop()
         left = self._waiting[0].since + _GROWTH_DELAY_SECONDS - loop.time()
@@ -261,20 +244,27 @@ class InterpreterPool:
         if not self._closed:
             self._grow_when_due()
 
+    def _has_room(self) -> bool:
+        return len(self._all) + len(self._starting) < self._size
+
     def _grow(self) -> None:
-        """Begin to start one more."""
-        self._starting = asyncio.get_running_loop().create_task(self._start_for_waiting())
+        """Begin to start one more, if not too many start already."""
+        if len(self._starting) < _STARTS_AT_ONCE:
+            task = asyncio.get_running_loop().create_task(self._start_for_waiting())
+            self._starting.add(task)
 
     async def _start_for_waiting(self) -> None:
+        own = asyncio.current_task()
         try:
             await self._start_one()
         except (StartFailed, OSError) as error:
-            self._starting = None
+            self._starting = {task for task in self._starting if task is not own}
             # Starting more would go on for ever.
             self._refuse(str(error))
             return
-        self._starting = None
-        self._grow_when_due()
+        self._starting = {task for task in self._starting if task is not own}
+        if not self._closed:
+            self._grow_when_due()
 
     async def _start_one(self) -> None:
         interpreter = await Interpreter.start(
@@ -305,7 +295,7 @@ class InterpreterPool:
     def _bound_kept(self) -> None:
         kept = [one for one in self._idle if one.kept_for is not None]
         if len(kept) > self._keeping.most:
-            self._end_early(kept[0])
+            self._retire(kept[0])
         self._watch_idle()
 
     def _hand_over(self, interpreter: Interpreter) -> bool:
@@ -330,12 +320,15 @@ class InterpreterPool:
         if kept_for is None or first.since + _TURN_SECONDS < now:
             return first
         same = (one for one in self._waiting if one.execution == kept_for and not one.future.done())
-        return next(same, first)
+        # The first gets an interpreter of its own soon, if one may start.
+        return next(same, None if self._starting else first)
 
     def _refuse(self, reason: str) -> None:
         """Fail the waiting scripts if there is no interpreter left."""
         _log.warning("interpreter_not_started", error=reason)
         if self._all:
+            if self._waiting and self._idle:
+                self._retire(self._idle[0])
             return
         for waiter in self._waiting:
             if not waiter.future.done():

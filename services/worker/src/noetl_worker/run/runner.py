@@ -10,9 +10,9 @@ from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
-from noetl_worker.commands import Command
+from noetl_worker.commands import Command, secret_in
 from noetl_worker.control_plane.result_stores import ResultStore
-from noetl_worker.credentials.known_secrets import KnownSecrets
+from noetl_worker.credentials.known_secrets import KnownSecrets, spellings_of
 from noetl_worker.credentials.resolver import CommandCredentials
 from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.redaction import NestedTooDeeply, mask
@@ -101,7 +101,7 @@ class Runner:
                 retry=lifted.retry,
                 limits=self._limits,
             )
-            secrets = self._known.of(command.execution_id)
+            secrets = self._secrets_of(command)
             reported = await reported_result(command, result, store, secrets=secrets)
         except ToolError as error:
             return self._raised(command, str(error))
@@ -116,14 +116,21 @@ class Runner:
                 "tool_broken",
                 kind=command.action,
                 command_id=command.command_id,
-                exception=mask(trace, self._known.of(command.execution_id)),
+                exception=mask(trace, self._secrets_of(command)),
             )
             return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
         return Outcome(status=result.status, result=reported)
 
     def _raised(self, command: Command, text: str) -> Outcome:
         metrics.RUN_ERRORS.labels(command.action).inc()
-        return Outcome(error=mask(text, self._known.of(command.execution_id)))
+        return Outcome(error=mask(text, self._secrets_of(command)))
+
+    def _secrets_of(self, command: Command) -> tuple[str, ...]:
+        """Return the texts to mask in what a command puts out."""
+        known = self._known.of(command.execution_id)
+        own = secret_in(command.server_url)
+        login = f"{command.execution_id}.{command.event_id}:{own}"
+        return (*spellings_of(login, own), *known) if own else known
 
     def _context(
         self, command: Command, lifted: _Lifted, credentials: CommandCredentials

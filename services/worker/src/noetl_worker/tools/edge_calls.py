@@ -1,6 +1,5 @@
 """Calls of tools to the control plane; failures become tool errors."""
 
-import re
 from dataclasses import dataclass
 
 import orjson
@@ -9,8 +8,6 @@ from noetl_contract.json import Json
 from noetl_worker.bounded_http import AnswerTooLarge
 from noetl_worker.control_plane.edge import Edge, EdgeUnreachable
 from noetl_worker.tools.tool import Failure, ToolContext, ToolError
-
-_NAMES_A_COMMAND = re.compile(r"/c/[0-9]+/[0-9]+/?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +39,12 @@ class Reply:
             raise ToolError("JSON error", f"the answer is no JSON: {error}") from error
 
 
-def base_of(context: ToolContext) -> str:
-    """Return the base address of a command's calls.
-
-    It names the command (L6), so that the control plane knows a repeated child start.
-    """
-    url = context.server_url.rstrip("/")
-    if not url or not context.event_id or _NAMES_A_COMMAND.search(url):
-        return url
-    return f"{url}/c/{context.execution_id}/{context.event_id}"
-
-
 class EdgeCalls:
-    """The edge for the tools of one command."""
+    """The edge for the tools of one command, at the very address that its notification named."""
 
     def __init__(self, edge: Edge, context: ToolContext, *, most: int) -> None:
         self._edge = edge
-        self._base = base_of(context)
+        self._base = context.server_url
         self._most = most
 
     async def get(

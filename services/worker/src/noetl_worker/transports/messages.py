@@ -85,6 +85,8 @@ class Messages:
             worker_id=self._identity.worker_id,
             instance=self._identity.instance,
         )
+        if command.fence:
+            hold["fence"] = command.fence
         body = jsonb.encode(
             CommandMessageFields(
                 type="command.start" if kind == "start" else "command.outcome",

@@ -25,6 +25,7 @@ from noetl_worker.commands import (
     decode_claim,
     decode_notification,
     fresh_until,
+    secret_in,
 )
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import ResultStore
@@ -239,6 +240,7 @@ class NatsTransport:
     ) -> Command | Verdict:
         timing = self._timing
         subject = rpc_subject("orchestrator", "claim", shard=shard)
+        fence = secret_in(note.server_url)
         request = orjson.dumps(
             {
                 "execution_id": note.execution_id,
@@ -246,6 +248,7 @@ class NatsTransport:
                 "worker_id": self._identity.worker_id,
                 "instance": self._identity.instance,
                 "after_start": after_start,
+                **({"fence": fence} if fence else {}),
             }
         )
         first = timing.claim_pause_seconds

@@ -1,6 +1,7 @@
 """Requests to other services."""
 
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import orjson
 from noetl_contract.json import Json, JsonObject
@@ -10,9 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.errors import BusUnavailable
-from noetl_common.bus.rpc.headers import headers_of
+from noetl_common.bus.rpc.headers import SEAL_HEADER, headers_of
 from noetl_common.errors import NoetlError, Unavailable
 from noetl_common.retry import backoff
+
+if TYPE_CHECKING:
+    from noetl_common.crypto.opening import SealingKey
 
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
@@ -105,6 +109,7 @@ class RpcClient:
             encode_value(request),
             seconds=seconds,
             wait_for_responder=wait_for_responder,
+            is_secret=operation.is_secret,
         )
 
     async def call(
@@ -114,12 +119,16 @@ class RpcClient:
         *,
         seconds: float,
         wait_for_responder: bool = False,
+        is_secret: bool = False,
     ) -> RpcReply:
         """Ask with a request that is encoded already, on the subject of an operation.
+
+        With ``is_secret`` the answer comes sealed for this request alone.
 
         Raises:
             RpcUnavailable, TooLarge: as `ask`.
         """
+        key = _new_key() if is_secret else None
         body = request if isinstance(request, bytes) else orjson.dumps(request)
         end = monotonic() + seconds
         reason = ""
@@ -131,11 +140,32 @@ class RpcClient:
             left = end - monotonic()
             try:
                 incoming = await self._bus.request(
-                    subject, body, headers=headers_of(left), seconds=left
+                    subject, body, headers=_headers(left, key), seconds=left
                 )
-                return RpcReply.model_validate_json(incoming.data)
+                data = incoming.data if key is None else _opened(key, incoming.data)
+                return RpcReply.model_validate_json(data)
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")
             except ValidationError as error:
                 raise RpcUnavailable(what=subject, reason="an answer without sense") from error
         raise RpcUnavailable(what=subject, reason=reason)
+
+
+# Loaded when they are needed: most processes never ask for a secret.
+
+
+def _new_key() -> "SealingKey":
+    from noetl_common.crypto.opening import SealingKey  # noqa: PLC0415 -- see above
+
+    return SealingKey()
+
+
+def _headers(seconds: float, key: "SealingKey | None") -> dict[str, str]:
+    headers = headers_of(seconds)
+    return headers if key is None else {**headers, SEAL_HEADER: key.public}
+
+
+def _opened(key: "SealingKey", data: bytes) -> bytes:
+    from noetl_common.bus.rpc.sealing import opened_answer  # noqa: PLC0415 -- see above
+
+    return opened_answer(key, data)

@@ -11,6 +11,8 @@ from noetl_contract.ingress import DEADLINE_HEADER, deadline_of
 
 from noetl_common.clock import unix_ms
 
+SEAL_HEADER = "Noetl-Seal-For"
+"""Public key, base64, for which the answer to a request for a secret is sealed."""
 _PATIENCE = "Noetl-Patience-Ms"
 
 

@@ -1,10 +1,7 @@
 """Rotation of keys and its status, secrets for other regions, the audit."""
 
-from datetime import datetime
-
 from litestar import Response, post
 from noetl_contract.access.rights import Right
-from noetl_contract.http.scalars import parse_moment
 from noetl_contract.http.secrets.credentials import CrossRegionRequest
 from noetl_contract.http.secrets.keychain import (
     AuditQuery,
@@ -26,8 +23,8 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.fields import query_moment
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
 from noetl_api_gateway.routes.forwarding import Sent, forward
 from noetl_api_gateway.upstream.services import Services
@@ -83,20 +80,10 @@ def _audit(sent: Sent[BaseModel]) -> AuditQuery:
     return AuditQuery(
         credential=sent.text("credential"),
         execution_id=sent.number("execution_id"),
-        since=_moment(sent.text("from"), "from"),
-        until=_moment(sent.text("to"), "to"),
+        since=query_moment(sent.text("from"), "from"),
+        until=query_moment(sent.text("to"), "to"),
         limit=sent.number("limit", 100),
     )
-
-
-def _moment(value: str | None, name: str) -> datetime | None:
-    if value is None:
-        return None
-    # An unencoded `+` arrives as a space.
-    moment = parse_moment(value.replace(" ", "+"))
-    if moment is None:
-        raise bad_query(f"{name}: input contains invalid characters")
-    return moment
 
 
 ROUTES = [

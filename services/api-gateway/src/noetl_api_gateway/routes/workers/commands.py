@@ -4,6 +4,7 @@ import asyncio
 
 from litestar import Response, get, post
 from litestar.params import FromPath
+from noetl_contract.access.capability import Capability
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.commands import ClaimAnswer, ClaimBody, CommandAnswer
 from noetl_contract.json import Json
@@ -81,7 +82,12 @@ async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int |
     timeout_seconds = gateway.settings.claim_patience_seconds
     if named is None and gateway.services.shard_count > 1:
         named = await _find_execution(gateway, event_id, timeout_seconds)
-    wanted = ClaimRequest(event_id=event_id, worker_id=worker_id, execution_id=named)
+    wanted = ClaimRequest(
+        event_id=event_id,
+        worker_id=worker_id,
+        execution_id=named,
+        fence=_fence(gateway.settings.command_key_bytes(), named or 0, event_id),
+    )
     try:
         return await gateway.services.forward(
             CLAIM, wanted, execution_id=named, within=timeout_seconds
@@ -90,6 +96,11 @@ async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int |
         if refusal.status == 404:
             raise _gone() from refusal
         raise
+
+
+def _fence(key: bytes, execution_id: int, event_id: int) -> str | None:
+    """Vouch for a caller that the edge has let in, as a notification of the command would."""
+    return Capability(execution_id, event_id, 1).userinfo(key).partition(":")[2] or None
 
 
 async def _find_execution(gateway: Gateway, event_id: int, timeout_seconds: float) -> int:

@@ -20,11 +20,14 @@ class Body:
     __slots__ = ("code", "returns")
 
     def __init__(self, source: str, *, name: str) -> None:
-        tree = ast.parse(source, name)
-        self.returns = "return" in source and _has_outer_return(tree)
-        if self.returns:
-            tree = _as_function(tree)
-        self.code: CodeType = compile(tree, name, "exec", dont_inherit=True)
+        given: str | ast.Module = source
+        self.returns = False
+        if "return" in source:
+            given = ast.parse(source, name)
+            self.returns = _has_outer_return(given)
+            if self.returns:
+                given = _as_function(given)
+        self.code: CodeType = compile(given, name, "exec", dont_inherit=True)
 
     def evaluate(self, namespace: dict[str, Any], args: dict[str, Any]) -> Any:
         """Run at module level; the value is `result`, a top-level `return`, or `main()`.

@@ -6,10 +6,12 @@ import atexit
 import builtins
 import contextlib
 import contextvars
+import inspect
 import json
 import linecache
 import os
 import random
+import select
 import signal
 import stat
 import sys
@@ -21,15 +23,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import limits
 from .body import Body
-from .wire import JOB, LENGTH, REPORT_MARK, RETIRED
+from .wire import JOB, LENGTH, REPORT_MARK, STALE
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
     from .traces import Traces
 
 
 _KNOWN_BODIES = 16
+# The function of C, without the enumerations around it.
+_set_handler = inspect.unwrap(signal.signal)
+_SIGTERM, _SIGKILL, _DEFAULT = int(signal.SIGTERM), int(signal.SIGKILL), int(signal.SIG_DFL)
+_seed = random.seed
 
 
 class ScriptProcess:
@@ -44,17 +50,15 @@ class ScriptProcess:
         job: int,
         report: int,
         control: int,
-        limits: dict[str, int],
         parent: int,
         traces: Traces,
     ) -> None:
         self._job = job
         self._report = report
         self._control = control
-        self._limits = limits
         self._parent = parent
         self._traces = traces
-        self._has_begun = False
+        self._last: CodeType | None = None
         # By name and text; loops run one text often.
         self._bodies: dict[tuple[str, str], Body] = {}
 
@@ -73,9 +77,9 @@ class ScriptProcess:
 
     def _serve(self) -> int:
         while True:
+            if self._last is not None:
+                self._wait_for_next(self._last)
             may_stay, size = JOB.unpack(self._read_exactly(JOB.size))
-            if not size:
-                return RETIRED
             job: dict[str, Any] = loads(self._read_exactly(size))
             # An empty context: a script keeps decimal's precision, and the like, to itself.
             stays, status = contextvars.Context().run(self._work, job, may_stay=may_stay)
@@ -83,13 +87,22 @@ class ScriptProcess:
                 return status
 
     def _prepare(self) -> None:
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _set_handler(_SIGTERM, _DEFAULT)
         os.setpgid(0, 0)
-        if not limits.arm_parent_death(signal.SIGKILL, parent=self._parent):
+        if not limits.arm_parent_death(_SIGKILL, parent=self._parent):
             os._exit(1)
         os.close(self._control)
-        limits.apply_limits(self._limits)
+        _seed()
+        self._traces.begin()
+
+    def _wait_for_next(self, last: CodeType) -> None:
+        """Wait for a job; end without reading it if the last script left traces.
+
+        The look is here, not behind the script: most processes get no further one.
+        """
+        select.select([self._job], [], [])
+        if self._traces.are_found(last):
+            os.kill(os.getpid(), STALE)
 
     def _read_exactly(self, size: int) -> bytes:
         parts = []
@@ -102,9 +115,6 @@ class ScriptProcess:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _work(self, job: dict[str, Any], *, may_stay: bool) -> tuple[bool, int]:
-        if may_stay and not self._has_begun:
-            self._traces.begin()
-            self._has_begun = True
         if job.get("env"):
             os.environ.update(job["env"])
         if job.get("cwd"):
@@ -121,7 +131,7 @@ class ScriptProcess:
                 self._report_bytes(dumps({"file_error": str(error)}).encode())
                 return False, 1
         status, value = self._execute(job)
-        if may_stay and status == 0 and not self._has_traces(job):
+        if may_stay and status == 0 and self._may_stay(job):
             _flush()
             self._report_value(value, prefix=b'"kept":true')
             return True, status
@@ -156,12 +166,12 @@ class ScriptProcess:
             known = self._bodies[name, source] = Body(source, name=name)
         return known
 
-    def _has_traces(self, job: dict[str, Any]) -> bool:
-        code = self._bodies[job["name"], job["code"]].code
+    def _may_stay(self, job: dict[str, Any]) -> bool:
+        self._last = self._bodies[job["name"], job["code"]].code
         sys.modules.pop("__main__", None)
         linecache.cache.pop(job["name"], None)
         job.clear()
-        return self._traces.are_found(code)
+        return not self._traces.are_alive()
 
     def _report_value(self, value: str | None, *, prefix: bytes = b"") -> None:
         # No value: the script was cut short or its result has no JSON; null: it gave none.

@@ -71,34 +71,47 @@ class Traces:
         self._builtins = dict(builtins.__dict__)
         self._system = _system()
         self._descriptors = 0
+        self._exit_functions = atexit._ncallbacks()  # noqa: SLF001  no other way to know
         self._size = 0
         self._is_marked = False
         sys.addaudithook(self._on_event)
 
-    def settle(self) -> None:
-        """Look at the surroundings that all processes of one zygote have."""
+    def settle(self, *, descriptors_closed: int) -> None:
+        """Look at the surroundings that all processes of one zygote have.
+
+        Args:
+            descriptors_closed: number of open files that they close at their start.
+        """
         self._environment = dict(os.environ)
         self._place = _place()
         self._streams = _streams()
+        self._descriptors = _open_descriptors() - descriptors_closed
+        self._signals = [_handler_of(number) for number in _SIGNALS]
+        self._signals[_SIGNALS.index(signal.SIGTERM)] = signal.SIG_DFL
 
     def begin(self) -> None:
         """Look at properties of this process alone, before its first script."""
-        self._signals = [_handler_of(number) for number in _SIGNALS]
-        self._descriptors = _open_descriptors()
         self._size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._is_marked = False
 
+    def are_alive(self) -> bool:
+        """Tell whether a script left something that still runs or is sure to run."""
+        gc.collect()  # its finalizers run now, in its own time
+        return (
+            self._is_marked
+            or threading.active_count() != 1
+            or signal.getitimer(signal.ITIMER_REAL)[0] > 0
+            or atexit._ncallbacks() != self._exit_functions  # noqa: SLF001  no other way to know
+        )
+
     def are_found(self, code: CodeType) -> bool:
-        """Tell whether a script changed the process.
+        """Tell whether a script changed the process, beside what `are_alive` finds.
 
         Args:
             code: the script: only modules it names are compared.
         """
-        gc.collect()  # its finalizers run now, not within the next script
         return (
-            self._is_marked
-            or threading.active_count() != 1
-            or _settings() != self._settings
+            _settings() != self._settings
             or os.environ != self._environment
             or any(now != before for now, before in self._lists)
             or any(
@@ -180,8 +193,6 @@ def _settings() -> tuple[object, ...]:
         mask,
         sys.getrecursionlimit(),
         gc.isenabled(),
-        signal.getitimer(signal.ITIMER_REAL)[0] > 0,
-        atexit._ncallbacks(),  # noqa: SLF001  no other way to know
         len(_warnings.filters),
     )
 

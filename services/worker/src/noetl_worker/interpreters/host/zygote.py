@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import shutil
+import select
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import limits
 from .script import ScriptProcess
-from .wire import CONTROL, ENDED, READY
+from .wire import CONTROL, ENDED, LEFT, READY, STALE
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -40,15 +39,15 @@ class Zygote:
         self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
         self._child = 0
         self._pid = os.getpid()
-        self._children = Path(f"/proc/{self._pid}/task/{self._pid}/children")
+        self._children = f"/proc/{self._pid}/task/{self._pid}/children"
 
     def serve(self, *, parent: int) -> None:
-        signal.signal(signal.SIGUSR1, self._on_kill)
         signal.signal(signal.SIGTERM, self._on_end)
         if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
             self._end()
         limits.adopt_orphans()
-        self._traces.settle()
+        limits.apply_limits(self.limits)  # inherited by each script
+        self._traces.settle(descriptors_closed=1)
         gc.freeze()
         try:
             while True:
@@ -58,40 +57,39 @@ class Zygote:
             self._end()
 
     def _serve_one_process(self) -> None:
-        pid = os.fork()
+        pid = limits.fork_alone()
         if pid == 0:
             ScriptProcess(
                 job=self.job,
                 report=self.report,
                 control=self.control,
-                limits=self.limits,
                 parent=self._pid,
                 traces=self._traces,
             ).live()
         self._child = pid
-        with contextlib.suppress(OSError):  # it did so itself, or is gone
-            os.setpgid(pid, pid)
         os.write(self.control, CONTROL.pack(READY, pid, 0))
         _, status = os.waitpid(pid, 0)
         self._child = 0
         _kill_group(pid)
         self._end_descendants(seconds=5.0)
-        self._drop_unread_job()
+        is_left = status == STALE and self._has_job()
+        if not is_left:
+            self._drop_unread_job()
         self._empty_directory()
-        os.write(self.control, CONTROL.pack(ENDED, pid, status))
-
-    def _on_kill(self, _number: int, _frame: object) -> None:
-        if self._child:
-            _kill_group(self._child)
+        os.write(self.control, CONTROL.pack(LEFT if is_left else ENDED, pid, status))
 
     def _on_end(self, _number: int, _frame: object) -> None:
+        if os.getpid() != self._pid:  # it came just before the fork
+            os._exit(1)
         self._end()
 
     def _end(self) -> NoReturn:
         if self._child:
             _kill_group(self._child)
         self._end_descendants(seconds=1.0)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_content(self.directory)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)  # noqa: PTH106  as above
         os._exit(0)
 
     def _end_descendants(self, *, seconds: float) -> None:
@@ -104,7 +102,8 @@ class Zygote:
             if found:
                 continue
             try:
-                pids = self._children.read_text().split()
+                with open(self._children) as file:  # noqa: PTH123  as above
+                    pids = file.read().split()
             except OSError:
                 return
             for pid in pids:
@@ -113,14 +112,11 @@ class Zygote:
             time.sleep(0.001)
 
     def _drop_unread_job(self) -> None:
-        os.set_blocking(self.job, False)
-        try:
-            while os.read(self.job, 65536):
-                pass
-        except BlockingIOError:
+        while self._has_job() and os.read(self.job, 65536):
             pass
-        finally:
-            os.set_blocking(self.job, True)
+
+    def _has_job(self) -> bool:
+        return bool(select.select([self.job], [], [], 0)[0])
 
     def _empty_directory(self) -> None:
         # The script may have removed it, or put another one in its place.
@@ -129,12 +125,20 @@ class Zygote:
         except OSError:
             os.mkdir(self.directory, 0o700)  # noqa: PTH102  as above
             os.chdir(self.directory)
-        for entry in os.scandir(self.directory):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)  # noqa: PTH108  as above
+        if os.listdir("."):  # noqa: PTH208  as above
+            remove_content(self.directory)
+
+
+def remove_content(directory: str) -> None:
+    """Remove what is in a directory, as far as possible."""
+    import shutil  # noqa: PLC0415  brings libraries that each fork would copy
+
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)  # noqa: PTH108  the host avoids pathlib
 
 
 def _kill_group(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Credentials encrypted to this process: even the edge's connection shows none."""
+"""Opens what was sealed for this process."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ class Unsealable(Exception):
 
 
 class SealingKey:
-    """A key pair for this process; the private key never leaves it."""
+    """A key pair; the private key never leaves the process."""
 
     def __init__(self, private: bytes | None = None) -> None:
         self._private = (

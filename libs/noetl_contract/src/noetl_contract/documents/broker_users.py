@@ -1,0 +1,261 @@
+"""Users of the broker: one per service and worker pool, each with the rights it needs.
+
+Computed from what channels and operations declare, so that the rights follow the code. A user is
+named like its service, workers like their pool, and has an inbox of its own.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel
+
+from noetl_contract import channels, streams
+from noetl_contract.channels import Channel
+from noetl_contract.json import Json
+from noetl_contract.rpc import catalog, orchestrator, projector
+from noetl_contract.rpc.operation import Operation
+from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
+from noetl_contract.subjects import (
+    INBOX_ROOT,
+    IngressKind,
+    dead_letter_subject,
+    inbox_prefix,
+    ingress_any,
+    pool_segment,
+)
+
+type AnyOperation = Operation[BaseModel, Json]
+
+OPERATOR = "noetl"
+"""Who may do everything: people, and releases that know one login only."""
+SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog")
+DEFAULT_BUCKET = "noetl_results"
+
+_API = "$JS.API"
+_FOREIGN_INBOX = "_INBOX"
+_MACHINES = (catalog.MACHINE_LEASE, catalog.MACHINE_RENEW)
+# What services ask of each other. The edge asks for everything, on behalf of its callers.
+_ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each has types of its own
+    "orchestrator": (
+        *_MACHINES,
+        catalog.CONTENT,
+        catalog.RUNTIME_LIVENESS,
+        projector.RESULT_RESOLVE,
+    ),
+    "projector": (*_MACHINES, catalog.CREDENTIAL_GET),
+    "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN),
+    "worker": (
+        orchestrator.CLAIM,
+        projector.RESULT_PUT,
+        catalog.RUNTIME_REGISTER,
+        catalog.RUNTIME_HEARTBEAT,
+        catalog.RUNTIME_DEREGISTER,
+    ),
+}
+_KINDS: dict[str, tuple[IngressKind, ...]] = {
+    "api-gateway": ("execute", "events", "cancel", "finalize"),
+    "outbox": ("cancel", "finalize"),
+    "worker": ("start", "outcome"),
+}
+# Streams that a service reads through durables.
+_READS: dict[str, tuple[StreamSpec, ...]] = {
+    "orchestrator": (streams.INGRESS,),
+    "projector": (streams.EVENTS,),
+    "catalog": (streams.AUDIT,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUser:
+    """A login, and the subjects it may publish to and subscribe to; nothing else."""
+
+    name: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def _token(pool: str) -> str:
+    return pool_segment(execution_pool=pool, playbook_path=None)
+
+
+def worker_user(pool: str) -> str:
+    """Return the name of the user of a pool's workers."""
+    return f"worker-{_token(pool)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A worker pool whose workers get a login.
+
+    Attributes:
+        name: as playbooks name it.
+        durable: that its workers pull from, if it is not the one our workers use.
+        library_inbox: whether the workers have the inbox of their client library, as those of
+            another make do, and not one named after their user.
+    """
+
+    name: str
+    durable: str | None = None
+    library_inbox: bool = False
+
+
+DEFAULT_POOLS = (Pool("shared"), Pool("system"), Pool("subscription"))
+
+
+def broker_users(
+    pools: Iterable[Pool] = DEFAULT_POOLS, *, bucket: str = DEFAULT_BUCKET
+) -> tuple[BrokerUser, ...]:
+    """Return all users of a cluster.
+
+    Args:
+        pools: worker pools; each gets a user.
+        bucket: bucket of the broker's object store that large results may lie in.
+    """
+    services = [_service(name, bucket=bucket) for name in SERVICES]
+    workers = {worker_user(pool.name): _worker(pool) for pool in pools}.values()
+    everything = BrokerUser(OPERATOR, (">",), (">",))
+    return (everything, *services, *workers)
+
+
+def authorization(users: Sequence[BrokerUser], password: Callable[[str], str]) -> str:
+    """Return the block of a nats-server configuration that declares users.
+
+    Args:
+        users: as `broker_users` makes them.
+        password: what stands for the password of the user of a name: a quoted text, or a variable
+            as ``$PASSWORD``.
+    """
+    lines = ["authorization {", "  users: ["]
+    for user in users:
+        lines += [
+            "    {",
+            f"      user: {json.dumps(user.name)}, password: {password(user.name)}",
+            "      permissions {",
+            f"        publish: {{ allow: [{_listed(user.publish)}] }}",
+            f"        subscribe: {{ allow: [{_listed(user.subscribe)}] }}",
+            "      }",
+            "    }",
+        ]
+    return "\n".join([*lines, "  ]", "}", ""])
+
+
+def _listed(subjects: Iterable[str]) -> str:
+    return ", ".join(json.dumps(subject) for subject in subjects)
+
+
+def _service(name: str, *, bucket: str) -> BrokerUser:
+    publish = [
+        *(subject for channel in channels.CHANNELS for subject in _sends(name, channel)),
+        *(_subject(operation) for operation in _ASKS.get(name, ())),
+        *_looks(*streams.STREAMS),
+        *(subject for stream in _READS.get(name, ()) for subject in _reads(stream)),
+        # Answers; those to a client of another kind go to the inbox of its library.
+        f"{INBOX_ROOT}.>",
+        f"{_FOREIGN_INBOX}.>",
+    ]
+    subscribe = [
+        f"{inbox_prefix(name)}.>",
+        f"noetl_rpc.{name}.>",
+        *(
+            _address(channel)
+            for channel in channels.CHANNELS
+            if name in channel.receivers and (channel.role == "hint" or channel is channels.EVENTS)
+        ),
+    ]
+    match name:
+        case "api-gateway":
+            publish += ["noetl_rpc.>", f"{_API}.STREAM.MSG.GET.{streams.INGRESS.name}"]
+        case "orchestrator":
+            # How far the pools are, by which commands are judged that nobody claims.
+            publish.append(f"{_API}.CONSUMER.INFO.{streams.COMMANDS.name}.*")
+        case "outbox":
+            # Rows of before an upgrade keep their subjects.
+            publish += [ingress_any(None), f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}"]
+            # It makes the streams: it is who fills them again when they were lost.
+            for stream in streams.STREAMS:
+                publish += [f"{_API}.STREAM.{verb}.{stream.name}" for verb in ("CREATE", "UPDATE")]
+        case "projector":
+            publish += _object_store(bucket)
+    return BrokerUser(name, tuple(publish), tuple(subscribe))
+
+
+def _worker(pool: Pool) -> BrokerUser:
+    name = worker_user(pool.name)
+    durable = pool_durable(_token(pool.name))
+    durable = replace(durable, name=pool.durable or durable.name)
+    publish = [
+        *(ingress_any(kind) for kind in _KINDS["worker"]),
+        *(_subject(operation) for operation in _ASKS["worker"]),
+        dead_letter_subject(durable.stream),
+        *_looks(streams.COMMANDS),
+        *_uses(durable),
+    ]
+    # Nobody of ours gets answers in the inbox of the library.
+    inbox = _FOREIGN_INBOX if pool.library_inbox else inbox_prefix(name)
+    return BrokerUser(name, tuple(publish), (f"{inbox}.>",))
+
+
+def _sends(service: str, channel: Channel) -> Iterable[str]:
+    if service not in channel.senders or channel.address is None:
+        return ()
+    if channel is channels.INGRESS:
+        return tuple(ingress_any(kind) for kind in _KINDS[service])
+    return (_address(channel),)
+
+
+def _address(channel: Channel) -> str:
+    """Return a channel's subject for any values of its parameters."""
+    text = channel.address or ""
+    return text.format_map(dict.fromkeys(channel.parameters, "*"))
+
+
+def _subject(operation: Operation) -> str:  # type: ignore[type-arg]
+    place = "*" if operation.scope == "shard" else "cluster"
+    return f"noetl_rpc.{operation.service}.{place}.{operation.name}"
+
+
+def _looks(*specs: StreamSpec) -> list[str]:
+    return [f"{_API}.STREAM.INFO.{spec.name}" for spec in specs]
+
+
+def _reads(stream: StreamSpec) -> list[str]:
+    """Everything about the durables of a stream but their deletion."""
+    name = stream.name
+    return [
+        f"{_API}.CONSUMER.CREATE.{name}.>",
+        f"{_API}.CONSUMER.INFO.{name}.*",
+        f"{_API}.CONSUMER.MSG.NEXT.{name}.*",
+        f"$JS.ACK.{name}.>",
+    ]
+
+
+def _uses(durable: DurableSpec) -> list[str]:
+    """Everything about one durable but its deletion.
+
+    The filter stands in the subject of the request that creates it, so that the broker holds the
+    durable to it.
+    """
+    place = f"{durable.stream}.{durable.name}"
+    return [
+        f"{_API}.CONSUMER.CREATE.{place}.{durable.filter_subject}",
+        f"{_API}.CONSUMER.INFO.{place}",
+        f"{_API}.CONSUMER.MSG.NEXT.{place}",
+        f"$JS.ACK.{place}.>",
+    ]
+
+
+def _object_store(bucket: str) -> list[str]:
+    name = f"OBJ_{bucket}"
+    verbs = ("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.PURGE", "STREAM.MSG.GET")
+    return [
+        *(f"{_API}.{verb}.{name}" for verb in verbs),
+        f"{_API}.STREAM.NAMES",
+        f"{_API}.DIRECT.GET.{name}.>",
+        f"{_API}.CONSUMER.CREATE.{name}.>",
+        f"{_API}.CONSUMER.DELETE.{name}.*",
+        f"{_API}.CONSUMER.INFO.{name}.*",
+        f"$JS.ACK.{name}.>",
+        f"$JS.FC.{name}.>",
+        f"$O.{bucket}.>",
+    ]

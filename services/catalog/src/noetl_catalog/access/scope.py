@@ -1,0 +1,53 @@
+"""Nobody gives away more than he has."""
+
+from typing import Protocol
+
+from noetl_contract.access.principal import EVERYWHERE, Principal, is_below
+from noetl_contract.access.rights import ROLE_RIGHTS, Right, Role
+
+
+class Scope(Protocol):
+    """What a key or a grant gives."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles."""
+
+    @property
+    def grants(self) -> tuple[Right, ...]:
+        """Rights by name."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Path prefixes."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Worker pools."""
+
+
+def beyond(giver: Principal | None, given: Scope) -> str | None:
+    """Return in words what the giver hasn't got himself; None when all is in order.
+
+    The system itself, which is nobody, and admins may give everything, `secrets.read` too, which
+    no role holds.
+    """
+    if giver is None or Role.ADMIN in giver.roles:
+        return None
+    wanted = frozenset(given.grants).union(*(ROLE_RIGHTS[role] for role in given.roles))
+    missing = sorted(wanted - giver.rights())
+    if missing:
+        return f"{giver.name} can't give the right {missing[0]}, which it hasn't got"
+    for namespace in given.namespaces:
+        if not _is_inside(namespace, giver):
+            return f"{giver.name} can't give the namespace '{namespace}', which it doesn't reach"
+    for pool in given.pools:
+        if (pool != "*" and not giver.may_run_on(pool)) or (pool == "*" and "*" not in giver.pools):
+            return f"{giver.name} can't give the pool '{pool}', which it hasn't got"
+    return None
+
+
+def _is_inside(namespace: str, giver: Principal) -> bool:
+    if giver.is_whole:
+        return True
+    return namespace != EVERYWHERE and any(is_below(namespace, own) for own in giver.namespaces)

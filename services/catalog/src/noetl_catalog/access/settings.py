@@ -1,0 +1,23 @@
+"""Settings of keys and of the access audit."""
+
+from noetl_common.settings import SettingsPiece
+from pydantic import Field, SecretStr
+
+
+class AccessSettings(SettingsPiece):
+    """Keys that are there from the start, and how long the audit is kept."""
+
+    access_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys that are stored at start: `role=nk_<id>_<secret>`, by commas; one that"
+        " was revoked stays so until its secret changes.",
+    )
+    access_audit_retention_days: float = Field(
+        default=90.0, ge=0, description="Days that the access audit is kept; 0: for ever."
+    )
+    access_key_use_seconds: float = Field(
+        default=10.0, gt=0, description="Interval in which the last uses of keys are written."
+    )
+    access_key_limit: int = Field(
+        default=10_000, gt=0, description="Keys, or grants, in one answer of their lists."
+    )

@@ -1,0 +1,188 @@
+"""Rows of keys, grants and the access audit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from noetl_common.pg.database import Row, Store
+from noetl_contract.access.audit import AccessAuditQuery, AccessRecord
+from noetl_contract.access.grants import GrantBody, GrantPut
+from noetl_contract.access.keys import GrantsRequest, KeyBody, KeyCreate
+from noetl_contract.access.rights import Right, Role
+from noetl_contract.json import Json
+
+from noetl_catalog.access.keys import ApiKey
+
+_COLUMNS = (
+    "record_id",
+    "occurred_at",
+    "principal",
+    "kind",
+    "address",
+    "right",
+    "method",
+    "route",
+    "object",
+    "outcome",
+    "request_id",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key with what is kept of its secret, and whether its time is over."""
+
+    body: KeyBody
+    sha256: bytes = field(repr=False)
+    is_expired: bool
+
+
+class AccessStore(Store):
+    """One method per statement or transaction."""
+
+    async def insert_key(
+        self, key: ApiKey, new: KeyCreate, *, created_by: str | None, record: AccessRecord
+    ) -> KeyBody:
+        """Keep a new key; its record of the audit is part of the same transaction."""
+        async with self._db.transaction() as session:
+            row = await session.fetchone(
+                "insert_key",
+                key.key_id,
+                key.sha256,
+                new.name,
+                list(new.roles),
+                list(new.grants),
+                list(new.namespaces),
+                list(new.pools),
+                created_by,
+                new.expires_at,
+            )
+            await session.execute("insert_records", *_columns([record]))
+        return _key(row)
+
+    async def ensure_key(self, key: ApiKey, role: Role) -> None:
+        """Keep a key that settings name, as it was if its secret is the same."""
+        await self._db.execute("ensure_key", key.key_id, key.sha256, f"{role} (settings)", [role])
+
+    async def find_key(self, key_id: str) -> StoredKey | None:
+        """Return a key, also one that holds no longer."""
+        row = await self._db.fetchrow("find_key", key_id)
+        return StoredKey(_key(row), row["sha256"], row["is_expired"]) if row else None
+
+    async def list_keys(self, *, with_revoked: bool, limit: int) -> list[KeyBody]:
+        """Return keys, newest first."""
+        rows = await self._db.fetch("list_keys", with_revoked, limit)
+        return [_key(row) for row in rows]
+
+    async def revoke_key(self, key_id: str, *, record: AccessRecord) -> datetime | None:
+        """Revoke a key and return when that was first done; None when there is none."""
+        async with self._db.transaction() as session:
+            revoked_at: datetime | None = await session.fetchval("revoke_key", key_id)
+            if revoked_at is not None:
+                await session.execute("insert_records", *_columns([record]))
+        return revoked_at
+
+    async def touch_keys(self, used: Mapping[str, datetime]) -> None:
+        """Write when keys were last used."""
+        await self._db.execute("touch_keys", list(used), list(used.values()))
+
+    async def find_grants(self, proven: GrantsRequest) -> list[GrantBody]:
+        """Return the grants that fit what was proven, lowest rank first."""
+        claims = [f"sub:{proven.subject}", *proven.values]
+        rows = await self._db.fetch("find_grants", proven.kind, proven.issuer, claims)
+        return [_grant(row) for row in rows]
+
+    async def put_grant(
+        self, grant_id: int, new: GrantPut, *, created_by: str | None, record: AccessRecord
+    ) -> GrantBody:
+        """Keep a grant in place of the one for the same claim, if there is one."""
+        async with self._db.transaction() as session:
+            row = await session.fetchone(
+                "put_grant",
+                grant_id,
+                new.kind,
+                new.issuer,
+                new.claim,
+                new.rank,
+                list(new.roles),
+                list(new.grants),
+                list(new.namespaces),
+                list(new.pools),
+                created_by,
+            )
+            await session.execute("insert_records", *_columns([record]))
+        return _grant(row)
+
+    async def list_grants(self, *, limit: int) -> list[GrantBody]:
+        """Return grants by kind and rank."""
+        return [_grant(row) for row in await self._db.fetch("list_grants", limit)]
+
+    async def delete_grant(self, grant_id: int, *, record: AccessRecord) -> bool:
+        """Delete a grant; False when there is none."""
+        async with self._db.transaction() as session:
+            found = await session.fetchval("delete_grant", grant_id)
+            if found is not None:
+                await session.execute("insert_records", *_columns([record]))
+        return found is not None
+
+    async def insert_records(self, records: Sequence[AccessRecord]) -> None:
+        """Keep records; those that are there already stay as they are."""
+        if records:
+            await self._db.execute("insert_records", *_columns(records))
+
+    async def list_records(self, wanted: AccessAuditQuery) -> list[AccessRecord]:
+        """Return records, newest first."""
+        rows = await self._db.fetch(
+            "list_records",
+            wanted.principal_name,
+            wanted.right,
+            wanted.outcome,
+            wanted.object,
+            wanted.since,
+            wanted.until,
+            wanted.limit,
+        )
+        return [
+            AccessRecord(
+                **{name: value for name, value in row.items() if name != "access_right"},
+                right=row["access_right"],
+            )
+            for row in rows
+        ]
+
+    async def delete_old_records(self, *, days: float, limit: int) -> None:
+        """Delete older records."""
+        await self._db.execute("delete_old_records", timedelta(days=days), limit)
+
+
+def _columns(records: Iterable[AccessRecord]) -> list[list[Json]]:
+    """Return the values of records by column; a text that PostgreSQL can't keep loses its NULs."""
+    kept = list(records)
+    return [[_storable(getattr(record, name)) for record in kept] for name in _COLUMNS]
+
+
+def _storable(value: Json) -> Json:
+    return value.replace("\0", "\ufffd")[:2000] if isinstance(value, str) else value
+
+
+def _key(row: Row) -> KeyBody:
+    return KeyBody(
+        **{name: row[name] for name in KeyBody.model_fields if name not in _WORDS}, **_words(row)
+    )
+
+
+def _grant(row: Row) -> GrantBody:
+    return GrantBody(
+        **{name: row[name] for name in GrantBody.model_fields if name not in _WORDS}, **_words(row)
+    )
+
+
+_WORDS = frozenset({"roles", "grants"})
+
+
+def _words(row: Row) -> dict[str, tuple[str, ...]]:
+    """Return roles and rights that this release knows: a later one may have stored more."""
+    return {
+        "roles": tuple(Role(word) for word in row["roles"] if word in set(Role)),
+        "grants": tuple(Right(word) for word in row["grants"] if word in set(Right)),
+    }
