@@ -14,6 +14,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
+from noetl_template import Limits, use_limits
 
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import Edge, open_edge
@@ -42,6 +43,7 @@ _log = get_logger()
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Return the worker as an ASGI app with health and metrics."""
     settings = settings or Settings()
+    use_limits(Limits(max_source_chars=settings.template_source_chars))
 
     @asynccontextmanager
     async def run(service: Service) -> AsyncIterator[None]:

@@ -19,6 +19,11 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
     """Settings of a worker process."""
 
+    template_source_chars: int = Field(
+        default=65_536,
+        ge=1,
+        description="Longest code of one template; text outside of its tags doesn't count.",
+    )
     nats_url: SecretStr = Field(
         default=SecretStr("nats://localhost:4222"),
         validation_alias=AliasChoices("NOETL_NATS_URL", "NATS_URL"),
