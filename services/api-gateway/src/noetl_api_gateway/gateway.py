@@ -10,6 +10,7 @@ from noetl_common.service import Service
 
 from noetl_api_gateway.access.gatekeeper import Gatekeeper
 from noetl_api_gateway.http.refusals import unavailable
+from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.process_figures import ProcessFigures
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -28,8 +29,8 @@ class Gateway:
     services: Services
     probe: HealthProbe
     closing: asyncio.Event
+    places: StreamPlaces
     gatekeeper: Gatekeeper | None = None
-    open_streams: int = 0
 
 
 class GatewayProcess(Service):

@@ -39,6 +39,18 @@ class Settings(
     conflict_attempts: int = Field(
         default=30, ge=1, description="Decisions made again after a conflict before giving back."
     )
+    decision_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Processor time of one execution's decisions in a turn; above, the execution "
+        "fails (W14).",
+    )
+    hang_exit_seconds: float = Field(
+        default=20.0,
+        ge=1,
+        description="A process whose event loop stands still for longer ends, and says where it "
+        "stood (W14).",
+    )
     commit_timeout_seconds: float = Field(
         default=15.0, gt=0, description="A commit without an answer has an unknown outcome (W8)."
     )
@@ -184,6 +196,18 @@ class Settings(
         default=1000, ge=1, description="Rounds of empty loops in one decision (R6)."
     )
 
+    decision_template_work: int = Field(
+        default=4_000_000,
+        ge=1,
+        description="Work of all templates of one decision at most, in the units of templates: a "
+        "round, a call or a filter costs one or more. Half of it ends a part of a fan-out (W9).",
+    )
+    template_source_chars: int = Field(
+        default=65_536,
+        ge=1,
+        description="Longest code of one template; text outside of its tags doesn't count.",
+    )
+
     callback_timeout_seconds: float = Field(
         default=21_600.0,
         gt=0,
@@ -220,5 +244,6 @@ class Settings(
             command_bytes_per_decision=self.decision_command_bytes,
             iterations_in_flight=self.iterations_in_flight,
             rounds_per_decision=self.decision_rounds,
+            template_work_per_decision=self.decision_template_work,
             callback_seconds=self.callback_timeout_seconds,
         )

@@ -7,7 +7,8 @@ the parser gets them, and times are looked at from outside (`Connections`).
 
 import asyncio
 import math
-import ssl
+import socket
+import struct
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -19,11 +20,11 @@ from uvicorn.server import ServerState
 
 from noetl_common.intake.connections import ENDED, Connections
 
+PEER_NAMES = "noetl.peer_names"
+"""Key of a request's extensions: names (SAN) of the client's certificate, which was verified."""
+
 _CHUNK_OVERHEAD = 17
 """Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
-PEER_NAMES = "noetl.peer_names"
-"""Key of the scope's extensions: names of the client's certificate."""
-_NAME_KINDS = frozenset({"DNS", "URI", "email"})
 _FULL = "Too many connections"
 
 
@@ -45,7 +46,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch = watch
         self._limits = watch.limits
         self._address = ""
-        self._peer_names: tuple[str, ...] = ()
         self._is_head = True
         self._head_bytes = 0
         self._head_since = math.inf
@@ -55,6 +55,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_since = math.inf
         self._unread = 0
         self._closing_since = math.inf
+        self._peer: dict[str, Any] = {}
         self._broken: tuple[int, str, str] | None = None
 
     # -- the connection ------------------------------------------------------------------
@@ -63,8 +64,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Count the connection, and refuse it when there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
         self._address = self.client[0] if self.client else ""
-        self._peer_names = _names_of(transport.get_extra_info("ssl_object"))
         self._head_since = self.loop.time()
+        certificate = transport.get_extra_info("peercert")
+        if certificate:
+            names = tuple(str(name) for _, name in certificate.get("subjectAltName", ()))
+            self._peer = {PEER_NAMES: names}
         limit = self._watch.enter(self, self._address)
         if limit is not None:
             self._end(503, _FULL, limit)
@@ -81,12 +85,12 @@ class GuardedProtocol(HttpToolsProtocol):
             # What was written last may wait for a client that doesn't read.
             self._closing_since = min(self._closing_since, now)
             if now - self._closing_since > limits.unread_seconds:
-                self.transport.abort()
+                self._drop()
         elif now - self._unread_since > limits.unread_seconds:
             left = self.transport.get_write_buffer_size()
             if self._unread - left < limits.unread_bytes:
                 ENDED.labels("unread_seconds").inc()
-                self.transport.abort()
+                self._drop()
             self._unread, self._unread_since = left, now
         elif self._is_head:
             if now - self._head_since > limits.head_seconds:
@@ -103,18 +107,18 @@ class GuardedProtocol(HttpToolsProtocol):
         is_waiting = self.cycle is not None and self.cycle.waiting_for_100_continue
         return not (self.flow.read_paused or is_waiting)
 
+    def _drop(self) -> None:
+        """End the connection with all that waits for the client, also in the kernel."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
     def _end_late_head(self) -> None:
         if self._head_bytes:
             text = f"The request's head was not complete after {self._limits.head_seconds:g} s"
             self._end(408, text, "head_seconds")
         else:
             self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Begin a request, and tell it whose certificate the connection showed."""
-        super().on_message_begin()
-        if self._peer_names:
-            self.scope["extensions"] = {PEER_NAMES: {"names": self._peer_names}}
 
     # -- bytes ---------------------------------------------------------------------------
 
@@ -157,6 +161,8 @@ class GuardedProtocol(HttpToolsProtocol):
             text = f"More than {limits.pipelined} requests were sent ahead of their answers"
             self._broken = (429, text, "pipelined")
             raise ValueError(text)
+        if self._peer:
+            self.scope["extensions"] = {**self._peer}
         super().on_headers_complete()
         # Fields behind a body are nobody's: a decision on the head must not see them.
         self.headers = []
@@ -206,13 +212,6 @@ class GuardedProtocol(HttpToolsProtocol):
         if is_open:
             cycle.disconnected = True
             cycle.message_event.set()
-
-
-def _names_of(connection: ssl.SSLObject | None) -> tuple[str, ...]:
-    """Return the names (SAN) of the peer's certificate, which was verified; none without one."""
-    shown = None if connection is None else connection.getpeercert()
-    pairs: Any = (shown or {}).get("subjectAltName", ())
-    return tuple(str(value) for kind, value in pairs if kind in _NAME_KINDS)
 
 
 def guarded(watch: Connections) -> type[asyncio.Protocol]:

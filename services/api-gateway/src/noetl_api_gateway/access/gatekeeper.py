@@ -5,7 +5,7 @@ It runs before path and body are read. A route without a right is nobody's.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -112,6 +112,7 @@ class Gatekeeper:
             raise Refusal(403, f"`{word}` on this route needs a caller that reaches all namespaces")
         await self._refuse_out_of_reach(connection, principal, word)
         connection.scope["user"] = principal
+        cast("dict[str, Any]", connection.scope)["noetl.principal"] = principal
         note_caller(principal)
         _SERVED.set(connection)
         await self._allowed(connection, principal, word)
@@ -262,7 +263,7 @@ def _is_read(right: Right) -> bool:
 def _executions_of(connection: Connection) -> list[int]:
     """Return the executions that path and query name; what is no id the route refuses."""
     texts = [connection.path_params.get("execution_id")]
-    if b"execution_id" in connection.scope["query_string"]:
+    if connection.scope["query_string"]:
         texts += connection.query_params.getall("execution_id", [])
     numbers = (parse_i64(text.strip()) for text in texts if isinstance(text, str))
     return [number for number in numbers if number is not None]

@@ -61,7 +61,7 @@ def shown_by(scope: Mapping[str, Any]) -> Shown:
     if login is not None and not login[1]:
         login = None  # the name of a command alone, which opens nothing
     client = scope.get("client")
-    names = (scope.get("extensions") or {}).get(PEER_NAMES, {}).get("names", ())
+    names = (scope.get("extensions") or {}).get(PEER_NAMES, ())
     return Shown(
         tokens=tuple(dict.fromkeys(tokens)),
         login=login,
