@@ -23,14 +23,10 @@ workflow:
 def execution_id(edge_stack: Stack) -> int:
     with edge_stack.client() as client:
         # Floods of other tests may have used up what this address may do.
-        started = [
-            wait_for(lambda: _accepted(client, path, body), what="the rate allows it")
-            for path, body in (
-                ("/api/catalog/register", {"content": SLEEPER}),
-                ("/api/execute", {"path": "security/edge/sleeper"}),
-            )
-        ]
-        return int(started[1]["execution_id"])
+        document, start = {"content": SLEEPER}, {"path": "security/edge/sleeper"}
+        wait_for(lambda: _accepted(client, "/api/catalog/register", document))
+        started = wait_for(lambda: _accepted(client, "/api/execute", start))
+        return int(started["execution_id"])
 
 
 def _accepted(client: httpx.Client, path: str, body: JsonObject) -> JsonObject | None:
