@@ -28,12 +28,14 @@ from noetl_api_gateway.access_settings import is_auth_on
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
+from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
 from noetl_api_gateway.http.shell import Door, Shell
 from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.metrics import AUTH_OFF
+from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.registry import route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -70,48 +72,67 @@ def create_app(settings: Settings | None = None) -> Shell:
             await asyncio.wait({living})
 
     gatekeeper = _gatekeeper(settings, service)
+    is_login_needed = gatekeeper is not None
+    bounds_rates = settings.bounds_rates(is_login_needed=is_login_needed)
+    rates = RateGuard(settings.rates()) if bounds_rates else None
     app = Litestar(
         route_handlers=route_handlers(settings),
-        guards=[] if gatekeeper is None else [gatekeeper.guard],
+        # First who calls: rates are those of callers.
+        guards=[one.guard for one in (gatekeeper, rates) if one is not None],
         dependencies={"gateway": Provide(provide_gateway), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
         state=State(
-            {INTERNAL_TOKEN_STATE: settings.internal_api_token, GATEKEEPER_STATE: gatekeeper}
+            {
+                INTERNAL_TOKEN_STATE: settings.internal_api_token,
+                GATEKEEPER_STATE: gatekeeper,
+                RATES_STATE: rates,
+            }
         ),
-        openapi_config=OpenAPIConfig(
-            title="NoETL",
-            version="1",
-            openapi_router=Router(
-                "/schema",
-                route_handlers=[],
-                opt={"needs": Right.SCHEMA_READ},
-                include_in_schema=False,
-            ),
-            description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
-            " strings; every refusal has the keys `error`, `status` and `detail`.",
-            use_handler_docstrings=True,
-            render_plugins=[
-                JsonRenderPlugin(path="/openapi.json"),
-                ReadingPage(path=["/", "/swagger"]),
-            ],
-        ),
+        openapi_config=_document(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, door=_door(settings), service=service)
+    return Shell(routed, door=_door(settings, is_login_needed=is_login_needed), service=service)
 
 
-def _door(settings: Settings) -> Door:
+def _document() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="NoETL",
+        version="1",
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            opt={"needs": Right.SCHEMA_READ},
+            include_in_schema=False,
+        ),
+        description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
+        " strings; every refusal has the keys `error`, `status` and `detail`.",
+        use_handler_docstrings=True,
+        render_plugins=[
+            JsonRenderPlugin(path="/openapi.json"),
+            ReadingPage(path=["/", "/swagger"]),
+        ],
+    )
+
+
+def _door(settings: Settings, *, is_login_needed: bool) -> Door:
     own = urlsplit(settings.public_server_url).hostname
     given = (*settings.host_names(), own) if own else settings.host_names()
     names = ServerNames(given, bound_to=settings.http_host)
     return Door(
         names,
-        Origins(settings.origins(), names, is_open=True),
+        Origins(settings.origins(), names, is_open=not is_login_needed),
         BodyBudget(settings.max_buffered_body_bytes),
+        _failed_logins(settings, is_login_needed=is_login_needed),
     )
+
+
+def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins | None:
+    rate = settings.rates().get("failed_logins")
+    is_bounded = settings.bounds_rates(is_login_needed=is_login_needed)
+    return FailedLogins(rate) if rate is not None and is_bounded else None
 
 
 def _gatekeeper(settings: Settings, service: GatewayProcess) -> Gatekeeper | None:

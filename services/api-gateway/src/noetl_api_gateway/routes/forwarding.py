@@ -6,6 +6,7 @@ builds the operation's request. Other routes have a handler of their own.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, NotRequired, TypedDict, Unpack, overload
 
@@ -56,6 +57,11 @@ class Sent[Body]:
             raise TypeError("the route reads no body")
         return self._body
 
+    @property
+    def home(self) -> int | None:
+        """The execution or subscription that path or query names."""
+        return next((self._fields[name] for name in _HOMES if name in self._fields), None)
+
     def id(self, name: str = "execution_id") -> int:
         """Return an id of the path."""
         number: int = self._fields[name]
@@ -96,6 +102,31 @@ class Sent[Body]:
         return default if value is None else value
 
 
+@dataclass(frozen=True, slots=True)
+class Needs[Body]:
+    """What a caller must have.
+
+    Attributes:
+        right: the right.
+        is_whole: the answer is about all namespaces, and for callers only that reach them all.
+        also: a second right that this very request needs.
+    """
+
+    right: Right
+    is_whole: bool = False
+    also: Callable[[Sent[Body]], Right | None] = lambda _sent: None
+
+    async def demand(self, sent: Sent[Body]) -> None:
+        """Ask for the second right.
+
+        Raises:
+            Refusal: 403, it is missing.
+        """
+        more = self.also(sent)
+        if more is not None:
+            await demand(sent.request, more)
+
+
 class RouteDocument(TypedDict):
     """How the OpenAPI document shows a route.
 
@@ -121,15 +152,13 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     build: Callable[[Sent[Body]], Request],
     *,
     name: str,
-    needs: Right,
+    needs: Right | Needs[Body],
     body: type[Body] | None = None,
     query: Mapping[str, tuple[TypeForm, str]] | None = None,
     guards: Sequence[Guard] = (),
     within: Limit = "usual",
     write: str | None = None,
     is_anywhere: bool = False,
-    is_whole: bool = False,
-    also: Callable[[Sent[Body]], Right | None] | None = None,
     **document: Unpack[RouteDocument],
 ) -> HTTPRouteHandler:
     """Return the handler of a route.
@@ -149,20 +178,14 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         within: timeouts.
         write: label in the metrics of writes; None for routes that are not measured.
         is_anywhere: ask one shard after the other, since the id says nothing about its shard.
-        is_whole: the answer is about all namespaces, and for callers only that reach them all.
-        also: a second right that this very request needs.
         document: how the OpenAPI document shows the route.
     """
     in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
+    wants = needs if isinstance(needs, Needs) else Needs(needs)
 
     async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-        fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
-        sent = Sent(request, fields, await _body(request, body))
-        more = also and also(sent)
-        if more is not None:
-            await demand(request, more)
-        wanted = build(sent)
-        home = _ANYWHERE if is_anywhere else next((fields[k] for k in _HOMES if k in fields), None)
+        sent = await _sent(request, in_path, in_query, body, wants)
+        wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
         with _measured(write) if write else nullcontext():
             answer = await _forwarded(gateway.services, operation, wanted, home, within)
         return json_answer(request, answer)
@@ -171,7 +194,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     handler: HTTPRouteHandler = _HANDLERS[method](
         path,
         status_code=200,
-        opt={"needs": needs, "whole": is_whole},
+        opt={"needs": wants.right, "whole": wants.is_whole},
         guards=list(guards),
         summary=document["summary"],
         description=document.get("description") or all_operations()[operation],
@@ -184,8 +207,18 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     return handler
 
 
-async def _body[Body: BaseModel](request: AnyRequest, model: type[Body] | None) -> Body | None:
-    return None if model is None else await read_body(request, model)
+async def _sent[Body: BaseModel](
+    request: AnyRequest,
+    in_path: Sequence[str],
+    in_query: Mapping[str, tuple[TypeForm, str]],
+    model: type[Body] | None,
+    wants: Needs[Body],
+) -> Sent[Body]:
+    """Read a request, and ask for the second right that it may need."""
+    fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
+    sent = Sent(request, fields, None if model is None else await read_body(request, model))
+    await wants.demand(sent)
+    return sent
 
 
 async def _forwarded[Request: BaseModel, Answer](

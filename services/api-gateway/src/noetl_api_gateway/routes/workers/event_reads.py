@@ -11,7 +11,7 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import forward
+from noetl_api_gateway.routes.forwarding import Needs, forward
 
 
 @get(
@@ -44,8 +44,7 @@ ROUTES = [
         EVENT_RESULT,
         lambda sent: EventName(event_id=sent.id("event_id")),
         name="event_result",
-        is_whole=True,
-        needs=Right.EXECUTIONS_READ,
+        needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
         is_anywhere=True,
         summary="Read what an event brought",
         tags=["events"],
@@ -57,8 +56,7 @@ ROUTES = [
         EVENTS_BATCH,
         lambda sent: BatchName(request_id=sent.id("request_id")),
         name="batch_status",
-        is_whole=True,
-        needs=Right.EXECUTIONS_READ,
+        needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
         is_anywhere=True,
         summary="Ask what became of a batch of events",
         description="Ask after a batch by the id of one of its events: it is committed whole or not"
