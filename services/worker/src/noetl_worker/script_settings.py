@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from noetl_worker.paths import absolute_paths
+
 _HIGHEST_PORT = 65535
 
 
@@ -35,13 +37,7 @@ class ScriptSettings(BaseSettings):
     @field_validator("worker_script_read_paths", "worker_script_write_paths", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        paths = tuple(part.strip() for part in value.split(",") if part.strip())
-        for path in paths:
-            if not path.startswith("/"):
-                raise ValueError(f"a path of scripts has to begin with /: {path}")
-        return paths
+        return absolute_paths(value)
 
     @field_validator("worker_script_network")
     @classmethod
