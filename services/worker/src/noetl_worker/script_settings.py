@@ -34,6 +34,13 @@ class ScriptSettings(BaseSettings):
         "directory. What is there is seen by scripts of all executions.",
     )
 
+    worker_python_directory_files: int = Field(
+        default=100_000, ge=0, description="Files in the directory of one script; 0: no limit."
+    )
+    worker_python_directory_bytes: int = Field(
+        default=4 << 30, ge=0, description="Bytes in the directory of one script; 0: no limit."
+    )
+
     @field_validator("worker_script_read_paths", "worker_script_write_paths", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -54,6 +54,8 @@ class Run:
     too_large: bool = False
     unreadable: bool = False
     """It reported something that is no JSON, or has too many levels."""
+    excess: str | None = None
+    """What it used too much of, in words, and was killed for."""
     cwd_error: str | None = None
     file_error: str | None = None
 
@@ -104,6 +106,7 @@ class Interpreter:
         self._expected = 0
         self._early_report: JsonObject | None = None
         self._is_retiring = False
+        self._excess: str | None = None
         self.is_lost = False
         self.kept_for: int | None = None
         """Execution whose next script may use the process."""
@@ -160,6 +163,11 @@ class Interpreter:
         return self._script_pid != 0
 
     @property
+    def directory(self) -> str:
+        """The directory of its scripts."""
+        return self._directory
+
+    @property
     def pid(self) -> int:
         """Process id of the zygote."""
         return self._process.pid
@@ -190,6 +198,7 @@ class Interpreter:
         run = self._run = self._loop.create_future()
         self._timed_out = self._cut_off = self._unreadable = False
         self._expected = 0
+        self._excess = None
         self._early_report = None
         self.kept_for = None
         self._execution = execution
@@ -209,9 +218,10 @@ class Interpreter:
             if timer is not None:
                 timer.cancel()
 
-    def kill_script(self) -> None:
+    def kill_script(self, *, reason: str | None = None) -> None:
         """End the script and all it started; the zygote reports when that is done."""
         if self.is_running:
+            self._excess = reason or self._excess
             self._kill_process()
 
     def retire(self) -> None:
@@ -380,6 +390,7 @@ class Interpreter:
             timed_out=self._timed_out,
             too_large=self._cut_off,
             unreadable=self._unreadable,
+            excess=self._excess,
         )
 
     def _finish(self, run: Run) -> None:

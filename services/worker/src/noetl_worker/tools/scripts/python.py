@@ -90,6 +90,8 @@ def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
     error = f"Python script exited with code {exit_code}" if failed else None
     if run.too_large:
         error = "Python script was ended: its result is too large"
+    if run.excess is not None:
+        error = f"Python script was killed: {run.excess}"
     if run.unreadable:
         error = "Python script was ended: its result is nested too deeply or no JSON"
     return ToolResult(
