@@ -5,8 +5,6 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from noetl_worker.paths import absolute_paths
-
 _HIGHEST_PORT = 65535
 
 
@@ -71,3 +69,18 @@ def _ports(text: str) -> tuple[int, ...] | None:
             )
         ports.append(int(part))
     return tuple(ports)
+
+
+def absolute_paths(value: object) -> object:
+    """Divide a text at its commas; what is no text is left to the field's own check.
+
+    Raises:
+        ValueError: a path does not begin with a slash.
+    """
+    if not isinstance(value, str):
+        return value
+    paths = tuple(part.strip() for part in value.split(",") if part.strip())
+    for path in paths:
+        if not path.startswith("/"):
+            raise ValueError(f"a path here has to begin with /: {path}")
+    return paths

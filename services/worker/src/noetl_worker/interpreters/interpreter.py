@@ -6,11 +6,10 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
 import orjson
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
@@ -29,40 +28,13 @@ from noetl_worker.interpreters.process import (
     StartFailed,
     ZygoteProcess,
 )
+from noetl_worker.interpreters.run import MISSING, InterpreterLost, Run
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _START_SECONDS = 30.0
 _LAST_SECONDS = 2.0
-_MISSING: Json = object()
 
 type OnFree = Callable[["Interpreter"], None]
-
-
-class InterpreterLost(Exception):
-    """The interpreter itself ended; the run, if there was one, ended with it."""
-
-
-@dataclass(slots=True)
-class Run:
-    """End of a script. ``exit_code`` is negative for a signal."""
-
-    exit_code: int = 0
-    value: Json = _MISSING
-    stdout: str = ""
-    stderr: str = ""
-    timed_out: bool = False
-    too_large: bool = False
-    unreadable: bool = False
-    """It reported something that is no JSON, or has too many levels."""
-    excess: str | None = None
-    """What it used too much of, in words, and was killed for."""
-    cwd_error: str | None = None
-    file_error: str | None = None
-
-    @property
-    def has_value(self) -> bool:
-        """Tell whether the script came to its end and its result (perhaps null) is known."""
-        return self.value is not _MISSING
 
 
 class Interpreter:
@@ -382,7 +354,7 @@ class Interpreter:
         self._stderr.drain()
         return Run(
             exit_code=exit_code,
-            value=_MISSING if report is None else report.get("value", _MISSING),
+            value=MISSING if report is None else report.get("value", MISSING),
             cwd_error=None if report is None else report.get("cwd_error"),
             file_error=None if report is None else report.get("file_error"),
             stdout=self._stdout.take_text(),

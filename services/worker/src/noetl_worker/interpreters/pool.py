@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 
-from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
+from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartFailed
+from noetl_worker.interpreters.run import InterpreterLost, Run
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
