@@ -3,6 +3,7 @@
 from typing import Any, Literal
 from uuid import uuid4
 
+from noetl_common.egress import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
@@ -15,7 +16,7 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
-class Settings(SqlSettings, NatsSettings, ServiceSettings):
+class Settings(SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
     """Settings of a worker process."""
 
     nats_url: SecretStr = Field(
