@@ -3,6 +3,7 @@
 from typing import Any, Literal
 from uuid import uuid4
 
+from noetl_common.egress import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
@@ -16,7 +17,11 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
+<<<<<<< HEAD
 class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
+=======
+class Settings(SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
+>>>>>>> b194a3eda1651e4fcc06926d99c8826731512207
     """Settings of a worker process."""
 
     template_source_chars: int = Field(

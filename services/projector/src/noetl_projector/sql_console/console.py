@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
+from noetl_common.egress import Egress, EgressRefused
 from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import DatabaseUnavailable, translated
 from noetl_contract.json import Json
@@ -119,6 +120,7 @@ class SqlConsole:
         self._pool = pool
         self._login = login
         self._settings = settings
+        self._egress = Egress.of(settings)
         self._slots = asyncio.Semaphore(settings.sql_console_connections)
         self._waiting = 0
 
@@ -281,6 +283,8 @@ class SqlConsole:
         # The own password goes to the own server only.
         connect = self._login.connect if is_own and target.password is None else asyncpg.connect
         try:
+            if target.host is not None:
+                await self._egress.addresses(target.host, target.port or 5432)
             connection: Connection = await connect(
                 host=target.host or settings.postgres_host,
                 port=target.port or (5432 if target.host else settings.postgres_port),
@@ -292,14 +296,25 @@ class SqlConsole:
                 statement_cache_size=0,
                 server_settings={"application_name": "noetl sql", "timezone": "UTC"},
             )
-            await prepare_connection(connection)
+            try:
+                self._check_peer(connection, target)
+                await prepare_connection(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except (*_CONNECTION_ERRORS, asyncpg.InternalClientError) as error:
-            # PostgreSQL's own words name the role or the database, never the password.
-            words = (
-                str(error).partition("\n")[0] if isinstance(error, asyncpg.PostgresError) else ""
-            )
-            raise DatabaseNotReached(reason=words or type(error).__name__) from error
+            # PostgreSQL's own words name the role or the database, never the password. Whether
+            # something else listens there is nobody's business.
+            is_answer = isinstance(error, asyncpg.PostgresError | EgressRefused)
+            words = str(error).partition("\n")[0] if is_answer else "no PostgreSQL answers there"
+            raise DatabaseNotReached(reason=words) from error
         return connection
+
+    def _check_peer(self, connection: Any, target: Target) -> None:
+        """Raise unless the other end may be connected to; the driver resolves names by itself."""
+        peer = connection._transport.get_extra_info("peername")  # noqa: SLF001 -- no public way
+        if target.host is not None and isinstance(peer, tuple):
+            self._egress.check_peer(target.host, str(peer[0]))
 
 
 @asynccontextmanager

@@ -261,7 +261,7 @@ def create(parts: ToolParts) -> Tool:
     settings = parts.settings
     return Http(
         parts.http,
-        GoogleTokens(parts.http, settings),
+        GoogleTokens(parts.own_http or parts.http, settings),
         timeout_seconds=settings.worker_http_timeout_seconds,
         body_bytes=settings.worker_http_body_bytes,
         limits=RepeatLimits(
