@@ -17,11 +17,7 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
-<<<<<<< HEAD
-class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
-=======
-class Settings(SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
->>>>>>> b194a3eda1651e4fcc06926d99c8826731512207
+class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
     """Settings of a worker process."""
 
     template_source_chars: int = Field(
