@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from noetl_common.egress import EgressSettings
+from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 

@@ -10,7 +10,7 @@ from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
-from noetl_common.egress import Egress
+from noetl_common.egress.rules import Egress
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 from uuid import uuid4
 
-from noetl_common.egress import EgressSettings
+from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment

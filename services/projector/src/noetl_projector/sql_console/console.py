@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
-from noetl_common.egress import Egress, EgressRefused
+from noetl_common.egress.rules import Egress, EgressRefused
 from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import DatabaseUnavailable, translated
 from noetl_contract.json import Json

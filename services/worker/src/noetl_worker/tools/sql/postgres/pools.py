@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 import asyncpg
-from noetl_common.egress import Egress
+from noetl_common.egress.rules import Egress
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from noetl_common.egress import Egress, EgressRefused, EgressSettings
+from noetl_common.egress.rules import Egress, EgressRefused, EgressSettings
 
 USUAL = Egress.of(EgressSettings())
 
