@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from noetl_common.errors import NoetlError
 from noetl_contract.documents.broker_users import broker_users
 
 from noetl.stack import leftovers, services
@@ -24,6 +25,7 @@ from noetl.stack.servers import migrations
 from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.postgres import PostgresInstance
+from noetl.stack.servers.roles import ROLES, with_console
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
@@ -137,6 +139,8 @@ class Supervisor:
             if self.plan.migrate:
                 for database in self.databases.all:
                     await _migrate(database.dsn)
+                    if self.plan.outside.databases is None:
+                        await _grant(database.dsn)
         except StackError as error:
             self._failure = error
         else:
@@ -235,6 +239,7 @@ class Supervisor:
             port=self._port("postgres"),
             user=ROLE,
             password=self._identity.postgres_password,
+            roles=with_console(self._identity.role_passwords(ROLES.values())),
         )
 
         async def is_ready(pid: int) -> bool:
@@ -261,7 +266,7 @@ class Supervisor:
             replica,
             stack=self._identity.name,
             nats_url=self.nats_url_of(replica),
-            databases=self.databases,
+            databases=self._databases_of(replica),
             http_host=self.plan.host,
             http_port=port,
             public=self.url,
@@ -287,6 +292,13 @@ class Supervisor:
                 is_alive=answers("/healthz"),
             )
         )
+
+    def _databases_of(self, replica: Replica) -> Databases:
+        """Return the databases with the login that a process has."""
+        role = ROLES.get(replica.service)
+        if self.plan.outside.databases is not None or role is None:
+            return self.databases
+        return self.databases.as_role(role, self._identity.postgres_roles[role])
 
     def _log(self, name: str) -> Path:
         return self.plan.data.logs / f"{name}.log"
@@ -323,6 +335,16 @@ async def _migrate(dsn: str) -> None:
         await asyncio.to_thread(migrations.finish, runner)
     finally:
         runner.kill()
+
+
+async def _grant(dsn: str) -> None:
+    # Here, because the driver takes a tenth of a second that services start in meanwhile.
+    from noetl_common.pg.administer import administer  # noqa: PLC0415 -- see above
+
+    try:
+        await administer(dsn)
+    except NoetlError as error:
+        raise StackError(error.message) from error
 
 
 def _end_of(child: Child) -> str:

@@ -78,6 +78,10 @@ async def _has_migration(pool: Pool, minimum: str) -> bool:
         )
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return False
+    except asyncpg.InsufficientPrivilegeError as error:
+        # The rights come with the migrations.
+        _log.warning("schema_not_readable", error=str(error))
+        return False
     except Exception as error:
         if translated(error) is None:
             raise
