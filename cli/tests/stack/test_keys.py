@@ -22,6 +22,7 @@ def keys() -> dict[str, dict[str, str]]:
             http_port=1,
             public="http://h",
             encryption_key=MADE,
+            command_key="also made",
         )
         found[replica.service] = {k: v for k, v in environment.items() if k.startswith(KEY)}
     return found

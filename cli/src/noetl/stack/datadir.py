@@ -57,6 +57,8 @@ class Identity:
         ports: by process name; used again as long as they are free.
         nats_users: passwords of the services and worker pools there, by user.
         postgres_roles: passwords of the services at the embedded PostgreSQL, by role.
+        command_key: from which the capabilities of commands are made.
+        store_key: under which the embedded NATS keeps its streams.
         shards: number of shards of the embedded PostgreSQL; its data can't be divided anew.
     """
 
@@ -67,6 +69,8 @@ class Identity:
     ports: dict[str, int] = field(default_factory=dict)
     nats_users: dict[str, str] = field(default_factory=dict)
     postgres_roles: dict[str, str] = field(default_factory=dict)
+    command_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    store_key: str = field(default_factory=lambda: secrets.token_hex(32))
     shards: int | None = None
 
     def nats_passwords(self, users: Iterable[str]) -> dict[str, str]:

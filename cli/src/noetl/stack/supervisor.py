@@ -18,7 +18,7 @@ from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
-from noetl.stack.http_probe import status_of
+from noetl.stack.http_probe import probe_context, status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.servers import migrations
@@ -86,7 +86,8 @@ class Supervisor:
     @property
     def url(self) -> str:
         """Address of the edge."""
-        return services.public_url(self.plan.host, self.edge_port)
+        has_tls = services.has_tls(os.environ)
+        return services.public_url(self.plan.host, self.edge_port, has_tls=has_tls)
 
     def nats_url_of(self, replica: Replica) -> str:
         """Return the address of the broker with the login that a process has."""
@@ -196,6 +197,7 @@ class Supervisor:
             port=self._port("nats"),
             monitor_port=self._port("nats-monitor") if self.plan.nats_monitor else None,
             users=users,
+            store_key=self._identity.store_key,
             passwords=self._identity.nats_passwords(user.name for user in users),
         )
         self._nats = instance
@@ -271,13 +273,15 @@ class Supervisor:
             http_port=port,
             public=self.url,
             encryption_key=self._identity.encryption_key,
+            command_key=self._identity.command_key,
         )
 
         host = services.reachable(self.plan.host) if is_edge else "127.0.0.1"
+        tls = probe_context(os.environ) if replica.service == EDGE else None
 
         def answers(path: str) -> Callable[[int], Awaitable[bool]]:
             async def probe(_: int) -> bool:
-                return await status_of(port, path, host=host) == 200
+                return await status_of(port, path, host=host, tls=tls) == 200
 
             return probe
 

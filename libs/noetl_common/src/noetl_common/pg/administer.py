@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import asyncpg
 
 from noetl_common.errors import Permanent
 from noetl_common.pg.errors import translate
+from noetl_common.pg.tls import tls_of
+from noetl_common.settings import PostgresTls
 
 GRANT = "SELECT noetl.grant_to_services() /* grant_to_services */"
 """Gives the roles that exist their rights in a migrated database; the login owns the schema."""
@@ -33,8 +36,11 @@ async def administer(
         RoleNotMade: the login may not.
         Transient: the database can't answer now.
     """
+    host = urlsplit(dsn).hostname or ""
     with translate():
-        connection = await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS)
+        connection = await asyncpg.connect(
+            dsn, ssl=tls_of(PostgresTls(), host), timeout=_CONNECT_SECONDS
+        )
         try:
             for create, correct in roles:
                 # One that is there may have another password.
