@@ -9,6 +9,7 @@ from noetl_common.service import Service, every
 from noetl_contract.streams import STREAMS, ingress_durables
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.hang_watch import run_hang_watch
 from noetl_orchestrator.ingress.consumer import run_consumer
 from noetl_orchestrator.leases.timers import take_due_timers
 from noetl_orchestrator.memory.replicas import run_presence
@@ -64,6 +65,7 @@ def spawn_loops(
         lambda: orchestrator.retention.keep_partitions(ahead_days=settings.partitions_ahead_days),
         "partitions_not_kept",
     )
+    service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))
     for durable in durables:

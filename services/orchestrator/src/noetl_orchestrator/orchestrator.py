@@ -33,6 +33,7 @@ from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
+from noetl_orchestrator.turn.cpu_limit import CpuLimit
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.prepare import Preparation
@@ -131,6 +132,7 @@ class Orchestrator:
                 dispatcher=self.dispatcher,
                 make_facts=self._make_facts,
                 conflict_attempts=self._settings.conflict_attempts,
+                cpu_limit=CpuLimit(self._settings.decision_seconds),
             )
         )
 

@@ -39,6 +39,18 @@ class Settings(
     conflict_attempts: int = Field(
         default=30, ge=1, description="Decisions made again after a conflict before giving back."
     )
+    decision_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Processor time of one execution's decisions in a turn; above, the execution "
+        "fails (W14).",
+    )
+    hang_exit_seconds: float = Field(
+        default=20.0,
+        ge=1,
+        description="A process whose event loop stands still for longer ends, and says where it "
+        "stood (W14).",
+    )
     commit_timeout_seconds: float = Field(
         default=15.0, gt=0, description="A commit without an answer has an unknown outcome (W8)."
     )

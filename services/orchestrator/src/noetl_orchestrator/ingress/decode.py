@@ -8,6 +8,8 @@ from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
     INGRESS,
     CancelMessage,
+    CommandOutcomeMessage,
+    CommandStartMessage,
     EventsMessage,
     ExecuteMessage,
     IngressMessage,
@@ -25,6 +27,8 @@ from noetl_orchestrator.turn.inputs import Caller, TurnInput
 _LONGEST_REASON = 500
 # Deliveries of a parent's cancel of an unknown child; together longer than a start can take.
 _CANCEL_DELIVERIES = 8
+# A message of more deliveries may be why processes died, so it is decided alone (W14).
+_CALM_DELIVERIES = 2
 # A NUL as JSON escapes it, with the even number of backslashes before it that are not its own.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -92,6 +96,8 @@ def turn_input_of(
         caller,
         is_repeated=delivery.num_delivered > 1,
     )
+    if delivery.num_delivered > _CALM_DELIVERIES:
+        turn_input.watch = f"{message.execution_id}:{_sameness(message, delivery)}"
     if isinstance(message, ExecuteMessage):
         deadline = deadline_of(delivery.headers)
         if deadline is not None:
@@ -109,6 +115,13 @@ def turn_input_of(
             message.by_parent and delivery.num_delivered <= _CANCEL_DELIVERIES
         )
     return turn_input
+
+
+def _sameness(message: IngressMessage, delivery: Delivery) -> str:
+    """Return what a message has in common with its repetitions."""
+    if isinstance(message, CommandStartMessage | CommandOutcomeMessage):
+        return f"{message.type}:{message.hold.event_id}"  # sent again while unanswered (W6)
+    return delivery.stored_at_ns
 
 
 def _with_senders(message: EventsMessage) -> EventsMessage:

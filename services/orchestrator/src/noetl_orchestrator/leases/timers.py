@@ -19,6 +19,13 @@ _log = get_logger()
 
 STEP_TIMEOUT_TIMER = "step_timeout"
 CALLBACK_TIMER = "callback_timeout"
+_YOUNG_LEASES = 3
+_BEGAN = monotonic()
+
+
+def process_age_seconds() -> float:
+    """Return for how long this process has run."""
+    return monotonic() - _BEGAN
 
 
 class TimerCaller(Caller):
@@ -70,9 +77,11 @@ async def take_due_timers(
                 _log.error("timer_unknown", timer_id=timer.timer_id, kind=timer.kind)
                 continue
             caller = TimerCaller(store, timer.timer_id)
-            dispatcher.submit(
-                TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id)
-            )
+            turn_input = TurnInput(timer.execution_id, message, caller, timer_id=timer.timer_id)
+            if process_age_seconds() < _YOUNG_LEASES * settings.timer_lease_seconds:
+                # It may be why the process before died (W14); rows count no deliveries.
+                turn_input.watch = f"timer:{timer.timer_id}"
+            dispatcher.submit(turn_input)
         if len(timers) < limit or monotonic() >= end:
             return found
 

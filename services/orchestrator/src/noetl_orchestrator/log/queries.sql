@@ -435,6 +435,22 @@ WHERE
         LIMIT $2::INTEGER
     );
 
+-- name: count_unended
+-- Counts a turn that begins, before it may hang: $1 key of its input, $2 execution (W14).
+INSERT INTO noetl.request_key AS r (scope, key, execution_id, answer)
+VALUES ('unended', $1::TEXT, $2::BIGINT, '1')
+ON CONFLICT (scope, key) DO UPDATE
+    SET
+        answer = to_jsonb((r.answer #>> '{}')::INTEGER + 1),
+        seen_at = clock_timestamp()
+RETURNING (answer #>> '{}')::INTEGER AS count;
+
+-- name: forget_unended
+-- Forgets the count of an input whose turn has ended.
+DELETE FROM noetl.request_key
+WHERE scope = 'unended'
+    AND key = $1::TEXT;
+
 -- name: find_traces
 -- The trace of executions, from their first event.
 SELECT e.execution_id, e.meta -> 'trace' AS trace

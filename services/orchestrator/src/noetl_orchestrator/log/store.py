@@ -114,6 +114,15 @@ class Store:
             for row in rows
         }
 
+    async def count_unended(self, watch: str, *, execution_id: int) -> int:
+        """Count a turn of a watched input that begins; return the count (W14)."""
+        row = await self._turns.fetchone("count_unended", watch, execution_id)
+        return int(row["count"])
+
+    async def forget_unended(self, watch: str) -> None:
+        """Forget the count of an input whose turn has ended."""
+        await self._turns.execute("forget_unended", watch)
+
     async def find_traces(self, execution_ids: Sequence[int]) -> dict[int, Json]:
         """Read the traces that executions were started with."""
         rows = await self._turns.fetch("find_traces", execution_ids)

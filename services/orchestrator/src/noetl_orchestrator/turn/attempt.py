@@ -22,6 +22,7 @@ from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.turn.child_cancels import children_to_cancel, tell_callers
+from noetl_orchestrator.turn.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
@@ -52,6 +53,7 @@ class TurnParts:
     dispatcher: Dispatcher
     make_facts: MakeFacts
     conflict_attempts: int
+    cpu_limit: CpuLimit
 
 
 class TurnAttempt:
@@ -88,17 +90,18 @@ class TurnAttempt:
             needs: list[tuple[UnitOfWork, NeedRows]] = []
             for unit in undecided:
                 try:
-                    unit.decide(facts)
+                    self._parts.cpu_limit.run(unit.decide, facts)
                 except NeedRows as need:
                     needs.append((unit, need))
                 except StartRefused as refused:
                     prepared.units.remove(unit)
                     self._refuse_start(unit, refused, prepared)
+                except TookTooLong as error:
+                    raise _bad_decision(unit, error) from error
                 except NoetlError:
                     raise
                 except Exception as error:
-                    group = Group(unit.execution_id, list(unit.inputs))
-                    raise BadDecision("decision", group, error) from error
+                    raise _bad_decision(unit, error) from error
             if needs:
                 await self._parts.loader.provide([_row_request(unit, need) for unit, need in needs])
             undecided = [unit for unit, _ in needs]
@@ -262,6 +265,10 @@ class TurnAttempt:
             longest = min(_LONGEST_CONFLICT_PAUSE_SECONDS, 0.002 * 2 ** min(tries, 10))
             pause = 0.0 if known else longest * random.uniform(0.25, 1.0)  # noqa: S311 -- jitter
             prepared.postponed.append((group, pause))
+
+
+def _bad_decision(unit: UnitOfWork, error: Exception) -> BadDecision:
+    return BadDecision("decision", Group(unit.execution_id, list(unit.inputs)), error)
 
 
 def _row_request(unit: UnitOfWork, need: NeedRows) -> RowRequest:

@@ -51,6 +51,8 @@ class TurnInput:
         attempts: decisions that were not committed.
         stored_events: rows found under event ids of this input.
         discarded_answer: the answer of the decision that those rows prevented.
+        watch: key that counts turns of this input that did not end; None for an input that
+            nothing speaks against.
     """
 
     execution_id: int
@@ -67,6 +69,7 @@ class TurnInput:
     attempts: int = 0
     stored_events: Mapping[int, EventIdentity] = field(default_factory=dict)
     discarded_answer: Answer | None = None
+    watch: str | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -18,6 +18,14 @@ _log = get_logger()
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
+# Of an input that is decided alone; two deliveries or more have come before.
+_MOST_UNENDED = 2
+
+
+class NeverEnded(Permanent):
+    """The process ended with each turn of an input."""
+
+    template = "the process hung or died whenever it was decided, {tries} times alone"
 
 
 class Turns:
@@ -37,8 +45,57 @@ class Turns:
         beat()
         metrics.BATCH_INPUTS.observe(sum(len(group.inputs) for group in groups))
         wanted = await self._still_wanted(groups)
-        postponed = await self._process(wanted, beat)
-        return await self._hold(wanted, beat) if postponed is None else postponed
+        watched = [group for group in wanted if any(one.watch for one in group.inputs)]
+        calm = [group for group in wanted if group not in watched] if watched else wanted
+        postponed = await self._run_whole(calm, beat)
+        for group in watched:
+            postponed += await self._run_watched(group, beat)
+        return postponed
+
+    async def _run_whole(self, groups: list[Group], beat: Callable[[], None]) -> list[Postponed]:
+        postponed = await self._process(groups, beat)
+        return await self._hold(groups, beat) if postponed is None else postponed
+
+    async def _run_watched(self, group: Group, beat: Callable[[], None]) -> list[Postponed]:
+        """Decide the inputs of a group one by one, and count the turns that don't end (W14).
+
+        Whatever has brought processes down is alone then, and is refused before its next try.
+        """
+        postponed: list[Postponed] = []
+        for turn_input in group.inputs:
+            beat()
+            alone = Group(group.execution_id, [turn_input])
+            watch = turn_input.watch
+            if watch is None:
+                postponed += await self._run_whole([alone], beat)
+                continue
+            try:
+                tries = await self._parts.store.count_unended(
+                    watch, execution_id=group.execution_id
+                )
+            except NoetlError as error:
+                _log.warning("turn_not_counted", error=error.message)
+                await turn_input.caller.given_back(_LONGEST_PAUSE_SECONDS)
+                continue
+            if tries > _MOST_UNENDED:
+                await self._refuse_unended(alone)
+            else:
+                postponed += await self._run_whole([alone], beat)
+            await self._forget_unended(watch)
+        return _joined(postponed)
+
+    async def _refuse_unended(self, alone: Group) -> None:
+        (turn_input,) = alone.inputs
+        self._forget([alone])
+        error = NeverEnded(tries=_MOST_UNENDED)
+        await self._refusals.refuse(turn_input, BadDecision("decision", alone, error))
+
+    async def _forget_unended(self, watch: str) -> None:
+        try:
+            await self._parts.store.forget_unended(watch)
+        except NoetlError as error:
+            # Counted once too often: at worst it is refused one death earlier.
+            _log.warning("turn_not_forgotten", error=error.message)
 
     async def _process(
         self, groups: list[Group], beat: Callable[[], None]

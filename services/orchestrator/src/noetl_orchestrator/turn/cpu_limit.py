@@ -1,0 +1,76 @@
+"""A bound on the processor time of a decision, which runs in the event loop."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import ClassVar
+
+from noetl_common.errors import Permanent
+
+_AGAIN_SECONDS = 0.5
+
+
+class TookTooLong(Permanent):
+    """A decision used more processor time than it may."""
+
+    template = (
+        "the decision took more than {seconds:g} s of processor time (NOETL_DECISION_SECONDS)"
+    )
+
+
+class _Over(BaseException):
+    """Not an `Exception`: whatever catches those inside of a decision must not go on with it."""
+
+
+class CpuLimit:
+    """Interrupt calls that use too much processor time.
+
+    The process's profiling timer tells; it stands still while the process doesn't run. The
+    interrupt comes between two instructions of Python, so a single one that never returns isn't
+    reached: `hang_watch` ends the process then. Outside of the main thread nothing is limited.
+    """
+
+    _is_inside: ClassVar[bool] = False
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._is_limiting = threading.current_thread() is threading.main_thread()
+        if self._is_limiting:
+            signal.signal(signal.SIGPROF, _interrupt)
+
+    def run[**Given](
+        self, call: Callable[Given, None], *args: Given.args, **kwargs: Given.kwargs
+    ) -> None:
+        """Call with the limit.
+
+        Raises:
+            TookTooLong: the time was over; the call was left where it stood.
+        """
+        if not self._is_limiting:
+            call(*args, **kwargs)
+            return
+        try:
+            try:
+                CpuLimit._is_inside = True
+                # Again and again: the call may catch the first interrupt and go on.
+                signal.setitimer(signal.ITIMER_PROF, self._seconds, _AGAIN_SECONDS)
+                call(*args, **kwargs)
+            finally:
+                CpuLimit._is_inside = False
+                signal.setitimer(signal.ITIMER_PROF, 0.0)
+        except _Over as over:
+            # Here too, if the interrupt came on the way out.
+            CpuLimit._is_inside = False
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+            raise TookTooLong(seconds=self._seconds) from over
+
+    @classmethod
+    def is_running(cls) -> bool:
+        """Return whether a limited call is under way."""
+        return cls._is_inside
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    if CpuLimit.is_running():
+        raise _Over
