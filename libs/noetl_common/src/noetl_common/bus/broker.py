@@ -400,7 +400,12 @@ def _tls_of(settings: NatsSettings) -> ssl.SSLContext | None:
     if not settings.has_tls():
         return None
     try:
-        context = ssl.create_default_context(cafile=settings.nats_ca or None)
+        if settings.nats_ca:
+            # Only who it names: the machine's own list is for hosts of the internet.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(settings.nats_ca)
+        else:
+            context = ssl.create_default_context()
         if settings.nats_cert:
             context.load_cert_chain(settings.nats_cert, settings.nats_key or None)
     except (OSError, ssl.SSLError) as error:
