@@ -126,6 +126,9 @@ class Http:
                 headers.setdefault("content-type", call.content_type)
             headers.update(_trimmed(call.auth))
             target = httpx.URL(call.url)
+            if "authorization" in headers:
+                # What the step says wins over a login in the address, as `server_url` has one.
+                target = target.copy_with(userinfo=b"")
             if call.params:
                 target = target.copy_merge_params(call.params)
             return self._client.build_request(
