@@ -126,7 +126,7 @@ class Orchestrator:
                     self.cache,
                     self.loader,
                     self.playbooks,
-                    max_events=self._settings.turn_events_per_execution,
+                    self._settings,
                 ),
                 encoder=Encoder(outbox_rows, self._new_id, self._settings),
                 dispatcher=self.dispatcher,

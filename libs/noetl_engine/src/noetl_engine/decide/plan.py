@@ -231,6 +231,8 @@ class Plan:
             EvaluateError: A template fails.
         """
         built: list[BuiltCommand] = []
+        if self.entries:
+            self.draft.refuse_endless()
         walked = self.draft.memory.contexts.walked
         for entry in self.entries:
             step = self.steps[entry.step]
