@@ -22,6 +22,10 @@ _SETTINGS = {
         "NOETL_BODY_SECONDS": "4",
         "NOETL_UNREAD_SECONDS": "1",
         "NOETL_MAX_CONNECTIONS_PER_ADDRESS": "200",
+        "NOETL_MAX_BUFFERED_BODY_BYTES": str(64 << 20),
+        "NOETL_MAX_EVENT_STREAMS_PER_ADDRESS": "8",
+        "NOETL_ALLOWED_HOSTS": "noetl.example.org,*.pods.example",
+        "NOETL_CORS_ALLOWED_ORIGINS": "https://ui.example",
     },
     "guarded": {
         "NOETL_SQL_CONSOLE_ELSEWHERE": "true",

@@ -406,7 +406,7 @@ def test_output_is_bounded():
 
 
 def test_source_is_bounded():
-    small = Renderer(limits=Limits(max_source_chars=1000))
+    small = Renderer(limits=Limits(max_source_chars=1000, max_text_chars=1000))
 
     with pytest.raises(TemplateError, match="longer than 1000 characters"):
         small.render_server("{{ x }}" + "x" * 1000, {})

@@ -87,7 +87,8 @@ def test_half_a_head_behind_a_request_is_not_waited_for(edge_stack: Stack) -> No
         client.sendall(GET)
         second = rest(client)
 
-    assert (status_of(first), status_of(second)) == (200, 408)
+    assert status_of(first) == 200
+    assert b"HTTP/1.1 408 " in second
 
 
 def test_requests_ahead_of_their_answers_are_few(edge_stack: Stack) -> None:

@@ -12,6 +12,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     FinalizeMessage,
 )
+from noetl_template import shared_work
 
 from noetl_engine.decide.claim import decide_claim
 from noetl_engine.decide.draft import Draft
@@ -116,7 +117,8 @@ class Execution:
             draft.decision.answer = Answer(status=404, error=text)
             return draft.finish()
         check_rows(memory, message)
-        _dispatch(draft, message)
+        with shared_work(facts.limits.template_work_per_decision):
+            _dispatch(draft, message)
         return draft.finish()
 
     def provide(

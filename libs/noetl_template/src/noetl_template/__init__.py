@@ -4,12 +4,14 @@ Server and worker follow different rules; each function says whose. The module-l
 share one :class:`Renderer` with default limits.
 """
 
-from noetl_template.errors import TemplateError
-from noetl_template.limits import Limits
+from noetl_template.errors import TemplateError, TemplateLimitError
+from noetl_template.limits import Limits, SharedWork, shared_work, work_spent
 from noetl_template.references import Reference, references
 from noetl_template.render import (
     Renderer,
     Scope,
+    compile_conditions,
+    compile_templates,
     evaluate_condition,
     evaluate_rule,
     has_server_syntax,
@@ -17,6 +19,7 @@ from noetl_template.render import (
     render_expression,
     render_server,
     render_worker,
+    use_limits,
 )
 from noetl_template.values import Json
 
@@ -26,7 +29,11 @@ __all__ = [
     "Reference",
     "Renderer",
     "Scope",
+    "SharedWork",
     "TemplateError",
+    "TemplateLimitError",
+    "compile_conditions",
+    "compile_templates",
     "evaluate_condition",
     "evaluate_rule",
     "has_server_syntax",
@@ -35,4 +42,7 @@ __all__ = [
     "render_expression",
     "render_server",
     "render_worker",
+    "shared_work",
+    "use_limits",
+    "work_spent",
 ]

@@ -11,7 +11,12 @@ from jinja2 import nodes
 
 from noetl_template.context import RenderContext
 from noetl_template.environment.environment import TemplateEnvironment
-from noetl_template.errors import EvaluationError, TemplateError
+from noetl_template.errors import (
+    EvaluationError,
+    LimitReached,
+    TemplateError,
+    TemplateLimitError,
+)
 from noetl_template.limits import Budget, Limits
 from noetl_template.syntax.prepare import prepare, single_expression
 from noetl_template.values import Dialect, Value
@@ -39,6 +44,9 @@ _NOT_A_NAME: Final = frozenset(
 )  # fmt: skip
 
 
+_NO_CODE: Final = frozenset({"data", "comment", "whitespace", "raw_begin", "raw_end"})
+
+
 @dataclass(frozen=True, slots=True)
 class PathTemplate:
     """A template that only names a value."""
@@ -49,7 +57,7 @@ class PathTemplate:
     prefix: str = ""
     suffix: str = ""
 
-    def value(self, scope: Mapping[str, Value], _limits: Limits) -> Value:
+    def value(self, scope: Mapping[str, Value], _budget: Budget) -> Value:
         """Return the named value, undefined when any part of the path is."""
         getitem = self.environment.getitem
         dialect = self.environment.dialect
@@ -76,13 +84,13 @@ class ValueTemplate:
     prefix: str
     suffix: str
 
-    def value(self, scope: Mapping[str, Value], limits: Limits) -> Value:
+    def value(self, scope: Mapping[str, Value], budget: Budget) -> Value:
         """Return the value of the expression.
 
         Raises:
             TemplateError: It can't be evaluated.
         """
-        context = RenderContext(self.environment, scope, Budget(limits))
+        context = RenderContext(self.environment, scope, budget)
         try:
             return next(self.template.root_render_func(context))
         except _FAILURES as error:
@@ -97,13 +105,12 @@ class TextTemplate:
     template: jinja2.Template
     environment: TemplateEnvironment
 
-    def text(self, scope: Mapping[str, Value], limits: Limits) -> str:
+    def text(self, scope: Mapping[str, Value], budget: Budget) -> str:
         """Return the rendered text.
 
         Raises:
             TemplateError: It can't be rendered, or a limit is reached.
         """
-        budget = Budget(limits)
         context = RenderContext(self.environment, scope, budget)
         try:
             return "".join(_bounded(self.template.root_render_func(context), budget))
@@ -142,7 +149,8 @@ def failed(source: str, error: Exception) -> TemplateError:
             problem = "too many arguments"
         case _:
             problem = f"invalid operation: {error}"
-    return TemplateError(problem, template=source, line=line)
+    kind = TemplateLimitError if isinstance(error, LimitReached) else TemplateError
+    return kind(problem, template=source, line=line)
 
 
 def _unknown_name(message: str) -> str | None:
@@ -172,7 +180,7 @@ class Compiler:
         """
         self._texts = TemplateEnvironment(dialect, yields_values=False)
         self._values = TemplateEnvironment(dialect, yields_values=True)
-        self._limits = limits
+        self.limits = limits
         self._max_entries = max_entries
         self._max_chars = max_chars
         self._chars = 0
@@ -185,6 +193,11 @@ class Compiler:
         Raises:
             TemplateError: The template is not valid or too long.
         """
+        if self._chars < self._max_chars // 2 and len(self._kept) < self._max_entries // 2:
+            # Nothing is near its end, so nothing needs to be moved.
+            kept = self._kept.get(source)
+            if kept is not None:
+                return kept
         with self._lock:
             # Taking it out and putting it back moves it to the young end.
             kept = self._kept.pop(source, None)
@@ -207,17 +220,13 @@ class Compiler:
             self._chars -= len(oldest)
 
     def _compile(self, source: str) -> CompiledTemplate:
-        if len(source) > self._limits.max_source_chars:
-            raise TemplateError(
-                f"template is longer than {self._limits.max_source_chars} characters",
-                template=source,
-            )
         path = _PATH.fullmatch(source)
         if path is not None:
             names = tuple(path.group(1).split("."))
             if _NOT_A_NAME.isdisjoint(names):
                 return PathTemplate(source, names, self._values)
         try:
+            _check_length(source, self._texts, self.limits)
             tree = self._texts.parse(source)
             single = single_expression(tree)
             tree = prepare(tree)
@@ -230,6 +239,26 @@ class Compiler:
             )
         except _FAILURES as error:
             raise failed(source, error) from error
+
+
+def _check_length(source: str, environment: TemplateEnvironment, limits: Limits) -> None:
+    """Refuse a template whose compilation would take too long.
+
+    Raises:
+        LimitReached: It is too long.
+    """
+    if len(source) <= limits.max_source_chars:
+        return
+    if len(source) > limits.max_text_chars:
+        raise LimitReached(f"template is longer than {limits.max_text_chars} characters")
+    code = 0
+    for _, token, text in environment.reference_lexer.tokeniter(source, None):
+        if token not in _NO_CODE:
+            code += len(text)
+        if code > limits.max_source_chars:
+            raise LimitReached(
+                f"code of the template is longer than {limits.max_source_chars} characters"
+            )
 
 
 def _bare(tree: nodes.Template) -> nodes.Template:

@@ -10,11 +10,11 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from noetl_template import operators
+from noetl_template.containers import listed, mapped
 from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
 from noetl_template.values import Dialect, Value
-
-_LOOP_CALLS = frozenset({"cycle", "changed"})
+from noetl_template.walks import equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,24 @@ class RenderContext(Context):
 
     def text(self, value: Value) -> str:
         """Print one expression into the output."""
-        text = self.dialect.text(value)
+        text = self.dialect.text(value, self.budget)
         self.budget.check_length(len(text))
         self.budget.spend(len(text))
         return text
 
     def iterate(self, value: Value, weight: int = 0) -> list[Value]:
         """Return the elements of a ``for``; each round is paid for with the weight of the body."""
-        elements = self.dialect.elements(value)
-        self.budget.spend(64 * len(elements) * (1 + weight // 64))
+        elements = self.dialect.elements(value, self.budget)
+        self.budget.spend(64 * len(elements) * (1 + weight))
         return elements
+
+    def new_list(self, *elements: Value) -> Value:
+        """Return a list that is written out in the template."""
+        return listed(self.budget, elements)
+
+    def new_map(self, entries: dict[Value, Value]) -> Value:
+        """Return a map that is written out in the template."""
+        return mapped(self.budget, entries)
 
     def compare(self, operator: str, left: Value, right: Value) -> bool:
         """Return the result of one comparison."""
@@ -87,7 +95,7 @@ class RenderContext(Context):
         self, value: Value, start: Value = None, stop: Value = None, step: Value = None
     ) -> Value:
         """Return a slice."""
-        return operators.cut(self.dialect, value, start, stop, step)
+        return operators.cut(self.dialect, self.budget, value, (start, stop, step))
 
     def result_of(self, value: Value) -> Value:
         """Return ``.result`` of a step's data: the data itself when it has no such key."""
@@ -103,8 +111,23 @@ class RenderContext(Context):
 
     def call_method(self, value: Value, name: str, *args: Value, **kwargs: Value) -> Value:
         """Call an attribute; only ``loop`` has any that can be called."""
-        if isinstance(value, LoopContext) and name in _LOOP_CALLS:
+        if isinstance(value, LoopContext) and name == "cycle":
             self.budget.spend()
-            return getattr(value, name)(*args, **kwargs)
+            return value.cycle(*args, **kwargs)
+        if isinstance(value, LoopContext) and name == "changed":
+            return self._has_changed(value, args)
         kind = self.dialect.kind(value).word
         raise EvaluationError(f"unknown method: {kind} has no method named {name}")
+
+    def _has_changed(self, loop: LoopContext, values: tuple[Value, ...]) -> bool:
+        """Return whether ``loop.changed`` was called with other values than the last time."""
+        self.budget.spend()
+        last = loop._last_changed_value  # noqa: SLF001 - where Jinja keeps it
+        if (
+            isinstance(last, tuple)
+            and len(last) == len(values)
+            and all(equal(one, other, self.budget) for one, other in zip(last, values, strict=True))
+        ):
+            return False
+        loop._last_changed_value = values  # noqa: SLF001 - where Jinja keeps it
+        return True

@@ -25,9 +25,17 @@ class TemplateError(Exception):
         self.template = shown
 
 
+class TemplateLimitError(TemplateError):
+    """A template reached a limit. It is never taken for a value that is merely absent."""
+
+
 class EvaluationError(Exception):
     """Raised by operators, filters and limits; becomes a TemplateError."""
 
     def __init__(self, problem: str, *, line: int | None = None) -> None:
         super().__init__(problem)
         self.line = line
+
+
+class LimitReached(EvaluationError):
+    """A limit is reached; becomes a TemplateLimitError."""

@@ -1,11 +1,19 @@
 """Limits of a single render."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Final
 
-from noetl_template.errors import EvaluationError
+from noetl_template.errors import LimitReached
 
-# So many characters or elements handled at once cost one unit of work.
-_UNIT_SIZE = 64
+# One unit of work pays for so many characters that are copied or searched,
+_CHARS = 64
+# so many elements of a list or map that is made (a machine word and often an object each),
+_ELEMENTS = 4
+# or so many values that are looked at one by one while a value is printed or compared.
+_VALUES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,14 +23,61 @@ class Limits:
     Attributes:
         max_output_chars: Longest text a template, or any string inside it, may become.
         max_work: Units of work: one per loop round, call or filter, more for large values.
-        max_source_chars: Longest template that is compiled at all.
+        max_source_chars: Longest code of one template; text outside of its tags doesn't count.
+        max_text_chars: Longest template with that text.
         max_range: Most elements of one ``range``.
+        max_elements: Most elements of one list or map that a template makes.
+        max_nodes: Most values in a list or map that a template makes out of others it made,
+            those in it more than once counted each time.
     """
 
     max_output_chars: int = 32 * 1024 * 1024
     max_work: int = 2_000_000
-    max_source_chars: int = 4 * 1024 * 1024
+    max_source_chars: int = 64 * 1024
+    max_text_chars: int = 4 * 1024 * 1024
     max_range: int = 100_000
+    max_elements: int = 1_000_000
+    max_nodes: int = 100_000
+
+
+class SharedWork:
+    """Work that several renders may do together.
+
+    Attributes:
+        total: Units there were at first.
+        left: Units left.
+    """
+
+    __slots__ = ("left", "total")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.left = total
+
+    @property
+    def spent(self) -> int:
+        """Units that are spent."""
+        return self.total - self.left
+
+
+_SHARED: Final[ContextVar[SharedWork | None]] = ContextVar("shared_work", default=None)
+
+
+@contextmanager
+def shared_work(total: int) -> Iterator[SharedWork]:
+    """Let all renders inside have no more than ``total`` units of work together."""
+    shared = SharedWork(total)
+    token = _SHARED.set(shared)
+    try:
+        yield shared
+    finally:
+        _SHARED.reset(token)
+
+
+def work_spent() -> int:
+    """Return the units of shared work that are spent; 0 outside of :func:`shared_work`."""
+    shared = _SHARED.get()
+    return 0 if shared is None else shared.spent
 
 
 class Budget:
@@ -32,21 +87,72 @@ class Budget:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.work_left = limits.max_work
+        shared = _SHARED.get()
+        self.work_left = limits.max_work if shared is None else min(limits.max_work, shared.left)
+
+    def settle(self) -> None:
+        """Take what was spent out of the work shared with other renders, if it is."""
+        shared = _SHARED.get()
+        if shared is not None:
+            shared.left -= min(self.limits.max_work, shared.left) - self.work_left
 
     def spend(self, size: int = 0) -> None:
-        """Pay for one operation on ``size`` characters or elements.
+        """Pay for one operation on ``size`` characters.
 
         Raises:
-            EvaluationError: Nothing is left.
+            LimitReached: Nothing is left.
         """
-        self.work_left -= 1 + size // _UNIT_SIZE
+        self.work_left -= 1 + size // _CHARS
         if self.work_left < 0:
-            raise EvaluationError("template does too much work")
+            self._refuse_work()
+
+    def visit(self, count: int) -> None:
+        """Pay for looking at ``count`` values.
+
+        Raises:
+            LimitReached: Nothing is left.
+        """
+        self.work_left -= 1 + count // _VALUES
+        if self.work_left < 0:
+            self._refuse_work()
+
+    def make(self, count: int) -> None:
+        """Pay for a list or map of ``count`` elements before it is made.
+
+        Raises:
+            LimitReached: It is too large, or nothing is left.
+        """
+        if count > self.limits.max_elements:
+            raise LimitReached(
+                f"template makes a list or map of more than {self.limits.max_elements} elements"
+            )
+        self.work_left -= 1 + count // _ELEMENTS
+        if self.work_left < 0:
+            self._refuse_work()
+
+    def check_nodes(self, nodes: int, made: int) -> None:
+        """Refuse a list or map with more values than allowed.
+
+        Args:
+            nodes: The values in it, repeated ones counted each time.
+            made: The values that were made, and paid for, just now; so many may always be in it.
+        """
+        if nodes > self.limits.max_nodes and nodes > 2 * made:
+            raise LimitReached(
+                f"template makes a value of more than {self.limits.max_nodes} nested values"
+            )
 
     def check_length(self, length: int) -> None:
         """Refuse a string of ``length`` characters before it is built."""
         if length > self.limits.max_output_chars:
-            raise EvaluationError(
+            raise LimitReached(
                 f"template output is longer than {self.limits.max_output_chars} characters"
             )
+
+    def _refuse_work(self) -> None:
+        shared = _SHARED.get()
+        if shared is not None and shared.left < self.limits.max_work:
+            raise LimitReached(
+                f"templates do too much work together (more than {shared.total} units)"
+            )
+        raise LimitReached(f"template does too much work (more than {self.limits.max_work} units)")

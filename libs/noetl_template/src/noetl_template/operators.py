@@ -2,18 +2,20 @@
 
 import math
 import operator as python
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from noetl_template.containers import joined, listed, repeated
 from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
-from noetl_template.values import Dialect, Kind, Value, size_of
+from noetl_template.values import SHORT, Dialect, Kind, Value, size_of
+from noetl_template.walks import equal
 
 # The original server computes integers in 128 bits and refuses larger ones.
 _INT_MIN: Final = -(2**127)
 _INT_MAX: Final = 2**127 - 1
 _MAX_EXPONENT: Final = 127
-_EQUALITIES: Final[dict[str, Callable[..., object]]] = {"eq": python.eq, "ne": python.ne}
+_EQUALITIES: Final = {"eq": True, "ne": False}
 _ORDERS: Final[dict[str, Callable[[int, int], bool]]] = {
     "lt": python.lt, "lteq": python.le, "gt": python.gt, "gteq": python.ge,
 }  # fmt: skip
@@ -49,9 +51,9 @@ def compare(dialect: Dialect, budget: Budget, operator: str, left: Value, right:
     """Apply one comparison of a chain, by its name in the syntax tree."""
     budget.spend(size_of(left))
     if operator in _EQUALITIES:
-        return bool(_EQUALITIES[operator](left, right))
+        return equal(left, right, budget) is _EQUALITIES[operator]
     if operator in _ORDERS:
-        return _ORDERS[operator](dialect.order(left, right), 0)
+        return _ORDERS[operator](dialect.order(left, right, budget), 0)
     return contains(dialect, budget, right, left) is (operator == "in")
 
 
@@ -62,9 +64,9 @@ def contains(dialect: Dialect, budget: Budget, container: Value, value: Value) -
         case Kind.UNDEFINED:
             return False
         case Kind.STRING:
-            return dialect.text(value) in container
+            return dialect.text(value, budget) in container
         case Kind.SEQUENCE:
-            return value in container
+            return _has_element(dialect, budget, container, value)
         case Kind.MAP:
             return isinstance(value, str | int | float) and value in container
         case _:
@@ -73,23 +75,44 @@ def contains(dialect: Dialect, budget: Budget, container: Value, value: Value) -
             )
 
 
+def _has_element(
+    dialect: Dialect, budget: Budget, container: Sequence[Value], value: Value
+) -> bool:
+    if dialect.kind(value) in {Kind.SEQUENCE, Kind.MAP}:
+        budget.visit(len(container))
+        return any(equal(element, value, budget) for element in container)
+    if isinstance(value, str) and len(value) > SHORT:
+        # Texts of one length are compared to their ends.
+        length = len(value)
+        alike = sum(isinstance(element, str) and len(element) == length for element in container)
+        budget.visit(len(container))
+        budget.spend(alike * length)
+    return value in container
+
+
 def concatenate(dialect: Dialect, budget: Budget, values: tuple[Value, ...]) -> str:
     """Return the printed forms, one behind the other (``~``)."""
-    parts = [dialect.text(value) for value in values]
+    parts = [dialect.text(value, budget) for value in values]
     length = sum(map(len, parts))
     budget.check_length(length)
     budget.spend(length)
     return "".join(parts)
 
 
-def cut(dialect: Dialect, value: Value, start: Value, stop: Value, step: Value) -> Value:
+def cut(
+    dialect: Dialect, budget: Budget, value: Value, wanted: tuple[Value, Value, Value]
+) -> Value:
     """Return ``value[start:stop:step]`` of a string or a list."""
-    bounds = [_bound(dialect, bound) for bound in (start, stop, step)]
+    bounds = [_bound(dialect, bound) for bound in wanted]
     if bounds[2] == 0:
         raise EvaluationError("invalid operation: cannot slice by step size of 0")
     match dialect.kind(value):
-        case Kind.STRING | Kind.SEQUENCE:
+        case Kind.STRING:
+            budget.spend(len(value))
             return value[slice(*bounds)]
+        case Kind.SEQUENCE:
+            budget.spend(len(value))
+            return listed(budget, value[slice(*bounds)])
         case Kind.UNDEFINED | Kind.NONE:
             return []
         case kind:
@@ -119,6 +142,8 @@ def _calculate(operator: str, left: float, right: float) -> float:
 
 def _calculate_integers(operator: str, left: int, right: int) -> int:
     result: int | None = None
+    if not (_INT_MIN <= left <= _INT_MAX and _INT_MIN <= right <= _INT_MAX):
+        raise EvaluationError("invalid operation: integer is too large")
     match operator:
         case "//" if right:
             result = (left - left % abs(right)) // right
@@ -172,11 +197,13 @@ _OF_FLOATS: Final = {**_SIMPLE, "//": _floor_divide, "%": _remainder, "**": _pow
 
 def _join(dialect: Dialect, budget: Budget, left: Value, right: Value) -> Value:
     kinds = (dialect.kind(left), dialect.kind(right))
-    if kinds in {(Kind.STRING, Kind.STRING), (Kind.SEQUENCE, Kind.SEQUENCE)}:
+    if kinds == (Kind.STRING, Kind.STRING):
         length = len(left) + len(right)
         budget.check_length(length)
         budget.spend(length)
         return left + right
+    if kinds == (Kind.SEQUENCE, Kind.SEQUENCE):
+        return joined(budget, left, right)
     raise _unsupported(dialect, "+", left, right)
 
 
@@ -191,6 +218,8 @@ def _repeat(dialect: Dialect, budget: Budget, left: Value, right: Value) -> Valu
     if not isinstance(right, int) or right < 0:
         noun = "strings" if kind is Kind.STRING else "sequences"
         raise EvaluationError(f"invalid operation: {noun} can only be multiplied with integers")
+    if kind is Kind.SEQUENCE:
+        return repeated(budget, left, right)
     length = len(left) * right
     budget.check_length(length)
     budget.spend(length)

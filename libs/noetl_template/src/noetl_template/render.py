@@ -1,11 +1,12 @@
 """Rendering: strings, whole values, conditions, by the rules of the server or the worker."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
-from noetl_template.compiled import Compiler, TextTemplate, failed
-from noetl_template.errors import EvaluationError, TemplateError
-from noetl_template.limits import Limits
+from noetl_template.compiled import CompiledTemplate, Compiler, PathTemplate, TextTemplate, failed
+from noetl_template.errors import EvaluationError, TemplateError, TemplateLimitError
+from noetl_template.limits import Budget, Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
 from noetl_template.values import MAX_NESTING, SERVER, WORKER, Json, Value
 
@@ -13,6 +14,7 @@ type Scope = Mapping[str, Value]
 
 _FALSE_WORDS: Final = frozenset({"", "false", "0", "no", "none", "null", "off", "{}", "[]"})
 _FALSE_RULE_WORDS: Final = frozenset({"", "false", "False", "0", "none", "None", "null"})
+_WORK_PER_TEMPLATE: Final = 100
 _MAX_ENTRIES: Final = 4096
 _MAX_CHARS: Final = 16 * 1024 * 1024
 
@@ -40,16 +42,25 @@ class Renderer:
             for dialect in (SERVER, WORKER)
         )
 
+    def use_limits(self, limits: Limits) -> None:
+        """Render under other limits from now on."""
+        self._limits = self._server.limits = self._worker.limits = limits
+
     def render_server(self, value: Json, scope: Scope) -> Json:
         """Render every string in ``value``, keys included, and type the results.
 
         Typing also applies to strings without template syntax: ``"007"`` becomes 7. The result
-        may share lists and maps with ``scope``; neither is changed.
+        may share lists and maps with ``scope``; neither is changed. All templates in ``value``
+        have the work of one render together.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
         """
-        return self._walk(value, scope, self.render_expression, self.server_text)
+        budget = Budget(self._limits)
+        try:
+            return self._walk(value, scope, budget, self._server_string, self._server_key)
+        finally:
+            budget.settle()
 
     def render_worker(self, value: Json, scope: Scope) -> Json:
         """Render every template string in ``value``, but no keys, and type the results.
@@ -57,7 +68,11 @@ class Renderer:
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
         """
-        return self._walk(value, scope, self._worker_string, None)
+        budget = Budget(self._limits)
+        try:
+            return self._walk(value, scope, budget, self._worker_string, None)
+        finally:
+            budget.settle()
 
     def render_expression(self, text: str, scope: Scope) -> Json:
         """Render one server-side string, for example a loop's ``in``, to a value.
@@ -67,13 +82,11 @@ class Renderer:
         Raises:
             TemplateError: The template is invalid, fails, or reaches a limit.
         """
-        if not has_server_syntax(text):
-            return server_text(text)
-        compiled = self._server.compile(text)
-        if isinstance(compiled, TextTemplate):
-            return server_text(compiled.text(scope, self._limits))
-        value = compiled.value(scope, self._limits)
-        return _typed(text, lambda: server_value(value, compiled.prefix, compiled.suffix))
+        budget = Budget(self._limits)
+        try:
+            return self._server_string(text, scope, budget)
+        finally:
+            budget.settle()
 
     def evaluate_condition(self, expression: str, scope: Scope) -> bool:
         """Return whether a guard holds; text without template syntax is an expression.
@@ -81,20 +94,23 @@ class Renderer:
         Raises:
             TemplateError: The guard is invalid, fails, or reaches a limit.
         """
-        if not has_server_syntax(expression):
-            expression = "{{ " + expression + " }}"
-        return self.server_text(expression, scope).strip().lower() not in _FALSE_WORDS
+        return self.server_text(_condition(expression), scope).strip().lower() not in _FALSE_WORDS
 
     def evaluate_rule(self, condition: str | bool | None, scope: Scope) -> bool:  # noqa: FBT001 - a JSON value
         """Return whether a worker-side policy rule's ``when`` holds.
 
         A boolean counts as it is. Text without template syntax is just text and therefore true
         unless it is one of the false words. A condition that fails is false.
+
+        Raises:
+            TemplateLimitError: The condition reaches a limit.
         """
         if not isinstance(condition, str):
             return condition is True
         try:
             text = self.worker_text(condition, scope)
+        except TemplateLimitError:
+            raise
         except TemplateError:
             return False
         return text.strip() not in _FALSE_RULE_WORDS
@@ -115,50 +131,101 @@ class Renderer:
         """
         return self._text(text, scope, self._worker) if has_worker_syntax(text) else text
 
-    def _worker_string(self, text: str, scope: Scope) -> Json:
+    def compile_templates(self, value: Json) -> None:
+        """Compile the server's templates in a value, so that rendering finds them compiled.
+
+        Compilation is the slow part of a large template. Those that are wrong are passed over:
+        rendering says so. It may run in another thread than the one that renders.
+        """
+        for text in _templates(value):
+            with suppress(TemplateError):
+                self._server.compile(text)
+
+    def compile_conditions(self, expression: str) -> None:
+        """Compile a guard like :meth:`compile_templates`."""
+        self.compile_templates(_condition(expression))
+
+    def _server_string(self, text: str, scope: Scope, budget: Budget) -> Json:
+        if not has_server_syntax(text):
+            return server_text(text)
+        compiled = _paid(self._server.compile(text), budget)
+        if isinstance(compiled, TextTemplate):
+            return server_text(compiled.text(scope, budget))
+        value = compiled.value(scope, budget)
+        return _typed(text, lambda: server_value(value, compiled.prefix, compiled.suffix, budget))
+
+    def _worker_string(self, text: str, scope: Scope, budget: Budget) -> Json:
         if not has_worker_syntax(text):
             return text
-        compiled = self._worker.compile(text)
+        compiled = _paid(self._worker.compile(text), budget)
         if isinstance(compiled, TextTemplate):
-            return worker_text(compiled.text(scope, self._limits))
-        value = compiled.value(scope, self._limits)
-        return _typed(text, lambda: worker_value(value))
+            return worker_text(compiled.text(scope, budget))
+        value = compiled.value(scope, budget)
+        return _typed(text, lambda: worker_value(value, budget))
+
+    def _server_key(self, text: str, scope: Scope, budget: Budget) -> str:
+        return self._print(text, scope, self._server, budget) if has_server_syntax(text) else text
 
     def _text(self, text: str, scope: Scope, compiler: Compiler) -> str:
-        compiled = compiler.compile(text)
+        budget = Budget(self._limits)
+        try:
+            return self._print(text, scope, compiler, budget)
+        finally:
+            budget.settle()
+
+    def _print(self, text: str, scope: Scope, compiler: Compiler, budget: Budget) -> str:
+        compiled = _paid(compiler.compile(text), budget)
         if isinstance(compiled, TextTemplate):
-            return compiled.text(scope, self._limits)
-        value = compiled.value(scope, self._limits)
+            return compiled.text(scope, budget)
+        value = compiled.value(scope, budget)
         dialect = compiled.environment.dialect
-        printed: str = _typed(text, lambda: dialect.text(value))
+        printed: str = _typed(text, lambda: dialect.text(value, budget))
         return compiled.prefix + printed + compiled.suffix
 
-    def _walk(
+    def _walk(  # noqa: PLR0917 - private, called for each value
         self,
         value: Json,
         scope: Scope,
-        string: Callable[[str, Scope], Json],
-        key: Callable[[str, Scope], str] | None,
+        budget: Budget,
+        string: Callable[[str, Scope, Budget], Json],
+        key: Callable[[str, Scope, Budget], str] | None,
         depth: int = 0,
     ) -> Json:
         match value:
             case str():
-                return string(value, scope)
+                return string(value, scope, budget)
             case dict():
                 if depth > MAX_NESTING:
                     raise TemplateError("value is nested too deeply", template="")
                 return {
-                    (key(name, scope) if key else name): self._walk(
-                        entry, scope, string, key, depth + 1
+                    (key(name, scope, budget) if key else name): self._walk(
+                        entry, scope, budget, string, key, depth + 1
                     )
                     for name, entry in value.items()
                 }
             case list():
                 if depth > MAX_NESTING:
                     raise TemplateError("value is nested too deeply", template="")
-                return [self._walk(entry, scope, string, key, depth + 1) for entry in value]
+                return [self._walk(entry, scope, budget, string, key, depth + 1) for entry in value]
             case _:
                 return value
+
+
+def _condition(expression: str) -> str:
+    return expression if has_server_syntax(expression) else "{{ " + expression + " }}"
+
+
+def _templates(value: Json) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text if has_server_syntax(text):
+                yield text
+            case dict() as entries:
+                waiting.extend(entries)
+                waiting.extend(entries.values())
+            case list() as elements:
+                waiting.extend(elements)
 
 
 def has_server_syntax(text: str) -> bool:
@@ -169,6 +236,13 @@ def has_server_syntax(text: str) -> bool:
 def has_worker_syntax(text: str) -> bool:
     """Return whether the worker takes a string for a template."""
     return "{{" in text or "{%" in text
+
+
+def _paid(compiled: CompiledTemplate, budget: Budget) -> CompiledTemplate:
+    """Pay for a template itself: the same whether it was compiled just now or long ago."""
+    if not isinstance(compiled, PathTemplate):
+        budget.work_left -= _WORK_PER_TEMPLATE + len(compiled.source)
+    return compiled
 
 
 def _typed[T](source: str, convert: Callable[[], T]) -> T:
@@ -184,3 +258,6 @@ render_worker = _DEFAULT.render_worker
 render_expression = _DEFAULT.render_expression
 evaluate_condition = _DEFAULT.evaluate_condition
 evaluate_rule = _DEFAULT.evaluate_rule
+compile_templates = _DEFAULT.compile_templates
+compile_conditions = _DEFAULT.compile_conditions
+use_limits = _DEFAULT.use_limits

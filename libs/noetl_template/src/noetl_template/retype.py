@@ -6,7 +6,9 @@ from typing import Final
 
 import orjson
 
+from noetl_template.containers import plain
 from noetl_template.filters.encoding import with_textual_floats
+from noetl_template.limits import Budget
 from noetl_template.values import (
     INT64_MAX,
     INT64_MIN,
@@ -16,11 +18,11 @@ from noetl_template.values import (
     Json,
     Value,
     float_text,
-    prints_as_json,
 )
+from noetl_template.walks import prints_as_json
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
-_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NULLS: Final = frozenset({"", "null", "None"})
 _NUMBER_START: Final = frozenset("+-.0123456789")
 _JSON_START: Final = frozenset('{["-0123456789tfn')
@@ -63,7 +65,7 @@ def _number(text: str) -> int | float | None:
     return None
 
 
-def server_value(value: Value, prefix: str, suffix: str) -> Json:  # noqa: PLR0911 - a table of types
+def server_value(value: Value, prefix: str, suffix: str, budget: Budget) -> Json:  # noqa: PLR0911 - a table of types
     """Type the value of a template that is a single expression.
 
     The result is what printing the value and typing the text would give. A list or map that
@@ -80,12 +82,13 @@ def server_value(value: Value, prefix: str, suffix: str) -> Json:  # noqa: PLR09
             return value if INT64_MIN <= value <= INT64_MAX else float(value)
         case float():
             return value if math.isfinite(value) else prefix + float_text(value) + suffix
-        case list() | dict() if prints_as_json(value):
-            return value
+        case list() | dict() if prints_as_json(value, budget):
+            known: Json = plain(value)
+            return known
         case _ if value is SERVER.none:
             return f"{prefix}none{suffix}"
         case _:
-            exact: Json = with_textual_floats(SERVER.json_ready(value))
+            exact: Json = with_textual_floats(SERVER.json_ready(value, budget))
             return exact
 
 
@@ -101,7 +104,7 @@ def worker_text(text: str) -> Json:
     return parsed
 
 
-def worker_value(value: Value) -> Json:
+def worker_value(value: Value, budget: Budget) -> Json:
     """Type the value of a template that is a single expression."""
     match value:
         case str():
@@ -110,8 +113,9 @@ def worker_value(value: Value) -> Json:
             return value
         case int():
             return value if INT64_MIN <= value <= UINT64_MAX else float(value)
-        case list() | dict() if prints_as_json(value):
-            return value
+        case list() | dict() if prints_as_json(value, budget):
+            known: Json = plain(value)
+            return known
         case _:
-            exact: Json = WORKER.json_ready(value)
+            exact: Json = WORKER.json_ready(value, budget)
             return exact

@@ -8,7 +8,7 @@ the dialect's null, and the other of the two words gets an object of its own.
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from noetl_template.errors import EvaluationError
+from noetl_template.limits import Budget
 
 type Value = Any
 """A value inside a template: JSON, undefined, a function, a loop or a namespace."""
@@ -28,10 +29,8 @@ INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1
 MAX_NESTING: Final = 200
 
-# Characters a printed container shows in a form that JSON does not know.
-_UNPRINTABLE_ASCII = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
 _ESCAPES = {"\t": "\\t", "\r": "\\r", "\n": "\\n", '"': '\\"', "\\": "\\\\", "\0": "\\0"}
+_LONGEST_ESCAPE: Final = 10
 _NEEDS_ESCAPE = re.compile(r'[\x00-\x1f"\\\x7f]|[^\x00-\x7f]')
 
 
@@ -54,7 +53,21 @@ UNDEFINED: Final = Marker("undefined")
 NONE: Final = Marker("none")
 
 
-class Group(list[Value]):
+class BuiltList(list[Value]):
+    """A list that a template made; ``size`` is the number of values in it, repeated ones too."""
+
+    __slots__ = ("size",)
+    size: int
+
+
+class BuiltMap(dict[Value, Value]):
+    """A map that a template made; ``size`` is the number of values in it, repeated ones too."""
+
+    __slots__ = ("size",)
+    size: int
+
+
+class Group(BuiltList):
     """One group of ``groupby``: a pair that also knows ``grouper`` and ``list``."""
 
     __slots__ = ()
@@ -85,7 +98,15 @@ _KINDS: Final[dict[type, Kind]] = {
     str: Kind.STRING,
     list: Kind.SEQUENCE,
     dict: Kind.MAP,
+    BuiltList: Kind.SEQUENCE,
+    BuiltMap: Kind.MAP,
+    Group: Kind.SEQUENCE,
 }
+# The types of plain lists and maps, those of groups aside.
+LISTS: Final = frozenset({list, BuiltList})
+MAPS: Final = frozenset({dict, BuiltMap})
+# Strings up to this length cost nothing beside the list or map they are in.
+SHORT: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,76 +144,93 @@ class Dialect:
             return Kind.STRING
         return Kind.PLAIN
 
-    def text(self, value: Value) -> str:
+    def text(self, value: Value, budget: Budget) -> str:
         """Return the text that ``{{ value }}`` prints."""
         if value is self.undefined:
             return ""
-        return self.printed(value)
+        return self.printed(value, budget)
 
     def printed(  # noqa: PLR0911 - one return per kind
-        self, value: Value, *, depth: int = 0
+        self, value: Value, budget: Budget, *, depth: int = 0
     ) -> str:
         """Return the printed form of a value inside a container, where strings are quoted."""
-        match value:
-            case str():
-                return value if depth == 0 else quoted(value)
-            case bool():
-                return "true" if value else "false"
-            case int():
-                return str(value)
-            case float():
-                return nested_float_text(value) if depth else float_text(value)
-            case None:
-                return "undefined" if self.undefined is None else "none"
-            case Marker():
-                return value.word
-            case _ if depth > MAX_NESTING:
+        if isinstance(value, str):
+            return value if depth == 0 else quoted(value, budget)
+        if value is True:
+            return "true"
+        if value is False:
+            return "false"
+        if isinstance(value, int):
+            return str(value)
+        if isinstance(value, float):
+            return nested_float_text(value) if depth else float_text(value)
+        if value is None:
+            return "undefined" if self.undefined is None else "none"
+        if isinstance(value, Marker):
+            return value.word
+        if isinstance(value, list | tuple | Mapping):
+            if depth > MAX_NESTING:
                 raise EvaluationError("value is nested too deeply")
-            case list() | tuple():
-                return "[" + ", ".join([self.printed(v, depth=depth + 1) for v in value]) + "]"
-            case Mapping():
-                entries = [
-                    f"{self.printed(k, depth=depth + 1)}: {self.printed(v, depth=depth + 1)}"
-                    for k, v in self.sorted_items(value)
-                ]
-                return "{" + ", ".join(entries) + "}"
-            case _:
-                raise EvaluationError("this value can't be printed")
+            return self._printed_container(value, budget, depth + 1)
+        raise EvaluationError("this value can't be printed")
 
-    def sorted_keys(self, mapping: Mapping[Value, Value]) -> list[Value]:
+    def _printed_container(
+        self, value: Sequence[Value] | Mapping[Value, Value], budget: Budget, depth: int
+    ) -> str:
+        if isinstance(value, Mapping):
+            opening, closing = "{}"
+            parts = [
+                f"{self.printed(k, budget, depth=depth)}: {self.printed(v, budget, depth=depth)}"
+                for k, v in self.sorted_items(value, budget)
+            ]
+        else:
+            opening, closing = "[]"
+            budget.visit(len(value))
+            parts = [self.printed(v, budget, depth=depth) for v in value]
+        inner = ", ".join(parts)
+        if len(inner) > SHORT:
+            budget.check_length(len(inner))
+            budget.spend(len(inner))
+        return opening + inner + closing
+
+    def sorted_keys(self, mapping: Mapping[Value, Value], budget: Budget) -> list[Value]:
         """Return a map's keys in the order templates meet them: sorted."""
+        budget.visit(len(mapping))
         keys = list(mapping)
         if all(type(key) is str for key in keys):
             keys.sort()
         else:
-            keys.sort(key=self.sort_key)
+            keys.sort(key=lambda key: self.sort_key(key, budget))
         return keys
 
-    def sorted_items(self, mapping: Mapping[Value, Value]) -> list[tuple[Value, Value]]:
+    def sorted_items(
+        self, mapping: Mapping[Value, Value], budget: Budget
+    ) -> list[tuple[Value, Value]]:
         """Return a map's entries in key order."""
-        return [(key, mapping[key]) for key in self.sorted_keys(mapping)]
+        return [(key, mapping[key]) for key in self.sorted_keys(mapping, budget)]
 
-    def elements(self, value: Value) -> list[Value]:
+    def elements(self, value: Value, budget: Budget) -> list[Value]:
         """Return the elements a loop or filter meets in ``value``.
 
         Raises:
             EvaluationError: The value has none by nature, for example a number.
         """
-        if type(value) is list:
-            return value
+        if type(value) in LISTS:
+            return value  # type: ignore[no-any-return]  # what its type says
         match self.kind(value):
             case Kind.SEQUENCE:
                 return list(value)
             case Kind.MAP:
-                return self.sorted_keys(value)
+                return self.sorted_keys(value, budget)
             case Kind.STRING:
+                budget.make(len(value))
                 return list(value)
             case Kind.UNDEFINED | Kind.NONE:
                 return []
             case kind:
                 raise EvaluationError(f"invalid operation: {kind.word} is not iterable")
 
-    def order(self, left: Value, right: Value) -> int:
+    def order(self, left: Value, right: Value, budget: Budget) -> int:
         """Compare any two values: negative, zero or positive.
 
         Values of different kinds compare by kind, so that any list can be sorted.
@@ -202,28 +240,34 @@ class Dialect:
         if left_kind is not right_kind:
             return left_kind - right_kind
         match left_kind:
-            case Kind.BOOL | Kind.NUMBER | Kind.STRING:
+            case Kind.STRING:
+                if len(left) > SHORT:
+                    budget.spend(min(len(left), len(right)))
+                return int(left > right) - int(left < right)
+            case Kind.BOOL | Kind.NUMBER:
                 return int(left > right) - int(left < right)
             case Kind.SEQUENCE:
-                return self._order_all(left, right)
+                return self._order_all(left, right, budget)
             case Kind.MAP:
                 return self._order_all(
-                    [list(pair) for pair in self.sorted_items(left)],
-                    [list(pair) for pair in self.sorted_items(right)],
+                    [list(pair) for pair in self.sorted_items(left, budget)],
+                    [list(pair) for pair in self.sorted_items(right, budget)],
+                    budget,
                 )
             case _:
                 return 0
 
-    def _order_all(self, left: Sequence[Value], right: Sequence[Value]) -> int:
+    def _order_all(self, left: Sequence[Value], right: Sequence[Value], budget: Budget) -> int:
         for one, other in zip(left, right, strict=False):
-            result = self.order(one, other)
+            budget.visit(2)
+            result = self.order(one, other, budget)
             if result:
                 return result
         return len(left) - len(right)
 
-    def sort_key(self, value: Value) -> "SortKey":
+    def sort_key(self, value: Value, budget: Budget) -> "SortKey":
         """Return a key for ``sorted`` that follows :meth:`order`."""
-        return SortKey(value, self.order)
+        return SortKey(value, self, budget)
 
     def incoming(self, value: Value) -> Value:
         """Return a value as it enters a template: an integer too large becomes a float."""
@@ -231,23 +275,29 @@ class Dialect:
             return float(value)
         return value
 
-    def json_ready(self, value: Value) -> Value:
+    def json_ready(self, value: Value, budget: Budget) -> Value:
         """Return ``value`` for JSON: undefined and none as ``None``, keys as strings.
 
         Of numbers that JSON doesn't know the server makes text later, like of all its floats.
         """
         match value:
-            case None | bool() | int() | str():
+            case str():
+                if len(value) > SHORT:
+                    budget.spend(len(value))
+                return value
+            case None | bool() | int():
                 return value
             case float():
                 return value if math.isfinite(value) or not self.proxies_result else None
             case Marker():
                 return None
             case list() | tuple():
-                return [self.json_ready(v) for v in value]
+                budget.visit(len(value))
+                return [self.json_ready(v, budget) for v in value]
             case Mapping():
+                budget.visit(len(value))
                 return {
-                    k if isinstance(k, str) else self.printed(k): self.json_ready(v)
+                    k if isinstance(k, str) else self.printed(k, budget): self.json_ready(v, budget)
                     for k, v in value.items()
                 }
             case _:
@@ -259,10 +309,11 @@ class SortKey:
     """Wraps a value for ``sorted``."""
 
     value: Value
-    order: Callable[[Value, Value], int]
+    dialect: Dialect
+    budget: Budget
 
     def __lt__(self, other: "SortKey") -> bool:
-        return self.order(self.value, other.value) < 0
+        return self.dialect.order(self.value, other.value, self.budget) < 0
 
 
 SERVER: Final = Dialect(
@@ -299,60 +350,46 @@ def nested_float_text(value: float) -> str:
     return float_text(value)
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, budget: Budget) -> str:
     """Return a string inside a printed container."""
+    length = len(text)
+    if length > SHORT:
+        budget.spend(length)
     if _NEEDS_ESCAPE.search(text) is None:
         return f'"{text}"'
-    return '"' + _NEEDS_ESCAPE.sub(_escape, text) + '"'
+    escapes = {ord(char): _escape(char) for char in distinct_chars(text, budget)}
+    if length * _LONGEST_ESCAPE > budget.limits.max_output_chars:
+        budget.visit(length)
+        budget.check_length(sum(len(escapes[ord(char)]) for char in text))
+    escaped = text.translate(escapes)
+    if length > SHORT:
+        budget.spend(4 * len(escaped))
+    return f'"{escaped}"'
 
 
-def _escape(match: re.Match[str]) -> str:
-    char = match.group()
+def distinct_chars(text: str, budget: Budget) -> set[str]:
+    """Return the different characters of a text, which are few in almost all."""
+    chars = set(text)
+    if len(chars) > SHORT:
+        budget.visit(4 * len(chars))
+    return chars
+
+
+def _escape(char: str) -> str:
+    if _NEEDS_ESCAPE.match(char) is None:
+        return char
     known = _ESCAPES.get(char)
     if known is not None:
         return known
-    return f"\\u{{{ord(char):x}}}" if _is_hidden(char) else char
+    return f"\\u{{{ord(char):x}}}" if is_hidden(char) else char
 
 
-def _is_hidden(char: str) -> bool:
+def is_hidden(char: str) -> bool:
     """Return whether the original server prints this character as a code point.
 
     Unprintable ones and those that combine with their neighbour.
     """
     return not char.isprintable() or unicodedata.category(char) in {"Mn", "Me"}
-
-
-def prints_as_json(  # noqa: PLR0911 - one return per type
-    value: Value, *, depth: int = 0
-) -> bool:
-    """Return whether the printed form of a JSON value is JSON again, and equal to it."""
-    kind = type(value)
-    if kind is str:
-        return _text_prints_as_json(value)
-    if kind is bool:
-        return True
-    if kind is int:
-        return bool(INT64_MIN <= value <= INT64_MAX)
-    if kind is float:
-        return math.isfinite(value)
-    if depth > MAX_NESTING:
-        raise EvaluationError("value is nested too deeply")
-    if kind is list:
-        return all(prints_as_json(v, depth=depth + 1) for v in value)
-    if kind is dict:
-        return all(
-            type(k) is str and _text_prints_as_json(k) and prints_as_json(v, depth=depth + 1)
-            for k, v in value.items()
-        )
-    return False
-
-
-def _text_prints_as_json(text: str) -> bool:
-    if text.isascii():
-        return text.isprintable() or _UNPRINTABLE_ASCII.search(text) is None
-    if _UNPRINTABLE_ASCII.search(text) is not None:
-        return False
-    return not any(_is_hidden(char) for char in _NON_ASCII.findall(text))
 
 
 def dump_json(value: Value) -> str:

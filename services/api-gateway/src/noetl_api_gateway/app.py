@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -24,8 +25,11 @@ from noetl_contract.streams import STREAMS
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
-from noetl_api_gateway.http.shell import Shell
+from noetl_api_gateway.http.shell import Door, Shell
 from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
+from noetl_api_gateway.intake.bodies import BodyBudget
+from noetl_api_gateway.intake.names import Origins, ServerNames
+from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.routes.registry import route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -88,7 +92,18 @@ def create_app(settings: Settings | None = None) -> Shell:
         logging_config=None,
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, origins=settings.origins(), service=service)
+    return Shell(routed, door=_door(settings), service=service)
+
+
+def _door(settings: Settings) -> Door:
+    own = urlsplit(settings.public_server_url).hostname
+    given = (*settings.host_names(), own) if own else settings.host_names()
+    names = ServerNames(given, bound_to=settings.http_host)
+    return Door(
+        names,
+        Origins(settings.origins(), names, is_open=True),
+        BodyBudget(settings.max_buffered_body_bytes),
+    )
 
 
 async def _live(service: GatewayProcess) -> None:
@@ -133,7 +148,14 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 interval_seconds=settings.edge_heartbeat_seconds,
             )
             service.spawn("registration", run_registration(registration))
-            service.gateway = Gateway(settings, bus, ids, writer, services, probe, service.closing)
+            places = StreamPlaces(
+                settings.max_event_streams,
+                per_address=settings.max_event_streams_per_address,
+                per_principal=settings.max_event_streams_per_principal,
+            )
+            service.gateway = Gateway(
+                settings, bus, ids, writer, services, probe, service.closing, places
+            )
             try:
                 yield
             finally:

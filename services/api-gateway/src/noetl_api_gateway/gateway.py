@@ -9,6 +9,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.service import Service
 
 from noetl_api_gateway.http.refusals import unavailable
+from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.process_figures import ProcessFigures
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -27,7 +28,7 @@ class Gateway:
     services: Services
     probe: HealthProbe
     closing: asyncio.Event
-    open_streams: int = 0
+    places: StreamPlaces
 
 
 class GatewayProcess(Service):

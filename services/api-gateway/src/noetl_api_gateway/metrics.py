@@ -60,6 +60,9 @@ PUBLISHED_AGAIN = counter(
     "Messages published once more because the store had lost or answered them unheard",
 )
 INGRESS_BACKLOG = gauge("noetl_ingress_backlog", "Messages waiting in the ingress stream")
+REFUSED = counter(
+    "noetl_http_refused_total", "Requests refused before they were routed, by why", ["why"]
+)
 OPEN_STREAMS = gauge("noetl_event_streams_open", "Event streams being served")
 
 

@@ -2,7 +2,6 @@
 
 from typing import Self
 
-from noetl_common.intake.limits import IntakeLimits
 from noetl_common.settings import (
     CommandKeySettings,
     NatsSettings,
@@ -11,10 +10,12 @@ from noetl_common.settings import (
 )
 from pydantic import Field, SecretStr, model_validator
 
+from noetl_api_gateway.intake_settings import IntakeSettings
+
 _MEBIBYTE = 1 << 20
 
 
-class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings):
+class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings, IntakeSettings):
     """Everything that can be set from outside; no database is among it."""
 
     max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")
@@ -71,33 +72,12 @@ class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings)
     max_waiting_writes: int = Field(
         default=2048, ge=1, description="Writes held for their commit at once."
     )
-    max_connections: int = Field(default=10_000, ge=1, description="Connections open at once.")
-    max_connections_per_address: int = Field(
-        default=2000, ge=1, description="Connections of one address, which may be a proxy's."
-    )
-    head_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        description="How long a request's head, or a handshake of TLS, may take.",
-    )
-    body_silence_seconds: float = Field(
-        default=30.0, gt=0, description="Silence within a request's body that ends the request."
-    )
-    body_seconds: float = Field(
-        default=300.0, gt=0, description="How long a request's body may take."
-    )
-    unread_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        description="Time in which a client must read some of what waits for it; else it is left.",
-    )
     max_ingress_backlog: int = Field(
         default=20_000, ge=1, description="Waiting messages above which starts are refused."
     )
     backlog_watch_seconds: float = Field(
         default=1.0, gt=0, description="How often the backlog is looked at."
     )
-    max_event_streams: int = Field(default=512, ge=1, description="Event streams served at once.")
     stream_page_size: int = Field(
         default=200, ge=1, le=2000, description="Events read from the log at once for a stream."
     )
@@ -120,11 +100,6 @@ class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings)
         default=0.0,
         ge=0,
         description="Time between failing readiness and closing the port at a stop.",
-    )
-    cors_allowed_origins: str = Field(
-        default="",
-        description="Browser origins that may read answers, separated by commas; "
-        "empty: loopback ones.",
     )
     sql_execute_enabled: bool = Field(
         default=True,
@@ -178,17 +153,6 @@ class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings)
             )
         return self
 
-    def intake_limits(self, connections: int) -> IntakeLimits:
-        """Return the limits of the port, of which the process may have so many connections."""
-        return IntakeLimits(
-            head_seconds=self.head_seconds,
-            body_silence_seconds=self.body_silence_seconds,
-            body_seconds=self.body_seconds,
-            unread_seconds=self.unread_seconds,
-            connections=connections,
-            connections_per_address=self.max_connections_per_address,
-        )
-
     def login_provider(self) -> dict[str, str]:
         """Return the login provider's public settings; empty without one."""
         if not self.gateway_auth0_domain.strip():
@@ -200,8 +164,3 @@ class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings)
             "audience": self.gateway_auth0_audience.strip(),
         }
         return {name: value for name, value in members.items() if value}
-
-    def origins(self) -> tuple[str, ...]:
-        """Return the configured browser origins."""
-        parts = (part.strip() for part in self.cors_allowed_origins.split(","))
-        return tuple(part for part in parts if part)

@@ -13,6 +13,7 @@ from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.rpc.orchestrator import CHILD, CLAIM, PURGE, LogPurged, LogPurgeRequest
 from noetl_contract.streams import STREAMS, ingress_durables
+from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import parse_playbook
 
 from noetl_orchestrator.log.append_handlers import LogHandlers
@@ -29,6 +30,7 @@ _SCHEMA = "0007"
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Return the ASGI app: health, metrics, and the orchestrator behind them."""
     chosen = settings or Settings()
+    use_template_limits(max_source_chars=chosen.template_source_chars)
 
     @asynccontextmanager
     async def run(service: Service) -> AsyncIterator[None]:

@@ -211,6 +211,18 @@ class Settings(
         default=1000, ge=1, description="Rounds of empty loops in one decision (R6)."
     )
 
+    decision_template_work: int = Field(
+        default=4_000_000,
+        ge=1,
+        description="Work of all templates of one decision at most, in the units of templates: a "
+        "round, a call or a filter costs one or more. Half of it ends a part of a fan-out (W9).",
+    )
+    template_source_chars: int = Field(
+        default=65_536,
+        ge=1,
+        description="Longest code of one template; text outside of its tags doesn't count.",
+    )
+
     callback_timeout_seconds: float = Field(
         default=21_600.0,
         gt=0,
@@ -248,5 +260,6 @@ class Settings(
             iterations_in_flight=self.iterations_in_flight,
             rounds_per_decision=self.decision_rounds,
             steps_per_execution=self.execution_steps_max,
+            template_work_per_decision=self.decision_template_work,
             callback_seconds=self.callback_timeout_seconds,
         )

@@ -14,6 +14,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
+from noetl_template import Limits, use_limits
 
 from noetl_worker.bounded_http import open_tool_client
 from noetl_worker.control_plane.edge import Edge, open_edge
@@ -21,8 +22,9 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits
+from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
@@ -41,6 +43,7 @@ _log = get_logger()
 def create_app(settings: Settings | None = None) -> ServiceApp:
     """Return the worker as an ASGI app with health and metrics."""
     settings = settings or Settings()
+    use_limits(Limits(max_source_chars=settings.template_source_chars))
 
     @asynccontextmanager
     async def run(service: Service) -> AsyncIterator[None]:
@@ -177,6 +180,16 @@ def _secrets(settings: Settings) -> dict[str, str]:
     return {name: value for name in names if name and (value := os.environ.get(name))}
 
 
+def _script_box(settings: Settings) -> ScriptBox | None:
+    if not settings.worker_script_isolated:
+        return None
+    return ScriptBox(
+        read=settings.worker_script_read_paths,
+        write=settings.worker_script_write_paths,
+        ports=settings.script_ports(),
+    )
+
+
 @asynccontextmanager
 async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
     limits = InterpreterLimits(
@@ -184,7 +197,9 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
         file_bytes=settings.worker_python_file_bytes,
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
+        box=_script_box(settings),
     )
+    tell_isolation(limits.box)
     async with interpreter_pool(
         executable=settings.python_path or None,
         limits=limits,

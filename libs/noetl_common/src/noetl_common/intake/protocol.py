@@ -7,6 +7,8 @@ the parser gets them, and times are looked at from outside (`Connections`).
 
 import asyncio
 import math
+import socket
+import struct
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -17,6 +19,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from noetl_common.intake.connections import ENDED, Connections
+
+PEER_NAMES = "noetl.peer_names"
+"""Key of a request's extensions: names (SAN) of the client's certificate, which was verified."""
 
 _CHUNK_OVERHEAD = 17
 """Bytes around a byte of a chunked body that still make sense: `1`, two line ends, a name."""
@@ -50,6 +55,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_since = math.inf
         self._unread = 0
         self._closing_since = math.inf
+        self._peer: dict[str, Any] = {}
         self._broken: tuple[int, str, str] | None = None
 
     # -- the connection ------------------------------------------------------------------
@@ -59,6 +65,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", transport))
         self._address = self.client[0] if self.client else ""
         self._head_since = self.loop.time()
+        certificate = transport.get_extra_info("peercert")
+        if certificate:
+            names = tuple(str(name) for _, name in certificate.get("subjectAltName", ()))
+            self._peer = {PEER_NAMES: names}
         limit = self._watch.enter(self, self._address)
         if limit is not None:
             self._end(503, _FULL, limit)
@@ -75,12 +85,12 @@ class GuardedProtocol(HttpToolsProtocol):
             # What was written last may wait for a client that doesn't read.
             self._closing_since = min(self._closing_since, now)
             if now - self._closing_since > limits.unread_seconds:
-                self.transport.abort()
+                self._drop()
         elif now - self._unread_since > limits.unread_seconds:
             left = self.transport.get_write_buffer_size()
             if self._unread - left < limits.unread_bytes:
                 ENDED.labels("unread_seconds").inc()
-                self.transport.abort()
+                self._drop()
             self._unread, self._unread_since = left, now
         elif self._is_head:
             if now - self._head_since > limits.head_seconds:
@@ -96,6 +106,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """Whether the client may send: neither did we stop reading, nor does it wait for a word."""
         is_waiting = self.cycle is not None and self.cycle.waiting_for_100_continue
         return not (self.flow.read_paused or is_waiting)
+
+    def _drop(self) -> None:
+        """End the connection with all that waits for the client, also in the kernel."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _end_late_head(self) -> None:
         if self._head_bytes:
@@ -145,6 +161,8 @@ class GuardedProtocol(HttpToolsProtocol):
             text = f"More than {limits.pipelined} requests were sent ahead of their answers"
             self._broken = (429, text, "pipelined")
             raise ValueError(text)
+        if self._peer:
+            self.scope["extensions"] = {**self._peer}
         super().on_headers_complete()
         # Fields behind a body are nobody's: a decision on the head must not see them.
         self.headers = []

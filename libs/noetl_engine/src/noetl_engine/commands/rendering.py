@@ -1,18 +1,28 @@
 """Render templates for decisions; a failure is an evaluate error, or null in a `set` (R14)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from noetl_contract.json import Json
 from noetl_template import (
+    Limits,
     TemplateError,
+    TemplateLimitError,
+    compile_conditions,
+    compile_templates,
     evaluate_condition,
     render_expression,
     render_server,
+    use_limits,
 )
 
 from noetl_engine.errors import EvaluateError
-from noetl_engine.playbook.model import Step
+from noetl_engine.playbook.model import Playbook, Step
 from noetl_engine.state.results import bare_name
+
+# Fields of a playbook's records whose text is an expression, with template syntax or without.
+_GUARDS = frozenset({"when"})
 
 type Scope = Mapping[str, Json]
 
@@ -56,6 +66,9 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
 
     Keys are taken in sorted order (R12). A failing value becomes null (R14). Only strings are
     templates here; other values are stored as they are.
+
+    Raises:
+        EvaluateError: A template reaches a limit, so it isn't known what it would give.
     """
     values: dict[str, Json] = {}
     failed: list[str] = []
@@ -65,9 +78,39 @@ def render_set(block: Mapping[str, Json], scope: Scope) -> tuple[dict[str, Json]
         if isinstance(value, str):
             try:
                 values[name] = render_expression(value, scope)
+            except TemplateLimitError as error:
+                raise EvaluateError(str(error)) from error
             except TemplateError:
                 values[name] = None
                 failed.append(key)
         else:
             values[name] = value
     return values, failed
+
+
+def use_template_limits(*, max_source_chars: int) -> None:
+    """Compile no template whose code is longer, from now on."""
+    use_limits(Limits(max_source_chars=max_source_chars))
+
+
+def compile_playbook(playbook: Playbook) -> None:
+    """Compile the templates of a playbook, so that decisions find them compiled.
+
+    It takes a second for each 64 KiB of them, so it is work for a thread.
+    """
+    waiting: list[Any] = [playbook]
+    while waiting:
+        record = waiting.pop()
+        if not is_dataclass(record):
+            compile_templates(record)
+            continue
+        for each in fields(record):
+            value = getattr(record, each.name)
+            if isinstance(value, tuple):
+                waiting.extend(value)
+            elif isinstance(value, Mapping):
+                waiting.extend([dict(value), *filter(is_dataclass, value.values())])
+            elif isinstance(value, str) and each.name in _GUARDS:
+                compile_conditions(value)
+            else:
+                waiting.append(value)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.json import Json
+from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of
 from noetl_engine.decide.graph import Graph, graph_of
@@ -25,6 +26,8 @@ PLAYBOOK_NODE = "playbook"
 _EVENTS_PER_STEP = 10
 # The context itself, `ctx`, and `workload` or the results in `steps`.
 _CONTEXT_COPIES = 3
+# A fan-out goes on in the next decision after this part of the work of one.
+_EARLY = 2
 
 
 @dataclass(slots=True)
@@ -250,6 +253,14 @@ class Draft:
                 f"the execution has entered {entered} steps and has {self.state.position} events; "
                 f"the limit is {most} (NOETL_EXECUTION_STEPS_MAX)"
             )
+
+    @property
+    def has_worked_enough(self) -> bool:
+        """Whether further commands of a fan-out wait for the next decision (W9).
+
+        Templates that are worth much work for each command would hold up other executions.
+        """
+        return work_spent() > self.facts.limits.template_work_per_decision // _EARLY
 
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""

@@ -130,7 +130,8 @@ def _issue_queued(draft: Draft) -> None:
             if queued is None:
                 continue
             flat = _on_top(draft, queued)
-            if len(built) >= draft.room(flat, wanted=len(built) + 1):
+            room = draft.room(flat, wanted=len(built) + 1)
+            if len(built) >= room or (built and draft.has_worked_enough):
                 draft.decision.continue_later = True
                 break
             built.append(_build_queued(draft, name, flat))
@@ -201,14 +202,14 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
     else:
         elements = _rows_of(draft, step.name, loop.rows_at)
     results = _plain_results(draft, flat)
-    return [
-        build_command(
-            step,
-            flat,
-            LoopElement(step.loop, index, loop.total, elements[index]),
-            results=results,
-            walked=draft.memory.contexts.walked,
-            frame=loop.frame,
+    built: list[BuiltCommand] = []
+    for index in range(loop.issued, loop.issued + count):
+        if built and draft.has_worked_enough:
+            break
+        element = LoopElement(step.loop, index, loop.total, elements[index])
+        walked = draft.memory.contexts.walked
+        command = build_command(
+            step, flat, element, results=results, walked=walked, frame=loop.frame
         )
-        for index in range(loop.issued, loop.issued + count)
-    ]
+        built.append(command)
+    return built

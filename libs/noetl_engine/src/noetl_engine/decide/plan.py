@@ -231,14 +231,17 @@ class Plan:
             EvaluateError: A template fails.
         """
         built: list[BuiltCommand] = []
+        draft = self.draft
+        walked = draft.memory.contexts.walked
         if self.entries:
-            self.draft.refuse_endless()
-        walked = self.draft.memory.contexts.walked
+            draft.refuse_endless()
         for entry in self.entries:
             step = self.steps[entry.step]
             flat = self.flat_of(entry)
             results = self.plain_results() - entry.own().keys()
-            room = self.draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
+            room = draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
+            if built and draft.has_worked_enough:
+                room = 0
             entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
             if room < 1:
                 continue
@@ -250,6 +253,8 @@ class Plan:
                 continue
             total = len(entry.elements)
             for index in range(min(entry.wanted, room)):
+                if built and draft.has_worked_enough:
+                    break
                 iteration = LoopElement(entry.loop, index, total, entry.elements[index])
                 built.append(build_command(step, flat, iteration, results=results, walked=walked))
         return built

@@ -26,6 +26,8 @@ _LOOP_NAMES = frozenset(
         "previtem", "nextitem",
     }
 )  # fmt: skip
+# What the call of a macro costs, as a number of characters.
+_CHARS_PER_MACRO = 256
 _OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
 
@@ -115,11 +117,15 @@ class TemplateEnvironment(DialectEnvironment):
             case TemplateFunction():
                 return obj.run(context, *args, **kwargs)
             case Macro():
-                return context.call(obj, *args, **kwargs)
+                context.budget.spend(_CHARS_PER_MACRO)
+                text = context.call(obj, *args, **kwargs)
             case LoopContext():
-                return obj(context.iterate(*args, **kwargs))
+                text = obj(context.iterate(*args, **kwargs))
             case _:
                 raise EvaluationError("this value can't be called")
+        context.budget.check_length(len(text))
+        context.budget.spend(len(text))
+        return text
 
     @override
     def call_binop(self, context: Context, operator: str, left: Value, right: Value) -> Value:

@@ -10,6 +10,7 @@ from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.registry import Operation, Registry
 from noetl_template.values import Kind, Value
+from noetl_template.walks import equal
 
 
 def _of_kind(*kinds: Kind) -> Operation:
@@ -44,24 +45,29 @@ def _parity(remainder: int) -> Operation:
 
 def _on_texts(test: Callable[[str, str], bool]) -> Operation:
     def holds(context: RenderContext, value: Value, other: Value) -> bool:
-        return test(context.dialect.text(value), context.dialect.text(other))
+        texts = [context.dialect.text(each, context.budget) for each in (value, other)]
+        context.budget.spend(len(texts[1]))
+        return test(*texts)
 
     return holds
 
 
 def _has_case(name: str) -> Operation:
-    def has_case(_context: RenderContext, value: Value) -> bool:
+    def has_case(context: RenderContext, value: Value) -> bool:
         if not isinstance(value, str):
             raise EvaluationError("invalid operation: value is not a string")
-        return all(getattr(char, name)() for char in value)
+        context.budget.spend(len(value))
+        chars = set(value)
+        context.budget.visit(len(chars))
+        return all(getattr(char, name)() for char in chars)
 
     return has_case
 
 
-def _is_same(_context: RenderContext, value: Value, other: Value) -> bool:
+def _is_same(context: RenderContext, value: Value, other: Value) -> bool:
     if isinstance(value, Mapping | list):
         return value is other
-    return type(value) is type(other) and bool(value == other)
+    return type(value) is type(other) and equal(value, other, context.budget)
 
 
 _ITERABLE: Final = (Kind.UNDEFINED, Kind.NONE, Kind.STRING, Kind.SEQUENCE, Kind.MAP)

@@ -10,6 +10,7 @@ from typing import Final
 from jinja2 import pass_context
 from jinja2.utils import missing
 
+from noetl_template.containers import listed, mapped
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import (
@@ -22,7 +23,7 @@ from noetl_template.filters import (
     text,
 )
 from noetl_template.registry import Operation, Registry
-from noetl_template.syntax.prepare import ITERATE, LOOK_UP
+from noetl_template.syntax.prepare import ITERATE, LOOK_UP, OWN, PAY
 from noetl_template.values import SERVER, Dialect, Value, size_of
 
 _BUILT_IN: Final[dict[str, Operation]] = {
@@ -35,8 +36,8 @@ _BUILT_IN: Final[dict[str, Operation]] = {
     "count": defaults.count,
     "d": defaults.builtin_default,
     "dictsort": mappings.dict_sort,
-    "e": text.of_text(text.escape),
-    "escape": text.of_text(text.escape),
+    "e": text.escape,
+    "escape": text.escape,
     "format": text.format_text,
     "groupby": sequences.group_by,
     "indent": text.indent,
@@ -61,7 +62,7 @@ _BUILT_IN: Final[dict[str, Operation]] = {
     "split": text.split,
     "string": text.of_text(str),
     "sum": numbers.total,
-    "title": text.of_text(text.title),
+    "title": text.title,
     "trim": text.of_text(str.strip),
     "unique": sequences.unique,
     "upper": text.of_text(str.upper),
@@ -101,7 +102,10 @@ def filters_of(dialect: Dialect) -> dict[str, Operation]:
     """Return the filters by name."""
     own = _SERVER if dialect is SERVER else _WORKER
     named = {name: _accounted(function) for name, function in {**_BUILT_IN, **own}.items()}
-    return Registry({**named, ITERATE: pass_context(_iterate), LOOK_UP: pass_context(_look_up)})
+    private: dict[str, Operation] = {
+        ITERATE: _iterate, LOOK_UP: _look_up, PAY: _pay, OWN: _own,
+    }  # fmt: skip
+    return Registry({**named, **{name: pass_context(run) for name, run in private.items()}})
 
 
 def _accounted(function: Operation) -> Operation:
@@ -141,3 +145,15 @@ def _iterate(context: RenderContext, value: Value, weight: int) -> list[Value]:
 def _look_up(context: RenderContext, name: str) -> Value:
     value = context.resolve_or_missing(name)
     return context.dialect.undefined if value is missing else value
+
+
+def _pay(context: RenderContext, weight: int) -> None:
+    context.budget.work_left -= weight
+    context.budget.spend()
+
+
+def _own(context: RenderContext, value: Value) -> Value:
+    """Return the further arguments of a macro as a list or map like any other."""
+    if isinstance(value, tuple):
+        return listed(context.budget, list(value))
+    return mapped(context.budget, value) if isinstance(value, dict) else value

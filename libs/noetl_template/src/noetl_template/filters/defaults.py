@@ -29,7 +29,7 @@ def strict_end(position: int) -> Operation:
     """Return the filter that gives the first or last element."""
 
     def end(context: RenderContext, value: Value) -> Value:
-        elements = context.dialect.elements(value)
+        elements = context.dialect.elements(value, context.budget)
         if not elements:
             raise EvaluationError("invalid operation: sequence is empty")
         return elements[position]
@@ -43,7 +43,7 @@ def lenient_end(position: int) -> Operation:
     def end(context: RenderContext, value: Value) -> Value:
         if context.dialect.kind(value) not in {Kind.STRING, Kind.SEQUENCE, Kind.MAP}:
             return context.dialect.undefined
-        elements = context.dialect.elements(value)
+        elements = context.dialect.elements(value, context.budget)
         return elements[position] if elements else context.dialect.undefined
 
     return end
@@ -78,5 +78,5 @@ def count(context: RenderContext, value: Value) -> int:
 def lenient_join(context: RenderContext, value: Value, separator: Value = "") -> str:
     """Join a list; print any other value."""
     if not isinstance(value, list):
-        return context.dialect.text(value)
-    return join_elements(context, value, context.dialect.text(separator))
+        return context.dialect.text(value, context.budget)
+    return join_elements(context, value, context.dialect.text(separator, context.budget))

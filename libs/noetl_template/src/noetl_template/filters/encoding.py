@@ -12,12 +12,13 @@ from noetl_template.values import INT64_MAX, INT64_MIN, Value, dump_json, float_
 
 def exact_json(context: RenderContext, value: Value) -> str:
     """Return the worker's ``tojson``."""
-    return dump_json(context.dialect.json_ready(value))
+    return dump_json(context.dialect.json_ready(value, context.budget))
 
 
 def textual_json(context: RenderContext, value: Value) -> str:
     """Return the server's ``tojson``."""
-    return dump_json(with_textual_floats(context.dialect.json_ready(value)))
+    ready = context.dialect.json_ready(value, context.budget)
+    return dump_json(with_textual_floats(ready))
 
 
 def with_textual_floats(value: Value) -> Value:  # noqa: PLR0911 - one return per type
@@ -44,24 +45,32 @@ def with_textual_floats(value: Value) -> Value:  # noqa: PLR0911 - one return pe
 
 def strict_from_json(context: RenderContext, value: Value) -> Value:
     try:
-        return orjson.loads(context.dialect.text(value))
+        return _parsed(context, value)
     except ValueError as error:
         raise EvaluationError(f"fromjson error: {error}") from error
 
 
 def lenient_from_json(context: RenderContext, value: Value) -> Value:
     try:
-        return orjson.loads(context.dialect.text(value))
+        return _parsed(context, value)
     except ValueError:
         return None
 
 
+def _parsed(context: RenderContext, value: Value) -> Value:
+    text = context.dialect.text(value, context.budget)
+    # Each two characters may become a list.
+    context.budget.visit(len(text) // 2)
+    return orjson.loads(text)
+
+
 def encode_base64(context: RenderContext, value: Value) -> str:
-    return base64.b64encode(context.dialect.text(value).encode()).decode("ascii")
+    return base64.b64encode(context.dialect.text(value, context.budget).encode()).decode("ascii")
 
 
 def decode_base64(context: RenderContext, value: Value) -> str:
     try:
-        return base64.b64decode(context.dialect.text(value), validate=True).decode()
+        text = context.dialect.text(value, context.budget)
+        return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise EvaluationError(f"b64decode error: {error}") from error

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from noetl_template.containers import listed
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
+from noetl_template.filters.ordering import folded, in_order
 from noetl_template.values import Value
 
 
@@ -14,17 +16,21 @@ def _mapping(name: str, value: Value) -> Mapping[Value, Value]:
 
 
 def keys(context: RenderContext, value: Value) -> list[Value]:
-    return context.dialect.sorted_keys(_mapping("keys", value))
+    found = context.dialect.sorted_keys(_mapping("keys", value), context.budget)
+    return listed(context.budget, found)
 
 
 def values(context: RenderContext, value: Value) -> list[Value]:
-    return [entry for _, entry in context.dialect.sorted_items(_mapping("values", value))]
+    pairs = context.dialect.sorted_items(_mapping("values", value), context.budget)
+    return listed(context.budget, [entry for _, entry in pairs])
 
 
 def items(context: RenderContext, value: Value) -> list[Value]:
     if not isinstance(value, Mapping):
         raise EvaluationError("invalid operation: cannot convert value into pairs")
-    return [list(pair) for pair in context.dialect.sorted_items(value)]
+    pairs = context.dialect.sorted_items(value, context.budget)
+    rows: list[Value] = [listed(context.budget, list(pair)) for pair in pairs]
+    return listed(context.budget, rows, made=3 * len(rows))
 
 
 def get(context: RenderContext, value: Value, key: Value) -> Value:
@@ -52,9 +58,7 @@ def dict_sort(
 
     def key(pair: list[Value]) -> Value:
         wanted = pair[position]
-        if isinstance(wanted, str) and not case_sensitive:
-            wanted = wanted.lower()
-        return context.dialect.sort_key(wanted)
+        return wanted if case_sensitive else folded(context, wanted)
 
-    pairs = sorted(items(context, value), key=key)
-    return pairs[::-1] if reverse else pairs
+    pairs = in_order(context, items(context, value), key)
+    return listed(context.budget, pairs[::-1] if reverse else pairs, made=3 * len(pairs))

@@ -9,7 +9,7 @@ from noetl_template.errors import EvaluationError
 from noetl_template.values import INT64_MAX, INT64_MIN, Kind, Value
 
 _FLOAT: Final = re.compile(
-    r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)",
+    r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)",
     re.ASCII | re.IGNORECASE,
 )
 _MAX_DECIMALS: Final = 30
@@ -44,7 +44,7 @@ def boolean(_context: RenderContext, value: Value) -> bool:
 
 def total(context: RenderContext, value: Value) -> Value:
     result: Value = 0
-    for element in context.dialect.elements(value):
+    for element in context.dialect.elements(value, context.budget):
         if context.dialect.kind(element) is Kind.UNDEFINED:
             continue
         if type(element) not in {int, float}:
@@ -79,7 +79,7 @@ def strict_float(context: RenderContext, value: Value) -> float:
 def _strict(context: RenderContext, value: Value, name: str) -> float:
     if isinstance(value, int | float):
         return float(value)
-    text = context.dialect.text(value).strip()
+    text = context.dialect.text(value, context.budget).strip()
     number = parse_float(text)
     if number is None:
         problem = "invalid float literal" if text else "cannot parse float from empty string"

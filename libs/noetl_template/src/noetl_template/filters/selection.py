@@ -1,5 +1,6 @@
 """Filters that apply other filters or tests to each element."""
 
+from noetl_template.containers import listed
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.filters.sequences import look_up_strictly
@@ -9,20 +10,21 @@ from noetl_template.values import Value
 def map_elements(
     context: RenderContext, value: Value, *args: Value, **kwargs: Value
 ) -> list[Value]:
-    elements = context.dialect.elements(value)
+    elements = context.dialect.elements(value, context.budget)
     if "attribute" in kwargs:
         found = [look_up_strictly(context, element, kwargs["attribute"]) for element in elements]
-        if "default" not in kwargs:
-            return found
-        absent = context.dialect.undefined
-        return [kwargs["default"] if entry is absent else entry for entry in found]
+        if "default" in kwargs:
+            absent = context.dialect.undefined
+            found = [kwargs["default"] if entry is absent else entry for entry in found]
+        return listed(context.budget, found)
     if not args:
         raise EvaluationError("missing argument")
     name, *rest = args
     if name not in context.environment.filters:
         raise EvaluationError(f"unknown filter: filter {name} is unknown")
     function = context.environment.filters[name]
-    return [function(context, element, *rest, **kwargs) for element in elements]
+    mapped = [function(context, element, *rest, **kwargs) for element in elements]
+    return listed(context.budget, mapped)
 
 
 def select(context: RenderContext, value: Value, *args: Value) -> list[Value]:
@@ -50,10 +52,10 @@ def _chosen(
             raise EvaluationError(f"unknown test: test {args[0]} is unknown")
         test = context.environment.tests[args[0]]
     kept = []
-    for element in context.dialect.elements(value):
+    for element in context.dialect.elements(value, context.budget):
         context.budget.spend()
         subject = element if attribute is None else look_up_strictly(context, element, attribute)
         holds = bool(subject) if test is None else bool(test(context, subject, *args[1:]))
         if holds is wanted:
             kept.append(element)
-    return kept
+    return listed(context.budget, kept)

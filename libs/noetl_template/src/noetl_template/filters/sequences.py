@@ -1,18 +1,20 @@
 """Filters on lists; maps count as their keys, strings as their characters."""
 
 from collections.abc import Callable, Mapping
-from functools import cmp_to_key
 
+from noetl_template.containers import grouped, listed, mapped
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
+from noetl_template.filters.ordering import folded, in_order
 from noetl_template.registry import Operation
-from noetl_template.values import Group, Kind, Value
+from noetl_template.values import INT64_MAX, INT64_MIN, Kind, Value
+from noetl_template.walks import equal
 
 
 def as_list(context: RenderContext, value: Value) -> list[Value]:
     if context.dialect.kind(value) in {Kind.BOOL, Kind.NUMBER}:
         raise EvaluationError("invalid operation: cannot convert value to list")
-    return list(context.dialect.elements(value))
+    return listed(context.budget, context.dialect.elements(value, context.budget))
 
 
 def reverse(context: RenderContext, value: Value) -> Value:
@@ -22,25 +24,33 @@ def reverse(context: RenderContext, value: Value) -> Value:
         case Kind.UNDEFINED | Kind.NONE:
             return value
         case _:
-            return context.dialect.elements(value)[::-1]
+            reversed_ = context.dialect.elements(value, context.budget)[::-1]
+            return listed(context.budget, reversed_)
 
 
 def batch(context: RenderContext, value: Value, count: Value, fill: Value = None) -> list[Value]:
     count = _positive(count)
-    elements = context.dialect.elements(value)
-    groups = [elements[start : start + count] for start in range(0, len(elements), count)]
+    elements = context.dialect.elements(value, context.budget)
+    starts = range(0, len(elements), count)
+    context.budget.make(len(starts))
+    groups = [elements[start : start + count] for start in starts]
     if groups and fill is not None:
         missing = count - len(groups[-1])
-        context.budget.check_length(missing)
+        context.budget.make(missing)
         groups[-1] = groups[-1] + [fill] * missing
-    return groups
+    return _rows(context, groups)
+
+
+def _rows(context: RenderContext, rows: list[list[Value]]) -> list[Value]:
+    """Return a list of lists that were all just made."""
+    made = len(rows) + sum(map(len, rows))
+    return listed(context.budget, [listed(context.budget, row) for row in rows], made=made)
 
 
 def slices(context: RenderContext, value: Value, count: Value, fill: Value = None) -> list[Value]:
     count = _positive(count)
-    context.budget.check_length(count)
-    context.budget.spend(64 * count)
-    elements = context.dialect.elements(value)
+    context.budget.make(count)
+    elements = context.dialect.elements(value, context.budget)
     size, longer = divmod(len(elements), count)
     groups = []
     start = 0
@@ -51,7 +61,7 @@ def slices(context: RenderContext, value: Value, count: Value, fill: Value = Non
             group = [*group, fill]
         groups.append(group)
         start = end
-    return groups
+    return _rows(context, groups)
 
 
 def _positive(count: Value) -> int:
@@ -66,27 +76,33 @@ def chain(context: RenderContext, value: Value, *others: Value) -> Value:
     if all(isinstance(part, Mapping) for part in (value, *others)):
         merged = dict(value)
         for other in others:
+            context.budget.visit(len(other))
             merged.update(other)
-        return merged
-    elements = list(context.dialect.elements(value))
+        return mapped(context.budget, merged)
+    elements = list(context.dialect.elements(value, context.budget))
     for other in others:
-        elements.extend(context.dialect.elements(other))
-    return elements
+        more = context.dialect.elements(other, context.budget)
+        context.budget.make(len(elements) + len(more))
+        elements.extend(more)
+    return listed(context.budget, elements)
 
 
-def zipped(context: RenderContext, value: Value, *others: Value) -> list[list[Value]]:
-    columns = [context.dialect.elements(column) for column in (value, *others)]
-    return [list(row) for row in zip(*columns, strict=False)]
+def zipped(context: RenderContext, value: Value, *others: Value) -> list[Value]:
+    columns = [context.dialect.elements(column, context.budget) for column in (value, *others)]
+    context.budget.make(min(map(len, columns)) * len(columns))
+    return _rows(context, [list(row) for row in zip(*columns, strict=False)])
 
 
 def extreme(choose: Callable[..., Value]) -> Operation:
     """Return the filter that gives the element chosen by ``min`` or ``max``."""
 
     def chosen(context: RenderContext, value: Value) -> Value:
-        elements = context.dialect.elements(value)
+        elements = context.dialect.elements(value, context.budget)
         if not elements:
             return context.dialect.undefined
-        return choose(elements, key=cmp_to_key(context.dialect.order))
+        context.budget.visit(4 * len(elements))
+        dialect, budget = context.dialect, context.budget
+        return choose(elements, key=lambda element: dialect.sort_key(element, budget))
 
     return chosen
 
@@ -100,15 +116,18 @@ def sort(
 ) -> list[Value]:
     def key(element: Value) -> Value:
         if not isinstance(attribute, str):
-            wanted: Value = _folded(element, case_sensitive=case_sensitive)
+            wanted: Value = _folded(context, element, case_sensitive=case_sensitive)
         else:
             wanted = [
-                _folded(look_up(context, element, path.strip()), case_sensitive=case_sensitive)
+                _folded(
+                    context, look_up(context, element, path.strip()), case_sensitive=case_sensitive
+                )
                 for path in attribute.split(",")
             ]
-        return context.dialect.sort_key(wanted)
+        return wanted
 
-    return sorted(context.dialect.elements(value), key=key, reverse=bool(reverse))
+    elements = context.dialect.elements(value, context.budget)
+    return listed(context.budget, in_order(context, elements, key, reverse=bool(reverse)))
 
 
 def unique(
@@ -119,13 +138,15 @@ def unique(
 ) -> list[Value]:
     seen: set[Value] = set()
     kept = []
-    for element in context.dialect.elements(value):
+    elements = context.dialect.elements(value, context.budget)
+    context.budget.visit(2 * len(elements))
+    for element in elements:
         wanted = element if attribute is None else look_up(context, element, attribute)
-        key = _hashable(context, _folded(wanted, case_sensitive=case_sensitive))
+        key = _hashable(context, _folded(context, wanted, case_sensitive=case_sensitive))
         if key not in seen:
             seen.add(key)
             kept.append(element)
-    return kept
+    return listed(context.budget, kept)
 
 
 def group_by(
@@ -134,33 +155,40 @@ def group_by(
     attribute: Value,
     default: Value = None,
     case_sensitive: Value = False,  # noqa: FBT002 - the order templates pass it in
-) -> list[Group]:
+) -> list[Value]:
     def grouper(element: Value) -> Value:
         found = look_up(context, element, attribute)
         return default if found is context.dialect.undefined and default is not None else found
 
-    keyed = [(grouper(element), element) for element in context.dialect.elements(value)]
-    keyed.sort(
-        key=lambda pair: context.dialect.sort_key(_folded(pair[0], case_sensitive=case_sensitive))
-    )
-    groups: list[Group] = []
-    last: Value = object()
-    for key, element in keyed:
-        folded = _folded(key, case_sensitive=case_sensitive)
-        if not groups or folded != last:
-            groups.append(Group([key, []]))
-            last = folded
-        # The group is named after its last spelling, as in the original server.
-        groups[-1][0] = key
+    keyed: list[Value] = [
+        (grouper(element), element) for element in context.dialect.elements(value, context.budget)
+    ]
+    groups: list[tuple[Value, list[Value]]] = []
+    last: Value = None
+    for key, element in in_order(
+        context, keyed, lambda pair: _folded(context, pair[0], case_sensitive=case_sensitive)
+    ):
+        spelling = _folded(context, key, case_sensitive=case_sensitive)
+        if groups and equal(spelling, last, context.budget):
+            # The group is named after its last spelling, as in the original server.
+            groups[-1] = (key, groups[-1][1])
+        else:
+            groups.append((key, []))
+            last = spelling
         groups[-1][1].append(element)
-    return groups
+    named: list[Value] = [grouped(context.budget, key, elements) for key, elements in groups]
+    return listed(context.budget, named, made=len(keyed) + 3 * len(named))
 
 
 def look_up(context: RenderContext, value: Value, path: Value) -> Value:
     """Follow a dotted path; numbers in it are positions."""
     if not isinstance(path, str):
         return context.environment.getitem(value, path)
-    for name in path.split("."):
+    if "." not in path and type(value) is dict:
+        return context.environment.getitem(value, path)
+    names = path.split(".")
+    context.budget.visit(4 * len(names))
+    for name in names:
         key: Value = int(name) if name.isdecimal() and not isinstance(value, Mapping) else name
         value = context.environment.getitem(value, key)
     return value
@@ -173,18 +201,51 @@ def look_up_strictly(context: RenderContext, value: Value, path: Value) -> Value
     return look_up(context, value, path)
 
 
-def _folded(value: Value, *, case_sensitive: Value) -> Value:
-    return value.lower() if isinstance(value, str) and not case_sensitive else value
+def _folded(context: RenderContext, value: Value, *, case_sensitive: Value) -> Value:
+    return value if case_sensitive else folded(context, value)
 
 
 def _hashable(context: RenderContext, value: Value) -> Value:
+    """Return a key that is equal for equal values.
+
+    That of a container is a text: texts are hashed by a secret, so nobody can make many with one
+    hash. Nor can the numbers of templates, once they are no larger than 64 bits.
+    """
     match value:
-        case list():
-            return ("list", *(_hashable(context, element) for element in value))
-        case Mapping():
-            entries = context.dialect.sorted_items(value)
-            return ("map", *((key, _hashable(context, entry)) for key, entry in entries))
-        case bool() | int() | float() | str() | None:
+        case bool() | float() | None:
             return value
+        case int():
+            return value if INT64_MIN <= value <= INT64_MAX else ("integer", str(value))
+        case str():
+            return value
+        case list() | Mapping():
+            return ("container", _spelled(context, value))
         case _:
             return id(value)
+
+
+def _spelled(context: RenderContext, value: Value) -> str:
+    """Return a text that is equal for equal values, where 1, 1.0 and true are equal."""
+    match value:
+        case list():
+            context.budget.visit(2 * len(value))
+            text = f"[{','.join([_spelled(context, element) for element in value])}]"
+        case Mapping():
+            context.budget.visit(2 * len(value))
+            entries = context.dialect.sorted_items(value, context.budget)
+            pairs = [f"{_spelled(context, k)}:{_spelled(context, v)}" for k, v in entries]
+            text = f"{{{','.join(pairs)}}}"
+        case str():
+            context.budget.spend(len(value))
+            return repr(value)
+        case float() if not value.is_integer():
+            return repr(value)
+        case bool() | int() | float():
+            return str(int(value))
+        case None:
+            return "null"
+        case _:
+            return f"<{id(value)}>"
+    context.budget.check_length(len(text))
+    context.budget.spend(len(text))
+    return text

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from noetl_template.containers import listed
 from noetl_template.context import RenderContext
 from noetl_template.errors import EvaluationError
 from noetl_template.registry import Operation
-from noetl_template.values import Kind, Value, quoted
+from noetl_template.values import MAX_NESTING, Kind, Value, quoted
 
 _HTML: Final = {
     "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "/": "&#x2f;",
@@ -22,13 +23,14 @@ _FORMAT: Final = re.compile(
 _WHOLE: Final = frozenset("diuoxX")
 _REAL: Final = frozenset("eEfFgG")
 _MAX_WIDTH: Final = 10_000
+_CHARS_PER_CONVERSION: Final = 128
 
 
 def of_text(change: Callable[[str], str]) -> Operation:
     """Return the filter that changes the printed form of a value."""
 
     def changed(context: RenderContext, value: Value) -> str:
-        return change(context.dialect.text(value))
+        return change(context.dialect.text(value, context.budget))
 
     return changed
 
@@ -37,7 +39,9 @@ def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:].lower()
 
 
-def title(text: str) -> str:
+def title(context: RenderContext, value: Value) -> str:
+    text = context.dialect.text(value, context.budget)
+    context.budget.visit(len(text))
     letters = []
     starts_word = True
     for char in text:
@@ -51,27 +55,36 @@ def title(text: str) -> str:
 
 
 def replace(context: RenderContext, value: Value, old: Value, new: Value) -> str:
-    text, old, new = (context.dialect.text(part) for part in (value, old, new))
+    text, old, new = (context.dialect.text(part, context.budget) for part in (value, old, new))
     occurrences = text.count(old)
+    context.budget.visit(occurrences // 4)
     context.budget.check_length(len(text) + occurrences * (len(new) - len(old)))
     return text.replace(old, new)
 
 
-def escape(text: str) -> str:
-    return _HTML_SPECIAL.sub(lambda match: _HTML[match.group()], text)
+def escape(context: RenderContext, value: Value) -> str:
+    text = context.dialect.text(value, context.budget)
+    if _HTML_SPECIAL.search(text) is None:
+        return text
+    growth = sum(text.count(char) * (len(name) - 1) for char, name in _HTML.items())
+    context.budget.check_length(len(text) + growth)
+    for char, name in _HTML.items():
+        text = text.replace(char, name)
+    return text
 
 
 def safe(_context: RenderContext, value: Value) -> Value:
     return value
 
 
-def lines(_context: RenderContext, value: Value) -> list[str]:
+def lines(context: RenderContext, value: Value) -> list[Value]:
     if not isinstance(value, str):
         raise EvaluationError("invalid operation: value is not a string")
+    context.budget.make(value.count("\n"))
     parts = value.replace("\r\n", "\n").split("\n")
     if parts[-1] == "":
         parts.pop()
-    return parts
+    return listed(context.budget, parts)
 
 
 def indent(
@@ -83,8 +96,10 @@ def indent(
 ) -> str:
     if type(width) is not int or width < 0:
         raise EvaluationError("invalid operation: indent needs a width")
-    text = context.dialect.text(value)
-    context.budget.check_length(len(text) + width * (text.count("\n") + 1))
+    text = context.dialect.text(value, context.budget)
+    height = text.count("\n") + 1
+    context.budget.check_length(len(text) + width * height)
+    context.budget.make(height)
     margin = " " * width
     rows = _without_line_end(text).split("\n")
     indented = [margin + row if row or blank else row for row in rows]
@@ -97,12 +112,14 @@ def _without_line_end(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
-def split(context: RenderContext, value: Value, separator: Value = " ") -> list[str]:
-    text = context.dialect.text(value)
-    separator = context.dialect.text(separator)
+def split(context: RenderContext, value: Value, separator: Value = " ") -> list[Value]:
+    text = context.dialect.text(value, context.budget)
+    separator = context.dialect.text(separator, context.budget)
     if separator:
-        return text.split(separator)
-    return ["", *text, ""]
+        context.budget.make(text.count(separator))
+        return listed(context.budget, text.split(separator))
+    context.budget.make(len(text))
+    return listed(context.budget, ["", *text, ""])
 
 
 def join(context: RenderContext, value: Value, separator: Value = "") -> str:
@@ -111,52 +128,75 @@ def join(context: RenderContext, value: Value, separator: Value = "") -> str:
         raise EvaluationError(
             f"invalid operation: cannot join value of type {dialect.kind(value).word}"
         )
-    return join_elements(context, dialect.elements(value), dialect.text(separator))
+    elements = dialect.elements(value, context.budget)
+    return join_elements(context, elements, dialect.text(separator, context.budget))
 
 
 def join_elements(context: RenderContext, elements: list[Value], separator: str) -> str:
     """Print the elements with a separator between them."""
-    parts = [context.dialect.text(element) for element in elements]
-    context.budget.check_length(sum(map(len, parts)) + len(separator) * len(parts))
+    context.budget.visit(len(elements))
+    parts = [context.dialect.text(element, context.budget) for element in elements]
+    length = sum(map(len, parts)) + len(separator) * len(parts)
+    context.budget.check_length(length)
+    context.budget.spend(length)
     return separator.join(parts)
 
 
 def pprint(context: RenderContext, value: Value) -> str:
-    return _pretty(context, value, "")
+    return _pretty(context, value, "", 0)
 
 
-def _pretty(context: RenderContext, value: Value, margin: str) -> str:
+def _pretty(context: RenderContext, value: Value, margin: str, depth: int) -> str:
     inner = margin + "    "
+    depth += 1
     match value:
         case str():
-            return quoted(value)
+            return quoted(value, context.budget)
+        case _ if depth > MAX_NESTING:
+            raise EvaluationError("value is nested too deeply")
         case list() if value:
-            rows = [f"{inner}{_pretty(context, element, inner)},\n" for element in value]
-            return "[\n" + "".join(rows) + margin + "]"
+            context.budget.visit(2 * len(value))
+            rows = [f"{inner}{_pretty(context, element, inner, depth)},\n" for element in value]
+            opening, closing = "[]"
         case Mapping() if value:
+            context.budget.visit(2 * len(value))
             rows = [
-                f"{inner}{_pretty(context, key, inner)}: {_pretty(context, entry, inner)},\n"
-                for key, entry in context.dialect.sorted_items(value)
+                f"{inner}{_pretty(context, key, inner, depth)}: "
+                f"{_pretty(context, entry, inner, depth)},\n"
+                for key, entry in context.dialect.sorted_items(value, context.budget)
             ]
-            return "{\n" + "".join(rows) + margin + "}"
+            opening, closing = "{}"
         case _:
-            return context.dialect.printed(value, depth=1)
+            return context.dialect.printed(value, context.budget, depth=1)
+    length = sum(map(len, rows))
+    context.budget.check_length(length)
+    context.budget.spend(length)
+    return f"{opening}\n{''.join(rows)}{margin}{closing}"
 
 
 def format_text(context: RenderContext, value: Value, *args: Value, **kwargs: Value) -> str:
     """Format values by ``printf`` notation."""
     if not isinstance(value, str):
         raise EvaluationError("invalid operation: value is not a string")
-    remaining = list(args)
+    remaining = list(reversed(args))
+    length = len(value)
 
     def substitute(match: re.Match[str]) -> str:
+        nonlocal length
+        formatted = convert(match)
+        length += len(formatted) - len(match.group())
+        context.budget.check_length(length)
+        context.budget.spend(_CHARS_PER_CONVERSION + len(formatted))
+        return formatted
+
+    def convert(match: re.Match[str]) -> str:
         if match["type"] == "%":
             return "%"
         key = match["key"]
         if key is not None:
             argument = kwargs.get(key)
         elif remaining:
-            argument = remaining.pop(0)
+            argument = remaining.pop()
         else:
             raise EvaluationError("missing argument")
         return _format_one(context, match, argument)
@@ -170,7 +210,7 @@ def _format_one(context: RenderContext, match: re.Match[str], argument: Value) -
     if max(int(width[:9] or 0), int((precision or "")[:9] or 0)) > _MAX_WIDTH:
         raise EvaluationError("invalid operation: format width is too large")
     if letter == "s":
-        argument = context.dialect.text(argument)
+        argument = context.dialect.text(argument, context.budget)
     elif letter in _WHOLE or letter in _REAL:
         if not isinstance(argument, int | float):
             raise EvaluationError("invalid operation: format needs a number")

@@ -36,9 +36,19 @@ class TextGenerator(CodeGenerator):
     @override
     def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
         if node.ctx == "load":
-            self._write_call("[", node.items, frame, "]")
+            self._write_call("context.new_list(", node.items, frame, ")")
         else:
             super().visit_Tuple(node, frame)
+
+    @override
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
+        self._write_call("context.new_list(", node.items, frame, ")")
+
+    @override
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
+        self.write("context.new_map(")
+        super().visit_Dict(node, frame)
+        self.write(")")
 
     @override
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:

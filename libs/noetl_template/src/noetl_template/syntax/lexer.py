@@ -8,7 +8,8 @@ from jinja2.lexer import Lexer
 
 # Stands for a carriage return outside tags; Jinja would turn it into a line feed.
 _RETURN: Final = "\ufdd0"
-_TAG: Final = re.compile(r"(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+_OPENING: Final = re.compile(r"\{[{%#]")
+_CLOSING: Final = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _ESCAPE: Final = re.compile(
     r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL
 )
@@ -63,6 +64,26 @@ def _decode(match: re.Match[str]) -> str:
 def _protect_returns(source: str) -> str:
     if source.endswith("\r\n"):  # the one line end that is dropped
         source = source[:-2] + "\n"
-    parts = _TAG.split(source)
-    parts[::2] = [part.replace("\r", _RETURN) for part in parts[::2]]
+    parts = []
+    at = 0
+    for start, end in _tags(source):
+        parts += [source[at:start].replace("\r", _RETURN), source[start:end]]
+        at = end
+    parts.append(source[at:].replace("\r", _RETURN))
     return "".join(parts)
+
+
+def _tags(source: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each tag and comment."""
+    unclosed: set[str] = set()
+    at = 0
+    while opening := _OPENING.search(source, at):
+        start, closing = opening.start(), _CLOSING[opening.group()]
+        # What isn't closed once is closed nowhere behind; nobody looks for it again.
+        end = -1 if closing in unclosed else source.find(closing, start + 2)
+        if end < 0:
+            unclosed.add(closing)
+            at = start + 1
+        else:
+            at = end + 2
+            yield start, at

@@ -11,6 +11,14 @@ from noetl_template.values import Value
 # Names of the private filters that the rewritten tree calls.
 ITERATE: Final = " iterate"
 LOOK_UP: Final = " look up"
+PAY: Final = " pay"
+OWN: Final = " own"
+
+# So many characters of text, or so many operations, in a loop's body cost one unit of work.
+_TEXT_PER_UNIT: Final = 64
+_OPERATIONS_PER_UNIT: Final = 16
+# Names under which a macro finds the arguments it doesn't declare.
+_ARGUMENTS: Final = frozenset({"varargs", "kwargs"})
 
 _FORBIDDEN: Final[dict[type[nodes.Node], str]] = {
     nodes.Block: "block",
@@ -68,14 +76,35 @@ class _Rewriter(NodeTransformer):
         self.loop_names = loop_names
 
     def visit_For(self, node: nodes.For, *args: Value, **kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
-        weight = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        weight = _weight(node)
         self.generic_visit(node, *args, **kwargs)
         node.iter = _private_filter(node.iter, ITERATE, nodes.Const(weight))
+        if node.recursive and weight:
+            node.body.insert(0, _payment(weight, node.lineno))
+        return node
+
+    def visit_Macro(self, node: nodes.Macro, *args: Value, **kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
+        return self._paid(node, *args, **kwargs)
+
+    def visit_CallBlock(  # noqa: N802 - named after the node
+        self, node: nodes.CallBlock, *args: Value, **kwargs: Value
+    ) -> nodes.Node:
+        return self._paid(node, *args, **kwargs)
+
+    def _paid(
+        self, node: nodes.Macro | nodes.CallBlock, *args: Value, **kwargs: Value
+    ) -> nodes.Node:
+        weight = _weight(node)
+        self.generic_visit(node, *args, **kwargs)
+        if weight:
+            node.body.insert(0, _payment(weight, node.lineno))
         return node
 
     def visit_Name(self, node: nodes.Name, *_args: Value, **_kwargs: Value) -> nodes.Node:  # noqa: N802 - named after the node
         if node.name == "self" and node.ctx == "load":
             return _private_filter(nodes.Const("self"), LOOK_UP)
+        if node.name in _ARGUMENTS and node.ctx == "load":
+            return _private_filter(node, OWN)
         return node
 
     def visit_Getattr(  # noqa: N802 - named after the node
@@ -108,6 +137,21 @@ class _Rewriter(NodeTransformer):
                 return self._comes_from_a_step(owner)
             case _:
                 return False
+
+
+def _weight(node: nodes.Node) -> int:
+    """Return the units of work that one round or call of a body costs beside its calls."""
+    text = operations = 0
+    for part in node.find_all(nodes.Node):
+        operations += 1
+        if isinstance(part, nodes.TemplateData):
+            text += len(part.data)
+    return text // _TEXT_PER_UNIT + operations // _OPERATIONS_PER_UNIT
+
+
+def _payment(weight: int, line: int) -> nodes.ExprStmt:
+    paid = _private_filter(nodes.Const(weight, lineno=line), PAY)
+    return nodes.ExprStmt(paid, lineno=line)
 
 
 def _mark(node: nodes.Node, is_step_data: bool) -> None:  # noqa: FBT001 - private, two callers

@@ -11,7 +11,9 @@ from noetl_common.logging import get_logger
 from noetl_contract.json import Json
 
 from noetl_api_gateway.http.bodies import AnyRequest, ClientGoneError
-from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, body_too_large
+from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, body_too_large, busy
+from noetl_api_gateway.intake.bodies import BodiesFullError
+from noetl_api_gateway.metrics import REFUSED
 
 _log = get_logger()
 
@@ -63,6 +65,12 @@ def on_client_gone(_request: AnyRequest, _error: ClientGoneError) -> Response[by
     return error_answer(400, "The request was not sent completely")
 
 
+def on_full_bodies(request: AnyRequest, _error: BodiesFullError) -> Response[bytes]:
+    """Answer a large body that there is no room for now."""
+    REFUSED.labels("bodies").inc()
+    return on_refusal(request, busy("Too many large request bodies are being received"))
+
+
 def on_anything_else(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer a defect of the edge, whose cause is only in the log."""
     _log.error("request_failed", path=request.scope.get("path_template"), exc_info=error)
@@ -73,6 +81,7 @@ EXCEPTIONS: ExceptionHandlersMap = {
     Refusal: on_refusal,
     NoetlError: on_our_error,
     ClientGoneError: on_client_gone,
+    BodiesFullError: on_full_bodies,
     HTTPException: on_http_error,
     Exception: on_anything_else,
 }

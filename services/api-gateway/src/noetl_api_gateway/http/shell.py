@@ -1,4 +1,4 @@
-"""ASGI wrapper of the app: path prefixes, CORS, `HEAD` and `OPTIONS`, probes, metrics.
+"""ASGI wrapper of the app: path prefixes, whom it answers, CORS, probes, metrics.
 
 The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which named the calling command (L6)
 in notifications of the release before; now its name is that of HTTP Basic.
@@ -9,20 +9,35 @@ unknown paths never get there.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import orjson
 from noetl_common.health import HealthRoutes
 from noetl_common.service import Service
 from noetl_contract.access.capability import basic_login, named_command
 
-from noetl_api_gateway.metrics import http_metrics
+from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
+from noetl_api_gateway.intake.names import Origins, ServerNames
+from noetl_api_gateway.intake.streams import address_of
+from noetl_api_gateway.metrics import REFUSED, http_metrics
 
 ENCODED_SLASH = "\ue02f"
 """Stands in a routed path for a slash that was percent-encoded, so that it splits no segment."""
 
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+_SECRET_PATHS = (
+    "/api/credentials",
+    "/api/keychain",
+    "/api/auth/",
+    "/api/admin/keys",
+    "/api/internal/cross-region/",
+    "/api/internal/wallet/",
+    "/api/gcp/token",
+)
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
 _BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"referer"})
 _TOKEN = b"x-session-token"
@@ -58,43 +73,72 @@ def call_of(scope: Mapping[str, Any]) -> tuple[int, int] | None:
     return call
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the shell lets in.
+
+    Attributes:
+        names: of this server.
+        origins: of pages.
+        bodies: budget of large bodies.
+    """
+
+    names: ServerNames
+    origins: Origins
+    bodies: BodyBudget
+
+
 class Shell:
     """Wrap the routed application.
 
     Args:
         app: the routed application.
-        origins: browser origins that may read answers; empty means loopback ones.
+        door: what is let in.
         service: the process; its probes are answered here.
     """
 
-    def __init__(self, app: Application, *, origins: Iterable[str], service: Service) -> None:
+    def __init__(self, app: Application, *, door: Door, service: Service) -> None:
         self.service = service
         self._app = app
+        self._door = door
         self._probes = HealthRoutes(service)
-        self._origins = frozenset(origin.rstrip("/") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        cors = self._cors_headers(scope)
-        send = _with_headers(send, cors)
-        if scope["method"] == "OPTIONS":
-            await _answer(send, 200, b"", _preflight(scope) if cors[1:] else ())
-            return
+        marks = _marks(scope)
+        cors = self._cors_headers(marks)
+        inner = _routed(scope)
+        # Secrets must stay in no cache on their way.
+        is_secret = inner["path"].startswith(_SECRET_PATHS)
+        send = _with_headers(send, (*cors, _NO_STORE) if is_secret else cors)
         if scope["path"] in _PROBES:
             await self._probes({**scope, "path": _PROBES[scope["path"]]}, receive, send)
             return
-        inner = _routed(scope)
+        refusal = self._refusal(scope, marks)
+        if refusal is not None:
+            await _answer(send, refusal[0], _body(*refusal), _JSON)
+            return
+        if scope["method"] == "OPTIONS":
+            await _answer(send, 200, b"", _preflight(scope) if len(cors) > _MEAGRE else ())
+            return
         # The router would forgive slashes that the contract doesn't.
         if inner["path"].endswith("/") or "//" in inner["path"]:
-            await _answer(send, 404, _NOT_FOUND, ((b"content-type", b"application/json"),))
+            await _answer(send, 404, _NOT_FOUND, _JSON)
             return
         if inner["method"] == "HEAD":
             inner["method"] = "GET"
             send = _without_body(send)
-        await self._measured(inner, receive, send)
+        if not _is_large(marks):
+            await self._measured(inner, receive, send)
+            return
+        body = self._door.bodies.open(address_of(scope))
+        try:
+            await self._measured(inner, body.counting(receive), send)
+        finally:
+            body.close()
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -114,20 +158,60 @@ class Shell:
             served.inc()
             duration.observe(perf_counter() - started)
 
-    def _cors_headers(self, scope: Scope) -> tuple[Header, ...]:
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        if origin is None or not self._is_allowed(origin.decode("latin-1")):
-            return (_VARY,)
-        return (_VARY, (b"access-control-allow-origin", origin))
+    def _cors_headers(self, marks: "_Marks") -> tuple[Header, ...]:
+        origin = marks.get(b"origin")
+        if origin is None or not self._door.origins.may_read(origin.decode("latin-1")):
+            return (_NO_SNIFFING, _VARY)
+        return (_NO_SNIFFING, _VARY, (b"access-control-allow-origin", origin))
 
-    def _is_allowed(self, origin: str) -> bool:
-        if self._origins:
-            return origin in self._origins
-        try:
-            host = urlsplit(origin).hostname
-        except ValueError:
-            return False
-        return host in {"localhost", "127.0.0.1", "::1"}
+    def _refusal(self, scope: Scope, marks: "_Marks") -> tuple[int, str] | None:
+        """Return status and text for a request under a wrong name, or of a page of somebody."""
+        host = marks.get(b"host")
+        if host is not None and not self._door.names.has(host):
+            REFUSED.labels("host").inc()
+            return 421, _WRONG_HOST.format(_shown(host))
+        origin, site = marks.get(b"origin"), marks.get(b"sec-fetch-site")
+        origins = self._door.origins
+        if origins.may_change(scope["method"], origin=origin, site=site, host=host):
+            return None
+        REFUSED.labels("origin").inc()
+        return 403, _WRONG_ORIGIN.format(_shown(origin or b"another site"))
+
+
+type _Marks = Mapping[bytes, bytes]
+"""Headers that the shell decides by; of several of a name the last counts."""
+
+_MARKS = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-length", b"transfer-encoding"})
+_MEAGRE = 2  # headers for an origin that may not read
+_JSON = ((b"content-type", b"application/json"),)
+_WRONG_HOST = (
+    "This server is not known by the name `{}`: NOETL_ALLOWED_HOSTS lists its names beside the "
+    "host of NOETL_PUBLIC_SERVER_URL"
+)
+_WRONG_ORIGIN = (
+    "A page of `{}` may not change anything here: NOETL_CORS_ALLOWED_ORIGINS lists the origins "
+    "that may"
+)
+
+
+def _marks(scope: Scope) -> _Marks:
+    return {name: value for name, value in scope["headers"] if name in _MARKS}
+
+
+def _shown(value: bytes) -> str:
+    return value[:100].decode("ascii", "replace")
+
+
+def _is_large(marks: _Marks) -> bool:
+    """Whether a body may be larger than what is always taken."""
+    if b"transfer-encoding" in marks:
+        return True
+    length = marks.get(b"content-length", b"0")
+    return not length.isdigit() or int(length) > ALWAYS
+
+
+def _body(status: int, text: str) -> bytes:
+    return orjson.dumps({"error": text, "status": status, "detail": text})
 
 
 _NOT_FOUND = orjson.dumps({"error": "Not Found", "status": 404, "detail": "Not Found"})

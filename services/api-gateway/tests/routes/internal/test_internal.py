@@ -113,7 +113,9 @@ async def test_ids_of_the_internal_api_are_numbers_for_everybody(world: World) -
     """Ids stay numbers; the gateway's alias and a browser's mark change nothing."""
     world.backend.answer("outbox.claim", {"rows": [ROW], "claimed": 1})
 
-    answer = await world.post("/noetl/internal/outbox/claim", {}, origin="http://x", **AUTHORIZED)
+    answer = await world.post(
+        "/noetl/internal/outbox/claim", {}, origin="http://localhost", **AUTHORIZED
+    )
 
     assert answer.json()["rows"] == [ROW]
 

@@ -8,12 +8,15 @@ from noetl_common.bus.rpc import RpcClient, RpcRefused
 from noetl_common.errors import Permanent, Transient
 from noetl_common.logging import get_logger
 from noetl_contract.rpc.catalog import CONTENT, ContentRequest
+from noetl_engine.commands.rendering import compile_playbook
 from noetl_engine.playbook import Playbook, PlaybookError
 
 from noetl_orchestrator.settings import Settings
 
 _log = get_logger()
 _NOT_USABLE = frozenset({404, 410, 422})
+# Those of so many tags are compiled within some 50 ms.
+_MANY_TEMPLATES = 64
 
 type FetchContent = Callable[[int], Awaitable[str]]
 """Return the text of a catalog version; raise Transient if a later try may succeed."""
@@ -122,9 +125,9 @@ class Playbooks:
             return error
         playbook: Playbook | PlaybookNotUsable
         try:
-            # A long text would hold up the loop.
-            if len(text) > self._thread_from_bytes:
-                playbook = await asyncio.to_thread(self._parse, text)
+            # A long text would hold up the loop, and so would its templates later.
+            if len(text) > self._thread_from_bytes or _has_many_templates(text):
+                playbook = await asyncio.to_thread(self._parse_and_compile, text)
             else:
                 playbook = self._parse(text)
         except PlaybookError as error:
@@ -133,3 +136,12 @@ class Playbooks:
         while len(self._kept) > self._max_kept:
             self._kept.popitem(last=False)
         return playbook
+
+    def _parse_and_compile(self, text: str) -> Playbook:
+        playbook = self._parse(text)
+        compile_playbook(playbook)
+        return playbook
+
+
+def _has_many_templates(text: str) -> bool:
+    return text.count("{{") + text.count("{%") > _MANY_TEMPLATES

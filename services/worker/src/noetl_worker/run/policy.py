@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from noetl_contract.json import Json, JsonObject
-from noetl_template import evaluate_rule
+from noetl_template import TemplateLimitError, evaluate_rule
 
-from noetl_worker.tools.tool import Failure, ToolContext, Tried
+from noetl_worker.tools.tool import Failure, ToolContext, ToolError, Tried
 
 _DEFAULT_ATTEMPTS = 3
 _DEFAULT_DELAY_SECONDS = 1.0
@@ -64,7 +64,7 @@ class Attempts:
         """Decide by the first matching rule.
 
         Raises:
-            ToolError: a template of its ``set`` is wrong.
+            ToolError: a template of its ``set`` is wrong, or one of a rule reaches a limit.
         """
         scope = {
             **context.variables,
@@ -72,7 +72,10 @@ class Attempts:
             "_attempt": self.number,
             "_task": label,
         }
-        block = _matching(rules, scope)
+        try:
+            block = _matching(rules, scope)
+        except TemplateLimitError as error:
+            raise ToolError("Template error", str(error)) from error
         if block is None:
             return Decision(wait=self._tool_retry(tried))
         updates: JsonObject = {}

@@ -26,7 +26,7 @@ from noetl_api_gateway.gateway import Gateway
 from noetl_api_gateway.http.answers import with_text_ids
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.fields import query_text
-from noetl_api_gateway.http.refusals import Refusal, busy
+from noetl_api_gateway.http.refusals import RETRY_AFTER, Refusal, busy
 from noetl_api_gateway.metrics import OPEN_STREAMS
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ _HEADERS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+
+
+def _own(full: str) -> Refusal:
+    text = f"Too many event streams of this {full} are open"
+    return Refusal(429, text, headers={RETRY_AFTER: "5"})
 
 
 def read_cursor(request: AnyRequest) -> int | None:
@@ -82,6 +87,8 @@ class EventStream:
         self._types = types
         self._has_text_ids = has_text_ids
         self._position = 0
+        # Values that are to be masked are known where the log is: it is read for each message.
+        self._has_secrets = False
         self._heard: dict[int, _Event] = {}
         self._wake = asyncio.Event()
 
@@ -89,16 +96,23 @@ class EventStream:
         """Find the position to go on from.
 
         Raises:
-            Refusal: 404 for an unknown execution, 503 when too many streams are open.
+            Refusal: 404 for an unknown execution.
         """
-        if self._gateway.open_streams >= self._gateway.settings.max_event_streams:
-            raise busy("Too many event streams are open")
         page = await self._tail(limit=1, after_event_id=last_event_id)
         self._position = page.after_position
+        self._has_secrets = page.has_secrets
 
-    async def __call__(self, _scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Send events until the execution termination, the client leaves, or the process stops."""
-        self._gateway.open_streams += 1
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Send events until the execution termination, the client leaves, or the process stops.
+
+        Raises:
+            Refusal: 503 when too many streams are open, 429 when they are this client's.
+        """
+        places = self._gateway.places
+        full = places.full(scope)
+        if full is not None:
+            raise busy("Too many event streams are open") if full == "all" else _own(full)
+        places.take(scope)
         OPEN_STREAMS.inc()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
@@ -113,7 +127,7 @@ class EventStream:
             if is_heard:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            self._gateway.open_streams -= 1
+            places.leave(scope)
             OPEN_STREAMS.dec()
 
     async def _pump(self, send: "Send") -> None:
@@ -128,7 +142,7 @@ class EventStream:
 
     def _on_message(self, message: Incoming) -> None:
         """Keep an event for sending; those without room are read from the log later."""
-        event = _live_event(message.data)
+        event = None if self._has_secrets else _live_event(message.data)
         if event is not None and len(self._heard) < self._gateway.settings.stream_page_size:
             self._heard[event.position] = event
         self._wake.set()

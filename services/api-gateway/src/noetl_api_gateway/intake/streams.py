@@ -1,0 +1,60 @@
+"""Places for event streams, so that one client can't hold all."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class StreamPlaces:
+    """How many streams are open, of all, of an address, of a caller.
+
+    Args:
+        most: of all together.
+        per_address: of one address.
+        per_principal: of one caller who has logged in.
+    """
+
+    def __init__(self, most: int, *, per_address: int, per_principal: int) -> None:
+        self._most = most
+        self._per_address = per_address
+        self._per_principal = per_principal
+        self._taken: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """Streams that are open."""
+        return self._taken["", ""]
+
+    def full(self, scope: Mapping[str, Any]) -> str | None:
+        """Return what has no place left for a request: `all`, `address` or `principal`."""
+        for key in _keys(scope):
+            kind = key[0]
+            most = {"": self._most, "address": self._per_address}.get(kind, self._per_principal)
+            if self._taken[key] >= most:
+                return kind or "all"
+        return None
+
+    def take(self, scope: Mapping[str, Any]) -> None:
+        """Take a place."""
+        self._taken.update(_keys(scope))
+
+    def leave(self, scope: Mapping[str, Any]) -> None:
+        """Give a place back."""
+        for key in _keys(scope):
+            self._taken[key] -= 1
+            if self._taken[key] <= 0:
+                del self._taken[key]
+
+
+def _keys(scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "", ""
+    yield "address", address_of(scope)
+    principal = scope.get("noetl.principal")
+    if principal is not None and principal.kind != "nobody":
+        yield "principal", f"{principal.kind}:{principal.name}"
+
+
+def address_of(scope: Mapping[str, Any]) -> str:
+    """Return the address of the client of a request."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

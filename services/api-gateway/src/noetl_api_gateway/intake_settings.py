@@ -1,0 +1,98 @@
+"""Settings of what clients may do to the port."""
+
+import ipaddress
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from noetl_common.intake.limits import IntakeLimits
+from noetl_common.settings import SettingsPiece
+from pydantic import Field
+
+_MEBIBYTE = 1 << 20
+
+
+class IntakeSettings(SettingsPiece):
+    """Limits of connections, bodies and streams; names and origins that are ours."""
+
+    max_connections: int = Field(default=10_000, ge=1, description="Connections open at once.")
+    max_connections_per_address: int = Field(
+        default=2000, ge=1, description="Connections of one address, which may be a proxy's."
+    )
+    head_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a request's head, or a handshake of TLS, may take.",
+    )
+    body_silence_seconds: float = Field(
+        default=30.0, gt=0, description="Silence within a request's body that ends the request."
+    )
+    body_seconds: float = Field(
+        default=300.0, gt=0, description="How long a request's body may take."
+    )
+    unread_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Time in which a client must read some of what waits for it; else it is left.",
+    )
+    max_buffered_body_bytes: int = Field(
+        default=256 * _MEBIBYTE,
+        ge=_MEBIBYTE,
+        description="Bytes of large request bodies held at once, half of it for one address that "
+        "is not a loopback one; bodies up to 64 KiB are always taken.",
+    )
+    max_event_streams: int = Field(default=512, ge=1, description="Event streams served at once.")
+    max_event_streams_per_address: int = Field(
+        default=256, ge=1, description="Of them to one address, which may be a proxy's."
+    )
+    max_event_streams_per_principal: int = Field(
+        default=128, ge=1, description="Of them to one caller who has logged in."
+    )
+    cors_allowed_origins: str = Field(
+        default="",
+        description="Browser origins that may read answers, separated by commas; "
+        "empty: loopback ones.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names of this server in the header `Host`, separated by commas; "
+        "`*.example.org` for all below, `*` for any. Known without it: addresses, loopback names, "
+        "the host of NOETL_PUBLIC_SERVER_URL, hosts of NOETL_CORS_ALLOWED_ORIGINS, the machine's "
+        "name, `host.docker.internal` and its like; on a port that is not bound to a loopback "
+        "address also names without a dot and those that end in `.svc` or `.svc.cluster.local`.",
+    )
+
+    def intake_limits(self, connections: int) -> IntakeLimits:
+        """Return the limits of the port, of which the process may have so many connections."""
+        return IntakeLimits(
+            head_seconds=self.head_seconds,
+            body_silence_seconds=self.body_silence_seconds,
+            body_seconds=self.body_seconds,
+            unread_seconds=self.unread_seconds,
+            connections=connections,
+            connections_per_address=self.max_connections_per_address,
+        )
+
+    def origins(self) -> tuple[str, ...]:
+        """Return the configured browser origins."""
+        return tuple(origin.rstrip("/") for origin in words(self.cors_allowed_origins))
+
+    def host_names(self) -> tuple[str, ...]:
+        """Return the names that an operator has given to this server."""
+        origins = (urlsplit(origin).hostname for origin in self.origins())
+        return (*words(self.allowed_hosts), *(host for host in origins if host))
+
+
+def words(text: str) -> Iterator[str]:
+    """Return the parts of a text between commas, without those that are empty."""
+    return (part.strip() for part in text.split(",") if part.strip())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, name or address, is this machine to itself only."""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
