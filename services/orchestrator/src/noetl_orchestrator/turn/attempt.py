@@ -13,6 +13,7 @@ from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.store import Store
@@ -26,7 +27,6 @@ from noetl_orchestrator.turn.child_cancels import (
     children_to_cancel,
     tell_callers,
 )
-from noetl_orchestrator.turn.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
