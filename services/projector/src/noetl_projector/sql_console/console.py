@@ -11,6 +11,7 @@ import orjson
 from noetl_common.egress.rules import Egress, EgressRefused
 from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import DatabaseUnavailable, translated
+from noetl_common.pg.tls import tls_of
 from noetl_contract.json import Json
 
 from noetl_projector.settings import Settings
@@ -279,6 +280,7 @@ class SqlConsole:
 
     async def _elsewhere(self, target: Target) -> Connection:
         settings, own = self._settings, self._login.own
+        tls = tls_of(settings, settings.postgres_host)
         is_own = target.host is None and target.user in {None, own.user}
         # The own password goes to the own server only.
         connect = self._login.connect if is_own and target.password is None else asyncpg.connect
@@ -291,7 +293,7 @@ class SqlConsole:
                 user=target.user or ("postgres" if target.host else own.user),
                 password=target.password or "",
                 database=target.database or (target.user if target.host else settings.postgres_db),
-                ssl=target.sslmode or ("prefer" if target.host else None),
+                ssl=target.sslmode or ("prefer" if target.host else tls),
                 timeout=settings.postgres_connect_timeout_seconds,
                 statement_cache_size=0,
                 server_settings={"application_name": "noetl sql", "timezone": "UTC"},
@@ -326,6 +328,7 @@ async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
         host=settings.postgres_host,
         port=settings.postgres_port,
         database=settings.postgres_db,
+        ssl=tls_of(settings, settings.postgres_host),
         min_size=0,
         max_size=settings.sql_console_connections,
         timeout=settings.postgres_connect_timeout_seconds,
