@@ -1,5 +1,7 @@
 """Which processes of a local stack get the key of stored secrets."""
 
+from pathlib import Path
+
 import pytest
 from noetl.stack.servers.databases import Databases
 from noetl.stack.services import MODULES, environment_of, replicas
@@ -21,6 +23,7 @@ def keys() -> dict[str, dict[str, str]]:
             http_host="127.0.0.1",
             http_port=1,
             public="http://h",
+            folder=Path("/srv/noetl"),
             encryption_key=MADE,
         )
         found[replica.service] = {k: v for k, v in environment.items() if k.startswith(KEY)}

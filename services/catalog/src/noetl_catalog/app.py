@@ -27,7 +27,7 @@ from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -59,6 +59,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
                 executions=Executions(rpc, shard_count=settings.shard_count),
                 ids=ids,
                 settings=settings,
+                needs_login=settings.needs_login,
             ) as secret_parts,
         ):
             access = await open_access(database, bus, ids=ids, settings=settings)

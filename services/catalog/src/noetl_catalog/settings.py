@@ -20,4 +20,13 @@ class Settings(
 ):
     """Everything the catalog service reads from its environment."""
 
+    @property
+    def needs_login(self) -> bool:
+        """Whether callers must say who they are; `auto` goes by the address of the own port.
+
+        This port is bound like the edge's: in containers to all addresses, else to loopback.
+        """
+        is_local = self.http_host in {"localhost", "127.0.0.1", "::1"}
+        return self.auth == "on" or (self.auth == "auto" and not is_local)
+
     rpc_concurrency: int = Field(default=64, gt=0, description="Requests worked on at once.")

@@ -49,7 +49,7 @@ async def refusal_of(handlers: RegisterHandlers, content: str) -> Refusal:
         ("metadata: {name: x}\nkind: Gadget", "Unknown kind 'gadget'"),
         ("metadata: {name: x}\nkind: Subscription", "kind: Subscription requires a 'spec' block"),
         ("", "Missing 'metadata' section"),
-        ('metadata: {name: "\\0"}', "the database refuses the data"),
+        ('metadata: {name: "\\0"}', "The path '\\x00' has the control character U+0000"),
     ],
 )
 async def test_documents_without_sense_are_refused(

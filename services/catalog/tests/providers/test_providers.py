@@ -318,13 +318,13 @@ async def test_cloud_kms_wraps_and_tells_versions_apart(
     )
     clouds.answer(f"/kms/{KMS_KEY}", {"primary": {"name": f"{KMS_KEY}/cryptoKeyVersions/7"}})
 
-    closed = await box.close({"p": CANARY})
+    closed = await box.close({"p": CANARY}, row="credential:a")
     data_key = orjson.loads(clouds.calls[-1].body)["plaintext"]
     clouds.answer(f"/kms/{KMS_KEY}:decrypt", {"plaintext": data_key})
-    opened = await box.open(closed.text)
-    unturned = await box.rewrap(closed.text)
+    opened = await box.open(closed.text, row="credential:a")
+    unturned = await box.rewrap(closed.text, row="credential:a")
     clouds.answer(f"/kms/{KMS_KEY}", {"primary": {"name": f"{KMS_KEY}/cryptoKeyVersions/8"}})
-    turned = await box.rewrap(closed.text)
+    turned = await box.rewrap(closed.text, row="credential:a")
 
     record = orjson.loads(closed.text)
     assert record["dek"] == {
@@ -339,7 +339,7 @@ async def test_cloud_kms_wraps_and_tells_versions_apart(
     assert clouds.count("/token") == 1
     clouds.answer(f"/kms/{KMS_KEY}:decrypt", {"error": "x" * 300}, status=403)
     with pytest.raises(ProviderFailed) as caught:
-        await box.open(closed.text)
+        await box.open(closed.text, row="credential:a")
     assert caught.value.http_status == 500
     assert caught.value.message.startswith('kms decrypt: HTTP 403 {"error":"xxx')
     assert len(caught.value.message) < 240
@@ -347,7 +347,7 @@ async def test_cloud_kms_wraps_and_tells_versions_apart(
     with pytest.raises(WrongProvider, match=r"LocalDevKms cannot unwrap .* 'gcp-kms'"):
         await SecretBox(
             open_key_manager(local, client=client, providers=make_settings(clouds))
-        ).open(closed.text)
+        ).open(closed.text, row="credential:a")
 
 
 async def test_settings_of_keys_without_sense_end_the_start(
@@ -384,9 +384,10 @@ async def test_insecure_key_and_plain_rows_only_behind_their_switches(
     )
     keys = open_key_manager(settings, client=client, providers=make_settings(clouds))
     plain = SecretBox(keys, allows_plain=True)
-    turned = await plain.rewrap('{"b":1,"a":2}')
+    turned = await plain.rewrap('{"b":1,"a":2}', row="credential:a")
 
     assert (settings.allow_insecure_default_key, settings.allow_plain_secrets) == (True, False)
-    assert (keys.is_durable, (await plain.open('{"a":2}')).value) == (False, {"a": 2})
+    read = await plain.open('{"a":2}', row="credential:a")
+    assert (keys.is_durable, read.value) == (False, {"a": 2})
     assert turned is not None
-    assert (await SecretBox(keys).open(turned)).value == {"a": 2, "b": 1}
+    assert (await SecretBox(keys).open(turned, row="credential:a")).value == {"a": 2, "b": 1}

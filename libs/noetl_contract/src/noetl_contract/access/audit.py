@@ -26,6 +26,8 @@ class AccessRecord(Model):
         route: the route's template, not what the caller wrote.
         object: what it is about, as ``execution:7`` or ``credential:pg_prod``; empty if nothing.
         outcome: the decision.
+        count: how many requests in a row of about a second this stands for; those of one caller
+            that differ in nothing are one record.
         request_id: of the caller's header ``X-Request-Id``, cut, or made by the edge.
     """
 
@@ -53,6 +55,7 @@ class AccessRecord(Model):
     route: str
     object: str = ""
     outcome: Decision
+    count: int = 1
     request_id: str = ""
 
 

@@ -107,7 +107,7 @@ RETURNING grant_id;
 
 -- name: insert_records
 -- $1 ids, $2 moments, $3 principals, $4 kinds, $5 addresses, $6 rights, $7 methods, $8 routes,
--- $9 objects, $10 outcomes, $11 request ids
+-- $9 objects, $10 outcomes, $11 request ids, $12 numbers of requests
 INSERT INTO noetl.access_audit (
     record_id,
     occurred_at,
@@ -119,7 +119,8 @@ INSERT INTO noetl.access_audit (
     route,
     object,
     outcome,
-    request_id
+    request_id,
+    requests
 )
 SELECT
     record_id,
@@ -132,13 +133,14 @@ SELECT
     route,
     object,
     outcome,
-    request_id
+    request_id,
+    requests
 FROM unnest(
         $1::TEXT[], $2::TIMESTAMPTZ[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[],
-        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[]
+        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::INTEGER[]
     ) AS record (
         record_id, occurred_at, principal, kind, address, access_right, method, route, object,
-        outcome, request_id
+        outcome, request_id, requests
     )
 ON CONFLICT (record_id) DO NOTHING;
 
@@ -156,7 +158,8 @@ SELECT
     route,
     object,
     outcome,
-    request_id
+    request_id,
+    requests
 FROM noetl.access_audit
 WHERE ($1::TEXT IS NULL OR principal = $1)
     AND ($2::TEXT IS NULL OR access_right = $2)

@@ -25,7 +25,9 @@ _COLUMNS = (
     "object",
     "outcome",
     "request_id",
+    "count",
 )
+_FIELDS = {"access_right": "right", "requests": "count"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,7 @@ class AccessStore(Store):
             wanted.limit,
         )
         return [
-            AccessRecord(
-                **{name: value for name, value in row.items() if name != "access_right"},
-                right=row["access_right"],
-            )
+            AccessRecord(**{_FIELDS.get(name, name): value for name, value in row.items()})
             for row in rows
         ]
 

@@ -1,5 +1,6 @@
 """Registered documents and the columns derived from them."""
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ _KIND_ALIASES = {
     "modelcontextprotocol": "mcp",
 }
 _MOST_PROBLEMS = 20
+_CONTROL = frozenset({"Cc", "Zl", "Zp", "Cs"})
+_LONGEST_SHOWN = 200
 
 
 class InvalidDocument(Permanent):
@@ -65,6 +68,10 @@ def read_document(
     path = _first_text(metadata.get("path"), metadata.get("name"))
     if path is None:
         raise InvalidDocument(problem="Missing 'path' or 'name' in metadata")
+    if (mark := _control_character(path)) is not None:
+        raise InvalidDocument(
+            problem=f"The path {path[:_LONGEST_SHOWN]!a} has the control character {mark}"
+        )
     kind = (_first_text(tree.get("kind")) or resource_type).lower()
     if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
         raise InvalidDocument(problem=problem)
@@ -109,6 +116,12 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
     except PlaybookError as error:
         return error.problems[:_MOST_PROBLEMS]
     return ()
+
+
+def _control_character(path: str) -> str | None:
+    """Return the first character that no name may have: it would forge lines of logs and lists."""
+    found = (one for one in path if unicodedata.category(one) in _CONTROL)
+    return next((f"U+{ord(one):04X}" for one in found), None)
 
 
 def _first_text(*values: Json) -> str | None:

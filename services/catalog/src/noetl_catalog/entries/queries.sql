@@ -35,7 +35,7 @@ RETURNING version;
 -- name: list_entries
 -- All versions, newest first. Agents are of that kind, or their metadata says so.
 -- $1 kind or null, $2 path or null, $3 whether only agents, $4 capabilities that it must have,
--- $5 limit
+-- $5 limit, $6 path prefixes or null for all
 SELECT
     catalog_id,
     path,
@@ -67,6 +67,14 @@ WHERE deleted_at IS NULL
                 THEN meta -> 'capabilities' ?& $4
             ELSE FALSE
         END
+    )
+    AND (
+        $6::TEXT[] IS NULL
+        OR EXISTS (
+            SELECT 1 FROM unnest($6::TEXT[]) AS reached (stem)
+            WHERE ltrim(path, '/') = reached.stem
+                OR starts_with(ltrim(path, '/'), reached.stem || '/')
+        )
     )
 ORDER BY created_at DESC, catalog_id DESC
 LIMIT $5;

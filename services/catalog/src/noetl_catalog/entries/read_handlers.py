@@ -9,7 +9,6 @@ from noetl_common.bus.rpc import Encoded, Handlers, answers
 from noetl_contract.http.catalog.entries import (
     CatalogEntry,
     CatalogListAnswer,
-    CatalogListRequest,
     UiSchema,
 )
 from noetl_contract.http.moments import rfc3339
@@ -24,6 +23,7 @@ from noetl_contract.rpc.catalog import (
     RESOURCE,
     SUBSCRIPTION_LISTENER,
     UI_SCHEMA,
+    AgentPage,
     CatalogCounts,
     ContentRequest,
     EntryContent,
@@ -39,6 +39,7 @@ from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
 from noetl_catalog.entries.listeners import find_listener
 from noetl_catalog.entries.parsers import Parsers
+from noetl_catalog.entries.reach import stems
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
@@ -65,7 +66,7 @@ class ReadHandlers(Handlers):
         )
 
     @answers(AGENTS)
-    async def on_agents(self, request: CatalogListRequest) -> CatalogListAnswer:
+    async def on_agents(self, request: AgentPage) -> CatalogListAnswer:
         """List agents, newest first, with the metadata about their abilities."""
         listed = await self._listed(request, is_agent=True)
         return self._list_answer([agent_entry(*found) for found in listed])
@@ -150,7 +151,7 @@ class ReadHandlers(Handlers):
         return CatalogListAnswer(entries=entries, truncated=True)
 
     async def _listed(
-        self, wanted: CatalogListRequest, *, is_agent: bool
+        self, wanted: AgentPage | EntryPage, *, is_agent: bool
     ) -> list[tuple[CatalogEntry, Json]]:
         capabilities = list(wanted.capabilities or ())
         if wanted.capability:
@@ -162,4 +163,5 @@ class ReadHandlers(Handlers):
             is_agent=is_agent or bool(capabilities),
             capabilities=capabilities,
             limit=self._settings.catalog_list_limit,
+            stems=stems(wanted.principal),
         )

@@ -3,6 +3,7 @@
 from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
+from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
     BatchResult,
@@ -33,6 +34,7 @@ from noetl_catalog.entries.documents import (
     read_document,
 )
 from noetl_catalog.entries.parsers import Parsers
+from noetl_catalog.entries.reach import change_refused
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
@@ -63,12 +65,15 @@ class RegisterHandlers(Handlers):
         path = None
         if request.instead_of is not None:
             known = await find_entry(
-                self._store, request.instead_of, whole=False, texts=ENTRY_TEXTS
+                self._store,
+                request.instead_of.model_copy(update={"principal": request.principal}),
+                whole=False,
+                texts=ENTRY_TEXTS,
             )
             if isinstance(known, Refusal):
                 return known
             path = known.path
-        return await self._register(request, path=path)
+        return await self._register(request, path=path, principal=request.principal)
 
     @answers(REGISTER_BATCH)
     async def on_register_batch(self, request: RegisterDocuments) -> BatchAnswer:
@@ -76,7 +81,7 @@ class RegisterHandlers(Handlers):
         results: list[BatchResult] = []
         for index, item in enumerate(request.items):
             try:
-                stored = await self._register(item, path=None)
+                stored = await self._register(item, path=None, principal=request.principal)
             except Transient:
                 # Not this document's fault, nor the next one's.
                 raise
@@ -123,6 +128,8 @@ class RegisterHandlers(Handlers):
         )
         if isinstance(named, Refusal):
             return named
+        if (refused := change_refused(name.principal, named.path)) is not None:
+            return refused
         is_one = name.catalog_id is not None or name.version is not None
         versions = await self._store.set_deleted(
             named.path, version=named.version if is_one else None, is_deleted=is_deletion
@@ -138,7 +145,7 @@ class RegisterHandlers(Handlers):
         )
 
     async def _register(
-        self, wanted: DocumentRequest, *, path: str | None
+        self, wanted: DocumentRequest, *, path: str | None, principal: Principal | None
     ) -> RegisterAnswer | Refusal:
         size = len(wanted.content.encode())
         limit = self._settings.catalog_content_max_bytes
@@ -156,7 +163,8 @@ class RegisterHandlers(Handlers):
             raise InvalidDocument(
                 problem=f"The document belongs to '{document.path}', not to '{path}'"
             )
-        return await self._insert(document)
+        refused = change_refused(principal, document.path)
+        return refused or await self._insert(document)
 
     async def _insert(self, document: Document) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()

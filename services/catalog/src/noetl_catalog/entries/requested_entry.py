@@ -7,6 +7,7 @@ from noetl_contract.http.scalars import is_i64, parse_i64
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import EntryName
 
+from noetl_catalog.entries.reach import hides
 from noetl_catalog.entries.store import EntryStore
 
 _LAST_VERSION = 32_767
@@ -51,7 +52,23 @@ async def find_entry(
     texts: RefusalTexts,
     even_deleted: bool = False,
 ) -> CatalogEntry | Refusal:
-    """Find the entry with the id, or else with the path and the version."""
+    """Find the entry with the id, or else with the path and the version.
+
+    What the caller doesn't reach isn't there.
+    """
+    found = await _found(store, name, whole=whole, texts=texts, even_deleted=even_deleted)
+    if isinstance(found, Refusal) or not hides(name.principal, found.path):
+        return found
+    if name.catalog_id is not None:
+        return Refusal(404, texts.no_id.format(name=_integer(name.catalog_id)))
+    if name.version is None or name.version == "latest":
+        return Refusal(404, texts.no_path.format(name=name.path))
+    return Refusal(404, texts.no_version.format(name=name.path, version=found.version))
+
+
+async def _found(
+    store: EntryStore, name: EntryName, *, whole: bool, texts: RefusalTexts, even_deleted: bool
+) -> CatalogEntry | Refusal:
     path = name.path
     if name.catalog_id is not None:
         number = _integer(name.catalog_id)

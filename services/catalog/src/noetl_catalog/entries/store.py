@@ -60,12 +60,15 @@ class EntryStore(Store):
         is_agent: bool,
         capabilities: list[str],
         limit: int,
+        stems: list[str] | None = None,
     ) -> list[tuple[CatalogEntry, Json]]:
         """Return whole entries, each with the metadata of its document, newest first.
 
-        Every one of the capabilities is wanted.
+        Every one of the capabilities is wanted, and a path below one of the stems, if given.
         """
-        rows = await self._db.fetch("list_entries", kind, path, is_agent, capabilities, limit)
+        rows = await self._db.fetch(
+            "list_entries", kind, path, is_agent, capabilities, limit, stems
+        )
         return [(CatalogEntry(**row), row["metadata"]) for row in rows]
 
     async def find_by_id(

@@ -45,6 +45,11 @@ _BUILDS = metrics.counter(
 )
 
 
+def kind_of(name: str) -> str:
+    """Return the name of a provider without its aliases."""
+    return _ALIASES.get(name, name)
+
+
 class UnknownProvider(ProviderMisconfigured):
     """No provider has that name."""
 
@@ -63,7 +68,7 @@ class Providers:
 
     def is_known(self, name: str) -> bool:
         """Whether there is a provider of that name."""
-        return _ALIASES.get(name, name) in _MAKERS
+        return kind_of(name) in _MAKERS
 
     def build(self, name: str) -> Provider:
         """Return a provider.
@@ -71,7 +76,7 @@ class Providers:
         Raises:
             UnknownProvider: there is no provider of that name.
         """
-        kind = _ALIASES.get(name, name)
+        kind = kind_of(name)
         make = _MAKERS.get(kind)
         if make is None:
             _BUILDS.labels("other", self._region, "error").inc()

@@ -34,7 +34,7 @@ class Action(StrEnum):
 
 
 class Outcome(StrEnum):
-    """Results of audited actions; the contract lacks the last two."""
+    """Results of audited actions; the contract lacks the last three."""
 
     OK = "ok"
     RESIDENCY_VIOLATION = "residency_violation"
@@ -44,17 +44,19 @@ class Outcome(StrEnum):
     WRONG_REGION = "wrong_region"
     PROVIDER_ERROR = "provider_fetch_error"
     TEMPLATE_ERROR = "template_error"
+    FORBIDDEN = "forbidden"
     UNREADABLE = "decryption_error"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """The worker and the execution for which a secret is read."""
+    """The worker and the execution for which a secret is read, and the caller."""
 
     worker_id: str | None = None
     execution_id: int | None = None
     parent_execution_id: int | None = None
+    principal: str | None = None
 
 
 class Details(TypedDict, total=False):
@@ -102,6 +104,7 @@ class Audit:
             execution_id=reader.execution_id,
             parent_execution_id=reader.parent_execution_id,
             server_region=self._region,
+            principal=reader.principal,
             **details,
         )
 

@@ -13,6 +13,13 @@ class ResidencyViolation(Permanent):
     http_status = 403
 
 
+class UseRefused(Permanent):
+    """A credential may not be used where it was asked for."""
+
+    template = "Credential '{name}' may not be used {where}"
+    http_status = 403
+
+
 class TemplateFailed(Permanent):
     """A reference of a keychain entry can't be rendered."""
 

@@ -19,6 +19,7 @@ from noetl_catalog.secrets.credentials.reader import SecretReader
 from noetl_catalog.secrets.keychain.entries import KeychainEntries
 from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.keychain.handlers import KeychainHandlers
+from noetl_catalog.secrets.keychain.references import read_grants
 from noetl_catalog.secrets.keychain.resolver import KeychainResolver
 from noetl_catalog.secrets.keys.box import SecretBox
 from noetl_catalog.secrets.keys.gcp_kms import open_key_manager
@@ -28,6 +29,7 @@ from noetl_catalog.secrets.keys.rotation import KeyRotation
 from noetl_catalog.secrets.operator_handlers import OperatorHandlers
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
+from noetl_catalog.secrets.uses import Uses
 
 _CONNECTIONS = 64
 _PURGED_AT_ONCE = 10_000
@@ -73,12 +75,14 @@ async def open_secrets(
     executions: Executions,
     ids: SnowflakeIds,
     settings: SecretSettings,
+    needs_login: bool = False,
     providers: ProviderSettings | None = None,
 ) -> AsyncIterator[Secrets]:
     """Open the parts until the block ends.
 
     Raises:
         BadKey: a configured key is unusable.
+        BadReferences: the grants of references are unusable.
     """
     limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=16)
     async with httpx.AsyncClient(limits=limits, follow_redirects=False, trust_env=False) as client:
@@ -98,20 +102,24 @@ async def open_secrets(
             executions=executions,
             entries=entries,
             providers=Providers(client, provider_settings, region=settings.server_region),
+            references=read_grants(settings.keychain_references, is_needed=needs_login),
             audit=audit,
             settings=settings,
         )
+        uses = Uses(executions, entries)
         handlers = [
             *CredentialHandlers(
                 secrets,
                 box=box,
-                reader=SecretReader(secrets, box=box, resolver=resolver, audit=audit),
+                reader=SecretReader(secrets, box=box, resolver=resolver, uses=uses, audit=audit),
                 audit=audit,
                 cross_region=CrossRegionClient(client, settings),
                 ids=ids,
                 settings=settings,
             ).handlers(),
-            *KeychainHandlers(secrets, box=box, audit=audit, settings=settings).handlers(),
+            *KeychainHandlers(
+                secrets, box=box, uses=uses, audit=audit, settings=settings
+            ).handlers(),
             *OperatorHandlers(
                 secrets, rotation=KeyRotation(secrets, box=box), settings=settings
             ).handlers(),

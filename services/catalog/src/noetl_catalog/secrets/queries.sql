@@ -12,14 +12,16 @@ SELECT
     tags,
     description,
     created_at,
-    updated_at
+    updated_at,
+    allowed_paths,
+    allowed_hosts
 FROM noetl.credential
 WHERE id = $1::BIGINT OR name = $2::TEXT
 ORDER BY (id = $1::BIGINT) IS TRUE DESC
 LIMIT 1;
 
--- name: list_credentials
--- $1 type or null, $2 part of name or description or null, $3 limit
+-- name: find_named
+-- $1 name
 SELECT
     id,
     name,
@@ -28,18 +30,53 @@ SELECT
     tags,
     description,
     created_at,
-    updated_at
+    updated_at,
+    allowed_paths,
+    allowed_hosts
+FROM noetl.credential
+WHERE name = $1;
+
+-- name: list_credentials
+-- $1 type or null, $2 part of name or description or null, $3 limit, $4 path prefixes or null
+-- for all
+SELECT
+    id,
+    name,
+    type,
+    meta,
+    tags,
+    description,
+    created_at,
+    updated_at,
+    allowed_paths,
+    allowed_hosts
 FROM noetl.credential
 WHERE ($1::TEXT IS NULL OR type = $1)
     AND ($2::TEXT IS NULL OR name ILIKE '%' || $2 || '%' OR description ILIKE '%' || $2 || '%')
+    AND (
+        $4::TEXT[] IS NULL
+        OR allowed_paths IS NULL
+        OR EXISTS (
+            SELECT 1
+            FROM unnest($4::TEXT[]) AS own (stem)
+            CROSS JOIN unnest(allowed_paths) AS allowed (path)
+            WHERE starts_with(own.stem || '/', trim(allowed.path, '/') || '/')
+                OR starts_with(trim(allowed.path, '/') || '/', own.stem || '/')
+                OR trim(allowed.path, '/') = ''
+        )
+    )
 ORDER BY created_at DESC, id DESC
 LIMIT $3;
 
 -- name: put_credential
 -- Creates, or replaces all but id and creation time.
--- $1 id, $2 name, $3 type, $4 encrypted data, $5 meta, $6 tags, $7 description
-INSERT INTO noetl.credential AS c (id, name, type, data_encrypted, meta, tags, description)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- Where it may be used stays, if nothing is said of that.
+-- $1 id, $2 name, $3 type, $4 encrypted data, $5 meta, $6 tags, $7 description, $8 path prefixes
+-- or null, $9 hosts or null
+INSERT INTO noetl.credential AS c (
+    id, name, type, data_encrypted, meta, tags, description, allowed_paths, allowed_hosts
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (name) DO UPDATE
     SET
         type = excluded.type,
@@ -47,6 +84,8 @@ ON CONFLICT (name) DO UPDATE
         meta = excluded.meta,
         tags = excluded.tags,
         description = excluded.description,
+        allowed_paths = coalesce(excluded.allowed_paths, c.allowed_paths),
+        allowed_hosts = coalesce(excluded.allowed_hosts, c.allowed_hosts),
         updated_at = now()
 RETURNING
     c.id,
@@ -56,7 +95,9 @@ RETURNING
     c.tags,
     c.description,
     c.created_at,
-    c.updated_at;
+    c.updated_at,
+    c.allowed_paths,
+    c.allowed_hosts;
 
 -- name: delete_credential
 -- $1 id
@@ -176,7 +217,8 @@ WHERE r.kind = 'worker_pool' AND r.name = $1;
 -- name: insert_audit
 -- Texts that clients choose are cut off.
 -- $1 id, $2 credential, $3 operation, $4 outcome, $5 worker, $6 execution id,
--- $7 parent execution id, $8 server region, $9 broker region, $10 key version, $11 notes
+-- $7 parent execution id, $8 server region, $9 broker region, $10 key version, $11 notes,
+-- $12 principal
 INSERT INTO noetl.secret_audit (
     audit_id,
     credential,
@@ -188,11 +230,12 @@ INSERT INTO noetl.secret_audit (
     server_region,
     broker_region,
     kek_version,
-    notes
+    notes,
+    principal
 )
 VALUES (
     $1, left($2::TEXT, 500), $3, $4, left($5::TEXT, 500), $6, $7, $8, $9, $10,
-    left($11::TEXT, 500)
+    left($11::TEXT, 500), left($12::TEXT, 500)
 )
 ON CONFLICT (audit_id) DO NOTHING;
 
@@ -211,7 +254,8 @@ SELECT
     server_region,
     broker_region,
     kek_version,
-    notes
+    notes,
+    principal
 FROM noetl.secret_audit
 WHERE ($1::TEXT IS NULL OR credential = $1)
     AND ($2::BIGINT IS NULL OR execution_id = $2)

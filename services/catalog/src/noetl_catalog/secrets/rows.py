@@ -40,3 +40,4 @@ class AuditRow:
     broker_region: str | None = None
     kek_version: str | None = None
     notes: str | None = None
+    principal: str | None = None

@@ -99,6 +99,15 @@ class SecretSettings(SettingsPiece):
     internal_api_token: SecretStr = Field(
         default=SecretStr(""), description="Bearer token for the edges of other regions."
     )
+    auth: Literal["auto", "on", "off"] = Field(
+        default="auto", description="As at the edge: whether callers must say who they are."
+    )
+    keychain_references: str = Field(
+        default="",
+        description="References that playbooks may ask providers for: a JSON object of path"
+        " prefixes with lists of `provider:pattern`. Empty: none where callers must say who they"
+        " are, else all.",
+    )
     credential_list_limit: int = Field(
         default=10_000, gt=0, description="Credentials in one answer of the list, newest first."
     )

@@ -34,11 +34,19 @@ class SecretStore(Store):
         row = await self._db.fetchrow("find_credential", parse_i64(identifier), identifier)
         return Credential(_credential(row), row["data_encrypted"]) if row else None
 
+    async def find_named(self, name: str) -> CredentialBody | None:
+        """Return the credential of exactly that name, without its data."""
+        row = await self._db.fetchrow("find_named", name)
+        return _credential(row) if row else None
+
     async def list_credentials(
-        self, *, type_: str | None, part: str | None, limit: int
+        self, *, type_: str | None, part: str | None, limit: int, stems: list[str] | None = None
     ) -> list[CredentialBody]:
-        """Return credentials without their data, newest first."""
-        rows = await self._db.fetch("list_credentials", type_, part, limit)
+        """Return credentials without their data, newest first.
+
+        With stems, path prefixes, those that playbooks below one of them may use.
+        """
+        rows = await self._db.fetch("list_credentials", type_, part, limit, stems)
         return [_credential(row) for row in rows]
 
     async def put_credential(
@@ -55,6 +63,8 @@ class SecretStore(Store):
                 new.meta,
                 new.tags,
                 new.description,
+                new.allowed_paths,
+                new.allowed_hosts,
             )
             await _record(session, audit)
         return _credential(row)
@@ -153,7 +163,7 @@ class SecretStore(Store):
             wanted.until,
             limit,
         )
-        return [AuditRecord(**row) for row in rows]
+        return [AuditRecord(**_known(row)) for row in rows]
 
     async def delete_old_audit(self, *, days: float, limit: int) -> None:
         """Delete older audit records."""
@@ -199,6 +209,11 @@ async def _record(session: Session, row: AuditRow) -> None:
 
 def _credential(row: Row) -> CredentialBody:
     return CredentialBody(**_present(row))
+
+
+def _known(row: Row) -> JsonObject:
+    """Return a record; who asked is a key of ours, which is there only where it is known."""
+    return {name: value for name, value in row.items() if name != "principal" or value}
 
 
 def _present(row: Row) -> JsonObject:

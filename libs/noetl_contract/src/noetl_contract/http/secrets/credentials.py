@@ -48,6 +48,16 @@ class CredentialCreate(Aliased, SecretModel):
     meta: Any = None
     tags: Annotated[list[str] | None, BeforeValidator(_tags)] = None
     description: str | None = None
+    allowed_paths: list[str] | None = Field(
+        default=None,
+        description="path prefixes of the playbooks that may use it; absent: as before, at first"
+        " those of the caller",
+    )
+    allowed_hosts: list[str] | None = Field(
+        default=None,
+        description="hosts that http steps may send it to, `*.example.com` for those below; absent:"
+        " as before, at first all",
+    )
 
 
 class CredentialBody(SecretModel):
@@ -59,6 +69,8 @@ class CredentialBody(SecretModel):
     meta: Any = None
     tags: list[str] | None = None
     description: str | None = None
+    allowed_paths: list[str] | None = None
+    allowed_hosts: list[str] | None = None
     data: Any = Field(default=None, repr=False, description="only when it was asked for")
     created_at: Rfc3339
     updated_at: Rfc3339

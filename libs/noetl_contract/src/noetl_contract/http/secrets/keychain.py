@@ -179,6 +179,7 @@ class AuditRecord(SecretModel):
     broker_region: str | None
     kek_version: str | None
     notes: str | None
+    principal: str | None = Field(default=None, description="who asked, where that is known")
 
 
 class AuditRecords(SecretModel):

@@ -8,7 +8,6 @@ from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.secrets.credentials import (
     CredentialBody,
-    CredentialCreate,
     CredentialDeleted,
     CredentialList,
     CredentialListAnswer,
@@ -26,9 +25,11 @@ from noetl_contract.rpc.catalog import (
     CREDENTIAL_LIST,
     CREDENTIAL_SEALED,
     CredentialName,
+    CredentialStore,
 )
 from noetl_contract.rpc.operation import encode_value
 
+from noetl_catalog.entries.reach import stems
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
 from noetl_catalog.secrets.credentials.cross_region import CrossRegionClient
 from noetl_catalog.secrets.credentials.reader import SecretReader
@@ -36,6 +37,7 @@ from noetl_catalog.secrets.errors import BrokerUnreachable, ResidencyViolation
 from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
+from noetl_catalog.secrets.uses import change_refused, hidden, name_of, scoped
 
 _SEALED = metrics.counter("noetl_credentials_sealed_total", "Sealed hand-outs", ["status"])
 
@@ -65,15 +67,26 @@ class CredentialHandlers(Handlers):
         self._settings = settings
 
     @answers(CREDENTIAL_CREATE)
-    async def on_create(self, request: CredentialCreate) -> CredentialBody:
+    async def on_create(self, request: CredentialStore) -> CredentialBody | Refusal:
         """Store a credential, in place of the one with its name."""
+        new = scoped(request.principal, request)
+        if isinstance(new, Refusal):
+            return new
+        if request.principal is not None and not request.principal.is_whole:
+            known = await self._store.find_named(request.name)
+            refused = None if known is None else change_refused(request.principal, known)
+            if refused is not None:
+                return refused
         closed = await self._box.close(request.data, row=row_of("credential", request.name))
         return await self._store.put_credential(
             self._ids.next(),
-            request,
+            new,
             data_encrypted=closed.text,
             audit=self._audit.row(
-                request.name, Action.PUT_CREDENTIAL, kek_version=closed.key_version
+                request.name,
+                Action.PUT_CREDENTIAL,
+                reader=Reader(principal=name_of(request)),
+                kek_version=closed.key_version,
             ),
         )
 
@@ -81,10 +94,13 @@ class CredentialHandlers(Handlers):
     async def on_list(self, request: CredentialList) -> CredentialListAnswer:
         """List credentials, newest first, without their data."""
         found = await self._store.list_credentials(
-            type_=request.type, part=request.q, limit=self._settings.credential_list_limit
+            type_=request.type,
+            part=request.q,
+            limit=self._settings.credential_list_limit,
+            stems=stems(request.principal),
         )
         answer = CredentialListAnswer(items=found)
-        named = request.model_dump(exclude_none=True)
+        named = request.model_dump(exclude_none=True, exclude={"principal"})
         return answer.model_copy(update={"filter": named}) if named else answer
 
     @answers(CREDENTIAL_GET)
@@ -92,20 +108,31 @@ class CredentialHandlers(Handlers):
         """Return a credential, decrypted when its data is asked for."""
         if request.include_data:
             body = await self._reader.read(
-                request.identifier, Action.GET_CREDENTIAL, reader=_reader(request)
+                request.identifier,
+                Action.GET_CREDENTIAL,
+                reader=_reader(request),
+                principal=request.principal,
             )
         else:
             stored = await self._store.find_credential(request.identifier)
             body = None if stored is None else stored.body
+            if body is not None and hidden(request.principal, body):
+                body = None
         return _not_found(request.identifier) if body is None else body
 
     @answers(CREDENTIAL_DELETE)
     async def on_delete(self, request: CredentialName) -> CredentialDeleted | Refusal:
         """Delete a credential."""
         stored = await self._store.find_credential(request.identifier)
-        if stored is None:
+        if stored is None or hidden(request.principal, stored.body):
             return _not_found(request.identifier)
-        record = self._audit.row(stored.body.name, Action.DELETE_CREDENTIAL)
+        if (refused := change_refused(request.principal, stored.body)) is not None:
+            return refused
+        record = self._audit.row(
+            stored.body.name,
+            Action.DELETE_CREDENTIAL,
+            reader=Reader(principal=name_of(request)),
+        )
         if not await self._store.delete_credential(int(stored.body.id), audit=record):
             return Refusal(500, "Failed to delete credential")
         return CredentialDeleted(id=stored.body.id, message="Credential deleted successfully")
@@ -122,7 +149,9 @@ class CredentialHandlers(Handlers):
             )
             return Refusal(400, error.message)
         try:
-            body = await self._reader.read(request.identifier, Action.GET_SEALED, reader=reader)
+            body = await self._reader.read(
+                request.identifier, Action.GET_SEALED, reader=reader, principal=request.principal
+            )
         except ResidencyViolation as error:
             return await self._ask_region(request, error, recipient=recipient, reader=reader)
         except NoetlError:
@@ -247,10 +276,14 @@ class CredentialHandlers(Handlers):
 def _reader(
     request: CredentialRead | SealedRead | CrossRegionRequest, *, worker_id: str | None = None
 ) -> Reader:
+    """Return for whom a secret is read; a command reads for its own execution, whatever it says."""
+    asking = None if isinstance(request, CrossRegionRequest) else request.principal
+    is_command = asking is not None and asking.kind == "capability"
     return Reader(
         worker_id=worker_id,
-        execution_id=request.execution_id,
+        execution_id=asking.execution_id if asking and is_command else request.execution_id,
         parent_execution_id=request.parent_execution_id,
+        principal=asking.name if asking else None,
     )
 
 

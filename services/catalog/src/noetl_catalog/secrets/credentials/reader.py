@@ -4,14 +4,17 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from noetl_common.errors import NoetlError
+from noetl_contract.access.principal import Principal
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.secrets.credentials import CredentialBody
 
 from noetl_catalog.providers.errors import ProviderFailed
 from noetl_catalog.secrets.audit import Action, Audit, Outcome, Reader
-from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed
+from noetl_catalog.secrets.errors import ResidencyViolation, TemplateFailed, UseRefused
+from noetl_catalog.secrets.keychain.references import ReferenceRefused
 from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
 from noetl_catalog.secrets.store import SecretStore
+from noetl_catalog.secrets.uses import Uses, hidden
 
 
 class Resolving(Protocol):
@@ -25,24 +28,37 @@ class SecretReader:
     """Decryption, resolution and audit; all credentials leave through here."""
 
     def __init__(
-        self, store: SecretStore, *, box: SecretBox, resolver: Resolving, audit: Audit
+        self,
+        store: SecretStore,
+        *,
+        box: SecretBox,
+        resolver: Resolving,
+        uses: Uses,
+        audit: Audit,
     ) -> None:
+        self._uses = uses
         self._store = store
         self._box = box
         self._resolver = resolver
         self._audit = audit
 
     async def read(
-        self, identifier: str, action: Action, *, reader: Reader
+        self,
+        identifier: str,
+        action: Action,
+        *,
+        reader: Reader,
+        principal: Principal | None = None,
     ) -> CredentialBody | None:
         """Return the credential with its data; None when the name is unknown.
 
         Raises:
             ResidencyViolation: the secret may not be resolved here.
+            UseRefused: it may not be used by that execution.
             NoetlError: it can't be decrypted, resolved or recorded.
         """
         try:
-            found = await self._found(identifier, reader)
+            found = await self._found(identifier, reader, principal)
         except NoetlError as error:
             outcome = _outcome(error)
             await self._audit.record(identifier, action, outcome, reader=reader, notes=error.code)
@@ -56,9 +72,16 @@ class SecretReader:
         )
         return body.model_copy(update={"data": opened.value})
 
-    async def _found(self, identifier: str, reader: Reader) -> tuple[CredentialBody, Opened] | None:
+    async def _found(
+        self, identifier: str, reader: Reader, principal: Principal | None
+    ) -> tuple[CredentialBody, Opened] | None:
         stored = await self._store.find_credential(identifier)
+        if stored is not None and hidden(principal, stored.body):
+            return None
         if stored is not None:
+            await self._uses.check(
+                stored.body, execution_id=reader.execution_id, principal=principal
+            )
             row = row_of("credential", stored.body.name)
             return stored.body, await self._box.open(stored.data_encrypted, row=row)
         if reader.execution_id is None:
@@ -83,6 +106,8 @@ def _outcome(error: NoetlError) -> Outcome:
     match error:
         case ResidencyViolation():
             return Outcome.RESIDENCY_VIOLATION
+        case UseRefused() | ReferenceRefused():
+            return Outcome.FORBIDDEN
         case TemplateFailed():
             return Outcome.TEMPLATE_ERROR
         case ProviderFailed():

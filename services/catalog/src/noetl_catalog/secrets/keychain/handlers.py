@@ -21,6 +21,7 @@ from noetl_catalog.secrets.keychain.entries import SCOPES, cache_key
 from noetl_catalog.secrets.keys.box import SecretBox, row_of
 from noetl_catalog.secrets.settings import SecretSettings
 from noetl_catalog.secrets.store import SecretStore
+from noetl_catalog.secrets.uses import Uses, name_of
 
 _CACHE_TYPES = frozenset({"secret", "token"})
 
@@ -31,8 +32,15 @@ class KeychainHandlers(Handlers):
     has_details = False
 
     def __init__(
-        self, store: SecretStore, *, box: SecretBox, audit: Audit, settings: SecretSettings
+        self,
+        store: SecretStore,
+        *,
+        box: SecretBox,
+        uses: Uses,
+        audit: Audit,
+        settings: SecretSettings,
     ) -> None:
+        self._uses = uses
         self._store = store
         self._box = box
         self._audit = audit
@@ -41,6 +49,8 @@ class KeychainHandlers(Handlers):
     @answers(KEYCHAIN_GET)
     async def on_get(self, request: KeychainRead) -> KeychainState:
         """Return an entry; its use is counted before it is decrypted."""
+        if await self._is_hidden(request):
+            return KeychainState(status="not_found")
         key = _key(request)
         row = await self._store.use_keychain(key)
         if row is None:
@@ -57,7 +67,7 @@ class KeychainHandlers(Handlers):
         await self._audit.record(
             request.keychain_name,
             Action.GET_KEYCHAIN,
-            reader=Reader(execution_id=request.execution_id),
+            reader=Reader(execution_id=request.execution_id, principal=name_of(request)),
             kek_version=opened.key_version,
         )
         return state.model_copy(update={"status": "found", "data": opened.value})
@@ -81,13 +91,17 @@ class KeychainHandlers(Handlers):
             expires_at = _expiry(request)
         except OverflowError:
             return Refusal(422, "expires_in is beyond the end of time")
+        if await self._is_hidden(request):
+            return Refusal(404, f"Catalog entry '{request.catalog_id}' not found")
         key = _key(request)
         closed = await self._box.close(request.data, row=row_of("keychain", key))
         record = self._audit.row(
             request.keychain_name,
             Action.PUT_KEYCHAIN,
             reader=Reader(
-                execution_id=request.execution_id, parent_execution_id=request.parent_execution_id
+                execution_id=request.execution_id,
+                parent_execution_id=request.parent_execution_id,
+                principal=name_of(request),
             ),
             kek_version=closed.key_version,
         )
@@ -114,11 +128,13 @@ class KeychainHandlers(Handlers):
     @answers(KEYCHAIN_DELETE)
     async def on_delete(self, request: KeychainRead) -> KeychainState:
         """Delete an entry; a missing entry is no error."""
+        if await self._is_hidden(request):
+            return KeychainState(status="not_found")
         key = _key(request)
         record = self._audit.row(
             request.keychain_name,
             Action.DELETE_KEYCHAIN,
-            reader=Reader(execution_id=request.execution_id),
+            reader=Reader(execution_id=request.execution_id, principal=name_of(request)),
         )
         if not await self._store.delete_keychain(key, audit=record):
             return KeychainState(status="not_found")
@@ -128,8 +144,27 @@ class KeychainHandlers(Handlers):
     async def on_list(self, request: KeychainList) -> KeychainEntryList:
         """List the entries of a catalog entry, without their values."""
         catalog_id, limit = request.catalog_id, self._settings.credential_list_limit
+        if await self._is_hidden(request):
+            return KeychainEntryList(catalog_id=str(catalog_id), entries=[])
         entries = await self._store.list_keychain(catalog_id, limit=limit)
         return KeychainEntryList(catalog_id=str(catalog_id), entries=entries)
+
+    async def _is_hidden(self, request: KeychainRead | KeychainPut | KeychainList) -> bool:
+        """Whether a keychain isn't there for who asks.
+
+        A command has the keychain of its own playbook, and of executions its own one.
+        """
+        principal = request.principal
+        if principal is None or principal.is_whole:
+            return False
+        if principal.kind != "capability":
+            path = await self._uses.path_of_entry(request.catalog_id)
+            return path is None or not principal.reaches(path)
+        own = principal.execution_id
+        named = None if isinstance(request, KeychainList) else request.execution_id
+        if own is None or named not in {None, own}:
+            return True
+        return await self._uses.catalog_id_of(own) != request.catalog_id
 
 
 def _key(request: KeychainRead | KeychainPut) -> str:

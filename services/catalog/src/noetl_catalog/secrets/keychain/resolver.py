@@ -1,7 +1,7 @@
 """Resolution of a keychain alias: an execution's playbook, a provider, a cache."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -21,6 +21,7 @@ from noetl_catalog.secrets.errors import TemplateFailed
 from noetl_catalog.secrets.keychain.definition import Definition
 from noetl_catalog.secrets.keychain.entries import KeychainEntries, cache_key
 from noetl_catalog.secrets.keychain.executions import Executions
+from noetl_catalog.secrets.keychain.references import ReferenceGrants
 from noetl_catalog.secrets.keychain.residency import check_residency
 from noetl_catalog.secrets.keys.box import Opened, SecretBox, row_of
 from noetl_catalog.secrets.rows import KeychainRow
@@ -80,9 +81,11 @@ class KeychainResolver:
         executions: Executions,
         entries: KeychainEntries,
         providers: Providers,
+        references: ReferenceGrants,
         audit: Audit,
         settings: SecretSettings,
     ) -> None:
+        self._references = references
         self._store = store
         self._box = box
         self._executions = executions
@@ -100,6 +103,7 @@ class KeychainResolver:
 
         Raises:
             ResidencyViolation: the entry is locked to another region.
+            ReferenceRefused: the playbook may not ask the provider for it.
             ProviderFailed: the provider gave nothing.
             TemplateFailed: a reference can't be rendered.
             Unavailable: the log of the execution can't be read.
@@ -138,14 +142,33 @@ class KeychainResolver:
     async def _fetch(self, entry: Definition, wanted: _Wanted) -> Secret:
         provider = self._providers.build(entry.provider)
         if entry.references is None:
-            return await provider.fetch(entry.reference or wanted.alias)
-        secrets = {
-            key: await provider.fetch(self._rendered(wanted, key, template))
-            for key, template in entry.references.items()
-        }
+            places = {"": entry.reference or wanted.alias}
+        else:
+            places = {
+                key: self._rendered(wanted, key, template)
+                for key, template in entry.references.items()
+            }
+        await self._check(entry, wanted, places.values())
+        secrets = {key: await provider.fetch(place) for key, place in places.items()}
+        if entry.references is None:
+            return secrets[""]
         ends = [secret.expires_at for secret in secrets.values() if secret.expires_at is not None]
         values = {key: secret.value for key, secret in secrets.items()}
         return Secret(values, min(ends) if ends else None)
+
+    async def _check(self, entry: Definition, wanted: _Wanted, places: Iterable[str]) -> None:
+        """Check all references before the first is asked for.
+
+        Raises:
+            ReferenceRefused: one of them is not granted to the playbook.
+        """
+        if self._references.is_free:
+            return
+        path = await self._entries.path_of(wanted.execution.catalog_id)
+        for place in places:
+            self._references.check(
+                path or "", alias=wanted.alias, provider=entry.provider, reference=place
+            )
 
     def _rendered(self, wanted: _Wanted, key: str, template: str) -> str:
         workload = wanted.execution.workload

@@ -1,0 +1,37 @@
+"""What of the catalog a caller reaches."""
+
+from noetl_contract.access.principal import Principal, is_below
+from noetl_contract.access.rights import Right
+from noetl_contract.rpc import Refusal
+
+
+def hides(principal: Principal | None, path: str) -> bool:
+    """Whether a path isn't there for a caller.
+
+    A command is judged by its execution, where that is known; the system itself sees all.
+    """
+    if principal is None or principal.kind == "capability":
+        return False
+    return not principal.reaches(path)
+
+
+def change_refused(principal: Principal | None, path: str) -> Refusal | None:
+    """Return why a caller may not write below a path; None when it may."""
+    if principal is None or principal.may_change(path):
+        return None
+    if principal.reaches(path):
+        text = f"'{path}' needs the right `{Right.SYSTEM_PATHS}`, which {principal.name} hasn't got"
+        return Refusal(403, text)
+    return Refusal(403, f"'{path}' is outside of the namespaces of {principal.name}")
+
+
+def stems(principal: Principal | None) -> list[str] | None:
+    """Return the prefixes to filter a list by; None where everything is in reach."""
+    if principal is None or principal.is_whole:
+        return None
+    return [namespace.strip("/") for namespace in principal.namespaces]
+
+
+def meets(namespace: str, path: str) -> bool:
+    """Whether one of two path prefixes is inside of the other."""
+    return is_below(namespace, path) or is_below(path, namespace)

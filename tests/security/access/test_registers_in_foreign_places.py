@@ -1,0 +1,100 @@
+"""An author registers documents where he has nothing to say, or looks at what is there.
+
+A document below `system/` runs on the pool that holds the internal token.
+"""
+
+import json
+
+import orjson
+from noetl_contract.access.principal import Principal
+from noetl_contract.access.rights import Role
+from noetl_contract.json import JsonObject
+from noetl_testkit.postgres import Database
+
+from services.catalog.tests.world import open_world
+
+_AUTHOR = Principal(name="ada", kind="key", roles=(Role.AUTHOR,), namespaces=("team-a/",))
+_WIDE = Principal(name="eve", kind="key", roles=(Role.AUTHOR,), namespaces=("",))
+_ADMIN = Principal(name="root", kind="key", roles=(Role.ADMIN,), namespaces=("",))
+
+
+def _who(principal: Principal) -> JsonObject:
+    return {"principal": orjson.loads(principal.model_dump_json())}
+
+
+def _document(path: str) -> str:
+    metadata = json.dumps({"name": "x", "path": path})
+    return f"apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {metadata}\nworkflow: []\n"
+
+
+async def test_paths_and_pools_of_others_are_refused(database: Database, nats_url: str) -> None:
+    async with open_world(database, nats_url) as world:
+
+        async def register(path: str, principal: Principal) -> tuple[int, str | None]:
+            reply = await world.ask("register", content=_document(path), **_who(principal))
+            return reply.status, reply.error
+
+        own = await register("team-a/x", _AUTHOR)
+        foreign = await register("team-b/x", _AUTHOR)
+        alike = await register("team-abc/x", _AUTHOR)
+        system = await register("system/steal", _WIDE)
+        by_admin = await register("system/tidy", _ADMIN)
+        batch = await world.ok(
+            "register.batch",
+            items=[{"content": _document("team-a/y")}, {"content": _document("system/steal")}],
+            **_who(_WIDE),
+        )
+        moved = [
+            (await world.ask(operation, path="system/tidy", **_who(_WIDE))).status
+            for operation in ("delete", "restore")
+        ]
+
+    assert own[0] == 200
+    assert foreign == (403, "'team-b/x' is outside of the namespaces of ada")
+    assert alike[0] == 403
+    assert system == (
+        403,
+        "'system/steal' needs the right `system.paths`, which eve hasn't got",
+    )
+    assert by_admin[0] == 200
+    assert [one["status"] for one in batch["results"]] == ["registered", "error"]
+    assert moved == [403, 403]
+
+
+async def test_documents_of_others_are_not_there(database: Database, nats_url: str) -> None:
+    async with open_world(database, nats_url) as world:
+        for path in ("team-a/x", "team-ab/x", "team-b/x", "/team-a/y"):
+            await world.ok("register", content=_document(path))
+        theirs = (await world.ok("resolve", path="team-b/x"))["catalog_id"]
+        listed = await world.ok("list", **_who(_AUTHOR))
+        refused = [
+            (await world.ask(operation, **name, **_who(_AUTHOR))).error
+            for operation in ("resource", "ui_schema", "resolve", "delete", "restore")
+            for name in ({"path": "team-b/x"}, {"catalog_id": theirs})
+        ]
+        unknown = (await world.ask("resource", path="team-b/z", **_who(_AUTHOR))).error
+        seen = await world.ok("resource", path="team-a/x", **_who(_AUTHOR))
+
+    assert [entry["path"] for entry in listed["entries"]] == ["/team-a/y", "team-a/x"]
+    assert set(refused) == {
+        "Catalog entry 'team-b/x' not found",
+        f"Catalog entry '{theirs}' not found",
+        "Playbook not found: team-b/x",
+        f"Catalog entry not found: {theirs}",
+    }
+    assert unknown == "Catalog entry 'team-b/z' not found"
+    assert seen["path"] == "team-a/x"
+
+
+async def test_names_with_control_characters_are_refused(database: Database, nats_url: str) -> None:
+    async with open_world(database, nats_url) as world:
+        for path in ("a\nb", "a\rb", "a\x1b[31m", "a\x00", "a\x7f", "a\u2028b", "a\u0085"):
+            reply = await world.ask("register", content=_document(path))
+            assert (reply.status, "control character U+" in (reply.error or "")) == (422, True)
+            judged = await world.ok("validate", content=_document(path))
+            assert "control character U+" in judged["errors"][0]
+        await world.pool.execute(
+            "INSERT INTO noetl.catalog (catalog_id, path, version, kind, content)"
+            " VALUES (1, E'old\\nname', 1, 'playbook', '')"
+        )
+        assert (await world.ok("resource", path="old\nname"))["path"] == "old\nname"
