@@ -1,6 +1,7 @@
 """Which processes of a local stack get the key of stored secrets."""
 
 import pytest
+from noetl.stack.access import StackAccess
 from noetl.stack.servers.databases import Databases
 from noetl.stack.services import MODULES, environment_of, replicas
 from noetl_common.shards import DatabaseAddress
@@ -22,6 +23,7 @@ def keys() -> dict[str, dict[str, str]]:
             http_port=1,
             public="http://h",
             encryption_key=MADE,
+            access=StackAccess(is_on=False, command_key="c"),
         )
         found[replica.service] = {k: v for k, v in environment.items() if k.startswith(KEY)}
     return found

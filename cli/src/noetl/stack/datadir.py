@@ -57,6 +57,10 @@ class Identity:
         ports: by process name; used again as long as they are free.
         nats_users: passwords of the services and worker pools there, by user.
         shards: number of shards of the embedded PostgreSQL; its data can't be divided anew.
+        command_key: under which commands carry their capability.
+        admin_key: API key of an administrator, where callers must log in.
+        worker_key: API key of the stack's own workers, likewise.
+        is_admin_key_shown: whether somebody has seen the administrator's key.
     """
 
     name: str
@@ -66,6 +70,10 @@ class Identity:
     ports: dict[str, int] = field(default_factory=dict)
     nats_users: dict[str, str] = field(default_factory=dict)
     shards: int | None = None
+    command_key: str = ""
+    admin_key: str = ""
+    worker_key: str = ""
+    is_admin_key_shown: bool = False
 
     def nats_passwords(self, users: Iterable[str]) -> dict[str, str]:
         """Return the passwords of users of the embedded NATS; new users get one."""
@@ -159,6 +167,11 @@ class DataDirectory:
         )
         self.save_identity(made)
         return made
+
+    def admin_key(self) -> str:
+        """Return the key of the stack's administrator; empty when it has none."""
+        known = _read_json(self.root / "identity.json") or {}
+        return str(known.get("admin_key") or "")
 
     def save_identity(self, identity: Identity) -> None:
         """Store the identity durably: without its passwords the data can't be opened."""

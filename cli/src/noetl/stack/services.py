@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 
+from noetl.stack.access import StackAccess
 from noetl.stack.errors import StackError
 from noetl.stack.servers.databases import Databases, databases_of, single_database
 
@@ -21,6 +22,8 @@ WORKER = "worker"
 KEEPER = "catalog"
 # Also the beginning of the names of its version and of earlier keys.
 _KEY = "NOETL_ENCRYPTION_KEY"
+# What the catalog alone is told.
+_SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
 
 # Modules by service, in the order of the summary.
 MODULES: Mapping[str, str] = {
@@ -144,6 +147,7 @@ def environment_of(
     http_port: int,
     public: str,
     encryption_key: str,
+    access: StackAccess,
 ) -> dict[str, str]:
     """Return the environment of one process; our own environment may override the settings."""
     # Only who stores secrets gets the key. A blank one is none, as it is for the service.
@@ -179,9 +183,10 @@ def environment_of(
     inherited = {
         k: v
         for k, v in os.environ.items()
-        if not _is_replaced(k) and (replica.service == KEEPER or not k.startswith(_KEY))
+        if not _is_replaced(k) and (replica.service == KEEPER or not k.startswith(_SECRETS))
     }
-    return {**defaults, **inherited, **database, **secret, **fixed}
+    logins = access.of_service(replica.service, inherited)
+    return {**defaults, **inherited, **database, **secret, **fixed, **logins}
 
 
 def _is_replaced(variable: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from noetl_contract.documents.broker_users import broker_users
 
 from noetl.stack import leftovers, services
+from noetl.stack.access import stack_access
 from noetl.stack.child import Child, ChildSpec, ChildState
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
@@ -69,6 +70,7 @@ class Supervisor:
         self._failure: BaseException | None = None
         self._is_migrated = False
         self._changed = asyncio.Event()
+        self.access = stack_access(identity, plan.host)
         self.edge_port = self._edge_port()
         self.children: list[Child] = []
         self._nats: NatsInstance | None = None
@@ -111,6 +113,15 @@ class Supervisor:
                 f"after {timeout_seconds:.0f} s still not ready: {self._missing()}; "
                 f"see noetl-server logs, or the files in {self.plan.data.logs}"
             ) from None
+
+    def unseen_admin_key(self) -> str | None:
+        """Return the key of the administrator the first time, None afterwards."""
+        identity = self._identity
+        if not self.access.is_on or identity.is_admin_key_shown:
+            return None
+        identity.is_admin_key_shown = True
+        self.plan.data.save_identity(identity)
+        return identity.admin_key
 
     def kill(self) -> None:
         """Kill every process."""
@@ -266,6 +277,7 @@ class Supervisor:
             http_port=port,
             public=self.url,
             encryption_key=self._identity.encryption_key,
+            access=self.access,
         )
 
         host = services.reachable(self.plan.host) if is_edge else "127.0.0.1"
