@@ -1,5 +1,7 @@
 """Which processes of a local stack get the key of stored secrets."""
 
+from pathlib import Path
+
 import pytest
 from noetl.stack.access import StackAccess
 from noetl.stack.servers.databases import Databases
@@ -22,6 +24,7 @@ def keys() -> dict[str, dict[str, str]]:
             http_host="127.0.0.1",
             http_port=1,
             public="http://h",
+            folder=Path("/srv/noetl"),
             encryption_key=MADE,
             access=StackAccess(is_on=False, command_key="c"),
         )

@@ -16,6 +16,7 @@ from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
+from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.projection.store import ProjectionStore
 from noetl_projector.replay.handlers import ReplayHandlers
 from noetl_projector.replay.store import ReplayStore
@@ -131,11 +132,11 @@ def add_log(pool: Pool) -> AddLog:
 def ask(database: DatabaseAddress, db: Database) -> Ask:
     """Ask the handlers that need nothing but the database, with small limits."""
     settings = make_settings(database, detail_events_max=5, detail_bytes_max=3000)
-    executions = ExecutionStore(db)
+    executions, secrets = ExecutionStore(db), KnownSecrets(db)
     return Ask(
         [
-            *ExecutionHandlers(executions, settings=settings).handlers(),
-            *ReplayHandlers(ReplayStore(db)).handlers(),
+            *ExecutionHandlers(executions, secrets=secrets, settings=settings).handlers(),
+            *ReplayHandlers(ReplayStore(db), secrets=secrets).handlers(),
             *SubscriptionHandlers(SubscriptionStore(db)).handlers(),
             *VariableHandlers(VariableStore(db), settings=settings).handlers(),
             *DashboardHandlers(DashboardStore(db)).handlers(),

@@ -6,6 +6,7 @@ import time
 from typing import Annotated
 
 import typer
+from noetl_common.hiding import hide_from_scripts
 
 from noetl.commands.options import DataOption
 from noetl.stack.access import TOKEN_VARIABLE
@@ -61,6 +62,7 @@ def up(
 
 def serve(plan: StackPlan, *, ready_timeout: float) -> None:
     """Run a stack until SIGINT or SIGTERM."""
+    hide_from_scripts()
     asyncio.run(_serve(plan, ready_timeout=ready_timeout))
 
 

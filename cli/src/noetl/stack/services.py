@@ -19,6 +19,9 @@ from noetl.stack.servers.databases import Databases, databases_of, single_databa
 EDGE = "api-gateway"
 WORKER = "worker"
 
+# Places that a worker's scripts may change unless the settings say otherwise.
+_SHARED_BY_SCRIPTS = ("/tmp", "/dev/shm")  # noqa: S108  compared, not used
+
 KEEPER = "catalog"
 # Also the beginning of the names of its version and of earlier keys.
 _KEY = "NOETL_ENCRYPTION_KEY"
@@ -146,6 +149,7 @@ def environment_of(
     http_host: str,
     http_port: int,
     public: str,
+    folder: Path,
     encryption_key: str,
     access: StackAccess,
 ) -> dict[str, str]:
@@ -164,6 +168,9 @@ def environment_of(
             "WORKER_POOL_NAME": "default",
             "NOETL_WORKER_TRANSPORT": "nats",
         }
+        if any(folder.resolve().is_relative_to(shared) for shared in _SHARED_BY_SCRIPTS):
+            # Its own files are not for scripts.
+            defaults["NOETL_WORKER_SCRIPT_WRITE_PATHS"] = ""
     fixed = {
         "NOETL_NATS_URL": nats_url,
         "NOETL_HTTP_HOST": http_host if replica.service == EDGE else "127.0.0.1",

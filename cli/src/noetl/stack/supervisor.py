@@ -276,6 +276,7 @@ class Supervisor:
             http_host=self.plan.host,
             http_port=port,
             public=self.url,
+            folder=self.plan.data.root,
             encryption_key=self._identity.encryption_key,
             access=self.access,
         )

@@ -12,6 +12,7 @@ import uvloop
 from noetl_common import metrics
 from noetl_common.errors import NoetlError
 from noetl_common.health import HealthRoutes
+from noetl_common.hiding import hide_from_scripts
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.logging import configure, get_logger
 from noetl_common.server import serve, server_config
@@ -233,6 +234,7 @@ def run_service[S: ServiceSettings](
     Exit code 0 after SIGTERM or SIGINT and an orderly end, 1 after a failure. The app's
     service is found as ``app.service`` or ``app.state.service``, if it has one.
     """
+    hide_from_scripts()
     module = getattr(create_app, "__module__", "")
     configure(settings, name or module.partition(".")[0].removeprefix("noetl_").replace("_", "-"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

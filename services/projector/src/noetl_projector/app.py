@@ -18,6 +18,7 @@ from noetl_projector.dashboard.handlers import DashboardHandlers
 from noetl_projector.dashboard.store import DashboardStore
 from noetl_projector.executions.handlers import ExecutionHandlers
 from noetl_projector.executions.store import ExecutionStore
+from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.projection.follower import Follower
 from noetl_projector.projection.handlers import ProjectionHandlers
 from noetl_projector.projection.store import ProjectionStore
@@ -36,7 +37,7 @@ from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
 
-SCHEMA = "0008"
+SCHEMA = "0013"
 _NAME = "projector"
 
 
@@ -114,9 +115,10 @@ def _read_handlers(
     database: Database, executions: ExecutionStore, *, settings: Settings
 ) -> list[Handler]:
     """Return the handlers that need nothing but the database."""
+    secrets = KnownSecrets(database)
     return [
-        *ExecutionHandlers(executions, settings=settings).handlers(),
-        *ReplayHandlers(ReplayStore(database)).handlers(),
+        *ExecutionHandlers(executions, secrets=secrets, settings=settings).handlers(),
+        *ReplayHandlers(ReplayStore(database), secrets=secrets).handlers(),
         *SubscriptionHandlers(SubscriptionStore(database)).handlers(),
         *VariableHandlers(VariableStore(database), settings=settings).handlers(),
         *DashboardHandlers(DashboardStore(database)).handlers(),

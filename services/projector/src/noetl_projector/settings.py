@@ -107,8 +107,8 @@ class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
     )
     sql_console_user: str = Field(
         default="",
-        description="Role that its statements run as; empty: the service's own, or one made for "
-        "reading where that is a superuser.",
+        description="Role that its statements run as; empty: one made for it, which reads what "
+        "the schema noetl_shown shows.",
     )
     sql_console_password: SecretStr | None = Field(
         default=None, description="Password of that role."

@@ -24,7 +24,7 @@ from noetl_projector.sql_console.text import Statement
 from noetl_testkit.postgres import Database
 from noetl_testkit.waiting import eventually
 
-from services.projector.tests.conftest import Ask, Pool, make_settings
+from services.projector.tests.conftest import AddLog, Ask, Pool, make_settings
 
 WRITES = {"sql_console_writes": True}
 ELSEWHERE = {"sql_console_elsewhere": True}
@@ -619,10 +619,45 @@ async def test_roles_that_reach_the_host_are_refused(
     assert (reply.status, reply.error) == (403, RoleRefused.template)
 
 
+async def test_secrets_of_executions_are_not_shown(ask: Ask, add_log: AddLog) -> None:
+    start = {"event_type": "playbook_started", "context": {"workload": {"db_password": "Hunt3r+x"}}}
+    done = {"event_type": "call.done", "result": {"status": "x", "context": {"p": "is Hunt3r+x"}}}
+    await add_log(7, [start, done])
+
+    rows = await run(ask, "SELECT context, result FROM noetl.event ORDER BY position")
+    assert rows == [
+        {"context": {"workload": {"db_password": "[REDACTED]"}}, "result": None},
+        {"context": None, "result": {"status": "x", "context": {"p": "is [REDACTED]"}}},
+    ]
+    for query in (
+        'SELECT "context" FROM ONLY "noetl" /**/ . "event"',
+        "SELECT event.result FROM event",
+        "SELECT e::text FROM noetl.event AS e",
+    ):
+        assert "Hunt3r" not in str(await ask(SQL_EXECUTE, SqlStatement(query=query)))
+
+
+async def test_views_have_the_columns_of_their_tables(pool: Pool) -> None:
+    rows = await pool.fetch(
+        "SELECT table_name, array_agg((column_name, data_type)::text ORDER BY ordinal_position)"
+        " FROM information_schema.columns WHERE table_schema = $1 GROUP BY 1",
+        "noetl_shown",
+    )
+    for name, columns in rows:
+        table = await pool.fetchval(
+            "SELECT array_agg((column_name, data_type)::text ORDER BY ordinal_position)"
+            " FROM information_schema.columns WHERE table_schema = 'noetl' AND table_name = $1",
+            name,
+        )
+        assert columns == table, name
+    assert len(rows) == 7
+
+
 async def test_names_are_found_as_the_service_finds_them(ask: Ask, pool: Pool) -> None:
     query = "SELECT current_schemas(false)::text AS s"
 
-    assert await run(ask, query) == [{"s": await pool.fetchval(query)}]
+    found = await pool.fetchval(query)
+    assert await run(ask, query) == [{"s": found.replace("noetl", "noetl_shown,noetl")}]
 
 
 async def test_consoles_that_start_at_once_make_their_role_once(

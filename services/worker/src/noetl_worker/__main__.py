@@ -3,10 +3,10 @@
 import os
 import sys
 
+from noetl_common.hiding import hide_from_scripts
 from noetl_common.service import run_service
 
 from noetl_worker.app import create_app
-from noetl_worker.interpreters.guard import hide_from_scripts
 from noetl_worker.settings import Settings
 
 

@@ -22,8 +22,9 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
-from noetl_worker.interpreters.process import InterpreterLimits
+from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
 from noetl_worker.loops import register_until_done, run_guard, run_heartbeats, run_lag_watch
 from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
@@ -179,6 +180,16 @@ def _secrets(settings: Settings) -> dict[str, str]:
     return {name: value for name in names if name and (value := os.environ.get(name))}
 
 
+def _script_box(settings: Settings) -> ScriptBox | None:
+    if not settings.worker_script_isolated:
+        return None
+    return ScriptBox(
+        read=settings.worker_script_read_paths,
+        write=settings.worker_script_write_paths,
+        ports=settings.script_ports(),
+    )
+
+
 @asynccontextmanager
 async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
     limits = InterpreterLimits(
@@ -186,7 +197,9 @@ async def _interpreters(settings: Settings) -> AsyncIterator[InterpreterPool]:
         file_bytes=settings.worker_python_file_bytes,
         output_bytes=settings.worker_python_output_bytes,
         result_bytes=settings.worker_python_result_bytes,
+        box=_script_box(settings),
     )
+    tell_isolation(limits.box)
     async with interpreter_pool(
         executable=settings.python_path or None,
         limits=limits,

@@ -21,6 +21,11 @@ EMIT_SECONDS = histogram(
 EMIT_RETRIES = counter(
     "noetl_worker_event_emit_retries_total", "Posts tried again.", ("event_type",)
 )
+SCRIPT_ISOLATION = gauge(
+    "noetl_worker_script_isolation",
+    "1 if scripts are kept from other files, neighbours' memory, TCP ports, foreign processes.",
+    ("feature",),
+)
 RUNNING = gauge("noetl_worker_concurrent_dispatches", "Commands being run.")
 PENDING = gauge(
     "noetl_worker_nats_consumer_pending", "Commands not delivered yet.", ("stream", "consumer")

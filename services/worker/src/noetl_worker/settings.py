@@ -8,6 +8,7 @@ from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
+from noetl_worker.script_settings import ScriptSettings
 from noetl_worker.sql_settings import SqlSettings
 
 _MEBIBYTE = 1 << 20
@@ -15,7 +16,7 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
-class Settings(SqlSettings, NatsSettings, ServiceSettings):
+class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
     """Settings of a worker process."""
 
     template_source_chars: int = Field(

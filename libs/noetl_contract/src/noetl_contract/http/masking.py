@@ -5,13 +5,16 @@ Rows hold what the worker sent; answers do not. The rules are the baseline's, wr
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from noetl_contract.http.secret_values import MASK, without
+
 type Json = Any
 
-MASK = "[REDACTED]"
 _DEPTH_LIMIT = 20
+_DEEPEST = 100
 
 # The shortest terms of the list; each longer term of it contains one of these.
 _SENSITIVE_KEY = re.compile(
@@ -22,9 +25,29 @@ _SENSITIVE_KEY = re.compile(
 _CODE_ALPHABET = str.maketrans("", "", "+/=")
 
 
-def masked(value: Json) -> Json:
-    """Return the value with secrets replaced; untouched parts are shared, not copied."""
-    return _masked(value, _DEPTH_LIMIT)
+def masked(value: Json, secrets: Sequence[str] = ()) -> Json:
+    """Return the value with secrets replaced; untouched parts are shared, not copied.
+
+    Args:
+        value: any JSON.
+        secrets: texts known to be secret (`secret_values`); they are replaced wherever they occur.
+    """
+    shown = _masked(value, _DEPTH_LIMIT)
+    return _without(shown, secrets, _DEEPEST) if secrets else shown
+
+
+def _without(value: Json, secrets: Sequence[str], depth: int) -> Json:
+    if isinstance(value, str):
+        return without(value, secrets)
+    if not isinstance(value, dict | list):
+        return value
+    if depth <= 0:
+        return MASK
+    if isinstance(value, dict):
+        return {
+            without(key, secrets): _without(item, secrets, depth - 1) for key, item in value.items()
+        }
+    return [_without(item, secrets, depth - 1) for item in value]
 
 
 def _masked(value: Json, depth: int) -> Json:

@@ -115,6 +115,8 @@ class ExecutionTail(Model):
     status: str
     position: int
     after_position: int
+    # absent from the previous release: events of messages are masked by their keys alone then
+    has_secrets: bool = False
 
 
 class StuckRequest(Model):

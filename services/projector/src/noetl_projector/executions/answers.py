@@ -12,12 +12,15 @@ from noetl_contract.http.moments import (
     rfc3339,
     rfc3339_or_none,
 )
+from noetl_contract.http.secret_values import without
 from noetl_contract.json import Json, JsonObject
 
 from noetl_projector.executions.store import LogRow, State
 
 
-def status_answer(state: State, *, completed_steps: Sequence[str]) -> JsonObject:
+def status_answer(
+    state: State, *, completed_steps: Sequence[str], secrets: Sequence[str]
+) -> JsonObject:
     """Build the answer of ``/status``: the baseline's keys, then those the CLI reads.
 
     The CLI's human view says RUNNING unless ``completed``, whatever ``failed`` says, and a
@@ -43,13 +46,13 @@ def status_answer(state: State, *, completed_steps: Sequence[str]) -> JsonObject
         **_times(state),
         "soft_errors": state.soft_errors,
     }
-    error = _error(state)
+    error = _error(state, secrets)
     if error is not None:
         body["error"] = error
     return body
 
 
-def list_entry(state: State) -> JsonObject:
+def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
     """Build one entry of the list."""
     return {
         "execution_id": state.execution_id,
@@ -63,7 +66,7 @@ def list_entry(state: State) -> JsonObject:
         **_times(state),
         "progress": _percent(state),
         "parent_execution_id": state.parent_execution_id,
-        "error": _error(state),
+        "error": _error(state, secrets),
         "soft_errors": state.soft_errors,
     }
 
@@ -76,6 +79,7 @@ def detail_answer(
     events: Sequence[JsonObject],
     includes_events: bool,
     pagination: JsonObject,
+    secrets: Sequence[str],
 ) -> JsonObject:
     """Build the answer of ``/api/executions/{id}``."""
     return {
@@ -86,13 +90,13 @@ def detail_answer(
         "started_at": rfc3339(state.started_at),
         "completed_at": rfc3339_or_none(state.ended_at),
         "parent_execution_id": state.parent_execution_id,
-        "workload": masked(workload),
+        "workload": masked(workload, secrets),
         "events": list(events),
         "version": state.version,
         **_times(state),
         "progress": _percent(state),
-        "result": masked(result),
-        "error": _error(state),
+        "result": masked(result, secrets),
+        "error": _error(state, secrets),
         "soft_errors": state.soft_errors,
         "events_included": includes_events,
         "events_endpoint": f"/api/executions/{state.execution_id}/events",
@@ -127,7 +131,12 @@ def pagination_of(*, page: int, page_size: int, total: int) -> JsonObject:
 
 
 def shown_events(
-    rows: Sequence[LogRow], *, execution_id: int, max_bytes: int, newest_first: bool
+    rows: Sequence[LogRow],
+    *,
+    execution_id: int,
+    max_bytes: int,
+    newest_first: bool,
+    secrets: Sequence[str],
 ) -> list[JsonObject]:
     """Build the events of an answer, secrets masked.
 
@@ -139,11 +148,15 @@ def shown_events(
     bodies: list[JsonObject] = []
     for row in order:
         left -= len(orjson.dumps(row.context)) + len(orjson.dumps(row.result))
-        bodies.append(_shown_event(row, execution_id=execution_id, is_whole=left >= 0))
+        is_whole = left >= 0
+        body = _shown_event(row, execution_id=execution_id, is_whole=is_whole, secrets=secrets)
+        bodies.append(body)
     return bodies if newest_first else bodies[::-1]
 
 
-def _shown_event(row: LogRow, *, execution_id: int, is_whole: bool) -> JsonObject:
+def _shown_event(
+    row: LogRow, *, execution_id: int, is_whole: bool, secrets: Sequence[str]
+) -> JsonObject:
     created = rfc3339(row.created_at)
     body: JsonObject = {
         "event_id": row.event_id,
@@ -152,9 +165,9 @@ def _shown_event(row: LogRow, *, execution_id: int, is_whole: bool) -> JsonObjec
         "node_name": row.node_name,
         "status": row.status or "UNKNOWN",
         "created_at": created,
-        "context": masked(row.context) if is_whole else None,
-        "result": masked(row.result) if is_whole else None,
-        "error": row.error,
+        "context": masked(row.context, secrets) if is_whole else None,
+        "result": masked(row.result, secrets) if is_whole else None,
+        "error": None if row.error is None else without(row.error, secrets),
         "catalog_id": row.catalog_id,
         "parent_execution_id": row.parent_execution_id,
         "parent_event_id": row.parent_event_id,
@@ -182,7 +195,7 @@ def _percent(state: State) -> int:
     return 0 if state.status == ExecutionStatus.RUNNING else 100
 
 
-def _error(state: State) -> str | None:
+def _error(state: State, secrets: Sequence[str]) -> str | None:
     if state.status == ExecutionStatus.CANCELLED:
-        return state.error or "cancelled"
-    return state.error
+        return without(state.error or "cancelled", secrets)
+    return None if state.error is None else without(state.error, secrets)

@@ -14,6 +14,7 @@ from noetl_contract.http.executions.reads import (
     ExecutionStatusAnswer,
 )
 from noetl_contract.http.masking import masked
+from noetl_contract.http.secret_values import without
 from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal
@@ -54,6 +55,7 @@ from noetl_projector.executions.answers import (
     status_answer,
 )
 from noetl_projector.executions.store import ExecutionStore, LogRow, State
+from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.settings import Settings
 
 # A browser rounds an id to a double: up to 64 off at today's size.
@@ -63,8 +65,9 @@ _ROUNDING = 128
 class ExecutionHandlers(Handlers):
     """Answers from the log and its state row, never from the read model."""
 
-    def __init__(self, store: ExecutionStore, *, settings: Settings) -> None:
+    def __init__(self, store: ExecutionStore, *, secrets: KnownSecrets, settings: Settings) -> None:
         self._store = store
+        self._secrets = secrets
         self._settings = settings
 
     @answers(EXECUTIONS_LIST)
@@ -77,7 +80,13 @@ class ExecutionHandlers(Handlers):
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
         )
-        return encoded(EXECUTIONS_LIST, [list_entry(state) for state in states])
+        secrets = await self._secrets.of_many(
+            state.execution_id for state in states if state.error is not None
+        )
+        entries = [
+            list_entry(state, secrets=secrets.get(state.execution_id, ())) for state in states
+        ]
+        return encoded(EXECUTIONS_LIST, entries)
 
     @answers(EXECUTIONS_GET)
     async def on_get(self, request: DetailRequest) -> Encoded[ExecutionDetail] | Refusal:
@@ -101,6 +110,7 @@ class ExecutionHandlers(Handlers):
             events=events,
             includes_events=request.page is None or request.include_events,
             pagination=pagination,
+            secrets=await self._secrets.of(state.execution_id),
         )
         return encoded(EXECUTIONS_GET, body)
 
@@ -113,7 +123,9 @@ class ExecutionHandlers(Handlers):
         state = state or await self._store.find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        return encoded(EXECUTIONS_STATUS, status_answer(state, completed_steps=steps))
+        secrets = () if state.error is None else await self._secrets.of(state.execution_id)
+        body = status_answer(state, completed_steps=steps, secrets=secrets)
+        return encoded(EXECUTIONS_STATUS, body)
 
     @answers(EXECUTIONS_EVENTS)
     async def on_events(self, request: EventsPage) -> Encoded[EventsAnswer] | Refusal:
@@ -182,6 +194,7 @@ class ExecutionHandlers(Handlers):
             "status": state.status,
             "position": state.position,
             "after_position": after,
+            "has_secrets": bool(await self._secrets.of(execution_id)),
         }
         return encoded(EXECUTIONS_TAIL, body)
 
@@ -199,7 +212,10 @@ class ExecutionHandlers(Handlers):
         event = await self._store.find_event(request.event_id)
         if event is None:
             return Refusal(404, f"Event not found: {request.event_id}")
-        return event.model_copy(update={"result": masked(event.result)})
+        secrets = await self._secrets.of(int(event.execution_id))
+        error = None if event.error is None else without(event.error, secrets)
+        shown = {"result": masked(event.result, secrets), "error": error}
+        return event.model_copy(update=shown)
 
     @answers(EVENTS_BATCH)
     async def on_batch(self, request: BatchName) -> BatchStatus | Refusal:
@@ -270,9 +286,11 @@ class ExecutionHandlers(Handlers):
         self, state: State, rows: Sequence[LogRow], *, newest_first: bool
     ) -> list[JsonObject]:
         """Build events in a thread: their contexts may be large."""
+        secrets = await self._secrets.of(state.execution_id)
         return await asyncio.to_thread(
             shown_events,
             rows,
+            secrets=secrets,
             execution_id=state.execution_id,
             max_bytes=self._settings.detail_bytes_max,
             newest_first=newest_first,

@@ -10,6 +10,7 @@ from noetl_contract.http.executions.replay import ReplayAnswer
 from noetl_contract.http.masking import masked
 from noetl_contract.rpc.projector import REPLAY_STATE, ReplayRequest
 
+from noetl_projector.known_secrets.store import KnownSecrets
 from noetl_projector.replay.fold import ReplayRow, replayed
 from noetl_projector.replay.store import ReplayStore
 
@@ -17,8 +18,9 @@ from noetl_projector.replay.store import ReplayStore
 class ReplayHandlers(Handlers):
     """One method per operation."""
 
-    def __init__(self, store: ReplayStore) -> None:
+    def __init__(self, store: ReplayStore, *, secrets: KnownSecrets) -> None:
         self._store = store
+        self._secrets = secrets
 
     @answers(REPLAY_STATE)
     async def on_replay(self, request: ReplayRequest) -> Encoded[ReplayAnswer]:
@@ -31,12 +33,19 @@ class ReplayHandlers(Handlers):
             moment=None if moment is None else datetime.fromisoformat(moment),
             limit=request.limit,
         )
-        return await asyncio.to_thread(_answer, rows, request)
+        secrets = await self._secrets.of(request.execution_id)
+        return await asyncio.to_thread(_answer, rows, request, secrets)
 
 
-def _answer(rows: Sequence[ReplayRow], request: ReplayRequest) -> Encoded[ReplayAnswer]:
+def _answer(
+    rows: Sequence[ReplayRow], request: ReplayRequest, secrets: Sequence[str]
+) -> Encoded[ReplayAnswer]:
+    shown = [
+        replace(row, reference=masked(row.reference, secrets), meta=masked(row.meta, secrets))
+        for row in rows
+    ]
     body = replayed(
-        [replace(row, reference=masked(row.reference), meta=masked(row.meta)) for row in rows],
+        shown,
         execution_id=request.execution_id,
         tenant_id=request.tenant_id,
         organization_id=request.organization_id,

@@ -23,8 +23,9 @@ from noetl_projector.sql_console.cells import (
     text_parameter,
 )
 from noetl_projector.sql_console.login import ConsoleLogin
+from noetl_projector.sql_console.shown import shown_path
 from noetl_projector.sql_console.targets import Target
-from noetl_projector.sql_console.text import Statement
+from noetl_projector.sql_console.text import Statement, shown_statement
 
 if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
@@ -39,6 +40,17 @@ SELECT
     set_config('lock_timeout', $1, true),
     set_config('idle_in_transaction_session_timeout', $1, true),
     CASE WHEN $2::text <> '' THEN set_config('search_path', $2, true) END,
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_namespace AS n
+        WHERE n.nspname = 'noetl_shown' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+    ) AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_class AS c
+        INNER JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'noetl' AND c.relname = 'event'
+            AND pg_catalog.has_column_privilege(c.oid, 'context', 'SELECT')
+    ) AS is_shown,
     EXISTS (
         SELECT
         FROM pg_catalog.pg_roles AS r
@@ -154,9 +166,11 @@ class SqlConsole:
         is_done = False
         try:
             # A transaction that has read something can't be made writable any more.
-            role = await connection.fetchrow(_BEGIN, milliseconds, search_path)
+            role = await connection.fetchrow(_BEGIN, milliseconds, shown_path(search_path))
             if not is_ours and (role is None or role["is_dangerous"]):
                 raise RoleRefused
+            if role is not None and role["is_shown"]:
+                statement = await asyncio.to_thread(shown_statement, statement)
             outcome = await self._rows(connection, statement)
             is_done = True
         finally:

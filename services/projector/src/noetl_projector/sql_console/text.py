@@ -9,6 +9,7 @@ from noetl_common.pg.sql_text import code_and_quotes
 from noetl_contract.json import Json
 
 from noetl_projector.sql_console.allowed import StatementRefused, check_statement
+from noetl_projector.sql_console.shown import shown_names
 
 # A `$` behind a letter, digit or `$` belongs to a name.
 _NATIVE = re.compile(r"(?<![\w$])\$\d")
@@ -62,6 +63,11 @@ def read_statement(
     if is_native or not is_foreign:
         return Statement(text, values)
     return _marked(pieces, values)
+
+
+def shown_statement(statement: Statement) -> Statement:
+    """Return a statement on the views that hide secrets in place of their tables."""
+    return Statement(shown_names(statement.text), statement.parameters)
 
 
 def _named(pieces: _Pieces, parameters: Mapping[str, Json]) -> Statement:

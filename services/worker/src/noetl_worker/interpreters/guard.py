@@ -1,25 +1,11 @@
-"""Hide `/proc` from scripts; find and kill their left-over and excess processes."""
+"""Find and kill left-over and excess processes of scripts."""
 
 import contextlib
-import ctypes
 import os
 import signal
 from collections import defaultdict
 
 _PASSES = 50
-_PR_SET_DUMPABLE = 4
-
-
-def hide_from_scripts() -> None:
-    """Make `/proc/<our pid>` unreadable for processes of our own user.
-
-    Scripts run under our user; without this they could read the broker's password there. A
-    worker that runs as root cannot hide from its scripts this way.
-    """
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    except (OSError, AttributeError):  # another system
-        return
 
 
 def overgrown(roots: list[int], limit: int) -> list[int]:

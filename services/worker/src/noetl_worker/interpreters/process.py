@@ -9,13 +9,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
+from noetl_common.logging import get_logger
 
 from noetl_worker.interpreters.host.wire import PID
 
+_log = get_logger()
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop()); "
     "from host.nursery import main; del sys.path[0]; main()"
@@ -38,6 +40,32 @@ class InterpreterLimits:
     file_bytes: int
     output_bytes: int
     result_bytes: int
+    box: "ScriptBox | None" = None
+    """None: they may reach what the worker's user may."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptBox:
+    """What scripts may reach beside the system, their interpreter and their own directory."""
+
+    read: tuple[str, ...] = ()
+    """Paths to read."""
+    write: tuple[str, ...] = ()
+    """Paths to read and change."""
+    ports: tuple[int, ...] | None = None
+    """TCP ports to connect to and to listen at; None: all."""
+
+    def parent_directory(self) -> str:
+        """Return where directories of scripts are made: outside of what all may change."""
+        given = tempfile.gettempdir()
+        for path in (given, "/var/tmp", "/dev/shm"):  # noqa: S108  new directories of our own
+            place = Path(path).resolve()
+            if os.access(path, os.W_OK | os.X_OK) and not any(
+                place.is_relative_to(Path(shared).resolve()) for shared in self.write
+            ):
+                return path
+        _log.warning("script_directories_shared", path=given)
+        return given
 
 
 class ZygoteProcess:
@@ -82,6 +110,8 @@ class Nursery:
     def __init__(self, *, executable: str | None, limits: InterpreterLimits) -> None:
         self._executable = executable
         self._limits = limits
+        box = limits.box
+        self._parent = tempfile.gettempdir() if box is None else box.parent_directory()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         # Answers come without a name.
@@ -93,7 +123,7 @@ class Nursery:
         Raises:
             StartFailed: the program is not there or can't be started.
         """
-        directory = tempfile.mkdtemp(prefix=_PREFIX)
+        directory = tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent)
         pairs = [os.pipe() for _ in range(5)]
         # Of the job the worker has the end to write to, of the others the end to read from.
         (theirs, ours), *outputs = pairs
@@ -119,8 +149,7 @@ class Nursery:
             self._requests = None
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+            await asyncio.to_thread(_end, process)
 
     async def _fork(self, directory: str, pipes: tuple[int, ...]) -> tuple[int, int]:
         answer = None
@@ -169,7 +198,7 @@ class Nursery:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     cwd="/",
-                    env=_environment(f"{tempfile.gettempdir()}/{_PREFIX}{'_' * 8}"),
+                    env=_environment(f"{self._parent}/{_PREFIX}{'_' * 8}"),
                     start_new_session=True,
                 )
             except OSError as error:
@@ -178,6 +207,14 @@ class Nursery:
         ours.setblocking(False)
         self._requests = ours
         return ours
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_PROMPT_SECONDS)  # it ends with the socket, and leaves no zombies
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 async def _is_readable(descriptor: int, *, seconds: float) -> bool:
@@ -198,7 +235,12 @@ async def _is_readable(descriptor: int, *, seconds: float) -> bool:
 def _command(executable: str | None, requests: int, limits: InterpreterLimits) -> list[str]:
     """Return the command line; `host.nursery.main` reads its arguments."""
     options = ["-I", "-X", "utf8"] if executable else ["-I", "-S", "-X", "utf8"]
-    bounds = {"memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes}
+    box = limits.box
+    bounds = {
+        "memory_bytes": limits.memory_bytes,
+        "file_bytes": limits.file_bytes,
+        "box": None if box is None else asdict(box),
+    }
     return [
         executable or sys._base_executable,  # type: ignore[attr-defined]  # noqa: SLF001  the one outside of environments
         *options,

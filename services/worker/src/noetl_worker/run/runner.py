@@ -7,6 +7,7 @@ from time import perf_counter
 from traceback import format_exception
 
 from noetl_common.logging import get_logger
+from noetl_contract.http.secret_values import secret_values
 from noetl_contract.json import JsonObject
 
 from noetl_worker import metrics
@@ -116,14 +117,22 @@ class Runner:
                 "tool_broken",
                 kind=command.action,
                 command_id=command.command_id,
-                exception=mask(trace, self._secrets_of(command)),
+                exception=mask(trace, self._hidden_in_errors(command)),
             )
             return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
         return Outcome(status=result.status, result=reported)
 
     def _raised(self, command: Command, text: str) -> Outcome:
         metrics.RUN_ERRORS.labels(command.action).inc()
-        return Outcome(error=mask(text, self._secrets_of(command)))
+        return Outcome(error=mask(text, self._hidden_in_errors(command)))
+
+    def _hidden_in_errors(self, command: Command) -> tuple[str, ...]:
+        """Return the texts to mask in errors and logs.
+
+        Results may hold secrets of the workload: later steps need them.
+        """
+        values = command.context.get("render_context")
+        return (*secret_values(values), *self._secrets_of(command))
 
     def _secrets_of(self, command: Command) -> tuple[str, ...]:
         """Return the texts to mask in what a command puts out."""

@@ -87,6 +87,8 @@ class EventStream:
         self._types = types
         self._has_text_ids = has_text_ids
         self._position = 0
+        # Values that are to be masked are known where the log is: it is read for each message.
+        self._has_secrets = False
         self._heard: dict[int, _Event] = {}
         self._wake = asyncio.Event()
 
@@ -98,6 +100,7 @@ class EventStream:
         """
         page = await self._tail(limit=1, after_event_id=last_event_id)
         self._position = page.after_position
+        self._has_secrets = page.has_secrets
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Send events until the execution termination, the client leaves, or the process stops.
@@ -139,7 +142,7 @@ class EventStream:
 
     def _on_message(self, message: Incoming) -> None:
         """Keep an event for sending; those without room are read from the log later."""
-        event = _live_event(message.data)
+        event = None if self._has_secrets else _live_event(message.data)
         if event is not None and len(self._heard) < self._gateway.settings.stream_page_size:
             self._heard[event.position] = event
         self._wake.set()

@@ -15,9 +15,9 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import limits
+from . import box, limits
 from .traces import Traces
 from .wire import PID
 from .zygote import Zygote
@@ -37,25 +37,33 @@ _LOADED_MODULES = (
 _PIPES = 5
 
 
-def _serve(requests: socket.socket, *, limits_of_scripts: dict[str, int], parent: int) -> None:
+def _serve(requests: socket.socket, *, bounds: dict[str, Any], parent: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if not limits.arm_parent_death(signal.SIGTERM, parent=parent):
         os._exit(0)
     _load_modules()
     _prepare_interpreter()
+    box.give_up_privileges()
+    limits.adopt_orphans()
     traces = Traces()
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the worker sees their ends by their pipes
     own = os.getpid()
+    children = Children()
+    signal.signal(signal.SIGCHLD, children.on_end)
     while True:
         directory, pipes, _, _ = socket.recv_fds(requests, 4096, _PIPES)
         if not directory:
+            children.on_end()
             os._exit(0)
+        # An end between the fork and the note would take the zygote for a stray.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
         pid = os.fork()
         if pid == 0:
             requests.close()
-            _become_zygote(directory.decode(), pipes, limits_of_scripts, traces, parent=own)
+            _become_zygote(directory.decode(), pipes, bounds, traces, parent=own)
+        children.known.add(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         handle = os.pidfd_open(pid)
         socket.send_fds(requests, [PID.pack(pid)], [handle])
         for descriptor in (handle, *pipes):
@@ -65,13 +73,14 @@ def _serve(requests: socket.socket, *, limits_of_scripts: dict[str, int], parent
 def _become_zygote(
     directory: str,
     pipes: list[int],
-    limits_of_scripts: dict[str, int],
+    bounds: dict[str, Any],
     traces: Traces,
     *,
     parent: int,
 ) -> NoReturn:
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
         os.setsid()
         job, report, control, stdout, stderr = pipes
         for given, number in ((stdout, 1), (stderr, 2)):
@@ -81,12 +90,44 @@ def _become_zygote(
         for name in ("HOME", "TMPDIR"):
             _rename(name, directory)
             os.environ[name] = directory
+        given = bounds.pop("box")
         zygote = Zygote(
-            job=job, report=report, control=control, limits=limits_of_scripts, traces=traces
+            job=job,
+            report=report,
+            control=control,
+            limits=bounds,
+            box=None if given is None else box.Box(directory, **given),
+            traces=traces,
         )
         zygote.serve(parent=parent)
     finally:
         os._exit(1)
+
+
+class Children:
+    """The zygotes, and what a script has left behind that took its zygote away.
+
+    Such a process becomes our child, whatever it has done to its session and environment.
+    """
+
+    def __init__(self) -> None:
+        self.known: set[int] = set()
+        own = os.getpid()
+        self._list = f"/proc/{own}/task/{own}/children"
+
+    def on_end(self, *_given: object) -> None:
+        """Forget zygotes that have ended, and kill what is none."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                self.known.discard(pid)
+        with contextlib.suppress(OSError), open(self._list) as file:  # noqa: PTH123  the host avoids pathlib
+            for pid in map(int, file.read().split()):
+                if pid not in self.known:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
 
 
 def _rename(name: str, value: str) -> None:
@@ -129,4 +170,4 @@ def main() -> None:
     """Arguments: socket fd, parent's pid, limits as JSON."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     parent, bounds = int(sys.argv[2]), json.loads(sys.argv[3])
-    _serve(requests, limits_of_scripts=bounds, parent=parent)
+    _serve(requests, bounds=bounds, parent=parent)

@@ -28,6 +28,7 @@ from .wire import JOB, LENGTH, REPORT_MARK, STALE
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
+    from .box import Box
     from .traces import Traces
 
 
@@ -51,12 +52,14 @@ class ScriptProcess:
         report: int,
         control: int,
         parent: int,
+        box: Box | None,
         traces: Traces,
     ) -> None:
         self._job = job
         self._report = report
         self._control = control
         self._parent = parent
+        self._box = box
         self._traces = traces
         self._last: CodeType | None = None
         # By name and text; loops run one text often.
@@ -89,6 +92,8 @@ class ScriptProcess:
     def _prepare(self) -> None:
         _set_handler(_SIGTERM, _DEFAULT)
         os.setpgid(0, 0)
+        if self._box is not None:
+            self._box.close_in()
         if not limits.arm_parent_death(_SIGKILL, parent=self._parent):
             os._exit(1)
         os.close(self._control)

@@ -22,6 +22,7 @@ from .wire import CONTROL, ENDED, LEFT, READY, STALE
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .box import Box
     from .traces import Traces
 
 
@@ -29,12 +30,20 @@ class Zygote:
     """The parent of script processes; ends with the worker."""
 
     def __init__(
-        self, *, job: int, report: int, control: int, limits: dict[str, int], traces: Traces
+        self,
+        *,
+        job: int,
+        report: int,
+        control: int,
+        limits: dict[str, int],
+        box: Box | None,
+        traces: Traces,
     ) -> None:
         self.job = job
         self.report = report
         self.control = control
         self.limits = limits
+        self._box = box
         self._traces = traces
         self.directory = os.getcwd()  # noqa: PTH109  the host avoids pathlib on the hot path
         self._child = 0
@@ -47,7 +56,9 @@ class Zygote:
             self._end()
         limits.adopt_orphans()
         limits.apply_limits(self.limits)  # inherited by each script
-        self._traces.settle(descriptors_closed=1)
+        self._traces.settle(
+            descriptors_closed=1 + (self._box.descriptors if self._box is not None else 0)
+        )
         gc.freeze()
         try:
             while True:
@@ -64,6 +75,7 @@ class Zygote:
                 report=self.report,
                 control=self.control,
                 parent=self._pid,
+                box=self._box,
                 traces=self._traces,
             ).live()
         self._child = pid

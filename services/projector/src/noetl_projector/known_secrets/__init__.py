@@ -1,0 +1,1 @@
+"""Secret values of executions, to be masked in answers wherever they stand."""

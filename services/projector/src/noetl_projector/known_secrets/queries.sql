@@ -1,0 +1,30 @@
+-- Where the secrets of executions come from, on the shard's database.
+
+-- name: read_origins
+-- The workloads of executions and of those that started them, null where no key looks secret: what
+-- a parent passes on may have another key in its child. $1 execution ids, $2 generations
+WITH RECURSIVE origin AS (
+    SELECT
+        e.execution_id AS asked, e.parent_execution_id, e.context -> 'workload' AS workload,
+        1 AS generation
+    FROM noetl.event AS e
+    WHERE e.position = 1 AND e.execution_id = ANY($1::BIGINT[])
+    UNION ALL
+    SELECT
+        o.asked, e.parent_execution_id, e.context -> 'workload' AS workload,
+        o.generation + 1 AS generation
+    FROM origin AS o
+    INNER JOIN noetl.event AS e
+        ON e.execution_id = o.parent_execution_id AND e.position = 1
+    WHERE o.generation < $2::INTEGER
+)
+
+SELECT
+    o.asked,
+    CASE
+        WHEN o.workload::TEXT ~* (
+                'passw|pwd|secret|token|bearer|jwt|auth|credential|pem|cert|key|connection'
+            )
+            THEN o.workload
+    END AS workload
+FROM origin AS o;

@@ -1,0 +1,41 @@
+"""The secret values of an execution's workload, read once and kept."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from noetl_common.pg.database import Database, Store
+from noetl_contract.http.secret_values import secret_values
+
+if TYPE_CHECKING:
+    from noetl_contract.json import Json
+
+_GENERATIONS = 8
+_MOST = 10_000
+
+
+class KnownSecrets(Store):
+    """What to mask in the answers about an execution; the first event of a log never changes."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._known: OrderedDict[int, tuple[str, ...]] = OrderedDict()
+
+    async def of(self, execution_id: int) -> tuple[str, ...]:
+        """Return the texts that no answer about an execution may hold."""
+        return (await self.of_many((execution_id,)))[execution_id]
+
+    async def of_many(self, execution_ids: Iterable[int]) -> Mapping[int, tuple[str, ...]]:
+        """Return the same for several executions."""
+        found = {number: self._known.get(number) for number in execution_ids}
+        unknown = [number for number, secrets in found.items() if secrets is None]
+        if unknown:
+            rows = await self._db.fetch("read_origins", unknown, _GENERATIONS)
+            workloads: dict[int, list[Json]] = {}
+            for row in rows:
+                workloads.setdefault(row["asked"], []).append(row["workload"])
+            for number, origins in workloads.items():
+                found[number] = self._known[number] = secret_values(origins)
+            while len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        return {number: secrets or () for number, secrets in found.items()}

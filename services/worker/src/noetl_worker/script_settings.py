@@ -1,0 +1,70 @@
+"""Settings of what scripts may reach and use."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+_HIGHEST_PORT = 65535
+
+
+class ScriptSettings(BaseSettings):
+    """The worker's settings for the isolation of scripts; composed by inheritance."""
+
+    worker_script_isolated: bool = Field(
+        default=True,
+        description="Scripts reach only the files and processes below, where the kernel has "
+        "Landlock; false: all that the worker's user may reach.",
+    )
+    worker_script_network: str = Field(
+        default="all",
+        description="TCP ports that scripts may connect to and listen at: `all`, `none`, or "
+        "numbers by commas. Needs Landlock of version 4.",
+    )
+    worker_script_read_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Paths, by commas, that scripts may read, beside the system's, their "
+        "interpreter's and those of `PATH`.",
+    )
+    worker_script_write_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("/tmp", "/dev/shm"),  # noqa: S108  scripts share it, the worker keeps nothing there
+        description="Paths, by commas, that all scripts may read and change, beside their own "
+        "directory. What is there is seen by scripts of all executions.",
+    )
+
+    @field_validator("worker_script_read_paths", "worker_script_write_paths", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        paths = tuple(part.strip() for part in value.split(",") if part.strip())
+        for path in paths:
+            if not path.startswith("/"):
+                raise ValueError(f"a path of scripts has to begin with /: {path}")
+        return paths
+
+    @field_validator("worker_script_network")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        _ports(value)
+        return value
+
+    def script_ports(self) -> tuple[int, ...] | None:
+        """Return the TCP ports for scripts; None: all."""
+        return _ports(self.worker_script_network)
+
+
+def _ports(text: str) -> tuple[int, ...] | None:
+    word = text.strip().lower()
+    if word == "all":
+        return None
+    if word in {"none", ""}:
+        return ()
+    ports = []
+    for part in word.split(","):
+        if not part.strip().isdecimal() or not 0 < int(part) <= _HIGHEST_PORT:
+            raise ValueError(
+                f"no port of scripts: {part.strip() or text!r}; `all`, `none` or 1-65535"
+            )
+        ports.append(int(part))
+    return tuple(ports)

@@ -1,0 +1,86 @@
+"""A script leaves a process behind that has left its session and forgotten its environment."""
+
+import asyncio
+import contextlib
+import os
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from noetl_testkit.waiting import eventually
+from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
+from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
+
+_LEAVE = """
+import os, signal, sys, time
+zygote = os.getppid()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for number in range(1, 32):
+            if number not in (9, 19):
+                signal.signal(number, signal.SIG_IGN)
+        sleeper = os.fork()
+        if sleeper == 0:
+            os.execve("/bin/sleep", ["sleep", args["mark"]], {})
+        if args["kills"]:
+            try:
+                os.kill(zygote, signal.SIGKILL)
+            except PermissionError:
+                pass
+        os.execve("/bin/sleep", ["sleep", args["mark"]], {})
+    os._exit(0)
+time.sleep(args["seconds"])
+"""
+
+
+def sleepers(mark: str) -> list[int]:
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if (place / "cmdline").read_bytes() == f"sleep\0{mark}\0".encode():
+                    found.append(int(place.name))
+    return found
+
+
+def open_pool(box: ScriptBox | None) -> AbstractAsyncContextManager[InterpreterPool]:
+    limits = InterpreterLimits(
+        memory_bytes=1 << 30,
+        file_bytes=1 << 20,
+        output_bytes=1 << 16,
+        result_bytes=1 << 16,
+        box=box,
+    )
+    return interpreter_pool(
+        executable=None, limits=limits, size=2, warm=1, keeping=Keeping(most=2, seconds=60)
+    )
+
+
+def make_job(code: str, **arguments: Any) -> bytes:
+    job = {
+        "code": code,
+        "name": "<start>",
+        "args": arguments,
+        "execution_id": 1,
+        "step": "start",
+        "server_url": "",
+    }
+    return orjson.dumps(job)
+
+
+@pytest.mark.parametrize("kills", [False, True], ids=["quiet", "kills its parent"])
+@pytest.mark.parametrize("boxed", [False, True], ids=["without rules", "with rules"])
+async def test_nothing_of_a_script_is_left_when_its_step_is_over(
+    *, kills: bool, boxed: bool
+) -> None:
+    mark = f"98{int(kills)}{int(boxed)}.{os.getpid()}"
+    async with open_pool(ScriptBox() if boxed else None) as pool:
+        attack = make_job(_LEAVE, mark=mark, kills=kills, seconds=1)
+        await asyncio.gather(pool.run(attack, timeout=20, execution=1), return_exceptions=True)
+        await eventually(lambda: not sleepers(mark), what="all are gone")
+
+        after = await pool.run(make_job("result = 5"), timeout=20, execution=2)
+    assert after.value == 5
