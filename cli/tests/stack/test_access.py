@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from noetl.stack.access import needs_login, stack_access
 from noetl.stack.datadir import Identity
+from noetl.stack.servers.access import needs_login, stack_access
 
 ALL = "0.0.0.0"  # noqa: S104 -- compared, not bound
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from noetl.stack.access import StackAccess
+from noetl.stack.servers.access import StackAccess
 from noetl.stack.servers.databases import Databases
 from noetl.stack.services import MODULES, environment_of, replicas
 from noetl_common.shards import DatabaseAddress

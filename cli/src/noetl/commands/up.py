@@ -9,9 +9,9 @@ import typer
 from noetl_common.hiding import hide_from_scripts
 
 from noetl.commands.options import DataOption
-from noetl.stack.access import TOKEN_VARIABLE
 from noetl.stack.child import Child, ChildState
 from noetl.stack.datadir import locate
+from noetl.stack.servers.access import TOKEN_VARIABLE
 from noetl.stack.services import outside
 from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import DEFAULT_PORT, StackPlan, Supervisor, running

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from noetl_contract.json import Json
 
-from noetl.stack.access import TOKEN_VARIABLE
 from noetl.stack.datadir import DataDirectory, locate
 from noetl.stack.errors import StackError
+from noetl.stack.servers.access import TOKEN_VARIABLE
 
 _SECONDS = 35.0
 

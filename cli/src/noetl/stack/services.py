@@ -12,8 +12,8 @@ from dotenv import load_dotenv
 from noetl_common.shards import DatabaseAddress
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 
-from noetl.stack.access import StackAccess
 from noetl.stack.errors import StackError
+from noetl.stack.servers.access import StackAccess
 from noetl.stack.servers.databases import Databases, databases_of, single_database
 
 EDGE = "api-gateway"

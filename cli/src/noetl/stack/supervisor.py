@@ -14,7 +14,6 @@ from pathlib import Path
 from noetl_contract.documents.broker_users import broker_users
 
 from noetl.stack import leftovers, services
-from noetl.stack.access import stack_access
 from noetl.stack.child import Child, ChildSpec, ChildState
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
@@ -22,6 +21,7 @@ from noetl.stack.http_probe import status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.servers import migrations
+from noetl.stack.servers.access import stack_access
 from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.postgres import PostgresInstance
