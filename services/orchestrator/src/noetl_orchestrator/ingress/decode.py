@@ -106,8 +106,7 @@ def turn_input_of(
         if deadline is not None:
             turn_input.deadline = datetime.fromtimestamp(deadline / 1000, UTC)
         turn_input.request_keys = _start_keys(message, idempotency_seconds)
-        if message.trace is None:
-            turn_input.parent_trace_of = message.parent_execution_id
+        turn_input.is_child = message.parent_execution_id is not None
     elif isinstance(message, EventsMessage) and message.idempotency_key:
         scope = f"events:{message.execution_id}"
         key = RequestKey(scope, message.idempotency_key, idempotency_seconds)

@@ -1,4 +1,4 @@
-"""Request keys, and traces that starts take over from their parents."""
+"""Request keys: a repeated request gets the first answer."""
 
 from collections.abc import Mapping
 
@@ -36,19 +36,6 @@ async def answer_repetitions(
         if undecided:
             left.append(Group(group.execution_id, undecided))
     return left
-
-
-async def copy_traces(store: Store, groups: list[Group]) -> None:
-    """Give starts without a trace that of their parent."""
-    inputs = [one for group in groups for one in group.inputs if one.parent_trace_of is not None]
-    if not inputs:
-        return
-    traces = await store.find_traces(sorted({one.parent_trace_of or 0 for one in inputs}))
-    for turn_input in inputs:
-        parent, turn_input.parent_trace_of = turn_input.parent_trace_of, None
-        if parent in traces and isinstance(turn_input.message, ExecuteMessage):
-            trace = {"trace": traces[parent]}
-            turn_input.message = turn_input.message.model_copy(update=trace)
 
 
 def _held_answer(

@@ -422,3 +422,36 @@ async def test_another_host_never_sees_an_api_key(
     result = await call(toolbox, {"url": target}, auth=auth)
 
     assert ("x-secret" in result.value["body"]["headers"]) is shown
+
+
+@pytest.mark.parametrize(("path", "shown"), [("elsewhere?{port}", False), ("echo", True)])
+async def test_another_host_never_sees_a_header_that_is_a_secret(
+    toolbox: ToolRegistry, url: str, path: str, *, shown: bool
+) -> None:
+    target = f"{url}/{path.format(port=url.rpartition(':')[2])}"
+    headers = {"X-Api-Key": "k-123", "X-Amz-Security-Token": "t", "X-Request-Id": "7"}
+
+    result = await call(toolbox, {"url": target, "headers": headers})
+
+    seen = result.value["body"]["headers"]
+    assert ("x-api-key" in seen, "x-amz-security-token" in seen) == (shown, shown)
+    assert seen["x-request-id"] == "7"
+
+
+async def test_a_playbook_does_not_say_how_a_body_ends(toolbox: ToolRegistry, url: str) -> None:
+    headers = {
+        "Transfer-Encoding": "chunked",
+        "content-length": "1",
+        "Connection": "upgrade, x-request-id",
+        "Upgrade": "h2c",
+        "X-Request-Id": "7",
+    }
+
+    result = await call(
+        toolbox, {"url": f"{url}/echo", "method": "POST", "body": "hello", "headers": headers}
+    )
+
+    seen = result.value["body"]["headers"]
+    assert "transfer-encoding" not in seen
+    assert "upgrade" not in seen
+    assert (seen["content-length"], seen["x-request-id"]) == ("5", "7")

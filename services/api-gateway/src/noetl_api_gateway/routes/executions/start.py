@@ -209,8 +209,19 @@ async def _as_child(
     )
     wait = gateway.settings.resolve_patience_seconds
     found = await gateway.services.ask(CHILD, asked, execution_id=parent, within=wait)
-    trace = found.trace if message.trace is None else message.trace
-    return message.model_copy(update={"execution_id": found.child_id, "trace": trace})
+    taken_over = {
+        name: getattr(found, name)
+        for name in ("trace", "owner", "namespace")
+        if getattr(message, name) is None
+    }
+    return message.model_copy(
+        update={
+            "execution_id": found.child_id,
+            "root_execution_id": found.root_execution_id,
+            "depth": found.depth,
+            **taken_over,
+        }
+    )
 
 
 async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer:
