@@ -4,11 +4,11 @@ Where callers are known, a living registration stays with the caller that has ma
 """
 
 import orjson
+from noetl_common.crypto.opening import SealingKey
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
 from noetl_contract.json import Json, JsonObject
 from noetl_testkit.postgres import Database
-from noetl_common.crypto.opening import SealingKey
 
 from services.catalog.tests.world import CANARY, World, open_world
 
