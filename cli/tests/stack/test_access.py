@@ -43,8 +43,8 @@ def test_keys_are_made_once_and_told_to_few() -> None:
     assert re.fullmatch(r"nk_[0-9a-f]{12}_[\w-]{43}", first.admin_key)
     assert first.admin_key not in repr(first)
     assert told == {
-        "api-gateway": {"NOETL_COMMAND_KEY": first.command_key, "NOETL_AUTH": "on"},
-        "orchestrator": {"NOETL_COMMAND_KEY": first.command_key},
+        "api-gateway": {"NOETL_AUTH": "on"},
+        "orchestrator": {},
         "catalog": {
             "NOETL_AUTH": "on",
             "NOETL_ACCESS_KEYS": f"admin={first.admin_key},worker={first.worker_key}",
@@ -59,7 +59,6 @@ def test_what_the_environment_says_stays() -> None:
     uses_token = {"NOETL_KEYCHAIN_ENV_VARS": "X,NOETL_INTERNAL_API_TOKEN"}
 
     assert access.of_service("worker", uses_token) == {}
-    assert access.of_service("orchestrator", {"NOETL_COMMAND_KEY": "own"}) == {}
     told = access.of_service("catalog", {"NOETL_ACCESS_KEYS": "viewer=k,"})
     assert told["NOETL_ACCESS_KEYS"].endswith(f"worker={access.worker_key},viewer=k")
 

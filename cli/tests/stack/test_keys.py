@@ -26,7 +26,8 @@ def keys() -> dict[str, dict[str, str]]:
             public="http://h",
             folder=Path("/srv/noetl"),
             encryption_key=MADE,
-            access=StackAccess(is_on=False, command_key="c"),
+            command_key="also made",
+            access=StackAccess(is_on=False),
         )
         found[replica.service] = {k: v for k, v in environment.items() if k.startswith(KEY)}
     return found

@@ -10,6 +10,7 @@ from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
+from noetl_common.egress.rules import Egress
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -60,10 +61,17 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         bus = await stack.enter_async_context(connect(settings, name="worker"))
         edge = await stack.enter_async_context(open_edge(settings))
         http = await stack.enter_async_context(
+            open_tool_client(
+                seconds=settings.worker_http_timeout_seconds, egress=Egress.of(settings)
+            )
+        )
+        own_http = await stack.enter_async_context(
             open_tool_client(seconds=settings.worker_http_timeout_seconds)
         )
         pool = await stack.enter_async_context(_interpreters(settings))
-        toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
+        toolbox = load_tools(
+            ToolParts(settings=settings, http=http, own_http=own_http, interpreters=pool, edge=edge)
+        )
         stack.push_async_callback(toolbox.close)
         transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox)
         durable = settings.durable()

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 from uuid import uuid4
 
+from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
@@ -16,7 +17,7 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
-class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
+class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
     """Settings of a worker process."""
 
     template_source_chars: int = Field(

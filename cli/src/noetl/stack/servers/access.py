@@ -21,21 +21,17 @@ class StackAccess:
 
     Attributes:
         is_on: whether callers must log in.
-        command_key: the key under which commands carry their capability.
         admin_key: an API key of an administrator.
         worker_key: the API key of the stack's own workers.
     """
 
     is_on: bool
-    command_key: str = field(repr=False)
     admin_key: str = field(default="", repr=False)
     worker_key: str = field(default="", repr=False)
 
     def of_service(self, service: str, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a process; what the environment says itself stays."""
         told: dict[str, str] = {}
-        if service in {"api-gateway", "orchestrator"} and not inherited.get("NOETL_COMMAND_KEY"):
-            told["NOETL_COMMAND_KEY"] = self.command_key
         if not self.is_on:
             return told
         if service in {"api-gateway", "catalog"}:
@@ -61,14 +57,12 @@ def stack_access(
         environment: where `NOETL_AUTH` is looked up.
     """
     env = os.environ if environment is None else environment
-    identity.command_key = identity.command_key or secrets.token_hex(32)
     is_on = needs_login(host, env)
     if is_on:
         identity.admin_key = identity.admin_key or _new_key()
         identity.worker_key = identity.worker_key or _new_key()
     return StackAccess(
         is_on=is_on,
-        command_key=identity.command_key,
         admin_key=identity.admin_key,
         worker_key=identity.worker_key,
     )

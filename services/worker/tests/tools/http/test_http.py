@@ -315,6 +315,18 @@ async def test_auth_that_is_not_there_raises(
     assert f"Authentication error: {message}" == str(raised.value)
 
 
+async def test_the_auth_of_a_step_wins_over_a_login_in_the_address(
+    toolbox: ToolRegistry, url: str
+) -> None:
+    """`server_url` has one, the capability of the command."""
+    address = url.replace("://", "://384.7:secret@") + "/echo"
+    own = await call(toolbox, {"url": address}, auth={"type": "bearer", "token": "mine"})
+    none = await call(toolbox, {"url": address})
+
+    assert own.data["body"]["headers"]["authorization"] == "Bearer mine"
+    assert none.data["body"]["headers"]["authorization"].startswith("Basic ")
+
+
 async def test_auth_inside_a_pipeline_is_applied(toolbox: ToolRegistry, url: str) -> None:
     task = {"kind": "http", "url": f"{url}/echo", "auth": {"type": "bearer", "token": "t"}}
     context = ToolContext(variables={}, execution_id=7, step="s", server_url="", toolbox=toolbox)

@@ -147,6 +147,9 @@ class Http:
                 headers.setdefault("content-type", call.content_type)
             headers.update(_trimmed(call.auth))
             target = httpx.URL(call.url)
+            if "authorization" in headers:
+                # What the step says wins over a login in the address, as `server_url` has one.
+                target = target.copy_with(userinfo=b"")
             if call.params:
                 target = target.copy_merge_params(call.params)
             return self._client.build_request(
@@ -291,7 +294,7 @@ def create(parts: ToolParts) -> Tool:
     settings = parts.settings
     return Http(
         parts.http,
-        GoogleTokens(parts.http, settings),
+        GoogleTokens(parts.own_http or parts.http, settings),
         timeout_seconds=settings.worker_http_timeout_seconds,
         body_bytes=settings.worker_http_body_bytes,
         limits=RepeatLimits(
