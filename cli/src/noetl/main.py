@@ -25,6 +25,7 @@ app.command()(operate.topology)
 app.command()(operate.rebuild)
 app.command()(operate.env)
 app.command()(logins.nats_users)
+app.command()(logins.db_roles)
 
 
 def main() -> None:

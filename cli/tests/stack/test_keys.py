@@ -25,6 +25,7 @@ def keys() -> dict[str, dict[str, str]]:
             public="http://h",
             folder=Path("/srv/noetl"),
             encryption_key=MADE,
+            command_key="also made",
         )
         found[replica.service] = {k: v for k, v in environment.items() if k.startswith(KEY)}
     return found

@@ -25,11 +25,13 @@ from noetl_contract.streams import STREAMS
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
+from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
 from noetl_api_gateway.http.shell import Door, Shell
 from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
+from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.registry import route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -65,12 +67,15 @@ def create_app(settings: Settings | None = None) -> Shell:
             living.cancel()
             await asyncio.wait({living})
 
+    bounds_rates = settings.bounds_rates(is_login_needed=False)
+    rates = RateGuard(settings.rates()) if bounds_rates else None
     app = Litestar(
         route_handlers=route_handlers(settings),
+        guards=[] if rates is None else [rates.guard],
         dependencies={"gateway": Provide(provide_gateway), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
-        state=State({INTERNAL_TOKEN_STATE: settings.internal_api_token}),
+        state=State({INTERNAL_TOKEN_STATE: settings.internal_api_token, RATES_STATE: rates}),
         openapi_config=OpenAPIConfig(
             title="NoETL",
             version="1",
@@ -92,18 +97,25 @@ def create_app(settings: Settings | None = None) -> Shell:
         logging_config=None,
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, door=_door(settings), service=service)
+    return Shell(routed, door=_door(settings, is_login_needed=False), service=service)
 
 
-def _door(settings: Settings) -> Door:
+def _door(settings: Settings, *, is_login_needed: bool) -> Door:
     own = urlsplit(settings.public_server_url).hostname
     given = (*settings.host_names(), own) if own else settings.host_names()
     names = ServerNames(given, bound_to=settings.http_host)
     return Door(
         names,
-        Origins(settings.origins(), names, is_open=True),
+        Origins(settings.origins(), names, is_open=not is_login_needed),
         BodyBudget(settings.max_buffered_body_bytes),
+        _failed_logins(settings, is_login_needed=is_login_needed),
     )
+
+
+def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins | None:
+    rate = settings.rates().get("failed_logins")
+    is_bounded = settings.bounds_rates(is_login_needed=is_login_needed)
+    return FailedLogins(rate) if rate is not None and is_bounded else None
 
 
 async def _live(service: GatewayProcess) -> None:

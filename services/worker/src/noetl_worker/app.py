@@ -10,6 +10,7 @@ from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
+from noetl_common.egress.rules import Egress
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -22,6 +23,7 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
@@ -60,10 +62,17 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         bus = await stack.enter_async_context(connect(settings, name="worker"))
         edge = await stack.enter_async_context(open_edge(settings))
         http = await stack.enter_async_context(
+            open_tool_client(
+                seconds=settings.worker_http_timeout_seconds, egress=Egress.of(settings)
+            )
+        )
+        own_http = await stack.enter_async_context(
             open_tool_client(seconds=settings.worker_http_timeout_seconds)
         )
         pool = await stack.enter_async_context(_interpreters(settings))
-        toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
+        toolbox = load_tools(
+            ToolParts(settings=settings, http=http, own_http=own_http, interpreters=pool, edge=edge)
+        )
         stack.push_async_callback(toolbox.close)
         transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox)
         durable = settings.durable()
@@ -73,7 +82,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         service.spawn(
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
         )
-        service.spawn("guard", run_guard(pool, processes=settings.worker_python_processes))
+        service.spawn("guard", run_guard(pool, _tree_limits(settings)))
         await register_until_done(transport)
         service.spawn("commands", _work(settings, service, bus, transport))
         yield
@@ -183,6 +192,15 @@ def _secrets(settings: Settings) -> dict[str, str]:
     """Return the environment variables that the operator lets tools use."""
     names = (name.strip() for name in settings.keychain_env_vars.split(","))
     return {name: value for name in names if name and (value := os.environ.get(name))}
+
+
+def _tree_limits(settings: Settings) -> TreeLimits:
+    return TreeLimits(
+        processes=settings.worker_python_processes,
+        memory_bytes=settings.worker_python_memory_bytes,
+        files=settings.worker_python_directory_files,
+        files_bytes=settings.worker_python_directory_bytes,
+    )
 
 
 def _script_box(settings: Settings) -> ScriptBox | None:

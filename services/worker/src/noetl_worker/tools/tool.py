@@ -197,6 +197,9 @@ class ToolParts:
 
     settings: Settings
     http: httpx.AsyncClient
+    """For addresses that playbooks name."""
     interpreters: InterpreterPool
     edge: Edge
     """The control plane, for tools that start, ask or fetch there."""
+    own_http: httpx.AsyncClient | None = None
+    """For the worker's own surroundings, as the metadata of its machine; without one ``http``."""

@@ -42,7 +42,7 @@ class ScriptSource:
     @classmethod
     def of(cls, parts: ToolParts) -> Self:
         """Make it of the worker's parts."""
-        google = GoogleTokens(parts.http, parts.settings)
+        google = GoogleTokens(parts.own_http or parts.http, parts.settings)
         return cls(parts.http, google, storage=parts.settings.google_storage_host)
 
     async def read(self, config: JsonObject, fields: Fields, context: ToolContext) -> JsonObject:

@@ -1,0 +1,50 @@
+"""The part of the lock that an image gets is what its packages need, and nothing else."""
+
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.image.requirements_of import entries, needed
+
+LOCK = (Path(__file__).parents[3] / "requirements.txt").read_text()
+LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common"}
+SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
+
+
+def by_metadata(packages: set[str]) -> set[str]:
+    """Follow what installed packages say they require."""
+    found: set[str] = set()
+    waiting = [(package, frozenset[str]()) for package in packages]
+    seen = set(waiting)
+    while waiting:
+        package, extras = waiting.pop()
+        for text in metadata.requires(package) or []:
+            required = Requirement(text)
+            if required.marker is not None and not any(
+                required.marker.evaluate({"extra": extra}) for extra in {"", *extras}
+            ):
+                continue
+            name = canonicalize_name(required.name)
+            found.add(name)
+            entry = (name, frozenset(required.extras))
+            if entry not in seen:
+                seen.add(entry)
+                waiting.append(entry)
+    return {name for name in found if not name.startswith("noetl")}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_gets_what_its_service_requires(service: str) -> None:
+    packages = {*LIBRARIES, f"noetl-{service}"}
+    named = {name for name, _, _ in entries("\n".join(needed(LOCK, packages)))}
+    installed = {canonicalize_name(found.name) for found in metadata.distributions()}
+
+    assert named & installed == by_metadata(packages)
+    assert not {"pytest", "mypy", "ruff"} & named
+
+
+def test_every_entry_has_a_hash() -> None:
+    assert all("--hash=sha256:" in text for text in needed(LOCK, {*LIBRARIES, "noetl-worker"}))
