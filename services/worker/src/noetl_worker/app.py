@@ -23,6 +23,7 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
@@ -80,7 +81,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         service.spawn(
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
         )
-        service.spawn("guard", run_guard(pool, processes=settings.worker_python_processes))
+        service.spawn("guard", run_guard(pool, _tree_limits(settings)))
         await register_until_done(transport)
         service.spawn("commands", _work(settings, service, bus, transport))
         yield
@@ -186,6 +187,15 @@ def _secrets(settings: Settings) -> dict[str, str]:
     """Return the environment variables that the operator lets tools use."""
     names = (name.strip() for name in settings.keychain_env_vars.split(","))
     return {name: value for name in names if name and (value := os.environ.get(name))}
+
+
+def _tree_limits(settings: Settings) -> TreeLimits:
+    return TreeLimits(
+        processes=settings.worker_python_processes,
+        memory_bytes=settings.worker_python_memory_bytes,
+        files=settings.worker_python_directory_files,
+        files_bytes=settings.worker_python_directory_bytes,
+    )
 
 
 def _script_box(settings: Settings) -> ScriptBox | None:

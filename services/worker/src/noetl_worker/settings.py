@@ -141,7 +141,10 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         default=5.0, gt=0, description="Seconds for which such a process waits."
     )
     worker_python_memory_bytes: int = Field(
-        default=1024 * _MEBIBYTE, ge=0, description="Address space of one script; 0: no limit."
+        default=1024 * _MEBIBYTE,
+        ge=0,
+        description="Address space of each process of a script, and memory of all together; "
+        "0: no limit.",
     )
     worker_python_file_bytes: int = Field(
         default=1024 * _MEBIBYTE, ge=0, description="Largest file of one script; 0: no limit."
