@@ -88,7 +88,9 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         default=1000, ge=1, description="Credentials kept at once."
     )
     keychain_env_vars: str = Field(
-        default="", description="Names, by commas, of variables that tools may use as secrets."
+        default="",
+        description="Names, by commas, of variables that tools may use as secrets; `NAME@host|host`"
+        " is sent to these hosts only, and what begins with NOETL_ to the control plane only.",
     )
     worker_heartbeat_interval: float = Field(
         default=15.0,

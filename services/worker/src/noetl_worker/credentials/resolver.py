@@ -14,6 +14,7 @@ from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.credentials.type_mappings import Applied, apply_type
 from noetl_worker.template_literals import is_template, literal
+from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.tool import ToolContext
 
 # What has a credential of its own inside a tool's configuration: a map or a list of maps.
@@ -96,11 +97,14 @@ class CommandCredentials:
     ) -> tuple[JsonObject, JsonObject | None, ToolContext]:
         applied = await self._apply(alias)
         own = {name: value for name, value in config.items() if name not in {"auth", "credential"}}
+        own_host = own.get("host")
+        if isinstance(own_host, str) and not may_be_sent(f"//{own_host}", applied.hosts):
+            raise CredentialError(f"credential '{alias}' may not be sent to '{own_host[:200]}'")
         for name, value in applied.fields.items():
             if own.get(name) is None:
                 own[name] = literal(value)
         if applied.secret is not None:
-            context = replace(context, secrets={**context.secrets, alias: applied.secret})
+            context = context.with_secret(alias, applied.secret, hosts=applied.hosts)
         return own, applied.auth, context
 
     async def _complete(self, auth: Mapping[str, Json], context: ToolContext) -> ToolContext:
@@ -126,7 +130,7 @@ class CommandCredentials:
             raise
         if applied.secret is None:
             return context
-        return replace(context, secrets={**context.secrets, alias: applied.secret})
+        return context.with_secret(alias, applied.secret, hosts=applied.hosts)
 
     async def _apply(self, alias: str) -> Applied:
         applied = apply_type(await self._find(alias))

@@ -136,6 +136,8 @@ class ToolContext:
     step: str
     server_url: str
     secrets: Mapping[str, str] = field(default_factory=dict)
+    secret_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Hosts that a secret may be sent to, by its name; those without an entry may go anywhere."""
     timeout: int | None = None
     """The lifted ``timeout`` of a single tool."""
     auth: Mapping[str, Json] | None = None
@@ -158,6 +160,17 @@ class ToolContext:
             return render_worker(value, scope)
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
+
+    def with_secret(
+        self, name: str, secret: str, *, hosts: tuple[str, ...] | None
+    ) -> "ToolContext":
+        """Return the context with one more secret, and where it may be sent."""
+        others = {key: value for key, value in self.secret_hosts.items() if key != name}
+        return replace(
+            self,
+            secrets={**self.secrets, name: secret},
+            secret_hosts=others if hosts is None else {**others, name: hosts},
+        )
 
     def with_variables(self, variables: JsonObject, **changes: Json) -> "ToolContext":
         """Return the context of a task inside: other variables, nothing lifted."""
