@@ -38,6 +38,7 @@ from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
@@ -108,7 +109,11 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
                 await run_pull_each(
                     bus,
                     settings.durable(),
-                    transport.handle,
+                    SlotShares(
+                        transport.handle,
+                        slots=settings.worker_max_concurrent,
+                        share=settings.pool_share,
+                    ),
                     permits=settings.worker_max_concurrent,
                     drain_seconds=grace * 0.7,
                     on_progress=service.beater("commands"),

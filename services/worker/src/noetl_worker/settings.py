@@ -104,6 +104,13 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         validation_alias="WORKER_MAX_CONCURRENT",
         description="Commands at once.",
     )
+    pool_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Part of its slots that slow commands of one execution may hold while others "
+        "wait; 1: all (L7).",
+    )
     worker_nats_lag_poll_interval: float = Field(
         default=5.0,
         ge=1,

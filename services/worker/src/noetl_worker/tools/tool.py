@@ -146,15 +146,22 @@ class ToolContext:
     toolbox: "Toolbox"
     event_id: int = 0
     """Event id of the command; 0 when unknown."""
+    is_rendered: bool = False
+    """Whether the configuration is rendered already, as that of a pipeline's task is."""
     child_starts: Counter[str] = field(default_factory=Counter)
     """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 
     def render(self, value: Json, *, extra: Mapping[str, Json] | None = None) -> Json:
         """Render by the worker's rules, with more variables if given.
 
+        A configuration that is rendered already comes back as it is: what a task's templates put
+        into it is data, whatever it looks like.
+
         Raises:
             ToolError: a template is wrong.
         """
+        if extra is None and self.is_rendered:
+            return value
         scope = self.variables if extra is None else {**self.variables, **extra}
         try:
             return render_worker(value, scope)
