@@ -108,6 +108,10 @@ class Stack:
             self._values = json.loads(done.stdout)
         return dict(self._values)
 
+    def admin_key(self) -> str:
+        """Return the key of the stack's administrator; empty where no login is needed."""
+        return DataDirectory(self.data).admin_key()
+
     def dsn(self, database: str | None = None) -> str:
         """Return the address of the stack's database, or of another one on its server."""
         values = self.values()
@@ -152,9 +156,14 @@ class Stack:
             self.process.wait(timeout=10)
             self.process = None
 
-    def client(self) -> httpx.Client:
-        """Return an HTTP client of the edge."""
-        return httpx.Client(base_url=self.url, timeout=35)
+    def client(self, token: str | None = None) -> httpx.Client:
+        """Return an HTTP client of the edge.
+
+        It shows a token, ``""`` for none; else the key of the administrator, if there is one.
+        """
+        shown = self.admin_key() if token is None else token
+        headers = {"authorization": f"Bearer {shown}"} if shown else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=35)
 
 
 @contextlib.contextmanager

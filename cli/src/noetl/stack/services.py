@@ -13,6 +13,7 @@ from noetl_common.shards import DatabaseAddress
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 
 from noetl.stack.errors import StackError
+from noetl.stack.servers.access import StackAccess
 from noetl.stack.servers.databases import Databases, databases_of, single_database
 
 EDGE = "api-gateway"
@@ -28,6 +29,8 @@ _COMMAND_KEY = "NOETL_COMMAND_KEY"
 
 # Who makes the capabilities of commands, and who checks them.
 _WITH_CAPABILITIES = frozenset({EDGE, "orchestrator"})
+# What the catalog alone is told.
+_SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
 
 # Modules by service, in the order of the summary.
 MODULES: Mapping[str, str] = {
@@ -159,6 +162,7 @@ def environment_of(
     folder: Path,
     encryption_key: str,
     command_key: str,
+    access: StackAccess,
 ) -> dict[str, str]:
     """Return the environment of one process; our own environment may override the settings."""
     # Only who stores secrets gets the key. A blank one is none, as it is for the service.
@@ -199,14 +203,18 @@ def environment_of(
         fixed["NOETL_SHARD_INDEX"] = str(replica.shard)
     # Who has no business in the database isn't told where it is.
     database = {} if replica.service in FRONT else databases.environment
-    inherited = {
-        k: v
-        for k, v in os.environ.items()
-        if not _is_replaced(k)
-        and (replica.service == KEEPER or not k.startswith(_KEY))
-        and (replica.service in _WITH_CAPABILITIES or k != _COMMAND_KEY)
-    }
+    inherited = {k: v for k, v in os.environ.items() if _is_for(replica, k)}
+    fixed |= access.of_service(replica.service, inherited)
     return {**defaults, **inherited, **database, **secret, **fixed}
+
+
+def _is_for(replica: Replica, variable: str) -> bool:
+    """Whether a process gets a variable of our own environment."""
+    if _is_replaced(variable):
+        return False
+    if variable == _COMMAND_KEY:
+        return replica.service in _WITH_CAPABILITIES
+    return replica.service == KEEPER or not variable.startswith(_SECRETS)
 
 
 def _is_replaced(variable: str) -> bool:

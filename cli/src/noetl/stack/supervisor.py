@@ -22,6 +22,7 @@ from noetl.stack.http_probe import probe_context, status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.servers import migrations
+from noetl.stack.servers.access import stack_access
 from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.postgres import PostgresInstance
@@ -71,6 +72,7 @@ class Supervisor:
         self._failure: BaseException | None = None
         self._is_migrated = False
         self._changed = asyncio.Event()
+        self.access = stack_access(identity, plan.host)
         self.edge_port = self._edge_port()
         self.children: list[Child] = []
         self._nats: NatsInstance | None = None
@@ -114,6 +116,15 @@ class Supervisor:
                 f"after {timeout_seconds:.0f} s still not ready: {self._missing()}; "
                 f"see noetl-server logs, or the files in {self.plan.data.logs}"
             ) from None
+
+    def unseen_admin_key(self) -> str | None:
+        """Return the key of the administrator the first time, None afterwards."""
+        identity = self._identity
+        if not self.access.is_on or identity.is_admin_key_shown:
+            return None
+        identity.is_admin_key_shown = True
+        self.plan.data.save_identity(identity)
+        return identity.admin_key
 
     def kill(self) -> None:
         """Kill every process."""
@@ -275,6 +286,7 @@ class Supervisor:
             folder=self.plan.data.root,
             encryption_key=self._identity.encryption_key,
             command_key=self._identity.command_key,
+            access=self.access,
         )
 
         host = services.reachable(self.plan.host) if is_edge else "127.0.0.1"

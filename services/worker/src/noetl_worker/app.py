@@ -32,11 +32,13 @@ from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
+from noetl_worker.tools.http.hosts import address_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
@@ -107,7 +109,11 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
                 await run_pull_each(
                     bus,
                     settings.durable(),
-                    transport.handle,
+                    SlotShares(
+                        transport.handle,
+                        slots=settings.worker_max_concurrent,
+                        share=settings.pool_share,
+                    ),
                     permits=settings.worker_max_concurrent,
                     drain_seconds=grace * 0.7,
                     on_progress=service.beater("commands"),
@@ -125,10 +131,12 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
     identity = Identity.of_this_process(settings, public_key=sealing.public)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
+    secrets = _secrets(settings)
     runner = Runner(
         toolbox=toolbox,
         worker_id=identity.worker_id,
-        secrets=_secrets(settings),
+        secrets={name: value for name, (value, _) in secrets.items()},
+        secret_hosts={name: hosts for name, (_, hosts) in secrets.items() if hosts is not None},
         credentials=EdgeCredentials(
             edge,
             worker_id=identity.worker_id,
@@ -183,10 +191,25 @@ def _machine_id(settings: Settings) -> int:
     return int.from_bytes(digest) & 0x3FF
 
 
-def _secrets(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that the operator lets tools use."""
-    names = (name.strip() for name in settings.keychain_env_vars.split(","))
-    return {name: value for name in names if name and (value := os.environ.get(name))}
+def _secrets(settings: Settings) -> dict[str, tuple[str, tuple[str, ...] | None]]:
+    """Return the variables that the operator lets tools use, and the hosts they may be sent to.
+
+    What is NoETL's own, such as the internal token, goes to the control plane only.
+    """
+    own = tuple(
+        address
+        for url in (settings.server_url, settings.public_server_url)
+        if (address := address_of(url)) is not None
+    )
+    found: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+    for entry in settings.keychain_env_vars.split(","):
+        name, has_hosts, hosts = entry.strip().partition("@")
+        value = os.environ.get(name) if name else None
+        if value and has_hosts:
+            found[name] = value, tuple(hosts.split("|"))
+        elif value:
+            found[name] = value, own if name.startswith("NOETL_") else None
+    return found
 
 
 def _tree_limits(settings: Settings) -> TreeLimits:

@@ -88,7 +88,9 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         default=1000, ge=1, description="Credentials kept at once."
     )
     keychain_env_vars: str = Field(
-        default="", description="Names, by commas, of variables that tools may use as secrets."
+        default="",
+        description="Names, by commas, of variables that tools may use as secrets; `NAME@host|host`"
+        " is sent to these hosts only, and what begins with NOETL_ to the control plane only.",
     )
     worker_heartbeat_interval: float = Field(
         default=15.0,
@@ -101,6 +103,13 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
         ge=1,
         validation_alias="WORKER_MAX_CONCURRENT",
         description="Commands at once.",
+    )
+    pool_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Part of its slots that slow commands of one execution may hold while others "
+        "wait; 1: all (L7).",
     )
     worker_nats_lag_poll_interval: float = Field(
         default=5.0,

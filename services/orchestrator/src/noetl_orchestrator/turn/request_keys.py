@@ -9,6 +9,8 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import RequestKeyHolder
 from noetl_orchestrator.turn.inputs import Group, TurnInput
 
+_OTHER = "Idempotency-Key was used for another request: path, payload, pool or parent differ"
+
 
 async def answer_repetitions(
     store: Store, groups: list[Group], settled: list[tuple[TurnInput, Answer]]
@@ -46,6 +48,8 @@ def _held_answer(
             continue
         if not isinstance(turn_input.message, ExecuteMessage):
             return Answer(body=holder.answer)
+        if key.is_of_another(holder.answer):
+            return Answer(422, error=_OTHER)
         if holder.execution_id != turn_input.execution_id:
             return Answer(
                 body={

@@ -79,6 +79,7 @@ class ExecutionHandlers(Handlers):
             status=request.status,
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
+            stems=None if request.principal is None else request.principal.stems(),
         )
         secrets = await self._secrets.of_many(
             state.execution_id for state in states if state.error is not None

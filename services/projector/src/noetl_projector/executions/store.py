@@ -97,9 +97,12 @@ class ExecutionStore(Store):
         status: str | None,
         limit: int,
         offset: int,
+        stems: list[str] | None = None,
     ) -> list[State]:
-        """Return executions, newest first."""
-        rows = await self._db.fetch("list_states", catalog_id, path_part, status, limit, offset)
+        """Return executions, newest first; with stems those whose path is below one of them."""
+        rows = await self._db.fetch(
+            "list_states", catalog_id, path_part, status, limit, offset, stems
+        )
         return [State(**row) for row in rows]
 
     async def read_after(self, execution_id: int, *, position: int, limit: int) -> list[LogRow]:

@@ -133,7 +133,7 @@ class Http:
             url=url,
             params=params,
             headers=headers,
-            auth=await auth_headers(context, self._google),
+            auth=await auth_headers(context, self._google, url=url),
             content=content,
             content_type=content_type,
             seconds=float(seconds),
