@@ -202,6 +202,18 @@ WHERE
     AND ($2::BIGINT IS NULL OR e.execution_id = $2)
 LIMIT 1;
 
+-- name: find_standing
+-- Whether a command is not over yet, and the path of its execution. $1 event id, $2 execution id
+-- or null
+SELECT
+    c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open,
+    s.path
+FROM noetl.command AS c
+INNER JOIN noetl.execution_state AS s
+    ON c.execution_id = s.execution_id
+WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
+LIMIT 1;
+
 -- name: find_event
 -- The event of an id; ids repeat between executions, so it is the newest one. $1 event id
 SELECT

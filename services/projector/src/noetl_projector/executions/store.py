@@ -9,6 +9,7 @@ from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
 from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
+from noetl_contract.rpc.projector import CommandStanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,13 @@ class ExecutionStore(Store):
         if row is None:
             row = await self._db.fetchrow("find_issued", event_id, execution_id)
         return None if row is None else CommandAnswer(**row)
+
+    async def find_standing(
+        self, event_id: int, *, execution_id: int | None
+    ) -> CommandStanding | None:
+        """Return whether a command is not over yet; None for one without a row."""
+        row = await self._db.fetchrow("find_standing", event_id, execution_id)
+        return None if row is None else CommandStanding(**row)
 
     async def find_event(self, event_id: int) -> EventResult | None:
         """Return the newest event of an id, unmasked; ids repeat between executions."""
