@@ -46,6 +46,11 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def scratch(self) -> Path:
+        """A directory that scripts may change, unlike the rest."""
+        return self.data.parent / "scratch"
+
+    @property
     def _output(self) -> Path:
         return self.data.parent / f"{self.data.name}.up.log"
 
@@ -65,7 +70,11 @@ class Stack:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **self.environment},
+                env={
+                    **os.environ,
+                    "NOETL_WORKER_SCRIPT_WRITE_PATHS": str(self.scratch),
+                    **self.environment,
+                },
                 start_new_session=True,
             )
         self.process = process
@@ -173,6 +182,7 @@ def running_stack(
     """Run a stack in a directory of its own for the length of the block."""
     folder = Path(tempfile.mkdtemp(prefix="noetl-e2e-"))
     stack = Stack(folder / "data", arguments=arguments, environment=environment or {})
+    stack.scratch.mkdir()
     try:
         stack.up()
         yield stack
