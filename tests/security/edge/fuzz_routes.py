@@ -8,6 +8,7 @@ a route must have been decided on.
 import argparse
 import asyncio
 import contextlib
+import copy
 import json
 import random
 import secrets
@@ -169,7 +170,7 @@ class Cases:
             places = list(_places(value))
             if places:
                 holder, key = chance.choice(places)
-                holder[key] = chance.choice(_ODD)
+                holder[key] = copy.deepcopy(chance.choice(_ODD))
         body = json.dumps(value).encode()
         match chance.randrange(12):
             case 0:

@@ -14,7 +14,7 @@ from noetl_api_gateway.rates import Rate, parsed_rates
 _MEBIBYTE = 1 << 20
 # A folder of playbooks is registered one by one.
 _RATES = (
-    "starts 50/s 500, registrations 5/s 1000, secrets 20/s 200, sql 2/s 20, failed_logins 5/min 10"
+    "starts 50/s 500, registrations 5/s 1000, secrets 20/s 200, sql 2/s 20, failed_logins 5/min 20"
 )
 _RATE_KINDS = frozenset({"starts", "registrations", "secrets", "sql", "failed_logins"})
 

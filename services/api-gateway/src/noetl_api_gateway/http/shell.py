@@ -203,7 +203,17 @@ class Shell:
 type _Marks = Mapping[bytes, bytes]
 """Headers that the shell decides by; of several of a name the last counts."""
 
-_MARKS = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-length", b"transfer-encoding"})
+_MARKS = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+        b"content-length",
+        b"transfer-encoding",
+        b"authorization",
+        _TOKEN,
+    }
+)
 _MEAGRE = 2  # headers for an origin that may not read
 _JSON = ((b"content-type", b"application/json"),)
 _GUESSING = "Too many failed logins of this address"
