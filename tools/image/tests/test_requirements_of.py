@@ -1,5 +1,6 @@
 """The part of the lock that an image gets is what its packages need, and nothing else."""
 
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -9,9 +10,21 @@ from packaging.utils import canonicalize_name
 
 from tools.image.requirements_of import entries, needed
 
-LOCK = (Path(__file__).parents[3] / "requirements.txt").read_text()
+TOP = Path(__file__).parents[3]
+LOCK = (TOP / "requirements.txt").read_text()
 LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common"}
 SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
+
+
+def requirements(package: str) -> list[str]:
+    """Return what a package says it requires; ours say so in the checkout."""
+    for folder in ("libs", "services"):
+        for name in (package.replace("-", "_"), package.removeprefix("noetl-")):
+            file = TOP / folder / name / "pyproject.toml"
+            if file.is_file():
+                found: list[str] = tomllib.loads(file.read_text())["project"]["dependencies"]
+                return found
+    return metadata.requires(package) or []
 
 
 def by_metadata(packages: set[str]) -> set[str]:
@@ -21,7 +34,7 @@ def by_metadata(packages: set[str]) -> set[str]:
     seen = set(waiting)
     while waiting:
         package, extras = waiting.pop()
-        for text in metadata.requires(package) or []:
+        for text in requirements(package):
             required = Requirement(text)
             if required.marker is not None and not any(
                 required.marker.evaluate({"extra": extra}) for extra in {"", *extras}
