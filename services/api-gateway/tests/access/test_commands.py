@@ -41,6 +41,62 @@ async def test_it_reports_on_its_own_command_only(world: World) -> None:
     assert len(world.backend.ingress) == 2
 
 
+async def test_what_it_reports_is_about_its_own_command_wherever_that_is_named(
+    world: World,
+) -> None:
+    foreign = {"command_id": f"{EXECUTION_ID}:s:{EVENT_ID + 1}"}
+    hidden = EVENT | meta_of(EVENT_ID) | {"context": foreign}
+    iteration = {"command_id": f"{EXECUTION_ID}:s:{EVENT_ID + 1}:i3"}
+    batch = {"event_type": "call.done", "step": "s", "payload": foreign}
+
+    assert await post(world, "/api/events", hidden) == 403
+    assert await post(world, "/api/events", EVENT | {"context": iteration}) == 403
+    many = {"execution_id": str(EXECUTION_ID), "events": [batch]}
+    assert await post(world, "/api/events/batch", many) == 403
+    assert world.backend.ingress == []
+    own = {"command_id": f"{EXECUTION_ID}:s:{EVENT_ID}:i3"}
+    assert await post(world, "/api/events", EVENT | {"context": own}) == 200
+
+
+async def test_what_names_no_command_is_of_its_own(world: World) -> None:
+    assert await post(world, "/api/events", EVENT | {"step": "another"}) == 200
+    (message,) = world.backend.ingress
+
+    assert message["events"][0]["meta"]["command_id"] == f"{EXECUTION_ID}:another:{EVENT_ID}"
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    ["playbook.completed", "playbook_failed", "execution.cancelled", "playbook_started"],
+)
+async def test_it_does_not_say_what_the_engine_says(world: World, event_type: str) -> None:
+    assert await post(world, "/api/events", EVENT | {"event_type": event_type}) == 403
+    assert world.backend.ingress == []
+
+
+async def test_a_worker_of_a_namespace_claims_there_only(world: World) -> None:
+    scoped = principal_of(Role.WORKER, name="w", namespaces=("demo/",))
+    world.backend.answer("auth.resolve", {"principal": scoped})
+
+    async def claim(path: str) -> int:
+        known = {"exists": True, "status": "RUNNING", "commands_generated": 1, "path": path}
+        world.backend.answer("executions.exists", known)
+        number = EXECUTION_ID if path.startswith("demo") else OTHER
+        command = {"execution_id": number, "node_id": "s", "node_name": "s", "action": "noop"}
+        world.backend.answer("command.get", command)
+        answer = await world.client.post(
+            f"/api/commands/{EVENT_ID}/claim",
+            json={"worker_id": "w"},
+            headers=bearer(KEYS[Role.WORKER]),
+        )
+        return answer.status_code
+
+    assert await claim("other/x") == 404
+    assert world.backend.requests("claim") == []
+    await claim("demo/hello")
+    assert len(world.backend.requests("claim")) == 1
+
+
 async def test_it_claims_its_own_command_only(world: World) -> None:
     await post(world, f"/api/commands/{EVENT_ID}/claim", {"worker_id": "w"})
     assert len(world.backend.requests("claim")) == 1
@@ -122,6 +178,26 @@ async def test_its_children_belong_to_the_owner_of_its_execution(world: World) -
     assert message["parent_execution_id"] == EXECUTION_ID
     assert (message["owner"], message["namespace"]) == ("ada", "demo/")
     assert message["actor"] == f"command:{EXECUTION_ID}.{EVENT_ID}"
+
+
+async def test_the_path_names_no_other_parent_of_its_children(world: World) -> None:
+    assert await post(world, f"/c/{OTHER}/7/api/execute", {"path": "demo/hello"}) == 200
+    (asked,) = world.backend.requests("child")
+
+    assert (asked["execution_id"], asked["event_id"]) == (EXECUTION_ID, EVENT_ID)
+
+
+async def test_who_holds_a_key_starts_no_children_of_foreign_commands(world: World) -> None:
+    scoped = principal_of(Role.OPERATOR, name="ada", namespaces=("demo/",))
+    world.backend.answer("auth.resolve", {"principal": scoped})
+    known = {"exists": True, "status": "RUNNING", "commands_generated": 1, "path": "other/x"}
+    world.backend.answer("executions.exists", known)
+    headers = bearer(KEYS[Role.OPERATOR])
+    path = f"/c/{OTHER}/7/api/execute"
+    answer = await world.client.post(path, json={"path": "demo/hello"}, headers=headers)
+
+    assert answer.status_code == 404
+    assert world.backend.requests("child") == world.backend.ingress == []
 
 
 @pytest.mark.parametrize(

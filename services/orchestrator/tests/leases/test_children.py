@@ -96,6 +96,25 @@ async def messages(shard: Shard, owner: int) -> dict[int, Json]:
     return {row["execution_id"]: row["payload"] for row in rows}
 
 
+async def test_a_child_is_told_whose_it_is_on_its_parent_s_shard_too(shard: Shard) -> None:
+    await shard.open_replica()
+    execution_id = await shard.start(PARENT, owner="ada", namespace="team-a")
+    command = await shard.command(execution_id)
+    await shard.send(execution_id, shard.fast(command, "command.start"))
+    for event_id in (command.event_id, None):
+        told = await Children(Database(shard.pool), Settings()).on_child(
+            ChildRequest(
+                execution_id=execution_id,
+                event_id=event_id,
+                child_id=shard.ids.next(),
+                path="team-b/x",
+                payload_digest="",
+            )
+        )
+        assert isinstance(told, ChildReserved)
+        assert (told.owner, told.namespace) == ("ada", "team-a")
+
+
 # -- found again -------------------------------------------------------------------------
 
 

@@ -33,15 +33,17 @@ class Children:
             if isinstance(reserved, Refusal):
                 return reserved
             child_id = reserved
-        if self._settings.refuse_foreign(child_id) is None:
-            return ChildReserved(child_id=child_id, trace=None)
-        if request.event_id is None:
+        is_near = self._settings.refuse_foreign(child_id) is None
+        if request.event_id is None and not is_near:
             # Noted, so that a cascading cancel reaches it on its shard.
             await self._db.execute(
                 "note_child", request.execution_id, request.child_id, request.path
             )
         origin = await self._db.fetchrow("find_origin", request.execution_id)
         taken_over = {} if origin is None else dict(origin)
+        if is_near:
+            # The rest is read with the start; the edge decides by these what a command may start.
+            taken_over = {name: taken_over.get(name) for name in ("owner", "namespace")}
         return ChildReserved(child_id=child_id, **taken_over)
 
     async def _reserve(self, request: ChildRequest) -> int | Refusal:

@@ -52,6 +52,23 @@ async def owned(gateway: Gateway, message: ExecuteMessage) -> ExecuteMessage:
     )
 
 
+async def own_call(gateway: Gateway, call: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the command that a start is made by: that of the login, whatever the path names.
+
+    Raises:
+        Refusal: 404, the execution that is named is out of the caller's reach.
+    """
+    principal, gatekeeper = caller(), gateway.gatekeeper
+    if principal is None or gatekeeper is None or call is None:
+        return call
+    if principal.kind == "capability":
+        return principal.execution_id or 0, principal.event_id or 0
+    if not await gatekeeper.reach.has_execution(principal, call[0], is_read=False):
+        gatekeeper.refused_here(_START, "hidden")
+        raise Refusal(404, f"Execution not found: {call[0]}")
+    return call
+
+
 async def inherited(
     gateway: Gateway, message: ExecuteMessage, parent: ChildReserved
 ) -> ExecuteMessage:

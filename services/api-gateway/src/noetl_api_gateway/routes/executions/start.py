@@ -31,7 +31,7 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
-from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, owned
+from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, own_call, owned
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
@@ -100,7 +100,7 @@ async def begin(
         idempotency_key=key,
     )
     message = await owned(gateway, message)
-    message = await _as_child(gateway, message, call)
+    message = await _as_child(gateway, message, await own_call(gateway, call))
     answer = await _committed(gateway, message)
     if key is None and dedup is not None and answer.status == "duplicate":
         await _note_suppressed(gateway, message, answer.execution_id)

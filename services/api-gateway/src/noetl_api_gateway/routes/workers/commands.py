@@ -11,7 +11,7 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
 from noetl_contract.rpc.projector import COMMAND_GET, CommandName
 
-from noetl_api_gateway.access.gatekeeper import own_command, reach_execution
+from noetl_api_gateway.access.gatekeeper import own_command, principal_of, reach_execution
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -74,12 +74,27 @@ async def claim(
     worker_id = (await read_body(request, ClaimBody, unique_keys=False)).worker_id
     hold_until = asyncio.get_running_loop().time() + gateway.settings.claim_hold_seconds
     try:
-        body = await _claimed(gateway, number, worker_id, _named_execution(request, number))
+        named = await _reached_execution(request, gateway, number)
+        body = await _claimed(gateway, number, worker_id, named)
     except Refusal as refusal:
         if refusal.status in {429, 503}:
             await asyncio.sleep(max(0.0, hold_until - asyncio.get_running_loop().time()))
         raise
     return json_answer(request, body)
+
+
+async def _reached_execution(request: AnyRequest, gateway: Gateway, event_id: int) -> int | None:
+    """Return the execution of a command where it is named, or has to be known.
+
+    Raises:
+        Refusal: 404, it is out of the caller's reach; 409, there is no such command.
+    """
+    principal = principal_of(request)
+    if principal is None or principal.is_whole or principal.kind == "capability":
+        return _named_execution(request, event_id)
+    found = await _find_execution(gateway, event_id, gateway.settings.claim_patience_seconds)
+    await reach_execution(request, found, Right.COMMANDS_CLAIM)
+    return found
 
 
 async def _claimed(gateway: Gateway, event_id: int, worker_id: str, named: int | None) -> Json:

@@ -1,11 +1,13 @@
 """`POST /api/events` and `/api/events/batch`: reports of workers, the busiest routes."""
 
+import re
 from collections.abc import Callable
 from time import perf_counter
 
 from litestar import Response, post
+from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
-from noetl_contract.events import status_from_type
+from noetl_contract.events import TERMINAL_TYPES, EventType, status_from_type
 from noetl_contract.http.executions.events import (
     EventAnswer,
     EventBatchAnswer,
@@ -26,6 +28,16 @@ from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import event_label, event_metrics
+
+_COMMAND_NUMBER = re.compile(r":([0-9]+)(?::i[0-9]+)?$")
+"""The event id in a command's id: ``<execution>:<step>:<event>``, and ``:i<n>`` of an iteration."""
+_NOT_OF_A_RUN = TERMINAL_TYPES | {
+    EventType.PLAYBOOK_STARTED,
+    EventType.STEP_ENTER,
+    EventType.STEP_SKIPPED,
+    EventType.CTX_UPDATED,
+    EventType.COMMAND_ISSUED,
+}
 
 
 @post(
@@ -94,19 +106,37 @@ async def _refuse_foreign(request: AnyRequest, message: EventsMessage) -> None:
     Raises:
         Refusal: 403 or 404.
     """
-    if principal_of(request) is None:
+    principal = principal_of(request)
+    if principal is None:
         return
     await reach_execution(request, message.execution_id, Right.EVENTS_POST)
-    for event in message.events:
-        command = _command_of(event.meta) or _command_of(event.context)
-        if command is not None:
-            own_command(request, command, Right.EVENTS_POST)
+    if principal.kind == "capability":
+        message.events[:] = [_of_command(request, principal, event) for event in message.events]
 
 
-def _command_of(told: Json) -> int | None:
-    """Return the event id in a command's id: ``<execution>:<step>:<event>``."""
-    name = told.get("command_id") if isinstance(told, dict) else None
-    return parse_i64(name.rpartition(":")[2]) if isinstance(name, str) else None
+def _of_command(request: AnyRequest, principal: Principal, event: WireEvent) -> WireEvent:
+    """Return what the run of a command reports, with the command that it is about.
+
+    One that names none would be taken for the command that is open in its step.
+
+    Raises:
+        Refusal: 403, it is about another command, or nothing that a run reports.
+    """
+    if event.event_type in _NOT_OF_A_RUN:
+        raise Refusal(403, f"The login of a command can't report {event.event_type}")
+    named = [told["command_id"] for told in (event.context, event.meta) if _names_command(told)]
+    for name in named:
+        found = _COMMAND_NUMBER.search(name)
+        own_command(request, int(found[1]) if found else 0, Right.EVENTS_POST)
+    if named:
+        return event
+    meta = event.meta if isinstance(event.meta, dict) else {}
+    own = f"{principal.execution_id}:{event.step}:{principal.event_id}"
+    return event.model_copy(update={"meta": {**meta, "command_id": own}})
+
+
+def _names_command(told: Json) -> bool:
+    return isinstance(told, dict) and isinstance(told.get("command_id"), str)
 
 
 async def _written(gateway: Gateway, message: EventsMessage) -> Json:
