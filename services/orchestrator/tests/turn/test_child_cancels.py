@@ -18,7 +18,7 @@ async def test_w10_a_cascading_cancel_is_an_outbox_row_for_each_child(shard: Sha
 
     assert answer["body"]["cancelled_executions"] == [str(e) for e in (parent, child, grandchild)]
     (row,) = await shard.pool.fetch("SELECT * FROM noetl.outbox WHERE kind = 'message'")
-    assert row["subject"] == f"noetl_ingress.0.{child}"
+    assert row["subject"] == f"noetl_ingress.0.{child}.cancel"
     await shard.publish(child, row["payload"])
     await eventually(shard.ingress_is_empty)
     rows = await shard.pool.fetch("SELECT * FROM noetl.outbox WHERE kind = 'message'")
