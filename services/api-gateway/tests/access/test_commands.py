@@ -194,3 +194,19 @@ async def test_executions_outside_of_the_namespaces_are_not_there(nats_url: str)
         listed = await world.get("/api/executions", **headers)
         assert listed.status_code == 404  # of the services here, which were told who asks
         assert world.backend.requests("executions.list")[-1]["principal"]["namespaces"] == ["demo/"]
+
+
+async def test_an_idempotency_key_is_its_sender_s_and_for_one_playbook(world: World) -> None:
+    async def key_of(role: Role, path: str) -> str:
+        entry = {"catalog_id": 11, "path": path, "version": 3, "kind": "playbook"}
+        world.backend.answer("resolve", entry)
+        headers = bearer(KEYS[role]) | {"idempotency-key": "same"}
+        answer = await world.client.post("/api/execute", json={"path": path}, headers=headers)
+        assert answer.status_code == 200
+        return str(world.backend.ingress[-1]["idempotency_key"])
+
+    first = await key_of(Role.OPERATOR, "demo/hello")
+
+    assert await key_of(Role.OPERATOR, "demo/hello") == first
+    assert await key_of(Role.AUTHOR, "demo/hello") != first
+    assert await key_of(Role.OPERATOR, "demo/other") != first

@@ -1,5 +1,7 @@
 """Who an execution belongs to, and whether he may start it."""
 
+import hashlib
+
 from noetl_contract.access.principal import OPEN_POOLS, SYSTEM, Principal, is_below
 from noetl_contract.access.rights import Right
 from noetl_contract.ingress import ExecuteMessage
@@ -78,6 +80,17 @@ async def inherited(
         raise _foreign_pool(gatekeeper, message)
     owner = parent.owner or principal.name
     return message.model_copy(update={"owner": owner, "namespace": namespace})
+
+
+def caller_s_key(key: str | None, path: str) -> str | None:
+    """Return an idempotency key as one of this caller for this path, where callers are known.
+
+    The same key of somebody else, or for another playbook, is another one.
+    """
+    principal = caller()
+    if principal is None or key is None:
+        return key
+    return hashlib.sha256(f"{principal.name}\n{path}\n{key}".encode()).hexdigest()
 
 
 def actor() -> str | None:

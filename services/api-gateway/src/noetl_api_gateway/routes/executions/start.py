@@ -31,7 +31,7 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
-from noetl_api_gateway.routes.executions.ownership import inherited, owned
+from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, owned
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
@@ -83,6 +83,7 @@ async def begin(
         found = await gateway.services.ask(
             RESOLVE, entry_of(wanted), within=gateway.settings.resolve_patience_seconds
         )
+    key = caller_s_key(key, found.path)
     dedup = wanted.dedup
     window = _WINDOW_SECONDS if dedup is None else dedup.window_secs
     message = ExecuteMessage(
