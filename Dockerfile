@@ -10,8 +10,8 @@ COPY tools/uv.txt tools/uv.txt
 RUN python -m venv /uv && /uv/bin/pip install --quiet --require-hashes -r tools/uv.txt
 COPY . .
 RUN /uv/bin/uv build --quiet --wheel --all-packages --out-dir /wheels
-# Our own wheels are named as files, so that nothing of the same name can come from an index;
-# the versions of all others are those of requirements.txt.
+# Our own wheels are named as files, so that nothing of the same name can come from an index; all
+# others are the files of requirements.txt, by their hashes.
 RUN set -eu; \
     cd /wheels; \
     if [ "$SERVICE" = server ]; then \
@@ -20,9 +20,14 @@ RUN set -eu; \
         set -- noetl_contract-*.whl noetl_template-*.whl noetl_engine-*.whl noetl_common-*.whl \
             "noetl_$(echo "$SERVICE" | tr - _)"-*.whl; \
     fi; \
+    python /src/tools/image/requirements_of.py /src/requirements.txt \
+        $(for wheel in "$@"; do echo "${wheel%%-*}" | tr _ -; done) > /needed.txt; \
     /uv/bin/uv venv --quiet /venv; \
     /uv/bin/uv pip install --quiet --python /venv/bin/python --compile-bytecode \
-        --constraint /src/requirements.txt "$@"
+        --require-hashes --no-deps -r /needed.txt; \
+    /uv/bin/uv pip install --quiet --python /venv/bin/python --compile-bytecode --no-deps \
+        --offline "$@"; \
+    /uv/bin/uv pip check --quiet --python /venv/bin/python
 
 FROM python:${PYTHON}-slim
 ARG SERVICE=api-gateway

@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz schemathesis lock
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -29,6 +29,10 @@ chaos: setup
 
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)
+
+# Random callers, names, pages and bodies at every route; args="--cases 50000" for more.
+access-fuzz: setup
+	PYTHONPATH=tests/conformance .venv/bin/python tests/security/edge/fuzz_routes.py $(args)
 
 # Thousands of generated requests after the OpenAPI document; args="--max-examples 100" for more.
 schemathesis: setup

@@ -24,6 +24,8 @@ _SETTINGS = {
         "NOETL_MAX_CONNECTIONS_PER_ADDRESS": "200",
         "NOETL_MAX_BUFFERED_BODY_BYTES": str(64 << 20),
         "NOETL_MAX_EVENT_STREAMS_PER_ADDRESS": "8",
+        "NOETL_RATE_LIMITING": "on",
+        "NOETL_RATE_LIMITS": "starts 5/s 20, registrations 5/s 20, secrets 5/s 40, sql 2/s 5",
         "NOETL_ALLOWED_HOSTS": "noetl.example.org,*.pods.example",
         "NOETL_CORS_ALLOWED_ORIGINS": "https://ui.example",
     },

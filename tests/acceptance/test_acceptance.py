@@ -77,9 +77,8 @@ class Round:
 
 
 @pytest.fixture(scope="module")
-def played(transport_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Round]:
+def played(transport_stack: Stack) -> Iterator[Round]:
     stack = transport_stack
-    scratch = tmp_path_factory.mktemp("scratch")
     with (
         mock_hosts() as hosts,
         serving(echo) as echo_server,
@@ -103,7 +102,7 @@ def played(transport_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> 
                 name: execute(
                     client,
                     f"acceptance/{name}",
-                    **({"scratch": str(scratch)} | dict(case.payload)),
+                    **({"scratch": str(stack.scratch)} | dict(case.payload)),
                 )
                 for name, case in CASES.items()
             }

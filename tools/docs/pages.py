@@ -10,6 +10,7 @@ from pathlib import Path
 
 import configuration
 import metrics
+import rights_table
 import rules
 import tool_keys
 from noetl_contract.documents.messages import messages_page
@@ -17,6 +18,7 @@ from noetl_contract.documents.messages import messages_page
 ROOT = Path(__file__).resolve().parents[2]
 
 PAGES: dict[str, Callable[[Path], str]] = {
+    rights_table.NAME: rights_table.page,
     "docs/configuration.md": configuration.page,
     "docs/messages.md": lambda _: messages_page(),
     "docs/metrics.md": metrics.page,

@@ -2,7 +2,7 @@
 
 import typer
 
-from noetl.commands import logins, operate, up
+from noetl.commands import keys, logins, operate, up
 from noetl.commands.run import run
 from noetl.commands.validate import schema, validate
 from noetl.stack.errors import told_by
@@ -25,6 +25,8 @@ app.command()(operate.topology)
 app.command()(operate.rebuild)
 app.command()(operate.env)
 app.command()(logins.nats_users)
+app.command()(logins.db_roles)
+app.add_typer(keys.app, name="key")
 
 
 def main() -> None:

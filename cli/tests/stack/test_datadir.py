@@ -1,5 +1,6 @@
 """A data directory: held once, its state and its identity."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,3 +59,34 @@ def test_a_state_that_a_power_cut_left_stops_nobody(tmp_path: Path, text: str) -
     (tmp_path / "state.json").write_text(text)
 
     assert DataDirectory(tmp_path).state() is None
+
+
+def test_the_identity_of_the_release_before_gets_what_is_missing(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path / "data")
+    known = {
+        "name": "noetl-1",
+        "nats_password": "n",
+        "postgres_password": "p",
+        "encryption_key": "e",
+        "ports": {"nats": 4},
+        "shards": 1,
+    }
+    with directory.hold():
+        (directory.root / "identity.json").write_text(json.dumps(known))
+        identity = directory.identity()
+        users = identity.nats_passwords(["outbox"])
+        roles = identity.role_passwords(["noetl_outbox"])
+        directory.save_identity(identity)
+        again = directory.identity()
+
+    assert users["noetl"] == "n"
+    assert again.nats_passwords(["outbox"]) == users
+    assert again.role_passwords(["noetl_outbox"]) == roles
+    assert (again.command_key, again.store_key) == (identity.command_key, identity.store_key)
+    assert again.ports == {"nats": 4}
+
+
+def test_the_data_folder_is_out_of_version_control(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path / "data")
+    with directory.hold():
+        assert (directory.root / ".gitignore").read_text() == "*\n"

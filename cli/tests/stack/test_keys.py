@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from noetl.stack.servers.access import StackAccess
 from noetl.stack.servers.databases import Databases
 from noetl.stack.services import MODULES, environment_of, replicas
 from noetl_common.shards import DatabaseAddress
@@ -25,6 +26,8 @@ def keys() -> dict[str, dict[str, str]]:
             public="http://h",
             folder=Path("/srv/noetl"),
             encryption_key=MADE,
+            command_key="also made",
+            access=StackAccess(is_on=False),
         )
         found[replica.service] = {k: v for k, v in environment.items() if k.startswith(KEY)}
     return found

@@ -75,6 +75,11 @@ class Backend:
             message = StoredMessage.model_validate_json(delivery.data).model_dump()
         else:
             message = INGRESS.validate_json(delivery.data).model_dump()
+        # Only there where a login is needed.
+        if message["type"] == "execute":
+            for name in ("owner", "actor", "namespace"):
+                if message[name] is None:
+                    del message[name]
         self.ingress.append(message)
         self.attempts.append(delivery.headers["Nats-Msg-Id"])
         reply = await (self.on_ingress or _commit)(message, delivery)
@@ -148,6 +153,12 @@ _CATALOG = (
     "wallet.rotate",
     "wallet.status",
     "secret.audit",
+    "auth.resolve",
+    "auth.grants",
+    "auth.key_create",
+    "auth.key_list",
+    "auth.key_revoke",
+    "access_audit.list",
 )
 _PROJECTOR = (
     "executions.list",
@@ -167,6 +178,7 @@ _PROJECTOR = (
     "projection.advance",
     "projection.rebuild",
     "command.get",
+    "command.standing",
     "result.put",
     "result.resolve",
     "result.get",
@@ -256,6 +268,7 @@ async def serving(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
             log_config=None,
             access_log=False,
             http="httptools",
+            proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
         server = _Server(config)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 import orjson
@@ -124,9 +124,15 @@ class Shard(Tables, Messages):
         return {"status": 200, "body": orjson.loads(answer.body)}
 
 
+_KINDS = ("execute", "events", "cancel", "finalize", "command.")
+
+
 def _subject(execution_id: int, body: bytes | JsonObject) -> str:
     kind = "execute"
-    if isinstance(body, dict) and isinstance(body.get("type"), str):
+    if isinstance(body, bytes):
+        with suppress(orjson.JSONDecodeError):
+            body = orjson.loads(body)
+    if isinstance(body, dict) and body.get("type", "").startswith(_KINDS):
         kind = body["type"].removeprefix("command.")
     return f"noetl_ingress.0.{execution_id}.{kind}"
 

@@ -23,6 +23,7 @@ from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts, ToolResult
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.timing import Timing
 from worker_edge import make_credentials
 
@@ -105,6 +106,8 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
         timing: Timing = QUICK,
         durable: DurableSpec | None = None,
         drain_seconds: float = 5.0,
+        share: float = 1.0,
+        slow_seconds: float = 1.0,
         **pending_outcomes: int,
     ) -> AsyncIterator[Worker]:
         settings = Settings(worker_id=name)
@@ -143,7 +146,9 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
                 run_pull_each(
                     bus,
                     durable or pool_durable("shared"),
-                    transport.handle,
+                    SlotShares(
+                        transport.handle, slots=permits, share=share, slow_seconds=slow_seconds
+                    ),
                     permits=permits,
                     drain_seconds=drain_seconds,
                 )

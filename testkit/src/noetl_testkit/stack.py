@@ -46,6 +46,11 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def scratch(self) -> Path:
+        """A directory that scripts may change, unlike the rest."""
+        return self.data.parent / "scratch"
+
+    @property
     def _output(self) -> Path:
         return self.data.parent / f"{self.data.name}.up.log"
 
@@ -65,7 +70,11 @@ class Stack:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **self.environment},
+                env={
+                    **os.environ,
+                    "NOETL_WORKER_SCRIPT_WRITE_PATHS": str(self.scratch),
+                    **self.environment,
+                },
                 start_new_session=True,
             )
         self.process = process
@@ -107,6 +116,10 @@ class Stack:
             )
             self._values = json.loads(done.stdout)
         return dict(self._values)
+
+    def admin_key(self) -> str:
+        """Return the key of the stack's administrator; empty where no login is needed."""
+        return DataDirectory(self.data).admin_key()
 
     def dsn(self, database: str | None = None) -> str:
         """Return the address of the stack's database, or of another one on its server."""
@@ -152,9 +165,14 @@ class Stack:
             self.process.wait(timeout=10)
             self.process = None
 
-    def client(self) -> httpx.Client:
-        """Return an HTTP client of the edge."""
-        return httpx.Client(base_url=self.url, timeout=35)
+    def client(self, token: str | None = None) -> httpx.Client:
+        """Return an HTTP client of the edge.
+
+        It shows a token, ``""`` for none; else the key of the administrator, if there is one.
+        """
+        shown = self.admin_key() if token is None else token
+        headers = {"authorization": f"Bearer {shown}"} if shown else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=35)
 
 
 @contextlib.contextmanager
@@ -164,6 +182,7 @@ def running_stack(
     """Run a stack in a directory of its own for the length of the block."""
     folder = Path(tempfile.mkdtemp(prefix="noetl-e2e-"))
     stack = Stack(folder / "data", arguments=arguments, environment=environment or {})
+    stack.scratch.mkdir()
     try:
         stack.up()
         yield stack

@@ -1,5 +1,7 @@
-"""`nats-users`: the users of a cluster's broker, as its configuration declares them."""
+"""Logins of a cluster: users of the broker, roles of the database."""
 
+import asyncio
+import os
 from typing import Annotated
 
 import typer
@@ -10,6 +12,12 @@ from noetl_contract.documents.broker_users import (
     authorization,
     broker_users,
 )
+
+from noetl.commands.operate import databases_of
+from noetl.commands.options import DataOption
+from noetl.stack.datadir import locate
+from noetl.stack.errors import StackError
+from noetl.stack.servers.roles import CONSOLE, ROLES, statements, with_console
 
 _POOLS = ",".join(pool.name for pool in DEFAULT_POOLS)
 
@@ -39,6 +47,41 @@ def nats_users(
     others = {word.strip() for word in library_inbox.split(",")}
     users = broker_users([_pool(word, others) for word in pools.split(",")], bucket=bucket)
     typer.echo(authorization(users, lambda user: f"${password_variable(user)}"), nl=False)
+
+
+def db_roles(
+    *,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the statements, for who runs the server.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Make the roles of the services at PostgreSQL and give them their rights; safe to repeat.
+
+    Passwords are taken from POSTGRES_ORCHESTRATOR_PASSWORD, …_OUTBOX_…, …_PROJECTOR_… and
+    …_CATALOG_PASSWORD. The login that POSTGRES_USER or NOETL_SHARDS names has to own the schema
+    and, unless it is a superuser, the right to create roles.
+    """
+    # Loaded here: other commands need no database.
+    from noetl_common.pg.administer import GRANT, administer  # noqa: PLC0415 -- see above
+
+    if only_print:
+        passwords = dict.fromkeys([*ROLES.values(), CONSOLE], "…")
+        lines = [line for pair in statements(passwords) for line in pair]
+        typer.echo("".join(f"{line};\n" for line in [*lines, GRANT]), nl=False)
+        return
+    passwords = {role: _role_password(service) for service, role in ROLES.items()}
+    for address in databases_of(locate(data), living=True).all:
+        asyncio.run(administer(address.dsn, roles=statements(with_console(passwords))))
+    typer.echo("\n".join(ROLES.values()))
+
+
+def _role_password(service: str) -> str:
+    variable = f"POSTGRES_{service.upper()}_PASSWORD"
+    password = os.environ.get(variable, "")
+    if not password:
+        raise StackError(f"{variable} has to be set: the password of {ROLES[service]}")
+    return password
 
 
 def password_variable(user: str) -> str:

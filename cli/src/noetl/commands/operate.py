@@ -1,5 +1,6 @@
 """Commands of operators: `status`, `logs`, `env`, `migrate`, `topology` and `rebuild`."""
 
+import asyncio
 import json
 import shlex
 import sys
@@ -80,10 +81,12 @@ def logs(
 
 def migrate(*, data: DataOption = None) -> None:
     """Bring the schema up to date; safe to repeat."""
-    said = [
-        migrations.migrate(address.dsn, wait_seconds=30).strip()
-        for address in databases_of(locate(data), living=True).all
-    ]
+    from noetl_common.pg.administer import administer  # noqa: PLC0415 -- loaded late, as below
+
+    said = []
+    for address in databases_of(locate(data), living=True).all:
+        said.append(migrations.migrate(address.dsn, wait_seconds=30).strip())
+        asyncio.run(administer(address.dsn))
     typer.echo("\n".join(filter(None, said)) or "nothing to do")
 
 

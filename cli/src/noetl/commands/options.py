@@ -15,6 +15,16 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server-url", metavar="URL", help="Use this server instead of a local stack."),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="API key; else $NOETL_SESSION_TOKEN, else that of a local stack."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

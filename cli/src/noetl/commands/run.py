@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from noetl.commands.options import DataOption
+from noetl.commands.options import DataOption, ServerOption, TokenOption
 from noetl.follow.workload import workload
 from noetl.stack.datadir import locate
 from noetl.stack.errors import StackError
@@ -21,9 +21,8 @@ def run(
     ] = None,
     payload: Annotated[str | None, typer.Option(metavar="JSON", help="The workload.")] = None,
     data: DataOption = None,
-    server_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Use this server instead of a local stack.")
-    ] = None,
+    server_url: ServerOption = None,
+    token: TokenOption = None,
     timeout: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Cancel it after that long.")
     ] = None,
@@ -46,6 +45,7 @@ def run(
         workload=workload(payload, assignments or []),
         timeout=timeout,
         server_url=server_url,
+        token=token,
         data=locate(data),
     )
     raise typer.Exit(asyncio.run(job.run()))

@@ -11,6 +11,7 @@ from noetl_common.hiding import hide_from_scripts
 from noetl.commands.options import DataOption
 from noetl.stack.child import Child, ChildState
 from noetl.stack.datadir import locate
+from noetl.stack.servers.access import TOKEN_VARIABLE
 from noetl.stack.services import outside
 from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import DEFAULT_PORT, StackPlan, Supervisor, running
@@ -77,6 +78,8 @@ async def _serve(plan: StackPlan, *, ready_timeout: float) -> None:
             if ready.done():
                 await ready
                 _say(summary(supervisor))
+                if (key := supervisor.unseen_admin_key()) is not None:
+                    _say(first_login(key))
                 _say(f"ready after {time.monotonic() - began:.1f} s; Ctrl-C stops")
                 await asked
         finally:
@@ -104,6 +107,20 @@ def summary(supervisor: Supervisor) -> str:
             f"  HTTP API   {supervisor.url}",
             f"  data       {supervisor.plan.data.root}",
             f"  logs       {supervisor.plan.data.logs}",
+            "",
+        ]
+    )
+
+
+def first_login(key: str) -> str:
+    """How to log in at a stack that others reach; its key is shown this once."""
+    return "\n".join(
+        [
+            "  Callers must log in here. The key of an administrator, shown this once:",
+            "",
+            f"    export {TOKEN_VARIABLE}={key}",
+            "",
+            "  The command lines send it from there. Keys for others: noetl-server key create",
             "",
         ]
     )

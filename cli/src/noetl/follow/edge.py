@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from noetl_contract.json import Json, JsonObject
 
+from noetl.follow.servers import refusal
 from noetl.stack.errors import StackError
 
 TERMINAL_STATUSES = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -38,7 +39,9 @@ class Registered:
 class Edge:
     """A client of one edge; to be closed."""
 
-    def __init__(self, url: str, *, patience_seconds: float = RECONNECT_PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, url: str, *, token: str = "", patience_seconds: float = RECONNECT_PATIENCE_SECONDS
+    ) -> None:
         self._patience_seconds = patience_seconds
         self._heard_at = 0.0
         try:
@@ -46,7 +49,10 @@ class Edge:
         except (ValueError, httpx.InvalidURL) as error:
             raise StackError(f"{url} is no address of a server: {error}") from error
         self._client = httpx.AsyncClient(
-            base_url=url, timeout=httpx.Timeout(CALL_SECONDS, connect=5.0), trust_env=False
+            base_url=url,
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(CALL_SECONDS, connect=5.0),
+            trust_env=False,
         )
 
     async def aclose(self) -> None:
@@ -149,6 +155,9 @@ class Edge:
         ) as answer:
             if answer.status_code in {404, 405, 501}:
                 raise _NoStreamError
+            if answer.status_code in {401, 403}:
+                await answer.aread()
+                raise RefusedError(_reason(answer))
             if answer.status_code != httpx.codes.OK:
                 raise httpx.TransportError(f"the stream was answered with {answer.status_code}")
             name, event_id, data = "message", None, ""
@@ -210,4 +219,4 @@ def _reason(answer: httpx.Response) -> str:
     except ValueError:
         return f"{answer.status_code} {answer.text[:500]}"
     reason = body.get("error") or body.get("detail") if isinstance(body, dict) else None
-    return str(reason or f"{answer.status_code} {answer.text[:500]}")
+    return refusal(answer.status_code, str(reason or f"{answer.status_code} {answer.text[:500]}"))

@@ -15,6 +15,7 @@ from noetl_engine.playbook.lint import Severity, lint
 from noetl.follow import source
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
+from noetl.follow.servers import token_of
 from noetl.follow.view import View, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
@@ -39,6 +40,7 @@ class Job:
     timeout: float | None
     server_url: str | None
     data: DataDirectory
+    token: str | None = None
 
     def __post_init__(self) -> None:
         self._progress = Progress()
@@ -63,7 +65,7 @@ class Job:
                 asked.cancel()
 
     async def _work(self) -> int:
-        async with self._server() as url, aclosing(Edge(url)) as edge:
+        async with self._server() as url, aclosing(Edge(url, token=self._token())) as edge:
             try:
                 with terminal_view() as view:
                     await self._start(edge, view)
@@ -72,6 +74,9 @@ class Job:
                 return self._refused(str(error))
             # Before a stack of our own is stopped: nobody wants to wait for that.
             return code if code is not None else self._report()
+
+    def _token(self) -> str:
+        return token_of(self.token, self.data if self.server_url is None else None)
 
     @asynccontextmanager
     async def _server(self) -> AsyncIterator[str]:

@@ -56,7 +56,13 @@ class Identity:
         encryption_key: for stored credentials, base64 of 32 bytes.
         ports: by process name; used again as long as they are free.
         nats_users: passwords of the services and worker pools there, by user.
+        postgres_roles: passwords of the services at the embedded PostgreSQL, by role.
+        command_key: from which the capabilities of commands are made.
+        store_key: under which the embedded NATS keeps its streams.
         shards: number of shards of the embedded PostgreSQL; its data can't be divided anew.
+        admin_key: API key of an administrator, where callers must log in.
+        worker_key: API key of the stack's own workers, likewise.
+        is_admin_key_shown: whether somebody has seen the administrator's key.
     """
 
     name: str
@@ -65,13 +71,25 @@ class Identity:
     encryption_key: str
     ports: dict[str, int] = field(default_factory=dict)
     nats_users: dict[str, str] = field(default_factory=dict)
+    postgres_roles: dict[str, str] = field(default_factory=dict)
+    command_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    store_key: str = field(default_factory=lambda: secrets.token_hex(32))
     shards: int | None = None
+    admin_key: str = ""
+    worker_key: str = ""
+    is_admin_key_shown: bool = False
 
     def nats_passwords(self, users: Iterable[str]) -> dict[str, str]:
         """Return the passwords of users of the embedded NATS; new users get one."""
         for user in users:
             self.nats_users.setdefault(user, secrets.token_hex(16))
         return {**self.nats_users, ROLE: self.nats_password}
+
+    def role_passwords(self, roles: Iterable[str]) -> dict[str, str]:
+        """Return the passwords of roles of the embedded PostgreSQL; new roles get one."""
+        for role in roles:
+            self.postgres_roles.setdefault(role, secrets.token_hex(16))
+        return dict(self.postgres_roles)
 
 
 class DataDirectory:
@@ -159,6 +177,11 @@ class DataDirectory:
         )
         self.save_identity(made)
         return made
+
+    def admin_key(self) -> str:
+        """Return the key of the stack's administrator; empty when it has none."""
+        known = _read_json(self.root / "identity.json") or {}
+        return str(known.get("admin_key") or "")
 
     def save_identity(self, identity: Identity) -> None:
         """Store the identity durably: without its passwords the data can't be opened."""

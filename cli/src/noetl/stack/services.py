@@ -13,6 +13,7 @@ from noetl_common.shards import DatabaseAddress
 from noetl_contract.documents.broker_users import DEFAULT_POOLS, Pool, worker_user
 
 from noetl.stack.errors import StackError
+from noetl.stack.servers.access import StackAccess
 from noetl.stack.servers.databases import Databases, databases_of, single_database
 
 EDGE = "api-gateway"
@@ -24,6 +25,12 @@ _SHARED_BY_SCRIPTS = ("/tmp", "/dev/shm")  # noqa: S108  compared, not used
 KEEPER = "catalog"
 # Also the beginning of the names of its version and of earlier keys.
 _KEY = "NOETL_ENCRYPTION_KEY"
+_COMMAND_KEY = "NOETL_COMMAND_KEY"
+
+# Who makes the capabilities of commands, and who checks them.
+_WITH_CAPABILITIES = frozenset({EDGE, "orchestrator"})
+# What the catalog alone is told.
+_SECRETS = (_KEY, "NOETL_ACCESS_KEYS")
 
 # Modules by service, in the order of the summary.
 MODULES: Mapping[str, str] = {
@@ -104,10 +111,16 @@ def replicas(
     return made
 
 
-def public_url(host: str, port: int) -> str:
+def has_tls(environment: Mapping[str, str]) -> bool:
+    """Whether the edge is given a certificate, and so speaks HTTPS."""
+    return bool(environment.get("NOETL_TLS_CERT") and environment.get("NOETL_TLS_KEY"))
+
+
+def public_url(host: str, port: int, *, has_tls: bool = False) -> str:
     """Return the address under which workers on this machine reach the edge."""
     name = reachable(host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    scheme = "https" if has_tls else "http"
+    return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"
 
 
 def reachable(host: str) -> str:
@@ -148,11 +161,15 @@ def environment_of(
     public: str,
     folder: Path,
     encryption_key: str,
+    command_key: str,
+    access: StackAccess,
 ) -> dict[str, str]:
     """Return the environment of one process; our own environment may override the settings."""
     # Only who stores secrets gets the key. A blank one is none, as it is for the service.
     is_keeper = replica.service == KEEPER and not os.environ.get(_KEY, "").strip()
     secret = {_KEY: encryption_key} if is_keeper else {}
+    if replica.service in _WITH_CAPABILITIES and not os.environ.get(_COMMAND_KEY, "").strip():
+        secret[_COMMAND_KEY] = command_key
     defaults = {
         "NOETL_PUBLIC_SERVER_URL": public,
         "NOETL_LOG_FORMAT": "json",
@@ -164,6 +181,9 @@ def environment_of(
             "WORKER_POOL_NAME": "default",
             "NOETL_WORKER_TRANSPORT": "nats",
         }
+        if has_tls(os.environ):
+            # The edge's own certificate; a worker accepts it whoever has signed it.
+            defaults["NOETL_TLS_CA"] = os.environ["NOETL_TLS_CERT"]
         if any(folder.resolve().is_relative_to(shared) for shared in _SHARED_BY_SCRIPTS):
             # Its own files are not for scripts.
             defaults["NOETL_WORKER_SCRIPT_WRITE_PATHS"] = ""
@@ -183,12 +203,18 @@ def environment_of(
         fixed["NOETL_SHARD_INDEX"] = str(replica.shard)
     # Who has no business in the database isn't told where it is.
     database = {} if replica.service in FRONT else databases.environment
-    inherited = {
-        k: v
-        for k, v in os.environ.items()
-        if not _is_replaced(k) and (replica.service == KEEPER or not k.startswith(_KEY))
-    }
+    inherited = {k: v for k, v in os.environ.items() if _is_for(replica, k)}
+    fixed |= access.of_service(replica.service, inherited)
     return {**defaults, **inherited, **database, **secret, **fixed}
+
+
+def _is_for(replica: Replica, variable: str) -> bool:
+    """Whether a process gets a variable of our own environment."""
+    if _is_replaced(variable):
+        return False
+    if variable == _COMMAND_KEY:
+        return replica.service in _WITH_CAPABILITIES
+    return replica.service == KEEPER or not variable.startswith(_SECRETS)
 
 
 def _is_replaced(variable: str) -> bool:

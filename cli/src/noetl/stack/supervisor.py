@@ -11,19 +11,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from noetl_common.errors import NoetlError
 from noetl_contract.documents.broker_users import broker_users
 
 from noetl.stack import leftovers, services
 from noetl.stack.child import Child, ChildSpec, ChildState
 from noetl.stack.datadir import ROLE, DataDirectory, Identity, ServiceState, StackState
 from noetl.stack.errors import StackError
-from noetl.stack.http_probe import status_of
+from noetl.stack.http_probe import probe_context, status_of
 from noetl.stack.logs import run_log_limits, tail
 from noetl.stack.process import trouble_with_port, with_parent_death
 from noetl.stack.servers import migrations
+from noetl.stack.servers.access import stack_access
 from noetl.stack.servers.databases import Databases, embedded_databases
 from noetl.stack.servers.nats import NatsInstance
 from noetl.stack.servers.postgres import PostgresInstance
+from noetl.stack.servers.roles import ROLES, with_console
 from noetl.stack.services import EDGE, FRONT, Outside, Replica
 
 DEFAULT_PORT = 8082
@@ -69,6 +72,7 @@ class Supervisor:
         self._failure: BaseException | None = None
         self._is_migrated = False
         self._changed = asyncio.Event()
+        self.access = stack_access(identity, plan.host)
         self.edge_port = self._edge_port()
         self.children: list[Child] = []
         self._nats: NatsInstance | None = None
@@ -84,7 +88,8 @@ class Supervisor:
     @property
     def url(self) -> str:
         """Address of the edge."""
-        return services.public_url(self.plan.host, self.edge_port)
+        has_tls = services.has_tls(os.environ)
+        return services.public_url(self.plan.host, self.edge_port, has_tls=has_tls)
 
     def nats_url_of(self, replica: Replica) -> str:
         """Return the address of the broker with the login that a process has."""
@@ -112,6 +117,15 @@ class Supervisor:
                 f"see noetl-server logs, or the files in {self.plan.data.logs}"
             ) from None
 
+    def unseen_admin_key(self) -> str | None:
+        """Return the key of the administrator the first time, None afterwards."""
+        identity = self._identity
+        if not self.access.is_on or identity.is_admin_key_shown:
+            return None
+        identity.is_admin_key_shown = True
+        self.plan.data.save_identity(identity)
+        return identity.admin_key
+
     def kill(self) -> None:
         """Kill every process."""
         for child in self.children:
@@ -137,6 +151,8 @@ class Supervisor:
             if self.plan.migrate:
                 for database in self.databases.all:
                     await _migrate(database.dsn)
+                    if self.plan.outside.databases is None:
+                        await _grant(database.dsn)
         except StackError as error:
             self._failure = error
         else:
@@ -192,6 +208,7 @@ class Supervisor:
             port=self._port("nats"),
             monitor_port=self._port("nats-monitor") if self.plan.nats_monitor else None,
             users=users,
+            store_key=self._identity.store_key,
             passwords=self._identity.nats_passwords(user.name for user in users),
         )
         self._nats = instance
@@ -235,6 +252,7 @@ class Supervisor:
             port=self._port("postgres"),
             user=ROLE,
             password=self._identity.postgres_password,
+            roles=with_console(self._identity.role_passwords(ROLES.values())),
         )
 
         async def is_ready(pid: int) -> bool:
@@ -261,19 +279,22 @@ class Supervisor:
             replica,
             stack=self._identity.name,
             nats_url=self.nats_url_of(replica),
-            databases=self.databases,
+            databases=self._databases_of(replica),
             http_host=self.plan.host,
             http_port=port,
             public=self.url,
             folder=self.plan.data.root,
             encryption_key=self._identity.encryption_key,
+            command_key=self._identity.command_key,
+            access=self.access,
         )
 
         host = services.reachable(self.plan.host) if is_edge else "127.0.0.1"
+        tls = probe_context(os.environ) if replica.service == EDGE else None
 
         def answers(path: str) -> Callable[[int], Awaitable[bool]]:
             async def probe(_: int) -> bool:
-                return await status_of(port, path, host=host) == 200
+                return await status_of(port, path, host=host, tls=tls) == 200
 
             return probe
 
@@ -288,6 +309,13 @@ class Supervisor:
                 is_alive=answers("/healthz"),
             )
         )
+
+    def _databases_of(self, replica: Replica) -> Databases:
+        """Return the databases with the login that a process has."""
+        role = ROLES.get(replica.service)
+        if self.plan.outside.databases is not None or role is None:
+            return self.databases
+        return self.databases.as_role(role, self._identity.postgres_roles[role])
 
     def _log(self, name: str) -> Path:
         return self.plan.data.logs / f"{name}.log"
@@ -324,6 +352,16 @@ async def _migrate(dsn: str) -> None:
         await asyncio.to_thread(migrations.finish, runner)
     finally:
         runner.kill()
+
+
+async def _grant(dsn: str) -> None:
+    # Here, because the driver takes a tenth of a second that services start in meanwhile.
+    from noetl_common.pg.administer import administer  # noqa: PLC0415 -- see above
+
+    try:
+        await administer(dsn)
+    except NoetlError as error:
+        raise StackError(error.message) from error
 
 
 def _end_of(child: Child) -> str:

@@ -8,6 +8,7 @@ from noetl.stack.errors import StackError
 from noetl.stack.servers import migrations, topology
 from noetl.stack.servers.nats_probe import NatsProbe
 from noetl.stack.supervisor import StackPlan, running
+from noetl_contract.streams import STREAMS
 from noetl_testkit.nats import stream_names
 from noetl_testkit.postgres import Database
 
@@ -28,7 +29,7 @@ def test_topology_can_be_applied_twice(nats_url: str) -> None:
     with NatsProbe(nats_url) as probe:
         streams = set(stream_names(probe))
     assert first == second
-    assert streams == {"noetl_ingress", "NOETL_COMMANDS", "NOETL_EVENTS", "noetl_dead"}
+    assert streams == {stream.name for stream in STREAMS}
     assert "NOETL_COMMANDS/noetl_worker_pool_shared" in first
 
 

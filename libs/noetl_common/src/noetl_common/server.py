@@ -61,6 +61,8 @@ def server_config(
         access_log=False,
         log_config=None,
         server_header=False,
+        # A header of the client would be taken for its address.
+        proxy_headers=False,
         timeout_keep_alive=int(limits.idle_seconds),
         timeout_graceful_shutdown=max(1, int(grace_seconds)),
         **more,

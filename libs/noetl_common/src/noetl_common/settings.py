@@ -71,6 +71,15 @@ class NatsSettings(SettingsPiece):
         description="Beginning of the subjects on which answers come; empty for "
         "`_INBOX_noetl.<user>`.",
     )
+    nats_ca: str = Field(
+        default="",
+        description="Certificates (PEM file) that the broker's is checked against; empty: those of "
+        "the machine, where the address begins with `tls://`.",
+    )
+    nats_cert: str = Field(
+        default="", description="Certificate (PEM file) that we show the broker."
+    )
+    nats_key: str = Field(default="", description="Its key (PEM file).")
     nats_connect_timeout_seconds: float = Field(
         default=2.0, gt=0, description="Timeout of one attempt to connect."
     )
@@ -110,6 +119,12 @@ class NatsSettings(SettingsPiece):
             return None
         return unquote(parts.username), unquote(parts.password or "")
 
+    def has_tls(self) -> bool:
+        """Return whether the broker is spoken to with TLS only."""
+        return bool(self.nats_ca or self.nats_cert) or any(
+            server.startswith("tls://") for server in self.nats_servers()
+        )
+
     def user(self) -> str:
         """Return the name we log in with, empty without a login."""
         login = self.nats_login()
@@ -120,7 +135,36 @@ class NatsSettings(SettingsPiece):
         return self.nats_inbox_prefix or inbox_prefix(self.user())
 
 
-class PostgresSettings(SettingsPiece):
+class PostgresTls(SettingsPiece):
+    """Encryption of the connections to the database."""
+
+    postgres_sslmode: (
+        Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None
+    ) = Field(
+        default=None,
+        validation_alias=AliasChoices("POSTGRES_SSLMODE", "PGSSLMODE"),
+        description="`disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`; not "
+        "set: `prefer` on this machine, `verify-full` elsewhere.",
+    )
+    postgres_sslrootcert: str = Field(
+        default="",
+        validation_alias=AliasChoices("POSTGRES_SSLROOTCERT", "PGSSLROOTCERT"),
+        description="Certificates (PEM file) that the database's is checked against; empty: those "
+        "of the machine.",
+    )
+    postgres_sslcert: str = Field(
+        default="",
+        validation_alias=AliasChoices("POSTGRES_SSLCERT", "PGSSLCERT"),
+        description="Certificate (PEM file) that we show the database.",
+    )
+    postgres_sslkey: str = Field(
+        default="",
+        validation_alias=AliasChoices("POSTGRES_SSLKEY", "PGSSLKEY"),
+        description="Its key (PEM file).",
+    )
+
+
+class PostgresSettings(PostgresTls):
     """The database and the pool of connections to it."""
 
     postgres_host: str = Field(

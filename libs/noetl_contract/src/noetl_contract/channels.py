@@ -159,7 +159,7 @@ DEAD_LETTERS = Channel(
     messages=(
         Message("dead_letter", TypeAdapter(Json), "The original body, secrets masked.", _DEAD),
     ),
-    senders=("orchestrator", "projector", "worker"),
+    senders=("orchestrator", "projector", "catalog", "worker"),
     receivers=(),
     parameters={"origin": "Stream or consumer of the original."},
     stream=streams.DEAD.name,

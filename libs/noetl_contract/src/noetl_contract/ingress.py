@@ -48,7 +48,9 @@ class ExecuteMessage(Model):
 
     A start past the deadline of its headers is dropped (W5). ``owner`` is the principal whose
     rights the execution has, ``actor`` the one that asked, ``namespace`` the path prefix which
-    its children stay in; all of them go into the first event's ``meta``.
+    its children stay in; all of them go into the first event's ``meta``. A child on another shard
+    than its parent brings the execution that its family began with, and how many generations it is
+    below that; the others are looked up.
     """
 
     type: Literal["execute"] = "execute"
@@ -67,6 +69,8 @@ class ExecuteMessage(Model):
     owner: str | None = None
     actor: str | None = None
     namespace: str | None = None
+    root_execution_id: int | None = None
+    depth: int = Field(default=0, ge=0)
 
 
 class EventsMessage(Model):

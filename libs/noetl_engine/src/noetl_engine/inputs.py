@@ -102,6 +102,7 @@ class Limits:
     command_bytes_per_decision: int = 16 << 20
     iterations_in_flight: int = 10_000
     rounds_per_decision: int = 1000
+    steps_per_execution: int = 1_000_000
     template_work_per_decision: int = 4_000_000
     callback_seconds: float = 21_600.0
 

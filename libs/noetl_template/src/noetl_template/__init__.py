@@ -16,11 +16,13 @@ from noetl_template.render import (
     evaluate_rule,
     has_server_syntax,
     has_worker_syntax,
+    render_config,
     render_expression,
     render_server,
     render_worker,
     use_limits,
 )
+from noetl_template.syntax.literals import literal, peeled
 from noetl_template.values import Json
 
 __all__ = [
@@ -38,7 +40,10 @@ __all__ = [
     "evaluate_rule",
     "has_server_syntax",
     "has_worker_syntax",
+    "literal",
+    "peeled",
     "references",
+    "render_config",
     "render_expression",
     "render_server",
     "render_worker",

@@ -44,7 +44,7 @@ _NOT_A_NAME: Final = frozenset(
 )  # fmt: skip
 
 
-_NO_CODE: Final = frozenset({"data", "comment", "whitespace", "raw_begin", "raw_end"})
+_NO_CODE: Final = frozenset({"data", "comment", "whitespace", "raw_begin", "raw_end", "string"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class PathTemplate:
     environment: TemplateEnvironment
     prefix: str = ""
     suffix: str = ""
+    is_data: bool = True
 
     def value(self, scope: Mapping[str, Value], _budget: Budget) -> Value:
         """Return the named value, undefined when any part of the path is."""
@@ -83,6 +84,8 @@ class ValueTemplate:
     environment: TemplateEnvironment
     prefix: str
     suffix: str
+    is_data: bool
+    """Whether it looks anything up."""
 
     def value(self, scope: Mapping[str, Value], budget: Budget) -> Value:
         """Return the value of the expression.
@@ -105,13 +108,14 @@ class TextTemplate:
     template: jinja2.Template
     environment: TemplateEnvironment
 
-    def text(self, scope: Mapping[str, Value], budget: Budget) -> str:
-        """Return the rendered text.
+    def text(self, scope: Mapping[str, Value], budget: Budget, *, marks: bool = False) -> str:
+        """Return the rendered text, with data in it marked if wanted.
 
         Raises:
             TemplateError: It can't be rendered, or a limit is reached.
         """
         context = RenderContext(self.environment, scope, budget)
+        context.marks = marks
         try:
             return "".join(_bounded(self.template.root_render_func(context), budget))
         except _FAILURES as error:
@@ -233,9 +237,9 @@ class Compiler:
             if single is None:
                 return TextTemplate(source, self._texts.from_tree(tree), self._texts)
             # Rewriting happens in place or replaces the node, so look it up again.
-            prefix, _, suffix = single
+            template = self._values.from_tree(_bare(tree))
             return ValueTemplate(
-                source, self._values.from_tree(_bare(tree)), self._values, prefix, suffix
+                source, template, self._values, single.prefix, single.suffix, single.is_data
             )
         except _FAILURES as error:
             raise failed(source, error) from error

@@ -13,6 +13,7 @@ from noetl_template import operators
 from noetl_template.containers import listed, mapped
 from noetl_template.errors import EvaluationError
 from noetl_template.limits import Budget
+from noetl_template.syntax.literals import marked
 from noetl_template.values import Dialect, Value
 from noetl_template.walks import equal
 
@@ -50,6 +51,7 @@ class RenderContext(Context):
         self.globals_keys = set()
         self.blocks = {}
         self.budget = budget
+        self.marks = False
         self.dialect = environment.dialect
 
     @override
@@ -68,6 +70,11 @@ class RenderContext(Context):
         self.budget.check_length(len(text))
         self.budget.spend(len(text))
         return text
+
+    def insert(self, value: Value) -> str:
+        """Print data into the output."""
+        text = self.text(value)
+        return marked(text) if self.marks else text
 
     def iterate(self, value: Value, weight: int = 0) -> list[Value]:
         """Return the elements of a ``for``; each round is paid for with the weight of the body."""

@@ -8,6 +8,7 @@ from noetl_template.compiled import CompiledTemplate, Compiler, PathTemplate, Te
 from noetl_template.errors import EvaluationError, TemplateError, TemplateLimitError
 from noetl_template.limits import Budget, Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
+from noetl_template.syntax.literals import literal, settled, unmarked, whole_literal
 from noetl_template.values import MAX_NESTING, SERVER, WORKER, Json, Value
 
 type Scope = Mapping[str, Value]
@@ -59,6 +60,38 @@ class Renderer:
         budget = Budget(self._limits)
         try:
             return self._walk(value, scope, budget, self._server_string, self._server_key)
+        finally:
+            budget.settle()
+
+    def render_config(self, value: Json, scope: Scope, *, renders: int = 1) -> Json:
+        """Render a value like :meth:`render_server`, for a worker that renders it again.
+
+        What comes from data is written so that it is the same after the worker's rendering, even
+        if it looks like a template; text of the template itself stays as it is.
+
+        Args:
+            value: The value.
+            scope: The names.
+            renders: How often the worker renders it.
+
+        Raises:
+            TemplateError: A template is invalid, fails, or reaches a limit.
+        """
+
+        def string(text: str, scope: Scope, budget: Budget) -> Json:
+            if not has_server_syntax(text):
+                return server_text(text)
+            compiled = self._server.compile(text)
+            if isinstance(compiled, TextTemplate):
+                _paid(compiled, budget)
+                rendered = settled(compiled.text(scope, budget, marks=True))
+                return unmarked(server_text(rendered), renders=renders)
+            found = self._server_string(text, scope, budget)
+            return literal(found, renders=renders) if compiled.is_data else found
+
+        budget = Budget(self._limits)
+        try:
+            return self._walk(value, scope, budget, string, self._server_key)
         finally:
             budget.settle()
 
@@ -157,6 +190,9 @@ class Renderer:
     def _worker_string(self, text: str, scope: Scope, budget: Budget) -> Json:
         if not has_worker_syntax(text):
             return text
+        known = whole_literal(text)
+        if known is not None:
+            return known
         compiled = _paid(self._worker.compile(text), budget)
         if isinstance(compiled, TextTemplate):
             return worker_text(compiled.text(scope, budget))
@@ -255,6 +291,7 @@ def _typed[T](source: str, convert: Callable[[], T]) -> T:
 _DEFAULT: Final = Renderer()
 render_server = _DEFAULT.render_server
 render_worker = _DEFAULT.render_worker
+render_config = _DEFAULT.render_config
 render_expression = _DEFAULT.render_expression
 evaluate_condition = _DEFAULT.evaluate_condition
 evaluate_rule = _DEFAULT.evaluate_rule

@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from noetl_common.bus.broker import connect
+from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.rpc import RpcClient
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.ids import lease_machine_id
@@ -21,15 +21,21 @@ from noetl_common.logging import get_logger
 from noetl_common.service import supervise
 from noetl_contract.access.rights import Right
 from noetl_contract.streams import STREAMS
+from noetl_contract.subjects import ACCESS_HINT
 
+from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper
+from noetl_api_gateway.access_settings import is_auth_on
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
 from noetl_api_gateway.http.errors import EXCEPTIONS
 from noetl_api_gateway.http.openapi_page import ReadingPage
+from noetl_api_gateway.http.rate_guard import RATES_STATE, RateGuard
 from noetl_api_gateway.http.shell import Door, Shell
 from noetl_api_gateway.http.token_guard import INTERNAL_TOKEN_STATE
 from noetl_api_gateway.intake.bodies import BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import StreamPlaces
+from noetl_api_gateway.metrics import AUTH_OFF
+from noetl_api_gateway.rates import FailedLogins
 from noetl_api_gateway.routes.registry import route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
@@ -65,45 +71,85 @@ def create_app(settings: Settings | None = None) -> Shell:
             living.cancel()
             await asyncio.wait({living})
 
+    gatekeeper = _gatekeeper(settings, service)
+    is_login_needed = gatekeeper is not None
+    bounds_rates = settings.bounds_rates(is_login_needed=is_login_needed)
+    rates = RateGuard(settings.rates()) if bounds_rates else None
     app = Litestar(
         route_handlers=route_handlers(settings),
+        # First who calls: rates are those of callers.
+        guards=[one.guard for one in (gatekeeper, rates) if one is not None],
         dependencies={"gateway": Provide(provide_gateway), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
-        state=State({INTERNAL_TOKEN_STATE: settings.internal_api_token}),
-        openapi_config=OpenAPIConfig(
-            title="NoETL",
-            version="1",
-            openapi_router=Router(
-                "/schema",
-                route_handlers=[],
-                opt={"needs": Right.SCHEMA_READ},
-                include_in_schema=False,
-            ),
-            description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
-            " strings; every refusal has the keys `error`, `status` and `detail`.",
-            use_handler_docstrings=True,
-            render_plugins=[
-                JsonRenderPlugin(path="/openapi.json"),
-                ReadingPage(path=["/", "/swagger"]),
-            ],
+        state=State(
+            {
+                INTERNAL_TOKEN_STATE: settings.internal_api_token,
+                GATEKEEPER_STATE: gatekeeper,
+                RATES_STATE: rates,
+            }
         ),
+        openapi_config=_document(),
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
     )
     routed = cast("Application", app)  # the same protocol, spelt with closed types there
-    return Shell(routed, door=_door(settings), service=service)
+    return Shell(routed, door=_door(settings, is_login_needed=is_login_needed), service=service)
 
 
-def _door(settings: Settings) -> Door:
+def _document() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="NoETL",
+        version="1",
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            opt={"needs": Right.SCHEMA_READ},
+            include_in_schema=False,
+        ),
+        description="Control plane of NoETL. `/noetl/…` answers like `/api/…`, with ids as"
+        " strings; every refusal has the keys `error`, `status` and `detail`.",
+        use_handler_docstrings=True,
+        render_plugins=[
+            JsonRenderPlugin(path="/openapi.json"),
+            ReadingPage(path=["/", "/swagger"]),
+        ],
+    )
+
+
+def _door(settings: Settings, *, is_login_needed: bool) -> Door:
     own = urlsplit(settings.public_server_url).hostname
     given = (*settings.host_names(), own) if own else settings.host_names()
     names = ServerNames(given, bound_to=settings.http_host)
     return Door(
         names,
-        Origins(settings.origins(), names, is_open=True),
+        Origins(settings.origins(), names, is_open=not is_login_needed),
         BodyBudget(settings.max_buffered_body_bytes),
+        _failed_logins(settings, is_login_needed=is_login_needed),
     )
+
+
+def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins | None:
+    rate = settings.rates().get("failed_logins")
+    is_bounded = settings.bounds_rates(is_login_needed=is_login_needed)
+    return FailedLogins(rate) if rate is not None and is_bounded else None
+
+
+def _gatekeeper(settings: Settings, service: GatewayProcess) -> Gatekeeper | None:
+    """Return who asks callers for their login; None, and said so, where none is needed."""
+    is_on = is_auth_on(settings, settings.http_host)
+    AUTH_OFF.set(not is_on)
+    if not is_on:
+        reason = settings.auth_off_reason or f"{settings.http_host} is a loopback address"
+        _log.warning("auth_off", address=settings.http_host, reason=reason)
+        return None
+    gatekeeper = Gatekeeper(
+        settings,
+        lambda: service.opened_gateway().services,
+        lambda: service.opened_gateway().bus,
+    )
+    service.gatekeeper = gatekeeper
+    return gatekeeper
 
 
 async def _live(service: GatewayProcess) -> None:
@@ -154,10 +200,43 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 per_principal=settings.max_event_streams_per_principal,
             )
             service.gateway = Gateway(
-                settings, bus, ids, writer, services, probe, service.closing, places
+                settings,
+                bus,
+                ids,
+                writer,
+                services,
+                probe,
+                service.closing,
+                places,
+                service.gatekeeper,
             )
             try:
-                yield
+                async with _keeping_gate(service, bus):
+                    yield
             finally:
                 service.gateway = None
                 await registration.leave()
+
+
+@asynccontextmanager
+async def _keeping_gate(service: GatewayProcess, bus: Bus) -> AsyncIterator[None]:
+    """Hear of revoked keys and send the access audit, until the block ends."""
+    gatekeeper = service.gatekeeper
+    if gatekeeper is None:
+        yield
+        return
+
+    async def forget() -> None:
+        gatekeeper.identities.forget()
+
+    # What was told while there was no connection is not known.
+    stop_forgetting = bus.on_reconnect(forget)
+    hints = await bus.subscribe(ACCESS_HINT, lambda _message: gatekeeper.identities.forget())
+    writing = asyncio.create_task(gatekeeper.audit.run(), name="access audit")
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await asyncio.wait({writing})
+        await hints.unsubscribe()
+        stop_forgetting()

@@ -8,6 +8,7 @@ from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 from noetl_common.service import Service
 
+from noetl_api_gateway.access.gatekeeper import Gatekeeper
 from noetl_api_gateway.http.refusals import unavailable
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.process_figures import ProcessFigures
@@ -29,6 +30,7 @@ class Gateway:
     probe: HealthProbe
     closing: asyncio.Event
     places: StreamPlaces
+    gatekeeper: Gatekeeper | None = None
 
 
 class GatewayProcess(Service):
@@ -40,6 +42,7 @@ class GatewayProcess(Service):
         self.closing = asyncio.Event()
         self.figures = ProcessFigures()
         self.gateway: Gateway | None = None
+        self.gatekeeper: Gatekeeper | None = None
 
     def drain(self) -> None:
         """Fail readiness and end open streams; requests are served on."""

@@ -1,14 +1,22 @@
 """Settings of what clients may do to the port."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from noetl_common.intake.limits import IntakeLimits
 from noetl_common.settings import SettingsPiece
-from pydantic import Field
+from pydantic import Field, model_validator
+
+from noetl_api_gateway.rates import Rate, parsed_rates
 
 _MEBIBYTE = 1 << 20
+# A folder of playbooks is registered one by one.
+_RATES = (
+    "starts 50/s 500, registrations 5/s 1000, secrets 20/s 200, sql 2/s 20, failed_logins 5/min 20"
+)
+_RATE_KINDS = frozenset({"starts", "registrations", "secrets", "sql", "failed_logins"})
 
 
 class IntakeSettings(SettingsPiece):
@@ -47,6 +55,17 @@ class IntakeSettings(SettingsPiece):
     max_event_streams_per_principal: int = Field(
         default=128, ge=1, description="Of them to one caller who has logged in."
     )
+    rate_limiting: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether rates are bounded: `auto`, where callers must log in, so not on a "
+        "loopback address by default. Each process counts for itself. Workers, commands and the "
+        "system are never bounded.",
+    )
+    rate_limits: str = Field(
+        default=_RATES,
+        description="Rates of one caller, of one address where none logs in: kind, how many in a "
+        "second or minute, how many at once. Failed logins are counted by address.",
+    )
     cors_allowed_origins: str = Field(
         default="",
         description="Browser origins that may read answers, separated by commas; "
@@ -60,6 +79,29 @@ class IntakeSettings(SettingsPiece):
         "name, `host.docker.internal` and its like; on a port that is not bound to a loopback "
         "address also names without a dot and those that end in `.svc` or `.svc.cluster.local`.",
     )
+
+    @model_validator(mode="after")
+    def _has_sound_rates(self) -> Self:
+        self.rates()
+        return self
+
+    def rates(self) -> Mapping[str, Rate]:
+        """Return the rates by kind of work.
+
+        Raises:
+            ValueError: one has another form, or is of nothing that is bounded.
+        """
+        rates = parsed_rates(self.rate_limits)
+        unknown = rates.keys() - _RATE_KINDS
+        if unknown:
+            raise ValueError(f"NOETL_RATE_LIMITS: {', '.join(sorted(unknown))} is not bounded")
+        return rates
+
+    def bounds_rates(self, *, is_login_needed: bool) -> bool:
+        """Whether rates are bounded."""
+        if self.rate_limiting == "auto":
+            return is_login_needed
+        return self.rate_limiting == "on"
 
     def intake_limits(self, connections: int) -> IntakeLimits:
         """Return the limits of the port, of which the process may have so many connections."""

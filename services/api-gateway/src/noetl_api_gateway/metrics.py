@@ -65,6 +65,14 @@ REFUSED = counter(
 )
 OPEN_STREAMS = gauge("noetl_event_streams_open", "Event streams being served")
 
+AUTH_OFF = gauge("noetl_auth_off", "1 where callers need not say who they are")
+ACCESS_DECISIONS = counter(
+    "noetl_access_decisions_total", "Decisions about requests", ["outcome", "kind"]
+)
+AUDIT_DROPPED = counter(
+    "noetl_access_audit_dropped_total", "Decisions that found no room on their way to the audit"
+)
+
 
 @cache
 def http_metrics(route: str, method: str, status: int) -> tuple[Counter, Histogram]:

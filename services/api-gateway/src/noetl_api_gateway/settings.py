@@ -8,14 +8,22 @@ from noetl_common.settings import (
     ServiceSettings,
     ShardSettings,
 )
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
+from noetl_api_gateway.access_settings import AccessSettings, is_auth_on
 from noetl_api_gateway.intake_settings import IntakeSettings
 
 _MEBIBYTE = 1 << 20
 
 
-class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings, IntakeSettings):
+class Settings(
+    NatsSettings,
+    CommandKeySettings,
+    AccessSettings,
+    ServiceSettings,
+    ShardSettings,
+    IntakeSettings,
+):
     """Everything that can be set from outside; no database is among it."""
 
     max_body_bytes: int = Field(default=2 * _MEBIBYTE, ge=1024, description="Largest request body.")
@@ -133,11 +141,6 @@ class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings,
     gateway_auth0_audience: str = Field(
         default="", validation_alias="GATEWAY_AUTH0_AUDIENCE", description="Its audience."
     )
-    internal_api_token: SecretStr = Field(
-        default=SecretStr(""),
-        description="Bearer token of `/api/internal/*`; without one most of these routes are "
-        "refused.",
-    )
     disable_metrics: bool = Field(default=False, description="Do not serve /metrics.")
     tls_cert: str = Field(default="", description="Certificate (PEM file); empty: plain HTTP.")
     tls_key: str = Field(default="", description="Its private key (PEM file).")
@@ -151,6 +154,11 @@ class Settings(NatsSettings, CommandKeySettings, ServiceSettings, ShardSettings,
             raise ValueError(
                 "TLS misconfigured: set both NOETL_TLS_CERT and NOETL_TLS_KEY (or neither)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_decided_about_logins(self) -> Self:
+        is_auth_on(self, self.http_host)
         return self
 
     def login_provider(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
 
 from noetl_catalog.access.parts import Access, open_access
@@ -43,6 +44,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     """Open everything the service is made of, and serve until the block ends."""
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
+        await check_rights(pool, service=_NAME, role=settings.postgres_user)
         await check_identity(pool, settings, shard=settings.shard_of_database())
         database = Database(pool)
         store = EntryStore(database)

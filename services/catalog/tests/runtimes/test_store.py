@@ -20,9 +20,11 @@ async def register(
     store: RuntimeStore, runtime_id: int, *, instance: str | None = None, **changes: Json
 ) -> RuntimeEntry:
     worker = {"name": "w-1", "kind": "worker_pool", "status": "ready", **changes}
-    return await store.register_runtime(
-        runtime_id, RuntimeRegistration(**worker), instance=instance
+    entry = await store.register_runtime(
+        runtime_id, RuntimeRegistration(**worker), instance=instance, silent_seconds=60
     )
+    assert entry is not None
+    return entry
 
 
 def make_beat(name: str, *, over_edge: bool = False) -> RuntimeBeat:
@@ -49,7 +51,7 @@ async def test_process_begins_anew_only_with_another_instance(
 
 async def test_worker_that_left_stays_visible_to_leases_and_stays_left(store: RuntimeStore) -> None:
     await register(store, 1, instance="one")
-    assert await store.deregister_runtime("worker_pool", name="w-1")
+    assert await store.deregister_runtime("worker_pool", name="w-1", principal=None)
 
     heard = await store.touch_runtimes([make_beat("w-1")])
     seen = (await store.list_liveness()).workers["w-1"]
@@ -58,7 +60,7 @@ async def test_worker_that_left_stays_visible_to_leases_and_stays_left(store: Ru
     assert heard == {("worker_pool", "w-1"): False}
     assert seen.deregistered_at is not None
     assert listed == []
-    assert not await store.deregister_runtime("worker_pool", name="w-1")
+    assert not await store.deregister_runtime("worker_pool", name="w-1", principal=None)
 
 
 async def test_registering_again_after_leaving_keeps_the_process_of_the_same_instance(
@@ -66,7 +68,7 @@ async def test_registering_again_after_leaving_keeps_the_process_of_the_same_ins
 ) -> None:
     await register(store, 1, instance="one")
     since = (await store.list_liveness()).workers["w-1"].process_since
-    await store.deregister_runtime("worker_pool", name="w-1")
+    await store.deregister_runtime("worker_pool", name="w-1", principal=None)
     await register(store, 2, instance="one")
 
     seen = (await store.list_liveness()).workers["w-1"]
@@ -105,7 +107,7 @@ async def test_edges_are_told_from_workers_until_they_leave(store: RuntimeStore)
     await register(store, 1)
     await register(store, 2, name="e-1", kind="server_api", instance="one")
     before = await store.list_liveness()
-    await store.deregister_runtime("server_api", name="e-1")
+    await store.deregister_runtime("server_api", name="e-1", principal=None)
     after = await store.list_liveness()
 
     assert (empty.edges, empty.workers) == ({}, {})

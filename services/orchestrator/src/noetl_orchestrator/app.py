@@ -10,6 +10,7 @@ from noetl_common.bus.topology import ensure_topology
 from noetl_common.ids import SnowflakeIds, lease_machine_id
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
+from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.rpc.orchestrator import CHILD, CLAIM, PURGE, LogPurged, LogPurgeRequest
 from noetl_contract.streams import STREAMS, ingress_durables
@@ -49,6 +50,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
     ):
         service.ready_when("bus", bus.is_ready)
         await wait_for_schema(background_pool, _SCHEMA)
+        await check_rights(background_pool, service=NAME, role=settings.postgres_user)
         await ensure_topology(bus, STREAMS, ingress_durables(settings.shard_index))
         rpc = RpcClient(bus)
         async with lease_machine_id(rpc, NAME) as ids:

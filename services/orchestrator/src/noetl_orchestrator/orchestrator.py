@@ -15,6 +15,7 @@ from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
 
+from noetl_orchestrator.cpu_limit import CpuLimit
 from noetl_orchestrator.ingress.claims import ClaimHandler
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.leases.broker import BrokerView
@@ -33,7 +34,6 @@ from noetl_orchestrator.memory.playbooks import FetchContent, Playbooks
 from noetl_orchestrator.memory.replicas import Replicas
 from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.attempt import TurnParts
-from noetl_orchestrator.turn.cpu_limit import CpuLimit
 from noetl_orchestrator.turn.dispatch import Dispatcher
 from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.prepare import Preparation
@@ -126,7 +126,7 @@ class Orchestrator:
                     self.cache,
                     self.loader,
                     self.playbooks,
-                    max_events=self._settings.turn_events_per_execution,
+                    self._settings,
                 ),
                 encoder=Encoder(outbox_rows, self._new_id, self._settings),
                 dispatcher=self.dispatcher,

@@ -192,6 +192,21 @@ class Settings(
         ge=1,
         description="Iterations of a loop that are open at once, even without max_in_flight.",
     )
+    child_depth_max: int = Field(
+        default=32, ge=1, description="Generations of children below an execution (W15)."
+    )
+    family_executions_max: int = Field(
+        default=10_000,
+        ge=1,
+        description="Executions that an execution, its children and theirs may start in all, on "
+        "one shard (W15).",
+    )
+    execution_steps_max: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="Steps that one execution may enter, and a tenth of its events; it fails "
+        "above (W15).",
+    )
     decision_rounds: int = Field(
         default=1000, ge=1, description="Rounds of empty loops in one decision (R6)."
     )
@@ -244,6 +259,7 @@ class Settings(
             command_bytes_per_decision=self.decision_command_bytes,
             iterations_in_flight=self.iterations_in_flight,
             rounds_per_decision=self.decision_rounds,
+            steps_per_execution=self.execution_steps_max,
             template_work_per_decision=self.decision_template_work,
             callback_seconds=self.callback_timeout_seconds,
         )

@@ -219,7 +219,9 @@ async def test_a_child_on_another_shard_is_noted_and_takes_over_the_trace(shard:
     request = ChildRequest(execution_id=parent, child_id=far, path="tests/child")
     reply = await handler.on_child(request)
 
-    assert reply == ChildReserved(child_id=far, trace={"traceparent": "00-1"})
+    assert reply == ChildReserved(
+        child_id=far, trace={"traceparent": "00-1"}, root_execution_id=parent, depth=1
+    )
     assert await shard.pool.fetchval("SELECT child_id FROM noetl.child") == far
     cancel = {"type": "cancel", "execution_id": parent, "cascade": True}
     await shard.send(parent, cancel)

@@ -12,6 +12,7 @@ from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app, every
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import outbox_hint_subject
@@ -45,6 +46,7 @@ async def open_relay(service: Service, settings: Settings) -> AsyncIterator[None
         await ensure_topology(bus)
         pool = await stack.enter_async_context(open_pool(settings, name=_NAME))
         await wait_for_schema(pool, SCHEMA)
+        await check_rights(pool, service=_NAME, role=settings.postgres_user)
         await check_identity(pool, settings, shard=settings.shard_index)
         database = Database(pool)
         store = Store(database, settings)

@@ -11,6 +11,7 @@ from noetl_common.ids import lease_machine_id
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import open_pool, wait_for_schema
+from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import EVENTS, projector_durable
 
@@ -53,6 +54,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
     durable = projector_durable(settings.shard_index)
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
+        await check_rights(pool, service=_NAME, role=settings.postgres_user)
         await check_identity(pool, settings, shard=settings.shard_index)
         await ensure_topology(bus, (EVENTS,), (durable,))
         database = Database(pool)

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, ServiceSettings, ShardDatabaseSettings
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 
-class Settings(NatsSettings, ShardDatabaseSettings, ServiceSettings):
+class Settings(EgressSettings, NatsSettings, ShardDatabaseSettings, ServiceSettings):
     """Everything the projector reads from its environment."""
 
     detail_events_max: int = Field(

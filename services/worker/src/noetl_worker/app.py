@@ -10,6 +10,7 @@ from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.bus.topology import ensure_topology, run_topology_watch
 from noetl_common.crypto.opening import SealingKey
+from noetl_common.egress.rules import Egress
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
@@ -22,6 +23,7 @@ from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import EdgeResultStore, RpcResultStore
 from noetl_worker.credentials.cache import CredentialCache
 from noetl_worker.credentials.source import EdgeCredentials
+from noetl_worker.interpreters.guard import TreeLimits
 from noetl_worker.interpreters.isolation import tell_isolation
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, ScriptBox
@@ -30,11 +32,13 @@ from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
+from noetl_worker.tools.http.hosts import address_of
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.transport import Transport
 
 _log = get_logger()
@@ -59,10 +63,17 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         bus = await stack.enter_async_context(connect(settings, name="worker"))
         edge = await stack.enter_async_context(open_edge(settings))
         http = await stack.enter_async_context(
+            open_tool_client(
+                seconds=settings.worker_http_timeout_seconds, egress=Egress.of(settings)
+            )
+        )
+        own_http = await stack.enter_async_context(
             open_tool_client(seconds=settings.worker_http_timeout_seconds)
         )
         pool = await stack.enter_async_context(_interpreters(settings))
-        toolbox = load_tools(ToolParts(settings=settings, http=http, interpreters=pool, edge=edge))
+        toolbox = load_tools(
+            ToolParts(settings=settings, http=http, own_http=own_http, interpreters=pool, edge=edge)
+        )
         stack.push_async_callback(toolbox.close)
         transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox)
         durable = settings.durable()
@@ -72,7 +83,7 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
         service.spawn(
             "lag", run_lag_watch(bus, durable, seconds=settings.worker_nats_lag_poll_interval)
         )
-        service.spawn("guard", run_guard(pool, processes=settings.worker_python_processes))
+        service.spawn("guard", run_guard(pool, _tree_limits(settings)))
         await register_until_done(transport)
         service.spawn("commands", _work(settings, service, bus, transport))
         yield
@@ -98,7 +109,11 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
                 await run_pull_each(
                     bus,
                     settings.durable(),
-                    transport.handle,
+                    SlotShares(
+                        transport.handle,
+                        slots=settings.worker_max_concurrent,
+                        share=settings.pool_share,
+                    ),
                     permits=settings.worker_max_concurrent,
                     drain_seconds=grace * 0.7,
                     on_progress=service.beater("commands"),
@@ -116,10 +131,12 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
     identity = Identity.of_this_process(settings, public_key=sealing.public)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
+    secrets = _secrets(settings)
     runner = Runner(
         toolbox=toolbox,
         worker_id=identity.worker_id,
-        secrets=_secrets(settings),
+        secrets={name: value for name, (value, _) in secrets.items()},
+        secret_hosts={name: hosts for name, (_, hosts) in secrets.items() if hosts is not None},
         credentials=EdgeCredentials(
             edge,
             worker_id=identity.worker_id,
@@ -174,10 +191,34 @@ def _machine_id(settings: Settings) -> int:
     return int.from_bytes(digest) & 0x3FF
 
 
-def _secrets(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that the operator lets tools use."""
-    names = (name.strip() for name in settings.keychain_env_vars.split(","))
-    return {name: value for name in names if name and (value := os.environ.get(name))}
+def _secrets(settings: Settings) -> dict[str, tuple[str, tuple[str, ...] | None]]:
+    """Return the variables that the operator lets tools use, and the hosts they may be sent to.
+
+    What is NoETL's own, such as the internal token, goes to the control plane only.
+    """
+    own = tuple(
+        address
+        for url in (settings.server_url, settings.public_server_url)
+        if (address := address_of(url)) is not None
+    )
+    found: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+    for entry in settings.keychain_env_vars.split(","):
+        name, has_hosts, hosts = entry.strip().partition("@")
+        value = os.environ.get(name) if name else None
+        if value and has_hosts:
+            found[name] = value, tuple(hosts.split("|"))
+        elif value:
+            found[name] = value, own if name.startswith("NOETL_") else None
+    return found
+
+
+def _tree_limits(settings: Settings) -> TreeLimits:
+    return TreeLimits(
+        processes=settings.worker_python_processes,
+        memory_bytes=settings.worker_python_memory_bytes,
+        files=settings.worker_python_directory_files,
+        files_bytes=settings.worker_python_directory_bytes,
+    )
 
 
 def _script_box(settings: Settings) -> ScriptBox | None:

@@ -1,10 +1,13 @@
 """An HTTP call with a limit on the size of the answer."""
 
+import asyncio
 import zlib
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpx
+from noetl_common.egress.rules import Egress, EgressRefused
 
 _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _MOST_REDIRECTS = 10
@@ -16,16 +19,72 @@ class AnswerTooLarge(Exception):
     """The answer is above the limit."""
 
 
-def open_tool_client(*, seconds: float, trust_env: bool = True) -> httpx.AsyncClient:
-    """Return the client of all tools. It keeps no cookies: executions share it."""
-    return httpx.AsyncClient(
+def open_tool_client(
+    *, seconds: float, trust_env: bool = True, egress: Egress | None = None
+) -> httpx.AsyncClient:
+    """Return the client of all tools. It keeps no cookies: executions share it.
+
+    With ``egress`` every request, also one that a redirect asks for, and every connection is
+    held to its rules. A proxy resolves names itself: there only names and literal addresses count.
+    """
+    client = httpx.AsyncClient(
         timeout=seconds,
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         # The codings that `fetch` can unpack.
         headers={"accept-encoding": "gzip, deflate"},
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         trust_env=trust_env,
+        event_hooks={} if egress is None else {"request": [_checking(egress)]},
     )
+    if egress is not None:
+        # There is no public way that leaves the proxies of the environment as they are.
+        pool: Any = client._transport._pool  # type: ignore[attr-defined]  # noqa: SLF001
+        pool._network_backend = _CheckedBackend(pool._network_backend, egress)  # noqa: SLF001
+    return client
+
+
+def _checking(egress: Egress) -> Callable[[httpx.Request], Awaitable[None]]:
+    async def check(request: httpx.Request) -> None:
+        try:
+            egress.check_host(request.url.host)
+        except EgressRefused as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+
+    return check
+
+
+class _CheckedBackend:
+    """Opens connections to addresses that were checked (httpcore's network backend)."""
+
+    def __init__(self, inner: Any, egress: Egress) -> None:
+        self._inner = inner
+        self._egress = egress
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the interface is httpcore's
+        **more: Any,
+    ) -> Any:
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._egress.addresses(host, port)
+        except OSError as error:
+            raise httpx.ConnectError(str(error) or type(error).__name__) from error
+        for left, address in enumerate(addresses, start=1 - len(addresses)):
+            try:
+                return await self._inner.connect_tcp(address, port, timeout=timeout, **more)
+            except Exception:
+                if not left:
+                    raise
+        raise httpx.ConnectError(f"{host} has no address")
+
+    async def connect_unix_socket(self, *_args: Any, **_named: Any) -> Any:
+        raise httpx.ConnectError("sockets of the file system are not for tools")
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
 
 
 async def fetch(

@@ -10,7 +10,7 @@ from noetl_common.retry import backoff
 from noetl_contract.streams import DurableSpec
 
 from noetl_worker import metrics
-from noetl_worker.interpreters.guard import overgrown
+from noetl_worker.interpreters.guard import TreeLimits, excesses
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.transports.transport import Transport
 
@@ -54,13 +54,13 @@ async def run_lag_watch(bus: Bus, durable: DurableSpec, *, seconds: float) -> No
         await asyncio.sleep(seconds)
 
 
-async def run_guard(pool: InterpreterPool, *, processes: int) -> None:
-    """Kill scripts that have too many processes: no limit of the system counts per script."""
+async def run_guard(pool: InterpreterPool, limits: TreeLimits) -> None:
+    """Kill scripts that use too much with all they have started: the system counts by process."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        pids = pool.script_pids()
-        if not pids:
+        running = pool.script_directories()
+        if not running:
             continue
-        for pid in await asyncio.to_thread(overgrown, pids, processes):
-            _log.warning("script_killed", reason="too many processes", limit=processes)
-            pool.kill_script_of(pid)
+        for pid, excess in (await asyncio.to_thread(excesses, running, limits)).items():
+            _log.warning("script_killed", reason=excess)
+            pool.kill_script_of(pid, reason=excess)

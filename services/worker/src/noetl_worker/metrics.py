@@ -26,6 +26,10 @@ SCRIPT_ISOLATION = gauge(
     "1 if scripts are kept from other files, neighbours' memory, TCP ports, foreign processes.",
     ("feature",),
 )
+PUT_OFF = counter(
+    "noetl_worker_put_off_total",
+    "Commands given back because their execution held its share of the slots while others waited.",
+)
 RUNNING = gauge("noetl_worker_concurrent_dispatches", "Commands being run.")
 PENDING = gauge(
     "noetl_worker_nats_consumer_pending", "Commands not delivered yet.", ("stream", "consumer")

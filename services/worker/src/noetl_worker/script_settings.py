@@ -32,16 +32,17 @@ class ScriptSettings(BaseSettings):
         "directory. What is there is seen by scripts of all executions.",
     )
 
+    worker_python_directory_files: int = Field(
+        default=100_000, ge=0, description="Files in the directory of one script; 0: no limit."
+    )
+    worker_python_directory_bytes: int = Field(
+        default=4 << 30, ge=0, description="Bytes in the directory of one script; 0: no limit."
+    )
+
     @field_validator("worker_script_read_paths", "worker_script_write_paths", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        paths = tuple(part.strip() for part in value.split(",") if part.strip())
-        for path in paths:
-            if not path.startswith("/"):
-                raise ValueError(f"a path of scripts has to begin with /: {path}")
-        return paths
+        return absolute_paths(value)
 
     @field_validator("worker_script_network")
     @classmethod
@@ -68,3 +69,18 @@ def _ports(text: str) -> tuple[int, ...] | None:
             )
         ports.append(int(part))
     return tuple(ports)
+
+
+def absolute_paths(value: object) -> object:
+    """Divide a text at its commas; what is no text is left to the field's own check.
+
+    Raises:
+        ValueError: a path does not begin with a slash.
+    """
+    if not isinstance(value, str):
+        return value
+    paths = tuple(part.strip() for part in value.split(",") if part.strip())
+    for path in paths:
+        if not path.startswith("/"):
+            raise ValueError(f"a path here has to begin with /: {path}")
+    return paths

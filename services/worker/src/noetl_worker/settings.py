@@ -3,6 +3,7 @@
 from typing import Any, Literal
 from uuid import uuid4
 
+from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
 from noetl_contract.subjects import pool_segment
@@ -16,7 +17,7 @@ _SHARED_POOLS = frozenset({"", "default", "shared"})
 """Names that mean the pool every command goes to unless it says otherwise."""
 
 
-class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
+class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
     """Settings of a worker process."""
 
     template_source_chars: int = Field(
@@ -87,7 +88,9 @@ class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
         default=1000, ge=1, description="Credentials kept at once."
     )
     keychain_env_vars: str = Field(
-        default="", description="Names, by commas, of variables that tools may use as secrets."
+        default="",
+        description="Names, by commas, of variables that tools may use as secrets; `NAME@host|host`"
+        " is sent to these hosts only, and what begins with NOETL_ to the control plane only.",
     )
     worker_heartbeat_interval: float = Field(
         default=15.0,
@@ -100,6 +103,13 @@ class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
         ge=1,
         validation_alias="WORKER_MAX_CONCURRENT",
         description="Commands at once.",
+    )
+    pool_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Part of its slots that slow commands of one execution may hold while others "
+        "wait; 1: all (L7).",
     )
     worker_nats_lag_poll_interval: float = Field(
         default=5.0,
@@ -140,7 +150,10 @@ class Settings(ScriptSettings, SqlSettings, NatsSettings, ServiceSettings):
         default=5.0, gt=0, description="Seconds for which such a process waits."
     )
     worker_python_memory_bytes: int = Field(
-        default=1024 * _MEBIBYTE, ge=0, description="Address space of one script; 0: no limit."
+        default=1024 * _MEBIBYTE,
+        ge=0,
+        description="Address space of each process of a script, and memory of all together; "
+        "0: no limit.",
     )
     worker_python_file_bytes: int = Field(
         default=1024 * _MEBIBYTE, ge=0, description="Largest file of one script; 0: no limit."

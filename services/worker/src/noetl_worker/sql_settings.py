@@ -1,7 +1,11 @@
 """Settings of the database tools."""
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from noetl_worker.script_settings import absolute_paths
 
 _MEBIBYTE = 1 << 20
 
@@ -42,3 +46,18 @@ class SqlSettings(BaseSettings):
         default="",
         description="Where DuckDB looks for extensions; its own directory if empty.",
     )
+    worker_duckdb_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("/tmp",),  # noqa: S108  scripts share it, the worker keeps nothing there
+        description="Directories, by commas, whose files DuckDB's queries may read and write, "
+        "beside the database itself.",
+    )
+    worker_duckdb_external: bool = Field(
+        default=False,
+        description="DuckDB's queries may use all files and hosts that the worker can reach, "
+        "install and load extensions, and change its limits.",
+    )
+
+    @field_validator("worker_duckdb_paths", mode="before")
+    @classmethod
+    def _split_duckdb_paths(cls, value: object) -> object:
+        return absolute_paths(value)

@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 from noetl_common.crypto.opening import SealingKey, Unsealable
-from noetl_template import render_worker
+from noetl_template import literal, render_worker
 from noetl_worker.commands import Command
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.registration import Identity
@@ -24,7 +24,6 @@ from noetl_worker.run.policy import PolicyLimits
 from noetl_worker.run.reports import Outcome
 from noetl_worker.run.runner import Runner
 from noetl_worker.settings import Settings
-from noetl_worker.template_literals import literal
 from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolParts, ToolResult
 from worker_edge import ScriptedEdge, make_credentials, scripted_edge

@@ -12,9 +12,10 @@ import psutil
 import pytest
 from noetl_testkit.waiting import eventually
 from noetl_worker.interpreters.guard import overgrown
-from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
+from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery
+from noetl_worker.interpreters.run import InterpreterLost, Run
 
 
 def make_job(code: str, **changes: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from noetl_common.shards import BadShardMap, DatabaseAddress, parse_address, parse_shards
 
@@ -28,6 +28,18 @@ class Databases:
     def all(self) -> list[DatabaseAddress]:
         """Each database once; the cluster's first, since every service waits for it."""
         return list(dict.fromkeys((self.cluster, *self.shards)))
+
+    def as_role(self, role: str, password: str) -> "Databases":
+        """Return the same databases with another login."""
+
+        def changed(address: DatabaseAddress) -> DatabaseAddress:
+            return replace(address, user=role, password=password)
+
+        return replace(
+            self,
+            shards=tuple(changed(shard) for shard in self.shards),
+            cluster=changed(self.cluster),
+        )
 
     @property
     def environment(self) -> dict[str, str]:

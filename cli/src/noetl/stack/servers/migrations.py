@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 from noetl.stack.errors import StackError
 from noetl.stack.process import with_parent_death
@@ -58,7 +59,6 @@ def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.P
         "up",
         "--strict",
     ]
-    separator = "&" if "?" in dsn else "?"
     return subprocess.Popen(
         with_parent_death(command, signal_name="KILL") if is_ours else command,
         stdin=subprocess.DEVNULL,
@@ -66,9 +66,29 @@ def start(dsn: str, *, wait_seconds: int, is_ours: bool = False) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
         # The address holds the password, so it travels in the environment, not in the arguments.
-        env={**os.environ, "DATABASE_URL": f"{dsn}{separator}sslmode=disable"},
+        env={**os.environ, "DATABASE_URL": with_tls(dsn)},
         start_new_session=is_ours,
     )
+
+
+def with_tls(dsn: str) -> str:
+    """Return an address with what the runner wants to know about TLS, as the services have it."""
+    # Here, because it reads the environment with a library that the supervisor can spare.
+    from noetl_common.pg.tls import ssl_mode  # noqa: PLC0415 -- see above
+    from noetl_common.settings import PostgresTls  # noqa: PLC0415 -- see above
+
+    settings = PostgresTls()
+    mode = ssl_mode(urlsplit(dsn).hostname or "", settings.postgres_sslmode)
+    # The runner knows no "if it is there"; on this machine nobody listens in.
+    options: dict[str, str] = {"sslmode": "disable" if mode in {"allow", "prefer"} else mode}
+    if mode != "disable":
+        options |= {
+            "sslrootcert": settings.postgres_sslrootcert,
+            "sslcert": settings.postgres_sslcert,
+            "sslkey": settings.postgres_sslkey,
+        }
+    query = urlencode({name: value for name, value in options.items() if value})
+    return f"{dsn}{'&' if '?' in dsn else '?'}{query}"
 
 
 def finish(runner: subprocess.Popen[str]) -> str:

@@ -40,6 +40,8 @@ class NatsInstance:
     """By user; every user of `users` has one."""
     users: tuple[BrokerUser, ...] = field(default_factory=broker_users)
     monitor_port: int | None = None
+    store_key: str | None = None
+    """Under which streams are kept; a store in clear is encrypted at the next start."""
     max_payload_bytes: int = 8 * MEGABYTE
     max_store_bytes: int = 64 * 1024 * MEGABYTE
     max_memory_bytes: int = 1024 * MEGABYTE
@@ -93,6 +95,7 @@ class NatsInstance:
                 "store_dir": str(self.store),
                 "max_file_store": self.max_store_bytes,
                 "max_memory_store": self.max_memory_bytes,
+                **({"cipher": "chachapoly", "key": self.store_key} if self.store_key else {}),
             },
         }
         if self.monitor_port is not None:

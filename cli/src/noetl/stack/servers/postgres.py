@@ -1,5 +1,6 @@
 """One embedded PostgreSQL server: its files, its command line, and whether it is itself."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from noetl.stack.errors import StackError
@@ -15,6 +16,7 @@ from noetl.stack.private_file import write_private
 from noetl.stack.process import processes_in, send, with_parent_death
 from noetl.stack.servers import binaries
 from noetl.stack.servers.identity import ServerUser, server_user
+from noetl.stack.servers.roles import statements
 
 # Lines of postmaster.pid: pid, data directory, start, port, socket, host, memory, status.
 PIDFILE_STATUS_LINE = 7
@@ -59,6 +61,7 @@ class PostgresInstance:
         port: on loopback.
         user: the superuser, made by initdb.
         password: its password.
+        roles: passwords of other roles, made before the server takes clients.
         durable: false only for tests, whose data nobody needs after a power cut.
         stop_patience_seconds: how long a server that is ending may still take.
         orphan_patience_seconds: how long backends of a killed server may take to notice.
@@ -68,6 +71,7 @@ class PostgresInstance:
     port: int
     user: str
     password: str
+    roles: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
     stop_patience_seconds: float = 10.0
     orphan_patience_seconds: float = 1.0
@@ -82,6 +86,7 @@ class PostgresInstance:
             self._initialize()
         self._clear_leftovers()
         self._write_configuration()
+        self._make_roles()
 
     def command(self) -> list[str]:
         """Return the command line; the server does a fast shutdown when our process dies."""
@@ -157,6 +162,30 @@ class PostgresInstance:
         )
         if done.returncode != 0:
             raise StackError(f"initdb failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+    def _make_roles(self) -> None:
+        """Make the roles with the server closed to others, so that no client comes before them."""
+        if not self.roles:
+            return
+        text = "".join(f"{line}\n" for pair in statements(self.roles) for line in pair)
+        known = self.directory.with_name(self.directory.name + ".roles")
+        mark = hashlib.sha256(text.encode()).hexdigest()
+        if known.is_file() and known.read_text() == mark:
+            return
+        done = subprocess.run(
+            [
+                *server_user().switch,
+                *(str(binaries.postgres("postgres")), "--single", "-D", str(self.directory)),
+                "postgres",
+            ],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StackError(f"roles can't be made: {done.stderr.strip()[-2000:]}")
+        write_private(known, mark)
 
     def _clear_leftovers(self) -> None:
         # After a kill of the postmaster its backends may live on for a moment; a new server

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_common import metrics
 from noetl_common.bus import wire
-from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable
+from noetl_common.bus.errors import BusClosed, BusForbidden, BusUnavailable, TlsMisconfigured
 from noetl_common.bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_common.bus.publish import Outgoing, PubAck, Publisher
 from noetl_common.errors import NoetlError, TooLarge
@@ -279,6 +280,7 @@ class Bus:
             max_outstanding_pings=2,
             pending_size=_PENDING_BYTES,
             inbox_prefix=self.settings.inbox_prefix(),
+            tls=_tls_of(self.settings),
             error_cb=self._errored,
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
@@ -392,6 +394,23 @@ async def connect(settings: NatsSettings, *, name: str) -> AsyncIterator[Bus]:
             with suppress(asyncio.CancelledError):
                 await watch
         await bus.close()
+
+
+def _tls_of(settings: NatsSettings) -> ssl.SSLContext | None:
+    if not settings.has_tls():
+        return None
+    try:
+        if settings.nats_ca:
+            # Only who it names: the machine's own list is for hosts of the internet.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(settings.nats_ca)
+        else:
+            context = ssl.create_default_context()
+        if settings.nats_cert:
+            context.load_cert_chain(settings.nats_cert, settings.nats_key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsMisconfigured(reason=str(error)) from error
+    return context
 
 
 def _remove[T](items: list[T], item: T) -> None:

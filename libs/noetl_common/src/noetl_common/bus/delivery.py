@@ -44,7 +44,7 @@ class Delivery:
     def __init__(self, owner: DeliveryOwner, incoming: Incoming, *, store: str) -> None:
         self._owner = owner
         self._answered = False
-        self._fields: tuple[int, int, str] | None = None
+        self._fields: tuple[int, int, str, int] | None = None
         self.subject = incoming.subject
         self.data = incoming.data
         self.headers = incoming.headers
@@ -71,6 +71,11 @@ class Delivery:
     def stored_at_ns(self) -> str:
         """When the stream took it, in nanoseconds, as the broker writes it."""
         return self._metadata()[2]
+
+    @property
+    def num_pending(self) -> int:
+        """How many messages of the durable were not delivered to anybody yet."""
+        return self._metadata()[3]
 
     async def ack(self) -> None:
         """Acknowledge: the work is done."""
@@ -106,12 +111,17 @@ class Delivery:
         else:
             await self.nak(1.0)
 
-    def _metadata(self) -> tuple[int, int, str]:
+    def _metadata(self) -> tuple[int, int, str, int]:
         if self._fields is None:
             tokens = self.reply.split(".")
             # With a JetStream domain two tokens come in after the prefix.
             start = 4 if len(tokens) == _V1_TOKENS else 6
-            self._fields = (int(tokens[start]), int(tokens[start + 1]), tokens[start + 3])
+            self._fields = (
+                int(tokens[start]),
+                int(tokens[start + 1]),
+                tokens[start + 3],
+                int(tokens[start + 4]),
+            )
         return self._fields
 
 

@@ -11,6 +11,7 @@ import orjson
 from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
 from noetl_common.pg.errors import translated
+from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresSettings
 
 type Pool = asyncpg.Pool[asyncpg.Record]
@@ -78,6 +79,10 @@ async def _has_migration(pool: Pool, minimum: str) -> bool:
         )
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return False
+    except asyncpg.InsufficientPrivilegeError as error:
+        # The rights come with the migrations.
+        _log.warning("schema_not_readable", error=str(error))
+        return False
     except Exception as error:
         if translated(error) is None:
             raise
@@ -109,6 +114,7 @@ async def _opened(settings: PostgresSettings, name: str) -> Pool:
         user=settings.postgres_user,
         password=settings.postgres_password.get_secret_value(),
         database=settings.postgres_db,
+        ssl=tls_of(settings, settings.postgres_host),
         # One connection tells whether the server is there, even if none has to be kept.
         min_size=min(max(1, settings.postgres_pool_min), settings.postgres_pool_max),
         max_size=settings.postgres_pool_max,

@@ -73,6 +73,13 @@ class Principal(Model):
         """Whether a path, of a document or of an execution, is in one of the namespaces."""
         return self.is_whole or any(is_below(path, prefix) for prefix in self.namespaces)
 
+    def stems(self) -> list[str] | None:
+        """Return the namespaces to filter a list by, without slashes; None where all are in reach.
+
+        A command, which has no namespaces, lists nothing.
+        """
+        return None if self.is_whole else [one.strip("/") for one in self.namespaces]
+
     def may_change(self, path: str) -> bool:
         """Whether the path may be registered or started: `system/` needs a right of its own."""
         is_system = is_below(path, SYSTEM)

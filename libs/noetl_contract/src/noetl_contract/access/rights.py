@@ -40,7 +40,7 @@ class Right(StrEnum):
     RESULTS_READ = "results.read"
     RESULTS_WRITE = "results.write"
     RESULTS_RESOLVE = "results.resolve"
-    """Read any stored result by its reference, unmasked."""
+    """Read stored results, which nothing masks."""
     RESULTS_DELETE = "results.delete"
 
     CREDENTIALS_LIST = "credentials.list"

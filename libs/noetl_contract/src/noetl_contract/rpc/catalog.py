@@ -62,7 +62,7 @@ from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
     RuntimeEntry,
-    RuntimeNameRequest,
+    RuntimeLeave,
     RuntimePoolsQuery,
     RuntimeRegistration,
 )
@@ -292,7 +292,7 @@ RUNTIME_REGISTER = Operation("catalog", "runtime.register", RuntimeRegistration,
 RUNTIME_HEARTBEAT = Operation("catalog", "runtime.heartbeat", RuntimeBeat, RuntimeAcknowledgement)
 """Record that a runtime is alive."""
 RUNTIME_DEREGISTER = Operation(
-    "catalog", "runtime.deregister", RuntimeNameRequest, RuntimeAcknowledgement
+    "catalog", "runtime.deregister", RuntimeLeave, RuntimeAcknowledgement
 )
 """Mark a runtime as gone."""
 RUNTIME_POOLS = Operation("catalog", "runtime.pools", RuntimePoolsQuery, list[RuntimeEntry])

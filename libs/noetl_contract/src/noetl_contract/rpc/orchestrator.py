@@ -87,6 +87,8 @@ class ChildReserved(Model):
     trace: Json = None
     owner: str | None = None
     namespace: str | None = None
+    root_execution_id: int | None = None
+    depth: int = 0
 
 
 class LogEnvelope(Model):

@@ -84,6 +84,7 @@ class ExecutionExists(Model):
     status: str | None
     commands_generated: int
     path: str | None = None
+    parent_execution_id: int | None = None
 
 
 class ExecutionOrigin(Model):
@@ -137,6 +138,13 @@ class CommandName(OnBehalf):
 
     event_id: int
     execution_id: int | None = None
+
+
+class CommandStanding(Model):
+    """Whether a command waits or runs still, and the path of its execution."""
+
+    is_open: bool
+    path: str
 
 
 class EventName(OnBehalf):
@@ -194,6 +202,8 @@ EXECUTIONS_STUCK = Operation("projector", "executions.stuck", StuckRequest, Stuc
 """List executions that have been running for too long, oldest first."""
 COMMAND_GET = Operation("projector", "command.get", CommandName, CommandAnswer)
 """Return a command as it was issued, unmasked."""
+COMMAND_STANDING = Operation("projector", "command.standing", CommandName, CommandStanding)
+"""Tell whether a command is not over yet, for its capability; 404 for an unknown one."""
 EVENT_RESULT = Operation("projector", "event.result", EventName, EventResult)
 """Return the result of an event, secrets masked."""
 EVENTS_BATCH = Operation("projector", "events.batch", BatchName, BatchStatus)

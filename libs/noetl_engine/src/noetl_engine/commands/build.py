@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from noetl_contract.json import Json
 
 from noetl_engine.commands.needed_results import needed_results
-from noetl_engine.commands.rendering import render
+from noetl_engine.commands.rendering import (
+    data_for_worker,
+    render,
+    render_for_task,
+    render_for_worker,
+)
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool, Value
 from noetl_engine.state.context import Walked, scope_of
@@ -111,8 +116,10 @@ def build_command(
         names = iteration.variables()
         flat = {**flat, **names, "iter": names}
     scope = scope_of(flat)
-    inputs = render(dict(step.input), scope) if step.input else {}
     tool = step.tool
+    # Those of a pipeline are variables; those of a single tool stand in its configuration.
+    render_input = render if isinstance(tool, Pipeline) else render_for_worker
+    inputs = render_input(dict(step.input), scope) if step.input else {}
     if isinstance(tool, Pipeline):
         if inputs:
             flat = {**flat, **inputs}
@@ -162,7 +169,7 @@ def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltComman
     if loop is None or loop.cursor is None:
         raise EvaluateError(f"step '{step.name}' has no cursor")
     scope = scope_of({**flat, FRAME_ROWS: loop.frame.max_rows})
-    config: dict[str, Json] = {"command": render(loop.cursor.claim, scope)}
+    config: dict[str, Json] = {"command": render_for_worker(loop.cursor.claim, scope)}
     if loop.cursor.auth is not None:
         config["auth"] = loop.cursor.auth
     context: Json = {"tool_config": config, "args": {}, "render_context": scope}
@@ -191,7 +198,7 @@ def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
 
 def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json]:
     return [
-        {task.label: {**render(dict(task.rendered), scope), **task.verbatim}}
+        {task.label: {**render_for_task(dict(task.rendered), scope), **task.verbatim}}
         for task in pipeline.tasks
     ]
 
@@ -199,10 +206,13 @@ def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json
 def _tool_config(
     tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: LoopElement | None
 ) -> Json:
-    config: dict[str, Json] = render(_without_rules(tool), scope) if tool.config else {}
+    config: dict[str, Json] = render_for_worker(_without_rules(tool), scope)
+    if isinstance(tool.config.get("auth"), dict):
+        # The worker takes it out before it renders the rest.
+        config["auth"] = render(tool.config["auth"], scope)
     if isinstance(tool.config.get("retry"), list):
         config["retry"] = tool.config["retry"]
-    args: Json = render(tool.args, scope) if tool.has_args else None
+    args: Json = render_for_worker(tool.args, scope) if tool.has_args else None
     if inputs and (args is None or isinstance(args, dict)):
         args = {**inputs, **(args or {})}
     if iteration is not None:
@@ -211,7 +221,7 @@ def _tool_config(
             payload = config.get("payload") if tool.kind == PLAYBOOK else None
             args = dict(payload) if isinstance(payload, dict) else {}
         if isinstance(args, dict):
-            args = {**args, **iteration.variables()}
+            args = {**args, **data_for_worker(iteration.variables())}
     if tool.has_args or args is not None:
         config["args"] = args
     return config

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 
 from noetl_contract.json import Json
@@ -12,6 +13,8 @@ from noetl_template import (
     compile_conditions,
     compile_templates,
     evaluate_condition,
+    literal,
+    render_config,
     render_expression,
     render_server,
     use_limits,
@@ -41,6 +44,10 @@ def _evaluating[V, R](work: Callable[[V, Scope], R]) -> Callable[[V, Scope], R]:
 
 render: Callable[[Json, Scope], Json] = _evaluating(render_server)
 """Render a configuration value, all strings and keys in it, or raise `EvaluateError`."""
+render_for_worker: Callable[[Json, Scope], Json] = _evaluating(render_config)
+"""Render what a worker renders once more: data in it arrives as it is."""
+render_for_task: Callable[[Json, Scope], Json] = _evaluating(partial(render_config, renders=2))
+"""Render what a worker renders twice more, as it does with a pipeline's tasks."""
 render_collection: Callable[[str, Scope], Json] = _evaluating(render_expression)
 """Render a loop's ``in`` or ``max_in_flight``, or raise `EvaluateError`."""
 condition_holds = _evaluating(evaluate_condition)
@@ -114,3 +121,8 @@ def compile_playbook(playbook: Playbook) -> None:
                 compile_conditions(value)
             else:
                 waiting.append(value)
+
+
+def data_for_worker(values: Mapping[str, Json]) -> dict[str, Json]:
+    """Return data by name for a configuration that a worker renders once more."""
+    return {name: literal(value) for name, value in values.items()}

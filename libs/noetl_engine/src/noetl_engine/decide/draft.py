@@ -9,6 +9,7 @@ from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of
 from noetl_engine.decide.graph import Graph, graph_of
+from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
@@ -21,6 +22,8 @@ from noetl_engine.state.values import rough_bytes
 BY_ENGINE = {"emitted_by": "orchestrator"}
 PLAYBOOK_NODE = "playbook"
 
+# More than any step writes, so that loops count too.
+_EVENTS_PER_STEP = 10
 # The context itself, `ctx`, and `workload` or the results in `steps`.
 _CONTEXT_COPIES = 3
 # A fan-out goes on in the next decision after this part of the work of one.
@@ -234,6 +237,22 @@ class Draft:
         size = _CONTEXT_COPIES * rough_bytes(flat)
         by_bytes = limits.command_bytes_per_decision // max(size, 1)
         return max(1, min(wanted, limits.commands_per_decision - self.issued, by_bytes))
+
+    def refuse_endless(self) -> None:
+        """Refuse to issue more commands of an execution that has entered too many steps (W15).
+
+        Iterations of loops are no steps, but they show as events.
+
+        Raises:
+            EvaluateError: The limit is reached.
+        """
+        most = self.facts.limits.steps_per_execution
+        entered = sum(step.runs for step in self.state.steps.values())
+        if entered >= most or self.state.position >= most * _EVENTS_PER_STEP:
+            raise EvaluateError(
+                f"the execution has entered {entered} steps and has {self.state.position} events; "
+                f"the limit is {most} (NOETL_EXECUTION_STEPS_MAX)"
+            )
 
     @property
     def has_worked_enough(self) -> bool:

@@ -97,6 +97,7 @@ def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
     if sources:
         draft.apply(["variables", sources])
     try:
+        draft.refuse_endless()
         flat = _on_top(draft, loop)
         claim = build_claim(_step(draft, name), flat, (loop.frame or 0) + 1)
     except EvaluateError as error:
@@ -158,6 +159,7 @@ def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None)
     if loop.limit is not None:
         count = min(count, loop.limit - loop.in_flight)
     try:
+        draft.refuse_endless()
         flat = _on_top(draft, loop)
         count = min(count, draft.room(flat, wanted=count) if most is None else most)
         built = _build(draft, _step(draft, name), loop, flat, count)

@@ -233,6 +233,8 @@ class Plan:
         built: list[BuiltCommand] = []
         draft = self.draft
         walked = draft.memory.contexts.walked
+        if self.entries:
+            draft.refuse_endless()
         for entry in self.entries:
             step = self.steps[entry.step]
             flat = self.flat_of(entry)

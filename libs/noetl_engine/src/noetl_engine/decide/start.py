@@ -114,6 +114,13 @@ def _append_started(
         meta["execution_pool"] = message.execution_pool
     if message.trace is not None:
         meta["trace"] = message.trace
+    for name in ("owner", "actor", "namespace"):
+        value = getattr(message, name)
+        if value is not None:
+            meta[name] = value
+    if message.root_execution_id is not None:
+        meta["root_execution_id"] = str(message.root_execution_id)
+        meta["depth"] = message.depth
     row = draft.row(
         EventType.PLAYBOOK_STARTED,
         message.path,

@@ -7,6 +7,15 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 
 
+def is_data(node: nodes.Expr) -> bool:
+    """Return whether an expression looks anything up, so that data may be in its value."""
+    if isinstance(node, nodes.Name) or node.find(nodes.Name) is not None:
+        return True
+    # A name may have become a filter of our own.
+    filters = [node] if isinstance(node, nodes.Filter) else node.find_all(nodes.Filter)
+    return any(each.name.startswith(" ") for each in filters)
+
+
 class TextGenerator(CodeGenerator):
     """Generates code whose operators and look-ups follow the original server instead of Python."""
 
@@ -18,7 +27,8 @@ class TextGenerator(CodeGenerator):
 
     @override
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write("context.text(")
+        # What looks nothing up is text of the playbook's author.
+        self.write("context.insert(" if is_data(node) else "context.text(")
 
     @override
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:

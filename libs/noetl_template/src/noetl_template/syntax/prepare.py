@@ -1,11 +1,13 @@
 """Rewrite Jinja's syntax tree so that loops, look-ups and filters use our render context."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
 from noetl_template.errors import EvaluationError
+from noetl_template.syntax.codegen import is_data
 from noetl_template.values import Value
 
 # Names of the private filters that the rewritten tree calls.
@@ -53,7 +55,16 @@ def prepare(tree: nodes.Template) -> nodes.Template:
     return rewritten
 
 
-def single_expression(tree: nodes.Template) -> tuple[str, nodes.Expr, str] | None:
+@dataclass(frozen=True, slots=True)
+class Single:
+    """The only expression of a template: whitespace around it, and whether it looks anything up."""
+
+    prefix: str
+    suffix: str
+    is_data: bool
+
+
+def single_expression(tree: nodes.Template) -> Single | None:
     """Return the only expression of a template, with the whitespace around it."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
         return None
@@ -68,7 +79,7 @@ def single_expression(tree: nodes.Template) -> tuple[str, nodes.Expr, str] | Non
             return None
         else:
             expression = node
-    return None if expression is None else (around[0], expression, around[1])
+    return None if expression is None else Single(around[0], around[1], is_data(expression))
 
 
 class _Rewriter(NodeTransformer):

@@ -7,6 +7,7 @@ It is a plain ASGI application, because the framework's middleware runs behind i
 unknown paths never get there.
 """
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from noetl_api_gateway.intake.bodies import ALWAYS, BodyBudget
 from noetl_api_gateway.intake.names import Origins, ServerNames
 from noetl_api_gateway.intake.streams import address_of
 from noetl_api_gateway.metrics import REFUSED, http_metrics
+from noetl_api_gateway.rates import FailedLogins
 
 ENCODED_SLASH = "\ue02f"
 """Stands in a routed path for a slash that was percent-encoded, so that it splits no segment."""
@@ -81,11 +83,13 @@ class Door:
         names: of this server.
         origins: of pages.
         bodies: budget of large bodies.
+        logins: failed ones; None where their number is not bounded.
     """
 
     names: ServerNames
     origins: Origins
     bodies: BodyBudget
+    logins: FailedLogins | None = None
 
 
 class Shell:
@@ -131,16 +135,33 @@ class Shell:
         if inner["method"] == "HEAD":
             inner["method"] = "GET"
             send = _without_body(send)
-        if not _is_large(marks):
-            await self._measured(inner, receive, send)
-            return
-        body = self._door.bodies.open(address_of(scope))
+        body = self._door.bodies.open(address_of(scope)) if _is_large(marks) else None
+        if body is not None:
+            receive = body.counting(receive)
         try:
-            await self._measured(inner, body.counting(receive), send)
+            await self._known(inner, marks, receive, send)
         finally:
-            body.close()
+            if body is not None:
+                body.close()
 
-    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _known(self, scope: Scope, marks: "_Marks", receive: Receive, send: Send) -> None:
+        """Serve a request unless its client guesses logins."""
+        logins = self._door.logins
+        login = None if logins is None else _login(marks)
+        if logins is None or login is None:
+            await self._measured(scope, receive, send)
+            return
+        address = address_of(scope)
+        seconds = logins.wait(address, login)
+        if seconds:
+            REFUSED.labels("logins").inc()
+            again = (b"retry-after", b"%d" % math.ceil(seconds))
+            await _answer(send, 429, _body(429, _GUESSING), (*_JSON, again))
+            return
+        status = await self._measured(scope, receive, send)
+        logins.note(address, login, is_good=status != 401)
+
+    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 0
         started = perf_counter()
 
@@ -157,6 +178,7 @@ class Shell:
             served, duration = http_metrics(route, scope["method"], status)
             served.inc()
             duration.observe(perf_counter() - started)
+        return status
 
     def _cors_headers(self, marks: "_Marks") -> tuple[Header, ...]:
         origin = marks.get(b"origin")
@@ -181,9 +203,20 @@ class Shell:
 type _Marks = Mapping[bytes, bytes]
 """Headers that the shell decides by; of several of a name the last counts."""
 
-_MARKS = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-length", b"transfer-encoding"})
+_MARKS = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+        b"content-length",
+        b"transfer-encoding",
+        b"authorization",
+        _TOKEN,
+    }
+)
 _MEAGRE = 2  # headers for an origin that may not read
 _JSON = ((b"content-type", b"application/json"),)
+_GUESSING = "Too many failed logins of this address"
 _WRONG_HOST = (
     "This server is not known by the name `{}`: NOETL_ALLOWED_HOSTS lists its names beside the "
     "host of NOETL_PUBLIC_SERVER_URL"
@@ -196,6 +229,14 @@ _WRONG_ORIGIN = (
 
 def _marks(scope: Scope) -> _Marks:
     return {name: value for name, value in scope["headers"] if name in _MARKS}
+
+
+def _login(marks: _Marks) -> bytes | None:
+    """Return what could be guessed: the capability of a command is nothing of the kind."""
+    shown = marks.get(b"authorization")
+    if shown is None:
+        return marks.get(_TOKEN)
+    return shown if shown[:7].lower() == b"bearer " else None
 
 
 def _shown(value: bytes) -> str:

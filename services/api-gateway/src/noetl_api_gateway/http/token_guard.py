@@ -1,10 +1,14 @@
-"""Guards of `/api/internal/*`: one shared bearer token."""
+"""Guards of `/api/internal/*` where no login is needed: one shared bearer token.
+
+Where one is needed, the right of the route has been asked for before.
+"""
 
 import hmac
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from noetl_contract.access.principal import Principal
 
 from noetl_api_gateway.http.refusals import Refusal
 
@@ -29,6 +33,8 @@ def require_internal_token(connection: Connection) -> None:
     Raises:
         Refusal: 503 when no token is configured, 403 for any other header.
     """
+    if _has_principal(connection):
+        return
     expected = _configured(connection)
     if not expected:
         raise Refusal(503, _NOT_CONFIGURED)
@@ -42,7 +48,7 @@ def require_internal_token_if_set(connection: Connection) -> None:
         Refusal: 403, the configured token was not sent.
     """
     expected = _configured(connection)
-    if expected:
+    if expected and not _has_principal(connection):
         _compare(connection, expected)
 
 
@@ -54,6 +60,10 @@ async def internal_token_guard(connection: Connection, _handler: BaseRouteHandle
 async def optional_token_guard(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Guard a route that is open where no token is configured."""
     require_internal_token_if_set(connection)
+
+
+def _has_principal(connection: Connection) -> bool:
+    return isinstance(connection.scope.get("user"), Principal)
 
 
 def _configured(connection: Connection) -> bytes:

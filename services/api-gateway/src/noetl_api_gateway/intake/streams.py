@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from noetl_contract.access.principal import Principal
+
 
 class StreamPlaces:
     """How many streams are open, of all, of an address, of a caller.
@@ -49,8 +51,8 @@ class StreamPlaces:
 def _keys(scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "", ""
     yield "address", address_of(scope)
-    principal = scope.get("noetl.principal")
-    if principal is not None and principal.kind != "nobody":
+    principal = scope.get("user")
+    if isinstance(principal, Principal):
         yield "principal", f"{principal.kind}:{principal.name}"
 
 

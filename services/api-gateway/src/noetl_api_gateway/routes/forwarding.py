@@ -6,6 +6,7 @@ builds the operation's request. Other routes have a handler of their own.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, NotRequired, TypedDict, Unpack, overload
 
@@ -18,6 +19,7 @@ from noetl_contract.rpc.operation import Operation
 from noetl_contract.rpc.registry import all_operations
 from pydantic import BaseModel
 
+from noetl_api_gateway.access.gatekeeper import demand
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -54,6 +56,11 @@ class Sent[Body]:
         if self._body is None:
             raise TypeError("the route reads no body")
         return self._body
+
+    @property
+    def home(self) -> int | None:
+        """The execution or subscription that path or query names."""
+        return next((self._fields[name] for name in _HOMES if name in self._fields), None)
 
     def id(self, name: str = "execution_id") -> int:
         """Return an id of the path."""
@@ -95,6 +102,31 @@ class Sent[Body]:
         return default if value is None else value
 
 
+@dataclass(frozen=True, slots=True)
+class Needs[Body]:
+    """What a caller must have.
+
+    Attributes:
+        right: the right.
+        is_whole: the answer is about all namespaces, and for callers only that reach them all.
+        also: a second right that this very request needs.
+    """
+
+    right: Right
+    is_whole: bool = False
+    also: Callable[[Sent[Body]], Right | None] = lambda _sent: None
+
+    async def demand(self, sent: Sent[Body]) -> None:
+        """Ask for the second right.
+
+        Raises:
+            Refusal: 403, it is missing.
+        """
+        more = self.also(sent)
+        if more is not None:
+            await demand(sent.request, more)
+
+
 class RouteDocument(TypedDict):
     """How the OpenAPI document shows a route.
 
@@ -120,7 +152,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     build: Callable[[Sent[Body]], Request],
     *,
     name: str,
-    needs: Right,
+    needs: Right | Needs[Body],
     body: type[Body] | None = None,
     query: Mapping[str, tuple[TypeForm, str]] | None = None,
     guards: Sequence[Guard] = (),
@@ -149,11 +181,11 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
         document: how the OpenAPI document shows the route.
     """
     in_path, in_query = path_names(path if isinstance(path, str) else path[0]), query or {}
+    wants = needs if isinstance(needs, Needs) else Needs(needs)
 
     async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
-        fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
-        wanted = build(Sent(request, fields, await _body(request, body)))
-        home = _ANYWHERE if is_anywhere else next((fields[k] for k in _HOMES if k in fields), None)
+        sent = await _sent(request, in_path, in_query, body, wants)
+        wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
         with _measured(write) if write else nullcontext():
             answer = await _forwarded(gateway.services, operation, wanted, home, within)
         return json_answer(request, answer)
@@ -162,7 +194,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     handler: HTTPRouteHandler = _HANDLERS[method](
         path,
         status_code=200,
-        opt={"needs": needs},
+        opt={"needs": wants.right, "whole": wants.is_whole},
         guards=list(guards),
         summary=document["summary"],
         description=document.get("description") or all_operations()[operation],
@@ -175,8 +207,18 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     return handler
 
 
-async def _body[Body: BaseModel](request: AnyRequest, model: type[Body] | None) -> Body | None:
-    return None if model is None else await read_body(request, model)
+async def _sent[Body: BaseModel](
+    request: AnyRequest,
+    in_path: Sequence[str],
+    in_query: Mapping[str, tuple[TypeForm, str]],
+    model: type[Body] | None,
+    wants: Needs[Body],
+) -> Sent[Body]:
+    """Read a request, and ask for the second right that it may need."""
+    fields = path_fields(request, in_path) | query_fields(request.query_params, in_query)
+    sent = Sent(request, fields, None if model is None else await read_body(request, model))
+    await wants.demand(sent)
+    return sent
 
 
 async def _forwarded[Request: BaseModel, Answer](

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from noetl_common.bus.broker import Bus
 from noetl_common.bus.rpc import RpcClient, RpcUnavailable
+from noetl_contract.access.principal import OnBehalf
 from noetl_contract.json import Json
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.operation import Operation, encode_value
@@ -14,6 +15,7 @@ from noetl_contract.rpc.projector import RESULT_GET, RESULT_PUT, RESULT_RESOLVE,
 from noetl_contract.sharding import shard_for
 from pydantic import BaseModel, ValidationError
 
+from noetl_api_gateway.http.caller import caller
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 
 if TYPE_CHECKING:
@@ -103,10 +105,15 @@ class Services:
     ) -> Json:
         """Return the body of the answer unread, to pass it on.
 
+        A request that depends on who asks is given the caller.
+
         Raises:
             Refusal: as `ask`.
         """
         place = shard if execution_id is None else self.shard_of(execution_id)
+        who = caller()
+        if who is not None and isinstance(request, OnBehalf):
+            request = request.model_copy(update={"principal": who})
         if isinstance(within, str):
             limits = self._seconds[within]
         else:

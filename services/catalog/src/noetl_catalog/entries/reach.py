@@ -27,9 +27,7 @@ def change_refused(principal: Principal | None, path: str) -> Refusal | None:
 
 def stems(principal: Principal | None) -> list[str] | None:
     """Return the prefixes to filter a list by; None where everything is in reach."""
-    if principal is None or principal.is_whole:
-        return None
-    return [namespace.strip("/") for namespace in principal.namespaces]
+    return None if principal is None else principal.stems()
 
 
 def meets(namespace: str, path: str) -> bool:

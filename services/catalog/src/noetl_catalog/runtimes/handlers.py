@@ -6,6 +6,7 @@ from noetl_contract.http.workers.runtimes import (
     RuntimeAcknowledgement,
     RuntimeBeat,
     RuntimeEntry,
+    RuntimeLeave,
     RuntimeNameRequest,
     RuntimePoolsQuery,
     RuntimeRegistration,
@@ -60,9 +61,13 @@ class RuntimeHandlers(Handlers):
         """Write a registration."""
         if request.kind not in _RUNTIME_KINDS:
             return Refusal(422, f"Invalid runtime kind: {request.kind}")
-        return await self._store.register_runtime(
-            self._ids.next(), request, instance=_instance(request.runtime)
+        entry = await self._store.register_runtime(
+            self._ids.next(),
+            request,
+            instance=_instance(request.runtime),
+            silent_seconds=self._settings.runtime_takeover_seconds,
         )
+        return entry or _taken(request.kind, request.name)
 
     @answers(RUNTIME_HEARTBEAT)
     async def on_heartbeat(self, request: RuntimeBeat) -> RuntimeAcknowledgement | Refusal:
@@ -72,9 +77,13 @@ class RuntimeHandlers(Handlers):
         return _not_found(request)
 
     @answers(RUNTIME_DEREGISTER)
-    async def on_deregister(self, request: RuntimeNameRequest) -> RuntimeAcknowledgement | Refusal:
+    async def on_deregister(self, request: RuntimeLeave) -> RuntimeAcknowledgement | Refusal:
         """Mark a runtime as gone."""
-        if not await self._store.deregister_runtime(request.kind, name=request.name):
+        if not await self._store.deregister_runtime(
+            request.kind, name=request.name, principal=request.principal
+        ):
+            if await self._store.is_registered(request.kind, name=request.name):
+                return _taken(request.kind, request.name)
             return _not_found(request)
         message = f"Runtime {request.kind} {request.name} deregistered"
         return RuntimeAcknowledgement(status="ok", message=message)
@@ -132,6 +141,10 @@ class MachineHandlers(Handlers):
             lease_seconds=self._settings.machine_lease_seconds,
         )
         return lease or Refusal(409, f"Machine id {machine_id} is not leased by {holder}")
+
+
+def _taken(kind: str, name: str) -> Refusal:
+    return Refusal(403, f"Runtime {kind} {name} was registered by another caller")
 
 
 def _not_found(request: RuntimeNameRequest) -> Refusal:

@@ -4,7 +4,10 @@
 -- Writes a registration whole. Another instance than the stored one is a new process, whose
 -- beginning voids older claims; a registration that names none changes neither.
 -- $1 runtime id if new, $2 name, $3 kind, $4 uri, $5 status, $6 labels, $7 capabilities,
--- $8 capacity, $9 runtime, $10 instance or null, $11 whether it came over the edge
+-- A living registration stays with the caller that made it: another one gets no row.
+-- $8 capacity, $9 runtime, $10 instance or null, $11 whether it came over the edge,
+-- $12 caller or null, $13 whether it may take the names of others, $14 silence after which a name
+-- is free
 INSERT INTO noetl.runtime AS stored (
     runtime_id,
     name,
@@ -16,9 +19,10 @@ INSERT INTO noetl.runtime AS stored (
     capacity,
     runtime,
     instance,
-    over_edge
+    over_edge,
+    registered_by
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (kind, name) DO UPDATE
     SET
         uri = excluded.uri,
@@ -37,7 +41,14 @@ ON CONFLICT (kind, name) DO UPDATE
                 AND excluded.instance IS DISTINCT FROM stored.instance
                 THEN now()
             ELSE stored.process_since
-        END
+        END,
+        registered_by = coalesce(excluded.registered_by, stored.registered_by)
+    WHERE $12::TEXT IS NULL
+    OR $13::BOOLEAN
+    OR stored.registered_by IS NULL
+    OR stored.registered_by = $12
+    OR stored.deregistered_at IS NOT NULL
+    OR stored.heartbeat < now() - $14::INTERVAL
 RETURNING
     runtime_id,
     name,
@@ -96,13 +107,22 @@ ORDER BY kind, name
 ON CONFLICT (kind, name) DO NOTHING;
 
 -- name: deregister_runtime
--- The row stays, so that leases see that the worker has left. $1 kind, $2 name
+-- The row stays, so that leases see that the worker has left. A caller takes out only what it has
+-- registered. $1 kind, $2 name, $3 caller or null, $4 whether it may take out those of others
 UPDATE noetl.runtime
 SET deregistered_at = now(), updated_at = now(), status = 'offline'
 WHERE kind = $1
     AND name = $2
     AND deregistered_at IS NULL
+    AND ($3::TEXT IS NULL OR $4::BOOLEAN OR registered_by IS NULL OR registered_by = $3)
 RETURNING runtime_id;
+
+-- name: is_registered
+-- $1 kind, $2 name
+SELECT EXISTS(
+    SELECT 1 FROM noetl.runtime
+    WHERE kind = $1 AND name = $2 AND deregistered_at IS NULL
+);
 
 -- name: list_runtimes
 -- $1 kind, $2 status or null, $3 part of the name or null, $4 limit

@@ -13,6 +13,11 @@ class RuntimeSettings(SettingsPiece):
     runtime_retention_seconds: float = Field(
         default=86_400.0, gt=0, description="A runtime silent for longer is deleted."
     )
+    runtime_takeover_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="Silence after which another caller may register a runtime's name.",
+    )
     runtime_cleanup_interval_seconds: float = Field(
         default=600.0, gt=0, description="Interval of the search for silent runtimes."
     )

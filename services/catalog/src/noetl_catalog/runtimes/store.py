@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from noetl_common.pg.database import Store
+from noetl_contract.access.principal import Principal
+from noetl_contract.access.rights import Role
 from noetl_contract.http.workers.runtimes import RuntimeBeat, RuntimeEntry, RuntimeRegistration
 from noetl_contract.rpc.catalog import EdgeSeen, Liveness, MachineLease, WorkerSeen
 
@@ -12,10 +14,18 @@ class RuntimeStore(Store):
     """One method per statement or transaction."""
 
     async def register_runtime(
-        self, runtime_id: int, new: RuntimeRegistration, *, instance: str | None
-    ) -> RuntimeEntry:
-        """Write a registration; another instance under the same name begins a new process."""
-        row = await self._db.fetchone(
+        self,
+        runtime_id: int,
+        new: RuntimeRegistration,
+        *,
+        instance: str | None,
+        silent_seconds: float,
+    ) -> RuntimeEntry | None:
+        """Write a registration; another instance under the same name begins a new process.
+
+        None: the name is that of a living runtime which another caller has registered.
+        """
+        row = await self._db.fetchrow(
             "register_runtime",
             runtime_id,
             new.name,
@@ -28,8 +38,10 @@ class RuntimeStore(Store):
             new.runtime,
             instance,
             new.over_edge,
+            *_caller(new.principal),
+            timedelta(seconds=silent_seconds),
         )
-        return RuntimeEntry(**row)
+        return RuntimeEntry(**row) if row else None
 
     async def touch_runtimes(self, beats: Sequence[RuntimeBeat]) -> dict[tuple[str, str], bool]:
         """Record heartbeats; return which runtimes have a row, by kind and name, and are alive."""
@@ -51,10 +63,16 @@ class RuntimeStore(Store):
             [beat.over_edge for _, beat in beats],
         )
 
-    async def deregister_runtime(self, kind: str, *, name: str) -> bool:
-        """Mark a runtime as gone; False when it is gone already or does not exist."""
-        found = await self._db.fetchval("deregister_runtime", kind, name)
+    async def deregister_runtime(
+        self, kind: str, *, name: str, principal: Principal | None
+    ) -> bool:
+        """Mark a runtime as gone; False when it is gone, was never there or is another caller's."""
+        found = await self._db.fetchval("deregister_runtime", kind, name, *_caller(principal))
         return found is not None
+
+    async def is_registered(self, kind: str, *, name: str) -> bool:
+        """Whether a runtime is there."""
+        return bool(await self._db.fetchval("is_registered", kind, name))
 
     async def list_runtimes(
         self, *, kind: str, status: str | None, name_part: str | None, limit: int
@@ -114,3 +132,11 @@ class RuntimeStore(Store):
         """Delete worker pools that were silent for longer; return how many."""
         purged: int = await self._db.fetchval("delete_silent_workers", silent_minutes)
         return purged
+
+
+def _caller(principal: Principal | None) -> tuple[str | None, bool]:
+    """Return the name under which a caller registers, and whether it may take those of others."""
+    if principal is None:
+        return None, False
+    is_above = not {Role.SYSTEM, Role.ADMIN}.isdisjoint(principal.roles)
+    return f"{principal.kind}:{principal.name}", is_above

@@ -1,8 +1,11 @@
 """Decode ingress messages into inputs of turns."""
 
+import hashlib
+import json
 import re
 from datetime import UTC, datetime
 
+import orjson
 from noetl_common.bus.delivery import Delivery
 from noetl_common.errors import Permanent
 from noetl_contract.ingress import (
@@ -103,8 +106,7 @@ def turn_input_of(
         if deadline is not None:
             turn_input.deadline = datetime.fromtimestamp(deadline / 1000, UTC)
         turn_input.request_keys = _start_keys(message, idempotency_seconds)
-        if message.trace is None:
-            turn_input.parent_trace_of = message.parent_execution_id
+        turn_input.is_child = message.parent_execution_id is not None
     elif isinstance(message, EventsMessage) and message.idempotency_key:
         scope = f"events:{message.execution_id}"
         key = RequestKey(scope, message.idempotency_key, idempotency_seconds)
@@ -138,12 +140,35 @@ def _with_senders(message: EventsMessage) -> EventsMessage:
 
 def _start_keys(message: ExecuteMessage, idempotency_seconds: float) -> tuple[RequestKey, ...]:
     keys = []
+    caller = message.actor
     if message.idempotency_key:
-        keys.append(RequestKey("execute", message.idempotency_key, idempotency_seconds))
+        # Where callers are known nobody meets the keys of others, nor his own of another path.
+        scope = "execute" if caller is None else f"execute:{caller}:{message.path}"
+        key = message.idempotency_key
+        keys.append(RequestKey(scope, key, idempotency_seconds, _fingerprint(message)))
     if message.dedup_key:
-        scope = f"dedup:{message.parent_execution_id or 0}"
+        # Of a subscription the messages count, whoever brings them.
+        parent = message.parent_execution_id
+        scope = f"dedup:{parent or 0}"
+        if caller is not None and parent is None:
+            scope = f"dedup:0:{caller}"
         keys.append(RequestKey(scope, message.dedup_key, float(message.dedup_window_seconds)))
     return tuple(keys)
+
+
+def _fingerprint(message: ExecuteMessage) -> str:
+    """Return what tells a start from others: all that decides what runs, but for the version."""
+    asked = [
+        message.path,
+        message.payload,
+        message.parent_execution_id,
+        message.execution_pool,
+    ]
+    try:
+        said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers beyond 64 bits
+        said = json.dumps(asked, sort_keys=True).encode()
+    return hashlib.sha256(said).hexdigest()
 
 
 def _problems(error: ValidationError) -> str:

@@ -40,8 +40,9 @@ class Children:
             await self._db.execute(
                 "note_child", request.execution_id, request.child_id, request.path
             )
-        trace = await self._db.fetchval("find_trace", request.execution_id)
-        return ChildReserved(child_id=child_id, trace=trace)
+        origin = await self._db.fetchrow("find_origin", request.execution_id)
+        taken_over = {} if origin is None else dict(origin)
+        return ChildReserved(child_id=child_id, **taken_over)
 
     async def _reserve(self, request: ChildRequest) -> int | Refusal:
         """Find or note the child of a command."""

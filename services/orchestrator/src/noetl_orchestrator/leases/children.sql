@@ -64,9 +64,21 @@ FROM noetl.execution_state AS s
 WHERE s.execution_id = $1::BIGINT
 ON CONFLICT (execution_id, event_id, child_id) DO NOTHING;
 
--- name: find_trace
--- The trace of an execution, from its start.
-SELECT e.meta -> 'trace'
+-- name: find_origin
+-- What a child on another shard takes over from its parent's start.
+SELECT
+    e.meta -> 'trace' AS trace,
+    e.meta ->> 'owner' AS owner,
+    e.meta ->> 'namespace' AS namespace,
+    CASE
+        WHEN e.event_type = 'playbook_started'
+            THEN coalesce((e.meta ->> 'root_execution_id')::BIGINT, e.execution_id)
+    END AS root_execution_id,
+    CASE
+        WHEN e.event_type = 'playbook_started'
+            THEN coalesce((e.meta ->> 'depth')::INTEGER, 0) + 1
+        ELSE 0
+    END AS depth
 FROM noetl.event AS e
 WHERE e.execution_id = $1::BIGINT
     AND e.position = 1;

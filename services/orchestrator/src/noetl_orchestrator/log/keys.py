@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from noetl_contract.json import Json
+
+_FINGERPRINT = "request_fingerprint"
+
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
@@ -10,11 +14,25 @@ class RequestKey:
     Attributes:
         scope: keys are unique within their scope.
         window_seconds: time for which the key is held.
+        fingerprint: of what is asked for; another one under the same key is a mistake of the
+            client. Empty where only the key counts.
     """
 
     scope: str
     key: str
     window_seconds: float
+    fingerprint: str = ""
+
+    def answer_to_keep(self, body: Json) -> Json:
+        """Return the answer to store with the key, with the fingerprint if there is one."""
+        if not self.fingerprint or not isinstance(body, dict):
+            return body
+        return {**body, _FINGERPRINT: self.fingerprint}
+
+    def is_of_another(self, answer: Json) -> bool:
+        """Whether a stored answer belongs to a request for something else."""
+        known = answer.get(_FINGERPRINT) if isinstance(answer, dict) else None
+        return bool(self.fingerprint) and known is not None and known != self.fingerprint
 
 
 @dataclass(frozen=True, slots=True)

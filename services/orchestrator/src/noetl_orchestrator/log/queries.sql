@@ -451,13 +451,94 @@ DELETE FROM noetl.request_key
 WHERE scope = 'unended'
     AND key = $1::TEXT;
 
--- name: find_traces
--- The trace of executions, from their first event.
-SELECT e.execution_id, e.meta -> 'trace' AS trace
-FROM unnest($1::BIGINT[]) AS w (execution_id)
-INNER JOIN noetl.event AS e
-    ON e.execution_id = w.execution_id
-    AND e.position = 1;
+-- name: join_families
+-- Origin of starts that name a parent, and their count in its family, in one round trip.
+-- $1 children, $2 their parents, $3 roots that other shards have told, $4 which of them count.
+-- A family is counted on each shard; its row is a request key, which is purged when unused.
+-- A parent that no playbook started, such as a subscription, begins no family.
+WITH asked AS MATERIALIZED (
+    SELECT
+        a.child, a.parent, a.told, a.counts,
+        EXISTS(
+            SELECT FROM noetl.execution_state AS s WHERE s.execution_id = a.child
+        ) AS is_known
+    FROM
+        unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BOOLEAN[])
+            AS a (child, parent, told, counts)
+),
+
+origin AS MATERIALIZED (
+    SELECT
+        a.child, a.is_known, a.counts, e.meta -> 'trace' AS trace,
+        e.meta ->> 'owner' AS owner, e.meta ->> 'namespace' AS namespace,
+        coalesce((e.meta ->> 'depth')::INTEGER, 0) AS parent_depth,
+        coalesce(
+            a.told, (e.meta ->> 'root_execution_id')::BIGINT,
+            CASE WHEN e.event_type = 'playbook_started' THEN a.parent END
+        ) AS root
+    FROM asked AS a
+    LEFT JOIN noetl.event AS e
+        ON e.execution_id = a.parent
+        AND e.position = 1
+),
+
+counted AS (
+    INSERT INTO noetl.request_key AS r (scope, key, execution_id, answer)
+    SELECT 'family', o.root::TEXT, o.root, to_jsonb(count(*))
+    FROM origin AS o
+    WHERE o.root IS NOT NULL
+        AND o.counts
+        AND NOT o.is_known
+    GROUP BY o.root
+    ORDER BY o.root
+    ON CONFLICT (scope, key) DO UPDATE
+        SET
+            answer = to_jsonb((r.answer #>> '{}')::BIGINT + (excluded.answer #>> '{}')::BIGINT),
+            seen_at = clock_timestamp()
+    RETURNING execution_id AS root, (answer #>> '{}')::BIGINT AS executions
+)
+
+SELECT
+    o.child AS execution_id, o.root AS root_execution_id, o.parent_depth, o.trace, o.owner,
+    o.namespace, CASE WHEN o.is_known THEN 0 ELSE coalesce(c.executions, 0) END AS executions
+FROM origin AS o
+LEFT JOIN counted AS c
+    ON c.root = o.root;
+
+-- name: find_running_below
+-- Unfinished descendants of an ended execution, at most $2; those on other shards by their notes:
+-- only their shard knows whether they have ended.
+WITH RECURSIVE below AS (
+    SELECT s.execution_id, s.status
+    FROM noetl.execution_state AS s
+    WHERE s.parent_execution_id = $1::BIGINT
+    UNION
+    SELECT s.execution_id, s.status
+    FROM below AS b
+    INNER JOIN noetl.execution_state AS s
+        ON s.parent_execution_id = b.execution_id
+),
+
+noted AS (
+    SELECT k.child_id
+    FROM noetl.child AS k
+    WHERE (
+        k.execution_id = $1::BIGINT
+        OR k.execution_id = ANY(ARRAY(SELECT b.execution_id FROM below AS b))
+    )
+    AND NOT EXISTS (
+        SELECT FROM noetl.execution_state AS s WHERE s.execution_id = k.child_id
+    )
+)
+
+SELECT f.execution_id
+FROM (
+    SELECT b.execution_id FROM below AS b WHERE b.status = 'RUNNING'
+    UNION
+    SELECT n.child_id FROM noted AS n
+) AS f
+ORDER BY f.execution_id
+LIMIT $2::INTEGER;
 
 -- name: find_children
 -- Unfinished children of executions, for a cascading cancel. Children on other shards are included:

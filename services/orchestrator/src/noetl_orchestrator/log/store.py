@@ -17,6 +17,7 @@ from noetl_orchestrator.log.stored_rows import (
     DueTimer,
     HeldCommand,
     LoadedExecution,
+    Origin,
     Publication,
     RequestKeyHolder,
 )
@@ -123,10 +124,21 @@ class Store:
         """Forget the count of an input whose turn has ended."""
         await self._turns.execute("forget_unended", watch)
 
-    async def find_traces(self, execution_ids: Sequence[int]) -> dict[int, Json]:
-        """Read the traces that executions were started with."""
-        rows = await self._turns.fetch("find_traces", execution_ids)
-        return {row["execution_id"]: row["trace"] for row in rows if row["trace"] is not None}
+    async def join_families(
+        self, starts: Sequence[tuple[int, int, int | None, bool]]
+    ) -> dict[int, Origin]:
+        """Find the origin of starts and count them in their families.
+
+        Args:
+            starts: child, parent, root as another shard has told, and whether the start counts.
+        """
+        rows = await self._turns.fetch("join_families", *columns(starts, 4))
+        return {row["execution_id"]: Origin(**row) for row in rows}
+
+    async def find_running_below(self, execution_id: int, *, limit: int) -> list[int]:
+        """Find what runs below an ended execution, with all that other shards may know."""
+        rows = await self._turns.fetch("find_running_below", execution_id, limit)
+        return [row["execution_id"] for row in rows]
 
     async def find_children(self, execution_ids: Sequence[int]) -> dict[int, list[int]]:
         """Find the unfinished children of executions, and those on other shards."""

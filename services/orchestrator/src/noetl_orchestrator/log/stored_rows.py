@@ -38,6 +38,26 @@ class LoadedExecution:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a start comes from.
+
+    Attributes:
+        root_execution_id: the execution that its family began with; None if it begins one itself.
+        parent_depth: how many generations the parent is below the root.
+        executions: executions of the family on this shard, the root left out; 0 if the start was
+            not counted.
+    """
+
+    execution_id: int
+    root_execution_id: int | None
+    parent_depth: int
+    trace: Json
+    owner: str | None
+    namespace: str | None
+    executions: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestKeyHolder:
     """The holder of a request key, with the answer to its request."""
 

@@ -13,6 +13,7 @@ from noetl_engine.inputs import Continued, Facts
 from noetl_engine.outputs import Answer, NeedRows
 
 from noetl_orchestrator import metrics
+from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.store import Store
@@ -21,8 +22,11 @@ from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
 from noetl_orchestrator.memory.loader import Loader, RowRequest
 from noetl_orchestrator.memory.replicas import Replicas
-from noetl_orchestrator.turn.child_cancels import children_to_cancel, tell_callers
-from noetl_orchestrator.turn.cpu_limit import CpuLimit, TookTooLong
+from noetl_orchestrator.turn.child_cancels import (
+    cancel_below_ended,
+    children_to_cancel,
+    tell_callers,
+)
 from noetl_orchestrator.turn.dispatch import Dispatcher, Postponed
 from noetl_orchestrator.turn.encode import EncodedUnit, Encoder
 from noetl_orchestrator.turn.inputs import Caller, Group, TurnInput
@@ -122,6 +126,11 @@ class TurnAttempt:
         store = self._parts.store
         children = await children_to_cancel(store, prepared.units)
         await tell_callers(store, prepared.units, children)
+        below = await cancel_below_ended(store, prepared.units, self._parts.encoder)
+        if below:
+            # Harmless if the turn is repeated: what was cancelled refuses the next cancel.
+            await store.add_messages(below)
+            await self._parts.outbox_hints.send(row.hint() for row in below)
         encoded_units: list[EncodedUnit] = []
         checks: list[UnitOfWork] = []
         for unit in sorted(prepared.units, key=lambda unit: unit.execution_id):

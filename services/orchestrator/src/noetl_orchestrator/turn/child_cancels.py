@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from noetl_contract.ingress import CancelMessage
+from noetl_engine.outputs import Answer
 
-from noetl_orchestrator.log.outbox_rows import ChildToCancel
+from noetl_orchestrator.log.outbox_rows import ChildToCancel, OutboxRow
 from noetl_orchestrator.log.store import Store
+from noetl_orchestrator.turn.encode import Encoder
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
 _MOST_DESCENDANTS = 10_000
+_ALREADY_ENDED = 422
 
 
 async def children_to_cancel(
@@ -48,6 +51,40 @@ async def tell_callers(
             if isinstance(turn_input.message, CancelMessage) and isinstance(answer.body, dict):
                 listed = answer.body.setdefault("cancelled_executions", [])
                 listed += map(str, sorted(reached))
+
+
+async def cancel_below_ended(
+    store: Store, units: Sequence[UnitOfWork], encoder: Encoder
+) -> list[OutboxRow]:
+    """Return cancels of what ended executions left running, for cancels with ``cascade`` (R8).
+
+    The answer to such a cancel changes with it: the engine has refused it.
+    """
+    messages: list[OutboxRow] = []
+    for unit in units:
+        for at, (turn_input, answer) in enumerate(unit.answers):
+            message = turn_input.message
+            if not isinstance(message, CancelMessage) or not message.cascade:
+                continue
+            if answer.status != _ALREADY_ENDED:
+                continue
+            found = await store.find_running_below(unit.execution_id, limit=_MOST_DESCENDANTS)
+            if not found:
+                continue
+            event_id = encoder.new_id()
+            reason = message.reason or f"Execution {unit.execution_id} was cancelled with its own"
+            messages += encoder.cancels(
+                unit.execution_id,
+                [ChildToCancel(child, event_id, reason, cascade=True) for child in found],
+            )
+            body = {
+                "execution_id": unit.execution_id,
+                "message": "Cancellation of what runs below the ended execution requested",
+                "status": "cancelled",
+                "cancelled_executions": [str(child) for child in found],
+            }
+            unit.answers[at] = (turn_input, Answer(body=body))
+    return messages
 
 
 def _cancels(unit: UnitOfWork, children: Sequence[int]) -> list[ChildToCancel]:

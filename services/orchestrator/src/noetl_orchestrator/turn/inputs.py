@@ -43,7 +43,7 @@ class TurnInput:
         deadline: a start past its deadline is dropped (W5).
         request_keys: keys of the execution that a start begins, or of the answer to events.
         timer_id: the timer row that this input deletes.
-        parent_trace_of: the parent whose trace a start without one takes over.
+        is_child: a start that names a parent, whose family has not been asked for yet.
         cascade: a cancel that reaches the children.
         may_precede_start: a parent's cancel; the start of the child may arrive later.
         is_overdue: a commit found the deadline passed, so the start is stored by now or never.
@@ -61,7 +61,7 @@ class TurnInput:
     deadline: datetime | None = None
     request_keys: tuple[RequestKey, ...] = ()
     timer_id: int | None = None
-    parent_trace_of: int | None = None
+    is_child: bool = False
     cascade: bool = False
     may_precede_start: bool = False
     is_overdue: bool = False

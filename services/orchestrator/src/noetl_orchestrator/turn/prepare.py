@@ -13,9 +13,11 @@ from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionCache
 from noetl_orchestrator.memory.loader import Loader
 from noetl_orchestrator.memory.playbooks import PlaybookNotUsable, Playbooks
+from noetl_orchestrator.settings import Settings
 from noetl_orchestrator.turn.dispatch import Postponed
+from noetl_orchestrator.turn.families import join_families
 from noetl_orchestrator.turn.inputs import Group, TurnInput
-from noetl_orchestrator.turn.request_keys import answer_repetitions, copy_traces
+from noetl_orchestrator.turn.request_keys import answer_repetitions
 from noetl_orchestrator.turn.unit_of_work import UnitOfWork
 
 _PLAYBOOK_TIMEOUT_SECONDS = 0.25
@@ -58,10 +60,9 @@ class Preparation:
         cache: ExecutionCache,
         loader: Loader,
         playbooks: Playbooks,
-        *,
-        max_events: int,
+        settings: Settings,
     ) -> None:
-        self._max_events = max_events
+        self._settings = settings
         self._cache = cache
         self._loader = loader
         self._playbooks = playbooks
@@ -74,8 +75,8 @@ class Preparation:
             BadDecision: a running execution's playbook can't be used.
         """
         prepared = PreparedTurn()
-        await copy_traces(self._store, groups)
         groups = await answer_repetitions(self._store, groups, prepared.settled)
+        groups = await join_families(self._store, groups, prepared.settled, self._settings)
         entries, missing = await self._known(groups)
         loaded = await self._loader.load(missing) if missing else {}
         entries |= loaded
@@ -110,7 +111,7 @@ class Preparation:
                         playbook,
                         inputs,
                         is_fresh=is_loaded,
-                        max_events=self._max_events,
+                        max_events=self._settings.turn_events_per_execution,
                     )
                 )
         return prepared

@@ -1,4 +1,4 @@
-"""Request keys, and traces that starts take over from their parents."""
+"""Request keys: a repeated request gets the first answer."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,8 @@ from noetl_engine.outputs import Answer
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import RequestKeyHolder
 from noetl_orchestrator.turn.inputs import Group, TurnInput
+
+_OTHER = "Idempotency-Key was used for another request: path, payload, pool or parent differ"
 
 
 async def answer_repetitions(
@@ -36,19 +38,6 @@ async def answer_repetitions(
     return left
 
 
-async def copy_traces(store: Store, groups: list[Group]) -> None:
-    """Give starts without a trace that of their parent."""
-    inputs = [one for group in groups for one in group.inputs if one.parent_trace_of is not None]
-    if not inputs:
-        return
-    traces = await store.find_traces(sorted({one.parent_trace_of or 0 for one in inputs}))
-    for turn_input in inputs:
-        parent, turn_input.parent_trace_of = turn_input.parent_trace_of, None
-        if parent in traces and isinstance(turn_input.message, ExecuteMessage):
-            trace = {"trace": traces[parent]}
-            turn_input.message = turn_input.message.model_copy(update=trace)
-
-
 def _held_answer(
     turn_input: TurnInput, holders: Mapping[tuple[str, str], RequestKeyHolder]
 ) -> Answer | None:
@@ -59,6 +48,8 @@ def _held_answer(
             continue
         if not isinstance(turn_input.message, ExecuteMessage):
             return Answer(body=holder.answer)
+        if key.is_of_another(holder.answer):
+            return Answer(422, error=_OTHER)
         if holder.execution_id != turn_input.execution_id:
             return Answer(
                 body={

@@ -169,7 +169,9 @@ class UnitOfWork:
         answer = repeated_answer(turn_input, message, decision.answer)
         self.answers.append((turn_input, answer))
         if decision.events:
-            self.rows.request_keys += [(key, answer.body) for key in turn_input.request_keys]
+            self.rows.request_keys += [
+                (key, key.answer_to_keep(answer.body)) for key in turn_input.request_keys
+            ]
 
     def _add_rows(self, turn_input: TurnInput, decision: Decision, now: datetime) -> None:
         rows = self.rows

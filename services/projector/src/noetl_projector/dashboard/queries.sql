@@ -21,10 +21,11 @@ ORDER BY s.started_at DESC, s.execution_id DESC
 LIMIT $1;
 
 -- name: list_tables
--- All tables and views of our schema; no row when there is no such schema.
-SELECT t.table_name
+-- All tables and views of our schema, also those that our role may not read; no row when there is
+-- no such schema.
+SELECT c.relname::TEXT AS table_name
 FROM pg_catalog.pg_namespace AS n
-LEFT JOIN information_schema.tables AS t
-    ON t.table_schema = n.nspname
+LEFT JOIN pg_catalog.pg_class AS c
+    ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'f')
 WHERE n.nspname = 'noetl'
-ORDER BY t.table_name;
+ORDER BY table_name;

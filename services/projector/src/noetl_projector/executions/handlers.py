@@ -20,6 +20,7 @@ from noetl_contract.json import JsonObject
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.projector import (
     COMMAND_GET,
+    COMMAND_STANDING,
     EVENT_RESULT,
     EVENTS_BATCH,
     EXECUTIONS_CANCELLED,
@@ -33,6 +34,7 @@ from noetl_contract.rpc.projector import (
     EXECUTIONS_TAIL,
     BatchName,
     CommandName,
+    CommandStanding,
     DetailRequest,
     EventName,
     EventsPage,
@@ -79,6 +81,7 @@ class ExecutionHandlers(Handlers):
             status=request.status,
             limit=min(request.limit, self._settings.list_limit),
             offset=max(request.offset, 0),
+            stems=None if request.principal is None else request.principal.stems(),
         )
         secrets = await self._secrets.of_many(
             state.execution_id for state in states if state.error is not None
@@ -160,7 +163,13 @@ class ExecutionHandlers(Handlers):
             return ExecutionExists(exists=False, status=None, commands_generated=0)
         expected = await self._store.read_expected_iterations(request.execution_id)
         commands = 1 if expected is None else expected
-        return ExecutionExists(exists=True, status=state.status, commands_generated=commands)
+        return ExecutionExists(
+            exists=True,
+            status=state.status,
+            commands_generated=commands,
+            path=state.path,
+            parent_execution_id=state.parent_execution_id,
+        )
 
     @answers(EXECUTIONS_ORIGIN)
     async def on_origin(self, request: ExecutionName) -> ExecutionOrigin | Refusal:
@@ -205,6 +214,14 @@ class ExecutionHandlers(Handlers):
             request.event_id, execution_id=request.execution_id
         )
         return command or Refusal(404, f"command.issued event not found: {request.event_id}")
+
+    @answers(COMMAND_STANDING)
+    async def on_standing(self, request: CommandName) -> CommandStanding | Refusal:
+        """Return whether a command is not over yet."""
+        standing = await self._store.find_standing(
+            request.event_id, execution_id=request.execution_id
+        )
+        return standing or Refusal(404, f"command.issued event not found: {request.event_id}")
 
     @answers(EVENT_RESULT)
     async def on_event_result(self, request: EventName) -> EventResult | Refusal:

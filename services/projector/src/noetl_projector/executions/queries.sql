@@ -46,13 +46,21 @@ WHERE first.execution_id = $1 AND first.position = 1;
 
 -- name: list_states
 -- Executions, newest first. $1 catalog id or null, $2 part of a path or null (in any case),
--- $3 status or null, $4 limit, $5 offset
+-- $3 status or null, $4 limit, $5 offset, $6 path prefixes or null for all
 SELECT {state}
 FROM noetl.execution_state AS s
 WHERE
     ($1::BIGINT IS NULL OR s.catalog_id = $1)
     AND ($2::TEXT IS NULL OR strpos(lower(s.path), lower($2)) > 0)
     AND ($3::TEXT IS NULL OR s.status = $3)
+    AND (
+        $6::TEXT[] IS NULL
+        OR EXISTS (
+            SELECT 1 FROM unnest($6::TEXT[]) AS reached (stem)
+            WHERE ltrim(s.path, '/') = reached.stem
+                OR starts_with(ltrim(s.path, '/'), reached.stem || '/')
+        )
+    )
 ORDER BY s.started_at DESC, s.execution_id DESC
 LIMIT $4 OFFSET $5;
 
@@ -192,6 +200,18 @@ WHERE
     e.event_id = $1
     AND e.event_type = 'command.issued'
     AND ($2::BIGINT IS NULL OR e.execution_id = $2)
+LIMIT 1;
+
+-- name: find_standing
+-- Whether a command is not over yet, and the path of its execution. $1 event id, $2 execution id
+-- or null
+SELECT
+    c.status IN ('PENDING', 'CLAIMED', 'RUNNING') AS is_open,
+    s.path
+FROM noetl.command AS c
+INNER JOIN noetl.execution_state AS s
+    ON c.execution_id = s.execution_id
+WHERE c.event_id = $1 AND ($2::BIGINT IS NULL OR c.execution_id = $2)
 LIMIT 1;
 
 -- name: find_event

@@ -9,6 +9,7 @@ from noetl_contract.events import ExecutionStatus, status_of_terminal
 from noetl_contract.http.executions.events import EventResult
 from noetl_contract.http.workers.commands import CommandAnswer
 from noetl_contract.json import Json
+from noetl_contract.rpc.projector import CommandStanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,12 @@ class ExecutionStore(Store):
         status: str | None,
         limit: int,
         offset: int,
+        stems: list[str] | None = None,
     ) -> list[State]:
-        """Return executions, newest first."""
-        rows = await self._db.fetch("list_states", catalog_id, path_part, status, limit, offset)
+        """Return executions, newest first; with stems those whose path is below one of them."""
+        rows = await self._db.fetch(
+            "list_states", catalog_id, path_part, status, limit, offset, stems
+        )
         return [State(**row) for row in rows]
 
     async def read_after(self, execution_id: int, *, position: int, limit: int) -> list[LogRow]:
@@ -153,6 +157,13 @@ class ExecutionStore(Store):
         if row is None:
             row = await self._db.fetchrow("find_issued", event_id, execution_id)
         return None if row is None else CommandAnswer(**row)
+
+    async def find_standing(
+        self, event_id: int, *, execution_id: int | None
+    ) -> CommandStanding | None:
+        """Return whether a command is not over yet; None for one without a row."""
+        row = await self._db.fetchrow("find_standing", event_id, execution_id)
+        return None if row is None else CommandStanding(**row)
 
     async def find_event(self, event_id: int) -> EventResult | None:
         """Return the newest event of an id, unmasked; ids repeat between executions."""

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
+from noetl_common.egress.rules import Egress, EgressRefused
 from noetl_common.errors import NoetlError
 from noetl_common.pg.errors import DatabaseUnavailable, translated
+from noetl_common.pg.tls import tls_of
 from noetl_contract.json import Json
 
 from noetl_projector.settings import Settings
@@ -119,6 +121,7 @@ class SqlConsole:
         self._pool = pool
         self._login = login
         self._settings = settings
+        self._egress = Egress.of(settings)
         self._slots = asyncio.Semaphore(settings.sql_console_connections)
         self._waiting = 0
 
@@ -277,29 +280,43 @@ class SqlConsole:
 
     async def _elsewhere(self, target: Target) -> Connection:
         settings, own = self._settings, self._login.own
+        tls = tls_of(settings, settings.postgres_host)
         is_own = target.host is None and target.user in {None, own.user}
         # The own password goes to the own server only.
         connect = self._login.connect if is_own and target.password is None else asyncpg.connect
         try:
+            if target.host is not None:
+                await self._egress.addresses(target.host, target.port or 5432)
             connection: Connection = await connect(
                 host=target.host or settings.postgres_host,
                 port=target.port or (5432 if target.host else settings.postgres_port),
                 user=target.user or ("postgres" if target.host else own.user),
                 password=target.password or "",
                 database=target.database or (target.user if target.host else settings.postgres_db),
-                ssl=target.sslmode or ("prefer" if target.host else None),
+                ssl=target.sslmode or ("prefer" if target.host else tls),
                 timeout=settings.postgres_connect_timeout_seconds,
                 statement_cache_size=0,
                 server_settings={"application_name": "noetl sql", "timezone": "UTC"},
             )
-            await prepare_connection(connection)
+            try:
+                self._check_peer(connection, target)
+                await prepare_connection(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except (*_CONNECTION_ERRORS, asyncpg.InternalClientError) as error:
-            # PostgreSQL's own words name the role or the database, never the password.
-            words = (
-                str(error).partition("\n")[0] if isinstance(error, asyncpg.PostgresError) else ""
-            )
-            raise DatabaseNotReached(reason=words or type(error).__name__) from error
+            # PostgreSQL's own words name the role or the database, never the password. Whether
+            # something else listens there is nobody's business.
+            is_answer = isinstance(error, asyncpg.PostgresError | EgressRefused)
+            words = str(error).partition("\n")[0] if is_answer else "no PostgreSQL answers there"
+            raise DatabaseNotReached(reason=words) from error
         return connection
+
+    def _check_peer(self, connection: Any, target: Target) -> None:
+        """Raise unless the other end may be connected to; the driver resolves names by itself."""
+        peer = connection._transport.get_extra_info("peername")  # noqa: SLF001 -- no public way
+        if target.host is not None and isinstance(peer, tuple):
+            self._egress.check_peer(target.host, str(peer[0]))
 
 
 @asynccontextmanager
@@ -311,6 +328,7 @@ async def open_console(settings: Settings) -> AsyncIterator[SqlConsole]:
         host=settings.postgres_host,
         port=settings.postgres_port,
         database=settings.postgres_db,
+        ssl=tls_of(settings, settings.postgres_host),
         min_size=0,
         max_size=settings.sql_console_connections,
         timeout=settings.postgres_connect_timeout_seconds,

@@ -23,6 +23,8 @@ class Credential:
     alias: str
     type: str
     data: JsonObject = field(repr=False)
+    allowed_hosts: tuple[str, ...] | None = None
+    """Hosts that an http step may send it to; None for all."""
 
 
 def decode_credential(alias: str, body: Json) -> Credential:
@@ -42,7 +44,17 @@ def decode_credential(alias: str, body: Json) -> Credential:
     tags = body.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise _undecodable(alias, "`tags` is not a list of strings")
-    return Credential(alias=alias, type=body["type"], data=data)
+    hosts = body.get("allowed_hosts")
+    if hosts is not None and not (
+        isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)
+    ):
+        raise _undecodable(alias, "`allowed_hosts` is not a list of strings")
+    return Credential(
+        alias=alias,
+        type=body["type"],
+        data=data,
+        allowed_hosts=None if hosts is None else tuple(hosts),
+    )
 
 
 def _undecodable(alias: str, reason: str) -> CredentialError:

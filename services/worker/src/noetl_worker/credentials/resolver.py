@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from noetl_contract.json import Json, JsonObject
+from noetl_template import has_worker_syntax, literal
 
 from noetl_worker.credentials.credential import Credential, CredentialError
 from noetl_worker.credentials.known_secrets import KnownSecrets
 from noetl_worker.credentials.source import CredentialSource
 from noetl_worker.credentials.type_mappings import Applied, apply_type
-from noetl_worker.template_literals import is_template, literal
+from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.tool import ToolContext
 
 # What has a credential of its own inside a tool's configuration: a map or a list of maps.
@@ -45,7 +46,7 @@ class CommandCredentials:
             CredentialError: one of them can't be had; then nothing runs.
         """
         for alias in _pipeline_aliases(config) if kind == "task_sequence" else ():
-            if not is_template(alias) and alias not in self._fetched:
+            if not has_worker_syntax(alias) and alias not in self._fetched:
                 credential = await self._find(alias)
                 apply_type(credential)
                 self._fetched[alias] = credential
@@ -96,11 +97,14 @@ class CommandCredentials:
     ) -> tuple[JsonObject, JsonObject | None, ToolContext]:
         applied = await self._apply(alias)
         own = {name: value for name, value in config.items() if name not in {"auth", "credential"}}
+        own_host = own.get("host")
+        if isinstance(own_host, str) and not may_be_sent(f"//{own_host}", applied.hosts):
+            raise CredentialError(f"credential '{alias}' may not be sent to '{own_host[:200]}'")
         for name, value in applied.fields.items():
             if own.get(name) is None:
-                own[name] = literal(value)
+                own[name] = value if context.is_rendered else literal(value)
         if applied.secret is not None:
-            context = replace(context, secrets={**context.secrets, alias: applied.secret})
+            context = context.with_secret(alias, applied.secret, hosts=applied.hosts)
         return own, applied.auth, context
 
     async def _complete(self, auth: Mapping[str, Json], context: ToolContext) -> ToolContext:
@@ -126,7 +130,7 @@ class CommandCredentials:
             raise
         if applied.secret is None:
             return context
-        return replace(context, secrets={**context.secrets, alias: applied.secret})
+        return context.with_secret(alias, applied.secret, hosts=applied.hosts)
 
     async def _apply(self, alias: str) -> Applied:
         applied = apply_type(await self._find(alias))
@@ -147,7 +151,7 @@ def _alias_of(config: JsonObject, context: ToolContext) -> str | None:
     alias = config.get("auth")
     if alias is None:
         alias = config.get("credential")
-    if isinstance(alias, str) and is_template(alias):
+    if isinstance(alias, str) and has_worker_syntax(alias):
         alias = context.render(alias)
     return alias if isinstance(alias, str) else None
 

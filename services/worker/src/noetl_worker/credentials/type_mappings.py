@@ -1,7 +1,7 @@
 """Map the fields of a credential to a tool's configuration, by the credential's type."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from noetl_contract.json import Json, JsonObject
@@ -32,6 +32,8 @@ class Applied:
     """That secret, for the map of secrets under the alias."""
     hidden: tuple[str, ...] = field(default=(), repr=False)
     """Texts that may not show up in any output."""
+    hosts: tuple[str, ...] | None = None
+    """Hosts that the secret may be sent to; None for all."""
 
 
 def apply_type(credential: Credential) -> Applied:
@@ -47,7 +49,7 @@ def apply_type(credential: Credential) -> Applied:
             "Supported types: postgres, snowflake, bearer, api_key, basic, nats, pubsub, kafka.  "
             "File an issue if your tool needs another type."
         )
-    return make(credential)
+    return replace(make(credential), hosts=credential.allowed_hosts)
 
 
 def _postgres(credential: Credential) -> Applied:

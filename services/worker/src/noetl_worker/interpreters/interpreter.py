@@ -6,11 +6,10 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
 import orjson
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.capture import Capture
 from noetl_worker.interpreters.guard import end_strays
@@ -29,38 +28,13 @@ from noetl_worker.interpreters.process import (
     StartFailed,
     ZygoteProcess,
 )
+from noetl_worker.interpreters.run import MISSING, InterpreterLost, Run
 
 _HEAD_SIZE = len(REPORT_MARK) + LENGTH.size
 _START_SECONDS = 30.0
 _LAST_SECONDS = 2.0
-_MISSING: Json = object()
 
 type OnFree = Callable[["Interpreter"], None]
-
-
-class InterpreterLost(Exception):
-    """The interpreter itself ended; the run, if there was one, ended with it."""
-
-
-@dataclass(slots=True)
-class Run:
-    """End of a script. ``exit_code`` is negative for a signal."""
-
-    exit_code: int = 0
-    value: Json = _MISSING
-    stdout: str = ""
-    stderr: str = ""
-    timed_out: bool = False
-    too_large: bool = False
-    unreadable: bool = False
-    """It reported something that is no JSON, or has too many levels."""
-    cwd_error: str | None = None
-    file_error: str | None = None
-
-    @property
-    def has_value(self) -> bool:
-        """Tell whether the script came to its end and its result (perhaps null) is known."""
-        return self.value is not _MISSING
 
 
 class Interpreter:
@@ -104,6 +78,7 @@ class Interpreter:
         self._expected = 0
         self._early_report: JsonObject | None = None
         self._is_retiring = False
+        self._excess: str | None = None
         self.is_lost = False
         self.kept_for: int | None = None
         """Execution whose next script may use the process."""
@@ -160,6 +135,11 @@ class Interpreter:
         return self._script_pid != 0
 
     @property
+    def directory(self) -> str:
+        """The directory of its scripts."""
+        return self._directory
+
+    @property
     def pid(self) -> int:
         """Process id of the zygote."""
         return self._process.pid
@@ -190,6 +170,7 @@ class Interpreter:
         run = self._run = self._loop.create_future()
         self._timed_out = self._cut_off = self._unreadable = False
         self._expected = 0
+        self._excess = None
         self._early_report = None
         self.kept_for = None
         self._execution = execution
@@ -209,9 +190,10 @@ class Interpreter:
             if timer is not None:
                 timer.cancel()
 
-    def kill_script(self) -> None:
+    def kill_script(self, *, reason: str | None = None) -> None:
         """End the script and all it started; the zygote reports when that is done."""
         if self.is_running:
+            self._excess = reason or self._excess
             self._kill_process()
 
     def retire(self) -> None:
@@ -372,7 +354,7 @@ class Interpreter:
         self._stderr.drain()
         return Run(
             exit_code=exit_code,
-            value=_MISSING if report is None else report.get("value", _MISSING),
+            value=MISSING if report is None else report.get("value", MISSING),
             cwd_error=None if report is None else report.get("cwd_error"),
             file_error=None if report is None else report.get("file_error"),
             stdout=self._stdout.take_text(),
@@ -380,6 +362,7 @@ class Interpreter:
             timed_out=self._timed_out,
             too_large=self._cut_off,
             unreadable=self._unreadable,
+            excess=self._excess,
         )
 
     def _finish(self, run: Run) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 
-from noetl_worker.interpreters.interpreter import Interpreter, InterpreterLost, Run
+from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartFailed
+from noetl_worker.interpreters.run import InterpreterLost, Run
 
 _log = get_logger()
 _GROWTH_DELAY_SECONDS = 0.02
@@ -116,11 +117,15 @@ class InterpreterPool:
         """Process ids of the zygotes that run a script now."""
         return [one.pid for one in (*self._all, *self._alone) if one.is_running]
 
-    def kill_script_of(self, pid: int) -> None:
-        """End the script that runs under a zygote."""
+    def script_directories(self) -> dict[int, str]:
+        """Directories of the scripts that run now, by process id of their zygote."""
+        return {one.pid: one.directory for one in (*self._all, *self._alone) if one.is_running}
+
+    def kill_script_of(self, pid: int, *, reason: str | None = None) -> None:
+        """End the script that runs under a zygote; its run tells the reason."""
         for one in (*self._all, *self._alone):
             if one.pid == pid:
-                one.kill_script()
+                one.kill_script(reason=reason)
 
     async def close(self) -> None:
         """End all interpreters with their scripts."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import orjson
@@ -110,12 +111,15 @@ class Nursery:
     def __init__(self, *, executable: str | None, limits: InterpreterLimits) -> None:
         self._executable = executable
         self._limits = limits
-        box = limits.box
-        self._parent = tempfile.gettempdir() if box is None else box.parent_directory()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         # Answers come without a name.
         self._turn = asyncio.Lock()
+
+    @cached_property
+    def _parent(self) -> str:
+        box = self._limits.box
+        return tempfile.gettempdir() if box is None else box.parent_directory()
 
     async def start_zygote(self) -> ZygoteProcess:
         """Start a zygote in a new directory.

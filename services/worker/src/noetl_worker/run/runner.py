@@ -53,11 +53,13 @@ class Runner:
         toolbox: Toolbox,
         worker_id: str,
         secrets: Mapping[str, str],
+        secret_hosts: Mapping[str, tuple[str, ...]] | None = None,
         credentials: CredentialSource,
         limits: PolicyLimits,
     ) -> None:
         self._toolbox = toolbox
         self._worker_id = worker_id
+        self._secret_hosts = secret_hosts or {}
         self._secrets = secrets
         self._credentials = credentials
         self._known = KnownSecrets(always=secrets.values())
@@ -160,6 +162,7 @@ class Runner:
             step=command.step,
             server_url=command.server_url,
             secrets=self._secrets,
+            secret_hosts=self._secret_hosts,
             timeout=lifted.timeout,
             auth=lifted.auth,
             credentials=credentials,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from noetl_contract.json import Json, JsonObject
+from noetl_template import peeled
 
 from noetl_worker.run.policy import (
     Attempts,
@@ -26,6 +27,9 @@ from noetl_worker.tools.tool import (
 )
 
 _OWN_KEYS = frozenset({"kind", "set", "spec"})
+# Keys that come as the playbook has them; the control plane has rendered all others, for workers
+# that render them twice.
+_RENDERED_HERE = frozenset({"set", "input", "spec", "command", "retry"})
 _BACK = frozenset({"previous", "prev"})
 
 
@@ -126,7 +130,8 @@ class TaskSequence:
     ) -> tuple[Tried, Decision]:
         variables = dict(progress.variables)
         inner = context.with_variables(variables, timeout=None, auth=None)
-        spec = task.spec
+        # A pipeline within another one has been rendered with the task that it is.
+        spec = task.spec if context.is_rendered else _rendered_once(task.spec)
         place = "input" if "input" in spec else "args"
         given = spec.get(place)
         if isinstance(given, dict):
@@ -147,7 +152,8 @@ class TaskSequence:
             # Any other object is a key the tool doesn't know: nothing is lifted here.
             inner.auth = auth
             del config["auth"]
-        tried = await attempt(context.toolbox.run(task.kind, config, inner))
+        rendered = inner.with_variables(variables, is_rendered=True)
+        tried = await attempt(context.toolbox.run(task.kind, config, rendered))
         progress.record(task.label, tried)
         if tried.result is not None:
             self._assign(task, tried.result, inner, progress)
@@ -161,6 +167,11 @@ class TaskSequence:
             for path, expression in assignments.items():
                 value = context.render(expression, extra={"output": result.value})
                 write_nested(progress.variables, path, value)
+
+
+def _rendered_once(spec: JsonObject) -> JsonObject:
+    """Return a task without the first of the two renderings that its literals are written for."""
+    return {key: one if key in _RENDERED_HERE else peeled(one) for key, one in spec.items()}
 
 
 def _ending(

@@ -136,6 +136,8 @@ class ToolContext:
     step: str
     server_url: str
     secrets: Mapping[str, str] = field(default_factory=dict)
+    secret_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Hosts that a secret may be sent to, by its name; those without an entry may go anywhere."""
     timeout: int | None = None
     """The lifted ``timeout`` of a single tool."""
     auth: Mapping[str, Json] | None = None
@@ -144,20 +146,38 @@ class ToolContext:
     toolbox: "Toolbox"
     event_id: int = 0
     """Event id of the command; 0 when unknown."""
+    is_rendered: bool = False
+    """Whether the configuration is rendered already, as that of a pipeline's task is."""
     child_starts: Counter[str] = field(default_factory=Counter)
     """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 
     def render(self, value: Json, *, extra: Mapping[str, Json] | None = None) -> Json:
         """Render by the worker's rules, with more variables if given.
 
+        A configuration that is rendered already comes back as it is: what a task's templates put
+        into it is data, whatever it looks like.
+
         Raises:
             ToolError: a template is wrong.
         """
+        if extra is None and self.is_rendered:
+            return value
         scope = self.variables if extra is None else {**self.variables, **extra}
         try:
             return render_worker(value, scope)
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
+
+    def with_secret(
+        self, name: str, secret: str, *, hosts: tuple[str, ...] | None
+    ) -> "ToolContext":
+        """Return the context with one more secret, and where it may be sent."""
+        others = {key: value for key, value in self.secret_hosts.items() if key != name}
+        return replace(
+            self,
+            secrets={**self.secrets, name: secret},
+            secret_hosts=others if hosts is None else {**others, name: hosts},
+        )
 
     def with_variables(self, variables: JsonObject, **changes: Json) -> "ToolContext":
         """Return the context of a task inside: other variables, nothing lifted."""
@@ -197,6 +217,9 @@ class ToolParts:
 
     settings: Settings
     http: httpx.AsyncClient
+    """For addresses that playbooks name."""
     interpreters: InterpreterPool
     edge: Edge
     """The control plane, for tools that start, ask or fetch there."""
+    own_http: httpx.AsyncClient | None = None
+    """For the worker's own surroundings, as the metadata of its machine; without one ``http``."""

@@ -315,6 +315,18 @@ async def test_auth_that_is_not_there_raises(
     assert f"Authentication error: {message}" == str(raised.value)
 
 
+async def test_the_auth_of_a_step_wins_over_a_login_in_the_address(
+    toolbox: ToolRegistry, url: str
+) -> None:
+    """`server_url` has one, the capability of the command."""
+    address = url.replace("://", "://384.7:secret@") + "/echo"
+    own = await call(toolbox, {"url": address}, auth={"type": "bearer", "token": "mine"})
+    none = await call(toolbox, {"url": address})
+
+    assert own.data["body"]["headers"]["authorization"] == "Bearer mine"
+    assert none.data["body"]["headers"]["authorization"].startswith("Basic ")
+
+
 async def test_auth_inside_a_pipeline_is_applied(toolbox: ToolRegistry, url: str) -> None:
     task = {"kind": "http", "url": f"{url}/echo", "auth": {"type": "bearer", "token": "t"}}
     context = ToolContext(variables={}, execution_id=7, step="s", server_url="", toolbox=toolbox)
@@ -422,3 +434,36 @@ async def test_another_host_never_sees_an_api_key(
     result = await call(toolbox, {"url": target}, auth=auth)
 
     assert ("x-secret" in result.value["body"]["headers"]) is shown
+
+
+@pytest.mark.parametrize(("path", "shown"), [("elsewhere?{port}", False), ("echo", True)])
+async def test_another_host_never_sees_a_header_that_is_a_secret(
+    toolbox: ToolRegistry, url: str, path: str, *, shown: bool
+) -> None:
+    target = f"{url}/{path.format(port=url.rpartition(':')[2])}"
+    headers = {"X-Api-Key": "k-123", "X-Amz-Security-Token": "t", "X-Request-Id": "7"}
+
+    result = await call(toolbox, {"url": target, "headers": headers})
+
+    seen = result.value["body"]["headers"]
+    assert ("x-api-key" in seen, "x-amz-security-token" in seen) == (shown, shown)
+    assert seen["x-request-id"] == "7"
+
+
+async def test_a_playbook_does_not_say_how_a_body_ends(toolbox: ToolRegistry, url: str) -> None:
+    headers = {
+        "Transfer-Encoding": "chunked",
+        "content-length": "1",
+        "Connection": "upgrade, x-request-id",
+        "Upgrade": "h2c",
+        "X-Request-Id": "7",
+    }
+
+    result = await call(
+        toolbox, {"url": f"{url}/echo", "method": "POST", "body": "hello", "headers": headers}
+    )
+
+    seen = result.value["body"]["headers"]
+    assert "transfer-encoding" not in seen
+    assert "upgrade" not in seen
+    assert (seen["content-length"], seen["x-request-id"]) == ("5", "7")

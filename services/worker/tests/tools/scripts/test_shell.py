@@ -186,3 +186,17 @@ async def test_what_cannot_be_run_raises(
         await call(toolbox, config)
 
     assert message == str(raised.value)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+async def test_neither_the_list_of_processes_nor_the_environment_shows_the_command(
+    toolbox: ToolRegistry, shell: str
+) -> None:
+    command = "# password\ntr '\\0' ' ' < /proc/$$/cmdline; env | grep NOETL; exit {{ n }}"
+
+    result = await call(toolbox, {"command": command, "shell": shell})
+
+    assert "password" not in (result.stdout or "")
+    assert "eval" in (result.stdout or "")
+    assert "COMMAND=" not in (result.stdout or "")
+    assert result.exit_code == 3

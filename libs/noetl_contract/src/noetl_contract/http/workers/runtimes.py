@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
+from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.aliases import Aliased
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.scalars import I32
@@ -47,7 +48,7 @@ class RuntimeNameRequest(Aliased):
     kind: str = _KIND
 
 
-class RuntimeRegistration(RuntimeRegisterRequest):
+class RuntimeRegistration(RuntimeRegisterRequest, OnBehalf):
     """A registration as the catalog gets it; `over_edge` is the edge's word, not the client's."""
 
     over_edge: bool = False
@@ -57,6 +58,10 @@ class RuntimeBeat(RuntimeNameRequest):
     """A heartbeat as the catalog gets it."""
 
     over_edge: bool = False
+
+
+class RuntimeLeave(RuntimeNameRequest, OnBehalf):
+    """A runtime that leaves, as the catalog is told."""
 
 
 class RuntimePoolsQuery(Model):

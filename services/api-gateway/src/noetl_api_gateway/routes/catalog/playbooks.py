@@ -39,6 +39,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import query_text
 from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.rate_guard import charge
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.http.token_guard import optional_token_guard
 from noetl_api_gateway.routes.catalog.entries import NOT_FOUND, decode_content, named_entry
@@ -62,6 +63,7 @@ _NO_ID = "Failed to deserialize query string: missing field `playbook_id`"
 async def register_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register each item as `register` would, in parts that fit a message."""
     items = (await read_body(request, BatchRequest)).items
+    charge(request, "registrations", len(items))
     if len(items) > gateway.settings.max_batch_items:
         most = gateway.settings.max_batch_items
         raise Refusal(422, f"At most {most} items, {len(items)} were sent")

@@ -27,7 +27,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import forward
+from noetl_api_gateway.routes.forwarding import Needs, forward
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 
 _TAGS = ["subscriptions"]
@@ -36,7 +36,7 @@ _KIND = "subscription"
 
 @get(
     "/api/subscriptions",
-    opt={"needs": Right.SUBSCRIPTIONS_READ},
+    opt={"needs": Right.SUBSCRIPTIONS_READ, "whole": True},
     summary="List subscriptions",
     tags=_TAGS,
     operation_class=documented(None, SubscriptionList),
@@ -102,7 +102,7 @@ ROUTES = [
         SUBSCRIPTION_GET,
         lambda sent: SubscriptionName(subscription_id=sent.id("subscription_id")),
         name="get_subscription",
-        needs=Right.SUBSCRIPTIONS_READ,
+        needs=Needs(Right.SUBSCRIPTIONS_READ, is_whole=True),
         summary="Read a subscription",
         description="Read the state of a subscription.",
         tags=_TAGS,
@@ -116,7 +116,7 @@ ROUTES = [
             subscription_id=sent.id("subscription_id"), action=sent.word("action")[:100]
         ),
         name="change_subscription",
-        needs=Right.SUBSCRIPTIONS_CHANGE,
+        needs=Needs(Right.SUBSCRIPTIONS_CHANGE, is_whole=True),
         summary="Activate, pause, resume, drain or deactivate a subscription",
         description="Move a subscription on, if its state allows it.",
         tags=_TAGS,

@@ -25,7 +25,7 @@ def _paths(tail: str) -> list[str]:
 
 @get(
     ["/api/result/stats", "/api/temp/stats"],
-    opt={"needs": Right.SERVICE_READ},
+    opt={"needs": Right.SERVICE_READ, "whole": True},
     summary="Say how much is stored where",
     tags=_TAGS,
     operation_class=documented(None, ResultStats),

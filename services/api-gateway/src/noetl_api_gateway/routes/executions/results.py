@@ -16,6 +16,7 @@ from noetl_contract.rpc.projector import (
     ResultRef,
 )
 
+from noetl_api_gateway.access.gatekeeper import reach_execution
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer, plain_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -88,8 +89,10 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
     started = perf_counter()
     outcome = "error"
     try:
+        execution_id = execution_of(uri)
+        await reach_execution(request, execution_id, Right.RESULTS_RESOLVE)
         body = await gateway.services.forward(
-            RESULT_RESOLVE, ResultRef(ref=uri), execution_id=execution_of(uri), within="results"
+            RESULT_RESOLVE, ResultRef(ref=uri), execution_id=execution_id, within="results"
         )
         outcome = "ok"
     except Refusal as refusal:
@@ -104,7 +107,7 @@ async def resolve_result(request: AnyRequest, gateway: OpenGateway) -> Response[
 
 @get(
     ["/api/result/{execution_id:str}/{name:str}", "/api/temp/{execution_id:str}/{name:str}"],
-    opt={"needs": Right.RESULTS_READ},
+    opt={"needs": Right.RESULTS_RESOLVE},
     summary="Read the newest result of a name",
     tags=["results"],
     operation_class=documented(

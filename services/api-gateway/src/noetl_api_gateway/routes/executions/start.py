@@ -1,6 +1,7 @@
 """`POST /api/execute`."""
 
 import hashlib
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import orjson
@@ -23,12 +24,14 @@ from noetl_contract.sharding import shard_for
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.caller import as_the_edge, caller
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
+from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, owned
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
@@ -74,9 +77,13 @@ async def begin(
         Refusal: nothing was started, or it is not known whether.
     """
     gateway.writer.refuse_overload()
-    found = await gateway.services.ask(
-        RESOLVE, entry_of(wanted), within=gateway.settings.resolve_patience_seconds
-    )
+    who = caller()
+    # What a command may start is decided by its parent's owner, below.
+    with as_the_edge() if who is not None and who.kind == "capability" else nullcontext():
+        found = await gateway.services.ask(
+            RESOLVE, entry_of(wanted), within=gateway.settings.resolve_patience_seconds
+        )
+    key = caller_s_key(key, found.path)
     dedup = wanted.dedup
     window = _WINDOW_SECONDS if dedup is None else dedup.window_secs
     message = ExecuteMessage(
@@ -92,6 +99,7 @@ async def begin(
         dedup_window_seconds=min(window, _LONGEST_WINDOW_SECONDS),
         idempotency_key=key,
     )
+    message = await owned(gateway, message)
     message = await _as_child(gateway, message, call)
     answer = await _committed(gateway, message)
     if key is None and dedup is not None and answer.status == "duplicate":
@@ -197,7 +205,8 @@ async def _as_child(
         return message
     child_id = message.execution_id
     is_near = shard_for(parent, shard_count=shards) == shard_for(child_id, shard_count=shards)
-    if event_id is None and is_near:
+    who = caller()
+    if event_id is None and is_near and (who is None or who.kind != "capability"):
         return message
     payload = orjson.dumps(message.payload, option=orjson.OPT_SORT_KEYS)
     asked = ChildRequest(
@@ -209,8 +218,20 @@ async def _as_child(
     )
     wait = gateway.settings.resolve_patience_seconds
     found = await gateway.services.ask(CHILD, asked, execution_id=parent, within=wait)
-    trace = found.trace if message.trace is None else message.trace
-    return message.model_copy(update={"execution_id": found.child_id, "trace": trace})
+    message = await inherited(gateway, message, found)
+    taken_over = {
+        name: getattr(found, name)
+        for name in ("trace", "owner", "namespace")
+        if getattr(message, name) is None
+    }
+    return message.model_copy(
+        update={
+            "execution_id": found.child_id,
+            "root_execution_id": found.root_execution_id,
+            "depth": found.depth,
+            **taken_over,
+        }
+    )
 
 
 async def _committed(gateway: Gateway, message: ExecuteMessage) -> ExecuteAnswer:

@@ -19,6 +19,7 @@ from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.fields import idempotency_key
 from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.rate_guard import charge
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import EXECUTE_BATCH_SIZE, EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.start import (
@@ -52,6 +53,7 @@ _PREFIXES = {
 async def execute_batch(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Start each execution by itself; a refused one does not stop the others."""
     starts = (await read_body(request, ExecuteBatchRequest)).executions
+    charge(request, "starts", len(starts))
     EXECUTE_BATCH_SIZE.observe(len(starts))
     results = await _started(gateway, starts, key=idempotency_key(request))
     counts = Counter(result.status for result in results)

@@ -30,6 +30,7 @@ from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import is_browser
+from noetl_api_gateway.routes.executions.ownership import actor
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _WORDS = {"cancel": "cancellation", "finalize": "finalization"}
@@ -60,7 +61,9 @@ async def cancel(
     number = path_id(execution_id)
     body = await read_json_if_any(request)
     sent = validated(CancelRequest, body if isinstance(body, dict) else {})
-    message = CancelMessage(execution_id=number, reason=sent.reason, cascade=sent.cascade)
+    message = CancelMessage(
+        execution_id=number, reason=sent.reason, cascade=sent.cascade, actor=actor()
+    )
     return json_answer(request, await _ended(gateway, message))
 
 
@@ -85,13 +88,15 @@ async def finalize(
     """End an execution; a finished one stays as it is."""
     number = path_id(execution_id)
     sent = await read_body(request, FinalizeRequest)
-    message = FinalizeMessage(execution_id=number, status=sent.status, error=sent.error)
+    message = FinalizeMessage(
+        execution_id=number, status=sent.status, error=sent.error, actor=actor()
+    )
     return json_answer(request, await _ended(gateway, message))
 
 
 @post(
     "/api/executions/cleanup",
-    opt={"needs": Right.EXECUTIONS_CLEANUP},
+    opt={"needs": Right.EXECUTIONS_CLEANUP, "whole": True},
     status_code=200,
     summary="Cancel executions that run for too long",
     tags=["executions"],
@@ -147,7 +152,7 @@ async def _cancelled(gateway: Gateway, found: list[int], *, reason: str) -> list
     places = asyncio.Semaphore(_CANCELS_AT_ONCE)
 
     async def cancel_one(execution_id: int) -> int | None:
-        message = CancelMessage(execution_id=execution_id, reason=reason)
+        message = CancelMessage(execution_id=execution_id, reason=reason, actor=actor())
         try:
             async with places:
                 await _ended(gateway, message)

@@ -19,7 +19,7 @@ from noetl_contract.rpc.catalog import (
 )
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import forward
+from noetl_api_gateway.routes.forwarding import Needs, forward
 
 _ONE = "/api/credentials/{identifier:str}"
 _EXECUTION = {
@@ -83,7 +83,12 @@ ROUTES = [
             parent_execution_id=sent.number("parent_execution_id"),
         ),
         name="read_credential",
-        needs=Right.CREDENTIALS_USE,
+        needs=Needs(
+            Right.CREDENTIALS_USE,
+            also=lambda sent: (
+                Right.SECRETS_READ if sent.flag("include_data", default=False) else None
+            ),
+        ),
         within="secrets",
         summary="Read a credential by id or name",
         description="Read a credential, or what an alias stands for in an execution.",

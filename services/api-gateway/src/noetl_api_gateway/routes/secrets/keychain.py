@@ -12,7 +12,7 @@ from noetl_contract.rpc.catalog import KEYCHAIN_DELETE, KEYCHAIN_GET, KEYCHAIN_L
 from pydantic import BaseModel
 
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.routes.forwarding import Needs, Sent, forward
 
 _ENTRY = "/api/keychain/{catalog_id:str}/{keychain_name:str}"
 _TAGS = ["keychain"]
@@ -67,7 +67,7 @@ ROUTES = [
         KEYCHAIN_GET,
         _entry,
         name="read_keychain_entry",
-        needs=Right.KEYCHAIN_USE,
+        needs=Needs(Right.KEYCHAIN_USE, also=lambda _sent: Right.SECRETS_READ),
         within="secrets",
         summary="Read an entry; what became of it is in `status`",
         tags=_TAGS,

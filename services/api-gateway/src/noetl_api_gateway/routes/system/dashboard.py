@@ -27,7 +27,7 @@ _RECENT = 10
 
 @get(
     "/api/dashboard/stats",
-    opt={"needs": Right.DASHBOARD_READ},
+    opt={"needs": Right.DASHBOARD_READ, "whole": True},
     summary="How many executions, playbooks and workers there are",
     tags=["dashboard"],
     operation_class=documented(None, DashboardStatsAnswer),
@@ -58,7 +58,7 @@ async def stats(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 @get(
     "/api/dashboard/widgets",
-    opt={"needs": Right.DASHBOARD_READ},
+    opt={"needs": Right.DASHBOARD_READ, "whole": True},
     summary="Executions of the last seven days, and the newest ones",
     tags=["dashboard"],
     operation_class=documented(None, DashboardWidgetsAnswer),

@@ -11,6 +11,7 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import CLAIM, ClaimRequest
 from noetl_contract.rpc.projector import COMMAND_GET, CommandName
 
+from noetl_api_gateway.access.gatekeeper import own_command, reach_execution
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -37,6 +38,7 @@ async def get_command(
 ) -> Response[bytes]:
     """Read a command as it was issued, without claiming it."""
     number = path_id(event_id)
+    own_command(request, number, Right.COMMANDS_READ)
     named = _named_execution(request, number)
     services = gateway.services
     if named is None:
@@ -44,6 +46,7 @@ async def get_command(
     else:
         wanted = CommandName(event_id=number, execution_id=named)
         body = await services.forward(COMMAND_GET, wanted, execution_id=named)
+    await reach_execution(request, body["execution_id"], Right.COMMANDS_READ)
     return json_answer(request, body)
 
 
@@ -67,6 +70,7 @@ async def claim(
     404 would only bring it back (F15).
     """
     number = path_id(event_id)
+    own_command(request, number, Right.COMMANDS_CLAIM)
     worker_id = (await read_body(request, ClaimBody, unique_keys=False)).worker_id
     hold_until = asyncio.get_running_loop().time() + gateway.settings.claim_hold_seconds
     try:

@@ -11,12 +11,12 @@ from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.fields import path_id
 from noetl_api_gateway.http.openapi import StreamedEvent, documented
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.routes.forwarding import forward
+from noetl_api_gateway.routes.forwarding import Needs, forward
 
 
 @get(
     "/api/events/batch/{request_id:str}/stream",
-    opt={"needs": Right.EXECUTIONS_READ},
+    opt={"needs": Right.EXECUTIONS_READ, "whole": True},
     summary="Ask what became of a batch of events, as an event stream",
     tags=["events"],
     operation_class=documented(None, StreamedEvent, content_type="text/event-stream"),
@@ -44,7 +44,7 @@ ROUTES = [
         EVENT_RESULT,
         lambda sent: EventName(event_id=sent.id("event_id")),
         name="event_result",
-        needs=Right.EXECUTIONS_READ,
+        needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
         is_anywhere=True,
         summary="Read what an event brought",
         tags=["events"],
@@ -56,7 +56,7 @@ ROUTES = [
         EVENTS_BATCH,
         lambda sent: BatchName(request_id=sent.id("request_id")),
         name="batch_status",
-        needs=Right.EXECUTIONS_READ,
+        needs=Needs(Right.EXECUTIONS_READ, is_whole=True),
         is_anywhere=True,
         summary="Ask what became of a batch of events",
         description="Ask after a batch by the id of one of its events: it is committed whole or not"

@@ -17,6 +17,7 @@ from noetl_contract.ingress import EventsMessage, WireEvent, unchecked
 from noetl_contract.json import Json
 from noetl_contract.rpc.orchestrator import LOG_POST
 
+from noetl_api_gateway.access.gatekeeper import own_command, principal_of, reach_execution
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
@@ -51,7 +52,9 @@ async def post_event(request: AnyRequest, gateway: OpenGateway) -> Response[byte
     outcome = "error"
     try:
         # Of the right shape, but no id: refused by the route and so counted.
-        body = await _written(gateway, message_of(wanted, next_id=gateway.ids.next))
+        message = message_of(wanted, next_id=gateway.ids.next)
+        await _refuse_foreign(request, message)
+        body = await _written(gateway, message)
         outcome = "ok"
     finally:
         ingested, duration = event_metrics(label, outcome)
@@ -81,7 +84,29 @@ async def post_events(request: AnyRequest, gateway: OpenGateway) -> Response[byt
     if not wanted.events:
         return json_answer(request, {"status": "ok", "event_ids": [], "commands_generated": 0})
     message = batch_of(wanted, next_id=gateway.ids.next, key=idempotency_key(request))
+    await _refuse_foreign(request, message)
     return json_answer(request, await _written(gateway, message))
+
+
+async def _refuse_foreign(request: AnyRequest, message: EventsMessage) -> None:
+    """Refuse events of executions, or of commands, that the caller may not report on.
+
+    Raises:
+        Refusal: 403 or 404.
+    """
+    if principal_of(request) is None:
+        return
+    await reach_execution(request, message.execution_id, Right.EVENTS_POST)
+    for event in message.events:
+        command = _command_of(event.meta) or _command_of(event.context)
+        if command is not None:
+            own_command(request, command, Right.EVENTS_POST)
+
+
+def _command_of(told: Json) -> int | None:
+    """Return the event id in a command's id: ``<execution>:<step>:<event>``."""
+    name = told.get("command_id") if isinstance(told, dict) else None
+    return parse_i64(name.rpartition(":")[2]) if isinstance(name, str) else None
 
 
 async def _written(gateway: Gateway, message: EventsMessage) -> Json:

@@ -3,6 +3,7 @@
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.runtimes import (
     RuntimeBeat,
+    RuntimeLeave,
     RuntimeNameRequest,
     RuntimePoolsQuery,
     RuntimeRegisterRequest,
@@ -71,7 +72,7 @@ ROUTES = [
         "DELETE",
         "/api/worker/pool/deregister",
         RUNTIME_DEREGISTER,
-        lambda sent: sent.body,
+        lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
         body=RuntimeNameRequest,
         name="deregister_worker",
         needs=Right.WORKERS_REGISTER,
@@ -83,7 +84,7 @@ ROUTES = [
         "POST",
         "/api/worker/pool/deregister",
         RUNTIME_DEREGISTER,
-        lambda sent: sent.body,
+        lambda sent: RuntimeLeave(name=sent.body.name, kind=sent.body.kind),
         body=RuntimeNameRequest,
         name="post_deregister_worker",
         needs=Right.WORKERS_REGISTER,

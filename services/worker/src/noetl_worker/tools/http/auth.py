@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from noetl_contract.json import Json
 
 from noetl_worker.tools.google_tokens import GoogleTokens
+from noetl_worker.tools.http.hosts import may_be_sent
 from noetl_worker.tools.tool import ToolContext, ToolError
 
 
-async def auth_headers(context: ToolContext, google: GoogleTokens) -> dict[str, str]:
-    """Return what authentication adds to a request.
+async def auth_headers(context: ToolContext, google: GoogleTokens, *, url: str) -> dict[str, str]:
+    """Return what authentication adds to a request to a URL.
 
     Raises:
-        ToolError: something is missing.
+        ToolError: something is missing, or the secret may not be sent there.
     """
     auth = context.auth
     if auth is None:
         return {}
+    name = str(auth.get("credential"))
+    if not may_be_sent(url, context.secret_hosts.get(name)):
+        raise _error(f"credential '{name}' may not be sent to this host")
     match auth.get("type"):
         case "bearer":
             return {"authorization": f"Bearer {_bearer(auth, context)}"}

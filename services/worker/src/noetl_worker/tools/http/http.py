@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -22,6 +23,24 @@ from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolP
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _RESPONSE_TYPES = ("json", "text", "binary")
 _KINDS = {401: "auth", 403: "auth", 404: "not_found", 429: "rate_limit"}
+# What stands around a body is the client's: another length or coding of it would let a request
+# hide a second one.
+_FRAMING = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_SECRET_HEADER = re.compile(
+    "auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE
+)
 # Codecs of Python that are none of the web's; one takes minutes for a large text.
 _NO_CHARSETS = frozenset(
     {
@@ -54,13 +73,15 @@ class _Call:
     def next(self, change: Change) -> "_Call":
         """Return the call of the next page. Another host gets no authentication."""
         url = change.url or self.url
+        is_same = _origin(url) == _origin(self.url)
+        kept = self.headers if is_same else _without_secrets(self.headers)
         return replace(
             self,
             url=url,
             # The address of a next page brings its own parameters.
             params=dict(change.params) if change.url else {**self.params, **change.params},
-            headers={**self.headers, **change.headers},
-            auth=self.auth if _origin(url) == _origin(self.url) else {},
+            headers={**kept, **change.headers},
+            auth=self.auth if is_same else {},
         )
 
 
@@ -112,7 +133,7 @@ class Http:
             url=url,
             params=params,
             headers=headers,
-            auth=await auth_headers(context, self._google),
+            auth=await auth_headers(context, self._google, url=url),
             content=content,
             content_type=content_type,
             seconds=float(seconds),
@@ -121,11 +142,14 @@ class Http:
 
     def _request(self, call: _Call) -> httpx.Request:
         try:
-            headers = httpx.Headers(_trimmed(call.headers))
+            headers = httpx.Headers(_trimmed(_without_framing(call.headers)))
             if call.content_type is not None:
                 headers.setdefault("content-type", call.content_type)
             headers.update(_trimmed(call.auth))
             target = httpx.URL(call.url)
+            if "authorization" in headers:
+                # What the step says wins over a login in the address, as `server_url` has one.
+                target = target.copy_with(userinfo=b"")
             if call.params:
                 target = target.copy_merge_params(call.params)
             return self._client.build_request(
@@ -136,10 +160,11 @@ class Http:
 
     async def _send(self, call: _Call) -> ToolResult:
         request = self._request(call)
+        private = {*call.auth, *filter(_SECRET_HEADER.search, call.headers)}
         try:
             async with asyncio.timeout(call.seconds):
                 response, body = await fetch(
-                    self._client, request, most=self._body_bytes, private=call.auth
+                    self._client, request, most=self._body_bytes, private=private
                 )
         except TimeoutError as error:
             timeout = httpx.ReadTimeout("operation timed out", request=request)
@@ -150,6 +175,14 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _transport_error(error, request) from error
         return _result(response, body, response_type=call.response_type)
+
+
+def _without_framing(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _FRAMING}
+
+
+def _without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not _SECRET_HEADER.search(name)}
 
 
 def _trimmed(headers: Mapping[str, str]) -> dict[str, str]:
@@ -261,7 +294,7 @@ def create(parts: ToolParts) -> Tool:
     settings = parts.settings
     return Http(
         parts.http,
-        GoogleTokens(parts.http, settings),
+        GoogleTokens(parts.own_http or parts.http, settings),
         timeout_seconds=settings.worker_http_timeout_seconds,
         body_bytes=settings.worker_http_body_bytes,
         limits=RepeatLimits(

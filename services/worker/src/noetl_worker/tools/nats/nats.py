@@ -5,10 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter
+from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from noetl_common.egress.rules import Egress
 from noetl_contract.json import JsonObject
 
 from noetl_worker.tools.fields import Fields
@@ -20,13 +22,15 @@ from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolP
 
 _OPERATIONS: dict[str, Operation] = BUCKET_OPERATIONS | STREAM_OPERATIONS | MANY_OPERATIONS
 _CLOSE_SECONDS = 2.0
+_PORT = 4222
 
 
 class Nats:
     """The nats tool. A connection per call: playbooks bring their own servers and users."""
 
-    def __init__(self, *, seconds: float, most: int) -> None:
+    def __init__(self, *, seconds: float, most: int, egress: Egress | None = None) -> None:
         self._seconds = seconds
+        self._egress = egress or Egress()
         self._most = most
 
     async def run(self, config: JsonObject, context: ToolContext) -> ToolResult:
@@ -44,7 +48,7 @@ class Nats:
 
             async def connect() -> JetStreamContext:
                 client = await stack.enter_async_context(
-                    _connected(fields, context, seconds=self._seconds)
+                    _connected(fields, context, seconds=self._seconds, egress=self._egress)
                 )
                 now = asyncio.get_running_loop().time()
                 limit.reschedule(now + self._seconds + call.waits)
@@ -62,7 +66,7 @@ class Nats:
 
 @asynccontextmanager
 async def _connected(
-    fields: Fields, context: ToolContext, *, seconds: float
+    fields: Fields, context: ToolContext, *, seconds: float, egress: Egress
 ) -> AsyncIterator[Client]:
     """Connect as the configuration says, once."""
     url = fields.optional_text("url")
@@ -77,12 +81,26 @@ async def _connected(
     async def keep(error: Exception) -> None:
         last[:] = [error]
 
+    def not_connected(error: Exception) -> ToolError:
+        reason = str(last[-1] if last else error) or type(error).__name__
+        return ToolError(
+            "Execution failed",
+            f"NATS connect to '{_without_login(url)}' failed: {reason}",
+            failure=Failure(kind="connection", retryable=True),
+        )
+
+    try:
+        async with asyncio.timeout(seconds):
+            servers, name = await _resolved(url, egress)
+    except (TimeoutError, OSError, ValueError) as error:
+        raise not_connected(error) from error
     client = Client()
     try:
         try:
             async with asyncio.timeout(seconds):
                 await client.connect(
-                    servers=[one.strip() for one in url.split(",")],
+                    servers=servers,
+                    tls_hostname=name,
                     name="noetl-worker-tool",
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
@@ -92,17 +110,34 @@ async def _connected(
                     **login,
                 )
         except (TimeoutError, OSError, NatsError, ValueError) as error:
-            reason = str(last[-1] if last else error) or type(error).__name__
-            raise ToolError(
-                "Execution failed",
-                f"NATS connect to '{_without_login(url)}' failed: {reason}",
-                failure=Failure(kind="connection", retryable=True),
-            ) from error
+            raise not_connected(error) from error
         yield client
     finally:
         with contextlib.suppress(TimeoutError, OSError, NatsError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await client.close()
+
+
+async def _resolved(url: str, egress: Egress) -> tuple[list[str], str | None]:
+    """Return the servers by addresses that may be connected to, and the name for their TLS.
+
+    Servers with several names are left as they are, each checked: TLS knows one name. So are those
+    of web sockets.
+    """
+    servers = [one.strip() for one in url.split(",")]
+    parts = [urlsplit(one if "://" in one else f"nats://{one}") for one in servers]
+    found: list[str] = []
+    for part in parts:
+        if part.hostname is None:
+            raise ValueError("nats: the address names no host")
+        addresses = await egress.addresses(part.hostname, part.port or _PORT)
+        login, at, _ = part.netloc.rpartition("@")
+        for address in addresses:
+            host = f"[{address}]" if ":" in address else address
+            found.append(f"{part.scheme}://{login}{at}{host}:{part.port or _PORT}")
+    names = {part.hostname for part in parts}
+    is_plain = len(names) == 1 and all(part.scheme in {"nats", "tls"} for part in parts)
+    return (found, names.pop()) if is_plain else (servers, None)
 
 
 def _login(fields: Fields, context: ToolContext) -> JsonObject:
@@ -142,4 +177,8 @@ def _text(error: Exception) -> str:
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
     settings = parts.settings
-    return Nats(seconds=settings.worker_nats_tool_seconds, most=settings.worker_nats_tool_bytes)
+    return Nats(
+        seconds=settings.worker_nats_tool_seconds,
+        most=settings.worker_nats_tool_bytes,
+        egress=Egress.of(settings),
+    )

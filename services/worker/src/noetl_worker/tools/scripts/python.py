@@ -8,9 +8,9 @@ from typing import Any, Final
 import orjson
 from noetl_contract.json import JsonObject
 
-from noetl_worker.interpreters.interpreter import InterpreterLost, Run
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.process import StartFailed
+from noetl_worker.interpreters.run import InterpreterLost, Run
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.scripts.source import ScriptSource
 from noetl_worker.tools.tool import (
@@ -90,6 +90,8 @@ def _result(run: Run, *, seconds: int | None, duration_ms: int) -> ToolResult:
     error = f"Python script exited with code {exit_code}" if failed else None
     if run.too_large:
         error = "Python script was ended: its result is too large"
+    if run.excess is not None:
+        error = f"Python script was killed: {run.excess}"
     if run.unreadable:
         error = "Python script was ended: its result is nested too deeply or no JSON"
     return ToolResult(

@@ -11,9 +11,9 @@ from time import perf_counter
 from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
-from noetl_worker.interpreters.interpreter import InterpreterLost, Run
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.interpreters.process import StartFailed
+from noetl_worker.interpreters.run import InterpreterLost, Run
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.tool import (
     Failure,
@@ -37,8 +37,13 @@ for name in os.listdir("/dev/fd"):
             os.set_inheritable(int(name), False)
         except OSError:
             pass
+command = args["command"]
+if os.path.basename(args["shell"]) in ("ash", "bash", "dash", "ksh", "mksh", "sh", "zsh"):
+    # Everybody may read the arguments of processes, nobody else their environment.
+    os.environ["NOETL_SHELL_COMMAND"] = command
+    command = 'eval "unset NOETL_SHELL_COMMAND; $NOETL_SHELL_COMMAND"'
 try:
-    os.execvp(args["shell"], [args["shell"], "-c", args["command"]])
+    os.execvp(args["shell"], [args["shell"], "-c", command])
 except (OSError, ValueError) as error:
     number = getattr(error, "errno", None)
     result = f"{error.strerror} (os error {number})" if number else str(error)
@@ -101,13 +106,19 @@ def _result(run: Run, *, captured: bool, duration_ms: int) -> ToolResult:
     return ToolResult(
         status="success" if exit_code == 0 else "error",
         data={"exit_code": exit_code, "stdout": stdout, "stderr": stderr},
-        error=None if exit_code == 0 else f"Command exited with code {exit_code}",
+        error=_error(run, exit_code),
         stdout=stdout,
         stderr=stderr,
         exit_code=exit_code,
         duration_ms=duration_ms,
         failure=None if exit_code == 0 else Failure(),
     )
+
+
+def _error(run: Run, exit_code: int) -> str | None:
+    if run.excess is not None:
+        return f"Command was killed: {run.excess}"
+    return None if exit_code == 0 else f"Command exited with code {exit_code}"
 
 
 def _lines(text: str) -> str:

@@ -42,7 +42,7 @@ class ScriptSource:
     @classmethod
     def of(cls, parts: ToolParts) -> Self:
         """Make it of the worker's parts."""
-        google = GoogleTokens(parts.http, parts.settings)
+        google = GoogleTokens(parts.own_http or parts.http, parts.settings)
         return cls(parts.http, google, storage=parts.settings.google_storage_host)
 
     async def read(self, config: JsonObject, fields: Fields, context: ToolContext) -> JsonObject:
@@ -73,8 +73,8 @@ class ScriptSource:
                 path = os.path.abspath(uri) if uri else ""  # noqa: ASYNC240, PTH100  text alone
                 return {"file": path, "largest_source": _LARGEST}
             case "http":
-                headers = await self._auth(source.get("auth"), fields, context)
                 url = details.optional_text("endpoint") or uri or ""
+                headers = await self._auth(source.get("auth"), fields, context, url=url)
                 method = details.optional_text("method") or "GET"
                 seconds = float(details.optional_unsigned("timeout") or _SECONDS)
                 return {"code": await self._from_url(method, url, headers, seconds)}
@@ -82,12 +82,14 @@ class ScriptSource:
                 return {"code": await self._from_google(uri or "")}
         raise _refused(kind, "is unknown; expected one of inline | file | gcs | http")
 
-    async def _auth(self, auth: Json, fields: Fields, context: ToolContext) -> dict[str, str]:
+    async def _auth(
+        self, auth: Json, fields: Fields, context: ToolContext, *, url: str
+    ) -> dict[str, str]:
         if auth is None:
             return {}
         if not isinstance(auth, dict):
             raise fields.refuse("`script.source.auth` is not an `auth` object with a `type`")
-        return await auth_headers(replace(context, auth=auth), self._google)
+        return await auth_headers(replace(context, auth=auth), self._google, url=url)
 
     async def download(self, url: str) -> str:
         """Return the script behind a URL.

@@ -327,3 +327,58 @@ async def test_an_extension_that_is_missing_is_named(sql: Session, tmp_path: Pat
     )
 
     assert "the extension `sqlite` is not installed" in str(error)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT * FROM read_text('/proc/self/environ')",
+        "COPY (SELECT 1) TO '/var/tmp/written.csv'",
+        "ATTACH '/var/tmp/other.duckdb' AS o",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM read_csv('https://localhost/x.csv')",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET memory_limit = '100GB'",
+        "SET threads = 64",
+        "SET enable_external_access = true",
+        "SET allowed_directories = ['/']",
+        "RESET lock_configuration",
+    ],
+)
+async def test_queries_reach_nothing_of_the_worker_and_change_no_limit(
+    sql: Session, query: str
+) -> None:
+    error = await sql.failure(query)
+
+    assert "configuration" in str(error)
+    if "SET " not in query:
+        assert "NOETL_WORKER_DUCKDB_PATHS" in str(error)
+
+
+async def test_a_file_that_is_attached_lies_where_queries_may_look(sql: Session) -> None:
+    error = await sql.failure(
+        "SELECT * FROM p", attach=[{"type": "csv", "name": "p", "path": "/etc/passwd"}]
+    )
+
+    assert str(error).startswith("Database error: Failed to attach `p`: Permission Error")
+
+
+async def test_queries_use_the_directories_of_the_settings(sql: Session, tmp_path: Path) -> None:
+    place = tmp_path / "x.csv"
+    query = f"SET timezone = 'UTC'; COPY (SELECT 7 AS a) TO '{place}'; SELECT * FROM '{place}'"
+
+    first = await sql.data(query, db_path=str(tmp_path / "d.duckdb"))
+    second = await sql.data(query, db_path=str(tmp_path / "d.duckdb"))
+
+    assert first["rows"] == second["rows"] == [{"a": 7}]
+
+
+async def test_calls_share_an_open_file(sql: Session, tmp_path: Path) -> None:
+    path = str(tmp_path / "d.duckdb")
+    await sql.run("CREATE TABLE t (a int)", db_path=path)
+
+    await asyncio.gather(*(sql.run(f"INSERT INTO t VALUES ({n})", db_path=path) for n in range(8)))
+
+    assert (await sql.data("SELECT count(*) AS n FROM t", db_path=path))["rows"] == [{"n": 8}]

@@ -14,6 +14,7 @@ from noetl_worker.tools.tool import ToolError
 
 _FILES = {"csv": "read_csv", "json": "read_json", "parquet": "read_parquet"}
 _KINDS = ("csv", "duckdb", "json", "parquet", "postgres", "sqlite")
+_EXTENSIONS = frozenset({"postgres", "sqlite"})
 _INSTALLED = "SELECT 1 FROM duckdb_extensions() WHERE extension_name = $1 AND installed"
 _LOGIN = ("connection_string", "host", "port", "user", "password", "database")
 
@@ -56,15 +57,29 @@ def attachments(config: Mapping[str, Any], *, secrets: Mapping[str, str]) -> lis
     return found
 
 
-def attach(connection: duckdb.DuckDBPyConnection, wanted: list[Attachment]) -> None:
-    """Attach databases, and make views of files that are gone with the connection.
+def attach_servers(connection: duckdb.DuckDBPyConnection, wanted: list[Attachment]) -> None:
+    """Load the extensions that are needed, and attach servers.
 
     Raises:
         ToolError: one of them can't be had.
     """
     for one in wanted:
-        if one.kind in {"postgres", "sqlite"}:
+        if one.kind in _EXTENSIONS:
             _load(connection, one)
+    _attach(connection, [one for one in wanted if one.address is not None])
+
+
+def attach_files(connection: duckdb.DuckDBPyConnection, wanted: list[Attachment]) -> None:
+    """Attach database files, and make views of others that are gone with the connection.
+
+    Raises:
+        ToolError: one of them can't be had, or is where queries may not look.
+    """
+    _attach(connection, [one for one in wanted if one.address is None])
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, wanted: list[Attachment]) -> None:
+    for one in wanted:
         try:
             connection.execute(_statement(one))
         except duckdb.Error as error:

@@ -8,7 +8,12 @@ from noetl_common.pg.sql_text import is_row_query, split_statements
 from noetl_contract.json import JsonObject
 
 from noetl_worker import jsonb
-from noetl_worker.tools.sql.duckdb.attachments import Attachment, attach, attachments
+from noetl_worker.tools.sql.duckdb.attachments import (
+    Attachment,
+    attach_files,
+    attach_servers,
+    attachments,
+)
 from noetl_worker.tools.sql.duckdb.sessions import (
     Connection,
     DuckDbs,
@@ -67,7 +72,9 @@ class DuckDb(SqlTool):
         )
         path = fields.optional_text("db_path") or ""
         place = None if path in _IN_MEMORY else local_path(path, kind="duckdb")
-        async with self._databases.session(place) as session:
+        async with self._databases.session(
+            place, prepare=lambda connection: attach_servers(connection, script.attach)
+        ) as session:
             return await session.call(lambda connection: _run(connection, script))
 
     async def close(self) -> None:
@@ -76,7 +83,7 @@ class DuckDb(SqlTool):
 
 
 def _run(connection: Connection, script: _Script) -> JsonObject:
-    attach(connection, script.attach)
+    attach_files(connection, script.attach)
     statements = split_statements(script.query)
     if not statements:
         return {"affected_rows": 0}

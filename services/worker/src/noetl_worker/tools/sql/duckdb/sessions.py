@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -12,6 +13,7 @@ import duckdb
 from noetl_common.logging import get_logger
 
 from noetl_worker.settings import Settings
+from noetl_worker.tools.sql.names import literal
 from noetl_worker.tools.tool import Failure, ToolError
 
 type Connection = duckdb.DuckDBPyConnection
@@ -21,6 +23,13 @@ _IN_MEMORY = ":memory:"
 _STOP_SECONDS = 2.0
 _STOP_PAUSE_SECONDS = 0.05
 _SPILL_FACTOR = 4
+# Calls of a process share the instance of a file: only one of them makes its settings.
+_CONFINING = threading.Lock()
+# What queries may set: how values are read and shown, no limits.
+_FREE_SETTINGS = (
+    "calendar", "default_null_order", "default_order", "integer_division",
+    "order_by_non_integer_literal", "preserve_insertion_order", "timezone",
+)  # fmt: skip
 
 
 class DuckSession:
@@ -64,19 +73,27 @@ class DuckDbs:
         self._memory = settings.worker_duckdb_memory_bytes
         self._threads = settings.worker_duckdb_threads
         self._extensions = settings.worker_duckdb_extension_directory
+        self._is_open = settings.worker_duckdb_external
+        self._paths = settings.worker_duckdb_paths
         self._executor = ThreadPoolExecutor(
             settings.worker_max_concurrent, thread_name_prefix="duckdb"
         )
 
     @asynccontextmanager
-    async def session(self, path: str | None) -> AsyncIterator[DuckSession]:
+    async def session(
+        self, path: str | None, *, prepare: Callable[[Connection], None] | None = None
+    ) -> AsyncIterator[DuckSession]:
         """Open a database file, or one in memory that is gone afterwards.
+
+        Args:
+            path: the file; None: in memory.
+            prepare: what needs more than queries may: extensions, other servers.
 
         Raises:
             ToolError: it can't be opened.
         """
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(self._executor, self._open, path or _IN_MEMORY)
+        opening = loop.run_in_executor(self._executor, self._open, path or _IN_MEMORY, prepare)
         try:
             connection = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -94,12 +111,15 @@ class DuckDbs:
         """Take no more work."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _open(self, path: str) -> Connection:
+    def _open(self, path: str, prepare: Callable[[Connection], None] | None) -> Connection:
         # Equal for all who open a file: within a process they share one instance.
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{self._memory // 1000}KB",
             "threads": self._threads,
             "max_temp_directory_size": f"{self._memory * _SPILL_FACTOR // 1000}KB",
+            # Nothing is fetched that nobody asked for.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": self._is_open,
         }
         if self._extensions:
             config["extension_directory"] = self._extensions
@@ -107,7 +127,29 @@ class DuckDbs:
             # Otherwise in the working directory.
             config["temp_directory"] = str(Path(tempfile.gettempdir(), f"duckdb-{os.getpid()}"))
         with duckdb_errors("Failed to open database"):
-            return duckdb.connect(path, config=config)
+            connection = duckdb.connect(path, config=config)
+        try:
+            if prepare is not None:
+                prepare(connection)
+            if not self._is_open:
+                with duckdb_errors("Failed to open database"), _CONFINING:
+                    _confine(connection, self._paths)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _confine(connection: Connection, paths: tuple[str, ...]) -> None:
+    """Keep queries to some directories and to the limits; for good, and for the whole instance."""
+    is_done = connection.execute("SELECT current_setting('lock_configuration')").fetchone()
+    if is_done == (True,):  # another call has the file open
+        return
+    real = dict.fromkeys((*paths, *(str(Path(path).resolve()) for path in paths)))
+    connection.execute(f"SET allowed_directories = [{', '.join(map(literal, real))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute(f"SET allowed_configs = [{', '.join(map(literal, _FREE_SETTINGS))}]")
+    connection.execute("SET lock_configuration = true")
 
 
 def local_path(text: str, *, kind: str) -> str:
@@ -139,7 +181,10 @@ def duckdb_error(prefix: str, error: duckdb.Error) -> ToolError:
         failure = Failure(kind="db_constraint")
     elif isinstance(error, duckdb.IOException) and "lock" in str(error):
         failure = Failure(kind="db_connection", retryable=True)
-    return ToolError("Database error", f"{prefix}: {error}", failure=failure)
+    hint = ""
+    if isinstance(error, duckdb.PermissionException) and "configuration" in str(error):
+        hint = " (of the worker: NOETL_WORKER_DUCKDB_PATHS, NOETL_WORKER_DUCKDB_EXTERNAL)"
+    return ToolError("Database error", f"{prefix}: {error}{hint}", failure=failure)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import asyncpg
+from noetl_common.egress.rules import Egress
 from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
@@ -36,6 +37,7 @@ class PgLimits:
     pool_size: int
     pools: int
     idle_seconds: float
+    egress: Egress = field(default_factory=Egress)
 
     @classmethod
     def of(cls, settings: Settings) -> "PgLimits":
@@ -46,6 +48,7 @@ class PgLimits:
             pool_size=settings.worker_sql_pool_size,
             pools=settings.worker_sql_pools,
             idle_seconds=settings.worker_sql_pool_idle_seconds,
+            egress=Egress.of(settings),
         )
 
 
@@ -70,6 +73,7 @@ class PgPools:
         Raises:
             ToolError: there is none to be had.
         """
+        await _check(address, self._limits)
         entry = await self._entry(address)
         entry.users += 1
         try:
@@ -132,6 +136,7 @@ async def open_connection(address: PgAddress, limits: PgLimits) -> AsyncIterator
     Raises:
         ToolError: it can't be opened.
     """
+    await _check(address, limits)
     try:
         connection = await asyncpg.connect(**_arguments(address, limits))
     except TimeoutError as error:
@@ -139,6 +144,7 @@ async def open_connection(address: PgAddress, limits: PgLimits) -> AsyncIterator
     except PG_ERRORS as error:
         raise _refused(error) from error
     try:
+        _check_peer(connection, address, limits)
         yield connection
     finally:
         try:
@@ -153,7 +159,7 @@ def _new_pool(address: PgAddress, limits: PgLimits) -> Pool:
         min_size=0,
         max_size=limits.pool_size,
         max_inactive_connection_lifetime=limits.idle_seconds,
-        init=_prepared,
+        init=lambda connection: _prepared(connection, address, limits),
         reset=_reset,
     )
 
@@ -167,7 +173,31 @@ def _arguments(address: PgAddress, limits: PgLimits) -> JsonObject:
     }
 
 
-async def _prepared(connection: Any) -> None:
+async def _check(address: PgAddress, limits: PgLimits) -> None:
+    """Raise unless the address may be connected to."""
+    if address.host.startswith("/"):
+        return
+    try:
+        async with asyncio.timeout(limits.connect_seconds):
+            for host in address.host.split(","):
+                await limits.egress.addresses(host, address.port)
+    except (TimeoutError, OSError, UnicodeError) as error:
+        raise no_connection(str(error) or "timed out") from error
+
+
+def _check_peer(connection: Any, address: PgAddress, limits: PgLimits) -> None:
+    """Raise unless the other end may be connected to.
+
+    The driver resolves the name once more: TLS needs the name, and there is no parameter for the
+    address beside it. What it has reached is checked before any statement.
+    """
+    peer = connection._transport.get_extra_info("peername")  # noqa: SLF001 -- see above
+    if isinstance(peer, tuple):
+        limits.egress.check_peer(address.host, str(peer[0]))
+
+
+async def _prepared(connection: Any, address: PgAddress, limits: PgLimits) -> None:
+    _check_peer(connection, address, limits)
     await prepare_values(connection)
 
 

@@ -10,7 +10,6 @@ import duckdb
 import orjson
 from duckdb.sqltypes import DuckDBPyType
 
-from noetl_worker.template_literals import literal
 from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_errors
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress
@@ -51,8 +50,8 @@ async def http_rows(
     result = await context.toolbox.run(
         # Rendered already: it must not be once more.
         "http",
-        literal(call),
-        replace(context, auth=auth if isinstance(auth, dict) else None),
+        call,
+        replace(context, auth=auth if isinstance(auth, dict) else None, is_rendered=True),
     )
     if result.status != "success":
         raise ToolError("HTTP error", f"source: {result.error}", failure=result.failure)

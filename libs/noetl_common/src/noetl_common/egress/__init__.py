@@ -1,0 +1,1 @@
+"""Where connections that others ask for may lead."""

@@ -1,0 +1,56 @@
+"""Statements of who runs the server: roles, and their rights in a database."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from noetl_common.errors import Permanent
+from noetl_common.pg.errors import translate
+from noetl_common.pg.tls import tls_of
+from noetl_common.settings import PostgresTls
+
+GRANT = "SELECT noetl.grant_to_services() /* grant_to_services */"
+"""Gives the roles that exist their rights in a migrated database; the login owns the schema."""
+_CONNECT_SECONDS = 30.0
+
+
+class RoleNotMade(Permanent):
+    """The database does not let us make roles or give rights."""
+
+    template = "{user} can't make the roles of the services or give them rights: {reason}"
+
+
+async def administer(
+    dsn: str, *, roles: Sequence[tuple[str, str]] = (), with_grants: bool = True
+) -> None:
+    """Make roles, and give those that exist their rights.
+
+    Args:
+        dsn: address of a migrated database; the login may make roles, or there are none to make.
+        roles: each a statement that creates a role, and one that corrects it.
+        with_grants: whether to give the rights too.
+
+    Raises:
+        RoleNotMade: the login may not.
+        Transient: the database can't answer now.
+    """
+    host = urlsplit(dsn).hostname or ""
+    with translate():
+        connection = await asyncpg.connect(
+            dsn, ssl=tls_of(PostgresTls(), host), timeout=_CONNECT_SECONDS
+        )
+        try:
+            for create, correct in roles:
+                # One that is there may have another password.
+                with suppress(asyncpg.DuplicateObjectError):
+                    await connection.execute(create)
+                await connection.execute(correct)
+            if with_grants:
+                await connection.execute(GRANT)
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError) as error:
+            user = await connection.fetchval("SELECT session_user /* who_am_i */")
+            raise RoleNotMade(user=user, reason=str(error)) from error
+        finally:
+            await connection.close()

@@ -1,0 +1,136 @@
+"""Data in templates: templates that render to exactly a text, whatever the text looks like.
+
+A command's configuration is rendered by the server and once more by the worker. What the first
+rendering put in from data (a comment from outside, an answer of a web service) must not be run as
+a template by the second, so it is written as one that yields just this data. Text of the playbook
+itself, from a ``{% raw %}`` block for example, stays a template for the worker.
+"""
+
+import re
+from typing import Final
+
+from noetl_template.values import Json
+
+# Both are no characters, so no text that means anything holds them. The first stands at the edges
+# of data and behind each of its braces that could open a tag, the second behind those that do.
+_EDGE: Final = "\ufdd1"
+_BRACE: Final = "\ufdd2"
+_OPENING: Final = re.compile(r"\{(?=[{%])")
+_DATA_OPENING: Final = re.compile(rf"\{{{_EDGE}+(?=[{{%])")
+_STRING: Final = r'"((?:[^"\\{}%#]|\\u[0-9a-f]{4})*)"'
+_LITERAL: Final = re.compile(rf"\{{\{{ {_STRING} \| tojson \}}\}}")
+_INLINE: Final = re.compile(rf"\{{\{{ {_STRING} \}}\}}")
+
+
+def is_template(text: str) -> bool:
+    """Tell whether a text counts as a template by the worker's rules."""
+    return "{{" in text or "{%" in text
+
+
+def literal(value: Json, *, renders: int = 1) -> Json:
+    """Return what renders to exactly this value; parts that are no templates stay as they are.
+
+    Args:
+        value: Data.
+        renders: How often it will be rendered.
+    """
+    if isinstance(value, str):
+        return _literal_text(value, renders) if is_template(value) else value
+    if isinstance(value, dict):
+        entries = {key: literal(item, renders=renders) for key, item in value.items()}
+        same = all(entries[key] is item for key, item in value.items())
+        return value if same else entries
+    if isinstance(value, list):
+        items = [literal(item, renders=renders) for item in value]
+        return value if all(map(_is, items, value)) else items
+    return value
+
+
+def _is(left: Json, right: Json) -> bool:
+    return left is right
+
+
+def _literal_text(text: str, renders: int) -> str:
+    for _ in range(renders):
+        text = f'{{{{ "{_escaped(text)}" | tojson }}}}'
+    return text
+
+
+def marked(text: str) -> str:
+    """Return printed data with marks at every brace that may open a tag, also with what follows."""
+    if "{" in text:
+        text = _OPENING.sub("{" + _EDGE, text)
+        if text[-1] == "{":
+            text += _EDGE
+    return _EDGE + text if text[:1] in {"{", "%"} else text
+
+
+def settled(text: str) -> str:
+    """Return a rendered text whose marks are left only where data would open a tag."""
+    if _EDGE not in text:
+        return text
+    return _DATA_OPENING.sub("{" + _BRACE, text).replace(_EDGE, "")
+
+
+def unmarked(value: Json, *, renders: int = 1) -> Json:
+    """Return a rendered value with the marked parts written so that they render to themselves."""
+    if isinstance(value, str):
+        if _BRACE not in value:
+            return value
+        if is_template(value):
+            return value.replace("{" + _BRACE, _inline_brace(renders))
+        return _literal_text(value.replace(_BRACE, ""), renders)
+    if isinstance(value, dict):
+        return {key: unmarked(item, renders=renders) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unmarked(item, renders=renders) for item in value]
+    return value
+
+
+def _inline_brace(renders: int) -> str:
+    text = "{"
+    for _ in range(renders):
+        text = f'{{{{ "{_escaped(text)}" }}}}'
+    return text
+
+
+def peeled(value: Json) -> Json:
+    """Return a value as it is after one rendering of the literals in it, and of nothing else."""
+    if isinstance(value, str):
+        if "{{" not in value:
+            return value
+        whole = _LITERAL.fullmatch(value)
+        return _decoded(whole) if whole is not None else _INLINE.sub(_decoded, value)
+    if isinstance(value, dict):
+        return {key: peeled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [peeled(item) for item in value]
+    return value
+
+
+def whole_literal(text: str) -> str | None:
+    """Return the text that a template made by :func:`literal` yields; None of any other."""
+    whole = _LITERAL.fullmatch(text) if text.endswith('" | tojson }}') else None
+    return None if whole is None else _decoded(whole)
+
+
+def _decoded(match: re.Match[str]) -> str:
+    units = _UNIT.sub(lambda unit: chr(int(unit[1], 16)), match[1])
+    return units.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_UNIT: Final = re.compile(r"\\u([0-9a-f]{4})")
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        char
+        if char.isascii() and char.isprintable() and char not in '"\\{}%#'
+        else "".join(f"\\u{unit:04x}" for unit in _utf16(char))
+        for char in text
+    )
+
+
+def _utf16(char: str) -> tuple[int, ...]:
+    data = char.encode("utf-16-be", "surrogatepass")
+    return tuple(int.from_bytes(data[start : start + 2]) for start in range(0, len(data), 2))

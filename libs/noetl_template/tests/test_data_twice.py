@@ -1,0 +1,85 @@
+"""What a rendering put in from data is not run as a template by the next rendering."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from noetl_template import Json, literal, peeled, render_config, render_server, render_worker
+
+HOSTILE = [
+    "{{ 7*7 }}", "{% set x = 1 %}", "{{", "}}{{ 7*7 }}{{", "{%", "{% endraw %}{{ 7*7 }}",
+    "{{{ x }}}", '"{{ 7*7 }}"', '{"a": "{{ 7*7 }}"}', '["{{ 7*7 }}"]', "a\r\n{{ 7*7 }}\n",
+    "{# {{ 7*7 }} #}", "\\{{ 7*7 }}", "ü€😀 {{ secret }}", '{{ "a" | tojson }}', '{{ "a" }}',
+]  # fmt: skip
+SCOPE = {"secret": "s3cret", "x": "taken"}
+
+
+def passed(config: Json, scope: dict[str, Json], *, renders: int = 1) -> Json:
+    """Render by the server, then as often as a worker does."""
+    value = render_config(config, scope, renders=renders)
+    for _ in range(renders):
+        value = render_worker(value, SCOPE)
+    return value
+
+
+@pytest.mark.parametrize("renders", [1, 2])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_data_arrives_as_it_is(text: str, renders: int) -> None:
+    scope = {**SCOPE, "data": text, "rows": [{"c": text}, 1, None]}
+    rest = render_server({"a": "{{ rows }}"}, scope)
+
+    assert passed("{{ rows[0].c }}", scope, renders=renders) == render_server(
+        "{{ rows[0].c }}", scope
+    )
+    assert passed({"a": "{{ rows }}"}, scope, renders=renders) == rest
+    assert passed("Dear {{ data }}!", scope, renders=renders) == f"Dear {text}!"
+    assert passed("{% if true %}x{{ data }}{{ data }}{% endif %}", scope, renders=renders) == (
+        f"x{text}{text}"
+    )
+
+
+@pytest.mark.parametrize("renders", [1, 2])
+def test_two_pieces_do_not_make_a_tag(renders: int) -> None:
+    scope = {**SCOPE, "a": "{", "b": "{ 7*7 }}", "c": "% set x = 1 %}"}
+
+    assert passed("= {{ a }}{{ b }}", scope, renders=renders) == "= {{ 7*7 }}"
+    assert passed("= {{ a }}{{ c }}", scope, renders=renders) == "= {% set x = 1 %}"
+    assert passed("= {{ '{' }}{{ b }}", scope, renders=renders) == "= {{ 7*7 }}"
+    assert passed("= {{ a }}{{ '{ 7*7 }}' }}", scope, renders=renders) == "= {{ 7*7 }}"
+
+
+def test_text_of_the_template_stays_a_template_for_the_worker() -> None:
+    scope = {**SCOPE, "data": "{{ secret }}"}
+
+    assert render_config("{% raw %}{{ x }}{% endraw %}", scope) == "{{ x }}"
+    assert render_config("{{ '{{ x }}' }}", scope) == "{{ x }}"
+    assert passed("{% raw %}{{ x }}{% endraw %} {{ data }}", scope) == "taken {{ secret }}"
+    mixed = render_config("{% raw %}{{ x }}{% endraw %} {{ data }}", scope, renders=2)
+    assert render_worker(peeled(mixed), SCOPE) == "taken {{ secret }}"
+
+
+def test_data_without_tags_is_left_alone() -> None:
+    scope = {"data": {"a": ["{", "% }", "x"]}, "text": "{"}
+
+    rendered = render_config(
+        {"d": "{{ data }}", "t": "{ {{ text }} }", "j": '{"x": {{ data }}}'}, scope
+    )
+
+    assert rendered == {"d": scope["data"], "t": "{ { }", "j": {"x": scope["data"]}}
+    assert rendered["d"] is scope["data"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_task_is_peeled_and_rendered_once(text: str) -> None:
+    twice = render_config({"a": "{{ data }}", "b": "x {{ data }}"}, {"data": [text]}, renders=2)
+
+    assert render_worker(peeled(twice), SCOPE) == render_worker(render_worker(twice, SCOPE), SCOPE)
+
+
+@given(st.text(alphabet="{}%#\"'\\ ax7*|\r\né😀"), st.integers(1, 2))
+def test_any_text_arrives(text: str, renders: int) -> None:
+    value = literal([text], renders=renders)
+    for _ in range(renders):
+        value = render_worker(value, {})
+
+    assert value == [text]
+    assert passed("x {{ data }} y", {"data": text}, renders=renders) == f"x {text} y"

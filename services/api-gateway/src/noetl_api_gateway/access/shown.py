@@ -1,0 +1,83 @@
+"""What a request shows of its caller, unproven."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from noetl_common.intake.protocol import PEER_NAMES
+from noetl_contract.access.capability import basic_login
+
+from noetl_api_gateway.http.refusals import Refusal
+
+_LONGEST_TOKEN = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Headers, address and certificate of a caller.
+
+    Attributes:
+        tokens: of `Authorization: Bearer` and `X-Session-Token`, each once, in this order.
+        login: user name and password of `Authorization: Basic`.
+        address: of the peer.
+        names: of its certificate.
+    """
+
+    tokens: tuple[str, ...]
+    login: tuple[str, str] | None
+    address: str
+    names: tuple[str, ...]
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the address is all that there is."""
+        return not (self.tokens or self.login or self.names)
+
+
+def login_needed(text: str) -> Refusal:
+    """401: nobody is known."""
+    return Refusal(401, text, headers={"www-authenticate": "Bearer"})
+
+
+def shown_by(scope: Mapping[str, Any]) -> Shown:
+    """Read what a request shows.
+
+    Raises:
+        Refusal: 401, it is not legible, or too much.
+    """
+    tokens: list[str] = []
+    login: tuple[str, str] | None = None
+    authorizations = 0
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorizations += 1
+            login = basic_login(value)
+            if login is None:
+                tokens.insert(0, _bearer(value))
+        elif name == b"x-session-token" and value.strip():
+            tokens.append(_text(value.strip()))
+    if authorizations > 1 or len(tokens) > 2:
+        raise login_needed("More than one login was sent")
+    if login is not None and not login[1]:
+        login = None  # the name of a command alone, which opens nothing
+    client = scope.get("client")
+    names = (scope.get("extensions") or {}).get(PEER_NAMES, ())
+    return Shown(
+        tokens=tuple(dict.fromkeys(tokens)),
+        login=login,
+        address=client[0] if client else "",
+        names=tuple(names),
+    )
+
+
+def _bearer(value: bytes) -> str:
+    scheme, _, token = value.strip().partition(b" ")
+    if scheme.lower() != b"bearer" or not token.strip():
+        raise login_needed("The Authorization header must be `Bearer <token>`")
+    return _text(token.strip())
+
+
+def _text(value: bytes) -> str:
+    if not value.isascii() or len(value) > _LONGEST_TOKEN:
+        raise login_needed("The login is not legible")
+    return value.decode()

@@ -1,0 +1,108 @@
+"""Who an execution belongs to, and whether he may start it."""
+
+import hashlib
+
+from noetl_contract.access.principal import OPEN_POOLS, SYSTEM, Principal, is_below
+from noetl_contract.access.rights import Right
+from noetl_contract.ingress import ExecuteMessage
+from noetl_contract.rpc.orchestrator import ChildReserved
+from noetl_contract.subjects import pool_segment
+
+from noetl_api_gateway.access.gatekeeper import Gatekeeper, missing
+from noetl_api_gateway.gateway import Gateway
+from noetl_api_gateway.http.caller import caller
+from noetl_api_gateway.http.refusals import Refusal
+
+_START = Right.EXECUTIONS_START
+
+
+async def owned(gateway: Gateway, message: ExecuteMessage) -> ExecuteMessage:
+    """Return the start with its owner; a command's start gets it from its parent, later.
+
+    Raises:
+        Refusal: 403 or 404, the caller may not start it.
+    """
+    principal, gatekeeper = caller(), gateway.gatekeeper
+    if principal is None or gatekeeper is None:
+        return message
+    parent = message.parent_execution_id
+    if parent is not None and not await gatekeeper.reach.has_execution(
+        principal, parent, is_read=False
+    ):
+        gatekeeper.refused_here(_START, "hidden")
+        raise Refusal(404, f"Execution not found: {parent}")
+    if principal.kind == "capability":
+        parent = principal.execution_id if parent is None else parent
+        changes = {"parent_execution_id": parent, "actor": principal.name}
+        return message.model_copy(update=changes)
+    if not principal.reaches(message.path):
+        gatekeeper.refused_here(_START, "hidden")
+        raise Refusal(404, f"Playbook not found: {message.path}")
+    if not principal.may_change(message.path):
+        gatekeeper.refused_here(Right.SYSTEM_PATHS, "forbidden")
+        raise missing(Right.SYSTEM_PATHS)
+    if not principal.may_run_on(_pool(message)):
+        raise _foreign_pool(gatekeeper, message)
+    return message.model_copy(
+        update={
+            "owner": principal.name,
+            "actor": principal.name,
+            "namespace": principal.namespace_of(message.path),
+        }
+    )
+
+
+async def inherited(
+    gateway: Gateway, message: ExecuteMessage, parent: ChildReserved
+) -> ExecuteMessage:
+    """Return a command's start with the owner of the command's execution.
+
+    It stays in the namespace of its parent; what is below `system/`, and the pool of that name,
+    only executions from there may start.
+
+    Raises:
+        Refusal: 403, the owner may not start it.
+    """
+    principal, gatekeeper = caller(), gateway.gatekeeper
+    if gatekeeper is None or principal is None or principal.kind != "capability":
+        return message
+    namespace = parent.namespace or ""
+    if not is_below(message.path, namespace):
+        gatekeeper.refused_here(_START, "forbidden")
+        raise Refusal(403, f"The right `{_START}` is missing outside of {namespace}")
+    pool = _pool(message)
+    if is_below(message.path, SYSTEM) or pool == SYSTEM:
+        standing = await gatekeeper.reach.standing(principal)
+        if not is_below(standing.path, SYSTEM):
+            gatekeeper.refused_here(Right.SYSTEM_PATHS, "forbidden")
+            raise missing(Right.SYSTEM_PATHS)
+    elif namespace and pool not in OPEN_POOLS:
+        raise _foreign_pool(gatekeeper, message)
+    owner = parent.owner or principal.name
+    return message.model_copy(update={"owner": owner, "namespace": namespace})
+
+
+def caller_s_key(key: str | None, path: str) -> str | None:
+    """Return an idempotency key as one of this caller for this path, where callers are known.
+
+    The same key of somebody else, or for another playbook, is another one.
+    """
+    principal = caller()
+    if principal is None or key is None:
+        return key
+    return hashlib.sha256(f"{principal.name}\n{path}\n{key}".encode()).hexdigest()
+
+
+def actor() -> str | None:
+    """Return the name of the caller, for the log of an execution."""
+    principal: Principal | None = caller()
+    return None if principal is None else principal.name
+
+
+def _pool(message: ExecuteMessage) -> str:
+    return pool_segment(execution_pool=message.execution_pool, playbook_path=message.path)
+
+
+def _foreign_pool(gatekeeper: Gatekeeper, message: ExecuteMessage) -> Refusal:
+    gatekeeper.refused_here(_START, "forbidden")
+    return Refusal(403, f"The right `{_START}` is missing on the pool `{_pool(message)}`")

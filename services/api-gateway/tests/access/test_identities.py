@@ -1,0 +1,206 @@
+"""Who a request is from: keys, sessions, capabilities, addresses, and two at once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from noetl_contract.access.rights import Role
+from noetl_contract.subjects import ACCESS_HINT
+from noetl_testkit.waiting import eventually
+
+from ..conftest import EXECUTION_ID, World, make_world
+from .callers import (
+    INTERNAL,
+    KEYS,
+    bearer,
+    command_login,
+    guarded_world,
+    new_key,
+    principal_of,
+    resolve_keys,
+)
+
+EVENT_ID = 325077236516646912
+VIEWER, ADMIN = KEYS[Role.VIEWER], KEYS[Role.ADMIN]
+PLACE = "/api/pool/status"
+
+
+async def status(world: World, **headers: str) -> int:
+    return (await world.get(PLACE, **headers)).status_code
+
+
+def session(token: str) -> dict[str, str]:
+    return {"x_session_token": token}
+
+
+async def test_a_key_counts_in_either_header_and_in_both(nats_url: str) -> None:
+    async with guarded_world(nats_url) as world:
+        assert await status(world, **bearer(VIEWER)) == 200
+        assert await status(world, **session(VIEWER)) == 200
+        assert await status(world, **bearer(VIEWER), **session(VIEWER)) == 200
+        assert len(world.backend.requests("auth.resolve")) == 1
+
+
+async def test_two_callers_at_once_are_refused(nats_url: str) -> None:
+    async with guarded_world(nats_url) as world:
+        twice = [("authorization", f"Bearer {VIEWER}"), ("authorization", f"Bearer {VIEWER}")]
+
+        assert await status(world, **bearer(VIEWER), **session(ADMIN)) == 401
+        assert await status(world, **bearer(INTERNAL), **session(ADMIN)) == 401
+        assert (await world.client.get(PLACE, headers=twice)).status_code == 401
+        mixed = await world.client.get(
+            PLACE, headers={"x-session-token": ADMIN}, auth=command_login(EXECUTION_ID, EVENT_ID)
+        )
+        assert mixed.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "Bearer",
+        "Token abc",
+        "Bearer nk_unknown_x",
+        f"Bearer {new_key()}",
+        "Bearer " + "x" * 20_000,
+        "Bearer a.b.c",
+        "Bearer \xe9",
+        "Basic ***",
+        "Basic Og==",
+    ],
+)
+async def test_what_is_no_login_is_nobody_s(nats_url: str, value: str) -> None:
+    async with guarded_world(nats_url) as world:
+        answer = await world.client.get(
+            PLACE, headers=[(b"authorization", value.encode("latin-1"))]
+        )
+
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_revoked_key_is_refused_within_a_second_on_every_edge(nats_url: str) -> None:
+    revoked: set[str] = set()
+
+    def resolve(request: dict[str, Any]) -> dict[str, Any]:
+        return {"reason": "revoked"} if request["token"] in revoked else resolve_keys(request)
+
+    async with guarded_world(nats_url) as world:
+        world.backend.answer("auth.resolve", resolve)
+        assert await status(world, **bearer(VIEWER)) == 200
+        revoked.add(VIEWER)
+        assert await status(world, **bearer(VIEWER)) == 200  # remembered
+        await world.backend.bus.send(ACCESS_HINT, b'{"revoked":["x"]}')
+
+        async def is_refused() -> bool:
+            return await status(world, **bearer(VIEWER)) == 401
+
+        async with asyncio.timeout(1):
+            await eventually(is_refused, what="the key opens nothing")
+
+
+async def test_a_look_up_under_way_is_not_remembered_after_a_revocation(nats_url: str) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request: dict[str, Any]) -> dict[str, Any]:
+        begun.set()
+        await go_on.wait()
+        return resolve_keys(request)
+
+    async with guarded_world(nats_url, request_try_seconds=5, request_patience_seconds=5) as world:
+        world.backend.answer("auth.resolve", slowly)
+        asking = asyncio.create_task(status(world, **bearer(VIEWER)))
+        await begun.wait()
+        assert world.shell.service.gatekeeper is not None  # type: ignore[attr-defined]
+        world.shell.service.gatekeeper.identities.forget()  # type: ignore[attr-defined]
+        go_on.set()
+        await asking
+        world.backend.answer("auth.resolve", {"reason": "revoked"})
+
+        assert await status(world, **bearer(VIEWER)) == 401
+
+
+async def test_a_key_is_not_remembered_beyond_its_end(nats_url: str) -> None:
+    async with guarded_world(nats_url) as world:
+        past = principal_of(Role.VIEWER) | {"expires_at": "2020-01-01T00:00:00Z"}
+        world.backend.answer("auth.resolve", {"principal": past})
+
+        assert await status(world, **bearer(VIEWER)) == 401
+
+
+async def test_a_catalog_that_is_away_is_503_and_not_401(nats_url: str) -> None:
+    async with guarded_world(nats_url) as world:
+
+        async def never(_request: dict[str, Any]) -> None:
+            await asyncio.sleep(5)
+
+        world.backend.answer("auth.resolve", never)
+
+        assert await status(world, **bearer(VIEWER)) == 503
+
+
+async def test_a_session_is_asked_for_with_the_credential_that_is_configured(nats_url: str) -> None:
+    user = {"user_id": 1, "email": "ada@example.com", "display_name": "Ada", "roles": ["ops"]}
+
+    def grants(request: dict[str, Any]) -> dict[str, Any]:
+        assert request["kind"] == "session"
+        assert request["values"] == ["roles:ops"]
+        return {"principal": principal_of(Role.VIEWER, name=request["subject"], kind="session")}
+
+    async with guarded_world(nats_url, auth_session_credential="pg_sessions") as world:
+        world.backend.answer(
+            "sessions.validate",
+            lambda request: {
+                "status": "ok",
+                "valid": request["session_token"] == "s3ss10n",
+                "user": user if request["session_token"] == "s3ss10n" else None,
+                "expires_at": "2099-01-01T00:00:00Z",
+                "error": None,
+            },
+        )
+        world.backend.answer("auth.grants", grants)
+
+        assert await status(world, **session("s3ss10n"), **bearer("s3ss10n")) == 200
+        assert await status(world, **session("other")) == 401
+        asked = world.backend.requests("sessions.validate")
+        assert {one["credential"] for one in asked} == {"pg_sessions"}
+        assert len(asked) == 2
+
+
+async def test_sessions_open_nothing_unless_they_are_configured(nats_url: str) -> None:
+    async with guarded_world(nats_url) as world:
+        assert await status(world, **session("s3ss10n")) == 401
+        assert world.backend.requests("sessions.validate") == []
+
+
+async def test_an_address_is_somebody_only_without_a_login(nats_url: str) -> None:
+    trusted = "gateway:10.0.3.0/24,gateway:127.0.0.0/8"
+    async with guarded_world(nats_url, trusted_clients=trusted) as world:
+        assert await status(world) == 200
+        assert (await world.get("/api/credentials")).status_code == 403
+        assert await status(world, **bearer("wrong")) == 401
+        assert (await world.get("/api/executions", **session(ADMIN))).status_code != 403
+
+
+async def test_an_address_is_not_taken_from_headers(nats_url: str) -> None:
+    async with guarded_world(nats_url, trusted_clients="gateway:10.0.3.0/24") as world:
+        spoofed = {"x_forwarded_for": "10.0.3.7", "forwarded": "for=10.0.3.7"}
+
+        assert await status(world, **spoofed) == 401
+
+
+async def test_the_internal_routes_take_a_login_with_the_right(nats_url: str) -> None:
+    async with guarded_world(nats_url) as world:
+        world.backend.answer("outbox.pending", {"pending": 3})
+        path = "/api/internal/outbox/pending-count"
+
+        assert (await world.get(path, **bearer(KEYS[Role.SYSTEM]))).json() == {"pending": 3}
+        assert (await world.get(path, **bearer(ADMIN))).status_code == 200
+        assert (await world.get(path, **bearer(KEYS[Role.AUTHOR]))).status_code == 403
+
+
+async def test_without_a_need_for_logins_all_is_as_ever(nats_url: str) -> None:
+    async with make_world(nats_url) as world:
+        assert await status(world) == 200
+        assert await status(world, **bearer("anything")) == 200
+        assert await status(world, authorization="Basic ***") == 200

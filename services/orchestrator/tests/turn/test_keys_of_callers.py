@@ -1,0 +1,49 @@
+"""W5: whose a request key is, and what it stands for."""
+
+import pytest
+
+from services.orchestrator.tests.shard import Shard
+
+_OTHER = "Idempotency-Key was used for another request: path, payload, pool or parent differ"
+
+
+@pytest.mark.parametrize("other", [{"payload": {"sum": 2}}, {"path": "demo/other"}])
+async def test_w5_another_request_under_a_key_is_refused(
+    shard: Shard, other: dict[str, object]
+) -> None:
+    """A second payment under the first one's key would be taken for done."""
+    await shard.open_replica()
+    first = shard.start_message(idempotency_key="k") | {"payload": {"sum": 1}}
+    second = shard.start_message(idempotency_key="k") | {"payload": {"sum": 1}} | other
+    same = shard.start_message(idempotency_key="k") | {"payload": {"sum": 1}}
+
+    await shard.send(first["execution_id"], first)
+    refused = await shard.send(second["execution_id"], second)
+    repeated = await shard.send(same["execution_id"], same)
+
+    assert (refused["status"], refused["error"]) == (422, _OTHER)
+    assert repeated["body"]["status"] == "duplicate"
+    assert await shard.state(second["execution_id"]) is None
+
+
+async def test_w5_a_key_without_a_fingerprint_is_one_of_the_release_before(shard: Shard) -> None:
+    await shard.open_replica()
+    first = shard.start_message(idempotency_key="k")
+    await shard.send(first["execution_id"], first)
+    await shard.pool.execute("UPDATE noetl.request_key SET answer = answer - 'request_fingerprint'")
+    second = shard.start_message(idempotency_key="k") | {"payload": {"other": True}}
+
+    assert (await shard.send(second["execution_id"], second))["body"]["status"] == "duplicate"
+
+
+@pytest.mark.parametrize("field", ["idempotency_key", "dedup_key"])
+async def test_w5_callers_do_not_meet_the_keys_of_others(shard: Shard, field: str) -> None:
+    """The answer `duplicate` would tell a stranger the id of somebody's execution."""
+    await shard.open_replica()
+    statuses = []
+    for actor in ("ada", "eve", "ada"):
+        message = shard.start_message(**{field: "k"}) | {"actor": actor}
+        answer = await shard.send(message["execution_id"], message)
+        statuses.append(answer["body"]["status"])
+
+    assert statuses == ["started", "started", "duplicate"]

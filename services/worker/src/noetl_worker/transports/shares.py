@@ -1,0 +1,70 @@
+"""Shares of a worker's slots: one execution doesn't hold them all while others wait (L7)."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from noetl_common.bus.delivery import Delivery
+
+from noetl_worker import metrics
+
+_MOST_REMEMBERED = 1024
+_LONGEST_PAUSE_DOUBLINGS = 3
+
+
+class SlotShares:
+    """Handle deliveries, and put off those of an execution that holds its share already.
+
+    Put off means given back to the broker, which then delivers what waits behind. That is done only
+    while something waits that was not delivered to anybody yet, and only to an execution whose
+    commands hold their slots for long: where slots change hands quickly, all have their turn.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[Delivery], Awaitable[None]],
+        *,
+        slots: int,
+        share: float,
+        slow_seconds: float = 1.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._handle = handle
+        self._most = max(1, int(slots * share))
+        self._slow_seconds = slow_seconds
+        self._clock = clock
+        self._held: Counter[str] = Counter()
+        self._newest: dict[str, float] = {}
+        self._took: OrderedDict[str, float] = OrderedDict()
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle a delivery, or give it back for a moment."""
+        execution = delivery.subject.rpartition(".")[2]
+        if (
+            self._held[execution] >= self._most
+            and delivery.num_pending
+            and self._is_slow(execution)
+        ):
+            metrics.PUT_OFF.inc()
+            await delivery.nak(2.0 ** min(delivery.num_delivered - 1, _LONGEST_PAUSE_DOUBLINGS))
+            return
+        began = self._newest[execution] = self._clock()
+        self._held[execution] += 1
+        try:
+            await self._handle(delivery)
+        finally:
+            self._held[execution] -= 1
+            if not self._held[execution]:
+                del self._held[execution], self._newest[execution]
+            self._remember(execution, self._clock() - began)
+
+    def _is_slow(self, execution: str) -> bool:
+        """Return whether slots of an execution don't change hands."""
+        standing = self._clock() - self._newest[execution]
+        return max(standing, self._took.get(execution, 0.0)) >= self._slow_seconds
+
+    def _remember(self, execution: str, seconds: float) -> None:
+        """Keep how long commands of an execution take; a refused one among them counts little."""
+        self._took[execution] = max(seconds, self._took.pop(execution, 0.0) / 2)
+        if len(self._took) > _MOST_REMEMBERED:
+            self._took.popitem(last=False)

@@ -1,0 +1,64 @@
+"""L7: slots of a worker that serves more than one execution."""
+
+from message_worker import StartWorker
+from noetl_testkit.waiting import eventually
+from worker_control_plane import ControlPlane, granted, make_command, make_notification
+
+GREEDY, OTHER = 7, 8
+
+
+async def _notify(plane: ControlPlane, execution_id: int, event_ids: range) -> None:
+    for event_id in event_ids:
+        note = make_notification(event_id, execution_id=execution_id, command=make_command("gate"))
+        await plane.notify(note)
+
+
+def _begun(plane: ControlPlane, execution_id: int) -> int:
+    starts = [one for one in plane.messages if one["type"] == "command.start"]
+    begun = {one["hold"]["event_id"] for one in starts if one["execution_id"] == execution_id}
+    return len(begun)
+
+
+def _grant_all(plane: ControlPlane) -> None:
+    def grant(request: dict[str, int], _count: int) -> dict[str, object]:
+        note = make_notification(request["event_id"], execution_id=request["execution_id"])
+        return granted(note, make_command("gate"))
+
+    plane.claim_answer = grant
+
+
+async def test_an_execution_with_many_slow_commands_leaves_slots_to_others(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    _grant_all(plane)
+    await _notify(plane, GREEDY, range(1, 41))
+    await _notify(plane, OTHER, range(101, 102))
+
+    async with start_worker(permits=4, share=0.75, slow_seconds=0.0) as worker:
+        await eventually(lambda: worker.gate.running == 4, what="all slots are in use")
+        shares = (_begun(plane, GREEDY), _begun(plane, OTHER))
+        worker.gate.open.set()
+        await eventually(lambda: _begun(plane, GREEDY) == 40, what="what was put off is run")
+
+    assert shares == (3, 1)
+
+
+async def test_alone_it_has_all_slots(plane: ControlPlane, start_worker: StartWorker) -> None:
+    _grant_all(plane)
+    await _notify(plane, GREEDY, range(1, 11))
+
+    async with start_worker(permits=4, share=0.75, slow_seconds=0.0) as worker:
+        await eventually(lambda: worker.gate.running == 4, what="all slots are in use")
+        worker.gate.open.set()
+
+
+async def test_where_slots_change_hands_quickly_nothing_is_put_off(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    await _notify(plane, GREEDY, range(1, 41))
+
+    async with start_worker(permits=4, share=0.25, slow_seconds=60.0) as worker:
+        worker.gate.open.set()
+        await eventually(lambda: _begun(plane, GREEDY) == 40, what="all are run")
+
+    assert plane.claims == []

@@ -1,0 +1,50 @@
+"""The real command line: with a key it works, without one it says what is missing."""
+
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+from noetl_contract.access.rights import Role
+from noetl_testkit.stack import Stack
+from real_cli import QUICK, Cli
+
+from .conftest import KEYS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A throwaway environment for the real binary: it must not share ours."""
+    folder = tmp_path_factory.mktemp("cli-with-a-key")
+    venv.create(folder, with_pip=True)
+    done = subprocess.run(
+        [folder / "bin" / "pip", "install", "--quiet", "noetl"],
+        capture_output=True,
+        timeout=150,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"the package index is not reachable: {done.stderr.decode()[-200:]}")
+    return folder
+
+
+def test_the_command_line_needs_a_key_with_the_right(asking_stack: Stack, home: Path) -> None:
+    url = ("--server-url", asking_stack.url)
+
+    def cli(*options: str) -> Cli:
+        return Cli(home / "bin" / "noetl", home, asking_stack, (*url, *options), root="access")
+
+    author = cli("--session-token", KEYS[Role.AUTHOR])
+    viewer = cli("--session-token", KEYS[Role.VIEWER])
+    nobody, stranger = cli(), cli("--session-token", "nk_stranger_" + "x" * 43)
+    path = author.register(QUICK, "cli")
+    execution_id = author.start(path)
+
+    assert execution_id in viewer("status", execution_id)
+    refused = ("run", path, "-r", "distributed")
+    assert "`executions.start` is missing" in "".join(viewer.ended(*refused, code=1))
+    for one in (nobody, stranger):
+        out, err = one.ended(*refused, code=1)
+        assert "401" in out + err

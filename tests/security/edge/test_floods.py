@@ -1,0 +1,36 @@
+"""One client that asks for costly things as fast as it can."""
+
+import pytest
+from attacker import list_executions, watched
+from noetl_testkit.stack import Stack
+
+ONCE = {"path": "security/edge/nowhere", "workload": {}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "burst"),
+    [
+        ("/api/execute", ONCE, 20),
+        ("/api/catalog/register", {"content": "nothing"}, 20),
+        ("/api/postgres/execute", {"query": "select 1"}, 5),
+    ],
+)
+def test_a_flood_is_told_to_wait(edge_stack: Stack, path: str, body: object, burst: int) -> None:
+    with watched(edge_stack, list_executions) as witness, edge_stack.client() as client:
+        answers = [client.post(path, json=body) for _ in range(burst * 4)]
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert refused[0].json()["error"].endswith("of this client")
+    assert len(answers) - len(refused) >= burst
+    assert witness.was_served()
+
+
+def test_a_batch_counts_as_what_is_in_it(edge_stack: Stack) -> None:
+    with edge_stack.client() as client:
+        batch = {"executions": [ONCE] * 25}
+        first = client.post("/api/execute/batch", json=batch)
+        second = client.post("/api/execute/batch", json=batch)
+
+    assert 429 in {first.status_code, second.status_code}

@@ -1,0 +1,70 @@
+"""The part of the lock that an image gets is what its packages need, and nothing else."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.image.requirements_of import entries, needed
+
+TOP = Path(__file__).parents[3]
+LOCK = (TOP / "requirements.txt").read_text()
+LIBRARIES = {"noetl-contract", "noetl-template", "noetl-engine", "noetl-common"}
+WINDOWS = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"}
+SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog", "worker")
+
+
+def requirements(package: str) -> list[str]:
+    """Return what a package says it requires; ours say so in the checkout."""
+    for folder in ("libs", "services"):
+        for name in (package.replace("-", "_"), package.removeprefix("noetl-")):
+            file = TOP / folder / name / "pyproject.toml"
+            if file.is_file():
+                found: list[str] = tomllib.loads(file.read_text())["project"]["dependencies"]
+                return found
+    try:
+        return metadata.requires(package) or []
+    except metadata.PackageNotFoundError:
+        return []  # of another platform
+
+
+def by_metadata(packages: set[str], platform: Mapping[str, str]) -> set[str]:
+    """Follow what installed packages say they require on a platform."""
+    found: set[str] = set()
+    waiting = [(package, frozenset[str]()) for package in packages]
+    seen = set(waiting)
+    while waiting:
+        package, extras = waiting.pop()
+        for text in requirements(package):
+            required = Requirement(text)
+            if required.marker is not None and not any(
+                required.marker.evaluate({**platform, "extra": extra}) for extra in {"", *extras}
+            ):
+                continue
+            name = canonicalize_name(required.name)
+            found.add(name)
+            entry = (name, frozenset(required.extras))
+            if entry not in seen:
+                seen.add(entry)
+                waiting.append(entry)
+    return {name for name in found if not name.startswith("noetl")}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_gets_what_its_service_requires(service: str) -> None:
+    packages = {*LIBRARIES, f"noetl-{service}"}
+    named = {name for name, _, _ in entries("\n".join(needed(LOCK, packages)))}
+    installed = {canonicalize_name(found.name) for found in metadata.distributions()}
+
+    # The lock is for all platforms; what another one wants besides does no harm.
+    assert by_metadata(packages, {}) <= named
+    assert named & installed <= by_metadata(packages, {}) | by_metadata(packages, WINDOWS)
+    assert not {"pytest", "mypy", "ruff"} & named
+
+
+def test_every_entry_has_a_hash() -> None:
+    assert all("--hash=sha256:" in text for text in needed(LOCK, {*LIBRARIES, "noetl-worker"}))
