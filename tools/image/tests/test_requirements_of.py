@@ -26,7 +26,10 @@ def requirements(package: str) -> list[str]:
             if file.is_file():
                 found: list[str] = tomllib.loads(file.read_text())["project"]["dependencies"]
                 return found
-    return metadata.requires(package) or []
+    try:
+        return metadata.requires(package) or []
+    except metadata.PackageNotFoundError:
+        return []  # of another platform
 
 
 def by_metadata(packages: set[str], platform: Mapping[str, str]) -> set[str]:
