@@ -14,7 +14,7 @@ def test_every_operation_is_declared_once() -> None:
     operations = all_operations()
     names = Counter((one.service, one.name) for one in operations)
 
-    assert len(operations) == 86
+    assert len(operations) == 89
     assert set(names.values()) == {1}
 
 
