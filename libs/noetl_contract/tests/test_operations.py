@@ -14,8 +14,8 @@ def test_every_operation_is_declared_once() -> None:
     operations = all_operations()
     names = Counter((one.service, one.name) for one in operations)
 
-    assert len(operations) == 86
     assert set(names.values()) == {1}
+    assert {one.service for one in operations} == {"catalog", "orchestrator", "outbox", "projector"}
 
 
 @pytest.mark.parametrize("operation", all_operations(), ids=lambda one: f"{one.service} {one.name}")

@@ -44,9 +44,7 @@ class Callers:
 
     def with_token(self, token: str | None) -> httpx.Client:
         """Return a client that sends a token, None for nobody's."""
-        client = self._stack.client()
-        if token is not None:
-            client.headers["authorization"] = f"Bearer {token}"
+        client = self._stack.client(token or "")
         self._clients.append(client)
         return client
 

@@ -175,7 +175,10 @@ async def test_keys_of_the_settings_are_there_and_stay_revoked(
     assert (worker["principal"]["roles"], worker["principal"]["pools"]) == (["worker"], ["*"])
 
 
-@pytest.mark.parametrize("text", ["admin=nk_1_short", "nobody=" + new_key().token, "nk_a"])
+@pytest.mark.parametrize(
+    "text",
+    ["admin=nk_1_short", pytest.param("nobody=" + new_key().token, id="a role of nobody"), "nk_a"],
+)
 def test_unusable_keys_of_the_settings_are_not_quoted(text: str) -> None:
     with pytest.raises(BadAccessKey, match="NOETL_ACCESS_KEYS: entry 1 is ") as caught:
         list(configured_keys(text))

@@ -11,7 +11,7 @@ QUERIES = Queries.load("noetl_projector.executions")
 @pytest.mark.parametrize(
     ("statement", "arguments", "index"),
     [
-        ("list_states", "NULL, NULL, NULL, 50, 0", "idx_execution_state_started"),
+        ("list_states", "NULL, NULL, NULL, 50, 0, NULL", "idx_execution_state_started"),
         ("read_after", "5, 0, 100", "_execution_id_position_"),
         ("read_page", "5, NULL, NULL, 100, 0", "_execution_id_position_"),
     ],

@@ -428,7 +428,7 @@ async def test_a_script_does_not_meet_another_one(interpreters: InterpreterPool,
 
 
 # A module of the standard library may be there already: that is no more than a faster import.
-@pytest.mark.parametrize("name", LEAKS.keys() - {"a module"})
+@pytest.mark.parametrize("name", sorted(LEAKS.keys() - {"a module"}))
 async def test_a_script_does_not_meet_another_one_of_its_execution(
     interpreters: InterpreterPool, name: str
 ) -> None:

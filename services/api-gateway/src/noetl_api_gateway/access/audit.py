@@ -100,10 +100,10 @@ class AuditTrail:
 
     def _keep(self, batch: list[AccessRecord]) -> None:
         """Put a batch back, where there is room."""
-        room = _MOST_WAITING - len(self._waiting)
-        for record in batch[:-room] if room < len(batch) else []:
+        too_many = max(0, len(batch) - (_MOST_WAITING - len(self._waiting)))
+        for record in batch[:too_many]:
             self._drop(record.count)
-        for record in batch[max(0, len(batch) - room) :]:
+        for record in batch[too_many:]:
             self._waiting.setdefault((record.record_id,), record)
 
     def _drop(self, count: int) -> None:
