@@ -111,3 +111,14 @@ def test_the_worker_tells_what_it_enforces(nats_stack: Stack) -> None:
 
     for feature in ("files", "neighbours", "signals"):
         assert f'noetl_worker_script_isolation{{feature="{feature}"}} 1.0' in text
+
+
+def test_nothing_is_heard_of_what_passes_between_the_services(nats_stack: Stack) -> None:
+    code = """
+    result = {
+        "packets": tried(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300)),
+        "raw": tried(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)),
+    }
+    """
+
+    assert set(run(nats_stack, "packets", code).values()) == {"PermissionError"}

@@ -34,8 +34,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAPBSET_DROP = 24
 _CAPABILITY_VERSION = 0x20080522
 _LAST_CAPABILITY = 40
-# Of root's: owners and modes of files, signals, other users, low ports, ping.
-_KEPT_CAPABILITIES = frozenset((0, 1, 3, 4, 5, 6, 7, 10, 13))
+# Of root's: owners and modes of files, signals, other users, low ports. Raw sockets would
+# see what passes between the services of this machine, with their passwords.
+_KEPT_CAPABILITIES = frozenset((0, 1, 3, 4, 5, 6, 7, 10))
 
 _SYSTEM_PATHS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys")
 # Files that programs read by names in /etc, where these are links.
