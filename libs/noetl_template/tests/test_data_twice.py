@@ -3,7 +3,15 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from noetl_template import Json, literal, peeled, render_config, render_server, render_worker
+from noetl_template import (
+    Json,
+    literal,
+    peeled,
+    render_config,
+    render_server,
+    render_worker,
+    templates_in,
+)
 
 HOSTILE = [
     "{{ 7*7 }}", "{% set x = 1 %}", "{{", "}}{{ 7*7 }}{{", "{%", "{% endraw %}{{ 7*7 }}",
@@ -83,3 +91,18 @@ def test_any_text_arrives(text: str, renders: int) -> None:
 
     assert value == [text]
     assert passed("x {{ data }} y", {"data": text}, renders=renders) == f"x {text} y"
+
+
+def test_templates_that_the_playbook_keeps_as_values_stay_templates() -> None:
+    own = templates_in([{"sql": " SELECT {{ n }}\n", "plain": 7, "json": '{"a": "{{ b }}"}'}])
+    scope: dict[str, Json] = {"mine": "SELECT {{ n }}", "data": "SELECT {{ m }}", "n": 5, "m": 6}
+    config: Json = {"a": "{{ mine }}", "b": "{{ data }}", "c": "{{ mine }}; {{ data }}"}
+
+    sent = render_config(config, scope, own=own)
+
+    assert render_worker(sent, scope) == {
+        "a": "SELECT 5",
+        "b": "SELECT {{ m }}",
+        "c": "SELECT 5; SELECT {{ m }}",
+    }
+    assert "{{ b }}" in own

@@ -22,7 +22,7 @@ from noetl_template.render import (
     render_worker,
     use_limits,
 )
-from noetl_template.syntax.literals import literal, peeled
+from noetl_template.syntax.literals import literal, peeled, templates_in
 from noetl_template.values import Json
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "render_server",
     "render_worker",
     "shared_work",
+    "templates_in",
     "use_limits",
     "work_spent",
 ]

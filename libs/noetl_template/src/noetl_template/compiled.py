@@ -108,14 +108,20 @@ class TextTemplate:
     template: jinja2.Template
     environment: TemplateEnvironment
 
-    def text(self, scope: Mapping[str, Value], budget: Budget, *, marks: bool = False) -> str:
-        """Return the rendered text, with data in it marked if wanted.
+    def text(
+        self,
+        scope: Mapping[str, Value],
+        budget: Budget,
+        *,
+        unmarked: frozenset[str] | None = None,
+    ) -> str:
+        """Return the rendered text, with data in it marked but for these texts, if wanted.
 
         Raises:
             TemplateError: It can't be rendered, or a limit is reached.
         """
         context = RenderContext(self.environment, scope, budget)
-        context.marks = marks
+        context.unmarked = unmarked
         try:
             return "".join(_bounded(self.template.root_render_func(context), budget))
         except _FAILURES as error:

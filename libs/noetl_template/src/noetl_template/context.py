@@ -51,7 +51,7 @@ class RenderContext(Context):
         self.globals_keys = set()
         self.blocks = {}
         self.budget = budget
-        self.marks = False
+        self.unmarked: frozenset[str] | None = None
         self.dialect = environment.dialect
 
     @override
@@ -74,7 +74,9 @@ class RenderContext(Context):
     def insert(self, value: Value) -> str:
         """Print data into the output."""
         text = self.text(value)
-        return marked(text) if self.marks else text
+        if self.unmarked is None or (self.unmarked and text.strip() in self.unmarked):
+            return text
+        return marked(text)
 
     def iterate(self, value: Value, weight: int = 0) -> list[Value]:
         """Return the elements of a ``for``; each round is paid for with the weight of the body."""

@@ -63,16 +63,25 @@ class Renderer:
         finally:
             budget.settle()
 
-    def render_config(self, value: Json, scope: Scope, *, renders: int = 1) -> Json:
+    def render_config(
+        self,
+        value: Json,
+        scope: Scope,
+        *,
+        renders: int = 1,
+        own: frozenset[str] = frozenset(),
+    ) -> Json:
         """Render a value like :meth:`render_server`, for a worker that renders it again.
 
         What comes from data is written so that it is the same after the worker's rendering, even
-        if it looks like a template; text of the template itself stays as it is.
+        if it looks like a template; text of the playbook itself stays as it is.
 
         Args:
             value: The value.
             scope: The names.
             renders: How often the worker renders it.
+            own: Templates that the playbook keeps as values, made by :func:`templates_in`: they
+                are found in ``scope`` and are rendered by the worker all the same.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
@@ -84,10 +93,10 @@ class Renderer:
             compiled = self._server.compile(text)
             if isinstance(compiled, TextTemplate):
                 _paid(compiled, budget)
-                rendered = settled(compiled.text(scope, budget, marks=True))
+                rendered = settled(compiled.text(scope, budget, unmarked=own))
                 return unmarked(server_text(rendered), renders=renders)
             found = self._server_string(text, scope, budget)
-            return literal(found, renders=renders) if compiled.is_data else found
+            return literal(found, renders=renders, own=own) if compiled.is_data else found
 
         budget = Budget(self._limits)
         try:

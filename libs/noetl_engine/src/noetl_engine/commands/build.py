@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from noetl_contract.json import Json
 
@@ -9,7 +10,6 @@ from noetl_engine.commands.needed_results import needed_results
 from noetl_engine.commands.rendering import (
     data_for_worker,
     render,
-    render_for_task,
     render_for_worker,
 )
 from noetl_engine.errors import EvaluateError
@@ -117,17 +117,16 @@ def build_command(
         flat = {**flat, **names, "iter": names}
     scope = scope_of(flat)
     tool = step.tool
-    # Those of a pipeline are variables; those of a single tool stand in its configuration.
-    render_input = render if isinstance(tool, Pipeline) else render_for_worker
-    inputs = render_input(dict(step.input), scope) if step.input else {}
+    own = step.own_templates
+    inputs = _inputs(step, scope)
     if isinstance(tool, Pipeline):
         if inputs:
             flat = {**flat, **inputs}
             scope = scope_of(flat)
-        kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope)
+        kind, config = TASK_SEQUENCE, _pipeline_config(tool, scope, own)
         policy = None
     else:
-        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration)
+        kind, config = tool.kind, _tool_config(tool, scope, inputs, iteration, own=own)
         policy = tool.policy
     context: dict[str, Json] = {
         "tool_config": config,
@@ -136,11 +135,13 @@ def build_command(
     }
     if policy is not None:
         context["policy"] = policy
+    if own and isinstance(tool, Pipeline):
+        context["own_templates"] = sorted(own)
     if step.output_select:
         context["output_select"] = list(step.output_select)
-    own = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
-    results = [name for name in results if name not in own]
-    needed = needed_results(kind, context, results, own=own, walked=walked)
+    names_here = {*(iteration.variables() if iteration is not None else ()), *inputs, "iter"}
+    results = [name for name in results if name not in names_here]
+    needed = needed_results(kind, context, results, own=names_here, walked=walked)
     if len(needed) < len(results):
         context["render_context"] = scope_of(_without(flat, set(results) - needed))
     cursor: dict[str, Json] | None = None
@@ -169,7 +170,9 @@ def build_claim(step: Step, flat: Mapping[str, Json], frame: int) -> BuiltComman
     if loop is None or loop.cursor is None:
         raise EvaluateError(f"step '{step.name}' has no cursor")
     scope = scope_of({**flat, FRAME_ROWS: loop.frame.max_rows})
-    config: dict[str, Json] = {"command": render_for_worker(loop.cursor.claim, scope)}
+    config: dict[str, Json] = {
+        "command": render_for_worker(loop.cursor.claim, scope, own=step.own_templates)
+    }
     if loop.cursor.auth is not None:
         config["auth"] = loop.cursor.auth
     context: Json = {"tool_config": config, "args": {}, "render_context": scope}
@@ -196,23 +199,41 @@ def _note(tool: Tool | Pipeline, config: Json) -> dict[str, Json]:
     return note
 
 
-def _pipeline_config(pipeline: Pipeline, scope: Mapping[str, Json]) -> list[Json]:
+def _inputs(step: Step, scope: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a step's inputs: a pipeline's are variables, those of a single tool configuration."""
+    if not step.input:
+        return {}
+    if isinstance(step.tool, Pipeline):
+        variables: dict[str, Json] = render(dict(step.input), scope)
+        return variables
+    config: dict[str, Json] = render_for_worker(dict(step.input), scope, own=step.own_templates)
+    return config
+
+
+def _pipeline_config(
+    pipeline: Pipeline, scope: Mapping[str, Json], own: frozenset[str]
+) -> list[Json]:
+    rendered = partial(render_for_worker, scope=scope, own=own, renders=2)
     return [
-        {task.label: {**render_for_task(dict(task.rendered), scope), **task.verbatim}}
-        for task in pipeline.tasks
+        {task.label: {**rendered(dict(task.rendered)), **task.verbatim}} for task in pipeline.tasks
     ]
 
 
 def _tool_config(
-    tool: Tool, scope: Mapping[str, Json], inputs: Mapping[str, Json], iteration: LoopElement | None
+    tool: Tool,
+    scope: Mapping[str, Json],
+    inputs: Mapping[str, Json],
+    iteration: LoopElement | None,
+    *,
+    own: frozenset[str],
 ) -> Json:
-    config: dict[str, Json] = render_for_worker(_without_rules(tool), scope)
+    config: dict[str, Json] = render_for_worker(_without_rules(tool), scope, own=own)
     if isinstance(tool.config.get("auth"), dict):
         # The worker takes it out before it renders the rest.
         config["auth"] = render(tool.config["auth"], scope)
     if isinstance(tool.config.get("retry"), list):
         config["retry"] = tool.config["retry"]
-    args: Json = render_for_worker(tool.args, scope) if tool.has_args else None
+    args: Json = render_for_worker(tool.args, scope, own=own) if tool.has_args else None
     if inputs and (args is None or isinstance(args, dict)):
         args = {**inputs, **(args or {})}
     if iteration is not None:
@@ -221,7 +242,7 @@ def _tool_config(
             payload = config.get("payload") if tool.kind == PLAYBOOK else None
             args = dict(payload) if isinstance(payload, dict) else {}
         if isinstance(args, dict):
-            args = {**args, **data_for_worker(iteration.variables())}
+            args = {**args, **data_for_worker(iteration.variables(), own=own)}
     if tool.has_args or args is not None:
         config["args"] = args
     return config

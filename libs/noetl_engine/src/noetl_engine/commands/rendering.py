@@ -44,14 +44,21 @@ def _evaluating[V, R](work: Callable[[V, Scope], R]) -> Callable[[V, Scope], R]:
 
 render: Callable[[Json, Scope], Json] = _evaluating(render_server)
 """Render a configuration value, all strings and keys in it, or raise `EvaluateError`."""
-render_for_worker: Callable[[Json, Scope], Json] = _evaluating(render_config)
-"""Render what a worker renders once more: data in it arrives as it is."""
-render_for_task: Callable[[Json, Scope], Json] = _evaluating(partial(render_config, renders=2))
-"""Render what a worker renders twice more, as it does with a pipeline's tasks."""
 render_collection: Callable[[str, Scope], Json] = _evaluating(render_expression)
 """Render a loop's ``in`` or ``max_in_flight``, or raise `EvaluateError`."""
 condition_holds = _evaluating(evaluate_condition)
 """Return whether a guard holds, or raise `EvaluateError`."""
+
+
+def render_for_worker(value: Json, scope: Scope, *, own: frozenset[str], renders: int = 1) -> Json:
+    """Render what a worker renders once more, or twice as a pipeline's tasks.
+
+    Data in it arrives as it is; ``own`` are the templates that the playbook keeps as values.
+
+    Raises:
+        EvaluateError: A template fails.
+    """
+    return _evaluating(partial(render_config, own=own, renders=renders))(value, scope)
 
 
 def admits(step: Step, scope: Scope) -> bool:
@@ -123,6 +130,6 @@ def compile_playbook(playbook: Playbook) -> None:
                 waiting.append(value)
 
 
-def data_for_worker(values: Mapping[str, Json]) -> dict[str, Json]:
+def data_for_worker(values: Mapping[str, Json], *, own: frozenset[str]) -> dict[str, Json]:
     """Return data by name for a configuration that a worker renders once more."""
-    return {name: literal(value) for name, value in values.items()}
+    return {name: literal(value, own=own) for name, value in values.items()}

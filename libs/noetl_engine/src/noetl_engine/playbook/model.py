@@ -200,6 +200,8 @@ class Step:
         input: Step-level ``input``: defaults below the tool's own arguments.
         timeout_seconds: ``spec.timeout``; ``None`` when absent or not understood.
         output_select: From ``output.output_select``, else the single tool's own list.
+        own_templates: Templates that the playbook keeps as values, in its workload and in
+            ``set`` blocks. A worker renders them where they are used, unlike data from outside.
     """
 
     name: str
@@ -213,6 +215,7 @@ class Step:
     input: ValueMap = field(default_factory=dict)
     timeout_seconds: float | None = None
     output_select: tuple[str, ...] = ()
+    own_templates: frozenset[str] = frozenset()
 
     @property
     def arcs(self) -> tuple[Arc, ...]:

@@ -6,7 +6,10 @@ a template by the second, so it is written as one that yields just this data. Te
 itself, from a ``{% raw %}`` block for example, stays a template for the worker.
 """
 
+import json
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from noetl_template.values import Json
@@ -27,21 +30,45 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text
 
 
-def literal(value: Json, *, renders: int = 1) -> Json:
+def templates_in(values: Iterable[Json]) -> frozenset[str]:
+    """Return the texts in values that the worker takes for templates, without space around them.
+
+    Texts within a JSON text count too, because a rendering may decode it.
+    """
+    found: set[str] = set()
+    waiting = list(values)
+    while waiting:
+        match waiting.pop():
+            case str() as text if is_template(text):
+                found.add(text.strip())
+                if text.lstrip()[:1] in {"{", "["}:
+                    with suppress(ValueError):
+                        decoded = json.loads(text)
+                        waiting.append(decoded)
+            case dict() as entries:
+                waiting.extend(entries.values())
+            case list() | tuple() as elements:
+                waiting.extend(elements)
+    return frozenset(found)
+
+
+def literal(value: Json, *, renders: int = 1, own: frozenset[str] = frozenset()) -> Json:
     """Return what renders to exactly this value; parts that are no templates stay as they are.
 
     Args:
         value: Data.
         renders: How often it will be rendered.
+        own: Texts that are to be rendered; made by :func:`templates_in`.
     """
     if isinstance(value, str):
-        return _literal_text(value, renders) if is_template(value) else value
+        is_plain = not is_template(value) or (own and value.strip() in own)
+        return value if is_plain else _literal_text(value, renders)
     if isinstance(value, dict):
-        entries = {key: literal(item, renders=renders) for key, item in value.items()}
+        entries = {key: literal(item, renders=renders, own=own) for key, item in value.items()}
         same = all(entries[key] is item for key, item in value.items())
         return value if same else entries
     if isinstance(value, list):
-        items = [literal(item, renders=renders) for item in value]
+        items = [literal(item, renders=renders, own=own) for item in value]
         return value if all(map(_is, items, value)) else items
     return value
 

@@ -167,7 +167,15 @@ class Runner:
             auth=lifted.auth,
             credentials=credentials,
             toolbox=self._toolbox,
+            own_templates=_own_templates(command),
         )
+
+
+def _own_templates(command: Command) -> frozenset[str]:
+    texts = command.context.get("own_templates")
+    if not isinstance(texts, list):
+        return frozenset()
+    return frozenset(text for text in texts if isinstance(text, str))
 
 
 def _lift(command: Command) -> _Lifted:

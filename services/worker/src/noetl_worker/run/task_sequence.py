@@ -145,6 +145,8 @@ class TaskSequence:
             # An input may have the name of a label and hide it from the second rendering.
             again = config[place]
             config[place] = {k: v if (v := again.get(k)) is not None else seen[k] for k in seen}
+        if inner.own_templates:
+            config = _with_own_templates(config, inner)
         # They speak of answers that are not there yet.
         config.update(rules)
         auth = config.get("auth")
@@ -167,6 +169,17 @@ class TaskSequence:
             for path, expression in assignments.items():
                 value = context.render(expression, extra={"output": result.value})
                 write_nested(progress.variables, path, value)
+
+
+def _with_own_templates(value: Json, context: ToolContext) -> Json:
+    """Render those texts of a rendered configuration that the playbook keeps as templates."""
+    if isinstance(value, str):
+        return context.render(value) if value.strip() in context.own_templates else value
+    if isinstance(value, dict):
+        return {key: _with_own_templates(item, context) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_own_templates(item, context) for item in value]
+    return value
 
 
 def _rendered_once(spec: JsonObject) -> JsonObject:

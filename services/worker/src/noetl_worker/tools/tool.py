@@ -148,6 +148,8 @@ class ToolContext:
     """Event id of the command; 0 when unknown."""
     is_rendered: bool = False
     """Whether the configuration is rendered already, as that of a pipeline's task is."""
+    own_templates: frozenset[str] = frozenset()
+    """Texts in the variables that the playbook itself keeps as templates, unlike data."""
     child_starts: Counter[str] = field(default_factory=Counter)
     """Number of equal child starts of this run; shared by the tasks of a pipeline."""
 

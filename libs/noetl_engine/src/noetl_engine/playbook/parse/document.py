@@ -1,14 +1,16 @@
 """From text to a valid playbook, or to every problem that it has."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from noetl_contract.json import Json
 from noetl_contract.tools import TOOL_KINDS
+from noetl_template import templates_in
 
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
 from noetl_engine.playbook.language import LEVELS, METADATA
-from noetl_engine.playbook.model import KeychainEntry, Playbook, Tool
+from noetl_engine.playbook.model import KeychainEntry, Playbook, Step, Tool
 from noetl_engine.playbook.parse.reader import Reader, described, problem_of
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step
@@ -124,11 +126,14 @@ class _Document:
         workflow = entries.get("workflow")
         if steps is not None and workflow is not None:
             self.problems += workflow_problems(workflow, steps)
+        defaults = workload if isinstance(workload, dict) else {}
+        found = [read.step for read in steps or ()]
+        own = templates_in([defaults, *_assigned(found)])
         return Playbook(
             name=name,
             path=path,
-            steps={read.step.name: read.step for read in steps or ()},
-            workload=workload if isinstance(workload, dict) else {},
+            steps={step.name: replace(step, own_templates=own) if own else step for step in found},
+            workload=defaults,
             keychain=keychain,
         )
 
@@ -197,3 +202,10 @@ class _Document:
         shown = name.text if isinstance(name, Scalar) else step.path
         text = f"Step '{shown}': {_CASE_ADVICE}"
         step.report(problem_of(case, text, step.path, code=Code.CASE))
+
+
+def _assigned(steps: Iterable[Step]) -> Iterator[Json]:
+    """Yield the values of ``set`` blocks that are no text; a text is rendered when it is set."""
+    for step in steps:
+        for block in (step.set, *(arc.set for arc in step.arcs)):
+            yield from (value for value in block.values() if not isinstance(value, str))
