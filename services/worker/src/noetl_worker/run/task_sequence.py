@@ -1,5 +1,6 @@
 """A pipeline: tasks one after the other, each seeing what came before."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -30,6 +31,8 @@ _OWN_KEYS = frozenset({"kind", "set", "spec"})
 # Keys that come as the playbook has them; the control plane has rendered all others, for workers
 # that render them twice.
 _RENDERED_HERE = frozenset({"set", "input", "spec", "command", "retry"})
+_RULES = frozenset({"set", "spec", "retry"})
+_RAW = re.compile(r"\{%[-+]?\s*(?:end)?raw\s*[-+]?%\}")
 _BACK = frozenset({"previous", "prev"})
 
 
@@ -183,8 +186,20 @@ def _with_own_templates(value: Json, context: ToolContext) -> Json:
 
 
 def _rendered_once(spec: JsonObject) -> JsonObject:
-    """Return a task without the first of the two renderings that its literals are written for."""
-    return {key: one if key in _RENDERED_HERE else peeled(one) for key, one in spec.items()}
+    """Return a task without the first of the two renderings that it is written for."""
+    once = {key: one if key in _RENDERED_HERE else peeled(one) for key, one in spec.items()}
+    return {key: one if key in _RULES else _without_raw(one) for key, one in once.items()}
+
+
+def _without_raw(value: Json) -> Json:
+    """Return a value whose raw blocks are the templates that a second rendering would find."""
+    if isinstance(value, str):
+        return _RAW.sub("", value) if "raw" in value else value
+    if isinstance(value, dict):
+        return {key: _without_raw(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_raw(item) for item in value]
+    return value
 
 
 def _ending(
