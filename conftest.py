@@ -1,6 +1,7 @@
 """How the tests are spread over processes (``make test`` starts two)."""
 
 import signal
+from collections.abc import Generator
 
 import pytest
 from noetl_testkit.shared_stacks import stack_of
@@ -35,15 +36,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep together what shares servers; the longest groups begin first."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Keep together what shares servers; the longest groups begin first.
+
+    The groups are named before xdist looks for them, and the order is made after all others have
+    made theirs.
+    """
     groups = {item: _group_of(item, config) for item in items}
-    longest = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: longest.get(groups[item], len(longest)))
     if config.pluginmanager.hasplugin("xdist"):
         for item, group in groups.items():
             item.add_marker(pytest.mark.xdist_group(group))
+    yield
+    longest = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: longest.get(groups[item], len(longest)))
 
 
 def _group_of(item: pytest.Item, config: pytest.Config) -> str:
