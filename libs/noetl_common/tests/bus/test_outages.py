@@ -204,7 +204,7 @@ async def test_a_client_without_its_read_loop_connects_again(own_bus: Bus) -> No
     assert reading is not None
     reading.cancel()
 
-    await eventually(lambda: own_bus.nc.stats["reconnects"] == 1)
+    await eventually(lambda: own_bus.nc.stats["reconnects"] == 1 and own_bus.is_ready())
     assert await own_bus.flush()
 
 
