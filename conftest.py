@@ -42,14 +42,15 @@ def pytest_collection_modifyitems(
 ) -> Generator[None]:
     """Keep together what shares servers; the longest groups begin first.
 
-    The groups are named before xdist looks for them, and the order is made after all others have
-    made theirs.
+    After all others have changed the order.
     """
     groups = {item: _group_of(item, config) for item in items}
-    if config.pluginmanager.hasplugin("xdist"):
-        for item, group in groups.items():
-            item.add_marker(pytest.mark.xdist_group(group))
     yield
+    if getattr(config.option, "loadgroup", False):
+        # By the end of its id xdist knows a test's group. The marker of xdist 3.8 sets a field that
+        # pytest 9.2 no longer reads: each test would be a group of its own.
+        for item, group in groups.items():
+            item._id = type(item.id).parse(f"{item.nodeid}@{group}")  # noqa: SLF001 -- see above
     longest = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: longest.get(groups[item], len(longest)))
 
