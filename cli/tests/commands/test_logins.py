@@ -37,7 +37,7 @@ def test_a_server_takes_the_users_with_passwords_from_its_environment(tmp_path: 
 
 
 def test_pools_and_durables_of_other_names_are_named() -> None:
-    text = printed("--pools", "gpu=gpu_workers,shared", "--library-inbox", "gpu")
+    text = printed("--pools", "gpu=gpu_workers,shared", "--default-inbox", "gpu")
 
     assert '"$JS.API.CONSUMER.MSG.NEXT.NOETL_COMMANDS.gpu_workers"' in text
     assert '"$JS.API.CONSUMER.CREATE.NOETL_COMMANDS.gpu_workers.noetl.commands.gpu.>"' in text

@@ -31,7 +31,7 @@ def nats_users(
             "durable of another name."
         ),
     ] = _POOLS,
-    library_inbox: Annotated[
+    default_inbox: Annotated[
         str,
         typer.Option(help="Those of the pools whose workers can't have an inbox of their own."),
     ] = "",
@@ -44,7 +44,7 @@ def nats_users(
     Passwords are variables, which nats-server takes from its environment: that of the user
     `worker-shared` from NATS_WORKER_SHARED_PASSWORD.
     """
-    others = {word.strip() for word in library_inbox.split(",")}
+    others = {word.strip() for word in default_inbox.split(",")}
     users = broker_users([_pool(word, others) for word in pools.split(",")], bucket=bucket)
     typer.echo(authorization(users, lambda user: f"${password_variable(user)}"), nl=False)
 
@@ -91,4 +91,4 @@ def password_variable(user: str) -> str:
 
 def _pool(word: str, others: set[str]) -> Pool:
     name, _, durable = word.strip().partition("=")
-    return Pool(name, durable=durable or None, library_inbox=name in others)
+    return Pool(name, durable=durable or None, default_inbox=name in others)

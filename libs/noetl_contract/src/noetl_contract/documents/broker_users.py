@@ -91,13 +91,13 @@ class Pool:
     Attributes:
         name: as playbooks name it.
         durable: that its workers pull from, if it is not the one our workers use.
-        library_inbox: whether the workers have the inbox of their client library, as those of
+        default_inbox: whether the workers have the inbox of their client library, as those of
             another make do, and not one named after their user.
     """
 
     name: str
     durable: str | None = None
-    library_inbox: bool = False
+    default_inbox: bool = False
 
 
 DEFAULT_POOLS = (Pool("shared"), Pool("system"), Pool("subscription"))
@@ -191,8 +191,8 @@ def _worker(pool: Pool) -> BrokerUser:
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]
-    # Nobody of ours gets answers in the inbox of the library.
-    inbox = _FOREIGN_INBOX if pool.library_inbox else inbox_prefix(name)
+    # Nobody of ours gets answers in the default inbox.
+    inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
     return BrokerUser(name, tuple(publish), (f"{inbox}.>",))
 
 
