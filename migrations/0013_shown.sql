@@ -265,7 +265,8 @@ CREATE VIEW noetl_shown.runtime AS
 SELECT
     r.runtime_id, r.name, r.kind, r.uri, r.status, r.labels, r.capabilities, r.capacity,
     noetl_shown.masked(r.runtime, '{}') AS runtime, r.heartbeat, r.created_at, r.updated_at,
-    NULL::TEXT AS instance, r.process_since, r.deregistered_at, r.over_edge
+    NULL::TEXT AS instance, r.process_since, r.deregistered_at, r.over_edge,
+    r.registered_by
 FROM noetl.runtime AS r;
 
 -- Let a role read what is shown: the views, and of other tables the columns without secrets.

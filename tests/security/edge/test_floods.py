@@ -1,5 +1,6 @@
 """One client that asks for costly things as fast as it can."""
 
+import httpx
 import pytest
 from attacker import list_executions, watched
 from noetl_testkit.stack import Stack
@@ -28,9 +29,12 @@ def test_a_flood_is_told_to_wait(edge_stack: Stack, path: str, body: object, bur
 
 
 def test_a_batch_counts_as_what_is_in_it(edge_stack: Stack) -> None:
-    with edge_stack.client() as client:
+    # From an address of its own, whose rate no other test has used up.
+    from_elsewhere = httpx.HTTPTransport(local_address="127.0.0.7")
+    with httpx.Client(base_url=edge_stack.url, transport=from_elsewhere, timeout=35) as client:
         batch = {"executions": [ONCE] * 25}
         first = client.post("/api/execute/batch", json=batch)
         second = client.post("/api/execute/batch", json=batch)
 
-    assert 429 in {first.status_code, second.status_code}
+    # The first takes more than the burst of 20 at once, and pays for it afterwards.
+    assert (first.status_code, second.status_code) == (200, 429)
