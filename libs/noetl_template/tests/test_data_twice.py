@@ -106,3 +106,9 @@ def test_templates_that_the_playbook_keeps_as_values_stay_templates() -> None:
         "c": "SELECT 5; SELECT {{ m }}",
     }
     assert "{{ b }}" in own
+
+
+def test_text_that_only_begins_like_json_is_one_template() -> None:
+    text = "[" * 100_000 + "{{ x }}"
+
+    assert templates_in([text]) == {text}

@@ -42,9 +42,8 @@ def templates_in(values: Iterable[Json]) -> frozenset[str]:
             case str() as text if is_template(text):
                 found.add(text.strip())
                 if text.lstrip()[:1] in {"{", "["}:
-                    with suppress(ValueError):
-                        decoded = json.loads(text)
-                        waiting.append(decoded)
+                    with suppress(ValueError, RecursionError):
+                        waiting.append(json.loads(text))
             case dict() as entries:
                 waiting.extend(entries.values())
             case list() | tuple() as elements:
