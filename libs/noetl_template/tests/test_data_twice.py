@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from noetl_template import (
     Json,
     literal,
-    peeled,
     render_config,
     render_server,
+    render_task,
     render_worker,
     templates_in,
 )
@@ -62,7 +62,7 @@ def test_text_of_the_template_stays_a_template_for_the_worker() -> None:
     assert render_config("{{ '{{ x }}' }}", scope) == "{{ x }}"
     assert passed("{% raw %}{{ x }}{% endraw %} {{ data }}", scope) == "taken {{ secret }}"
     mixed = render_config("{% raw %}{{ x }}{% endraw %} {{ data }}", scope, renders=2)
-    assert render_worker(peeled(mixed), SCOPE) == "taken {{ secret }}"
+    assert render_task(mixed, SCOPE) == "taken {{ secret }}"
 
 
 def test_data_without_tags_is_left_alone() -> None:
@@ -77,10 +77,24 @@ def test_data_without_tags_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_task_is_peeled_and_rendered_once(text: str) -> None:
-    twice = render_config({"a": "{{ data }}", "b": "x {{ data }}"}, {"data": [text]}, renders=2)
+def test_data_of_server_and_worker_arrives_in_a_task(text: str) -> None:
+    scope = {**SCOPE, "data": [text], "open": "{"}
+    sent = render_config({"a": "{{ data }}", "b": "x {{ data }}"}, scope, renders=2)
+    found = {"c": "{{ data }}", "d": "x {{ data[0] }}", "e": "{{ open }}{{ data[0] }}"}
 
-    assert render_worker(peeled(twice), SCOPE) == render_worker(render_worker(twice, SCOPE), SCOPE)
+    assert render_task({"sent": sent, **found}, scope) == {
+        "sent": render_server({"a": "{{ data }}", "b": "x {{ data }}"}, scope),
+        **render_worker(found, scope),
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["x {%- raw %} {{ y }}{% endraw -%} z", "x {% raw -%} {{ y }} {%- endraw %} z"]
+)
+def test_raw_text_of_a_task_is_rendered_as_by_two_renderings(text: str) -> None:
+    scope = {"y": 5}
+
+    assert render_task(text, scope) == render_worker(render_worker(text, scope), scope)
 
 
 @given(st.text(alphabet="{}%#\"'\\ ax7*|\r\né😀"), st.integers(1, 2))

@@ -19,10 +19,11 @@ from noetl_template.render import (
     render_config,
     render_expression,
     render_server,
+    render_task,
     render_worker,
     use_limits,
 )
-from noetl_template.syntax.literals import literal, peeled, templates_in
+from noetl_template.syntax.literals import literal, templates_in
 from noetl_template.values import Json
 
 __all__ = [
@@ -41,11 +42,11 @@ __all__ = [
     "has_server_syntax",
     "has_worker_syntax",
     "literal",
-    "peeled",
     "references",
     "render_config",
     "render_expression",
     "render_server",
+    "render_task",
     "render_worker",
     "shared_work",
     "templates_in",

@@ -8,7 +8,13 @@ from noetl_template.compiled import CompiledTemplate, Compiler, PathTemplate, Te
 from noetl_template.errors import EvaluationError, TemplateError, TemplateLimitError
 from noetl_template.limits import Budget, Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
-from noetl_template.syntax.literals import literal, settled, unmarked, whole_literal
+from noetl_template.syntax.literals import (
+    holds_template,
+    literal,
+    settled,
+    unmarked,
+    whole_literal,
+)
 from noetl_template.values import MAX_NESTING, SERVER, WORKER, Json, Value
 
 type Scope = Mapping[str, Value]
@@ -90,13 +96,7 @@ class Renderer:
         def string(text: str, scope: Scope, budget: Budget) -> Json:
             if not has_server_syntax(text):
                 return server_text(text)
-            compiled = self._server.compile(text)
-            if isinstance(compiled, TextTemplate):
-                _paid(compiled, budget)
-                rendered = settled(compiled.text(scope, budget, unmarked=own))
-                return unmarked(server_text(rendered), renders=renders)
-            found = self._server_string(text, scope, budget)
-            return literal(found, renders=renders, own=own) if compiled.is_data else found
+            return self._kept(text, scope, budget, self._server, own=own, renders=renders)
 
         budget = Budget(self._limits)
         try:
@@ -115,6 +115,28 @@ class Renderer:
             return self._walk(value, scope, budget, self._worker_string, None)
         finally:
             budget.settle()
+
+    def render_task(self, value: Json, scope: Scope, *, own: frozenset[str] = frozenset()) -> Json:
+        """Render a value like :meth:`render_worker`, twice, as tasks of pipelines are written for.
+
+        As in :meth:`render_config` the first rendering keeps data from the second.
+
+        Raises:
+            TemplateError: A template is invalid, fails, or reaches a limit.
+        """
+
+        def string(text: str, scope: Scope, budget: Budget) -> Json:
+            known = whole_literal(text)
+            if known is not None or not has_worker_syntax(text):
+                return text if known is None else known
+            return self._kept(text, scope, budget, self._worker, own=own)
+
+        budget = Budget(self._limits)
+        try:
+            once = self._walk(value, scope, budget, string, None)
+        finally:
+            budget.settle()
+        return self.render_worker(once, scope) if holds_template(once) else once
 
     def render_expression(self, text: str, scope: Scope) -> Json:
         """Render one server-side string, for example a loop's ``in``, to a value.
@@ -186,6 +208,28 @@ class Renderer:
     def compile_conditions(self, expression: str) -> None:
         """Compile a guard like :meth:`compile_templates`."""
         self.compile_templates(_condition(expression))
+
+    def _kept(
+        self,
+        text: str,
+        scope: Scope,
+        budget: Budget,
+        compiler: Compiler,
+        *,
+        own: frozenset[str],
+        renders: int = 1,
+    ) -> Json:
+        """Render a template, with the data in it kept from further renderings."""
+        is_server = compiler is self._server
+        compiled = compiler.compile(text)
+        if isinstance(compiled, TextTemplate):
+            _paid(compiled, budget)
+            rendered = settled(compiled.text(scope, budget, unmarked=own))
+            typed = server_text(rendered) if is_server else worker_text(rendered)
+            return unmarked(typed, renders=renders)
+        string = self._server_string if is_server else self._worker_string
+        found = string(text, scope, budget)
+        return literal(found, renders=renders, own=own) if compiled.is_data else found
 
     def _server_string(self, text: str, scope: Scope, budget: Budget) -> Json:
         if not has_server_syntax(text):
@@ -301,6 +345,7 @@ _DEFAULT: Final = Renderer()
 render_server = _DEFAULT.render_server
 render_worker = _DEFAULT.render_worker
 render_config = _DEFAULT.render_config
+render_task = _DEFAULT.render_task
 render_expression = _DEFAULT.render_expression
 evaluate_condition = _DEFAULT.evaluate_condition
 evaluate_rule = _DEFAULT.evaluate_rule

@@ -90,6 +90,25 @@ async def test_an_input_may_have_the_name_of_the_label_it_reads(toolbox: ToolReg
     assert tool.seen[0]["input"] == {"score": 2, "who": "Ada", "twice": "Ada"}
 
 
+async def test_templates_that_the_playbook_keeps_are_rendered_within_other_text(
+    toolbox: ToolRegistry,
+) -> None:
+    tool = Scripted(1)
+    tools = with_tools(toolbox, scripted=tool)
+    context = make_context(tools, first={"n": 5}, where="n = {{ first.n }}", data="{{ first.n }}")
+    context.own_templates = frozenset({"n = {{ first.n }}"})
+    task = {
+        "kind": "scripted",
+        "command": "WHERE {{ where }} {{ data }}",
+        "input": {"w": "x {{ where }}"},
+    }
+
+    await tools.run("task_sequence", {"tool_config": [{"a": task}]}, context)
+
+    assert tool.seen[0]["command"] == "WHERE n = 5 {{ first.n }}"
+    assert tool.seen[0]["input"] == {"w": "x n = 5"}
+
+
 async def test_input_becomes_variables_of_its_task_alone(toolbox: ToolRegistry) -> None:
     result = await sequence(
         toolbox,

@@ -22,12 +22,26 @@ _OPENING: Final = re.compile(r"\{(?=[{%])")
 _DATA_OPENING: Final = re.compile(rf"\{{{_EDGE}+(?=[{{%])")
 _STRING: Final = r'"((?:[^"\\{}%#]|\\u[0-9a-f]{4})*)"'
 _LITERAL: Final = re.compile(rf"\{{\{{ {_STRING} \| tojson \}}\}}")
-_INLINE: Final = re.compile(rf"\{{\{{ {_STRING} \}}\}}")
 
 
 def is_template(text: str) -> bool:
     """Tell whether a text counts as a template by the worker's rules."""
     return "{{" in text or "{%" in text
+
+
+def holds_template(value: Json) -> bool:
+    """Tell whether any text in a value, keys left out, counts as a template."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            if is_template(each):
+                return True
+        elif isinstance(each, dict):
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+    return False
 
 
 def templates_in(values: Iterable[Json]) -> frozenset[str]:
@@ -59,21 +73,18 @@ def literal(value: Json, *, renders: int = 1, own: frozenset[str] = frozenset())
         renders: How often it will be rendered.
         own: Texts that are to be rendered; made by :func:`templates_in`.
     """
+    return _literal(value, renders, own) if holds_template(value) else value
+
+
+def _literal(value: Json, renders: int, own: frozenset[str]) -> Json:
     if isinstance(value, str):
         is_plain = not is_template(value) or (own and value.strip() in own)
         return value if is_plain else _literal_text(value, renders)
     if isinstance(value, dict):
-        entries = {key: literal(item, renders=renders, own=own) for key, item in value.items()}
-        same = all(entries[key] is item for key, item in value.items())
-        return value if same else entries
+        return {key: _literal(item, renders, own) for key, item in value.items()}
     if isinstance(value, list):
-        items = [literal(item, renders=renders, own=own) for item in value]
-        return value if all(map(_is, items, value)) else items
+        return [_literal(item, renders, own) for item in value]
     return value
-
-
-def _is(left: Json, right: Json) -> bool:
-    return left is right
 
 
 def _literal_text(text: str, renders: int) -> str:
@@ -118,20 +129,6 @@ def _inline_brace(renders: int) -> str:
     for _ in range(renders):
         text = f'{{{{ "{_escaped(text)}" }}}}'
     return text
-
-
-def peeled(value: Json) -> Json:
-    """Return a value as it is after one rendering of the literals in it, and of nothing else."""
-    if isinstance(value, str):
-        if "{{" not in value:
-            return value
-        whole = _LITERAL.fullmatch(value)
-        return _decoded(whole) if whole is not None else _INLINE.sub(_decoded, value)
-    if isinstance(value, dict):
-        return {key: peeled(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [peeled(item) for item in value]
-    return value
 
 
 def whole_literal(text: str) -> str | None:

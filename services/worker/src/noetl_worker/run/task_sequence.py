@@ -1,12 +1,10 @@
 """A pipeline: tasks one after the other, each seeing what came before."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from noetl_contract.json import Json, JsonObject
-from noetl_template import peeled
 
 from noetl_worker.run.policy import (
     Attempts,
@@ -28,11 +26,6 @@ from noetl_worker.tools.tool import (
 )
 
 _OWN_KEYS = frozenset({"kind", "set", "spec"})
-# Keys that come as the playbook has them; the control plane has rendered all others, for workers
-# that render them twice.
-_RENDERED_HERE = frozenset({"set", "input", "spec", "command", "retry"})
-_RULES = frozenset({"set", "spec", "retry"})
-_RAW = re.compile(r"\{%[-+]?\s*(?:end)?raw\s*[-+]?%\}")
 _BACK = frozenset({"previous", "prev"})
 
 
@@ -133,23 +126,20 @@ class TaskSequence:
     ) -> tuple[Tried, Decision]:
         variables = dict(progress.variables)
         inner = context.with_variables(variables, timeout=None, auth=None)
-        # A pipeline within another one has been rendered with the task that it is.
-        spec = task.spec if context.is_rendered else _rendered_once(task.spec)
+        spec = task.spec
         place = "input" if "input" in spec else "args"
         given = spec.get(place)
         if isinstance(given, dict):
-            seen = {key: inner.render(value) for key, value in given.items()}
+            seen = {key: inner.render_task(value) for key, value in given.items()}
             variables.update(seen)
         rules = {"retry": spec["retry"]} if isinstance(spec.get("retry"), list) else {}
-        config = inner.render(
+        config = inner.render_task(
             {key: value for key, value in spec.items() if key not in _OWN_KEYS | rules.keys()}
         )
         if isinstance(given, dict):
             # An input may have the name of a label and hide it from the second rendering.
             again = config[place]
             config[place] = {k: v if (v := again.get(k)) is not None else seen[k] for k in seen}
-        if inner.own_templates:
-            config = _with_own_templates(config, inner)
         # They speak of answers that are not there yet.
         config.update(rules)
         auth = config.get("auth")
@@ -172,34 +162,6 @@ class TaskSequence:
             for path, expression in assignments.items():
                 value = context.render(expression, extra={"output": result.value})
                 write_nested(progress.variables, path, value)
-
-
-def _with_own_templates(value: Json, context: ToolContext) -> Json:
-    """Render those texts of a rendered configuration that the playbook keeps as templates."""
-    if isinstance(value, str):
-        return context.render(value) if value.strip() in context.own_templates else value
-    if isinstance(value, dict):
-        return {key: _with_own_templates(item, context) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_own_templates(item, context) for item in value]
-    return value
-
-
-def _rendered_once(spec: JsonObject) -> JsonObject:
-    """Return a task without the first of the two renderings that it is written for."""
-    once = {key: one if key in _RENDERED_HERE else peeled(one) for key, one in spec.items()}
-    return {key: one if key in _RULES else _without_raw(one) for key, one in once.items()}
-
-
-def _without_raw(value: Json) -> Json:
-    """Return a value whose raw blocks are the templates that a second rendering would find."""
-    if isinstance(value, str):
-        return _RAW.sub("", value) if "raw" in value else value
-    if isinstance(value, dict):
-        return {key: _without_raw(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_raw(item) for item in value]
-    return value
 
 
 def _ending(

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import httpx
 from noetl_contract.json import Json, JsonObject
-from noetl_template import TemplateError, render_worker
+from noetl_template import TemplateError, render_task, render_worker
 
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
@@ -167,6 +167,19 @@ class ToolContext:
         scope = self.variables if extra is None else {**self.variables, **extra}
         try:
             return render_worker(value, scope)
+        except TemplateError as error:
+            raise ToolError("Template error", str(error)) from error
+
+    def render_task(self, value: Json) -> Json:
+        """Render a task of a pipeline: its templates twice, data in them not at all.
+
+        Raises:
+            ToolError: a template is wrong.
+        """
+        if self.is_rendered:
+            return value
+        try:
+            return render_task(value, self.variables, own=self.own_templates)
         except TemplateError as error:
             raise ToolError("Template error", str(error)) from error
 
