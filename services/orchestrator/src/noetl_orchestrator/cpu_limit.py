@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import ClassVar
@@ -26,12 +27,15 @@ class _Over(BaseException):
 class CpuLimit:
     """Interrupt calls that use too much processor time.
 
-    The process's profiling timer tells; it stands still while the process doesn't run. The
-    interrupt comes between two instructions of Python, so a single one that never returns isn't
-    reached: `hang_watch` ends the process then. Outside of the main thread nothing is limited.
+    The process's profiling timer tells when to look; it stands still while the process doesn't run.
+    The time of the main thread counts: what others do meanwhile, such as compiling templates, is
+    not the call's. The interrupt comes between two instructions of Python, so a single one that
+    never returns isn't reached: `hang_watch` ends the process then. Outside of the main thread
+    nothing is limited.
     """
 
     _is_inside: ClassVar[bool] = False
+    _end: ClassVar[float] = 0.0
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -52,6 +56,7 @@ class CpuLimit:
             return
         try:
             try:
+                CpuLimit._end = time.thread_time() + self._seconds
                 CpuLimit._is_inside = True
                 # Again and again: the call may catch the first interrupt and go on.
                 signal.setitimer(signal.ITIMER_PROF, self._seconds, _AGAIN_SECONDS)
@@ -66,11 +71,11 @@ class CpuLimit:
             raise TookTooLong(seconds=self._seconds) from over
 
     @classmethod
-    def is_running(cls) -> bool:
-        """Return whether a limited call is under way."""
-        return cls._is_inside
+    def is_over(cls) -> bool:
+        """Return whether a limited call is under way and has used up its time."""
+        return cls._is_inside and time.thread_time() >= cls._end
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    if CpuLimit.is_running():
+    if CpuLimit.is_over():
         raise _Over
