@@ -15,7 +15,6 @@ from noetl_template.render import (
     evaluate_condition,
     evaluate_rule,
     has_server_syntax,
-    has_worker_syntax,
     render_config,
     render_expression,
     render_server,
@@ -23,7 +22,7 @@ from noetl_template.render import (
     render_worker,
     use_limits,
 )
-from noetl_template.syntax.literals import literal, templates_in
+from noetl_template.syntax.literals import has_worker_syntax, literal, templates_in
 from noetl_template.values import Json
 
 __all__ = [

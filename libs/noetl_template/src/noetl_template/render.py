@@ -9,6 +9,7 @@ from noetl_template.errors import EvaluationError, TemplateError, TemplateLimitE
 from noetl_template.limits import Budget, Limits
 from noetl_template.retype import server_text, server_value, worker_text, worker_value
 from noetl_template.syntax.literals import (
+    has_worker_syntax,
     holds_template,
     literal,
     settled,
@@ -320,11 +321,6 @@ def _templates(value: Json) -> Iterator[str]:
 def has_server_syntax(text: str) -> bool:
     """Return whether the server takes a string for a template."""
     return ("{{" in text and "}}" in text) or ("{%" in text and "%}" in text)
-
-
-def has_worker_syntax(text: str) -> bool:
-    """Return whether the worker takes a string for a template."""
-    return "{{" in text or "{%" in text
 
 
 def _paid(compiled: CompiledTemplate, budget: Budget) -> CompiledTemplate:

@@ -24,8 +24,8 @@ _STRING: Final = r'"((?:[^"\\{}%#]|\\u[0-9a-f]{4})*)"'
 _LITERAL: Final = re.compile(rf"\{{\{{ {_STRING} \| tojson \}}\}}")
 
 
-def is_template(text: str) -> bool:
-    """Tell whether a text counts as a template by the worker's rules."""
+def has_worker_syntax(text: str) -> bool:
+    """Return whether the worker takes a string for a template."""
     return "{{" in text or "{%" in text
 
 
@@ -35,7 +35,7 @@ def holds_template(value: Json) -> bool:
     while waiting:
         each = waiting.pop()
         if isinstance(each, str):
-            if is_template(each):
+            if has_worker_syntax(each):
                 return True
         elif isinstance(each, dict):
             waiting.extend(each.values())
@@ -53,7 +53,7 @@ def templates_in(values: Iterable[Json]) -> frozenset[str]:
     waiting = list(values)
     while waiting:
         match waiting.pop():
-            case str() as text if is_template(text):
+            case str() as text if has_worker_syntax(text):
                 found.add(text.strip())
                 if text.lstrip()[:1] in {"{", "["}:
                     with suppress(ValueError, RecursionError):
@@ -78,7 +78,7 @@ def literal(value: Json, *, renders: int = 1, own: frozenset[str] = frozenset())
 
 def _literal(value: Json, renders: int, own: frozenset[str]) -> Json:
     if isinstance(value, str):
-        is_plain = not is_template(value) or (own and value.strip() in own)
+        is_plain = not has_worker_syntax(value) or (own and value.strip() in own)
         return value if is_plain else _literal_text(value, renders)
     if isinstance(value, dict):
         return {key: _literal(item, renders, own) for key, item in value.items()}
@@ -114,7 +114,7 @@ def unmarked(value: Json, *, renders: int = 1) -> Json:
     if isinstance(value, str):
         if _BRACE not in value:
             return value
-        if is_template(value):
+        if has_worker_syntax(value):
             return value.replace("{" + _BRACE, _inline_brace(renders))
         return _literal_text(value.replace(_BRACE, ""), renders)
     if isinstance(value, dict):
