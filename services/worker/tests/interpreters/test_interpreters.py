@@ -11,7 +11,7 @@ import orjson
 import psutil
 import pytest
 from noetl_testkit.waiting import eventually
-from noetl_worker.interpreters.guard import overgrown
+from noetl_worker.interpreters.guard import TreeLimits, excesses
 from noetl_worker.interpreters.interpreter import Interpreter
 from noetl_worker.interpreters.pool import InterpreterPool, Keeping, interpreter_pool
 from noetl_worker.interpreters.process import InterpreterLimits, Nursery
@@ -204,6 +204,11 @@ result = children
     assert [pid for pid in ended.value if psutil.pid_exists(pid)] == []
 
 
+def overgrown(pool: InterpreterPool, processes: int) -> dict[int, str]:
+    limits = TreeLimits(processes=processes, memory_bytes=0, files=0, files_bytes=0)
+    return excesses(pool.script_directories(), limits)
+
+
 async def test_a_fork_bomb_is_killed_by_its_number_of_processes(
     interpreters: InterpreterPool,
 ) -> None:
@@ -215,8 +220,8 @@ for _ in range(40):
 time.sleep(1000)
 """
     running = asyncio.create_task(run(interpreters, code))
-    await eventually(lambda: overgrown(interpreters.script_pids(), 20), what="too many processes")
-    (pid,) = overgrown(interpreters.script_pids(), 20)
+    await eventually(lambda: overgrown(interpreters, 20), what="too many processes")
+    (pid,) = overgrown(interpreters, 20)
     bomb = psutil.Process(pid).children(recursive=True)
     interpreters.kill_script_of(pid)
 
@@ -795,7 +800,7 @@ async def test_closing_ends_running_scripts_and_removes_their_files(
     ) as pool:
         code = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\nwhile True: pass"
         running = asyncio.create_task(run(pool, code))
-        await eventually(lambda: overgrown(pool.script_pids(), 1), what="it runs")
+        await eventually(lambda: overgrown(pool, 1), what="it runs")
         below = psutil.Process(pool.script_pids()[0]).children(recursive=True)
         directory = psutil.Process(pool.script_pids()[0]).cwd()
 

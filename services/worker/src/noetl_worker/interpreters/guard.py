@@ -42,12 +42,6 @@ class _Processes:
         return found
 
 
-def overgrown(roots: list[int], limit: int) -> list[int]:
-    """Return those roots that have more than ``limit`` processes below them."""
-    processes = _processes()
-    return [root for root in roots if len(processes.below(root)) > limit]
-
-
 def excesses(directories: Mapping[int, str], limits: TreeLimits) -> dict[int, str]:
     """Return in words what scripts use too much of, by their zygote.
 
