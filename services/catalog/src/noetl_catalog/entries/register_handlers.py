@@ -34,7 +34,7 @@ from noetl_catalog.entries.documents import (
     read_document,
 )
 from noetl_catalog.entries.parsers import Parsers
-from noetl_catalog.entries.reach import change_refused
+from noetl_catalog.entries.reach import change_refused, dispatch_refused
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
@@ -164,6 +164,7 @@ class RegisterHandlers(Handlers):
                 problem=f"The document belongs to '{document.path}', not to '{path}'"
             )
         refused = change_refused(principal, document.path)
+        refused = refused or dispatch_refused(principal, document.dispatch)
         return refused or await self._insert(document)
 
     async def _insert(self, document: Document) -> RegisterAnswer | Refusal:

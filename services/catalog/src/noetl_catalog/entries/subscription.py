@@ -1,6 +1,7 @@
 """Validation of documents of kind Subscription; the first broken rule decides."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from noetl_contract.json import Json
 
@@ -19,6 +20,22 @@ _BATCH_CAP = 1000
 
 class _BrokenRuleError(Exception):
     """One rule of the document is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What the messages of a subscription start, and on which worker pool if it says so."""
+
+    playbook: str
+    pool: str | None
+
+
+def dispatch_of(document: Mapping[str, Json]) -> Dispatch:
+    """Return what a valid document starts."""
+    dispatch = _mapping_or_empty(_mapping_or_empty(document["spec"]).get("dispatch"))
+    return Dispatch(
+        _text(dispatch.get("playbook"), ""), _text(dispatch.get("execution_pool"), "") or None
+    )
 
 
 def subscription_problem(document: Mapping[str, Json]) -> str | None:
