@@ -11,7 +11,7 @@ from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Finding, Severity, lint
 from noetl_engine.playbook.yaml import compose, to_json
 
-from noetl_catalog.entries.subscription import Dispatch, dispatch_of, subscription_problem
+from noetl_catalog.entries.subscription import Subscription, read_subscription, subscription_problem
 
 _KIND_ALIASES = {
     "credentials": "credential",
@@ -35,7 +35,7 @@ class Document:
     """A document with the columns derived from it.
 
     ``problems`` are the reasons for which an execution would refuse a playbook; the document is
-    registered nevertheless. ``dispatch`` is what a subscription starts.
+    registered nevertheless.
     """
 
     path: str
@@ -46,7 +46,7 @@ class Document:
     meta: Json
     metadata: Json
     problems: tuple[Problem, ...]
-    dispatch: Dispatch | None = None
+    subscription: Subscription | None = None
 
 
 def read_document(
@@ -85,7 +85,7 @@ def read_document(
         meta=metadata.get("labels"),
         metadata=dict(metadata),
         problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
-        dispatch=dispatch_of(tree) if kind == "subscription" else None,
+        subscription=read_subscription(tree) if kind == "subscription" else None,
     )
 
 

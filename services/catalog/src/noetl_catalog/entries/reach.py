@@ -5,7 +5,7 @@ from noetl_contract.access.rights import Right
 from noetl_contract.rpc import Refusal
 from noetl_contract.subjects import pool_segment
 
-from noetl_catalog.entries.subscription import Dispatch
+from noetl_catalog.entries.subscription import Subscription
 
 
 def hides(principal: Principal | None, path: str) -> bool:
@@ -28,15 +28,15 @@ def change_refused(principal: Principal | None, path: str) -> Refusal | None:
     return Refusal(403, f"'{path}' is outside of the namespaces of {principal.name}")
 
 
-def dispatch_refused(principal: Principal | None, dispatch: Dispatch | None) -> Refusal | None:
+def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -> Refusal | None:
     """Return why a caller may not have messages start a playbook; None when it may.
 
     They start it with the login of a gateway or a worker, which reaches more than the caller.
     """
-    if principal is None or dispatch is None:
+    if principal is None or wanted is None:
         return None
-    pool = pool_segment(execution_pool=dispatch.pool, playbook_path=dispatch.playbook)
-    if (refused := change_refused(principal, dispatch.playbook)) is not None:
+    pool = pool_segment(execution_pool=wanted.pool, playbook_path=wanted.playbook)
+    if (refused := change_refused(principal, wanted.playbook)) is not None:
         return refused
     if principal.may_run_on(pool):
         return None
