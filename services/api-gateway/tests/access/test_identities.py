@@ -1,15 +1,19 @@
 """Who a request is from: keys, sessions, capabilities, addresses, and two at once."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
+from noetl_api_gateway.access.identities import Identities
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_contract.access.rights import Role
 from noetl_contract.subjects import ACCESS_HINT
 from noetl_testkit.waiting import eventually
 
-from ..conftest import EXECUTION_ID, World, make_world
+from ..conftest import EXECUTION_ID, World, make_settings, make_world
 from .callers import (
+    COMMAND_KEY,
     INTERNAL,
     KEYS,
     bearer,
@@ -23,6 +27,45 @@ from .callers import (
 EVENT_ID = 325077236516646912
 VIEWER, ADMIN = KEYS[Role.VIEWER], KEYS[Role.ADMIN]
 PLACE = "/api/pool/status"
+
+
+def unasked_identities() -> Identities:
+    """Return identities that are found out without any service."""
+
+    def services() -> Any:
+        raise AssertionError("a service was asked")
+
+    settings = make_settings("", internal_api_token=INTERNAL)
+    return Identities(settings, services, command_key=COMMAND_KEY.encode())
+
+
+def showing(authorization: str) -> dict[str, Any]:
+    return {"headers": [(b"authorization", authorization.encode())]}
+
+
+def basic(user: str, password: str) -> dict[str, Any]:
+    return showing("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+
+
+@pytest.mark.parametrize(
+    "scope", [basic(*command_login(EXECUTION_ID, EVENT_ID)), showing(f"Bearer {INTERNAL}")]
+)
+async def test_what_was_proven_once_is_the_same_caller_at_once(scope: dict[str, Any]) -> None:
+    identities = unasked_identities()
+
+    assert await identities.of(scope) is await identities.of(scope)
+
+
+async def test_a_proof_proves_no_other_attempt_and_no_other_command() -> None:
+    identities = unasked_identities()
+    user, password = command_login(EXECUTION_ID, EVENT_ID)
+    assert await identities.of(basic(user, password)) is not None
+
+    mac = password.partition(".")[2]
+    for scope in (basic(user, f"2.{mac}"), basic(f"{EXECUTION_ID}.7", password)):
+        with pytest.raises(Refusal) as refused:
+            await identities.of(scope)
+        assert refused.value.status == 401
 
 
 async def status(world: World, **headers: str) -> int:

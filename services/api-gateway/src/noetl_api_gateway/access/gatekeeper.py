@@ -5,23 +5,23 @@ It runs before path and body are read. A route without a right is nobody's.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from noetl_common.bus.broker import Bus
-from noetl_contract.access.audit import AccessRecord, Decision
+from noetl_contract.access.audit import Decision
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
 from noetl_contract.http.scalars import parse_i64
 
-from noetl_api_gateway.access.audit import AuditTrail, new_record_id, now
+from noetl_api_gateway.access.audit import AuditTrail, Decided
 from noetl_api_gateway.access.identities import Identities
 from noetl_api_gateway.access.reach import Reach
 from noetl_api_gateway.access.shown import login_needed
 from noetl_api_gateway.http.caller import note_caller
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.metrics import ACCESS_DECISIONS
+from noetl_api_gateway.metrics import access_decisions
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.services import Services
 
@@ -112,7 +112,6 @@ class Gatekeeper:
             raise Refusal(403, f"`{word}` on this route needs a caller that reaches all namespaces")
         await self._refuse_out_of_reach(connection, principal, word)
         connection.scope["user"] = principal
-        cast("dict[str, Any]", connection.scope)["noetl.principal"] = principal
         note_caller(principal)
         _SERVED.set(connection)
         await self._allowed(connection, principal, word)
@@ -146,8 +145,9 @@ class Gatekeeper:
 
     async def _allowed(self, connection: Connection, principal: Principal, right: Right) -> None:
         if right in STORED_FIRST:
-            await self.audit.store(self._record(connection, principal, right, "allowed"))
-            ACCESS_DECISIONS.labels("allowed", principal.kind).inc()
+            decided = _decided(connection, principal, right, "allowed")
+            await self.audit.store(decided, _request_id(connection))
+            access_decisions("allowed", principal.kind).inc()
         else:
             self._note(connection, principal, right, "allowed")
 
@@ -168,36 +168,10 @@ class Gatekeeper:
         right: Right,
         outcome: Decision,
     ) -> None:
-        self.audit.note(self._record(connection, principal, right, outcome))
-        ACCESS_DECISIONS.labels(outcome, principal.kind if principal else "nobody").inc()
-
-    def _record(
-        self,
-        connection: Connection,
-        principal: Principal | None,
-        right: Right,
-        outcome: Decision,
-    ) -> AccessRecord:
-        scope = connection.scope
-        client = scope.get("client")
+        decided = _decided(connection, principal, right, outcome)
         is_report = right in _REPORTS and outcome == "allowed"
-        name = "" if principal is None else principal.name
-        if is_report and principal is not None and principal.kind == "capability":
-            name = "commands"
-        return AccessRecord.model_construct(
-            record_id=new_record_id(),
-            occurred_at=now(),
-            principal=name[:_LONGEST],
-            kind="nobody" if principal is None else principal.kind,
-            address=client[0] if client else "",
-            right=str(right),
-            method=str(scope.get("method", "")),
-            route=scope.get("path_template") or "",
-            object="" if is_report else _object_of(connection),
-            outcome=outcome,
-            count=1,
-            request_id="" if is_report else _request_id(connection),
-        )
+        self.audit.note(decided, "" if is_report else _request_id(connection))
+        access_decisions(outcome, decided.kind).inc()
 
 
 async def demand(request: Connection, right: Right) -> None:
@@ -256,6 +230,27 @@ def missing(right: Right) -> Refusal:
     return Refusal(403, f"The right `{right}` is missing")
 
 
+def _decided(
+    connection: Connection, principal: Principal | None, right: Right, outcome: Decision
+) -> Decided:
+    scope = connection.scope
+    client = scope.get("client")
+    is_report = right in _REPORTS and outcome == "allowed"
+    name = "" if principal is None else principal.name
+    if is_report and principal is not None and principal.kind == "capability":
+        name = "commands"
+    return Decided(
+        principal=name[:_LONGEST],
+        kind="nobody" if principal is None else principal.kind,
+        address=client[0] if client else "",
+        right=right.value,
+        method=str(scope.get("method", "")),
+        route=scope.get("path_template") or "",
+        object="" if is_report else _object_of(connection),
+        outcome=outcome,
+    )
+
+
 def _is_read(right: Right) -> bool:
     return right in {Right.EXECUTIONS_READ, Right.RESULTS_READ, Right.RESULTS_RESOLVE}
 
@@ -278,4 +273,6 @@ def _object_of(connection: Connection) -> str:
 
 
 def _request_id(connection: Connection) -> str:
-    return connection.headers.get("x-request-id", "")[:64]
+    # Not by the mapping of all headers, which costs more than the rest of the decision.
+    sent = (value for name, value in connection.scope["headers"] if name == b"x-request-id")
+    return next(sent, b"").decode("latin-1")[:64]
