@@ -1,11 +1,23 @@
 """Decisions on their way to the access audit."""
 
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
 from noetl_api_gateway.access.audit import AuditTrail, Decided
 from noetl_contract.access.audit import AccessRecords
+from noetl_contract.access.rights import Role
+from noetl_contract.subjects import ACCESS_AUDIT
+from noetl_testkit.waiting import eventually
+
+from ..conftest import EXECUTION_ID, World
+from .callers import KEYS, bearer, guarded_world
 
 DECIDED = Decided("ci", "key", "10.0.0.7", "variables.read", "GET", "/api/vars", "", "allowed")
+MINE = {"x-request-id": secrets.token_hex(8)}
+"""Header by which decisions are told from those of other tests on the same broker."""
 
 
 class Broker:
@@ -41,3 +53,57 @@ async def test_one_that_is_stored_at_once_waits_for_no_batch() -> None:
 
     (record,) = broker.batches[0].records
     assert (record.principal, record.count, record.request_id) == ("ci", 1, "mine")
+
+
+@asynccontextmanager
+async def listening(world: World) -> AsyncIterator[list[tuple[str, str]]]:
+    """Gather right and outcome of each decision about requests of this module."""
+    found: list[tuple[str, str]] = []
+
+    def note(message: Any) -> None:
+        batch = AccessRecords.model_validate_json(message.data)
+        own = (one for one in batch.records if one.request_id == MINE["x-request-id"])
+        found.extend((one.right, one.outcome) for one in own for _ in range(one.count))
+
+    heard = await world.backend.bus.subscribe(ACCESS_AUDIT, note)
+    try:
+        yield found
+    finally:
+        await heard.unsubscribe()
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("/api/catalog/register", "catalog.register"),
+        # Stored before the answer: what is refused must not be stored as allowed.
+        ("/api/credentials", "credentials.write"),
+    ],
+)
+async def test_what_comes_too_often_is_limited_and_not_allowed(
+    nats_url: str, path: str, right: str
+) -> None:
+    rates = "registrations 1/min 1, secrets 1/min 1"
+    async with guarded_world(nats_url, rate_limits=rates) as world, listening(world) as found:
+        headers = bearer(KEYS[Role.ADMIN]) | MINE
+        sent = [await world.client.post(path, content=b"{}", headers=headers) for _ in range(3)]
+        expected = [(right, "allowed"), (right, "limited"), (right, "limited")]
+
+        assert [one.status_code == 429 for one in sent] == [False, True, True]
+        await eventually(lambda: len(found) >= len(expected), what="the decisions are sent")
+        assert sorted(found) == expected
+
+
+async def test_one_stream_too_many_is_limited(nats_url: str) -> None:
+    own = bearer(KEYS[Role.VIEWER]) | MINE
+    place = f"/api/executions/{EXECUTION_ID}/events/stream"
+    limits = {"max_event_streams_per_principal": 1}
+    async with guarded_world(nats_url, **limits) as world, listening(world) as found:
+        page = {"events": [], "status": "RUNNING", "position": 0, "after_position": 0}
+        world.backend.answer("executions.tail", page)
+        async with world.client.stream("GET", place, headers=own) as first:
+            second = await world.client.get(place, headers=own)
+            limited = ("executions.read", "limited")
+
+            assert (first.status_code, second.status_code) == (200, 429)
+            await eventually(lambda: limited in found, what="the refusal is sent")

@@ -20,6 +20,7 @@ from noetl_api_gateway.access.identities import Identities
 from noetl_api_gateway.access.reach import Reach
 from noetl_api_gateway.access.shown import login_needed
 from noetl_api_gateway.http.caller import note_caller
+from noetl_api_gateway.http.rate_guard import RateGuard
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.metrics import access_decisions
 from noetl_api_gateway.settings import Settings
@@ -74,22 +75,28 @@ class Gatekeeper:
         settings: who is known by what.
         services: gives the services behind the edge; raises a refusal while they are awaited.
         bus: gives the connection, likewise.
+        rates: of callers; None where they are not bounded.
     """
 
     def __init__(
-        self, settings: Settings, services: Callable[[], Services], bus: Callable[[], Bus]
+        self,
+        settings: Settings,
+        services: Callable[[], Services],
+        bus: Callable[[], Bus],
+        rates: RateGuard | None = None,
     ) -> None:
         self.identities = Identities(settings, services, command_key=settings.command_key_bytes())
         self.audit = AuditTrail(bus)
         self.reach = Reach(services)
+        self._rates = rates
         self._has_open_metrics = settings.auth_open_metrics
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Guard every route of the application.
 
         Raises:
-            Refusal: 401, nobody is known; 403, a right is missing; 404, out of reach; 503, it
-                can't be decided now.
+            Refusal: 401, nobody is known; 403, a right is missing; 404, out of reach; 429,
+                too often; 503, it can't be decided now.
         """
         right = handler.opt.get("needs")
         if right is Right.PUBLIC or (right is Right.METRICS_READ and self._has_open_metrics):
@@ -114,6 +121,12 @@ class Gatekeeper:
         connection.scope["user"] = principal
         note_caller(principal)
         _SERVED.set(connection)
+        if self._rates is not None:
+            try:
+                await self._rates.guard(connection, handler)
+            except Refusal:
+                self._note(connection, principal, word, "limited")
+                raise
         await self._allowed(connection, principal, word)
 
     async def demand(self, connection: Connection, right: Right) -> None:
