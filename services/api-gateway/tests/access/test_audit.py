@@ -1,12 +1,14 @@
 """Decisions on their way to the access audit."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 from noetl_api_gateway.access.audit import AuditTrail, Decided
+from noetl_common.errors import NoetlError
 from noetl_contract.access.audit import AccessRecords
 from noetl_contract.access.rights import Role
 from noetl_contract.subjects import ACCESS_AUDIT
@@ -21,13 +23,15 @@ MINE = {"x-request-id": secrets.token_hex(8)}
 
 
 class Broker:
-    """Keeps the batches that are published."""
+    """Keeps the batches that are published, and answers as it is told."""
 
     def __init__(self) -> None:
         self.batches: list[AccessRecords] = []
+        self.answer: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     async def publish(self, _subject: str, data: bytes, **_options: Any) -> None:
         self.batches.append(AccessRecords.model_validate_json(data))
+        await self.answer()
 
 
 def trail_to(broker: Broker) -> AuditTrail:
@@ -53,6 +57,41 @@ async def test_one_that_is_stored_at_once_waits_for_no_batch() -> None:
 
     (record,) = broker.batches[0].records
     assert (record.principal, record.count, record.request_id) == ("ci", 1, "mine")
+
+
+async def test_an_outage_is_not_asked_about_with_every_request() -> None:
+    async def fails() -> None:
+        raise NoetlError("The broker is away")
+
+    broker = Broker()
+    broker.answer = fails
+    trail = trail_to(broker)
+    writing = asyncio.create_task(trail.run())
+    for number in range(1000):
+        trail.note(DECIDED._replace(object=f"execution:{number}"))
+        await asyncio.sleep(0)
+    broker.answer = lambda: asyncio.sleep(0)
+    asked = len(broker.batches)
+    writing.cancel()
+    await asyncio.wait({writing})
+
+    assert asked == 1
+    assert sum(len(batch.records) for batch in broker.batches[1:]) == 1000
+
+
+async def test_a_batch_on_its_way_at_the_end_is_sent_once_more() -> None:
+    broker = Broker()
+    broker.answer = asyncio.Event().wait
+    trail = trail_to(broker)
+    trail.note(DECIDED)
+    writing = asyncio.create_task(trail.run())
+    await eventually(lambda: bool(broker.batches), what="the batch is on its way")
+    broker.answer = lambda: asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait({writing})
+
+    first, last = broker.batches
+    assert first.records == last.records
 
 
 @asynccontextmanager

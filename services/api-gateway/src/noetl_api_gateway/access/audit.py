@@ -114,11 +114,14 @@ class AuditTrail:
                         await self._full.wait()
                 except TimeoutError:
                     pass
-                await self._send()
+                if not await self._send():
+                    # However many wait by now: an outage is not asked about with each of them.
+                    await asyncio.sleep(_INTERVAL_SECONDS)
         finally:
             await asyncio.shield(self._send())
 
-    async def _send(self) -> None:
+    async def _send(self) -> bool:
+        """Send all that waits; return False when it can't be sent now."""
         self._full.clear()
         while self._waiting:
             keys = list(self._waiting)[:_MOST_IN_BATCH]
@@ -128,7 +131,11 @@ class AuditTrail:
             except (NoetlError, Refusal) as error:
                 _log.warning("access_audit_not_written", error=str(error), records=len(batch))
                 self._keep(batch)
-                return
+                return False
+            except asyncio.CancelledError:
+                self._keep(batch)
+                raise
+        return True
 
     def _keep(self, batch: list[_Waiting]) -> None:
         """Put a batch back, where there is room."""
@@ -151,6 +158,6 @@ class AuditTrail:
             await self._bus().publish(
                 ACCESS_AUDIT, encode_value(message), message_id=new_record_id(), seconds=_SECONDS
             )
-        except (NoetlError, Refusal):
+        except (NoetlError, Refusal, asyncio.CancelledError):
             self._dropped += dropped
             raise
