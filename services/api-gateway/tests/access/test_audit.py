@@ -95,14 +95,15 @@ async def test_a_batch_on_its_way_at_the_end_is_sent_once_more() -> None:
 
 
 @asynccontextmanager
-async def listening(world: World) -> AsyncIterator[list[tuple[str, str]]]:
-    """Gather right and outcome of each decision about requests of this module."""
-    found: list[tuple[str, str]] = []
+async def listening(world: World) -> AsyncIterator[list[tuple[str, str, str]]]:
+    """Gather right, object and outcome of each decision about requests of this module."""
+    found: list[tuple[str, str, str]] = []
 
     def note(message: Any) -> None:
         batch = AccessRecords.model_validate_json(message.data)
-        own = (one for one in batch.records if one.request_id == MINE["x-request-id"])
-        found.extend((one.right, one.outcome) for one in own for _ in range(one.count))
+        for one in batch.records:
+            if one.request_id == MINE["x-request-id"]:
+                found.extend([(one.right, one.object, one.outcome)] * one.count)
 
     heard = await world.backend.bus.subscribe(ACCESS_AUDIT, note)
     try:
@@ -126,7 +127,7 @@ async def test_what_comes_too_often_is_limited_and_not_allowed(
     async with guarded_world(nats_url, rate_limits=rates) as world, listening(world) as found:
         headers = bearer(KEYS[Role.ADMIN]) | MINE
         sent = [await world.client.post(path, content=b"{}", headers=headers) for _ in range(3)]
-        expected = [(right, "allowed"), (right, "limited"), (right, "limited")]
+        expected = [(right, "", "allowed"), (right, "", "limited"), (right, "", "limited")]
 
         assert [one.status_code == 429 for one in sent] == [False, True, True]
         await eventually(lambda: len(found) >= len(expected), what="the decisions are sent")
@@ -142,7 +143,24 @@ async def test_one_stream_too_many_is_limited(nats_url: str) -> None:
         world.backend.answer("executions.tail", page)
         async with world.client.stream("GET", place, headers=own) as first:
             second = await world.client.get(place, headers=own)
-            limited = ("executions.read", "limited")
+            limited = ("executions.read", f"execution:{EXECUTION_ID}", "limited")
 
             assert (first.status_code, second.status_code) == (200, 429)
             await eventually(lambda: limited in found, what="the refusal is sent")
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/api/credentials/team%2Fpg", "credential:team/pg"),
+        (f"/api/executions/%2B00{EXECUTION_ID}", f"execution:{EXECUTION_ID}"),
+    ],
+)
+async def test_an_object_has_one_name_however_it_is_written(
+    nats_url: str, path: str, shown: str
+) -> None:
+    async with guarded_world(nats_url) as world, listening(world) as found:
+        await world.client.get(path, headers=bearer(KEYS[Role.ADMIN]) | MINE)
+        await eventually(lambda: bool(found), what="the decision is sent")
+
+        assert {name for _, name, _ in found} == {shown}

@@ -20,8 +20,10 @@ from noetl_api_gateway.access.identities import Identities
 from noetl_api_gateway.access.reach import Reach
 from noetl_api_gateway.access.shown import login_needed
 from noetl_api_gateway.http.caller import note_caller
+from noetl_api_gateway.http.fields import IDS
 from noetl_api_gateway.http.rate_guard import RateGuard
 from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.http.shell import ENCODED_SLASH
 from noetl_api_gateway.metrics import access_decisions
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.services import Services
@@ -281,7 +283,10 @@ def _object_of(connection: Connection) -> str:
     for name, value in connection.path_params.items():
         kind = _OBJECTS.get(name)
         if kind is not None:
-            return f"{kind}:{str(value).removeprefix('/')}"[:_LONGEST]
+            # As the route reads it: the audit is asked for objects by their names.
+            text = str(value).removeprefix("/").replace(ENCODED_SLASH, "/")
+            number = parse_i64(text) if name in IDS else None
+            return f"{kind}:{text if number is None else number}"[:_LONGEST]
     return ""
 
 
