@@ -247,3 +247,18 @@ async def test_without_a_need_for_logins_all_is_as_ever(nats_url: str) -> None:
         assert await status(world) == 200
         assert await status(world, **bearer("anything")) == 200
         assert await status(world, authorization="Basic ***") == 200
+
+
+async def test_who_is_known_stays_in_while_others_guess_from_the_same_address(
+    nats_url: str,
+) -> None:
+    async with guarded_world(nats_url, rate_limits="failed_logins 1/min 2") as world:
+        assert await status(world, **bearer(ADMIN)) == 200
+        # Known too, though it lacks the right.
+        assert (await world.get("/api/admin/keys", **bearer(VIEWER))).status_code == 403
+        for guess in (new_key() for _ in range(4)):
+            await world.get("/api/nothing", **bearer(guess))
+            last = await status(world, **bearer(guess))
+
+        assert last == 429
+        assert await status(world, **bearer(ADMIN)) == await status(world, **bearer(VIEWER)) == 200

@@ -113,6 +113,7 @@ class Gatekeeper:
             if refusal.status == 401:
                 self._note(connection, None, word, "unauthenticated")
             raise
+        connection.scope["user"] = principal
         if right is None or not principal.may(word):
             self._note(connection, principal, word, "forbidden")
             raise missing(word)
@@ -120,7 +121,6 @@ class Gatekeeper:
             self._note(connection, principal, word, "forbidden")
             raise Refusal(403, f"`{word}` on this route needs a caller that reaches all namespaces")
         await self._refuse_out_of_reach(connection, principal, word)
-        connection.scope["user"] = principal
         note_caller(principal)
         _SERVED.set(connection)
         if self._rates is not None:
