@@ -16,13 +16,16 @@ _DELICATE = frozenset(
     }
 )
 _LONGEST = (
-    "shared stack: nats",
     "delicate",
+    "shared stack: nats",
+    "cli/tests/test_real_services.py",
     "shared stack: http",
     "shared stack: guarded",
     "tests/clients/test_real_cli.py",
-    "cli/tests/test_real_services.py",
+    "shared stack: edge",
     "tests/playbooks/test_system_playbooks.py",
+    "libs/noetl_template/tests/test_hostile_templates.py",
+    "tests/security/growth/test_stop_the_orchestrator.py",
     "tests/attacks/test_canary.py",
 )
 """Groups of more than half a minute; they begin in this order."""

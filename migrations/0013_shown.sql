@@ -72,7 +72,8 @@ BEGIN
             );
         END IF;
     END LOOP;
-    RETURN ARRAY(SELECT DISTINCT f FROM unnest(found) AS f ORDER BY f);
+    -- Longest first: one may be a part of another.
+    RETURN ARRAY(SELECT f FROM unnest(found) AS f GROUP BY f ORDER BY length(f) DESC, f);
 END;
 $$;
 
@@ -310,6 +311,8 @@ BEGIN
     END LOOP;
 END;
 $$;
+-- For who owns the schema; what the other functions do, every reader of the views has to call.
+REVOKE EXECUTE ON FUNCTION noetl_shown.let_read(NAME) FROM PUBLIC;
 
 -- migrate:down
 DROP FUNCTION noetl_shown.let_read(NAME);

@@ -8,6 +8,7 @@ import yaml
 from noetl.commands.logins import password_variable
 from noetl.main import app
 from noetl.stack.servers.roles import ROLES
+from noetl_contract.access.keys import API_KEY
 from noetl_contract.documents.broker_users import worker_user
 from noetl_contract.json import JsonObject
 from typer.testing import CliRunner
@@ -60,12 +61,22 @@ def test_the_worker_knows_nothing_of_the_database(services: dict[str, JsonObject
     assert services["api-gateway"]["ports"] == ["${NOETL_BIND:-127.0.0.1}:8082:8082"]
 
 
-def test_every_secret_is_made_by_the_tool() -> None:
+@pytest.fixture
+def secrets() -> dict[str, str]:
     made = subprocess.run(
         [TOP / "tools" / "compose_secrets"], capture_output=True, text=True, check=True
     ).stdout
-    names = {line.partition("=")[0] for line in made.splitlines()}
+    return {name: value for name, _, value in (line.partition("=") for line in made.splitlines())}
+
+
+def test_somebody_can_log_in(services: dict[str, JsonObject], secrets: dict[str, str]) -> None:
+    assert "NOETL_HTTP_HOST=0.0.0.0" in (TOP / "Dockerfile").read_text()  # so the edge asks
+    assert services["catalog"]["environment"]["NOETL_ACCESS_KEYS"] == "admin=${NOETL_ADMIN_KEY:?}"
+    assert API_KEY.fullmatch(secrets["NOETL_ADMIN_KEY"])
+
+
+def test_every_secret_is_made_by_the_tool(secrets: dict[str, str]) -> None:
     text = (TOP / "compose.yaml").read_text()
     wanted = {word.partition(":")[0] for word in text.split("${")[1:]} - {"NOETL_BIND"}
 
-    assert wanted == names
+    assert wanted == set(secrets)

@@ -61,6 +61,54 @@ async def test_paths_and_pools_of_others_are_refused(database: Database, nats_ur
     assert moved == [403, 403]
 
 
+async def test_messages_start_no_playbook_that_the_author_could_not(
+    database: Database, nats_url: str
+) -> None:
+    async with open_world(database, nats_url) as world:
+
+        async def subscribe(**dispatch: str) -> tuple[int, str | None]:
+            document = {
+                "kind": "Subscription",
+                "metadata": {"path": "team-a/orders"},
+                "spec": {"source": "nats", "mode": "pull", "dispatch": dispatch},
+            }
+            reply = await world.ask("register", content=json.dumps(document), **_who(_AUTHOR))
+            return reply.status, reply.error
+
+        own = await subscribe(playbook="team-a/x", execution_pool="shared")
+        foreign = await subscribe(playbook="team-b/x")
+        system = await subscribe(playbook="system/tidy")
+        pool = await subscribe(playbook="team-a/x", execution_pool="gpu")
+
+    assert own[0] == 200
+    assert foreign == (403, "'team-b/x' is outside of the namespaces of ada")
+    assert system[0] == 403
+    assert pool == (403, "The worker pool 'gpu' is not granted to ada")
+
+
+async def test_messages_of_others_stay_with_their_listener(
+    database: Database, nats_url: str
+) -> None:
+    async with open_world(database, nats_url) as world:
+
+        async def listen(path: str, gateway_path: str, principal: Principal) -> JsonObject:
+            verify = {"type": "bearer", "secret": "key"}
+            spec = {"source": "webhook", "mode": "push", "dispatch": {"playbook": "team-a/x"}}
+            spec["ingress"] = {"gateway_path": gateway_path, "verify": verify}
+            document = {"kind": "Subscription", "metadata": {"path": path}, "spec": spec}
+            reply = await world.ask("register", content=json.dumps(document), **_who(principal))
+            return {"status": reply.status, "error": reply.error}
+
+        await listen("team-b/orders", "/hooks/orders", _ADMIN)
+        stolen = await listen("team-a/orders", "/x/orders/", _AUTHOR)
+        own = [await listen("team-a/bills", "/hooks/bills", _AUTHOR) for _ in range(2)]
+        found = await world.ok("subscription.listener", listener="orders")
+
+    assert stolen == {"status": 409, "error": "Another subscription listens as 'orders' already"}
+    assert [one["status"] for one in own] == [200, 200]
+    assert found["path"] == "team-b/orders"
+
+
 async def test_documents_of_others_are_not_there(database: Database, nats_url: str) -> None:
     async with open_world(database, nats_url) as world:
         for path in ("team-a/x", "team-ab/x", "team-b/x", "/team-a/y"):

@@ -1,5 +1,6 @@
 """Somebody has the database login of one service: what it does not let him do."""
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from noetl.stack.servers import migrations
 from noetl.stack.servers.roles import ROLES, statements
 from noetl_common.pg.administer import RoleNotMade, administer
 from noetl_common.pg.database import Database as Statements
+from noetl_common.pg.errors import DatabaseUnavailable
 from noetl_common.pg.rights import WrongRole, check_rights
 from noetl_orchestrator.log.retention import Retention
 from noetl_testkit.postgres import Database, PostgresServer
@@ -127,6 +129,20 @@ async def test_the_orchestrator_makes_and_drops_partitions(logins: dict[str, Dat
 
     assert added
     assert dropped
+
+
+async def test_rights_are_not_given_at_the_cost_of_who_works(database: Database) -> None:
+    """Who waits for a whole table in use would hold up everybody who comes after."""
+    database.run("ALTER TABLE noetl.event OWNER TO CURRENT_USER")
+    passwords = {role: secrets.token_hex(8) for role in ROLES.values()}
+    busy = await asyncpg.connect(database.dsn)
+    try:
+        async with asyncio.timeout(20), busy.transaction():
+            await busy.execute("SELECT FROM noetl.event")
+            with pytest.raises(DatabaseUnavailable, match="a table is in use"):
+                await administer(database.dsn, roles=statements(passwords))
+    finally:
+        await busy.close()
 
 
 async def test_migrations_need_no_superuser(

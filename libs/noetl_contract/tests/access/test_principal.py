@@ -23,10 +23,13 @@ def test_nobody_without_a_role_may_anything_but_what_is_public() -> None:
     assert [right for right in Right if somebody().may(right)] == [Right.PUBLIC]
 
 
-def test_a_capability_has_its_own_rights_whatever_roles_say() -> None:
-    command = somebody(Role.ADMIN, kind="capability", execution_id=7, event_id=8)
+def test_a_capability_has_its_own_rights_whatever_roles_and_grants_say() -> None:
+    command = somebody(
+        Role.ADMIN, kind="capability", execution_id=7, event_id=8, grants=["secrets.read"]
+    )
 
     assert command.rights() == COMMAND_RIGHTS
+    assert {one for one in Right if command.may(one)} == COMMAND_RIGHTS | {Right.PUBLIC}
     assert not command.may(Right.EXECUTIONS_CANCEL)
     assert not command.may(Right.WORKERS_REGISTER)
 

@@ -71,14 +71,15 @@ def create_app(settings: Settings | None = None) -> Shell:
             living.cancel()
             await asyncio.wait({living})
 
-    gatekeeper = _gatekeeper(settings, service)
-    is_login_needed = gatekeeper is not None
+    is_login_needed = is_auth_on(settings, settings.http_host)
     bounds_rates = settings.bounds_rates(is_login_needed=is_login_needed)
     rates = RateGuard(settings.rates()) if bounds_rates else None
+    gatekeeper = _gatekeeper(settings, service, rates, is_login_needed=is_login_needed)
+    guard = gatekeeper or rates
     app = Litestar(
         route_handlers=route_handlers(settings),
-        # First who calls: rates are those of callers.
-        guards=[one.guard for one in (gatekeeper, rates) if one is not None],
+        # The gatekeeper asks for the rates itself: they are those of callers.
+        guards=[] if guard is None else [guard.guard],
         dependencies={"gateway": Provide(provide_gateway), "service": Provide(provide_service)},
         exception_handlers=EXCEPTIONS,
         lifespan=[lifespan],
@@ -135,11 +136,12 @@ def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins
     return FailedLogins(rate) if rate is not None and is_bounded else None
 
 
-def _gatekeeper(settings: Settings, service: GatewayProcess) -> Gatekeeper | None:
+def _gatekeeper(
+    settings: Settings, service: GatewayProcess, rates: RateGuard | None, *, is_login_needed: bool
+) -> Gatekeeper | None:
     """Return who asks callers for their login; None, and said so, where none is needed."""
-    is_on = is_auth_on(settings, settings.http_host)
-    AUTH_OFF.set(not is_on)
-    if not is_on:
+    AUTH_OFF.set(not is_login_needed)
+    if not is_login_needed:
         reason = settings.auth_off_reason or f"{settings.http_host} is a loopback address"
         _log.warning("auth_off", address=settings.http_host, reason=reason)
         return None
@@ -147,6 +149,7 @@ def _gatekeeper(settings: Settings, service: GatewayProcess) -> Gatekeeper | Non
         settings,
         lambda: service.opened_gateway().services,
         lambda: service.opened_gateway().bus,
+        rates,
     )
     service.gatekeeper = gatekeeper
     return gatekeeper

@@ -82,6 +82,12 @@ def http_metrics(route: str, method: str, status: int) -> tuple[Counter, Histogr
 
 
 @cache
+def access_decisions(outcome: str, kind: str) -> Counter:
+    """Return the counter of decisions that went this way, about callers of this kind."""
+    return ACCESS_DECISIONS.labels(outcome, kind)
+
+
+@cache
 def event_metrics(event_type: str, outcome: str) -> tuple[Counter, Histogram]:
     """Return counter and histogram of an event type that `event_label` gave."""
     return EVENTS_INGESTED.labels(event_type, outcome), EVENT_DURATION.labels(event_type)

@@ -1,15 +1,19 @@
 """Who a request is from: keys, sessions, capabilities, addresses, and two at once."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
+from noetl_api_gateway.access.identities import Identities
+from noetl_api_gateway.http.refusals import Refusal
 from noetl_contract.access.rights import Role
 from noetl_contract.subjects import ACCESS_HINT
 from noetl_testkit.waiting import eventually
 
-from ..conftest import EXECUTION_ID, World, make_world
+from ..conftest import EXECUTION_ID, World, make_settings, make_world
 from .callers import (
+    COMMAND_KEY,
     INTERNAL,
     KEYS,
     bearer,
@@ -23,6 +27,45 @@ from .callers import (
 EVENT_ID = 325077236516646912
 VIEWER, ADMIN = KEYS[Role.VIEWER], KEYS[Role.ADMIN]
 PLACE = "/api/pool/status"
+
+
+def unasked_identities() -> Identities:
+    """Return identities that are found out without any service."""
+
+    def services() -> Any:
+        raise AssertionError("a service was asked")
+
+    settings = make_settings("", internal_api_token=INTERNAL)
+    return Identities(settings, services, command_key=COMMAND_KEY.encode())
+
+
+def showing(authorization: str) -> dict[str, Any]:
+    return {"headers": [(b"authorization", authorization.encode())]}
+
+
+def basic(user: str, password: str) -> dict[str, Any]:
+    return showing("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+
+
+@pytest.mark.parametrize(
+    "scope", [basic(*command_login(EXECUTION_ID, EVENT_ID)), showing(f"Bearer {INTERNAL}")]
+)
+async def test_what_was_proven_once_is_the_same_caller_at_once(scope: dict[str, Any]) -> None:
+    identities = unasked_identities()
+
+    assert await identities.of(scope) is await identities.of(scope)
+
+
+async def test_a_proof_proves_no_other_attempt_and_no_other_command() -> None:
+    identities = unasked_identities()
+    user, password = command_login(EXECUTION_ID, EVENT_ID)
+    assert await identities.of(basic(user, password)) is not None
+
+    mac = password.partition(".")[2]
+    for scope in (basic(user, f"2.{mac}"), basic(f"{EXECUTION_ID}.7", password)):
+        with pytest.raises(Refusal) as refused:
+            await identities.of(scope)
+        assert refused.value.status == 401
 
 
 async def status(world: World, **headers: str) -> int:
@@ -204,3 +247,18 @@ async def test_without_a_need_for_logins_all_is_as_ever(nats_url: str) -> None:
         assert await status(world) == 200
         assert await status(world, **bearer("anything")) == 200
         assert await status(world, authorization="Basic ***") == 200
+
+
+async def test_who_is_known_stays_in_while_others_guess_from_the_same_address(
+    nats_url: str,
+) -> None:
+    async with guarded_world(nats_url, rate_limits="failed_logins 1/min 2") as world:
+        assert await status(world, **bearer(ADMIN)) == 200
+        # Known too, though it lacks the right.
+        assert (await world.get("/api/admin/keys", **bearer(VIEWER))).status_code == 403
+        for guess in (new_key() for _ in range(4)):
+            await world.get("/api/nothing", **bearer(guess))
+            last = await status(world, **bearer(guess))
+
+        assert last == 429
+        assert await status(world, **bearer(ADMIN)) == await status(world, **bearer(VIEWER)) == 200

@@ -11,12 +11,17 @@ from noetl_common.service import Service
 from noetl_common.settings import ServiceSettings
 
 GOOD = b"Bearer good"
+PLACE = "/api/executions"
 
 
 async def _app(scope: Any, _receive: Any, send: Any) -> None:
-    """Know one login."""
-    login = dict(scope["headers"]).get(b"authorization")
-    status = 200 if login == GOOD else 401
+    """Know one login, on the one route that asks for any."""
+    shown = [value for name, value in scope["headers"] if not value.startswith(b"Basic")]
+    status = 404
+    if scope["path"] == PLACE:
+        status = 200 if shown == [GOOD] else 401
+    if status == 200:
+        scope["user"] = "somebody"
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -33,8 +38,20 @@ def shell() -> Shell:
     return Shell(_app, door=door, service=Service("edge", ServiceSettings()))
 
 
-async def ask(shell: Shell, name: bytes, value: bytes, *, address: str = "10.0.0.1") -> Any:
+async def ask(
+    shell: Shell, name: bytes, value: bytes, *, address: str = "10.0.0.1", path: str = PLACE
+) -> Any:
     """Return status and headers of an answer."""
+    return await ask_with(shell, [(name, value)], address=address, path=path)
+
+
+async def ask_with(
+    shell: Shell,
+    headers: list[tuple[bytes, bytes]],
+    *,
+    address: str = "10.0.0.1",
+    path: str = PLACE,
+) -> Any:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -46,8 +63,8 @@ async def ask(shell: Shell, name: bytes, value: bytes, *, address: str = "10.0.0
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/api/executions",
-        "headers": [(name, value)],
+        "path": path,
+        "headers": headers,
         "client": (address, 1),
     }
     await shell(scope, receive, send)
@@ -70,3 +87,32 @@ async def test_logins_of_commands_are_no_guesses(shell: Shell) -> None:
     answers = [await ask(shell, b"authorization", b"Basic %d" % number) for number in range(6)]
 
     assert {status for status, _ in answers} == {401}
+
+
+async def test_a_route_that_asks_for_no_login_proves_none(shell: Shell) -> None:
+    statuses = []
+    for number in range(6):
+        await ask(shell, b"authorization", b"Bearer %d" % number, path="/api/nothing")
+        statuses.append((await ask(shell, b"authorization", b"Bearer %d" % number))[0])
+
+    assert statuses == [401] * 3 + [429] * 3
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        (b"authorization", b"Basic bm9ib2R5Og=="),
+        (b"authorization", GOOD),
+        (b"x-session-token", b"0"),
+    ],
+)
+async def test_a_guess_counts_whatever_else_is_sent(
+    shell: Shell, beside: tuple[bytes, bytes]
+) -> None:
+    await ask_with(shell, [beside])
+    guesses = [
+        await ask_with(shell, [(b"x-session-token", b"guess %d" % number), beside])
+        for number in range(6)
+    ]
+
+    assert [status for status, _ in guesses][3:] == [429] * 3

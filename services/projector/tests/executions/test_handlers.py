@@ -125,6 +125,16 @@ async def test_detail_is_ascending_masked_and_has_the_result(ask: Ask, add_log: 
     assert body["completed_at"] is not None
 
 
+async def test_a_passphrase_is_masked_wherever_it_stands(ask: Ask, add_log: AddLog) -> None:
+    start = {"event_type": "playbook_started", "context": {"workload": {"passphrase": "sesame-1"}}}
+    done = {"event_type": "call.done", "result": {"context": {"p": "is sesame-1"}}}
+    await add_log(1, [start, done])
+
+    body = (await ask(EXECUTIONS_GET, DetailRequest(execution_id=1))).body
+
+    assert body["events"][1]["result"] == {"context": {"p": "is [REDACTED]"}}
+
+
 async def test_detail_of_a_long_log_keeps_the_newest(ask: Ask, add_log: AddLog) -> None:
     await add_log(1, [STARTED, *[ISSUED] * 9, ENDED], status="COMPLETED")
 

@@ -637,6 +637,25 @@ async def test_secrets_of_executions_are_not_shown(ask: Ask, add_log: AddLog) ->
         assert "Hunt3r" not in str(await ask(SQL_EXECUTE, SqlStatement(query=query)))
 
 
+async def test_a_secret_that_begins_like_another_one_leaves_no_rest(
+    ask: Ask, add_log: AddLog
+) -> None:
+    workload = {"db_password": "Hunt3r", "old_password": "Hunt3r+tail"}
+    done = {"event_type": "call.done", "result": {"context": {"p": "is Hunt3r+tail"}}}
+    await add_log(7, [{"event_type": "x", "context": {"workload": workload}}, done])
+
+    rows = await run(ask, "SELECT result FROM noetl.event WHERE position = 2")
+
+    assert rows == [{"result": {"context": {"p": "is [REDACTED]"}}}]
+
+
+async def test_only_the_owner_lets_others_read(pool: Pool) -> None:
+    may = "SELECT has_function_privilege('public', $1, 'EXECUTE')"
+
+    assert not await pool.fetchval(may, "noetl_shown.let_read(name)")
+    assert await pool.fetchval(may, "noetl_shown.masked(jsonb, text[])")
+
+
 async def test_views_have_the_columns_of_their_tables(pool: Pool) -> None:
     rows = await pool.fetch(
         "SELECT table_name, array_agg((column_name, data_type)::text ORDER BY ordinal_position)"

@@ -7,13 +7,15 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from noetl_common.errors import Permanent
-from noetl_common.pg.errors import translate
+from noetl_common.pg.errors import DatabaseUnavailable, translate
 from noetl_common.pg.tls import tls_of
 from noetl_common.settings import PostgresTls
 
 GRANT = "SELECT noetl.grant_to_services() /* grant_to_services */"
 """Gives the roles that exist their rights in a migrated database; the login owns the schema."""
 _CONNECT_SECONDS = 30.0
+# Who waits for a whole table holds up all who come after; a repetition does no harm.
+_LIMITS = {"lock_timeout": "4s"}
 
 
 class RoleNotMade(Permanent):
@@ -39,7 +41,10 @@ async def administer(
     host = urlsplit(dsn).hostname or ""
     with translate():
         connection = await asyncpg.connect(
-            dsn, ssl=tls_of(PostgresTls(), host), timeout=_CONNECT_SECONDS
+            dsn,
+            ssl=tls_of(PostgresTls(), host),
+            timeout=_CONNECT_SECONDS,
+            server_settings=_LIMITS,
         )
         try:
             for create, correct in roles:
@@ -49,6 +54,8 @@ async def administer(
                 await connection.execute(correct)
             if with_grants:
                 await connection.execute(GRANT)
+        except asyncpg.LockNotAvailableError as error:
+            raise DatabaseUnavailable(reason=f"a table is in use ({error})") from error
         except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError) as error:
             user = await connection.fetchval("SELECT session_user /* who_am_i */")
             raise RoleNotMade(user=user, reason=str(error)) from error

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 from noetl_common.bus.broker import Bus, connect
-from noetl_common.bus.rpc import RpcClient, RpcRefused, handle, serve_rpc
+from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable, handle, serve_rpc
 from noetl_common.crypto.opening import SealingKey
 from noetl_contract.http.secrets.credentials import CredentialBody, CredentialRead
 from noetl_contract.rpc import Refusal
@@ -73,6 +73,15 @@ async def test_a_service_of_the_release_before_answers_in_clear(nats_url: str) -
         await listening.unsubscribe()
 
     assert found.data == {"password": SECRET}
+
+
+async def test_an_answer_without_sense_is_told_as_one(nats_url: str) -> None:
+    async with connect(nats_settings(nats_url), name="test") as bus:
+        await bus.subscribe(
+            CREDENTIAL_GET.subject(), lambda incoming: bus.send_nowait(incoming.reply, b"no JSON")
+        )
+        with pytest.raises(RpcUnavailable, match="an answer without sense"):
+            await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=10)
 
 
 @pytest.mark.parametrize("key", ["", "x", "AAAA", "A" * 43 + "="])

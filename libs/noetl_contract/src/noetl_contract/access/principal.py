@@ -62,7 +62,11 @@ class Principal(Model):
 
     def may(self, right: Right) -> bool:
         """Whether the principal has a right; `public` is everybody's."""
-        return right is Right.PUBLIC or right in self.rights()
+        if right is Right.PUBLIC:
+            return True
+        if self.kind == "capability":
+            return right in COMMAND_RIGHTS
+        return right in self.grants or any(right in ROLE_RIGHTS[role] for role in self.roles)
 
     @property
     def is_whole(self) -> bool:

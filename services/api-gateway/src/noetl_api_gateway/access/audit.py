@@ -8,12 +8,15 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from noetl_common.bus.broker import Bus
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.access.audit import AccessRecord, AccessRecords
+from noetl_contract.access.audit import AccessRecord, AccessRecords, Decision
+from noetl_contract.access.principal import Kind
 from noetl_contract.rpc.operation import encode_value
 from noetl_contract.subjects import ACCESS_AUDIT
 
@@ -28,6 +31,44 @@ _INTERVAL_SECONDS = 1.0
 _SECONDS = 5.0
 
 
+class Decided(NamedTuple):
+    """What was decided about a request, as in `AccessRecord`."""
+
+    principal: str
+    kind: Kind
+    address: str
+    right: str
+    method: str
+    route: str
+    object: str
+    outcome: Decision
+
+
+def new_record_id() -> str:
+    """Return an id for a record."""
+    return secrets.token_urlsafe(12)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A decision that waits, with the number of its kind; the rest is that of the first."""
+
+    decided: Decided
+    request_id: str
+    record_id: str = field(default_factory=new_record_id)
+    occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    count: int = 1
+
+    def record(self) -> AccessRecord:
+        return AccessRecord.model_construct(
+            **self.decided._asdict(),
+            record_id=self.record_id,
+            occurred_at=self.occurred_at,
+            count=self.count,
+            request_id=self.request_id,
+        )
+
+
 class AuditTrail:
     """Keep decisions until they are stored.
 
@@ -37,39 +78,30 @@ class AuditTrail:
 
     def __init__(self, bus: Callable[[], Bus]) -> None:
         self._bus = bus
-        self._waiting: OrderedDict[tuple[str, ...], AccessRecord] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, ...], _Waiting] = OrderedDict()
         self._dropped = 0
         self._full = asyncio.Event()
 
-    def note(self, record: AccessRecord) -> None:
+    def note(self, decided: Decided, request_id: str = "") -> None:
         """Keep a decision for the next batch; the oldest is dropped when there is no room."""
-        key = (
-            record.principal,
-            record.kind,
-            record.address,
-            record.right,
-            record.method,
-            record.route,
-            record.object,
-            record.outcome,
-        )
-        earlier = self._waiting.get(key)
+        earlier = self._waiting.get(decided)
         if earlier is not None:
-            record = earlier.model_copy(update={"count": earlier.count + 1})
-        elif len(self._waiting) >= _MOST_WAITING:
+            earlier.count += 1
+            return
+        if len(self._waiting) >= _MOST_WAITING:
             self._drop(self._waiting.popitem(last=False)[1].count)
-        self._waiting[key] = record
+        self._waiting[decided] = _Waiting(decided, request_id)
         if len(self._waiting) >= _MOST_IN_BATCH:
             self._full.set()
 
-    async def store(self, record: AccessRecord) -> None:
+    async def store(self, decided: Decided, request_id: str = "") -> None:
         """Store a decision now.
 
         Raises:
             Refusal: 503, it can't be stored.
         """
         try:
-            await self._publish([record])
+            await self._publish([_Waiting(decided, request_id)])
         except NoetlError as error:
             raise unavailable("The access audit can't be written") from error
 
@@ -82,11 +114,14 @@ class AuditTrail:
                         await self._full.wait()
                 except TimeoutError:
                     pass
-                await self._send()
+                if not await self._send():
+                    # However many wait by now: an outage is not asked about with each of them.
+                    await asyncio.sleep(_INTERVAL_SECONDS)
         finally:
             await asyncio.shield(self._send())
 
-    async def _send(self) -> None:
+    async def _send(self) -> bool:
+        """Send all that waits; return False when it can't be sent now."""
         self._full.clear()
         while self._waiting:
             keys = list(self._waiting)[:_MOST_IN_BATCH]
@@ -96,38 +131,33 @@ class AuditTrail:
             except (NoetlError, Refusal) as error:
                 _log.warning("access_audit_not_written", error=str(error), records=len(batch))
                 self._keep(batch)
-                return
+                return False
+            except asyncio.CancelledError:
+                self._keep(batch)
+                raise
+        return True
 
-    def _keep(self, batch: list[AccessRecord]) -> None:
+    def _keep(self, batch: list[_Waiting]) -> None:
         """Put a batch back, where there is room."""
         too_many = max(0, len(batch) - (_MOST_WAITING - len(self._waiting)))
-        for record in batch[:too_many]:
-            self._drop(record.count)
-        for record in batch[too_many:]:
-            self._waiting.setdefault((record.record_id,), record)
+        for one in batch[:too_many]:
+            self._drop(one.count)
+        for one in batch[too_many:]:
+            # What is decided from now on is another record: this one may have arrived.
+            self._waiting[(one.record_id,)] = one
 
     def _drop(self, count: int) -> None:
         self._dropped += count
         AUDIT_DROPPED.inc(count)
 
-    async def _publish(self, batch: list[AccessRecord]) -> None:
+    async def _publish(self, batch: list[_Waiting]) -> None:
         dropped, self._dropped = self._dropped, 0
-        message = AccessRecords(records=batch, dropped=dropped)
+        message = AccessRecords(records=[one.record() for one in batch], dropped=dropped)
         try:
             # Repeated by the bus under this id only; the catalog knows records by theirs.
             await self._bus().publish(
                 ACCESS_AUDIT, encode_value(message), message_id=new_record_id(), seconds=_SECONDS
             )
-        except (NoetlError, Refusal):
+        except (NoetlError, Refusal, asyncio.CancelledError):
             self._dropped += dropped
             raise
-
-
-def new_record_id() -> str:
-    """Return an id for a record."""
-    return secrets.token_urlsafe(12)
-
-
-def now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)

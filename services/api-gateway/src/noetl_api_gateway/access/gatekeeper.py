@@ -5,23 +5,26 @@ It runs before path and body are read. A route without a right is nobody's.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from noetl_common.bus.broker import Bus
-from noetl_contract.access.audit import AccessRecord, Decision
+from noetl_contract.access.audit import Decision
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right
 from noetl_contract.http.scalars import parse_i64
 
-from noetl_api_gateway.access.audit import AuditTrail, new_record_id, now
+from noetl_api_gateway.access.audit import AuditTrail, Decided
 from noetl_api_gateway.access.identities import Identities
 from noetl_api_gateway.access.reach import Reach
 from noetl_api_gateway.access.shown import login_needed
 from noetl_api_gateway.http.caller import note_caller
+from noetl_api_gateway.http.fields import IDS
+from noetl_api_gateway.http.rate_guard import RateGuard
 from noetl_api_gateway.http.refusals import Refusal
-from noetl_api_gateway.metrics import ACCESS_DECISIONS
+from noetl_api_gateway.http.shell import ENCODED_SLASH
+from noetl_api_gateway.metrics import access_decisions
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.services import Services
 
@@ -74,22 +77,28 @@ class Gatekeeper:
         settings: who is known by what.
         services: gives the services behind the edge; raises a refusal while they are awaited.
         bus: gives the connection, likewise.
+        rates: of callers; None where they are not bounded.
     """
 
     def __init__(
-        self, settings: Settings, services: Callable[[], Services], bus: Callable[[], Bus]
+        self,
+        settings: Settings,
+        services: Callable[[], Services],
+        bus: Callable[[], Bus],
+        rates: RateGuard | None = None,
     ) -> None:
         self.identities = Identities(settings, services, command_key=settings.command_key_bytes())
         self.audit = AuditTrail(bus)
         self.reach = Reach(services)
+        self._rates = rates
         self._has_open_metrics = settings.auth_open_metrics
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Guard every route of the application.
 
         Raises:
-            Refusal: 401, nobody is known; 403, a right is missing; 404, out of reach; 503, it
-                can't be decided now.
+            Refusal: 401, nobody is known; 403, a right is missing; 404, out of reach; 429,
+                too often; 503, it can't be decided now.
         """
         right = handler.opt.get("needs")
         if right is Right.PUBLIC or (right is Right.METRICS_READ and self._has_open_metrics):
@@ -104,6 +113,7 @@ class Gatekeeper:
             if refusal.status == 401:
                 self._note(connection, None, word, "unauthenticated")
             raise
+        connection.scope["user"] = principal
         if right is None or not principal.may(word):
             self._note(connection, principal, word, "forbidden")
             raise missing(word)
@@ -111,10 +121,14 @@ class Gatekeeper:
             self._note(connection, principal, word, "forbidden")
             raise Refusal(403, f"`{word}` on this route needs a caller that reaches all namespaces")
         await self._refuse_out_of_reach(connection, principal, word)
-        connection.scope["user"] = principal
-        cast("dict[str, Any]", connection.scope)["noetl.principal"] = principal
         note_caller(principal)
         _SERVED.set(connection)
+        if self._rates is not None:
+            try:
+                await self._rates.guard(connection, handler)
+            except Refusal:
+                self._note(connection, principal, word, "limited")
+                raise
         await self._allowed(connection, principal, word)
 
     async def demand(self, connection: Connection, right: Right) -> None:
@@ -146,8 +160,9 @@ class Gatekeeper:
 
     async def _allowed(self, connection: Connection, principal: Principal, right: Right) -> None:
         if right in STORED_FIRST:
-            await self.audit.store(self._record(connection, principal, right, "allowed"))
-            ACCESS_DECISIONS.labels("allowed", principal.kind).inc()
+            decided = _decided(connection, principal, right, "allowed")
+            await self.audit.store(decided, _request_id(connection))
+            access_decisions("allowed", principal.kind).inc()
         else:
             self._note(connection, principal, right, "allowed")
 
@@ -168,36 +183,10 @@ class Gatekeeper:
         right: Right,
         outcome: Decision,
     ) -> None:
-        self.audit.note(self._record(connection, principal, right, outcome))
-        ACCESS_DECISIONS.labels(outcome, principal.kind if principal else "nobody").inc()
-
-    def _record(
-        self,
-        connection: Connection,
-        principal: Principal | None,
-        right: Right,
-        outcome: Decision,
-    ) -> AccessRecord:
-        scope = connection.scope
-        client = scope.get("client")
+        decided = _decided(connection, principal, right, outcome)
         is_report = right in _REPORTS and outcome == "allowed"
-        name = "" if principal is None else principal.name
-        if is_report and principal is not None and principal.kind == "capability":
-            name = "commands"
-        return AccessRecord.model_construct(
-            record_id=new_record_id(),
-            occurred_at=now(),
-            principal=name[:_LONGEST],
-            kind="nobody" if principal is None else principal.kind,
-            address=client[0] if client else "",
-            right=str(right),
-            method=str(scope.get("method", "")),
-            route=scope.get("path_template") or "",
-            object="" if is_report else _object_of(connection),
-            outcome=outcome,
-            count=1,
-            request_id="" if is_report else _request_id(connection),
-        )
+        self.audit.note(decided, "" if is_report else _request_id(connection))
+        access_decisions(outcome, decided.kind).inc()
 
 
 async def demand(request: Connection, right: Right) -> None:
@@ -256,6 +245,27 @@ def missing(right: Right) -> Refusal:
     return Refusal(403, f"The right `{right}` is missing")
 
 
+def _decided(
+    connection: Connection, principal: Principal | None, right: Right, outcome: Decision
+) -> Decided:
+    scope = connection.scope
+    client = scope.get("client")
+    is_report = right in _REPORTS and outcome == "allowed"
+    name = "" if principal is None else principal.name
+    if is_report and principal is not None and principal.kind == "capability":
+        name = "commands"
+    return Decided(
+        principal=name[:_LONGEST],
+        kind="nobody" if principal is None else principal.kind,
+        address=client[0] if client else "",
+        right=right.value,
+        method=str(scope.get("method", "")),
+        route=scope.get("path_template") or "",
+        object="" if is_report else _object_of(connection),
+        outcome=outcome,
+    )
+
+
 def _is_read(right: Right) -> bool:
     return right in {Right.EXECUTIONS_READ, Right.RESULTS_READ, Right.RESULTS_RESOLVE}
 
@@ -273,9 +283,14 @@ def _object_of(connection: Connection) -> str:
     for name, value in connection.path_params.items():
         kind = _OBJECTS.get(name)
         if kind is not None:
-            return f"{kind}:{str(value).removeprefix('/')}"[:_LONGEST]
+            # As the route reads it: the audit is asked for objects by their names.
+            text = str(value).removeprefix("/").replace(ENCODED_SLASH, "/")
+            number = parse_i64(text) if name in IDS else None
+            return f"{kind}:{text if number is None else number}"[:_LONGEST]
     return ""
 
 
 def _request_id(connection: Connection) -> str:
-    return connection.headers.get("x-request-id", "")[:64]
+    # Not by the mapping of all headers, which costs more than the rest of the decision.
+    sent = (value for name, value in connection.scope["headers"] if name == b"x-request-id")
+    return next(sent, b"").decode("latin-1")[:64]

@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from noetl_contract.access.capability import verified
@@ -52,8 +53,17 @@ class Identities:
         self._services = services
         self._command_key = command_key
         self._internal_token = settings.internal_token()
-        self._networks = settings.trusted_networks()
-        self._certificates = settings.certificate_roles()
+        # What a setting or a mac proves is the same principal each time.
+        self._system = self._widened(_with_role("internal", "token", Role.SYSTEM))
+        self._networks = [
+            (network, _with_role(f"{role}@{network}", "address", role))
+            for role, network in settings.trusted_networks()
+        ]
+        self._certificates = {
+            name: self._widened(_with_role(name, "certificate", role))
+            for name, role in settings.certificate_roles().items()
+        }
+        self._of_command = lru_cache(_MOST_KNOWN)(self._proven_command)
         self._jwt = JwtTokens(settings)
         self._known: Memory[bytes, Principal] = Memory(_MOST_KNOWN)
         self._unknown: Memory[bytes, str] = Memory(_MOST_UNKNOWN)
@@ -99,12 +109,12 @@ class Identities:
             return None
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped
-        for role, network in self._networks:
+        for network, principal in self._networks:
             if peer.version == network.version and peer in network:
-                return _with_role(f"{role}@{network}", "address", role)
+                return principal
         return None
 
-    def _of_command(self, user: str, password: str) -> Principal:
+    def _proven_command(self, user: str, password: str) -> Principal:
         capability = verified(user, password, self._command_key)
         if capability is None:
             raise login_needed(_UNKNOWN)
@@ -118,9 +128,9 @@ class Identities:
     async def _of_certificate(self, shown: Shown) -> Principal | None:
         """Return the principal that one of the certificate's names stands for."""
         for name in shown.names:
-            role = self._certificates.get(name)
-            if role is not None:
-                return self._widened(_with_role(name, "certificate", role))
+            principal = self._certificates.get(name)
+            if principal is not None:
+                return principal
         if not shown.names:
             return None
         mark = hashlib.sha256("\n".join(shown.names).encode()).digest()
@@ -140,7 +150,7 @@ class Identities:
     async def _of_token(self, token: str) -> Principal:
         sent = token.encode()
         if self._internal_token and hmac.compare_digest(sent, self._internal_token):
-            return self._widened(_with_role("internal", "token", Role.SYSTEM))
+            return self._system
         mark = hashlib.sha256(sent).digest()
         found = await self._remembered(mark, lambda: self._looked_up(token))
         if isinstance(found, Principal):

@@ -20,7 +20,8 @@ type Parameters = MultiDict[str]
 LONGEST_KEY = 500
 """Characters of an idempotency or deduplication key: a database index takes little more."""
 
-_IDS = frozenset({"catalog_id", "event_id", "execution_id", "request_id", "subscription_id"})
+IDS = frozenset({"catalog_id", "event_id", "execution_id", "request_id", "subscription_id"})
+"""Parameters of paths that are numbers."""
 _PARAMETER = re.compile(r"{(\w+):\w+}")
 _TRUE_WORDS = frozenset({"true", "1", "on", "yes", "t", "y"})
 _FALSE_WORDS = frozenset({"false", "0", "off", "no", "f", "n"})
@@ -88,7 +89,7 @@ def path_fields(request: AnyRequest, names: Sequence[str]) -> JsonObject:
     fields: JsonObject = {}
     for index, name in enumerate(names):
         segment = raw[name].removeprefix("/")
-        if name in _IDS:
+        if name in IDS:
             fields[name] = path_id(segment, index=index if len(names) > 1 else None)
         else:
             fields[name] = path_text(request, segment, name=name)

@@ -50,7 +50,7 @@ class RateGuard:
         self._buckets = {kind: Buckets(rate) for kind, rate in rates.items()}
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """Guard every route of the application.
+        """Guard every route of the application, by itself or behind the gatekeeper.
 
         Raises:
             Refusal: 429, the client has to wait.

@@ -139,15 +139,15 @@ class Shell:
         if body is not None:
             receive = body.counting(receive)
         try:
-            await self._known(inner, marks, receive, send)
+            await self._known(inner, receive, send)
         finally:
             if body is not None:
                 body.close()
 
-    async def _known(self, scope: Scope, marks: "_Marks", receive: Receive, send: Send) -> None:
+    async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request unless its client guesses logins."""
         logins = self._door.logins
-        login = None if logins is None else _login(marks)
+        login = None if logins is None else _login(scope)
         if logins is None or login is None:
             await self._measured(scope, receive, send)
             return
@@ -159,7 +159,10 @@ class Shell:
             await _answer(send, 429, _body(429, _GUESSING), (*_JSON, again))
             return
         status = await self._measured(scope, receive, send)
-        logins.note(address, login, is_good=status != 401)
+        # An answer of a route that asks for no login says nothing of it.
+        is_good = scope.get("user") is not None
+        if is_good or status == 401:
+            logins.note(address, login, is_good=is_good)
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 0
@@ -210,8 +213,6 @@ _MARKS = frozenset(
         b"sec-fetch-site",
         b"content-length",
         b"transfer-encoding",
-        b"authorization",
-        _TOKEN,
     }
 )
 _MEAGRE = 2  # headers for an origin that may not read
@@ -231,12 +232,14 @@ def _marks(scope: Scope) -> _Marks:
     return {name: value for name, value in scope["headers"] if name in _MARKS}
 
 
-def _login(marks: _Marks) -> bytes | None:
-    """Return what could be guessed: the capability of a command is nothing of the kind."""
-    shown = marks.get(b"authorization")
-    if shown is None:
-        return marks.get(_TOKEN)
-    return shown if shown[:7].lower() == b"bearer " else None
+def _login(scope: Scope) -> bytes | None:
+    """Return all that could be guessed: the capability of a command is nothing of the kind."""
+    shown = [
+        value
+        for name, value in scope["headers"]
+        if name == _TOKEN or (name == b"authorization" and value[:7].lower() == b"bearer ")
+    ]
+    return b"\n".join(shown) if shown else None
 
 
 def _shown(value: bytes) -> str:

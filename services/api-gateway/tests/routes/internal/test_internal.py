@@ -323,7 +323,7 @@ SPEC = {
 }
 
 
-def listening(world: World, spec: Json) -> None:
+def listening(world: World, spec: Json, **credential_fields: Json) -> None:
     found = {"path": "subscriptions/orders", "catalog_id": 9, "spec": spec}
     world.backend.answer("subscription.listener", found)
     world.backend.answer(
@@ -334,7 +334,7 @@ def listening(world: World, spec: Json) -> None:
     world.backend.answer("subscription.register", subscription)
     credential = {"id": "1", "name": "orders_key", "type": "generic", "data": {"token": "s3cr3t"}}
     credential |= {"created_at": "2026-06-15T12:00:00Z", "updated_at": "2026-06-15T12:00:00Z"}
-    world.backend.answer("credential.get", credential)
+    world.backend.answer("credential.get", credential | credential_fields)
 
 
 async def test_a_listener_gets_its_configuration(world: World) -> None:
@@ -366,6 +366,19 @@ async def test_a_listener_gets_its_configuration(world: World) -> None:
     ]
     (registration,) = world.backend.requests("subscription.register")
     assert (registration["path"], registration["catalog_id"]) == ("subscriptions/orders", 9)
+
+
+async def test_a_listener_has_no_secret_of_another_path(world: World) -> None:
+    statuses = []
+    for path in ("payments", "subscriptions/order", "subscriptions"):
+        listening(world, SPEC, allowed_paths=[path])
+        answer = await world.get("/api/internal/ingress/orders", **AUTHORIZED)
+        statuses.append(answer.status_code)
+        if answer.status_code == 403:
+            text = "Credential 'orders_key' may not be used in 'subscriptions/orders'"
+            assert answer.json()["error"] == text
+
+    assert statuses == [403, 403, 200]
 
 
 def changed(**ingress: Json) -> Json:

@@ -11,7 +11,7 @@ from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Finding, Severity, lint
 from noetl_engine.playbook.yaml import compose, to_json
 
-from noetl_catalog.entries.subscription import subscription_problem
+from noetl_catalog.entries.subscription import Subscription, read_subscription, subscription_problem
 
 _KIND_ALIASES = {
     "credentials": "credential",
@@ -46,6 +46,7 @@ class Document:
     meta: Json
     metadata: Json
     problems: tuple[Problem, ...]
+    subscription: Subscription | None = None
 
 
 def read_document(
@@ -84,6 +85,7 @@ def read_document(
         meta=metadata.get("labels"),
         metadata=dict(metadata),
         problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
+        subscription=read_subscription(tree) if kind == "subscription" else None,
     )
 
 

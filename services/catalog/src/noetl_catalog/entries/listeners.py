@@ -8,6 +8,10 @@ from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
 
 from noetl_catalog.entries.store import SubscriptionDocument
+from noetl_catalog.entries.subscription import listener_of
+
+MOST_SUBSCRIPTIONS = 2000
+"""How many are looked through."""
 
 
 def find_listener(
@@ -16,8 +20,7 @@ def find_listener(
     """Return the subscription whose gateway path ends in a name; run it in a thread."""
     for document in documents:
         spec = _spec(document.content)
-        path = _map(spec.get("ingress")).get("gateway_path")
-        if isinstance(path, str) and path.rstrip("/").rpartition("/")[2] == listener:
+        if listener_of(spec) == listener:
             return ListenerSubscription(
                 path=document.path, catalog_id=document.catalog_id, spec=spec
             )

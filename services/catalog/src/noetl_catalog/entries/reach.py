@@ -3,6 +3,9 @@
 from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.access.rights import Right
 from noetl_contract.rpc import Refusal
+from noetl_contract.subjects import pool_segment
+
+from noetl_catalog.entries.subscription import Subscription
 
 
 def hides(principal: Principal | None, path: str) -> bool:
@@ -23,6 +26,21 @@ def change_refused(principal: Principal | None, path: str) -> Refusal | None:
         text = f"'{path}' needs the right `{Right.SYSTEM_PATHS}`, which {principal.name} hasn't got"
         return Refusal(403, text)
     return Refusal(403, f"'{path}' is outside of the namespaces of {principal.name}")
+
+
+def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -> Refusal | None:
+    """Return why a caller may not have messages start a playbook; None when it may.
+
+    They start it with the login of a gateway or a worker, which reaches more than the caller.
+    """
+    if principal is None or wanted is None:
+        return None
+    pool = pool_segment(execution_pool=wanted.pool, playbook_path=wanted.playbook)
+    if (refused := change_refused(principal, wanted.playbook)) is not None:
+        return refused
+    if principal.may_run_on(pool):
+        return None
+    return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
 
 
 def stems(principal: Principal | None) -> list[str] | None:

@@ -37,15 +37,13 @@ from noetl_contract.rpc.models import Nothing
 
 from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
-from noetl_catalog.entries.listeners import find_listener
+from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.reach import stems
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.ui_schema import read_form
-
-_MOST_SUBSCRIPTIONS = 2000
 
 
 class ReadHandlers(Handlers):
@@ -138,7 +136,7 @@ class ReadHandlers(Handlers):
     async def on_listener(self, request: ListenerRequest) -> ListenerSubscription | Refusal:
         """Return the subscription whose gateway path ends in a name."""
         listener = request.listener
-        documents = await self._store.list_newest_subscriptions(limit=_MOST_SUBSCRIPTIONS)
+        documents = await self._store.list_newest_subscriptions(limit=MOST_SUBSCRIPTIONS)
         found = await asyncio.to_thread(find_listener, documents, listener)
         if found is None:
             return Refusal(404, f"No push subscription for ingress listener '{listener[:200]}'")

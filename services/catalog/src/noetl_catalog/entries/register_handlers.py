@@ -33,8 +33,9 @@ from noetl_catalog.entries.documents import (
     document_findings,
     read_document,
 )
+from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
-from noetl_catalog.entries.reach import change_refused
+from noetl_catalog.entries.reach import change_refused, dispatch_refused
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
@@ -164,7 +165,26 @@ class RegisterHandlers(Handlers):
                 problem=f"The document belongs to '{document.path}', not to '{path}'"
             )
         refused = change_refused(principal, document.path)
+        refused = refused or dispatch_refused(principal, document.subscription)
+        refused = refused or await self._listener_refused(principal, document)
         return refused or await self._insert(document)
+
+    async def _listener_refused(
+        self, principal: Principal | None, document: Document
+    ) -> Refusal | None:
+        """Return why a subscription may not listen under its name: it would get others' messages.
+
+        Of two that listen under one name the first by path is taken.
+        """
+        name = None if document.subscription is None else document.subscription.listener
+        if principal is None or principal.is_whole or name is None:
+            return None
+        known = await self._store.list_newest_subscriptions(limit=MOST_SUBSCRIPTIONS)
+        others = [one for one in known if not principal.reaches(one.path)]
+        found = await self._parsers.run(find_listener, others, name)
+        if found is None or isinstance(found, Refusal):
+            return found
+        return Refusal(409, f"Another subscription listens as '{name[:200]}' already")
 
     async def _insert(self, document: Document) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()

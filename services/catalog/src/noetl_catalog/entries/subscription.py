@@ -1,6 +1,7 @@
 """Validation of documents of kind Subscription; the first broken rule decides."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from noetl_contract.json import Json
 
@@ -19,6 +20,38 @@ _BATCH_CAP = 1000
 
 class _BrokenRuleError(Exception):
     """One rule of the document is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a subscription asks for.
+
+    Attributes:
+        playbook: path of what its messages start.
+        pool: worker pool for that, if it says so.
+        listener: name under which it listens at a gateway, if it does.
+    """
+
+    playbook: str
+    pool: str | None
+    listener: str | None
+
+
+def read_subscription(document: Mapping[str, Json]) -> Subscription:
+    """Return what a valid document asks for."""
+    spec = _mapping_or_empty(document["spec"])
+    dispatch = _mapping_or_empty(spec.get("dispatch"))
+    return Subscription(
+        playbook=_text(dispatch.get("playbook"), ""),
+        pool=_text(dispatch.get("execution_pool"), "") or None,
+        listener=listener_of(spec),
+    )
+
+
+def listener_of(spec: Mapping[str, Json]) -> str | None:
+    """Return the last part of a gateway path; None without one."""
+    path = _mapping_or_empty(spec.get("ingress")).get("gateway_path")
+    return path.rstrip("/").rpartition("/")[2] if isinstance(path, str) else None
 
 
 def subscription_problem(document: Mapping[str, Json]) -> str | None:

@@ -23,7 +23,7 @@ SELECT
     o.asked,
     CASE
         WHEN o.workload::TEXT ~* (
-                'passw|pwd|secret|token|bearer|jwt|auth|credential|pem|cert|key|connection'
+                'passw|pwd|passphrase|secret|token|bearer|jwt|auth|credential|pem|cert|key|connection'
             )
             THEN o.workload
     END AS workload

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from litestar import Response, get
 from litestar.params import FromPath
+from noetl_contract.access.principal import is_below
 from noetl_contract.access.rights import Right
 from noetl_contract.http.secrets.credentials import CredentialRead
 from noetl_contract.http.system.internal import IngressAnswer
@@ -48,7 +49,7 @@ async def ingress_config(
     listener = path_text(request, listener, name="listener")
     found = await gateway.services.ask(SUBSCRIPTION_LISTENER, ListenerRequest(listener=listener))
     spec = found.spec
-    verify = await _verify(gateway, _map(spec.get("ingress")).get("verify"))
+    verify = await _verify(gateway, _map(spec.get("ingress")).get("verify"), path=found.path)
     dispatch = _map(spec.get("dispatch"))
     playbook = dispatch.get("playbook")
     if not isinstance(playbook, str) or not playbook:
@@ -75,7 +76,7 @@ async def ingress_config(
     return json_answer(request, answer)
 
 
-async def _verify(gateway: Gateway, wanted: Json) -> JsonObject:
+async def _verify(gateway: Gateway, wanted: Json, *, path: str) -> JsonObject:
     if not isinstance(wanted, dict):
         raise Refusal(422, "ingress.verify is required")
     kind = wanted.get("type")
@@ -89,7 +90,7 @@ async def _verify(gateway: Gateway, wanted: Json) -> JsonObject:
         alias = _word(wanted.get("secret"))
         if alias is None:
             raise Refusal(422, "ingress.verify.secret (a credential alias) is required")
-        found["secret"] = await _secret(gateway, alias)
+        found["secret"] = await _secret(gateway, alias, path=path)
     for name in ("audience", "service_account"):
         value = _word(wanted.get(name))
         if value is not None:
@@ -97,12 +98,16 @@ async def _verify(gateway: Gateway, wanted: Json) -> JsonObject:
     return found
 
 
-async def _secret(gateway: Gateway, alias: str) -> str:
-    """Return the secret behind a credential's alias."""
+async def _secret(gateway: Gateway, alias: str, *, path: str) -> str:
+    """Return the secret behind a credential's alias, which the subscription's path may use."""
     wanted = CredentialRead(identifier=alias, include_data=True)
     # The edge verifies with it; the caller, a gateway, need not be able to read credentials.
     with as_the_edge():
-        data: Json = (await gateway.services.ask(CREDENTIAL_GET, wanted)).data
+        credential = await gateway.services.ask(CREDENTIAL_GET, wanted)
+    paths = credential.allowed_paths
+    if paths is not None and not any(is_below(path, one) for one in paths):
+        raise Refusal(403, f"Credential '{alias[:200]}' may not be used in '{path}'")
+    data: Json = credential.data
     if isinstance(data, str):
         return data
     for name in _SECRET_FIELDS:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 from noetl_common.bus.inbox import Incoming
 from noetl_common.logging import get_logger
+from noetl_contract.access.rights import Right
 from noetl_contract.events import EventMessage, status_of_terminal
 from noetl_contract.http.masking import masked
 from noetl_contract.http.scalars import parse_i64
@@ -111,7 +112,11 @@ class EventStream:
         places = self._gateway.places
         full = places.full(scope)
         if full is not None:
-            raise busy("Too many event streams are open") if full == "all" else _own(full)
+            if full == "all":
+                raise busy("Too many event streams are open")
+            if self._gateway.gatekeeper is not None:
+                self._gateway.gatekeeper.refused_here(Right.EXECUTIONS_READ, "limited")
+            raise _own(full)
         places.take(scope)
         OPEN_STREAMS.inc()
         try:
