@@ -38,23 +38,34 @@ def begin_restart(draft: Draft, message: ExecuteMessage, view: OriginView | None
         could_not_decide = end.meta.get("reason") == "evaluate_error"
         take_over.cause = (end.parent_event_id or 0) if could_not_decide else 0
     _check_graph(draft.playbook, message.version, origin)
-    meta: dict[str, Json] = {
+    context = view.started.context if isinstance(view.started.context, dict) else {}
+    workload = context.get("workload") or {}
+    begin(
+        draft,
+        message,
+        workload,
+        meta={"restart": _told(message, restart, origin, take_over)},
+        take_over=take_over,
+    )
+    draft.decision.continue_later = True
+    started_answer(draft)
+
+
+def _told(message: ExecuteMessage, restart: Restart, origin: State, take_over: TakeOver) -> Json:
+    """Return what the first row says: the origin, its position and what is changed."""
+    told: dict[str, Json] = {
         "execution_id": str(origin.execution_id),
         "position": origin.position,
         "status": origin.status,
         "from_steps": list(take_over.again),
     }
     if restart.iterations is not None:
-        meta["iterations"] = list(restart.iterations)
+        told["iterations"] = list(restart.iterations)
     if restart.input:
-        meta["input"] = sorted(restart.input)
+        told["input"] = sorted(restart.input)
     if message.version != origin.version:
-        meta["version"] = {"of_origin": origin.version, "now": message.version}
-    context = view.started.context if isinstance(view.started.context, dict) else {}
-    workload = context.get("workload") or {}
-    begin(draft, message, workload, meta={"restart": meta}, take_over=take_over)
-    draft.decision.continue_later = True
-    started_answer(draft)
+        told["version"] = {"of_origin": origin.version, "now": message.version}
+    return told
 
 
 def _plan(playbook: Playbook, restart: Restart, origin: State) -> TakeOver:
