@@ -165,7 +165,9 @@ def test_it_does_not_count_as_lost_or_late(reload: bool):
 @RELOADS
 def test_iterations_and_claims_of_rows_end_so_as_well(reload: bool):
     step = make_step("a", "b", loop=make_loop([1, 2], mode="parallel"))
-    run = begin(reload=reload, playbook=make_playbook(make_step("start", "a"), step, make_step("b")))
+    run = begin(
+        reload=reload, playbook=make_playbook(make_step("start", "a"), step, make_step("b"))
+    )
     for index in range(2):
         command = reported(run, f"a:i{index}", data={"n": index})
         run.decide(ResultRecorded(command.event_id, 0))
@@ -174,7 +176,9 @@ def test_iterations_and_claims_of_rows_end_so_as_well(reload: bool):
 
     loop = Loop(iterator="row", mode=LoopMode.CURSOR, cursor=Cursor(claim="SELECT 1"))
     step = make_step("a", "b", loop=loop)
-    run = begin(reload=reload, playbook=make_playbook(make_step("start", "a"), step, make_step("b")))
+    run = begin(
+        reload=reload, playbook=make_playbook(make_step("start", "a"), step, make_step("b"))
+    )
     command = reported(run, "a", data={"rows": [{"id": 1}]})
     run.decide(ResultRecorded(command.event_id, 0))
     assert run.find("a:i0")
