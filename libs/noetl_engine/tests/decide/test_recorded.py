@@ -60,7 +60,7 @@ def silent(run: Run, seconds: float = 120.0) -> dict[str, WorkerSeen]:
 
 @RELOADS
 @pytest.mark.parametrize("fast", [False, True], ids=["posted", "by message"])
-def test_a_recorded_result_ends_its_command(reload: bool, fast: bool):
+def test_a_recorded_result_ends_its_command(*, reload: bool, fast: bool):
     run = begin(reload=reload)
     command = reported(run, "a", data={"n": 3}, fast=fast)
 
@@ -128,7 +128,7 @@ def test_a_run_without_a_result_is_left_alone():
 
 
 @RELOADS
-def test_nobody_else_gets_a_command_whose_result_is_recorded(reload: bool):
+def test_nobody_else_gets_a_command_whose_result_is_recorded(*, reload: bool):
     run = begin(reload=reload)
     command = reported(run, "a", data={"n": 3})
 
@@ -149,7 +149,7 @@ def test_the_same_process_does_not_get_it_again_either():
 
 
 @RELOADS
-def test_it_does_not_count_as_lost_or_late(reload: bool):
+def test_it_does_not_count_as_lost_or_late(*, reload: bool):
     run = begin(reload=reload, limits=Limits(max_attempts=1))
     command = reported(run, "a")
     run.decide(CommandExhausted(command.event_id, 0))
@@ -163,7 +163,7 @@ def test_it_does_not_count_as_lost_or_late(reload: bool):
 
 
 @RELOADS
-def test_iterations_and_claims_of_rows_end_so_as_well(reload: bool):
+def test_iterations_and_claims_of_rows_end_so_as_well(*, reload: bool):
     step = make_step("a", "b", loop=make_loop([1, 2], mode="parallel"))
     run = begin(
         reload=reload, playbook=make_playbook(make_step("start", "a"), step, make_step("b"))

@@ -22,7 +22,7 @@ async def has_gone_on(shard: Shard, command: Command) -> bool:
 
 @pytest.mark.parametrize("is_heard", [True, False], ids=["heartbeats", "no heartbeats"])
 async def test_l8_a_result_with_nothing_behind_it_ends_its_command(
-    shard: Shard, replica: Replica, held: Command, is_heard: bool
+    shard: Shard, replica: Replica, held: Command, *, is_heard: bool
 ) -> None:
     if is_heard:
         await hear(shard, replica)
