@@ -150,7 +150,7 @@ class Execution:
         return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
 
 
-def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
+def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     match message:
         case ExecuteMessage():
             decide_start(draft, message)
