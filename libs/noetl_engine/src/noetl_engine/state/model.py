@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.failures import Cause
 from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
@@ -206,6 +207,12 @@ class State:
     renamed: dict[str, int] = field(default_factory=dict)
     """``id:fingerprint`` as sent → id under which a colliding event was stored."""
     progress: Progress = field(default_factory=Progress)
+    causes: dict[str, Cause] = field(default_factory=dict)
+    """Failures of the present or last run of steps, of each the first."""
+    soft: Cause | None = None
+    """The first soft error."""
+    answered: dict[int, Cause] = field(default_factory=dict)
+    """Soft errors in the results of open commands."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 
