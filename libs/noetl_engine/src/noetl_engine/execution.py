@@ -21,6 +21,7 @@ from noetl_engine.decide.finish import (
     decide_cancel,
     decide_exhausted,
     decide_finalize,
+    decide_recorded,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
@@ -34,6 +35,7 @@ from noetl_engine.inputs import (
     Continued,
     Facts,
     Input,
+    ResultRecorded,
     StepTimedOut,
 )
 from noetl_engine.outputs import Answer, Decision, Progress
@@ -148,7 +150,7 @@ class Execution:
         return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
 
 
-def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
+def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     match message:
         case ExecuteMessage():
             decide_start(draft, message)
@@ -166,6 +168,8 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case pe
             decide_finalize(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
+        case ResultRecorded():
+            decide_recorded(draft, message)
         case StepTimedOut():
             decide_timeout(draft, message)
         case CallbackTimedOut():

@@ -41,6 +41,8 @@ class CommandChange:
     ended_at: datetime | None = None
     lease_until: datetime | None = None
     error: str | None = None
+    result_event_id: int | None = None
+    """The ``call.done`` of this decision that has recorded the command's result."""
 
 
 @dataclass(slots=True)

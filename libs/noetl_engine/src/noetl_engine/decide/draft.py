@@ -46,6 +46,7 @@ class Draft:
     """Commands issued so far (W9)."""
     _touched: dict[int, CommandState] = field(default_factory=dict)
     _endings: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    _results: dict[int, int] = field(default_factory=dict)
     _ended_before: bool = False
 
     def __post_init__(self) -> None:
@@ -76,6 +77,8 @@ class Draft:
                 ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
                 error = command.error if ended == "FAILED" else None
                 self._endings[command.event_id] = (ended, error)
+            elif command.call == row.position:
+                self._results[command.event_id] = row.event_id
         return row
 
     def apply(self, op: list[Json]) -> None:
@@ -282,7 +285,11 @@ class Draft:
 
     def _change_of(self, command: CommandState) -> CommandChange:
         ended, error = self._endings.get(command.event_id, (None, None))
-        lease = timedelta(seconds=self.facts.limits.lease_seconds)
+        limits = self.facts.limits
+        # With its result in the log the command can end without its worker.
+        lease = timedelta(
+            seconds=limits.lease_seconds if command.call is None else limits.result_seconds
+        )
         # Nobody holds a parked command: its worker is done with it.
         held = bool(command.holds) and command.parked is None
         status = "PENDING"
@@ -304,4 +311,5 @@ class Draft:
             ended_at=None if ended is None else self.facts.now,
             lease_until=None if ended or not held else self.facts.now + lease,
             error=error,
+            result_event_id=self._results.get(command.event_id),
         )
