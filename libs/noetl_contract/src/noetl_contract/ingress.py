@@ -43,6 +43,18 @@ class WireEvent(Model):
     created_at: datetime | None = None
 
 
+class Restart(Model):
+    """What a start goes on from: the execution of the same shard that ended, and what is changed.
+
+    Without ``from_step`` it is what failed; with ``iterations`` only these of that loop run again.
+    """
+
+    execution_id: int
+    from_step: str | None = None
+    iterations: list[int] | None = None
+    input: JsonObject | None = None
+
+
 class ExecuteMessage(Model):
     """Start an execution whose id exists already; the playbook version is pinned (S5).
 
@@ -73,6 +85,7 @@ class ExecuteMessage(Model):
     namespace: str | None = None
     root_execution_id: int | None = None
     depth: int = Field(default=0, ge=0)
+    restart: Restart | None = None
 
 
 class EventsMessage(Model):
