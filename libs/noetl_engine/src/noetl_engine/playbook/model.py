@@ -159,6 +159,8 @@ class Task:
             they travel to the worker, unrendered. Absent keys are absent.
         rendered: The keys the server renders; ``kind`` included.
         line: One-based line of the item in the text.
+        left: Texts in ``rendered`` that name what only the running pipeline has, and therefore
+            travel as they are too.
     """
 
     label: str
@@ -166,6 +168,7 @@ class Task:
     verbatim: ValueMap = field(default_factory=dict)
     rendered: ValueMap = field(default_factory=dict)
     line: int | None = field(default=None, compare=False)
+    left: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

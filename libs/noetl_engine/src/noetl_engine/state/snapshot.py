@@ -1,7 +1,7 @@
 """Snapshots: a state as bytes, and back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from operator import attrgetter
 
@@ -21,6 +21,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 
 SNAPSHOT_FORMAT = 3
@@ -53,6 +54,7 @@ def dump_state(state: State) -> bytes:
             "causes": {name: _cause(cause) for name, cause in state.causes.items()},
             "soft": None if state.soft is None else _cause(state.soft),
             "answered": [(number, _cause(cause)) for number, cause in state.answered.items()],
+            **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
@@ -94,6 +96,8 @@ def load_state(snapshot: bytes) -> State:
     state.soft = cause_of(data.get("soft"))
     answered = data.get("answered", ())
     state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}
+    if "take_over" in data:
+        state.take_over = TakeOver(**data["take_over"])
     return state
 
 
