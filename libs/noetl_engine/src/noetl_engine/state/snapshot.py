@@ -1,7 +1,7 @@
 """Snapshots: a state as bytes, and back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from operator import attrgetter
 
@@ -20,6 +20,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 
 SNAPSHOT_FORMAT = 3
@@ -49,6 +50,7 @@ def dump_state(state: State) -> bytes:
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
             "progress": state.progress,
+            **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
@@ -80,6 +82,8 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    if "take_over" in data:
+        state.take_over = TakeOver(**data["take_over"])
     return state
 
 
