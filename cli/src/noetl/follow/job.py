@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noetl_common.settings import PlaybookSettings
-from noetl_contract.failures import cause_of
+from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.lint import Severity, lint
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import status_of_terminal
-from noetl_contract.failures import Cause, cause_of
+from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import Json, JsonObject
 
 

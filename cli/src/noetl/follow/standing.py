@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from noetl_contract.failures import Cause, cause_of
+from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import JsonObject
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import EventRow, ExecutionStatus
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 
 

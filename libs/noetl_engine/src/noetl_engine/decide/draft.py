@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 from noetl_template import work_spent
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from noetl_contract.events import EventType
-from noetl_contract.failures import SOFT_SUCCESS
+from noetl_contract.failures.soft import SOFT_SUCCESS
 from noetl_contract.ingress import CommandOutcomeMessage, EventsMessage, WireEvent
 
 from noetl_engine.decide.callback import find_awaiting

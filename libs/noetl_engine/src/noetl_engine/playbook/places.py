@@ -2,7 +2,7 @@
 
 import re
 
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 
 from noetl_engine.playbook.model import Pipeline, Playbook, Step, Task
 

@@ -3,13 +3,8 @@
 from collections.abc import Mapping
 
 from noetl_contract.events import EventRow, EventType
-from noetl_contract.failures import (
-    SOFT_SUCCESS,
-    Cause,
-    brief,
-    kind_of_message,
-    soft_error_in,
-)
+from noetl_contract.failures.cause import Cause, brief, kind_of_message
+from noetl_contract.failures.soft import SOFT_SUCCESS, soft_error_in
 from noetl_contract.json import Json
 
 from noetl_engine.state.model import CommandState, State, StepState

@@ -38,7 +38,7 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
-from noetl_contract.failures import cause_of
+from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json
 
 from noetl_engine.state.failures import (

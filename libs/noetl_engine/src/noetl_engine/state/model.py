@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import ExecutionStatus
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.outputs import Progress

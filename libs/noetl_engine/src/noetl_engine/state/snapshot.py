@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import orjson
 from noetl_contract.events import ExecutionStatus
-from noetl_contract.failures import Cause, cause_of
+from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, ExecutionStatus
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject, embed, encode_text
 from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 from noetl_contract.ingress import (
     CancelMessage,
     CommandOutcomeMessage,

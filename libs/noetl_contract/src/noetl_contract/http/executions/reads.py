@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
-from noetl_contract.failures import Cause
+from noetl_contract.failures.cause import Cause
 from noetl_contract.http.scalars import I32, Flag, IfTrue
 from noetl_contract.model import Model, example
 

@@ -1,7 +1,7 @@
 """The terminal event of an execution: nothing is left to do, or nothing can be decided."""
 
 from noetl_contract.events import EventType
-from noetl_contract.failures import Cause, brief, with_other_steps
+from noetl_contract.failures.cause import Cause, brief, with_other_steps
 from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
