@@ -5,17 +5,18 @@
 SELECT
     s.execution_id, s.path, s.version, s.ended_at, s.error, last.meta, last.error AS event_error
 FROM noetl.execution_state AS s
-CROSS JOIN LATERAL (
-    SELECT e.meta, e.error
-    FROM noetl.event AS e
-    WHERE
-        e.execution_id = s.execution_id
-        AND e.event_type IN ('playbook.failed', 'playbook_failed', 'workflow.failed')
-        -- Only reports that came too late are behind an end.
-        AND e.position > s.position - 10000
-    ORDER BY e.position
-    LIMIT 1
-) AS last
+CROSS JOIN
+    LATERAL (
+        SELECT e.meta, e.error
+        FROM noetl.event AS e
+        WHERE
+            e.execution_id = s.execution_id
+            AND e.event_type IN ('playbook.failed', 'playbook_failed', 'workflow.failed')
+            -- Only reports that came too late are behind an end.
+            AND e.position > s.position - 10000
+        ORDER BY e.position
+        LIMIT 1
+    ) AS last
 WHERE
     s.execution_id = ANY($1::BIGINT[])
     AND s.status = 'FAILED'

@@ -30,7 +30,8 @@ ON CONFLICT (day) DO UPDATE SET executions = stored.executions + excluded.execut
 
 -- name: move_executions
 -- Moves rows to the position of the state row where that is further, and the counters by the
--- difference. Answers with those that have failed since. A rebuild also rewrites rows at that position, whatever their content (P3).
+-- difference. Answers with those that have failed since. A rebuild also rewrites rows at that
+-- position, whatever their content (P3).
 -- $1 execution ids, $2 also rows at the position of their state
 WITH old AS MATERIALIZED (
     SELECT e.execution_id, e.path, e.status, e.position

@@ -51,8 +51,7 @@ ORDER BY t.due_at
 LIMIT $2;
 
 -- name: open_children
--- Children that run, oldest first: those that commands have started, and those that name this one as
--- their parent. $1 execution id, $2 limit
+-- Children that run, oldest first. $1 execution id, $2 limit
 SELECT
     s.execution_id, s.path, s.status, s.started_at, s.current_step AS step,
     count(*) OVER () AS total
@@ -66,6 +65,27 @@ LIMIT $2;
 -- name: open_loops
 -- The loops of steps with open iterations: their newest entry, and their commands since.
 -- $1 execution id, $2 steps
+WITH entry AS MATERIALIZED (
+    SELECT f.*
+    FROM unnest($2::TEXT[]) AS wanted (step)
+    CROSS JOIN
+        LATERAL (
+            SELECT
+                e.node_name AS step,
+                e.event_id,
+                e.created_at AT TIME ZONE 'UTC' AS since,
+                (e.result #>> '{context,iterations_expected}')::INTEGER AS total,
+                (e.note ->> 'limit')::INTEGER AS loop_limit
+            FROM noetl.event AS e
+            WHERE
+                e.execution_id = $1
+                AND e.event_type = 'step.enter'
+                AND e.node_name = wanted.step
+            ORDER BY e.position DESC
+            LIMIT 1
+        ) AS f
+)
+
 SELECT
     entry.step,
     entry.total,
@@ -73,22 +93,7 @@ SELECT
     entry.since,
     count(*) FILTER (WHERE c.status IN ('PENDING', 'CLAIMED', 'RUNNING')) AS in_flight,
     count(*) FILTER (WHERE c.status NOT IN ('PENDING', 'CLAIMED', 'RUNNING')) AS ended
-FROM unnest($2::TEXT[]) AS wanted (step)
-CROSS JOIN LATERAL (
-    SELECT
-        wanted.step,
-        e.event_id,
-        e.created_at AT TIME ZONE 'UTC' AS since,
-        (e.result #>> '{context,iterations_expected}')::INTEGER AS total,
-        (e.note ->> 'limit')::INTEGER AS loop_limit
-    FROM noetl.event AS e
-    WHERE
-        e.execution_id = $1
-        AND e.event_type = 'step.enter'
-        AND e.node_name = wanted.step
-    ORDER BY e.position DESC
-    LIMIT 1
-) AS entry
+FROM entry
 LEFT JOIN noetl.command AS c
     ON c.execution_id = $1
     AND c.step_name = entry.step

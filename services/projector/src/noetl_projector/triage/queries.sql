@@ -47,7 +47,8 @@ ORDER BY max(n.failed_at) DESC, n.fingerprint
 LIMIT $7 OFFSET $8;
 
 -- name: failures_of
--- Open failures of a group, oldest first. $1 fingerprint, $2 path prefixes or null for all, $3 limit
+-- Open failures of a group, oldest first. $1 fingerprint, $2 path prefixes or null for all,
+-- $3 limit
 SELECT f.execution_id
 FROM noetl.failure AS f
 WHERE
