@@ -61,6 +61,11 @@ class CallbackTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The timer row of kind ``deadline`` is due."""
+
+
+@dataclass(frozen=True, slots=True)
 class Continued:
     """Go on with a fan-out that was larger than one commit (W9)."""
 
@@ -77,6 +82,7 @@ type Input = (
     | ResultRecorded
     | StepTimedOut
     | CallbackTimedOut
+    | DeadlinePassed
     | Continued
 )
 """The messages of the ingress stream, and what the service itself has to say."""

@@ -136,7 +136,11 @@ def _append_started(
             "workload": workload,
         },
         meta=meta,
-        note={"version": message.version, "commands": generated},
+        note={
+            "version": message.version,
+            "commands": generated,
+            **draft.begin_deadline(draft.playbook.timeout_seconds),
+        },
     )
     draft.append(row)
     draft.trigger = row.event_id

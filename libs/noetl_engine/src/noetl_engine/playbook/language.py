@@ -91,6 +91,7 @@ PLAYBOOK: Final = Level(
             list_of(reference("Step")),
             is_required=True,
         ),
+        "spec": Key("Limits of an execution.", reference("PlaybookSpec")),
         "keychain": Key("Credentials the playbook needs.", list_of(reference("KeychainEntry"))),
         "workbook": Key("Tools that steps may refer to.", list_of(reference("WorkbookTask"))),
         "executor": Key(
@@ -100,6 +101,10 @@ PLAYBOOK: Final = Level(
         ),
         "vars": Key("Old name of workload.", ANY, inert="it is ignored, write 'workload'"),
     },
+)
+PLAYBOOK_SPEC: Final = Level(
+    doc="Limits of an execution.",
+    keys={"timeout": Key("Deadline of an execution from its start: 30, 30s, 5m or 1h.", TEXT)},
 )
 METADATA: Final = Level(
     doc="Name and catalog path of a playbook.",
@@ -421,6 +426,7 @@ TOOL_OUTPUT: Final = Level(
 
 LEVELS: Final[Mapping[str, Level]] = {
     "Playbook": PLAYBOOK,
+    "PlaybookSpec": PLAYBOOK_SPEC,
     "Metadata": METADATA,
     "Executor": EXECUTOR,
     "KeychainEntry": KEYCHAIN_ENTRY,

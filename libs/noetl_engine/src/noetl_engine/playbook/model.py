@@ -243,6 +243,8 @@ class Playbook:
         path: ``metadata.path``; it selects the command pool.
         steps: By name, in document order; always contains ``start``.
         workload: Execution defaults; empty when the block is not a mapping.
+        timeout_seconds: ``spec.timeout``, the deadline of an execution; ``None`` when absent or not
+            understood.
     """
 
     name: str
@@ -250,6 +252,7 @@ class Playbook:
     steps: Mapping[str, Step]
     workload: ValueMap = field(default_factory=dict)
     keychain: tuple[KeychainEntry, ...] = ()
+    timeout_seconds: float | None = None
 
     @property
     def start(self) -> Step:

@@ -206,6 +206,8 @@ class State:
     renamed: dict[str, int] = field(default_factory=dict)
     """``id:fingerprint`` as sent → id under which a colliding event was stored."""
     progress: Progress = field(default_factory=Progress)
+    deadline: tuple[int, float] | None = None
+    """The timer of the execution's deadline, and its seconds from the start."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 

@@ -49,6 +49,7 @@ def dump_state(state: State) -> bytes:
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
             "progress": state.progress,
+            "deadline": state.deadline,
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
@@ -80,6 +81,8 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    deadline = data.get("deadline")  # absent in those of the release before
+    state.deadline = None if deadline is None else (deadline[0], deadline[1])
     return state
 
 

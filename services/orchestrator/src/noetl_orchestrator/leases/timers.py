@@ -5,7 +5,13 @@ from time import monotonic
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_engine.inputs import CallbackTimedOut, Continued, Input, StepTimedOut
+from noetl_engine.inputs import (
+    CallbackTimedOut,
+    Continued,
+    DeadlinePassed,
+    Input,
+    StepTimedOut,
+)
 from noetl_engine.outputs import Answer
 
 from noetl_orchestrator.log.store import Store
@@ -19,6 +25,7 @@ _log = get_logger()
 
 STEP_TIMEOUT_TIMER = "step_timeout"
 CALLBACK_TIMER = "callback_timeout"
+DEADLINE_TIMER = "deadline"
 _YOUNG_LEASES = 3
 _BEGAN = monotonic()
 
@@ -95,6 +102,8 @@ def _input_of(timer: DueTimer) -> Input | None:
             return StepTimedOut(event_id, holds) if isinstance(event_id, int) else None
         case kind if kind == CALLBACK_TIMER:
             return CallbackTimedOut(event_id) if isinstance(event_id, int) else None
+        case kind if kind == DEADLINE_TIMER:
+            return DeadlinePassed()
         case kind if kind == CONTINUE_TIMER:
             return Continued()
         case _:
