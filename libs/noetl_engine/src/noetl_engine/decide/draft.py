@@ -46,6 +46,8 @@ class Draft:
     """Commands issued so far (W9)."""
     _touched: dict[int, CommandState] = field(default_factory=dict)
     _endings: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    _recorded: set[int] = field(default_factory=set)
+    """Commands that the origin has run: they are in the log alone."""
     _results: dict[int, int] = field(default_factory=dict)
     _ended_before: bool = False
 
@@ -125,8 +127,38 @@ class Draft:
             event_type, name, status, result=result, parent_event_id=self.trigger, **columns
         )
 
+    @property
+    def is_taking_over(self) -> bool:
+        """Whether steps are entered only: a restarted execution has not all results yet."""
+        return self.state.take_over is not None
+
+    def issue_recorded(self, built: BuiltCommand) -> CommandState:
+        """Append the ``command.issued`` of a run that the origin has in its log."""
+        row = self._append_issued(built)
+        self._recorded.add(row.event_id)
+        return self.state.commands[row.event_id]
+
     def issue(self, built: BuiltCommand) -> None:
         """Append the ``command.issued`` of a built command."""
+        state = self.state
+        row = self._append_issued(built)
+        self.issued += 1
+        iteration = built.iteration
+        self.decision.commands.append(
+            NewCommand(
+                event_id=row.event_id,
+                command_id=row.meta["command_id"],
+                step=built.step,
+                tool_kind=built.tool_kind,
+                pool=pool_of(self.playbook, state.pool),
+                context=built.context,
+                meta=row.meta,
+                iteration_index=None if iteration is None else iteration.index,
+                trace=state.trace,
+            )
+        )
+
+    def _append_issued(self, built: BuiltCommand) -> EventRow:
         state = self.state
         event_id = self.facts.new_id()
         meta = built.meta(
@@ -146,22 +178,7 @@ class Draft:
             meta=meta,
             note=dict(built.note) or None,
         )
-        self.append(row)
-        self.issued += 1
-        iteration = built.iteration
-        self.decision.commands.append(
-            NewCommand(
-                event_id=event_id,
-                command_id=meta["command_id"],
-                step=built.step,
-                tool_kind=built.tool_kind,
-                pool=pool_of(self.playbook, state.pool),
-                context=built.context,
-                meta=meta,
-                iteration_index=None if iteration is None else iteration.index,
-                trace=state.trace,
-            )
-        )
+        return self.append(row)
 
     def begin_hold(
         self,
@@ -282,7 +299,11 @@ class Draft:
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
-        decision.changes = [self._change_of(command) for command in self._touched.values()]
+        decision.changes = [
+            self._change_of(command)
+            for command in self._touched.values()
+            if command.event_id not in self._recorded
+        ]
         decision.timers = [
             timer for timer in decision.timers if timer.payload.get("event_id") not in self._endings
         ]

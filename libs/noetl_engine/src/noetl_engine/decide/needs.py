@@ -23,6 +23,8 @@ from noetl_engine.state.memory import RUN_ENDS, Memory
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import context_positions
 
+_ALL = 1 << 62
+
 
 def check_rows(memory: Memory, message: Input) -> None:
     """Ask for values that were not kept over a restore.
@@ -56,6 +58,9 @@ def check_rows(memory: Memory, message: Input) -> None:
             _check_recorded(memory, event_id)
         case ResultRecorded(event_id=event_id):
             _check_recorded(memory, event_id)
+        case Continued() if state.take_over is not None:
+            # Any of them may end by a run that is taken over.
+            _check_loops(memory, state.running, ending=Counter(dict.fromkeys(state.running, _ALL)))
         case Continued():
             _check_loops(memory, state.running)
         case _:

@@ -20,6 +20,9 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``command.completed``: the command stays open until its callback.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
+``restart``, ``workload``, ``over``
+    Of a restarted execution: what it takes over, of its first row; of its ``execution.restored``,
+    that the workload is changed, and that it has taken over all.
 ``ops``
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
@@ -47,6 +50,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
 
@@ -60,6 +64,7 @@ ENGINE_TYPES = frozenset(
         EventType.STEP_SKIPPED,
         EventType.CTX_UPDATED,
         EventType.COMMAND_ISSUED,
+        EventType.EXECUTION_RESTORED,
     }
 )
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
@@ -113,7 +118,17 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     deadline = note.get("deadline")
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
     state.workload = row.position
+    if "restart" in note:
+        state.take_over = TakeOver(**note["restart"])
     state.context_version += 1
+
+
+def _on_restored(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    if "over" in note:
+        state.take_over = None
+    if "workload" in note:
+        state.workload = row.position
+        state.context_version += 1
 
 
 def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, Json]], None]:
@@ -211,7 +226,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         _begin(state, step)  # a plain start has no step.enter
     cursor = meta.get("cursor")
     claims = isinstance(cursor, dict) and cursor.get("phase") == "claim"
-    state.commands[row.event_id] = CommandState(
+    command = state.commands[row.event_id] = CommandState(
         row.event_id,
         str(meta.get("command_id")),
         step.name,
@@ -231,7 +246,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     elif isinstance(cursor, dict) and claims:
         step.loop.begin_frame(cursor["frame"])
     else:
-        step.loop.issued += 1
+        step.loop.begin_iteration(command.index)
 
 
 def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -385,6 +400,7 @@ _ENGINE_ONLY = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}
 
 _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] = {
     EventType.PLAYBOOK_STARTED: _on_started,
+    EventType.EXECUTION_RESTORED: _on_restored,
     EventType.STEP_ENTER: _on_enter,
     EventType.STEP_EXIT: _on_exit,
     EventType.STEP_SKIPPED: _on_skipped,

@@ -1,7 +1,7 @@
 """Snapshots: a state as bytes, and back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from operator import attrgetter
 
@@ -20,6 +20,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 
 SNAPSHOT_FORMAT = 3
@@ -49,7 +50,8 @@ def dump_state(state: State) -> bytes:
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
             "progress": state.progress,
-            "deadline": state.deadline,
+            **({} if state.deadline is None else {"deadline": state.deadline}),
+            **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
@@ -83,6 +85,8 @@ def load_state(snapshot: bytes) -> State:
     state.progress = Progress(*data["progress"])
     deadline = data.get("deadline")  # absent in those of the release before
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
+    if "take_over" in data:
+        state.take_over = TakeOver(**data["take_over"])
     return state
 
 
