@@ -60,7 +60,8 @@ class ExecuteMessage(Model):
 
     A start past the deadline of its headers is dropped (W5). ``owner`` is the principal whose
     rights the execution has, ``actor`` the one that asked, ``namespace`` the path prefix which
-    its children stay in; all of them go into the first event's ``meta``. A child on another shard
+    its children stay in; all of them go into the first event's ``meta``. ``dedup_scope`` is the
+    path below which the key counts, in place of the parent. A child on another shard
     than its parent brings the execution that its family began with, and how many generations it is
     below that; the others are looked up.
     """
@@ -77,6 +78,7 @@ class ExecuteMessage(Model):
     trace: Json = None
     dedup_key: str | None = None
     dedup_window_seconds: int = 300
+    dedup_scope: str | None = None
     idempotency_key: str | None = None
     owner: str | None = None
     actor: str | None = None

@@ -51,6 +51,7 @@ from noetl_contract.rpc.projector import (
 from noetl_projector.executions.answers import (
     detail_answer,
     events_answer,
+    has_error_text,
     list_entry,
     pagination_of,
     shown_events,
@@ -84,7 +85,7 @@ class ExecutionHandlers(Handlers):
             stems=None if request.principal is None else request.principal.stems(),
         )
         secrets = await self._secrets.of_many(
-            state.execution_id for state in states if state.error is not None
+            state.execution_id for state in states if has_error_text(state)
         )
         entries = [
             list_entry(state, secrets=secrets.get(state.execution_id, ())) for state in states
@@ -126,7 +127,8 @@ class ExecutionHandlers(Handlers):
         state = state or await self._store.find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        secrets = () if state.error is None else await self._secrets.of(state.execution_id)
+        has_text = has_error_text(state)
+        secrets = await self._secrets.of(state.execution_id) if has_text else ()
         body = status_answer(state, completed_steps=steps, secrets=secrets)
         return encoded(EXECUTIONS_STATUS, body)
 

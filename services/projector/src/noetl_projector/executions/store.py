@@ -32,6 +32,8 @@ class State:
     failed_steps: int = 0
     soft_errors: int = 0
     current_step: str | None = None
+    cause: Json = None
+    soft_error: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class LogRow:
     parent_event_id: int | None
     parent_execution_id: int | None
     duration: float | None
+    cause: Json = None
 
 
 class ExecutionStore(Store):
