@@ -1,7 +1,7 @@
 """Databases that tests use one after the other, emptied in between.
 
-To copy a migrated database costs more than most tests: hundreds of small files. To empty one costs a
-statement.
+To copy a migrated database costs more than most tests: hundreds of small files. To empty one
+costs a statement.
 """
 
 from collections.abc import Iterator
