@@ -8,7 +8,6 @@ it can't be seen any more.
 import argparse
 import asyncio
 import itertools
-import os
 import random
 import statistics
 import time
@@ -82,13 +81,13 @@ def has_process(mark: str) -> bool:
     """Say whether a process names a mark in its arguments."""
     return any(
         arguments.startswith(b"sleep\0") and mark.encode() in arguments
-        for arguments in map(_arguments, filter(str.isdigit, os.listdir("/proc")))
+        for arguments in map(_arguments, Path("/proc").iterdir())
     )
 
 
-def _arguments(pid: str) -> bytes:
+def _arguments(process: Path) -> bytes:
     try:
-        return Path("/proc", pid, "cmdline").read_bytes()
+        return (process / "cmdline").read_bytes()
     except OSError:
         return b""
 
