@@ -4,6 +4,7 @@ from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.access.rights import Right
 from noetl_contract.rpc import Refusal
 from noetl_contract.subjects import pool_segment
+from noetl_engine.schedule.model import Schedule
 
 from noetl_catalog.entries.subscription import Subscription
 
@@ -41,6 +42,18 @@ def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -
     if principal.may_run_on(pool):
         return None
     return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
+
+
+def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Refusal | None:
+    """Return why a caller may not have a clock start a playbook; None when it may.
+
+    The executions are the caller's: it has to be one who may start them itself.
+    """
+    if principal is None or wanted is None:
+        return None
+    if not principal.may(Right.EXECUTIONS_START):
+        return Refusal(403, f"The right `{Right.EXECUTIONS_START}` is missing")
+    return dispatch_refused(principal, Subscription(wanted.playbook, None, None))
 
 
 def stems(principal: Principal | None) -> list[str] | None:

@@ -5,6 +5,7 @@ is the business of the real worker's subscription pool and of the gateway.
 """
 
 from litestar import Response, get, post
+from noetl_common.ids import mint_on_shard_of
 from noetl_contract.access.rights import Right
 from noetl_contract.http.catalog.subscriptions import (
     SubscriptionBody,
@@ -28,7 +29,6 @@ from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Needs, forward
-from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 
 _TAGS = ["subscriptions"]
 _KIND = "subscription"
