@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import ConfigDict
+
 from noetl_contract.access.principal import OnBehalf
 from noetl_contract.http.catalog.schedules import (
     BackfillAnswer,
@@ -55,6 +57,20 @@ class HistoryRequest(ScheduleName):
 
 class Backfill(ScheduleName, BackfillRequest):
     """A step of a backfill."""
+
+    model_config = ConfigDict(
+        validate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "schedule_id": _ID,
+                    "from": "2026-01-01T00:00:00Z",
+                    "to": "2026-02-01T00:00:00Z",
+                    "parallel": 4,
+                }
+            ]
+        },
+    )
 
 
 SCHEDULE_LIST = Operation("catalog", "schedule.list", SchedulePage, ScheduleList)
