@@ -158,12 +158,17 @@ class Task:
         verbatim: ``set``, ``spec``, ``command`` and the argument block (named ``input``) as
             they travel to the worker, unrendered. Absent keys are absent.
         rendered: The keys the server renders; ``kind`` included.
+        line: One-based line of the item in the text.
+        left: Texts in ``rendered`` that name what only the running pipeline has, and therefore
+            travel as they are too.
     """
 
     label: str
     tool: Tool
     verbatim: ValueMap = field(default_factory=dict)
     rendered: ValueMap = field(default_factory=dict)
+    line: int | None = field(default=None, compare=False)
+    left: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +207,7 @@ class Step:
         output_select: From ``output.output_select``, else the single tool's own list.
         own_templates: Templates that the playbook keeps as values, in its workload and in
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
+        line: One-based line of its name in the text.
     """
 
     name: str
@@ -216,6 +222,7 @@ class Step:
     timeout_seconds: float | None = None
     output_select: tuple[str, ...] = ()
     own_templates: frozenset[str] = frozenset()
+    line: int | None = field(default=None, compare=False)
 
     @property
     def arcs(self) -> tuple[Arc, ...]:

@@ -16,6 +16,7 @@ from noetl_worker.run.output_select import select_output
 from noetl_worker.tools.tool import ToolResult
 
 _log = get_logger()
+_LONGEST_ERROR = 2000
 
 
 async def reported_result(
@@ -29,7 +30,7 @@ async def reported_result(
     else:
         body, data = _prepared(body, secrets)
     status = result.status
-    if len(data) <= store.inline_limit:
+    if len(data) - _repeated_bytes(body, len(data), most=store.inline_limit) <= store.inline_limit:
         # Encoded once: the event takes the bytes as they are.
         return {"status": status, "context": orjson.Fragment(data)}
     started = perf_counter()
@@ -41,11 +42,35 @@ async def reported_result(
         return {"status": status}
     metrics.RESULT_PUT_BYTES.inc(len(data))
     selected = select_output(body.get("data"), command.context.get("output_select"))
+    context: JsonObject = {"data": {**selected, "_ref": stored.ref}}
+    # What went wrong stays in sight.
+    context |= {name: body[name] for name in ("error", "task") if name in body}
+    if isinstance(context.get("error"), str):
+        context["error"] = context["error"][:_LONGEST_ERROR]
     return {
         "status": status,
-        "context": {"data": {**selected, "_ref": stored.ref}},
+        "context": context,
         "reference": _reference(stored),
     }
+
+
+def _repeated_bytes(body: JsonObject, size: int, *, most: int) -> int:
+    """Return how much of a result are bodies of answers that stand there a second time.
+
+    The http tool gives each under two names. What was small enough to travel with its event
+    stays so. A result that is too large even without them is not looked at.
+    """
+    if not most < size <= 2 * most:
+        return 0
+    data = body.get("data")
+    answers = [data, *data.values()] if isinstance(data, dict) else []
+    return sum(
+        len(jsonb.encode(answer["data"]))
+        for answer in answers
+        if isinstance(answer, dict)
+        and {"status_code", "headers", "body", "data"} == answer.keys()
+        and answer["body"] == answer["data"]
+    )
 
 
 def _prepared(body: JsonObject, secrets: Sequence[str]) -> tuple[JsonObject, bytes]:
