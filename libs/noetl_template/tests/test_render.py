@@ -15,7 +15,6 @@ from noetl_template import (
     render_worker,
 )
 
-
 ENTRIES = [
     {"status": "success", "context": {"command_id": "c", "status": "success"}, "data": {"n": 1}},
     {"status": "error", "context": {"command_id": "d", "status": "error"}, "data": None},
