@@ -21,6 +21,7 @@ from noetl_engine.decide.finish import (
     decide_cancel,
     decide_exhausted,
     decide_finalize,
+    decide_recorded,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
@@ -34,10 +35,14 @@ from noetl_engine.inputs import (
     Continued,
     Facts,
     Input,
+    ResultRecorded,
     StepTimedOut,
 )
-from noetl_engine.outputs import Answer, Decision, Progress
+from noetl_engine.outputs import Answer, Decision, NeedRows, OriginNeed, Progress
 from noetl_engine.playbook.model import Playbook
+from noetl_engine.restart.begin import begin_restart
+from noetl_engine.restart.origin import OriginLog, OriginView
+from noetl_engine.restart.take_over import check_origin, take_over
 from noetl_engine.state.memory import Memory
 from noetl_engine.state.model import State
 from noetl_engine.state.snapshot import dump_state, load_state
@@ -55,6 +60,8 @@ class Execution:
 
     def __init__(self, state: State) -> None:
         self._memory = Memory(state)
+        self._origin: OriginView | None = None
+        self._origin_log: OriginLog | None = None
 
     @classmethod
     def new(cls, execution_id: int) -> "Execution":
@@ -118,8 +125,46 @@ class Execution:
             return draft.finish()
         check_rows(memory, message)
         with shared_work(facts.limits.template_work_per_decision):
-            _dispatch(draft, message)
+            if not self._restart(draft, message):
+                _dispatch(draft, message)
         return draft.finish()
+
+    def _restart(self, draft: Draft, message: Input) -> bool:
+        """Decide what concerns the execution that this one goes on from, if it does."""
+        state = self._memory.state
+        if isinstance(message, ExecuteMessage) and message.restart is not None:
+            if self._origin is None and not state.start_event_id:
+                raise NeedRows(origin=OriginNeed(message.restart.execution_id))
+            begin_restart(draft, message, self._origin)
+            self._origin = None
+            return True
+        if not isinstance(message, Continued) or state.take_over is None or state.ended:
+            return False
+        if self._origin_log is None:
+            self._origin_log = OriginLog(state.take_over)
+        check_origin(state.take_over, self._origin_log)
+        take_over(draft, self._origin_log)
+        if state.take_over is None:
+            self._origin_log = None
+        return True
+
+    def provide_origin(
+        self,
+        state: State | None,
+        *,
+        started: EventRow | None = None,
+        ended: EventRow | None = None,
+    ) -> None:
+        """Take the state, the first and the terminal row of the execution to go on from.
+
+        None says that there is none.
+        """
+        self._origin = OriginView(state, started, ended)
+
+    def read_origin(self, rows: Iterable[EventRow], *, up_to: int) -> None:
+        """Take the next rows of the log that a :class:`NeedRows` asked for, in order."""
+        if self._origin_log is not None:
+            self._origin_log.read(rows, up_to=up_to)
 
     def provide(
         self,
@@ -148,7 +193,7 @@ class Execution:
         return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
 
 
-def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
+def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     match message:
         case ExecuteMessage():
             decide_start(draft, message)
@@ -166,6 +211,8 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case pe
             decide_finalize(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
+        case ResultRecorded():
+            decide_recorded(draft, message)
         case StepTimedOut():
             decide_timeout(draft, message)
         case CallbackTimedOut():

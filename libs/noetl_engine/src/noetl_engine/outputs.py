@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 
 
@@ -41,6 +42,8 @@ class CommandChange:
     ended_at: datetime | None = None
     lease_until: datetime | None = None
     error: str | None = None
+    result_event_id: int | None = None
+    """The ``call.done`` of this decision that has recorded the command's result."""
 
 
 @dataclass(slots=True)
@@ -93,12 +96,31 @@ class Decision:
     answer: Answer = field(default_factory=Answer)
     ended: ExecutionStatus | None = None
     error: str | None = None
+    cause: Cause | None = None
+    """The first cause, when this decision failed a step for good or ended the execution."""
+    soft_error: Cause | None = None
+    """The first soft error of the execution, when this decision brought it."""
     cancel_open_commands: bool = False
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
     """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginNeed:
+    """What a restarted execution asks for of the one that it goes on from.
+
+    Attributes:
+        execution_id: The origin.
+        after: Its log is read up to here; None asks for its state, first and terminal row.
+        up_to: Position at which its log ends for the restart.
+    """
+
+    execution_id: int
+    after: int | None = None
+    up_to: int = 0
 
 
 class NeedRows(Exception):
@@ -108,6 +130,7 @@ class NeedRows(Exception):
         positions: log positions of whole rows to provide.
         iterations: ``(step, first position, last position)``: every ``call.done`` row of that
             step in the range, late ones excluded.
+        origin: rows of another execution, which go to ``provide_origin`` and ``read_origin``.
     """
 
     def __init__(
@@ -115,7 +138,11 @@ class NeedRows(Exception):
         *,
         positions: frozenset[int] = frozenset(),
         iterations: tuple[tuple[str, int, int], ...] = (),
+        origin: OriginNeed | None = None,
     ) -> None:
-        super().__init__(f"rows {sorted(positions)} and iterations {iterations} are needed")
+        super().__init__(
+            f"rows {sorted(positions)} and iterations {iterations} are needed, origin {origin}"
+        )
         self.positions = positions
         self.iterations = iterations
+        self.origin = origin

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 from noetl_template import work_spent
 
@@ -13,7 +14,9 @@ from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
+from noetl_engine.playbook.places import placed
 from noetl_engine.state.context import Flat
+from noetl_engine.state.failures import is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
@@ -46,10 +49,18 @@ class Draft:
     """Commands issued so far (W9)."""
     _touched: dict[int, CommandState] = field(default_factory=dict)
     _endings: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    _recorded: set[int] = field(default_factory=set)
+    """Commands that the origin has run: they are in the log alone."""
+    _results: dict[int, int] = field(default_factory=dict)
     _ended_before: bool = False
+    _failed_before: bool = False
+    _soft_before: bool = False
 
     def __post_init__(self) -> None:
-        self._ended_before = self.memory.state.ended
+        state = self.memory.state
+        self._ended_before = state.ended
+        self._failed_before = bool(state.failed)
+        self._soft_before = state.soft is not None
 
     @property
     def state(self) -> State:
@@ -73,9 +84,11 @@ class Draft:
         if command is not None and running:
             self._touched[command.event_id] = command
             if ends_run(row):
-                ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
+                ended = "FAILED" if is_failure(row) else "COMPLETED"
                 error = command.error if ended == "FAILED" else None
                 self._endings[command.event_id] = (ended, error)
+            elif command.call == row.position:
+                self._results[command.event_id] = row.event_id
         return row
 
     def apply(self, op: list[Json]) -> None:
@@ -122,8 +135,38 @@ class Draft:
             event_type, name, status, result=result, parent_event_id=self.trigger, **columns
         )
 
+    @property
+    def is_taking_over(self) -> bool:
+        """Whether steps are entered only: a restarted execution has not all results yet."""
+        return self.state.take_over is not None
+
+    def issue_recorded(self, built: BuiltCommand) -> CommandState:
+        """Append the ``command.issued`` of a run that the origin has in its log."""
+        row = self._append_issued(built)
+        self._recorded.add(row.event_id)
+        return self.state.commands[row.event_id]
+
     def issue(self, built: BuiltCommand) -> None:
         """Append the ``command.issued`` of a built command."""
+        state = self.state
+        row = self._append_issued(built)
+        self.issued += 1
+        iteration = built.iteration
+        self.decision.commands.append(
+            NewCommand(
+                event_id=row.event_id,
+                command_id=row.meta["command_id"],
+                step=built.step,
+                tool_kind=built.tool_kind,
+                pool=pool_of(self.playbook, state.pool),
+                context=built.context,
+                meta=row.meta,
+                iteration_index=None if iteration is None else iteration.index,
+                trace=state.trace,
+            )
+        )
+
+    def _append_issued(self, built: BuiltCommand) -> EventRow:
         state = self.state
         event_id = self.facts.new_id()
         meta = built.meta(
@@ -143,22 +186,7 @@ class Draft:
             meta=meta,
             note=dict(built.note) or None,
         )
-        self.append(row)
-        self.issued += 1
-        iteration = built.iteration
-        self.decision.commands.append(
-            NewCommand(
-                event_id=event_id,
-                command_id=meta["command_id"],
-                step=built.step,
-                tool_kind=built.tool_kind,
-                pool=pool_of(self.playbook, state.pool),
-                context=built.context,
-                meta=meta,
-                iteration_index=None if iteration is None else iteration.index,
-                trace=state.trace,
-            )
-        )
+        return self.append(row)
 
     def begin_hold(
         self,
@@ -262,10 +290,30 @@ class Draft:
         """
         return work_spent() > self.facts.limits.template_work_per_decision // _EARLY
 
+    def first_cause(self) -> Cause | None:
+        """Return what failed first for good, with its place in the playbook."""
+        causes = self.state.causes
+        return next(
+            (self.first_cause_of(name) for name in self.state.failed if name in causes), None
+        )
+
+    def first_cause_of(self, step: str) -> Cause | None:
+        """Return what failed first in the newest run of a step."""
+        cause = self.state.causes.get(step)
+        return None if cause is None else placed(cause, self.playbook)
+
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
-        decision.changes = [self._change_of(command) for command in self._touched.values()]
+        if state.failed and not self._failed_before:
+            decision.cause = self.first_cause()
+        if state.soft is not None and not self._soft_before:
+            decision.soft_error = placed(state.soft, self.playbook)
+        decision.changes = [
+            self._change_of(command)
+            for command in self._touched.values()
+            if command.event_id not in self._recorded
+        ]
         decision.timers = [
             timer for timer in decision.timers if timer.payload["event_id"] not in self._endings
         ]
@@ -282,7 +330,11 @@ class Draft:
 
     def _change_of(self, command: CommandState) -> CommandChange:
         ended, error = self._endings.get(command.event_id, (None, None))
-        lease = timedelta(seconds=self.facts.limits.lease_seconds)
+        limits = self.facts.limits
+        # With its result in the log the command can end without its worker.
+        lease = timedelta(
+            seconds=limits.lease_seconds if command.call is None else limits.result_seconds
+        )
         # Nobody holds a parked command: its worker is done with it.
         held = bool(command.holds) and command.parked is None
         status = "PENDING"
@@ -304,4 +356,5 @@ class Draft:
             ended_at=None if ended is None else self.facts.now,
             lease_until=None if ended or not held else self.facts.now + lease,
             error=error,
+            result_event_id=self._results.get(command.event_id),
         )

@@ -4,13 +4,13 @@ from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
 from noetl_engine.decide.draft import Draft
+from noetl_engine.decide.ends.terminal import fail_execution
 from noetl_engine.decide.route import (
-    fail_execution,
     route_completion,
     route_drained,
     route_failure,
 )
-from noetl_engine.errors import EvaluateError
+from noetl_engine.errors import EvaluateError, evaluating
 from noetl_engine.playbook.model import Step
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import CommandState, LoopState, Phase, Queued
@@ -64,7 +64,7 @@ def after_claim(draft: Draft, command: CommandState, *, failed: bool, error: boo
     try:
         rows = [] if error or command.call is None else _rows_of(draft, name, command.call)
     except EvaluateError as problem:
-        fail_execution(draft, problem)
+        fail_execution(draft, problem.at(name, "loop.cursor"))
         return
     if not rows or command.call is None:
         route_drained(draft, name, loop.frame)
@@ -96,10 +96,14 @@ def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
     sources = draft.memory.values.end_frame(loop.rows_at)
     if sources:
         draft.apply(["variables", sources])
+    if draft.is_taking_over:
+        draft.apply(["claim", name, (loop.frame or 0) + 1, list(loop.own)])
+        return
     try:
         draft.refuse_endless()
         flat = _on_top(draft, loop)
-        claim = build_claim(_step(draft, name), flat, (loop.frame or 0) + 1)
+        with evaluating(name, "loop.cursor.claim"):
+            claim = build_claim(_step(draft, name), flat, (loop.frame or 0) + 1)
     except EvaluateError as error:
         fail_execution(draft, error)
         return
@@ -134,7 +138,8 @@ def _issue_queued(draft: Draft) -> None:
             if len(built) >= room or (built and draft.has_worked_enough):
                 draft.decision.continue_later = True
                 break
-            built.append(_build_queued(draft, name, flat))
+            with evaluating(name, "tool"):
+                built.append(_build_queued(draft, name, flat))
     except EvaluateError as error:
         draft.decision.continue_later = False
         fail_execution(draft, error)
@@ -148,13 +153,16 @@ def _build_queued(draft: Draft, name: str, flat: Flat) -> BuiltCommand:
     if step is None:
         raise EvaluateError(f"the playbook has no step '{name}'")
     if step.loop is not None:
-        return build_claim(step, flat, 0)
+        loop = draft.state.step(name).loop
+        return build_claim(step, flat, (loop and loop.frame) or 0)
     walked = draft.memory.contexts.walked
     return build_command(step, flat, results=_plain_results(draft, flat), walked=walked)
 
 
 def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None) -> None:
     """Issue as many iterations as the loop's limit and the decision's room allow."""
+    if draft.is_taking_over:
+        return
     count = loop.total - loop.issued
     if loop.limit is not None:
         count = min(count, loop.limit - loop.in_flight)
@@ -162,7 +170,8 @@ def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None)
         draft.refuse_endless()
         flat = _on_top(draft, loop)
         count = min(count, draft.room(flat, wanted=count) if most is None else most)
-        built = _build(draft, _step(draft, name), loop, flat, count)
+        with evaluating(name, "tool"):
+            built = _build(draft, _step(draft, name), loop, flat, count)
     except EvaluateError as error:
         fail_execution(draft, error)
         return
@@ -203,7 +212,7 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
         elements = _rows_of(draft, step.name, loop.rows_at)
     results = _plain_results(draft, flat)
     built: list[BuiltCommand] = []
-    for index in range(loop.issued, loop.issued + count):
+    for index in loop.next_iterations(count):
         if built and draft.has_worked_enough:
             break
         element = LoopElement(step.loop, index, loop.total, elements[index])

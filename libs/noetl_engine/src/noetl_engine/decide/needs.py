@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from noetl_contract.events import EventType
+from noetl_contract.failures.soft import SOFT_SUCCESS
 from noetl_contract.ingress import CommandOutcomeMessage, EventsMessage, WireEvent
 
 from noetl_engine.decide.callback import find_awaiting
@@ -14,6 +15,7 @@ from noetl_engine.inputs import (
     CommandExhausted,
     Continued,
     Input,
+    ResultRecorded,
     StepTimedOut,
 )
 from noetl_engine.outputs import NeedRows
@@ -21,6 +23,8 @@ from noetl_engine.state.identity import command_number
 from noetl_engine.state.memory import RUN_ENDS, Memory
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import context_positions
+
+_ALL = 1 << 62
 
 
 def check_rows(memory: Memory, message: Input) -> None:
@@ -39,6 +43,7 @@ def check_rows(memory: Memory, message: Input) -> None:
             command = state.commands.get(event_id)
             if command is not None:
                 _ask(memory, {command.issued}, ())
+                _check_recorded(memory, event_id)
         case CommandOutcomeMessage(hold=hold, events=events):
             _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
         case EventsMessage(events=events):
@@ -51,10 +56,27 @@ def check_rows(memory: Memory, message: Input) -> None:
             | CallbackTimedOut(event_id=event_id)
         ):
             _check_ends(memory, [event_id], any_failed=True)
+            _check_recorded(memory, event_id)
+        case ResultRecorded(event_id=event_id):
+            _check_recorded(memory, event_id)
+        case Continued() if state.take_over is not None:
+            # Any of them may end by a run that is taken over.
+            _check_loops(memory, state.running, ending=Counter(dict.fromkeys(state.running, _ALL)))
         case Continued():
             _check_loops(memory, state.running)
         case _:
             pass
+
+
+def _check_recorded(memory: Memory, event_id: int) -> None:
+    """Ask for what is needed to end a command from the result that the log has of it."""
+    command = memory.state.commands.get(event_id)
+    if command is None:
+        return
+    brought = {at for at in (command.call, command.callback) if at is not None}
+    if brought:
+        _check_ends(memory, [event_id], any_failed=False)
+        _ask(memory, brought, ())
 
 
 def _ending(state: State, event: WireEvent) -> int | None:
@@ -70,7 +92,13 @@ def _ending(state: State, event: WireEvent) -> int | None:
 
 
 def _any_failed(events: Iterable[WireEvent]) -> bool:
-    return any(event.event_type == EventType.COMMAND_FAILED for event in events)
+    """Return whether a run may have failed: hard, or with a soft error that may count as such."""
+    return any(
+        event.event_type == EventType.COMMAND_FAILED
+        or (event.status or "success").lower() not in SOFT_SUCCESS
+        for event in events
+        if event.event_type in RUN_ENDS or event.event_type == EventType.CALL_DONE
+    )
 
 
 def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> None:
@@ -82,7 +110,7 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
     if not any_failed and _only_counts(state, commands, steps):
         return
     brought = {at for one in commands for at in (one.call, one.callback) if at is not None}
-    _check_loops(memory, steps, ending=steps, also=brought)
+    _check_loops(memory, steps, ending=steps, also=brought, any_failed=any_failed)
 
 
 def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
@@ -101,6 +129,8 @@ def _check_loops(
     names: "dict[str, None] | Counter[str]",
     ending: "Counter[str] | None" = None,
     also: Iterable[int] = (),
+    *,
+    any_failed: bool = False,
 ) -> None:
     """Return the whole context, and the collections and outcomes of the loops concerned."""
     state = memory.state
@@ -115,6 +145,8 @@ def _check_loops(
             continue
         positions.update((loop.entered, loop.run_at, *loop.own))
         left = loop.total - loop.finished
+        if loop.frame is None and (loop.failed or any_failed):
+            left = min(left, loop.in_flight)  # it ends with those in flight
         if ending is not None and ending[name] >= left:
             positions.update(loop.bare)
             if loop.run_at not in memory.values.complete and loop.total:

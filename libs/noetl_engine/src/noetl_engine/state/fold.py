@@ -16,8 +16,13 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds.
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
+``fails``
+    Of the end of a run that answered with an error: its step fails, as the playbook asks for.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
+``restart``, ``workload``, ``over``
+    Of a restarted execution: what it takes over, of its first row; of its ``execution.restored``,
+    that the workload is changed, and that it has taken over all.
 ``ops``
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
@@ -33,8 +38,15 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
+from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json
 
+from noetl_engine.state.failures import (
+    count_soft_error,
+    error_of,
+    note_answer,
+    note_failure,
+)
 from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
 from noetl_engine.state.model import (
     REMEMBERED_EVENTS,
@@ -45,6 +57,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
 
@@ -58,9 +71,9 @@ ENGINE_TYPES = frozenset(
         EventType.STEP_SKIPPED,
         EventType.CTX_UPDATED,
         EventType.COMMAND_ISSUED,
+        EventType.EXECUTION_RESTORED,
     }
 )
-SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
 PARKING_KINDS = frozenset({"container"})
 
 
@@ -109,7 +122,17 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
     state.workload = row.position
+    if "restart" in note:
+        state.take_over = TakeOver(**note["restart"])
     state.context_version += 1
+
+
+def _on_restored(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    if "over" in note:
+        state.take_over = None
+    if "workload" in note:
+        state.workload = row.position
+        state.context_version += 1
 
 
 def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, Json]], None]:
@@ -119,8 +142,18 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
         state.status = status
         meta = row.meta if isinstance(row.meta, dict) else {}
         state.error = row.error or meta.get("error")
+        cause = cause_of(meta.get("cause"))
+        if cause is not None and cause.kind == "evaluate" and cause.step is not None:
+            _note_undecided(state, state.step(cause.step))
 
     return on_end
+
+
+def _note_undecided(state: State, step: StepState) -> None:
+    """Count a step that could not be entered as failed; one that had completed stays that."""
+    state.progress.current_step = step.name
+    if step.outcome is not Phase.COMPLETED:
+        _set_outcome(state, step, Phase.FAILED)
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -159,6 +192,7 @@ def _begin(state: State, step: StepState) -> None:
     step.loop = None
     step.queued = None
     step.error = None
+    state.causes.pop(step.name, None)
     state.running[step.name] = None
     state.progress.current_step = step.name
     _set_outcome(state, step, Phase.RUNNING)
@@ -207,7 +241,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         _begin(state, step)  # a plain start has no step.enter
     cursor = meta.get("cursor")
     claims = isinstance(cursor, dict) and cursor.get("phase") == "claim"
-    state.commands[row.event_id] = CommandState(
+    command = state.commands[row.event_id] = CommandState(
         row.event_id,
         str(meta.get("command_id")),
         step.name,
@@ -227,7 +261,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     elif isinstance(cursor, dict) and claims:
         step.loop.begin_frame(cursor["frame"])
     else:
-        step.loop.issued += 1
+        step.loop.begin_iteration(command.index)
 
 
 def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -243,6 +277,7 @@ def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command.heard_at = None
     command.call = None
     command.error = None
+    state.answered.pop(command.event_id, None)
 
 
 def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandState | None:
@@ -274,6 +309,7 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     if command is None:
         return
     command.call = row.position
+    note_answer(state, command, row)
     if command.index is None and not command.claims:
         _take_result(state, state.step(command.step), row.position)
 
@@ -283,13 +319,18 @@ def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return
-    _count_soft_error(state, row)
+    fails = "fails" in note
+    if not fails:
+        count_soft_error(state, command, row)
     if note["callback"] != "ends":
         command.callback = row.position
         return
     step = _close(state, command)
     if step.loop is None:
         _take_result(state, step, row.position)
+    if fails:
+        _fail(state, step, command, row)
+    elif step.loop is None:
         _end(state, step, Phase.COMPLETED)
     else:
         step.loop.finished += 1
@@ -301,15 +342,10 @@ def _take_result(state: State, step: StepState, position: int) -> None:
     state.context_version += 1
 
 
-def _count_soft_error(state: State, row: EventRow) -> None:
-    if (row.status or "").lower() not in SOFT_SUCCESS:
-        state.progress.soft_errors += 1
-
-
 def _on_call_error(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is not None:
-        command.error = _error_of(row)
+        command.error = error_of(row)
 
 
 def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -320,7 +356,10 @@ def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None
         command.parked = row.position
         return
     step = _close(state, command)
-    _count_soft_error(state, row)
+    if "fails" in note:
+        _fail(state, step, command, row)
+        return
+    count_soft_error(state, command, row)
     loop = step.loop
     if command.claims:
         return  # the decision notes the effect of its rows as an operation
@@ -342,10 +381,12 @@ def _on_failed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is None:
         return
-    command.error = _error_of(row) or command.error
-    step = _close(state, command)
-    if step.error is None:
-        step.error = command.error or ""
+    _fail(state, _close(state, command), command, row)
+
+
+def _fail(state: State, step: StepState, command: CommandState, row: EventRow) -> None:
+    """End a run, and its step or its part of a loop, as failed."""
+    note_failure(state, step, command, row)
     if step.loop is None or command.claims:
         _end(state, step, Phase.FAILED)
     else:
@@ -364,23 +405,25 @@ def _close(state: State, command: CommandState) -> StepState:
 def _end_loop(state: State, step: StepState, loop: LoopState, position: int) -> None:
     if loop.failed:
         if not loop.in_flight:
+            if loop.frame is None:
+                # What went well is there for the steps that deal with the failure.
+                _gather(state, step, loop, position)
             _end(state, step, Phase.FAILED)
     elif loop.frame is None and loop.finished >= loop.total:
-        step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
-        state.context_version += 1
+        _gather(state, step, loop, position)
         _end(state, step, Phase.COMPLETED)
 
 
-def _error_of(row: EventRow) -> str | None:
-    context = (row.result or {}).get("context")
-    error = context.get("error") if isinstance(context, dict) else None
-    return error if isinstance(error, str) else None
+def _gather(state: State, step: StepState, loop: LoopState, position: int) -> None:
+    step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
+    state.context_version += 1
 
 
 _ENGINE_ONLY = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}
 
 _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] = {
     EventType.PLAYBOOK_STARTED: _on_started,
+    EventType.EXECUTION_RESTORED: _on_restored,
     EventType.STEP_ENTER: _on_enter,
     EventType.STEP_EXIT: _on_exit,
     EventType.STEP_SKIPPED: _on_skipped,

@@ -1,12 +1,13 @@
 """Snapshots: a state as bytes, and back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from operator import attrgetter
 
 import orjson
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
@@ -20,6 +21,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 
 SNAPSHOT_FORMAT = 3
@@ -49,10 +51,18 @@ def dump_state(state: State) -> bytes:
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
             "progress": state.progress,
+            "causes": {name: _cause(cause) for name, cause in state.causes.items()},
+            "soft": None if state.soft is None else _cause(state.soft),
+            "answered": [(number, _cause(cause)) for number, cause in state.answered.items()],
+            **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
     )
+
+
+def _cause(cause: Cause) -> Json:
+    return cause.model_dump(exclude_none=True)
 
 
 def _plain(value: object) -> Json:
@@ -80,6 +90,14 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    # What the release before did not write is empty.
+    causes = data.get("causes", {}).items()
+    state.causes = {name: cause for name, one in causes if (cause := cause_of(one))}
+    state.soft = cause_of(data.get("soft"))
+    answered = data.get("answered", ())
+    state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}
+    if "take_over" in data:
+        state.take_over = TakeOver(**data["take_over"])
     return state
 
 

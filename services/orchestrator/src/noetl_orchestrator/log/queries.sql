@@ -25,6 +25,8 @@ WITH wanted AS MATERIALIZED (
             failed_steps INTEGER,
             soft_errors INTEGER,
             current_step TEXT,
+            cause JSONB,
+            soft_error JSONB,
             snapshot_position BIGINT
         )
 ),
@@ -74,6 +76,8 @@ moved AS (
         failed_steps = w.failed_steps,
         soft_errors = w.soft_errors,
         current_step = w.current_step,
+        cause = coalesce(s.cause, w.cause),
+        soft_error = coalesce(s.soft_error, w.soft_error),
         snapshot_position = coalesce(w.snapshot_position, s.snapshot_position),
         updated_at = clock_timestamp()
     FROM wanted AS w
@@ -86,12 +90,12 @@ begun AS (
     INSERT INTO noetl.execution_state (
         execution_id, catalog_id, path, version, parent_execution_id, status, position,
         started_at, ended_at, error, total_steps, completed_steps, running_steps, failed_steps,
-        soft_errors, current_step, snapshot_position
+        soft_errors, current_step, cause, soft_error, snapshot_position
     )
     SELECT
         n.execution_id, n.catalog_id, n.path, n.version, n.parent_execution_id, n.status,
         n.position, n.started_at, n.ended_at, n.error, n.total_steps, n.completed_steps,
-        n.running_steps, n.failed_steps, n.soft_errors, n.current_step,
+        n.running_steps, n.failed_steps, n.soft_errors, n.current_step, n.cause, n.soft_error,
         coalesce(n.snapshot_position, 0)
     FROM
         json_to_recordset($2::JSON) AS n (
@@ -111,6 +115,8 @@ begun AS (
             failed_steps INTEGER,
             soft_errors INTEGER,
             current_step TEXT,
+            cause JSONB,
+            soft_error JSONB,
             snapshot_position BIGINT,
             deadline TIMESTAMPTZ
         )
@@ -721,9 +727,17 @@ WHERE timer_id = ANY($1::BIGINT[]);
 -- name: take_expired_leases
 -- Held commands with an expired lease; the next look is in $1 seconds. Commands of the workers
 -- in $2 are due regardless of their lease, unless their notification was repeated already.
--- $3 most rows.
+-- The latest event of a command is its `command.issued`, or the `call.done` with its result.
+-- $3 most rows, $4 whether also commands without a result.
 UPDATE noetl.command AS c
-SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
+SET
+    lease_until = clock_timestamp() + make_interval(
+        secs => CASE
+            -- Should its end get lost, it is soon tried again.
+            WHEN c.latest_event_id != c.event_id THEN least($1::DOUBLE PRECISION, 5)
+            ELSE $1::DOUBLE PRECISION
+        END
+    )
 FROM (
     SELECT l.execution_id, l.event_id
     FROM noetl.command AS l
@@ -732,6 +746,7 @@ FROM (
             l.lease_until < clock_timestamp()
             OR (l.worker_id = ANY($2::TEXT[]) AND l.notifications = 0)
         )
+        AND ($4::BOOLEAN OR l.latest_event_id != l.event_id)
     ORDER BY l.lease_until
     LIMIT $3::INTEGER
     FOR UPDATE SKIP LOCKED
@@ -741,7 +756,8 @@ WHERE c.execution_id = due.execution_id
 RETURNING
     c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
     c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
-    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications;
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
+    coalesce(c.latest_event_id != c.event_id, FALSE) AS has_result;
 
 -- name: take_unclaimed
 -- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that

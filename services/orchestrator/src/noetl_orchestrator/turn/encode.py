@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject, embed, encode_text
 from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
@@ -210,6 +211,8 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
         "failed_steps": progress.failed_steps,
         "soft_errors": progress.soft_errors,
         "current_step": progress.current_step,
+        "cause": _cause(unit.cause),
+        "soft_error": _cause(unit.soft_error),
     }
     if unit.start is not None:
         start = unit.start
@@ -222,6 +225,10 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
             "deadline": unit.deadline,
         }
     return row
+
+
+def _cause(cause: Cause | None) -> Json:
+    return None if cause is None else cause.model_dump(exclude_none=True)
 
 
 def _command_row(unit: UnitOfWork, command: NewCommand, change: CommandChange | None) -> JsonObject:
@@ -240,7 +247,10 @@ def _command_row(unit: UnitOfWork, command: NewCommand, change: CommandChange | 
         "latest_event_id": command.event_id,
         "pool": pool_segment(execution_pool=command.pool, playbook_path=None),
     }
-    return row if change is None else row | _change_row(unit, change)
+    if change is None:
+        return row
+    changed = _change_row(unit, change)
+    return row | {**changed, "latest_event_id": change.result_event_id or command.event_id}
 
 
 def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
@@ -257,4 +267,5 @@ def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
         "completed_at": change.ended_at,
         "lease_until": change.lease_until if change.status in OPEN_STATES else None,
         "error": change.error,
+        "latest_event_id": change.result_event_id,
     }
