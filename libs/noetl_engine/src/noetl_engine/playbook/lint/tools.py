@@ -81,7 +81,9 @@ def _strangers(tool: ToolPart, kind: ToolKind, guess: Guesser) -> Iterator[Findi
             message = f"unknown key '{key[:100]}' has no effect{guess(key, known)}"
             yield finding_at_key(tool.node, key, tool.path, "unknown-key", message)
     spec = tool.node.entries.get("spec")
-    for key in spec.entries if isinstance(spec, MapNode) else ():
+    if not isinstance(spec, MapNode):
+        return
+    for key in spec.entries:
         if key in kind.names - _SPEC:
             message = f"'{key}' has no effect here: it belongs in 'tool'"
             yield finding_at_key(spec, key, f"{tool.path}.spec", "misplaced-key", message)

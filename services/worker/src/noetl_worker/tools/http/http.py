@@ -181,8 +181,9 @@ class Http:
 def _timeout(config: JsonObject, context: ToolContext) -> float | None:
     """Return the tool's own `timeout`; in a pipeline it is part of the configuration."""
     found = config.get("timeout") if context.timeout is None else context.timeout
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and found > 0 else None
+    if isinstance(found, int | float) and not isinstance(found, bool) and found > 0:
+        return float(found)
+    return None
 
 
 def _without_framing(headers: Mapping[str, str]) -> dict[str, str]:
