@@ -16,6 +16,7 @@ AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
 CONTROL_ROOT = "noetl_control"
+SCHEDULE_HINT = "noetl_hint.schedules"
 
 type IngressKind = Literal["execute", "events", "cancel", "finalize", "start", "outcome"]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
