@@ -11,6 +11,7 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    SignalMessage,
 )
 from noetl_template import shared_work
 
@@ -26,6 +27,8 @@ from noetl_engine.decide.finish import (
 from noetl_engine.decide.loop import continue_loops
 from noetl_engine.decide.needs import check_rows
 from noetl_engine.decide.start import decide_start
+from noetl_engine.decide.waits.ends import decide_reminder, decide_wait_due
+from noetl_engine.decide.waits.signals import decide_signal, take_kept_signals
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (
     CallbackTimedOut,
@@ -34,7 +37,9 @@ from noetl_engine.inputs import (
     Continued,
     Facts,
     Input,
+    ReminderDue,
     StepTimedOut,
+    WaitDue,
 )
 from noetl_engine.outputs import Answer, Decision, Progress
 from noetl_engine.playbook.model import Playbook
@@ -119,6 +124,7 @@ class Execution:
         check_rows(memory, message)
         with shared_work(facts.limits.template_work_per_decision):
             _dispatch(draft, message)
+            take_kept_signals(draft)
         return draft.finish()
 
     def provide(
@@ -148,7 +154,7 @@ class Execution:
         return _STATE_BYTES + small * _COMMAND_BYTES + self._memory.values.memory_size()
 
 
-def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case per input
+def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     match message:
         case ExecuteMessage():
             decide_start(draft, message)
@@ -164,12 +170,18 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901 - one case pe
             decide_cancel(draft, message)
         case FinalizeMessage():
             decide_finalize(draft, message)
+        case SignalMessage():
+            decide_signal(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
         case StepTimedOut():
             decide_timeout(draft, message)
         case CallbackTimedOut():
             decide_callback_timeout(draft, message)
+        case WaitDue():
+            decide_wait_due(draft, message)
+        case ReminderDue():
+            decide_reminder(draft, message)
         case Continued():
             continue_loops(draft)
         case _:

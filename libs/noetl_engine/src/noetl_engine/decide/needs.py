@@ -4,17 +4,25 @@ from collections import Counter
 from collections.abc import Iterable
 
 from noetl_contract.events import EventType
-from noetl_contract.ingress import CommandOutcomeMessage, EventsMessage, WireEvent
+from noetl_contract.ingress import (
+    CommandOutcomeMessage,
+    EventsMessage,
+    SignalMessage,
+    WireEvent,
+)
 
 from noetl_engine.decide.callback import find_awaiting
 from noetl_engine.decide.rows import command_id_of_event
+from noetl_engine.decide.waits.signals import find_wait
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
     CommandExhausted,
     Continued,
     Input,
+    ReminderDue,
     StepTimedOut,
+    WaitDue,
 )
 from noetl_engine.outputs import NeedRows
 from noetl_engine.state.identity import command_number
@@ -23,7 +31,7 @@ from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import context_positions
 
 
-def check_rows(memory: Memory, message: Input) -> None:
+def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901 - one case per input
     """Ask for values that were not kept over a restore.
 
     May ask for more than the decision turns out to need, never for less.
@@ -45,10 +53,20 @@ def check_rows(memory: Memory, message: Input) -> None:
             ending = [_ending(state, event) for event in events]
             numbers = [command for command in ending if command is not None]
             _check_ends(memory, numbers, any_failed=_any_failed(events))
+        case SignalMessage():
+            ended = find_wait(state, message)
+            if ended is not None:
+                _ask(memory, {ended.issued}, ())
+                _check_ends(memory, [ended.event_id], any_failed=False)
+        case ReminderDue(event_id=event_id):
+            command = state.commands.get(event_id)
+            if command is not None:
+                _ask(memory, {command.issued}, ())
         case (
             CommandExhausted(event_id=event_id)
             | StepTimedOut(event_id=event_id)
             | CallbackTimedOut(event_id=event_id)
+            | WaitDue(event_id=event_id)
         ):
             _check_ends(memory, [event_id], any_failed=True)
         case Continued():
@@ -115,7 +133,9 @@ def _check_loops(
             continue
         positions.update((loop.entered, loop.run_at, *loop.own))
         left = loop.total - loop.finished
-        if ending is not None and ending[name] >= left:
+        # Each kept signal may end an iteration as soon as it begins.
+        ends = len(state.signals) + (0 if ending is None else ending[name])
+        if ends and ends >= left:
             positions.update(loop.bare)
             if loop.run_at not in memory.values.complete and loop.total:
                 loops.append((name, loop.run_at, state.position))

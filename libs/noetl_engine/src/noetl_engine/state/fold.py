@@ -18,6 +18,14 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``command.completed``: the command stays open until its callback.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
+``wait``
+    Of a ``wait.started``: what ends it.
+``reminder``, ``reminders``
+    Of a ``wait.reminder``: the timer of the next one; how many there were.
+``kept``
+    Of a ``signal.received`` that nothing waited for: name, size, and who may take it.
+``took``
+    Of a wait's ``call.done``: the position of the kept signal that ended it.
 ``ops``
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
@@ -47,6 +55,7 @@ from noetl_engine.state.model import (
     StepState,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
+from noetl_engine.state.waiting import KeptSignal, Wait
 
 _NO_NOTE: Mapping[str, Json] = {}
 # Types of the engine's own rows; posted from outside they must change nothing.
@@ -58,6 +67,9 @@ ENGINE_TYPES = frozenset(
         EventType.STEP_SKIPPED,
         EventType.CTX_UPDATED,
         EventType.COMMAND_ISSUED,
+        EventType.WAIT_STARTED,
+        EventType.WAIT_REMINDER,
+        EventType.SIGNAL_RECEIVED,
     }
 )
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
@@ -230,6 +242,25 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         step.loop.issued += 1
 
 
+def _on_wait_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    _on_issued(state, row, note)
+    state.commands[row.event_id].wait = Wait.of_note(note["wait"])
+
+
+def _on_reminder(state: State, _row: EventRow, note: Mapping[str, Json]) -> None:
+    command = state.commands.get(note.get("command", 0))
+    if command is not None and command.wait is not None:
+        command.wait.reminder = note.get("reminder")
+        command.wait.reminders = note.get("reminders", 0)
+
+
+def _on_signal(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    kept = note.get("kept")
+    if kept is not None:
+        who = (kept.get("step"), kept.get("index"))
+        state.signals.append(KeptSignal(row.position, kept["name"], kept["size"], *who))
+
+
 def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
@@ -273,6 +304,9 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     command = _heard(state, row, note)
     if command is None:
         return
+    took = note.get("took")
+    if took is not None:
+        state.signals = [kept for kept in state.signals if kept.position != took]
     command.call = row.position
     if command.index is None and not command.claims:
         _take_result(state, state.step(command.step), row.position)
@@ -386,6 +420,9 @@ _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] 
     EventType.STEP_SKIPPED: _on_skipped,
     EventType.CTX_UPDATED: _on_variables,
     EventType.COMMAND_ISSUED: _on_issued,
+    EventType.WAIT_STARTED: _on_wait_started,
+    EventType.WAIT_REMINDER: _on_reminder,
+    EventType.SIGNAL_RECEIVED: _on_signal,
     EventType.COMMAND_CLAIMED: _on_claimed,
     EventType.COMMAND_STARTED: _on_command_started,
     EventType.CALL_DONE: _on_call_done,

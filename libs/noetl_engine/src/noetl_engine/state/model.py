@@ -13,6 +13,7 @@ from noetl_contract.events import ExecutionStatus
 from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
+from noetl_engine.state.waiting import KeptSignal, Wait
 
 # Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
 REMEMBERED_EVENTS = 384
@@ -170,6 +171,16 @@ class CommandState:
     """Position of the ``command.completed`` since which it waits for a callback."""
     callback: int | None = None
     """Position of a callback that came before the ``command.completed``."""
+    wait: Wait | None = field(default=None, kw_only=True)
+    """What the engine itself waits for: there is no command, and nobody holds it."""
+
+    @property
+    def timers(self) -> list[int]:
+        """Timer rows that end with it; those of a command of a worker are left to come."""
+        if self.wait is None:
+            return []
+        reminder = self.wait.reminder
+        return [self.event_id] if reminder is None else [self.event_id, reminder]
 
 
 @dataclass(slots=True)
@@ -206,6 +217,8 @@ class State:
     renamed: dict[str, int] = field(default_factory=dict)
     """``id:fingerprint`` as sent → id under which a colliding event was stored."""
     progress: Progress = field(default_factory=Progress)
+    signals: list[KeptSignal] = field(default_factory=list)
+    """Signals that no wait has taken yet, the oldest first."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 
