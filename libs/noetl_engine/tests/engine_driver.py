@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from noetl_contract.events import EventRow
+from noetl_contract.events import TERMINAL_TYPES, EventRow
 from noetl_contract.ingress import (
     CancelMessage,
     CommandOutcomeMessage,
@@ -14,11 +14,12 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     FinalizeMessage,
     Hold,
+    Restart,
     WireEvent,
 )
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Claimed, Continued, Facts, Input, Limits
-from noetl_engine.outputs import Decision, NeedRows, NewCommand
+from noetl_engine.outputs import Decision, NeedRows, NewCommand, OriginNeed
 from noetl_engine.playbook.model import (
     Arc,
     Loop,
@@ -29,6 +30,7 @@ from noetl_engine.playbook.model import (
     Step,
     Tool,
 )
+from noetl_engine.restart.origin import ORIGIN_TYPES
 
 NOW = datetime(2026, 6, 14, 10, 0, 0, tzinfo=UTC)
 EXECUTION_ID = 7000
@@ -99,6 +101,10 @@ class Run:
     workers: Any = None
     goes_on: bool = True
     """Whether a fan-out that comes in parts is continued at once."""
+    origin: "Run | None" = None
+    """The run that this one goes on from."""
+    origin_page: int = 7
+    """How many rows of it are read at once."""
 
     def __post_init__(self) -> None:
         self.execution = Execution.new(EXECUTION_ID)
@@ -132,6 +138,9 @@ class Run:
         return Execution.restore(EXECUTION_ID, self.snapshot, tail)
 
     def answer(self, need: NeedRows) -> None:
+        if need.origin is not None:
+            self.answer_of_origin(need.origin)
+            return
         rows = [row for row in self.rows if row.position in need.positions]
         iterations = {
             (step, first, last): [
@@ -146,11 +155,30 @@ class Run:
         }
         self.execution.provide(rows, iterations)
 
+    def answer_of_origin(self, need: OriginNeed) -> None:
+        origin = self.origin
+        assert origin is not None
+        if need.after is None:
+            ended = [row for row in origin.rows if row.event_type in TERMINAL_TYPES]
+            state = Execution.restore(EXECUTION_ID, None, origin.rows).state
+            self.execution.provide_origin(
+                state, started=origin.rows[0], ended=ended[0] if ended else None
+            )
+            return
+        rows = [
+            row
+            for row in origin.rows
+            if need.after < row.position <= need.up_to and row.event_type in ORIGIN_TYPES
+        ][: self.origin_page]
+        is_last = len(rows) < self.origin_page
+        up_to = need.up_to if is_last else rows[-1].position
+        self.execution.read_origin(rows, up_to=up_to)
+
     def decide(self, message: Input, **facts: Any) -> Decision:
         if self.reload(len(self.decisions)):
             self.execution = self.restore()
         given = self.facts(**facts)
-        for _ in range(3):
+        for _ in range(3 if self.origin is None else len(self.origin.rows) + 3):
             try:
                 decision = self.execution.decide(self.playbook, message, given)
                 break
@@ -188,6 +216,27 @@ class Run:
             )
         )
         return self
+
+    def restart(self, playbook: Playbook | None = None, *, version: int = 3, **how: Any) -> "Run":
+        """Go on from this run, which has ended."""
+        again = Run(
+            playbook or self.playbook,
+            limits=self.limits,
+            workers=self.workers,
+            origin=self,
+            reload=self.reload,
+        )
+        again.next_id = self.next_id + 1000
+        again.decide(
+            ExecuteMessage(
+                execution_id=EXECUTION_ID,
+                catalog_id=42,
+                path="tests/playbook",
+                version=version,
+                restart=Restart(execution_id=EXECUTION_ID, **how),
+            )
+        )
+        return again
 
     def label(self, command: NewCommand) -> str:
         index = command.iteration_index

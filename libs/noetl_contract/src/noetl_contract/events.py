@@ -32,6 +32,7 @@ class EventType(StrEnum):
     CALL_ERROR = "call.error"
     COMMAND_COMPLETED = "command.completed"
     COMMAND_FAILED = "command.failed"
+    EXECUTION_RESTORED = "execution.restored"
     PLAYBOOK_COMPLETED = "playbook.completed"
     PLAYBOOK_FAILED = "playbook.failed"
     PLAYBOOK_CANCELLED = "playbook_cancelled"

@@ -43,12 +43,25 @@ class WireEvent(Model):
     created_at: datetime | None = None
 
 
+class Restart(Model):
+    """What a start goes on from: the execution of the same shard that ended, and what is changed.
+
+    Without ``from_step`` it is what failed; with ``iterations`` only these of that loop run again.
+    """
+
+    execution_id: int
+    from_step: str | None = None
+    iterations: list[int] | None = None
+    input: JsonObject | None = None
+
+
 class ExecuteMessage(Model):
     """Start an execution whose id exists already; the playbook version is pinned (S5).
 
     A start past the deadline of its headers is dropped (W5). ``owner`` is the principal whose
     rights the execution has, ``actor`` the one that asked, ``namespace`` the path prefix which
-    its children stay in; all of them go into the first event's ``meta``. A child on another shard
+    its children stay in; all of them go into the first event's ``meta``. ``dedup_scope`` is the
+    path below which the key counts, in place of the parent. A child on another shard
     than its parent brings the execution that its family began with, and how many generations it is
     below that; the others are looked up.
     """
@@ -65,12 +78,14 @@ class ExecuteMessage(Model):
     trace: Json = None
     dedup_key: str | None = None
     dedup_window_seconds: int = 300
+    dedup_scope: str | None = None
     idempotency_key: str | None = None
     owner: str | None = None
     actor: str | None = None
     namespace: str | None = None
     root_execution_id: int | None = None
     depth: int = Field(default=0, ge=0)
+    restart: Restart | None = None
 
 
 class EventsMessage(Model):

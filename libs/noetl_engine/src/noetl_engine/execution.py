@@ -22,6 +22,7 @@ from noetl_engine.decide.finish import (
     decide_cancel,
     decide_exhausted,
     decide_finalize,
+    decide_recorded,
     decide_timeout,
 )
 from noetl_engine.decide.loop import continue_loops
@@ -38,11 +39,15 @@ from noetl_engine.inputs import (
     Facts,
     Input,
     ReminderDue,
+    ResultRecorded,
     StepTimedOut,
     WaitDue,
 )
-from noetl_engine.outputs import Answer, Decision, Progress
+from noetl_engine.outputs import Answer, Decision, NeedRows, OriginNeed, Progress
 from noetl_engine.playbook.model import Playbook
+from noetl_engine.restart.begin import begin_restart
+from noetl_engine.restart.origin import OriginLog, OriginView
+from noetl_engine.restart.take_over import check_origin, take_over
 from noetl_engine.state.memory import Memory
 from noetl_engine.state.model import State
 from noetl_engine.state.snapshot import dump_state, load_state
@@ -60,6 +65,8 @@ class Execution:
 
     def __init__(self, state: State) -> None:
         self._memory = Memory(state)
+        self._origin: OriginView | None = None
+        self._origin_log: OriginLog | None = None
 
     @classmethod
     def new(cls, execution_id: int) -> "Execution":
@@ -123,9 +130,38 @@ class Execution:
             return draft.finish()
         check_rows(memory, message)
         with shared_work(facts.limits.template_work_per_decision):
-            _dispatch(draft, message)
+            if not self._restart(draft, message):
+                _dispatch(draft, message)
             take_kept_signals(draft)
         return draft.finish()
+
+    def _restart(self, draft: Draft, message: Input) -> bool:
+        """Decide what concerns the execution that this one goes on from, if it does."""
+        state = self._memory.state
+        if isinstance(message, ExecuteMessage) and message.restart is not None:
+            if self._origin is None and not state.start_event_id:
+                raise NeedRows(origin=OriginNeed(message.restart.execution_id))
+            begin_restart(draft, message, self._origin)
+            self._origin = None
+            return True
+        if not isinstance(message, Continued) or state.take_over is None or state.ended:
+            return False
+        if self._origin_log is None:
+            self._origin_log = OriginLog(state.take_over)
+        check_origin(state.take_over, self._origin_log)
+        take_over(draft, self._origin_log)
+        if state.take_over is None:
+            self._origin_log = None
+        return True
+
+    def provide_origin(self, state: State, *, started: EventRow, ended: EventRow | None) -> None:
+        """Take the state, the first and the terminal row of the execution to go on from."""
+        self._origin = OriginView(state, started, ended)
+
+    def read_origin(self, rows: Iterable[EventRow], *, up_to: int) -> None:
+        """Take the next rows of the log that a :class:`NeedRows` asked for, in order."""
+        if self._origin_log is not None:
+            self._origin_log.read(rows, up_to=up_to)
 
     def provide(
         self,
@@ -174,6 +210,8 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - on
             decide_signal(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
+        case ResultRecorded():
+            decide_recorded(draft, message)
         case StepTimedOut():
             decide_timeout(draft, message)
         case CallbackTimedOut():

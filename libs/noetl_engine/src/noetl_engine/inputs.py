@@ -37,6 +37,15 @@ class CommandExhausted:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultRecorded:
+    """The sweep found a command whose run has reported its result, and nothing since."""
+
+    event_id: int
+    attempts: int
+    """The holder's attempts as the sweep saw them; a decision for another holder is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepTimedOut:
     """A timer row of kind ``step_timeout`` is due."""
 
@@ -83,6 +92,7 @@ type Input = (
     | SignalMessage
     | Claimed
     | CommandExhausted
+    | ResultRecorded
     | StepTimedOut
     | CallbackTimedOut
     | WaitDue
@@ -116,6 +126,7 @@ class Limits:
     start_grace_seconds: float = 30.0
     hard_timeout_seconds: float = 1800.0
     lease_seconds: float = 60.0
+    result_seconds: float = 1.5
     clock_allowance_seconds: float = 5.0
     fast_path_seconds: float = 30.0
     commands_per_decision: int = 200

@@ -41,6 +41,8 @@ class CommandChange:
     ended_at: datetime | None = None
     lease_until: datetime | None = None
     error: str | None = None
+    result_event_id: int | None = None
+    """The ``call.done`` of this decision that has recorded the command's result."""
 
 
 @dataclass(slots=True)
@@ -103,6 +105,21 @@ class Decision:
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 
 
+@dataclass(frozen=True, slots=True)
+class OriginNeed:
+    """What a restarted execution asks for of the one that it goes on from.
+
+    Attributes:
+        execution_id: The origin.
+        after: Its log is read up to here; None asks for its state, first and terminal row.
+        up_to: Position at which its log ends for the restart.
+    """
+
+    execution_id: int
+    after: int | None = None
+    up_to: int = 0
+
+
 class NeedRows(Exception):
     """The decision needs stored rows that are not in memory: a question, nothing has changed.
 
@@ -110,6 +127,7 @@ class NeedRows(Exception):
         positions: log positions of whole rows to provide.
         iterations: ``(step, first position, last position)``: every ``call.done`` row of that
             step in the range, late ones excluded.
+        origin: rows of another execution, which go to ``provide_origin`` and ``read_origin``.
     """
 
     def __init__(
@@ -117,7 +135,11 @@ class NeedRows(Exception):
         *,
         positions: frozenset[int] = frozenset(),
         iterations: tuple[tuple[str, int, int], ...] = (),
+        origin: OriginNeed | None = None,
     ) -> None:
-        super().__init__(f"rows {sorted(positions)} and iterations {iterations} are needed")
+        super().__init__(
+            f"rows {sorted(positions)} and iterations {iterations} are needed, origin {origin}"
+        )
         self.positions = positions
         self.iterations = iterations
+        self.origin = origin

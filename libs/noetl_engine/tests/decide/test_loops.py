@@ -276,8 +276,8 @@ def test_a_failing_loop_step_is_handled_once_when_nothing_is_in_flight():
     )
 
 
-def test_a_lost_run_s_data_does_not_count():
-    """Its call.done came before the worker died; the next run sent none."""
+def test_a_lost_run_s_result_counts_and_there_is_no_second_run():
+    """Its call.done came before the worker died."""
     run = looping(make_loop([1], "sequential"))
     command = run.find("lp:i0")
     run.open.remove(command)
@@ -286,11 +286,9 @@ def test_a_lost_run_s_data_does_not_count():
     run.finish(command, [done])
     run.wait(100)
     run.workers = {}
-    run.claim(command, "w2")
-    second = run.outcome_events(command, worker="w2", attempts=1)
-    run.finish(command, [second[0], second[2]], worker="w2", attempts=1)
+    assert run.claim(command, "w2").answer.status == 409
 
-    assert run.find("end").context["render_context"]["lp"][0]["data"] is None
+    assert run.find("end").context["render_context"]["lp"][0]["data"] == {"n": "lost"}
 
 
 @pytest.mark.parametrize("mode", ["sequential", "parallel"])

@@ -382,3 +382,21 @@ def test_what_a_sequential_iteration_sets_is_seen_by_the_next_one(*, reload: boo
 
     scope = run.find("end").context["render_context"]
     assert (scope["sum"], scope["more"]) == (3, True)
+
+
+def test_what_a_task_reads_of_an_earlier_one_is_left_to_the_worker() -> None:
+    """K4, with data beside it kept from the worker's renderings all the same."""
+    text = (
+        "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: p}\n"
+        "workload: {table: orders, said: '{{ danger }}'}\n"
+        "workflow:\n- step: start\n  tool:\n"
+        "  - {name: fetch, kind: http, url: 'http://h/{{ table }}'}\n"
+        "  - {name: save, kind: postgres, query: 'INSERT INTO {{ table }} VALUES ($1)',\n"
+        "     params: ['{{ fetch.body.id }}', '{{ table }}']}\n"
+    )
+    run = Run(parse_playbook(text)).start()
+
+    (fetch, save) = run.find("start").context["tool_config"]
+    assert fetch["fetch"]["url"] == "http://h/orders"
+    assert save["save"]["query"] == "INSERT INTO orders VALUES ($1)"
+    assert save["save"]["params"] == ["{{ fetch.body.id }}", "orders"]

@@ -6,7 +6,7 @@ share one :class:`Renderer` with default limits.
 
 from noetl_template.errors import TemplateError, TemplateLimitError
 from noetl_template.limits import Limits, SharedWork, shared_work, work_spent
-from noetl_template.references import Reference, references
+from noetl_template.references import Reference, look_ups, references
 from noetl_template.render import (
     Renderer,
     Scope,
@@ -41,6 +41,7 @@ __all__ = [
     "has_server_syntax",
     "has_worker_syntax",
     "literal",
+    "look_ups",
     "references",
     "render_config",
     "render_expression",

@@ -47,15 +47,19 @@ class _Inspector:
         tree = self._parsed(text)
         self._refuse_unknown(tree, text)
         found = tuple(_read(tree, guarded=False))
-        own = _OWN_NAMES | {
-            name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}
-        }
-        own |= {macro.name for macro in tree.find_all(nodes.Macro)}
         guarded = {reference.path for reference in found if reference.is_guarded}
         return tuple(
             Reference(reference.path, reference.line, is_guarded=_starts_with(reference, guarded))
-            for reference in found
-            if reference.path[0] not in own
+            for reference in _outer(tree, found)
+        )
+
+    def look_ups(self, text: str) -> frozenset[tuple[str, ...]]:
+        try:
+            tree = self._environment.parse(text)
+        except (jinja2.TemplateError, RecursionError) as error:
+            raise failed(text, error) from error
+        return frozenset(
+            reference.path for reference in _outer(tree, tuple(_read(tree, guarded=False)))
         )
 
     def _parsed(self, text: str) -> nodes.Template:
@@ -93,6 +97,26 @@ def references(text: str, *, by_worker: bool = False) -> tuple[Reference, ...]:
         TemplateError: The template doesn't compile.
     """
     return (_WORKER if by_worker else _SERVER).references(text)
+
+
+def look_ups(text: str) -> frozenset[tuple[str, ...]]:
+    """Return the paths that a template looks up, which both sides read alike.
+
+    It is parsed only, so it may be wrong in other ways.
+
+    Raises:
+        TemplateError: Its syntax is wrong.
+    """
+    return _SERVER.look_ups(text)
+
+
+def _outer(tree: nodes.Template, found: tuple[Reference, ...]) -> Iterator[Reference]:
+    """Yield the look-ups of names that the template doesn't bring itself."""
+    own = _OWN_NAMES | {
+        name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}
+    }
+    own |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    return (reference for reference in found if reference.path[0] not in own)
 
 
 def _starts_with(reference: Reference, guarded: set[tuple[str, ...]]) -> bool:

@@ -77,6 +77,7 @@ class Renderer:
         *,
         renders: int = 1,
         own: frozenset[str] = frozenset(),
+        left: frozenset[str] = frozenset(),
     ) -> Json:
         """Render a value like :meth:`render_server`, for a worker that renders it again.
 
@@ -89,12 +90,15 @@ class Renderer:
             renders: How often the worker renders it.
             own: Templates that the playbook keeps as values, made by :func:`templates_in`: they
                 are found in ``scope`` and are rendered by the worker all the same.
+            left: Texts in ``value`` that stay as they are, for the worker alone.
 
         Raises:
             TemplateError: A template is invalid, fails, or reaches a limit.
         """
 
         def string(text: str, scope: Scope, budget: Budget) -> Json:
+            if text in left:
+                return text
             if not has_server_syntax(text):
                 return server_text(text)
             return self._kept(text, scope, budget, self._server, own=own, renders=renders)

@@ -23,6 +23,7 @@ from noetl_contract.access.rights import Right
 from noetl_contract.streams import STREAMS
 from noetl_contract.subjects import ACCESS_HINT
 
+from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import GATEKEEPER_STATE, Gatekeeper
 from noetl_api_gateway.access_settings import is_auth_on
 from noetl_api_gateway.gateway import Gateway, GatewayProcess
@@ -40,6 +41,7 @@ from noetl_api_gateway.routes.registry import route_handlers
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
 from noetl_api_gateway.upstream.large_writes import LargeWrites
+from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.registration import Registration, run_registration
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import Backlog, IngressWriter, run_backlog_watch
@@ -211,6 +213,8 @@ async def open_parts(service: GatewayProcess) -> AsyncIterator[None]:
                 probe,
                 service.closing,
                 places,
+                Listeners(services, ids, seconds=settings.listener_cache_seconds),
+                DeliveryCheck(settings.ingress_jwks_url),
                 service.gatekeeper,
             )
             try:

@@ -8,12 +8,14 @@ from noetl_common.bus.broker import Bus
 from noetl_common.ids import SnowflakeIds
 from noetl_common.service import Service
 
+from noetl_api_gateway.access.deliveries import DeliveryCheck
 from noetl_api_gateway.access.gatekeeper import Gatekeeper
 from noetl_api_gateway.http.refusals import unavailable
 from noetl_api_gateway.intake.streams import StreamPlaces
 from noetl_api_gateway.process_figures import ProcessFigures
 from noetl_api_gateway.settings import Settings
 from noetl_api_gateway.upstream.health import HealthProbe
+from noetl_api_gateway.upstream.listeners import Listeners
 from noetl_api_gateway.upstream.services import Services
 from noetl_api_gateway.upstream.writes import IngressWriter
 
@@ -30,6 +32,8 @@ class Gateway:
     probe: HealthProbe
     closing: asyncio.Event
     places: StreamPlaces
+    listeners: Listeners
+    deliveries: DeliveryCheck
     gatekeeper: Gatekeeper | None = None
 
 

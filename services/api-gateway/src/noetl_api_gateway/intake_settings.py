@@ -14,9 +14,12 @@ from noetl_api_gateway.rates import Rate, parsed_rates
 _MEBIBYTE = 1 << 20
 # A folder of playbooks is registered one by one.
 _RATES = (
-    "starts 50/s 500, registrations 5/s 1000, secrets 20/s 200, sql 2/s 20, failed_logins 5/min 20"
+    "starts 50/s 500, registrations 5/s 1000, secrets 20/s 200, sql 2/s 20, deliveries 100/s 1000, "
+    "failed_logins 5/min 20"
 )
-_RATE_KINDS = frozenset({"starts", "registrations", "secrets", "sql", "failed_logins"})
+_RATE_KINDS = frozenset(
+    {"starts", "registrations", "secrets", "sql", "deliveries", "failed_logins"}
+)
 
 
 class IntakeSettings(SettingsPiece):
@@ -48,6 +51,20 @@ class IntakeSettings(SettingsPiece):
         description="Bytes of large request bodies held at once, half of it for one address that "
         "is not a loopback one; bodies up to 64 KiB are always taken.",
     )
+    max_delivery_body_bytes: int = Field(
+        default=_MEBIBYTE, ge=1024, description="Largest body of a delivery to a listener."
+    )
+    listener_cache_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=300,
+        description="How long an edge remembers how a listener verifies and dispatches, its "
+        "secret and its state.",
+    )
+    ingress_jwks_url: str = Field(
+        default="https://www.googleapis.com/oauth2/v3/certs",
+        description="Keys of the OIDC tokens that listeners of type `pubsub_oidc` are sent.",
+    )
     max_event_streams: int = Field(default=512, ge=1, description="Event streams served at once.")
     max_event_streams_per_address: int = Field(
         default=256, ge=1, description="Of them to one address, which may be a proxy's."
@@ -64,7 +81,8 @@ class IntakeSettings(SettingsPiece):
     rate_limits: str = Field(
         default=_RATES,
         description="Rates of one caller, of one address where none logs in: kind, how many in a "
-        "second or minute, how many at once. Failed logins are counted by address.",
+        "second or minute, how many at once. Failed logins are counted by address, deliveries by "
+        "listener.",
     )
     cors_allowed_origins: str = Field(
         default="",

@@ -63,6 +63,14 @@ INGRESS_BACKLOG = gauge("noetl_ingress_backlog", "Messages waiting in the ingres
 REFUSED = counter(
     "noetl_http_refused_total", "Requests refused before they were routed, by why", ["why"]
 )
+DELIVERIES = counter("noetl_ingress_received_total", "Deliveries to listeners", ["listener"])
+DELIVERIES_REJECTED = counter(
+    "noetl_ingress_rejected_total", "Deliveries that were not taken, by why", ["listener", "reason"]
+)
+DELIVERIES_DISPATCHED = counter(
+    "noetl_ingress_dispatched_total", "Deliveries that started an execution, or had before",
+    ["listener", "outcome"],
+)  # fmt: skip
 OPEN_STREAMS = gauge("noetl_event_streams_open", "Event streams being served")
 
 AUTH_OFF = gauge("noetl_auth_off", "1 where callers need not say who they are")

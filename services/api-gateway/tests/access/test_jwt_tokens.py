@@ -11,7 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from noetl_api_gateway.access import jwt_tokens
+from noetl_api_gateway.access import issuer_keys
 from noetl_api_gateway.access.jwt_tokens import JwtTokens, UnprovenError
 from noetl_api_gateway.access_settings import AccessSettings
 from noetl_api_gateway.http.refusals import Refusal
@@ -159,7 +159,7 @@ async def test_keys_of_another_kind_than_the_algorithm_are_refused(provider: Pro
 async def test_new_keys_are_found_and_old_ones_forgotten(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jwt_tokens, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(issuer_keys, "_PAUSE_SECONDS", 0.0)
     checker = provider.checker()
     old = provider.token()
     await checker.proven_by(old)
@@ -187,11 +187,11 @@ async def test_a_flood_of_unknown_keys_reads_the_provider_s_no_second_time(
 async def test_a_provider_that_is_away_is_trouble_and_known_keys_stay(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jwt_tokens, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(issuer_keys, "_PAUSE_SECONDS", 0.0)
     checker, late = provider.checker(), provider.checker()
     await checker.proven_by(provider.token())
     provider.is_down = True
-    monkeypatch.setattr(jwt_tokens, "_FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(issuer_keys, "_FRESH_SECONDS", -1.0)
 
     assert (await checker.proven_by(provider.token())).subject == "ada"
     with pytest.raises(Refusal) as raised:

@@ -60,7 +60,8 @@ def test_valid_subscriptions_have_no_problem(document: Json) -> None:
             "spec.source",
             "smtp",
             (
-                'subscription \'source\' must be one of ["pubsub", "nats", "kafka", "webhook"], '
+                'subscription \'source\' must be one of ["pubsub", "nats", "kafka", "webhook", '
+                '"rabbitmq", "redis"], '
                 "got 'smtp'"
             ),
         ),

@@ -35,6 +35,10 @@ UNPROVEN = counter(
 RECLAIMED = counter(
     "noetl_command_reclaimed_total", "Commands whose holder was found gone.", ("reason",)
 )
+ENDED_BY_RESULT = counter(
+    "noetl_command_ended_by_result_total",
+    "Commands that ended from the result in the log, because their worker did not say so.",
+)
 LEASES_NOT_JUDGED = counter(
     "noetl_lease_sweeps_without_judgement_total",
     "Sweeps that judged no worker, because a sign of life may be on its way (L3).",

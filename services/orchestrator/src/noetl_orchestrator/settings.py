@@ -110,6 +110,12 @@ class Settings(
     command_worker_heartbeat_stale_seconds: float = Field(
         default=60.0, ge=1, description="Age of a heartbeat after which its worker counts as gone."
     )
+    command_result_seconds: float = Field(
+        default=1.5,
+        gt=0,
+        description="A command whose worker has reported its result and nothing since ends from "
+        "it after this.",
+    )
     command_start_grace_seconds: float = Field(
         default=30.0, ge=1, description="A claim that has not started after this is orphaned."
     )
@@ -264,6 +270,7 @@ class Settings(
             start_grace_seconds=self.command_start_grace_seconds,
             hard_timeout_seconds=self.command_hard_timeout_seconds,
             lease_seconds=self.command_claim_lease_seconds,
+            result_seconds=self.command_result_seconds,
             clock_allowance_seconds=self.clock_allowance_seconds,
             fast_path_seconds=self.fast_path_seconds,
             commands_per_decision=self.decision_commands,

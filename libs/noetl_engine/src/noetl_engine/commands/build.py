@@ -233,7 +233,8 @@ def _pipeline_config(
 ) -> list[Json]:
     rendered = partial(render_for_worker, scope=scope, own=own, renders=2)
     return [
-        {task.label: {**rendered(dict(task.rendered)), **task.verbatim}} for task in pipeline.tasks
+        {task.label: {**rendered(dict(task.rendered), left=task.left), **task.verbatim}}
+        for task in pipeline.tasks
     ]
 
 

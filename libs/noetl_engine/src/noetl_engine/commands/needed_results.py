@@ -39,8 +39,6 @@ _REACHES_VARIABLES: Final = re.compile(
 )
 # What tools look up without a template.
 _PATHS: Final = ("messages_from",)
-# Keys of a pipeline's task that are rendered once; the tool renders the others again.
-_RENDERED_ONCE: Final = frozenset({"set", "spec"})
 
 
 def needed_results(
@@ -70,7 +68,7 @@ def needed_results(
     tools = list(_tools(kind, parts["tool_config"]))
     if not all(_is_read_by_templates_only(*tool) for tool in tools):
         return everything
-    if kind == "task_sequence" and _renders_its_own_data(parts["tool_config"]):
+    if kind == "task_sequence" and not isinstance(parts["tool_config"], list):
         return everything
     texts = list(_templates(parts))
     needed = _mentioned([*texts, *_paths(tools)], everything)
@@ -124,33 +122,6 @@ def _is_read_by_templates_only(kind: str, config: Json) -> bool:
 @lru_cache(maxsize=512)
 def _reaches_variables(code: str) -> bool:
     return _REACHES_VARIABLES.search(code) is not None
-
-
-def _renders_its_own_data(config: Json) -> bool:
-    """Return whether a pipeline hands what its tasks bring to a tool, which renders it once more.
-
-    What comes from outside may be a template, whose names nobody knows yet.
-    """
-    if not isinstance(config, list):
-        return True
-    tasks = [(label, spec) for item in config for label, spec in item.items()]
-    made = {label for label, _ in tasks} | {"output"}
-    for _, spec in tasks:
-        rules = (spec.get("spec") or {}).get("policy") if isinstance(spec.get("spec"), dict) else {}
-        made.update(name.split(".")[0] for name in _assigned([spec.get("set"), rules]))
-    rest = [{key: spec[key] for key in spec.keys() - _RENDERED_ONCE} for _, spec in tasks]
-    return any(name in text for text in _templates(rest) for name in made)
-
-
-def _assigned(value: Json) -> Iterator[str]:
-    """Yield the keys of objects, wherever they are: those of `set` blocks are among them."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield key
-            yield from _assigned(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _assigned(inner)
 
 
 def _paths(tools: list[tuple[str, Json]]) -> Iterator[str]:

@@ -50,15 +50,23 @@ condition_holds = _evaluating(evaluate_condition)
 """Return whether a guard holds, or raise `EvaluateError`."""
 
 
-def render_for_worker(value: Json, scope: Scope, *, own: frozenset[str], renders: int = 1) -> Json:
+def render_for_worker(
+    value: Json,
+    scope: Scope,
+    *,
+    own: frozenset[str],
+    renders: int = 1,
+    left: frozenset[str] = frozenset(),
+) -> Json:
     """Render what a worker renders once more, or twice as a pipeline's tasks.
 
-    Data in it arrives as it is; ``own`` are the templates that the playbook keeps as values.
+    Data in it arrives as it is; ``own`` are the templates that the playbook keeps as values, and
+    ``left`` the texts that only the worker can render.
 
     Raises:
         EvaluateError: A template fails.
     """
-    return _evaluating(partial(render_config, own=own, renders=renders))(value, scope)
+    return _evaluating(partial(render_config, own=own, renders=renders, left=left))(value, scope)
 
 
 def admits(step: Step, scope: Scope) -> bool:

@@ -6,6 +6,8 @@ from noetl_contract.events import ExecutionStatus
 from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import Draft
+from noetl_engine.decide.finish import end_recorded, recorded_at
+from noetl_engine.decide.rows import refused
 from noetl_engine.inputs import Claimed
 from noetl_engine.lease import holder_gone, is_holder
 from noetl_engine.outputs import Answer
@@ -38,6 +40,11 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the co
         return _granted(draft, command, message, reason=None)
     reason = holder_gone(command, draft.facts)
     asks_itself = is_holder(command, worker_id=message.worker_id, instance=message.instance)
+    is_lost = reason is not None or (asks_itself and message.instance is not None)
+    if is_lost and recorded_at(command) is not None:
+        # Whoever ran it has said what came out: it doesn't run again.
+        end_recorded(draft, command)
+        return refused(FINISHED, "already_terminal")
     # Over HTTP a name may belong to another process by now; an instance is always itself.
     if asks_itself and (message.instance is not None or reason in {None, "not_started"}):
         return _asked_again(draft, command, message)
@@ -46,11 +53,6 @@ def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the co
     if command.holds >= draft.facts.limits.max_attempts:
         return refused(FINISHED, "already_terminal")
     return _granted(draft, command, message, reason=reason)
-
-
-def refused(text: str, code: str) -> Answer:
-    """Return the answer to a claim that is not granted."""
-    return Answer(status=409, error=text, detail={"code": code, "message": text})
 
 
 def _start_may_come(draft: Draft, command: CommandState) -> bool:

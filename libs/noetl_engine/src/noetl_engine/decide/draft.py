@@ -52,6 +52,9 @@ class Draft:
     """Waits that this decision has begun while signals are kept that may end them."""
     _touched: dict[int, CommandState] = field(default_factory=dict)
     _endings: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    _recorded: set[int] = field(default_factory=set)
+    """Commands that the origin has run: they are in the log alone."""
+    _results: dict[int, int] = field(default_factory=dict)
     _ended_before: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +87,8 @@ class Draft:
                 ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
                 error = command.error if ended == "FAILED" else None
                 self._endings[command.event_id] = (ended, error)
+            elif command.call == row.position:
+                self._results[command.event_id] = row.event_id
         return row
 
     def apply(self, op: list[Json]) -> None:
@@ -130,11 +135,41 @@ class Draft:
             event_type, name, status, result=result, parent_event_id=self.trigger, **columns
         )
 
+    @property
+    def is_taking_over(self) -> bool:
+        """Whether steps are entered only: a restarted execution has not all results yet."""
+        return self.state.take_over is not None
+
+    def issue_recorded(self, built: BuiltCommand) -> CommandState:
+        """Append the ``command.issued`` of a run that the origin has in its log."""
+        row = self._append_issued(built)
+        self._recorded.add(row.event_id)
+        return self.state.commands[row.event_id]
+
     def issue(self, built: BuiltCommand) -> None:
         """Append the ``command.issued`` of a built command, or begin its wait."""
         if built.wait is not None:
             self._begin_wait(built, built.wait)
             return
+        state = self.state
+        row = self._append_issued(built)
+        self.issued += 1
+        iteration = built.iteration
+        self.decision.commands.append(
+            NewCommand(
+                event_id=row.event_id,
+                command_id=row.meta["command_id"],
+                step=built.step,
+                tool_kind=built.tool_kind,
+                pool=pool_of(self.playbook, state.pool),
+                context=built.context,
+                meta=row.meta,
+                iteration_index=None if iteration is None else iteration.index,
+                trace=state.trace,
+            )
+        )
+
+    def _append_issued(self, built: BuiltCommand) -> EventRow:
         state = self.state
         event_id = self.facts.new_id()
         meta = built.meta(
@@ -154,22 +189,7 @@ class Draft:
             meta=meta,
             note=dict(built.note) or None,
         )
-        self.append(row)
-        self.issued += 1
-        iteration = built.iteration
-        self.decision.commands.append(
-            NewCommand(
-                event_id=event_id,
-                command_id=meta["command_id"],
-                step=built.step,
-                tool_kind=built.tool_kind,
-                pool=pool_of(self.playbook, state.pool),
-                context=built.context,
-                meta=meta,
-                iteration_index=None if iteration is None else iteration.index,
-                trace=state.trace,
-            )
-        )
+        return self.append(row)
 
     def _begin_wait(self, built: BuiltCommand, plan: WaitConfig) -> None:
         """Append the ``wait.started`` of a step that the engine itself lets wait."""
@@ -322,7 +342,11 @@ class Draft:
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
-        decision.changes = [self._change_of(command) for command in self._touched.values()]
+        decision.changes = [
+            self._change_of(command)
+            for command in self._touched.values()
+            if command.event_id not in self._recorded
+        ]
         if state.ended and not self._ended_before:
             decision.ended = state.status
             decision.error = state.error
@@ -344,7 +368,11 @@ class Draft:
 
     def _change_of(self, command: CommandState) -> CommandChange:
         ended, error = self._endings.get(command.event_id, (None, None))
-        lease = timedelta(seconds=self.facts.limits.lease_seconds)
+        limits = self.facts.limits
+        # With its result in the log the command can end without its worker.
+        lease = timedelta(
+            seconds=limits.lease_seconds if command.call is None else limits.result_seconds
+        )
         # Nobody holds a parked command: its worker is done with it.
         held = bool(command.holds) and command.parked is None
         status = "PENDING"
@@ -366,4 +394,5 @@ class Draft:
             ended_at=None if ended is None else self.facts.now,
             lease_until=None if ended or not held else self.facts.now + lease,
             error=error,
+            result_event_id=self._results.get(command.event_id),
         )

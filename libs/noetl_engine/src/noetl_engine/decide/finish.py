@@ -4,10 +4,16 @@ from datetime import timedelta
 
 from noetl_contract.events import EventType, ExecutionStatus
 from noetl_contract.ingress import CancelMessage, FinalizeMessage
+from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
 from noetl_engine.decide.worker import after_end
-from noetl_engine.inputs import CallbackTimedOut, CommandExhausted, StepTimedOut
+from noetl_engine.inputs import (
+    CallbackTimedOut,
+    CommandExhausted,
+    ResultRecorded,
+    StepTimedOut,
+)
 from noetl_engine.outputs import Answer
 from noetl_engine.state.identity import micros
 from noetl_engine.state.model import CommandState
@@ -62,11 +68,62 @@ def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
         return
     if command.holds < limit or command.parked is not None:
         return
+    if recorded_at(command) is not None:
+        end_recorded(draft, command)
+        return
     text = (
         f"Command lost: worker {command.worker_id} stopped answering "
         f"(attempt {command.holds} of {limit})"
     )
     fail_command(draft, command, text, "attempts_exhausted")
+
+
+def decide_recorded(draft: Draft, message: ResultRecorded) -> None:
+    """End a command whose worker has reported the result, and not the end."""
+    command = draft.state.commands.get(message.event_id)
+    if command is None or draft.state.ended or command.attempts != message.attempts:
+        return
+    if command.parked is None and recorded_at(command) is not None:
+        end_recorded(draft, command)
+
+
+def recorded_at(command: CommandState) -> int | None:
+    """Return the position of the result that the log has of an open command, if it has one."""
+    return command.callback if command.call is None else command.call
+
+
+def end_recorded(draft: Draft, command: CommandState) -> None:
+    """Append the end that the worker would have written after the recorded result, and decide."""
+    status = "success"
+    if command.call is not None:
+        status = _word_of(draft.memory.values.rows[command.call])
+    row = draft.append(
+        draft.row(
+            EventType.COMMAND_COMPLETED,
+            command.step,
+            status,
+            result={
+                "status": status,
+                "context": {"command_id": command.command_id, "status": status},
+            },
+            meta={
+                "emitted_by": "orchestrator",
+                "reason": "result_recorded",
+                "command_id": command.command_id,
+                "worker_id": command.worker_id,
+            },
+            note={"command": command.event_id, "at": micros(draft.facts.now)},
+        )
+    )
+    after_end(draft, row, command)
+
+
+def _word_of(result: Json) -> str:
+    """Return the tool's own word for how it ended, from the result of its ``call.done``."""
+    context = result.get("context") if isinstance(result, dict) else None
+    inner = context.get("result") if isinstance(context, dict) else None
+    word = inner.get("status") if isinstance(inner, dict) else None
+    return word if isinstance(word, str) else "success"
 
 
 def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
@@ -83,6 +140,9 @@ def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
     if message.holds is None:
         is_due = draft.facts.now >= since + timedelta(seconds=seconds)
     if not is_due:
+        return
+    if command.call is not None:
+        end_recorded(draft, command)
         return
     text = f"Execution timed out after {number_text(seconds)} seconds"
     fail_command(draft, command, text, "step_timeout")

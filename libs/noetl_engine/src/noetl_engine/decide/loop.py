@@ -96,6 +96,9 @@ def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
     sources = draft.memory.values.end_frame(loop.rows_at)
     if sources:
         draft.apply(["variables", sources])
+    if draft.is_taking_over:
+        draft.apply(["claim", name, (loop.frame or 0) + 1, list(loop.own)])
+        return
     try:
         draft.refuse_endless()
         flat = _on_top(draft, loop)
@@ -148,13 +151,16 @@ def _build_queued(draft: Draft, name: str, flat: Flat) -> BuiltCommand:
     if step is None:
         raise EvaluateError(f"the playbook has no step '{name}'")
     if step.loop is not None:
-        return build_claim(step, flat, 0)
+        loop = draft.state.step(name).loop
+        return build_claim(step, flat, (loop and loop.frame) or 0)
     walked = draft.memory.contexts.walked
     return build_command(step, flat, results=_plain_results(draft, flat), walked=walked)
 
 
 def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None) -> None:
     """Issue as many iterations as the loop's limit and the decision's room allow."""
+    if draft.is_taking_over:
+        return
     count = loop.total - loop.issued
     if loop.limit is not None:
         count = min(count, loop.limit - loop.in_flight)
@@ -203,7 +209,7 @@ def _build(draft: Draft, step: Step, loop: LoopState, flat: Flat, count: int) ->
         elements = _rows_of(draft, step.name, loop.rows_at)
     results = _plain_results(draft, flat)
     built: list[BuiltCommand] = []
-    for index in range(loop.issued, loop.issued + count):
+    for index in loop.next_iterations(count):
         if built and draft.has_worked_enough:
             break
         element = LoopElement(step.loop, index, loop.total, elements[index])

@@ -21,6 +21,7 @@ from noetl_engine.inputs import (
     Continued,
     Input,
     ReminderDue,
+    ResultRecorded,
     StepTimedOut,
     WaitDue,
 )
@@ -30,8 +31,10 @@ from noetl_engine.state.memory import RUN_ENDS, Memory
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import context_positions
 
+_ALL = 1 << 62
 
-def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901 - one case per input
+
+def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     """Ask for values that were not kept over a restore.
 
     May ask for more than the decision turns out to need, never for less.
@@ -47,6 +50,7 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901 - one case
             command = state.commands.get(event_id)
             if command is not None:
                 _ask(memory, {command.issued}, ())
+                _check_recorded(memory, event_id)
         case CommandOutcomeMessage(hold=hold, events=events):
             _check_ends(memory, [hold.event_id], any_failed=_any_failed(events))
         case EventsMessage(events=events):
@@ -69,10 +73,27 @@ def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901 - one case
             | WaitDue(event_id=event_id)
         ):
             _check_ends(memory, [event_id], any_failed=True)
+            _check_recorded(memory, event_id)
+        case ResultRecorded(event_id=event_id):
+            _check_recorded(memory, event_id)
+        case Continued() if state.take_over is not None:
+            # Any of them may end by a run that is taken over.
+            _check_loops(memory, state.running, ending=Counter(dict.fromkeys(state.running, _ALL)))
         case Continued():
             _check_loops(memory, state.running)
         case _:
             pass
+
+
+def _check_recorded(memory: Memory, event_id: int) -> None:
+    """Ask for what is needed to end a command from the result that the log has of it."""
+    command = memory.state.commands.get(event_id)
+    if command is None:
+        return
+    brought = {at for at in (command.call, command.callback) if at is not None}
+    if brought:
+        _check_ends(memory, [event_id], any_failed=False)
+        _ask(memory, brought, ())
 
 
 def _ending(state: State, event: WireEvent) -> int | None:

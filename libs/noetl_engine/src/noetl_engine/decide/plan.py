@@ -240,7 +240,7 @@ class Plan:
             flat = self.flat_of(entry)
             results = self.plain_results() - entry.own().keys()
             room = draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
-            if built and draft.has_worked_enough:
+            if draft.is_taking_over or (built and draft.has_worked_enough):
                 room = 0
             entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
             if room < 1:

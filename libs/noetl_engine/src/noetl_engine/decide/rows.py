@@ -7,6 +7,7 @@ from noetl_contract.ingress import WireEvent
 from noetl_contract.json import Json
 
 from noetl_engine.decide.draft import Draft
+from noetl_engine.outputs import Answer
 from noetl_engine.state.identity import command_id_in, fingerprint, micros
 from noetl_engine.state.model import CommandState
 
@@ -17,6 +18,11 @@ class Known:
 
     event_id: int
     late: bool
+
+
+def refused(text: str, code: str) -> Answer:
+    """Return the answer to a claim that is not granted."""
+    return Answer(status=409, error=text, detail={"code": code, "message": text})
 
 
 def command_id_of_event(event: WireEvent) -> str | None:

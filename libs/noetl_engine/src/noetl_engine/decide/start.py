@@ -1,5 +1,8 @@
 """Starts: everything is rendered before the first row (R9)."""
 
+from collections.abc import Iterable
+from dataclasses import asdict
+
 from noetl_contract.events import EventType, format_time
 from noetl_contract.ingress import ExecuteMessage
 from noetl_contract.json import Json
@@ -13,6 +16,7 @@ from noetl_engine.errors import EvaluateError, StartRefused
 from noetl_engine.outputs import Answer
 from noetl_engine.playbook.model import START_STEP, Loop, LoopMode
 from noetl_engine.state.context import scope_of, start_flat
+from noetl_engine.state.model import TakeOver
 
 _NOT_AN_ARRAY = "start step loop.in must resolve to a JSON array, got: {word}"
 
@@ -24,7 +28,12 @@ def decide_start(draft: Draft, message: ExecuteMessage) -> None:
         StartRefused: The start step can't be rendered.
     """
     if not draft.state.start_event_id:
-        _begin(draft, message)
+        begin(draft, message, {**draft.playbook.workload, **message.payload})
+    started_answer(draft)
+
+
+def started_answer(draft: Draft) -> None:
+    """Answer that the execution has begun."""
     draft.decision.answer = Answer(
         body={
             "execution_id": str(draft.state.execution_id),
@@ -34,8 +43,26 @@ def decide_start(draft: Draft, message: ExecuteMessage) -> None:
     )
 
 
-def _begin(draft: Draft, message: ExecuteMessage) -> None:
-    workload = {**draft.playbook.workload, **message.payload}
+def begin(
+    draft: Draft,
+    message: ExecuteMessage,
+    workload: dict[str, Json],
+    *,
+    take_over: TakeOver | None = None,
+    meta: Json = None,
+) -> None:
+    """Begin an execution; with something to take over, the start is entered and not issued.
+
+    Args:
+        draft: That of a new execution.
+        message: Its start.
+        workload: Its workload.
+        take_over: What a restarted execution takes over.
+        meta: What the first row says of that.
+
+    Raises:
+        StartRefused: The start step can't be rendered.
+    """
     flat = start_flat(
         workload,
         execution_id=message.execution_id,
@@ -44,10 +71,20 @@ def _begin(draft: Draft, message: ExecuteMessage) -> None:
     )
     step = draft.playbook.start
     try:
-        if step.loop is None:
+        if step.loop is None and take_over is not None:
+            _append_started(draft, message, workload, generated=1, take_over=take_over, meta=meta)
+            _enter_start(draft, note={"queued": True})
+        elif step.loop is None:
             command = build_command(step, flat)
             _append_started(draft, message, workload, generated=1)
             draft.issue(command)
+        elif take_over is not None:
+            elements, limit = _open_loop(draft, flat, step.loop)
+            generated = len(elements)
+            _append_started(
+                draft, message, workload, generated=generated, take_over=take_over, meta=meta
+            )
+            _enter_loop(draft, step.loop, elements, limit)
         else:
             _begin_loop(draft, message, workload, flat, step.loop)
     except EvaluateError as error:
@@ -62,11 +99,8 @@ def _begin_loop(
     loop: Loop,
 ) -> None:
     step = draft.playbook.start
-    scope = scope_of(flat)
-    elements = _elements(loop, scope)
+    elements, limit = _open_loop(draft, flat, loop)
     total = len(elements)
-    most = draft.facts.limits.iterations_in_flight
-    limit = limit_of(loop, scope, total=total, most=most)
     count = total if limit is None else min(limit, total)
     count = min(count, draft.room(flat, wanted=count))
     commands: list[BuiltCommand] = [
@@ -74,16 +108,25 @@ def _begin_loop(
         for index in range(count)
     ]
     _append_started(draft, message, workload, generated=total)
-    draft.append(
-        draft.engine_row(
-            EventType.STEP_ENTER,
-            START_STEP,
-            "ENTERED",
-            {"iterations_expected": total, "iterator_var": loop.iterator},
-            meta={"emitted_by": "execute_handler"},
-            note={"collection": elements, "limit": limit},
-        )
-    )
+    _enter_loop(draft, loop, elements, limit, commands)
+
+
+def _open_loop(draft: Draft, flat: dict[str, Json], loop: Loop) -> tuple[list[Json], int | None]:
+    scope = scope_of(flat)
+    elements = _elements(loop, scope)
+    most = draft.facts.limits.iterations_in_flight
+    return elements, limit_of(loop, scope, total=len(elements), most=most)
+
+
+def _enter_loop(
+    draft: Draft,
+    loop: Loop,
+    elements: list[Json],
+    limit: int | None,
+    commands: Iterable[BuiltCommand] = (),
+) -> None:
+    context = {"iterations_expected": len(elements), "iterator_var": loop.iterator}
+    _enter_start(draft, context, note={"collection": elements, "limit": limit})
     for command in commands:
         draft.issue(command)
     if not elements:
@@ -92,6 +135,13 @@ def _begin_loop(
     started = draft.state.step(START_STEP).loop
     if started is not None and started.may_issue:
         draft.decision.continue_later = True
+
+
+def _enter_start(draft: Draft, context: Json = None, *, note: Json) -> None:
+    meta = {"emitted_by": "execute_handler"}
+    draft.append(
+        draft.engine_row(EventType.STEP_ENTER, START_STEP, "ENTERED", context, meta=meta, note=note)
+    )
 
 
 def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
@@ -104,9 +154,19 @@ def _elements(loop: Loop, scope: dict[str, Json]) -> list[Json]:
 
 
 def _append_started(
-    draft: Draft, message: ExecuteMessage, workload: dict[str, Json], *, generated: int
+    draft: Draft,
+    message: ExecuteMessage,
+    workload: dict[str, Json],
+    *,
+    generated: int,
+    take_over: TakeOver | None = None,
+    meta: Json = None,
 ) -> None:
-    meta: dict[str, Json] = {
+    note: dict[str, Json] = {"version": message.version, "commands": generated}
+    if take_over is not None:
+        note["restart"] = asdict(take_over)
+    meta = {
+        **(meta or {}),
         "emitted_at": format_time(draft.facts.now),
         "emitter": "control_plane",
     }
@@ -136,7 +196,7 @@ def _append_started(
             "workload": workload,
         },
         meta=meta,
-        note={"version": message.version, "commands": generated},
+        note=note,
     )
     draft.append(row)
     draft.trigger = row.event_id

@@ -12,7 +12,6 @@ from noetl_contract.ingress import (
 )
 
 from noetl_engine.decide.callback import find_awaiting, parks
-from noetl_engine.decide.claim import refused
 from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.loop import after_claim, after_iteration
 from noetl_engine.decide.route import route_completion, route_failure
@@ -20,6 +19,7 @@ from noetl_engine.decide.rows import (
     attempts_of,
     command_id_of_event,
     recall,
+    refused,
     worker_id_of,
     worker_row,
 )

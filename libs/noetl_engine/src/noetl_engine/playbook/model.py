@@ -158,12 +158,15 @@ class Task:
         verbatim: ``set``, ``spec``, ``command`` and the argument block (named ``input``) as
             they travel to the worker, unrendered. Absent keys are absent.
         rendered: The keys the server renders; ``kind`` included.
+        left: Texts in ``rendered`` that name what only the running pipeline has, and therefore
+            travel as they are too.
     """
 
     label: str
     tool: Tool
     verbatim: ValueMap = field(default_factory=dict)
     rendered: ValueMap = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

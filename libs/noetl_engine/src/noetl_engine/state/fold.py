@@ -26,6 +26,9 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``signal.received`` that nothing waited for: name, size, and who may take it.
 ``took``
     Of a wait's ``call.done``: the position of the kept signal that ended it.
+``restart``, ``workload``, ``over``
+    Of a restarted execution: what it takes over, of its first row; of its ``execution.restored``,
+    that the workload is changed, and that it has taken over all.
 ``ops``
     Applied after the row itself, in order: arrivals, resets of a cycle, unhandled failures.
 """
@@ -53,9 +56,11 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
-from noetl_engine.state.waiting import KeptSignal, Wait
+from noetl_engine.state.wait_effects import on_reminder, on_signal
+from noetl_engine.state.waiting import Wait
 
 _NO_NOTE: Mapping[str, Json] = {}
 # Types of the engine's own rows; posted from outside they must change nothing.
@@ -70,6 +75,7 @@ ENGINE_TYPES = frozenset(
         EventType.WAIT_STARTED,
         EventType.WAIT_REMINDER,
         EventType.SIGNAL_RECEIVED,
+        EventType.EXECUTION_RESTORED,
     }
 )
 SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
@@ -121,7 +127,17 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
     state.workload = row.position
+    if "restart" in note:
+        state.take_over = TakeOver(**note["restart"])
     state.context_version += 1
+
+
+def _on_restored(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    if "over" in note:
+        state.take_over = None
+    if "workload" in note:
+        state.workload = row.position
+        state.context_version += 1
 
 
 def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, Json]], None]:
@@ -219,7 +235,7 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         _begin(state, step)  # a plain start has no step.enter
     cursor = meta.get("cursor")
     claims = isinstance(cursor, dict) and cursor.get("phase") == "claim"
-    state.commands[row.event_id] = CommandState(
+    command = state.commands[row.event_id] = CommandState(
         row.event_id,
         str(meta.get("command_id")),
         step.name,
@@ -239,26 +255,12 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     elif isinstance(cursor, dict) and claims:
         step.loop.begin_frame(cursor["frame"])
     else:
-        step.loop.issued += 1
+        step.loop.begin_iteration(command.index)
 
 
 def _on_wait_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     _on_issued(state, row, note)
     state.commands[row.event_id].wait = Wait.of_note(note["wait"])
-
-
-def _on_reminder(state: State, _row: EventRow, note: Mapping[str, Json]) -> None:
-    command = state.commands.get(note.get("command", 0))
-    if command is not None and command.wait is not None:
-        command.wait.reminder = note.get("reminder")
-        command.wait.reminders = note.get("reminders", 0)
-
-
-def _on_signal(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    kept = note.get("kept")
-    if kept is not None:
-        who = (kept.get("step"), kept.get("index"))
-        state.signals.append(KeptSignal(row.position, kept["name"], kept["size"], *who))
 
 
 def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -415,14 +417,15 @@ _ENGINE_ONLY = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}
 
 _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] = {
     EventType.PLAYBOOK_STARTED: _on_started,
+    EventType.EXECUTION_RESTORED: _on_restored,
     EventType.STEP_ENTER: _on_enter,
     EventType.STEP_EXIT: _on_exit,
     EventType.STEP_SKIPPED: _on_skipped,
     EventType.CTX_UPDATED: _on_variables,
     EventType.COMMAND_ISSUED: _on_issued,
     EventType.WAIT_STARTED: _on_wait_started,
-    EventType.WAIT_REMINDER: _on_reminder,
-    EventType.SIGNAL_RECEIVED: _on_signal,
+    EventType.WAIT_REMINDER: on_reminder,
+    EventType.SIGNAL_RECEIVED: on_signal,
     EventType.COMMAND_CLAIMED: _on_claimed,
     EventType.COMMAND_STARTED: _on_command_started,
     EventType.CALL_DONE: _on_call_done,

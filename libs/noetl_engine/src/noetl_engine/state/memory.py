@@ -11,7 +11,9 @@ from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.values import IterationResult, Values
 
 RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
-_RESULT_ROWS = frozenset({EventType.PLAYBOOK_STARTED, EventType.CTX_UPDATED})
+_RESULT_ROWS = frozenset(
+    {EventType.PLAYBOOK_STARTED, EventType.EXECUTION_RESTORED, EventType.CTX_UPDATED}
+)
 _OPENING_ROWS = frozenset({EventType.COMMAND_ISSUED, EventType.WAIT_STARTED})
 
 

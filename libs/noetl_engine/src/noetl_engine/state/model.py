@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import ExecutionStatus
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.outputs import Progress
 from noetl_engine.state.waiting import KeptSignal, Wait
@@ -79,6 +79,8 @@ class LoopState:
     bare: list[int] = field(default_factory=list)
     frame: int | None = None
     rows_at: int = 0
+    holes: list[int] = field(default_factory=list)
+    """Iterations that are still to be issued before the highest one that is; after a restart."""
 
     @property
     def run_at(self) -> int:
@@ -90,6 +92,25 @@ class LoopState:
         self.frame, self.rows_at, self.total = frame, rows_at, total
         self.issued = self.finished = 0
         self.bare = []
+        self.holes = []
+
+    def begin_iteration(self, index: int | None) -> None:
+        """Count an iteration that is issued; those that it leaves out are to be issued yet."""
+        following = self.issued + len(self.holes)
+        if index is not None and index > following:
+            self.holes += range(following, index)
+        elif self.holes and index in self.holes:
+            self.holes.remove(index)
+        self.issued += 1
+
+    def next_iterations(self, count: int) -> list[int]:
+        """Return the next iterations to issue."""
+        following = self.issued + len(self.holes)
+        return [*self.holes[:count], *range(following, following + count - len(self.holes))]
+
+    def is_to_issue(self, index: int) -> bool:
+        """Return whether an iteration was not issued yet."""
+        return index in self.holes or self.issued + len(self.holes) <= index < self.total
 
     @property
     def in_flight(self) -> int:
@@ -184,6 +205,35 @@ class CommandState:
 
 
 @dataclass(slots=True)
+class TakeOver:
+    """What a restarted execution has still to take over of the one that it goes on from.
+
+    Attributes:
+        execution_id: The origin.
+        upto: Position of the last row of its log that counts.
+        again: Steps that run again, with the visit that is meant.
+        whole: Those of them whose every iteration runs again, not the failed ones alone.
+        iterations: Iterations of a step that run again although they were good.
+        input: Values of the workload that count from then on.
+        cause: Event at which the origin could not decide any more; 0 for another end.
+        position: How far its log was taken over.
+        taken: How many runs were taken over.
+        left_out: Steps with runs that have no place here.
+    """
+
+    execution_id: int
+    upto: int
+    again: dict[str, int] = field(default_factory=dict)
+    whole: list[str] = field(default_factory=list)
+    iterations: dict[str, list[int]] = field(default_factory=dict)
+    input: JsonObject = field(default_factory=dict)
+    cause: int = 0
+    position: int = 0
+    taken: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class State:
     """One execution; ``position`` is that of the newest row folded.
 
@@ -219,6 +269,8 @@ class State:
     progress: Progress = field(default_factory=Progress)
     signals: list[KeptSignal] = field(default_factory=list)
     """Signals that no wait has taken yet, the oldest first."""
+    take_over: TakeOver | None = None
+    """Of a restarted execution, until it has what its origin has done."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from noetl_contract.json import Json
 
-from noetl_engine.state.model import Arrival, Phase, State, StepState
+from noetl_engine.state.model import Arrival, Phase, Queued, State, StepState
 
 
 def apply_operations(state: State, operations: list[list[Json]]) -> None:
@@ -55,6 +55,22 @@ def _op_frame(state: State, step: str, rows_at: int, total: int) -> None:
         loop.begin_frame(loop.frame, rows_at=rows_at, total=total)
 
 
+def _op_claim(state: State, step: str, frame: int, own: list[int]) -> None:
+    """The next frame of a cursor loop is to be claimed, by a later part of the decision."""
+    loop = state.step(step).loop
+    if loop is not None:
+        loop.begin_frame(frame)
+        state.step(step).queued = Queued(loop.entered, tuple(own))
+
+
+def _op_taken(state: State, position: int, taken: int, left_out: list[str]) -> None:
+    wanted = state.take_over
+    if wanted is not None:
+        wanted.position = position
+        wanted.taken += taken
+        wanted.left_out = list(dict.fromkeys([*wanted.left_out, *left_out]))
+
+
 def _op_variables(state: State, sources: dict[str, list[Json]]) -> None:
     for name, (position, key) in sources.items():
         state.variables[name] = (position, key)
@@ -67,5 +83,7 @@ _OPERATIONS: Mapping[str, Callable[..., None]] = {
     "discard": _op_discard,
     "failed": _op_failed,
     "frame": _op_frame,
+    "claim": _op_claim,
+    "taken": _op_taken,
     "variables": _op_variables,
 }

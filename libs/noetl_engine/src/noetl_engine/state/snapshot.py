@@ -1,7 +1,7 @@
 """Snapshots: a state as bytes, and back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from operator import attrgetter
 
@@ -20,6 +20,7 @@ from noetl_engine.state.model import (
     ResultRef,
     State,
     StepState,
+    TakeOver,
 )
 from noetl_engine.state.waiting import KeptSignal, Wait
 
@@ -58,6 +59,7 @@ def dump_state(state: State) -> bytes:
                 if command.wait is not None
             ],
             "signals": state.signals,
+            **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
@@ -92,6 +94,8 @@ def load_state(snapshot: bytes) -> State:
     for event_id, *wait in data.get("waits", ()):
         state.commands[event_id].wait = Wait.load(wait)
     state.signals = [KeptSignal(*signal) for signal in data.get("signals", ())]
+    if "take_over" in data:
+        state.take_over = TakeOver(**data["take_over"])
     return state
 
 

@@ -99,7 +99,7 @@ class Values:
     def take_row(self, row: EventRow) -> None:
         """Keep the value of a row that was read from the log."""
         match row.event_type:
-            case EventType.PLAYBOOK_STARTED:
+            case EventType.PLAYBOOK_STARTED | EventType.EXECUTION_RESTORED:
                 context = row.context if isinstance(row.context, dict) else {}
                 self.put(row.position, context.get("workload") or {})
             case EventType.STEP_ENTER:

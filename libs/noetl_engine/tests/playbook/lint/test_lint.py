@@ -47,7 +47,7 @@ workflow:
     kind: python
     tool:
       - {name: a, kind: python, code: "result = 1", input: {zip: "007"}}
-      - {name: b, kind: http, url: "{{ a.x }}", headers: {X: 1}}
+      - {name: b, kind: http, url: "{{ c.x }}", headers: {X: 1}}
 """
 
 
@@ -219,11 +219,12 @@ def test_iterations_and_pipelines_bring_names_of_their_own():
         "  - step: p\n    tool:\n"
         '      - {name: a, kind: noop, set: {ctx.q: "{{ output.x }}"}}\n'
         '      - {name: b, kind: python, code: "result = 1", input: {v: "{{ a.x ~ ctx.q }}"}}\n'
-        '      - {name: c, kind: http, url: "{{ a.x }}"}\n'
+        '      - {name: c, kind: http, url: "{{ a.x }}{{ me }}", input: {me: 1}}\n'
+        '      - {name: d, kind: http, url: "{{ d.x }}{{ e.x }}"}\n'
+        "      - {name: e, kind: noop}\n"
     )
-    found = the_only(text)
 
-    assert "'a' has no value yet" in found.message
+    assert [found.message.split()[0] for found in lint(text)] == ["'d'", "'e'"]
 
 
 @pytest.mark.parametrize(

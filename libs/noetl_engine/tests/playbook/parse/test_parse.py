@@ -1,5 +1,6 @@
 """Valid playbooks and their models."""
 
+import json
 import time
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -322,9 +323,12 @@ def test_what_a_jump_repeats_is_left_to_the_worker():
     ).tool
 
     assert isinstance(tool, Pipeline)
-    kept = [sorted(task.verbatim) for task in tool.tasks]
-    assert kept == [[], ["headers", "params"], ["spec"], []]
-    assert "url" in tool.tasks[1].rendered
+    assert [set(task.left) for task in tool.tasks] == [
+        set(),
+        {"{{ iter.page }}", "{{ merge.last }}"},
+        set(),
+        {"{{ iter.page }}"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +346,42 @@ def test_a_task_that_is_not_repeated_is_rendered_by_the_server(action: str, *, i
     ).tool
 
     assert isinstance(tool, Pipeline)
-    assert ("result" in tool.tasks[0].rendered) is is_rendered
+    assert ("{{ ctx.n }}" not in tool.tasks[0].left) is is_rendered
+
+
+TEXTS = {
+    "{{ fetch.body.id }}": True,
+    "x {{ fetch }} y": True,
+    "{% if row.fetched %}1{% endif %}": True,
+    "{{ ctx.total + 1 }}": True,
+    "{{ ctx['total'] }}": True,
+    "{{ row }}": True,
+    "{{ mine | upper }}": True,
+    "{{ ctx.totals }}": False,
+    "{{ ctx }}": False,
+    "{{ workload.fetch }}": False,
+    "{{ 'fetch' }}": False,
+    "{% for fetch in rows %}{{ fetch }}{% endfor %}": False,
+    "fetch": False,
+    "{{ fetch. }}": False,
+    "{{ base }}": False,
+    "{{ save.x }}": False,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_names_something_of_the_pipeline_is_left_to_the_worker(text: str):
+    """An earlier task, a value that one sets, the task's own input; wherever the text stands."""
+    quoted = json.dumps(text)
+    tool = start_of(
+        tool="tool: [{name: fetch, kind: http, url: u, set: {row.fetched: 1}, "
+        "spec: {policy: {rules: [{else: {then: {do: continue, set: {ctx.total: 1}}}}]}}}, "
+        f"{{name: save, kind: postgres, query: {quoted}, params: [{quoted}], "
+        f"x: {{deep: {{{quoted}: {quoted}}}}}, input: {{mine: 1}}}}]"
+    ).tool
+
+    assert isinstance(tool, Pipeline)
+    assert [set(task.left) for task in tool.tasks] == [set(), {text} if TEXTS[text] else set()]
 
 
 def test_pipeline_items_of_kind_workbook_stay():

@@ -79,7 +79,7 @@ def decode(body: bytes, *, unique_keys: bool = False) -> Json:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise bad_json(f"{error.msg} at line {error.lineno} column {error.colno}") from error
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise bad_json("recursion limit exceeded")
     if unique_keys:
         _refuse_repeated_keys(body)
@@ -108,7 +108,8 @@ def _is_json(content_type: str | None) -> bool:
     return kind.startswith("application/") and kind.endswith("+json")
 
 
-def _is_deeper(value: Json, limit: int) -> bool:
+def is_deeper(value: Json, limit: int) -> bool:
+    """Whether lists and objects are nested deeper than a limit."""
     level = [value]
     for _ in range(limit):
         level = [item for holder in level for item in _children(holder)]

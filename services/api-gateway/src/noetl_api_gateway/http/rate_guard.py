@@ -66,6 +66,21 @@ class RateGuard:
             raise too_often(f"Too many {kind} of this client", seconds)
         buckets.take(client)
 
+    def take(self, kind: str, client: str) -> None:
+        """Count one piece of work of a client that has no login.
+
+        Raises:
+            Refusal: 429, it has to wait.
+        """
+        buckets = self._buckets.get(kind)
+        if buckets is None:
+            return
+        seconds = buckets.wait(client)
+        if seconds:
+            REFUSED.labels("rate").inc()
+            raise too_often(f"Too many {kind} of this client", seconds)
+        buckets.take(client)
+
     def charge(self, connection: Connection, kind: str, count: int) -> None:
         """Count what a batch has beyond one."""
         buckets = self._buckets.get(kind)

@@ -16,6 +16,7 @@ from noetl_api_gateway.routes.executions import (
     termination,
     variables,
 )
+from noetl_api_gateway.routes.ingress import deliveries
 from noetl_api_gateway.routes.internal import callbacks, outbox, projections
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
 from noetl_api_gateway.routes.system import (
@@ -79,6 +80,11 @@ def route_handlers(settings: Settings) -> list[ControllerRouterHandler]:
         route_handlers=playbooks.BATCH_ROUTES,
         request_max_body_size=settings.max_batch_body_bytes,
     )
+    listened = Router(
+        "/",
+        route_handlers=deliveries.DELIVERY_ROUTES,
+        request_max_body_size=settings.max_delivery_body_bytes,
+    )
     routes = [handler for module in _MODULES for handler in module.ROUTES]
     metrics = [] if settings.disable_metrics else [health.metrics]
-    return [*routes, large, batches, *metrics]
+    return [*routes, large, batches, listened, *metrics]

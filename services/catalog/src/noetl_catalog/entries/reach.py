@@ -35,12 +35,14 @@ def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -
     """
     if principal is None or wanted is None:
         return None
-    pool = pool_segment(execution_pool=wanted.pool, playbook_path=wanted.playbook)
-    if (refused := change_refused(principal, wanted.playbook)) is not None:
-        return refused
-    if principal.may_run_on(pool):
-        return None
-    return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
+    for playbook in wanted.playbooks:
+        if (refused := change_refused(principal, playbook)) is not None:
+            return refused
+        for name in wanted.pools:
+            pool = pool_segment(execution_pool=name, playbook_path=playbook)
+            if not principal.may_run_on(pool):
+                return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
+    return None
 
 
 def stems(principal: Principal | None) -> list[str] | None:

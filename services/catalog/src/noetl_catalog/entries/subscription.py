@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from noetl_contract.json import Json
 
-_SOURCES = ("pubsub", "nats", "kafka", "webhook")
+_SOURCES = ("pubsub", "nats", "kafka", "webhook", "rabbitmq", "redis")
 _ACTIVATIONS = ("continuous", "scheduled")
 _VERIFY_FIELDS = {
     "hmac_sha256": ("header", "secret"),
@@ -27,13 +27,13 @@ class Subscription:
     """What a subscription asks for.
 
     Attributes:
-        playbook: path of what its messages start.
-        pool: worker pool for that, if it says so.
+        playbooks: paths of what its messages start, those that a header may choose too.
+        pools: worker pools for that, None for the playbook's own.
         listener: name under which it listens at a gateway, if it does.
     """
 
-    playbook: str
-    pool: str | None
+    playbooks: tuple[str, ...]
+    pools: tuple[str | None, ...]
     listener: str | None
 
 
@@ -41,11 +41,30 @@ def read_subscription(document: Mapping[str, Json]) -> Subscription:
     """Return what a valid document asks for."""
     spec = _mapping_or_empty(document["spec"])
     dispatch = _mapping_or_empty(spec.get("dispatch"))
+    chosen = _chosen_by_headers(_mapping_or_empty(spec.get("headers")).get("directives"))
     return Subscription(
-        playbook=_text(dispatch.get("playbook"), ""),
-        pool=_text(dispatch.get("execution_pool"), "") or None,
+        playbooks=(_text(dispatch.get("playbook"), ""), *chosen["dispatch.playbook"]),
+        pools=(_text(dispatch.get("execution_pool"), "") or None, *chosen["pools"]),
         listener=listener_of(spec),
     )
+
+
+def _chosen_by_headers(directives: Json) -> Mapping[str, list[str]]:
+    """Return the playbooks and pools that headers of a message may choose."""
+    playbooks: list[str] = []
+    pools: list[str] = []
+    for directive in directives if isinstance(directives, list) else ():
+        rule = _mapping_or_empty(directive)
+        allowed = rule.get("allowed")
+        named = _texts(allowed if isinstance(allowed, list) else [])
+        match rule.get("controls"):
+            case "dispatch.playbook":
+                playbooks += named
+            case "dispatch.execution_pool":
+                pools += named
+            case "priority":
+                pools += _texts([*_mapping_or_empty(rule.get("map")).values()])
+    return {"dispatch.playbook": playbooks, "pools": pools}
 
 
 def listener_of(spec: Mapping[str, Json]) -> str | None:
@@ -127,6 +146,20 @@ def _check_ingress(spec: Mapping[str, Json]) -> None:
             raise _BrokenRuleError(
                 f"subscription 'ingress.verify.{name}' is required for verify.type '{kind}'"
             )
+    _check_signing(verify)
+
+
+def _check_signing(verify: Mapping[str, Json]) -> None:
+    """Check what says how a signature is made."""
+    signed = verify.get("signed")
+    if signed is not None and (not isinstance(signed, str) or "{body}" not in signed):
+        raise _BrokenRuleError("subscription 'ingress.verify.signed' must contain '{body}'")
+    if "encoding" in verify and verify["encoding"] not in ("hex", "base64"):
+        raise _BrokenRuleError(
+            'subscription \'ingress.verify.encoding\' must be one of ["hex", "base64"]'
+        )
+    if "tolerance_seconds" in verify:
+        _positive("ingress.verify.tolerance_seconds", verify["tolerance_seconds"])
 
 
 def _check_dispatch(spec: Mapping[str, Json]) -> None:
@@ -234,6 +267,10 @@ def _mapping(name: str, value: Json) -> Mapping[str, Json]:
 
 def _mapping_or_empty(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _texts(values: Sequence[Json]) -> list[str]:
+    return [value for value in values if isinstance(value, str)]
 
 
 def _text(value: Json, default: str) -> str:

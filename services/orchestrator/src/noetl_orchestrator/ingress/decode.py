@@ -155,10 +155,17 @@ def _start_keys(message: ExecuteMessage, idempotency_seconds: float) -> tuple[Re
         # Of a subscription the messages count, whoever brings them.
         parent = message.parent_execution_id
         scope = f"dedup:{parent or 0}"
-        if caller is not None and parent is None:
+        if message.dedup_scope is not None:
+            scope = f"dedup:{_digest(message.dedup_scope)}"
+        elif caller is not None and parent is None:
             scope = f"dedup:0:{caller}"
         keys.append(RequestKey(scope, message.dedup_key, float(message.dedup_window_seconds)))
     return tuple(keys)
+
+
+def _digest(path: str) -> str:
+    """Return what stands for a path in a key: an index takes no long texts."""
+    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _fingerprint(message: ExecuteMessage) -> str:

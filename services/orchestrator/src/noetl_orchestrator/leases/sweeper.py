@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from noetl_common.logging import get_logger
-from noetl_engine.inputs import CommandExhausted, Facts, WorkerSeen
+from noetl_engine.inputs import CommandExhausted, Facts, ResultRecorded, WorkerSeen
 from noetl_engine.lease import gone_reason
 
 from noetl_orchestrator import metrics
@@ -54,23 +54,30 @@ class Sweeper:
         self._last_seen: dict[str, tuple[datetime, datetime | None, bool]] = {}
 
     async def sweep(self) -> None:
-        """Repeat commands whose holder is gone, among those with an expired lease or news of it."""
-        workers = self._liveness.workers
-        if workers is None:
-            metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
-            return
+        """Repeat commands whose holder is gone, among those with an expired lease or news of it.
+
+        A command whose result is in the log ends from it, whoever is gone.
+        """
         age = await self._broker.oldest_ingress_seconds()
         if age is None or age > self._settings.ingress_backlog_seconds:
             # A sign of life may be among the waiting messages (L3).
             metrics.LEASES_NOT_JUDGED.labels("backlog").inc()
             return
+        workers = self._liveness.workers
+        if workers is None:
+            metrics.LEASES_NOT_JUDGED.labels("heartbeats").inc()
         facts = self._make_facts()
         due = await self._store.take_expired_leases(
             next_look_seconds=self._settings.command_claim_lease_seconds,
-            workers=self._suspicious(workers, facts),
+            workers=None if workers is None else self._suspicious(workers, facts),
             limit=self._settings.lease_sweep_limit,
         )
-        orphans = [command for command in due if self._is_orphan(command, facts)]
+        for command in due:
+            if command.has_result:
+                metrics.ENDED_BY_RESULT.inc()
+                ended = ResultRecorded(command.event_id, command.attempts)
+                self._dispatcher.submit(TurnInput(command.execution_id, ended, Caller()))
+        orphans = [one for one in due if not one.has_result and self._is_orphan(one, facts)]
         exhausted = [one for one in orphans if one.holds >= facts.limits.max_attempts]
         for command in exhausted:
             message = CommandExhausted(command.event_id, command.attempts)

@@ -721,9 +721,17 @@ WHERE timer_id = ANY($1::BIGINT[]);
 -- name: take_expired_leases
 -- Held commands with an expired lease; the next look is in $1 seconds. Commands of the workers
 -- in $2 are due regardless of their lease, unless their notification was repeated already.
--- $3 most rows.
+-- The latest event of a command is its `command.issued`, or the `call.done` with its result.
+-- $3 most rows, $4 whether also commands without a result.
 UPDATE noetl.command AS c
-SET lease_until = clock_timestamp() + make_interval(secs => $1::DOUBLE PRECISION)
+SET
+    lease_until = clock_timestamp() + make_interval(
+        secs => CASE
+            -- Should its end get lost, it is soon tried again.
+            WHEN c.latest_event_id != c.event_id THEN least($1::DOUBLE PRECISION, 5)
+            ELSE $1::DOUBLE PRECISION
+        END
+    )
 FROM (
     SELECT l.execution_id, l.event_id
     FROM noetl.command AS l
@@ -732,6 +740,7 @@ FROM (
             l.lease_until < clock_timestamp()
             OR (l.worker_id = ANY($2::TEXT[]) AND l.notifications = 0)
         )
+        AND ($4::BOOLEAN OR l.latest_event_id != l.event_id)
     ORDER BY l.lease_until
     LIMIT $3::INTEGER
     FOR UPDATE SKIP LOCKED
@@ -741,7 +750,8 @@ WHERE c.execution_id = due.execution_id
 RETURNING
     c.execution_id, c.event_id, c.step_name AS step, c.worker_id, c.instance,
     c.attempt - 1 AS attempts, c.holds, c.claimed_at, c.started_at, c.updated_at, c.pool,
-    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications;
+    CASE WHEN jsonb_typeof(c.meta) = 'object' THEN c.meta ELSE '{}' END AS meta, c.notifications,
+    coalesce(c.latest_event_id != c.event_id, FALSE) AS has_result;
 
 -- name: take_unclaimed
 -- Commands unclaimed for long, oldest first; each look doubles the pause to the next one, so that

@@ -210,11 +210,14 @@ class Store:
         await self._background.execute("delete_timers", timer_ids)
 
     async def take_expired_leases(
-        self, *, next_look_seconds: float, workers: Sequence[str], limit: int
+        self, *, next_look_seconds: float, workers: Sequence[str] | None, limit: int
     ) -> list[HeldCommand]:
-        """Lease held commands whose lease has expired, or that one of these workers holds."""
+        """Lease held commands whose lease has expired, or that one of these workers holds.
+
+        With ``workers`` None only those whose result is in the log.
+        """
         rows = await self._background.fetch(
-            "take_expired_leases", next_look_seconds, workers, limit
+            "take_expired_leases", next_look_seconds, workers or (), limit, workers is not None
         )
         return [HeldCommand(**row) for row in rows]
 

@@ -92,6 +92,8 @@ class HeldCommand:
     pool: str
     meta: Mapping[str, Json]
     notifications: int
+    has_result: bool = False
+    """The log has the result of its run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,10 @@ def _command_row(unit: UnitOfWork, command: NewCommand, change: CommandChange | 
         "latest_event_id": command.event_id,
         "pool": pool_segment(execution_pool=command.pool, playbook_path=None),
     }
-    return row if change is None else row | _change_row(unit, change)
+    if change is None:
+        return row
+    changed = _change_row(unit, change)
+    return row | {**changed, "latest_event_id": change.result_event_id or command.event_id}
 
 
 def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
@@ -257,4 +260,5 @@ def _change_row(unit: UnitOfWork, change: CommandChange) -> JsonObject:
         "completed_at": change.ended_at,
         "lease_until": change.lease_until if change.status in OPEN_STATES else None,
         "error": change.error,
+        "latest_event_id": change.result_event_id,
     }

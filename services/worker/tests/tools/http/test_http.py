@@ -140,7 +140,8 @@ async def test_a_request_and_the_shape_of_its_result(toolbox: ToolRegistry, url:
     assert body.pop("duration_ms") >= 0
     assert {"status", "data", "stdout", "exit_code"} == set(body)
     assert (body["status"], body["exit_code"]) == ("success", 0)
-    assert {"status_code", "headers", "body"} == set(body["data"])
+    assert {"status_code", "headers", "body", "data"} == set(body["data"])
+    assert body["data"]["data"] == body["data"]["body"]
     assert body["data"]["status_code"] == 200
     assert body["data"]["headers"]["x-one"] == "1"
     seen = body["data"]["body"]

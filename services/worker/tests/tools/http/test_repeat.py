@@ -164,7 +164,7 @@ async def test_failures_are_tried_again(
     result = await call(toolbox, server, retry)
 
     assert (result.status, len(server.asked)) == outcome
-    assert set(result.data) == {"status_code", "headers", "body"}
+    assert set(result.data) == {"status_code", "headers", "body", "data"}
 
 
 async def test_a_rule_may_wait_for_an_answer(

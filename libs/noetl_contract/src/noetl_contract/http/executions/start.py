@@ -23,10 +23,15 @@ Version = Annotated[int | str, PlainValidator(_version, json_schema_input_type=i
 
 
 class DedupWindow(Model):
-    """Starts with the same key within the window are one start."""
+    """Starts with the same key within the window are one start.
+
+    Keys count among the starts of one parent, or, with a scope, below that path: a subscription
+    that is registered anew has another id, and the same path.
+    """
 
     key: str = Field(max_length=LONGEST_KEY)
     window_secs: U64 = 300
+    scope: str | None = Field(default=None, max_length=LONGEST_KEY)
 
 
 class ExecuteRequest(Model):

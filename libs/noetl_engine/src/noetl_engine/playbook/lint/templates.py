@@ -105,11 +105,6 @@ def _undefined(
 def _what_is_missing(text: Text, path: tuple[str, ...], names: Names, guess: Guesser) -> str | None:
     root, below = path[0], path[1] if len(path) > 1 else None
     is_known = root in names.flat or root in text.names
-    if root in text.view.later and not is_known:
-        return (
-            f"'{root}' has no value yet when this is rendered: only 'input', 'set' and 'command' "
-            "see earlier items of the pipeline"
-        )
     if below is not None and root not in names.flat and root in {"steps", *_ALIASES}:
         return _missing_below(root, below, text, names, guess)
     if is_known or root in ALWAYS or (root == "keychain" and names.keychain):

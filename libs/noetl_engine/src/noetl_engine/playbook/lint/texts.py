@@ -1,7 +1,7 @@
 """Find each template of a playbook, the side that renders it, and the names in its scope."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from noetl_engine.playbook.lint.names import BY_WORKER, iteration_names, rules_of
@@ -12,8 +12,10 @@ from noetl_engine.playbook.lint.parts import (
     items_of,
     scalars_of,
     steps_of,
+    text_of,
 )
 from noetl_engine.playbook.model import START_STEP, VERBATIM_TASK_KEYS
+from noetl_engine.playbook.parse.later import names_any
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
 _OUTCOME: Final = frozenset({"output", "event"})
@@ -45,13 +47,11 @@ class View:
     Attributes:
         names: Names they see beside those of the whole document; those of an iteration when
             nothing else is given.
-        later: Names that get a value only after they are rendered.
         by_worker: Whether the worker's rules apply.
         use: What they are for.
     """
 
     names: frozenset[str] | None = None
-    later: frozenset[str] = frozenset()
     by_worker: bool = False
     use: Use = field(default_factory=Use)
 
@@ -114,10 +114,13 @@ class _Step:
         names = self.names
         if isinstance(inputs, MapNode):
             names |= frozenset(inputs.entries)
-        earlier: frozenset[str] = frozenset()
-        for tool in step.tools():
+        tools = list(step.tools())
+        brought = [_brought(tool) for tool in tools]
+        # A jump may lead back to any task, after all others.
+        earlier = frozenset[str]().union(*(brought if any(map(_may_jump, tools)) else ()))
+        for tool, new in zip(tools, brought, strict=True):
             yield from self._task(tool, names, earlier)
-            earlier |= frozenset({tool.label or ""}) | _set_names(tool)
+            earlier |= new
 
     def _single(self, tool: ToolPart) -> Iterator[Text]:
         for key, entry in tool.node.entries.items():
@@ -137,19 +140,28 @@ class _Step:
         for key, entry in tool.node.entries.items():
             path = f"{tool.path}.{key}"
             if key == "spec":
-                yield from self._policy(tool, names | earlier | own)
+                yield from self._policy(tool, names | _first_parts(earlier) | own)
             elif _holds_rules(key, entry):
                 yield from self._below(entry, path, View(by_worker=True, use=_ANSWER))
             elif key in VERBATIM_TASK_KEYS or key == "args":
-                seen = names | earlier | BY_WORKER
+                seen = names | _first_parts(earlier) | BY_WORKER
                 if key == "set":
-                    seen |= own | {"output"} | _set_names(tool)
+                    seen |= own | {"output"} | _first_parts(_keys(tool.node.entries.get("set")))
                 if key == "command":
                     seen |= own
                 yield from self._below(entry, path, View(by_worker=True, names=seen, use=_VALUE))
             else:
-                use = _use_of(key)
-                yield from self._below(entry, path, View(names=names, later=earlier | own, use=use))
+                view = View(names=names, use=_use_of(key))
+                yield from self._rendered(entry, path, view, earlier | own)
+
+    def _rendered(self, node: Node, path: str, view: View, later: frozenset[str]) -> Iterator[Text]:
+        """Yield texts that the server renders, unless they name what the pipeline brings."""
+        seen = (view.names or frozenset()) | _first_parts(later) | BY_WORKER
+        for place, scalar in scalars_of(node, path):
+            is_left = names_any(scalar.text, later)
+            yield self._text(
+                scalar, place, replace(view, names=seen, by_worker=True) if is_left else view
+            )
 
     def _policy(self, tool: ToolPart, names: frozenset[str]) -> Iterator[Text]:
         names |= self.names | _RULE_NAMES | BY_WORKER
@@ -182,8 +194,27 @@ def _use_of(key: str) -> Use:
     return Use(is_value=key in {"input", "args"})
 
 
-def _set_names(tool: ToolPart) -> frozenset[str]:
-    block = tool.node.entries.get("set")
-    if not isinstance(block, MapNode):
-        return frozenset()
-    return frozenset(key.partition(".")[0] for key in block.entries)
+def _brought(tool: ToolPart) -> frozenset[str]:
+    """Return the names that a task gives values to, as written."""
+    found = frozenset({tool.label or ""}) | _keys(tool.node.entries.get("set"))
+    for rule in rules_of(tool.node):
+        found |= _keys(below(rule, "then", "set"))
+        found |= _keys(below(rule, "else", "then", "set"))
+    return found
+
+
+def _may_jump(tool: ToolPart) -> bool:
+    blocks = (
+        block
+        for rule in rules_of(tool.node)
+        for block in (below(rule, "then"), below(rule, "else", "then"))
+    )
+    return any(text_of(block, "do") == "jump" for block in blocks)
+
+
+def _keys(block: Node | None) -> frozenset[str]:
+    return frozenset(block.entries) if isinstance(block, MapNode) else frozenset()
+
+
+def _first_parts(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in names)

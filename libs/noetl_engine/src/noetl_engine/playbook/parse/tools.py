@@ -11,7 +11,7 @@ from typing import Final
 from noetl_contract.tools import TOOL_KINDS
 
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Pipeline, Task, Tool, Value
-from noetl_engine.playbook.parse.jumps import leave_repeated
+from noetl_engine.playbook.parse.later import leave_to_worker
 from noetl_engine.playbook.problem import Code
 from noetl_engine.playbook.waits import WAIT_KINDS, BadWait, check_written
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
@@ -21,6 +21,8 @@ _TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
 _TYPED_KEYS: Final = frozenset(
     {*_TEXT_KEYS, "auth", "libs", "command", "output_select", "params", "headers", "eval"}
 )
+# Kinds whose parameters may be a list, counted from 1, as well as a mapping.
+_LISTED_PARAMS: Final = frozenset({"postgres", "duckdb", "ducklake"})
 _ARGUMENT_KEYS: Final = ("input", "args")
 
 
@@ -65,7 +67,7 @@ def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -
         for task, entry in _read_item(item, refuse, more_kinds)[:1]:
             tasks.append(task)
             nodes.append(entry)
-    return ReadTool(Pipeline(tasks=leave_repeated(tasks)), tuple(nodes))
+    return ReadTool(Pipeline(tasks=leave_to_worker(tasks)), tuple(nodes))
 
 
 def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
@@ -78,7 +80,8 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
     kind = _read_kind(node, more_kinds)
     for key in _TEXT_KEYS:
         text_at(node, key)
-    mapping_at(node, "params")
+    if kind not in _LISTED_PARAMS or not isinstance(entries.get("params"), ListNode):
+        mapping_at(node, "params")
     mapping_at(node, "headers")
     headers = entries.get("headers")
     for name, value in headers.entries.items() if isinstance(headers, MapNode) else ():

@@ -1,7 +1,7 @@
 """`/api/subscriptions*` and the configuration of push listeners.
 
-The edge keeps what is registered and in which state it is. Nothing here receives messages: that
-is the business of the real worker's subscription pool and of the gateway.
+The edge keeps what is registered and in which state it is. Messages are received by the
+subscription runtime, a mode of the worker, and by the listeners in `routes/ingress`.
 """
 
 from litestar import Response, get, post
@@ -11,27 +11,22 @@ from noetl_contract.http.catalog.subscriptions import (
     SubscriptionList,
     SubscriptionRequest,
 )
-from noetl_contract.rpc.catalog import RESOLVE, EntryName
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.orchestrator import (
     SUBSCRIPTION_CHANGE,
-    SUBSCRIPTION_REGISTER,
     SubscriptionChange,
-    SubscriptionRegistration,
 )
 from noetl_contract.rpc.projector import SUBSCRIPTION_GET, SUBSCRIPTION_LIST, SubscriptionName
 
-from noetl_api_gateway.gateway import Gateway, OpenGateway
+from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
 from noetl_api_gateway.http.decoding import read_body
 from noetl_api_gateway.http.openapi import documented
-from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.forwarding import Needs, forward
-from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
+from noetl_api_gateway.upstream.registrations import registered
 
 _TAGS = ["subscriptions"]
-_KIND = "subscription"
 
 
 @get(
@@ -66,31 +61,7 @@ async def list_subscriptions(request: AnyRequest, gateway: OpenGateway) -> Respo
 async def register_subscription(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
     """Register the newest version of a path, or return the open registration."""
     path = (await read_body(request, SubscriptionRequest)).path
-    return json_answer(request, await registered(gateway, path))
-
-
-async def registered(gateway: Gateway, path: str) -> SubscriptionBody:
-    """Register a path; all registrations of one path meet on one shard.
-
-    Raises:
-        Refusal: no such entry, or it is of another kind.
-    """
-    services = gateway.services
-    try:
-        found = await services.ask(RESOLVE, EntryName(path=path))
-    except Refusal as refusal:
-        if refusal.status == 404:
-            raise Refusal(404, f"Subscription not found: {path[:500]}") from refusal
-        raise
-    if found.kind.lower() != _KIND:
-        text = f"Catalog entry '{path[:500]}' is kind '{found.kind}', not '{_KIND}'"
-        raise Refusal(422, text)
-    home = f"subscription:{path}"
-    subscription_id = mint_on_shard_of(gateway.ids, home, shard_count=services.shard_count)
-    wanted = SubscriptionRegistration(
-        subscription_id=subscription_id, path=path, catalog_id=found.catalog_id
-    )
-    return await services.ask(SUBSCRIPTION_REGISTER, wanted, execution_id=subscription_id)
+    return json_answer(request, await registered(gateway.services, gateway.ids, path))
 
 
 ROUTES = [

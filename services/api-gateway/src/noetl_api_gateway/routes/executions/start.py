@@ -97,6 +97,7 @@ async def begin(
         trace=wanted.trace,
         dedup_key=None if dedup is None else dedup.key,
         dedup_window_seconds=min(window, _LONGEST_WINDOW_SECONDS),
+        dedup_scope=_scope_of(wanted),
         idempotency_key=key,
     )
     message = await owned(gateway, message)
@@ -137,6 +138,19 @@ def _version_number(version: int | str | None) -> int | None:
     return int(digits)
 
 
+def _scope_of(wanted: ExecuteRequest) -> str | None:
+    """Return the path below which a dedup key counts.
+
+    Raises:
+        Refusal: 403, its keys are those of others.
+    """
+    scope = None if wanted.dedup is None else wanted.dedup.scope
+    who = caller()
+    if scope and who is not None and not who.reaches(scope):
+        raise Refusal(403, f"'{scope[:200]}' is outside of the namespaces of {who.name}")
+    return scope or None
+
+
 def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
     """Mint an execution id that lives where its keys are remembered.
 
@@ -145,7 +159,8 @@ def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
     body each time and so with the same dedup key.
     """
     if wanted.dedup is not None:
-        home = f"dedup:{wanted.parent_execution_id or 0}:{wanted.dedup.key}"
+        place = wanted.dedup.scope or wanted.parent_execution_id or 0
+        home = f"dedup:{place}:{wanted.dedup.key}"
     elif key is not None:
         home = f"execute:{key}"
     else:

@@ -221,7 +221,7 @@ def _result(response: httpx.Response, body: bytes, *, response_type: str) -> Too
     good = response.is_success
     return ToolResult(
         status="success" if good else "error",
-        data={"status_code": status, "headers": headers, "body": value},
+        data={"status_code": status, "headers": headers, "body": value, "data": value},
         error=None if good else f"HTTP {status} response",
         stdout=text,
         exit_code=0 if good else 1,

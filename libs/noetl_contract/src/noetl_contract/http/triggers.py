@@ -1,0 +1,13 @@
+"""`POST /ingress/{listener}`."""
+
+from noetl_contract.model import Model, example
+
+
+class DeliveryAnswer(Model):
+    """A delivery is taken; `duplicate` for one that had been before."""
+
+    model_config = example(status="accepted", execution_id="325077236512452608")
+
+    status: str
+    execution_id: str
+    duplicate: bool = False

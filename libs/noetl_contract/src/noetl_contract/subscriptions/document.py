@@ -1,0 +1,170 @@
+"""The `spec` of a document of kind Subscription."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from noetl_contract.model import Model
+
+type PayloadFrom = Literal["message.json", "message.body", "message.attributes"]
+
+LONGEST_WINDOW_SECONDS = 604_800
+"""Keys are not remembered for longer than this unless the orchestrators are told to."""
+
+
+class DispatchSpec(Model):
+    """What a message starts.
+
+    Attributes:
+        playbook: its path.
+        payload_from: what of a message the workload gets beside the message itself.
+        execution_pool: pool that runs the executions, if not the playbook's own.
+        batch_dispatch: start many messages with one request.
+        batch_max: most of them in one request.
+    """
+
+    playbook: str = Field(min_length=1)
+    payload_from: PayloadFrom = "message.json"
+    execution_pool: str | None = None
+    batch_dispatch: bool = False
+    batch_max: int = Field(default=100, ge=1, le=1000)
+
+
+class DedupSpec(Model):
+    """By what repetitions of a message are known.
+
+    Attributes:
+        enabled: without it every delivery is a start of its own.
+        window_secs: how long a key is remembered.
+        key: where in the message the key is, as `headers.x-delivery` or `data.event.id`; without
+            it what the source says, then an id of the delivery.
+    """
+
+    enabled: bool = True
+    window_secs: int = Field(default=86_400, ge=1)
+    key: str | None = Field(default=None, max_length=500)
+
+
+class LimitsSpec(Model):
+    """How much is started at once, and how fast."""
+
+    max_in_flight: int | None = Field(default=None, ge=1)
+    max_dispatch_per_sec: int | None = Field(default=None, ge=1)
+
+
+class PollSpec(Model):
+    """How a source is read: messages at once, and the wait for the first."""
+
+    batch: int = Field(default=100, ge=1, le=1000)
+    timeout_ms: int = Field(default=1000, ge=1, le=30_000)
+
+
+class Rule(Model):
+    """What a header of a message may decide.
+
+    Attributes:
+        header: its name; case doesn't count.
+        controls: what it decides.
+        allowed: values that count; playbooks and pools need some.
+        map: pools by priority.
+    """
+
+    header: str
+    controls: str
+    allowed: tuple[str, ...] = ()
+    map: dict[str, str] = Field(default_factory=dict)
+
+
+class TraceSpec(Model):
+    """Which of the headers of a trace go on to the execution."""
+
+    propagate: Literal["none", "w3c"] = "none"
+    baggage_allowlist: tuple[str, ...] = ()
+
+
+class HeadersSpec(Model):
+    """What headers decide."""
+
+    directives: tuple[Rule, ...] = ()
+    trace: TraceSpec = TraceSpec()
+
+
+class CircuitSpec(Model):
+    """When starts are given up for a while, and how their return is found out.
+
+    Attributes:
+        trip_after: failures in a row.
+        probe_after_ms: rest before the first probe.
+        probe_interval_ms: between probes.
+        probe: `http` asks the control plane for its health, `tcp` connects, `nats` asks the
+            connection to the broker, `passive` tries one message.
+        address: of the probe, if it is not the control plane's.
+    """
+
+    trip_after: int = Field(default=5, ge=1)
+    probe_after_ms: int = Field(default=30_000, ge=1)
+    probe_interval_ms: int = Field(default=5_000, ge=1)
+    probe: Literal["http", "tcp", "nats", "passive"] = "http"
+    address: str | None = None
+
+
+class DrainSpec(Model):
+    """What goes first once starts are possible again."""
+
+    on_recovery: Literal["ordered_then_live", "interleave"] = "ordered_then_live"
+
+
+class SpoolSpec(Model):
+    """Where messages are kept while nothing can be started.
+
+    Attributes:
+        mode: `off`; `buffer_and_ack` keeps every message while the circuit is open; `hybrid` only
+            those that were taken before, and leaves the others at the source.
+        backend: what keeps them.
+        bucket: of the object store; dead letters are in ``<bucket>_dlq``.
+        path: folder below the operator's; dead letters are in its folder ``dlq``.
+        ordering: `global` replays one after the other, `per_key` those of one key, `none` at once.
+        ordering_key: where in the message that key is.
+        drain: what goes first afterwards.
+        max_messages: kept at most.
+        max_bytes: their bytes.
+        on_full: stop taking messages, only tell, or hand further ones to the dead letters.
+    """
+
+    mode: Literal["off", "buffer_and_ack", "hybrid"] = "off"
+    backend: Literal["nats_object", "local_disk", "gcs", "s3"] = "nats_object"
+    bucket: str | None = None
+    path: str | None = None
+    ordering: Literal["global", "per_key", "none"] = "global"
+    ordering_key: str | None = None
+    drain: DrainSpec = DrainSpec()
+    max_messages: int = Field(default=100_000, ge=1)
+    max_bytes: int = Field(default=1 << 30, ge=1)
+    on_full: Literal["stop_acking", "alert_only", "dead_letter"] = "stop_acking"
+
+
+class DeadLetterSpec(Model):
+    """What becomes of messages that can't be started.
+
+    Attributes:
+        to: subject, topic, queue or stream of the source; without it the stream `noetl_dead`.
+        max_attempts: refusals that are no outage, until a message is given up.
+    """
+
+    to: str | None = None
+    max_attempts: int = Field(default=5, ge=1)
+
+
+class SubscriptionSpec(Model):
+    """What the runtime needs beside the fields of the connection."""
+
+    source: str
+    auth: str | None = None
+    dispatch: DispatchSpec
+    runtime: PollSpec = PollSpec()
+    dedup: DedupSpec = DedupSpec()
+    limits: LimitsSpec = LimitsSpec()
+    headers: HeadersSpec = HeadersSpec()
+    circuit: CircuitSpec = CircuitSpec()
+    spool: SpoolSpec = SpoolSpec()
+    dead_letter: DeadLetterSpec = DeadLetterSpec()

@@ -1,0 +1,1 @@
+"""Restarts: a new execution goes on from where another one has ended."""

@@ -1,0 +1,1 @@
+"""Deliveries from outside that start executions."""
