@@ -40,7 +40,7 @@ from noetl_projector.variables.store import VariableStore
 from noetl_projector.waits.handlers import WaitHandlers
 from noetl_projector.waits.store import WaitStore
 
-SCHEMA = "0013"
+SCHEMA = "0019"
 _NAME = "projector"
 
 

@@ -193,7 +193,7 @@ async def test_a_timeout_does_not_end_the_pipeline(toolbox: ToolRegistry) -> Non
 async def test_a_raised_error_raises(toolbox: ToolRegistry) -> None:
     tools = with_tools(toolbox, bad=Scripted(ToolError("Database error", "gone")))
 
-    with pytest.raises(ToolError, match=r"^Database error: gone$"):
+    with pytest.raises(ToolError, match=r"^task 'a': Database error: gone$"):
         await sequence(tools, {"a": {"kind": "bad"}})
 
 
@@ -334,9 +334,9 @@ async def test_wrong_pipelines_raise(
 
 
 async def test_unsupported_kinds_say_so(toolbox: ToolRegistry) -> None:
-    with pytest.raises(ToolError, match=r"^Tool not found: rhai: .* use python or shell$"):
+    with pytest.raises(ToolError, match=r"^task 'a': Tool not found: rhai: .* or shell$"):
         await sequence(toolbox, {"a": {"kind": "rhai", "code": "1"}})
-    with pytest.raises(ToolError, match=r"^Tool not found: nonsense$"):
+    with pytest.raises(ToolError, match=r"^task 'a': Tool not found: nonsense$"):
         await sequence(toolbox, {"a": {"kind": "nonsense"}})
     with pytest.raises(ToolError, match=r"credential alias 'pg_k8s': nobody here"):
         await sequence(toolbox, {"a": {"kind": "http", "url": "http://x", "auth": "pg_k8s"}})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 from noetl_template import work_spent
 
@@ -15,8 +16,10 @@ from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
+from noetl_engine.playbook.places import placed
 from noetl_engine.playbook.waits import WaitConfig
 from noetl_engine.state.context import Flat
+from noetl_engine.state.failures import is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
@@ -56,9 +59,14 @@ class Draft:
     """Commands that the origin has run: they are in the log alone."""
     _results: dict[int, int] = field(default_factory=dict)
     _ended_before: bool = False
+    _failed_before: bool = False
+    _soft_before: bool = False
 
     def __post_init__(self) -> None:
-        self._ended_before = self.memory.state.ended
+        state = self.memory.state
+        self._ended_before = state.ended
+        self._failed_before = bool(state.failed)
+        self._soft_before = state.soft is not None
 
     @property
     def state(self) -> State:
@@ -84,7 +92,7 @@ class Draft:
                 self._touched[command.event_id] = command
             if ends_run(row):
                 self.decision.timers_done += command.timers
-                ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
+                ended = "FAILED" if is_failure(row) else "COMPLETED"
                 error = command.error if ended == "FAILED" else None
                 self._endings[command.event_id] = (ended, error)
             elif command.call == row.position:
@@ -339,9 +347,25 @@ class Draft:
         """
         return work_spent() > self.facts.limits.template_work_per_decision // _EARLY
 
+    def first_cause(self) -> Cause | None:
+        """Return what failed first for good, with its place in the playbook."""
+        causes = self.state.causes
+        return next(
+            (self.first_cause_of(name) for name in self.state.failed if name in causes), None
+        )
+
+    def first_cause_of(self, step: str) -> Cause | None:
+        """Return what failed first in the newest run of a step."""
+        cause = self.state.causes.get(step)
+        return None if cause is None else placed(cause, self.playbook)
+
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
+        if state.failed and not self._failed_before:
+            decision.cause = self.first_cause()
+        if state.soft is not None and not self._soft_before:
+            decision.soft_error = placed(state.soft, self.playbook)
         decision.changes = [
             self._change_of(command)
             for command in self._touched.values()

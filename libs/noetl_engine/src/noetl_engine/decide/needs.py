@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from noetl_contract.events import EventType
+from noetl_contract.failures.soft import SOFT_SUCCESS
 from noetl_contract.ingress import (
     CommandOutcomeMessage,
     EventsMessage,
@@ -109,7 +110,13 @@ def _ending(state: State, event: WireEvent) -> int | None:
 
 
 def _any_failed(events: Iterable[WireEvent]) -> bool:
-    return any(event.event_type == EventType.COMMAND_FAILED for event in events)
+    """Return whether a run may have failed: hard, or with a soft error that may count as such."""
+    return any(
+        event.event_type == EventType.COMMAND_FAILED
+        or (event.status or "success").lower() not in SOFT_SUCCESS
+        for event in events
+        if event.event_type in RUN_ENDS or event.event_type == EventType.CALL_DONE
+    )
 
 
 def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> None:
@@ -121,7 +128,7 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
     if not any_failed and _only_counts(state, commands, steps):
         return
     brought = {at for one in commands for at in (one.call, one.callback) if at is not None}
-    _check_loops(memory, steps, ending=steps, also=brought)
+    _check_loops(memory, steps, ending=steps, also=brought, any_failed=any_failed)
 
 
 def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
@@ -140,6 +147,8 @@ def _check_loops(
     names: "dict[str, None] | Counter[str]",
     ending: "Counter[str] | None" = None,
     also: Iterable[int] = (),
+    *,
+    any_failed: bool = False,
 ) -> None:
     """Return the whole context, and the collections and outcomes of the loops concerned."""
     state = memory.state
@@ -154,6 +163,8 @@ def _check_loops(
             continue
         positions.update((loop.entered, loop.run_at, *loop.own))
         left = loop.total - loop.finished
+        if loop.frame is None and (loop.failed or any_failed):
+            left = min(left, loop.in_flight)  # it ends with those in flight
         # Each kept signal may end an iteration as soon as it begins.
         ends = len(state.signals) + (0 if ending is None else ending[name])
         if ends and ends >= left:

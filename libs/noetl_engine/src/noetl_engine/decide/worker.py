@@ -25,7 +25,8 @@ from noetl_engine.decide.rows import (
 )
 from noetl_engine.lease import fits
 from noetl_engine.outputs import Answer
-from noetl_engine.state.fold import ENGINE_TYPES, SOFT_SUCCESS
+from noetl_engine.state.failures import is_failure, is_soft_error
+from noetl_engine.state.fold import ENGINE_TYPES
 from noetl_engine.state.identity import command_number
 from noetl_engine.state.memory import RUN_ENDS
 from noetl_engine.state.model import CommandState
@@ -274,13 +275,12 @@ def after_end(draft: Draft, row: EventRow, command: CommandState) -> None:
     if draft.state.ended:
         return
     draft.trigger = row.event_id
+    failed = is_failure(row)
     if command.claims:
-        failed = row.event_type == EventType.COMMAND_FAILED
-        error = (row.status or "").lower() not in SOFT_SUCCESS
-        after_claim(draft, command, failed=failed, error=error)
+        after_claim(draft, command, failed=failed, error=is_soft_error(row))
     elif command.index is not None:
-        after_iteration(draft, command, failed=row.event_type == EventType.COMMAND_FAILED)
-    elif row.event_type == EventType.COMMAND_FAILED:
+        after_iteration(draft, command, failed=failed)
+    elif failed:
         route_failure(draft, command.step, command.error or "", ended=True)
     else:
         route_completion(draft, command.step)

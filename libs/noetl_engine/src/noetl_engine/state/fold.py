@@ -16,6 +16,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds.
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
+``fails``
+    Of the end of a run that answered with an error: its step fails, as the playbook asks for.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
 ``wait``
@@ -44,8 +46,15 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
+from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json
 
+from noetl_engine.state.failures import (
+    count_soft_error,
+    error_of,
+    note_answer,
+    note_failure,
+)
 from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
 from noetl_engine.state.model import (
     REMEMBERED_EVENTS,
@@ -78,7 +87,6 @@ ENGINE_TYPES = frozenset(
         EventType.EXECUTION_RESTORED,
     }
 )
-SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
 PARKING_KINDS = frozenset({"container"})
 
 
@@ -147,8 +155,18 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
         state.status = status
         meta = row.meta if isinstance(row.meta, dict) else {}
         state.error = row.error or meta.get("error")
+        cause = cause_of(meta.get("cause"))
+        if cause is not None and cause.kind == "evaluate" and cause.step is not None:
+            _note_undecided(state, state.step(cause.step))
 
     return on_end
+
+
+def _note_undecided(state: State, step: StepState) -> None:
+    """Count a step that could not be entered as failed; one that had completed stays that."""
+    state.progress.current_step = step.name
+    if step.outcome is not Phase.COMPLETED:
+        _set_outcome(state, step, Phase.FAILED)
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -187,6 +205,7 @@ def _begin(state: State, step: StepState) -> None:
     step.loop = None
     step.queued = None
     step.error = None
+    state.causes.pop(step.name, None)
     state.running[step.name] = None
     state.progress.current_step = step.name
     _set_outcome(state, step, Phase.RUNNING)
@@ -276,6 +295,7 @@ def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command.heard_at = None
     command.call = None
     command.error = None
+    state.answered.pop(command.event_id, None)
 
 
 def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandState | None:
@@ -310,6 +330,7 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     if took is not None:
         state.signals = [kept for kept in state.signals if kept.position != took]
     command.call = row.position
+    note_answer(state, command, row)
     if command.index is None and not command.claims:
         _take_result(state, state.step(command.step), row.position)
 
@@ -319,13 +340,18 @@ def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return
-    _count_soft_error(state, row)
+    fails = "fails" in note
+    if not fails:
+        count_soft_error(state, command, row)
     if note["callback"] != "ends":
         command.callback = row.position
         return
     step = _close(state, command)
     if step.loop is None:
         _take_result(state, step, row.position)
+    if fails:
+        _fail(state, step, command, row)
+    elif step.loop is None:
         _end(state, step, Phase.COMPLETED)
     else:
         step.loop.finished += 1
@@ -337,15 +363,10 @@ def _take_result(state: State, step: StepState, position: int) -> None:
     state.context_version += 1
 
 
-def _count_soft_error(state: State, row: EventRow) -> None:
-    if (row.status or "").lower() not in SOFT_SUCCESS:
-        state.progress.soft_errors += 1
-
-
 def _on_call_error(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is not None:
-        command.error = _error_of(row)
+        command.error = error_of(row)
 
 
 def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -356,7 +377,10 @@ def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None
         command.parked = row.position
         return
     step = _close(state, command)
-    _count_soft_error(state, row)
+    if "fails" in note:
+        _fail(state, step, command, row)
+        return
+    count_soft_error(state, command, row)
     loop = step.loop
     if command.claims:
         return  # the decision notes the effect of its rows as an operation
@@ -378,10 +402,12 @@ def _on_failed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is None:
         return
-    command.error = _error_of(row) or command.error
-    step = _close(state, command)
-    if step.error is None:
-        step.error = command.error or ""
+    _fail(state, _close(state, command), command, row)
+
+
+def _fail(state: State, step: StepState, command: CommandState, row: EventRow) -> None:
+    """End a run, and its step or its part of a loop, as failed."""
+    note_failure(state, step, command, row)
     if step.loop is None or command.claims:
         _end(state, step, Phase.FAILED)
     else:
@@ -400,17 +426,18 @@ def _close(state: State, command: CommandState) -> StepState:
 def _end_loop(state: State, step: StepState, loop: LoopState, position: int) -> None:
     if loop.failed:
         if not loop.in_flight:
+            if loop.frame is None:
+                # What went well is there for the steps that deal with the failure.
+                _gather(state, step, loop, position)
             _end(state, step, Phase.FAILED)
     elif loop.frame is None and loop.finished >= loop.total:
-        step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
-        state.context_version += 1
+        _gather(state, step, loop, position)
         _end(state, step, Phase.COMPLETED)
 
 
-def _error_of(row: EventRow) -> str | None:
-    context = (row.result or {}).get("context")
-    error = context.get("error") if isinstance(context, dict) else None
-    return error if isinstance(error, str) else None
+def _gather(state: State, step: StepState, loop: LoopState, position: int) -> None:
+    step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
+    state.context_version += 1
 
 
 _ENGINE_ONLY = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.outputs import Progress
@@ -269,6 +270,12 @@ class State:
     progress: Progress = field(default_factory=Progress)
     signals: list[KeptSignal] = field(default_factory=list)
     """Signals that no wait has taken yet, the oldest first."""
+    causes: dict[str, Cause] = field(default_factory=dict)
+    """Failures of the present or last run of steps, of each the first."""
+    soft: Cause | None = None
+    """The first soft error."""
+    answered: dict[int, Cause] = field(default_factory=dict)
+    """Soft errors in the results of open commands."""
     take_over: TakeOver | None = None
     """Of a restarted execution, until it has what its origin has done."""
     context_version: int = 0

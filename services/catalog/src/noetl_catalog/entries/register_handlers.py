@@ -25,7 +25,7 @@ from noetl_contract.rpc.catalog import (
     RegisterDocument,
     RegisterDocuments,
 )
-from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.playbook.lint import Severity
 
 from noetl_catalog.entries.documents import (
     Document,
@@ -106,7 +106,7 @@ class RegisterHandlers(Handlers):
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         return ValidateAnswer(
             valid=not errors,
-            errors=[_error_text(finding) for finding in errors],
+            errors=[finding.told for finding in errors],
             problems=[
                 DocumentProblem.model_validate(finding, from_attributes=True)
                 for finding in findings
@@ -220,7 +220,3 @@ def _gone_text(entry: CatalogEntry, *, is_one: bool) -> str:
     if is_one:
         return ENTRY_TEXTS.no_version.format(name=entry.path, version=entry.version)
     return ENTRY_TEXTS.no_path.format(name=entry.path)
-
-
-def _error_text(finding: Finding) -> str:
-    return f"{finding.message} ({finding.hint})" if finding.hint else finding.message

@@ -51,6 +51,7 @@ from noetl_contract.rpc.projector import (
 from noetl_projector.executions.answers import (
     detail_answer,
     events_answer,
+    has_error_text,
     list_entry,
     pagination_of,
     shown_events,
@@ -84,7 +85,7 @@ class ExecutionHandlers(Handlers):
             stems=None if request.principal is None else request.principal.stems(),
         )
         secrets = await self._secrets.of_many(
-            state.execution_id for state in states if state.error is not None
+            state.execution_id for state in states if has_error_text(state)
         )
         entries = [
             list_entry(state, secrets=secrets.get(state.execution_id, ())) for state in states
@@ -126,7 +127,8 @@ class ExecutionHandlers(Handlers):
         state = state or await self._store.find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        secrets = () if state.error is None else await self._secrets.of(state.execution_id)
+        has_text = has_error_text(state)
+        secrets = await self._secrets.of(state.execution_id) if has_text else ()
         body = status_answer(state, completed_steps=steps, secrets=secrets)
         return encoded(EXECUTIONS_STATUS, body)
 
@@ -169,6 +171,7 @@ class ExecutionHandlers(Handlers):
             commands_generated=commands,
             path=state.path,
             parent_execution_id=state.parent_execution_id,
+            origin_execution_ids=await self._store.read_origins(request.execution_id),
         )
 
     @answers(EXECUTIONS_ORIGIN)
@@ -177,8 +180,8 @@ class ExecutionHandlers(Handlers):
         state = await self._store.find_state(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        workload = await self._store.read_start(state.execution_id)
-        return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload)
+        workload, pool = await self._store.read_origin(state.execution_id)
+        return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload, execution_pool=pool)
 
     @answers(EXECUTIONS_TAIL)
     async def on_tail(self, request: TailRequest) -> Encoded[ExecutionTail] | Refusal:

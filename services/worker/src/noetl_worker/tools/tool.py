@@ -52,13 +52,17 @@ class ToolResult:
     failure: Failure | None = None
     http: JsonObject | None = None
     """Status and headers for policies; not part of the reported result."""
+    task: str | None = None
+    """Label of the pipeline's task that ended it with an error."""
+    is_handled: bool = False
+    """Whether a rule of the playbook lets the step go on with this error."""
 
     def to_json(self) -> JsonObject:
         """Return the reported form: what is absent has no key."""
         body: JsonObject = {"status": self.status}
         if self.data is not MISSING:
             body["data"] = self.data
-        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms"):
+        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms", "task"):
             value = getattr(self, name)
             if value is not None:
                 body[name] = value
@@ -76,6 +80,14 @@ class ToolError(Exception):
     def __init__(self, prefix: str, message: str, *, failure: Failure | None = None) -> None:
         super().__init__(f"{prefix}: {message}")
         self.failure = failure or Failure()
+        self.task: str | None = None
+        """Label of the pipeline's task that raised."""
+
+    def in_task(self, label: str, *, more: str = "") -> "ToolError":
+        """Return the error as one of a pipeline's task, which its text begins with."""
+        error = ToolError(f"task '{label}'", f"{self}{more}", failure=self.failure)
+        error.task = label
+        return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ does. So everything that doesn't fit is a :class:`Mismatch` here, whose text bec
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl_contract.tools import TOOL_KINDS
@@ -65,7 +65,7 @@ def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -
     nodes: list[Node] = []
     for item in node.items:
         for task, entry in _read_item(item, refuse, more_kinds)[:1]:
-            tasks.append(task)
+            tasks.append(replace(task, line=entry.line))
             nodes.append(entry)
     return ReadTool(Pipeline(tasks=leave_to_worker(tasks)), tuple(nodes))
 
