@@ -166,7 +166,7 @@ def _note_undecided(state: State, step: StepState) -> None:
     """Count a step that could not be entered as failed; one that had completed stays that."""
     state.progress.current_step = step.name
     if step.outcome is not Phase.COMPLETED:
-        _set_outcome(state, step, Phase.FAILED)
+        state.set_outcome(step, Phase.FAILED)
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -174,26 +174,6 @@ def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> Non
     for name in context.get("values") or {}:
         state.variables[name] = (row.position, None)
     state.context_version += 1
-
-
-def _set_outcome(state: State, step: StepState, outcome: Phase) -> None:
-    """Move the progress counters with the newest run of a step."""
-    progress = state.progress
-    if step.outcome is Phase.PENDING:
-        progress.total_steps += 1
-    elif step.outcome is Phase.RUNNING:
-        progress.running_steps -= 1
-    elif step.outcome is Phase.COMPLETED:
-        progress.completed_steps -= 1
-    else:
-        progress.failed_steps -= 1
-    step.outcome = outcome
-    if outcome is Phase.RUNNING:
-        progress.running_steps += 1
-    elif outcome is Phase.COMPLETED:
-        progress.completed_steps += 1
-    else:
-        progress.failed_steps += 1
 
 
 def _begin(state: State, step: StepState) -> None:
@@ -208,7 +188,7 @@ def _begin(state: State, step: StepState) -> None:
     state.causes.pop(step.name, None)
     state.running[step.name] = None
     state.progress.current_step = step.name
-    _set_outcome(state, step, Phase.RUNNING)
+    state.set_outcome(step, Phase.RUNNING)
 
 
 def _end(state: State, step: StepState, phase: Phase) -> None:
@@ -216,7 +196,7 @@ def _end(state: State, step: StepState, phase: Phase) -> None:
     step.loop = None
     step.command = None
     state.running.pop(step.name, None)
-    _set_outcome(state, step, phase)
+    state.set_outcome(step, phase)
 
 
 def _on_enter(state: State, row: EventRow, note: Mapping[str, Json]) -> None:

@@ -293,6 +293,25 @@ class State:
             step = self.steps[name] = StepState(name)
         return step
 
+    def set_outcome(self, step: StepState, outcome: Phase) -> None:
+        """Move the progress counters with the newest run of a step."""
+        progress = self.progress
+        if step.outcome is Phase.PENDING:
+            progress.total_steps += 1
+        elif step.outcome is Phase.RUNNING:
+            progress.running_steps -= 1
+        elif step.outcome is Phase.COMPLETED:
+            progress.completed_steps -= 1
+        else:
+            progress.failed_steps -= 1
+        step.outcome = outcome
+        if outcome is Phase.RUNNING:
+            progress.running_steps += 1
+        elif outcome is Phase.COMPLETED:
+            progress.completed_steps += 1
+        else:
+            progress.failed_steps += 1
+
     def phase(self, name: str) -> Phase:
         """Return the phase of a step, pending when no event has named it."""
         step = self.steps.get(name)
