@@ -14,7 +14,7 @@ from noetl_contract import streams
 from noetl_contract.access.audit import AccessRecords
 from noetl_contract.commands import CommandNotification
 from noetl_contract.events import EventMessage
-from noetl_contract.hints import AccessHint, OutboxHint, ReplicaMoves
+from noetl_contract.hints import AccessHint, OutboxHint, ReplicaMoves, ScheduleHint
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -119,7 +119,7 @@ INGRESS = Channel(
             {**_INGRESS, STORED_HEADER: "Marks this kind of body."},
         ),
     ),
-    senders=("api-gateway", "worker", "outbox"),
+    senders=("api-gateway", "worker", "outbox", "catalog"),
     receivers=("orchestrator",),
     parameters={
         "shard": _SHARD,
@@ -204,6 +204,15 @@ ACCESS_HINTS = Channel(
     receivers=("api-gateway",),
     role="hint",
 )
+SCHEDULE_HINTS = Channel(
+    name="schedule_hints",
+    address="noetl_hint.schedules",
+    summary="Changes of schedules, so that no replica sleeps on; they may be lost.",
+    messages=(Message("schedule_hint", TypeAdapter(ScheduleHint), "Changed schedules."),),
+    senders=("catalog",),
+    receivers=("catalog",),
+    role="hint",
+)
 REPLIES = Channel(
     name="replies",
     address=None,
@@ -231,6 +240,7 @@ CHANNELS = (
     OUTBOX_HINTS,
     REPLICA_HINTS,
     ACCESS_HINTS,
+    SCHEDULE_HINTS,
     REPLIES,
 )
 

@@ -15,6 +15,7 @@ INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
+SCHEDULE_HINT = "noetl_hint.schedules"
 
 type IngressKind = Literal["execute", "events", "cancel", "finalize", "signal", "start", "outcome"]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""

@@ -28,6 +28,9 @@ class Right(StrEnum):
     CATALOG_RESTORE = "catalog.restore"
     SUBSCRIPTIONS_READ = "subscriptions.read"
     SUBSCRIPTIONS_CHANGE = "subscriptions.change"
+    SCHEDULES_READ = "schedules.read"
+    SCHEDULES_CHANGE = "schedules.change"
+    """Pause and resume schedules, and start what they left out."""
 
     EXECUTIONS_READ = "executions.read"
     EXECUTIONS_START = "executions.start"
@@ -107,6 +110,7 @@ _VIEWER = frozenset(
         Right.DASHBOARD_READ,
         Right.CATALOG_READ,
         Right.SUBSCRIPTIONS_READ,
+        Right.SCHEDULES_READ,
         Right.EXECUTIONS_READ,
         Right.VARIABLES_READ,
         Right.RESULTS_READ,
@@ -124,6 +128,7 @@ _OPERATOR = _VIEWER | {
     Right.VARIABLES_WRITE,
     Right.RESULTS_DELETE,
     Right.SUBSCRIPTIONS_CHANGE,
+    Right.SCHEDULES_CHANGE,
 }
 _AUTHOR = _OPERATOR | {
     Right.CATALOG_VALIDATE,

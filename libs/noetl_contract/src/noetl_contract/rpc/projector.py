@@ -47,6 +47,22 @@ class ExecutionName(OnBehalf):
     execution_id: int
 
 
+class ExecutionNames(Model):
+    """The ids of executions of one shard."""
+
+    model_config = example(execution_ids=[325077236512452608])
+
+    execution_ids: list[int] = Field(max_length=100_000)
+
+
+class ExecutionStates(Model):
+    """Statuses of executions by id, as text."""
+
+    model_config = example(states={"325077236512452608": "RUNNING"})
+
+    states: dict[str, str]
+
+
 class ExecutionsPage(OnBehalf):
     """A page of executions: filters, how many, and how many to leave out."""
 
@@ -212,6 +228,8 @@ EXECUTIONS_CANCELLED = Operation(
 """Tell whether an execution was cancelled; an unknown one was not."""
 EXECUTIONS_EXISTS = Operation("projector", "executions.exists", ExecutionName, ExecutionExists)
 """Tell whether an execution was started (W5)."""
+EXECUTIONS_STATES = Operation("projector", "executions.states", ExecutionNames, ExecutionStates)
+"""Return the statuses of executions; one without a state row is left out."""
 EXECUTIONS_ORIGIN = Operation("projector", "executions.origin", ExecutionName, ExecutionOrigin)
 """Return the catalog entry and the unmasked workload, to resolve secrets."""
 WAITS_LIST = Operation("projector", "waits.list", WaitsPage, WaitList)

@@ -45,6 +45,7 @@ _PATH_PARAMETERS: dict[str, tuple[JsonObject, str, Json]] = {
     "catalog_id": (_I64, "the catalog entry's id", 321000000000000001),
     "event_id": (_I64, "the event's id", 325077236516646912),
     "request_id": (_I64, "id of the batch: that of one of its events", 325077260000000001),
+    "schedule_id": (_I64, "the schedule's id", 325077250000000001),
     "subscription_id": (_I64, "the subscription's id", 325077250000000001),
     "playbook_id": (_WORD, "catalog id of a version, or the path of all of them", "demo/hello"),
     "path": (_WORD, "path of the entry with `/ui_schema` behind it", "demo/hello/ui_schema"),

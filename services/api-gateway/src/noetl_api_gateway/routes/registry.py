@@ -3,7 +3,7 @@
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, subscriptions
+from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, schedules, subscriptions
 from noetl_api_gateway.routes.executions import (
     ehdb,
     reads,
@@ -35,6 +35,7 @@ _MODULES = (
     entries,
     listeners,
     playbooks,
+    schedules,
     subscriptions,
     ehdb,
     termination,

@@ -191,6 +191,12 @@ FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
 LEFT JOIN noetl.execution_state AS s
     ON s.execution_id = asked.execution_id;
 
+-- name: list_statuses
+-- $1 execution ids
+SELECT s.execution_id, s.status
+FROM noetl.execution_state AS s
+WHERE s.execution_id = ANY($1::BIGINT[]);
+
 -- name: read_expected_iterations
 -- How many commands a looped start generates; no row without a loop. $1 execution id
 SELECT (e.result #>> '{context,iterations_expected}')::INTEGER AS expected
