@@ -32,6 +32,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     FastAnswer,
     FinalizeMessage,
+    SignalMessage,
     StoredMessage,
 )
 from noetl_contract.json import Json
@@ -107,6 +108,7 @@ INGRESS = Channel(
         Message("events", TypeAdapter(EventsMessage), "Events posted over HTTP.", _INGRESS),
         Message("cancel", TypeAdapter(CancelMessage), "Cancel an execution.", _INGRESS),
         Message("finalize", TypeAdapter(FinalizeMessage), "End an execution.", _INGRESS),
+        Message("signal", TypeAdapter(SignalMessage), "End a wait, or the next.", _INGRESS),
         Message(
             "command_start", TypeAdapter(CommandStartMessage), "A worker began a command.", _INGRESS
         ),
@@ -129,7 +131,7 @@ INGRESS = Channel(
         "shard": _SHARD,
         "execution_id": _EXECUTION,
         "kind": "Kind of the body: `start` and `outcome` of workers, `execute`, `events`, "
-        "`cancel` and `finalize` of others. The release before left it out.",
+        "`cancel`, `finalize` and `signal` of others. The release before left it out.",
     },
     stream=streams.INGRESS.name,
 )

@@ -94,7 +94,7 @@ class Decision:
     changes: list[CommandChange] = field(default_factory=list)
     timers: list[NewTimer] = field(default_factory=list)
     timers_done: list[int] = field(default_factory=list)
-    """Timers of earlier decisions that have nothing to wait for any more."""
+    """Timer rows of what has ended; they go in the same commit."""
     answer: Answer = field(default_factory=Answer)
     ended: ExecutionStatus | None = None
     error: str | None = None

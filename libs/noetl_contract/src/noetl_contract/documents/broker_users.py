@@ -56,7 +56,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     ),
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
-    "api-gateway": ("execute", "events", "cancel", "finalize"),
+    "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
     "outbox": ("cancel", "finalize"),
     # What schedules start, and cancel for the next firing.
     "catalog": ("execute", "cancel"),
