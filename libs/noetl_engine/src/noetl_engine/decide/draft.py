@@ -403,7 +403,7 @@ class Draft:
         decision.timers = [
             timer
             for timer in decision.timers
-            if timer.timer_id not in done and timer.payload["event_id"] not in self._endings
+            if timer.timer_id not in done and timer.payload.get("event_id") not in self._endings
         ]
         return decision
 
