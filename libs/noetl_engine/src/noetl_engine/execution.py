@@ -148,8 +148,17 @@ class Execution:
             self._origin_log = None
         return True
 
-    def provide_origin(self, state: State, *, started: EventRow, ended: EventRow | None) -> None:
-        """Take the state, the first and the terminal row of the execution to go on from."""
+    def provide_origin(
+        self,
+        state: State | None,
+        *,
+        started: EventRow | None = None,
+        ended: EventRow | None = None,
+    ) -> None:
+        """Take the state, the first and the terminal row of the execution to go on from.
+
+        None says that there is none.
+        """
         self._origin = OriginView(state, started, ended)
 
     def read_origin(self, rows: Iterable[EventRow], *, up_to: int) -> None:

@@ -38,7 +38,7 @@ from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
 
-SCHEMA = "0018"
+SCHEMA = "0019"
 _NAME = "projector"
 
 

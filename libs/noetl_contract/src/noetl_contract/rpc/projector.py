@@ -85,13 +85,19 @@ class ExecutionExists(Model):
     commands_generated: int
     path: str | None = None
     parent_execution_id: int | None = None
+    # absent from the release before
+    origin_execution_ids: list[int] = Field(
+        default_factory=list, description="what a restarted execution goes on from"
+    )
 
 
 class ExecutionOrigin(Model):
-    """The catalog entry and the unmasked workload of an execution; for services only."""
+    """The catalog entry, the unmasked workload and the pool of an execution; for services only."""
 
     catalog_id: int
     workload: Json = Field(repr=False)
+    # absent from the release before
+    execution_pool: str | None = None
 
 
 class TailRequest(OnBehalf):

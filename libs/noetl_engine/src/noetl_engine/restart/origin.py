@@ -37,13 +37,13 @@ class OriginView:
     """An execution that ended, as its restart looks at it.
 
     Attributes:
-        state: The fold of its log.
+        state: The fold of its log; None for an unknown execution.
         started: Its first row, with the workload.
         ended: Its terminal row; None while it runs.
     """
 
-    state: State
-    started: EventRow
+    state: State | None
+    started: EventRow | None
     ended: EventRow | None
 
 

@@ -8,7 +8,6 @@ from noetl_api_gateway.routes.executions import (
     ehdb,
     reads,
     replay,
-    rerun,
     result_lists,
     results,
     start,
@@ -16,6 +15,7 @@ from noetl_api_gateway.routes.executions import (
     termination,
     variables,
 )
+from noetl_api_gateway.routes.executions.repair import rerun, restart
 from noetl_api_gateway.routes.ingress import deliveries
 from noetl_api_gateway.routes.internal import callbacks, outbox, projections
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
@@ -40,6 +40,7 @@ _MODULES = (
     reads,
     replay,
     rerun,
+    restart,
     result_lists,
     results,
     start,

@@ -171,6 +171,8 @@ def _fingerprint(message: ExecuteMessage) -> str:
         message.parent_execution_id,
         message.execution_pool,
     ]
+    if message.restart is not None:
+        asked.append(message.restart.model_dump())
     try:
         said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits

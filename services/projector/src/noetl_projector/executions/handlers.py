@@ -171,6 +171,7 @@ class ExecutionHandlers(Handlers):
             commands_generated=commands,
             path=state.path,
             parent_execution_id=state.parent_execution_id,
+            origin_execution_ids=await self._store.read_origins(request.execution_id),
         )
 
     @answers(EXECUTIONS_ORIGIN)
@@ -179,8 +180,8 @@ class ExecutionHandlers(Handlers):
         state = await self._store.find_state(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        workload = await self._store.read_start(state.execution_id)
-        return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload)
+        workload, pool = await self._store.read_origin(state.execution_id)
+        return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload, execution_pool=pool)
 
     @answers(EXECUTIONS_TAIL)
     async def on_tail(self, request: TailRequest) -> Encoded[ExecutionTail] | Refusal:

@@ -113,6 +113,21 @@ SELECT e.context -> 'workload' AS workload
 FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position = 1;
 
+-- name: read_origin
+-- The workload of an execution, and the pool that its start named. $1 execution id
+SELECT
+    e.context -> 'workload' AS workload,
+    e.meta ->> 'execution_pool' AS execution_pool
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = 1;
+
+-- name: read_origins
+-- What a restarted execution goes on from, its origins' own included. $1 execution id
+SELECT r.origin_execution_id
+FROM noetl.restart AS r
+WHERE r.execution_id = $1
+ORDER BY r.origin_execution_id;
+
 -- name: read_last_result
 -- The data of the last call. $1 execution id, $2 position of the log's end. Only the end of the
 -- log is looked at: behind the last call there is hardly more than its completion and the end.

@@ -118,6 +118,16 @@ class ExecutionStore(Store):
         """Return the position after an event that a reader has seen (P4)."""
         return int(await self._db.fetchval("find_position", execution_id, event_id, rounding))
 
+    async def read_origin(self, execution_id: int) -> tuple[Json, str | None]:
+        """Return workload and pool of an execution's start."""
+        row = await self._db.fetchrow("read_origin", execution_id)
+        return (None, None) if row is None else (row["workload"], row["execution_pool"])
+
+    async def read_origins(self, execution_id: int) -> list[int]:
+        """Return what a restarted execution goes on from."""
+        rows = await self._db.fetch("read_origins", execution_id)
+        return [row["origin_execution_id"] for row in rows]
+
     async def read_page(
         self,
         execution_id: int,
