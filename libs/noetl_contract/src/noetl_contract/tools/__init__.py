@@ -17,18 +17,22 @@ from noetl_contract.tools.executions import (
 from noetl_contract.tools.keys import CREDENTIAL_KEYS, KeyType, ToolKey, ToolKind, Variants
 from noetl_contract.tools.network import HTTP, MCP, NATS
 from noetl_contract.tools.results import merge_labels
+from noetl_contract.tools.retries import FAILURE_KINDS, RETRY_SYNONYMS, is_retry_condition
 from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
 from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
 from noetl_contract.tools.unsupported import UNSUPPORTED
 
 __all__ = [
     "CREDENTIAL_KEYS",
+    "FAILURE_KINDS",
+    "RETRY_SYNONYMS",
     "TOOLS",
     "TOOL_KINDS",
     "KeyType",
     "ToolKey",
     "ToolKind",
     "Variants",
+    "is_retry_condition",
     "merge_labels",
 ]
 

@@ -21,7 +21,7 @@ _TYPED_KEYS: Final = frozenset(
     {*_TEXT_KEYS, "auth", "libs", "command", "output_select", "params", "headers", "eval"}
 )
 # Kinds whose parameters may be a list, counted from 1, as well as a mapping.
-_LISTED_PARAMS: Final = frozenset({"postgres", "duckdb", "ducklake"})
+_SQL_KINDS: Final = frozenset({"postgres", "duckdb", "ducklake"})
 _ARGUMENT_KEYS: Final = ("input", "args")
 
 
@@ -79,7 +79,7 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
     kind = _read_kind(node, more_kinds)
     for key in _TEXT_KEYS:
         text_at(node, key)
-    if kind not in _LISTED_PARAMS or not isinstance(entries.get("params"), ListNode):
+    if kind not in _SQL_KINDS or not _may_be_params(entries.get("params")):
         mapping_at(node, "params")
     mapping_at(node, "headers")
     headers = entries.get("headers")
@@ -216,6 +216,13 @@ def mapping_at(owner: MapNode, key: str) -> dict[str, Value]:
     if not isinstance(value, dict):
         raise Mismatch(f"{key} must be a mapping", node)
     return value
+
+
+def _may_be_params(node: Node | None) -> bool:
+    """Return whether parameters of a statement are a list, or a template of either."""
+    if isinstance(node, Scalar):
+        return isinstance(node.value, str) and "{{" in node.value
+    return isinstance(node, ListNode)
 
 
 def _expect_eval(node: Node | None) -> None:

@@ -63,9 +63,10 @@ class DuckDb(SqlTool):
 
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
+        query, params = fields.bound_query()
         script = _Script(
-            query=fields.query(),
-            params=fields.params(),
+            query=query,
+            params=params,
             as_objects=fields.flag("as_objects", default=True),
             attach=attachments(fields.config, secrets=context.secrets),
             result_bytes=self._result_bytes,
