@@ -69,8 +69,7 @@ def test_iteration_task_and_line_are_told():
         "step 'start' (line 9) failed in iteration 1, task 'load': Database error: gone"
     )
     assert end.meta["error"] == "Failed steps: start"
-    cause = run.decisions[-1].cause or run.decisions[-3].cause
-    assert cause is not None
+    (cause,) = [one.cause for one in run.decisions if one.cause is not None]
     assert (cause.step, cause.iteration, cause.task, cause.line) == ("start", 1, "load", 9)
     assert run.restore().state.causes == run.execution.state.causes
 
