@@ -188,6 +188,11 @@ class UnitOfWork:
         for change in decision.changes:
             rows.changes[change.event_id] = change
         rows.timers += decision.timers
+        if decision.timers_done:
+            # One of an earlier decision of this turn is not there yet to be deleted.
+            done = set(decision.timers_done)
+            rows.timers = [timer for timer in rows.timers if timer.timer_id not in done]
+            rows.timers_done += decision.timers_done
         if turn_input.timer_id is not None:
             rows.timers_done.append(turn_input.timer_id)
         if decision.cancel_open_commands:
