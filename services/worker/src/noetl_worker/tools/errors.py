@@ -1,0 +1,24 @@
+"""Failures of tools; also for processes that load nothing else of the worker."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failure as policies see it."""
+
+    kind: str = "unknown"
+    retryable: bool = False
+    code: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+
+class ToolError(Exception):
+    """A tool raised: the command fails with this text."""
+
+    def __init__(self, prefix: str, message: str, *, failure: Failure | None = None) -> None:
+        super().__init__(f"{prefix}: {message}")
+        self.prefix = prefix
+        self.message = message
+        self.failure = failure or Failure()
