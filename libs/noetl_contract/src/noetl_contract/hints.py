@@ -45,3 +45,9 @@ class AccessHint(TypedDict):
     """
 
     revoked: list[str]
+
+
+class ScheduleHint(TypedDict):
+    """The body on ``noetl_hint.schedules``: schedules were changed, so look at once."""
+
+    changed: bool

@@ -15,8 +15,9 @@ INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
+SCHEDULE_HINT = "noetl_hint.schedules"
 
-type IngressKind = Literal["execute", "events", "cancel", "finalize", "start", "outcome"]
+type IngressKind = Literal["execute", "events", "cancel", "finalize", "signal", "start", "outcome"]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")

@@ -23,6 +23,7 @@ from noetl_orchestrator.leases.children import Children
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
+from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
@@ -77,7 +78,7 @@ class Orchestrator:
         self.cache = ExecutionCache(
             max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
         )
-        self.loader = Loader(self.store, executions)
+        self.loader = Loader(self.store, Origins(database), executions)
         self.playbooks = Playbooks(fetch_content, parse, settings)
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
 

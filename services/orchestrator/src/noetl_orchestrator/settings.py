@@ -237,6 +237,17 @@ class Settings(
         "wants it to wait longer.",
     )
 
+    # Waits.
+    signal_bytes_max: int = Field(
+        default=65_536, ge=1, description="Largest payload of a signal, as JSON."
+    )
+    signals_kept_max: int = Field(
+        default=100, ge=0, description="Signals of an execution that nothing has waited for yet."
+    )
+    signals_kept_bytes_max: int = Field(
+        default=262_144, ge=0, description="Their payloads together, as JSON."
+    )
+
     def refuse_foreign(self, execution_id: int) -> Refusal | None:
         """Return the refusal of a request about an execution of another shard.
 
@@ -269,4 +280,7 @@ class Settings(
             steps_per_execution=self.execution_steps_max,
             template_work_per_decision=self.decision_template_work,
             callback_seconds=self.callback_timeout_seconds,
+            signal_bytes=self.signal_bytes_max,
+            signals_kept=self.signals_kept_max,
+            signals_kept_bytes=self.signals_kept_bytes_max,
         )

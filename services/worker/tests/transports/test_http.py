@@ -241,7 +241,9 @@ async def test_a_malformed_configuration_fails_before_the_tool(
         await worker.notify(make_note(edge))
         events = await finished(edge)
 
-    assert events[2]["context"]["error"] == "malformed tool config (pre-dispatch deserialization)"
+    assert events[2]["context"]["error"].startswith(
+        "malformed tool config (pre-dispatch deserialization): "
+    )
 
 
 async def test_a_credential_is_asked_of_the_edge_that_published_the_command(

@@ -44,7 +44,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
         projector.RESULT_RESOLVE,
     ),
     "projector": (*_MACHINES, catalog.CREDENTIAL_GET),
-    "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN),
+    "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
     "worker": (
         orchestrator.CLAIM,
         projector.RESULT_PUT,
@@ -54,8 +54,10 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     ),
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
-    "api-gateway": ("execute", "events", "cancel", "finalize"),
+    "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
     "outbox": ("cancel", "finalize"),
+    # What schedules start, and cancel for the next firing.
+    "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),
 }
 # Streams that a service reads through durables.

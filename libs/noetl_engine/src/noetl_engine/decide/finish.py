@@ -75,7 +75,7 @@ def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
         f"Command lost: worker {command.worker_id} stopped answering "
         f"(attempt {command.holds} of {limit})"
     )
-    _fail_command(draft, command, text, "attempts_exhausted")
+    fail_command(draft, command, text, "attempts_exhausted")
 
 
 def decide_recorded(draft: Draft, message: ResultRecorded) -> None:
@@ -145,7 +145,7 @@ def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
         end_recorded(draft, command)
         return
     text = f"Execution timed out after {number_text(seconds)} seconds"
-    _fail_command(draft, command, text, "step_timeout")
+    fail_command(draft, command, text, "step_timeout")
 
 
 def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
@@ -158,7 +158,7 @@ def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
         return
     seconds = draft.callback_timeout(command)
     text = f"No callback came within {number_text(seconds)} seconds"
-    _fail_command(draft, command, text, "callback_timeout")
+    fail_command(draft, command, text, "callback_timeout")
 
 
 def number_text(number: float) -> str:
@@ -166,8 +166,8 @@ def number_text(number: float) -> str:
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
-def _fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
-    """Append the two rows that a worker would have written, and decide."""
+def fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
+    """Append the two rows of a failure that a worker would have written, and decide."""
     at = micros(draft.facts.now)
     meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
     for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):

@@ -158,6 +158,7 @@ class Task:
         verbatim: ``set``, ``spec``, ``command`` and the argument block (named ``input``) as
             they travel to the worker, unrendered. Absent keys are absent.
         rendered: The keys the server renders; ``kind`` included.
+        line: One-based line of the item in the text.
         left: Texts in ``rendered`` that name what only the running pipeline has, and therefore
             travel as they are too.
     """
@@ -166,6 +167,7 @@ class Task:
     tool: Tool
     verbatim: ValueMap = field(default_factory=dict)
     rendered: ValueMap = field(default_factory=dict)
+    line: int | None = field(default=None, compare=False)
     left: frozenset[str] = frozenset()
 
 
@@ -205,6 +207,7 @@ class Step:
         output_select: From ``output.output_select``, else the single tool's own list.
         own_templates: Templates that the playbook keeps as values, in its workload and in
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
+        line: One-based line of its name in the text.
     """
 
     name: str
@@ -219,6 +222,7 @@ class Step:
     timeout_seconds: float | None = None
     output_select: tuple[str, ...] = ()
     own_templates: frozenset[str] = frozenset()
+    line: int | None = field(default=None, compare=False)
 
     @property
     def arcs(self) -> tuple[Arc, ...]:

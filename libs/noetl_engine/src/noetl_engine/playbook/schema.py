@@ -22,6 +22,7 @@ _TYPES: Final[dict[KeyType, tuple[str, ...]]] = {
     KeyType.TEXTS: ("object", "string"),
     KeyType.LIST: ("array", "string"),
     KeyType.TEXT_LIST: ("array", "string"),
+    KeyType.LIST_OR_MAPPING: ("array", "object", "string"),
 }
 _TEMPLATE: Final = r"\{[{%]"
 # The old notations of `next` beside the router.

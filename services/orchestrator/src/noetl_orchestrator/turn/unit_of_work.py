@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow
+from noetl_contract.failures.cause import Cause
 from noetl_contract.ingress import (
     CancelMessage,
     CommandOutcomeMessage,
@@ -86,6 +87,8 @@ class UnitOfWork:
         left: those inputs.
         start: a start that the unit commits, dropped if its deadline passes before.
         cascades: a cancel reaches the children.
+        cause: what failed first for good, if that was now.
+        soft_error: the first soft error, if it came now.
     """
 
     execution_id: int
@@ -104,6 +107,8 @@ class UnitOfWork:
     deadline: datetime | None = None
     end: ExecutionEnd | None = None
     cascades: bool = False
+    cause: Cause | None = None
+    soft_error: Cause | None = None
     continues_later: bool = False
 
     def __post_init__(self) -> None:
@@ -165,6 +170,8 @@ class UnitOfWork:
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
             )
             self.end = ExecutionEnd(now, event_id, decision.error, decision.abandoned)
+        self.cause = self.cause or decision.cause
+        self.soft_error = self.soft_error or decision.soft_error
         self.continues_later = self.continues_later or decision.continue_later
         answer = repeated_answer(turn_input, message, decision.answer)
         self.answers.append((turn_input, answer))
@@ -181,6 +188,11 @@ class UnitOfWork:
         for change in decision.changes:
             rows.changes[change.event_id] = change
         rows.timers += decision.timers
+        if decision.timers_done:
+            # One of an earlier decision of this turn is not there yet to be deleted.
+            done = set(decision.timers_done)
+            rows.timers = [timer for timer in rows.timers if timer.timer_id not in done]
+            rows.timers_done += decision.timers_done
         if turn_input.timer_id is not None:
             rows.timers_done.append(turn_input.timer_id)
         if decision.cancel_open_commands:

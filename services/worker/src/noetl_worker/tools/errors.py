@@ -22,3 +22,11 @@ class ToolError(Exception):
         self.prefix = prefix
         self.message = message
         self.failure = failure or Failure()
+        self.task: str | None = None
+        """Label of the pipeline's task that raised."""
+
+    def in_task(self, label: str, *, more: str = "") -> "ToolError":
+        """Return the error as one of a pipeline's task, which its text begins with."""
+        error = ToolError(f"task '{label}'", f"{self}{more}", failure=self.failure)
+        error.task = label
+        return error

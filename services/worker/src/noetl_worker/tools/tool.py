@@ -47,13 +47,17 @@ class ToolResult:
     failure: Failure | None = None
     http: JsonObject | None = None
     """Status and headers for policies; not part of the reported result."""
+    task: str | None = None
+    """Label of the pipeline's task that ended it with an error."""
+    is_handled: bool = False
+    """Whether a rule of the playbook lets the step go on with this error."""
 
     def to_json(self) -> JsonObject:
         """Return the reported form: what is absent has no key."""
         body: JsonObject = {"status": self.status}
         if self.data is not MISSING:
             body["data"] = self.data
-        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms"):
+        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms", "task"):
             value = getattr(self, name)
             if value is not None:
                 body[name] = value

@@ -66,6 +66,7 @@ def read_step(reader: Reader, more_kinds: Collection[str]) -> ReadStep:
         input=_input(reader),
         timeout_seconds=_timeout(spec) if spec else None,
         output_select=_output_select(reader, read.tool),
+        line=reader.node.entries.get("step", reader.node).line,
     )
     reader.text("desc")
     return ReadStep(step, reader, read.nodes, router.nodes if router else ())

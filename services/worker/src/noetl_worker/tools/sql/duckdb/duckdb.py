@@ -23,7 +23,7 @@ class DuckDb(SqlTool):
 
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
-        query, params = fields.query(), fields.params()
+        query, params = fields.bound_query()
         as_objects = fields.flag("as_objects", default=True)
         attach = attachments(fields.config, secrets=context.secrets)
         path = fields.optional_text("db_path") or ""
