@@ -19,7 +19,7 @@ from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
 from noetl_engine.playbook.waits import WaitConfig
 from noetl_engine.state.context import Flat
-from noetl_engine.state.failures import is_failure
+from noetl_engine.state.failures import ends_softly, is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
@@ -85,6 +85,8 @@ class Draft:
         note = row.note if isinstance(row.note, dict) else {}
         command = state.commands.get(note.get("command", 0))
         running = not state.ended
+        if self.playbook.fails_softly and command is not None and ends_softly(row):
+            row.note = {**note, "fails": True}
         self.memory.absorb(row)
         self.decision.events.append(row)
         if command is not None and running:

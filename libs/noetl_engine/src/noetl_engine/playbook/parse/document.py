@@ -11,6 +11,7 @@ from noetl_template import templates_in
 from noetl_engine.playbook.errors import DecodeError, PlaybookError
 from noetl_engine.playbook.language import LEVELS, METADATA
 from noetl_engine.playbook.model import KeychainEntry, Playbook, Step, Tool
+from noetl_engine.playbook.parse.failures import read_errors, read_on_failure
 from noetl_engine.playbook.parse.reader import Reader, described, problem_of
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
 from noetl_engine.playbook.parse.steps import ReadStep, read_step
@@ -135,6 +136,8 @@ class _Document:
             steps={step.name: replace(step, own_templates=own) if own else step for step in found},
             workload=defaults,
             keychain=keychain,
+            fails_softly=read_errors(root),
+            on_failure=read_on_failure(root),
         )
 
     def _read_metadata(self) -> tuple[str, str | None]:
