@@ -204,6 +204,7 @@ _PROJECTOR = (
 _ORCHESTRATOR = (
     "claim",
     "child",
+    "runs.over",
     "pool.status",
     "log.project",
     "log.post",

@@ -40,6 +40,8 @@ from noetl_projector.triage.handlers import TriageHandlers
 from noetl_projector.triage.open_work import OpenWorkStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
+from noetl_projector.waits.handlers import WaitHandlers
+from noetl_projector.waits.store import WaitStore
 
 SCHEMA = "0019"
 _NAME = "projector"
@@ -129,5 +131,6 @@ def _read_handlers(
         ).handlers(),
         *SubscriptionHandlers(SubscriptionStore(database)).handlers(),
         *VariableHandlers(VariableStore(database), settings=settings).handlers(),
+        *WaitHandlers(WaitStore(database), secrets=secrets).handlers(),
         *DashboardHandlers(DashboardStore(database)).handlers(),
     ]

@@ -237,9 +237,13 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
             raise ValueError("NOETL_TLS_CLIENT_CERT and NOETL_TLS_CLIENT_KEY go together")
         return self
 
+    def pool(self) -> str:
+        """Return the token of the pool whose commands we run."""
+        return pool_of_workers(self.worker_pool_name)
+
     def durable(self) -> DurableSpec:
         """Return the durable whose commands we run."""
-        spec = pool_durable(pool_of_workers(self.worker_pool_name))
+        spec = pool_durable(self.pool())
         return DurableSpec(
             stream=self.nats_stream,
             name=self.nats_consumer or spec.name,

@@ -283,6 +283,31 @@ async def test_a_tools_retry_acts_where_no_rule_matches(toolbox: ToolRegistry) -
     assert (result.status, result.data) == ("success", {"a": 5})
 
 
+@pytest.mark.parametrize(
+    ("condition", "failure", "runs"),
+    [
+        ({"retry_on": ["timeout"]}, {"kind": "timeout"}, 2),
+        ({"retry_on": "timeout_error"}, {"kind": "timeout"}, 2),
+        ({"retry_on": ["timeout"]}, {"kind": "db_constraint", "code": "PG_23505"}, 1),
+        ({"retry_on": ["pg_40001"]}, {"kind": "db_deadlock", "code": "PG_40001"}, 2),
+        ({"retry_on": ["5xx"]}, {"kind": "server_error", "status": 503}, 2),
+        ({"retry_on_status": [503]}, {"kind": "server_error", "status": 503}, 2),
+        ({"retry_on_status": [429]}, {"kind": "server_error", "status": 503}, 1),
+        ({"retry_on": ["rain"]}, {"kind": "timeout"}, 1),
+        ({"retry_on": []}, {"kind": "timeout"}, 1),
+        ({"retry_on": None}, {"kind": "timeout"}, 2),
+    ],
+)
+async def test_a_tools_retry_asks_for_its_conditions(
+    toolbox: ToolRegistry, condition: dict[str, Any], failure: dict[str, Any], runs: int
+) -> None:
+    tool = Scripted(failing(**failure), {"ok": True})
+    retry = {"max_attempts": 2, "initial_delay": 0, **condition}
+    await sequence(with_tools(toolbox, t=tool), {"a": {"kind": "t", "retry": retry}})
+
+    assert len(tool.seen) == runs
+
+
 async def test_jump_goes_to_a_label_and_back(toolbox: ToolRegistry) -> None:
     counting = Scripted(1, 2, 3)
     again = then("{{ output.data < 3 }}", do="jump", to="previous")
