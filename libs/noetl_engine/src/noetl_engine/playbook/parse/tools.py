@@ -65,7 +65,7 @@ def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -
     nodes: list[Node] = []
     for item in node.items:
         for task, entry in _read_item(item, refuse, more_kinds)[:1]:
-            tasks.append(replace(task, line=entry.line))
+            tasks.append(replace(task, line=item.line))
             nodes.append(entry)
     return ReadTool(Pipeline(tasks=leave_to_worker(tasks)), tuple(nodes))
 
