@@ -45,6 +45,12 @@ def spawn_loops(
         "liveness_unknown",
     )
     repeat(
+        "triggers",
+        settings.trigger_refresh_seconds,
+        lambda: orchestrator.triggers.ask(rpc),
+        "triggers_unknown",
+    )
+    repeat(
         "timers",
         settings.timer_poll_seconds,
         lambda: take_due_timers(store, orchestrator.dispatcher, settings, service.beater("timers")),

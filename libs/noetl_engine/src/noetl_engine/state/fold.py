@@ -132,6 +132,9 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.parent_execution_id = row.parent_execution_id
     state.pool = meta.get("execution_pool")
     state.trace = meta.get("trace")
+    after = meta.get("after")
+    if isinstance(after, dict):
+        state.handles = [str(one) for one in after.get("handles") or ()]
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
     state.workload = row.position

@@ -24,6 +24,14 @@ class SubscriptionDocument:
     content: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TriggerDocument:
+    """The text of a trigger."""
+
+    path: str
+    content: str | None
+
+
 class EntryStore(Store):
     """One method per statement or transaction."""
 
@@ -108,3 +116,8 @@ class EntryStore(Store):
         """Return the newest version of each subscription, by path."""
         rows = await self._db.fetch("list_newest_subscriptions", limit)
         return [SubscriptionDocument(**row) for row in rows]
+
+    async def list_newest_triggers(self, *, limit: int) -> list[TriggerDocument]:
+        """Return the newest version of each trigger, by path."""
+        rows = await self._db.fetch("list_newest_triggers", limit)
+        return [TriggerDocument(**row) for row in rows]
