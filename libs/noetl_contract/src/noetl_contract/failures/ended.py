@@ -26,7 +26,7 @@ class EndedTrigger(Model):
         children: whether executions that have a parent count.
         playbook: path of the playbook to start; with ``version`` one version of it.
         payload: more for its payload.
-        webhook_url: address to call, with ``webhook_headers``.
+        webhook_url: address to call, with the credential of the alias ``webhook_auth``.
     """
 
     model_config = example(
@@ -45,7 +45,7 @@ class EndedTrigger(Model):
     version: int | None = None
     payload: JsonObject = Field(default_factory=dict)
     webhook_url: str | None = None
-    webhook_headers: JsonObject = Field(default_factory=dict)
+    webhook_auth: str | None = None
 
     def meets(self, status: str, path: str, *, has_errors: bool, is_child: bool) -> bool:
         """Return whether the end of an execution is one that counts."""

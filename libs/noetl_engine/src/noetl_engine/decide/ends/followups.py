@@ -8,7 +8,7 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.decide.draft import Draft
 from noetl_engine.outputs import Decision, Followup
-from noetl_engine.playbook.model import OnFailure, Value, ValueMap
+from noetl_engine.playbook.model import OnFailure, Value
 
 
 def followups_of(draft: Draft, decision: Decision) -> list[Followup]:
@@ -54,7 +54,7 @@ def _of_playbook(block: OnFailure, name: str, ended: JsonObject) -> Iterator[Fol
         payload = {**block.payload, "ended": told}
         yield Followup(name, "playbook", block.playbook, block.version, payload)
     if block.webhook is not None:
-        yield _call(name, block.webhook.url, block.webhook.headers, told)
+        yield _call(name, block.webhook.url, block.webhook.auth, told)
 
 
 def _of_trigger(trigger: EndedTrigger, ended: JsonObject) -> Iterator[Followup]:
@@ -65,14 +65,14 @@ def _of_trigger(trigger: EndedTrigger, ended: JsonObject) -> Iterator[Followup]:
             name, "playbook", trigger.playbook, trigger.version, payload, is_trigger=True
         )
     if trigger.webhook_url is not None:
-        yield _call(name, trigger.webhook_url, trigger.webhook_headers, told, is_trigger=True)
+        yield _call(name, trigger.webhook_url, trigger.webhook_auth, told, is_trigger=True)
 
 
 def _call(
-    name: str, url: str, headers: ValueMap, ended: JsonObject, *, is_trigger: bool = False
+    name: str, url: str, auth: str | None, ended: JsonObject, *, is_trigger: bool = False
 ) -> Followup:
     """Return the start of the playbook with which a worker calls an address."""
-    payload: dict[str, Value] = {"url": url, "headers": dict(headers), "body": {"ended": ended}}
+    payload: dict[str, Value] = {"url": url, "auth": auth, "body": {"ended": ended}}
     return Followup(name, "webhook", WEBHOOK_PATH, None, payload, is_trigger=is_trigger)
 
 

@@ -9,7 +9,7 @@ _STATUSES = ("COMPLETED", "FAILED", "CANCELLED", "ERRORS")
 _SPEC_KEYS = ("on", "start", "webhook")
 _ON_KEYS = ("ended", "under", "children")
 _START_KEYS = ("playbook", "version", "payload")
-_WEBHOOK_KEYS = ("url", "headers")
+_WEBHOOK_KEYS = ("url", "auth")
 
 
 class InvalidTrigger(ValueError):
@@ -30,7 +30,7 @@ def read_trigger(document: Mapping[str, Json], path: str) -> EndedTrigger:
     if not isinstance(children, bool):
         raise InvalidTrigger("spec.on.children must be true or false")
     start = _start(spec.get("start"))
-    url, headers = _webhook(spec.get("webhook"))
+    url, auth = _webhook(spec.get("webhook"))
     if start is None and url is None:
         raise InvalidTrigger("spec needs `start` or `webhook`")
     return EndedTrigger.model_validate(
@@ -41,7 +41,7 @@ def read_trigger(document: Mapping[str, Json], path: str) -> EndedTrigger:
             "under": under,
             "children": children,
             "webhook_url": url,
-            "webhook_headers": headers,
+            "webhook_auth": auth,
         }
     )
 
@@ -72,18 +72,18 @@ def _start(value: Json) -> JsonObject | None:
     return {"playbook": playbook, "version": version, "payload": payload}
 
 
-def _webhook(value: Json) -> tuple[str | None, JsonObject]:
+def _webhook(value: Json) -> tuple[str | None, str | None]:
     if value is None:
-        return None, {}
+        return None, None
     if isinstance(value, str):
         value = {"url": value}
     webhook = _mapping(value, "spec.webhook", _WEBHOOK_KEYS)
-    url, headers = webhook.get("url"), webhook.get("headers") or {}
+    url, auth = webhook.get("url"), webhook.get("auth")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise InvalidTrigger("spec.webhook.url must begin with http:// or https://")
-    if not isinstance(headers, dict):
-        raise InvalidTrigger("spec.webhook.headers must be a mapping")
-    return url, headers
+    if auth is not None and not isinstance(auth, str):
+        raise InvalidTrigger("spec.webhook.auth must be the alias of a credential")
+    return url, auth
 
 
 def _mapping(value: Json, name: str, keys: Sequence[str]) -> JsonObject:

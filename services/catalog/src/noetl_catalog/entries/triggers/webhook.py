@@ -15,7 +15,7 @@ metadata:
   path: {WEBHOOK_PATH}
   description: Sends `body` to `url`; made for ends of executions.
 spec: {{errors: fail}}
-workload: {{url: "", headers: {{}}, body: {{}}}}
+workload: {{url: "", auth: null, body: {{}}}}
 workflow:
   - step: start
     desc: Send it.
@@ -23,7 +23,7 @@ workflow:
       kind: http
       method: POST
       url: "{{{{ workload.url }}}}"
-      headers: "{{{{ workload.headers }}}}"
+      auth: "{{{{ workload.auth }}}}"
       json: "{{{{ workload.body }}}}"
       timeout_seconds: 30
       retry: {{max_attempts: 5, initial_delay: 1, max_delay: 30}}
