@@ -3,7 +3,7 @@
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, subscriptions
+from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, schedules, subscriptions
 from noetl_api_gateway.routes.executions import (
     ehdb,
     reads,
@@ -27,6 +27,7 @@ from noetl_api_gateway.routes.system import (
     process,
     runtime,
 )
+from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
 from noetl_api_gateway.settings import Settings
 
@@ -34,6 +35,7 @@ _MODULES = (
     entries,
     listeners,
     playbooks,
+    schedules,
     subscriptions,
     ehdb,
     termination,
@@ -59,6 +61,8 @@ _MODULES = (
     keys,
     process,
     runtime,
+    links,
+    signals,
     commands,
     event_reads,
     events,

@@ -30,6 +30,7 @@ from noetl_contract.rpc.projector import (
     EXECUTIONS_GET,
     EXECUTIONS_LIST,
     EXECUTIONS_ORIGIN,
+    EXECUTIONS_STATES,
     EXECUTIONS_STATUS,
     EXECUTIONS_STUCK,
     EXECUTIONS_TAIL,
@@ -41,8 +42,10 @@ from noetl_contract.rpc.projector import (
     EventsPage,
     ExecutionExists,
     ExecutionName,
+    ExecutionNames,
     ExecutionOrigin,
     ExecutionsPage,
+    ExecutionStates,
     ExecutionTail,
     StuckExecutions,
     StuckRequest,
@@ -181,6 +184,12 @@ class ExecutionHandlers(Handlers):
             parent_execution_id=state.parent_execution_id,
             origin_execution_ids=await self._store.read_origins(request.execution_id),
         )
+
+    @answers(EXECUTIONS_STATES)
+    async def on_states(self, request: ExecutionNames) -> ExecutionStates:
+        """Return statuses by id, of the state rows that there are."""
+        found = await self._store.list_statuses(request.execution_ids)
+        return ExecutionStates(states={str(one): status for one, status in found.items()})
 
     @answers(EXECUTIONS_ORIGIN)
     async def on_origin(self, request: ExecutionName) -> ExecutionOrigin | Refusal:

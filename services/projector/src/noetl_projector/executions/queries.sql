@@ -234,6 +234,9 @@ open AS MATERIALIZED (
     SELECT DISTINCT c.step_name
     FROM noetl.command AS c
     WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    UNION
+    SELECT t.payload ->> 'step' FROM noetl.timer AS t
+    WHERE t.execution_id = $1 AND t.kind = 'wait'
 ),
 
 named AS (
@@ -250,6 +253,12 @@ SELECT
 FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
 LEFT JOIN noetl.execution_state AS s
     ON s.execution_id = asked.execution_id;
+
+-- name: list_statuses
+-- $1 execution ids
+SELECT s.execution_id, s.status
+FROM noetl.execution_state AS s
+WHERE s.execution_id = ANY($1::BIGINT[]);
 
 -- name: read_expected_iterations
 -- How many commands a looped start generates; no row without a loop. $1 execution id
@@ -312,11 +321,16 @@ WHERE
 LIMIT 1;
 
 -- name: find_stuck
--- Executions that run for longer, oldest first. $1 minutes, $2 limit
+-- Executions that run for longer, oldest first; those that wait for somebody are left alone.
+-- $1 minutes, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
 WHERE
     s.status = 'RUNNING'
     AND s.started_at < clock_timestamp() - make_interval(mins => $1::INTEGER)
+    AND NOT EXISTS (
+        SELECT FROM noetl.timer AS t
+        WHERE t.execution_id = s.execution_id AND t.kind = 'wait'
+    )
 ORDER BY s.started_at, s.execution_id
 LIMIT $2;

@@ -107,6 +107,11 @@ class ExecutionStore(Store):
         names: list[str] = values.pop("names")
         return (None if values["execution_id"] is None else State(**values)), names
 
+    async def list_statuses(self, execution_ids: list[int]) -> dict[int, str]:
+        """Return the statuses of executions that have a state row."""
+        rows = await self._db.fetch("list_statuses", execution_ids)
+        return {row["execution_id"]: row["status"] for row in rows}
+
     async def find_log(self, execution_id: int) -> State | None:
         """Return a state made of the ends of a log without a state row; None without a log.
 
