@@ -129,6 +129,8 @@ class Decision:
     """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
     followups: list[Followup] = field(default_factory=list)
     """What the end of the execution starts."""
+    over: list[tuple[int, int]] = field(default_factory=list)
+    """Runs that came to an end without their worker: the command, and the attempts of the run."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 

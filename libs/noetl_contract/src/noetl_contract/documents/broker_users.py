@@ -19,6 +19,7 @@ from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
 from noetl_contract.subjects import (
     INBOX_ROOT,
     IngressKind,
+    control_subject,
     dead_letter_subject,
     inbox_prefix,
     ingress_any,
@@ -49,6 +50,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
     "worker": (
         orchestrator.CLAIM,
+        orchestrator.RUNS_OVER,
         projector.RESULT_PUT,
         catalog.RUNTIME_REGISTER,
         catalog.RUNTIME_HEARTBEAT,
@@ -198,7 +200,7 @@ def _worker(pool: Pool) -> BrokerUser:
     ]
     # Nobody of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
-    return BrokerUser(name, tuple(publish), (f"{inbox}.>",))
+    return BrokerUser(name, tuple(publish), (f"{inbox}.>", control_subject(_token(pool.name))))
 
 
 def _sends(service: str, channel: Channel) -> Iterable[str]:
