@@ -10,6 +10,7 @@ from noetl_contract.json import Json
 from noetl_contract.rpc.catalog import CatalogCounts
 
 from noetl_catalog.entries.documents import Document
+from noetl_catalog.entries.triggers.listed import TriggerDocument
 
 type AlsoKeep = Callable[[Session, int], Awaitable[None]]
 """Writes what belongs to a version, in its transaction."""
@@ -21,14 +22,6 @@ class SubscriptionDocument:
 
     path: str
     catalog_id: int
-    content: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerDocument:
-    """The text of a trigger."""
-
-    path: str
     content: str | None
 
 

@@ -1,19 +1,27 @@
 """The triggers in force, as their documents say."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 from noetl_contract.failures.ended import EndedTrigger
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.yaml import compose, to_json
 
-from noetl_catalog.entries.store import TriggerDocument
 from noetl_catalog.entries.triggers.document import InvalidTrigger, read_trigger
 
 MOST_TRIGGERS = 1000
 """How many are in force; those behind them by path are not."""
 
 _log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerDocument:
+    """The text of a trigger."""
+
+    path: str
+    content: str | None
 
 
 def read_triggers(documents: Iterable[TriggerDocument]) -> list[EndedTrigger]:
