@@ -93,6 +93,8 @@ class Decision:
     commands: list[NewCommand] = field(default_factory=list)
     changes: list[CommandChange] = field(default_factory=list)
     timers: list[NewTimer] = field(default_factory=list)
+    timers_done: list[int] = field(default_factory=list)
+    """Timer rows of what has ended; they go in the same commit."""
     answer: Answer = field(default_factory=Answer)
     ended: ExecutionStatus | None = None
     error: str | None = None
@@ -104,6 +106,8 @@ class Decision:
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
     """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
+    over: list[tuple[int, int]] = field(default_factory=list)
+    """Runs that came to an end without their worker: the command, and the attempts of the run."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 

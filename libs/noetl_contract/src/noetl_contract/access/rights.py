@@ -37,6 +37,10 @@ class Right(StrEnum):
     EXECUTIONS_RERUN = "executions.rerun"
     EXECUTIONS_CANCEL = "executions.cancel"
     EXECUTIONS_FINALIZE = "executions.finalize"
+    EXECUTIONS_SIGNAL = "executions.signal"
+    """Send a signal, which answers a wait."""
+    EXECUTIONS_LINK = "executions.link"
+    """Make links by which people without a login answer a wait."""
     EXECUTIONS_CLEANUP = "executions.cleanup"
     VARIABLES_READ = "variables.read"
     VARIABLES_WRITE = "variables.write"
@@ -118,6 +122,8 @@ _OPERATOR = _VIEWER | {
     Right.EXECUTIONS_RERUN,
     Right.EXECUTIONS_CANCEL,
     Right.EXECUTIONS_FINALIZE,
+    Right.EXECUTIONS_SIGNAL,
+    Right.EXECUTIONS_LINK,
     Right.EXECUTIONS_CLEANUP,
     Right.VARIABLES_WRITE,
     Right.RESULTS_DELETE,

@@ -28,6 +28,7 @@ from noetl_contract.http.executions.variables import (
     VarsDeletedAnswer,
     VarsSetAnswer,
 )
+from noetl_contract.http.executions.waits import WaitList
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
@@ -142,6 +143,17 @@ class ExecutionTail(Model):
     has_secrets: bool = False
 
 
+class WaitsPage(OnBehalf):
+    """A page of open waits: filters, how many, and the wait before the first."""
+
+    path: str | None = Field(default=None, description="of the playbook, or a part from the left")
+    execution_id: int | None = None
+    signal: str | None = None
+    kind: str | None = Field(default=None, description="`wait` or `sleep`; both if absent")
+    limit: int = 100
+    after: int = 0
+
+
 class StuckRequest(Model):
     """For how long an execution must have been running, and how many to list."""
 
@@ -220,6 +232,8 @@ EXECUTIONS_STATES = Operation("projector", "executions.states", ExecutionNames, 
 """Return the statuses of executions; one without a state row is left out."""
 EXECUTIONS_ORIGIN = Operation("projector", "executions.origin", ExecutionName, ExecutionOrigin)
 """Return the catalog entry and the unmasked workload, to resolve secrets."""
+WAITS_LIST = Operation("projector", "waits.list", WaitsPage, WaitList)
+"""List open waits of a shard, the oldest first."""
 EXECUTIONS_TAIL = Operation("projector", "executions.tail", TailRequest, ExecutionTail)
 """Return events after a position, for the replay, resumption and gaps of streams."""
 EXECUTIONS_STUCK = Operation("projector", "executions.stuck", StuckRequest, StuckExecutions)

@@ -21,6 +21,7 @@ from noetl_contract.tools.retries import FAILURE_KINDS, RETRY_SYNONYMS, is_retry
 from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
 from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
 from noetl_contract.tools.unsupported import UNSUPPORTED
+from noetl_contract.tools.waits import SLEEP, WAIT
 
 __all__ = [
     "CREDENTIAL_KEYS",
@@ -40,7 +41,7 @@ TOOL_KINDS: Final = (
     "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
     "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
     "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
-    "subscription", "mcp", "result_fetch",
+    "subscription", "mcp", "result_fetch", "wait", "sleep",
 )  # fmt: skip
 """The words of the language, in the order of its messages."""
 
@@ -48,7 +49,7 @@ _BY_NAME: Final = {
     kind.name: kind
     for kind in (
         HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, TRANSFER, NATS, SHELL,
-        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, *UNSUPPORTED,
+        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, WAIT, SLEEP, *UNSUPPORTED,
     )
 }  # fmt: skip
 TOOLS: Final = {name: _BY_NAME[name] for name in TOOL_KINDS}

@@ -5,18 +5,26 @@ from collections.abc import Iterable
 
 from noetl_contract.events import EventType
 from noetl_contract.failures.soft import SOFT_SUCCESS
-from noetl_contract.ingress import CommandOutcomeMessage, EventsMessage, WireEvent
+from noetl_contract.ingress import (
+    CommandOutcomeMessage,
+    EventsMessage,
+    SignalMessage,
+    WireEvent,
+)
 
 from noetl_engine.decide.callback import find_awaiting
 from noetl_engine.decide.rows import command_id_of_event
+from noetl_engine.decide.waits.signals import find_wait
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
     CommandExhausted,
     Continued,
     Input,
+    ReminderDue,
     ResultRecorded,
     StepTimedOut,
+    WaitDue,
 )
 from noetl_engine.outputs import NeedRows
 from noetl_engine.state.identity import command_number
@@ -27,7 +35,7 @@ from noetl_engine.state.values import context_positions
 _ALL = 1 << 62
 
 
-def check_rows(memory: Memory, message: Input) -> None:
+def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     """Ask for values that were not kept over a restore.
 
     May ask for more than the decision turns out to need, never for less.
@@ -50,10 +58,20 @@ def check_rows(memory: Memory, message: Input) -> None:
             ending = [_ending(state, event) for event in events]
             numbers = [command for command in ending if command is not None]
             _check_ends(memory, numbers, any_failed=_any_failed(events))
+        case SignalMessage():
+            ended = find_wait(state, message)
+            if ended is not None:
+                _ask(memory, {ended.issued}, ())
+                _check_ends(memory, [ended.event_id], any_failed=False)
+        case ReminderDue(event_id=event_id):
+            command = state.commands.get(event_id)
+            if command is not None:
+                _ask(memory, {command.issued}, ())
         case (
             CommandExhausted(event_id=event_id)
             | StepTimedOut(event_id=event_id)
             | CallbackTimedOut(event_id=event_id)
+            | WaitDue(event_id=event_id)
         ):
             _check_ends(memory, [event_id], any_failed=True)
             _check_recorded(memory, event_id)
@@ -147,7 +165,9 @@ def _check_loops(
         left = loop.total - loop.finished
         if loop.frame is None and (loop.failed or any_failed):
             left = min(left, loop.in_flight)  # it ends with those in flight
-        if ending is not None and ending[name] >= left:
+        # Each kept signal may end an iteration as soon as it begins.
+        ends = len(state.signals) + (0 if ending is None else ending[name])
+        if ends and ends >= left:
             positions.update(loop.bare)
             if loop.run_at not in memory.values.complete and loop.total:
                 loops.append((name, loop.run_at, state.position))

@@ -152,13 +152,15 @@ def find_command(draft: Draft, event: WireEvent) -> CommandState | None:
     command_id = command_id_of_event(event)
     if command_id is not None:
         command = state.commands.get(command_number(command_id) or 0)
-        return command if command is not None and command.command_id == command_id else None
+        is_named = command is not None and command.command_id == command_id
+        return command if is_named and command is not None and command.wait is None else None
     if event.event_type not in _RUN_TYPES:
         return None
     step = state.steps.get(event.step)
     if step is None or step.command is None:
         return None
-    return state.commands.get(step.command)
+    command = state.commands.get(step.command)
+    return None if command is None or command.wait is not None else command
 
 
 def decide_start_of_command(draft: Draft, message: CommandStartMessage) -> None:
@@ -231,7 +233,7 @@ def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
     command = draft.state.commands.get(hold.event_id)
     if command is None or command.command_id != hold.command_id or command.parked is not None:
         return None
-    if command.step != hold.step:
+    if command.step != hold.step or command.wait is not None:
         return None
     fitting = fits(
         command, worker_id=hold.worker_id, instance=hold.instance, attempts=hold.attempts

@@ -239,6 +239,30 @@ class KeychainEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An address that is told of the end of an execution, by a worker."""
+
+    url: str
+    headers: ValueMap = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFailure:
+    """What a failed execution starts or calls.
+
+    Attributes:
+        playbook: Path of a playbook; with ``version`` one version of it.
+        payload: More for its payload, as written.
+        webhook: An address.
+    """
+
+    playbook: str | None = None
+    version: int | None = None
+    payload: ValueMap = field(default_factory=dict)
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Playbook:
     """A valid playbook.
 
@@ -247,6 +271,11 @@ class Playbook:
         path: ``metadata.path``; it selects the command pool.
         steps: By name, in document order; always contains ``start``.
         workload: Execution defaults; empty when the block is not a mapping.
+        timeout_seconds: ``spec.timeout``, the deadline of an execution; ``None`` when absent or not
+            understood.
+        fails_softly: Whether a soft error fails its step (``spec.errors``); None where the
+            playbook leaves it to the server.
+        on_failure: What a failed execution starts or calls.
     """
 
     name: str
@@ -254,6 +283,9 @@ class Playbook:
     steps: Mapping[str, Step]
     workload: ValueMap = field(default_factory=dict)
     keychain: tuple[KeychainEntry, ...] = ()
+    timeout_seconds: float | None = None
+    fails_softly: bool | None = None
+    on_failure: OnFailure | None = None
 
     @property
     def start(self) -> Step:

@@ -6,7 +6,8 @@ from typing import Final
 
 from noetl_contract.tools import CREDENTIAL_KEYS, TOOL_KINDS, TOOLS, KeyType, ToolKey, ToolKind
 
-from noetl_engine.playbook.language import LEVELS, Key, Level, Schema
+from noetl_engine.playbook.language import LEVELS
+from noetl_engine.playbook.levels import Key, Level, Schema
 from noetl_engine.playbook.model import Value
 
 SCHEMA_ID: Final = "https://noetl.io/schema/playbook.schema.json"

@@ -26,6 +26,7 @@ _OF_A_RUN = frozenset(
 ORIGIN_TYPES = _OF_A_RUN | {
     EventType.STEP_ENTER,
     EventType.COMMAND_ISSUED,
+    EventType.WAIT_STARTED,
     EventType.COMMAND_CLAIMED,
     EventType.EXECUTION_RESTORED,
 }
@@ -110,7 +111,7 @@ class OriginLog:
         match row.event_type:
             case EventType.STEP_ENTER:
                 self._enter(row, note)
-            case EventType.COMMAND_ISSUED:
+            case EventType.COMMAND_ISSUED | EventType.WAIT_STARTED:
                 self._issue(row)
             case EventType.COMMAND_CLAIMED:
                 run = self._open.get(note.get("command", 0))

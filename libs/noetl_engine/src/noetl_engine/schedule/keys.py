@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from noetl_engine.playbook.language import (
+from noetl_engine.playbook.levels import (
     BOOLEAN,
     OBJECT,
     TEXT,

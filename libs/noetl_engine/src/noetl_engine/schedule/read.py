@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from noetl_engine.playbook.errors import DecodeError
-from noetl_engine.playbook.language import Level
+from noetl_engine.playbook.levels import Level
 from noetl_engine.playbook.lint import Finding, Severity
 from noetl_engine.playbook.lint.finding import finding_at, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser

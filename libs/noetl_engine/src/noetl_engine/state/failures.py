@@ -59,6 +59,16 @@ def is_failure(row: EventRow) -> bool:
     return isinstance(row.note, dict) and "fails" in row.note
 
 
+def ends_softly(row: EventRow) -> bool:
+    """Return whether a row ends a run with an error that no rule of the playbook deals with."""
+    note = row.note if isinstance(row.note, dict) else {}
+    if row.event_type == EventType.COMMAND_COMPLETED:
+        ends = "parked" not in note
+    else:
+        ends = note.get("callback") == "ends"
+    return ends and is_soft_error(row) and _context_of(row).get("handled") is not True
+
+
 def is_soft_error(row: EventRow) -> bool:
     """Return whether the end of a run says that its tool answered with an error."""
     return (row.status or "").lower() not in SOFT_SUCCESS

@@ -8,6 +8,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Worker rows without it, and every row with ``inert``, change nothing but the position.
 ``instance``, ``attempts``, ``holds``
     Of a ``command.claimed``: the rest of the hold.
+``deadline``
+    Of a ``playbook_started``: the timer of the execution's deadline, and its seconds.
 ``collection``, ``limit``, ``own``, ``args``
     Of a loop's ``step.enter``: the parts of its iterations.
 ``queued``
@@ -20,6 +22,14 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of the end of a run that answered with an error: its step fails, as the playbook asks for.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
+``wait``
+    Of a ``wait.started``: what ends it.
+``reminder``, ``reminders``
+    Of a ``wait.reminder``: the timer of the next one; how many there were.
+``kept``
+    Of a ``signal.received`` that nothing waited for: name, size, and who may take it.
+``took``
+    Of a wait's ``call.done``: the position of the kept signal that ended it.
 ``restart``, ``workload``, ``over``
     Of a restarted execution: what it takes over, of its first row; of its ``execution.restored``,
     that the workload is changed, and that it has taken over all.
@@ -60,6 +70,8 @@ from noetl_engine.state.model import (
     TakeOver,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
+from noetl_engine.state.wait_effects import on_reminder, on_signal
+from noetl_engine.state.waiting import Wait
 
 _NO_NOTE: Mapping[str, Json] = {}
 # Types of the engine's own rows; posted from outside they must change nothing.
@@ -71,6 +83,9 @@ ENGINE_TYPES = frozenset(
         EventType.STEP_SKIPPED,
         EventType.CTX_UPDATED,
         EventType.COMMAND_ISSUED,
+        EventType.WAIT_STARTED,
+        EventType.WAIT_REMINDER,
+        EventType.SIGNAL_RECEIVED,
         EventType.EXECUTION_RESTORED,
     }
 )
@@ -121,6 +136,8 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.trace = meta.get("trace")
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
+    deadline = note.get("deadline")
+    state.deadline = None if deadline is None else (deadline[0], deadline[1])
     state.workload = row.position
     if "restart" in note:
         state.take_over = TakeOver(**note["restart"])
@@ -153,7 +170,7 @@ def _note_undecided(state: State, step: StepState) -> None:
     """Count a step that could not be entered as failed; one that had completed stays that."""
     state.progress.current_step = step.name
     if step.outcome is not Phase.COMPLETED:
-        _set_outcome(state, step, Phase.FAILED)
+        state.set_outcome(step, Phase.FAILED)
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -161,26 +178,6 @@ def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> Non
     for name in context.get("values") or {}:
         state.variables[name] = (row.position, None)
     state.context_version += 1
-
-
-def _set_outcome(state: State, step: StepState, outcome: Phase) -> None:
-    """Move the progress counters with the newest run of a step."""
-    progress = state.progress
-    if step.outcome is Phase.PENDING:
-        progress.total_steps += 1
-    elif step.outcome is Phase.RUNNING:
-        progress.running_steps -= 1
-    elif step.outcome is Phase.COMPLETED:
-        progress.completed_steps -= 1
-    else:
-        progress.failed_steps -= 1
-    step.outcome = outcome
-    if outcome is Phase.RUNNING:
-        progress.running_steps += 1
-    elif outcome is Phase.COMPLETED:
-        progress.completed_steps += 1
-    else:
-        progress.failed_steps += 1
 
 
 def _begin(state: State, step: StepState) -> None:
@@ -195,7 +192,7 @@ def _begin(state: State, step: StepState) -> None:
     state.causes.pop(step.name, None)
     state.running[step.name] = None
     state.progress.current_step = step.name
-    _set_outcome(state, step, Phase.RUNNING)
+    state.set_outcome(step, Phase.RUNNING)
 
 
 def _end(state: State, step: StepState, phase: Phase) -> None:
@@ -203,7 +200,7 @@ def _end(state: State, step: StepState, phase: Phase) -> None:
     step.loop = None
     step.command = None
     state.running.pop(step.name, None)
-    _set_outcome(state, step, phase)
+    state.set_outcome(step, phase)
 
 
 def _on_enter(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -264,6 +261,11 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         step.loop.begin_iteration(command.index)
 
 
+def _on_wait_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    _on_issued(state, row, note)
+    state.commands[row.event_id].wait = Wait.of_note(note["wait"])
+
+
 def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
@@ -308,6 +310,9 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     command = _heard(state, row, note)
     if command is None:
         return
+    took = note.get("took")
+    if took is not None:
+        state.signals = [kept for kept in state.signals if kept.position != took]
     command.call = row.position
     note_answer(state, command, row)
     if command.index is None and not command.claims:
@@ -429,6 +434,9 @@ _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] 
     EventType.STEP_SKIPPED: _on_skipped,
     EventType.CTX_UPDATED: _on_variables,
     EventType.COMMAND_ISSUED: _on_issued,
+    EventType.WAIT_STARTED: _on_wait_started,
+    EventType.WAIT_REMINDER: on_reminder,
+    EventType.SIGNAL_RECEIVED: on_signal,
     EventType.COMMAND_CLAIMED: _on_claimed,
     EventType.COMMAND_STARTED: _on_command_started,
     EventType.CALL_DONE: _on_call_done,

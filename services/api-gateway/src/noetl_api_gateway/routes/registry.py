@@ -27,6 +27,7 @@ from noetl_api_gateway.routes.system import (
     process,
     runtime,
 )
+from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
 from noetl_api_gateway.settings import Settings
 
@@ -60,6 +61,8 @@ _MODULES = (
     keys,
     process,
     runtime,
+    links,
+    signals,
     commands,
     event_reads,
     events,

@@ -16,6 +16,7 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     IngressMessage,
+    SignalMessage,
     deadline_of,
     kind_of,
 )
@@ -110,6 +111,10 @@ def turn_input_of(
     elif isinstance(message, EventsMessage) and message.idempotency_key:
         scope = f"events:{message.execution_id}"
         key = RequestKey(scope, message.idempotency_key, idempotency_seconds)
+        turn_input.request_keys = (key,)
+    elif isinstance(message, SignalMessage):
+        scope = f"signal:{message.execution_id}"
+        key = RequestKey(scope, f"{message.name}:{message.signal_id}", idempotency_seconds)
         turn_input.request_keys = (key,)
     elif isinstance(message, CancelMessage):
         turn_input.cascade = message.cascade

@@ -171,6 +171,9 @@ open AS MATERIALIZED (
     SELECT DISTINCT c.step_name
     FROM noetl.command AS c
     WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    UNION
+    SELECT t.payload ->> 'step' FROM noetl.timer AS t
+    WHERE t.execution_id = $1 AND t.kind = 'wait'
 ),
 
 named AS (
@@ -255,11 +258,16 @@ WHERE
 LIMIT 1;
 
 -- name: find_stuck
--- Executions that run for longer, oldest first. $1 minutes, $2 limit
+-- Executions that run for longer, oldest first; those that wait for somebody are left alone.
+-- $1 minutes, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
 WHERE
     s.status = 'RUNNING'
     AND s.started_at < clock_timestamp() - make_interval(mins => $1::INTEGER)
+    AND NOT EXISTS (
+        SELECT FROM noetl.timer AS t
+        WHERE t.execution_id = s.execution_id AND t.kind = 'wait'
+    )
 ORDER BY s.started_at, s.execution_id
 LIMIT $2;

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 
+from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.interpreter import Interpreter
-from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartFailed
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 from noetl_worker.interpreters.run import InterpreterLost, Run
 
 _log = get_logger()

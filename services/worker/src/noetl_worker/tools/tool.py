@@ -12,6 +12,12 @@ from noetl_template import TemplateError, render_task, render_worker
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
+from noetl_worker.tools.errors import Failure, ToolError
+
+__all__ = (
+    "AUTH_TYPES", "MISSING", "Credentials", "Failure", "Tool", "ToolContext", "ToolError",
+    "ToolParts", "ToolResult", "Toolbox", "Tried", "attempt", "over_time", "timed_out",
+)  # fmt: skip
 
 AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
 """The types an ``auth`` object may have; no set: a playbook may write a list there."""
@@ -25,17 +31,6 @@ class _Missing:
 
 
 MISSING = _Missing()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failure as policies see it."""
-
-    kind: str = "unknown"
-    retryable: bool = False
-    code: str | None = None
-    status: int | None = None
-    retry_after: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,22 +67,6 @@ class ToolResult:
     def value(self) -> Json:
         """The data, null if there is none."""
         return None if self.data is MISSING else self.data
-
-
-class ToolError(Exception):
-    """A tool raised: the command fails with this text."""
-
-    def __init__(self, prefix: str, message: str, *, failure: Failure | None = None) -> None:
-        super().__init__(f"{prefix}: {message}")
-        self.failure = failure or Failure()
-        self.task: str | None = None
-        """Label of the pipeline's task that raised."""
-
-    def in_task(self, label: str, *, more: str = "") -> "ToolError":
-        """Return the error as one of a pipeline's task, which its text begins with."""
-        error = ToolError(f"task '{label}'", f"{self}{more}", failure=self.failure)
-        error.task = label
-        return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import pytest_asyncio
 from noetl_testkit.waiting import eventually
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.duckdb.duckdb import DuckDb
@@ -41,7 +42,10 @@ class Session:
         return caught.value
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sql() -> AsyncIterator[Session]:
     settings = Settings(worker_duckdb_memory_bytes=200 << 20, worker_duckdb_threads=1)
     tool = DuckDb(DuckDbs(settings), most_seconds=60, result_bytes=1 << 20)
