@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from noetl_engine.playbook.language import Schema
+from noetl_engine.playbook.levels import Schema
 from noetl_engine.playbook.lint import Finding, lint
 from noetl_engine.playbook.schema import json_schema, schema_of_levels
 from noetl_engine.schedule.keys import DOCUMENT, LEVELS
