@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock
+.PHONY: setup demo check docs test bench chaos triggers fuzz access-fuzz schemathesis lock
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -26,6 +26,10 @@ bench: setup
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
+
+# Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
+triggers: setup
+	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
 
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)

@@ -46,7 +46,8 @@ def apply_type(credential: Credential) -> Applied:
     if make is None:
         raise CredentialError(
             f"Credential alias '{credential.alias}' has unsupported type '{credential.type}'.  "
-            "Supported types: postgres, snowflake, bearer, api_key, basic, nats, pubsub, kafka.  "
+            "Supported types: postgres, snowflake, bearer, api_key, basic, nats, pubsub, kafka, "
+            "rabbitmq, redis.  "
             "File an issue if your tool needs another type."
         )
     return replace(make(credential), hosts=credential.allowed_hosts)
@@ -116,6 +117,8 @@ _TYPES: Mapping[str, Callable[[Credential], Applied]] = {
     "nats": _broker,
     "pubsub": _broker,
     "kafka": _broker,
+    "rabbitmq": _broker,
+    "redis": _broker,
 }
 
 
