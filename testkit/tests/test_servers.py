@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import nats
 import pytest
+from noetl_testkit.databases import UsedDatabases
 from noetl_testkit.nats import NatsServer, wait_for_stream
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually, wait_until
@@ -24,6 +25,50 @@ async def test_each_test_gets_a_migrated_and_empty_database(database: Database, 
         await connection.close()
 
     assert (0, turn) == (rows, turn)
+
+
+async def test_a_used_database_is_as_a_new_one(used_databases: UsedDatabases) -> None:
+    with used_databases.lent() as first:
+        connection = await asyncpg.connect(first.dsn)
+        await connection.execute(
+            "INSERT INTO noetl.outbox (execution_id, event_id) VALUES (1, 1), (1, 2);"
+            "SELECT pg_advisory_lock(1)"
+        )
+
+    with used_databases.lent() as second:
+        rows = second.run("SELECT count(*) FROM noetl.outbox")
+        next_id = second.run("SELECT nextval('noetl.outbox_outbox_id_seq')")
+        locks = second.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+
+    assert (first.name, "0", "1", "0") == (second.name, rows, next_id, locks)
+    with pytest.raises(asyncpg.PostgresError):
+        await connection.fetchval("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE noetl.mine (turn TEXT)",
+        "ALTER TABLE noetl.outbox ADD COLUMN mine TEXT",
+        "DROP INDEX noetl.idx_outbox_ready",
+        "GRANT SELECT ON noetl.outbox TO PUBLIC",
+        "CREATE VIEW noetl.mine AS SELECT 1 AS one",
+        "DELETE FROM noetl.resource",
+        "ALTER TABLE noetl.result_store DISABLE TRIGGER USER",
+        "CREATE FUNCTION mine() RETURNS INT LANGUAGE SQL AS 'SELECT 1'",
+        "ALTER DATABASE {name} SET lock_timeout = '1s'",
+    ],
+)
+def test_a_database_that_a_test_changed_is_not_used_again(
+    used_databases: UsedDatabases, change: str
+) -> None:
+    with used_databases.lent() as first:
+        first.run(change.format(name=first.name))
+
+    with used_databases.lent() as second:
+        tables = second.run("SELECT count(*) FROM noetl.resource")
+
+    assert (first.name != second.name, tables != "0") == (True, True)
 
 
 async def test_each_test_finds_no_streams_of_others(

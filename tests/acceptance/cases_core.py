@@ -46,7 +46,7 @@ CASES: dict[str, Case] = {
     ),
     "sql_blocks": Case(
         issued={"start": 1, "copy": 1, "end": 1},
-        data={"end": {"rows": [{"kind": "key", "n": 3}, {"kind": "post", "n": 4}]}},
+        data={"end": {"rows": [{"kind": "key", "n": 4}, {"kind": "post", "n": 4}]}},
     ),
     "transfer_http": Case(
         issued={"start": 1, "move": 1, "end": 1},

@@ -25,25 +25,34 @@ CASES: dict[str, Case] = {
         data={
             "start": {
                 "url": "http://h/path",
-                "zip": 7,
-                "ratio": 1.5,
-                "keep": 7.0,
+                "zip": "007",
+                "ratio": "1.50",
+                "keep": "007.",
                 "day": "2026-06-15",
                 "sixty": "1:30",
-                "octal": 10,
+                "octal": "010",
                 "numbers": [1, 2],
                 "missing": None,
                 "text": "[1, 2] of them",
-                "run": "int",
+                "run": "str",
                 "is_on": "yes",
             },
             "piped.look": {
                 "zip": "007",
-                "ratio": 1.5,
+                "ratio": "1.50",
                 "missing": None,
                 "empty": ANY,
                 "run": "int",
             },
+        },
+    ),
+    "cursor_templated_frame": Case(issued={"start": 1, "drain": 1}),
+    "sibling_reads": Case(
+        issued={"start": 1},
+        data={
+            "start.fetch": {"status_code": 200},
+            "start.query": {"rows": [{"five": 5}]},
+            "start.late": {"page": "3"},
         },
     ),
     "overrides": Case(
@@ -148,7 +157,6 @@ CASES: dict[str, Case] = {
 }
 
 REFUSED: dict[str, tuple[int, str]] = {
-    "cursor_templated_frame": (400, "workflow[1].loop.spec.frame.lease_seconds"),
     "keychain_map": (400, "keychain: invalid type: map, expected a sequence"),
     "keychain_auth_map": (400, "keychain[0].auth: invalid type: map, expected a string"),
     "start_loop_map": (422, "start step loop.in must resolve to a JSON array, got: object"),
@@ -157,7 +165,6 @@ REFUSED: dict[str, tuple[int, str]] = {
     "refused_no_tool": (400, "workflow[0]: missing field `tool`"),
     "refused_unknown_target": (422, "Step 'start' references unknown step 'end' in next.arcs"),
     "refused_case_block": (422, "'case' blocks are not allowed"),
-    "refused_sibling": (422, "tried to use * operator on unsupported types undefined and number"),
     "refused_twice": (422, "Duplicate step name: start"),
     "refused_number_header": (400, "untagged enum ToolDefinition"),
 }

@@ -58,7 +58,7 @@ CASES: dict[str, Case] = {
                         "many": ["[1,2]"],
                         "q": ["a b&c"],
                     },
-                    "body": '{"limit":3,"extra":{"a":1},"text":7,"empty":null}',
+                    "body": '{"limit":3,"extra":{"a":1},"text":"007","empty":null}',
                     "kind": "application/json",
                     "number": "3",
                     "text": "is 3",

@@ -59,6 +59,8 @@ def assert_a_body_has_a_schema_and_an_example_that_fits(name: str) -> None:
 
 WITHOUT_BODY = {
     "POST /api/db/init",
+    "POST /api/schedules/{schedule_id}/pause",
+    "POST /api/schedules/{schedule_id}/resume",
     "POST /api/profiler/memory/start",
     "POST /api/profiler/memory/stop",
     "POST /api/subscriptions/{subscription_id}/{action}",

@@ -15,6 +15,7 @@ LAX = {
     "POST /api/executions/{execution_id}/cancel",
     "POST /api/executions/{execution_id}/stop",
     "POST /api/executions/{execution_id}/rerun",
+    "POST /api/executions/{execution_id}/restart",
     "POST /api/executions/cleanup",
     "POST /api/internal/cleanup/purge",
     "POST /api/internal/projection/advance",

@@ -82,8 +82,9 @@ def _workbook(run: Run) -> None:
 
 
 def _http_to_postgres(run: Run) -> None:
-    ids = [row["id"] for row in run.sql("SELECT id FROM http_to_postgres_simple ORDER BY id")]
-    assert ids == [900, 901, 902]
+    # The posts themselves: the body of the answer is found under `data`.
+    rows = run.sql("SELECT id, title FROM http_to_postgres_simple ORDER BY id")
+    assert [(row["id"], row["title"]) for row in rows] == [(n, "it's a title") for n in (1, 2, 3)]
 
 
 def _jsonb(run: Run) -> None:

@@ -82,8 +82,8 @@ def test_the_remembered_ids_are_bounded():
 def test_the_error_is_known_after_a_failure():
     run = Run(make_playbook(make_step("start"))).start().work("start", fails=True)
 
-    assert run.execution.state.error == "Failed steps: start"
-    assert run.restore().state.error == "Failed steps: start"
+    assert run.execution.state.error == "step 'start' failed: start broke"
+    assert run.restore().state.error == "step 'start' failed: start broke"
 
 
 def test_rows_of_a_command_that_is_not_open_change_nothing():

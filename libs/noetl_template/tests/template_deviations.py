@@ -67,6 +67,16 @@ EXAMPLES: dict[str, list[Example]] = {
         Example("{% for i in [1] %}{{ loop }}{% endfor %}", '"<loop 0/1>"', REFUSED),
     ],
     "line-ends-in-tags": [Example("{{ 'a\r\nb' }}", r'"a\r\nb"', r'"a\nb"')],
+    "numbers-written-otherwise": [
+        Example("{{ a }}", "7", '"007"', (("a", "007"),), ("server",)),
+        Example("{{ a }}", "1.5", '"1.50"', (("a", "1.50"),)),
+        Example("{{ a }}", "325077236512452608", '"325077236512452608"',
+                (("a", "325077236512452608"),)),
+    ],
+    "names-of-loops": [
+        Example("{{ a.stats.failed }}", "null", "1",
+                (("a", [{"status": "error", "context": {}, "data": None}]),), ("server",)),
+    ],
     "exponents": [
         Example("x{{ a | tojson }}", '"x1e21"', '"x1e+21"', (("a", 1e21),), ("worker",)),
         Example("{{ '%s|' | format(a) }}", '"1e+21|"', '"1000000000000000000000.0|"',
@@ -101,6 +111,19 @@ class Difference:
 def kind_of(difference: Difference) -> str | None:
     """The listed deviation a difference is, nothing when it is none."""
     return next((name for name, fits in _KINDS.items() if fits(difference)), None)
+
+
+def _is_number_written_otherwise(difference: Difference) -> bool:
+    """The original server reads any number in a text, however it is written."""
+    if REFUSED in {difference.theirs, difference.ours}:
+        return False
+    number, text = json.loads(difference.theirs), json.loads(difference.ours)
+    if not isinstance(text, str) or isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    try:
+        return float(text) == float(number)
+    except ValueError:
+        return False
 
 
 def _is_value_instead_of_text(difference: Difference) -> bool:
@@ -141,6 +164,7 @@ def _textual(value: object) -> object:  # noqa: PLR0911 - one return per type
 
 
 _KINDS: dict[str, Callable[[Difference], bool]] = {
+    "numbers-written-otherwise": _is_number_written_otherwise,
     "null-beside-tojson": lambda one: "tojson" in one.template and _is_value_instead_of_text(one),
     "null-in-operator": lambda one: (
         _OPERATORS.search(one.template) is not None and _is_value_instead_of_text(one)

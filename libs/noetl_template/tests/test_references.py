@@ -15,7 +15,7 @@ def paths(template: str, *, guarded: bool) -> list[str]:
         ("{{ a }}", ["a"]),
         ("{{ a.b[0].c['d'].e }}", ["a.b.c.d.e"]),
         ("{{ a[b.c].d }}", ["a", "b.c"]),
-        ("{{ f(a) ~ range(b) }}", ["f", "a", "b"]),
+        ("{{ a.f(b) ~ range(c) }}", ["a.f", "b", "c"]),
         ("{% for i in rows %}{{ i.x ~ loop.index ~ y }}{% endfor %}", ["rows", "y"]),
         ("{% set q = a %}{{ q }}", ["a"]),
         ("{% macro m(p) %}{{ p }}{% endmacro %}{{ m(a) }}", ["a"]),

@@ -15,6 +15,33 @@ from noetl_template import (
     render_worker,
 )
 
+ENTRIES = [
+    {"status": "success", "context": {"command_id": "c", "status": "success"}, "data": {"n": 1}},
+    {"status": "error", "context": {"command_id": "d", "status": "error"}, "data": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ lp.results }}", [{"n": 1}, None]),
+        ("{{ lp.results[0].n }}", 1),
+        ("{{ lp['stats'] }}", {"total": 2, "success": 1, "failed": 1}),
+        ("{{ lp.stats.failed }}", 1),
+        ("{{ lp[0].data.n }}", 1),
+        ("{{ lp | length }}", 2),
+        ("{{ none_ran.stats.total }}", 0),
+        ("{{ none_ran.results | length }}", 0),
+        ("{{ rows.results is defined }}", False),
+        ("{{ text.results is defined }}", False),
+    ],
+)
+def test_a_loop_s_array_has_results_and_stats(template: str, value: object):
+    scope = {"lp": ENTRIES, "none_ran": [], "rows": [{"n": 1}], "text": "x"}
+
+    assert render_server(template, scope) == value
+    assert render_worker(template, scope) == value
+
 
 def adding(number: int) -> str:
     return f"{{{{ x + {number} }}}}"
@@ -26,17 +53,21 @@ ROW = {"a": None, "price": 1.5, "count": 2.0}
 @pytest.mark.parametrize(
     ("source", "value"),
     [
-        ("007", 7),
-        ("+5", 5),
-        ("1.50", 1.5),
-        ("1e5", 100000.0),
-        (".5", 0.5),
+        ("007", "007"),
+        ("+5", "+5"),
+        ("-5", -5),
+        (" 5 ", 5),
+        ("1.50", "1.50"),
+        ("1.5", 1.5),
+        ("1e5", "1e5"),
+        (".5", ".5"),
         ("1_000", "1_000"),
         ("0x1F", "0x1F"),
         ("inf", "inf"),
         ("1e999", "1e999"),
-        ("9223372036854775807", 9223372036854775807),
-        ("9223372036854775808", 9.223372036854775808e18),
+        ("9007199254740992", 2**53),
+        ("9007199254740993", "9007199254740993"),
+        ("0.1000000000000000055", "0.1000000000000000055"),
         ("true", True),
         (" false ", False),
         ("True", "True"),
@@ -68,7 +99,7 @@ def test_plain_strings_are_typed_by_the_server(source: str, value: object):
 @pytest.mark.parametrize(
     ("template", "value"),
     [
-        ("{{ execution_id }}", 325077236512452608),
+        ("{{ execution_id }}", "325077236512452608"),
         ("{{ s }}", {"a": 1}),
         ("{{ none }}", "none"),
         ("{{ missing }}", None),
@@ -122,6 +153,11 @@ def test_server_templates(template: str, value: object):
         ("", ""),
         ("true", "true"),
         ("{{ code }}", "007"),
+        ("{{ '1.50' }}", "1.50"),
+        ("{{ '1.5' }}", 1.5),
+        ("{{ '12' }}", 12),
+        ("{{ '325077236512452608' }}", "325077236512452608"),
+        ("{{ 325077236512452608 }}", 325077236512452608),
         ("{{ price }}", 1.5),
         ("{{ flag }}", True),
         ("{{ empty }}", ""),

@@ -200,6 +200,7 @@ _PROJECTOR = (
 _ORCHESTRATOR = (
     "claim",
     "child",
+    "runs.over",
     "pool.status",
     "log.project",
     "log.post",

@@ -45,6 +45,8 @@ async def toolbox(interpreters: InterpreterPool) -> AsyncIterator[ToolRegistry]:
         open_tool_client(seconds=30, trust_env=False) as http,
         open_edge(settings) as edge,
     ):
-        yield load_tools(
+        tools = load_tools(
             ToolParts(settings=settings, http=http, interpreters=interpreters, edge=edge)
         )
+        yield tools
+        await tools.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from noetl_testkit.databases import UsedDatabases
 from noetl_testkit.nats import (
     NatsServer,
     foreign_nats_url,
@@ -75,11 +76,21 @@ def database_template(postgres_server: PostgresServer) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def used_databases(
+    postgres_server: PostgresServer, database_template: str
+) -> Iterator[UsedDatabases]:
+    """Migrated databases that tests use one after the other."""
+    databases = UsedDatabases(postgres_server, database_template)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def database(postgres_server: PostgresServer, database_template: str) -> Iterator[Database]:
-    """Create a migrated database for this test alone."""
-    with postgres_server.fresh(template=database_template) as fresh:
-        yield fresh
+def database(used_databases: UsedDatabases) -> Iterator[Database]:
+    """Give this test a migrated and empty database for itself."""
+    with used_databases.lent() as lent:
+        yield lent
 
 
 @pytest.fixture

@@ -94,15 +94,24 @@ class PostgresServer:
             host=known.host, port=known.port, user=known.user, password=known.password, name=name
         )
 
+    def create(self, template: str = "template0") -> Database:
+        """Create a database with a name of its own, as a copy of another."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.maintenance.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.at(name)
+
+    def drop(self, database: Database) -> None:
+        """Drop a database, whoever is connected to it."""
+        self.maintenance.run(f'DROP DATABASE IF EXISTS "{database.name}" WITH (FORCE)')
+
     @contextmanager
     def fresh(self, *, template: str = "template0") -> Iterator[Database]:
         """Create a database and drop it after the block."""
-        name = f"test_{secrets.token_hex(6)}"
-        self.maintenance.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        database = self.create(template)
         try:
-            yield self.at(name)
+            yield database
         finally:
-            self.maintenance.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            self.drop(database)
 
     @contextmanager
     def migrated_template(self) -> Iterator[str]:

@@ -23,14 +23,17 @@ def run(
     data: DataOption = None,
     server_url: ServerOption = None,
     token: TokenOption = None,
+    is_strict: Annotated[
+        bool, typer.Option("--strict", help="Soft errors count as a failure.")
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Cancel it after that long.")
     ] = None,
 ) -> None:
     """Run a playbook and follow it live; the result goes to stdout.
 
-    Exit code 0 when it completed, 1 when it failed or was cancelled, 130 after Ctrl-C, which
-    cancels the execution.
+    Exit code 0 when it completed, 3 when it completed with soft errors, 1 when it failed or was
+    cancelled, 130 after Ctrl-C, which cancels the execution.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -44,6 +47,7 @@ def run(
         text=text,
         workload=workload(payload, assignments or []),
         timeout=timeout,
+        is_strict=is_strict,
         server_url=server_url,
         token=token,
         data=locate(data),

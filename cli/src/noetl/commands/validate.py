@@ -73,9 +73,8 @@ def _report(name: str, findings: list[Finding]) -> dict[str, object]:
 
 def _print(name: str, findings: list[Finding]) -> None:
     for finding in findings:
-        hint = f" ({finding.hint})" if finding.hint else ""
         place = f"{name}:{finding.line}:{finding.column}"
-        typer.echo(f"{place}: {finding.severity}: {finding.message}{hint} [{finding.rule}]")
+        typer.echo(f"{place}: {finding.severity}: {finding.told} [{finding.rule}]")
     counts = {
         severity: sum(finding.severity is severity for finding in findings) for severity in Severity
     }

@@ -104,6 +104,11 @@ class Edge:
         answer = await self._send("GET", f"/api/executions/{execution_id}/status")
         return str(answer.json().get("status"))
 
+    async def standing(self, execution_id: str) -> JsonObject:
+        """Return how the execution stands, as the status route tells it."""
+        body: Json = (await self._send("GET", f"/api/executions/{execution_id}/status")).json()
+        return body if isinstance(body, dict) else {}
+
     async def events(self, execution_id: str) -> AsyncIterator[JsonObject]:
         """Yield the events of the execution in log order, each once, until it has ended.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noetl_common.settings import PlaybookSettings
+from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.lint import Severity, lint
 
@@ -16,6 +17,7 @@ from noetl.follow import source
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
 from noetl.follow.servers import token_of
+from noetl.follow.standing import cause_lines, soft_error_lines
 from noetl.follow.view import View, terminal_view
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
@@ -24,6 +26,7 @@ from noetl.stack.stop_signals import stop_signals
 from noetl.stack.supervisor import StackPlan, running
 
 EXIT_FAILED = 1
+EXIT_SOFT_ERRORS = 3
 EXIT_INTERRUPTED = 130
 ATTACH_SECONDS = 60.0
 READY_SECONDS = 120.0
@@ -41,9 +44,11 @@ class Job:
     server_url: str | None
     data: DataDirectory
     token: str | None = None
+    is_strict: bool = False
 
     def __post_init__(self) -> None:
         self._progress = Progress()
+        self._standing: JsonObject = {}
         self._execution_id = ""
         self._title = str(self.file)
 
@@ -157,8 +162,9 @@ class Job:
             step = self._progress.apply(event)
             if step is not None:
                 view.changed(self._progress, step)
+        self._standing = await edge.standing(self._execution_id)
         if self._progress.ending is None:
-            self._progress.ending = await edge.status(self._execution_id)
+            self._progress.ending = str(self._standing.get("status"))
         view.say(self._headline())
 
     async def _cancel(
@@ -181,24 +187,35 @@ class Job:
     def _report(self) -> int:
         if self._progress.ending == "COMPLETED":
             _print_result(self._progress.result)
-            return 0
+            lines = [*soft_error_lines(self._standing, self.file)]
+            sys.stderr.writelines(f"{line}\n" for line in lines)
+            if not lines:
+                return 0
+            return EXIT_FAILED if self.is_strict else EXIT_SOFT_ERRORS
+        cause = self._progress.cause or cause_of(self._standing.get("cause"))
+        if cause is not None and cause.step is not None:
+            sys.stderr.writelines(f"{line}\n" for line in cause_lines(cause, str(self.file)))
         for step in self._progress.failed_steps:
+            if cause is not None and cause.step == step.name:
+                continue
             line = source.step_lines(self.text).get(step.name)
             place = f"{self.file}:{line}" if line else str(self.file)
             sys.stderr.write(f"{place}: step {step.name!r} failed: {step.error}\n")
-        if not self._progress.failed_steps:
+        if not self._progress.failed_steps and (cause is None or cause.step is None):
             reason = self._progress.error or f"the execution is {self._progress.ending}"
             sys.stderr.write(f"{self._located(reason)}\n")
         return EXIT_FAILED
 
     def _refused(self, reason: str) -> int:
-        sys.stderr.write(f"{self._located(reason)}\n")
+        """Tell what is wrong with the playbook: first what helps, then the contract's message."""
         for finding in lint(self.text, more_kinds=PlaybookSettings().more_kinds()):
-            # The contract's message is first; what it leaves out is said here.
-            if finding.severity is Severity.ERROR and finding.message not in reason:
-                sys.stderr.write(f"  {finding.line}:{finding.column}: {finding.message}\n")
-            elif finding.severity is Severity.ERROR and finding.hint:
-                sys.stderr.write(f"  {finding.line}:{finding.column}: {finding.hint}\n")
+            if finding.severity is not Severity.ERROR:
+                continue
+            if finding.message not in reason:
+                sys.stderr.write(f"{self.file}:{finding.line}:{finding.column}: {finding.told}\n")
+            elif finding.hint:
+                sys.stderr.write(f"{self.file}:{finding.line}:{finding.column}: {finding.hint}\n")
+        sys.stderr.write(f"{self._located(reason)}\n")
         return EXIT_FAILED
 
     def _located(self, reason: str) -> str:

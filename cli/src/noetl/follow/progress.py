@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import status_of_terminal
+from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import Json, JsonObject
 
 
@@ -51,6 +52,7 @@ class Progress:
 
     steps: dict[str, StepProgress] = field(default_factory=dict)
     ending: str | None = None
+    cause: Cause | None = None
     error: str | None = None
     last_result_of: str | None = None
 
@@ -60,6 +62,7 @@ class Progress:
         if ending := status_of_terminal(kind):
             self.ending = self.ending or str(ending)
             self.error = self.error or event.get("error") or _context(event).get("error")
+            self.cause = self.cause or cause_of(event.get("cause"))
             return None
         if not name or kind == "playbook_started":
             return None
@@ -92,11 +95,11 @@ class Progress:
                 self._begin(step, moment)  # a start step is not entered, only issued
             case "call.done":
                 self._take_result(step, event)
-            case "call.error":
+            case "call.error" if step.state is not StepState.FAILED:
                 step.error = str(_context(event).get("error") or event.get("error") or "failed")
             case "command.completed":
                 self._complete(step, event, moment)
-            case "command.failed":
+            case "command.failed" if step.state is not StepState.FAILED:
                 step.state, step.ended_at = StepState.FAILED, moment
                 text = _context(event).get("error") or event.get("error")
                 step.error = str(text or step.error or "failed")
@@ -108,6 +111,8 @@ class Progress:
         step.done_commands = set()
 
     def _take_result(self, step: StepProgress, event: JsonObject) -> None:
+        if step.state is StepState.FAILED:
+            return  # another iteration of a loop that has failed
         inner = _context(event).get("result")
         outcome = inner.get("context") if isinstance(inner, dict) else None
         if not isinstance(outcome, dict):
@@ -119,6 +124,8 @@ class Progress:
 
     def _complete(self, step: StepProgress, event: JsonObject, moment: datetime | None) -> None:
         step.done_commands.add(str(_context(event).get("command_id") or event.get("event_id")))
+        if step.state is StepState.FAILED:
+            return
         if step.expected is None or len(step.done_commands) >= step.expected:
             step.state, step.ended_at = StepState.DONE, moment
             self.last_result_of = step.name

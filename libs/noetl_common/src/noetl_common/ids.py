@@ -1,6 +1,7 @@
 """Snowflake ids, and the lease of the machine id in them (S1)."""
 
 import asyncio
+import hashlib
 import os
 import secrets
 import socket
@@ -15,6 +16,7 @@ from noetl_contract.rpc.catalog import (
     MachineLeaseRequest,
     MachineRenewRequest,
 )
+from noetl_contract.sharding import shard_for
 
 from noetl_common.bus.rpc import RpcClient, RpcRefused, RpcUnavailable
 from noetl_common.clock import Clock, unix_ms
@@ -132,6 +134,15 @@ class SnowflakeIds:
 def time_of_id_ms(identifier: int) -> int:
     """Return the Unix millisecond in an id."""
     return (identifier >> (_MACHINE_BITS + _SEQUENCE_BITS)) + EPOCH_MS
+
+
+def mint_on_shard_of(ids: SnowflakeIds, name: str, *, shard_count: int) -> int:
+    """Mint an id on the shard on which everything of this name meets."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    shard = int.from_bytes(digest) % max(shard_count, 1)
+    while shard_for(identifier := ids.next(), shard_count=shard_count) != shard:
+        pass  # the next one falls elsewhere; after a few one falls here
+    return identifier
 
 
 @asynccontextmanager

@@ -14,7 +14,13 @@ from noetl_contract import streams
 from noetl_contract.access.audit import AccessRecords
 from noetl_contract.commands import CommandNotification
 from noetl_contract.events import EventMessage
-from noetl_contract.hints import AccessHint, OutboxHint, ReplicaMoves
+from noetl_contract.hints import (
+    AccessHint,
+    OutboxHint,
+    ReplicaMoves,
+    RunsOverHint,
+    ScheduleHint,
+)
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -26,6 +32,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
     FastAnswer,
     FinalizeMessage,
+    SignalMessage,
     StoredMessage,
 )
 from noetl_contract.json import Json
@@ -101,6 +108,7 @@ INGRESS = Channel(
         Message("events", TypeAdapter(EventsMessage), "Events posted over HTTP.", _INGRESS),
         Message("cancel", TypeAdapter(CancelMessage), "Cancel an execution.", _INGRESS),
         Message("finalize", TypeAdapter(FinalizeMessage), "End an execution.", _INGRESS),
+        Message("signal", TypeAdapter(SignalMessage), "End a wait, or the next.", _INGRESS),
         Message(
             "command_start", TypeAdapter(CommandStartMessage), "A worker began a command.", _INGRESS
         ),
@@ -117,13 +125,13 @@ INGRESS = Channel(
             {**_INGRESS, STORED_HEADER: "Marks this kind of body."},
         ),
     ),
-    senders=("api-gateway", "worker", "outbox"),
+    senders=("api-gateway", "worker", "outbox", "catalog"),
     receivers=("orchestrator",),
     parameters={
         "shard": _SHARD,
         "execution_id": _EXECUTION,
         "kind": "Kind of the body: `start` and `outcome` of workers, `execute`, `events`, "
-        "`cancel` and `finalize` of others. The release before left it out.",
+        "`cancel`, `finalize` and `signal` of others. The release before left it out.",
     },
     stream=streams.INGRESS.name,
 )
@@ -184,6 +192,16 @@ REPLICA_HINTS = Channel(
     parameters={"shard": _SHARD},
     role="hint",
 )
+RUNS_OVER = Channel(
+    name="runs_over",
+    address="noetl_control.{pool}",
+    summary="Runs that ended without their worker, which stops their tools; they may be lost.",
+    messages=(Message("runs_over", TypeAdapter(RunsOverHint), "Runs to stop."),),
+    senders=("orchestrator",),
+    receivers=("worker",),
+    parameters={"pool": "Worker pool."},
+    role="hint",
+)
 ACCESS_AUDIT = Channel(
     name="access_audit",
     address="noetl_audit.access",
@@ -200,6 +218,15 @@ ACCESS_HINTS = Channel(
     messages=(Message("access_hint", TypeAdapter(AccessHint), "Revoked keys."),),
     senders=("catalog",),
     receivers=("api-gateway",),
+    role="hint",
+)
+SCHEDULE_HINTS = Channel(
+    name="schedule_hints",
+    address="noetl_hint.schedules",
+    summary="Changes of schedules, so that no replica sleeps on; they may be lost.",
+    messages=(Message("schedule_hint", TypeAdapter(ScheduleHint), "Changed schedules."),),
+    senders=("catalog",),
+    receivers=("catalog",),
     role="hint",
 )
 REPLIES = Channel(
@@ -228,7 +255,9 @@ CHANNELS = (
     ACCESS_AUDIT,
     OUTBOX_HINTS,
     REPLICA_HINTS,
+    RUNS_OVER,
     ACCESS_HINTS,
+    SCHEDULE_HINTS,
     REPLIES,
 )
 

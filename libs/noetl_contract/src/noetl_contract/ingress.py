@@ -126,6 +126,25 @@ class FinalizeMessage(Model):
     actor: str | None = None
 
 
+class SignalMessage(Model):
+    """Something from outside that a wait waits for, or will.
+
+    The same ``signal_id`` has one effect. ``step``, ``iteration`` and ``wait_id`` say which wait
+    may take it; without them the oldest does.
+    """
+
+    type: Literal["signal"] = "signal"
+    v: Literal[1] = 1
+    execution_id: int
+    name: str
+    signal_id: str
+    payload: Json = None
+    step: str | None = None
+    iteration: int | None = None
+    wait_id: int | None = None
+    actor: str | None = None
+
+
 class StoredMessage(Model):
     """The place and size of the message that this one stands for."""
 
@@ -220,6 +239,7 @@ type IngressMessage = Annotated[
     | EventsMessage
     | CancelMessage
     | FinalizeMessage
+    | SignalMessage
     | CommandStartMessage
     | CommandOutcomeMessage,
     Field(discriminator="type"),

@@ -15,8 +15,10 @@ INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
+CONTROL_ROOT = "noetl_control"
+SCHEDULE_HINT = "noetl_hint.schedules"
 
-type IngressKind = Literal["execute", "events", "cancel", "finalize", "start", "outcome"]
+type IngressKind = Literal["execute", "events", "cancel", "finalize", "signal", "start", "outcome"]
 """The last token of an ingress subject; the broker's permissions tell senders apart by it."""
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
@@ -105,6 +107,11 @@ def outbox_hint_subject(shard: int) -> str:
 def replica_moves_subject(shard: int) -> str:
     """Return the subject on which orchestrators tell each other their commits; may be lost."""
     return f"noetl_hint.moved.{shard}"
+
+
+def control_subject(pool: str) -> str:
+    """Return the subject on which the workers of a pool hear of runs that are over; may be lost."""
+    return f"{CONTROL_ROOT}.{pool}"
 
 
 def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> str:

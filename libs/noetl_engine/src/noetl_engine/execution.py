@@ -11,6 +11,7 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    SignalMessage,
 )
 from noetl_template import shared_work
 
@@ -19,6 +20,7 @@ from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
+    decide_deadline,
     decide_exhausted,
     decide_finalize,
     decide_recorded,
@@ -27,16 +29,21 @@ from noetl_engine.decide.finish import (
 from noetl_engine.decide.loop import continue_loops
 from noetl_engine.decide.needs import check_rows
 from noetl_engine.decide.start import decide_start
+from noetl_engine.decide.waits.ends import decide_reminder, decide_wait_due
+from noetl_engine.decide.waits.signals import decide_signal, take_kept_signals
 from noetl_engine.decide.worker import decide_events, decide_outcome, decide_start_of_command
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
     CommandExhausted,
     Continued,
+    DeadlinePassed,
     Facts,
     Input,
+    ReminderDue,
     ResultRecorded,
     StepTimedOut,
+    WaitDue,
 )
 from noetl_engine.outputs import Answer, Decision, NeedRows, OriginNeed, Progress
 from noetl_engine.playbook.model import Playbook
@@ -103,6 +110,11 @@ class Execution:
         return self._memory.state.status
 
     @property
+    def pool(self) -> str | None:
+        """The pool that its start asked for."""
+        return self._memory.state.pool
+
+    @property
     def progress(self) -> Progress:
         """The counters of the state row; a live object, copy it to keep it."""
         return self._memory.state.progress
@@ -127,6 +139,7 @@ class Execution:
         with shared_work(facts.limits.template_work_per_decision):
             if not self._restart(draft, message):
                 _dispatch(draft, message)
+            take_kept_signals(draft)
         return draft.finish()
 
     def _restart(self, draft: Draft, message: Input) -> bool:
@@ -148,8 +161,17 @@ class Execution:
             self._origin_log = None
         return True
 
-    def provide_origin(self, state: State, *, started: EventRow, ended: EventRow | None) -> None:
-        """Take the state, the first and the terminal row of the execution to go on from."""
+    def provide_origin(
+        self,
+        state: State | None,
+        *,
+        started: EventRow | None = None,
+        ended: EventRow | None = None,
+    ) -> None:
+        """Take the state, the first and the terminal row of the execution to go on from.
+
+        None says that there is none.
+        """
         self._origin = OriginView(state, started, ended)
 
     def read_origin(self, rows: Iterable[EventRow], *, up_to: int) -> None:
@@ -200,6 +222,8 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - on
             decide_cancel(draft, message)
         case FinalizeMessage():
             decide_finalize(draft, message)
+        case SignalMessage():
+            decide_signal(draft, message)
         case CommandExhausted():
             decide_exhausted(draft, message)
         case ResultRecorded():
@@ -208,6 +232,12 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - on
             decide_timeout(draft, message)
         case CallbackTimedOut():
             decide_callback_timeout(draft, message)
+        case DeadlinePassed():
+            decide_deadline(draft)
+        case WaitDue():
+            decide_wait_due(draft, message)
+        case ReminderDue():
+            decide_reminder(draft, message)
         case Continued():
             continue_loops(draft)
         case _:

@@ -11,6 +11,7 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    SignalMessage,
 )
 
 
@@ -61,6 +62,27 @@ class CallbackTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The timer row of kind ``deadline`` is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitDue:
+    """The timer row of a wait is due: it ends by its time, not by a signal."""
+
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderDue:
+    """The timer row of a wait's next reminder is due."""
+
+    event_id: int
+    number: int
+    """How many reminders there were before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Continued:
     """Go on with a fan-out that was larger than one commit (W9)."""
 
@@ -72,11 +94,15 @@ type Input = (
     | CommandOutcomeMessage
     | CancelMessage
     | FinalizeMessage
+    | SignalMessage
     | Claimed
     | CommandExhausted
     | ResultRecorded
     | StepTimedOut
     | CallbackTimedOut
+    | DeadlinePassed
+    | WaitDue
+    | ReminderDue
     | Continued
 )
 """The messages of the ingress stream, and what the service itself has to say."""
@@ -116,6 +142,9 @@ class Limits:
     steps_per_execution: int = 1_000_000
     template_work_per_decision: int = 4_000_000
     callback_seconds: float = 21_600.0
+    signal_bytes: int = 65_536
+    signals_kept: int = 100
+    signals_kept_bytes: int = 262_144
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 
 
@@ -92,13 +93,21 @@ class Decision:
     commands: list[NewCommand] = field(default_factory=list)
     changes: list[CommandChange] = field(default_factory=list)
     timers: list[NewTimer] = field(default_factory=list)
+    timers_done: list[int] = field(default_factory=list)
+    """Timer rows of what has ended; they go in the same commit."""
     answer: Answer = field(default_factory=Answer)
     ended: ExecutionStatus | None = None
     error: str | None = None
+    cause: Cause | None = None
+    """The first cause, when this decision failed a step for good or ended the execution."""
+    soft_error: Cause | None = None
+    """The first soft error of the execution, when this decision brought it."""
     cancel_open_commands: bool = False
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
     """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
+    over: list[tuple[int, int]] = field(default_factory=list)
+    """Runs that came to an end without their worker: the command, and the attempts of the run."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 

@@ -37,9 +37,10 @@ def test_a_failure_without_a_matching_error_arc_blocks_what_lies_behind():
         "status": "FAILED",
         "error": "Failed steps: a",
         "failed_steps": ["a"],
+        "cause": {"step": "a", "kind": "tool", "message": "a broke", "position": 12},
     }
     assert end.result == {"status": "FAILED"}
-    assert run.decisions[-1].error == "Failed steps: a"
+    assert run.decisions[-1].error == end.error == "step 'a' failed: a broke"
 
 
 def test_a_handled_failure_skips_the_step_s_own_set():

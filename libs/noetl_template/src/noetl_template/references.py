@@ -73,13 +73,19 @@ class _Inspector:
             raise failed(text, error) from error
 
     def _refuse_unknown(self, tree: nodes.Template, text: str) -> None:
-        """Refuse unknown filters and tests, which rendering meets only on its way."""
+        """Refuse unknown filters, tests and functions, which rendering meets only on its way."""
         known = {nodes.Filter: self._environment.filters, nodes.Test: self._environment.tests}
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             if node.name not in known[type(node)]:
                 word = "filter" if isinstance(node, nodes.Filter) else "test"
                 problem = f"unknown {word}: {word} {node.name} is unknown"
                 raise TemplateError(problem, template=text, line=node.lineno)
+        own = _own_names(tree)
+        for call in tree.find_all(nodes.Call):
+            called = call.node
+            if isinstance(called, nodes.Name) and called.name not in own:
+                problem = f"unknown function: {called.name} is unknown"
+                raise TemplateError(problem, template=text, line=call.lineno)
 
 
 _SERVER: Final = _Inspector(SERVER)
@@ -112,11 +118,13 @@ def look_ups(text: str) -> frozenset[tuple[str, ...]]:
 
 def _outer(tree: nodes.Template, found: tuple[Reference, ...]) -> Iterator[Reference]:
     """Yield the look-ups of names that the template doesn't bring itself."""
-    own = _OWN_NAMES | {
-        name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}
-    }
-    own |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    own = _own_names(tree)
     return (reference for reference in found if reference.path[0] not in own)
+
+
+def _own_names(tree: nodes.Template) -> frozenset[str]:
+    stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}}
+    return _OWN_NAMES | stored | {macro.name for macro in tree.find_all(nodes.Macro)}
 
 
 def _starts_with(reference: Reference, guarded: set[tuple[str, ...]]) -> bool:

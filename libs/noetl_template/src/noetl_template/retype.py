@@ -21,13 +21,14 @@ from noetl_template.values import (
 )
 from noetl_template.walks import prints_as_json
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
-_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_DECIMAL: Final = re.compile(r"-?[0-9]+\.[0-9]+")
 _NULLS: Final = frozenset({"", "null", "None"})
-_NUMBER_START: Final = frozenset("+-.0123456789")
+_NUMBER_START: Final = frozenset("-0123456789")
 _JSON_START: Final = frozenset('{["-0123456789tfn')
 _BRACKETS: Final = frozenset({("{", "}"), ("[", "]")})
-# Longer digits than a double can hold are the same double or infinite.
+# Beyond it JSON readers round; no longer text is a number that is written alike.
+_MOST: Final = 2**53
 _MAX_NUMBER_CHARS: Final = 400
 
 
@@ -55,14 +56,17 @@ def server_text(text: str) -> Json:  # noqa: PLR0911 - the rules in their order
 
 
 def _number(text: str) -> int | float | None:
+    """Return the number that is written exactly like this: others would change the text."""
+    number: int | float
     if _INTEGER.fullmatch(text):
-        integer = int(text)
-        if INT64_MIN <= integer <= INT64_MAX:
-            return integer
-    if _FLOAT.fullmatch(text):
+        number = int(text)
+        written = str(number)
+    elif _DECIMAL.fullmatch(text):
         number = float(text)
-        return number if math.isfinite(number) else None
-    return None
+        written = float_text(number)
+    else:
+        return None
+    return number if written == text and abs(number) <= _MOST else None
 
 
 def server_value(value: Value, prefix: str, suffix: str, budget: Budget) -> Json:  # noqa: PLR0911 - a table of types
@@ -97,6 +101,9 @@ def worker_text(text: str) -> Json:
     trimmed = text.strip()
     if not trimmed or trimmed[0] not in _JSON_START:
         return text
+    if trimmed[0] in _NUMBER_START:
+        number = _number(trimmed) if len(trimmed) <= _MAX_NUMBER_CHARS else None
+        return text if number is None else number
     try:
         parsed: Json = orjson.loads(trimmed)
     except ValueError:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from noetl_common.bus.broker import connect
-from noetl_common.bus.rpc import RpcClient, serve_rpc
+from noetl_common.bus.rpc import Handler, RpcClient, serve_rpc
 from noetl_common.errors import NoetlError
-from noetl_common.ids import lease_machine_id
+from noetl_common.ids import SnowflakeIds, lease_machine_id
 from noetl_common.logging import get_logger
 from noetl_common.pg.database import Database
 from noetl_common.pg.identity import check_identity
@@ -23,12 +23,13 @@ from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.heartbeats import Heartbeats
 from noetl_catalog.runtimes.store import RuntimeStore
+from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.secrets.keychain.entries import KeychainEntries
 from noetl_catalog.secrets.keychain.executions import Executions
 from noetl_catalog.secrets.parts import Secrets, open_secrets
 from noetl_catalog.settings import Settings
 
-SCHEMA = "0011"
+SCHEMA = "0015"
 _NAME = "catalog"
 _log = get_logger()
 
@@ -66,9 +67,15 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         ):
             access = await open_access(database, bus, ids=ids, settings=settings)
             heartbeats = Heartbeats(runtime_store, ids=ids)
-            parsers = Parsers(settings)
-            entries = ReadHandlers(store, settings=settings, parsers=parsers)
-            register = RegisterHandlers(store, settings=settings, ids=ids, parsers=parsers)
+            schedules = make_schedules(
+                database,
+                bus,
+                rpc,
+                ids=ids,
+                shards=settings.shard_count,
+                settings=settings,
+                service=service,
+            )
             runtimes = RuntimeHandlers(
                 runtime_store, settings=settings, ids=ids, heartbeats=heartbeats
             )
@@ -77,23 +84,49 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
             service.ready_when("ids", ids.is_ready)
             service.spawn("heartbeats", heartbeats.run())
             service.spawn(
-                "cleanup", run_cleanup(runtime_store, secret_parts, access, settings=settings)
+                "cleanup",
+                run_cleanup(runtime_store, secret_parts, access, schedules, settings=settings),
             )
             secret_parts.join(service)
             access.join(service)
+            await schedules.join(service)
             handlers = [
-                *entries.handlers(),
-                *register.handlers(),
+                *entry_handlers(store, schedules, ids=ids, settings=settings),
                 *runtimes.handlers(),
                 *access.handlers,
+                *schedules.handlers,
                 *secret_parts.handlers,
             ]
             async with serve_rpc(bus, handlers, queue=_NAME, concurrency=settings.rpc_concurrency):
                 yield
 
 
+def entry_handlers(
+    store: EntryStore, schedules: Schedules, *, ids: SnowflakeIds, settings: Settings
+) -> list[Handler]:
+    """Return the handlers of documents."""
+    parsers = Parsers(settings)
+    register = RegisterHandlers(
+        store,
+        settings=settings,
+        ids=ids,
+        parsers=parsers,
+        schedules=schedules.store,
+        changed=schedules.hints.tell,
+    )
+    return [
+        *ReadHandlers(store, settings=settings, parsers=parsers).handlers(),
+        *register.handlers(),
+    ]
+
+
 async def run_cleanup(
-    store: RuntimeStore, secret_parts: Secrets, access: Access, *, settings: Settings
+    store: RuntimeStore,
+    secret_parts: Secrets,
+    access: Access,
+    schedules: Schedules,
+    *,
+    settings: Settings,
 ) -> None:
     """Delete what is silent, expired or old in intervals, until cancelled."""
     while True:
@@ -101,6 +134,7 @@ async def run_cleanup(
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)
             await secret_parts.delete_old()
             await access.delete_old()
+            await schedules.delete_old()
         except NoetlError as error:
             _log.warning("cleanup_failed", error=error.message)
         await asyncio.sleep(settings.runtime_cleanup_interval_seconds)

@@ -6,6 +6,7 @@ from pydantic import Field
 from noetl_catalog.access.settings import AccessSettings
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.runtimes.settings import RuntimeSettings
+from noetl_catalog.schedules.settings import ScheduleSettings
 from noetl_catalog.secrets.settings import SecretSettings
 
 
@@ -16,6 +17,7 @@ class Settings(
     RuntimeSettings,
     SecretSettings,
     AccessSettings,
+    ScheduleSettings,
     ServiceSettings,
 ):
     """Everything the catalog service reads from its environment."""

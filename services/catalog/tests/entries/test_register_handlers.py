@@ -5,8 +5,11 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.schedules.store import ScheduleStore
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds
+from noetl_common.pg.database import Database
+from noetl_common.pg.pool import Pool
 from noetl_contract.http.catalog.entries import RegisterAnswer
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import RegisterDocument
@@ -21,12 +24,23 @@ workflow:
 """
 
 
-@pytest.fixture
-def handlers(store: EntryStore) -> RegisterHandlers:
-    settings = EntrySettings()
+def make_handlers(pool: Pool, settings: EntrySettings) -> RegisterHandlers:
+    async def changed() -> None:
+        pass
+
     return RegisterHandlers(
-        store, settings=settings, ids=SnowflakeIds(7), parsers=Parsers(settings)
+        EntryStore(Database(pool)),
+        settings=settings,
+        ids=SnowflakeIds(7),
+        parsers=Parsers(settings),
+        schedules=ScheduleStore(Database(pool)),
+        changed=changed,
     )
+
+
+@pytest.fixture
+def handlers(pool: Pool) -> RegisterHandlers:
+    return make_handlers(pool, EntrySettings())
 
 
 async def refusal_of(handlers: RegisterHandlers, content: str) -> Refusal:
@@ -74,11 +88,9 @@ async def test_playbook_that_cannot_run_is_kept_and_says_why(handlers: RegisterH
     assert answer.problems == ["Workflow must have a step named 'start'"]
 
 
-async def test_document_that_is_not_read_in_time_is_refused(store: EntryStore) -> None:
+async def test_document_that_is_not_read_in_time_is_refused(pool: Pool) -> None:
     settings = EntrySettings(catalog_parse_timeout_seconds=1e-9)
-    handlers = RegisterHandlers(
-        store, settings=settings, ids=SnowflakeIds(7), parsers=Parsers(settings)
-    )
+    handlers = make_handlers(pool, settings)
 
     refusal = await refusal_of(handlers, PLAYBOOK)
 

@@ -1,8 +1,7 @@
 """The orchestrator's process: connections, rooms, handlers and loops."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 from noetl_common.bus.broker import connect
 from noetl_common.bus.rpc import Handler, RpcClient, handle, serve_rpc
@@ -12,10 +11,18 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_contract.rpc.orchestrator import CHILD, CLAIM, PURGE, LogPurged, LogPurgeRequest
+from noetl_contract.rpc.orchestrator import (
+    CHILD,
+    CLAIM,
+    PURGE,
+    RUNS_OVER,
+    LogPurged,
+    LogPurgeRequest,
+)
 from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_engine.commands.rendering import use_template_limits
-from noetl_engine.playbook import parse_playbook
+from noetl_engine.playbook import Playbook, parse_playbook
+from noetl_engine.playbook.defaults import with_defaults
 
 from noetl_orchestrator.log.append_handlers import LogHandlers
 from noetl_orchestrator.log.connections import pool_status_handler
@@ -25,7 +32,7 @@ from noetl_orchestrator.orchestrator import Orchestrator
 from noetl_orchestrator.settings import Settings
 
 NAME = "orchestrator"
-_SCHEMA = "0007"
+_SCHEMA = "0019"
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
@@ -63,7 +70,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 background_pool=background_pool,
                 ids=ids,
                 fetch_content=catalog_content(rpc),
-                parse=partial(parse_playbook, more_kinds=settings.more_kinds()),
+                parse=_parser(settings),
             ) as orchestrator:
                 service.ready_when("database", orchestrator.store.read_clock)
                 shard = settings.shard_index
@@ -86,6 +93,12 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
                 ):
                     spawn_loops(service, settings, orchestrator, bus=bus, rpc=rpc)
                     yield
+
+
+def _parser(settings: Settings) -> Callable[[str], Playbook]:
+    """Return the parser of playbooks, which decides what they leave to the server."""
+    kinds, defaults = settings.more_kinds(), settings.defaults()
+    return lambda text: with_defaults(parse_playbook(text, more_kinds=kinds), defaults)
 
 
 def _turn_settings(settings: Settings) -> Settings:
@@ -124,6 +137,7 @@ def _handlers(
     return [
         *log_handlers.handlers(),
         handle(CHILD, orchestrator.children.on_child),
+        handle(RUNS_OVER, orchestrator.runs.on_over),
         handle(PURGE, on_purge),
         pool_status_handler(
             turn_pool,

@@ -20,12 +20,15 @@ from noetl_orchestrator.ingress.claims import ClaimHandler
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.children import Children
+from noetl_orchestrator.leases.runs import Runs
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
+from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
+from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
@@ -77,7 +80,7 @@ class Orchestrator:
         self.cache = ExecutionCache(
             max_executions=settings.cache_executions, max_bytes=settings.cache_bytes
         )
-        self.loader = Loader(self.store, executions)
+        self.loader = Loader(self.store, Origins(database), executions)
         self.playbooks = Playbooks(fetch_content, parse, settings)
         self.replicas = Replicas(bus, self.cache, shard=settings.shard_index)
 
@@ -85,7 +88,7 @@ class Orchestrator:
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
         )
-        self.turns = self._build_turns(outbox_rows, outbox_hints)
+        self.turns = self._build_turns(outbox_rows, outbox_hints, RunHints(bus))
 
         self.liveness = WorkerLiveness(settings)
         self.sweeper = Sweeper(
@@ -100,6 +103,7 @@ class Orchestrator:
             settings=settings,
         )
         self.children = Children(database, settings)
+        self.runs = Runs(database)
 
         self.on_batch = IngressHandler(bus, self.dispatcher, settings)
         self.claims = ClaimHandler(self.store, self.dispatcher, settings)
@@ -112,11 +116,14 @@ class Orchestrator:
         self.playbooks.close()
         await self.store.close()
 
-    def _build_turns(self, outbox_rows: OutboxRows, outbox_hints: OutboxHints) -> Turns:
+    def _build_turns(
+        self, outbox_rows: OutboxRows, outbox_hints: OutboxHints, run_hints: RunHints
+    ) -> Turns:
         return Turns(
             TurnParts(
                 store=self.store,
                 outbox_hints=outbox_hints,
+                run_hints=run_hints,
                 clock=self.clock,
                 cache=self.cache,
                 loader=self.loader,

@@ -1,5 +1,7 @@
 """Settings of the orchestrator."""
 
+from typing import Literal
+
 from noetl_common.settings import (
     CommandKeySettings,
     NatsSettings,
@@ -10,6 +12,7 @@ from noetl_common.settings import (
 from noetl_contract.rpc import Refusal
 from noetl_contract.sharding import shard_for
 from noetl_engine.inputs import Limits
+from noetl_engine.playbook.defaults import Defaults
 from noetl_engine.playbook.model import LONGEST_SECONDS
 from pydantic import AliasChoices, Field
 
@@ -101,6 +104,18 @@ class Settings(
     claims_at_once: int = Field(default=1024, ge=1, description="Claims waiting at once.")
     request_key_seconds: float = Field(
         default=604_800.0, gt=0, description="How long Idempotency-Keys are remembered."
+    )
+
+    # Failures.
+    playbook_errors: Literal["continue", "fail"] = Field(
+        default="continue",
+        description="What a soft error does to its step, unless the playbook says so in"
+        " `spec.errors`: the step completes, or it fails.",
+    )
+    on_child_failure: Literal["continue", "fail"] = Field(
+        default="continue",
+        description="Whether a `playbook` step fails with the child that it waits for, unless its"
+        " tool says so.",
     )
 
     # Leases.
@@ -237,6 +252,17 @@ class Settings(
         "wants it to wait longer.",
     )
 
+    # Waits.
+    signal_bytes_max: int = Field(
+        default=65_536, ge=1, description="Largest payload of a signal, as JSON."
+    )
+    signals_kept_max: int = Field(
+        default=100, ge=0, description="Signals of an execution that nothing has waited for yet."
+    )
+    signals_kept_bytes_max: int = Field(
+        default=262_144, ge=0, description="Their payloads together, as JSON."
+    )
+
     def refuse_foreign(self, execution_id: int) -> Refusal | None:
         """Return the refusal of a request about an execution of another shard.
 
@@ -250,6 +276,13 @@ class Settings(
         """Return the limit for edges: a silent one must be noticed before workers are judged."""
         third = self.command_worker_heartbeat_stale_seconds / 3
         return min(self.edge_heartbeat_stale_seconds, third)
+
+    def defaults(self) -> Defaults:
+        """Return what is decided where a playbook doesn't."""
+        return Defaults(
+            fails_softly=self.playbook_errors == "fail",
+            fails_with_child=self.on_child_failure == "fail",
+        )
 
     def limits(self) -> Limits:
         """Return the bounds that decisions are given."""
@@ -269,4 +302,7 @@ class Settings(
             steps_per_execution=self.execution_steps_max,
             template_work_per_decision=self.decision_template_work,
             callback_seconds=self.callback_timeout_seconds,
+            signal_bytes=self.signal_bytes_max,
+            signals_kept=self.signals_kept_max,
+            signals_kept_bytes=self.signals_kept_bytes_max,
         )

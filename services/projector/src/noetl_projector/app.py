@@ -37,8 +37,10 @@ from noetl_projector.subscriptions.handlers import SubscriptionHandlers
 from noetl_projector.subscriptions.store import SubscriptionStore
 from noetl_projector.variables.handlers import VariableHandlers
 from noetl_projector.variables.store import VariableStore
+from noetl_projector.waits.handlers import WaitHandlers
+from noetl_projector.waits.store import WaitStore
 
-SCHEMA = "0013"
+SCHEMA = "0019"
 _NAME = "projector"
 
 
@@ -123,5 +125,6 @@ def _read_handlers(
         *ReplayHandlers(ReplayStore(database), secrets=secrets).handlers(),
         *SubscriptionHandlers(SubscriptionStore(database)).handlers(),
         *VariableHandlers(VariableStore(database), settings=settings).handlers(),
+        *WaitHandlers(WaitStore(database), secrets=secrets).handlers(),
         *DashboardHandlers(DashboardStore(database)).handlers(),
     ]

@@ -261,11 +261,15 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
             raise ValueError("NOETL_TLS_CLIENT_CERT and NOETL_TLS_CLIENT_KEY go together")
         return self
 
-    def durable(self) -> DurableSpec:
-        """Return the durable whose commands we run."""
+    def pool(self) -> str:
+        """Return the token of the pool whose commands we run."""
         name = self.worker_pool_name
         pool = "shared" if name in _SHARED_POOLS else name
-        spec = pool_durable(pool_segment(execution_pool=pool, playbook_path=None))
+        return pool_segment(execution_pool=pool, playbook_path=None)
+
+    def durable(self) -> DurableSpec:
+        """Return the durable whose commands we run."""
+        spec = pool_durable(self.pool())
         return DurableSpec(
             stream=self.nats_stream,
             name=self.nats_consumer or spec.name,

@@ -42,6 +42,12 @@ class SqlSettings(BaseSettings):
     worker_duckdb_threads: int = Field(
         default=2, ge=1, description="Threads of one DuckDB database."
     )
+    worker_duckdb_kept: int = Field(
+        default=4, ge=0, description="Processes of DuckDB that may wait for their next call."
+    )
+    worker_duckdb_kept_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds for which such a process waits."
+    )
     worker_duckdb_extension_directory: str = Field(
         default="",
         description="Where DuckDB looks for extensions; its own directory if empty.",

@@ -248,7 +248,9 @@ async def test_logins_of_http(
 async def test_what_is_no_login_is_malformed(bench: Bench, auth: Any) -> None:
     outcome = await bench.run("http", {"url": "u", "auth": auth})
 
-    assert outcome.error == "malformed tool config (pre-dispatch deserialization)"
+    assert str(outcome.error).startswith(
+        "malformed tool config (pre-dispatch deserialization): auth: "
+    )
 
 
 async def test_a_password_is_no_template(bench: Bench) -> None:

@@ -193,7 +193,7 @@ async def test_a_timeout_does_not_end_the_pipeline(toolbox: ToolRegistry) -> Non
 async def test_a_raised_error_raises(toolbox: ToolRegistry) -> None:
     tools = with_tools(toolbox, bad=Scripted(ToolError("Database error", "gone")))
 
-    with pytest.raises(ToolError, match=r"^Database error: gone$"):
+    with pytest.raises(ToolError, match=r"^task 'a': Database error: gone$"):
         await sequence(tools, {"a": {"kind": "bad"}})
 
 
@@ -283,6 +283,31 @@ async def test_a_tools_retry_acts_where_no_rule_matches(toolbox: ToolRegistry) -
     assert (result.status, result.data) == ("success", {"a": 5})
 
 
+@pytest.mark.parametrize(
+    ("condition", "failure", "runs"),
+    [
+        ({"retry_on": ["timeout"]}, {"kind": "timeout"}, 2),
+        ({"retry_on": "timeout_error"}, {"kind": "timeout"}, 2),
+        ({"retry_on": ["timeout"]}, {"kind": "db_constraint", "code": "PG_23505"}, 1),
+        ({"retry_on": ["pg_40001"]}, {"kind": "db_deadlock", "code": "PG_40001"}, 2),
+        ({"retry_on": ["5xx"]}, {"kind": "server_error", "status": 503}, 2),
+        ({"retry_on_status": [503]}, {"kind": "server_error", "status": 503}, 2),
+        ({"retry_on_status": [429]}, {"kind": "server_error", "status": 503}, 1),
+        ({"retry_on": ["rain"]}, {"kind": "timeout"}, 1),
+        ({"retry_on": []}, {"kind": "timeout"}, 1),
+        ({"retry_on": None}, {"kind": "timeout"}, 2),
+    ],
+)
+async def test_a_tools_retry_asks_for_its_conditions(
+    toolbox: ToolRegistry, condition: dict[str, Any], failure: dict[str, Any], runs: int
+) -> None:
+    tool = Scripted(failing(**failure), {"ok": True})
+    retry = {"max_attempts": 2, "initial_delay": 0, **condition}
+    await sequence(with_tools(toolbox, t=tool), {"a": {"kind": "t", "retry": retry}})
+
+    assert len(tool.seen) == runs
+
+
 async def test_jump_goes_to_a_label_and_back(toolbox: ToolRegistry) -> None:
     counting = Scripted(1, 2, 3)
     again = then("{{ output.data < 3 }}", do="jump", to="previous")
@@ -334,9 +359,9 @@ async def test_wrong_pipelines_raise(
 
 
 async def test_unsupported_kinds_say_so(toolbox: ToolRegistry) -> None:
-    with pytest.raises(ToolError, match=r"^Tool not found: rhai: .* use python or shell$"):
+    with pytest.raises(ToolError, match=r"^task 'a': Tool not found: rhai: .* or shell$"):
         await sequence(toolbox, {"a": {"kind": "rhai", "code": "1"}})
-    with pytest.raises(ToolError, match=r"^Tool not found: nonsense$"):
+    with pytest.raises(ToolError, match=r"^task 'a': Tool not found: nonsense$"):
         await sequence(toolbox, {"a": {"kind": "nonsense"}})
     with pytest.raises(ToolError, match=r"credential alias 'pg_k8s': nobody here"):
         await sequence(toolbox, {"a": {"kind": "http", "url": "http://x", "auth": "pg_k8s"}})

@@ -126,6 +126,13 @@ class Database(Statements):
         queries = Queries.load(package, *files)
         return type(self)(self._pool, queries, borrow=self._borrow)
 
+    def on(self, session: Session) -> Session:
+        """Return the connection of another store's session, with the statements of this one.
+
+        So two stores write in one transaction.
+        """
+        return Session(session._connection, self._queries)  # noqa: SLF001 -- of the same module
+
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Session]:
         """Lend one connection, without a transaction."""

@@ -4,7 +4,7 @@ Quotes, dollar quotes and comments end where PostgreSQL ends them; DuckDB reads 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 type TokenKind = Literal["space", "word", "text", "parameter", "other"]
@@ -99,6 +99,33 @@ def placeholders(text: str) -> Iterator[tuple[int, int, int]]:
     for kind, begin, end in tokens(text):
         if kind == "parameter":
             yield int(text[begin + 1 : end]), begin, end
+
+
+def numbered[Value](text: str, values: Mapping[str, Value]) -> tuple[str, list[Value]]:
+    """Return a text with placeholders by number for those by name (``$name``), and their values.
+
+    Raises:
+        KeyError: A placeholder has no value.
+    """
+    order: dict[str, int] = {}
+    parts: list[str] = []
+    position = 0
+    for name, begin, end in _named_placeholders(text):
+        if name not in values:
+            raise KeyError(name)
+        parts += [text[position:begin], f"${order.setdefault(name, len(order) + 1)}"]
+        position = end
+    return "".join([*parts, text[position:]]), [values[name] for name in order]
+
+
+def _named_placeholders(text: str) -> Iterator[tuple[str, int, int]]:
+    mark: int | None = None
+    for kind, begin, end in tokens(text):
+        if kind == "parameter":
+            yield text[begin + 1 : end], begin, end
+        elif kind == "word" and mark == begin:
+            yield text[begin:end], begin - 1, end
+        mark = end if kind == "other" and text[begin] == "$" else None
 
 
 def code_and_quotes(text: str) -> Iterator[tuple[bool, str]]:

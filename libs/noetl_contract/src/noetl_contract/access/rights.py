@@ -28,12 +28,19 @@ class Right(StrEnum):
     CATALOG_RESTORE = "catalog.restore"
     SUBSCRIPTIONS_READ = "subscriptions.read"
     SUBSCRIPTIONS_CHANGE = "subscriptions.change"
+    SCHEDULES_READ = "schedules.read"
+    SCHEDULES_CHANGE = "schedules.change"
+    """Pause and resume schedules, and start what they left out."""
 
     EXECUTIONS_READ = "executions.read"
     EXECUTIONS_START = "executions.start"
     EXECUTIONS_RERUN = "executions.rerun"
     EXECUTIONS_CANCEL = "executions.cancel"
     EXECUTIONS_FINALIZE = "executions.finalize"
+    EXECUTIONS_SIGNAL = "executions.signal"
+    """Send a signal, which answers a wait."""
+    EXECUTIONS_LINK = "executions.link"
+    """Make links by which people without a login answer a wait."""
     EXECUTIONS_CLEANUP = "executions.cleanup"
     VARIABLES_READ = "variables.read"
     VARIABLES_WRITE = "variables.write"
@@ -103,6 +110,7 @@ _VIEWER = frozenset(
         Right.DASHBOARD_READ,
         Right.CATALOG_READ,
         Right.SUBSCRIPTIONS_READ,
+        Right.SCHEDULES_READ,
         Right.EXECUTIONS_READ,
         Right.VARIABLES_READ,
         Right.RESULTS_READ,
@@ -114,10 +122,13 @@ _OPERATOR = _VIEWER | {
     Right.EXECUTIONS_RERUN,
     Right.EXECUTIONS_CANCEL,
     Right.EXECUTIONS_FINALIZE,
+    Right.EXECUTIONS_SIGNAL,
+    Right.EXECUTIONS_LINK,
     Right.EXECUTIONS_CLEANUP,
     Right.VARIABLES_WRITE,
     Right.RESULTS_DELETE,
     Right.SUBSCRIPTIONS_CHANGE,
+    Right.SCHEDULES_CHANGE,
 }
 _AUTHOR = _OPERATOR | {
     Right.CATALOG_VALIDATE,

@@ -19,6 +19,7 @@ from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
 from noetl_contract.subjects import (
     INBOX_ROOT,
     IngressKind,
+    control_subject,
     dead_letter_subject,
     inbox_prefix,
     ingress_any,
@@ -44,9 +45,10 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
         projector.RESULT_RESOLVE,
     ),
     "projector": (*_MACHINES, catalog.CREDENTIAL_GET),
-    "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN),
+    "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
     "worker": (
         orchestrator.CLAIM,
+        orchestrator.RUNS_OVER,
         projector.RESULT_PUT,
         catalog.RUNTIME_REGISTER,
         catalog.RUNTIME_HEARTBEAT,
@@ -54,8 +56,10 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     ),
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
-    "api-gateway": ("execute", "events", "cancel", "finalize"),
+    "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
     "outbox": ("cancel", "finalize"),
+    # What schedules start, and cancel for the next firing.
+    "catalog": ("execute", "cancel"),
     "worker": ("start", "outcome"),
 }
 # Streams that a service reads through durables.
@@ -195,7 +199,7 @@ def _worker(pool: Pool) -> BrokerUser:
     ]
     # Nobody of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
-    return BrokerUser(name, tuple(publish), (f"{inbox}.>",))
+    return BrokerUser(name, tuple(publish), (f"{inbox}.>", control_subject(_token(pool.name))))
 
 
 def _sends(service: str, channel: Channel) -> Iterable[str]:

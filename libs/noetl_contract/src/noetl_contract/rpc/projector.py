@@ -28,6 +28,7 @@ from noetl_contract.http.executions.variables import (
     VarsDeletedAnswer,
     VarsSetAnswer,
 )
+from noetl_contract.http.executions.waits import WaitList
 from noetl_contract.http.moments import Rfc3339
 from noetl_contract.http.system.database import SessionAnswer, SessionRequest
 from noetl_contract.http.system.internal import AdvanceAnswer, RebuildAnswer
@@ -44,6 +45,22 @@ class ExecutionName(OnBehalf):
     model_config = example(execution_id=325077236512452608)
 
     execution_id: int
+
+
+class ExecutionNames(Model):
+    """The ids of executions of one shard."""
+
+    model_config = example(execution_ids=[325077236512452608])
+
+    execution_ids: list[int] = Field(max_length=100_000)
+
+
+class ExecutionStates(Model):
+    """Statuses of executions by id, as text."""
+
+    model_config = example(states={"325077236512452608": "RUNNING"})
+
+    states: dict[str, str]
 
 
 class ExecutionsPage(OnBehalf):
@@ -85,13 +102,19 @@ class ExecutionExists(Model):
     commands_generated: int
     path: str | None = None
     parent_execution_id: int | None = None
+    # absent from the release before
+    origin_execution_ids: list[int] = Field(
+        default_factory=list, description="what a restarted execution goes on from"
+    )
 
 
 class ExecutionOrigin(Model):
-    """The catalog entry and the unmasked workload of an execution; for services only."""
+    """The catalog entry, the unmasked workload and the pool of an execution; for services only."""
 
     catalog_id: int
     workload: Json = Field(repr=False)
+    # absent from the release before
+    execution_pool: str | None = None
 
 
 class TailRequest(OnBehalf):
@@ -118,6 +141,17 @@ class ExecutionTail(Model):
     after_position: int
     # absent from the previous release: events of messages are masked by their keys alone then
     has_secrets: bool = False
+
+
+class WaitsPage(OnBehalf):
+    """A page of open waits: filters, how many, and the wait before the first."""
+
+    path: str | None = Field(default=None, description="of the playbook, or a part from the left")
+    execution_id: int | None = None
+    signal: str | None = None
+    kind: str | None = Field(default=None, description="`wait` or `sleep`; both if absent")
+    limit: int = 100
+    after: int = 0
 
 
 class StuckRequest(Model):
@@ -194,8 +228,12 @@ EXECUTIONS_CANCELLED = Operation(
 """Tell whether an execution was cancelled; an unknown one was not."""
 EXECUTIONS_EXISTS = Operation("projector", "executions.exists", ExecutionName, ExecutionExists)
 """Tell whether an execution was started (W5)."""
+EXECUTIONS_STATES = Operation("projector", "executions.states", ExecutionNames, ExecutionStates)
+"""Return the statuses of executions; one without a state row is left out."""
 EXECUTIONS_ORIGIN = Operation("projector", "executions.origin", ExecutionName, ExecutionOrigin)
 """Return the catalog entry and the unmasked workload, to resolve secrets."""
+WAITS_LIST = Operation("projector", "waits.list", WaitsPage, WaitList)
+"""List open waits of a shard, the oldest first."""
 EXECUTIONS_TAIL = Operation("projector", "executions.tail", TailRequest, ExecutionTail)
 """Return events after a position, for the replay, resumption and gaps of streams."""
 EXECUTIONS_STUCK = Operation("projector", "executions.stuck", StuckRequest, StuckExecutions)

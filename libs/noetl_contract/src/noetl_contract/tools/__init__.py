@@ -17,18 +17,23 @@ from noetl_contract.tools.executions import (
 from noetl_contract.tools.keys import CREDENTIAL_KEYS, KeyType, ToolKey, ToolKind, Variants
 from noetl_contract.tools.network import HTTP, MCP, NATS, SUBSCRIPTION
 from noetl_contract.tools.results import merge_labels
+from noetl_contract.tools.retries import FAILURE_KINDS, RETRY_SYNONYMS, is_retry_condition
 from noetl_contract.tools.scripts import PYTHON, SCRIPT, SHELL
 from noetl_contract.tools.sql import DUCKDB, DUCKLAKE, POSTGRES, TRANSFER
 from noetl_contract.tools.unsupported import UNSUPPORTED
+from noetl_contract.tools.waits import SLEEP, WAIT
 
 __all__ = [
     "CREDENTIAL_KEYS",
+    "FAILURE_KINDS",
+    "RETRY_SYNONYMS",
     "TOOLS",
     "TOOL_KINDS",
     "KeyType",
     "ToolKey",
     "ToolKind",
     "Variants",
+    "is_retry_condition",
     "merge_labels",
 ]
 
@@ -36,7 +41,7 @@ TOOL_KINDS: Final = (
     "http", "postgres", "duckdb", "ducklake", "python", "workbook", "playbook", "playbooks",
     "secrets", "iterator", "container", "script", "snowflake", "transfer", "snowflake_transfer",
     "gcs", "gateway", "nats", "shell", "artifact", "noop", "task_sequence", "rhai",
-    "subscription", "mcp", "result_fetch",
+    "subscription", "mcp", "result_fetch", "wait", "sleep",
 )  # fmt: skip
 """The words of the language, in the order of its messages."""
 
@@ -44,7 +49,7 @@ _BY_NAME: Final = {
     kind.name: kind
     for kind in (
         HTTP, POSTGRES, DUCKDB, DUCKLAKE, PYTHON, WORKBOOK, PLAYBOOK, SCRIPT, TRANSFER, NATS, SHELL,
-        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, SUBSCRIPTION,
+        ARTIFACT, NOOP, TASK_SEQUENCE, MCP, RESULT_FETCH, SUBSCRIPTION, WAIT, SLEEP,
         *UNSUPPORTED,
     )
 }  # fmt: skip

@@ -23,6 +23,14 @@ PLAYBOOK = ToolKind(
             default_text="this execution",
         ),
         ToolKey("return_step", KeyType.TEXT, "Wait for the end and return this step's data."),
+        ToolKey(
+            "on_child_failure",
+            KeyType.TEXT,
+            "Whether the step fails when the child that it waits for fails, is cancelled or takes"
+            " too long.",
+            default_text="NOETL_ON_CHILD_FAILURE, which is `continue`",
+            choices=("fail", "continue"),
+        ),
         ToolKey("poll_interval", KeyType.NUMBER, "Seconds between two looks.", default=2),
         ToolKey("timeout", KeyType.UNSIGNED, "Longest wait, in pipelines.", default=300),
         ToolKey("timeout_seconds", KeyType.NUMBER, "Longest wait for the child's callback."),

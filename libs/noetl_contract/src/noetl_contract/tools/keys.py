@@ -23,6 +23,7 @@ class KeyType(StrEnum):
     TEXTS = "texts"
     LIST = "list"
     TEXT_LIST = "text_list"
+    LIST_OR_MAPPING = "list_or_mapping"
 
 
 @dataclass(frozen=True, slots=True)

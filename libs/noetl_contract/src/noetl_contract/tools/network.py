@@ -15,7 +15,12 @@ HTTP = ToolKind(
         ToolKey("json", KeyType.ANY, "Body as JSON."),
         ToolKey("form", KeyType.MAPPING, "Body as a form."),
         ToolKey("body", KeyType.ANY, "Body: a text as it is, anything else as JSON."),
-        ToolKey("timeout_seconds", KeyType.UNSIGNED, "For the whole request.", default=30),
+        ToolKey(
+            "timeout_seconds",
+            KeyType.UNSIGNED,
+            "For the whole request.",
+            default_text="the tool's `timeout`, else 30",
+        ),
         ToolKey(
             "response_type",
             KeyType.TEXT,

@@ -5,7 +5,12 @@ from noetl_contract.tools.keys import TIMEOUT_SECONDS, KeyType, ToolKey, ToolKin
 _QUERY = ToolKey(
     "query", KeyType.TEXT, "Statements to run.", is_required=True, aliases=("command",)
 )
-_PARAMS = ToolKey("params", KeyType.LIST, "Values of `$1`, `$2`, … .", default=[])
+_PARAMS = ToolKey(
+    "params",
+    KeyType.LIST_OR_MAPPING,
+    "Values of `$1`, `$2`, … in a list, or of `$name` by name.",
+    default=[],
+)
 _AS_OBJECTS = ToolKey("as_objects", KeyType.FLAG, "Rows as objects, else as lists.", default=True)
 _ADDRESS = (
     ToolKey("connection_string", KeyType.TEXT, "URL, or pairs `host=… user=…`."),

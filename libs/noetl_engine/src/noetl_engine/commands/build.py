@@ -12,8 +12,10 @@ from noetl_engine.commands.rendering import (
     render,
     render_for_worker,
 )
+from noetl_engine.commands.waits import build_wait
 from noetl_engine.errors import EvaluateError
 from noetl_engine.playbook.model import LONGEST_SECONDS, Loop, Pipeline, Playbook, Step, Tool, Value
+from noetl_engine.playbook.waits import WAIT_KINDS, WaitConfig
 from noetl_engine.state.context import Walked, scope_of
 
 TASK_SEQUENCE = "task_sequence"
@@ -47,6 +49,8 @@ class BuiltCommand:
     cursor: Mapping[str, Json] | None = None
     """Phase, step and frame of a cursor loop's command; the row of a body is added."""
     note: Mapping[str, Json] = field(default_factory=dict)
+    wait: WaitConfig | None = None
+    """What the engine itself waits for; then it is no command."""
 
     def meta(self, *, execution_id: int, catalog_id: int, event_id: int, trace: Json) -> Json:
         """Return the ``command.issued`` row's meta; it fixes the command id."""
@@ -117,6 +121,8 @@ def build_command(
         flat = {**flat, **names, "iter": names}
     scope = scope_of(flat)
     tool = step.tool
+    if isinstance(tool, Tool) and tool.kind in WAIT_KINDS:
+        return _wait(step, tool, scope, iteration)
     own = step.own_templates
     inputs = _inputs(step, scope)
     if isinstance(tool, Pipeline):
@@ -144,11 +150,23 @@ def build_command(
     needed = needed_results(kind, context, results, own=names_here, walked=walked)
     if len(needed) < len(results):
         context["render_context"] = scope_of(_without(flat, set(results) - needed))
-    cursor: dict[str, Json] | None = None
-    if frame is not None and iteration is not None:
-        cursor = {"phase": "body", "step": step.name, "frame": frame, "row": iteration.index}
-    note = _note(tool, config)
-    return BuiltCommand(step.name, kind, context, iteration, _time_limit(step), cursor, note)
+    cursor = _body(step, iteration, frame)
+    limit, note = _time_limit(step), _note(tool, config)
+    return BuiltCommand(step.name, kind, context, iteration, limit, cursor, note)
+
+
+def _body(step: Step, iteration: LoopElement | None, frame: int | None) -> dict[str, Json] | None:
+    """Return which row of a cursor's frame a command works on."""
+    if frame is None or iteration is None:
+        return None
+    return {"phase": "body", "step": step.name, "frame": frame, "row": iteration.index}
+
+
+def _wait(
+    step: Step, tool: Tool, scope: Mapping[str, Json], iteration: LoopElement | None
+) -> BuiltCommand:
+    wait = build_wait(step, tool, scope)
+    return BuiltCommand(step.name, tool.kind, {}, iteration, _time_limit(step), wait=wait)
 
 
 def _without(flat: Mapping[str, Json], results: Collection[str]) -> dict[str, Json]:

@@ -37,7 +37,10 @@ def elements_of(value: Json, *, expression: str) -> list[Json]:
         case float():
             return []
         case _:
-            raise EvaluateError(f"Loop expression did not evaluate to an iterable: {expression}")
+            raise EvaluateError(
+                f"Loop expression did not evaluate to an iterable: {expression} "
+                f"(got {type_word(value)})"
+            )
 
 
 def _parts(text: str) -> list[Json]:

@@ -28,7 +28,7 @@ def decide_claim(draft: Draft, message: Claimed) -> None:
 def _answer(draft: Draft, message: Claimed) -> Answer:  # noqa: PLR0911 - the contract's list of cases
     state = draft.state
     command = state.commands.get(message.event_id)
-    if command is None:
+    if command is None or command.wait is not None:
         return refused(FINISHED, "already_terminal")
     if state.status is ExecutionStatus.CANCELLED:
         return refused(CANCELLED, "execution_cancelled")
@@ -75,6 +75,7 @@ def _asked_again(draft: Draft, command: CommandState, message: Claimed) -> Answe
 def _granted(
     draft: Draft, command: CommandState, message: Claimed, *, reason: str | None
 ) -> Answer:
+    draft.revoke(command)
     draft.begin_hold(command, worker_id=message.worker_id, instance=message.instance, reason=reason)
     return Answer(body=_body(draft, command, message))
 

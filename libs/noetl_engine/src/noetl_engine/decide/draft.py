@@ -1,23 +1,30 @@
 """A decision being made: appended rows get a position and are folded at once."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, EventType
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
 from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of
+from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook.model import Playbook
+from noetl_engine.playbook.places import placed
+from noetl_engine.playbook.waits import WaitConfig
 from noetl_engine.state.context import Flat
+from noetl_engine.state.failures import ends_softly, is_failure
 from noetl_engine.state.memory import Memory, ends_run
 from noetl_engine.state.model import CommandState, State
 from noetl_engine.state.routing_changes import apply_operations
 from noetl_engine.state.values import rough_bytes
+from noetl_engine.state.waiting import REMINDER_TIMER, WAIT_TIMER
 
 BY_ENGINE = {"emitted_by": "orchestrator"}
 PLAYBOOK_NODE = "playbook"
@@ -44,15 +51,22 @@ class Draft:
     trigger: int = 0
     issued: int = 0
     """Commands issued so far (W9)."""
+    began_waits: deque[int] = field(default_factory=deque)
+    """Waits that this decision has begun while signals are kept that may end them."""
     _touched: dict[int, CommandState] = field(default_factory=dict)
     _endings: dict[int, tuple[str, str | None]] = field(default_factory=dict)
     _recorded: set[int] = field(default_factory=set)
     """Commands that the origin has run: they are in the log alone."""
     _results: dict[int, int] = field(default_factory=dict)
     _ended_before: bool = False
+    _failed_before: bool = False
+    _soft_before: bool = False
 
     def __post_init__(self) -> None:
-        self._ended_before = self.memory.state.ended
+        state = self.memory.state
+        self._ended_before = state.ended
+        self._failed_before = bool(state.failed)
+        self._soft_before = state.soft is not None
 
     @property
     def state(self) -> State:
@@ -71,12 +85,16 @@ class Draft:
         note = row.note if isinstance(row.note, dict) else {}
         command = state.commands.get(note.get("command", 0))
         running = not state.ended
+        if self.playbook.fails_softly and command is not None and ends_softly(row):
+            row.note = {**note, "fails": True}
         self.memory.absorb(row)
         self.decision.events.append(row)
         if command is not None and running:
-            self._touched[command.event_id] = command
+            if command.wait is None:
+                self._touched[command.event_id] = command
             if ends_run(row):
-                ended = "FAILED" if row.event_type == EventType.COMMAND_FAILED else "COMPLETED"
+                self.decision.timers_done += command.timers
+                ended = "FAILED" if is_failure(row) else "COMPLETED"
                 error = command.error if ended == "FAILED" else None
                 self._endings[command.event_id] = (ended, error)
             elif command.call == row.position:
@@ -139,7 +157,10 @@ class Draft:
         return self.state.commands[row.event_id]
 
     def issue(self, built: BuiltCommand) -> None:
-        """Append the ``command.issued`` of a built command."""
+        """Append the ``command.issued`` of a built command, or begin its wait."""
+        if built.wait is not None:
+            self._begin_wait(built, built.wait)
+            return
         state = self.state
         row = self._append_issued(built)
         self.issued += 1
@@ -179,6 +200,52 @@ class Draft:
             note=dict(built.note) or None,
         )
         return self.append(row)
+
+    def _begin_wait(self, built: BuiltCommand, plan: WaitConfig) -> None:
+        """Append the ``wait.started`` of a step that the engine itself lets wait."""
+        state, now = self.state, self.facts.now
+        event_id = self.facts.new_id()
+        ids = {"execution_id": state.execution_id, "catalog_id": state.catalog_id}
+        meta = built.meta(event_id=event_id, trace=state.trace, **ids)
+        for key in ("max_attempts", "attempt"):
+            del meta[key]
+        meta |= {"actionable": False, "informative": True}
+        wait = wait_of(plan, now, step_seconds=built.timeout_seconds)
+        if plan.remind_after is not None:
+            wait.reminder = self.facts.new_id()
+        row = self.row(
+            EventType.WAIT_STARTED,
+            built.step,
+            "WAITING",
+            event_id=event_id,
+            node_type=plan.kind,
+            parent_event_id=self.trigger,
+            result={
+                "status": "WAITING",
+                "context": shown_wait(plan, wait, command_id=meta["command_id"], wait_id=event_id),
+            },
+            meta=meta,
+            note={"wait": wait.as_note()},
+        )
+        self.append(row)
+        self.issued += 1
+        payload: Json = {"event_id": event_id, "step": built.step}
+        # By the id of its timer an open wait is found.
+        self.decision.timers.append(NewTimer(event_id, wait.due_at, WAIT_TIMER, payload))
+        if wait.reminder is not None and plan.remind_after is not None:
+            due_at = now + timedelta(seconds=plan.remind_after)
+            payload = {"event_id": event_id, "number": 0}
+            self.decision.timers.append(NewTimer(wait.reminder, due_at, REMINDER_TIMER, payload))
+        if state.signals:
+            self.began_waits.append(event_id)
+
+    def begin_reminder(self, command: CommandState, *, seconds: float, number: int) -> int:
+        """Set the timer of a wait's next reminder; return its id."""
+        timer_id = self.facts.new_id()
+        due_at = self.facts.now + timedelta(seconds=seconds)
+        payload: Json = {"event_id": command.event_id, "number": number}
+        self.decision.timers.append(NewTimer(timer_id, due_at, REMINDER_TIMER, payload))
+        return timer_id
 
     def begin_hold(
         self,
@@ -224,11 +291,25 @@ class Draft:
         self.append(row)
         self.begin_time_limit(command)
 
+    def revoke(self, command: CommandState) -> None:
+        """Note that the present run of a command is over, whatever its worker is doing."""
+        if command.holds and command.parked is None:
+            self.decision.over.append((command.event_id, command.attempts))
+
     def begin_time_limit(self, command: CommandState) -> None:
         """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
         if command.timeout_seconds is not None and command.claimed_at is not None:
             due_at = command.claimed_at + timedelta(seconds=command.timeout_seconds)
             self._begin_timer(due_at, "step_timeout", command, holds=command.holds)
+
+    def begin_deadline(self, seconds: float | None) -> dict[str, Json]:
+        """Set the timer of an execution's deadline; return what the note of its start keeps."""
+        if seconds is None:
+            return {}
+        timer_id = self.facts.new_id()
+        due_at = self.facts.now + timedelta(seconds=seconds)
+        self.decision.timers.append(NewTimer(timer_id, due_at, "deadline", {}))
+        return {"deadline": [timer_id, seconds]}
 
     def begin_wait(self, command: CommandState) -> None:
         """Set the timer of a parked command: a callback may never come."""
@@ -282,26 +363,50 @@ class Draft:
         """
         return work_spent() > self.facts.limits.template_work_per_decision // _EARLY
 
+    def first_cause(self) -> Cause | None:
+        """Return what failed first for good, with its place in the playbook."""
+        causes = self.state.causes
+        return next(
+            (self.first_cause_of(name) for name in self.state.failed if name in causes), None
+        )
+
+    def first_cause_of(self, step: str) -> Cause | None:
+        """Return what failed first in the newest run of a step."""
+        cause = self.state.causes.get(step)
+        return None if cause is None else placed(cause, self.playbook)
+
     def finish(self) -> Decision:
         """Close the decision: the commands' new states, and the end if there is one."""
         decision, state = self.decision, self.state
+        if state.failed and not self._failed_before:
+            decision.cause = self.first_cause()
+        if state.soft is not None and not self._soft_before:
+            decision.soft_error = placed(state.soft, self.playbook)
         decision.changes = [
             self._change_of(command)
             for command in self._touched.values()
             if command.event_id not in self._recorded
         ]
-        decision.timers = [
-            timer for timer in decision.timers if timer.payload["event_id"] not in self._endings
-        ]
         if state.ended and not self._ended_before:
             decision.ended = state.status
             decision.error = state.error
             decision.cancel_open_commands = True
+            if state.deadline is not None:
+                decision.timers_done.append(state.deadline[0])
+            for command in state.commands.values():
+                self.revoke(command)
+                decision.timers_done += command.timers
             decision.abandoned = [
                 command.event_id
                 for command in state.commands.values()
                 if command.awaits and command.holds
             ]
+        done = set(decision.timers_done)
+        decision.timers = [
+            timer
+            for timer in decision.timers
+            if timer.timer_id not in done and timer.payload.get("event_id") not in self._endings
+        ]
         return decision
 
     def _change_of(self, command: CommandState) -> CommandChange:

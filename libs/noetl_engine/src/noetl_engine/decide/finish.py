@@ -75,7 +75,7 @@ def decide_exhausted(draft: Draft, message: CommandExhausted) -> None:
         f"Command lost: worker {command.worker_id} stopped answering "
         f"(attempt {command.holds} of {limit})"
     )
-    _fail_command(draft, command, text, "attempts_exhausted")
+    fail_command(draft, command, text, "attempts_exhausted")
 
 
 def decide_recorded(draft: Draft, message: ResultRecorded) -> None:
@@ -145,7 +145,7 @@ def decide_timeout(draft: Draft, message: StepTimedOut) -> None:
         end_recorded(draft, command)
         return
     text = f"Execution timed out after {number_text(seconds)} seconds"
-    _fail_command(draft, command, text, "step_timeout")
+    fail_command(draft, command, text, "step_timeout")
 
 
 def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
@@ -158,7 +158,33 @@ def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
         return
     seconds = draft.callback_timeout(command)
     text = f"No callback came within {number_text(seconds)} seconds"
-    _fail_command(draft, command, text, "callback_timeout")
+    fail_command(draft, command, text, "callback_timeout")
+
+
+def decide_deadline(draft: Draft) -> None:
+    """Fail an execution whose ``spec.timeout`` is over, and name what it was at."""
+    state = draft.state
+    if state.ended or state.deadline is None:
+        return
+    text = f"deadline of {number_text(state.deadline[1])} s exceeded"
+    running = [name for name in state.running if state.step(name).open]
+    if running:
+        text = f"{text} while running: {', '.join(running)}"
+    draft.trigger = state.start_event_id
+    draft.append(
+        draft.engine_row(
+            EventType.PLAYBOOK_FAILED,
+            PLAYBOOK_NODE,
+            ExecutionStatus.FAILED,
+            {"error": text},
+            meta={
+                "emitted_by": "orchestrator",
+                "reason": "deadline",
+                "error": text,
+                "running_steps": running,
+            },
+        )
+    )
 
 
 def number_text(number: float) -> str:
@@ -166,8 +192,9 @@ def number_text(number: float) -> str:
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
-def _fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
-    """Append the two rows that a worker would have written, and decide."""
+def fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
+    """Append the two rows of a failure that a worker would have written, and decide."""
+    draft.revoke(command)
     at = micros(draft.facts.now)
     meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
     for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):

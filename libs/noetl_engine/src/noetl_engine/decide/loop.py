@@ -4,13 +4,13 @@ from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
 from noetl_engine.decide.draft import Draft
+from noetl_engine.decide.ends.terminal import fail_execution
 from noetl_engine.decide.route import (
-    fail_execution,
     route_completion,
     route_drained,
     route_failure,
 )
-from noetl_engine.errors import EvaluateError
+from noetl_engine.errors import EvaluateError, evaluating
 from noetl_engine.playbook.model import Step
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import CommandState, LoopState, Phase, Queued
@@ -64,7 +64,7 @@ def after_claim(draft: Draft, command: CommandState, *, failed: bool, error: boo
     try:
         rows = [] if error or command.call is None else _rows_of(draft, name, command.call)
     except EvaluateError as problem:
-        fail_execution(draft, problem)
+        fail_execution(draft, problem.at(name, "loop.cursor"))
         return
     if not rows or command.call is None:
         route_drained(draft, name, loop.frame)
@@ -102,7 +102,8 @@ def _end_frame(draft: Draft, name: str, loop: LoopState) -> None:
     try:
         draft.refuse_endless()
         flat = _on_top(draft, loop)
-        claim = build_claim(_step(draft, name), flat, (loop.frame or 0) + 1)
+        with evaluating(name, "loop.cursor.claim"):
+            claim = build_claim(_step(draft, name), flat, (loop.frame or 0) + 1)
     except EvaluateError as error:
         fail_execution(draft, error)
         return
@@ -137,7 +138,8 @@ def _issue_queued(draft: Draft) -> None:
             if len(built) >= room or (built and draft.has_worked_enough):
                 draft.decision.continue_later = True
                 break
-            built.append(_build_queued(draft, name, flat))
+            with evaluating(name, "tool"):
+                built.append(_build_queued(draft, name, flat))
     except EvaluateError as error:
         draft.decision.continue_later = False
         fail_execution(draft, error)
@@ -168,7 +170,8 @@ def _issue(draft: Draft, name: str, loop: LoopState, *, most: int | None = None)
         draft.refuse_endless()
         flat = _on_top(draft, loop)
         count = min(count, draft.room(flat, wanted=count) if most is None else most)
-        built = _build(draft, _step(draft, name), loop, flat, count)
+        with evaluating(name, "tool"):
+            built = _build(draft, _step(draft, name), loop, flat, count)
     except EvaluateError as error:
         fail_execution(draft, error)
         return

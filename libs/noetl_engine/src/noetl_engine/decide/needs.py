@@ -4,18 +4,27 @@ from collections import Counter
 from collections.abc import Iterable
 
 from noetl_contract.events import EventType
-from noetl_contract.ingress import CommandOutcomeMessage, EventsMessage, WireEvent
+from noetl_contract.failures.soft import SOFT_SUCCESS
+from noetl_contract.ingress import (
+    CommandOutcomeMessage,
+    EventsMessage,
+    SignalMessage,
+    WireEvent,
+)
 
 from noetl_engine.decide.callback import find_awaiting
 from noetl_engine.decide.rows import command_id_of_event
+from noetl_engine.decide.waits.signals import find_wait
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Claimed,
     CommandExhausted,
     Continued,
     Input,
+    ReminderDue,
     ResultRecorded,
     StepTimedOut,
+    WaitDue,
 )
 from noetl_engine.outputs import NeedRows
 from noetl_engine.state.identity import command_number
@@ -26,7 +35,7 @@ from noetl_engine.state.values import context_positions
 _ALL = 1 << 62
 
 
-def check_rows(memory: Memory, message: Input) -> None:
+def check_rows(memory: Memory, message: Input) -> None:  # noqa: C901, PLR0912 - one case per input
     """Ask for values that were not kept over a restore.
 
     May ask for more than the decision turns out to need, never for less.
@@ -49,10 +58,20 @@ def check_rows(memory: Memory, message: Input) -> None:
             ending = [_ending(state, event) for event in events]
             numbers = [command for command in ending if command is not None]
             _check_ends(memory, numbers, any_failed=_any_failed(events))
+        case SignalMessage():
+            ended = find_wait(state, message)
+            if ended is not None:
+                _ask(memory, {ended.issued}, ())
+                _check_ends(memory, [ended.event_id], any_failed=False)
+        case ReminderDue(event_id=event_id):
+            command = state.commands.get(event_id)
+            if command is not None:
+                _ask(memory, {command.issued}, ())
         case (
             CommandExhausted(event_id=event_id)
             | StepTimedOut(event_id=event_id)
             | CallbackTimedOut(event_id=event_id)
+            | WaitDue(event_id=event_id)
         ):
             _check_ends(memory, [event_id], any_failed=True)
             _check_recorded(memory, event_id)
@@ -91,7 +110,13 @@ def _ending(state: State, event: WireEvent) -> int | None:
 
 
 def _any_failed(events: Iterable[WireEvent]) -> bool:
-    return any(event.event_type == EventType.COMMAND_FAILED for event in events)
+    """Return whether a run may have failed: hard, or with a soft error that may count as such."""
+    return any(
+        event.event_type == EventType.COMMAND_FAILED
+        or (event.status or "success").lower() not in SOFT_SUCCESS
+        for event in events
+        if event.event_type in RUN_ENDS or event.event_type == EventType.CALL_DONE
+    )
 
 
 def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> None:
@@ -103,7 +128,7 @@ def _check_ends(memory: Memory, event_ids: list[int], *, any_failed: bool) -> No
     if not any_failed and _only_counts(state, commands, steps):
         return
     brought = {at for one in commands for at in (one.call, one.callback) if at is not None}
-    _check_loops(memory, steps, ending=steps, also=brought)
+    _check_loops(memory, steps, ending=steps, also=brought, any_failed=any_failed)
 
 
 def _only_counts(state: State, commands: list[CommandState], steps: Counter[str]) -> bool:
@@ -122,6 +147,8 @@ def _check_loops(
     names: "dict[str, None] | Counter[str]",
     ending: "Counter[str] | None" = None,
     also: Iterable[int] = (),
+    *,
+    any_failed: bool = False,
 ) -> None:
     """Return the whole context, and the collections and outcomes of the loops concerned."""
     state = memory.state
@@ -136,7 +163,11 @@ def _check_loops(
             continue
         positions.update((loop.entered, loop.run_at, *loop.own))
         left = loop.total - loop.finished
-        if ending is not None and ending[name] >= left:
+        if loop.frame is None and (loop.failed or any_failed):
+            left = min(left, loop.in_flight)  # it ends with those in flight
+        # Each kept signal may end an iteration as soon as it begins.
+        ends = len(state.signals) + (0 if ending is None else ending[name])
+        if ends and ends >= left:
             positions.update(loop.bare)
             if loop.run_at not in memory.values.complete and loop.total:
                 loops.append((name, loop.run_at, state.position))

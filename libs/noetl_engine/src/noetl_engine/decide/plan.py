@@ -13,6 +13,7 @@ from noetl_contract.json import Json
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement, build_claim, build_command
 from noetl_engine.decide.draft import Draft
+from noetl_engine.errors import evaluating
 from noetl_engine.playbook.model import Arc, Loop
 from noetl_engine.state.context import Flat
 from noetl_engine.state.model import Phase
@@ -231,33 +232,36 @@ class Plan:
             EvaluateError: A template fails.
         """
         built: list[BuiltCommand] = []
-        draft = self.draft
-        walked = draft.memory.contexts.walked
         if self.entries:
-            draft.refuse_endless()
+            self.draft.refuse_endless()
         for entry in self.entries:
-            step = self.steps[entry.step]
-            flat = self.flat_of(entry)
-            results = self.plain_results() - entry.own().keys()
-            room = draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
-            if draft.is_taking_over or (built and draft.has_worked_enough):
-                room = 0
-            entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
-            if room < 1:
-                continue
-            if entry.is_cursor:
-                built.append(build_claim(step, flat, 0))
-                continue
-            if entry.loop is None:
-                built.append(build_command(step, flat, results=results, walked=walked))
-                continue
-            total = len(entry.elements)
-            for index in range(min(entry.wanted, room)):
-                if built and draft.has_worked_enough:
-                    break
-                iteration = LoopElement(entry.loop, index, total, entry.elements[index])
-                built.append(build_command(step, flat, iteration, results=results, walked=walked))
+            with evaluating(entry.step, "tool"):
+                self._build_entry(entry, built)
         return built
+
+    def _build_entry(self, entry: Entry, built: list[BuiltCommand]) -> None:
+        draft, step = self.draft, self.steps[entry.step]
+        walked = draft.memory.contexts.walked
+        flat = self.flat_of(entry)
+        results = self.plain_results() - entry.own().keys()
+        room = draft.room(flat, wanted=len(built) + entry.wanted) - len(built)
+        if draft.is_taking_over or (built and draft.has_worked_enough):
+            room = 0
+        entry.is_queued = room < 1 and (entry.loop is None or entry.is_cursor)
+        if room < 1:
+            return
+        if entry.is_cursor:
+            built.append(build_claim(step, flat, 0))
+            return
+        if entry.loop is None:
+            built.append(build_command(step, flat, results=results, walked=walked))
+            return
+        total = len(entry.elements)
+        for index in range(min(entry.wanted, room)):
+            if built and draft.has_worked_enough:
+                break
+            iteration = LoopElement(entry.loop, index, total, entry.elements[index])
+            built.append(build_command(step, flat, iteration, results=results, walked=walked))
 
     def write(self, commands: list[BuiltCommand]) -> None:
         """Append the plan: per routing variables, skips and enters; then all commands."""

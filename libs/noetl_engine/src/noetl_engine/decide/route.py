@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from noetl_contract.events import EventType
 from noetl_contract.json import Json
 
 from noetl_engine.commands.collection import elements_of
@@ -13,6 +12,7 @@ from noetl_engine.commands.rendering import (
     render_set,
 )
 from noetl_engine.decide.draft import Draft
+from noetl_engine.decide.ends.terminal import end_if_quiet, fail_execution
 from noetl_engine.decide.plan import (
     Arrive,
     Drained,
@@ -23,7 +23,7 @@ from noetl_engine.decide.plan import (
     Unit,
     Variables,
 )
-from noetl_engine.errors import EvaluateError
+from noetl_engine.errors import EvaluateError, evaluating
 from noetl_engine.playbook.model import Arc, Loop, LoopMode, RouterForm, RouterMode, Step
 from noetl_engine.state.context import drained, scope_of
 from noetl_engine.state.model import Phase
@@ -69,33 +69,6 @@ def _decide(draft: Draft, work: "Callable[[Routing], None]") -> None:
     end_if_quiet(draft)
 
 
-def end_if_quiet(draft: Draft) -> None:
-    """Append the terminal event when nothing is left to happen (R5)."""
-    state = draft.state
-    if state.ended or state.running or state.waiting:
-        return
-    failed = state.failed
-    if not failed:
-        _append_end(draft, EventType.PLAYBOOK_COMPLETED, "COMPLETED", {"status": "COMPLETED"})
-        return
-    text = f"Failed steps: {', '.join(failed)}"
-    meta = {"status": "FAILED", "error": text, "failed_steps": list(failed)}
-    _append_end(draft, EventType.PLAYBOOK_FAILED, "FAILED", meta)
-
-
-def fail_execution(draft: Draft, error: EvaluateError) -> None:
-    """End the execution because a decision can't be made (R14)."""
-    text = f"Orchestrator evaluate failed: {error}"
-    meta = {"emitted_by": "orchestrator", "reason": "evaluate_error", "error": text}
-    _append_end(draft, EventType.PLAYBOOK_FAILED, "FAILED", meta, {"error": text})
-
-
-def _append_end(
-    draft: Draft, event_type: EventType, status: str, meta: Json, context: Json = None
-) -> None:
-    draft.append(draft.engine_row(event_type, "playbook", status, context, meta=meta))
-
-
 class Routing:
     """Works out the routing of one completion or failure on a plan."""
 
@@ -121,7 +94,8 @@ class Routing:
             # The iterations of a loop end before it does, a step's own rules count after its `set`.
             flat = {**plan.flat(), **updates} if step.loop is not None else plan.flat()
             scope = {**scope_of(flat), "output": output}
-            values, failed = render_set(step.set, scope)
+            with evaluating(name, "set"):
+                values, failed = render_set(step.set, scope)
             plan.unit.variables.append(Variables(name, values, failed))
             plan.set_values(values)
         if sources:
@@ -172,8 +146,10 @@ class Routing:
             return list(indexes)
         matched = []
         for index in indexes:
-            guard = router.arcs[index].when
-            if guard is None or condition_holds(guard, scope):
+            arc = router.arcs[index]
+            with evaluating(step.name, f"the guard of the arc to '{arc.target}'"):
+                holds = arc.when is None or condition_holds(arc.when, scope)
+            if holds:
                 matched.append(index)
                 if router.mode is RouterMode.EXCLUSIVE:
                     break
@@ -260,7 +236,8 @@ class Routing:
         if not arc.set:
             return Token(source, index, arc.args)
         plan = self.plan
-        values, failed = render_set(arc.set, {**scope_of(plan.flat()), **self._failure})
+        with evaluating(source, f"'set' of the arc to '{arc.target}'"):
+            values, failed = render_set(arc.set, {**scope_of(plan.flat()), **self._failure})
         variables = Variables(source, values, failed, arc=arc.target)
         plan.unit.variables.append(variables)
         plan.set_values(values)
@@ -292,7 +269,9 @@ class Routing:
         entry = Entry(name, tokens)
         if step.when is not None or step.admit:
             scope = scope_of(plan.flat_of(entry))
-            if not admits(step, scope):
+            with evaluating(name, "when"):
+                admitted = admits(step, scope)
+            if not admitted:
                 return self._follow(step, entry, scope)
         if step.loop is not None:
             self._open_loop(step.loop, entry)
@@ -330,9 +309,11 @@ class Routing:
             return
         plan = self.plan
         scope = scope_of(plan.flat_of(entry))
-        rendered = render_collection(loop.collection, scope)
-        entry.elements = elements_of(rendered, expression=loop.collection)
-        entry.limit = limit_of(loop, scope, total=len(entry.elements), most=most)
+        with evaluating(entry.step, "loop.in"):
+            rendered = render_collection(loop.collection, scope)
+            entry.elements = elements_of(rendered, expression=loop.collection)
+        with evaluating(entry.step, "loop.spec.max_in_flight"):
+            entry.limit = limit_of(loop, scope, total=len(entry.elements), most=most)
 
     def _count_round(self) -> None:
         self.rounds += 1
@@ -349,8 +330,8 @@ class Routing:
         if step is not None and arcs:
             if not ended:
                 return
-            output = with_self_copy({"status": "error", "error": error})
-            failure = {"output": output, "event": {"name": "call.error"}}
+            self._keep_updates(name)
+            failure = {"output": self._error_of(name, error), "event": {"name": "call.error"}}
             matched = self._matching(step, {**scope_of(plan.flat()), **failure}, arcs)
             if matched:
                 # A failed step leaves no result, so its arcs' `set` is where the error can go;
@@ -360,6 +341,25 @@ class Routing:
                 self._failure = {}
                 return
         self._block(name)
+
+    def _keep_updates(self, name: str) -> None:
+        """Keep what the good iterations of a failed loop, or a failed answer, set."""
+        cause, ref = self.draft.state.causes.get(name), self.draft.state.step(name).result
+        is_of_this_run = cause is not None and cause.kind == "soft"
+        if ref is None or (ref.kind != "loop" and not is_of_this_run):
+            return
+        sources = self._sources_of(name)
+        if sources:
+            self.plan.unit.from_results = sources
+            self.plan.set_values(self._values_of(sources))
+
+    def _error_of(self, name: str, error: str) -> Json:
+        """Return the ``output`` of an error arc."""
+        output: dict[str, Json] = {"status": "error", "error": error}
+        cause = self.draft.first_cause_of(name)
+        if cause is not None:
+            output |= {"task": cause.task, "iteration": cause.iteration, "message": cause.message}
+        return with_self_copy(output)
 
     def _block(self, name: str) -> None:
         plan, draft = self.plan, self.draft

@@ -163,8 +163,17 @@ def _append_started(
     meta: Json = None,
 ) -> None:
     note: dict[str, Json] = {"version": message.version, "commands": generated}
+    note |= draft.begin_deadline(draft.playbook.timeout_seconds)
+    context: dict[str, Json] = {
+        "catalog_id": str(message.catalog_id),
+        "execution_id": str(message.execution_id),
+        "path": message.path,
+        "workload": workload,
+    }
     if take_over is not None:
         note["restart"] = asdict(take_over)
+        if take_over.input:
+            context["input"] = take_over.input  # masked in answers like the workload
     meta = {
         **(meta or {}),
         "emitted_at": format_time(draft.facts.now),
@@ -189,12 +198,7 @@ def _append_started(
         node_id=PLAYBOOK_NODE,
         node_type="execution",
         parent_execution_id=message.parent_execution_id,
-        context={
-            "catalog_id": str(message.catalog_id),
-            "execution_id": str(message.execution_id),
-            "path": message.path,
-            "workload": workload,
-        },
+        context=context,
         meta=meta,
         note=note,
     )

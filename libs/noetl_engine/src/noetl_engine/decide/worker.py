@@ -25,7 +25,8 @@ from noetl_engine.decide.rows import (
 )
 from noetl_engine.lease import fits
 from noetl_engine.outputs import Answer
-from noetl_engine.state.fold import ENGINE_TYPES, SOFT_SUCCESS
+from noetl_engine.state.failures import is_failure, is_soft_error
+from noetl_engine.state.fold import ENGINE_TYPES
 from noetl_engine.state.identity import command_number
 from noetl_engine.state.memory import RUN_ENDS
 from noetl_engine.state.model import CommandState
@@ -151,13 +152,15 @@ def find_command(draft: Draft, event: WireEvent) -> CommandState | None:
     command_id = command_id_of_event(event)
     if command_id is not None:
         command = state.commands.get(command_number(command_id) or 0)
-        return command if command is not None and command.command_id == command_id else None
+        is_named = command is not None and command.command_id == command_id
+        return command if is_named and command is not None and command.wait is None else None
     if event.event_type not in _RUN_TYPES:
         return None
     step = state.steps.get(event.step)
     if step is None or step.command is None:
         return None
-    return state.commands.get(step.command)
+    command = state.commands.get(step.command)
+    return None if command is None or command.wait is not None else command
 
 
 def decide_start_of_command(draft: Draft, message: CommandStartMessage) -> None:
@@ -230,7 +233,7 @@ def _held_command(draft: Draft, hold: Hold) -> CommandState | None:
     command = draft.state.commands.get(hold.event_id)
     if command is None or command.command_id != hold.command_id or command.parked is not None:
         return None
-    if command.step != hold.step:
+    if command.step != hold.step or command.wait is not None:
         return None
     fitting = fits(
         command, worker_id=hold.worker_id, instance=hold.instance, attempts=hold.attempts
@@ -272,13 +275,12 @@ def after_end(draft: Draft, row: EventRow, command: CommandState) -> None:
     if draft.state.ended:
         return
     draft.trigger = row.event_id
+    failed = is_failure(row)
     if command.claims:
-        failed = row.event_type == EventType.COMMAND_FAILED
-        error = (row.status or "").lower() not in SOFT_SUCCESS
-        after_claim(draft, command, failed=failed, error=error)
+        after_claim(draft, command, failed=failed, error=is_soft_error(row))
     elif command.index is not None:
-        after_iteration(draft, command, failed=row.event_type == EventType.COMMAND_FAILED)
-    elif row.event_type == EventType.COMMAND_FAILED:
+        after_iteration(draft, command, failed=failed)
+    elif failed:
         route_failure(draft, command.step, command.error or "", ended=True)
     else:
         route_completion(draft, command.step)

@@ -4,78 +4,25 @@ The JSON Schema is made from this, and the linter knows unknown, misplaced and i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from noetl_contract.tools import TOOL_KINDS
 
-from noetl_engine.playbook.model import Value
-
-type Schema = dict[str, Value]
-
-ANY: Final[Schema] = {}
-STRING: Final[Schema] = {"type": "string"}
-# Outside of `tool` and `next` any scalar is taken as its text.
-TEXT: Final[Schema] = {"type": ["string", "number", "boolean"]}
-BOOLEAN: Final[Schema] = {"type": "boolean"}
-INTEGER: Final[Schema] = {"type": "integer"}
-NUMBER_OR_TEMPLATE: Final[Schema] = {"type": ["number", "string"]}
-OBJECT: Final[Schema] = {"type": "object"}
-LIST: Final[Schema] = {"type": "array"}
-
-
-def one_of(*words: str) -> Schema:
-    """Return the schema of one of a few words."""
-    return {"enum": list(words)}
-
-
-def reference(level: str) -> Schema:
-    """Return the schema of a mapping that is described elsewhere."""
-    return {"$ref": f"#/$defs/{level}"}
-
-
-def list_of(item: Schema) -> Schema:
-    """Return the schema of a list with items of one kind."""
-    return {"type": "array", "items": item}
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a mapping.
-
-    Attributes:
-        doc: What it is for.
-        schema: What its value looks like, as JSON Schema.
-        inert: What happens to it instead, when nothing listens to it.
-        is_required: Whether the mapping makes no sense without it.
-    """
-
-    doc: str
-    schema: Schema = field(default_factory=dict)
-    inert: str | None = None
-    is_required: bool = False
-
-
-def level_of(schema: Value) -> str | None:
-    """Return the level that a schema refers to."""
-    target = schema.get("$ref") if isinstance(schema, dict) else None
-    return target.rpartition("/")[2] if isinstance(target, str) else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """One kind of mapping.
-
-    Attributes:
-        doc: What it describes.
-        keys: The keys it knows.
-        is_open: Whether keys it doesn't know are somebody's data.
-    """
-
-    doc: str
-    keys: Mapping[str, Key]
-    is_open: bool = False
-
+from noetl_engine.playbook.levels import (
+    ANY,
+    BOOLEAN,
+    INTEGER,
+    LIST,
+    NUMBER_OR_TEMPLATE,
+    OBJECT,
+    STRING,
+    TEXT,
+    Key,
+    Level,
+    list_of,
+    one_of,
+    reference,
+)
 
 _IGNORED: Final = "it is ignored"
 
@@ -91,6 +38,8 @@ PLAYBOOK: Final = Level(
             list_of(reference("Step")),
             is_required=True,
         ),
+        "spec": Key("Limits and rules of an execution.", reference("PlaybookSpec")),
+        "on_failure": Key("What a failed execution starts or calls.", reference("OnFailure")),
         "keychain": Key("Credentials the playbook needs.", list_of(reference("KeychainEntry"))),
         "workbook": Key("Tools that steps may refer to.", list_of(reference("WorkbookTask"))),
         "executor": Key(
@@ -99,6 +48,37 @@ PLAYBOOK: Final = Level(
             inert="it is ignored: the entry is the step named 'start'",
         ),
         "vars": Key("Old name of workload.", ANY, inert="it is ignored, write 'workload'"),
+    },
+)
+PLAYBOOK_SPEC: Final = Level(
+    doc="Limits and rules of an execution.",
+    keys={
+        "timeout": Key("Deadline of an execution from its start: 30, 30s, 5m or 1h.", TEXT),
+        "errors": Key(
+            "What a soft error does to its step: it completes, or fails as by a hard one.",
+            one_of("continue", "fail"),
+        ),
+    },
+)
+ON_FAILURE: Final = Level(
+    doc="What a failed execution starts or calls.",
+    keys={
+        "playbook": Key("Path of the playbook that is started with the failure.", TEXT),
+        "version": Key("Its version; without one the newest.", INTEGER),
+        "payload": Key("More for its payload; no templates.", OBJECT),
+        "webhook": Key(
+            "Address that the failure is sent to, or a mapping with `url` and `headers`.",
+            {
+                "anyOf": [
+                    TEXT,
+                    {
+                        "type": "object",
+                        "properties": {"url": TEXT, "headers": OBJECT},
+                        "required": ["url"],
+                    },
+                ]
+            },
+        ),
     },
 )
 METADATA: Final = Level(
@@ -337,14 +317,15 @@ TOOL: Final = Level(
         "args": Key("Other name of input.", ANY),
         "auth": Key("Credential alias.", ANY),
         "credential": Key("Other name of auth.", ANY),
-        "libs": Key("Libraries.", ANY),
+        "libs": Key("Libraries.", ANY, inert="a script has the standard library only"),
         "command": Key("Command line or SQL.", ANY),
         "output_select": Key("Fields that stay inline when the result is stored.", ANY),
         **{name: Key(doc, STRING) for name, doc in {
             "code": "Program text; it is a template first.", "url": "Address.",
             "method": "HTTP method.", "query": "Query text.",
             "connection": "Connection string."}.items()},
-        "params": Key("Query parameters.", OBJECT),
+        "params": Key("Parameters of a request or of SQL.",
+                      {"type": ["object", "array", "string"]}),
         "headers": Key("HTTP headers.",
                        {"type": "object", "additionalProperties": {"type": "string"}}),
         "retry": Key("Tries of a failing tool.", ANY),
@@ -421,6 +402,8 @@ TOOL_OUTPUT: Final = Level(
 
 LEVELS: Final[Mapping[str, Level]] = {
     "Playbook": PLAYBOOK,
+    "PlaybookSpec": PLAYBOOK_SPEC,
+    "OnFailure": ON_FAILURE,
     "Metadata": METADATA,
     "Executor": EXECUTOR,
     "KeychainEntry": KEYCHAIN_ENTRY,

@@ -158,6 +158,7 @@ class Task:
         verbatim: ``set``, ``spec``, ``command`` and the argument block (named ``input``) as
             they travel to the worker, unrendered. Absent keys are absent.
         rendered: The keys the server renders; ``kind`` included.
+        line: One-based line of the item in the text.
         left: Texts in ``rendered`` that name what only the running pipeline has, and therefore
             travel as they are too.
     """
@@ -166,6 +167,7 @@ class Task:
     tool: Tool
     verbatim: ValueMap = field(default_factory=dict)
     rendered: ValueMap = field(default_factory=dict)
+    line: int | None = field(default=None, compare=False)
     left: frozenset[str] = frozenset()
 
 
@@ -205,6 +207,7 @@ class Step:
         output_select: From ``output.output_select``, else the single tool's own list.
         own_templates: Templates that the playbook keeps as values, in its workload and in
             ``set`` blocks. A worker renders them where they are used, unlike data from outside.
+        line: One-based line of its name in the text.
     """
 
     name: str
@@ -219,6 +222,7 @@ class Step:
     timeout_seconds: float | None = None
     output_select: tuple[str, ...] = ()
     own_templates: frozenset[str] = frozenset()
+    line: int | None = field(default=None, compare=False)
 
     @property
     def arcs(self) -> tuple[Arc, ...]:
@@ -235,6 +239,30 @@ class KeychainEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An address that is told of the end of an execution, by a worker."""
+
+    url: str
+    headers: ValueMap = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFailure:
+    """What a failed execution starts or calls.
+
+    Attributes:
+        playbook: Path of a playbook; with ``version`` one version of it.
+        payload: More for its payload, as written.
+        webhook: An address.
+    """
+
+    playbook: str | None = None
+    version: int | None = None
+    payload: ValueMap = field(default_factory=dict)
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Playbook:
     """A valid playbook.
 
@@ -243,6 +271,11 @@ class Playbook:
         path: ``metadata.path``; it selects the command pool.
         steps: By name, in document order; always contains ``start``.
         workload: Execution defaults; empty when the block is not a mapping.
+        timeout_seconds: ``spec.timeout``, the deadline of an execution; ``None`` when absent or not
+            understood.
+        fails_softly: Whether a soft error fails its step (``spec.errors``); None where the
+            playbook leaves it to the server.
+        on_failure: What a failed execution starts or calls.
     """
 
     name: str
@@ -250,6 +283,9 @@ class Playbook:
     steps: Mapping[str, Step]
     workload: ValueMap = field(default_factory=dict)
     keychain: tuple[KeychainEntry, ...] = ()
+    timeout_seconds: float | None = None
+    fails_softly: bool | None = None
+    on_failure: OnFailure | None = None
 
     @property
     def start(self) -> Step:

@@ -6,7 +6,8 @@ from typing import Final
 
 from noetl_contract.tools import CREDENTIAL_KEYS, TOOL_KINDS, TOOLS, KeyType, ToolKey, ToolKind
 
-from noetl_engine.playbook.language import LEVELS, Key, Level, Schema
+from noetl_engine.playbook.language import LEVELS
+from noetl_engine.playbook.levels import Key, Level, Schema
 from noetl_engine.playbook.model import Value
 
 SCHEMA_ID: Final = "https://noetl.io/schema/playbook.schema.json"
@@ -22,6 +23,7 @@ _TYPES: Final[dict[KeyType, tuple[str, ...]]] = {
     KeyType.TEXTS: ("object", "string"),
     KeyType.LIST: ("array", "string"),
     KeyType.TEXT_LIST: ("array", "string"),
+    KeyType.LIST_OR_MAPPING: ("array", "object", "string"),
 }
 _TEMPLATE: Final = r"\{[{%]"
 # The old notations of `next` beside the router.

@@ -22,14 +22,16 @@ def begin_restart(draft: Draft, message: ExecuteMessage, view: OriginView | None
     the decisions that follow.
 
     Raises:
-        StartRefused: 409, there is nothing to go on from; 422, the request or the playbook
-            doesn't fit what the origin has done.
+        StartRefused: 404, there is no such origin; 409, there is nothing to go on from; 422, the
+            request or the playbook doesn't fit what the origin has done.
     """
     restart = message.restart
     if restart is None or view is None or draft.state.start_event_id:
         started_answer(draft)
         return
     origin = view.state
+    if origin is None or view.started is None:
+        raise StartRefused(404, f"Execution not found: {restart.execution_id}")
     if not origin.ended:
         raise StartRefused(409, f"Execution {origin.execution_id} still runs: cancel it first")
     take_over = _plan(draft.playbook, restart, origin)
@@ -40,6 +42,8 @@ def begin_restart(draft: Draft, message: ExecuteMessage, view: OriginView | None
     _check_graph(draft.playbook, message.version, origin)
     context = view.started.context if isinstance(view.started.context, dict) else {}
     workload = context.get("workload") or {}
+    if message.trace is None:
+        message = message.model_copy(update={"trace": origin.trace})
     begin(
         draft,
         message,

@@ -26,6 +26,7 @@ _OF_A_RUN = frozenset(
 ORIGIN_TYPES = _OF_A_RUN | {
     EventType.STEP_ENTER,
     EventType.COMMAND_ISSUED,
+    EventType.WAIT_STARTED,
     EventType.COMMAND_CLAIMED,
     EventType.EXECUTION_RESTORED,
 }
@@ -37,13 +38,13 @@ class OriginView:
     """An execution that ended, as its restart looks at it.
 
     Attributes:
-        state: The fold of its log.
+        state: The fold of its log; None for an unknown execution.
         started: Its first row, with the workload.
         ended: Its terminal row; None while it runs.
     """
 
-    state: State
-    started: EventRow
+    state: State | None
+    started: EventRow | None
     ended: EventRow | None
 
 
@@ -110,7 +111,7 @@ class OriginLog:
         match row.event_type:
             case EventType.STEP_ENTER:
                 self._enter(row, note)
-            case EventType.COMMAND_ISSUED:
+            case EventType.COMMAND_ISSUED | EventType.WAIT_STARTED:
                 self._issue(row)
             case EventType.COMMAND_CLAIMED:
                 run = self._open.get(note.get("command", 0))

@@ -10,7 +10,7 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.commands.build import BuiltCommand, LoopElement
 from noetl_engine.decide.draft import PLAYBOOK_NODE, Draft
-from noetl_engine.decide.route import end_if_quiet
+from noetl_engine.decide.ends.terminal import end_if_quiet
 from noetl_engine.decide.worker import after_end
 from noetl_engine.outputs import NeedRows, OriginNeed
 from noetl_engine.restart.origin import NewWorkload, OriginLog, RecordedRun

@@ -8,6 +8,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Worker rows without it, and every row with ``inert``, change nothing but the position.
 ``instance``, ``attempts``, ``holds``
     Of a ``command.claimed``: the rest of the hold.
+``deadline``
+    Of a ``playbook_started``: the timer of the execution's deadline, and its seconds.
 ``collection``, ``limit``, ``own``, ``args``
     Of a loop's ``step.enter``: the parts of its iterations.
 ``queued``
@@ -16,8 +18,18 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Of a ``command.issued``: its tool waits for a child; its timeout of a callback in seconds.
 ``parked``
     Of a ``command.completed``: the command stays open until its callback.
+``fails``
+    Of the end of a run that answered with an error: its step fails, as the playbook asks for.
 ``callback``, ``index``
     Of a callback's ``call.done``: ``ends`` the parked command or comes ``early``; which iteration.
+``wait``
+    Of a ``wait.started``: what ends it.
+``reminder``, ``reminders``
+    Of a ``wait.reminder``: the timer of the next one; how many there were.
+``kept``
+    Of a ``signal.received`` that nothing waited for: name, size, and who may take it.
+``took``
+    Of a wait's ``call.done``: the position of the kept signal that ended it.
 ``restart``, ``workload``, ``over``
     Of a restarted execution: what it takes over, of its first row; of its ``execution.restored``,
     that the workload is changed, and that it has taken over all.
@@ -36,8 +48,15 @@ from noetl_contract.events import (
     EventType,
     ExecutionStatus,
 )
+from noetl_contract.failures.cause import cause_of
 from noetl_contract.json import Json
 
+from noetl_engine.state.failures import (
+    count_soft_error,
+    error_of,
+    note_answer,
+    note_failure,
+)
 from noetl_engine.state.identity import command_id_of, fingerprint, moment_of, worker_of
 from noetl_engine.state.model import (
     REMEMBERED_EVENTS,
@@ -51,6 +70,8 @@ from noetl_engine.state.model import (
     TakeOver,
 )
 from noetl_engine.state.routing_changes import apply_operations, drop_arrivals
+from noetl_engine.state.wait_effects import on_reminder, on_signal
+from noetl_engine.state.waiting import Wait
 
 _NO_NOTE: Mapping[str, Json] = {}
 # Types of the engine's own rows; posted from outside they must change nothing.
@@ -62,10 +83,12 @@ ENGINE_TYPES = frozenset(
         EventType.STEP_SKIPPED,
         EventType.CTX_UPDATED,
         EventType.COMMAND_ISSUED,
+        EventType.WAIT_STARTED,
+        EventType.WAIT_REMINDER,
+        EventType.SIGNAL_RECEIVED,
         EventType.EXECUTION_RESTORED,
     }
 )
-SOFT_SUCCESS = frozenset({"success", "completed", "ok"})
 PARKING_KINDS = frozenset({"container"})
 
 
@@ -113,6 +136,8 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.trace = meta.get("trace")
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
+    deadline = note.get("deadline")
+    state.deadline = None if deadline is None else (deadline[0], deadline[1])
     state.workload = row.position
     if "restart" in note:
         state.take_over = TakeOver(**note["restart"])
@@ -134,8 +159,18 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
         state.status = status
         meta = row.meta if isinstance(row.meta, dict) else {}
         state.error = row.error or meta.get("error")
+        cause = cause_of(meta.get("cause"))
+        if cause is not None and cause.kind == "evaluate" and cause.step is not None:
+            _note_undecided(state, state.step(cause.step))
 
     return on_end
+
+
+def _note_undecided(state: State, step: StepState) -> None:
+    """Count a step that could not be entered as failed; one that had completed stays that."""
+    state.progress.current_step = step.name
+    if step.outcome is not Phase.COMPLETED:
+        state.set_outcome(step, Phase.FAILED)
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -143,26 +178,6 @@ def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> Non
     for name in context.get("values") or {}:
         state.variables[name] = (row.position, None)
     state.context_version += 1
-
-
-def _set_outcome(state: State, step: StepState, outcome: Phase) -> None:
-    """Move the progress counters with the newest run of a step."""
-    progress = state.progress
-    if step.outcome is Phase.PENDING:
-        progress.total_steps += 1
-    elif step.outcome is Phase.RUNNING:
-        progress.running_steps -= 1
-    elif step.outcome is Phase.COMPLETED:
-        progress.completed_steps -= 1
-    else:
-        progress.failed_steps -= 1
-    step.outcome = outcome
-    if outcome is Phase.RUNNING:
-        progress.running_steps += 1
-    elif outcome is Phase.COMPLETED:
-        progress.completed_steps += 1
-    else:
-        progress.failed_steps += 1
 
 
 def _begin(state: State, step: StepState) -> None:
@@ -174,9 +189,10 @@ def _begin(state: State, step: StepState) -> None:
     step.loop = None
     step.queued = None
     step.error = None
+    state.causes.pop(step.name, None)
     state.running[step.name] = None
     state.progress.current_step = step.name
-    _set_outcome(state, step, Phase.RUNNING)
+    state.set_outcome(step, Phase.RUNNING)
 
 
 def _end(state: State, step: StepState, phase: Phase) -> None:
@@ -184,7 +200,7 @@ def _end(state: State, step: StepState, phase: Phase) -> None:
     step.loop = None
     step.command = None
     state.running.pop(step.name, None)
-    _set_outcome(state, step, phase)
+    state.set_outcome(step, phase)
 
 
 def _on_enter(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -245,6 +261,11 @@ def _on_issued(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
         step.loop.begin_iteration(command.index)
 
 
+def _on_wait_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    _on_issued(state, row, note)
+    state.commands[row.event_id].wait = Wait.of_note(note["wait"])
+
+
 def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
@@ -258,6 +279,7 @@ def _on_claimed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command.heard_at = None
     command.call = None
     command.error = None
+    state.answered.pop(command.event_id, None)
 
 
 def _heard(state: State, row: EventRow, note: Mapping[str, Json]) -> CommandState | None:
@@ -288,7 +310,11 @@ def _on_call_done(state: State, row: EventRow, note: Mapping[str, Json]) -> None
     command = _heard(state, row, note)
     if command is None:
         return
+    took = note.get("took")
+    if took is not None:
+        state.signals = [kept for kept in state.signals if kept.position != took]
     command.call = row.position
+    note_answer(state, command, row)
     if command.index is None and not command.claims:
         _take_result(state, state.step(command.step), row.position)
 
@@ -298,13 +324,18 @@ def _on_callback(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = state.commands.get(note.get("command", 0))
     if command is None:
         return
-    _count_soft_error(state, row)
+    fails = "fails" in note
+    if not fails:
+        count_soft_error(state, command, row)
     if note["callback"] != "ends":
         command.callback = row.position
         return
     step = _close(state, command)
     if step.loop is None:
         _take_result(state, step, row.position)
+    if fails:
+        _fail(state, step, command, row)
+    elif step.loop is None:
         _end(state, step, Phase.COMPLETED)
     else:
         step.loop.finished += 1
@@ -316,15 +347,10 @@ def _take_result(state: State, step: StepState, position: int) -> None:
     state.context_version += 1
 
 
-def _count_soft_error(state: State, row: EventRow) -> None:
-    if (row.status or "").lower() not in SOFT_SUCCESS:
-        state.progress.soft_errors += 1
-
-
 def _on_call_error(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is not None:
-        command.error = _error_of(row)
+        command.error = error_of(row)
 
 
 def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
@@ -335,7 +361,10 @@ def _on_completed(state: State, row: EventRow, note: Mapping[str, Json]) -> None
         command.parked = row.position
         return
     step = _close(state, command)
-    _count_soft_error(state, row)
+    if "fails" in note:
+        _fail(state, step, command, row)
+        return
+    count_soft_error(state, command, row)
     loop = step.loop
     if command.claims:
         return  # the decision notes the effect of its rows as an operation
@@ -357,10 +386,12 @@ def _on_failed(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     command = _heard(state, row, note)
     if command is None:
         return
-    command.error = _error_of(row) or command.error
-    step = _close(state, command)
-    if step.error is None:
-        step.error = command.error or ""
+    _fail(state, _close(state, command), command, row)
+
+
+def _fail(state: State, step: StepState, command: CommandState, row: EventRow) -> None:
+    """End a run, and its step or its part of a loop, as failed."""
+    note_failure(state, step, command, row)
     if step.loop is None or command.claims:
         _end(state, step, Phase.FAILED)
     else:
@@ -379,17 +410,18 @@ def _close(state: State, command: CommandState) -> StepState:
 def _end_loop(state: State, step: StepState, loop: LoopState, position: int) -> None:
     if loop.failed:
         if not loop.in_flight:
+            if loop.frame is None:
+                # What went well is there for the steps that deal with the failure.
+                _gather(state, step, loop, position)
             _end(state, step, Phase.FAILED)
     elif loop.frame is None and loop.finished >= loop.total:
-        step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
-        state.context_version += 1
+        _gather(state, step, loop, position)
         _end(state, step, Phase.COMPLETED)
 
 
-def _error_of(row: EventRow) -> str | None:
-    context = (row.result or {}).get("context")
-    error = context.get("error") if isinstance(context, dict) else None
-    return error if isinstance(error, str) else None
+def _gather(state: State, step: StepState, loop: LoopState, position: int) -> None:
+    step.result = ResultRef("loop", loop.entered, position, loop.total, tuple(loop.bare))
+    state.context_version += 1
 
 
 _ENGINE_ONLY = ENGINE_TYPES | TERMINAL_TYPES | {EventType.COMMAND_CLAIMED}
@@ -402,6 +434,9 @@ _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] 
     EventType.STEP_SKIPPED: _on_skipped,
     EventType.CTX_UPDATED: _on_variables,
     EventType.COMMAND_ISSUED: _on_issued,
+    EventType.WAIT_STARTED: _on_wait_started,
+    EventType.WAIT_REMINDER: on_reminder,
+    EventType.SIGNAL_RECEIVED: on_signal,
     EventType.COMMAND_CLAIMED: _on_claimed,
     EventType.COMMAND_STARTED: _on_command_started,
     EventType.CALL_DONE: _on_call_done,

@@ -14,6 +14,7 @@ RUN_ENDS = frozenset({EventType.COMMAND_COMPLETED, EventType.COMMAND_FAILED})
 _RESULT_ROWS = frozenset(
     {EventType.PLAYBOOK_STARTED, EventType.EXECUTION_RESTORED, EventType.CTX_UPDATED}
 )
+_OPENING_ROWS = frozenset({EventType.COMMAND_ISSUED, EventType.WAIT_STARTED})
 
 
 class Memory:
@@ -36,7 +37,7 @@ class Memory:
             if event_type in _RESULT_ROWS and "inert" not in note:
                 values.take_row(row)
             fold(state, row)
-            if event_type == EventType.COMMAND_ISSUED and row.event_id in state.commands:
+            if _is_read_later(state, row, note):
                 values.take_row(row)
             elif event_type == EventType.STEP_ENTER and _issues_later(state, row):
                 values.take_row(row)
@@ -89,6 +90,13 @@ def _issues_later(state: State, row: EventRow) -> bool:
     step = state.steps.get(row.node_name or "")
     begun = None if step is None else step.loop or step.queued
     return begun is not None and begun.entered == row.position
+
+
+def _is_read_later(state: State, row: EventRow, note: dict[str, Json]) -> bool:
+    """Return whether a row opens a command or a wait, or is a signal that was kept."""
+    if row.event_type in _OPENING_ROWS:
+        return row.event_id in state.commands
+    return row.event_type == EventType.SIGNAL_RECEIVED and "kept" in note
 
 
 def is_callback(row: EventRow) -> bool:

@@ -10,9 +10,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject
 
 from noetl_engine.outputs import Progress
+from noetl_engine.state.waiting import KeptSignal, Wait
 
 # Worker events whose ids are remembered, so that a repetition is recognised without a look-up.
 REMEMBERED_EVENTS = 384
@@ -191,6 +193,16 @@ class CommandState:
     """Position of the ``command.completed`` since which it waits for a callback."""
     callback: int | None = None
     """Position of a callback that came before the ``command.completed``."""
+    wait: Wait | None = field(default=None, kw_only=True)
+    """What the engine itself waits for: there is no command, and nobody holds it."""
+
+    @property
+    def timers(self) -> list[int]:
+        """Timer rows that end with it; those of a command of a worker are left to come."""
+        if self.wait is None:
+            return []
+        reminder = self.wait.reminder
+        return [self.event_id] if reminder is None else [self.event_id, reminder]
 
 
 @dataclass(slots=True)
@@ -256,6 +268,16 @@ class State:
     renamed: dict[str, int] = field(default_factory=dict)
     """``id:fingerprint`` as sent → id under which a colliding event was stored."""
     progress: Progress = field(default_factory=Progress)
+    deadline: tuple[int, float] | None = None
+    """The timer of the execution's deadline, and its seconds from the start."""
+    signals: list[KeptSignal] = field(default_factory=list)
+    """Signals that no wait has taken yet, the oldest first."""
+    causes: dict[str, Cause] = field(default_factory=dict)
+    """Failures of the present or last run of steps, of each the first."""
+    soft: Cause | None = None
+    """The first soft error."""
+    answered: dict[int, Cause] = field(default_factory=dict)
+    """Soft errors in the results of open commands."""
     take_over: TakeOver | None = None
     """Of a restarted execution, until it has what its origin has done."""
     context_version: int = 0
@@ -272,6 +294,25 @@ class State:
         if step is None:
             step = self.steps[name] = StepState(name)
         return step
+
+    def set_outcome(self, step: StepState, outcome: Phase) -> None:
+        """Move the progress counters with the newest run of a step."""
+        progress = self.progress
+        if step.outcome is Phase.PENDING:
+            progress.total_steps += 1
+        elif step.outcome is Phase.RUNNING:
+            progress.running_steps -= 1
+        elif step.outcome is Phase.COMPLETED:
+            progress.completed_steps -= 1
+        else:
+            progress.failed_steps -= 1
+        step.outcome = outcome
+        if outcome is Phase.RUNNING:
+            progress.running_steps += 1
+        elif outcome is Phase.COMPLETED:
+            progress.completed_steps += 1
+        else:
+            progress.failed_steps += 1
 
     def phase(self, name: str) -> Phase:
         """Return the phase of a step, pending when no event has named it."""

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 import orjson
 from noetl_contract.events import ExecutionStatus
+from noetl_contract.failures.cause import Cause, cause_of
 from noetl_contract.json import Json
 
 from noetl_engine.outputs import Progress
@@ -22,6 +23,7 @@ from noetl_engine.state.model import (
     StepState,
     TakeOver,
 )
+from noetl_engine.state.waiting import KeptSignal, Wait
 
 SNAPSHOT_FORMAT = 3
 
@@ -29,9 +31,11 @@ SNAPSHOT_FORMAT = 3
 _EXECUTION = attrgetter(*(field.name for field in fields(State)[:13]))
 """From the id to the error; what follows has a place of its own."""
 _FIELDS: Mapping[type, Callable[[object], Json]] = {
-    record: attrgetter(*(field.name for field in fields(record)))
-    for record in (StepState, LoopState, Queued, ResultRef, Arrival, CommandState, Progress)
-}
+    record: attrgetter(*(field.name for field in fields(record) if field.name != "wait"))
+    for record in (
+        StepState, LoopState, Queued, ResultRef, Arrival, CommandState, KeptSignal, Progress,
+    )
+}  # fmt: skip
 _MOMENTS = ("issued_at", "claimed_at", "started_at", "heard_at")
 
 
@@ -50,11 +54,25 @@ def dump_state(state: State) -> bytes:
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
             "progress": state.progress,
+            **({} if state.deadline is None else {"deadline": state.deadline}),
+            "waits": [
+                [command.event_id, *command.wait.dump()]
+                for command in state.commands.values()
+                if command.wait is not None
+            ],
+            "signals": state.signals,
+            "causes": {name: _cause(cause) for name, cause in state.causes.items()},
+            "soft": None if state.soft is None else _cause(state.soft),
+            "answered": [(number, _cause(cause)) for number, cause in state.answered.items()],
             **({} if state.take_over is None else {"take_over": asdict(state.take_over)}),
         },
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
     )
+
+
+def _cause(cause: Cause) -> Json:
+    return cause.model_dump(exclude_none=True)
 
 
 def _plain(value: object) -> Json:
@@ -82,6 +100,17 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    deadline = data.get("deadline")  # absent in those of the release before
+    state.deadline = None if deadline is None else (deadline[0], deadline[1])
+    for event_id, *wait in data.get("waits", ()):
+        state.commands[event_id].wait = Wait.load(wait)
+    state.signals = [KeptSignal(*signal) for signal in data.get("signals", ())]
+    # What the release before did not write is empty.
+    causes = data.get("causes", {}).items()
+    state.causes = {name: cause for name, one in causes if (cause := cause_of(one))}
+    state.soft = cause_of(data.get("soft"))
+    answered = data.get("answered", ())
+    state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}
     if "take_over" in data:
         state.take_over = TakeOver(**data["take_over"])
     return state

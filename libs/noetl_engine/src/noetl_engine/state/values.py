@@ -112,6 +112,8 @@ class Values:
             case EventType.COMMAND_ISSUED:
                 issued = {"action": row.node_type, "context": row.context, "meta": row.meta}
                 self.put(row.position, issued, size=_ISSUED_BYTES)
+            case EventType.WAIT_STARTED | EventType.SIGNAL_RECEIVED:
+                self.put(row.position, (row.result or {}).get("context") or {})
             case _:
                 pass
 
@@ -218,6 +220,7 @@ class Values:
 def context_positions(state: State) -> set[int]:
     """Return the positions of rows that make up the context of a new command."""
     positions = {state.workload, *(position for position, _ in state.variables.values())}
+    positions.update(kept.position for kept in state.signals)
     for step in state.steps.values():
         if step.result is not None and step.result.kind == "row":
             positions.add(step.result.last)

@@ -158,7 +158,40 @@ def python(code: str, **more: str) -> str:
         (python("result = 1", input='{a: "{{ steps.strt }}"}'), "undefined-name", "'start'?"),
         (python("result = 1", input='{a: "{{ workload.nam }}"}'), "undefined-name", "'name'?"),
         (python("result = 1", input='{a: "{{ event.name }}"}'), "undefined-name", "only in"),
-        (python("result = 1", input='{a: "1e5"}'), "retyped", "the number 100000.0"),
+        (python("result = 1", input='{a: "true"}'), "retyped", "becomes the value true"),
+        (python("result = 1", input='{a: "{{ token(name) }}"}'), "template", "function: token"),
+        (python("result = 1", libs="[requests]"), "inert", "the standard library only"),
+        (workflow(start(tool="tool: {kind: container}")), "tool-not-run", "no worker of ours"),
+        (
+            workflow(start(tool="tool: {kind: http, url: u, payload: {}}")),
+            "unknown-key",
+            "unknown key 'payload'",
+        ),
+        (
+            workflow(start(tool="tool: {kind: http, url: u, spec: {headers: {}}}")),
+            "misplaced-key",
+            "belongs in 'tool'",
+        ),
+        (
+            workflow(start(tool="tool: {kind: http, url: u, auth: {token: x}}")),
+            "missing-key",
+            "'auth' has no 'type': the step fails",
+        ),
+        (
+            workflow(start(tool="tool: [{kind: http, url: u, auth: {type: x}}]")),
+            "missing-key",
+            "unknown type 'x': it has no effect in a pipeline",
+        ),
+        (
+            workflow(start(tool="tool: {kind: script, script: {content: x}}")),
+            "missing-key",
+            "'script' needs 'type'",
+        ),
+        (
+            workflow(start(tool="tool: {kind: http, url: u, retry: {retry_on: [timeout, rain]}}")),
+            "inert",
+            "'rain' is no failure",
+        ),
         (
             python("result = 1") + "    loop: {in: rows, iterator: row}\n",
             "plain-text",
@@ -198,6 +231,16 @@ def test_retry_rules_speak_of_an_answer_and_only_their_syntax_is_checked():
 
     assert lint(workflow(start(tool=rule))) == []
     assert the_only(workflow(start(tool=rule.replace("==", "= =")))).rule == "template"
+
+
+def test_keys_that_mean_something_are_not_told():
+    tools = [
+        "{kind: http, url: u, retry: {retry_on: [timeout, 503, 5xx, PG_40001], max_attempts: 2}}",
+        "{kind: http, url: u, retry: {retry_on_status: [429]}, auth: {type: '{{ path }}'}}",
+        "{kind: postgres, auth: a, query: q, params: ['{{ path }}']}",
+    ]
+    for tool in tools:
+        assert lint(workflow(start(tool=f"tool: {tool}"))) == []
 
 
 def test_kinds_from_other_packages_can_be_named():

@@ -433,3 +433,12 @@ def test_every_example_parses_without_a_warning(path: Path):
 def test_header_alone_is_no_playbook():
     with pytest.raises(PlaybookError):
         parse_playbook(HEADER)
+
+
+@pytest.mark.parametrize("params", ["[1, '{{ x }}']", "{a: 1}", "'{{ rows }}'"])
+@pytest.mark.parametrize("kind", ["postgres", "duckdb", "ducklake"])
+def test_parameters_of_sql_are_a_list_or_a_mapping(kind: str, params: str):
+    tool = start_of(tool=f"tool: {{kind: {kind}, query: q, params: {params}}}").tool
+
+    assert isinstance(tool, Tool)
+    assert "params" in tool.config

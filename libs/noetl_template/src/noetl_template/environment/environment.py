@@ -13,6 +13,7 @@ from jinja2.utils import Namespace
 from noetl_template import operators
 from noetl_template.context import DialectEnvironment, RenderContext, TemplateFunction
 from noetl_template.environment.functions import FUNCTIONS
+from noetl_template.environment.loops import OF_LOOPS, of_loop
 from noetl_template.environment.predicates import PREDICATES
 from noetl_template.errors import EvaluationError
 from noetl_template.filters import filters_of
@@ -88,6 +89,8 @@ class TemplateEnvironment(DialectEnvironment):
                 return self._attribute(obj, argument)
             case Group() if argument in {"grouper", "list"}:
                 return obj[0 if argument == "grouper" else 1]
+            case list() if argument in OF_LOOPS:
+                return of_loop(obj, argument, self.dialect.undefined)
             case str() | list() | tuple():
                 return self._element(obj, argument)
             case Mapping() if dialect.kind(argument) is not Kind.MAP:

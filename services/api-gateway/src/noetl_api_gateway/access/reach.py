@@ -41,7 +41,8 @@ class Reach:
     ) -> bool:
         """Whether a caller reaches an execution.
 
-        A command reaches its own one, and reads the children that it has started.
+        A command reaches its own one, and reads the children that it has started and what its own
+        one goes on from.
 
         Raises:
             Refusal: 503, it can't be found out now.
@@ -52,7 +53,10 @@ class Reach:
             if not is_read:
                 return False
             place = await self._place(execution_id)
-            return place.exists and place.parent_execution_id == principal.execution_id
+            if place.exists and place.parent_execution_id == principal.execution_id:
+                return True
+            own = await self._place(principal.execution_id or 0)
+            return place.exists and execution_id in own.origin_execution_ids
         if principal.is_whole:
             return True
         place = await self._place(execution_id)

@@ -20,7 +20,9 @@ type Parameters = MultiDict[str]
 LONGEST_KEY = 500
 """Characters of an idempotency or deduplication key: a database index takes little more."""
 
-IDS = frozenset({"catalog_id", "event_id", "execution_id", "request_id", "subscription_id"})
+IDS = frozenset(
+    {"catalog_id", "event_id", "execution_id", "request_id", "schedule_id", "subscription_id"}
+)
 """Parameters of paths that are numbers."""
 _PARAMETER = re.compile(r"{(\w+):\w+}")
 _TRUE_WORDS = frozenset({"true", "1", "on", "yes", "t", "y"})

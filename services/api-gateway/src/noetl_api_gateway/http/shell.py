@@ -39,6 +39,7 @@ _SECRET_PATHS = (
     "/api/internal/cross-region/",
     "/api/internal/wallet/",
     "/api/gcp/token",
+    "/api/links/",
 )
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
 _BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"referer"})

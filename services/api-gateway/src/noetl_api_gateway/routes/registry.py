@@ -3,12 +3,11 @@
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, subscriptions
+from noetl_api_gateway.routes.catalog import entries, listeners, playbooks, schedules, subscriptions
 from noetl_api_gateway.routes.executions import (
     ehdb,
     reads,
     replay,
-    rerun,
     result_lists,
     results,
     start,
@@ -16,6 +15,7 @@ from noetl_api_gateway.routes.executions import (
     termination,
     variables,
 )
+from noetl_api_gateway.routes.executions.repair import rerun, restart
 from noetl_api_gateway.routes.ingress import deliveries
 from noetl_api_gateway.routes.internal import callbacks, outbox, projections
 from noetl_api_gateway.routes.secrets import credentials, keychain, sessions, wallet
@@ -27,6 +27,7 @@ from noetl_api_gateway.routes.system import (
     process,
     runtime,
 )
+from noetl_api_gateway.routes.waits import links, signals
 from noetl_api_gateway.routes.workers import commands, event_reads, events, pools
 from noetl_api_gateway.settings import Settings
 
@@ -34,12 +35,14 @@ _MODULES = (
     entries,
     listeners,
     playbooks,
+    schedules,
     subscriptions,
     ehdb,
     termination,
     reads,
     replay,
     rerun,
+    restart,
     result_lists,
     results,
     start,
@@ -58,6 +61,8 @@ _MODULES = (
     keys,
     process,
     runtime,
+    links,
+    signals,
     commands,
     event_reads,
     events,

@@ -1,5 +1,6 @@
 """Batches of starts, reruns, ends, replay, events by id, subscriptions."""
 
+import pytest
 from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.ingress import FinalizeMessage
@@ -180,6 +181,55 @@ async def test_a_rerun_of_the_unknown_is_named(world: World) -> None:
 
     assert (answer.status_code, answer.json()["error"]) == (404, text)
     assert wrong.status_code == 422
+
+
+async def test_a_restart_is_a_start_on_the_shard_of_its_origin(world: World) -> None:
+    origin = {"catalog_id": 9, "workload": {"a": 1}, "execution_pool": "gpu"}
+    world.backend.answer("executions.origin", origin)
+
+    answer = await world.post(
+        f"/api/executions/{EXECUTION_ID}/restart",
+        {"from_step": "load", "iteration": 3, "input": {"a": 2}},
+        idempotency_key="k",
+    )
+    bare = await world.client.post(f"/api/executions/{EXECUTION_ID}/restart")
+
+    first, second = world.backend.ingress
+    assert answer.json() == {
+        "execution_id": str(first["execution_id"]),
+        "status": "started",
+        "commands_generated": 1,
+        "origin_execution_id": str(EXECUTION_ID),
+    }
+    assert first["restart"] == {
+        "execution_id": EXECUTION_ID,
+        "from_step": "load",
+        "iterations": [3],
+        "input": {"a": 2},
+    }
+    assert first["idempotency_key"] == f"restart:{EXECUTION_ID}:k"
+    assert (first["payload"], first["execution_pool"]) == ({}, "gpu")
+    assert bare.status_code == 200
+    assert second["restart"]["from_step"] is None
+
+
+async def test_a_restart_may_take_another_version(world: World) -> None:
+    world.backend.answer("executions.origin", {"catalog_id": 9, "workload": {}})
+
+    await world.post(f"/api/executions/{EXECUTION_ID}/restart", {"version": "latest"})
+
+    first, second = world.backend.requests("resolve")
+    assert first == {"catalog_id": 9}
+    assert "path" in second
+    assert "version" not in second or second["version"] is None
+
+
+@pytest.mark.parametrize("body", [{"iteration": -1}, {"iteration": "x"}, {"input": 5}])
+async def test_a_restart_names_what_is_wrong(world: World, body: Json) -> None:
+    answer = await world.post(f"/api/executions/{EXECUTION_ID}/restart", body)
+
+    assert answer.status_code == 422
+    assert next(iter(body)) in answer.json()["error"]
 
 
 # -- ends --------------------------------------------------------------------------------------

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from noetl_common.errors import Permanent
 from noetl_contract.json import Json
+from noetl_engine.documents import is_schedule, lint_document
 from noetl_engine.playbook import PlaybookError, Problem, parse_playbook
 from noetl_engine.playbook.errors import DecodeError
 from noetl_engine.playbook.lint import Finding, Severity, lint
 from noetl_engine.playbook.yaml import compose, to_json
+from noetl_engine.schedule.model import Schedule
+from noetl_engine.schedule.read import read_schedule
 
 from noetl_catalog.entries.subscription import Subscription, read_subscription, subscription_problem
 
@@ -47,6 +50,7 @@ class Document:
     metadata: Json
     problems: tuple[Problem, ...]
     subscription: Subscription | None = None
+    schedule: Schedule | None = None
 
 
 def read_document(
@@ -57,7 +61,8 @@ def read_document(
     ``more_kinds`` of tools are accepted in addition to the built-in kinds.
 
     Raises:
-        InvalidDocument: no YAML, no metadata, no path, or a subscription that breaks a rule.
+        InvalidDocument: no YAML, no metadata, no path, or a subscription or schedule that breaks a
+            rule.
     """
     try:
         tree = to_json(compose(content))
@@ -76,6 +81,7 @@ def read_document(
     kind = (_first_text(tree.get("kind")) or resource_type).lower()
     if kind == "subscription" and (problem := subscription_problem(tree)) is not None:
         raise InvalidDocument(problem=problem)
+    schedule = _schedule(content) if kind == "schedule" else None
     return Document(
         path=path,
         kind=kind,
@@ -86,6 +92,7 @@ def read_document(
         metadata=dict(metadata),
         problems=_playbook_problems(content, more_kinds) if kind == "playbook" else (),
         subscription=read_subscription(tree) if kind == "subscription" else None,
+        schedule=schedule,
     )
 
 
@@ -100,7 +107,9 @@ def document_findings(
         whole = Finding(
             severity=Severity.ERROR, rule="document", message=error.message, line=1, column=1
         )
-        return in_text or [whole]
+        return in_text or _schedule_errors(content, resource_type) or [whole]
+    if document.kind == "schedule":
+        return lint_document(content)
     if document.kind != "playbook":
         return []
     return lint(content, more_kinds=more_kinds)
@@ -118,6 +127,28 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
     except PlaybookError as error:
         return error.problems[:_MOST_PROBLEMS]
     return ()
+
+
+def _schedule(content: str) -> Schedule:
+    """Return the schedule of a document.
+
+    Raises:
+        InvalidDocument: it has none; the text is the first error with its place.
+    """
+    schedule, findings = read_schedule(content)
+    if schedule is None:
+        first = next(one for one in findings if one.severity is Severity.ERROR)
+        place = f" at line {first.line} column {first.column}"
+        hint = f" ({first.hint})" if first.hint else ""
+        raise InvalidDocument(problem=f"Invalid schedule: {first.message}{hint}{place}")
+    return schedule
+
+
+def _schedule_errors(content: str, resource_type: str) -> list[Finding]:
+    """Return all errors of a schedule, of which the registration names the first."""
+    if resource_type.lower() != "schedule" and not is_schedule(content):
+        return []
+    return read_schedule(content)[1]
 
 
 def _control_character(path: str) -> str | None:

@@ -123,14 +123,26 @@ WHERE path = $1
     AND (deleted_at IS NULL OR $4::BOOLEAN);
 
 -- name: set_deleted
--- Takes versions out or puts them back; a second time changes nothing.
+-- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is
+-- looked at, whether it is in force still or again.
 -- $1 path, $2 version or null for all, $3 whether they are out
-UPDATE noetl.catalog
-SET deleted_at = CASE WHEN $3::BOOLEAN THEN now() END
-WHERE path = $1
-    AND ($2::SMALLINT IS NULL OR version = $2)
-    AND (deleted_at IS NULL) = $3
-RETURNING version;
+WITH moved AS (
+    UPDATE noetl.catalog
+    SET deleted_at = CASE WHEN $3::BOOLEAN THEN now() END
+    WHERE path = $1
+        AND ($2::SMALLINT IS NULL OR version = $2)
+        AND (deleted_at IS NULL) = $3
+    RETURNING version
+),
+
+looked AS (
+    UPDATE noetl.schedule
+    SET look_at = clock_timestamp(), lease = NULL
+    WHERE path = $1
+        AND EXISTS (SELECT FROM moved)
+)
+
+SELECT version FROM moved;
 
 -- name: count_catalog
 -- Versions of playbooks, and workers that were heard within $1.

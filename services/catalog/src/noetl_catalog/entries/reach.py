@@ -4,6 +4,7 @@ from noetl_contract.access.principal import Principal, is_below
 from noetl_contract.access.rights import Right
 from noetl_contract.rpc import Refusal
 from noetl_contract.subjects import pool_segment
+from noetl_engine.schedule.model import Schedule
 
 from noetl_catalog.entries.subscription import Subscription
 
@@ -35,14 +36,31 @@ def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -
     """
     if principal is None or wanted is None:
         return None
-    for playbook in wanted.playbooks:
-        if (refused := change_refused(principal, playbook)) is not None:
-            return refused
-        for name in wanted.pools:
-            pool = pool_segment(execution_pool=name, playbook_path=playbook)
-            if not principal.may_run_on(pool):
-                return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
-    return None
+    starts = ((path, pool) for path in wanted.playbooks for pool in wanted.pools)
+    refusals = (_start_refused(principal, path, pool) for path, pool in starts)
+    return next((one for one in refusals if one is not None), None)
+
+
+def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Refusal | None:
+    """Return why a caller may not have a clock start a playbook; None when it may.
+
+    The executions are the caller's: it has to be one who may start them itself.
+    """
+    if principal is None or wanted is None:
+        return None
+    if not principal.may(Right.EXECUTIONS_START):
+        return Refusal(403, f"The right `{Right.EXECUTIONS_START}` is missing")
+    return _start_refused(principal, wanted.playbook, None)
+
+
+def _start_refused(principal: Principal, path: str, named: str | None) -> Refusal | None:
+    """Return why a caller may not have a playbook started, on the pool that is named."""
+    if (refused := change_refused(principal, path)) is not None:
+        return refused
+    pool = pool_segment(execution_pool=named, playbook_path=path)
+    if principal.may_run_on(pool):
+        return None
+    return Refusal(403, f"The worker pool '{pool}' is not granted to {principal.name}")
 
 
 def stems(principal: Principal | None) -> list[str] | None:

@@ -1,8 +1,11 @@
 """Writes of documents: versions are added, validated, deleted and restored."""
 
+from collections.abc import Awaitable, Callable
+
 from noetl_common.bus.rpc import Handlers, answers
 from noetl_common.errors import NoetlError, Transient
 from noetl_common.ids import SnowflakeIds
+from noetl_common.pg.database import Session
 from noetl_contract.access.principal import Principal
 from noetl_contract.http.catalog.entries import (
     BatchAnswer,
@@ -25,7 +28,7 @@ from noetl_contract.rpc.catalog import (
     RegisterDocument,
     RegisterDocuments,
 )
-from noetl_engine.playbook.lint import Finding, Severity
+from noetl_engine.playbook.lint import Severity
 
 from noetl_catalog.entries.documents import (
     Document,
@@ -35,10 +38,14 @@ from noetl_catalog.entries.documents import (
 )
 from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
-from noetl_catalog.entries.reach import change_refused, dispatch_refused
+from noetl_catalog.entries.reach import change_refused, dispatch_refused, schedule_refused
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
+from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
+
+type Changed = Callable[[], Awaitable[None]]
+"""Tells that schedules were changed."""
 
 
 class RegisterHandlers(Handlers):
@@ -51,11 +58,15 @@ class RegisterHandlers(Handlers):
         settings: EntrySettings,
         ids: SnowflakeIds,
         parsers: Parsers,
+        schedules: ScheduleStore,
+        changed: Changed,
     ) -> None:
         self._store = store
         self._settings = settings
         self._ids = ids
         self._parsers = parsers
+        self._schedules = schedules
+        self._changed = changed
 
     @answers(REGISTER)
     async def on_register(self, request: RegisterDocument) -> RegisterAnswer | Refusal:
@@ -106,7 +117,7 @@ class RegisterHandlers(Handlers):
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         return ValidateAnswer(
             valid=not errors,
-            errors=[_error_text(finding) for finding in errors],
+            errors=[finding.told for finding in errors],
             problems=[
                 DocumentProblem.model_validate(finding, from_attributes=True)
                 for finding in findings
@@ -137,6 +148,8 @@ class RegisterHandlers(Handlers):
         )
         if is_deletion and not versions:
             return Refusal(404, _gone_text(named, is_one=is_one))
+        if named.kind.lower() == "schedule":
+            await self._changed()
         verb = "deleted" if is_deletion else "restored"
         return MovedAnswer(
             status="success",
@@ -166,8 +179,9 @@ class RegisterHandlers(Handlers):
             )
         refused = change_refused(principal, document.path)
         refused = refused or dispatch_refused(principal, document.subscription)
+        refused = refused or schedule_refused(principal, document.schedule)
         refused = refused or await self._listener_refused(principal, document)
-        return refused or await self._insert(document)
+        return refused or await self._insert(document, principal)
 
     async def _listener_refused(
         self, principal: Principal | None, document: Document
@@ -186,11 +200,31 @@ class RegisterHandlers(Handlers):
             return found
         return Refusal(409, f"Another subscription listens as '{name[:200]}' already")
 
-    async def _insert(self, document: Document) -> RegisterAnswer | Refusal:
+    async def _insert(
+        self, document: Document, principal: Principal | None
+    ) -> RegisterAnswer | Refusal:
         catalog_id = self._ids.next()
-        version = await self._store.insert_version(catalog_id, document)
+
+        async def also(session: Session, version: int) -> None:
+            store = self._schedules
+            if document.schedule is None:
+                await store.replace(session, document.path)
+                return
+            playbook = document.schedule.playbook
+            new = NewSchedule(
+                schedule_id=self._ids.next(),
+                path=document.path,
+                schedule=document.schedule,
+                owner=None if principal is None else principal.name,
+                namespace=None if principal is None else principal.namespace_of(playbook),
+            )
+            await store.keep(session, new, catalog_id=catalog_id, version=version)
+
+        version = await self._store.insert_version(catalog_id, document, also=also)
         if version is None:
             return Refusal(422, f"Unknown kind '{document.kind}'")
+        if document.schedule is not None:
+            await self._changed()
         answer = RegisterAnswer(
             status="success",
             message=f"Resource '{document.path}' version '{version}' registered.",
@@ -220,7 +254,3 @@ def _gone_text(entry: CatalogEntry, *, is_one: bool) -> str:
     if is_one:
         return ENTRY_TEXTS.no_version.format(name=entry.path, version=entry.version)
     return ENTRY_TEXTS.no_path.format(name=entry.path)
-
-
-def _error_text(finding: Finding) -> str:
-    return f"{finding.message} ({finding.hint})" if finding.hint else finding.message

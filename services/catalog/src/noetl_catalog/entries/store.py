@@ -1,14 +1,18 @@
 """Rows of documents and their versions."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from noetl_common.pg.database import Store
+from noetl_common.pg.database import Session, Store
 from noetl_contract.http.catalog.entries import CatalogEntry
 from noetl_contract.json import Json
 from noetl_contract.rpc.catalog import CatalogCounts
 
 from noetl_catalog.entries.documents import Document
+
+type AlsoKeep = Callable[[Session, int], Awaitable[None]]
+"""Writes what belongs to a version, in its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,13 @@ class EntryStore(Store):
         """Readiness check."""
         return bool(await self._db.fetchval("probe"))
 
-    async def insert_version(self, catalog_id: int, new: Document) -> int | None:
+    async def insert_version(
+        self, catalog_id: int, new: Document, *, also: AlsoKeep | None = None
+    ) -> int | None:
         """Keep a document as the next version of its path and return the version.
 
         Concurrent calls for one path get different versions. None: the kind is unknown.
+        ``also`` writes in the same transaction, with the version.
 
         Raises:
             DataRejected: the path has used up its version numbers, or PostgreSQL refuses a value.
@@ -50,6 +57,8 @@ class EntryStore(Store):
                 new.meta,
                 new.metadata,
             )
+            if also is not None:
+                await also(session, version)
             return version
 
     async def list_entries(

@@ -16,6 +16,7 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     IngressMessage,
+    SignalMessage,
     deadline_of,
     kind_of,
 )
@@ -111,6 +112,10 @@ def turn_input_of(
         scope = f"events:{message.execution_id}"
         key = RequestKey(scope, message.idempotency_key, idempotency_seconds)
         turn_input.request_keys = (key,)
+    elif isinstance(message, SignalMessage):
+        scope = f"signal:{message.execution_id}"
+        key = RequestKey(scope, f"{message.name}:{message.signal_id}", idempotency_seconds)
+        turn_input.request_keys = (key,)
     elif isinstance(message, CancelMessage):
         turn_input.cascade = message.cascade
         turn_input.may_precede_start = (
@@ -171,6 +176,8 @@ def _fingerprint(message: ExecuteMessage) -> str:
         message.parent_execution_id,
         message.execution_pool,
     ]
+    if message.restart is not None:
+        asked.append(message.restart.model_dump())
     try:
         said = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers beyond 64 bits

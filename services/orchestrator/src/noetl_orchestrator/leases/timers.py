@@ -1,12 +1,22 @@
 """Turn due timer rows into inputs (W10)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_engine.inputs import CallbackTimedOut, Continued, Input, StepTimedOut
+from noetl_contract.json import JsonObject
+from noetl_engine.inputs import (
+    CallbackTimedOut,
+    Continued,
+    DeadlinePassed,
+    Input,
+    ReminderDue,
+    StepTimedOut,
+    WaitDue,
+)
 from noetl_engine.outputs import Answer
+from noetl_engine.state.waiting import REMINDER_TIMER, WAIT_TIMER
 
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import DueTimer
@@ -19,6 +29,13 @@ _log = get_logger()
 
 STEP_TIMEOUT_TIMER = "step_timeout"
 CALLBACK_TIMER = "callback_timeout"
+DEADLINE_TIMER = "deadline"
+_INPUTS: Mapping[str, Callable[[int, JsonObject], Input]] = {
+    STEP_TIMEOUT_TIMER: lambda event_id, said: StepTimedOut(event_id, said.get("holds")),
+    CALLBACK_TIMER: lambda event_id, _: CallbackTimedOut(event_id),
+    WAIT_TIMER: lambda event_id, _: WaitDue(event_id),
+    REMINDER_TIMER: lambda event_id, said: ReminderDue(event_id, said.get("number", 0)),
+}
 _YOUNG_LEASES = 3
 _BEGAN = monotonic()
 
@@ -89,13 +106,9 @@ async def take_due_timers(
 def _input_of(timer: DueTimer) -> Input | None:
     payload = timer.payload if isinstance(timer.payload, dict) else {}
     event_id = payload.get("event_id")
-    match timer.kind:
-        case kind if kind == STEP_TIMEOUT_TIMER:
-            holds = payload.get("holds")
-            return StepTimedOut(event_id, holds) if isinstance(event_id, int) else None
-        case kind if kind == CALLBACK_TIMER:
-            return CallbackTimedOut(event_id) if isinstance(event_id, int) else None
-        case kind if kind == CONTINUE_TIMER:
-            return Continued()
-        case _:
-            return None
+    if timer.kind == CONTINUE_TIMER:
+        return Continued()
+    if timer.kind == DEADLINE_TIMER:
+        return DeadlinePassed()
+    make = _INPUTS.get(timer.kind)
+    return make(event_id, payload) if make is not None and isinstance(event_id, int) else None

@@ -25,6 +25,8 @@ WITH wanted AS MATERIALIZED (
             failed_steps INTEGER,
             soft_errors INTEGER,
             current_step TEXT,
+            cause JSONB,
+            soft_error JSONB,
             snapshot_position BIGINT
         )
 ),
@@ -74,6 +76,8 @@ moved AS (
         failed_steps = w.failed_steps,
         soft_errors = w.soft_errors,
         current_step = w.current_step,
+        cause = coalesce(s.cause, w.cause),
+        soft_error = coalesce(s.soft_error, w.soft_error),
         snapshot_position = coalesce(w.snapshot_position, s.snapshot_position),
         updated_at = clock_timestamp()
     FROM wanted AS w
@@ -86,12 +90,12 @@ begun AS (
     INSERT INTO noetl.execution_state (
         execution_id, catalog_id, path, version, parent_execution_id, status, position,
         started_at, ended_at, error, total_steps, completed_steps, running_steps, failed_steps,
-        soft_errors, current_step, snapshot_position
+        soft_errors, current_step, cause, soft_error, snapshot_position
     )
     SELECT
         n.execution_id, n.catalog_id, n.path, n.version, n.parent_execution_id, n.status,
         n.position, n.started_at, n.ended_at, n.error, n.total_steps, n.completed_steps,
-        n.running_steps, n.failed_steps, n.soft_errors, n.current_step,
+        n.running_steps, n.failed_steps, n.soft_errors, n.current_step, n.cause, n.soft_error,
         coalesce(n.snapshot_position, 0)
     FROM
         json_to_recordset($2::JSON) AS n (
@@ -111,6 +115,8 @@ begun AS (
             failed_steps INTEGER,
             soft_errors INTEGER,
             current_step TEXT,
+            cause JSONB,
+            soft_error JSONB,
             snapshot_position BIGINT,
             deadline TIMESTAMPTZ
         )

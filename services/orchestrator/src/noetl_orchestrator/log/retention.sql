@@ -69,6 +69,15 @@ SELECT
         WHERE
             o.execution_id >= $1 AND o.execution_id < $2
             AND o.status IN ('PENDING', 'FAILED', 'IN_FLIGHT')
+    )
+    OR EXISTS (
+        -- What goes on from one of them still reads its results.
+        SELECT FROM noetl.restart AS r
+        INNER JOIN noetl.execution_state AS s
+            ON s.execution_id = r.execution_id
+        WHERE
+            r.origin_execution_id >= $1 AND r.origin_execution_id < $2
+            AND (s.ended_at IS NULL OR s.ended_at > $3)
     ) AS is_needed;
 
 -- name: delete_executions
@@ -114,6 +123,16 @@ variables AS (
 
 children AS (
     DELETE FROM noetl.child AS t
+    WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
+),
+
+restarts AS (
+    DELETE FROM noetl.restart AS t
+    WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
+),
+
+failures AS (
+    DELETE FROM noetl.failure AS t
     WHERE t.execution_id = ANY(ARRAY(SELECT p.execution_id FROM page AS p))
 ),
 

@@ -7,13 +7,15 @@ from typing import Protocol
 import orjson
 from noetl_common.logging import get_logger
 from noetl_contract.events import EventRow
-from noetl_engine.outputs import NeedRows
+from noetl_engine.outputs import NeedRows, OriginNeed
 
+from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import LoadedExecution
 from noetl_orchestrator.memory.cache import CachedExecution, ExecutionLike
 
 _log = get_logger()
+_ORIGIN_ROWS = 300
 
 
 class ExecutionFactory(Protocol):
@@ -80,8 +82,9 @@ class Loader:
         factory: the engine.
     """
 
-    def __init__(self, store: Store, factory: ExecutionFactory) -> None:
+    def __init__(self, store: Store, origins: Origins, factory: ExecutionFactory) -> None:
         self._store = store
+        self._origins = origins
         self._factory = factory
 
     def new(self, execution_id: int, *, catalog_id: int, parent: int | None) -> CachedExecution:
@@ -126,13 +129,40 @@ class Loader:
         places: list[tuple[int, int]] = []
         spans: list[tuple[int, str, int, int]] = []
         for request in requests:
+            if request.need.origin is not None:
+                await self._provide_origin(request, request.need.origin)
+                continue
             places += request.places()
             spans += request.spans()
         rows = await self._store.load_rows(places) if places else {}
         iterations = await self._store.load_iterations(spans) if spans else {}
         for request in requests:
+            if request.need.origin is not None:
+                continue
             execution_id = request.execution_id
             request.provide(rows.get(execution_id, ()), iterations.get(execution_id, ()))
+
+    async def _provide_origin(self, request: RowRequest, need: OriginNeed) -> None:
+        """Read of the execution that a restarted one goes on from, if there is one."""
+        if need.after is not None:
+            rows = await self._origins.read_runs(
+                need.execution_id, after=need.after, up_to=need.up_to, limit=_ORIGIN_ROWS
+            )
+            is_last = len(rows) < _ORIGIN_ROWS
+            request.execution.read_origin(rows, up_to=need.up_to if is_last else rows[-1].position)
+            return
+        loaded = await self.load([need.execution_id])
+        ends = await self._origins.read_ends(need.execution_id)
+        if need.execution_id not in loaded or not ends:
+            request.execution.provide_origin(None)
+            return
+        # Before the start is committed: what it refers to must not be dropped meanwhile.
+        await self._origins.note_restart(request.execution_id, origin=need.execution_id)
+        request.execution.provide_origin(
+            loaded[need.execution_id].execution.state,
+            started=ends[0],
+            ended=ends[1] if len(ends) > 1 else None,
+        )
 
     async def _restore(self, state: LoadedExecution, tail: list[EventRow]) -> CachedExecution:
         snapshot_position, snapshot = state.snapshot_position, state.snapshot

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from noetl_contract.events import EventRow, ExecutionStatus
+from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json, JsonObject, embed, encode_text
 from noetl_contract.subjects import pool_segment
 from noetl_engine.outputs import CommandChange, NewCommand
@@ -210,6 +211,8 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
         "failed_steps": progress.failed_steps,
         "soft_errors": progress.soft_errors,
         "current_step": progress.current_step,
+        "cause": _cause(unit.cause),
+        "soft_error": _cause(unit.soft_error),
     }
     if unit.start is not None:
         start = unit.start
@@ -222,6 +225,10 @@ def _state_row(unit: UnitOfWork, *, now: datetime) -> JsonObject:
             "deadline": unit.deadline,
         }
     return row
+
+
+def _cause(cause: Cause | None) -> Json:
+    return None if cause is None else cause.model_dump(exclude_none=True)
 
 
 def _command_row(unit: UnitOfWork, command: NewCommand, change: CommandChange | None) -> JsonObject:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from noetl_contract.events import TERMINAL_TYPES, EventRow
+from noetl_contract.failures.cause import Cause
 from noetl_contract.ingress import (
     CancelMessage,
     CommandOutcomeMessage,
@@ -13,6 +14,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
 )
 from noetl_contract.json import Json
+from noetl_engine.commands.build import pool_of
 from noetl_engine.inputs import Facts, Input
 from noetl_engine.outputs import Answer, CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook import Playbook
@@ -48,6 +50,7 @@ class NewRows:
         posted_ids: ids of new events that came from outside.
         request_keys: keys with the answers to give to repetitions.
         cancels_open_commands: every open command that is not listed ends as well.
+        over: runs whose workers are told to stop, by command and attempts.
     """
 
     events: list[EventRow] = field(default_factory=list)
@@ -58,6 +61,7 @@ class NewRows:
     timers_done: list[int] = field(default_factory=list)
     request_keys: list[tuple[RequestKey, Json]] = field(default_factory=list)
     cancels_open_commands: bool = False
+    over: list[tuple[int, int]] = field(default_factory=list)
 
     def cancel_open_commands(self, now: datetime) -> None:
         """Cancel the open commands of the execution, new ones included."""
@@ -86,6 +90,8 @@ class UnitOfWork:
         left: those inputs.
         start: a start that the unit commits, dropped if its deadline passes before.
         cascades: a cancel reaches the children.
+        cause: what failed first for good, if that was now.
+        soft_error: the first soft error, if it came now.
     """
 
     execution_id: int
@@ -104,6 +110,8 @@ class UnitOfWork:
     deadline: datetime | None = None
     end: ExecutionEnd | None = None
     cascades: bool = False
+    cause: Cause | None = None
+    soft_error: Cause | None = None
     continues_later: bool = False
 
     def __post_init__(self) -> None:
@@ -113,6 +121,11 @@ class UnitOfWork:
     def writes(self) -> bool:
         """Return whether a commit is needed; without one the answers need the position only."""
         return bool(self.rows.events)
+
+    @property
+    def pool(self) -> str:
+        """Return the pool whose workers run the commands."""
+        return pool_of(self.playbook, self.entry.execution.pool)
 
     @property
     def has_children_to_cancel(self) -> bool:
@@ -165,6 +178,8 @@ class UnitOfWork:
                 (row.event_id for row in decision.events if row.event_type in TERMINAL_TYPES), 0
             )
             self.end = ExecutionEnd(now, event_id, decision.error, decision.abandoned)
+        self.cause = self.cause or decision.cause
+        self.soft_error = self.soft_error or decision.soft_error
         self.continues_later = self.continues_later or decision.continue_later
         answer = repeated_answer(turn_input, message, decision.answer)
         self.answers.append((turn_input, answer))
@@ -181,6 +196,12 @@ class UnitOfWork:
         for change in decision.changes:
             rows.changes[change.event_id] = change
         rows.timers += decision.timers
+        rows.over += decision.over
+        if decision.timers_done:
+            # One of an earlier decision of this turn is not there yet to be deleted.
+            done = set(decision.timers_done)
+            rows.timers = [timer for timer in rows.timers if timer.timer_id not in done]
+            rows.timers_done += decision.timers_done
         if turn_input.timer_id is not None:
             rows.timers_done.append(turn_input.timer_id)
         if decision.cancel_open_commands:

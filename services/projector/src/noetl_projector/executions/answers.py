@@ -49,7 +49,7 @@ def status_answer(
     error = _error(state, secrets)
     if error is not None:
         body["error"] = error
-    return body
+    return body | {name: cause for name, cause in _causes(state, secrets).items() if cause}
 
 
 def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
@@ -68,6 +68,7 @@ def list_entry(state: State, *, secrets: Sequence[str]) -> JsonObject:
         "parent_execution_id": state.parent_execution_id,
         "error": _error(state, secrets),
         "soft_errors": state.soft_errors,
+        **_causes(state, secrets),
     }
 
 
@@ -98,10 +99,16 @@ def detail_answer(
         "result": masked(result, secrets),
         "error": _error(state, secrets),
         "soft_errors": state.soft_errors,
+        **_causes(state, secrets),
         "events_included": includes_events,
         "events_endpoint": f"/api/executions/{state.execution_id}/events",
         "pagination": pagination,
     }
+
+
+def has_error_text(state: State) -> bool:
+    """Return whether an answer holds texts that may hold secrets."""
+    return not (state.error is None and state.cause is None and state.soft_error is None)
 
 
 def events_answer(
@@ -176,6 +183,8 @@ def _shown_event(
         "timestamp": created,
         "position": row.position,
     }
+    if row.cause is not None:
+        body["cause"] = masked(row.cause, secrets)
     if not is_whole:
         body["truncated"] = True
     return body
@@ -193,6 +202,12 @@ def _times(state: State) -> JsonObject:
 
 def _percent(state: State) -> int:
     return 0 if state.status == ExecutionStatus.RUNNING else 100
+
+
+def _causes(state: State, secrets: Sequence[str]) -> JsonObject:
+    """Return what failed first and the first soft error, secrets masked."""
+    found = {"cause": state.cause, "soft_error": state.soft_error}
+    return {name: None if one is None else masked(one, secrets) for name, one in found.items()}
 
 
 def _error(state: State, secrets: Sequence[str]) -> str | None:

@@ -29,6 +29,7 @@ from noetl_contract.rpc.projector import (
     EXECUTIONS_GET,
     EXECUTIONS_LIST,
     EXECUTIONS_ORIGIN,
+    EXECUTIONS_STATES,
     EXECUTIONS_STATUS,
     EXECUTIONS_STUCK,
     EXECUTIONS_TAIL,
@@ -40,8 +41,10 @@ from noetl_contract.rpc.projector import (
     EventsPage,
     ExecutionExists,
     ExecutionName,
+    ExecutionNames,
     ExecutionOrigin,
     ExecutionsPage,
+    ExecutionStates,
     ExecutionTail,
     StuckExecutions,
     StuckRequest,
@@ -51,6 +54,7 @@ from noetl_contract.rpc.projector import (
 from noetl_projector.executions.answers import (
     detail_answer,
     events_answer,
+    has_error_text,
     list_entry,
     pagination_of,
     shown_events,
@@ -84,7 +88,7 @@ class ExecutionHandlers(Handlers):
             stems=None if request.principal is None else request.principal.stems(),
         )
         secrets = await self._secrets.of_many(
-            state.execution_id for state in states if state.error is not None
+            state.execution_id for state in states if has_error_text(state)
         )
         entries = [
             list_entry(state, secrets=secrets.get(state.execution_id, ())) for state in states
@@ -126,7 +130,8 @@ class ExecutionHandlers(Handlers):
         state = state or await self._store.find_log(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        secrets = () if state.error is None else await self._secrets.of(state.execution_id)
+        has_text = has_error_text(state)
+        secrets = await self._secrets.of(state.execution_id) if has_text else ()
         body = status_answer(state, completed_steps=steps, secrets=secrets)
         return encoded(EXECUTIONS_STATUS, body)
 
@@ -169,7 +174,14 @@ class ExecutionHandlers(Handlers):
             commands_generated=commands,
             path=state.path,
             parent_execution_id=state.parent_execution_id,
+            origin_execution_ids=await self._store.read_origins(request.execution_id),
         )
+
+    @answers(EXECUTIONS_STATES)
+    async def on_states(self, request: ExecutionNames) -> ExecutionStates:
+        """Return statuses by id, of the state rows that there are."""
+        found = await self._store.list_statuses(request.execution_ids)
+        return ExecutionStates(states={str(one): status for one, status in found.items()})
 
     @answers(EXECUTIONS_ORIGIN)
     async def on_origin(self, request: ExecutionName) -> ExecutionOrigin | Refusal:
@@ -177,8 +189,8 @@ class ExecutionHandlers(Handlers):
         state = await self._store.find_state(request.execution_id)
         if state is None:
             return _unknown(request.execution_id)
-        workload = await self._store.read_start(state.execution_id)
-        return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload)
+        workload, pool = await self._store.read_origin(state.execution_id)
+        return ExecutionOrigin(catalog_id=state.catalog_id, workload=workload, execution_pool=pool)
 
     @answers(EXECUTIONS_TAIL)
     async def on_tail(self, request: TailRequest) -> Encoded[ExecutionTail] | Refusal:

@@ -5,7 +5,7 @@
 SELECT
     s.execution_id, s.catalog_id, s.path, s.version, s.parent_execution_id, s.status, s.position,
     s.started_at, s.ended_at, s.error, s.total_steps, s.completed_steps, s.running_steps,
-    s.failed_steps, s.soft_errors, s.current_step
+    s.failed_steps, s.soft_errors, s.current_step, s.cause, s.soft_error
 FROM noetl.execution_state AS s;
 
 -- list: read_row
@@ -13,7 +13,7 @@ FROM noetl.execution_state AS s;
 SELECT
     e.position, e.event_id, e.event_type, e.node_id, e.node_name, e.status, e.created_at,
     e.context, e.result, e.error, e.catalog_id, e.parent_event_id, e.parent_execution_id,
-    e.duration
+    e.duration, CASE WHEN e.event_type LIKE '%.failed' THEN e.meta -> 'cause' END AS cause
 FROM noetl.event AS e;
 
 -- name: probe
@@ -113,6 +113,21 @@ SELECT e.context -> 'workload' AS workload
 FROM noetl.event AS e
 WHERE e.execution_id = $1 AND e.position = 1;
 
+-- name: read_origin
+-- The workload of an execution, and the pool that its start named. $1 execution id
+SELECT
+    e.context -> 'workload' AS workload,
+    e.meta ->> 'execution_pool' AS execution_pool
+FROM noetl.event AS e
+WHERE e.execution_id = $1 AND e.position = 1;
+
+-- name: read_origins
+-- What a restarted execution goes on from, its origins' own included. $1 execution id
+SELECT r.origin_execution_id
+FROM noetl.restart AS r
+WHERE r.execution_id = $1
+ORDER BY r.origin_execution_id;
+
 -- name: read_last_result
 -- The data of the last call. $1 execution id, $2 position of the log's end. Only the end of the
 -- log is looked at: behind the last call there is hardly more than its completion and the end.
@@ -156,6 +171,9 @@ open AS MATERIALIZED (
     SELECT DISTINCT c.step_name
     FROM noetl.command AS c
     WHERE c.execution_id = $1 AND c.status IN ('PENDING', 'CLAIMED', 'RUNNING')
+    UNION
+    SELECT t.payload ->> 'step' FROM noetl.timer AS t
+    WHERE t.execution_id = $1 AND t.kind = 'wait'
 ),
 
 named AS (
@@ -172,6 +190,12 @@ SELECT
 FROM (VALUES ($1::BIGINT)) AS asked (execution_id)
 LEFT JOIN noetl.execution_state AS s
     ON s.execution_id = asked.execution_id;
+
+-- name: list_statuses
+-- $1 execution ids
+SELECT s.execution_id, s.status
+FROM noetl.execution_state AS s
+WHERE s.execution_id = ANY($1::BIGINT[]);
 
 -- name: read_expected_iterations
 -- How many commands a looped start generates; no row without a loop. $1 execution id
@@ -234,11 +258,16 @@ WHERE
 LIMIT 1;
 
 -- name: find_stuck
--- Executions that run for longer, oldest first. $1 minutes, $2 limit
+-- Executions that run for longer, oldest first; those that wait for somebody are left alone.
+-- $1 minutes, $2 limit
 SELECT s.execution_id
 FROM noetl.execution_state AS s
 WHERE
     s.status = 'RUNNING'
     AND s.started_at < clock_timestamp() - make_interval(mins => $1::INTEGER)
+    AND NOT EXISTS (
+        SELECT FROM noetl.timer AS t
+        WHERE t.execution_id = s.execution_id AND t.kind = 'wait'
+    )
 ORDER BY s.started_at, s.execution_id
 LIMIT $2;

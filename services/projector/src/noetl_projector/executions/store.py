@@ -32,6 +32,8 @@ class State:
     failed_steps: int = 0
     soft_errors: int = 0
     current_step: str | None = None
+    cause: Json = None
+    soft_error: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class LogRow:
     parent_event_id: int | None
     parent_execution_id: int | None
     duration: float | None
+    cause: Json = None
 
 
 class ExecutionStore(Store):
@@ -75,6 +78,11 @@ class ExecutionStore(Store):
         values = dict(await self._db.fetchone("find_status", execution_id, limit))
         names: list[str] = values.pop("names")
         return (None if values["execution_id"] is None else State(**values)), names
+
+    async def list_statuses(self, execution_ids: list[int]) -> dict[int, str]:
+        """Return the statuses of executions that have a state row."""
+        rows = await self._db.fetch("list_statuses", execution_ids)
+        return {row["execution_id"]: row["status"] for row in rows}
 
     async def find_log(self, execution_id: int) -> State | None:
         """Return a state made of the ends of a log without a state row; None without a log.
@@ -114,6 +122,16 @@ class ExecutionStore(Store):
     async def find_position(self, execution_id: int, *, event_id: int, rounding: int) -> int:
         """Return the position after an event that a reader has seen (P4)."""
         return int(await self._db.fetchval("find_position", execution_id, event_id, rounding))
+
+    async def read_origin(self, execution_id: int) -> tuple[Json, str | None]:
+        """Return workload and pool of an execution's start."""
+        row = await self._db.fetchrow("read_origin", execution_id)
+        return (None, None) if row is None else (row["workload"], row["execution_pool"])
+
+    async def read_origins(self, execution_id: int) -> list[int]:
+        """Return what a restarted execution goes on from."""
+        rows = await self._db.fetch("read_origins", execution_id)
+        return [row["origin_execution_id"] for row in rows]
 
     async def read_page(
         self,

@@ -5,13 +5,24 @@
 -- a parent passes on may have another key in its child. $1 execution ids, $2 generations
 WITH RECURSIVE origin AS (
     SELECT
-        e.execution_id AS asked, e.parent_execution_id, e.context -> 'workload' AS workload,
+        e.execution_id AS asked, e.parent_execution_id,
+        -- What a restart has changed is beside the workload of its origin.
+        CASE
+            WHEN e.context ? 'input'
+                THEN jsonb_build_array(e.context -> 'workload', e.context -> 'input')
+            ELSE e.context -> 'workload'
+        END AS workload,
         1 AS generation
     FROM noetl.event AS e
     WHERE e.position = 1 AND e.execution_id = ANY($1::BIGINT[])
     UNION ALL
     SELECT
-        o.asked, e.parent_execution_id, e.context -> 'workload' AS workload,
+        o.asked, e.parent_execution_id,
+        CASE
+            WHEN e.context ? 'input'
+                THEN jsonb_build_array(e.context -> 'workload', e.context -> 'input')
+            ELSE e.context -> 'workload'
+        END AS workload,
         o.generation + 1 AS generation
     FROM origin AS o
     INNER JOIN noetl.event AS e

@@ -46,8 +46,7 @@ def apply_type(credential: Credential) -> Applied:
     if make is None:
         raise CredentialError(
             f"Credential alias '{credential.alias}' has unsupported type '{credential.type}'.  "
-            "Supported types: postgres, snowflake, bearer, api_key, basic, nats, pubsub, kafka, "
-            "rabbitmq, redis.  "
+            "Supported types: postgres, snowflake, bearer, api_key, basic, nats, pubsub, kafka.  "
             "File an issue if your tool needs another type."
         )
     return replace(make(credential), hosts=credential.allowed_hosts)

@@ -12,6 +12,7 @@ import orjson
 from noetl_contract.json import JsonObject
 
 from noetl_worker.interpreters.capture import Capture
+from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.guard import end_strays
 from noetl_worker.interpreters.host.wire import (
     CONTROL,
@@ -25,7 +26,6 @@ from noetl_worker.interpreters.host.wire import (
 from noetl_worker.interpreters.process import (
     InterpreterLimits,
     Nursery,
-    StartFailed,
     ZygoteProcess,
 )
 from noetl_worker.interpreters.run import MISSING, InterpreterLost, Run

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from noetl_common.logging import get_logger
 
+from noetl_worker.interpreters.fork_server import StartFailed
 from noetl_worker.interpreters.interpreter import Interpreter
-from noetl_worker.interpreters.process import InterpreterLimits, Nursery, StartFailed
+from noetl_worker.interpreters.process import InterpreterLimits, Nursery
 from noetl_worker.interpreters.run import InterpreterLost, Run
 
 _log = get_logger()
@@ -17,6 +18,9 @@ _GROWTH_DELAY_SECONDS = 0.02
 # An execution that paused for so long has probably ended. A busy worker sees its executions seldom.
 _LIKELY_OVER_SECONDS = 1.0
 _STARTS_AT_ONCE = 4
+# Processes that wait for the next executions: while a script runs, the one before is ended and
+# its successor forked, which takes longer than most scripts.
+_SPARES = 3
 # Scripts of the same execution go first for so long: theirs is the process.
 _TURN_SECONDS = 0.1
 
@@ -76,6 +80,8 @@ class InterpreterPool:
         self._all: set[Interpreter] = set()
         self._alone: set[Interpreter] = set()
         self._ending: set[Interpreter] = set()
+        # Their process is being ended, so that they are free for another execution.
+        self._emptied: set[Interpreter] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Waiter] = deque()
         self._growth: asyncio.TimerHandle | None = None
@@ -196,21 +202,29 @@ class InterpreterPool:
         return unused
 
     def _prepare_next(self) -> None:
-        """Make room for the next execution when the last unused process was taken."""
-        if self._idle and all(one.kept_for is not None for one in self._idle):
+        """Make room for the next executions when few unused processes are left."""
+        coming = len(self._emptied) + len(self._starting)
+        unused = sum(one.kept_for is None for one in self._idle)
+        if unused + coming < _SPARES and len(self._idle) > unused:
             self._make_room()
 
     def _make_room(self) -> None:
         """Take the place of an execution that is over most likely, else start one more."""
-        oldest = self._idle[0]
+        oldest = self._oldest_kept()
+        if oldest is None:
+            return
         is_over = oldest.kept_since + _LIKELY_OVER_SECONDS < asyncio.get_running_loop().time()
         if is_over or not self._has_room():
             self._retire(oldest)
-        elif len(self._starting) < max(len(self._waiting), 1):
+        elif len(self._starting) < max(len(self._waiting), _SPARES):
             self._grow()
+
+    def _oldest_kept(self) -> Interpreter | None:
+        return next((one for one in self._idle if one.kept_for is not None), None)
 
     def _retire(self, kept: Interpreter) -> None:
         self._idle.remove(kept)
+        self._emptied.add(kept)
         kept.retire()
 
     def _end_idle(self) -> None:
@@ -280,6 +294,7 @@ class InterpreterPool:
 
     def _freed(self, interpreter: Interpreter) -> None:
         """React to an interpreter that has started, ended its script, or died."""
+        self._emptied.discard(interpreter)
         if interpreter.is_lost:
             self._forget(interpreter)
         elif not self._closed and not self._hand_over(interpreter):
@@ -309,6 +324,7 @@ class InterpreterPool:
         if waiter is None:
             return False
         if interpreter.kept_for is not None and waiter.execution != interpreter.kept_for:
+            self._emptied.add(interpreter)
             interpreter.retire()  # it comes back without a process
             return True
         self._waiting.remove(waiter)
@@ -332,8 +348,9 @@ class InterpreterPool:
         """Fail the waiting scripts if there is no interpreter left."""
         _log.warning("interpreter_not_started", error=reason)
         if self._all:
-            if self._waiting and self._idle:
-                self._retire(self._idle[0])
+            kept = self._oldest_kept() if self._waiting else None
+            if kept is not None:
+                self._retire(kept)
             return
         for waiter in self._waiting:
             if not waiter.future.done():

@@ -1,12 +1,9 @@
 """The processes of warm interpreters, with their pipes."""
 
-import asyncio
 import contextlib
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -16,7 +13,7 @@ from pathlib import Path
 import orjson
 from noetl_common.logging import get_logger
 
-from noetl_worker.interpreters.host.wire import PID
+from noetl_worker.interpreters.fork_server import ForkServer, is_readable
 
 _log = get_logger()
 _BOOT = (
@@ -24,13 +21,7 @@ _BOOT = (
     "from host.nursery import main; del sys.path[0]; main()"
 )
 _PREFIX = "noetl-python-"
-_PROMPT_SECONDS = 1.0
-_ANSWER_SECONDS = 30.0
 _HOST_DIRECTORY = str(Path(__file__).parent)
-
-
-class StartFailed(Exception):
-    """The interpreter could not be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ class ZygoteProcess:
         """Wait for its end; False if that takes too long."""
         if self._handle < 0:
             return True
-        if not await _is_readable(self._handle, seconds=seconds):
+        if not await is_readable(self._handle, seconds=seconds):
             return False
         os.close(self._handle)
         self._handle = -1
@@ -109,12 +100,11 @@ class Nursery:
     """
 
     def __init__(self, *, executable: str | None, limits: InterpreterLimits) -> None:
-        self._executable = executable
         self._limits = limits
-        self._process: subprocess.Popen[bytes] | None = None
-        self._requests: socket.socket | None = None
-        # Answers come without a name.
-        self._turn = asyncio.Lock()
+        self._server = ForkServer(
+            lambda requests: _command(executable, requests, limits),
+            lambda: _environment(f"{self._parent}/{_PREFIX}{'_' * 8}"),
+        )
 
     @cached_property
     def _parent(self) -> str:
@@ -134,8 +124,7 @@ class Nursery:
         given = (theirs, *(pair[1] for pair in outputs))
         kept = (ours, *(pair[0] for pair in outputs))
         try:
-            async with self._turn:
-                pid, handle = await self._fork(directory, given)
+            pid, handle = await self._server.fork(directory.encode(), given)
         except BaseException:
             for descriptor in kept:
                 os.close(descriptor)
@@ -148,92 +137,7 @@ class Nursery:
 
     async def close(self) -> None:
         """End it with all its zygotes."""
-        if self._requests is not None:
-            self._requests.close()
-            self._requests = None
-        process, self._process = self._process, None
-        if process is not None:
-            await asyncio.to_thread(_end, process)
-
-    async def _fork(self, directory: str, pipes: tuple[int, ...]) -> tuple[int, int]:
-        answer = None
-        if self._requests is not None:
-            answer = await self._ask(self._requests, directory, pipes)
-        if answer is None:  # the first time, or it was killed
-            await self.close()
-            answer = await self._ask(self._start(), directory, pipes)
-        if answer is None:
-            await self.close()
-            raise StartFailed("it ended at its start")
-        return answer
-
-    async def _ask(
-        self, requests: socket.socket, directory: str, pipes: tuple[int, ...]
-    ) -> tuple[int, int] | None:
-        """Ask for a fork; None: it is gone or does not answer."""
-        try:
-            socket.send_fds(requests, [directory.encode()], pipes)
-            if not await _is_readable(requests.fileno(), seconds=_PROMPT_SECONDS):
-                self._wake()
-                await _is_readable(requests.fileno(), seconds=_ANSWER_SECONDS)
-            data, handles, _, _ = socket.recv_fds(requests, PID.size, 1)
-        except asyncio.CancelledError:
-            # The late answer would be taken for the next one.
-            await self.close()
-            raise
-        except OSError:
-            return None
-        return (PID.unpack(data)[0], handles[0]) if handles else None
-
-    def _wake(self) -> None:
-        """Let it go on: a script may have stopped it."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-
-    def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                # By the thread of the loop: its end is the signal for the process to end.
-                self._process = subprocess.Popen(  # noqa: S603  the configured interpreter
-                    _command(self._executable, theirs.fileno(), self._limits),
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    env=_environment(f"{self._parent}/{_PREFIX}{'_' * 8}"),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                ours.close()
-                raise StartFailed(f"{error.strerror} (os error {error.errno})") from error
-        ours.setblocking(False)
-        self._requests = ours
-        return ours
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_PROMPT_SECONDS)  # it ends with the socket, and leaves no zombies
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-async def _is_readable(descriptor: int, *, seconds: float) -> bool:
-    """Wait for a descriptor without holding up the loop; False if that takes too long."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        async with asyncio.timeout(seconds):
-            await readable.wait()
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(descriptor)
-    return True
+        await self._server.close()
 
 
 def _command(executable: str | None, requests: int, limits: InterpreterLimits) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.tools import RETRY_SYNONYMS
 from noetl_template import TemplateLimitError, evaluate_rule
 
 from noetl_worker.tools.tool import Failure, ToolContext, ToolError, Tried
@@ -118,7 +119,7 @@ class Attempts:
 
     def _tool_retry(self, tried: Tried) -> float | None:
         retry = self._retry
-        if retry is None or tried.is_good:
+        if retry is None or tried.is_good or not is_retried(retry, tried.failure):
             return None
         if "max_attempts" in retry:
             allowed = int(_number(retry["max_attempts"], default=_DEFAULT_TOOL_RETRIES + 1))
@@ -131,6 +132,32 @@ class Attempts:
         factor = _number(retry.get("backoff_multiplier"), default=2.0)
         delay *= factor ** min(self.number - 1, 62)
         return min(max(delay, 0.0), longest, self._limits.max_wait_seconds)
+
+
+def is_retried(retry: Mapping[str, Json], failure: Failure) -> bool:
+    """Return whether the conditions of a ``retry`` hold for a failure; without any they do.
+
+    A word of ``retry_on`` is the failure's kind or code, an HTTP status, or `5xx` for all of that
+    hundred. One that nobody knows holds never: what must not be repeated is not.
+    """
+    words, statuses = retry.get("retry_on"), retry.get("retry_on_status")
+    if words is None and statuses is None:
+        return True
+    names = {failure.kind, (failure.code or "").lower()}
+    if failure.status is not None:
+        names |= {str(failure.status), f"{failure.status // 100}xx"}
+    return any(_word(one) in names for one in (*_listed(words), *_listed(statuses)))
+
+
+def _word(value: Json) -> str:
+    word = str(value).strip().lower()
+    return RETRY_SYNONYMS.get(word, word)
+
+
+def _listed(value: Json) -> list[Json]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def write_nested(variables: JsonObject, path: str, value: Json) -> None:

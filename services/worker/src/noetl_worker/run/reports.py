@@ -19,6 +19,10 @@ class Outcome:
     status: str = "success"
     result: Mapping[str, Json] | None = None
     error: str | None = None
+    task: str | None = None
+    """Label of the pipeline's task that the error comes from."""
+    is_handled: bool = False
+    """Whether a rule of the playbook lets the step go on with the bad status."""
 
 
 class Reporter:
@@ -46,24 +50,29 @@ class Reporter:
         """Return the two events of an end."""
         call: JsonObject = {"command_id": command.command_id, "call_index": 0}
         if outcome.error is not None:
-            error = cut_error(outcome.error, self._error_bytes)
+            said: JsonObject = {"error": cut_error(outcome.error, self._error_bytes)}
+            if outcome.task is not None:
+                said["task"] = outcome.task
             return [
-                self._event(command, "call.error", "FAILED", {**call, "error": error}),
+                self._event(command, "call.error", "FAILED", {**call, **said}),
                 self._event(
                     command,
                     "command.failed",
                     "FAILED",
-                    {"command_id": command.command_id, "error": error},
+                    {"command_id": command.command_id, **said},
                 ),
             ]
         status = outcome.status
+        ended: JsonObject = {"command_id": command.command_id, "status": status}
+        if outcome.is_handled:
+            ended["handled"] = True
         return [
             self._event(command, "call.done", "COMPLETED", {**call, "result": outcome.result}),
             self._event(
                 command,
                 "command.completed",
                 status,
-                {"command_id": command.command_id, "status": status},
+                ended,
             ),
         ]
 

@@ -16,6 +16,7 @@ from noetl_worker.run.output_select import select_output
 from noetl_worker.tools.tool import ToolResult
 
 _log = get_logger()
+_LONGEST_ERROR = 2000
 
 
 async def reported_result(
@@ -41,9 +42,14 @@ async def reported_result(
         return {"status": status}
     metrics.RESULT_PUT_BYTES.inc(len(data))
     selected = select_output(body.get("data"), command.context.get("output_select"))
+    context: JsonObject = {"data": {**selected, "_ref": stored.ref}}
+    # What went wrong stays in sight.
+    context |= {name: body[name] for name in ("error", "task") if name in body}
+    if isinstance(context.get("error"), str):
+        context["error"] = context["error"][:_LONGEST_ERROR]
     return {
         "status": status,
-        "context": {"data": {**selected, "_ref": stored.ref}},
+        "context": context,
         "reference": _reference(stored),
     }
 

@@ -8,7 +8,7 @@ from traceback import format_exception
 
 from noetl_common.logging import get_logger
 from noetl_contract.http.secret_values import secret_values
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import metrics
 from noetl_worker.commands import Command, secret_in
@@ -31,7 +31,8 @@ _log = get_logger()
 
 
 class _Malformed(Exception):
-    pass
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{_MALFORMED}: {key}: {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,9 @@ class Runner:
             secrets = self._secrets_of(command)
             reported = await reported_result(command, result, store, secrets=secrets)
         except ToolError as error:
+            return self._raised(command, str(error), task=error.task)
+        except _Malformed as error:
             return self._raised(command, str(error))
-        except _Malformed:
-            return self._raised(command, _MALFORMED)
         except NestedTooDeeply as error:
             return self._raised(command, f"Execution failed: {error}")
         except Exception as error:  # noqa: BLE001  a tool may be foreign code; its command fails
@@ -122,11 +123,11 @@ class Runner:
                 exception=mask(trace, self._hidden_in_errors(command)),
             )
             return self._raised(command, f"Execution failed: {type(error).__name__}: {error}")
-        return Outcome(status=result.status, result=reported)
+        return Outcome(status=result.status, result=reported, is_handled=result.is_handled)
 
-    def _raised(self, command: Command, text: str) -> Outcome:
+    def _raised(self, command: Command, text: str, *, task: str | None = None) -> Outcome:
         metrics.RUN_ERRORS.labels(command.action).inc()
-        return Outcome(error=mask(text, self._hidden_in_errors(command)))
+        return Outcome(error=mask(text, self._hidden_in_errors(command)), task=task)
 
     def _hidden_in_errors(self, command: Command) -> tuple[str, ...]:
         """Return the texts to mask in errors and logs.
@@ -171,6 +172,13 @@ class Runner:
         )
 
 
+def _shown(value: Json) -> str:
+    """Return a value for an error: short, and of a mapping or list the kind only."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"'{value}'"[:100]
+
+
 def _own_templates(command: Command) -> frozenset[str]:
     texts = command.context.get("own_templates")
     if not isinstance(texts, list):
@@ -197,20 +205,36 @@ def _lift(command: Command) -> _Lifted:
     if timeout is not None and (
         isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0
     ):
-        raise _Malformed
+        raise _Malformed("timeout", f"{_shown(timeout)} is no whole number of seconds from 0")
+    return _Lifted(config, timeout, _lift_retry(command, config), _lift_auth(config))
+
+
+def _lift_retry(command: Command, config: JsonObject) -> JsonObject | None:
     retry = config.pop("retry", None)
-    if retry is not None and not isinstance(retry, dict):
-        # Rules of Python playbooks, which the http tool reads itself.
-        if command.action != "http" or isinstance(retry, str):
-            raise _Malformed
-        config["retry"], retry = retry, None
+    if retry is None or isinstance(retry, dict):
+        return retry
+    # Rules of Python playbooks, which the http tool reads itself.
+    if command.action != "http" or isinstance(retry, str):
+        raise _Malformed("retry", f"{_shown(retry)} is no mapping")
+    config["retry"] = retry
+    return None
+
+
+def _lift_auth(config: JsonObject) -> JsonObject | None:
+    """Take a mapping of credentials out of a configuration; an alias stays."""
     auth = config.get("auth")
-    if isinstance(auth, dict):
-        if auth.get("type") not in AUTH_TYPES:
-            raise _Malformed
-        del config["auth"]
-    elif auth is None:
+    if auth is None:
         config.pop("auth", None)
-    elif not isinstance(auth, str):
-        raise _Malformed
-    return _Lifted(config, timeout, retry, auth if isinstance(auth, dict) else None)
+        return None
+    if isinstance(auth, str):
+        return None
+    if not isinstance(auth, dict):
+        raise _Malformed("auth", "neither the alias of a credential nor a mapping with a `type`")
+    kind = auth.get("type")
+    if kind is None:
+        raise _Malformed("auth", "missing field `type`")
+    if kind not in AUTH_TYPES:
+        words = ", ".join(f"`{word}`" for word in AUTH_TYPES)
+        raise _Malformed("auth", f"type {_shown(kind)} is none of {words}")
+    del config["auth"]
+    return auth

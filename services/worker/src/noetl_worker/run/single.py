@@ -5,6 +5,9 @@ from noetl_contract.json import Json, JsonObject
 from noetl_worker.run.policy import Attempts, PolicyLimits, rules_of
 from noetl_worker.tools.tool import Toolbox, ToolContext, ToolError, ToolResult, attempt
 
+_SOFTENED = frozenset({"continue", "break", "jump"})
+"""Actions after which the step goes on whatever its tool said."""
+
 
 async def run_single(
     toolbox: Toolbox,
@@ -39,9 +42,11 @@ async def run_single(
         if decision.action == "fail" and result.status != "error":
             result.status = "error"
             result.error = f"policy rule triggered fail for '{context.step}'"
-    elif decision.action in {"continue", "break", "jump"}:
+        result.is_handled = decision.action in _SOFTENED and result.status != "success"
+    elif decision.action in _SOFTENED:
         # A raised error becomes a soft one: the step completes with its text.
         result = ToolResult(status="error", error=str(tried.error), failure=tried.failure)
+        result.is_handled = True
     else:
         raise tried.error if tried.error is not None else ToolError("Execution failed", "no result")
     if updates:

@@ -6,6 +6,7 @@ from time import perf_counter
 
 from noetl_contract.json import Json, JsonObject
 
+from noetl_worker.run.empty_templates import empty_templates
 from noetl_worker.run.policy import (
     Attempts,
     Decision,
@@ -35,6 +36,11 @@ class _Task:
     label: str
     kind: str
     spec: JsonObject
+
+    @property
+    def name(self) -> str:
+        """The label, or the place of a task without one."""
+        return self.label or f"task[{self.index}]"
 
     @property
     def rules(self) -> list[Mapping[str, Json]]:
@@ -102,12 +108,15 @@ class TaskSequence:
                     f"task_sequence: more than {self._limits.max_runs} task runs",
                 )
             task = tasks[index]
-            tried, decision = await self._try(task, attempts, progress, context)
+            try:
+                tried, decision = await self._try(task, attempts, progress, context)
+            except ToolError as error:
+                raise error.in_task(task.name) from error
             progress.apply(decision.updates)
             if decision.wait is not None:
                 await attempts.pause(decision.wait)
                 continue
-            ended = _ending(task, tried, decision, progress)
+            ended = _ending(task, tried, decision, progress, context)
             if ended is not None:
                 return ended
             target = _next_index(task, decision, tasks)
@@ -165,7 +174,7 @@ class TaskSequence:
 
 
 def _ending(
-    task: _Task, tried: Tried, decision: Decision, progress: _Progress
+    task: _Task, tried: Tried, decision: Decision, progress: _Progress, context: ToolContext
 ) -> ToolResult | None:
     """Return the pipeline's result if this try ends it.
 
@@ -178,7 +187,9 @@ def _ending(
     if tried.error is not None:
         if softened:
             return None
-        raise tried.error
+        empty = empty_templates(task.spec, context.with_variables(progress.variables))
+        more = f" (rendered to nothing: {', '.join(empty)})" if empty else ""
+        raise tried.error.in_task(task.name, more=more)
     if decision.action == "fail":
         message = f"policy rule triggered fail for task[{task.index}] '{task.label}'"
         return _stopped(task, progress, error=message, exit_code=1)
@@ -218,7 +229,12 @@ def _stopped(
     if progress.updates:
         data["_context_updates"] = dict(progress.updates)
     return ToolResult(
-        status="error", data=data, error=error, exit_code=exit_code, failure=failure or Failure()
+        status="error",
+        data=data,
+        error=error,
+        exit_code=exit_code,
+        failure=failure or Failure(),
+        task=task.name,
     )
 
 

@@ -40,6 +40,7 @@ class _Child:
     return_step: str | None
     wait_seconds: float
     poll_seconds: float
+    must_succeed: bool
 
     @classmethod
     def read(cls, config: JsonObject, context: ToolContext, *, least_poll: float) -> Self:
@@ -70,6 +71,7 @@ class _Child:
             return_step=fields.optional_text("return_step"),
             wait_seconds=float(_WAIT_SECONDS if wait is None else wait),
             poll_seconds=max(_POLL_SECONDS if poll is None else poll, least_poll),
+            must_succeed=_must_succeed(fields),
         )
 
 
@@ -171,11 +173,12 @@ async def _outcome(
     while True:
         left = deadline - monotonic()
         if left <= 0:
-            return {
+            late: JsonObject = {
                 "status": "timeout",
                 "execution_id": execution_id,
                 "timeout_seconds": int(child.wait_seconds),
             }
+            return _checked(child, late, execution_id)
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 2, child.poll_seconds)
         document = await _status(calls, execution_id, seconds=seconds)
@@ -187,7 +190,7 @@ async def _outcome(
                     return _data_of(event.get("result"))
             return document
         if document.get("status") in _ENDED or document.get("is_cancelled") is True:
-            return document
+            return _checked(child, document, execution_id)
 
 
 async def _status(calls: EdgeCalls, execution_id: str, *, seconds: float) -> JsonObject | None:
@@ -245,6 +248,35 @@ def _payload(config: JsonObject) -> Json:
         if value:
             return value if isinstance(value, dict) else {}
     return {}
+
+
+def _must_succeed(fields: Fields) -> bool:
+    word = fields.optional_text("on_child_failure")
+    if word not in {None, "fail", "continue"}:
+        raise fields.refuse(f"`on_child_failure` is `fail` or `continue`, not `{word}`")
+    return word == "fail"
+
+
+def _checked(child: _Child, document: Json, execution_id: str) -> Json:
+    """Return how a child ended.
+
+    Raises:
+        ToolError: it did not complete, and the step is to fail then.
+    """
+    status = document.get("status") if isinstance(document, dict) else None
+    if not child.must_succeed or not isinstance(status, str):
+        return document
+    error = document.get("error")
+    if status == "timeout":
+        status, error = "", f"has not ended within {int(child.wait_seconds)} seconds"
+    name = child.path or child.body.get("catalog_id")
+    said = f"ended {status}" if status else str(error)
+    why = f": {error}" if status and error else ""
+    raise ToolError(
+        f"Child execution {execution_id}",
+        f"{name} {said}{why}"[:_LONGEST_ERROR],
+        failure=Failure(kind="child"),
+    )
 
 
 def _version(fields: Fields, value: Json) -> int | None:

@@ -12,6 +12,12 @@ from noetl_template import TemplateError, render_task, render_worker
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.interpreters.pool import InterpreterPool
 from noetl_worker.settings import Settings
+from noetl_worker.tools.errors import Failure, ToolError
+
+__all__ = (
+    "AUTH_TYPES", "MISSING", "Credentials", "Failure", "Tool", "ToolContext", "ToolError",
+    "ToolParts", "ToolResult", "Toolbox", "Tried", "attempt", "over_time", "timed_out",
+)  # fmt: skip
 
 AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
 """The types an ``auth`` object may have; no set: a playbook may write a list there."""
@@ -25,17 +31,6 @@ class _Missing:
 
 
 MISSING = _Missing()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failure as policies see it."""
-
-    kind: str = "unknown"
-    retryable: bool = False
-    code: str | None = None
-    status: int | None = None
-    retry_after: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,13 +47,17 @@ class ToolResult:
     failure: Failure | None = None
     http: JsonObject | None = None
     """Status and headers for policies; not part of the reported result."""
+    task: str | None = None
+    """Label of the pipeline's task that ended it with an error."""
+    is_handled: bool = False
+    """Whether a rule of the playbook lets the step go on with this error."""
 
     def to_json(self) -> JsonObject:
         """Return the reported form: what is absent has no key."""
         body: JsonObject = {"status": self.status}
         if self.data is not MISSING:
             body["data"] = self.data
-        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms"):
+        for name in ("error", "stdout", "stderr", "exit_code", "duration_ms", "task"):
             value = getattr(self, name)
             if value is not None:
                 body[name] = value
@@ -68,14 +67,6 @@ class ToolResult:
     def value(self) -> Json:
         """The data, null if there is none."""
         return None if self.data is MISSING else self.data
-
-
-class ToolError(Exception):
-    """A tool raised: the command fails with this text."""
-
-    def __init__(self, prefix: str, message: str, *, failure: Failure | None = None) -> None:
-        super().__init__(f"{prefix}: {message}")
-        self.failure = failure or Failure()
 
 
 @dataclass(frozen=True, slots=True)

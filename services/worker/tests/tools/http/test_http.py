@@ -230,6 +230,7 @@ async def test_what_does_not_answer_raises(toolbox: ToolRegistry, url: str) -> N
     for config, kind in (
         ({"url": "http://127.0.0.1:1/"}, "connection"),
         ({"url": f"{url}/slow", "timeout_seconds": 1}, "timeout"),
+        ({"url": f"{url}/slow", "timeout": 0.5}, "timeout"),
         ({"url": f"{url}/round"}, "connection"),
     ):
         with pytest.raises(ToolError, match=r"^HTTP error: ") as raised:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
+from noetl_contract.failures.cause import Cause
 from noetl_contract.http.scalars import I32, Flag, IfTrue
 from noetl_contract.model import Model, example
 
@@ -27,10 +28,16 @@ class ExecutionEntry(Model):
     parent_execution_id: int | str | None
     error: str | None
     soft_errors: int
+    # absent from the release before
+    cause: Cause | None = None
+    soft_error: Cause | None = None
 
 
 class DetailEvent(Model):
-    """One event, secrets masked; `truncated` says that context or result were left out."""
+    """One event, secrets masked; `truncated` says that context or result were left out.
+
+    `cause` is in the event that ends a failed execution.
+    """
 
     event_id: int
     event_type: str | None
@@ -48,6 +55,7 @@ class DetailEvent(Model):
     execution_id: int | str
     timestamp: str
     truncated: Literal[True] | None = None
+    cause: Cause | None = None
 
 
 class Pagination(Model):
@@ -92,6 +100,8 @@ class ExecutionDetail(Model):
     result: Any
     error: str | None
     soft_errors: int
+    cause: Cause | None = None
+    soft_error: Cause | None = None
     events_included: bool
     events_endpoint: str
     pagination: Pagination
@@ -107,7 +117,7 @@ class ExecutionProgress(Model):
 
 
 class ExecutionStatusAnswer(Model):
-    """How an execution stands; `error` is there only when there is one."""
+    """How an execution stands; `error`, `cause` and `soft_error` are there only with a value."""
 
     execution_id: int | str
     status: str
@@ -123,6 +133,8 @@ class ExecutionStatusAnswer(Model):
     duration_human: str
     soft_errors: int
     error: str | None = None
+    cause: Cause | None = None
+    soft_error: Cause | None = None
 
 
 Reason = Annotated[

@@ -1,4 +1,4 @@
-"""`POST /api/execute`, `/api/execute/batch` and `…/rerun`."""
+"""`POST /api/execute`, `/api/execute/batch`, `…/rerun` and `…/restart`."""
 
 from typing import Annotated, Any, Literal
 
@@ -126,3 +126,58 @@ class RerunRequest(Model):
 
     workload: dict[str, Any] | None = None
     resource_kind: Annotated[Any, unread(str)] = None
+
+
+_MOST_ITERATIONS = 10_000
+
+
+def _iterations(value: Json) -> list[int]:
+    indexes = value if isinstance(value, list) else [value]
+    for index in indexes:
+        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+            raise wrong_type("an index from 0, or a list of them")
+    return indexes
+
+
+class RestartRequest(Model):
+    """Go on from where an execution has ended; without fields, from what failed."""
+
+    model_config = example(from_step="load", iteration=[3, 7], input={"url": "https://new"})
+
+    from_step: str | None = Field(
+        default=None,
+        max_length=500,
+        description="runs again, with all that followed from it; absent: the failed steps",
+    )
+    iteration: Annotated[
+        list[int] | None,
+        Field(max_length=_MOST_ITERATIONS),
+        PlainValidator(
+            lambda value: None if value is None else _iterations(value),
+            json_schema_input_type=int | list[int] | None,
+        ),
+    ] = Field(
+        default=None,
+        description="of the loop `from_step`: the iterations that run again, from 0; the others"
+        " keep their results",
+    )
+    input: dict[str, Any] | None = Field(
+        default=None, description="values of the workload that count from then on"
+    )
+    version: Version | None = Field(
+        default=None,
+        description="of the playbook, `latest` for the newest; absent: that of the execution",
+    )
+
+
+class RestartAnswer(ExecuteAnswer):
+    """The execution that goes on, and the one that it goes on from."""
+
+    model_config = example(
+        execution_id="325077236512452610",
+        status="started",
+        commands_generated=1,
+        origin_execution_id="325077236512452608",
+    )
+
+    origin_execution_id: str

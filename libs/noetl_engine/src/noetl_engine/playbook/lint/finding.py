@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from noetl_engine.playbook.yaml import MapNode, Node
 
+UNION = "did not match any variant of untagged enum"
+"""In the contract's message for any wrong tool or router, which says nothing about the reason."""
+
 
 class Severity(StrEnum):
     """How bad it is. Only an error means that the playbook can't run as written."""
@@ -35,6 +38,15 @@ class Finding:
     column: int
     path: str = ""
     hint: str | None = None
+
+    @property
+    def told(self) -> str:
+        """The sentence for people: what helps first, the general message of a refusal after it."""
+        if not self.hint:
+            return self.message
+        if UNION in self.message:
+            return f"{self.hint} ({self.message})"
+        return f"{self.message} ({self.hint})"
 
 
 def finding_at(

@@ -5,7 +5,8 @@ from typing import Final
 
 from noetl_contract.tools import TOOLS
 
-from noetl_engine.playbook.language import LEVELS, level_of
+from noetl_engine.playbook.language import LEVELS
+from noetl_engine.playbook.levels import level_of
 from noetl_engine.playbook.lint.finding import Finding, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
 from noetl_engine.playbook.lint.parts import StepPart, items_of, text_of

@@ -10,7 +10,6 @@ from noetl_template import (
     has_server_syntax,
     has_worker_syntax,
     references,
-    render_expression,
 )
 
 from noetl_engine.playbook.lint.finding import Finding, Severity, finding_at
@@ -22,8 +21,8 @@ from noetl_engine.playbook.parse.rules import is_expression
 
 _ALIASES: Final = frozenset({"ctx", "workload"})
 _F_STRING: Final = re.compile(r"""\b[rR]?[fF][rR]?(?:"|')[^"'\n]*\{\{""")
-# Numbers that don't survive as they are written; everything shorter reads the same.
-_LOSSY: Final = re.compile(r"[+-]?0\d+|\+\d+|[+-]?\d+\.\d*0|[+-]?\d[\d.]*[eE][+-]?\d+|\d{19,}")
+# Quoted words that are read as values all the same.
+_VALUES: Final = {"true": "true", "false": "false", "null": "null", "None": "null"}
 _OPERATOR: Final = re.compile(r"[=!<>]=|[<>]| (?:and|or|in|not|is) ")
 _MAX_VOCABULARY: Final = 300
 _UNLESS: Final = ": it is undefined unless the caller's payload has it"
@@ -149,11 +148,9 @@ def _plain_text(text: Text, names: Names) -> Iterator[Finding]:
 
 
 def _retyped(text: Text, content: str) -> Iterator[Finding]:
-    if _LOSSY.fullmatch(content) is None:
-        return
-    value = render_expression(content, {})
-    if str(value) != content:
-        message = f"the text '{content[:50]}' becomes the number {value}"
+    value = _VALUES.get(content)
+    if value is not None:
+        message = f"the text '{content}' becomes the value {value}"
         hint = "quotes don't keep it a text: add a letter, or build it in the tool"
         yield finding_at(
             text.node, text.path, "retyped", message, severity=Severity.INFO, hint=hint

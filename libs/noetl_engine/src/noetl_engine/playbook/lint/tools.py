@@ -1,17 +1,20 @@
 """Tools that can't run as they are written, and their keys without effect."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from noetl_contract.tools import TOOLS, ToolKind
+from noetl_contract.tools import TOOLS, ToolKey, ToolKind, is_retry_condition
 
 from noetl_engine.playbook.language import LEVELS
 from noetl_engine.playbook.lint.finding import Finding, finding_at, finding_at_key
 from noetl_engine.playbook.lint.guess import Guesser
-from noetl_engine.playbook.lint.parts import StepPart, ToolPart, steps_of
-from noetl_engine.playbook.yaml import MapNode, Scalar
+from noetl_engine.playbook.lint.parts import StepPart, ToolPart, below, items_of, steps_of
+from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar
 
 _FAILS: Final = "the step fails"
+_AUTH_TYPES: Final = ("bearer", "basic", "api_key", "gcp_adc", "none")
+# Keys of a tool's `spec`; others stand there by mistake.
+_SPEC: Final = frozenset({"policy", "timeout"})
 
 
 def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
@@ -22,21 +25,43 @@ def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
             if kind is not None:
                 yield from _tool(step, tool, kind)
                 yield from _strangers(tool, kind, guess)
+                yield from _auth(step, tool)
+                yield from _retry(tool)
 
 
 def _tool(step: StepPart, tool: ToolPart, kind: ToolKind) -> Iterator[Finding]:
     node = tool.node.entries["kind"]
-    if not kind.is_run and not kind.is_run_elsewhere:
-        message = f"no worker runs tool kind '{kind.name}': {_FAILS}"
-        path = f"{tool.path}.kind"
+    path = f"{tool.path}.kind"
+    if not kind.is_run:
+        whose = "no worker of ours" if kind.is_run_elsewhere else "no worker"
+        message = f"{whose} runs tool kind '{kind.name}': {_FAILS}"
         yield finding_at(node, path, "tool-not-run", message, hint=kind.instead)
     if kind.name == "workbook" and step.is_pipeline:
         message = f"workbook references are not resolved inside a pipeline: {_FAILS}"
-        yield finding_at(node, f"{tool.path}.kind", "tool-not-run", message)
+        yield finding_at(node, path, "tool-not-run", message)
     for names in kind.missing(_values(tool.node)):
         wanted = " or ".join(f"'{name}'" for name in names)
         message = f"tool kind '{kind.name}' needs {wanted}: {_FAILS}"
         yield finding_at(node, tool.path, "missing-key", message)
+    yield from _missing_inside(tool.node, tool.path, kind.keys)
+
+
+def _missing_inside(node: MapNode, path: str, keys: Iterable[ToolKey]) -> Iterator[Finding]:
+    """Yield the required keys that mappings of a configuration lack."""
+    for key in keys:
+        for name in key.names if key.keys else ():
+            inner = node.entries.get(name)
+            for item in [inner, *items_of(inner)]:
+                if not isinstance(item, MapNode):
+                    continue
+                values, place = _values(item), f"{path}.{name}"
+                for needed in key.keys:
+                    if needed.is_required and all(
+                        values.get(word) is None for word in needed.names
+                    ):
+                        message = f"'{name}' needs '{needed.name}': {_FAILS}"
+                        yield finding_at(item, place, "missing-key", message)
+                yield from _missing_inside(item, place, key.keys)
 
 
 def _values(node: MapNode) -> Mapping[str, object]:
@@ -47,14 +72,53 @@ def _values(node: MapNode) -> Mapping[str, object]:
 
 
 def _strangers(tool: ToolPart, kind: ToolKind, guess: Guesser) -> Iterator[Finding]:
-    """Yield unknown keys that look like known ones; others may be meant for other workers."""
+    """Yield the keys that the kind doesn't know, and those that stand too deep."""
     if kind.is_open:
         return
     known = kind.names | LEVELS["ToolSpec"].keys.keys()
     for key in tool.node.entries:
-        if key in known:
-            continue
-        advice = guess(key, known)
-        if advice:
-            message = f"unknown key '{key[:100]}' has no effect{advice}"
+        if key not in known and key not in _STRAYS:
+            message = f"unknown key '{key[:100]}' has no effect{guess(key, known)}"
             yield finding_at_key(tool.node, key, tool.path, "unknown-key", message)
+    spec = tool.node.entries.get("spec")
+    if not isinstance(spec, MapNode):
+        return
+    for key in spec.entries:
+        if key in kind.names - _SPEC:
+            message = f"'{key}' has no effect here: it belongs in 'tool'"
+            yield finding_at_key(spec, key, f"{tool.path}.spec", "misplaced-key", message)
+
+
+def _auth(step: StepPart, tool: ToolPart) -> Iterator[Finding]:
+    auth = tool.node.entries.get("auth")
+    if not isinstance(auth, MapNode):
+        return
+    word = auth.entries.get("type")
+    text = word.text if isinstance(word, Scalar) and word.value is not None else None
+    if text in _AUTH_TYPES or (text is not None and "{{" in text):
+        return
+    what = "has no 'type'" if text is None else f"has the unknown type '{text[:50]}'"
+    then = "it has no effect in a pipeline" if step.is_pipeline else _FAILS
+    hint = f"name a credential (auth: my_alias), or write type: {', '.join(_AUTH_TYPES)}"
+    message = f"'auth' {what}: {then}"
+    yield finding_at(word or auth, f"{tool.path}.auth", "missing-key", message, hint=hint)
+
+
+def _retry(tool: ToolPart) -> Iterator[Finding]:
+    for key in ("retry_on", "retry_on_status"):
+        node = below(tool.node, "retry", key)
+        words: list[Node | None] = list(items_of(node)) if isinstance(node, ListNode) else [node]
+        for word in words:
+            if isinstance(word, Scalar) and word.value is not None and _is_unknown(word.text):
+                message = f"'{word.text[:50]}' is no failure that a tool reports: no try for it"
+                path = f"{tool.path}.retry.{key}"
+                yield finding_at(word, path, "inert", message, hint=_CONDITIONS)
+
+
+def _is_unknown(word: str) -> bool:
+    return "{{" not in word and not is_retry_condition(word)
+
+
+_CONDITIONS: Final = "such as timeout, connection, rate_limit, server_error, 503, 5xx, PG_40001"
+# Told as misplaced already.
+_STRAYS: Final = frozenset({"next", "loop", "step", "when", "tool"})

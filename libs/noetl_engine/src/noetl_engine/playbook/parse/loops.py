@@ -4,10 +4,10 @@ from typing import Final
 
 from noetl_engine.playbook.model import Cursor, Frame, Loop, LoopMode
 from noetl_engine.playbook.parse.reader import Reader
-from noetl_engine.playbook.yaml import Scalar
+from noetl_engine.playbook.yaml import Node, Scalar
 
 _MODES: Final = tuple(mode.value for mode in LoopMode)
-_FRAME_NUMBERS: Final = ("max_seconds", "lease_seconds", "heartbeat_seconds")
+_FRAME_NUMBERS: Final = ("max_seconds", "lease_seconds", "heartbeat_seconds", "max_bytes")
 
 
 def read_loop(reader: Reader) -> Loop:
@@ -34,11 +34,17 @@ def _max_in_flight(spec: Reader) -> int | str | None:
     """Return a number, or a template that is rendered when the loop is entered."""
     node = spec.present("max_in_flight")
     if isinstance(node, Scalar) and isinstance(node.value, str):
-        if "{{" in node.value or "{%" in node.value:
+        if is_template(node):
             return node.value
         spec.refuse_type(node, "i32", "max_in_flight")
         return None
     return spec.int32("max_in_flight")
+
+
+def is_template(node: Node | None) -> bool:
+    """Return whether a value is a text with template syntax."""
+    text = node.value if isinstance(node, Scalar) else None
+    return isinstance(text, str) and ("{{" in text or "{%" in text)
 
 
 def _frame(spec: Reader) -> Frame:
@@ -46,8 +52,8 @@ def _frame(spec: Reader) -> Frame:
     if frame is None:
         return Frame()
     for key in _FRAME_NUMBERS:
-        frame.float64(key)
-    frame.float64("max_bytes")
+        if not is_template(frame.present(key)):
+            frame.float64(key)
     frame.text("process")
     return Frame(
         max_rows=max(1, frame.int32("max_rows") or 1),

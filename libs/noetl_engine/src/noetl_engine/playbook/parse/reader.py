@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from noetl_engine.playbook.language import BOOLEAN, LIST, OBJECT, TEXT, Level, Schema
+from noetl_engine.playbook.levels import BOOLEAN, LIST, OBJECT, TEXT, Level, Schema
 from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.problem import Code, Problem, problem_at
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_null, to_json

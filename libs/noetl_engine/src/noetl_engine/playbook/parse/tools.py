@@ -4,8 +4,8 @@ The original server tries the shapes one after the other and, when none fits, sa
 does. So everything that doesn't fit is a :class:`Mismatch` here, whose text becomes a hint.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl_contract.tools import TOOL_KINDS
@@ -13,6 +13,7 @@ from noetl_contract.tools import TOOL_KINDS
 from noetl_engine.playbook.model import VERBATIM_TASK_KEYS, Pipeline, Task, Tool, Value
 from noetl_engine.playbook.parse.later import leave_to_worker
 from noetl_engine.playbook.problem import Code
+from noetl_engine.playbook.waits import WAIT_KINDS, BadWait, check_written
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
 _TEXT_KEYS: Final = ("code", "url", "method", "query", "connection")
@@ -21,7 +22,7 @@ _TYPED_KEYS: Final = frozenset(
     {*_TEXT_KEYS, "auth", "libs", "command", "output_select", "params", "headers", "eval"}
 )
 # Kinds whose parameters may be a list, counted from 1, as well as a mapping.
-_LISTED_PARAMS: Final = frozenset({"postgres", "duckdb", "ducklake"})
+_SQL_KINDS: Final = frozenset({"postgres", "duckdb", "ducklake"})
 _ARGUMENT_KEYS: Final = ("input", "args")
 
 
@@ -64,7 +65,7 @@ def read_tool(node: Node, refuse: Refuse, *, more_kinds: Collection[str] = ()) -
     nodes: list[Node] = []
     for item in node.items:
         for task, entry in _read_item(item, refuse, more_kinds)[:1]:
-            tasks.append(task)
+            tasks.append(replace(task, line=item.line))
             nodes.append(entry)
     return ReadTool(Pipeline(tasks=leave_to_worker(tasks)), tuple(nodes))
 
@@ -79,7 +80,7 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
     kind = _read_kind(node, more_kinds)
     for key in _TEXT_KEYS:
         text_at(node, key)
-    if kind not in _LISTED_PARAMS or not isinstance(entries.get("params"), ListNode):
+    if kind not in _SQL_KINDS or not _may_be_params(entries.get("params")):
         mapping_at(node, "params")
     mapping_at(node, "headers")
     headers = entries.get("headers")
@@ -95,6 +96,8 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
         for key, value in ((key, to_json(entry)) for key, entry in entries.items())
         if key not in {"kind", *written} and not (value is None and key in _TYPED_KEYS)
     }
+    if kind in WAIT_KINDS:
+        _check_wait(node, kind, config, written)
     spec = config.get("spec")
     return Tool(
         kind=kind,
@@ -104,6 +107,18 @@ def read_single(node: MapNode, *, more_kinds: Collection[str] = ()) -> Tool:
         policy=spec.get("policy") if isinstance(spec, dict) else None,
         output_select=output_paths(config.get("output_select")),
     )
+
+
+def _check_wait(
+    node: MapNode, kind: str, config: Mapping[str, Value], arguments: Collection[str]
+) -> None:
+    for key in arguments:
+        raise Mismatch(f"{key}: kind {kind} has no such key", node.entries[key])
+    try:
+        check_written(kind, config)
+    except BadWait as error:
+        key = str(error).partition(":")[0].partition(".")[0]
+        raise Mismatch(str(error), node.entries.get(key, node)) from error
 
 
 def output_paths(value: Value) -> tuple[str, ...]:
@@ -130,13 +145,13 @@ def _read_item(item: Node, refuse: Refuse, more_kinds: Collection[str]) -> list[
     """Return the one task of a flat item, or those of a labelled one, with their nodes."""
     wrong = "a pipeline item must be a mapping"
     if not isinstance(item, MapNode):
-        return [(_task("", _tool_or_noop(item, refuse, more_kinds, wrong)), item)]
+        return [(_task("", _task_tool(item, refuse, more_kinds, wrong)), item)]
     if is_flat(item):
         label = _read_label(item, refuse)
-        return [(_task(label, _tool_or_noop(item, refuse, more_kinds, wrong)), item)]
+        return [(_task(label, _task_tool(item, refuse, more_kinds, wrong)), item)]
     wrong = "a labelled pipeline item must contain a tool mapping"
     return [
-        (_task(label, _tool_or_noop(entry, refuse, more_kinds, wrong)), entry)
+        (_task(label, _task_tool(entry, refuse, more_kinds, wrong)), entry)
         for label, entry in item.entries.items()
     ]
 
@@ -150,6 +165,20 @@ def _tool_or_noop(node: Node, refuse: Refuse, more_kinds: Collection[str], wrong
     else:
         refuse(Mismatch(wrong, node))
     return Tool(kind="noop")
+
+
+def _task_tool(node: Node, refuse: Refuse, more_kinds: Collection[str], wrong: str) -> Tool:
+    """Return the tool of a pipeline's item, which is a worker's to run."""
+    tool = _tool_or_noop(node, refuse, more_kinds, wrong)
+    if tool.kind in WAIT_KINDS:
+        refuse(
+            Mismatch(
+                f"kind {tool.kind} can't stand in a list of tools: no worker runs it; "
+                "give it a step of its own",
+                node,
+            )
+        )
+    return tool
 
 
 def _read_label(node: MapNode, refuse: Refuse) -> str:
@@ -216,6 +245,13 @@ def mapping_at(owner: MapNode, key: str) -> dict[str, Value]:
     if not isinstance(value, dict):
         raise Mismatch(f"{key} must be a mapping", node)
     return value
+
+
+def _may_be_params(node: Node | None) -> bool:
+    """Return whether parameters of a statement are a list, or a template of either."""
+    if isinstance(node, Scalar):
+        return isinstance(node.value, str) and "{{" in node.value
+    return isinstance(node, ListNode)
 
 
 def _expect_eval(node: Node | None) -> None:

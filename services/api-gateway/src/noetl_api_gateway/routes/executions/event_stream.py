@@ -240,6 +240,8 @@ class EventStream:
             "error": event.error,
             "execution_id": self._execution_id,
         }
+        if event.cause is not None:
+            shown["cause"] = event.cause
         return b"id: %d\nevent: event\ndata: %s\n\n" % (event.event_id, self._data(shown))
 
     def _end(self, status: str) -> bytes:
@@ -262,6 +264,7 @@ class _Event:
     created_at: str
     result: Json
     error: str | None
+    cause: Json = None
 
 
 def _logged(event: TailEvent) -> _Event:
@@ -274,6 +277,7 @@ def _logged(event: TailEvent) -> _Event:
         created_at=event.created_at,
         result=event.result,
         error=event.error,
+        cause=None if event.cause is None else event.cause.model_dump(exclude_none=True),
     )
 
 
@@ -292,9 +296,16 @@ def _live_event(data: bytes) -> _Event | None:
             created_at=event["created_at"],
             result=masked(event["result"]),
             error=event["error"],
+            cause=masked(_cause_in(event)),
         )
     except (orjson.JSONDecodeError, AttributeError, KeyError):
         return None  # no message of ours
+
+
+def _cause_in(event: EventMessage) -> Json:
+    meta = event["meta"]
+    ends = status_of_terminal(event["event_type"]) is not None
+    return meta.get("cause") if ends and isinstance(meta, dict) else None
 
 
 async def _write(send: "Send", chunk: bytes) -> None:

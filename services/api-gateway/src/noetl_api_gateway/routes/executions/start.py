@@ -9,7 +9,7 @@ from litestar import Response, post
 from noetl_common.logging import get_logger
 from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.start import ExecuteAnswer, ExecuteRequest
-from noetl_contract.ingress import ExecuteMessage
+from noetl_contract.ingress import ExecuteMessage, Restart
 from noetl_contract.rpc.catalog import RESOLVE, EntryName
 from noetl_contract.rpc.orchestrator import (
     CHILD,
@@ -32,7 +32,7 @@ from noetl_api_gateway.http.refusals import Refusal, unavailable
 from noetl_api_gateway.http.shell import call_of
 from noetl_api_gateway.metrics import EXECUTE_OUTCOMES
 from noetl_api_gateway.routes.executions.ownership import caller_s_key, inherited, own_call, owned
-from noetl_api_gateway.upstream.id_placement import mint_on_shard_of
+from noetl_api_gateway.upstream.id_placement import mint_beside, mint_on_shard_of
 from noetl_api_gateway.upstream.writes import NoAnswerError, WriteTimeout
 
 _log = get_logger()
@@ -69,7 +69,12 @@ async def execute(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
 
 
 async def begin(
-    gateway: Gateway, wanted: ExecuteRequest, *, key: str | None, call: tuple[int, int] | None
+    gateway: Gateway,
+    wanted: ExecuteRequest,
+    *,
+    key: str | None,
+    call: tuple[int, int] | None,
+    restart: Restart | None = None,
 ) -> ExecuteAnswer:
     """Start an execution under an id of the shard that remembers its keys.
 
@@ -87,7 +92,7 @@ async def begin(
     dedup = wanted.dedup
     window = _WINDOW_SECONDS if dedup is None else dedup.window_secs
     message = ExecuteMessage(
-        execution_id=_mint(gateway, wanted, key),
+        execution_id=_mint(gateway, wanted, key, restart),
         catalog_id=found.catalog_id,
         path=found.path,
         version=found.version,
@@ -99,6 +104,7 @@ async def begin(
         dedup_window_seconds=min(window, _LONGEST_WINDOW_SECONDS),
         dedup_scope=_scope_of(wanted),
         idempotency_key=key,
+        restart=restart,
     )
     message = await owned(gateway, message)
     message = await _as_child(gateway, message, await own_call(gateway, call))
@@ -151,13 +157,18 @@ def _scope_of(wanted: ExecuteRequest) -> str | None:
     return scope or None
 
 
-def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
-    """Mint an execution id that lives where its keys are remembered.
+def _mint(
+    gateway: Gateway, wanted: ExecuteRequest, key: str | None, restart: Restart | None
+) -> int:
+    """Mint an execution id that lives where its keys are remembered, and its origin.
 
     Equal keys must meet on one shard: the second request is answered by the row that the first
     has left there. A dedup key decides before an Idempotency-Key, which comes with the same
     body each time and so with the same dedup key.
     """
+    shards = gateway.services.shard_count
+    if restart is not None:
+        return mint_beside(gateway.ids, restart.execution_id, shard_count=shards)
     if wanted.dedup is not None:
         place = wanted.dedup.scope or wanted.parent_execution_id or 0
         home = f"dedup:{place}:{wanted.dedup.key}"
@@ -165,7 +176,7 @@ def _mint(gateway: Gateway, wanted: ExecuteRequest, key: str | None) -> int:
         home = f"execute:{key}"
     else:
         return gateway.ids.next()
-    return mint_on_shard_of(gateway.ids, home, shard_count=gateway.services.shard_count)
+    return mint_on_shard_of(gateway.ids, home, shard_count=shards)
 
 
 async def _note_suppressed(gateway: Gateway, message: ExecuteMessage, original: str) -> None:

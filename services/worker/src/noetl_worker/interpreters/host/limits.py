@@ -67,6 +67,12 @@ def apply_limits(limits: dict[str, int]) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an OSError instead
 
 
+def apply_data_limit(most: int) -> None:
+    """Bound what this process allocates, in bytes; never leave core files."""
+    _limit(resource.RLIMIT_CORE, soft=0, hard=0)
+    _limit(resource.RLIMIT_DATA, soft=most, hard=most)
+
+
 def lift_memory_limit() -> None:
     """Free the spare memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

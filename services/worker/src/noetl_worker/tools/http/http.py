@@ -125,7 +125,8 @@ class Http:
         method = fields.choice("method", _METHODS, default="GET")
         headers = texts(fields.mapping("headers"))
         params = texts(fields.mapping("params"))
-        seconds = fields.optional_unsigned("timeout_seconds") or self._timeout_seconds
+        seconds = fields.optional_unsigned("timeout_seconds") or _timeout(config, context)
+        seconds = seconds or self._timeout_seconds
         fields.flag("follow_redirects", default=True)  # they always are, as in the original worker
         content, content_type = _content(config, fields)
         return _Call(
@@ -175,6 +176,14 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _transport_error(error, request) from error
         return _result(response, body, response_type=call.response_type)
+
+
+def _timeout(config: JsonObject, context: ToolContext) -> float | None:
+    """Return the tool's own `timeout`; in a pipeline it is part of the configuration."""
+    found = config.get("timeout") if context.timeout is None else context.timeout
+    if isinstance(found, int | float) and not isinstance(found, bool) and found > 0:
+        return float(found)
+    return None
 
 
 def _without_framing(headers: Mapping[str, str]) -> dict[str, str]:

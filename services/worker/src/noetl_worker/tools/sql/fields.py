@@ -1,5 +1,6 @@
 """Fields common to the configurations of the database tools."""
 
+from noetl_common.pg.sql_text import numbered
 from noetl_contract.json import Json
 
 from noetl_worker.tools.fields import Fields
@@ -18,9 +19,17 @@ class SqlFields(Fields):
             raise self.refuse("duplicate field `query`")
         return self.text("command")
 
-    def params(self) -> list[Json]:
-        """Return the values of the query's parameters."""
-        return self.items("params")
+    def bound_query(self) -> tuple[str, list[Json]]:
+        """Return the query with `$1`, `$2`, … as its placeholders, and the values for them."""
+        query, params = self.query(), self.config.get("params", [])
+        if isinstance(params, list):
+            return query, params
+        if not isinstance(params, dict):
+            raise self.refuse("`params` is neither a list nor a map")
+        try:
+            return numbered(query, params)
+        except KeyError as error:
+            raise self.refuse(f"`params` has no value for `${error.args[0]}`") from error
 
     def items(self, name: str) -> list[Json]:
         """Return a list, empty if absent."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
-from noetl_worker.tools.tool import ToolError
+from noetl_worker.tools.errors import ToolError
 
 _FIRST_ROWS = 10
 _MOST_ROWS = 500

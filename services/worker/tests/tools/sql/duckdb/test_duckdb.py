@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import pytest_asyncio
 from noetl_testkit.waiting import eventually
 from noetl_worker.settings import Settings
 from noetl_worker.tools.sql.duckdb.duckdb import DuckDb
@@ -41,7 +42,10 @@ class Session:
         return caught.value
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sql() -> AsyncIterator[Session]:
     settings = Settings(worker_duckdb_memory_bytes=200 << 20, worker_duckdb_threads=1)
     tool = DuckDb(DuckDbs(settings), most_seconds=60, result_bytes=1 << 20)
@@ -165,6 +169,7 @@ async def test_a_sequence_moves_once(sql: Session) -> None:
 @pytest.mark.parametrize("value", [1, 1.5, True, None, "'; DROP TABLE t; --", {"a": [1]}, [1, "x"]])
 async def test_parameters(sql: Session, value: Any) -> None:
     data = await sql.data("SELECT $1 AS v", params=[value])
+    assert await sql.data("SELECT $v AS v", params={"v": value}) == data
 
     expected = {dict: '{"a":[1]}', list: '[1,"x"]'}.get(type(value), value)
     assert data["rows"] == [{"v": expected}]
@@ -271,7 +276,7 @@ async def test_a_file_keeps_what_memory_forgets(
             {"attach": [{"name": "p", "type": "postgres", "host": "h", "password": "secret"}]},
             "duckdb attach `p`: the extension `postgres` is not installed in this worker",
         ),
-        ({"params": {}}, "`params` is not a list"),
+        ({"params": 5}, "`params` is neither a list nor a map"),
         ({"command": "SELECT 1"}, "duplicate field `query`"),
     ],
 )

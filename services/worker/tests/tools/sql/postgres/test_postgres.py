@@ -299,6 +299,19 @@ async def test_parameters_that_do_not_fit(
     assert message in str(error)
 
 
+async def test_parameters_may_have_names(sql: Session) -> None:
+    query = "SELECT $b::int AS b, $a || '$a' AS a, $b + $1 AS c, $$ $b $$ AS d, $x$ $b $x$ AS e"
+    data = await sql.data(query, params={"a": "one", "b": 2, "1": 3, "unused": 0})
+
+    assert data["rows"] == [{"b": 2, "a": "one$a", "c": 5, "d": " $b ", "e": " $b "}]
+
+
+async def test_a_parameter_without_a_value_is_named(sql: Session) -> None:
+    error = await sql.failure("SELECT $late", params={"a": 1})
+
+    assert str(error).endswith("Invalid postgres config: `params` has no value for `$late`")
+
+
 async def test_marks_in_quotes_and_comments_are_no_parameters(sql: Session) -> None:
     data = await sql.data(
         "SELECT '$2' AS \"$3\", $1::int AS a /* $4 */, $$ $5 $$ AS b -- $6", params=["7"]

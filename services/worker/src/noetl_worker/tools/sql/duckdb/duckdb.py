@@ -1,54 +1,14 @@
-"""The duckdb tool: run SQL on DuckDB."""
+"""The duckdb tool: run SQL on DuckDB, in a process of its own."""
 
-from dataclasses import dataclass
-from typing import Any
-
-import duckdb
-from noetl_common.pg.sql_text import is_row_query, split_statements
 from noetl_contract.json import JsonObject
 
-from noetl_worker import jsonb
-from noetl_worker.tools.sql.duckdb.attachments import (
-    Attachment,
-    attach_files,
-    attach_servers,
-    attachments,
-)
-from noetl_worker.tools.sql.duckdb.sessions import (
-    Connection,
-    DuckDbs,
-    duckdb_error,
-    duckdb_errors,
-    local_path,
-)
-from noetl_worker.tools.sql.duckdb.values import readable, reader
+from noetl_worker.tools.sql.duckdb.attachments import attachments
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, local_path, shared_databases
 from noetl_worker.tools.sql.fields import SqlFields
-from noetl_worker.tools.sql.result import RowBuffer
 from noetl_worker.tools.sql.sql_tool import SqlTool
 from noetl_worker.tools.tool import Tool, ToolContext, ToolParts
 
-_FETCHED_ROWS = 500
 _IN_MEMORY = frozenset({"", ":memory:"})
-_CHANGES = frozenset(
-    {duckdb.StatementType.INSERT, duckdb.StatementType.UPDATE, duckdb.StatementType.DELETE}
-)
-# Raised before anything ran; the others are about running.
-_UNPREPARED = (
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ParserException,
-    duckdb.SyntaxException,
-    duckdb.InvalidInputException,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Script:
-    query: str
-    params: list[Any]
-    as_objects: bool
-    attach: list[Attachment]
-    result_bytes: int
 
 
 class DuckDb(SqlTool):
@@ -63,103 +23,32 @@ class DuckDb(SqlTool):
 
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
-        script = _Script(
-            query=fields.query(),
-            params=fields.params(),
-            as_objects=fields.flag("as_objects", default=True),
-            attach=attachments(fields.config, secrets=context.secrets),
-            result_bytes=self._result_bytes,
-        )
+        query, params = fields.bound_query()
+        as_objects = fields.flag("as_objects", default=True)
+        attach = attachments(fields.config, secrets=context.secrets)
         path = fields.optional_text("db_path") or ""
         place = None if path in _IN_MEMORY else local_path(path, kind="duckdb")
-        async with self._databases.session(
-            place, prepare=lambda connection: attach_servers(connection, script.attach)
-        ) as session:
-            return await session.call(lambda connection: _run(connection, script))
+        async with self._databases.session(place, attach=attach) as session:
+            data: JsonObject = await session.ask(
+                "script",
+                query=query,
+                params=params,
+                as_objects=as_objects,
+                attach=attach,
+                result_bytes=self._result_bytes,
+            )
+        return data
 
     async def close(self) -> None:
-        """Take no more work."""
+        """End the processes."""
         await self._databases.close()
-
-
-def _run(connection: Connection, script: _Script) -> JsonObject:
-    attach_files(connection, script.attach)
-    statements = split_statements(script.query)
-    if not statements:
-        return {"affected_rows": 0}
-    *leading, last = statements
-    for statement in leading:
-        with duckdb_errors("Batch statement failed"):
-            _drain(connection.execute(statement))
-    params = [_param(value) for value in script.params]
-    try:
-        if is_row_query(last):
-            return _fetch(connection, last, params, script)
-        return {"affected_rows": _execute(connection, last, params)}
-    except _UNPREPARED as error:
-        raise duckdb_error("Failed to prepare query", error) from error
-    except duckdb.Error as error:
-        prefix = "Query failed" if is_row_query(last) else "Execute failed"
-        raise duckdb_error(prefix, error) from error
-
-
-def _fetch(connection: Connection, sql: str, params: list[Any], script: _Script) -> JsonObject:
-    columns, readers = None, None
-    if _is_select(connection, sql):
-        # Bound, not run: its types tell what to ask for. A comment may come first.
-        described = connection.execute(f"DESCRIBE\n{sql}", params or None).fetchall()
-        columns = [row[0] for row in described]
-        kinds = [duckdb.sqltype(row[1]) for row in described]
-        readers = [reader(kind) for kind in kinds]
-        sql = readable(sql, kinds)
-    result = connection.execute(sql, params or None)
-    if columns is None or readers is None:
-        # A change behind a `WITH`: what it counts or returns is its result.
-        columns = [column[0] for column in result.description or []]
-        readers = [reader(column[1]) for column in result.description or []]
-    rows = RowBuffer(columns, as_objects=script.as_objects, most_bytes=script.result_bytes)
-    with duckdb_errors("Failed to fetch row"):
-        while found := result.fetchmany(rows.wanted):
-            rows.add(
-                [[read(value) for read, value in zip(readers, row, strict=True)] for row in found]
-            )
-    return rows.data()
-
-
-def _is_select(connection: Connection, sql: str) -> bool:
-    kinds = [statement.type for statement in connection.extract_statements(sql)]
-    return kinds == [duckdb.StatementType.SELECT]
-
-
-def _execute(connection: Connection, sql: str, params: list[Any]) -> int:
-    is_change = bool({one.type for one in connection.extract_statements(sql)} & _CHANGES)
-    result = connection.execute(sql, params or None)
-    count = result.rowcount
-    found = _drain(result)
-    if count >= 0:
-        return count
-    # What `RETURNING` returned is what was changed.
-    return found if is_change else 0
-
-
-def _drain(result: Connection) -> int:
-    """Run a statement to its end, which it may reach only as its rows are taken."""
-    count = 0
-    while rows := result.fetchmany(_FETCHED_ROWS):
-        count += len(rows)
-    return count
-
-
-def _param(value: Any) -> Any:
-    """Return a value for the driver; objects and lists are JSON text."""
-    return jsonb.encode(value).decode() if isinstance(value, dict | list) else value
 
 
 def create(parts: ToolParts) -> Tool:
     """Make the tool."""
     settings = parts.settings
     return DuckDb(
-        DuckDbs(settings),
+        shared_databases(parts),
         most_seconds=settings.worker_sql_timeout_seconds,
         result_bytes=settings.worker_sql_result_bytes,
     )

@@ -1,155 +1,249 @@
-"""A DuckDB database in a thread of its own, so that the event loop goes on."""
+"""Databases of DuckDB, each in a process of its own.
+
+A process serves the calls of one file, or one call at a time in memory. It stays for a while for
+the next ones, so that a call seldom waits for a start.
+"""
 
 import asyncio
 import os
+import shutil
+import socket
+import sys
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-import duckdb
+import orjson
 from noetl_common.logging import get_logger
+from noetl_contract.json import JsonObject
 
+from noetl_worker.interpreters.fork_server import ForkServer, StartFailed
+from noetl_worker.interpreters.process import ScriptBox
 from noetl_worker.settings import Settings
-from noetl_worker.tools.sql.names import literal
-from noetl_worker.tools.tool import Failure, ToolError
-
-type Connection = duckdb.DuckDBPyConnection
+from noetl_worker.tools.errors import ToolError
+from noetl_worker.tools.sql.duckdb.processes import DuckProcess, DuckSession
+from noetl_worker.tools.tool import ToolParts
 
 _log = get_logger()
 _IN_MEMORY = ":memory:"
-_STOP_SECONDS = 2.0
-_STOP_PAUSE_SECONDS = 0.05
 _SPILL_FACTOR = 4
-# Calls of a process share the instance of a file: only one of them makes its settings.
-_CONFINING = threading.Lock()
-# What queries may set: how values are read and shown, no limits.
-_FREE_SETTINGS = (
-    "calendar", "default_null_order", "default_order", "integer_division",
-    "order_by_non_integer_literal", "preserve_insertion_order", "timezone",
-)  # fmt: skip
+# What DuckDB takes beside the memory that it counts.
+_UNCOUNTED_BYTES = 512 << 20
+_PREFIX = "noetl-duckdb-"
+_MAIN = "from noetl_worker.tools.sql.duckdb.host.nursery import main; main()"
+_OWN_VARIABLES = ("NOETL_", "POSTGRES_", "NATS_")
 
-
-class DuckSession:
-    """One connection; what runs on it can be stopped."""
-
-    def __init__(self, connection: Connection, executor: ThreadPoolExecutor) -> None:
-        self._connection = connection
-        self._executor = executor
-        self.is_lost = False
-
-    async def call[T](self, work: Callable[[Connection], T]) -> T:
-        """Run some work in the thread; when cancelled, stop it first."""
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, work, self._connection)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await self._stop(future)
-            raise
-
-    async def _stop[T](self, future: "asyncio.Future[T]") -> None:
-        deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
-        # Also if waiting here is cut short.
-        self.is_lost = True
-        while not future.done():
-            # Stops one statement; the work may just have been between two of them.
-            self._connection.interrupt()
-            await asyncio.wait([future], timeout=_STOP_PAUSE_SECONDS)
-            if asyncio.get_running_loop().time() > deadline:
-                _log.warning("duckdb_not_stopped", seconds=_STOP_SECONDS)
-                return
-        self.is_lost = False
-        # Retrieved, so that asyncio does not log it as lost.
-        future.cancelled() or future.exception()
+type _Key = tuple[str | None, bool]
+"""The file, None for memory; whether servers are attached."""
 
 
 class DuckDbs:
-    """Open databases within the worker's limits."""
+    """Open databases within the worker's limits.
+
+    Args:
+        settings: of the worker.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._memory = settings.worker_duckdb_memory_bytes
-        self._threads = settings.worker_duckdb_threads
-        self._extensions = settings.worker_duckdb_extension_directory
+        self._settings = settings
         self._is_open = settings.worker_duckdb_external
-        self._paths = settings.worker_duckdb_paths
-        self._executor = ThreadPoolExecutor(
-            settings.worker_max_concurrent, thread_name_prefix="duckdb"
-        )
+        self._nursery = ForkServer(_command, lambda: _environment(is_open=self._is_open))
+        self._turn = asyncio.Lock()
+        self._files: dict[str, DuckProcess] = {}
+        self._free: dict[_Key, list[DuckProcess]] = {}
+        self._all: set[DuckProcess] = set()
+        self._ending: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     @asynccontextmanager
     async def session(
-        self, path: str | None, *, prepare: Callable[[Connection], None] | None = None
+        self, path: str | None, *, attach: list[JsonObject] | None = None
     ) -> AsyncIterator[DuckSession]:
         """Open a database file, or one in memory that is gone afterwards.
 
         Args:
             path: the file; None: in memory.
-            prepare: what needs more than queries may: extensions, other servers.
+            attach: databases and files that the call names; servers are attached now.
 
         Raises:
             ToolError: it can't be opened.
         """
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(self._executor, self._open, path or _IN_MEMORY, prepare)
+        attach = attach or []
+        key = _key(path, attach)
+        process = await self._take(key)
         try:
-            connection = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unused)
-            raise
-        session = DuckSession(connection, self._executor)
-        try:
-            yield session
+            session = await process.open_session()
+            try:
+                await session.ask(
+                    "open",
+                    path=path or _IN_MEMORY,
+                    config=self._config(process, path),
+                    attach=attach,
+                    confine=None if self._is_open else list(self._settings.worker_duckdb_paths),
+                    most_bytes=self._settings.worker_sql_result_bytes,
+                )
+                yield session
+            finally:
+                await asyncio.shield(session.close())
         finally:
-            # Closing under a statement that can't be stopped would wait for it.
-            if not session.is_lost:
-                await asyncio.shield(loop.run_in_executor(self._executor, connection.close))
+            self._give_back(key, process)
 
     async def close(self) -> None:
-        """Take no more work."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """End all processes; take no more work."""
+        self._is_closed = True
+        if self._ending is not None:
+            self._ending.cancel()
+        everyone = list(self._all)
+        for process in everyone:
+            process.leave()
+        await asyncio.gather(*(process.wait() for process in everyone))
+        await self._nursery.close()
 
-    def _open(self, path: str, prepare: Callable[[Connection], None] | None) -> Connection:
+    async def _take(self, key: _Key) -> DuckProcess:
+        process = self._found(key)
+        if process is None:
+            async with self._turn:
+                process = self._found(key) or await self._started(key)
+        process.users += 1
+        return process
+
+    def _found(self, key: _Key) -> DuckProcess | None:
+        path, _ = key
+        if path is not None:
+            known = self._files.get(path)
+            return None if known is None or known.is_leaving else known
+        free = self._free.get(key, [])
+        # The last one used comes first, as its memory is in the caches most likely.
+        return free.pop() if free else None
+
+    async def _started(self, key: _Key) -> DuckProcess:
+        if self._is_closed:
+            raise ToolError("Database error", "Failed to open database: the worker ends")
+        directory = tempfile.mkdtemp(prefix=_PREFIX, dir=_parent_directory(self._settings))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        told, telling = os.pipe()
+        try:
+            _, handle = await self._nursery.fork(
+                orjson.dumps(self._task(key, directory)), (theirs.fileno(), telling)
+            )
+        except BaseException as error:
+            ours.close()
+            os.close(told)
+            shutil.rmtree(directory, ignore_errors=True)
+            if isinstance(error, StartFailed):
+                raise ToolError("Database error", f"Failed to open database: {error}") from error
+            raise
+        finally:
+            theirs.close()
+            os.close(telling)
+        process = DuckProcess(
+            handle,
+            ours,
+            told,
+            directory=directory,
+            most_bytes=self._settings.worker_sql_result_bytes,
+            on_end=self._forget,
+        )
+        self._all.add(process)
+        if key[0] is not None:
+            self._files[key[0]] = process
+        return process
+
+    def _task(self, key: _Key, directory: str) -> JsonObject:
+        path, has_servers = key
+        settings = self._settings
+        extensions = settings.worker_duckdb_extension_directory or str(Path.home() / ".duckdb")
+        write = list(settings.worker_duckdb_paths)
+        if path is not None:
+            # Beside the file are its log and its temporary files.
+            write.append(str(Path(path).parent))
+        return {
+            "directory": directory,
+            "cwd": str(Path.cwd()),
+            "memory_bytes": 2 * settings.worker_duckdb_memory_bytes + _UNCOUNTED_BYTES,
+            "read": None if self._is_open else [extensions],
+            "write": write,
+            # A file's process serves calls with and without servers.
+            "has_network": has_servers or path is not None,
+        }
+
+    def _config(self, process: DuckProcess, path: str | None) -> JsonObject:
         # Equal for all who open a file: within a process they share one instance.
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": f"{self._memory // 1000}KB",
-            "threads": self._threads,
-            "max_temp_directory_size": f"{self._memory * _SPILL_FACTOR // 1000}KB",
+        settings = self._settings
+        memory = settings.worker_duckdb_memory_bytes
+        config: JsonObject = {
+            "memory_limit": f"{memory // 1000}KB",
+            "threads": settings.worker_duckdb_threads,
+            "max_temp_directory_size": f"{memory * _SPILL_FACTOR // 1000}KB",
             # Nothing is fetched that nobody asked for.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": self._is_open,
         }
-        if self._extensions:
-            config["extension_directory"] = self._extensions
-        if path == _IN_MEMORY:
+        if settings.worker_duckdb_extension_directory:
+            config["extension_directory"] = settings.worker_duckdb_extension_directory
+        if path is None:
             # Otherwise in the working directory.
-            config["temp_directory"] = str(Path(tempfile.gettempdir(), f"duckdb-{os.getpid()}"))
-        with duckdb_errors("Failed to open database"):
-            connection = duckdb.connect(path, config=config)
-        try:
-            if prepare is not None:
-                prepare(connection)
-            if not self._is_open:
-                with duckdb_errors("Failed to open database"), _CONFINING:
-                    _confine(connection, self._paths)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            config["temp_directory"] = process.directory
+        return config
+
+    def _give_back(self, key: _Key, process: DuckProcess) -> None:
+        process.users -= 1
+        if process.users or process.is_leaving:
+            return
+        process.idle_since = asyncio.get_running_loop().time()
+        if key[0] is None:
+            self._free.setdefault(key, []).append(process)
+        idle = self._idle()
+        if len(idle) > self._settings.worker_duckdb_kept:
+            self._end(min(idle, key=lambda one: one.idle_since))
+        self._watch_idle()
+
+    def _idle(self) -> list[DuckProcess]:
+        return [one for one in self._all if not one.users and not one.is_leaving]
+
+    def _watch_idle(self) -> None:
+        """Look again when the one that has been idle for the longest time is to end."""
+        idle = self._idle()
+        if self._ending is None and idle and not self._is_closed:
+            first = min(one.idle_since for one in idle)
+            self._ending = asyncio.get_running_loop().call_at(
+                first + self._settings.worker_duckdb_kept_seconds, self._end_idle
+            )
+
+    def _end_idle(self) -> None:
+        self._ending = None
+        due = asyncio.get_running_loop().time() - self._settings.worker_duckdb_kept_seconds
+        for process in self._idle():
+            if process.idle_since <= due:
+                self._end(process)
+        self._watch_idle()
+
+    def _end(self, process: DuckProcess) -> None:
+        process.leave()
+        self._forget(process)
+
+    def _forget(self, process: DuckProcess) -> None:
+        """Offer a process to nobody: it ends, or has ended."""
+        self._files = {path: one for path, one in self._files.items() if one is not process}
+        for free in self._free.values():
+            if process in free:
+                free.remove(process)
+        if process.has_ended:
+            self._all.discard(process)
 
 
-def _confine(connection: Connection, paths: tuple[str, ...]) -> None:
-    """Keep queries to some directories and to the limits; for good, and for the whole instance."""
-    is_done = connection.execute("SELECT current_setting('lock_configuration')").fetchone()
-    if is_done == (True,):  # another call has the file open
-        return
-    real = dict.fromkeys((*paths, *(str(Path(path).resolve()) for path in paths)))
-    connection.execute(f"SET allowed_directories = [{', '.join(map(literal, real))}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute(f"SET allowed_configs = [{', '.join(map(literal, _FREE_SETTINGS))}]")
-    connection.execute("SET lock_configuration = true")
+_SHARED: WeakValueDictionary[int, DuckDbs] = WeakValueDictionary()
+
+
+def shared_databases(parts: ToolParts) -> DuckDbs:
+    """Return the databases of a worker: its tools share the process that has a file open."""
+    # The tools keep them, and they keep nothing of the parts but the settings.
+    found = _SHARED.get(id(parts.settings))
+    if found is None:
+        found = _SHARED[id(parts.settings)] = DuckDbs(parts.settings)
+    return found
 
 
 def local_path(text: str, *, kind: str) -> str:
@@ -172,30 +266,22 @@ def local_path(text: str, *, kind: str) -> str:
     return str(inside)
 
 
-def duckdb_error(prefix: str, error: duckdb.Error) -> ToolError:
-    """Return the error to raise."""
-    failure = Failure()
-    if isinstance(error, duckdb.TransactionException):
-        failure = Failure(kind="db_deadlock", retryable=True)
-    elif isinstance(error, duckdb.ConstraintException):
-        failure = Failure(kind="db_constraint")
-    elif isinstance(error, duckdb.IOException) and "lock" in str(error):
-        failure = Failure(kind="db_connection", retryable=True)
-    hint = ""
-    if isinstance(error, duckdb.PermissionException) and "configuration" in str(error):
-        hint = " (of the worker: NOETL_WORKER_DUCKDB_PATHS, NOETL_WORKER_DUCKDB_EXTERNAL)"
-    return ToolError("Database error", f"{prefix}: {error}{hint}", failure=failure)
+def _key(path: str | None, attach: list[JsonObject]) -> _Key:
+    real = None if path is None else os.path.realpath(path)
+    return real, any(one["is_server"] for one in attach)
 
 
-@contextmanager
-def duckdb_errors(prefix: str) -> Iterator[None]:
-    """Make errors of the database errors of the tool."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise duckdb_error(prefix, error) from error
+def _parent_directory(settings: Settings) -> str:
+    return ScriptBox(write=settings.worker_script_write_paths).parent_directory()
 
 
-def _close_unused(opening: "asyncio.Future[Connection]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+def _command(requests: int) -> list[str]:
+    return [sys.executable, "-I", "-c", _MAIN, str(requests), str(os.getpid())]
+
+
+def _environment(*, is_open: bool) -> dict[str, str]:
+    """Return enough to find the system's things; all but our own where nothing is enforced."""
+    if is_open:
+        return {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES)}
+    kept = {name: os.environ[name] for name in ("PATH", "TZ", "HOME") if name in os.environ}
+    return {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}

@@ -41,9 +41,10 @@ class Postgres(SqlTool):
 
     async def fetch(self, fields: SqlFields, context: ToolContext) -> JsonObject:
         """Run a script; its last statement decides the result."""
+        query, params = fields.bound_query()
         script = _Script(
-            query=fields.query(),
-            params=fields.params(),
+            query=query,
+            params=params,
             schema=fields.optional_text("schema"),
             as_objects=fields.flag("as_objects", default=True),
         )

@@ -1,16 +1,15 @@
 """Sources of a `transfer`."""
 
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import asyncpg
-import duckdb
 import orjson
-from duckdb.sqltypes import DuckDBPyType
 
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, duckdb_errors
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import pg_errors
@@ -27,7 +26,6 @@ _PG_TYPES = {
     "uuid": "UUID", "bytea": "BLOB", "json": "JSON", "jsonb": "JSON",
 }  # fmt: skip
 _DATES = frozenset({"date", "timestamp", "timestamptz"})
-_NESTED = frozenset({"list", "array", "struct", "map"})
 # Whatever server and role say, values come and go in one form.
 _FORMATS = "SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'"
 
@@ -109,31 +107,21 @@ async def duckdb_rows(
         ToolError: it can't be run.
     """
     async with databases.session(path) as session:
-
-        def start(connection: duckdb.DuckDBPyConnection) -> tuple[list[str], list[DuckDBPyType]]:
-            query_ = query.rstrip().rstrip(";")
-            described = connection.execute(f"DESCRIBE\n{query_}").fetchall()
-            kinds = [duckdb.sqltype(row[1]) for row in described]
-            parts = ", ".join(
-                f"{_duckdb_part(number, kind, for_postgres=for_postgres)} AS c{number}"
-                for number, kind in enumerate(kinds, start=1)
-            )
-            connection.execute(f"SELECT {parts} FROM ({query_}\n)")
-            return [row[0] for row in described], kinds
-
-        with duckdb_errors("Query failed"):
-            columns, kinds = await session.call(start)
-        reads = [_from_json if kind.id in _NESTED else _same for kind in kinds]
+        told = await session.ask("read", query=query, for_postgres=for_postgres)
+        columns, types = told["columns"], told["types"]
+        reads = [_same] * len(columns)
+        for number in told["bytes"]:
+            reads[number] = _from_base64
+        for number in told["json"]:
+            reads[number] = _from_json
 
         async def batches() -> AsyncIterator[Batch]:
-            with duckdb_errors("Failed to fetch row"):
-                while found := await session.call(lambda connection: connection.fetchmany(size)):
-                    yield [
-                        [read(value) for read, value in zip(reads, row, strict=True)]
-                        for row in found
-                    ]
+            while found := await session.ask("fetch", size=size):
+                yield [
+                    [read(value) for read, value in zip(reads, row, strict=True)] for row in found
+                ]
 
-        yield Rows(columns=columns, types=[str(kind) for kind in kinds], batches=batches())
+        yield Rows(columns=columns, types=types, batches=batches())
 
 
 async def set_formats(connection: Connection) -> None:
@@ -167,16 +155,6 @@ def _duckdb_type(kind: asyncpg.Type) -> str:
         return "JSON"
     element = kind.name.removesuffix("[]")
     return _PG_TYPES.get(element, "VARCHAR") + kind.name.removeprefix(element)
-
-
-def _duckdb_part(number: int, kind: DuckDBPyType, *, for_postgres: bool) -> str:
-    if kind.id == "blob":
-        return f"#{number}"
-    if kind.id in _NESTED:
-        return f"CAST(to_json(#{number}) AS VARCHAR)"
-    text = f"CAST(#{number} AS VARCHAR)"
-    is_date = kind.id.startswith(("date", "timestamp"))
-    return f"replace({text}, ' (BC)', ' BC')" if for_postgres and is_date else text
 
 
 def _at(body: Any, path: str | None) -> Any:
@@ -215,6 +193,10 @@ def _json_type(values: list[Any]) -> str:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _from_base64(value: str | None) -> Any:
+    return None if value is None else base64.b64decode(value)
 
 
 def _from_json(value: str | None) -> Any:

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import duckdb
 import orjson
 
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, DuckSession, duckdb_errors
+from noetl_worker.tools.sql.columns import conflict, key_positions, matched
+from noetl_worker.tools.sql.duckdb.processes import DuckSession
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs
 from noetl_worker.tools.sql.names import quoted
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import pg_errors
@@ -16,7 +17,6 @@ from noetl_worker.tools.sql.postgres.params import Connection, value_text
 from noetl_worker.tools.sql.postgres.pools import PgLimits, open_connection
 from noetl_worker.tools.sql.transfer.rows import Batch, Plan
 from noetl_worker.tools.sql.transfer.sources import set_formats
-from noetl_worker.tools.tool import ToolError
 
 _COLUMNS = """
 SELECT a.attname AS name,
@@ -30,14 +30,7 @@ LEFT JOIN pg_index AS i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
-_KEYS = """
-SELECT unnest(constraint_column_names)
-FROM duckdb_constraints()
-WHERE constraint_type = 'PRIMARY KEY' AND database_name = current_database()
-  AND schema_name = $1 AND table_name = $2
-"""
 _JSON_TYPES = frozenset({"json", "jsonb"})
-_NESTED = frozenset({"list", "array", "struct", "map"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +70,16 @@ class _PgTarget:
 
 
 class _DuckDbTarget:
-    def __init__(self, session: DuckSession, statement: str, width: int, keys: list[int]) -> None:
+    def __init__(self, session: DuckSession, width: int, keys: list[int]) -> None:
         self._session = session
-        self._statement = statement
         self._width = width
         self._keys = keys
 
     async def write(self, batch: Batch) -> None:
-        def insert(connection: duckdb.DuckDBPyConnection) -> None:
-            texts = [[_duckdb_text(value) for value in row] for row in batch]
-            texts = _last_of_each_key(texts, self._keys)
-            columns = [[row[number] for row in texts] for number in range(self._width)]
-            connection.execute(self._statement, columns).fetchall()
-
-        with duckdb_errors("Execute failed"):
-            await self._session.call(insert)
+        texts = [[_duckdb_text(value) for value in row] for row in batch]
+        texts = _last_of_each_key(texts, self._keys)
+        columns = [[row[number] for row in texts] for number in range(self._width)]
+        await self._session.ask("write", columns=columns)
 
 
 @asynccontextmanager
@@ -121,18 +109,17 @@ async def postgres_target(
 
 async def _pg_target(connection: Connection, writing: Writing, plan: Plan) -> _PgTarget:
     known = {row["name"]: row for row in await connection.fetch(_COLUMNS, writing.table)}
-    names = [_matched(name, list(known), table=writing.table) for name in plan.columns]
-    key = [_matched(name, list(known), table=writing.table) for name in writing.key]
-    keys = _key_positions(
-        writing, names, key or [name for name, row in known.items() if row["is_key"]]
-    )
+    names = [matched(name, list(known), table=writing.table) for name in plan.columns]
+    key = [matched(name, list(known), table=writing.table) for name in writing.key]
+    primary = [name for name, row in known.items() if row["is_key"]]
+    keys = key_positions(names, key or primary, table=writing.table, mode=writing.mode)
     table = await connection.fetchval("SELECT $1::text::regclass::text", writing.table)
     marks = ", ".join(f"${number}::text[]" for number in range(1, len(names) + 1))
     values = ", ".join(f"v.c{n}::{known[name]['cast_to']}" for n, name in enumerate(names))
     places = ", ".join(f"c{number}" for number in range(len(names)))
     statement = (
         f"INSERT INTO {table} ({', '.join(map(quoted, names))}) "
-        f"SELECT {values} FROM unnest({marks}) AS v({places}){_conflict(names, keys)}"
+        f"SELECT {values} FROM unnest({marks}) AS v({places}){conflict(names, keys)}"
     )
     return _PgTarget(connection, statement, [known[name]["type_name"] for name in names], keys)
 
@@ -147,89 +134,16 @@ async def duckdb_target(
         ToolError: there is no such column, or the database refuses.
     """
     async with databases.session(path) as session:
-        with duckdb_errors("Execute failed"):
-            target = await session.call(lambda found: _duckdb_target(found, session, writing, plan))
-        yield target
-        with duckdb_errors("Execute failed"):
-            await session.call(lambda connection: connection.execute("COMMIT").fetchall())
-
-
-def _duckdb_target(
-    connection: duckdb.DuckDBPyConnection, session: DuckSession, writing: Writing, plan: Plan
-) -> _DuckDbTarget:
-    schema, name = _duckdb_name(writing.table)
-    table = f"{quoted(schema)}.{quoted(name)}"
-    connection.execute("BEGIN")
-    columns = ", ".join(
-        f"{quoted(column)} {kind}" for column, kind in zip(plan.columns, plan.types, strict=True)
-    )
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})").fetchall()
-    known = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
-    names = [_matched(column, list(known), table=writing.table) for column in plan.columns]
-    key = [_matched(column, list(known), table=writing.table) for column in writing.key]
-    primary = [row[0] for row in connection.execute(_KEYS, [schema, name]).fetchall()]
-    keys = _key_positions(writing, names, key or primary)
-    values = ", ".join(
-        _duckdb_value(number, known[column]) for number, column in enumerate(names, start=1)
-    )
-    if writing.mode == "replace":
-        connection.execute(f"DELETE FROM {table}").fetchall()
-    statement = (
-        f"INSERT INTO {table} ({', '.join(map(quoted, names))}) "
-        f"SELECT {values}{_conflict(names, keys)}"
-    )
-    return _DuckDbTarget(session, statement, len(names), keys)
-
-
-def _duckdb_value(number: int, kind: str) -> str:
-    value = f"unnest(${number}::VARCHAR[])"
-    if duckdb.sqltype(kind).id in _NESTED:
-        value = f"CAST({value} AS JSON)"
-    return f"CAST({value} AS {kind})"
-
-
-def _duckdb_name(table: str) -> tuple[str, str]:
-    schema, _, name = table.rpartition(".")
-    return schema.strip('"') or "main", name.strip('"')
-
-
-def _matched(name: str, known: Sequence[str], *, table: str) -> str:
-    """Return a column by its name, whatever its case; SQL would not look at that either."""
-    if name in known:
-        return name
-    for column in known:
-        if column.lower() == name.lower():
-            return column
-    raise ToolError("Database error", f'column "{name}" of relation "{table}" does not exist')
-
-
-def _key_positions(writing: Writing, names: list[str], key: list[str]) -> list[int]:
-    if writing.mode != "upsert":
-        return []
-    if not key:
-        raise ToolError(
-            "Configuration error",
-            f"upsert into `{writing.table}`: it has no primary key and the target no `key`",
+        begun = await session.ask(
+            "into",
+            table=writing.table,
+            mode=writing.mode,
+            key=writing.key,
+            columns=plan.columns,
+            types=plan.types,
         )
-    missing = [name for name in key if name not in names]
-    if missing:
-        raise ToolError(
-            "Configuration error",
-            f"upsert into `{writing.table}`: the rows have no `{'`, `'.join(missing)}`",
-        )
-    return [names.index(name) for name in key]
-
-
-def _conflict(names: list[str], keys: list[int]) -> str:
-    if not keys:
-        return ""
-    key = ", ".join(quoted(names[number]) for number in keys)
-    rest = [quoted(name) for number, name in enumerate(names) if number not in keys]
-    if not rest:
-        return f" ON CONFLICT ({key}) DO NOTHING"
-    return f" ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(
-        f"{name} = EXCLUDED.{name}" for name in rest
-    )
+        yield _DuckDbTarget(session, begun["width"], begun["keys"])
+        await session.ask("commit")
 
 
 def _last_of_each_key[Row: Sequence[Any]](rows: list[Row], keys: list[int]) -> list[Row]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from noetl_contract.json import JsonObject
 
-from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, local_path
+from noetl_worker.tools.sql.duckdb.sessions import DuckDbs, local_path, shared_databases
 from noetl_worker.tools.sql.fields import SqlFields
 from noetl_worker.tools.sql.postgres.address import PgAddress, address_of, parse_address
 from noetl_worker.tools.sql.postgres.pools import PgLimits
@@ -187,7 +187,7 @@ def create(parts: ToolParts) -> Tool:
     """Make the tool."""
     settings = parts.settings
     return Transfer(
-        DuckDbs(settings),
+        shared_databases(parts),
         PgLimits.of(settings),
         most_seconds=settings.worker_sql_timeout_seconds,
     )

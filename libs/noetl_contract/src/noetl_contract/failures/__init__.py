@@ -1,0 +1,1 @@
+"""Failures as events, rows and answers tell them."""

@@ -1,0 +1,1 @@
+"""What playbooks, callers and people say about waits: times, forms, links."""

@@ -1,0 +1,1 @@
+"""How executions end, and what their end starts."""

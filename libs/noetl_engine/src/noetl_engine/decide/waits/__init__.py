@@ -1,0 +1,1 @@
+"""Decisions about waits: signals, times and reminders."""

@@ -1,0 +1,57 @@
+"""Reading what a playbook says about its failures: ``spec.errors`` and ``on_failure``."""
+
+from noetl_engine.playbook.model import OnFailure, Value, Webhook
+from noetl_engine.playbook.parse.reader import Reader
+from noetl_engine.playbook.yaml import MapNode, Scalar
+
+_WORDS = ("continue", "fail")
+
+
+def read_errors(root: Reader) -> bool | None:
+    """Return whether soft errors fail their step; another ``spec`` than ours is somebody's data."""
+    node = root.present("spec")
+    if not isinstance(node, MapNode) or "errors" not in node.entries:
+        return None
+    word = Reader(node, "spec", root.report).word("errors", _WORDS)
+    return None if word is None else word == "fail"
+
+
+def read_on_failure(root: Reader) -> OnFailure | None:
+    """Return what a failed execution starts or calls."""
+    block = root.mapping("on_failure")
+    if block is None:
+        return None
+    path = block.text("playbook")
+    webhook = _webhook(block)
+    if not path and webhook is None:
+        block.refuse("on_failure needs a `playbook` or a `webhook`")
+    block.mapping("payload")
+    payload = block.json("payload")
+    return OnFailure(
+        playbook=path or None,
+        version=block.int32("version"),
+        payload=payload if isinstance(payload, dict) else {},
+        webhook=webhook,
+    )
+
+
+def _webhook(block: Reader) -> Webhook | None:
+    node = block.present("webhook")
+    if node is None:
+        return None
+    if isinstance(node, Scalar):
+        return _called(block, node.text, {})
+    whole = block.mapping("webhook")
+    if whole is None:
+        return None
+    whole.mapping("headers")
+    headers = whole.json("headers")
+    url = whole.required_text("url", instead="")
+    return _called(whole, url, headers if isinstance(headers, dict) else {})
+
+
+def _called(reader: Reader, url: str, headers: dict[str, Value]) -> Webhook | None:
+    if not url.startswith(("http://", "https://")):
+        reader.refuse(f"the address of a webhook begins with http:// or https://, not '{url[:50]}'")
+        return None
+    return Webhook(url=url, headers=headers)

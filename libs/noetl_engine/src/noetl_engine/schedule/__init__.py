@@ -1,0 +1,1 @@
+"""Schedules: documents that start a playbook at times of a clock, and the times they mean."""

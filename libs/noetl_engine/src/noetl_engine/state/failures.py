@@ -1,0 +1,109 @@
+"""What the state keeps of failures: of each step its own, and the first soft error."""
+
+from collections.abc import Mapping
+
+from noetl_contract.events import EventRow, EventType
+from noetl_contract.failures.cause import Cause, brief, kind_of_message
+from noetl_contract.failures.soft import SOFT_SUCCESS, soft_error_in
+from noetl_contract.json import Json
+
+from noetl_engine.state.model import CommandState, State, StepState
+
+
+def note_answer(state: State, command: CommandState, row: EventRow) -> None:
+    """Keep the soft error of a ``call.done``; it counts when its command ends."""
+    found = soft_error_in(row.result)
+    if found is None:
+        state.answered.pop(command.event_id, None)
+        return
+    message, task = found
+    state.answered[command.event_id] = Cause(
+        step=command.step,
+        kind="soft",
+        message=message,
+        task=task,
+        iteration=command.index,
+        position=row.position,
+    )
+
+
+def count_soft_error(state: State, command: CommandState, row: EventRow) -> None:
+    """Count the end of a command whose tool answered with an error; keep the first."""
+    answered = state.answered.pop(command.event_id, None)
+    if not is_soft_error(row):
+        return
+    state.progress.soft_errors += 1
+    if state.soft is None:
+        state.soft = answered or _bare(command, row)
+
+
+def note_failure(state: State, step: StepState, command: CommandState, row: EventRow) -> None:
+    """Keep a failure of a step, of its present run the first."""
+    answered = state.answered.pop(command.event_id, None)
+    error = error_of(row) or command.error
+    if error is None and is_soft_error(row):
+        cause = answered or _bare(command, row)
+        command.error = cause.message
+    else:
+        command.error = error
+        cause = _hard(command, row, error or "no error text was given")
+    if step.error is None:
+        step.error = command.error or ""
+        state.causes[step.name] = cause
+
+
+def is_failure(row: EventRow) -> bool:
+    """Return whether the end of a run fails its step: hard, or softly where that counts."""
+    if row.event_type == EventType.COMMAND_FAILED:
+        return True
+    return isinstance(row.note, dict) and "fails" in row.note
+
+
+def ends_softly(row: EventRow) -> bool:
+    """Return whether a row ends a run with an error that no rule of the playbook deals with."""
+    note = row.note if isinstance(row.note, dict) else {}
+    if row.event_type == EventType.COMMAND_COMPLETED:
+        ends = "parked" not in note
+    else:
+        ends = note.get("callback") == "ends"
+    return ends and is_soft_error(row) and _context_of(row).get("handled") is not True
+
+
+def is_soft_error(row: EventRow) -> bool:
+    """Return whether the end of a run says that its tool answered with an error."""
+    return (row.status or "").lower() not in SOFT_SUCCESS
+
+
+def error_of(row: EventRow) -> str | None:
+    """Return the error text of a row."""
+    error = _context_of(row).get("error")
+    return error if isinstance(error, str) else None
+
+
+def _hard(command: CommandState, row: EventRow, error: str) -> Cause:
+    task = _context_of(row).get("task")
+    task = task if isinstance(task, str) else None
+    text = error.removeprefix(f"task '{task}': ") if task is not None else error
+    return Cause(
+        step=command.step,
+        kind=kind_of_message(text),
+        message=brief(text),
+        task=task,
+        iteration=command.index,
+        position=row.position,
+    )
+
+
+def _bare(command: CommandState, row: EventRow) -> Cause:
+    return Cause(
+        step=command.step,
+        kind="soft",
+        message=f"status '{row.status}'",
+        iteration=command.index,
+        position=row.position,
+    )
+
+
+def _context_of(row: EventRow) -> Mapping[str, Json]:
+    context = (row.result or {}).get("context")
+    return context if isinstance(context, dict) else {}

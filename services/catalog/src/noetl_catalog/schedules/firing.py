@@ -1,0 +1,246 @@
+"""Fire schedules that are due: lease them, decide, start, and write what comes next.
+
+A replica that ends in between leaves leases, which run out, and firings without an answer, whose
+starts are sent again under the ids and keys that they have. Between looks it sleeps until the next
+schedule is due; a change of schedules wakes it, and a lost wake-up costs one bounded sleep.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from noetl_common import metrics
+from noetl_common.errors import NoetlError, Unavailable
+from noetl_common.logging import get_logger
+from noetl_contract.events import ExecutionStatus
+
+from noetl_catalog.schedules.executions import ExecutionStates
+from noetl_catalog.schedules.launch import FIRINGS, Launcher
+from noetl_catalog.schedules.plan import Plan, look_at, needs_states, plan
+from noetl_catalog.schedules.rows import Firing, Origin, ScheduleRow, State
+from noetl_catalog.schedules.settings import ScheduleSettings
+from noetl_catalog.schedules.store import Clock, Release, ScheduleStore, Settled
+
+LOOKS = metrics.counter(
+    "noetl_schedule_looks_total", "Looks for schedules that are due, by whether any was.", ["found"]
+)
+
+_log = get_logger()
+_MOST_OPEN = 200
+_AGAIN = timedelta(seconds=2)
+_MUCH_LATER = timedelta(seconds=60)
+_AFTER_ERROR_SECONDS = 5.0
+_BEAT_SECONDS = 5.0
+_ENDED = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
+
+
+class Firings:
+    """The loop that fires schedules; any number of replicas run it."""
+
+    def __init__(
+        self,
+        store: ScheduleStore,
+        launcher: Launcher,
+        *,
+        states: ExecutionStates,
+        clock: Clock,
+        settings: ScheduleSettings,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._states = states
+        self._clock = clock
+        self._settings = settings
+        self._beat = on_progress
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at once: schedules were changed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Fire until cancelled."""
+        while True:
+            self._woken.clear()
+            try:
+                pause = await self.look()
+            except NoetlError as error:
+                _log.warning("schedules_not_fired", error=error.message)
+                pause = _AFTER_ERROR_SECONDS
+            await self._sleep(min(pause, self._settings.schedule_look_seconds))
+
+    async def look(self) -> float:
+        """Fire what is due, and return the seconds until something else is.
+
+        Raises:
+            NoetlError: the database does not answer; what was begun is taken up again later.
+        """
+        now = await self._clock()
+        lease = secrets.token_hex(8)
+        rows = await self._store.lease_due(
+            now,
+            limit=self._settings.schedule_batch,
+            seconds=self._settings.schedule_lease_seconds,
+            lease=lease,
+        )
+        LOOKS.labels("yes" if rows else "no").inc()
+        self._beat()
+        if rows:
+            await self._worked(rows, now, lease)
+        next_look = await self._store.find_next_look()
+        if next_look is None:
+            return self._settings.schedule_look_seconds
+        return max(0.0, (next_look - await self._clock()).total_seconds())
+
+    async def _worked(self, rows: Sequence[ScheduleRow], now: datetime, lease: str) -> None:
+        try:
+            released = await self._fired(rows, now)
+        except NoetlError:
+            await self._store.release([_later(row, now, _AGAIN) for row in rows], lease=lease)
+            raise
+        await self._store.release(released, lease=lease)
+
+    async def _fired(self, rows: Sequence[ScheduleRow], now: datetime) -> list[Release]:
+        opened = await self._store.list_open_firings(
+            [row.schedule_id for row in rows], limit=_MOST_OPEN
+        )
+        states = await self._known_states(rows, opened, now)
+        released: list[Release] = []
+        plans: list[Plan] = []
+        for row in rows:
+            made = self._planned(row, opened[row.schedule_id], states, now)
+            if isinstance(made, Release):
+                released.append(made)
+            else:
+                plans.append(made)
+        plans, settled = await self._cancelled(plans, released, now)
+        wanted = await self._noted(plans, now)
+        self._beat()
+        settled += await self._launcher.launch(wanted)
+        settled += [_over(one, states) for made in plans for one in made.ended]
+        await self._store.settle(settled)
+        answered = {_name(one.firing) for one in settled}
+        is_open = {one.schedule_id for _, one in wanted if _name(one) not in answered}
+        released += [_released(made, now, is_open) for made in plans]
+        return released
+
+    async def _known_states(
+        self, rows: Sequence[ScheduleRow], opened: Mapping[int, Sequence[Firing]], now: datetime
+    ) -> dict[int, str] | None:
+        """Return the status of executions that decisions depend on; None when nobody knows."""
+        asked = [one for row in rows for one in needs_states(row, now, opened[row.schedule_id])]
+        if not asked:
+            return {}
+        try:
+            return await self._states.of(asked)
+        except Unavailable as error:
+            _log.warning("overlap_not_known", error=error.message)
+            return None
+
+    def _planned(
+        self,
+        row: ScheduleRow,
+        opened: Sequence[Firing],
+        states: Mapping[int, str] | None,
+        now: datetime,
+    ) -> Plan | Release:
+        if not row.is_in_force:
+            # What was decided before is started all the same.
+            return Plan(row, opened)
+        if row.next_at is None and row.paused_at is None:
+            # Its document is in force again.
+            row = replace(row, next_at=row.times.next_after(now))
+        try:
+            if states is None and needs_states(row, now, opened):
+                return _later(row, now, _AGAIN)
+            running = {one for one, status in (states or {}).items() if status not in _ENDED}
+            limit = self._settings.schedule_queue_limit
+            return plan(row, opened, running=running, now=now, queue_limit=limit)
+        except Exception as error:  # noqa: BLE001 -- one schedule must not stop the others
+            _log.error("schedule_not_decided", path=row.path, exc_info=error)
+            return _later(row, now, _MUCH_LATER)
+
+    async def _cancelled(
+        self, plans: Sequence[Plan], released: list[Release], now: datetime
+    ) -> tuple[list[Plan], list[Settled]]:
+        """Cancel what later firings take the place of; schedules where that fails wait."""
+        wanted = [(made, one) for made in plans for one in made.cancelled]
+        answers = await asyncio.gather(
+            *(
+                self._launcher.cancel(one, reason=f"the next firing of {made.row.path} is due")
+                for made, one in wanted
+            )
+        )
+        failed = {
+            made.row.schedule_id
+            for (made, _), answer in zip(wanted, answers, strict=True)
+            if answer is None
+        }
+        released += [_later(one.row, now, _AGAIN) for one in plans if one.row.schedule_id in failed]
+        left = [one for one in plans if one.row.schedule_id not in failed]
+        return left, [answer for answer in answers if answer is not None]
+
+    async def _noted(
+        self, plans: Sequence[Plan], now: datetime
+    ) -> list[tuple[ScheduleRow, Firing]]:
+        """Note the decisions, and return what is to be started: it is the same after a crash."""
+        rows = {made.row.schedule_id: made.row for made in plans}
+        new = [
+            replace(one, execution_id=self._launcher.mint(made.row, one.scheduled_at))
+            if one.state in {State.STARTING, State.QUEUED}
+            else one
+            for made in plans
+            for one in made.decided
+        ]
+        kept = await self._store.insert_firings(new, origin=Origin.CLOCK, now=now)
+        for one in new:
+            if _name(one) in kept and one.state is not State.STARTING:
+                FIRINGS.labels(one.state, one.origin).inc(one.count)
+        before = [
+            one
+            for made in plans
+            for one in [*(x for x in made.open if x.state is State.STARTING), *made.promoted]
+        ]
+        begun = [one for one in new if one.state is State.STARTING and _name(one) in kept]
+        return [(rows[one.schedule_id], one) for one in [*before, *begun]]
+
+    async def _sleep(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            self._beat()
+            try:
+                async with asyncio.timeout(min(left, _BEAT_SECONDS)):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+            return
+
+
+def _name(firing: Firing) -> tuple[int, datetime]:
+    return firing.schedule_id, firing.scheduled_at
+
+
+def _later(row: ScheduleRow, now: datetime, pause: timedelta) -> Release:
+    return Release(row.schedule_id, row.next_at, now + pause, row.ended)
+
+
+def _over(firing: Firing, states: Mapping[int, str] | None) -> Settled:
+    """Return an awaited firing whose execution has ended."""
+    return Settled(firing, State.STARTED, outcome=(states or {}).get(firing.execution_id or 0))
+
+
+def _released(made: Plan, now: datetime, is_open: set[int]) -> Release:
+    row = made.row
+    ended = None
+    if not row.is_in_force:
+        ended = "its document was deleted"
+    elif row.paused_at is None and made.next_at is None:
+        ended = "it has no times any more"
+    when = look_at(made, now)
+    if row.schedule_id in is_open:
+        when = now + _AGAIN
+    return Release(row.schedule_id, made.next_at, when, ended)

@@ -1,0 +1,23 @@
+"""Tell the replicas that schedules were changed, so that they don't sleep on; it may be lost."""
+
+from collections.abc import Callable
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_contract.hints import ScheduleHint
+from noetl_contract.subjects import SCHEDULE_HINT
+
+
+class ScheduleHints:
+    """Sends and receives hints of changes."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def tell(self) -> None:
+        """Wake all replicas."""
+        await self._bus.send(SCHEDULE_HINT, orjson.dumps(ScheduleHint(changed=True)))
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Call a function at each hint, for as long as the connection lives."""
+        await self._bus.subscribe(SCHEDULE_HINT, lambda _message: wake())

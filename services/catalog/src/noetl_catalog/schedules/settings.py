@@ -1,0 +1,40 @@
+"""Settings of schedules."""
+
+from noetl_common.settings import SettingsPiece
+from pydantic import Field
+
+
+class ScheduleSettings(SettingsPiece):
+    """How schedules are fired, and how long what became of their times is kept."""
+
+    schedules_enabled: bool = Field(
+        default=True, description="Fire schedules; another replica or deployment does it if not."
+    )
+    schedule_look_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest sleep before the next look for a schedule that is due.",
+    )
+    schedule_lease_seconds: float = Field(
+        default=60.0,
+        ge=5,
+        description="Time for which one replica has a due schedule; then another takes it.",
+    )
+    schedule_batch: int = Field(
+        default=200, gt=0, le=2000, description="Due schedules that a replica takes at once."
+    )
+    schedule_starts_at_once: int = Field(
+        default=32,
+        gt=0,
+        le=500,
+        description="Starts of firings that wait for their answer at once.",
+    )
+    schedule_start_seconds: float = Field(
+        default=10.0, gt=0, description="Wait for the answer to a start; then it is sent again."
+    )
+    schedule_queue_limit: int = Field(
+        default=100, gt=0, le=150, description="Firings of one schedule that may be queued."
+    )
+    schedule_history_days: int = Field(
+        default=400, ge=0, description="Days for which firings are kept; 0 keeps them for ever."
+    )

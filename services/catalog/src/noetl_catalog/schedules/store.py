@@ -1,0 +1,275 @@
+"""Rows of schedules and firings."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from noetl_common.pg.database import Database, Session, Statements, Store
+from noetl_engine.schedule.model import Schedule
+
+from noetl_catalog.schedules.rows import Firing, Origin, ScheduleRow, State, firing_of, stored
+
+type Clock = Callable[[], Awaitable[datetime]]
+"""Returns the time: the database's, or that of a test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSchedule:
+    """A schedule whose document is being registered; `schedule_id` is used if the path is new."""
+
+    schedule_id: int
+    path: str
+    schedule: Schedule
+    owner: str | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """The version that an execution runs."""
+
+    catalog_id: int
+    path: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a start, or of the execution of one.
+
+    Attributes:
+        firing: what it was.
+        state: what it is.
+        execution_id: the execution that there is, where it is not the one of the firing.
+        reason: why not started.
+        started_at: when the start was answered.
+        is_awaited: whether later times wait for the execution.
+        outcome: the status with which the execution has ended.
+    """
+
+    firing: Firing
+    state: State
+    execution_id: int | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    is_awaited: bool = False
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a schedule is left with when a look at it is over."""
+
+    schedule_id: int
+    next_at: datetime | None
+    look_at: datetime | None
+    ended: str | None = None
+
+
+class ScheduleStore(Store):
+    """One method per statement or transaction."""
+
+    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+        """Read and write schedules; ``clock`` replaces that of the database."""
+        super().__init__(database)
+        self._clock = clock
+
+    async def now(self) -> datetime:
+        """Return the time."""
+        return await self._now_of(self._db)
+
+    async def keep(
+        self, session: Session, new: NewSchedule, *, catalog_id: int, version: int
+    ) -> None:
+        """Keep a schedule in the transaction that keeps its document.
+
+        Times that are due and undecided stay so, unless the document means other times now.
+        """
+        mine = self._db.on(session)
+        now = await self._now_of(mine)
+        known = await mine.fetchrow("lock_schedule", new.path)
+        schedule = new.schedule
+        before = None if known is None else ScheduleRow(**known)
+        is_paused = schedule.is_paused
+        if is_paused is None:
+            is_paused = before is not None and before.paused_at is not None
+        next_at = schedule_id = None
+        if before is not None:
+            schedule_id = before.schedule_id
+            if before.next_at is not None and before.schedule.has_times_of(schedule):
+                next_at = before.next_at
+        row = _in_force(new, schedule_id or new.schedule_id, now)
+        if is_paused:
+            next_at = None
+        elif next_at is None:
+            next_at = row.times.next_after(now)
+        await mine.execute(
+            "keep_schedule",
+            row.schedule_id,
+            new.path,
+            catalog_id,
+            version,
+            row.spec,
+            new.owner,
+            new.namespace,
+            schedule.is_paused,
+            next_at,
+            now if before is not None else next_at and row.due_at(next_at),
+            now,
+            None,
+        )
+
+    async def replace(self, session: Session, path: str) -> None:
+        """End the schedule of a path, in the transaction that keeps another document there."""
+        await self._db.on(session).execute("replace_schedule", path)
+
+    async def lease_due(
+        self, now: datetime, *, limit: int, seconds: float, lease: str
+    ) -> list[ScheduleRow]:
+        """Take schedules that are to be looked at."""
+        rows = await self._db.fetch("lease_due", now, limit, seconds, lease)
+        return [ScheduleRow(**row) for row in rows]
+
+    async def find_next_look(self) -> datetime | None:
+        """Return when the next schedule has to be looked at."""
+        moment: datetime | None = await self._db.fetchval("find_next_look")
+        return moment
+
+    async def list_open_firings(
+        self, schedules: Sequence[int], *, limit: int
+    ) -> dict[int, list[Firing]]:
+        """Return what is not settled, by schedule, oldest first."""
+        found: dict[int, list[Firing]] = {one: [] for one in schedules}
+        for row in await self._db.fetch("list_open_firings", schedules, limit):
+            found[row["schedule_id"]].append(firing_of(row))
+        return found
+
+    async def resolve_playbooks(
+        self, wanted: Collection[tuple[str, int | None]]
+    ) -> dict[tuple[str, int | None], Playbook]:
+        """Return the versions that executions of paths and versions would run."""
+        asked = list(wanted)
+        rows = await self._db.fetch(
+            "resolve_playbooks", [one for one, _ in asked], [one for _, one in asked]
+        )
+        return {
+            asked[row["place"] - 1]: Playbook(row["catalog_id"], row["path"], row["version"])
+            for row in rows
+        }
+
+    async def insert_firings(
+        self, new: Sequence[Firing], *, origin: Origin, now: datetime
+    ) -> dict[tuple[int, datetime], int | None]:
+        """Note decisions; return the executions of those that were not decided before."""
+        if not new:
+            return {}
+        rows = await self._db.fetch(
+            "insert_firings",
+            [one.schedule_id for one in new],
+            [one.scheduled_at for one in new],
+            [one.state for one in new],
+            [one.execution_id for one in new],
+            [one.due_at for one in new],
+            [one.reason for one in new],
+            [one.count for one in new],
+            [one.is_awaited for one in new],
+            origin,
+            now,
+        )
+        return {(row["schedule_id"], row["scheduled_at"]): row["execution_id"] for row in rows}
+
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        """Note what became of starts and executions."""
+        if not settled:
+            return
+        await self._db.execute(
+            "settle_firings",
+            [one.firing.schedule_id for one in settled],
+            [one.firing.scheduled_at for one in settled],
+            [one.state for one in settled],
+            [one.execution_id for one in settled],
+            [one.reason for one in settled],
+            [one.started_at for one in settled],
+            [one.is_awaited for one in settled],
+            [one.outcome for one in settled],
+        )
+
+    async def release(self, released: Sequence[Release], *, lease: str) -> None:
+        """End leases; a schedule that was changed meanwhile stays as it was changed."""
+        await self._db.execute(
+            "release",
+            [one.schedule_id for one in released],
+            lease,
+            [one.next_at for one in released],
+            [one.look_at for one in released],
+            [one.ended for one in released],
+        )
+
+    async def list_schedules(
+        self, *, path: str | None, stems: list[str] | None, limit: int, after: str | None
+    ) -> list[ScheduleRow]:
+        """Return schedules by path."""
+        rows = await self._db.fetch("list_schedules", path, stems, limit, after)
+        return [ScheduleRow(**row) for row in rows]
+
+    async def find(self, schedule_id: int) -> ScheduleRow | None:
+        """Return a schedule."""
+        row = await self._db.fetchrow("find_schedule", schedule_id)
+        return None if row is None else ScheduleRow(**row)
+
+    async def set_paused(
+        self,
+        row: ScheduleRow,
+        *,
+        is_paused: bool,
+        by: str | None,
+        next_at: datetime | None,
+        now: datetime,
+    ) -> bool:
+        """Pause or resume a schedule; False when it was so already."""
+        changed = await self._db.fetchval(
+            "set_paused", row.schedule_id, is_paused, by, next_at, now, now
+        )
+        return changed is not None
+
+    async def list_firings(
+        self, schedule_id: int, *, before: datetime | None, state: str | None, limit: int
+    ) -> list[Firing]:
+        """Return decisions, newest time first."""
+        rows = await self._db.fetch("list_firings", schedule_id, before, state, limit)
+        return [firing_of(row) for row in rows]
+
+    async def list_firings_of(
+        self, schedule_id: int, moments: Sequence[datetime]
+    ) -> dict[datetime, Firing]:
+        """Return the decisions about times."""
+        rows = await self._db.fetch("list_firings_of", schedule_id, moments)
+        return {row["scheduled_at"]: firing_of(row) for row in rows}
+
+    async def _now_of(self, place: Statements) -> datetime:
+        if self._clock is not None:
+            return await self._clock()
+        moment: datetime = await place.fetchval("now")
+        return moment
+
+    async def delete_old_firings(self, *, days: int, limit: int) -> None:
+        """Delete decisions that are older."""
+        await self._db.execute("delete_old_firings", days, limit)
+
+
+def _in_force(new: NewSchedule, schedule_id: int, now: datetime) -> ScheduleRow:
+    return ScheduleRow(
+        schedule_id=schedule_id,
+        path=new.path,
+        catalog_id=0,
+        version=0,
+        spec=stored(new.schedule),
+        owner=new.owner,
+        namespace=new.namespace,
+        registered_at=now,
+        paused_at=None,
+        paused_by=None,
+        ended=None,
+        next_at=None,
+        look_at=None,
+    )

@@ -1,0 +1,26 @@
+"""Read the logs that restarted executions go on from."""
+
+from noetl_common.pg.database import Database
+from noetl_contract.events import EventRow
+
+
+class Origins:
+    """One method per statement; they have nothing to do with the connections of commits."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__, "origins.sql")
+
+    async def read_ends(self, execution_id: int) -> list[EventRow]:
+        """Read the first row of a log and its terminal row, if it has ended."""
+        return [EventRow(**row) for row in await self._db.fetch("read_ends", execution_id)]
+
+    async def note_restart(self, execution_id: int, *, origin: int) -> None:
+        """Keep an origin for as long as the execution that goes on from it; safe to repeat."""
+        await self._db.execute("note_restart", execution_id, origin)
+
+    async def read_runs(
+        self, execution_id: int, *, after: int, up_to: int, limit: int
+    ) -> list[EventRow]:
+        """Read a page of the rows that tell of runs and entries of steps."""
+        rows = await self._db.fetch("read_runs", execution_id, after, up_to, limit)
+        return [EventRow(**row) for row in rows]

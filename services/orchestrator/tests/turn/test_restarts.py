@@ -1,0 +1,117 @@
+"""A restarted execution takes over, from the database, what its origin has done."""
+
+from noetl_contract.json import Json
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.playbooks import LINEAR, LOOP
+from services.orchestrator.tests.shard import Shard
+
+MANY = LOOP.replace("[1, 2, 3]", str(list(range(150))))
+
+
+async def fail(shard: Shard, command: Command) -> None:
+    """Report that a command's tool raised."""
+    event = shard.event(command, "command.failed", attempts=0, context={"error": "broke"})
+    await shard.send(command.execution_id, event)
+
+
+async def restart(shard: Shard, origin: int, playbook: str, **fields: Json) -> int:
+    """Go on from an execution, whose id is on the same shard."""
+    wanted: Json = {"execution_id": origin, **fields.pop("how", {})}
+    return await shard.start(playbook, restart=wanted, **fields)
+
+
+async def test_the_failed_iterations_of_a_large_loop_run_again(shard: Shard) -> None:
+    """It is read in several pages, and taken over in several commits."""
+    await shard.open_replica()
+    origin = await shard.start(MANY)
+    commands = await shard.open_commands(origin)
+    for number, command in enumerate(commands):
+        if number in {70, 71}:
+            await fail(shard, command)
+        else:
+            await shard.send(origin, shard.fast(command, data={"data": number}))
+    state = await shard.state(origin)
+    assert state is not None
+    assert state["status"] == "FAILED"
+
+    again = await restart(shard, origin, MANY)
+    await eventually(lambda: _is_restored(shard, again))
+    rerun = await shard.open_commands(again)
+    assert [command.command_id.rpartition(":i")[2] for command in rerun] == ["70", "71"]
+
+    for command in rerun:
+        await shard.send(again, shard.fast(command, data={"data": 1000}))
+    last = await shard.command(again)
+    issued = next(row for row in await shard.log(again) if row["event_id"] == last.event_id)
+    gathered = issued["context"]["tool_config"]["args"]["all"]
+    assert [entry["data"] for entry in gathered] == [
+        1000 if number in {70, 71} else number for number in range(150)
+    ]
+    await shard.send(again, shard.fast(last))
+    assert (await shard.types(again))[-1] == "playbook.completed"
+    told = await shard.pool.fetchval(
+        "SELECT origin_execution_id FROM noetl.restart WHERE execution_id = $1", again
+    )
+    assert told == origin
+
+
+async def test_another_replica_goes_on_with_it(shard: Shard) -> None:
+    """What is left to take over is in the state; the origin's log is read again."""
+    await shard.open_replica()
+    origin = await shard.start(LOOP)
+    first, *rest = await shard.open_commands(origin)
+    for command in rest:
+        await shard.send(origin, shard.fast(command, data={"data": 1}))
+    await fail(shard, first)
+    shard.rooms.cache.forget(origin)
+
+    again = await restart(shard, origin, LOOP)
+    await eventually(lambda: _is_restored(shard, again))
+    shard.rooms.cache.forget(again)
+    (command,) = await shard.open_commands(again)
+    await shard.send(again, shard.fast(command, data={"data": 2}))
+    await shard.send(again, shard.fast(await shard.command(again)))
+
+    assert (await shard.types(again))[-1] == "playbook.completed"
+
+
+async def test_what_can_not_be_restarted_is_refused(shard: Shard) -> None:
+    await shard.open_replica()
+    running = await shard.start()
+    unknown = shard.ids.next()
+
+    for origin, how, status, text in (
+        (running, {}, 409, "still runs"),
+        (unknown, {}, 404, f"Execution not found: {unknown}"),
+    ):
+        message = shard.start_message(restart={"execution_id": origin, **how})
+        answer = await shard.send(message["execution_id"], message)
+        assert answer["status"] == status
+        assert text in answer["error"]
+
+
+async def test_the_same_restart_again_finds_the_first(shard: Shard) -> None:
+    await shard.open_replica()
+    origin = await shard.start()
+    await fail(shard, await shard.command(origin))
+
+    again = await restart(shard, origin, LINEAR, idempotency_key="k")
+    message = shard.start_message(LINEAR, restart={"execution_id": origin}, idempotency_key="k")
+    answer = await shard.send(message["execution_id"], message)
+    other = shard.start_message(
+        LINEAR,
+        restart={"execution_id": origin, "from_step": "start"},
+        idempotency_key="k",
+    )
+    refused = await shard.send(other["execution_id"], other)
+
+    assert answer["body"]["execution_id"] == str(again)
+    assert answer["body"]["status"] == "duplicate"
+    assert refused["status"] == 422
+
+
+async def _is_restored(shard: Shard, execution_id: int) -> bool:
+    types = await shard.types(execution_id)
+    return "execution.restored" in types and types[-1] == "command.issued"

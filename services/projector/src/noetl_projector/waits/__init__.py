@@ -1,0 +1,1 @@
+"""Reads of waits: what is open, since when, and what it asks for."""

@@ -1,0 +1,1 @@
+"""What runs in the processes of DuckDB: nothing here is imported by the worker but its frames."""

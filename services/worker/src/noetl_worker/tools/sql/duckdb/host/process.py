@@ -1,0 +1,68 @@
+"""A process that serves queries, held to its files and its memory."""
+
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from functools import partial
+
+from noetl_worker.interpreters.host import limits
+from noetl_worker.interpreters.host.box import Box, give_up_privileges
+from noetl_worker.tools.sql.duckdb.host.session import HostSession
+from noetl_worker.tools.sql.duckdb.host.wire import CONTROL, OPEN, STOP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a process is for.
+
+    Attributes:
+        directory: its own, for temporary files.
+        cwd: where relative names begin.
+        memory_bytes: bound of its data.
+        read: paths that it may read, beside the system's; None: nothing is enforced.
+        write: paths that it may change.
+        has_network: whether it may connect to servers.
+    """
+
+    directory: str
+    cwd: str
+    memory_bytes: int
+    read: list[str] | None
+    write: list[str]
+    has_network: bool
+
+
+def live(control: socket.socket, task: Task, *, parent: int) -> None:
+    """Serve sessions until the worker closes the control socket; never returns."""
+    try:
+        if not limits.arm_parent_death(signal.SIGKILL, parent=parent):
+            os._exit(0)
+        with contextlib.suppress(OSError):
+            os.chdir(task.cwd)
+        limits.apply_data_limit(task.memory_bytes)
+        if task.read is not None:
+            give_up_privileges()
+            ports: list[int] | None = None if task.has_network else []
+            Box(task.directory, read=task.read, write=task.write, ports=ports).close_in()
+        _serve(control)
+    finally:
+        os._exit(1)
+
+
+def _serve(control: socket.socket) -> None:
+    sessions: dict[int, HostSession] = {}
+    while True:
+        data, given, _, _ = socket.recv_fds(control, CONTROL.size, 1)
+        if not data:
+            os._exit(0)  # without waiting for what runs
+        kind, number = CONTROL.unpack(data)
+        if kind == OPEN:
+            session = HostSession(
+                socket.socket(fileno=given[0]), on_end=partial(sessions.pop, number, None)
+            )
+            sessions[number] = session
+            session.start()
+        elif kind == STOP and (found := sessions.get(number)) is not None:
+            found.interrupt()

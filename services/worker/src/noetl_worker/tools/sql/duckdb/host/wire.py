@@ -1,0 +1,64 @@
+"""Frames between the worker and a process of DuckDB.
+
+A frame is a head and JSON. A request names its operation under ``do``; an answer has ``value`` or
+``error``. Values that JSON has no form for travel as what the operation says.
+"""
+
+import json
+import struct
+from typing import Any
+
+import orjson
+from noetl_contract.json import Json, JsonObject
+
+from noetl_worker.tools.errors import Failure, ToolError
+
+HEAD = struct.Struct("<?Q")
+"""Whether there may be integers beyond 64 bits, and the length of the JSON."""
+SPARE_BYTES = 1 << 20
+"""What an answer may have beside a result: names of columns, a text of an error."""
+CONTROL = struct.Struct("<4sQ")
+"""What is to be done and the number of a session."""
+OPEN = b"OPEN"
+"""Serve a session, whose socket comes with it."""
+STOP = b"STOP"
+"""Interrupt what a session runs."""
+STATUS = struct.Struct("<i")
+"""Wait status of a process that has ended."""
+
+
+def encoded(value: Json) -> bytes:
+    """Return a value as a frame."""
+    try:
+        data, is_large = orjson.dumps(value), False
+    except TypeError:
+        data, is_large = json.dumps(value, default=str).encode(), True
+    return HEAD.pack(is_large, len(data)) + data
+
+
+def decoded(data: bytes | bytearray, *, is_large: bool) -> Any:
+    """Return the value of a frame.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return json.loads(data) if is_large else orjson.loads(data)
+
+
+def error_answer(error: ToolError) -> JsonObject:
+    """Return the answer that raises an error on the other side."""
+    failure = error.failure
+    return {
+        "error": {
+            "prefix": error.prefix,
+            "message": error.message,
+            "kind": failure.kind,
+            "retryable": failure.retryable,
+        }
+    }
+
+
+def raised(error: JsonObject) -> ToolError:
+    """Return the error of an answer."""
+    failure = Failure(kind=str(error["kind"]), retryable=bool(error["retryable"]))
+    return ToolError(str(error["prefix"]), str(error["message"]), failure=failure)

@@ -1,0 +1,242 @@
+"""The processes of DuckDB, as the worker sees them."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from noetl_contract.json import JsonObject
+
+from noetl_worker.tools.errors import Failure, ToolError
+from noetl_worker.tools.sql.duckdb.host.wire import (
+    CONTROL,
+    HEAD,
+    OPEN,
+    SPARE_BYTES,
+    STATUS,
+    STOP,
+    decoded,
+    encoded,
+    raised,
+)
+
+_STOP_SECONDS = 2.0
+_STOP_PAUSE_SECONDS = 0.05
+_END_SECONDS = 5.0
+_IN_THREAD_BYTES = 1 << 20
+
+
+class DuckProcess:
+    """A process that serves queries.
+
+    Args:
+        handle: names the process itself; a number may be another's soon.
+        control: where sessions are asked for and stopped.
+        told: where its end is told.
+        directory: its own.
+        most_bytes: of one answer.
+        on_end: called when it has ended.
+    """
+
+    def __init__(
+        self,
+        handle: int,
+        control: socket.socket,
+        told: int,
+        *,
+        directory: str,
+        most_bytes: int,
+        on_end: Callable[["DuckProcess"], None],
+    ) -> None:
+        self._handle = handle
+        self._control = control
+        self._told = told
+        self.directory = directory
+        self._most_bytes = most_bytes
+        self._on_end = on_end
+        self._number = 0
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._ending = ""
+        self._cleaning: asyncio.Future[None] | None = None
+        self.users = 0
+        """Sessions that are open."""
+        self.idle_since = 0.0
+        self.is_leaving = False
+        """Takes no more sessions."""
+        self._loop.add_reader(told, self._on_told)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        return self._ended.is_set()
+
+    async def open_session(self) -> "DuckSession":
+        """Open a session.
+
+        Raises:
+            ToolError: the process has ended.
+        """
+        self._number += 1
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(
+                    self._control, [CONTROL.pack(OPEN, self._number)], [theirs.fileno()]
+                )
+            except OSError as error:
+                ours.close()
+                raise await self.ended_error() from error
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        return DuckSession(self, self._number, reader, writer, most_bytes=self._most_bytes)
+
+    def interrupt(self, number: int) -> None:
+        """Stop the statement that a session runs."""
+        with contextlib.suppress(OSError):
+            self._control.send(CONTROL.pack(STOP, number))
+
+    def kill(self) -> None:
+        """End it now, with all its sessions."""
+        self.is_leaving = True
+        if not self._ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Let it end by itself."""
+        self.is_leaving = True
+        self._control.close()
+
+    async def wait(self) -> None:
+        """Wait until it has ended, in the end by force."""
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._ended.wait()
+        except TimeoutError:
+            self.kill()
+            await self._ended.wait()
+        if self._cleaning is not None:
+            await self._cleaning
+
+    async def ended_error(self) -> ToolError:
+        """Return the error of a call under which it ended."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._ended.wait()
+        return ToolError(
+            "Database error",
+            f"Query failed: DuckDB's process ended under it{self._ending}",
+            failure=Failure(kind="db_crash"),
+        )
+
+    def _on_told(self) -> None:
+        self._loop.remove_reader(self._told)
+        status = os.read(self._told, STATUS.size)
+        os.close(self._told)
+        if len(status) == STATUS.size:
+            self._ending = _why(os.waitstatus_to_exitcode(STATUS.unpack(status)[0]))
+        os.close(self._handle)
+        self.leave()
+        self._ended.set()
+        self._cleaning = self._loop.run_in_executor(None, shutil.rmtree, self.directory, True)
+        self._on_end(self)
+
+
+class DuckSession:
+    """One connection to a database; what runs on it can be stopped."""
+
+    def __init__(
+        self,
+        process: DuckProcess,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        most_bytes: int,
+    ) -> None:
+        self._process = process
+        self._number = number
+        self._reader = reader
+        self._writer = writer
+        self._most_bytes = most_bytes
+        self._is_lost = False
+
+    async def ask(self, operation: str, **request: Any) -> Any:
+        """Have something done; when cancelled, stop it first.
+
+        Raises:
+            ToolError: it can't be done, or the process ended.
+        """
+        exchange = asyncio.ensure_future(self._exchange({"do": operation, **request}))
+        try:
+            return await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            await self._stop(exchange)
+            raise
+
+    async def close(self) -> None:
+        """Close the database, as far as it can be done."""
+        try:
+            if not self._is_lost:
+                with contextlib.suppress(ToolError):
+                    await self.ask("close")
+        finally:
+            self._writer.close()
+
+    async def _exchange(self, request: JsonObject) -> Any:
+        try:
+            self._writer.write(encoded(request))
+            await self._writer.drain()
+            answer = await self._answer()
+        except ValueError as error:
+            self._lose()
+            raise ToolError("Database error", f"Query failed: {error}") from error
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self._is_lost = True
+            raise await self._process.ended_error() from error
+        if "error" in answer:
+            raise raised(answer["error"])
+        return answer["value"]
+
+    async def _answer(self) -> Any:
+        is_large, size = HEAD.unpack(await self._reader.readexactly(HEAD.size))
+        if size > self._most_bytes + 2 * SPARE_BYTES:
+            raise ValueError(f"an answer of {size} bytes")
+        data = await self._reader.readexactly(size)
+        if size > _IN_THREAD_BYTES:
+            return await asyncio.to_thread(decoded, data, is_large=is_large)
+        return decoded(data, is_large=is_large)
+
+    async def _stop(self, exchange: "asyncio.Future[Any]") -> None:
+        """Interrupt what runs; kill the process if that doesn't help, or isn't waited for."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _STOP_SECONDS
+        try:
+            while not exchange.done() and loop.time() < deadline:
+                # Stops one statement; the work may just have been between two of them.
+                self._process.interrupt(self._number)
+                await asyncio.wait([exchange], timeout=_STOP_PAUSE_SECONDS)
+        finally:
+            if not exchange.done():
+                self._lose()
+            # Retrieved, so that asyncio does not log it as lost.
+            exchange.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        self._process.kill()
+
+
+def _why(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f" (exit code {exit_code})"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    return f" ({name})"
