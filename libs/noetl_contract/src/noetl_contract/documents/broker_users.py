@@ -192,7 +192,7 @@ def _worker(pool: Pool) -> BrokerUser:
         *(ingress_any(kind) for kind in _KINDS["worker"]),
         *(_subject(operation) for operation in _ASKS["worker"]),
         dead_letter_subject(durable.stream),
-        # Messages from outside that the subscription runtime, a worker too, can't start anything with.
+        # Of the subscription runtime: messages that nothing can be started with.
         dead_letter_subject("subscriptions"),
         *_looks(streams.COMMANDS),
         *_uses(durable),
