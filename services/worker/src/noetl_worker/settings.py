@@ -6,15 +6,13 @@ from uuid import uuid4
 from noetl_common.egress.rules import EgressSettings
 from noetl_common.settings import NatsSettings, Port, ServiceSettings
 from noetl_contract.streams import COMMANDS, DurableSpec, pool_durable
-from noetl_contract.subjects import pool_segment
+from noetl_contract.subjects import pool_of_workers
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from noetl_worker.script_settings import ScriptSettings
 from noetl_worker.sql_settings import SqlSettings
 
 _MEBIBYTE = 1 << 20
-_SHARED_POOLS = frozenset({"", "default", "shared"})
-"""Names that mean the pool every command goes to unless it says otherwise."""
 
 
 class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, ServiceSettings):
@@ -263,9 +261,7 @@ class Settings(ScriptSettings, SqlSettings, EgressSettings, NatsSettings, Servic
 
     def pool(self) -> str:
         """Return the token of the pool whose commands we run."""
-        name = self.worker_pool_name
-        pool = "shared" if name in _SHARED_POOLS else name
-        return pool_segment(execution_pool=pool, playbook_path=None)
+        return pool_of_workers(self.worker_pool_name)
 
     def durable(self) -> DurableSpec:
         """Return the durable whose commands we run."""
