@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock schedules recorded stops triggers
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -26,6 +26,10 @@ bench: setup
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
+
+# Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
+triggers: setup
+	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
 
 # Kill workers between the result and the end of a command; args="--kills 200" for more.
 recorded: setup
