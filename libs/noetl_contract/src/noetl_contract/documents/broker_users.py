@@ -195,6 +195,8 @@ def _worker(pool: Pool) -> BrokerUser:
         *(ingress_any(kind) for kind in _KINDS["worker"]),
         *(_subject(operation) for operation in _ASKS["worker"]),
         dead_letter_subject(durable.stream),
+        # Of the subscription runtime: messages that nothing can be started with.
+        dead_letter_subject("subscriptions"),
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]
