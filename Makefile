@@ -1,6 +1,6 @@
 # Each recipe is one line that also works without make.
 
-.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock
+.PHONY: setup demo check docs test bench chaos fuzz access-fuzz schemathesis lock recorded stops triggers
 
 MEMBERS := $(wildcard libs/*/src services/*/src) cli/src testkit/src
 
@@ -26,6 +26,18 @@ bench: setup
 
 chaos: setup
 	.venv/bin/python tests/outages/chaos.py $(args)
+
+# Messages through each source under kills; args="--sources nats,redis --messages 500" for less.
+triggers: setup
+	PYTHONPATH=tests/triggers .venv/bin/python tests/triggers/proof.py $(args)
+
+# Kill workers between the result and the end of a command; args="--kills 200" for more.
+recorded: setup
+	.venv/bin/python tests/stopping/recorded.py $(args)
+
+# How long after a cancel the work of each tool is gone; args="--rounds 50" for more.
+stops: setup
+	.venv/bin/python tests/stopping/stops.py $(args)
 
 fuzz: setup
 	.venv/bin/python tests/attacks/fuzz.py $(args)

@@ -168,6 +168,10 @@ _PROJECTOR = (
     "executions.cancelled",
     "executions.exists",
     "executions.origin",
+    "executions.why",
+    "failures.list",
+    "failures.of",
+    "failures.dismiss",
     "executions.stuck",
     "executions.tail",
     "event.result",
@@ -200,6 +204,7 @@ _PROJECTOR = (
 _ORCHESTRATOR = (
     "claim",
     "child",
+    "runs.over",
     "pool.status",
     "log.project",
     "log.post",

@@ -11,6 +11,7 @@ from noetl_common.bus.broker import Bus, connect
 from noetl_common.bus.pull import run_pull_each
 from noetl_common.settings import NatsSettings
 from noetl_contract.streams import DurableSpec, pool_durable
+from noetl_contract.subjects import control_subject
 from noetl_worker.control_plane.edge import Edge
 from noetl_worker.control_plane.registration import Identity
 from noetl_worker.control_plane.result_stores import RpcResultStore
@@ -23,6 +24,7 @@ from noetl_worker.tools.registry import ToolRegistry, load_tools
 from noetl_worker.tools.tool import ToolParts, ToolResult
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.timing import Timing
 from worker_edge import make_credentials
@@ -112,7 +114,7 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
     ) -> AsyncIterator[Worker]:
         settings = Settings(worker_id=name)
         ids = count(next(WORKERS) * 10**9)
-        gate, other = Gate(), OtherTransport()
+        gate, other, runs = Gate(), OtherTransport(), Runs()
         async with (
             httpx.AsyncClient() as http,
             connect(NatsSettings(nats_url=url), name=name) as bus,
@@ -141,7 +143,9 @@ def worker_starter(interpreters: InterpreterPool, nats_url: str) -> StartWorker:
                     most_bytes=pending_outcomes.get("most_bytes", 1 << 20),
                 ),
                 timing=timing,
+                runs=runs,
             )
+            await bus.subscribe(control_subject("shared"), runs.on_hint)
             pulling = asyncio.create_task(
                 run_pull_each(
                     bus,

@@ -105,6 +105,7 @@ class ControlPlane:
     runtime_answer: Callable[[str, dict[str, Any]], RpcReply | dict[str, Any]] = (
         lambda _operation, _request: {"status": "ok"}
     )
+    over_answer: Callable[[dict[str, Any]], dict[str, Any]] = lambda _query: {"over": []}
     validate: bool = True
     _counts: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
 
@@ -159,6 +160,9 @@ class ControlPlane:
         self._counts[key] += 1
         return self.claim_answer(request, self._counts[key])
 
+    async def on_over(self, query: dict[str, Any]) -> dict[str, Any]:
+        return self.over_answer(query)
+
     async def on_result(self, request: dict[str, Any]) -> RpcReply | dict[str, Any]:
         self.calls.append(("result.put", request))
         return self.result_answer(request)
@@ -194,6 +198,7 @@ async def control_plane(nats_url: str, *, pool: str = "shared") -> AsyncIterator
         plane = ControlPlane(bus)
         handlers = [
             fake_handler("orchestrator", "claim", plane.on_claim),
+            fake_handler("orchestrator", "runs.over", plane.on_over),
             fake_handler("projector", "result.put", plane.on_result),
         ]
         for operation in ("register", "heartbeat", "deregister"):

@@ -14,7 +14,13 @@ from noetl_contract import streams
 from noetl_contract.access.audit import AccessRecords
 from noetl_contract.commands import CommandNotification
 from noetl_contract.events import EventMessage
-from noetl_contract.hints import AccessHint, OutboxHint, ReplicaMoves, ScheduleHint
+from noetl_contract.hints import (
+    AccessHint,
+    OutboxHint,
+    ReplicaMoves,
+    RunsOverHint,
+    ScheduleHint,
+)
 from noetl_contract.ingress import (
     DEADLINE_HEADER,
     REPLY_HEADER,
@@ -186,6 +192,16 @@ REPLICA_HINTS = Channel(
     parameters={"shard": _SHARD},
     role="hint",
 )
+RUNS_OVER = Channel(
+    name="runs_over",
+    address="noetl_control.{pool}",
+    summary="Runs that ended without their worker, which stops their tools; they may be lost.",
+    messages=(Message("runs_over", TypeAdapter(RunsOverHint), "Runs to stop."),),
+    senders=("orchestrator",),
+    receivers=("worker",),
+    parameters={"pool": "Worker pool."},
+    role="hint",
+)
 ACCESS_AUDIT = Channel(
     name="access_audit",
     address="noetl_audit.access",
@@ -239,6 +255,7 @@ CHANNELS = (
     ACCESS_AUDIT,
     OUTBOX_HINTS,
     REPLICA_HINTS,
+    RUNS_OVER,
     ACCESS_HINTS,
     SCHEDULE_HINTS,
     REPLIES,

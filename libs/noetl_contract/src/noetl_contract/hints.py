@@ -37,6 +37,17 @@ Without positions it tells that the sender is there.
 """
 
 
+class RunsOverHint(TypedDict):
+    """The body on ``noetl_control.<pool>``: runs that ended without their worker.
+
+    Each is the event id of its command with its attempts; runs of fewer attempts are over as well.
+    A heartbeat asks for the same, so a lost hint costs time only.
+    """
+
+    execution_id: int
+    over: list[tuple[int, int]]
+
+
 class AccessHint(TypedDict):
     """The body on ``noetl_hint.access``: API keys that hold no longer; empty: forget all.
 

@@ -15,6 +15,7 @@ INBOX_ROOT = "_INBOX_noetl"
 AUDIT_ROOT = "noetl_audit"
 ACCESS_AUDIT = f"{AUDIT_ROOT}.access"
 ACCESS_HINT = "noetl_hint.access"
+CONTROL_ROOT = "noetl_control"
 SCHEDULE_HINT = "noetl_hint.schedules"
 
 type IngressKind = Literal["execute", "events", "cancel", "finalize", "signal", "start", "outcome"]
@@ -30,6 +31,10 @@ def _token(text: str, *, empty: str) -> str:
     return _NOT_TOKEN.sub("-", text)[:_LONGEST_TOKEN].strip("-") or empty
 
 
+_SHARED_POOLS = frozenset({"", "default", "shared"})
+"""Names that mean the pool every command goes to unless it says otherwise."""
+
+
 def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> str:
     """Return the pool token of a command subject.
 
@@ -42,6 +47,12 @@ def pool_segment(*, execution_pool: str | None, playbook_path: str | None) -> st
         if (playbook_path or "").startswith(f"{pool}/"):
             return pool
     return "shared"
+
+
+def pool_of_workers(name: str) -> str:
+    """Return the pool whose commands workers of a pool's name take."""
+    pool = "shared" if name in _SHARED_POOLS else name
+    return pool_segment(execution_pool=pool, playbook_path=None)
 
 
 def command_subject(pool: str, *, execution_id: int) -> str:
@@ -106,6 +117,11 @@ def outbox_hint_subject(shard: int) -> str:
 def replica_moves_subject(shard: int) -> str:
     """Return the subject on which orchestrators tell each other their commits; may be lost."""
     return f"noetl_hint.moved.{shard}"
+
+
+def control_subject(pool: str) -> str:
+    """Return the subject on which the workers of a pool hear of runs that are over; may be lost."""
+    return f"{CONTROL_ROOT}.{pool}"
 
 
 def rpc_subject(service: str, operation: str, *, shard: int | None = None) -> str:

@@ -20,6 +20,7 @@ from noetl_engine.decide.draft import Draft
 from noetl_engine.decide.finish import (
     decide_callback_timeout,
     decide_cancel,
+    decide_deadline,
     decide_exhausted,
     decide_finalize,
     decide_recorded,
@@ -36,6 +37,7 @@ from noetl_engine.inputs import (
     Claimed,
     CommandExhausted,
     Continued,
+    DeadlinePassed,
     Facts,
     Input,
     ReminderDue,
@@ -106,6 +108,11 @@ class Execution:
     def status(self) -> ExecutionStatus:
         """Its status by the log."""
         return self._memory.state.status
+
+    @property
+    def pool(self) -> str | None:
+        """The pool that its start asked for."""
+        return self._memory.state.pool
 
     @property
     def progress(self) -> Progress:
@@ -225,6 +232,8 @@ def _dispatch(draft: Draft, message: Input) -> None:  # noqa: C901, PLR0912 - on
             decide_timeout(draft, message)
         case CallbackTimedOut():
             decide_callback_timeout(draft, message)
+        case DeadlinePassed():
+            decide_deadline(draft)
         case WaitDue():
             decide_wait_due(draft, message)
         case ReminderDue():

@@ -62,6 +62,11 @@ class CallbackTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The timer row of kind ``deadline`` is due."""
+
+
+@dataclass(frozen=True, slots=True)
 class WaitDue:
     """The timer row of a wait is due: it ends by its time, not by a signal."""
 
@@ -95,6 +100,7 @@ type Input = (
     | ResultRecorded
     | StepTimedOut
     | CallbackTimedOut
+    | DeadlinePassed
     | WaitDue
     | ReminderDue
     | Continued

@@ -106,6 +106,8 @@ class Decision:
     """Every command not finished yet becomes CANCELLED (the execution ended)."""
     abandoned: list[int] = field(default_factory=list)
     """Open commands of an ended execution that wait for children: these are cancelled (R8)."""
+    over: list[tuple[int, int]] = field(default_factory=list)
+    """Runs that came to an end without their worker: the command, and the attempts of the run."""
     continue_later: bool = False
     """Work is left: put :class:`~noetl_engine.inputs.Continued` for this execution (W9)."""
 

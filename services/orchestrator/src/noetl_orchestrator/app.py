@@ -11,7 +11,14 @@ from noetl_common.pg.identity import check_identity
 from noetl_common.pg.pool import Pool, open_pool, wait_for_schema
 from noetl_common.pg.rights import check_rights
 from noetl_common.service import Service, ServiceApp, create_service_app
-from noetl_contract.rpc.orchestrator import CHILD, CLAIM, PURGE, LogPurged, LogPurgeRequest
+from noetl_contract.rpc.orchestrator import (
+    CHILD,
+    CLAIM,
+    PURGE,
+    RUNS_OVER,
+    LogPurged,
+    LogPurgeRequest,
+)
 from noetl_contract.streams import STREAMS, ingress_durables
 from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
@@ -130,6 +137,7 @@ def _handlers(
     return [
         *log_handlers.handlers(),
         handle(CHILD, orchestrator.children.on_child),
+        handle(RUNS_OVER, orchestrator.runs.on_over),
         handle(PURGE, on_purge),
         pool_status_handler(
             turn_pool,

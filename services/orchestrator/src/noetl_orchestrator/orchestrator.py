@@ -20,6 +20,7 @@ from noetl_orchestrator.ingress.claims import ClaimHandler
 from noetl_orchestrator.ingress.handlers import IngressHandler
 from noetl_orchestrator.leases.broker import BrokerView
 from noetl_orchestrator.leases.children import Children
+from noetl_orchestrator.leases.runs import Runs
 from noetl_orchestrator.leases.sweeper import Sweeper
 from noetl_orchestrator.leases.worker_liveness import WorkerLiveness
 from noetl_orchestrator.log.appends import Appends
@@ -27,6 +28,7 @@ from noetl_orchestrator.log.origins import Origins
 from noetl_orchestrator.log.outbox_hints import OutboxHints
 from noetl_orchestrator.log.outbox_rows import OutboxRows
 from noetl_orchestrator.log.retention import Retention
+from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.memory.cache import ExecutionCache
 from noetl_orchestrator.memory.database_clock import DatabaseClock
@@ -86,7 +88,7 @@ class Orchestrator:
             turn_inputs=settings.turn_inputs,
             inputs_per_execution=settings.turn_inputs_per_execution,
         )
-        self.turns = self._build_turns(outbox_rows, outbox_hints)
+        self.turns = self._build_turns(outbox_rows, outbox_hints, RunHints(bus))
 
         self.liveness = WorkerLiveness(settings)
         self.sweeper = Sweeper(
@@ -101,6 +103,7 @@ class Orchestrator:
             settings=settings,
         )
         self.children = Children(database, settings)
+        self.runs = Runs(database)
 
         self.on_batch = IngressHandler(bus, self.dispatcher, settings)
         self.claims = ClaimHandler(self.store, self.dispatcher, settings)
@@ -113,11 +116,14 @@ class Orchestrator:
         self.playbooks.close()
         await self.store.close()
 
-    def _build_turns(self, outbox_rows: OutboxRows, outbox_hints: OutboxHints) -> Turns:
+    def _build_turns(
+        self, outbox_rows: OutboxRows, outbox_hints: OutboxHints, run_hints: RunHints
+    ) -> Turns:
         return Turns(
             TurnParts(
                 store=self.store,
                 outbox_hints=outbox_hints,
+                run_hints=run_hints,
                 clock=self.clock,
                 cache=self.cache,
                 loader=self.loader,

@@ -213,3 +213,26 @@ async def test_timers_that_no_turn_deletes_are_submitted_for_half_their_lease_at
 
     assert found == len(dispatcher.submitted) == beats >= 1
     assert {row["execution_id"] for row in await timers(shard)} == set(commands)
+
+
+async def test_w10_a_deadline_is_a_row_of_the_start_and_goes_with_the_end(shard: Shard) -> None:
+    replica = await shard.open_replica()
+    text = TIMED.replace("workflow:", "spec: {timeout: 30}\nworkflow:")
+    execution_id = await shard.start(text)
+    (timer,) = await timers(shard)
+    assert timer["kind"] == "deadline"
+    await shard.pool.execute("UPDATE noetl.timer SET due_at = now()")
+    assert await take(replica) == 1
+
+    async def has_failed() -> bool:
+        return "playbook.failed" in await shard.types(execution_id)
+
+    await eventually(has_failed)
+    state = await shard.state(execution_id)
+    assert state is not None
+    assert state["error"] == "deadline of 30 s exceeded while running: start"
+    assert await timers(shard) == []
+
+    other = await shard.start(text)
+    await shard.send(other, {"type": "cancel", "execution_id": other})
+    assert await timers(shard) == []

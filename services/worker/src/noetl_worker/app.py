@@ -15,6 +15,7 @@ from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
 from noetl_common.service import Service, ServiceApp, create_service_app
 from noetl_contract.streams import COMMANDS
+from noetl_contract.subjects import control_subject
 from noetl_template import Limits, use_limits
 
 from noetl_worker.bounded_http import open_tool_client
@@ -38,6 +39,7 @@ from noetl_worker.tools.tool import ToolParts
 from noetl_worker.transports.http import HttpTransport
 from noetl_worker.transports.nats import NatsTransport
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.shares import SlotShares
 from noetl_worker.transports.transport import Transport
 
@@ -75,7 +77,9 @@ async def _worker(settings: Settings, service: Service) -> AsyncIterator[None]:
             ToolParts(settings=settings, http=http, own_http=own_http, interpreters=pool, edge=edge)
         )
         stack.push_async_callback(toolbox.close)
-        transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox)
+        runs = Runs()
+        transport = _transport(settings, bus=bus, edge=edge, toolbox=toolbox, runs=runs)
+        await bus.subscribe(control_subject(settings.pool()), runs.on_hint)
         durable = settings.durable()
         service.ready_when("bus", bus.is_ready)
         await ensure_topology(bus, (COMMANDS,), (durable,))
@@ -126,9 +130,11 @@ async def _work(settings: Settings, service: Service, bus: Bus, transport: Trans
         await asyncio.shield(transport.deregister())
 
 
-def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistry) -> Transport:
+def _transport(
+    settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistry, runs: Runs
+) -> Transport:
     sealing = SealingKey()
-    identity = Identity.of_this_process(settings, public_key=sealing.public)
+    identity = Identity.of_this_process(settings, public_key=sealing.public, kinds=toolbox.kinds)
     ids = SnowflakeIds(_machine_id(settings))
     _log.info("tools_loaded", kinds=toolbox.kinds, worker_id=identity.worker_id)
     secrets = _secrets(settings)
@@ -160,7 +166,12 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
     )
     edge_results = EdgeResultStore(edge)
     over_http = HttpTransport(
-        edge, identity=identity, runner=runner, reporter=reporter, results=edge_results
+        edge,
+        identity=identity,
+        runner=runner,
+        reporter=reporter,
+        results=edge_results,
+        runs=runs,
     )
     if settings.worker_transport == "http":
         return over_http
@@ -176,6 +187,7 @@ def _transport(settings: Settings, *, bus: Bus, edge: Edge, toolbox: ToolRegistr
             most_bytes=settings.worker_unconfirmed_max_bytes,
         ),
         fast_path=settings.fast_path_enabled,
+        runs=runs,
     )
 
 

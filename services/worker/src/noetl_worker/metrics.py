@@ -13,6 +13,11 @@ PULL_SECONDS = histogram(
 RUN_SECONDS = histogram(
     "noetl_worker_dispatch_duration_seconds", "Tool runs.", ("tool_kind",), buckets=_RUN_BUCKETS
 )
+STOPPED = counter(
+    "noetl_worker_runs_stopped_total",
+    "Runs that were stopped because the control plane had ended them.",
+    ("tool_kind",),
+)
 RUN_ERRORS = counter("noetl_worker_dispatch_errors_total", "Tools that raised.", ("tool_kind",))
 EMIT_SECONDS = histogram(
     "noetl_worker_event_emit_duration_seconds", "Posts of events.", ("event_type",),

@@ -450,3 +450,24 @@ async def test_registration_heartbeat_and_end(
         {"name": "w-1", "component_type": "worker_pool"}
     ]
     assert {"Bearer t0ken"} == {headers["authorization"] for headers in edge.headers}
+
+
+async def test_the_answer_to_a_heartbeat_stops_what_is_over(
+    edge: ScriptedEdge, start_worker: StartWorker
+) -> None:
+    edge.claim = lambda _event_id, _count: grant("shell", config={"command": "sleep 3600"})
+    over = {"execution_id": 7, "event_id": 1, "attempts": 0}
+    edge.pool = lambda _operation, _count: (200, {"status": "ok", "over": [over]})
+
+    async with start_worker() as worker:
+        await worker.notify(make_note(edge))
+        await eventually(worker.transport._runs.named, what="the command runs")
+        assert await worker.transport.heartbeat()
+        await eventually(lambda: not worker.transport._runs.named(), what="it is stopped")
+        await worker.transport.heartbeat()
+
+    assert edge.bodies("/api/worker/pool/heartbeat") == [
+        {"name": "w-1", "commands": [over]},
+        {"name": "w-1"},
+    ]
+    assert [event["event_type"] for event in edge.events] == ["command.started"]

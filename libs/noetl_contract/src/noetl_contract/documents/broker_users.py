@@ -19,6 +19,7 @@ from noetl_contract.streams import DurableSpec, StreamSpec, pool_durable
 from noetl_contract.subjects import (
     INBOX_ROOT,
     IngressKind,
+    control_subject,
     dead_letter_subject,
     inbox_prefix,
     ingress_any,
@@ -47,6 +48,7 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     "catalog": (*_MACHINES, projector.EXECUTIONS_ORIGIN, projector.EXECUTIONS_STATES),
     "worker": (
         orchestrator.CLAIM,
+        orchestrator.RUNS_OVER,
         projector.RESULT_PUT,
         catalog.RUNTIME_REGISTER,
         catalog.RUNTIME_HEARTBEAT,
@@ -190,12 +192,14 @@ def _worker(pool: Pool) -> BrokerUser:
         *(ingress_any(kind) for kind in _KINDS["worker"]),
         *(_subject(operation) for operation in _ASKS["worker"]),
         dead_letter_subject(durable.stream),
+        # Of the subscription runtime: messages that nothing can be started with.
+        dead_letter_subject("subscriptions"),
         *_looks(streams.COMMANDS),
         *_uses(durable),
     ]
     # Nobody of ours gets answers in the default inbox.
     inbox = _FOREIGN_INBOX if pool.default_inbox else inbox_prefix(name)
-    return BrokerUser(name, tuple(publish), (f"{inbox}.>",))
+    return BrokerUser(name, tuple(publish), (f"{inbox}.>", control_subject(_token(pool.name))))
 
 
 def _sends(service: str, channel: Channel) -> Iterable[str]:

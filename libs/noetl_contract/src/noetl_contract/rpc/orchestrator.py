@@ -9,6 +9,7 @@ from noetl_contract.http.executions.events import EventAnswer, EventBatchAnswer
 from noetl_contract.http.system.health import PoolStatusAnswer
 from noetl_contract.http.system.internal import ProjectAnswer
 from noetl_contract.http.workers.commands import ClaimAnswer
+from noetl_contract.http.workers.runtimes import RunningCommand
 from noetl_contract.ingress import EventsMessage
 from noetl_contract.json import Json
 from noetl_contract.model import Model, example
@@ -91,6 +92,18 @@ class ChildReserved(Model):
     depth: int = 0
 
 
+class RunsQuery(Model):
+    """Runs of one worker, to learn which of them are over."""
+
+    runs: list[RunningCommand] = Field(max_length=1000)
+
+
+class RunsOver(Model):
+    """Those whose command has ended or is another run's by now."""
+
+    over: list[RunningCommand]
+
+
 class LogEnvelope(Model):
     """A row to append as it stands; the execution's other rows give a missing catalog id."""
 
@@ -157,6 +170,8 @@ CLAIM = Operation("orchestrator", "claim", ClaimRequest, _CLAIMED)
 """Give a command to a worker; 409 when it is not to be had, 503 when later."""
 CHILD = Operation("orchestrator", "child", ChildRequest, ChildReserved)
 """Reserve the id of a child execution at the shard of its parent."""
+RUNS_OVER = Operation("orchestrator", "runs.over", RunsQuery, RunsOver)
+"""Tell a worker which of its runs are over."""
 POOL_STATUS = Operation("orchestrator", "pool.status", Nothing, PoolStatusAnswer)
 """Return the figures of the pool that turns run on."""
 LOG_PROJECT = Operation("orchestrator", "log.project", ProjectRows, ProjectAnswer)

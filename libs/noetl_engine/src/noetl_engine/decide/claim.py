@@ -75,6 +75,7 @@ def _asked_again(draft: Draft, command: CommandState, message: Claimed) -> Answe
 def _granted(
     draft: Draft, command: CommandState, message: Claimed, *, reason: str | None
 ) -> Answer:
+    draft.revoke(command)
     draft.begin_hold(command, worker_id=message.worker_id, instance=message.instance, reason=reason)
     return Answer(body=_body(draft, command, message))
 

@@ -291,11 +291,25 @@ class Draft:
         self.append(row)
         self.begin_time_limit(command)
 
+    def revoke(self, command: CommandState) -> None:
+        """Note that the present run of a command is over, whatever its worker is doing."""
+        if command.holds and command.parked is None:
+            self.decision.over.append((command.event_id, command.attempts))
+
     def begin_time_limit(self, command: CommandState) -> None:
         """Set the timer of a step's ``spec.timeout``; it counts from the claim."""
         if command.timeout_seconds is not None and command.claimed_at is not None:
             due_at = command.claimed_at + timedelta(seconds=command.timeout_seconds)
             self._begin_timer(due_at, "step_timeout", command, holds=command.holds)
+
+    def begin_deadline(self, seconds: float | None) -> dict[str, Json]:
+        """Set the timer of an execution's deadline; return what the note of its start keeps."""
+        if seconds is None:
+            return {}
+        timer_id = self.facts.new_id()
+        due_at = self.facts.now + timedelta(seconds=seconds)
+        self.decision.timers.append(NewTimer(timer_id, due_at, "deadline", {}))
+        return {"deadline": [timer_id, seconds]}
 
     def begin_wait(self, command: CommandState) -> None:
         """Set the timer of a parked command: a callback may never come."""
@@ -377,7 +391,10 @@ class Draft:
             decision.ended = state.status
             decision.error = state.error
             decision.cancel_open_commands = True
+            if state.deadline is not None:
+                decision.timers_done.append(state.deadline[0])
             for command in state.commands.values():
+                self.revoke(command)
                 decision.timers_done += command.timers
             decision.abandoned = [
                 command.event_id
@@ -388,7 +405,7 @@ class Draft:
         decision.timers = [
             timer
             for timer in decision.timers
-            if timer.timer_id not in done and timer.payload["event_id"] not in self._endings
+            if timer.timer_id not in done and timer.payload.get("event_id") not in self._endings
         ]
         return decision
 

@@ -161,6 +161,32 @@ def decide_callback_timeout(draft: Draft, message: CallbackTimedOut) -> None:
     fail_command(draft, command, text, "callback_timeout")
 
 
+def decide_deadline(draft: Draft) -> None:
+    """Fail an execution whose ``spec.timeout`` is over, and name what it was at."""
+    state = draft.state
+    if state.ended or state.deadline is None:
+        return
+    text = f"deadline of {number_text(state.deadline[1])} s exceeded"
+    running = [name for name in state.running if state.step(name).open]
+    if running:
+        text = f"{text} while running: {', '.join(running)}"
+    draft.trigger = state.start_event_id
+    draft.append(
+        draft.engine_row(
+            EventType.PLAYBOOK_FAILED,
+            PLAYBOOK_NODE,
+            ExecutionStatus.FAILED,
+            {"error": text},
+            meta={
+                "emitted_by": "orchestrator",
+                "reason": "deadline",
+                "error": text,
+                "running_steps": running,
+            },
+        )
+    )
+
+
 def number_text(number: float) -> str:
     """Return a number as people write it: no exponent, no empty fraction."""
     return str(int(number)) if float(number).is_integer() else str(number)
@@ -168,6 +194,7 @@ def number_text(number: float) -> str:
 
 def fail_command(draft: Draft, command: CommandState, text: str, reason: str) -> None:
     """Append the two rows of a failure that a worker would have written, and decide."""
+    draft.revoke(command)
     at = micros(draft.facts.now)
     meta = {"emitted_by": "orchestrator", "reason": reason, "command_id": command.command_id}
     for event_type, call in ((EventType.CALL_ERROR, True), (EventType.COMMAND_FAILED, False)):

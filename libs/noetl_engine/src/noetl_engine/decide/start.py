@@ -163,6 +163,7 @@ def _append_started(
     meta: Json = None,
 ) -> None:
     note: dict[str, Json] = {"version": message.version, "commands": generated}
+    note |= draft.begin_deadline(draft.playbook.timeout_seconds)
     context: dict[str, Json] = {
         "catalog_id": str(message.catalog_id),
         "execution_id": str(message.execution_id),

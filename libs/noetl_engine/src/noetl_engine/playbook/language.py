@@ -53,6 +53,7 @@ PLAYBOOK: Final = Level(
 PLAYBOOK_SPEC: Final = Level(
     doc="Limits and rules of an execution.",
     keys={
+        "timeout": Key("Deadline of an execution from its start: 30, 30s, 5m or 1h.", TEXT),
         "errors": Key(
             "What a soft error does to its step: it completes, or fails as by a hard one.",
             one_of("continue", "fail"),

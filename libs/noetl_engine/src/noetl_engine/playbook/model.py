@@ -271,6 +271,8 @@ class Playbook:
         path: ``metadata.path``; it selects the command pool.
         steps: By name, in document order; always contains ``start``.
         workload: Execution defaults; empty when the block is not a mapping.
+        timeout_seconds: ``spec.timeout``, the deadline of an execution; ``None`` when absent or not
+            understood.
         fails_softly: Whether a soft error fails its step (``spec.errors``); None where the
             playbook leaves it to the server.
         on_failure: What a failed execution starts or calls.
@@ -281,6 +283,7 @@ class Playbook:
     steps: Mapping[str, Step]
     workload: ValueMap = field(default_factory=dict)
     keychain: tuple[KeychainEntry, ...] = ()
+    timeout_seconds: float | None = None
     fails_softly: bool | None = None
     on_failure: OnFailure | None = None
 

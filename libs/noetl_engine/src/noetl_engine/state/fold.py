@@ -8,6 +8,8 @@ Facts that the contract's columns don't show are in the row's ``note``:
     Worker rows without it, and every row with ``inert``, change nothing but the position.
 ``instance``, ``attempts``, ``holds``
     Of a ``command.claimed``: the rest of the hold.
+``deadline``
+    Of a ``playbook_started``: the timer of the execution's deadline, and its seconds.
 ``collection``, ``limit``, ``own``, ``args``
     Of a loop's ``step.enter``: the parts of its iterations.
 ``queued``
@@ -134,6 +136,8 @@ def _on_started(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
     state.trace = meta.get("trace")
     state.start_event_id = row.event_id
     state.start_commands = note.get("commands", 0)
+    deadline = note.get("deadline")
+    state.deadline = None if deadline is None else (deadline[0], deadline[1])
     state.workload = row.position
     if "restart" in note:
         state.take_over = TakeOver(**note["restart"])

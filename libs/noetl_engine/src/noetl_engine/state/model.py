@@ -268,6 +268,8 @@ class State:
     renamed: dict[str, int] = field(default_factory=dict)
     """``id:fingerprint`` as sent → id under which a colliding event was stored."""
     progress: Progress = field(default_factory=Progress)
+    deadline: tuple[int, float] | None = None
+    """The timer of the execution's deadline, and its seconds from the start."""
     signals: list[KeptSignal] = field(default_factory=list)
     """Signals that no wait has taken yet, the oldest first."""
     causes: dict[str, Cause] = field(default_factory=dict)

@@ -54,6 +54,7 @@ def dump_state(state: State) -> bytes:
             "recent": list(state.recent.items()),
             "renamed": state.renamed,
             "progress": state.progress,
+            **({} if state.deadline is None else {"deadline": state.deadline}),
             "waits": [
                 [command.event_id, *command.wait.dump()]
                 for command in state.commands.values()
@@ -99,6 +100,8 @@ def load_state(snapshot: bytes) -> State:
     state.recent = dict(data["recent"])
     state.renamed = data["renamed"]
     state.progress = Progress(*data["progress"])
+    deadline = data.get("deadline")  # absent in those of the release before
+    state.deadline = None if deadline is None else (deadline[0], deadline[1])
     for event_id, *wait in data.get("waits", ()):
         state.commands[event_id].wait = Wait.load(wait)
     state.signals = [KeptSignal(*signal) for signal in data.get("signals", ())]

@@ -186,7 +186,7 @@ def forward[Body: BaseModel, Request: BaseModel, Answer](
     async def handle(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
         sent = await _sent(request, in_path, in_query, body, wants)
         wanted, home = build(sent), _ANYWHERE if is_anywhere else sent.home
-        with _measured(write) if write else nullcontext():
+        with measured(write) if write else nullcontext():
             answer = await _forwarded(gateway.services, operation, wanted, home, within)
         return json_answer(request, answer)
 
@@ -234,7 +234,7 @@ async def _forwarded[Request: BaseModel, Answer](
 
 
 @contextmanager
-def _measured(label: str) -> Iterator[None]:
+def measured(label: str) -> Iterator[None]:
     """Count a write, and take its time."""
     started = perf_counter()
     outcome = "error"

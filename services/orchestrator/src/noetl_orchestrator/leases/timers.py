@@ -9,6 +9,7 @@ from noetl_contract.json import JsonObject
 from noetl_engine.inputs import (
     CallbackTimedOut,
     Continued,
+    DeadlinePassed,
     Input,
     ReminderDue,
     StepTimedOut,
@@ -28,6 +29,7 @@ _log = get_logger()
 
 STEP_TIMEOUT_TIMER = "step_timeout"
 CALLBACK_TIMER = "callback_timeout"
+DEADLINE_TIMER = "deadline"
 _INPUTS: Mapping[str, Callable[[int, JsonObject], Input]] = {
     STEP_TIMEOUT_TIMER: lambda event_id, said: StepTimedOut(event_id, said.get("holds")),
     CALLBACK_TIMER: lambda event_id, _: CallbackTimedOut(event_id),
@@ -106,5 +108,7 @@ def _input_of(timer: DueTimer) -> Input | None:
     event_id = payload.get("event_id")
     if timer.kind == CONTINUE_TIMER:
         return Continued()
+    if timer.kind == DEADLINE_TIMER:
+        return DeadlinePassed()
     make = _INPUTS.get(timer.kind)
     return make(event_id, payload) if make is not None and isinstance(event_id, int) else None

@@ -16,6 +16,7 @@ from noetl_orchestrator import metrics
 from noetl_orchestrator.cpu_limit import CpuLimit, TookTooLong
 from noetl_orchestrator.log.commit_parameters import CommitParameters
 from noetl_orchestrator.log.outbox_hints import OutboxHints
+from noetl_orchestrator.log.run_hints import RunHints
 from noetl_orchestrator.log.store import Store
 from noetl_orchestrator.log.stored_rows import Committed
 from noetl_orchestrator.memory.cache import ExecutionCache
@@ -48,6 +49,7 @@ class TurnParts:
 
     store: Store
     outbox_hints: OutboxHints
+    run_hints: RunHints
     clock: DatabaseClock
     cache: ExecutionCache
     loader: Loader
@@ -178,10 +180,7 @@ class TurnAttempt:
         committed: Committed,
     ) -> None:
         kept = [encoded for encoded in encoded_units if encoded.unit.execution_id in committed.kept]
-        await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.hints)
-        await self._parts.replicas.tell(
-            [(encoded.unit.execution_id, encoded.unit.entry.execution.position) for encoded in kept]
-        )
+        await self._send_hints(kept)
         ended = [encoded.unit for encoded in kept if encoded.unit.has_children_to_cancel]
         if ended:
             await self._cancel_late_children(ended)
@@ -201,6 +200,17 @@ class TurnAttempt:
                 await _answer_all(unit)
             else:
                 await self._again(unit, committed, prepared)
+
+    async def _send_hints(self, kept: Sequence[EncodedUnit]) -> None:
+        """Tell relay, workers and siblings what was committed."""
+        await self._parts.outbox_hints.send(row for encoded in kept for row in encoded.hints)
+        units = [encoded.unit for encoded in kept]
+        for unit in units:
+            if unit.rows.over:
+                await self._parts.run_hints.send(unit.execution_id, unit.pool, unit.rows.over)
+        await self._parts.replicas.tell(
+            [(unit.execution_id, unit.entry.execution.position) for unit in units]
+        )
 
     async def _cancel_late_children(self, ended: Sequence[UnitOfWork]) -> None:
         """Cancel the children that were noted between the first look and the commit.

@@ -14,6 +14,7 @@ from noetl_contract.ingress import (
     ExecuteMessage,
 )
 from noetl_contract.json import Json
+from noetl_engine.commands.build import pool_of
 from noetl_engine.inputs import Facts, Input
 from noetl_engine.outputs import Answer, CommandChange, Decision, NewCommand, NewTimer
 from noetl_engine.playbook import Playbook
@@ -49,6 +50,7 @@ class NewRows:
         posted_ids: ids of new events that came from outside.
         request_keys: keys with the answers to give to repetitions.
         cancels_open_commands: every open command that is not listed ends as well.
+        over: runs whose workers are told to stop, by command and attempts.
     """
 
     events: list[EventRow] = field(default_factory=list)
@@ -59,6 +61,7 @@ class NewRows:
     timers_done: list[int] = field(default_factory=list)
     request_keys: list[tuple[RequestKey, Json]] = field(default_factory=list)
     cancels_open_commands: bool = False
+    over: list[tuple[int, int]] = field(default_factory=list)
 
     def cancel_open_commands(self, now: datetime) -> None:
         """Cancel the open commands of the execution, new ones included."""
@@ -118,6 +121,11 @@ class UnitOfWork:
     def writes(self) -> bool:
         """Return whether a commit is needed; without one the answers need the position only."""
         return bool(self.rows.events)
+
+    @property
+    def pool(self) -> str:
+        """Return the pool whose workers run the commands."""
+        return pool_of(self.playbook, self.entry.execution.pool)
 
     @property
     def has_children_to_cancel(self) -> bool:
@@ -188,6 +196,7 @@ class UnitOfWork:
         for change in decision.changes:
             rows.changes[change.event_id] = change
         rows.timers += decision.timers
+        rows.over += decision.over
         if decision.timers_done:
             # One of an earlier decision of this turn is not there yet to be deleted.
             done = set(decision.timers_done)

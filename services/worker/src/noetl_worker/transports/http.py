@@ -9,7 +9,7 @@ from noetl_common.logging import get_logger
 from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.ingress import EventFields
-from noetl_contract.json import JsonObject
+from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import (
@@ -24,6 +24,7 @@ from noetl_worker.control_plane.result_stores import ResultStore
 from noetl_worker.run.reports import Reporter
 from noetl_worker.run.runner import Runner
 from noetl_worker.transports.known_commands import KnownCommands
+from noetl_worker.transports.runs import Runs
 
 _GRANTED = frozenset({200, 201})
 _LATER = frozenset({408, 429, 502, 503, 504})
@@ -55,6 +56,7 @@ class HttpTransport:
         reporter: Reporter,
         results: ResultStore,
         timing: HttpTiming | None = None,
+        runs: Runs | None = None,
     ) -> None:
         self._edge = edge
         self._identity = identity
@@ -62,32 +64,40 @@ class HttpTransport:
         self._reporter = reporter
         self._results = results
         self._timing = timing or HttpTiming()
+        self._runs = runs or Runs()
         self._known = KnownCommands()
 
     async def register(self) -> bool:
         """Register the pool."""
-        status = await self._pool_call("register", self._identity.registration())
+        status, _ = await self._pool_call("register", self._identity.registration())
         return status is not None and status < 300
 
     async def heartbeat(self) -> bool:
-        """Send a heartbeat."""
-        return await self._pool_call("heartbeat", self._identity.heartbeat()) != 404
+        """Send a heartbeat; its answer names the runs that are over."""
+        body = self._identity.heartbeat()
+        named = [run.model_dump() for run in self._runs.named()]
+        if named:
+            body["commands"] = named
+        status, answer = await self._pool_call("heartbeat", body)
+        if isinstance(answer, dict):
+            self._runs.on_answer(answer.get("over"))
+        return status != 404
 
     async def deregister(self) -> None:
         """Deregister the worker."""
         await self._pool_call("deregister", self._identity.deregistration())
 
-    async def _pool_call(self, operation: str, body: JsonObject) -> int | None:
+    async def _pool_call(self, operation: str, body: JsonObject) -> tuple[int | None, Json]:
         try:
             status, answer = await self._edge.call_json(
                 "POST", f"/api/worker/pool/{operation}", body
             )
         except EdgeUnreachable as error:
             _log.warning("edge_unreachable", operation=operation, error=str(error))
-            return None
+            return None, None
         if status >= 300:
             _log.warning("edge_refused", operation=operation, status=status, answer=answer)
-        return status
+        return status, answer
 
     async def handle(self, delivery: Delivery) -> None:
         """Claim a command, run it, and post its events."""
@@ -150,7 +160,10 @@ class HttpTransport:
             # As the original worker: no tool without its start; after its lease another gets it.
             _log.error("start_not_accepted", command_id=command.command_id)
             return False
-        outcome = await self._runner.run(command, self._results)
+        run = self._runner.run(command, self._results)
+        outcome = await self._runs.until_over(command, run)
+        if outcome is None:
+            return False
         for event in self._reporter.ended(command, outcome):
             if not await self._post(command, event, forever=True):
                 return False

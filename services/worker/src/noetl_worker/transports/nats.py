@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from time import monotonic, perf_counter, time
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from noetl_common.bus.broker import Bus
@@ -15,6 +15,7 @@ from noetl_common.retry import backoff
 from noetl_contract.commands import CommandNotification
 from noetl_contract.json import JsonObject
 from noetl_contract.rpc import RpcReply
+from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 from noetl_contract.subjects import rpc_subject
 
 from noetl_worker import metrics
@@ -34,6 +35,7 @@ from noetl_worker.run.runner import Runner
 from noetl_worker.transports.known_commands import KnownCommands
 from noetl_worker.transports.messages import Message, Messages, Place
 from noetl_worker.transports.pending_outcomes import PendingOutcomes
+from noetl_worker.transports.runs import Runs
 from noetl_worker.transports.timing import Timing
 from noetl_worker.transports.transport import Transport
 
@@ -49,14 +51,12 @@ type Verdict = Literal["refused", "give_back"]
 class _Run:
     """A held command: its start may be unanswered, its tool may be running."""
 
-    __slots__ = ("command", "is_lost", "is_running", "place", "start", "task")
+    __slots__ = ("command", "is_lost", "place", "start")
 
     def __init__(self, command: Command, place: Place) -> None:
         self.command = command
         self.place = place
         self.start: Message | None = None
-        self.task: asyncio.Task[Any] | None = None
-        self.is_running = False
         self.is_lost = False
 
 
@@ -75,6 +75,7 @@ class NatsTransport:
         pending_outcomes: PendingOutcomes,
         fast_path: bool = True,
         timing: Timing | None = None,
+        runs: Runs | None = None,
     ) -> None:
         self._rpc = RpcClient(bus)
         self._identity = identity
@@ -85,6 +86,7 @@ class NatsTransport:
         self._pending_outcomes = pending_outcomes
         self._fast_path = fast_path
         self._timing = timing or Timing()
+        self._runs = runs or Runs()
         self._known = KnownCommands()
         self._messages = Messages(
             bus, identity=identity, pending_outcomes=pending_outcomes, timing=self._timing
@@ -96,9 +98,23 @@ class NatsTransport:
         return reply is not None and reply.status == 200
 
     async def heartbeat(self) -> bool:
-        """Send a heartbeat to the catalog."""
+        """Send a heartbeat to the catalog; ask the orchestrators which runs are over."""
         reply = await self._ask_catalog("runtime.heartbeat", self._identity.heartbeat())
+        for shard in self._runs.shards:
+            await self._stop_what_is_over(shard)
         return reply is None or reply.status != 404
+
+    async def _stop_what_is_over(self, shard: int) -> None:
+        query = RunsQuery(runs=self._runs.named(shard))
+        try:
+            found = await self._rpc.ask(
+                RUNS_OVER, query, shard=shard, seconds=self._timing.claim_seconds
+            )
+        except NoetlError as error:
+            _log.info("runs_not_asked_for", error=error.message)
+            return
+        for run in found.over:
+            self._runs.stop(run.event_id, attempts=run.attempts)
 
     async def deregister(self) -> None:
         """Deregister from the catalog."""
@@ -209,8 +225,7 @@ class NatsTransport:
         run.is_lost = True
         metrics.FAST_PATH.labels("lost").inc()
         _log.warning("command_lost", command_id=run.command.command_id)
-        if run.is_running and run.task is not None:
-            run.task.cancel()
+        self._runs.stop(run.place.event_id, attempts=run.place.attempts)
 
     async def _claim(
         self, note: CommandNotification, delivery: Delivery, *, shard: int, after_start: bool
@@ -297,19 +312,10 @@ class NatsTransport:
         await self._pending_outcomes.room()
 
     async def _run_unless_lost(self, run: _Run) -> Outcome | None:
-        run.task = asyncio.current_task()
-        run.is_running = True
-        try:
-            if run.is_lost:
-                return None
-            return await self._runner.run(run.command, self._results)
-        except asyncio.CancelledError:
-            # A cancellation that came from elsewhere too goes on.
-            if run.is_lost and run.task is not None and run.task.uncancel() == 0:
-                return None
-            raise
-        finally:
-            run.is_running = False
+        if run.is_lost:
+            return None
+        work = self._runner.run(run.command, self._results)
+        return await self._runs.until_over(run.command, work)
 
     def _outcome_message(self, run: _Run, outcome: Outcome) -> Message:
         def on_answer(message: Message, status: str | None) -> None:

@@ -48,6 +48,22 @@ class RuntimeNameRequest(Aliased):
     kind: str = _KIND
 
 
+class RunningCommand(Model):
+    """The run of a command by a worker."""
+
+    execution_id: int
+    event_id: int
+    attempts: int = 0
+
+
+class RuntimeBeatRequest(RuntimeNameRequest):
+    """A worker says that it is alive, and may ask which of its runs are over."""
+
+    model_config = example(name="w-1")
+
+    commands: list[RunningCommand] = Field(default_factory=list, max_length=1000)
+
+
 class RuntimeRegistration(RuntimeRegisterRequest, OnBehalf):
     """A registration as the catalog gets it; `over_edge` is the edge's word, not the client's."""
 
@@ -109,6 +125,16 @@ class RuntimeAcknowledgement(Model):
 
     status: str
     message: str
+
+
+class RuntimeBeatAnswer(RuntimeAcknowledgement):
+    """The same, and those of the named runs whose tools are to be stopped."""
+
+    model_config = example(status="ok", message="Heartbeat recorded")
+
+    over: list[RunningCommand] | None = Field(
+        default=None, description="only where the request named commands"
+    )
 
 
 class ShardPreview(Model):

@@ -14,7 +14,7 @@ from noetl_engine.playbook.model import KeychainEntry, Playbook, Step, Tool
 from noetl_engine.playbook.parse.failures import read_errors, read_on_failure
 from noetl_engine.playbook.parse.reader import Reader, described, problem_of
 from noetl_engine.playbook.parse.rules import API_VERSION, KIND, header_problems, workflow_problems
-from noetl_engine.playbook.parse.steps import ReadStep, read_step
+from noetl_engine.playbook.parse.steps import ReadStep, read_step, read_timeout
 from noetl_engine.playbook.parse.tools import Mismatch, read_single
 from noetl_engine.playbook.parse.workbook import resolve_reference
 from noetl_engine.playbook.problem import Code, Problem, problem_at
@@ -136,6 +136,7 @@ class _Document:
             steps={step.name: replace(step, own_templates=own) if own else step for step in found},
             workload=defaults,
             keychain=keychain,
+            timeout_seconds=self._read_timeout(),
             fails_softly=read_errors(root),
             on_failure=read_on_failure(root),
         )
@@ -150,6 +151,13 @@ class _Document:
         name, path = metadata.required_text("name", instead="?"), metadata.text("path")
         metadata.check(_DESCRIPTION)
         return name, path
+
+    def _read_timeout(self) -> float | None:
+        """Return the deadline; another ``spec`` than ours is somebody's data."""
+        node = self._root.present("spec")
+        if not isinstance(node, MapNode) or not isinstance(node.entries.get("timeout"), Scalar):
+            return None
+        return read_timeout(Reader(node, "spec", self.problems.append))
 
     def _read_keychain(self) -> tuple[KeychainEntry, ...]:
         entries = []

@@ -64,7 +64,7 @@ def read_step(reader: Reader, more_kinds: Collection[str]) -> ReadStep:
         set=_object(reader, "set"),
         args=_object(reader, "args"),
         input=_input(reader),
-        timeout_seconds=_timeout(spec) if spec else None,
+        timeout_seconds=read_timeout(spec) if spec else None,
         output_select=_output_select(reader, read.tool),
         line=reader.node.entries.get("step", reader.node).line,
     )
@@ -130,7 +130,8 @@ def _output_select(reader: Reader, tool: Tool | Pipeline) -> tuple[str, ...]:
     return tool.output_select if isinstance(tool, Tool) else ()
 
 
-def _timeout(spec: Reader) -> float | None:
+def read_timeout(spec: Reader) -> float | None:
+    """Return the seconds of a ``timeout``, nothing when it is absent or not understood."""
     text = spec.text("timeout")
     if text is None:
         return None

@@ -1,8 +1,14 @@
 """`/api/worker/*`: registration and heartbeats."""
 
+import asyncio
+
+from litestar import Response, post
 from noetl_contract.access.rights import Right
 from noetl_contract.http.workers.runtimes import (
+    RunningCommand,
     RuntimeBeat,
+    RuntimeBeatAnswer,
+    RuntimeBeatRequest,
     RuntimeLeave,
     RuntimeNameRequest,
     RuntimePoolsQuery,
@@ -15,9 +21,18 @@ from noetl_contract.rpc.catalog import (
     RUNTIME_POOLS,
     RUNTIME_REGISTER,
 )
+from noetl_contract.rpc.orchestrator import RUNS_OVER, RunsQuery
 
-from noetl_api_gateway.routes.forwarding import Sent, forward
+from noetl_api_gateway.gateway import OpenGateway
+from noetl_api_gateway.http.answers import json_answer
+from noetl_api_gateway.http.bodies import AnyRequest
+from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.openapi import documented
+from noetl_api_gateway.http.refusals import Refusal
+from noetl_api_gateway.routes.forwarding import Sent, forward, measured
+from noetl_api_gateway.upstream.services import Services
 
+_OVER_SECONDS = 2.0
 _NOT_FOUND = {404: "Runtime not found: worker_pool w-1"}
 _TAGS = ["workers"]
 
@@ -38,6 +53,47 @@ def _registration(sent: Sent[RuntimeRegisterRequest]) -> RuntimeRegistration:
     )
 
 
+@post(
+    "/api/worker/pool/heartbeat",
+    opt={"needs": Right.WORKERS_REGISTER},
+    status_code=200,
+    summary="Say that a worker is alive",
+    description="Record that a worker is alive; a row that was lost, not one that was removed,"
+    " comes back. A worker that names its runs learns which of them are over.",
+    tags=_TAGS,
+    operation_class=documented(RuntimeBeatRequest, RuntimeBeatAnswer, errors=_NOT_FOUND),
+)
+async def heartbeat_worker(request: AnyRequest, gateway: OpenGateway) -> Response[bytes]:
+    """Record a heartbeat, and look at the runs that it names."""
+    sent = await read_body(request, RuntimeBeatRequest)
+    beat = RuntimeBeat(name=sent.name, kind=sent.kind, over_edge=True)
+    with measured("runtime_heartbeat"):
+        answer = await gateway.services.forward(RUNTIME_HEARTBEAT, beat)
+    if sent.commands:
+        over = await _over(gateway.services, sent.commands)
+        answer = {**answer, "over": [run.model_dump() for run in over]}
+    return json_answer(request, answer)
+
+
+async def _over(services: Services, runs: list[RunningCommand]) -> list[RunningCommand]:
+    """Return the runs that are over, as far as their shards tell: the next heartbeat asks again."""
+    by_shard: dict[int, list[RunningCommand]] = {}
+    for run in runs:
+        by_shard.setdefault(services.shard_of(run.execution_id), []).append(run)
+
+    async def ask(shard: int, there: list[RunningCommand]) -> list[RunningCommand]:
+        try:
+            found = await services.ask(
+                RUNS_OVER, RunsQuery(runs=there), shard=shard, within=_OVER_SECONDS
+            )
+        except Refusal:
+            return []
+        return found.over
+
+    found = await asyncio.gather(*(ask(shard, there) for shard, there in by_shard.items()))
+    return [run for part in found for run in part]
+
+
 ROUTES = [
     forward(
         "POST",
@@ -53,21 +109,7 @@ ROUTES = [
         errors={422: "Invalid runtime kind: toaster"},
         write="runtime_register",
     ),
-    forward(
-        "POST",
-        "/api/worker/pool/heartbeat",
-        RUNTIME_HEARTBEAT,
-        lambda sent: RuntimeBeat(name=sent.body.name, kind=sent.body.kind, over_edge=True),
-        body=RuntimeNameRequest,
-        name="heartbeat_worker",
-        needs=Right.WORKERS_REGISTER,
-        summary="Say that a worker is alive",
-        description="Record that a worker is alive; a row that was lost, not one that was removed,"
-        " comes back.",
-        tags=_TAGS,
-        errors=_NOT_FOUND,
-        write="runtime_heartbeat",
-    ),
+    heartbeat_worker,
     forward(
         "DELETE",
         "/api/worker/pool/deregister",

@@ -1,0 +1,23 @@
+"""Runs of commands: a worker asks which of those that it still runs are over."""
+
+from noetl_common.pg.database import Database
+from noetl_contract.http.workers.runtimes import RunningCommand
+from noetl_contract.rpc.orchestrator import RunsOver, RunsQuery
+
+
+class Runs:
+    """Answer ``noetl_rpc.orchestrator.<shard>.runs.over``."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.with_statements(__package__, "runs.sql")
+
+    async def on_over(self, query: RunsQuery) -> RunsOver:
+        """Return the runs whose tools are to be stopped; those unknown here are not among them."""
+        runs = query.runs
+        rows = await self._db.fetch(
+            "find_runs_over",
+            [run.execution_id for run in runs],
+            [run.event_id for run in runs],
+            [run.attempts for run in runs],
+        )
+        return RunsOver(over=[RunningCommand(**row) for row in rows])

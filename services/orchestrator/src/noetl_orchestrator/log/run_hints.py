@@ -1,0 +1,31 @@
+"""Hints to workers: runs that ended without them. A heartbeat makes up for a lost hint."""
+
+from collections.abc import Sequence
+from itertools import batched
+
+import orjson
+from noetl_common.bus.broker import Bus
+from noetl_common.errors import NoetlError
+from noetl_common.logging import get_logger
+from noetl_contract.hints import RunsOverHint
+from noetl_contract.subjects import control_subject, pool_segment
+
+_log = get_logger()
+_MOST_RUNS = 10_000
+
+
+class RunHints:
+    """Tell the workers of a pool which runs are over, so that they stop the tools."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def send(self, execution_id: int, pool: str, over: Sequence[tuple[int, int]]) -> None:
+        """Send the runs of one execution; log errors and leave the rest to heartbeats."""
+        subject = control_subject(pool_segment(execution_pool=pool, playbook_path=None))
+        for part in batched(over, _MOST_RUNS, strict=False):
+            hint = RunsOverHint(execution_id=execution_id, over=list(part))
+            try:
+                await self._bus.send(subject, orjson.dumps(hint))
+            except NoetlError as error:
+                _log.warning("run_hint_not_sent", error=error.message)

@@ -1,0 +1,85 @@
+"""Workers learn which of their runs are over: by a hint after the commit, and by asking."""
+
+import orjson
+from noetl_contract.http.workers.runtimes import RunningCommand
+from noetl_contract.json import JsonObject
+from noetl_contract.rpc.orchestrator import RunsQuery
+from noetl_contract.subjects import control_subject
+from noetl_testkit.waiting import eventually
+
+from services.orchestrator.tests.leases.workers import age_hold, hear
+from services.orchestrator.tests.messages import Command
+from services.orchestrator.tests.shard import Replica, Shard
+
+
+async def told(shard: Shard, pool: str = "shared") -> list[JsonObject]:
+    heard: list[JsonObject] = []
+    await shard.bus.subscribe(
+        control_subject(pool), lambda message: heard.append(orjson.loads(message.data))
+    )
+    await shard.bus.flush()
+    return heard
+
+
+async def over(replica: Replica, command: Command, *, attempts: int = 0) -> list[int]:
+    run = RunningCommand(
+        execution_id=command.execution_id, event_id=command.event_id, attempts=attempts
+    )
+    answer = await replica.rooms.runs.on_over(RunsQuery(runs=[run]))
+    return [one.event_id for one in answer.over]
+
+
+async def test_a_cancel_tells_the_workers_and_who_asks(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    heard = await told(shard)
+    assert await over(replica, held) == []
+
+    await shard.send(held.execution_id, {"type": "cancel", "execution_id": held.execution_id})
+
+    await eventually(lambda: heard)
+    assert heard == [{"execution_id": held.execution_id, "over": [[held.event_id, 0]]}]
+    assert await over(replica, held) == [held.event_id]
+
+
+async def test_the_hint_goes_to_the_pool_of_the_execution(shard: Shard, replica: Replica) -> None:
+    del replica
+    heard = await told(shard, "gpu")
+    command = await shard.command(await shard.start(execution_pool="gpu"))
+    await shard.send(command.execution_id, shard.fast(command, "command.start"))
+
+    await shard.send(command.execution_id, {"type": "cancel", "execution_id": command.execution_id})
+
+    await eventually(lambda: heard)
+
+
+async def test_a_lost_lease_tells_the_worker_that_lost_it(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    heard = await told(shard)
+    await age_hold(shard, held, replica, 120)
+    await hear(shard, replica, deregistered=True)
+
+    claim = await shard.claim(held, worker="w2", instance="i2")
+
+    assert claim["status"] == 200
+    await eventually(lambda: heard)
+    assert heard[0]["over"] == [[held.event_id, 0]]
+    assert await over(replica, held, attempts=0) == [held.event_id]
+    assert await over(replica, held, attempts=1) == []
+
+
+async def test_a_run_that_ends_by_itself_is_told_to_nobody(
+    shard: Shard, replica: Replica, held: Command
+) -> None:
+    del replica
+    heard = await told(shard)
+
+    await shard.send(held.execution_id, shard.fast(held))
+    last = await shard.command(held.execution_id)
+    await shard.send(held.execution_id, shard.fast(last, "command.start"))
+    await shard.send(held.execution_id, shard.fast(last))
+    await shard.bus.flush()
+
+    assert (await shard.types(held.execution_id))[-1] == "playbook.completed"
+    assert heard == []

@@ -1,0 +1,116 @@
+"""The commands that run in this process, and the way to stop their tools from outside."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import orjson
+from noetl_common.bus.inbox import Incoming
+from noetl_common.logging import get_logger
+from noetl_contract.http.workers.runtimes import RunningCommand
+from noetl_contract.json import Json
+
+from noetl_worker import metrics
+from noetl_worker.commands import Command
+
+_log = get_logger()
+_MOST_NAMED = 1000
+_MOST_TOLD = 4096
+
+
+class _Run:
+    __slots__ = ("command", "is_over", "task")
+
+    def __init__(self, command: Command, task: "asyncio.Task[object] | None") -> None:
+        self.command = command
+        self.task = task
+        self.is_over = False
+
+
+class Runs:
+    """Runs by the event id of their command.
+
+    A run that the control plane has ended is cancelled: its tool ends what it has started, and
+    nothing is reported.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[int, _Run] = {}
+        self._told: OrderedDict[int, int] = OrderedDict()
+
+    async def until_over[T](self, command: Command, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do the work of a run; None if the run was over before."""
+        if self._told.get(command.event_id, -1) >= command.attempts:
+            work.close()
+            return None
+        run = _Run(command, asyncio.current_task())
+        self._running[command.event_id] = run
+        try:
+            found = await work
+        except asyncio.CancelledError:
+            # A cancellation that came from elsewhere too goes on.
+            if run.is_over and run.task is not None and run.task.uncancel() == 0:
+                return None
+            raise
+        finally:
+            if self._running.get(command.event_id) is run:
+                del self._running[command.event_id]
+        if run.is_over and run.task is not None:
+            run.task.uncancel()  # the tool went on in spite of it
+            return None
+        return found
+
+    def stop(self, event_id: int, *, attempts: int) -> None:
+        """Stop a run of at most these attempts, if it is here or about to begin."""
+        run = self._running.get(event_id)
+        if run is None:
+            self._told[event_id] = max(attempts, self._told.pop(event_id, -1))
+            if len(self._told) > _MOST_TOLD:
+                self._told.popitem(last=False)
+            return
+        if run.is_over or run.command.attempts > attempts or run.task is None:
+            return
+        run.is_over = True
+        metrics.STOPPED.labels(run.command.action).inc()
+        _log.info("run_stopped", command_id=run.command.command_id, kind=run.command.action)
+        run.task.cancel()
+
+    def on_hint(self, incoming: Incoming) -> None:
+        """Stop the runs that a message of the control plane names."""
+        try:
+            hint = orjson.loads(incoming.data)
+        except orjson.JSONDecodeError:
+            return
+        named = hint.get("over") if isinstance(hint, dict) else None
+        for one in named if isinstance(named, list) else ():
+            match one:
+                case [int(event_id), int(attempts)]:
+                    self.stop(event_id, attempts=attempts)
+                case _:
+                    pass
+
+    def on_answer(self, over: Json) -> None:
+        """Stop the runs that the answer to a heartbeat names."""
+        for one in over if isinstance(over, list) else ():
+            match one:
+                case {"event_id": int(event_id), "attempts": int(attempts)}:
+                    self.stop(event_id, attempts=attempts)
+                case _:
+                    pass
+
+    def named(self, shard: int | None = None) -> list[RunningCommand]:
+        """Return the runs, of one shard or of all, as a heartbeat names them."""
+        found: Iterable[Command] = (run.command for run in self._running.values())
+        return [
+            RunningCommand(
+                execution_id=one.execution_id, event_id=one.event_id, attempts=one.attempts
+            )
+            for one in found
+            if shard is None or one.shard == shard
+        ][:_MOST_NAMED]
+
+    @property
+    def shards(self) -> set[int]:
+        """The shards of the running commands."""
+        return {run.command.shard for run in self._running.values()}
