@@ -10,7 +10,7 @@ from typing import Any
 
 from noetl.commands.repair import standing_lines
 from noetl.follow.edge import RefusedError
-from noetl.follow.waiting import QuietWatch, reasons_in
+from noetl.follow.standing import QuietWatch, reasons_in
 from noetl.main import app
 from typer.testing import CliRunner
 

@@ -8,7 +8,7 @@ import typer
 from noetl_contract.json import Json, JsonObject
 
 from noetl.commands.options import DataOption, JsonOption, ServerOption, TokenOption
-from noetl.follow.waiting import reasons_in
+from noetl.follow.standing import reasons_in
 from noetl.follow.workload import workload
 from noetl.stack.errors import StackError
 

@@ -18,9 +18,8 @@ from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
 from noetl.follow.servers import token_of
-from noetl.follow.standing import cause_lines, soft_error_lines
+from noetl.follow.standing import QuietWatch, cause_lines, soft_error_lines
 from noetl.follow.view import View, terminal_view
-from noetl.follow.waiting import QuietWatch
 from noetl.stack.datadir import DataDirectory
 from noetl.stack.errors import DataDirectoryInUseError, StackError
 from noetl.stack.services import outside

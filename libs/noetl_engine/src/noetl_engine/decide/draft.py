@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from noetl_contract.events import EventRow, EventType
 from noetl_contract.failures.cause import Cause
 from noetl_contract.json import Json
-from noetl_contract.tools import TOOLS
 from noetl_template import work_spent
 
 from noetl_engine.commands.build import BuiltCommand, pool_of
+from noetl_engine.commands.repeatable import is_repeatable
 from noetl_engine.commands.waits import shown_wait, wait_of
 from noetl_engine.decide.graph import Graph, graph_of
 from noetl_engine.errors import EvaluateError
 from noetl_engine.inputs import Facts
 from noetl_engine.outputs import CommandChange, Decision, NewCommand, NewTimer
-from noetl_engine.playbook.model import Pipeline, Playbook
+from noetl_engine.playbook.model import Playbook
 from noetl_engine.playbook.places import placed
 from noetl_engine.playbook.waits import WaitConfig
 from noetl_engine.state.context import Flat
@@ -190,7 +190,7 @@ class Draft:
             trace=state.trace,
         )
         note = dict(built.note)
-        if not self._is_repeatable(built):
+        if not is_repeatable(self.playbook, built, once=self.facts.limits.once):
             meta["repeatable"] = False
             note["once"] = True
         row = self.row(
@@ -205,20 +205,6 @@ class Draft:
             note=note or None,
         )
         return self.append(row)
-
-    def _is_repeatable(self, built: BuiltCommand) -> bool:
-        """Return whether a command runs again when its worker is lost."""
-        step = self.playbook.steps.get(built.step)
-        if step is None:
-            return True
-        if step.repeatable is not None:
-            return step.repeatable
-        kinds = {built.tool_kind}
-        if isinstance(step.tool, Pipeline):
-            kinds |= {task.tool.kind for task in step.tool.tasks}
-        if kinds & self.facts.limits.once:
-            return False
-        return all(TOOLS[kind].is_repeatable for kind in kinds if kind in TOOLS)
 
     def _begin_wait(self, built: BuiltCommand, plan: WaitConfig) -> None:
         """Append the ``wait.started`` of a step that the engine itself lets wait."""
