@@ -11,6 +11,8 @@ from noetl_contract.ingress import (
     EventsMessage,
     ExecuteMessage,
     FinalizeMessage,
+    PauseMessage,
+    ResumeMessage,
     SignalMessage,
 )
 
@@ -95,6 +97,8 @@ type Input = (
     | CancelMessage
     | FinalizeMessage
     | SignalMessage
+    | PauseMessage
+    | ResumeMessage
     | Claimed
     | CommandExhausted
     | ResultRecorded

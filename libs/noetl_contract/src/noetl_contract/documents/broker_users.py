@@ -56,7 +56,15 @@ _ASKS: dict[str, tuple[Operation, ...]] = {  # type: ignore[type-arg]  # each ha
     ),
 }
 _KINDS: dict[str, tuple[IngressKind, ...]] = {
-    "api-gateway": ("execute", "events", "cancel", "finalize", "signal"),
+    "api-gateway": (
+        "execute",
+        "events",
+        "cancel",
+        "finalize",
+        "signal",
+        "pause",
+        "resume",
+    ),
     "outbox": ("cancel", "finalize"),
     # What schedules start, and cancel for the next firing.
     "catalog": ("execute", "cancel"),

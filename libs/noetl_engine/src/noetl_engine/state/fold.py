@@ -87,6 +87,8 @@ ENGINE_TYPES = frozenset(
         EventType.WAIT_REMINDER,
         EventType.SIGNAL_RECEIVED,
         EventType.EXECUTION_RESTORED,
+        EventType.EXECUTION_PAUSED,
+        EventType.EXECUTION_RESUMED,
     }
 )
 PARKING_KINDS = frozenset({"container"})
@@ -171,6 +173,13 @@ def _note_undecided(state: State, step: StepState) -> None:
     state.progress.current_step = step.name
     if step.outcome is not Phase.COMPLETED:
         state.set_outcome(step, Phase.FAILED)
+
+
+def _pausing(*, paused: bool) -> Callable[[State, EventRow, Mapping[str, Json]], None]:
+    def on_change(state: State, _row: EventRow, _note: Mapping[str, Json]) -> None:
+        state.paused = paused
+
+    return on_change
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:
@@ -443,6 +452,8 @@ _EFFECTS: Mapping[str, Callable[[State, EventRow, Mapping[str, Json]], object]] 
     EventType.CALL_ERROR: _on_call_error,
     EventType.COMMAND_COMPLETED: _on_completed,
     EventType.COMMAND_FAILED: _on_failed,
+    EventType.EXECUTION_PAUSED: _pausing(paused=True),
+    EventType.EXECUTION_RESUMED: _pausing(paused=False),
     **dict.fromkeys(COMPLETED_TYPES, _ending(ExecutionStatus.COMPLETED)),
     **dict.fromkeys(FAILED_TYPES, _ending(ExecutionStatus.FAILED)),
     **dict.fromkeys(CANCELLED_TYPES, _ending(ExecutionStatus.CANCELLED)),

@@ -280,6 +280,8 @@ class State:
     """Soft errors in the results of open commands."""
     take_over: TakeOver | None = None
     """Of a restarted execution, until it has what its origin has done."""
+    paused: bool = False
+    """No new command is issued."""
     context_version: int = 0
     """Moves whenever a result or variable changes; not part of the snapshot."""
 
