@@ -71,6 +71,7 @@ class FakeEdge:
     is_closed: bool = False
     started: dict[str, Any] = field(default_factory=dict)
     cancelled: dict[str, Any] | None = None
+    signals: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     resumed_after: list[str] = field(default_factory=list)
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -136,6 +137,10 @@ def _write(edge: FakeEdge, path: str, body: JsonObject) -> Response:
     if path == "/api/execute":
         edge.started.update(body)
         return Response({"execution_id": str(EXECUTION), "status": "started"})
+    _, is_signal, name = path.partition("/signals/")
+    if is_signal:
+        edge.signals.append((name, dict(body)))
+        return Response({"status": "taken"})
     edge.cancelled = body
     if edge.ends_cancelled:
         edge.status = "CANCELLED"

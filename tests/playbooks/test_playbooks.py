@@ -9,6 +9,7 @@ import pytest
 from mock_hosts import MockHosts, mock_hosts
 from noetl_contract.json import JsonObject
 from noetl_testkit.stack import Stack, events, execute, finish, register
+from noetl_testkit.waiting import wait_until
 from proofs import PROOFS, Run
 from real_playbooks import DATABASE, read
 
@@ -113,6 +114,35 @@ EXAMPLES = {
     "parallel_join": {},
     "failure_and_recovery": {},
 }
+
+
+def test_the_approval_goes_on_by_its_answer(
+    transport_stack: Stack, pytestconfig: pytest.Config
+) -> None:
+    text = (pytestconfig.rootpath / "examples" / "approval.yaml").read_text()
+    with transport_stack.client() as client:
+        path = register(client, text)["path"]
+        execution_id = execute(client, path)
+
+        def waiting() -> list[JsonObject]:
+            found = client.get("/api/waits", params={"execution_id": execution_id}).json()
+            waits: list[JsonObject] = found["waits"]
+            return waits
+
+        wait_until(lambda: bool(waiting()))
+        (wait,) = waiting()
+        assert wait["title"] == "Release 4.2?"
+        assert wait["description"] == "Version 4.2: 12 changes, all tests green"
+        answer = client.post(
+            f"/api/executions/{execution_id}/signals/approve",
+            json={"payload": {"decision": "approve", "comment": "fine"}},
+        )
+        assert answer.json()["status"] == "taken", answer.text
+
+        assert finish(client, execution_id) == "COMPLETED"
+        detail = client.get(f"/api/executions/{execution_id}").json()
+        assert detail["result"] == {"released": "4.2", "comment": "fine"}
+        assert not waiting()
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES))

@@ -7,11 +7,11 @@ import pty
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 
 import pytest
-from fake_edge import EXECUTION, FakeEdge, done, event, failed, of_command, serving
+from fake_edge import EXECUTION, Event, FakeEdge, done, event, failed, of_command, serving
 from noetl.follow import job
 from noetl.follow.edge import Edge
 from noetl.stack.datadir import DataDirectory
@@ -289,6 +289,58 @@ def test_a_word_that_is_no_assignment_is_refused(file: Path, word: str) -> None:
 
     assert finished.returncode == 1
     assert "--set wants key=value" in finished.stderr
+
+
+FORM = {
+    "ok": {"type": "boolean", "required": True, "title": "Really"},
+    "count": {"type": "integer", "minimum": 1, "default": 3},
+}
+
+
+def wait_started(number: int) -> Event:
+    asks = {"kind": "wait", "wait_id": "5", "signal": "approve", "title": "Release?", "form": FORM}
+    context = {"command_id": f"{EXECUTION}:start:1", **asks}
+    return event(number, "wait.started", "start", result={"status": "x", "context": context})
+
+
+def test_a_wait_is_asked_for_on_the_terminal(file: Path) -> None:
+    ours, theirs = pty.openpty()
+    with serving(FakeEdge(events=[STARTED, wait_started(1)])) as edge:
+        process = subprocess.Popen(
+            command(edge, file), stdin=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+        )
+        os.close(theirs)
+        screen = ""
+
+        def type_after(prompt: str, text: str) -> None:
+            nonlocal screen
+            while prompt not in screen:
+                screen += os.read(ours, 65536).decode()
+            screen = screen.partition(prompt)[2]
+            os.write(ours, f"{text}\n".encode())
+
+        type_after("Really * [yes/no]: ", "perhaps")
+        type_after("it must be true or false", "yes")
+        type_after("count (3): ", "")
+        wait_until(lambda: bool(edge.signals))
+        assert edge.signals == [
+            ("approve", {"id": "run:5", "payload": {"ok": True}, "wait_id": "5"})
+        ]
+        edge.add(*done("start", 2, {"n": 1})[3:], COMPLETED)
+        with suppress(OSError):
+            while os.read(ours, 65536):
+                pass
+        assert process.wait(timeout=30) == 0
+        os.close(ours)
+
+
+def test_who_is_no_terminal_is_told_how_to_send_a_signal(file: Path) -> None:
+    events = [STARTED, wait_started(1), *done("start", 2, {"n": 1})[3:], COMPLETED]
+    with serving(FakeEdge(events=events)) as edge:
+        finished = run(edge, file)
+
+    path = f"/api/executions/{EXECUTION}/signals/approve"
+    assert f"step start waits for signal 'approve': POST {path}" in finished.stderr
 
 
 def test_a_terminal_gets_a_live_table(file: Path) -> None:

@@ -99,6 +99,14 @@ class Edge:
             if (await self.status(execution_id)) not in TERMINAL_STATUSES:
                 raise
 
+    async def signal(self, execution_id: str, name: str, body: JsonObject) -> None:
+        """Send a signal.
+
+        Raises:
+            RefusedError: nothing waits for it, or the payload doesn't fit.
+        """
+        await self._post(f"/api/executions/{execution_id}/signals/{name}", body)
+
     async def status(self, execution_id: str) -> str:
         """Return the status of the execution."""
         answer = await self._send("GET", f"/api/executions/{execution_id}/status")

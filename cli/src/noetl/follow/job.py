@@ -14,6 +14,7 @@ from noetl_contract.json import Json, JsonObject
 from noetl_engine.playbook.lint import Severity, lint
 
 from noetl.follow import source
+from noetl.follow.asking import Asker
 from noetl.follow.edge import Edge, RefusedError
 from noetl.follow.progress import Progress
 from noetl.follow.servers import token_of
@@ -158,10 +159,15 @@ class Job:
                 await reading
 
     async def _read(self, edge: Edge, view: View) -> None:
-        async for event in edge.events(self._execution_id):
-            step = self._progress.apply(event)
-            if step is not None:
-                view.changed(self._progress, step)
+        asker = Asker(edge, view, self._execution_id)
+        try:
+            async for event in edge.events(self._execution_id):
+                step = self._progress.apply(event)
+                if step is not None:
+                    view.changed(self._progress, step)
+                asker.take(event)
+        finally:
+            await asker.close()
         self._standing = await edge.standing(self._execution_id)
         if self._progress.ending is None:
             self._progress.ending = str(self._standing.get("status"))

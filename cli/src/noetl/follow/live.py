@@ -1,5 +1,7 @@
 """The live table of a running execution."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from rich.console import Console, ConsoleRenderable, Group
@@ -44,6 +46,15 @@ class LiveView:
         """Draws the change with the next refresh."""
         del step
         self._progress = progress
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Stop drawing for the block, and draw a new table below what was typed."""
+        self.live.stop()
+        try:
+            yield
+        finally:
+            self.live.start(refresh=True)
 
     def finish(self) -> None:
         """Leaves the last picture without a spinner."""

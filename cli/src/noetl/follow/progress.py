@@ -91,7 +91,7 @@ class Progress:
                 step.state = StepState.SKIPPED
             case "step.exit":
                 step.state, step.ended_at = StepState.DONE, moment
-            case "command.issued" if step.state is not StepState.RUNNING:
+            case "command.issued" | "wait.started" if step.state is not StepState.RUNNING:
                 self._begin(step, moment)  # a start step is not entered, only issued
             case "call.done":
                 self._take_result(step, event)

@@ -5,7 +5,7 @@ Everything goes to stderr; stdout is for the result alone.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from noetl.follow.progress import Progress, StepProgress, StepState
@@ -21,6 +21,9 @@ class View(Protocol):
     def changed(self, progress: Progress, step: StepProgress) -> None:
         """Show that a step changed."""
 
+    def aside(self) -> AbstractContextManager[object]:
+        """Leave the terminal to somebody who types, for the block."""
+
 
 class PlainView:
     """One line per change, for pipes and logs."""
@@ -29,6 +32,10 @@ class PlainView:
         """Print the line."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+    def aside(self) -> AbstractContextManager[object]:
+        """Do nothing: lines don't disturb."""
+        return nullcontext()
 
     def changed(self, progress: Progress, step: StepProgress) -> None:
         """Print the line of the step; of a loop only every tenth iteration."""

@@ -37,7 +37,7 @@ async def read_json(request: AnyRequest, *, unique_keys: bool = False) -> Json:
     Raises:
         Refusal: 415, 413, 400 or 422 with the contract's text.
     """
-    if not _is_json(request.headers.get("content-type")):
+    if not is_json(request.headers.get("content-type")):
         raise not_json()
     return decode(await read_bytes(request), unique_keys=unique_keys)
 
@@ -99,7 +99,8 @@ def without_nul(value: Json) -> Json:
             return value
 
 
-def _is_json(content_type: str | None) -> bool:
+def is_json(content_type: str | None) -> bool:
+    """Return whether a body is sent as JSON."""
     if content_type is None:
         return False
     kind = content_type.partition(";")[0].strip().lower()

@@ -110,6 +110,14 @@ class LinkRequest(Model):
     )
 
 
+class LinkUse(Model):
+    """An answer by a link, as JSON in place of the form that its page sends."""
+
+    model_config = example(payload={"decision": "approve"})
+
+    payload: JsonObject = Field(default_factory=dict, description="fields that the link leaves")
+
+
 class LinkAnswer(Model):
     """A link that ends one wait, once, without a login: give it to one person only."""
 

@@ -2,7 +2,6 @@
 
 import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from litestar import Response, get, post
@@ -12,11 +11,13 @@ from noetl_contract.access.rights import Right
 from noetl_contract.http.executions.waits import (
     LinkAnswer,
     LinkRequest,
+    LinkUse,
     WaitEntry,
 )
 from noetl_contract.http.moments import rfc3339
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.ingress import SignalMessage
+from noetl_contract.json import JsonObject
 from noetl_contract.rpc.projector import EXECUTIONS_EXISTS, ExecutionName, WaitsPage
 from noetl_contract.waits.form import Form, read_form, typed
 from noetl_contract.waits.links import Link, opened_link, sealed_link
@@ -25,7 +26,7 @@ from noetl_contract.waits.times import seconds_of
 from noetl_api_gateway.access.gatekeeper import principal_of
 from noetl_api_gateway.gateway import Gateway, OpenGateway
 from noetl_api_gateway.http.answers import json_answer
-from noetl_api_gateway.http.bodies import AnyRequest, decode, read_bytes, without_nul
+from noetl_api_gateway.http.bodies import AnyRequest, decode, is_json, read_bytes, without_nul
 from noetl_api_gateway.http.caller import as_the_edge
 from noetl_api_gateway.http.decoding import validated
 from noetl_api_gateway.http.fields import path_id, path_text
@@ -33,9 +34,6 @@ from noetl_api_gateway.http.openapi import documented
 from noetl_api_gateway.http.refusals import Refusal
 from noetl_api_gateway.routes.waits.page import form_page, message_page
 from noetl_api_gateway.routes.waits.signals import signalled, waits_of
-
-if TYPE_CHECKING:
-    from noetl_contract.json import JsonObject
 
 _WEEK_SECONDS = 604_800.0
 _MOST_WAITS = 500
@@ -135,7 +133,7 @@ async def _link(gateway: Gateway, execution_id: int, name: str, sent: LinkReques
     opt={"needs": Right.PUBLIC},
     summary="Show what a link asks; this decides nothing, so a scanner of mails may open it",
     tags=["waits"],
-    operation_class=documented(None, str, content_type="text/html", others={404: str, 410: str}),
+    operation_class=documented(None, str, content_type="text/html"),
 )
 async def show_link(
     request: AnyRequest, gateway: OpenGateway, link: FromPath[str]
@@ -156,9 +154,7 @@ async def show_link(
     status_code=200,
     summary="Answer by a link, once",
     tags=["waits"],
-    operation_class=documented(
-        None, str, content_type="text/html", others={404: str, 409: str, 410: str, 422: str}
-    ),
+    operation_class=documented(LinkUse, str, content_type="text/html", is_body_required=False),
 )
 async def use_link(
     request: AnyRequest, gateway: OpenGateway, link: FromPath[str]
@@ -168,13 +164,8 @@ async def use_link(
     if isinstance(opened, Response):
         return opened
     wait = await _waiting(gateway, opened)
-    said = _said(await read_bytes(request))
     form = () if wait is None else _asked(wait, opened)
-    values: JsonObject = {
-        field.name: value
-        for field in form
-        if (value := typed(field, said.get(field.name, ""))) is not None
-    }
+    said, values = await _said(request, form)
     message = SignalMessage(
         execution_id=opened.e,
         name=opened.s,
@@ -236,7 +227,17 @@ def _asked(wait: WaitEntry, link: Link) -> Form:
     return [field for field in read_form(wait.form) if field.name not in link.p]
 
 
-def _said(body: bytes) -> dict[str, str]:
+async def _said(request: AnyRequest, form: Form) -> tuple[dict[str, str], JsonObject]:
+    """Return what was typed, and the values that it stands for; JSON brings these themselves."""
+    body = await read_bytes(request)
+    if is_json(request.headers.get("content-type")):
+        return {}, validated(LinkUse, decode(body)).payload
+    said = _typed(body)
+    values = {field.name: typed(field, said.get(field.name, "")) for field in form}
+    return said, {name: value for name, value in values.items() if value is not None}
+
+
+def _typed(body: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
