@@ -2,10 +2,13 @@
 
 import re
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from noetl_contract.events import EventRow
 from noetl_contract.json import Json
+
+from noetl_engine.state.model import REMEMBERED_EVENTS, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -52,3 +55,18 @@ def worker_of(row: EventRow) -> str | None:
 def fingerprint(event_type: str, command_id: str | None, worker_id: str | None) -> int:
     """Return the values that agree when two events with one id are the same event (W3)."""
     return zlib.crc32(f"{event_type}\0{command_id}\0{worker_id}".encode())
+
+
+def remember(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
+    """Keep the ids of the newest worker events, late ones marked in the lowest bit."""
+    late = isinstance(row.meta, dict) and row.meta.get("late") is True
+    mark = fingerprint(row.event_type, command_id_of(row), worker_of(row)) << 1 | late
+    sent = note.get("sent")
+    if sent is not None:
+        state.renamed[f"{sent}:{mark >> 1}"] = row.event_id
+        if len(state.renamed) > REMEMBERED_EVENTS:
+            del state.renamed[next(iter(state.renamed))]
+    recent = state.recent
+    recent[row.event_id] = mark
+    if len(recent) > REMEMBERED_EVENTS:
+        del recent[next(iter(recent))]
